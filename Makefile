@@ -1,0 +1,72 @@
+# Everything runs in .venv, made from constraints.txt; `make` alone lists the targets.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Build environments of the editable installs are pinned too.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: constraints.txt requirements-dev.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
+	@echo "Setting up $(VENV) (once) …"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Headgate needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0])'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet -r requirements-dev.txt -e proto -e controlplane -e dataplane -e 'sdk[cli]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Install everything into .venv
+
+.PHONY: demo
+demo: setup ## Start the whole gateway and walk through it (CHECK=1: exit after the tour)
+	@$(BIN)/python -m demo $(if $(CHECK),--check)
+
+.PHONY: test
+test: check unit ## Everything: checks, then unit, contract, integration and system tests
+
+.PHONY: check
+check: setup ## Formatting, lint, types, imports, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy proto/headgate_api controlplane dataplane sdk/headgate demo examples tests
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/python -m tests.support.drift
+
+.PHONY: unit
+unit: setup
+	$(BIN)/pytest
+
+.PHONY: proto
+proto: export PATH := $(CURDIR)/$(BIN):$(PATH)
+proto: setup ## Generate the protobuf code anew
+	$(BIN)/python -m grpc_tools.protoc -I proto \
+	    --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto \
+	    proto/headgate_api/v1/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. controlplane/store/etcdpb/*.proto
+
+.PHONY: format
+format: setup ## Format and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: setup ## Measure one worker against nginx and Envoy (writes build/bench.json)
+	@$(BIN)/pip install --quiet -r requirements-bench.txt
+	@$(BIN)/python -m tests.benchmarks
+
+.PHONY: constraints
+constraints: ## Pin the newest versions anew
+	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-dev.txt -r requirements-bench.txt hatchling ./proto ./controlplane ./dataplane './sdk[cli]'
+	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
+	  build/constraints-venv/bin/pip freeze --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
+	@rm -rf build/constraints-venv
+
+.PHONY: clean
+clean: ## Remove what was installed, built and written by the demo
+	rm -rf $(VENV) build .headgate .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,145 @@
+"""What the data plane knows of its configuration: frozen values, ready to be used on the request path.
+
+`config.decode` makes them from the wire; nothing else does. Durations are seconds, times monotonic unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class LoadBalancer(Enum):
+    """How an instance is picked among the healthy ones."""
+
+    ROUND_ROBIN = "round_robin"
+    LEAST_REQUEST = "least_request"
+    IP_HASH = "ip_hash"
+
+
+class LimitKey(Enum):
+    """What a rate limit counts by."""
+
+    ADDRESS = "address"
+    SUBJECT = "subject"
+    ROUTE = "route"
+    HEADER = "header"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A token bucket's settings."""
+
+    name: str
+    per_second: float
+    burst: int
+    key: LimitKey
+    header: str = ""
+    """Lower-case field name, when `key` is HEADER."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """When a service's breaker opens, and how it tries again."""
+
+    failure_threshold: int = 5
+    failure_ratio: float = 0.5
+    failure_window: float = 60.0
+    min_throughput: int = 2
+    recovery_timeout: float = 30.0
+    half_open_timeout: float = 10.0
+    half_open_requests: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long an upstream may take for each step."""
+
+    connect: float = 5.0
+    response: float = 15.0
+    idle: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """The active probe of a service's instances."""
+
+    path: str = "/health"
+    interval: float = 30.0
+    timeout: float = 5.0
+    healthy_threshold: int = 2
+    unhealthy_threshold: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A group of interchangeable instances."""
+
+    name: str
+    load_balancer: LoadBalancer = LoadBalancer.ROUND_ROBIN
+    circuit: Circuit = Circuit()
+    timeouts: Timeouts = Timeouts()
+    health_check: HealthCheck = HealthCheck()
+    connect_retries: int = 1
+    """Other instances tried after one refused the connection; nothing has been sent then, so it is always safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One address that serves a service."""
+
+    service: str
+    id: str
+    host: str
+    port: int
+    weight: int = 1
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which requests go to which service, and what they need to get there. Exactly one of prefix and path is set."""
+
+    name: str
+    service: str
+    prefix: str | None = None
+    path: str | None = None
+    hosts: tuple[str, ...] = ()
+    """Lower case, without port; empty matches every host; "*.example.org" matches one or more leading labels."""
+    methods: frozenset[str] = frozenset()
+    """Upper case; empty matches every method."""
+    scopes: frozenset[str] = frozenset()
+    public: bool = False
+    strip_prefix: bool = False
+    rewrite: str = ""
+    limits: tuple[Limit, ...] = ()
+    timeout: float | None = None
+    max_body_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A caller that tokens are issued to."""
+
+    name: str
+    scopes: frozenset[str]
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key (JWK, RFC 7517, as JSON) whose signatures on tokens of this issuer and audience are believed."""
+
+    id: str
+    jwk: str
+    issuer: str
+    audience: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """An operator's order to forget counters, done once per revision: exactly one of circuit and rate_limit is set."""
+
+    revision: int
+    circuit: str = ""
+    rate_limit: str = ""
