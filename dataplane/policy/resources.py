@@ -1,6 +1,7 @@
 """What the data plane knows of its configuration: frozen values, ready to be used on the request path.
 
-`config.decode` makes them from the wire; nothing else does. Durations are seconds, times monotonic unless said otherwise.
+`config.decode` makes them from the wire; nothing else does. Durations are seconds; times are monotonic unless
+said otherwise.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Service:
     timeouts: Timeouts = Timeouts()
     health_check: HealthCheck = HealthCheck()
     connect_retries: int = 1
-    """Other instances tried after one refused the connection; nothing has been sent then, so it is always safe."""
+    """Other instances tried after one refused the connection: nothing was sent then, so it is always safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +99,17 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which requests go to which service, and what they need to get there. Exactly one of prefix and path is set."""
+    """Which requests go to which service, and what they need to get there.
+
+    Exactly one of prefix and path is set.
+    """
 
     name: str
     service: str
     prefix: str | None = None
     path: str | None = None
     hosts: tuple[str, ...] = ()
-    """Lower case, without port; empty matches every host; "*.example.org" matches one or more leading labels."""
+    """Lower case, without port; empty matches every host; "*.example.org" one or more leading labels."""
     methods: frozenset[str] = frozenset()
     """Upper case; empty matches every method."""
     scopes: frozenset[str] = frozenset()
@@ -128,7 +132,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A public key (JWK, RFC 7517, as JSON) whose signatures on tokens of this issuer and audience are believed."""
+    """A public key (JWK, RFC 7517, as JSON) that vouches for tokens of this issuer and audience."""
 
     id: str
     jwk: str
@@ -138,7 +142,10 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """An operator's order to forget counters, done once per revision: exactly one of circuit and rate_limit is set."""
+    """An operator's order to forget counters, done once per revision.
+
+    Exactly one of circuit and rate_limit is set.
+    """
 
     revision: int
     circuit: str = ""

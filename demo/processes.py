@@ -1,0 +1,257 @@
+"""Start and stop the real processes of a Headgate: etcd, control planes, data planes.
+
+The demo, the system tests and the benchmarks all start them here, so that what is tested and measured is what the
+demo shows. Every process is started in a group of its own, writes to a log file, and is ended by its id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+from demo.etcd import find_etcd
+
+ROOT = Path(__file__).parents[1]
+START_TIMEOUT = 20.0
+
+
+class StartError(Exception):
+    """A process did not come up; the message is one a user can act on."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def require_free(ports: Mapping[str, int]) -> None:
+    """Raise StartError that names every taken port and, where it may be seen, the process that holds it."""
+    holders = {
+        connection.laddr.port: connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    taken = [
+        f"port {port} ({name}) is taken by {_process_name(holders[port])}"
+        for name, port in ports.items()
+        if port in holders
+    ]
+    if taken:
+        raise StartError("; ".join(taken))
+
+
+def _process_name(pid: int | None) -> str:
+    if pid is None:
+        return "a process of another user"
+    with contextlib.suppress(psutil.Error):
+        return f"{psutil.Process(pid).name()} (process {pid})"
+    return f"process {pid}"
+
+
+@dataclass
+class Process:
+    """One running process and the log it writes to."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def running(self) -> bool:
+        return self.popen.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to this process alone (not to its children)."""
+        self.popen.send_signal(number)
+
+    def stop(self, timeout: float = 10.0) -> int:
+        """Ask it to end (SIGTERM), kill its group if it has not after `timeout` seconds; return its exit code."""
+        if self.running:
+            self.popen.terminate()
+        try:
+            return self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+        finally:
+            self._end_group()
+
+    def kill(self) -> int:
+        """End it and its children at once (SIGKILL)."""
+        self._end_group()
+        return self.popen.wait(10.0)
+
+    def _end_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Path) -> Process:
+    """Start a process with exactly this environment on top of PATH and HOME; its output goes to <folder>/<name>.log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{name}.log"
+    inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
+    with log.open("ab") as output:
+        popen = subprocess.Popen(
+            argv,
+            cwd=ROOT,
+            env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Process(name, popen, log)
+
+
+def wait_until(ready: Callable[[], bool], process: Process, timeout: float = START_TIMEOUT) -> None:
+    """Poll `ready` until it holds; StartError with the log's tail when the process ends or the time is over."""
+    deadline = time.monotonic() + timeout
+    while not _holds(ready):
+        if not process.running:
+            raise StartError(f"{process.name} ended with code {process.popen.returncode}:\n{process.tail()}")
+        if time.monotonic() > deadline:
+            raise StartError(f"{process.name} was not ready within {timeout:g} s:\n{process.tail()}")
+        time.sleep(0.02)
+
+
+def _holds(ready: Callable[[], bool]) -> bool:
+    try:
+        return ready()
+    except (httpx.HTTPError, OSError):
+        return False
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """A condition for wait_until: the URL answers 200."""
+    return lambda: httpx.get(url, timeout=1.0, trust_env=False).status_code == 200
+
+
+@dataclass(frozen=True)
+class Etcd:
+    """One etcd member on loopback, for throw-away data."""
+
+    client_port: int = field(default_factory=free_port)
+    peer_port: int = field(default_factory=free_port)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.client_port}"
+
+    def start(self, folder: Path) -> Process:
+        peer = f"http://127.0.0.1:{self.peer_port}"
+        argv = [str(find_etcd()), "--name=headgate", f"--data-dir={folder / 'etcd'}"]
+        argv += [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
+        argv += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
+        argv += [f"--initial-cluster=headgate={peer}", "--log-level=warn", "--unsafe-no-fsync"]
+        process = start("etcd", argv, {}, folder)
+        wait_until(answers(f"{self.url}/health"), process)
+        return process
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What the planes and services authenticate each other with: made anew for each Headgate, never a default."""
+
+    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    dataplane_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    service_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
+    admin_username: str = "admin"
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """One control plane process."""
+
+    etcd_url: str
+    secrets: Secrets
+    name: str = "controlplane"
+    admin_port: int = field(default_factory=free_port)
+    grpc_port: int = field(default_factory=free_port)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
+            "GRPC_LISTEN": self.grpc,
+            "ETCD_ENDPOINTS": self.etcd_url,
+            "SECRET_KEY": self.secrets.secret_key,
+            "DATAPLANE_TOKEN": self.secrets.dataplane_token,
+            "SERVICE_TOKEN": self.secrets.service_token,
+            "ADMIN_USERNAME": self.secrets.admin_username,
+            "ADMIN_PASSWORD": self.secrets.admin_password,
+            **self.settings,
+        }
+
+    def start(self, folder: Path, *, wait: bool = True) -> Process:
+        process = start(self.name, [sys.executable, "-m", "controlplane"], self.environment(), folder)
+        if wait:
+            wait_until(answers(f"{self.url}/ready"), process)
+        return process
+
+
+@dataclass(frozen=True)
+class DataPlane:
+    """One data plane: a supervisor and its workers."""
+
+    controlplanes: str
+    secrets: Secrets
+    name: str = "dataplane"
+    port: int = field(default_factory=free_port)
+    status_port: int = field(default_factory=free_port)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def status_url(self) -> str:
+        return f"http://127.0.0.1:{self.status_port}"
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        return {
+            "NODE": self.name,
+            "LISTEN": f"127.0.0.1:{self.port}",
+            "STATUS_LISTEN": f"127.0.0.1:{self.status_port}",
+            "CONTROLPLANE": self.controlplanes,
+            "DATAPLANE_TOKEN": self.secrets.dataplane_token,
+            "CACHE_DIR": str(folder / f"{self.name}-cache"),
+            **self.settings,
+        }
+
+    def start(self, folder: Path, *, wait: bool = True) -> Process:
+        process = start(self.name, [sys.executable, "-m", "dataplane"], self.environment(folder), folder)
+        if wait:
+            wait_until(answers(f"{self.status_url}/ready"), process)
+        return process

@@ -1,0 +1,54 @@
+"""Generated code must be what `make proto` generates: compare, without touching the working tree."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+GENERATED = ("proto", "controlplane/store/etcdpb")
+
+
+def generate(target: Path) -> None:
+    """Run the two generator lines of the Makefile with `target` in the place of the checkout."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    wire = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "proto").rglob("*.proto"))
+    etcd = sorted(str(path.relative_to(ROOT)) for path in (ROOT / GENERATED[1]).glob("*.proto"))
+    protoc = [sys.executable, "-m", "grpc_tools.protoc"]
+    (target / "proto").mkdir()
+    out = target / "proto"
+    flags = [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    subprocess.run([*protoc, "-I", "proto", *flags, *wire], cwd=ROOT, env=environment, check=True)
+    flags = [f"--{kind}_out={target}" for kind in ("python", "mypy")]
+    subprocess.run([*protoc, "-I", ".", *flags, *etcd], cwd=ROOT, env=environment, check=True)
+
+
+def drifted(target: Path) -> list[str]:
+    """Paths whose committed content differs from what was generated into `target`, either way round."""
+    fresh = {path.relative_to(target) for path in target.rglob("*_pb2*.py*")}
+    committed = {
+        path.relative_to(ROOT)
+        for folder in GENERATED
+        for path in (ROOT / folder).rglob("*_pb2*.py*")
+        if "__pycache__" not in path.parts
+    }
+    same = {path for path in fresh & committed if filecmp.cmp(target / path, ROOT / path, shallow=False)}
+    return sorted(str(path) for path in (fresh | committed) - same)
+
+
+def main() -> int:
+    """Print every drifted file; exit 1 when there is one."""
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder))
+        stale = drifted(Path(folder))
+    for path in stale:
+        sys.stderr.write(f"{path} is not what its .proto generates; run: make proto\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
