@@ -1,7 +1,7 @@
 """Start and stop the real processes of a Headgate: etcd, control planes, data planes.
 
-The demo, the system tests and the benchmarks all start them here, so that what is tested and measured is what the
-demo shows. Every process is started in a group of its own, writes to a log file, and is ended by its id.
+The demo, the system tests and the benchmarks all start them here, so that what is tested and measured is
+what the demo shows. Every process gets a group of its own, writes to a log file, and is ended by its id.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Process:
         self.popen.send_signal(number)
 
     def stop(self, timeout: float = 10.0) -> int:
-        """Ask it to end (SIGTERM), kill its group if it has not after `timeout` seconds; return its exit code."""
+        """Ask it to end (SIGTERM), kill it if it has not after `timeout` seconds; return its exit code."""
         if self.running:
             self.popen.terminate()
         try:
@@ -108,7 +108,7 @@ class Process:
 
 
 def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Path) -> Process:
-    """Start a process with exactly this environment on top of PATH and HOME; its output goes to <folder>/<name>.log."""
+    """Start a process with this environment on top of PATH and HOME, writing to <folder>/<name>.log."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
@@ -126,7 +126,7 @@ def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Pa
 
 
 def wait_until(ready: Callable[[], bool], process: Process, timeout: float = START_TIMEOUT) -> None:
-    """Poll `ready` until it holds; StartError with the log's tail when the process ends or the time is over."""
+    """Poll `ready` until it holds; StartError with the log's tail when the process ends or time is over."""
     deadline = time.monotonic() + timeout
     while not _holds(ready):
         if not process.running:
@@ -172,7 +172,7 @@ class Etcd:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What the planes and services authenticate each other with: made anew for each Headgate, never a default."""
+    """What planes and services authenticate each other with: made anew for each Headgate, never a default."""
 
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     dataplane_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
