@@ -1,0 +1,87 @@
+"""A demo service: answers JSON, can be told to fail, and registers itself with the gateway through the SDK.
+
+    python -m demo.service NAME INSTANCE_ID PORT
+
+`POST /fail` makes every following answer a 500, `POST /recover` ends that; both are reached directly, not
+through the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+import headgate
+from headgate import ServiceDefinition
+
+EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def make_app(name: str, instance_id: str) -> Starlette:
+    """The service itself; it knows nothing of the gateway."""
+    failing = False
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def fail(_: Request) -> Response:
+        nonlocal failing
+        failing = True
+        return JSONResponse({"failing": True})
+
+    async def recover(_: Request) -> Response:
+        nonlocal failing
+        failing = False
+        return JSONResponse({"failing": False})
+
+    async def answer(request: Request) -> Response:
+        body = {
+            "service": name,
+            "instance": instance_id,
+            "path": request.url.path,
+            "subject": request.headers.get("x-auth-subject"),
+            "request_id": request.headers.get("x-request-id"),
+        }
+        return JSONResponse(body, status_code=500 if failing else 200)
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/fail", fail, methods=["POST"]),
+            Route("/recover", recover, methods=["POST"]),
+            Route("/{path:path}", answer, methods=EVERY_METHOD),
+        ]
+    )
+
+
+async def serve(name: str, instance_id: str, port: int) -> None:
+    """Serve until SIGTERM or Ctrl-C, registered all the while (HEADGATE_CONTROLPLANE, HEADGATE_TOKEN)."""
+    config = uvicorn.Config(
+        make_app(name, instance_id),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+    )
+    definition = ServiceDefinition(service_name=name, check_interval=1, check_timeout=1)
+    async with headgate.register(definition, host="127.0.0.1", port=port, instance_id=instance_id):
+        await uvicorn.Server(config).serve()
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    match sys.argv[1:]:
+        case [name, instance_id, port] if port.isdigit():
+            asyncio.run(serve(name, instance_id, int(port)))
+        case _:
+            sys.exit("usage: python -m demo.service NAME INSTANCE_ID PORT")
+
+
+if __name__ == "__main__":
+    main()

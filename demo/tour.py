@@ -1,0 +1,174 @@
+"""The tour: every request as a curl line to repeat, its answer, and whether that is what it should be."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from demo.world import CASHIER, World
+
+PATIENCE = 15.0
+"""Seconds within which something that must happen by itself (a breaker closing, say) has to happen."""
+
+
+class StepFailed(Exception):
+    """A step came out otherwise than it should."""
+
+
+@dataclass
+class Tour:
+    """Walks through the steps and counts those that failed."""
+
+    world: World
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10, trust_env=False))
+    failures: int = 0
+
+    def walk(self) -> int:
+        """Run every step; return how many failed."""
+        for step in (
+            self.token_opens_the_gate,
+            self.no_token,
+            self.missing_scope,
+            self.burst,
+            self.failing_service,
+            self.killed_instance,
+            self.live_change,
+        ):
+            self.run(step)
+        return self.failures
+
+    def run(self, step: Callable[[], None]) -> None:
+        title = (step.__doc__ or step.__name__).rstrip(".")
+        print(f"\n── {title}")
+        try:
+            step()
+        except (StepFailed, httpx.HTTPError) as error:
+            self.failures += 1
+            print(f"   ✗ {error}")
+
+    # The steps, in order.
+
+    def token_opens_the_gate(self) -> None:
+        """A token opens the gate."""
+        token = self.login("testuser", "testpass")
+        self.show("GET", "/orders", 200, token=token)
+
+    def no_token(self) -> None:
+        """Without a token the gate stays shut."""
+        self.show("GET", "/orders", 401)
+
+    def missing_scope(self) -> None:
+        """A token without the scope is not enough."""
+        token = self.login("testuser", "testpass", quiet=True)
+        self.show("GET", "/payments", 403, token=token)
+
+    def burst(self) -> None:
+        """A burst meets the rate limit."""
+        url = f"{self.world.gateway}/public"
+        print(f"   $ for i in $(seq 40); do curl -s -o /dev/null -w '%{{http_code}} ' {url}; done")
+        answers = [self.client.get(url) for _ in range(40)]
+        codes = [answer.status_code for answer in answers]
+        print("   " + " ".join(map(str, codes)))
+        limited = [answer for answer in answers if answer.status_code == 429]
+        expect(codes[0] == 200 and bool(limited), "first 200, later 429")
+        retry_after = limited[0].headers.get("Retry-After", "")
+        expect(retry_after.isdigit(), f"429 with Retry-After: {retry_after or 'missing'}")
+
+    def failing_service(self) -> None:
+        """A failing service opens its breaker, and a recovered one closes it."""
+        token = self.login(CASHIER, self.world.cashier_password, quiet=True)
+        payments = self.world.instance("payments-1").url
+        self.show("GET", "/payments", 200, token=token)
+        print(f"   $ curl -X POST {payments}/fail")
+        self.client.post(f"{payments}/fail").raise_for_status()
+        opened = self.until(lambda: self.get("/payments", token), lambda answer: answer.status_code == 503)
+        self.show("GET", "/payments", 503, token=token)
+        expect("Circuit breaker is open for service payments" in opened.text, "the breaker is open")
+        print(f"   $ curl -X POST {payments}/recover")
+        self.client.post(f"{payments}/recover").raise_for_status()
+        begun = time.monotonic()
+        self.until(lambda: self.get("/payments", token), lambda answer: answer.status_code == 200)
+        self.show("GET", "/payments", 200, token=token)
+        print(f"   the breaker closed {time.monotonic() - begun:.1f} s after the service had recovered")
+
+    def killed_instance(self) -> None:
+        """An instance is killed, and nobody notices."""
+        token = self.login("testuser", "testpass", quiet=True)
+        victim = self.world.processes["orders-1"]
+        print(f"   $ kill -9 {victim.pid}    # orders-1")
+        victim.kill()
+        answers = [self.get("/orders", token) for _ in range(20)]
+        served = {answer.json().get("instance") for answer in answers if answer.status_code == 200}
+        print("   " + " ".join(str(answer.status_code) for answer in answers))
+        expect(all(answer.status_code == 200 for answer in answers), f"20 × 200, served by {sorted(served)}")
+
+    def live_change(self) -> None:
+        """A route is changed live, on both data planes."""
+        route = {"name": "live", "prefix": "/live", "service_name": "orders", "public": True}
+        print(f"   $ curl -X POST {self.world.controlplane.url}/api/v1/apply … # routes: [/live → orders]")
+        pending = {dataplane.url for dataplane in self.world.dataplanes}
+        with self.world.admin() as admin:
+            begun = time.perf_counter()
+            answer = admin.post("/api/v1/apply", json={"routes": [route]}).raise_for_status()
+            written = (time.perf_counter() - begun) * 1000
+        while pending and time.perf_counter() - begun < PATIENCE:
+            pending -= {url for url in pending if self.client.get(f"{url}/live").status_code == 200}
+        served = (time.perf_counter() - begun) * 1000
+        expect(not pending, f"revision {answer.json()['revision']} is served by both data planes")
+        print(
+            f"   written after {written:.0f} ms, served by both data planes {served:.0f} ms after the request"
+        )
+
+    # What the steps are made of.
+
+    def login(self, username: str, password: str, quiet: bool = False) -> str:
+        """Get a token, showing the curl line unless `quiet`."""
+        url = f"{self.world.gateway}/api/v1/auth/token"
+        data = {"username": username, "password": password}
+        answer = self.until(lambda: self.client.post(url, data=data), lambda seen: seen.status_code == 200)
+        if not quiet:
+            print(f"   $ TOKEN=$(curl -s -X POST {url} -d 'username={username}&password={password}' \\")
+            print("         | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"access_token\"])')")
+            self.report(answer, 200, "{access_token: …}")
+        return str(answer.json()["access_token"])
+
+    def get(self, path: str, token: str | None = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.client.get(self.world.gateway + path, headers=headers)
+
+    def show(self, method: str, path: str, status: int, token: str | None = None) -> httpx.Response:
+        """Send one request as a reader would with curl, print both, and expect the status."""
+        line = ["curl", "-i", f"{self.world.gateway}{path}"]
+        print("   $ " + shlex.join(line) + (' -H "Authorization: Bearer $TOKEN"' if token else ""))
+        answer = self.get(path, token)
+        self.report(answer, status, answer.text)
+        return answer
+
+    def report(self, answer: httpx.Response, status: int, body: str) -> None:
+        print(f"   {answer.status_code} {body[:140]}")
+        expect(answer.status_code == status, f"{status} expected, {answer.status_code} seen", quiet=True)
+
+    def until(
+        self, request: Callable[[], httpx.Response], wanted: Callable[[httpx.Response], bool]
+    ) -> httpx.Response:
+        """Repeat a request until its answer is the wanted one."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            answer = request()
+            if wanted(answer):
+                return answer
+            if time.monotonic() > deadline:
+                raise StepFailed(f"still {answer.status_code} after {PATIENCE:g} s: {answer.text[:200]}")
+            time.sleep(0.05)
+
+
+def expect(holds: bool, words: str, quiet: bool = False) -> None:
+    """Print what holds, or fail the step."""
+    if not holds:
+        raise StepFailed(words)
+    if not quiet:
+        print(f"   ✓ {words}")
