@@ -32,3 +32,8 @@ async def eventually(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} s; last seen: {last!r}")
         await asyncio.sleep(every)
+
+
+def eventually_now(condition: Callable[[], T], within: float = 10.0, every: float = 0.02) -> T:
+    """`eventually` for code without an event loop."""
+    return asyncio.run(eventually(condition, within, every))

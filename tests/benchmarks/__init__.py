@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench` measures one worker against nginx and Envoy on the same work."""
