@@ -1,0 +1,223 @@
+"""Settings of the control plane: environment or `.env`, typed, frozen after start.
+
+`load()` is the one way in. It raises SettingsError with one line that names every wrong variable, so that
+nobody has to fix them one start at a time. No secret has a default.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the message names every wrong variable in one line."""
+
+
+def _wrong(detail: str) -> PydanticCustomError:
+    # Braces are placeholders to pydantic.
+    return PydanticCustomError("setting", "{detail}", {"detail": detail})
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise _wrong(f"{value!r} is not host:port")
+    return value
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _endpoints(value: tuple[str, ...]) -> tuple[str, ...]:
+    for endpoint in value:
+        scheme, mark, address = endpoint.partition("://")
+        if not mark or scheme not in ("http", "https"):
+            raise _wrong(f"{endpoint!r} is not http://host:port or https://host:port")
+        _address(address.rstrip("/"))
+    if len({endpoint.partition("://")[0] for endpoint in value}) > 1:
+        raise _wrong("http:// and https:// cannot be mixed")
+    return tuple(endpoint.rstrip("/") for endpoint in value)
+
+
+def _readable(value: Path) -> Path:
+    try:
+        value.read_bytes()
+    except OSError as error:
+        raise _wrong(f"cannot read {value}: {error.strerror}") from None
+    return value
+
+
+def _certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(_readable(value)))
+    except ssl.SSLError:
+        raise _wrong(f"{value} holds no PEM certificate") from None
+    return value
+
+
+def _secret(shortest: int) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < shortest:
+            raise _wrong(f"must be at least {shortest} characters long")
+        return value
+
+    return AfterValidator(check)
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""host:port; an IPv6 address in brackets."""
+Endpoints = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_endpoints)
+]
+Certificates = Annotated[Path, AfterValidator(_certificates)]
+KeyFile = Annotated[Path, AfterValidator(_readable)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, by the name of its variable in small letters."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    admin_listen: Address = "127.0.0.1:8080"
+    """Admin API, health and metrics."""
+    grpc_listen: Address = "127.0.0.1:50051"
+    """Config stream and registry."""
+
+    etcd_endpoints: Endpoints = ("http://127.0.0.1:2379",)
+    """Comma separated URLs of etcd members; https:// takes ETCD_CA, or the system's authorities."""
+    etcd_ca: Certificates | None = None
+    etcd_cert: Certificates | None = None
+    etcd_key: KeyFile | None = None
+    etcd_username: str | None = None
+    etcd_password: SecretStr | None = None
+
+    secret_key: Annotated[SecretStr, _secret(32)]
+    """Encrypts the signing keys in etcd; at least 32 characters, the same on every control plane."""
+    dataplane_token: Annotated[SecretStr, _secret(16)]
+    """Bearer credential of the data planes; at least 16 characters."""
+    service_token: Annotated[SecretStr, _secret(16)]
+    """Bearer credential of services that register themselves; at least 16 characters."""
+
+    admin_username: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] = "admin"
+    admin_password: Annotated[SecretStr, _secret(8)] | None = None
+    """Password of the first user; needed only while the store holds no user."""
+
+    grpc_cert: Certificates | None = None
+    grpc_key: KeyFile | None = None
+    grpc_client_ca: Certificates | None = None
+    """When set, gRPC clients must show a certificate of this authority."""
+
+    access_token_ttl: Annotated[int, Field(ge=10, le=86_400)] = 900
+    """Seconds an access token is valid."""
+    token_issuer: Annotated[str, Field(min_length=1, max_length=256)] = "headgate"  # noqa: S105
+    token_audience: Annotated[str, Field(min_length=1, max_length=256)] = "headgate"  # noqa: S105
+
+    expose_admin: bool = True
+    """Lead /api/v1 on the gateway to this control plane."""
+    advertise: Address | None = None
+    """host:port under which data planes reach the admin API; left out, ADMIN_LISTEN."""
+    anonymous_read: bool = False
+    """Answer GETs without a token that come from this machine; for the demo."""
+
+    debug: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    redis_host: str | None = None
+    redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
+    """Limits in redis mode are kept there by the data planes; not used by the control plane."""
+    rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
+    rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, data: dict[str, object], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # What belongs together is checked on the raw values, so that it is told along with the wrong ones.
+        problems = list(_incomplete({name for name, value in data.items() if value is not None}))
+        try:
+            settings = handler(data)
+        except ValidationError as error:
+            raise SettingsError("; ".join([*_lines(error), *problems])) from None
+        problems += _mismatched("ETCD", settings.etcd_cert, settings.etcd_key)
+        problems += _mismatched("GRPC", settings.grpc_cert, settings.grpc_key)
+        if (settings.etcd_ca or settings.etcd_cert) and not settings.etcd_endpoints[0].startswith("https:"):
+            problems.append("ETCD_CA and ETCD_CERT need https:// in ETCD_ENDPOINTS")
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return settings
+
+    @property
+    def level(self) -> str:
+        """Log level in effect."""
+        return "debug" if self.debug else self.log_level
+
+
+def _incomplete(given: Set[str]) -> Iterator[str]:
+    for one, other in (
+        ("etcd_cert", "etcd_key"),
+        ("grpc_cert", "grpc_key"),
+        ("etcd_username", "etcd_password"),
+    ):
+        if (one in given) != (other in given):
+            yield f"{one.upper()} and {other.upper()} must be set together"
+    if "grpc_client_ca" in given and "grpc_cert" not in given:
+        yield "GRPC_CLIENT_CA needs GRPC_CERT and GRPC_KEY"
+
+
+def _mismatched(prefix: str, cert: Path | None, key: Path | None) -> Iterator[str]:
+    if cert is None or key is None:
+        return
+    try:
+        # The password callback keeps OpenSSL from asking at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
+    except (ssl.SSLError, OSError):
+        yield f"{prefix}_KEY: {key} is not the unencrypted private key of {cert}"
+
+
+def load() -> Settings:
+    """Read the settings; SettingsError names everything that is wrong or missing at once."""
+    try:
+        return Settings()  # type: ignore[call-arg]  # the environment gives what has no default
+    except (SourceError, UnicodeDecodeError) as error:
+        raise SettingsError(f"environment or .env: {error}") from None
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_input=False, include_url=False):
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        detail = "is not set" if problem["type"] == "missing" else problem["msg"]
+        if problem["type"] == "missing" and (prose := _WHAT.get(name)):
+            detail += f" ({prose})"
+        yield f"{name}: {detail}" if name else detail
+
+
+_WHAT = {
+    "SECRET_KEY": "at least 32 random characters, the same on every control plane",
+    "DATAPLANE_TOKEN": "at least 16 random characters, known to the data planes",
+    "SERVICE_TOKEN": "at least 16 random characters, known to services that register themselves",
+}
