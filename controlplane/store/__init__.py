@@ -1,0 +1,45 @@
+"""The store: a narrow interface, etcd behind it, and a working fake for unit tests."""
+
+from __future__ import annotations
+
+from controlplane.store.errors import (
+    AccessDenied,
+    Compacted,
+    Conflict,
+    LeaseGone,
+    StoreError,
+    StoreUnavailable,
+    TooLarge,
+)
+from controlplane.store.memory import MemoryStore
+from controlplane.store.protocol import (
+    MAX_OPERATIONS,
+    MAX_REQUEST_BYTES,
+    Batch,
+    Delete,
+    Entry,
+    Listing,
+    Put,
+    Store,
+    Write,
+)
+
+__all__ = [
+    "MAX_OPERATIONS",
+    "MAX_REQUEST_BYTES",
+    "AccessDenied",
+    "Batch",
+    "Compacted",
+    "Conflict",
+    "Delete",
+    "Entry",
+    "LeaseGone",
+    "Listing",
+    "MemoryStore",
+    "Put",
+    "Store",
+    "StoreError",
+    "StoreUnavailable",
+    "TooLarge",
+    "Write",
+]
