@@ -12,7 +12,7 @@ import time
 
 from demo.processes import StartError
 from demo.tour import Tour
-from demo.world import FOLDER, World, make_world, running
+from demo.world import World, demo_world, running
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def run(check: bool) -> int:
     """Start, walk, and stay up unless only checking."""
     begun = time.monotonic()
     print("Starting etcd, the control plane, two data planes and three service instances …")
-    with running(make_world()) as world:
+    with running(demo_world()) as world:
         print(f"Ready after {time.monotonic() - begun:.1f} s.")
         failures = Tour(world).walk()
         print(f"\nThe tour took {time.monotonic() - begun:.0f} s; {failures or 'no'} step(s) failed.")
@@ -54,7 +54,7 @@ def print_urls(world: World) -> None:
   gateway        {world.gateway}   and {world.dataplanes[1].url}
   status         {world.dataplanes[0].status_url}/metrics   /health   /debug/config
   admin API      {world.controlplane.url}/api/v1/openapi.json
-  logs           {FOLDER / "run"}
+  logs           {world.folder / "run"}
   command line   .venv/bin/headgate login --demo && .venv/bin/headgate status
 
 Ctrl-C stops everything.""")

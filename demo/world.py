@@ -56,10 +56,12 @@ class ServiceInstance:
 
 @dataclass
 class World:
-    """The running demo."""
+    """The running demo: everything it writes lies in `folder`."""
 
+    folder: Path
+    etcd: Etcd
     controlplane: ControlPlane
-    dataplanes: tuple[DataPlane, DataPlane]
+    dataplanes: tuple[DataPlane, ...]
     instances: tuple[ServiceInstance, ...]
     cashier_password: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
     processes: dict[str, Process] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class World:
             admin.post("/api/v1/apply", json={"users": [cashier]}).raise_for_status()
 
     def write_facts(self) -> None:
-        """Leave what a user needs in .headgate/demo.json, readable by its owner alone."""
+        """Leave what a user needs in demo.json, readable by its owner alone."""
         facts = {
             "gateway": self.gateway,
             "status": self.dataplanes[0].status_url,
@@ -102,54 +104,76 @@ class World:
             "admin_username": self.controlplane.secrets.admin_username,
             "admin_password": self.controlplane.secrets.admin_password,
         }
-        path = FOLDER / "demo.json"
+        path = self.folder / "demo.json"
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(facts, file, indent=2)
 
 
-def make_world() -> World:
-    """The demo on its documented ports, with secrets of its own; raises StartError when a port is taken."""
-    etcd = Etcd(2379, 2380)
+def demo_world() -> World:
+    """The demo on its documented ports; raises StartError when one is taken."""
     require_free({"etcd": 2379, "etcd peers": 2380, "control plane": 8080, "control plane gRPC": 50051})
     require_free({"data plane": 8000, "status": 8001, "second data plane": 8010, "its status": 8011})
+    return make_world(FOLDER, [2379, 2380, 8080, 50051, 8000, 8001, 8010, 8011])
+
+
+def make_world(folder: Path, ports: list[int]) -> World:
+    """The demo on these ports, with secrets of its own."""
+    etcd_port, peer_port, admin_port, grpc_port, *traffic = ports
+    etcd = Etcd(etcd_port, peer_port)
+    # Only the demo opens the admin API for reading, and the metrics on the traffic port.
     controlplane = ControlPlane(
-        etcd.url, Secrets(), admin_port=8080, grpc_port=50051, settings={"ANONYMOUS_READ": "true"}
+        etcd.url,
+        Secrets(),
+        admin_port=admin_port,
+        grpc_port=grpc_port,
+        settings={"ANONYMOUS_READ": "true"},
     )
-    open_metrics = {"EXPOSE_METRICS": "true"}
-    first = DataPlane(controlplane.grpc, controlplane.secrets, "gateway-1", 8000, 8001, open_metrics)
-    second = DataPlane(controlplane.grpc, controlplane.secrets, "gateway-2", 8010, 8011, open_metrics)
+    dataplanes = tuple(
+        DataPlane(
+            controlplane.grpc,
+            controlplane.secrets,
+            f"gateway-{number}",
+            port,
+            status_port,
+            {"EXPOSE_METRICS": "true"},
+        )
+        for number, (port, status_port) in enumerate(zip(traffic[::2], traffic[1::2], strict=True), 1)
+    )
     instances = (
         ServiceInstance("orders", "orders-1"),
         ServiceInstance("orders", "orders-2"),
         ServiceInstance("payments", "payments-1"),
     )
-    return World(controlplane, (first, second), instances)
+    return World(folder, etcd, controlplane, dataplanes, instances)
 
 
 @contextlib.contextmanager
 def running(world: World) -> Iterator[World]:
     """Start everything, give it, and end every process again, last started first."""
-    shutil.rmtree(FOLDER / "run", ignore_errors=True)
-    folder = FOLDER / "run"
-    folder.mkdir(parents=True, mode=0o700)
-    FOLDER.chmod(0o700)
+    folder = world.folder / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    world.folder.chmod(0o700)
     with contextlib.ExitStack() as stack:
-
-        def keep(process: Process) -> Process:
-            world.processes[process.name] = process
-            stack.callback(process.stop)
-            return process
-
-        keep(Etcd(2379, 2380).start(folder))
-        controlplane = keep(world.controlplane.start(folder, wait=False))
+        # Whatever is in `processes` at the end is stopped: a test may have restarted some of them.
+        stack.callback(stop_all, world)
+        world.processes["etcd"] = world.etcd.start(folder)
+        world.processes["controlplane"] = world.controlplane.start(folder, wait=False)
         for instance in world.instances:
-            keep(instance.start(folder, world.controlplane))
-        dataplanes = [keep(dataplane.start(folder, wait=False)) for dataplane in world.dataplanes]
-        wait_until(answers(f"{world.controlplane.url}/ready"), controlplane)
+            world.processes[instance.instance_id] = instance.start(folder, world.controlplane)
+        for dataplane in world.dataplanes:
+            world.processes[dataplane.name] = dataplane.start(folder, wait=False)
+        wait_until(answers(f"{world.controlplane.url}/ready"), world.processes["controlplane"])
         world.write_facts()
         world.configure()
-        for dataplane, process in zip(world.dataplanes, dataplanes, strict=True):
-            wait_until(answers(f"{dataplane.status_url}/ready"), process)
+        for dataplane in world.dataplanes:
+            wait_until(answers(f"{dataplane.status_url}/ready"), world.processes[dataplane.name])
         yield world
+
+
+def stop_all(world: World) -> None:
+    """End every process, the last started first."""
+    for process in reversed(list(world.processes.values())):
+        process.stop()
