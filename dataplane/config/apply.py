@@ -1,0 +1,52 @@
+"""Taking changes in: parts of a change are gathered beside the table in use, and make a new table when complete.
+
+The supervisor and its workers run this same code over the same parts. The supervisor does so first, so that a change
+which cannot become a table is refused before any worker has seen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dataplane.config.builtin import with_builtin
+from dataplane.config.decode import Part
+from dataplane.config.table import Item, Problem, Resources, Table, TableError, build
+
+
+class Assembly:
+    """The table in use, and the change being taken in, if any. A change that fails leaves the table as it was."""
+
+    def __init__(self, builtin: Sequence[Item] = (), max_routes: int | None = None) -> None:
+        self._builtin = tuple(builtin)
+        self._max_routes = max_routes
+        self._resources = Resources()
+        self._staged: Resources | None = None
+        self.table: Table = build(with_builtin(self._resources, self._builtin))
+
+    def take(self, part: Part) -> None:
+        """Gather one part. Raises TableError when it does not continue the table in use."""
+        if part.base_digest != self.table.digest:
+            raise TableError([Problem("", "base_digest", "the change is not based on the table in use")])
+        if self._staged is None:
+            self._staged = self._resources.copy()
+        for key in part.removed:
+            self._staged.remove(key)
+        for key, item in part.changed:
+            self._staged.put(key, item)
+
+    def complete(self, revision: int, digest: str) -> Table:
+        """Build the table from everything gathered and put it in use; raises TableError, then nothing changed."""
+        staged, self._staged = self._staged or self._resources, None
+        self._check_size(staged)
+        self.table = build(with_builtin(staged, self._builtin), revision, digest)
+        self._resources = staged
+        return self.table
+
+    def abandon(self) -> None:
+        """Forget what was gathered."""
+        self._staged = None
+
+    def _check_size(self, resources: Resources) -> None:
+        if self._max_routes is not None and len(resources.route) > self._max_routes:
+            count = f"{len(resources.route)} exceeds MAX_ROUTES {self._max_routes}"
+            raise TableError([Problem("", "routes", count)])

@@ -1,0 +1,27 @@
+"""From the wire to what the data plane works with: protobuf resources in, frozen values or problems out."""
+
+from __future__ import annotations
+
+from dataplane.config.decode.bundle import (
+    NOTHING,
+    Bundle,
+    Part,
+    difference,
+    from_bytes,
+    read_part,
+    to_bytes,
+    unpack,
+)
+from dataplane.config.decode.resource import decode
+
+__all__ = [
+    "NOTHING",
+    "Bundle",
+    "Part",
+    "decode",
+    "difference",
+    "from_bytes",
+    "read_part",
+    "to_bytes",
+    "unpack",
+]

@@ -1,0 +1,88 @@
+"""Notes what is wrong with one resource, field by field, so that all of it is told at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from dataplane.config.table import Problem, TableError
+
+T = TypeVar("T")
+
+_PATH = re.compile(r"/[\x21-\x7e]*")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+
+
+@dataclass(slots=True)
+class Checker:
+    """Every method takes a field path and a value and gives the value back, wrong or not."""
+
+    resource: str
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, path: str, detail: str) -> None:
+        """Note one problem."""
+        self.problems.append(Problem(self.resource, path, detail))
+
+    def finish(self) -> None:
+        """Raise TableError when anything was wrong."""
+        if self.problems:
+            raise TableError(self.problems)
+
+    def above_zero(self, path: str, value: float) -> float:
+        """A finite number above 0, for instance a duration."""
+        if not (math.isfinite(value) and value > 0):
+            self.wrong(path, f"must be above 0, not {value:g}")
+        return value
+
+    def between(self, path: str, value: float, low: float, high: float) -> None:
+        """A number from `low` to `high`, both included."""
+        if not low <= value <= high:
+            self.wrong(path, f"must be from {low:g} to {high:g}, not {value:g}")
+
+    def count(self, path: str, value: int) -> int:
+        """A whole number from 1."""
+        if value < 1:
+            self.wrong(path, f"must be 1 or more, not {value}")
+        return value
+
+    def same(self, path: str, value: str, expected: str) -> str:
+        """A name that must be the resource's own."""
+        if value != expected:
+            self.wrong(path, f"must be {expected!r}, not {value!r}")
+        return value
+
+    def given(self, path: str, value: str) -> str:
+        """A string that is not empty."""
+        if not value:
+            self.wrong(path, "must not be empty")
+        return value
+
+    def path(self, path: str, value: str) -> str:
+        """A URL path of visible ASCII characters, from the slash on."""
+        if not _PATH.fullmatch(value):
+            self.wrong(path, f"must be a path that begins with '/', not {value!r}")
+        return value
+
+    def token(self, path: str, value: str) -> str:
+        """A method or field name."""
+        if not _TOKEN.fullmatch(value):
+            self.wrong(path, f"{value!r} is not a token (RFC 9110)")
+        return value
+
+    def each(self, path: str, values: Iterable[str], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
+        """A list of strings of one form."""
+        found = tuple(values)
+        for position, value in enumerate(found):
+            if not pattern.fullmatch(value):
+                self.wrong(f"{path}[{position}]", f"{value!r} is not {what}")
+        return found
+
+    def choice(self, path: str, value: int, known: Mapping[int, T], fallback: T) -> T:
+        """An enum value that this version understands."""
+        if value not in known:
+            self.wrong(path, f"value {value} is not known to this version")
+        return known.get(value, fallback)

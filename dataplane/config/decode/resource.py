@@ -1,0 +1,197 @@
+"""One protobuf resource to one policy value. Nothing is taken on trust: the control plane may be newer, older or wrong.
+
+An unknown enum value, an unset choice, a number out of range: each is a problem with its field path, and together
+they are the reason of the nack. Defaults are the control plane's business; here every field must hold a usable value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+
+from dataplane.config.decode.checker import Checker
+from dataplane.config.table import Item, Problem, TableError, UnlinkedRoute
+from dataplane.policy import resources as policy
+from headgate_api.v1 import resources_pb2 as pb
+
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_METHOD = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749, section 3.3
+
+_BALANCERS: Mapping[int, policy.LoadBalancer] = {
+    pb.LOAD_BALANCER_ROUND_ROBIN: policy.LoadBalancer.ROUND_ROBIN,
+    pb.LOAD_BALANCER_LEAST_REQUEST: policy.LoadBalancer.LEAST_REQUEST,
+    pb.LOAD_BALANCER_IP_HASH: policy.LoadBalancer.IP_HASH,
+}
+_LIMIT_KEYS: Mapping[int, policy.LimitKey] = {
+    pb.LIMIT_KEY_ADDRESS: policy.LimitKey.ADDRESS,
+    pb.LIMIT_KEY_SUBJECT: policy.LimitKey.SUBJECT,
+    pb.LIMIT_KEY_ROUTE: policy.LimitKey.ROUTE,
+    pb.LIMIT_KEY_HEADER: policy.LimitKey.HEADER,
+}
+
+
+def decode(resource: pb.Resource) -> Item:
+    """The policy value of `resource`; raises TableError naming everything that is wrong with it."""
+    kind = resource.WhichOneof("body")
+    if kind is None:
+        raise TableError([Problem(f"/{resource.name}", "body", "is of no kind that this version knows")])
+    check = Checker(f"{kind}/{resource.name}")
+    if resource.revision < 1:
+        check.wrong("revision", f"must be 1 or more, not {resource.revision}")
+    item = _DECODERS[kind](resource, check)
+    check.finish()
+    return item
+
+
+def _service(resource: pb.Resource, check: Checker) -> policy.Service:
+    body = resource.service
+    if body.retries.attempts > 3:
+        check.wrong("retries.attempts", f"must be from 0 to 3, not {body.retries.attempts}")
+    for position, condition in enumerate(body.retries.on):
+        if condition != "connect":
+            check.wrong(f"retries.on[{position}]", f"{condition!r} is not known to this version")
+    return policy.Service(
+        name=check.same("service_name", body.service_name, resource.name),
+        load_balancer=check.choice(
+            "load_balancer", body.load_balancer, _BALANCERS, policy.LoadBalancer.ROUND_ROBIN
+        ),
+        circuit=_circuit(body.circuit, check),
+        timeouts=policy.Timeouts(
+            connect=check.above_zero("timeouts.connect", body.timeouts.connect),
+            response=check.above_zero("timeouts.response", body.timeouts.response),
+            idle=check.above_zero("timeouts.idle", body.timeouts.idle),
+        ),
+        health_check=_health_check(body, check),
+        connect_retries=body.retries.attempts if "connect" in body.retries.on else 0,
+    )
+
+
+def _circuit(body: pb.Circuit, check: Checker) -> policy.Circuit:
+    check.between("circuit.failure_ratio", body.failure_ratio, 0, 1)
+    return policy.Circuit(
+        failure_threshold=check.count("circuit.failure_threshold", body.failure_threshold),
+        failure_ratio=body.failure_ratio,
+        failure_window=check.above_zero("circuit.failure_window", body.failure_window),
+        min_throughput=body.min_throughput,
+        recovery_timeout=check.above_zero("circuit.recovery_timeout", body.recovery_timeout),
+        half_open_timeout=check.above_zero("circuit.half_open_timeout", body.half_open_timeout),
+        half_open_requests=check.count("circuit.half_open_requests", body.half_open_requests),
+    )
+
+
+def _health_check(body: pb.Service, check: Checker) -> policy.HealthCheck:
+    return policy.HealthCheck(
+        path=check.path("check_path", body.check_path),
+        interval=check.above_zero("check_interval", body.check_interval),
+        timeout=check.above_zero("check_timeout", body.check_timeout),
+        healthy_threshold=check.count("healthy_threshold", body.healthy_threshold),
+        unhealthy_threshold=check.count("unhealthy_threshold", body.unhealthy_threshold),
+    )
+
+
+def _instance(resource: pb.Resource, check: Checker) -> policy.Instance:
+    body = resource.instance
+    check.same("instance_id", f"{body.service_name}/{body.instance_id}", resource.name)
+    if not _HOST.fullmatch(body.host):
+        check.wrong("host", f"{body.host!r} is neither an IP address nor a host name")
+    check.between("port", body.port, 1, 65535)
+    check.between("weight", body.weight, 1, 1000)
+    return policy.Instance(
+        service=check.given("service_name", body.service_name),
+        id=check.given("instance_id", body.instance_id),
+        host=body.host,
+        port=body.port,
+        weight=body.weight,
+        draining=body.draining,
+    )
+
+
+def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
+    body = resource.route
+    if bool(body.prefix) == bool(body.path):
+        check.wrong("prefix", "exactly one of prefix and path must be set")
+    if body.public and body.scopes:
+        check.wrong("scopes", "a public route asks for no token and so for no scope")
+    if body.timeout:
+        check.above_zero("timeout", body.timeout)
+    route = policy.Route(
+        name=check.given("name", resource.name),
+        service=check.given("service_name", body.service_name),
+        prefix=check.path("prefix", body.prefix) if body.prefix else None,
+        path=check.path("path", body.path) if body.path else None,
+        hosts=check.each("hosts", body.hosts, _ROUTE_HOST, "a host name in lower case without port"),
+        methods=frozenset(check.each("methods", body.methods, _METHOD, "a method in upper case")),
+        scopes=frozenset(check.each("scopes", body.scopes, _SCOPE, "a scope token (RFC 6749)")),
+        public=body.public,
+        strip_prefix=body.strip_prefix,
+        rewrite=check.path("rewrite", body.rewrite) if body.rewrite else "",
+        timeout=body.timeout or None,
+        max_body_bytes=body.max_body_bytes or None,
+    )
+    return UnlinkedRoute(route, tuple(body.rate_limits))
+
+
+def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
+    body = resource.rate_limit
+    if body.mode != pb.LIMIT_MODE_LOCAL:
+        check.wrong("mode", f"value {body.mode} is not built in this version; only local limits are")
+    key = check.choice("key", body.key, _LIMIT_KEYS, policy.LimitKey.ADDRESS)
+    if key is policy.LimitKey.HEADER:
+        check.token("header", body.header)
+    return policy.Limit(
+        name=check.given("name", resource.name),
+        per_second=check.above_zero("per_second", body.per_second),
+        burst=check.count("burst", body.burst),
+        key=key,
+        header=body.header.lower(),
+    )
+
+
+def _user(resource: pb.Resource, check: Checker) -> policy.User:
+    body = resource.user
+    scopes = check.each("scopes", body.scopes, _SCOPE, "a scope token (RFC 6749)")
+    return policy.User(check.given("name", resource.name), frozenset(scopes), body.disabled)
+
+
+def _verification_key(resource: pb.Resource, check: Checker) -> policy.VerificationKey:
+    body = resource.verification_key
+    if (reason := _jwk_problem(body.jwk)) is not None:
+        check.wrong("jwk", reason)
+    return policy.VerificationKey(
+        id=check.given("name", resource.name),
+        jwk=body.jwk,
+        issuer=check.given("issuer", body.issuer),
+        audience=check.given("audience", body.audience),
+    )
+
+
+def _jwk_problem(text: str) -> str | None:
+    """Why this is no public JWK (RFC 7517), without repeating any of it."""
+    try:
+        jwk = json.loads(text)
+    except ValueError:
+        return "is not JSON"
+    if not isinstance(jwk, dict) or jwk.get("kty") not in ("RSA", "EC", "OKP"):
+        return "is not a JWK of type RSA, EC or OKP"
+    return "holds a private key" if "d" in jwk else None
+
+
+def _reset(resource: pb.Resource, check: Checker) -> policy.Reset:
+    body = resource.reset
+    if body.WhichOneof("target") is None:
+        check.wrong("target", "neither circuit nor rate_limit is set")
+    return policy.Reset(resource.revision, circuit=body.circuit, rate_limit=body.rate_limit)
+
+
+_DECODERS: Mapping[str, Callable[[pb.Resource, Checker], Item]] = {
+    "service": _service,
+    "instance": _instance,
+    "route": _route,
+    "rate_limit": _rate_limit,
+    "user": _user,
+    "verification_key": _verification_key,
+    "reset": _reset,
+}

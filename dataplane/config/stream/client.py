@@ -1,0 +1,181 @@
+"""Keeps one config stream open: to any control plane, again after every loss, and soon.
+
+What arrives is handed over latest-wins; what goes out is answers in order, and of health and statistics the newest.
+An answer belongs to the connection its snapshot came on: after a reconnect the hello says what is in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+from dataplane.config.decode import Bundle, unpack
+from dataplane.config.reports import Held, InstanceHealth, Stats
+from dataplane.config.stream import wire
+from dataplane.config.stream.channel import Endpoint, connected
+from dataplane.config.table import Problem, TableError
+from headgate_api.v1 import config_pb2 as pb
+from headgate_api.v1.config_pb2_grpc import ConfigServiceStub
+
+if TYPE_CHECKING:
+    Call = grpc.aio.StreamStreamCall[pb.StreamRequest, pb.StreamResponse]
+
+_log = logging.getLogger(__name__)
+
+
+class Backoff:
+    """Seconds to wait before the next attempt: doubling up to a second, so that a control plane's return is noticed
+    within two, and jittered, so that a fleet does not come back in step."""
+
+    FIRST, MOST = 0.1, 1.0
+
+    def __init__(self, random: Callable[[], float] = random.random) -> None:
+        self._random = random
+        self._step = self.FIRST
+
+    def next(self) -> float:
+        """Between half and all of the present step, which then doubles."""
+        step, self._step = self._step, min(self._step * 2, self.MOST)
+        return step * (0.5 + 0.5 * self._random())
+
+    def reset(self) -> None:
+        """After a success: start small again."""
+        self._step = self.FIRST
+
+
+class ConfigStream:
+    """The data plane's end of the config stream. `run` keeps it open; everything else may be called at any time."""
+
+    def __init__(self, endpoint: Endpoint, held: Callable[[], Held]) -> None:
+        self._endpoint = endpoint
+        self._held = held
+        self._backoff = Backoff()
+        self._answers: list[pb.StreamRequest] = []
+        self._unanswered: set[int] = set()
+        self._health: pb.StreamRequest | None = None
+        self._stats: pb.StreamRequest | None = None
+        self._outgoing = asyncio.Event()
+        self._received: pb.Snapshot | None = None
+        self._arrived = asyncio.Event()
+        self.connected_to = ""
+        """Address of the control plane, empty while there is none."""
+        self.failure = "not connected yet"
+        """Why the last attempt failed; empty while connected."""
+
+    async def run(self) -> None:
+        """Connect, serve the stream, and do so again after every loss, until cancelled."""
+        addresses = list(self._endpoint.addresses)
+        random.shuffle(addresses)  # a fleet spreads over its control planes
+        turn = 0
+        while True:
+            await self._attempt(addresses[turn % len(addresses)])
+            turn += 1
+            await asyncio.sleep(self._backoff.next())
+
+    async def next_bundle(self) -> Bundle:
+        """The newest snapshot that has not been handed over yet; one that is not whole is nacked here."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            snapshot, self._received = self._received, None
+            if snapshot is None:
+                continue
+            try:
+                return unpack(snapshot)
+            except TableError as error:
+                _log.error("revision=%d rejected: %s", snapshot.revision, error)
+                self.nack(snapshot.revision, error.problems)
+
+    def ack(self, revision: int) -> None:
+        """Say that every worker serves `revision`."""
+        self._answer(revision, pb.StreamRequest(ack=pb.Ack(revision=revision)))
+
+    def nack(self, revision: int, problems: Iterable[Problem]) -> None:
+        """Say that `revision` is not used, and why."""
+        self._answer(revision, wire.nack(revision, problems))
+
+    def health(self, instances: Iterable[InstanceHealth]) -> None:
+        """Report the whole view of the instances; an older report not sent yet is forgotten."""
+        self._health = wire.health(instances)
+        self._outgoing.set()
+
+    def stats(self, stats: Stats) -> None:
+        """Report the traffic; an older report not sent yet is forgotten."""
+        self._stats = wire.stats(stats)
+        self._outgoing.set()
+
+    def _answer(self, revision: int, message: pb.StreamRequest) -> None:
+        """Queue an answer, unless the connection that asked for it is gone."""
+        if revision in self._unanswered:
+            self._unanswered.discard(revision)
+            self._answers.append(message)
+            self._outgoing.set()
+
+    async def _attempt(self, address: str) -> None:
+        """One connection, from start to loss."""
+        try:
+            async with connected(self._endpoint, address) as channel:
+                await self._serve(address, channel)
+            self._lost(address, "the control plane ended the stream")
+        except grpc.aio.AioRpcError as error:
+            self._lost(address, f"{error.code().name}: {error.details()}")
+        except OSError as error:
+            self._lost(address, str(error))
+
+    def _lost(self, address: str, reason: str) -> None:
+        reason = f"control plane {address}: {reason}"
+        if reason != self.failure:
+            _log.warning("%s; serving revision=%d meanwhile", reason, self._held().revision)
+        self.connected_to, self.failure = "", reason
+
+    async def _serve(self, address: str, channel: grpc.aio.Channel) -> None:
+        call = ConfigServiceStub(channel).Stream(None, metadata=self._endpoint.metadata)
+        self._answers.clear()
+        self._unanswered.clear()
+        await call.write(wire.hello(self._held()))
+        writer = asyncio.create_task(self._write(call), name="config-stream-writer")
+        try:
+            await self._read(address, call)
+        finally:
+            writer.cancel()
+            call.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    async def _read(self, address: str, call: Call) -> None:
+        async for response in call:
+            if not self.connected_to:
+                _log.info("config stream open to control plane %s", address)
+            self.connected_to, self.failure = address, ""
+            self._backoff.reset()
+            self._take(response)
+
+    def _take(self, response: pb.StreamResponse) -> None:
+        if response.HasField("snapshot"):
+            self._unanswered.add(response.snapshot.revision)
+            self._received = response.snapshot
+            self._arrived.set()
+        elif response.HasField("delta"):
+            # Refused rather than passed over in silence.
+            self._unanswered.add(response.delta.revision)
+            problem = Problem("", "delta", "this version understands snapshots only")
+            self.nack(response.delta.revision, [problem])
+
+    async def _write(self, call: Call) -> None:
+        """Send whatever is waiting. A failed write ends this task; the reader learns the reason."""
+        while True:
+            await self._outgoing.wait()
+            self._outgoing.clear()
+            for message in self._take_outgoing():
+                await call.write(message)
+
+    def _take_outgoing(self) -> list[pb.StreamRequest]:
+        messages = [*self._answers, *filter(None, (self._health, self._stats))]
+        self._answers.clear()
+        self._health = self._stats = None
+        return messages

@@ -1,0 +1,84 @@
+"""What goes up the config stream, as protobuf messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from dataplane.config.reports import Held, InstanceHealth, InstanceStatus, Stats
+from dataplane.config.table import Problem
+from headgate_api.v1 import config_pb2 as pb
+from headgate_api.v1 import status_pb2
+
+MAX_PROBLEMS = 100
+"""Most problems told in one nack: who made more will find the rest after mending these."""
+
+_STATUS = {
+    InstanceStatus.STARTING: status_pb2.INSTANCE_STATUS_STARTING,
+    InstanceStatus.HEALTHY: status_pb2.INSTANCE_STATUS_HEALTHY,
+    InstanceStatus.UNHEALTHY: status_pb2.INSTANCE_STATUS_UNHEALTHY,
+    InstanceStatus.DRAINING: status_pb2.INSTANCE_STATUS_DRAINING,
+}
+_STATE = {
+    "closed": status_pb2.CIRCUIT_STATE_CLOSED,
+    "half_open": status_pb2.CIRCUIT_STATE_HALF_OPEN,
+    "open": status_pb2.CIRCUIT_STATE_OPEN,
+}
+
+
+def hello(held: Held) -> pb.StreamRequest:
+    """The first message of a stream."""
+    return pb.StreamRequest(
+        hello=pb.Hello(node=held.node, version=held.version, revision=held.revision, digest=held.digest)
+    )
+
+
+def nack(revision: int, problems: Iterable[Problem]) -> pb.StreamRequest:
+    """A rejection with its reasons, bounded."""
+    listed = [
+        pb.Problem(resource=problem.resource, field=problem.field, detail=problem.detail)
+        for problem in islice(problems, MAX_PROBLEMS)
+    ]
+    return pb.StreamRequest(nack=pb.Nack(revision=revision, problems=listed))
+
+
+def health(instances: Iterable[InstanceHealth]) -> pb.StreamRequest:
+    """The whole view of every instance."""
+    listed = [
+        status_pb2.InstanceHealth(
+            service_name=instance.service,
+            instance_id=instance.id,
+            status=_STATUS[instance.status],
+            last_check=instance.last_check,
+            reason=instance.reason,
+        )
+        for instance in instances
+    ]
+    return pb.StreamRequest(health=status_pb2.HealthReport(instances=listed))
+
+
+def stats(report: Stats) -> pb.StreamRequest:
+    """The traffic of about a second."""
+    circuits = [
+        status_pb2.CircuitReport(
+            service_name=circuit.service,
+            state=_STATE[circuit.state],
+            last_state_change=circuit.last_state_change,
+            total_requests=circuit.total_requests,
+            failed_requests=circuit.failed_requests,
+            rejected_requests=circuit.rejected_requests,
+            recent_failures=circuit.recent_failures,
+            reason=circuit.reason,
+        )
+        for circuit in report.circuits
+    ]
+    buckets = [
+        status_pb2.RateLimitReport(
+            name=bucket.name, key=bucket.key, remaining=bucket.remaining, refused=bucket.refused
+        )
+        for bucket in report.buckets
+    ]
+    message = status_pb2.StatsReport(
+        at=report.at, total_requests=report.total_requests, circuits=circuits, rate_limits=buckets
+    )
+    return pb.StreamRequest(stats=message)
