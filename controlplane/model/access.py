@@ -1,0 +1,156 @@
+"""Who may do what, and how often: scopes, users, rate limits, issuers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from controlplane.model.base import Later, Resource
+from controlplane.model.fields import AsList, HeaderName, Name, ScopeName, Unique, Username
+from controlplane.model.problems import Problem
+
+_PHC = re.compile(
+    r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
+)
+_MOST_MEMORY, _MOST_TIME, _MOST_LANES = 1 << 18, 10, 16
+
+
+def _password(secret: SecretStr) -> SecretStr:
+    if not 8 <= len(secret) <= 128:
+        raise PydanticCustomError("password", "must have 8 to 128 characters")
+    return secret
+
+
+def _password_hash(secret: SecretStr) -> SecretStr:
+    found = _PHC.fullmatch(secret.get_secret_value())
+    if not found:
+        raise PydanticCustomError(
+            "phc", "must be an argon2id hash in PHC form, like $argon2id$v=19$m=65536,t=3,p=4$…"
+        )
+    memory, time, lanes = map(int, found.groups())
+    # Whoever imports a hash decides what each log-in costs the control plane.
+    if not (8 * lanes <= memory <= _MOST_MEMORY and 1 <= time <= _MOST_TIME and 1 <= lanes <= _MOST_LANES):
+        raise PydanticCustomError(
+            "phc", "must have m of at most 262144 (256 MiB), t of at most 10, p of at most 16"
+        )
+    return secret
+
+
+def _one_of(what: str, *values: str) -> Later:
+    return lambda value: f"{what} {value!r}" if isinstance(value, str) and value in values else None
+
+
+class Scope(Resource):
+    """A right that routes ask for and users hold."""
+
+    KIND: ClassVar[str] = "scope"
+    PLURAL: ClassVar[str] = "scopes"
+
+    name: ScopeName
+    description: Annotated[str, Field(max_length=500)] = ""
+
+
+class User(Resource):
+    """Somebody who can get a token. A password is hashed before it is stored; neither is ever shown."""
+
+    KIND: ClassVar[str] = "user"
+    PLURAL: ClassVar[str] = "users"
+    NAMED_BY: ClassVar[str] = "username"
+
+    username: Username
+    password: Annotated[
+        SecretStr | None,
+        AfterValidator(lambda secret: None if secret is None else _password(secret)),
+        Field(
+            exclude=True,
+            json_schema_extra={"writeOnly": True, "minLength": 8, "maxLength": 128},
+            description="Left out, the stored one stays; a new user without one cannot log in.",
+        ),
+    ] = None
+    password_hash: Annotated[
+        SecretStr | None,
+        AfterValidator(lambda secret: None if secret is None else _password_hash(secret)),
+        Field(
+            json_schema_extra={"writeOnly": True, "maxLength": 512},
+            description="argon2id hash in PHC form, in place of the password.",
+        ),
+    ] = None
+    scopes: Annotated[
+        tuple[ScopeName, ...], AsList, Field(max_length=64, description="Scopes that the user holds."), Unique
+    ] = ()
+    disabled: Annotated[bool, Field(description="Gets no tokens, and those in hand are refused.")] = False
+
+    @property
+    def name(self) -> str:
+        """The user's own name."""
+        return self.username
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """A password or its hash."""
+        if fields.get("password") is not None and fields.get("password_hash") is not None:
+            yield Problem("password_hash", "must not be given together with password")
+
+
+class RateLimit(Resource):
+    """A token bucket's settings; each route names the limits it takes."""
+
+    KIND: ClassVar[str] = "rate_limit"
+    PLURAL: ClassVar[str] = "rate_limits"
+
+    name: Name
+    per_second: Annotated[
+        float, Field(ge=0.001, le=1_000_000, description="Tokens that flow back into a bucket per second.")
+    ]
+    burst: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Size of a bucket: requests that may come at once.")
+    ]
+    key: Annotated[
+        Literal["address", "subject", "route", "header"], Field(description="What has a bucket of its own.")
+    ] = "address"
+    header: Annotated[HeaderName | None, Field(description="Name of the header, when `key` is header.")] = (
+        None
+    )
+    mode: Annotated[Literal["local"], Field(description="Where is counted: in each data plane.")] = "local"
+    on_store_failure: Annotated[
+        Literal["open"], Field(description="What happens when a shared store of counters does not answer.")
+    ] = "open"
+
+    LATER: ClassVar[Mapping[str, Later]] = {
+        "key": _one_of("the key", "api_key"),
+        "mode": _one_of("the mode", "fleet", "redis"),
+        "on_store_failure": _one_of("on_store_failure", "closed", "local"),
+    }
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """A header exactly when it is counted by."""
+        by_header, header = fields.get("key") == "header", fields.get("header")
+        if by_header and header is None:
+            yield Problem("header", "is required when key is header")
+        if header is not None and not by_header:
+            yield Problem("header", "has no meaning unless key is header")
+
+
+class Issuer(Resource):
+    """An outside issuer of tokens. Announced, not built yet: writing one is refused."""
+
+    KIND: ClassVar[str] = "issuer"
+    PLURAL: ClassVar[str] = "issuers"
+    NAMED_BY: ClassVar[str] = "issuer"
+
+    issuer: Name
+
+    @property
+    def name(self) -> str:
+        """The issuer's name."""
+        return self.issuer
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """Refuses every one."""
+        yield Problem("", "trusting outside issuers is not built yet")

@@ -1,0 +1,120 @@
+"""The base of all resources: strict, frozen, and thorough about what is wrong.
+
+pydantic alone stops short of "everything at once": rules that span several fields run only after every field is right.
+`Part` runs them on the raw fields as well, and joins both findings, so that one answer lists all problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from controlplane.model.problems import InvalidConfig, Problem, path_of
+from controlplane.model.words import describe
+
+P = TypeVar("P", bound="Part")
+
+Later = Callable[[object], str | None]
+"""Says of a field's raw value what is not built yet about it, or None when all of it is."""
+
+
+class Part(BaseModel):
+    """A value within the configuration. Unknown fields and values of the wrong type are refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+    LATER: ClassVar[Mapping[str, Later]] = {}
+    """Fields and values that are announced but not built yet, so that they are refused in those words."""
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """What is wrong between several fields. They are raw: any of them may be absent or of any type."""
+        return ()
+
+    @classmethod
+    def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """Mend what the notation, not the user, got wrong."""
+        return fields
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _everything_at_once(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(value, Mapping):
+            return handler(value)
+        fields = cls.prepare(value)
+        problems = list(cls.rules(fields))
+        later = dict(cls._not_built(fields))
+        try:
+            made = handler(fields)
+        except ValidationError as error:
+            raise _joined(cls, error, problems, later) from None
+        if problems or later:
+            raise _joined(cls, None, problems, later)
+        return made
+
+    @classmethod
+    def _not_built(cls, fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        for name, says in cls.LATER.items():
+            if name in fields and (what := says(fields[name])):
+                yield name, f"{what} is not built yet"
+
+
+class Resource(Part):
+    """A thing with a name that is written and read as a whole."""
+
+    KIND: ClassVar[str]
+    """As in the store's keys: `rate_limit`."""
+    PLURAL: ClassVar[str]
+    """As in documents: `rate_limits`."""
+    NAMED_BY: ClassVar[str] = "name"
+    """The field that holds the name."""
+
+    if TYPE_CHECKING:
+        # Some kinds have a field of this name, others compute it: pydantic must not see a declaration here.
+        @property
+        def name(self) -> str:
+            """Unique among the resources of the kind; the last part of the store's key."""
+
+
+def parse_as(model: type[P], raw: object, field: str = "") -> P:
+    """Make a value of `model` from what somebody wrote, or raise InvalidConfig with every problem, below `field`."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise InvalidConfig(problem.under(field) for problem in problems_of(error, model)) from None
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
+    """Every finding of pydantic as a problem."""
+    for found in error.errors(include_url=False):
+        # pydantic marks what is wrong with the name of a member by a step of its own.
+        location = (step for step in found["loc"] if step != "[key]")
+        yield Problem(path_of(location), describe(found, model.model_fields))
+
+
+def _joined(
+    model: type[Part], error: ValidationError | None, problems: Iterable[Problem], later: Mapping[str, str]
+) -> ValidationError:
+    """One error from pydantic's findings, the rules', and what is not built yet, which stands alone on its field."""
+    details = [_detail((name,), text) for name, text in later.items()]
+    for found in error.errors(include_url=False) if error else ():
+        if not found["loc"] or found["loc"][0] not in later:
+            details.append(_detail(found["loc"], describe(found, model.model_fields)))
+    details += [_detail((p.field,) if p.field else (), p.detail) for p in problems if p.field not in later]
+    return ValidationError.from_exception_data(model.__name__, details)
+
+
+def _detail(location: tuple[str | int, ...], text: str) -> InitErrorDetails:
+    # The input is left out: it may hold a password.
+    return InitErrorDetails(
+        type=PydanticCustomError("problem", "{text}", {"text": text}), loc=location, input=None
+    )

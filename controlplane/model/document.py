@@ -1,0 +1,69 @@
+"""Reads a whole configuration document: lists of resources by kind, as `examples/demo.yaml` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from controlplane.model.problems import InvalidConfig, Problem, join
+from controlplane.model.resources import KINDS, PLURALS, Resource, parse
+from controlplane.model.validate import Declared
+from controlplane.model.words import unknown_field
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What somebody declared, and what is wrong with it by itself."""
+
+    declared: tuple[Declared, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_document(raw: object) -> Document:
+    """Read every resource of a document; never raises, and misses no problem.
+
+    A section that is left empty (null) counts as an empty list.
+    """
+    if not isinstance(raw, Mapping):
+        return Document((), (Problem("", f"must be an object with some of {', '.join(PLURALS)}"),))
+    problems = [Problem(str(name), _unknown(str(name))) for name in raw if name not in PLURALS]
+    declared = []
+    for plural, model in PLURALS.items():
+        items = raw.get(plural)
+        if not isinstance(items, list | tuple | None):
+            problems.append(Problem(plural, "must be a list"))
+            continue
+        for position, item in enumerate(items or ()):
+            one, wrong = read_one(model.KIND, item, f"{plural}[{position}]")
+            declared.append(one)
+            problems += wrong
+    return Document(tuple(declared), (*problems, *_duplicates(declared)))
+
+
+def read_one(kind: str, raw: object, where: str = "") -> tuple[Declared, tuple[Problem, ...]]:
+    """Read one resource; what is wrong has field paths below `where`."""
+    fields = raw if isinstance(raw, Mapping) else {}
+    named_by = KINDS[kind].NAMED_BY
+    name = fields.get(named_by)
+    resource: Resource | None = None
+    problems: tuple[Problem, ...] = ()
+    try:
+        resource = parse(kind, raw, where)
+    except InvalidConfig as error:
+        problems = error.problems
+    return Declared(kind, name if isinstance(name, str) else "", where, fields, resource), problems
+
+
+def _unknown(name: str) -> str:
+    if name == "instances":
+        return "instances register themselves, or are listed in their service"
+    return unknown_field(name, PLURALS)
+
+
+def _duplicates(declared: list[Declared]) -> Iterator[Problem]:
+    first: dict[tuple[str, str], str] = {}
+    for item in declared:
+        if item.name and first.setdefault((item.kind, item.name), item.where) != item.where:
+            field = KINDS[item.kind].NAMED_BY
+            detail = f"{item.name!r} is there twice, first as {first[item.kind, item.name]}"
+            yield Problem(join(item.where, field), detail)

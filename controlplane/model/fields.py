@@ -1,0 +1,118 @@
+"""The kinds of text that fields hold: names, paths, hosts, methods, addresses.
+
+Bounds are part of the types, so that they reach OpenAPI, and no field is unbounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field, Strict
+from pydantic_core import PydanticCustomError
+
+from controlplane.model.words import PATTERNS
+
+T = TypeVar("T")
+
+
+def _pattern(expression: str, words: str) -> str:
+    PATTERNS[expression] = words
+    return expression
+
+
+def _checked(complaint: Callable[[str], str | None]) -> AfterValidator:
+    """A validator of text from a function that says what is wrong with it."""
+
+    def check(text: str) -> str:
+        if detail := complaint(text):
+            raise PydanticCustomError("text", "{detail}", {"detail": detail})
+        return text
+
+    return AfterValidator(check)
+
+
+NAME = _pattern(
+    r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$",
+    "1 to 63 lower-case letters, digits, '.', '_' or '-', with a letter or digit at both ends",
+)
+SCOPE = _pattern(
+    r"^[a-z0-9]([a-z0-9._:-]{0,61}[a-z0-9])?$",
+    "1 to 63 lower-case letters, digits, '.', '_', '-' or ':', with a letter or digit at both ends",
+)
+USERNAME = _pattern(r"^[A-Za-z0-9._@-]{1,64}$", "1 to 64 letters, digits, '.', '_', '@' or '-'")
+METHOD = _pattern(r"^[A-Z][A-Z0-9_-]{0,31}$", "an HTTP method in upper case, like GET")
+HEADER = _pattern(
+    r"^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$",
+    "the name of a header field in lower case, like x-client (RFC 9110, 5.1)",
+)
+LABEL = _pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_', '/' or '-'")
+
+_HOST = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
+
+
+def _host_complaint(text: str) -> str | None:
+    if text != text.lower():
+        return "must be in lower case"
+    if not _HOST.fullmatch(text):
+        return "must be a host name without port, or '*.' and the end of one"
+    return None
+
+
+def _path_complaint(text: str) -> str | None:
+    if not text.startswith("/"):
+        return "must start with '/'"
+    for character, reason in (("%", "escapes"), ("?", "a query"), (";", "parameters"), ("#", "a fragment")):
+        if character in text:
+            return f"must not contain {reason} ({character!r})"
+    if not _PATH.fullmatch(text):
+        return "must contain only characters that a path may have unescaped (RFC 3986, 3.3)"
+    if "//" in text:
+        return "must not contain '//'"
+    if any(segment in (".", "..") for segment in text.split("/")):
+        return "must not contain the segments '.' and '..'"
+    return None
+
+
+def _prefix_complaint(text: str) -> str | None:
+    if (complaint := _path_complaint(text)) is None and text.endswith("/") and text != "/":
+        return f"must not end with '/': {text.rstrip('/')!r} matches whole path segments already"
+    return complaint
+
+
+def _address_complaint(text: str) -> str | None:
+    try:
+        ip_address(text)
+    except ValueError:
+        if text.startswith("*") or not _HOST.fullmatch(text.lower()) or re.fullmatch(r"[0-9.]+", text):
+            return "must be an IP address or a host name, without port or brackets"
+    return None
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+ScopeName = Annotated[str, Field(pattern=SCOPE)]
+Username = Annotated[str, Field(pattern=USERNAME)]
+Method = Annotated[str, Field(pattern=METHOD)]
+HeaderName = Annotated[str, Field(pattern=HEADER)]
+Label = Annotated[str, Field(pattern=LABEL)]
+Host = Annotated[str, Field(max_length=253), _checked(_host_complaint)]
+PathText = Annotated[str, Field(max_length=1024), _checked(_path_complaint)]
+Prefix = Annotated[str, Field(max_length=1024), _checked(_prefix_complaint)]
+Address = Annotated[str, Field(max_length=253), _checked(_address_complaint)]
+
+AsList = Strict(False)
+"""On a tuple: a list will do (JSON has no tuples). Its members stay strict."""
+
+
+def _unique(items: tuple[T, ...]) -> tuple[T, ...]:
+    for position, item in enumerate(items):
+        if item in items[:position]:
+            raise PydanticCustomError("unique", "{item} is there twice", {"item": repr(item)})
+    return items
+
+
+Unique = AfterValidator(_unique)
+"""On a tuple: no member twice."""

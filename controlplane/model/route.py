@@ -1,0 +1,84 @@
+"""Routes: which requests go to which service, and what they need to get there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from controlplane.model.base import Later, Resource
+from controlplane.model.fields import AsList, Host, Method, Name, PathText, Prefix, ScopeName, Unique
+from controlplane.model.problems import Problem
+
+
+class Route(Resource):
+    """Matches requests and names the service that answers them. Exactly one of `prefix` and `path` is set."""
+
+    KIND: ClassVar[str] = "route"
+    PLURAL: ClassVar[str] = "routes"
+
+    name: Name
+    prefix: Annotated[
+        Prefix | None, Field(description="Matches this path and everything below it, by whole segments.")
+    ] = None
+    path: Annotated[PathText | None, Field(description="Matches exactly this path.")] = None
+    hosts: Annotated[
+        tuple[Host, ...],
+        AsList,
+        Field(max_length=64, description="Host names; '*.example.org' for all below one; empty: every host."),
+        Unique,
+    ] = ()
+    methods: Annotated[
+        tuple[Method, ...], AsList, Field(max_length=32, description="Empty: every method."), Unique
+    ] = ()
+    service_name: Annotated[Name, Field(description="The service that answers.")]
+    scopes: Annotated[
+        tuple[ScopeName, ...],
+        AsList,
+        Field(max_length=64, description="Scopes that the caller must hold, all of them."),
+        Unique,
+    ] = ()
+    public: Annotated[bool, Field(description="No token is asked for.")] = False
+    strip_prefix: Annotated[bool, Field(description="Remove the prefix from the path that is sent on.")] = (
+        False
+    )
+    rewrite: Annotated[
+        PathText | None,
+        Field(description="Takes the place of the matched prefix or path in what is sent on."),
+    ] = None
+    rate_limits: Annotated[
+        tuple[Name, ...], AsList, Field(max_length=16, description="Limits, taken in this order."), Unique
+    ] = ()
+    timeout: Annotated[
+        float | None,
+        Field(ge=0.01, le=86_400, description="Seconds until the response's head; left out: the service's."),
+    ] = None
+    max_body_bytes: Annotated[
+        int, Field(ge=0, le=2**50, description="Largest request body in bytes; 0: no bound.")
+    ] = 10 * 1024 * 1024
+
+    LATER: ClassVar[Mapping[str, Later]] = {
+        "headers": lambda _: "matching by header",
+        "request_headers": lambda _: "editing request headers",
+        "response_headers": lambda _: "editing response headers",
+        "service_name": lambda value: (
+            "a weighted list of services" if isinstance(value, list | tuple) else None
+        ),
+    }
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """One way to match, one way to change the path, and no scopes without a token."""
+        prefix, path = fields.get("prefix"), fields.get("path")
+        if prefix is None and path is None:
+            yield Problem("prefix", "is required, or path")
+        if prefix is not None and path is not None:
+            yield Problem("path", "must not be given together with prefix")
+        if fields.get("strip_prefix") is True:
+            if path is not None:
+                yield Problem("strip_prefix", "needs a prefix, and the route has a path")
+            if fields.get("rewrite") is not None:
+                yield Problem("rewrite", "must not be given together with strip_prefix")
+        if fields.get("public") is True and fields.get("scopes"):
+            yield Problem("scopes", "must be empty on a public route, which asks for no token")

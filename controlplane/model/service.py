@@ -1,0 +1,166 @@
+"""Services, how they are checked and guarded, and their instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar, Literal, cast
+
+from pydantic import Field
+
+from controlplane.model.base import Later, Part, Resource
+from controlplane.model.fields import Address, AsList, Label, Name, PathText, Unique
+from controlplane.model.problems import Problem
+
+Weight = Annotated[int, Field(ge=1, le=1000, description="Relative share of the traffic.")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Metadata = Annotated[
+    dict[Label, Annotated[str, Field(max_length=256)]],
+    Field(max_length=32, description="Labels for people and tools; the gateway does not read them."),
+]
+
+
+class Circuit(Part):
+    """When a service's circuit breaker opens, and how it tries again."""
+
+    failure_threshold: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Failures within the window that open the circuit.")
+    ] = 5
+    failure_ratio: Annotated[
+        float, Field(ge=0, le=1, description="Share of failures within the window that must be reached too.")
+    ] = 0.5
+    failure_window: Annotated[
+        float, Field(ge=1, le=3600, description="Seconds over which requests are counted.")
+    ] = 60.0
+    min_throughput: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Requests in the window below which it never opens.")
+    ] = 2
+    recovery_timeout: Annotated[
+        float,
+        Field(ge=0.1, le=3600, description="Seconds an open circuit waits before it lets a trial through."),
+    ] = 30.0
+    half_open_timeout: Annotated[
+        float, Field(ge=0.1, le=3600, description="Seconds after which an unsettled trial counts as failed.")
+    ] = 10.0
+    half_open_requests: Annotated[
+        int, Field(ge=1, le=1000, description="Trials that must succeed to close it, and the most at once.")
+    ] = 1
+
+
+class Timeouts(Part):
+    """How long an instance may take for each step."""
+
+    connect: Annotated[float, Field(ge=0.01, le=300, description="Seconds to establish a connection.")] = 5.0
+    response: Annotated[
+        float, Field(ge=0.01, le=86_400, description="Seconds from the request's end to the response's head.")
+    ] = 15.0
+    idle: Annotated[
+        float, Field(ge=1, le=86_400, description="Seconds an unused upstream connection is kept.")
+    ] = 300.0
+
+
+def _other_conditions(value: object) -> str | None:
+    others = [str(item) for item in value if item != "connect"] if isinstance(value, list | tuple) else []
+    return f"retrying on {', '.join(map(repr, others))}" if others else None
+
+
+class Retries(Part):
+    """Other instances that are tried when one fails."""
+
+    attempts: Annotated[int, Field(ge=0, le=3, description="Further attempts; 0 switches retries off.")] = 1
+    on: Annotated[
+        tuple[Literal["connect"], ...],
+        AsList,
+        Field(max_length=8, description="Conditions for a retry; nothing was sent when connecting failed."),
+        Unique,
+    ] = ("connect",)
+
+    LATER: ClassVar[Mapping[str, Later]] = {
+        "budget": lambda _: "a retry budget",
+        "on": _other_conditions,
+    }
+
+    @classmethod
+    def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """YAML 1.1 reads the bare word `on` as true, also where it names a field."""
+        names: Iterable[object] = fields
+        return {str("on" if name is True else name): fields[cast(str, name)] for name in names}
+
+
+class StaticInstance(Part):
+    """An instance that the operator names, as against one that registers itself."""
+
+    instance_id: Name
+    host: Annotated[Address, Field(description="IP address or host name.")]
+    port: Port
+    weight: Weight = 1
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class Service(Resource):
+    """A group of interchangeable instances."""
+
+    KIND: ClassVar[str] = "service"
+    PLURAL: ClassVar[str] = "services"
+    NAMED_BY: ClassVar[str] = "service_name"
+
+    service_name: Name
+    check_path: Annotated[PathText, Field(description="Path of the active probe; 2xx means healthy.")] = (
+        "/health"
+    )
+    check_interval: Annotated[
+        float, Field(ge=0.1, le=86_400, description="Seconds between two probes of one instance.")
+    ] = 30.0
+    check_timeout: Annotated[
+        float, Field(ge=0.01, le=3600, description="Seconds until a probe counts as failed.")
+    ] = 5.0
+    healthy_threshold: Annotated[
+        int, Field(ge=1, le=100, description="Probes in a row that make an unhealthy instance healthy.")
+    ] = 2
+    unhealthy_threshold: Annotated[
+        int, Field(ge=1, le=100, description="Failed probes in a row that make a healthy instance unhealthy.")
+    ] = 3
+    load_balancer: Literal["round_robin", "least_request", "ip_hash"] = "round_robin"
+    circuit: Circuit = Circuit()
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    instances: Annotated[
+        tuple[StaticInstance, ...],
+        AsList,
+        Field(max_length=256, description="Instances at fixed addresses, beside those that register."),
+    ] = ()
+
+    @property
+    def name(self) -> str:
+        """The service's own name."""
+        return self.service_name
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """No instance_id twice."""
+        seen: set[object] = set()
+        instances = fields.get("instances")
+        for position, instance in enumerate(instances if isinstance(instances, list | tuple) else ()):
+            known = instance.get("instance_id") if isinstance(instance, Mapping) else None
+            if isinstance(known, str) and known in seen:
+                yield Problem(f"instances[{position}].instance_id", f"{known!r} is there twice")
+            seen.add(known if isinstance(known, str) else None)
+
+
+class Instance(Resource):
+    """One address that serves a service: registered, under a lease, or named in the service."""
+
+    KIND: ClassVar[str] = "instance"
+    PLURAL: ClassVar[str] = "instances"
+
+    service_name: Name
+    instance_id: Name
+    host: Annotated[Address, Field(description="IP address or host name.")]
+    port: Port
+    weight: Weight = 1
+    metadata: Metadata = Field(default_factory=dict)
+    draining: Annotated[bool, Field(description="Takes no new requests; those in flight may finish.")] = False
+
+    @property
+    def name(self) -> str:
+        """`service_name/instance_id`."""
+        return f"{self.service_name}/{self.instance_id}"

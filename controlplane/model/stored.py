@@ -1,0 +1,144 @@
+"""How resources lie in the store: keys, and JSON that a person can read with etcdctl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from controlplane.model.base import parse_as
+from controlplane.model.internal import Reset, VerificationKey
+from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
+from controlplane.model.resources import KINDS, Resource, ResourceId, User
+
+PREFIX = "/headgate/v1/"
+CHANGE = f"{PREFIX}change/latest"
+"""Who changed the configuration last, when, and what: {author, time (Unix seconds), summary}. Every write of
+configuration expects its revision, so that such writes happen one after the other."""
+
+_MODELS: dict[str, type[Resource]] = {
+    **{kind: model for kind, model in KINDS.items() if kind != "issuer"},
+    "reset": Reset,
+    "signing_key": VerificationKey,
+}
+
+
+class StoredEntry(Protocol):
+    """A key with its value, as the store gives it."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def revision(self) -> int: ...
+
+
+def key_of(kind: str, name: str) -> str:
+    """The store's key of a resource. An instance's name is `service/id`."""
+    return f"{PREFIX}{kind}/{name}"
+
+
+def id_of(key: str) -> ResourceId | None:
+    """Kind and name of a key; None for a key that is none of ours."""
+    kind, slash, name = key.removeprefix(PREFIX).partition("/")
+    return (kind, name) if key.startswith(PREFIX) and slash and name else None
+
+
+def encode(resource: Resource) -> bytes:
+    """The stored form of a resource: every field that is set, defaults too; a user's hash, never a password."""
+    fields = resource.model_dump(mode="json", exclude_none=True)
+    if isinstance(resource, User) and resource.password_hash is not None:
+        fields["password_hash"] = resource.password_hash.get_secret_value()
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def decode(entry: StoredEntry) -> Resource | None:
+    """The resource in an entry; a signing key gives its public part, as a verification key.
+
+    None for kinds that are not known here: a newer control plane may have written them. InconsistentConfig when the
+    value is not what the key says; field paths begin with `kind/name`.
+    """
+    identity = id_of(entry.key)
+    if identity is None or identity[0] not in _MODELS:
+        return None
+    where = "/".join(identity)
+    try:
+        resource = parse_as(_MODELS[identity[0]], _raw(identity[0], entry.value))
+    except InvalidConfig as error:
+        raise InconsistentConfig(Problem(where, str(problem)) for problem in error.problems) from None
+    except (ValueError, RecursionError):
+        raise InconsistentConfig([Problem(where, "is not JSON")]) from None
+    if resource.name != identity[1]:
+        raise InconsistentConfig([Problem(where, f"holds {resource.name!r}")])
+    return resource
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A resource as of one store revision."""
+
+    resource: Resource
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found in a number of entries."""
+
+    resources: Mapping[ResourceId, Stamped]
+    problems: tuple[Problem, ...]
+    unreadable: frozenset[ResourceId]
+
+
+class Reader:
+    """Decodes entries, and remembers the last lot: what did not change is not parsed again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Resource | None] = {}
+
+    def read(self, entries: Iterable[StoredEntry]) -> Reading:
+        """Decode all entries; those that do not parse are problems, and do not keep the others from being read."""
+        known: dict[tuple[str, int], Resource | None] = {}
+        resources: dict[ResourceId, Stamped] = {}
+        problems: list[Problem] = []
+        unreadable: set[ResourceId] = set()
+        for entry in entries:
+            stamp = entry.key, entry.revision
+            try:
+                resource = known[stamp] = self._known[stamp] if stamp in self._known else decode(entry)
+            except InconsistentConfig as error:
+                problems += error.problems
+                unreadable.add(id_of(entry.key) or ("", entry.key))
+                continue
+            if resource is not None:
+                resources[resource.KIND, resource.name] = Stamped(resource, entry.revision)
+        self._known = known
+        return Reading(resources, tuple(problems), frozenset(unreadable))
+
+
+def shown(resource: Resource) -> dict[str, object]:
+    """A resource as the admin API shows it: every field, without passwords and hashes."""
+    return resource.model_dump(mode="json", exclude={"password", "password_hash"})
+
+
+def without_secrets(user: User) -> User:
+    """A user as data planes may know it."""
+    return user.model_copy(update={"password": None, "password_hash": None})
+
+
+def with_hash(user: User, password_hash: str | None) -> User:
+    """The user as it is stored: the hash in place of the password."""
+    secret = SecretStr(password_hash) if password_hash else None
+    return user.model_copy(update={"password": None, "password_hash": secret})
+
+
+def _raw(kind: str, value: bytes) -> object:
+    raw = json.loads(value)
+    if kind != "signing_key" or not isinstance(raw, dict):
+        return raw
+    fields = {name: raw[name] for name in ("kid", "issuer", "audience") if name in raw}
+    return {**fields, "jwk": json.dumps(raw["public"], separators=(",", ":"))} if "public" in raw else fields
