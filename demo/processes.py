@@ -115,8 +115,9 @@ def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Pa
     with log.open("ab") as output:
         popen = subprocess.Popen(
             argv,
-            cwd=ROOT,
-            env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+            # Not in the checkout: a developer's .env there is none of this Headgate's business.
+            cwd=folder,
+            env={**inherited, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
