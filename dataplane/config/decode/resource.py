@@ -16,8 +16,8 @@ from dataplane.policy import resources as policy
 from headgate_api.v1 import resources_pb2 as pb
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
-_ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_METHOD = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
+_ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749, section 3.3
 
 _BALANCERS: Mapping[int, policy.LoadBalancer] = {

@@ -1,0 +1,54 @@
+"""Logging of the data plane: one JSON object a line, on stderr.
+
+Whatever is passed as `extra` becomes fields of the line, so that messages stay fixed and can be searched for:
+`logger.info("configuration applied", extra={"revision": 41})`. Requests have a log of their own: `observe.access`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+"""What every record has anyway; uvicorn adds color_message, the same text with terminal codes."""
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON; what JSON cannot say is written as its `str`."""
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__()
+        self._fields = fields
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **self._fields,
+            "message": record.getMessage(),
+        }
+        line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def set_up(level: str = "info", **fields: object) -> None:
+    """Send every logger of the process to stderr as JSON lines that also carry `fields`, from this level on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(**fields))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        # "Started server process" and the like are about the status server, not about the gateway.
+        logger.setLevel(logging.WARNING)
+    # These tell at debug level, and httpx at info, what only their authors need.
+    for name in ("asyncio", "grpc", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

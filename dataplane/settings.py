@@ -1,0 +1,216 @@
+"""Settings of the data plane: environment or `.env`, typed, frozen after start.
+
+`load()` is the one way in. It raises SettingsError with one line that names every wrong variable, so that
+nobody has to fix them one start at a time. No secret has a default.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the message names every wrong variable in one line."""
+
+
+def _wrong(detail: str) -> PydanticCustomError:
+    # Braces are placeholders to pydantic.
+    return PydanticCustomError("setting", "{detail}", {"detail": detail})
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise _wrong(f"{value!r} is not host:port")
+    return value
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_address(address) for address in value)
+
+
+def _networks(value: object) -> object:
+    try:
+        return tuple(ip_network(str(part)) for part in value) if isinstance(value, tuple) else value
+    except ValueError as error:
+        raise _wrong(str(error)) from None
+
+
+def _readable(value: Path) -> Path:
+    try:
+        value.read_bytes()
+    except OSError as error:
+        raise _wrong(f"cannot read {value}: {error.strerror}") from None
+    return value
+
+
+def _certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(_readable(value)))
+    except ssl.SSLError:
+        raise _wrong(f"{value} holds no PEM certificate") from None
+    return value
+
+
+def _token(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 16:
+        raise _wrong("must be at least 16 characters long")
+    if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+        raise _wrong("must hold visible ASCII characters only: it is sent in a header")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""host:port; an IPv6 address in brackets."""
+Addresses = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_addresses)
+]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
+]
+Certificates = Annotated[Path, AfterValidator(_certificates)]
+KeyFile = Annotated[Path, AfterValidator(_readable)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, by the name of its variable in small letters."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    listen: Address = "0.0.0.0:8000"
+    """Traffic."""
+    status_listen: Address = "127.0.0.1:8001"
+    """Health, readiness, metrics and the applied configuration of this node; anyone who reaches it may read it."""
+    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = ""
+    """Name of this data plane, unique in the fleet; left out, the host's name and the traffic port."""
+
+    controlplane: Addresses = ("127.0.0.1:50051",)
+    """Comma separated gRPC addresses of control planes; any of them will do."""
+    dataplane_token: Annotated[SecretStr, AfterValidator(_token)]
+    """Bearer credential that the control planes ask of data planes; at least 16 characters."""
+    controlplane_ca: Certificates | None = None
+    """Authority of the control planes' certificates; without it the connection is not encrypted."""
+    controlplane_cert: Certificates | None = None
+    controlplane_key: KeyFile | None = None
+
+    cache_dir: Path = Path(".headgate/cache")
+    """Where the last good configuration is kept, in a folder named after the node."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve traffic. Local rate limits are divided by their number."""
+    max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    """A configuration with more routes is rejected."""
+    drain_timeout: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
+    """Seconds that requests in flight have left after SIGTERM."""
+    trusted_proxies: Networks = ()
+    """Comma separated networks whose X-Forwarded-For is believed."""
+    expose_metrics: bool = False
+    """Answer GET /metrics on the traffic port too."""
+    access_log: bool = True
+    """One JSON line on stdout for each request."""
+
+    rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
+    """Coarse limit for each client address, before anything else is looked at; 0 switches it off."""
+    rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
+    redis_host: str | None = None
+    redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
+    """For rate limits in redis mode, which this version does not have yet."""
+
+    debug: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, data: dict[str, object], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # What belongs together is checked on the raw values, so that it is told along with the wrong ones.
+        problems = list(_incomplete({name for name, value in data.items() if value is not None}))
+        try:
+            settings = handler(data)
+        except ValidationError as error:
+            raise SettingsError("; ".join([*_lines(error), *problems])) from None
+        problems += _mismatched(settings.controlplane_cert, settings.controlplane_key)
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return settings
+
+    @property
+    def level(self) -> str:
+        """Log level in effect."""
+        return "debug" if self.debug else self.log_level
+
+    @property
+    def node_name(self) -> str:
+        """NODE, or what stands for it."""
+        host = re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("-._")[:100]
+        return self.node or f"{host or 'dataplane'}-{split_address(self.listen)[1]}"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host, without brackets, and port."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _incomplete(given: set[str]) -> Iterator[str]:
+    if ("controlplane_cert" in given) != ("controlplane_key" in given):
+        yield "CONTROLPLANE_CERT and CONTROLPLANE_KEY must be set together"
+    if "controlplane_cert" in given and "controlplane_ca" not in given:
+        yield "CONTROLPLANE_CERT needs CONTROLPLANE_CA"
+
+
+def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
+    if cert is None or key is None:
+        return
+    try:
+        # The password callback keeps OpenSSL from asking at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
+    except (ssl.SSLError, OSError):
+        yield f"CONTROLPLANE_KEY: {key} is not the unencrypted private key of {cert}"
+
+
+def load() -> Settings:
+    """Read the settings; SettingsError names everything that is wrong or missing at once."""
+    try:
+        return Settings()  # type: ignore[call-arg]  # the environment gives what has no default
+    except (SourceError, UnicodeDecodeError) as error:
+        raise SettingsError(f"environment or .env: {error}") from None
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_input=False, include_url=False):
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        detail = "is not set" if problem["type"] == "missing" else problem["msg"]
+        if problem["type"] == "missing" and name == "DATAPLANE_TOKEN":
+            detail += " (at least 16 random characters, the same as on the control planes)"
+        yield f"{name}: {detail}" if name else detail
