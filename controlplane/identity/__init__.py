@@ -1,0 +1,37 @@
+"""Who somebody is: passwords, signing keys, tokens."""
+
+from __future__ import annotations
+
+from controlplane.identity.attempts import Attempts
+from controlplane.identity.errors import (
+    BadCredentials,
+    IdentityError,
+    InvalidScope,
+    InvalidToken,
+    TooManyAttempts,
+    WrongSecretKey,
+)
+from controlplane.identity.grants import Grants
+from controlplane.identity.keys import KeyRing, SigningKey, open_keys
+from controlplane.identity.passwords import Hasher
+from controlplane.identity.tokens import Claims, TokenIssuer, Tokens
+from controlplane.identity.users import Users
+
+__all__ = [
+    "Attempts",
+    "BadCredentials",
+    "Claims",
+    "Grants",
+    "Hasher",
+    "IdentityError",
+    "InvalidScope",
+    "InvalidToken",
+    "KeyRing",
+    "SigningKey",
+    "TokenIssuer",
+    "Tokens",
+    "TooManyAttempts",
+    "Users",
+    "WrongSecretKey",
+    "open_keys",
+]

@@ -56,6 +56,13 @@ def encode(resource: Resource) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
+def change_value(author: str, time: float, summary: str) -> bytes:
+    """The value of CHANGE."""
+    return json.dumps(
+        {"author": author, "time": round(time, 3), "summary": summary}, ensure_ascii=False
+    ).encode()
+
+
 def decode(entry: StoredEntry) -> Resource | None:
     """The resource in an entry; a signing key gives its public part, as a verification key.
 

@@ -1,0 +1,46 @@
+"""Why somebody gets no token, or is not believed. Messages hold no passwords, tokens or keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class IdentityError(Exception):
+    """The base of all errors of this package."""
+
+
+class BadCredentials(IdentityError):
+    """No such user, a wrong password, or a user that is disabled: which of them is not told."""
+
+    def __init__(self) -> None:
+        super().__init__("wrong username or password")
+
+
+class TooManyAttempts(IdentityError):
+    """Log-ins are being slowed down; try again after `retry_after` seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"too many attempts to log in; try again in {retry_after:.0f} s")
+        self.retry_after = retry_after
+
+
+class InvalidToken(IdentityError):
+    """A token that is malformed, expired, signed by somebody else, or meant for another purpose."""
+
+    def __init__(self) -> None:
+        super().__init__("not a valid token")
+
+
+class InvalidScope(IdentityError):
+    """Scopes were asked for that the user does not hold."""
+
+    def __init__(self, detail: str, scopes: Iterable[str] = ()) -> None:
+        super().__init__(detail)
+        self.scopes = tuple(scopes)
+
+
+class WrongSecretKey(IdentityError):
+    """The signing keys in the store were encrypted with another SECRET_KEY."""
+
+    def __init__(self) -> None:
+        super().__init__("SECRET_KEY is not the one that the signing keys in the store were encrypted with")

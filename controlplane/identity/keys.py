@@ -1,0 +1,142 @@
+"""The keys that tokens are signed with: made once, kept in the store, the private part encrypted.
+
+RS256 (RFC 7518, 3.3), because every request is verified and verifying RSA costs a third of verifying an elliptic
+curve. The value in the store is {kid, public, private, created, issuer, audience}; `public` is a JWK (RFC 7517),
+`private` a JWE (RFC 7516: dir, A256GCM) under a key derived from SECRET_KEY. Data planes get the public part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from joserfc import jwe
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey, RSAKey
+
+from controlplane.identity.errors import WrongSecretKey
+from controlplane.model.problems import InconsistentConfig, Problem
+from controlplane.model.stored import CHANGE, change_value, key_of
+from controlplane.store import Conflict, Entry, Put, Store
+
+ALGORITHM = "RS256"
+_BITS = 2048
+_KID_DIGITS = 17
+"""Hexadecimal digits; so many that the header of a token is a multiple of 3 bytes long (see `tokens`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One key pair."""
+
+    kid: str
+    created: float
+    """Unix seconds."""
+    public: Mapping[str, str]
+    """JWK."""
+    pair: RSAKey = field(repr=False)
+
+
+class KeyRing:
+    """All known keys; tokens are signed with the newest."""
+
+    def __init__(self, keys: Iterable[SigningKey]) -> None:
+        self._keys = {key.kid: key for key in sorted(keys, key=lambda key: (key.created, key.kid))}
+        self.newest = self._keys[next(reversed(self._keys))]
+
+    def find(self, kid: object) -> SigningKey | None:
+        """The key with this id."""
+        return self._keys.get(kid) if isinstance(kid, str) else None
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """The public keys as a JWK set (RFC 7517, 5)."""
+        return {"keys": [dict(key.public) for key in self._keys.values()]}
+
+
+async def open_keys(store: Store, secret_key: str, *, issuer: str, audience: str, now: float) -> KeyRing:
+    """Read the keys, or make the first one. Tokens of `issuer` for `audience` will be believed.
+
+    Raises WrongSecretKey, InconsistentConfig when an entry is damaged, and the store's errors.
+    """
+    wrapping = _wrapping_key(secret_key)
+    while True:
+        listing = await store.list(key_of("signing_key", ""))
+        keys = [_unwrap(entry, wrapping) for entry in listing.entries]
+        try:
+            if keys:
+                await _keep_up(store, listing.entries, issuer, audience)
+            else:
+                keys = [await _first(store, wrapping, issuer, audience, now)]
+            return KeyRing(keys)
+        except Conflict:
+            continue  # Another control plane was faster.
+
+
+async def _first(store: Store, wrapping: OctKey, issuer: str, audience: str, now: float) -> SigningKey:
+    change = await store.get(CHANGE)
+    key = await asyncio.to_thread(_generate, now)
+    value = {
+        "kid": key.kid,
+        "public": key.public,
+        "private": _wrap(key, wrapping),
+        "created": now,
+        "issuer": issuer,
+        "audience": audience,
+    }
+    # The name is random; what keeps two control planes from making a key each is the change entry.
+    expected = {CHANGE: change.revision if change else 0, key_of("signing_key", key.kid): 0}
+    put = Put(key_of("signing_key", key.kid), json.dumps(value).encode())
+    await store.commit(
+        expected, [put, Put(CHANGE, change_value("controlplane", now, "create the signing key"))]
+    )
+    return key
+
+
+async def _keep_up(store: Store, entries: Iterable[Entry], issuer: str, audience: str) -> None:
+    """Take over issuer and audience when the settings have changed since the keys were made."""
+    for entry in entries:
+        value = json.loads(entry.value)
+        if (value.get("issuer"), value.get("audience")) != (issuer, audience):
+            value = {**value, "issuer": issuer, "audience": audience}
+            await store.commit({entry.key: entry.revision}, [Put(entry.key, json.dumps(value).encode())])
+
+
+def _generate(now: float) -> SigningKey:
+    kid = secrets.token_hex(_KID_DIGITS)[:_KID_DIGITS]
+    pair = RSAKey.generate_key(_BITS, {"kid": kid, "alg": ALGORITHM, "use": "sig"}, private=True)
+    return SigningKey(kid, now, _public(pair), pair)
+
+
+def _public(pair: RSAKey) -> dict[str, str]:
+    return {name: str(value) for name, value in pair.as_dict(private=False).items()}
+
+
+def _wrapping_key(secret_key: str) -> OctKey:
+    derived = HKDF(SHA256(), 32, salt=None, info=b"headgate signing key").derive(secret_key.encode())
+    return OctKey.import_key(derived)
+
+
+def _wrap(key: SigningKey, wrapping: OctKey) -> str:
+    header = {"alg": "dir", "enc": "A256GCM", "kid": key.kid}
+    return jwe.encrypt_compact(header, json.dumps(key.pair.as_dict(private=True)), wrapping)
+
+
+def _unwrap(entry: Entry, wrapping: OctKey) -> SigningKey:
+    try:
+        value = json.loads(entry.value)
+        kid, created, private = str(value["kid"]), float(value["created"]), str(value["private"])
+    except (ValueError, KeyError, TypeError):
+        raise InconsistentConfig([Problem(entry.key, "is not a signing key")]) from None
+    try:
+        opened = jwe.decrypt_compact(private, wrapping, algorithms=["dir", "A256GCM"])
+        pair = RSAKey.import_key(json.loads(opened.plaintext or b""))
+    except (JoseError, ValueError):
+        raise WrongSecretKey from None
+    if opened.headers().get("kid") != kid or key_of("signing_key", kid) != entry.key:
+        raise InconsistentConfig([Problem(entry.key, "holds another key than it says")])
+    return SigningKey(kid, created, _public(pair), pair)

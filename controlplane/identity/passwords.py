@@ -1,0 +1,51 @@
+"""Passwords are kept as argon2id hashes (RFC 9106) and compared without telling who exists."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+LONGEST = 128
+"""Characters; what is longer matches no hash."""
+
+
+class Hasher:
+    """Hashes and compares in threads, a few at a time: each takes 64 MiB and tens of milliseconds.
+
+    The parameters are RFC 9106's second recommendation; smaller ones are for tests.
+    """
+
+    def __init__(
+        self, *, time_cost: int = 3, memory_cost: int = 65_536, parallelism: int = 4, at_once: int = 2
+    ) -> None:
+        self._argon2 = PasswordHasher(time_cost=time_cost, memory_cost=memory_cost, parallelism=parallelism)
+        self._slots = asyncio.Semaphore(at_once)
+        self._nobody = _unknown_password(time_cost, memory_cost, parallelism)
+
+    async def hash(self, password: str) -> str:
+        """A new hash in PHC form, with a salt of its own."""
+        async with self._slots:
+            return await asyncio.to_thread(self._argon2.hash, password)
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Whether the hash was made from the password. Without a hash the answer is no, at the same cost."""
+        fits = password_hash is not None and len(password) <= LONGEST
+        async with self._slots:
+            same = await asyncio.to_thread(self._same, password[:LONGEST], password_hash or self._nobody)
+        return same and fits
+
+    def _same(self, password: str, password_hash: str) -> bool:
+        try:
+            return self._argon2.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def _unknown_password(time_cost: int, memory_cost: int, parallelism: int) -> str:
+    """A hash that no known password has, made without hashing: salt and digest are random."""
+    salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
+    return f"$argon2id$v=19$m={memory_cost},t={time_cost},p={parallelism}${salt}${digest}"

@@ -1,0 +1,157 @@
+"""Makes and reads tokens: JWTs (RFC 7519) in the profile of RFC 9068, signed with the newest key of the ring.
+
+The guide has people run `echo -n $TOKEN | base64 -d | jq`. base64 stops at the first '.', so that prints the header,
+if the header is a multiple of 3 bytes long (no padding is missing) and plain ASCII without '>', '?' and '~' (whose
+encoding may hold the '-' and '_' of base64url). The length of the key's id sees to the first.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import GuestProtocol, RSAKey
+
+from controlplane.identity.errors import InvalidScope, InvalidToken
+from controlplane.identity.keys import ALGORITHM, KeyRing
+from controlplane.model.resources import User
+
+LONGEST = 8192
+"""Bytes of a token; data planes refuse longer ones unread."""
+
+_ACCESS, _REFRESH = "at+jwt", "rt+jwt"
+_SKEW = 60.0
+"""Seconds that the clocks of two control planes may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid token says."""
+
+    subject: str
+    scopes: frozenset[str]
+    expires: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The answer to somebody who may have tokens (RFC 6749, 5.1)."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_in: int
+    """Seconds until the access token expires."""
+    scope: str
+    """What was granted, separated by spaces."""
+
+
+class TokenIssuer:
+    """Issues tokens and reads them back. `clock` gives Unix seconds, the lifetimes are seconds."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        clock: Callable[[], float],
+        *,
+        issuer: str = "headgate",
+        audience: str = "headgate",
+        access_ttl: int = 900,
+        refresh_ttl: int = 86_400,
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._issuer = issuer
+        self._audience = audience
+        # Refresh tokens are for the token endpoint alone: the audience keeps data planes from taking them.
+        self._own = f"{issuer}/auth/token"
+        self._access_ttl = access_ttl
+        self._refresh_ttl = refresh_ttl
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """The public keys as a JWK set, for anybody who verifies our tokens."""
+        return self._keys.jwks()
+
+    def issue(self, user: User, scope: str | None = None, *, refresh: bool = True) -> Tokens:
+        """Tokens for the scopes asked for (separated by spaces), or for all that the user holds.
+
+        Raises InvalidScope when the user does not hold them all.
+        """
+        granted = _granted(user, scope)
+        access = self._sign(_ACCESS, self._audience, self._access_ttl, user.username, granted)
+        if len(access) > LONGEST:
+            raise InvalidScope("a token with all scopes would be too long; ask for fewer")
+        again = (
+            self._sign(_REFRESH, self._issuer, self._refresh_ttl, user.username, granted) if refresh else None
+        )
+        return Tokens(access, again, self._access_ttl, " ".join(granted))
+
+    def verify(self, access_token: str) -> Claims:
+        """What an access token says; InvalidToken unless it is one of ours and still valid."""
+        return self._read(access_token, _ACCESS, self._audience)
+
+    def verify_refresh(self, refresh_token: str) -> Claims:
+        """What a refresh token says; InvalidToken unless it is one of ours and still valid."""
+        return self._read(refresh_token, _REFRESH, self._own)
+
+    def _sign(self, kind: str, audience: str, ttl: int, subject: str, scopes: Collection[str]) -> str:
+        now = int(self._clock())
+        claims = {
+            "iss": self._issuer,
+            "sub": subject,
+            "aud": audience,
+            "exp": now + ttl,
+            "iat": now,
+            "jti": secrets.token_urlsafe(12),
+            "scope": " ".join(scopes),
+            "scopes": list(scopes),
+        }
+        key = self._keys.newest
+        header = {"alg": ALGORITHM, "typ": kind, "kid": key.kid}
+        return jwt.encode(header, claims, key.pair, algorithms=[ALGORITHM])
+
+    def _read(self, token: str, kind: str, audience: str) -> Claims:
+        if len(token) > LONGEST:
+            raise InvalidToken
+        try:
+            found = jwt.decode(token, self._key_of, algorithms=[ALGORITHM])
+        except (JoseError, ValueError, RecursionError):
+            raise InvalidToken from None
+        if found.header.get("typ") != kind:
+            raise InvalidToken
+        return self._check(found.claims, audience)
+
+    def _key_of(self, token: GuestProtocol) -> RSAKey:
+        key = self._keys.find(token.headers().get("kid"))
+        if key is None:
+            raise InvalidToken
+        return key.pair
+
+    def _check(self, claims: dict[str, Any], audience: str) -> Claims:
+        now, subject, scopes = self._clock(), claims.get("sub"), claims.get("scopes")
+        expires, issued = claims.get("exp"), claims.get("iat")
+        if (
+            claims.get("iss") != self._issuer
+            or claims.get("aud") != audience
+            or not isinstance(subject, str)
+            or not isinstance(scopes, list)
+            or not isinstance(expires, int | float)
+            or not isinstance(issued, int | float)
+            or expires <= now
+            or issued > now + _SKEW
+        ):
+            raise InvalidToken
+        return Claims(subject, frozenset(scope for scope in scopes if isinstance(scope, str)), expires)
+
+
+def _granted(user: User, scope: str | None) -> tuple[str, ...]:
+    if scope is None or not scope.split():
+        return user.scopes
+    asked = tuple(dict.fromkeys(scope.split()))
+    if missing := [name for name in asked if name not in user.scopes]:
+        raise InvalidScope("scopes were asked for that the user does not hold", missing)
+    return asked
