@@ -240,7 +240,8 @@ def test_service_not_in_registry_and_none_healthy(world: World, gateway: httpx.C
         ("/ghost", "Service 'ghost' not found in registry"),
         ("/ill", "No healthy instances available"),
     ):
-        answer = eventually_now(lambda: seen if (seen := gateway.get(path)).status_code != 404 else None)
+        eventually_now(lambda path=path: gateway.get(path).status_code == 503)
+        answer = gateway.get(path)
         assert (answer.status_code, answer.json()["detail"]) == (503, detail)
 
 
