@@ -11,6 +11,8 @@ from controlplane.store.errors import (
     StoreUnavailable,
     TooLarge,
 )
+from controlplane.store.etcd import EtcdStore
+from controlplane.store.etcd_settings import EtcdSettings
 from controlplane.store.memory import MemoryStore
 from controlplane.store.protocol import (
     MAX_OPERATIONS,
@@ -33,6 +35,8 @@ __all__ = [
     "Conflict",
     "Delete",
     "Entry",
+    "EtcdSettings",
+    "EtcdStore",
     "LeaseGone",
     "Listing",
     "MemoryStore",

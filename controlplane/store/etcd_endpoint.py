@@ -1,0 +1,131 @@
+"""One member of the etcd cluster: a channel to it, and single calls over that channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from controlplane.store.errors import StoreUnavailable
+from controlplane.store.etcd_errors import from_rpc
+from controlplane.store.etcd_wire import Method, Request, Response
+
+OPTIONS: Sequence[tuple[str, int]] = (
+    # All three, or a frozen peer is noticed only after a minute. etcd refuses pings more often than every 5 s.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A member that comes back is found within about a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # etcd may answer a watch that lags with a thousand revisions in one message.
+    ("grpc.max_receive_message_length", -1),
+    # Connections of our own: no proxy, no configuration by DNS, nothing shared with other channels.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_UNDECIDED = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
+
+Metadata = tuple[tuple[str, str], ...]
+StreamCall = Any  # grpc.aio.StreamStreamCall, which the stubs leave without usable type arguments
+
+
+class Endpoint:
+    """A member by its address (host:port). Its channel is made at the first call, on the loop that calls."""
+
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None) -> None:
+        self.address = address
+        self._credentials = credentials
+        self._channel: grpc.aio.Channel | None = None
+
+    async def settle(self, within: float) -> None:
+        """Wait until a connection is made or refused; StoreUnavailable (certainly nothing sent) if neither.
+
+        A refusal is not raised here: the call that follows fails at once, and its error holds the reason.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while (state := self.channel.get_state(try_to_connect=True)) in _UNDECIDED:
+                    await self.channel.wait_for_state_change(state)
+        except TimeoutError:
+            raise StoreUnavailable(f"{self.address}: no connection in time") from None
+        except grpc.aio.UsageError:
+            raise StoreUnavailable(f"{self.address}: the connection was closed") from None
+
+    async def ask(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        metadata: Metadata,
+        timeout: float,
+        lease: int,
+    ) -> Response:
+        """One request, one answer. Raises store errors."""
+        ask = self._ask_stream if method.stream else self._ask_unary
+        try:
+            return await ask(method, request, metadata, timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, self.address, lease) from error
+        except asyncio.CancelledError:
+            raise self._cancelled() from None
+
+    async def _ask_unary(
+        self, method: Method[Request, Response], request: Request, metadata: Metadata, timeout: float
+    ) -> Response:
+        call = self.channel.unary_unary(
+            method.path, method.request.SerializeToString, method.response.FromString
+        )
+        response: Response = await call(request, metadata=metadata, timeout=timeout, wait_for_ready=False)
+        return response
+
+    async def _ask_stream(
+        self, method: Method[Request, Response], request: Request, metadata: Metadata, timeout: float
+    ) -> Response:
+        call = self.open(method, metadata, timeout)
+        response = None
+        try:
+            await call.write(request)
+            response = await call.read()
+        except asyncio.InvalidStateError:
+            pass  # grpc.aio's word for "it ended meanwhile"
+        finally:
+            call.cancel()
+        if isinstance(response, method.response):
+            return response
+        raise StoreUnavailable(f"{self.address}: the stream ended without an answer", unknown_outcome=True)
+
+    def open(
+        self, method: Method[Request, Response], metadata: Metadata, timeout: float | None = None
+    ) -> StreamCall:
+        """A stream of this method; the caller maps its errors and cancels it."""
+        call = self.channel.stream_stream(
+            method.path, method.request.SerializeToString, method.response.FromString
+        )
+        return call(None, metadata=metadata, timeout=timeout, wait_for_ready=False)
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            if self._credentials is None:
+                self._channel = grpc.aio.insecure_channel(self.address, OPTIONS)
+            else:
+                self._channel = grpc.aio.secure_channel(self.address, self._credentials, OPTIONS)
+        return self._channel
+
+    def _cancelled(self) -> BaseException:
+        # Closing the channel makes grpc.aio raise CancelledError in tasks that nobody cancelled.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return asyncio.CancelledError()
+        return StoreUnavailable(f"{self.address}: the call was given up", unknown_outcome=True)
+
+    async def close(self) -> None:
+        """Close the connection; calls under way end with StoreUnavailable."""
+        if self._channel is not None:
+            await self._channel.close(None)

@@ -1,0 +1,112 @@
+"""How etcd is reached: settings that are either right or refused at once, with every fault in one message."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import grpc
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdSettings:
+    """Where etcd is and how we show who we are. Raises ValueError that lists everything that is wrong."""
+
+    endpoints: tuple[str, ...] = ("http://127.0.0.1:2379",)
+    """URLs of the members, http or https alike; tried in turn."""
+    ca: Path | None = None
+    """Certificates (PEM) that sign the members' own; None trusts the public authorities."""
+    cert: Path | None = None
+    """Our certificate (PEM), where etcd asks for one; `key` belongs to it."""
+    key: Path | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    timeout: float = 5.0
+    """Seconds that one call may take over all endpoints; an idle watch is asked for a sign of life as often."""
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("etcd: " + "; ".join(problems))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """host:port of every endpoint."""
+        return tuple(urlsplit(endpoint).netloc for endpoint in self.endpoints)
+
+    @property
+    def secure(self) -> bool:
+        return self.endpoints[0].startswith("https://")
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """What TLS needs, None without TLS. Raises ValueError for files that are missing or of no use."""
+        if not self.secure:
+            return None
+        self._try_certificates()
+        authorities, key, cert = (
+            path.read_bytes() if path else None for path in (self.ca, self.key, self.cert)
+        )
+        return grpc.ssl_channel_credentials(authorities, key, cert)
+
+    def _problems(self) -> Iterator[str]:
+        if not self.endpoints:
+            yield "no endpoint is given"
+        for endpoint in self.endpoints:
+            yield from _endpoint_problems(endpoint)
+        if len({endpoint.partition("://")[0] for endpoint in self.endpoints}) > 1:
+            yield "endpoints are http and https mixed"
+        elif self.endpoints and not self.secure and (self.ca or self.cert or self.key):
+            yield "certificates are given, but the endpoints do not use https"
+        if bool(self.cert) != bool(self.key):
+            yield "a certificate and its key belong together, but only one of them is given"
+        if bool(self.username) != bool(self.password):
+            yield "user name and password belong together, but only one of them is given"
+        if not 0 < self.timeout <= 60:
+            yield "timeout must be above 0 and at most 60 seconds"
+
+    def _try_certificates(self) -> None:
+        # gRPC takes anything and fails at the first call without a reason, so Python's ssl reads the files first.
+        context = ssl.create_default_context()
+        if self.ca:
+            with _naming("CA certificates", self.ca):
+                context.load_verify_locations(cafile=self.ca)
+        if self.cert and self.key:
+            with _naming("client certificate and key", self.cert, self.key):
+                context.load_cert_chain(self.cert, self.key, password=_no_passphrase)
+
+
+@contextmanager
+def _naming(what: str, *paths: Path) -> Iterator[None]:
+    """Turn what goes wrong with files into one ValueError that names them."""
+    try:
+        yield
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or error
+        raise ValueError(f"etcd: {what} ({', '.join(map(str, paths))}): {reason}") from error
+
+
+def _no_passphrase() -> str:
+    # Without it, ssl would ask at the terminal.
+    return ""
+
+
+def _endpoint_problems(endpoint: str) -> Iterator[str]:
+    if "@" in endpoint:  # not shown: it may hold a password
+        yield "an endpoint holds credentials: give user name and password on their own"
+        return
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _port(parts):
+        yield f"endpoint {endpoint!r} is not like http://host:2379"
+    elif parts.path.strip("/") or parts.query or parts.fragment:
+        yield f"endpoint {endpoint!r} has something after its port"
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:
+        return None
