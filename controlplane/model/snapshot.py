@@ -109,3 +109,6 @@ def _static_instances(service: Service, revision: int) -> Iterator[tuple[Resourc
     for static in service.instances:
         instance = Instance(service_name=service.service_name, **dict(static))
         yield ("instance", instance.name), Stamped(instance, revision)
+
+
+__all__ = ["EMPTY", "NEEDED", "Delta", "Snapshot", "Stamped", "build", "diff"]

@@ -1,0 +1,177 @@
+"""Changing the configuration: read, validate, one transaction on the revisions that were read."""
+
+from __future__ import annotations
+
+import builtins
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from controlplane.commands.errors import AlreadyExists, NotFound, StaleWrite
+from controlplane.commands.receipts import Receipt
+from controlplane.commands.secrets import Passwords
+from controlplane.commands.state import State, Step, check, check_size, read_state, refusal, step_for, summary
+from controlplane.identity import Hasher
+from controlplane.model.document import Document, read_document, read_one
+from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
+from controlplane.model.resources import KINDS, User
+from controlplane.model.stored import CHANGE, Reader, Stamped, change_value, decode, key_of
+from controlplane.model.validate import referrers
+from controlplane.store import Conflict, Delete, Put, Store, TooLarge, Write
+
+T = TypeVar("T")
+
+_TRIES = 5
+
+
+class ConfigCommands:
+    """Commands on services, routes, scopes, users and rate limits. All raise the store's errors, too.
+
+    A conflict with another writer is no error: the command is tried again on what that writer left, a few times.
+    """
+
+    def __init__(self, store: Store, hasher: Hasher, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds."""
+        self._store = store
+        self._hasher = hasher
+        self._clock = clock
+        self._reader = Reader()
+        self._readers: dict[str, Reader] = defaultdict(Reader)
+
+    async def get(self, kind: str, name: str) -> Stamped:
+        """One resource. Raises NotFound, and InconsistentConfig when the stored value does not parse."""
+        entry = await self._store.get(key_of(kind, name))
+        resource = decode(entry) if entry else None
+        if entry is None or resource is None:
+            raise NotFound(kind, name)
+        return Stamped(resource, entry.revision)
+
+    async def list(self, kind: str) -> tuple[Stamped, ...]:
+        """Every resource of a kind by name; stored values that do not parse are left out."""
+        listing = await self._store.list(key_of(kind, ""))
+        return tuple(self._readers[kind].read(listing.entries).resources.values())
+
+    async def find_user(self, username: str) -> User | None:
+        """A user with the password's hash; None when there is none, or none that can be read."""
+        try:
+            found = await self.get("user", username[:65])
+        except (NotFound, InconsistentConfig):
+            return None
+        return found.resource if isinstance(found.resource, User) else None
+
+    async def apply(self, document: object, *, author: str, dry_run: bool = False) -> Receipt:
+        """Create or update everything that the document declares; what it leaves out is left alone.
+
+        Raises InvalidConfig with all problems. A dry run checks the same and writes nothing.
+        """
+        read = read_document(document)
+        passwords = Passwords(self._hasher, [item.resource for item in read.declared])
+
+        async def attempt() -> Receipt:
+            state = await read_state(self._store, self._reader)
+            steps = await self._steps(state, read, passwords)
+            changes = tuple(step.change for step in steps)
+            if dry_run:
+                return Receipt(state.revision(CHANGE), changes)
+            return Receipt(await self._write(state, steps, passwords, author), changes)
+
+        return await again(attempt)
+
+    async def create(self, kind: str, body: object, *, author: str) -> Stamped:
+        """Add a resource. Raises InvalidConfig, AlreadyExists."""
+        return await self.put(kind, body, if_none_match=True, author=author)
+
+    async def put(
+        self,
+        kind: str,
+        body: object,
+        *,
+        name: str | None = None,
+        if_match: int | None = None,
+        if_none_match: bool = False,
+        author: str,
+    ) -> Stamped:
+        """Create a resource or replace it as a whole. `name` is taken when the body has none, and must agree otherwise.
+
+        Raises InvalidConfig, StaleWrite unless the resource is at revision `if_match`, AlreadyExists when it exists
+        and `if_none_match` is set.
+        """
+        declared, problems = read_one(kind, _named(kind, body, name))
+        if name is not None and declared.name and declared.name != name:
+            problems += (Problem(KINDS[kind].NAMED_BY, f"must be {name!r}, as in the address"),)
+        read = Document((declared,), problems)
+        passwords = Passwords(self._hasher, [declared.resource])
+
+        async def attempt() -> Stamped:
+            state = await read_state(self._store, self._reader)
+            present = state.revision(key_of(kind, declared.name))
+            # A body that is wrong is told so whatever the conditions (RFC 9110, 13.2.1).
+            if not problems and if_none_match and present:
+                raise AlreadyExists(kind, declared.name, present)
+            if not problems and if_match is not None and present != if_match:
+                raise StaleWrite(kind, declared.name, present)
+            (step,) = await self._steps(state, read, passwords)
+            if step.action == "unchanged":
+                return Stamped(step.resource, present)
+            return Stamped(step.resource, await self._write(state, [step], passwords, author))
+
+        return await again(attempt)
+
+    async def delete(self, kind: str, name: str, *, if_match: int | None = None, author: str) -> int:
+        """Remove a resource; return the revision. Raises NotFound, StaleWrite, InvalidConfig naming who needs it."""
+        key = key_of(kind, name)
+
+        async def attempt() -> int:
+            state = await read_state(self._store, self._reader)
+            present = state.revision(key)
+            if if_match is not None and present != if_match:
+                raise StaleWrite(kind, name, present)
+            if not present:
+                raise NotFound(kind, name)
+            if needing := referrers(state.config, (kind, name)):
+                raise refusal([Problem("", f"is needed by {who} {what!r}") for who, what in needing])
+            return await self._commit(state, [key], [Delete(key)], author, f"delete {kind}/{name}")
+
+        return await again(attempt)
+
+    async def _steps(self, state: State, read: Document, passwords: Passwords) -> builtins.list[Step]:
+        resources = check(state, read.declared, read.problems)
+        passwords.check()
+        steps = [step_for(state, await passwords.settle(resource, state.resources)) for resource in resources]
+        check_size(steps)
+        return steps
+
+    async def _write(self, state: State, steps: Sequence[Step], passwords: Passwords, author: str) -> int:
+        needed = await passwords.hashed(step for step in steps if step.action != "unchanged")
+        if not needed:
+            return state.revision(CHANGE)
+        keys = [step.key for step in needed]
+        return await self._commit(state, keys, [step.put for step in needed], author, summary(needed))
+
+    async def _commit(
+        self, state: State, keys: Sequence[str], writes: Sequence[Write], author: str, words: str
+    ) -> int:
+        """Write on the revisions that were read. The change entry is among them: references still hold."""
+        expected = {key: state.revision(key) for key in (CHANGE, *keys)}
+        try:
+            return await self._store.commit(expected, [*writes, self._change(author, words)])
+        except TooLarge as error:
+            raise InvalidConfig([Problem("", f"does not fit into one transaction: {error.detail}")]) from None
+
+    def _change(self, author: str, words: str) -> Put:
+        return Put(CHANGE, change_value(author[:128], self._clock(), words))
+
+
+def _named(kind: str, body: object, name: str | None) -> object:
+    field = KINDS[kind].NAMED_BY
+    return {field: name, **body} if name is not None and isinstance(body, Mapping) else body
+
+
+async def again(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try until no other writer comes between; the last Conflict is raised."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await attempt()
+        except Conflict:
+            continue
+    return await attempt()
