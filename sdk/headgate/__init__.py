@@ -1,0 +1,67 @@
+"""Register services with a Headgate gateway, and operate it.
+
+    async with headgate.register(ServiceDefinition("orders"), port=9001): ...
+    async with headgate.connect("127.0.0.1:50051", token=token) as gateway: ...
+
+The same without asyncio: `headgate.sync.register`, `headgate.sync.connect`.
+"""
+
+from __future__ import annotations
+
+from headgate import sync
+from headgate.circuits import CircuitBreaker
+from headgate.client import Gateway, Registry, Router, connect
+from headgate.errors import (
+    Forbidden,
+    HeadgateError,
+    InvalidDefinition,
+    ServiceNotFound,
+    Unauthenticated,
+    Unavailable,
+)
+from headgate.models import (
+    CircuitConfig,
+    CircuitReport,
+    CircuitState,
+    CircuitStats,
+    Instance,
+    LoadBalancer,
+    RegistrationRequest,
+    Retries,
+    Route,
+    Service,
+    ServiceDefinition,
+    ServiceStatus,
+    Timeouts,
+)
+from headgate.registration import Registration, register
+
+__all__ = [
+    "CircuitBreaker",
+    "CircuitConfig",
+    "CircuitReport",
+    "CircuitState",
+    "CircuitStats",
+    "Forbidden",
+    "Gateway",
+    "HeadgateError",
+    "Instance",
+    "InvalidDefinition",
+    "LoadBalancer",
+    "Registration",
+    "RegistrationRequest",
+    "Registry",
+    "Retries",
+    "Route",
+    "Router",
+    "Service",
+    "ServiceDefinition",
+    "ServiceNotFound",
+    "ServiceStatus",
+    "Timeouts",
+    "Unauthenticated",
+    "Unavailable",
+    "connect",
+    "register",
+    "sync",
+]

@@ -1,0 +1,52 @@
+"""A service that registers itself with the gateway: python examples/register_service.py [NAME [PORT]]
+
+Where the control plane is and the services' token come from HEADGATE_CONTROLPLANE and HEADGATE_TOKEN. Ctrl-C or
+SIGTERM takes the instance out of the table before the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+
+import headgate
+from headgate import CircuitConfig, ServiceDefinition
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n"
+)
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say hello to every request, the probe of /health included."""
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ANSWER)
+        await writer.drain()
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+
+
+async def main(name: str, port: int) -> None:
+    """Serve, registered all the while."""
+    definition = ServiceDefinition(
+        service_name=name,
+        check_path="/health",
+        check_interval=5,
+        circuit=CircuitConfig(failure_threshold=5, recovery_timeout=10),
+    )
+    server = await asyncio.start_server(answer, port=port)
+    async with server, headgate.register(definition, port=port) as registration:
+        print(f"{registration.instance} is registered", flush=True)
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    given = dict(enumerate(sys.argv[1:]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(given.get(0, "hello"), int(given.get(1, "9001"))))

@@ -1,0 +1,37 @@
+"""Everything that can go wrong, in words that say what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class HeadgateError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class Unavailable(HeadgateError):
+    """No control plane answered, or its store did not. Trying again later may help."""
+
+
+class Unauthenticated(HeadgateError):
+    """The control plane does not accept the credential. Trying again with the same one does not help."""
+
+
+class Forbidden(HeadgateError):
+    """The credential is good, but does not allow this call."""
+
+
+class InvalidDefinition(HeadgateError):
+    """What was to be registered is not valid; `problems` lists everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class ServiceNotFound(HeadgateError):
+    """The registry knows no service of this name."""
+
+    def __init__(self, service_name: str) -> None:
+        self.service_name = service_name
+        super().__init__(f"Service '{service_name}' not found in registry")

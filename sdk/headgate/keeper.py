@@ -1,0 +1,169 @@
+"""The background work of staying registered: takes each step of the lease when it is due, and never ends by itself.
+
+What fails is noted in `last_error`, logged when it is news, and tried again; a lease that ended is taken anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+
+from headgate.errors import HeadgateError, Unavailable
+from headgate.lease import Lease
+from headgate.models import Instance, RegistrationRequest
+from headgate.transport import CALL_TIMEOUT, NotFound, Transport
+from headgate.wire import encode_registration
+from headgate_api.v1 import registry_pb2
+
+log = logging.getLogger("headgate")
+
+Clock = Callable[[], float]
+
+
+class Keeper:
+    """Keeps one instance registered over a transport that somebody else owns."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        request: RegistrationRequest,
+        on_change: Callable[[bool], None] | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """`on_change` is told whenever `registered` was seen to change. Raises InvalidDefinition."""
+        self.request = request
+        self.revision: int | None = None
+        self.last_error: HeadgateError | None = None
+        self.announced = False
+        """Whether a registration was ever sent: it may have arrived even if no answer did."""
+        self._message = encode_registration(request)
+        self._transport = transport
+        self._on_change = on_change
+        self._clock = clock
+        self._lease = Lease(due=clock())
+        self._told = False
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether the registry holds the instance, as far as can be known from here."""
+        return self._lease.alive(self._clock())
+
+    @property
+    def instance(self) -> Instance:
+        """The instance as it was registered."""
+        asked = self.request
+        return Instance(
+            asked.service_name, asked.instance_id, asked.host, asked.port, asked.weight, dict(asked.metadata)
+        )
+
+    async def register(self, until: float | None) -> None:
+        """Register, trying again while no control plane answers, up to the time `until` (None: for ever)."""
+        while True:
+            try:
+                await self._step()
+                return
+            except Unavailable:
+                if until is not None and self._lease.due > until:
+                    raise
+            await asyncio.sleep(self._lease.due - self._clock())
+
+    def start(self) -> None:
+        """Keep the lease alive from now on."""
+        name = f"headgate: keep {self.request.service_name}/{self.request.instance_id}"
+        self._task = asyncio.create_task(self._keep(), name=name)
+
+    async def stop(self) -> None:
+        """Let the step under way finish, so that no late registration follows a goodbye; then no further one."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=CALL_TIMEOUT)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while not await self._stopped_within(self._lease.due - self._clock()):
+            try:
+                await self._step()
+            except HeadgateError:
+                pass  # noted, logged, and due again
+            except Exception as error:
+                log.exception("keeping %s registered failed; trying again", self._name)
+                self._note(HeadgateError(str(error)))
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _step(self) -> None:
+        """Take the step that is due. Raises HeadgateError, with the next step scheduled."""
+        try:
+            if self._lease.id is None:
+                await self._register()
+            else:
+                await self._keep_alive(self._lease.id)
+        except HeadgateError as error:
+            self._note(error)
+            raise
+        self.last_error = None
+        self._tell()
+
+    async def _register(self) -> None:
+        asked = self._clock()
+        self.announced = True
+        response = await self._transport.call(lambda stub: stub.Register, self._message)
+        self._lease.granted(response.lease_id, response.ttl, asked)
+        self.revision = response.revision
+        log.info("registered %s at revision=%d", self._name, response.revision)
+
+    async def _keep_alive(self, lease: int) -> None:
+        asked = self._clock()
+        try:
+            message = registry_pb2.KeepAliveRequest(lease_id=lease)
+            response = await self._transport.call(lambda stub: stub.KeepAlive, message)
+        except NotFound:
+            log.warning("the lease of %s has ended: registering again", self._name)
+            self._lease.ended(self._clock())
+            self._tell()
+            await self._register()
+        else:
+            self._lease.granted(lease, response.ttl, asked)
+
+    def _note(self, error: HeadgateError) -> None:
+        if str(error) != str(self.last_error):
+            log.warning("%s: %s; trying again", self._name, error)
+        self.last_error = error
+        self._lease.failed(self._clock(), random.random())  # noqa: S311 - jitter
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.registered == self._told:
+            return
+        self._told = self.registered
+        if not self._told:
+            log.warning("%s is not registered any more", self._name)
+        if self._on_change is not None:
+            try:
+                self._on_change(self._told)
+            except Exception:
+                log.exception("on_change of %s failed", self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"instance {self.request.service_name}/{self.request.instance_id}"
+
+
+async def deregister(transport: Transport, service_name: str, instance_id: str) -> int:
+    """Remove an instance; its absence is no error. Returns the revision."""
+    message = registry_pb2.DeregisterRequest(service_name=service_name, instance_id=instance_id)
+    response = await transport.call(lambda stub: stub.Deregister, message)
+    log.info("deregistered instance %s/%s at revision=%d", service_name, instance_id, response.revision)
+    return response.revision

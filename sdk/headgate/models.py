@@ -1,0 +1,214 @@
+"""What a service says about itself, and what the gateway shows of it: frozen values.
+
+Durations are seconds. Fields and defaults are those of the admin API's resources of the same names; the control
+plane checks them, so that there is one opinion about what is valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class ServiceStatus(StrEnum):
+    """What the data planes' probes say of an instance."""
+
+    STARTING = "starting"
+    """Registered, not probed to a verdict yet."""
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    """Takes no new requests; those in flight may finish."""
+
+
+class CircuitState(StrEnum):
+    """Whether a circuit breaker lets requests through."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class LoadBalancer(StrEnum):
+    """How an instance is picked among the healthy ones."""
+
+    ROUND_ROBIN = "round_robin"
+    LEAST_REQUEST = "least_request"
+    IP_HASH = "ip_hash"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitConfig:
+    """When a service's circuit breaker opens, and how it tries again."""
+
+    failure_threshold: int = 5
+    """Failures within the window that open the circuit."""
+    failure_ratio: float = 0.5
+    """Share of failures within the window, 0 to 1, that must be reached too."""
+    failure_window: float = 60
+    """Seconds over which requests are counted."""
+    min_throughput: int = 2
+    """Requests within the window below which the circuit never opens."""
+    recovery_timeout: float = 30
+    """Seconds an open circuit waits before it lets a trial through."""
+    half_open_timeout: float = 10
+    """Seconds after which an unsettled trial counts as failed."""
+    half_open_requests: int = 1
+    """Trials that must succeed to close the circuit, and the most under way at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long an instance may take for each step, in seconds."""
+
+    connect: float = 5
+    response: float = 15
+    """From the request's last byte to the head of the response."""
+    idle: float = 300
+    """How long a connection to an instance is kept without use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """When the gateway tries another instance."""
+
+    attempts: int = 1
+    """Further attempts after the first one; 0 switches retries off."""
+    on: tuple[str, ...] = ("connect",)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDefinition:
+    """How the gateway treats a service: probes, balancing, breaker, time-outs."""
+
+    service_name: str | None = None
+    """May be left out where the registration names the service."""
+    check_path: str = "/health"
+    """Path of the probe; a healthy instance answers it 2xx."""
+    check_interval: float = 30
+    """Seconds between two probes of one instance."""
+    check_timeout: float = 5
+    """Seconds until a probe counts as failed."""
+    healthy_threshold: int = 2
+    """Probes in a row that must pass before an unhealthy instance is healthy again."""
+    unhealthy_threshold: int = 3
+    """Probes in a row that must fail before a healthy instance is unhealthy."""
+    load_balancer: LoadBalancer = LoadBalancer.ROUND_ROBIN
+    circuit: CircuitConfig = CircuitConfig()
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationRequest:
+    """One instance that wants to be reached through the gateway."""
+
+    service_name: str
+    instance_id: str
+    """Unique within the service. The same id again replaces the instance."""
+    host: str
+    """IP address or host name at which the data planes reach the instance."""
+    port: int
+    weight: int = 1
+    """Relative share of the service's traffic, 1 to 1000."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    definition: ServiceDefinition | None = None
+    """Creates the service when there is none; without one, the service must exist."""
+    ttl: float = 15
+    """Seconds after which the instance is removed once nothing keeps it alive any more, 5 to 300."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One address that serves a service, as the registry shows it."""
+
+    service_name: str
+    instance_id: str
+    host: str
+    port: int
+    weight: int = 1
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    status: ServiceStatus = ServiceStatus.STARTING
+    last_check: datetime | None = None
+    """End of the last probe by any data plane (UTC); None before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A group of interchangeable instances, as the registry shows it."""
+
+    service_name: str
+    instances: Mapping[str, Instance]
+    """By instance id."""
+    definition: ServiceDefinition
+
+    @property
+    def healthy(self) -> int:
+        """How many instances take traffic."""
+        return sum(instance.status is ServiceStatus.HEALTHY for instance in self.instances.values())
+
+    @property
+    def total(self) -> int:
+        """How many instances are registered."""
+        return len(self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which requests go to which service. Exactly one of `prefix` and `path` is set."""
+
+    name: str
+    service_name: str
+    prefix: str | None = None
+    path: str | None = None
+    hosts: tuple[str, ...] = ()
+    """Empty: every host."""
+    methods: tuple[str, ...] = ()
+    """Upper case; empty: every method."""
+    scopes: tuple[str, ...] = ()
+    """Scopes that the caller must hold, all of them."""
+    public: bool = False
+    strip_prefix: bool = False
+    rewrite: str | None = None
+    rate_limits: tuple[str, ...] = ()
+    timeout: float | None = None
+    """Seconds; None: the service's."""
+    max_body_bytes: int | None = None
+    """None: no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitStats:
+    """What passed a breaker since its data plane started."""
+
+    total_requests: int = 0
+    failed_requests: int = 0
+    rejected_requests: int = 0
+    """Requests that the open circuit refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitReport:
+    """A breaker's state, at one data plane or summed over the fleet."""
+
+    state: CircuitState = CircuitState.CLOSED
+    last_state_change: datetime | None = None
+    """UTC; None if there was none."""
+    stats: CircuitStats = CircuitStats()
+    recent_failures: int = 0
+    """Failures within the current window."""
+    reason: str = ""
+    """The last transition in words, for instance "Circuit opened after 5 failures"."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitView:
+    """One service's breaker over the whole fleet: worst state, summed counters."""
+
+    service_name: str
+    fleet: CircuitReport
+    config: CircuitConfig
+    dataplanes: Mapping[str, CircuitReport]
+    """The same per data plane, by node name."""

@@ -1,0 +1,211 @@
+"""Being registered for as long as a block runs.
+
+    async with headgate.register(ServiceDefinition("orders"), port=9001) as registration:
+        ...serve...
+
+Entering waits until the instance is registered; leaving, also by an exception, a cancellation or SIGTERM, takes it
+out of the table. In between a Keeper sees to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from headgate.advertise import default_instance_id, local_address
+from headgate.errors import HeadgateError, InvalidDefinition, Unavailable
+from headgate.keeper import Keeper, deregister
+from headgate.models import Instance, RegistrationRequest, ServiceDefinition
+from headgate.sigterm import SigtermGuard
+from headgate.target import Target, Token
+from headgate.transport import Transport
+
+log = logging.getLogger("headgate")
+
+_PAUSE = 0.5
+"""Seconds between two attempts to find a way to the control plane."""
+
+
+class Registration:
+    """One instance that is registered while the `async with` block runs. Made by `headgate.register`."""
+
+    def __init__(
+        self,
+        target: Target,
+        request: RegistrationRequest,
+        *,
+        deadline: float | None,
+        on_change: Callable[[bool], None] | None = None,
+        handle_sigterm: bool = True,
+    ) -> None:
+        """See `register`. An empty host in the request stands for the local address towards the control plane."""
+        self.request = request
+        self._target = target
+        self._deadline = deadline
+        self._on_change = on_change
+        self._sigterm = SigtermGuard(wanted=handle_sigterm)
+        self._transport: Transport | None = None
+        self._keeper: Keeper | None = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether the registry holds the instance now, as far as can be known from here."""
+        return self._keeper is not None and self._keeper.registered
+
+    @property
+    def instance(self) -> Instance:
+        """The instance as it was registered. Raises HeadgateError outside the block."""
+        return self._entered.instance
+
+    @property
+    def revision(self) -> int | None:
+        """Revision of the last registration. Raises HeadgateError outside the block."""
+        return self._entered.revision
+
+    @property
+    def last_error(self) -> HeadgateError | None:
+        """Why the last step failed; None when it did not. Raises HeadgateError outside the block."""
+        return self._entered.last_error
+
+    async def __aenter__(self) -> Self:
+        """Register. Raises Unavailable after the deadline; any other HeadgateError at once."""
+        self._transport = Transport(self._target)
+        self._sigterm.install()
+        try:
+            await self._enter()
+        except asyncio.CancelledError as error:
+            await self._exit(error)
+            raise
+        except BaseException:
+            self._sigterm.remove()
+            await self._transport.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the instance out of the table, whatever ended the block; never raises for its own part."""
+        await self._exit(error)
+
+    async def _enter(self) -> None:
+        until = None if self._deadline is None else time.monotonic() + self._deadline
+        if not self.request.host:
+            self.request = dataclasses.replace(self.request, host=await self._local_address(until))
+        assert self._transport is not None
+        keeper = Keeper(self._transport, self.request, self._on_change)
+        self._keeper = keeper
+        try:
+            await keeper.register(until)
+        except HeadgateError:
+            self._keeper = None
+            raise
+        keeper.start()
+
+    async def _exit(self, error: BaseException | None) -> None:
+        self._sigterm.leaving()
+        goodbye = asyncio.create_task(self._leave(), name="headgate: deregister")
+        try:
+            await _outlast_cancellation(goodbye)
+        finally:
+            self._sigterm.remove()
+        self._sigterm.exit_if_caught(error)
+
+    async def _local_address(self, until: float | None) -> str:
+        while True:
+            try:
+                return await local_address(self._target)
+            except Unavailable as error:
+                if until is not None and time.monotonic() + _PAUSE > until:
+                    raise
+                log.warning("%s; trying again", error)
+            await asyncio.sleep(_PAUSE)
+
+    async def _leave(self) -> None:
+        assert self._transport is not None
+        try:
+            if self._keeper is not None:
+                await self._keeper.stop()
+            if self._keeper is not None and self._keeper.announced:
+                await deregister(self._transport, self.request.service_name, self.request.instance_id)
+        except HeadgateError as error:
+            log.warning("%s; the instance leaves when its lease of %g s ends", error, self.request.ttl)
+        finally:
+            await self._transport.close()
+            self._keeper = None
+
+    @property
+    def _entered(self) -> Keeper:
+        if self._keeper is None:
+            raise HeadgateError("not registered: use `async with headgate.register(...)`")
+        return self._keeper
+
+
+async def _outlast_cancellation(task: asyncio.Task[None]) -> None:
+    """Wait for a task that ends soon by itself, cancelled or not; a cancellation is passed on afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
+def register(
+    service: ServiceDefinition | str,
+    *,
+    port: int,
+    host: str | None = None,
+    instance_id: str | None = None,
+    weight: int = 1,
+    metadata: Mapping[str, str] | None = None,
+    ttl: float = 15,
+    deadline: float | None = 60,
+    on_change: Callable[[bool], None] | None = None,
+    handle_sigterm: bool = True,
+    controlplane: str | None = None,
+    token: Token | None = None,
+    ca: str | os.PathLike[str] | None = None,
+    cert: str | os.PathLike[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+) -> Registration:
+    """Register an instance for as long as an `async with` block runs.
+
+    service: its definition, or the name of one that exists already.
+    host, port: where the data planes reach this instance. Without a host, the local address that leads to the
+        control plane: say it when that is not the one the data planes see.
+    instance_id: unique within the service; the same id replaces the instance. Default: host name and port.
+    ttl: seconds after which the instance leaves the table when this process dies without goodbye, 5 to 300.
+    deadline: seconds that entering tries while no control plane answers; None: for ever.
+    on_change: told True or False whenever `registered` changes; runs on the event loop, so it must not block.
+    handle_sigterm: where nobody handles SIGTERM, it ends the block in order and the process with exit code 0.
+    controlplane, token, ca, cert, key: as for `connect`.
+    """
+    target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key)
+    definition = service if isinstance(service, ServiceDefinition) else None
+    name = service.service_name if isinstance(service, ServiceDefinition) else service
+    if not name:
+        raise InvalidDefinition(["service_name: is missing"])
+    request = RegistrationRequest(
+        service_name=name,
+        instance_id=instance_id or default_instance_id(socket.gethostname(), port),
+        host=host or "",
+        port=port,
+        weight=weight,
+        metadata=metadata or {},
+        definition=definition,
+        ttl=ttl,
+    )
+    return Registration(
+        target, request, deadline=deadline, on_change=on_change, handle_sigterm=handle_sigterm
+    )

@@ -1,0 +1,361 @@
+"""The same names without asyncio: thin wrappers around one event loop in a background thread.
+
+    with headgate.sync.register(ServiceDefinition("orders"), port=9001): ...
+    with headgate.sync.connect() as gateway: print(gateway.registry.get_services())
+
+gRPC wants one event loop per process, so do not mix these with the asynchronous names in one process; and it does not
+survive a fork, so register after a pre-forking server has made its workers (gunicorn: in `post_worker_init`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent import futures
+from datetime import datetime
+from types import FrameType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from headgate import circuits, client, registration
+from headgate.errors import HeadgateError
+from headgate.models import (
+    CircuitConfig,
+    CircuitReport,
+    CircuitState,
+    CircuitStats,
+    Instance,
+    RegistrationRequest,
+    Route,
+    Service,
+)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class LoopThread:
+    """One event loop in a daemon thread, running while anybody holds it."""
+
+    def __init__(self) -> None:
+        """Starts nothing yet."""
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._pid = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Hold the loop; the first holder starts it."""
+        with self._lock:
+            self._refuse_fork()
+            if self._holders == 0:
+                self._start()
+            self._holders += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the loop go; the last holder ends it."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                self._end()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run in the loop and wait. An interruption here (Ctrl-C, SystemExit) cancels it there, and lets it end."""
+        loop = self._loop
+        if loop is None:
+            coroutine.close()
+            raise HeadgateError("not connected: use `with headgate.sync.connect(...) as gateway:`")
+        outcome: futures.Future[T] = futures.Future()
+        tasks: list[asyncio.Task[T]] = []
+
+        def start() -> None:
+            tasks.append(loop.create_task(coroutine))
+            tasks[0].add_done_callback(functools.partial(_copy_outcome, outcome))
+
+        loop.call_soon_threadsafe(start)
+        try:
+            return outcome.result()
+        except BaseException:
+            if not outcome.done():
+                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                futures.wait([outcome])
+            raise
+
+    def _refuse_fork(self) -> None:
+        if self._holders and self._pid != os.getpid():
+            raise HeadgateError("this process was forked from one that uses headgate: connect after the fork")
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="headgate", daemon=True)
+        self._thread.start()
+
+    def _end(self) -> None:
+        assert self._loop is not None and self._thread is not None
+        self.run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._loop = self._thread = None
+
+
+def _copy_outcome(outcome: futures.Future[T], task: asyncio.Task[T]) -> None:
+    if task.cancelled():
+        outcome.set_exception(asyncio.CancelledError())
+    elif error := task.exception():
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(task.result())
+
+
+loop_thread = LoopThread()
+"""The one loop of this process."""
+
+
+class CircuitBreaker:
+    """The breaker in front of one service, over the whole fleet; see `headgate.CircuitBreaker`."""
+
+    def __init__(self, inner: circuits.CircuitBreaker) -> None:
+        """Made by `Router.circuit_breakers`."""
+        self._inner = inner
+
+    @property
+    def service_name(self) -> str:
+        """The service that it protects the gateway from."""
+        return self._inner.service_name
+
+    @property
+    def state(self) -> CircuitState:
+        """The worst state that any data plane reports."""
+        return self._inner.state
+
+    @property
+    def last_state_change(self) -> datetime | None:
+        """When a data plane last changed state (UTC); None if none did."""
+        return self._inner.last_state_change
+
+    @property
+    def stats(self) -> CircuitStats:
+        """Requests since the data planes started, summed."""
+        return self._inner.stats
+
+    @property
+    def config(self) -> CircuitConfig:
+        """When it opens, and how it tries again."""
+        return self._inner.config
+
+    @property
+    def recent_failures(self) -> int:
+        """Failures within the current window, summed, as of the last message."""
+        return self._inner.recent_failures
+
+    @property
+    def reason(self) -> str:
+        """The last transition in words."""
+        return self._inner.reason
+
+    @property
+    def dataplanes(self) -> Mapping[str, CircuitReport]:
+        """The same per data plane, by node name."""
+        return self._inner.dataplanes
+
+    def reset(self) -> None:
+        """Close the breaker on every data plane. Needs gateway:admin."""
+        loop_thread.run(self._inner.reset())
+
+    def refresh(self) -> None:
+        """Ask for the present numbers instead of waiting for the next message."""
+        loop_thread.run(self._inner.refresh())
+
+    def _get_recent_failures(self) -> int:
+        return loop_thread.run(self._inner._get_recent_failures())
+
+    def __repr__(self) -> str:
+        """State and counters, for people."""
+        return repr(self._inner)
+
+
+class Registry:
+    """The services and their instances; see `headgate.Registry`."""
+
+    def __init__(self, inner: client.Registry) -> None:
+        """Made by `connect`."""
+        self._inner = inner
+
+    def register_service(self, request: RegistrationRequest) -> Instance:
+        """Register an instance, and keep it registered until it is deregistered or the connection is closed."""
+        return loop_thread.run(self._inner.register_service(request))
+
+    def deregister_service(self, service_name: str, instance_id: str) -> None:
+        """Take an instance out of the table."""
+        loop_thread.run(self._inner.deregister_service(service_name, instance_id))
+
+    def get_services(self) -> list[Service]:
+        """Every service with its instances, sorted by name."""
+        return loop_thread.run(self._inner.get_services())
+
+    def get_service(self, service_name: str) -> Service:
+        """One service with its instances. Raises ServiceNotFound."""
+        return loop_thread.run(self._inner.get_service(service_name))
+
+
+class Router:
+    """The routes and the circuit breakers; see `headgate.Router`."""
+
+    def __init__(self, inner: client.Router) -> None:
+        """Made by `connect`."""
+        self._inner = inner
+
+    @property
+    def circuit_breakers(self) -> dict[str, CircuitBreaker]:
+        """The breaker of every service, by service name, as of the last message of the watch."""
+        return {name: CircuitBreaker(breaker) for name, breaker in self._inner.circuit_breakers.items()}
+
+    def get_routes(self) -> dict[str, Route]:
+        """Every route by its prefix, or exact path."""
+        return loop_thread.run(self._inner.get_routes())
+
+
+class Gateway:
+    """A connection to the control plane; see `headgate.Gateway`."""
+
+    def __init__(self, inner: client.Gateway) -> None:
+        """Made by `connect`."""
+        self._inner = inner
+
+    @property
+    def registry(self) -> Registry:
+        """The services and their instances."""
+        return Registry(self._inner.registry)
+
+    @property
+    def router(self) -> Router:
+        """The routes and the circuit breakers."""
+        return Router(self._inner.router)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the watch is up, so that `router.circuit_breakers` is fresh."""
+        return self._inner.connected
+
+    def __enter__(self) -> Self:
+        """Connect. Raises Unavailable, Unauthenticated, Forbidden."""
+        _enter(self._inner.__aenter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        _exit(self._inner.__aexit__)
+
+
+class Registration:
+    """One instance that is registered while the `with` block runs; see `headgate.Registration`."""
+
+    def __init__(self, inner: registration.Registration, handle_sigterm: bool) -> None:
+        """Made by `register`."""
+        self._inner = inner
+        self._handle_sigterm = handle_sigterm
+        self._leaving = False
+        self._holds_signal = False
+
+    @property
+    def registered(self) -> bool:
+        """Whether the registry holds the instance now, as far as can be known from here."""
+        return self._inner.registered
+
+    @property
+    def instance(self) -> Instance:
+        """The instance as it was registered."""
+        return self._inner.instance
+
+    @property
+    def revision(self) -> int | None:
+        """Revision of the last registration."""
+        return self._inner.revision
+
+    @property
+    def last_error(self) -> HeadgateError | None:
+        """Why the last step failed; None when it did not."""
+        return self._inner.last_error
+
+    def __enter__(self) -> Self:
+        """Register. Raises Unavailable after the deadline; any other HeadgateError at once."""
+        self._take_signal()
+        try:
+            _enter(self._inner.__aenter__)
+        except BaseException:
+            self._give_signal()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the instance out of the table, whatever ended the block."""
+        self._leaving = True
+        try:
+            _exit(self._inner.__aexit__)
+        finally:
+            self._give_signal()
+
+    def _take_signal(self) -> None:
+        """Only the main thread can, and only a signal that nobody else handles is ours to take."""
+        main = threading.current_thread() is threading.main_thread()
+        if self._handle_sigterm and main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._on_signal)
+            self._holds_signal = True
+
+    def _give_signal(self) -> None:
+        if self._holds_signal:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if not self._leaving:
+            raise SystemExit(0)
+
+
+def _enter(enter: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    loop_thread.__enter__()
+    try:
+        loop_thread.run(enter())
+    except BaseException:
+        loop_thread.__exit__(None, None, None)
+        raise
+
+
+def _exit(leave: Callable[[None, None, None], Coroutine[Any, Any, None]]) -> None:
+    try:
+        loop_thread.run(leave(None, None, None))
+    finally:
+        loop_thread.__exit__(None, None, None)
+
+
+def _signature_of(original: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Give the wrapper the parameters and the documentation of what it wraps."""
+
+    def wrap(wrapper: Callable[..., T]) -> Callable[P, T]:
+        return functools.wraps(original, assigned=("__doc__",))(wrapper)
+
+    return wrap
+
+
+@_signature_of(client.connect)
+def connect(*args: Any, **options: Any) -> Gateway:
+    return Gateway(client.connect(*args, **options))
+
+
+@_signature_of(registration.register)
+def register(*args: Any, **options: Any) -> Registration:
+    handle_sigterm = options.pop("handle_sigterm", True)
+    inner = registration.register(*args, **options, handle_sigterm=False)
+    return Registration(inner, handle_sigterm)

@@ -1,0 +1,163 @@
+"""Calls to whichever control plane answers: one channel per address, moving on when one does not.
+
+Every call of the registry may be repeated without harm, so that a call that found one control plane gone is simply
+made again at the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from headgate.errors import Forbidden, HeadgateError, InvalidDefinition, Unauthenticated, Unavailable
+from headgate.target import Target
+from headgate_api.v1 import registry_pb2, registry_pb2_grpc
+
+if TYPE_CHECKING:
+    from headgate_api.v1.registry_pb2_grpc import RegistryServiceAsyncStub
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
+CALL_TIMEOUT = 5.0
+"""Seconds one control plane has for one answer."""
+
+_OPTIONS: list[tuple[str, Any]] = [
+    # A frozen peer is noticed only when all three are set.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    # The watch may be silent for long: pings must not wait for data.
+    ("grpc.http2.max_pings_without_data", 0),
+    # gRPC's own back-off grows to two minutes; ours is in charge.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.use_local_subchannel_pool", 1),
+    # The whole view of a big fleet in one message.
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+]
+_CONNECT_PREAMBLE = re.compile(r"^.*(?:remote host|last error): (?:connect: |UNKNOWN: |UNAVAILABLE: )*")
+_ERRNO = re.compile(r" \(\d+\)$")
+
+
+class NotFound(HeadgateError):
+    """The thing asked for does not exist: the caller knows what it was."""
+
+
+class Transport:
+    """The registry of a fleet of control planes."""
+
+    def __init__(self, target: Target) -> None:
+        """Nothing is connected before the first call. Raises HeadgateError for unreadable certificates."""
+        self.target = target
+        credentials = target.credentials()
+        self._channels = [_open(address, credentials) for address in target.addresses]
+        self._stubs: list[RegistryServiceAsyncStub] = [
+            registry_pb2_grpc.RegistryServiceStub(channel) for channel in self._channels
+        ]
+        self._current = 0
+
+    async def call(
+        self,
+        method: Callable[[RegistryServiceAsyncStub], grpc.aio.UnaryUnaryMultiCallable[Asked, Answered]],
+        request: Asked,
+    ) -> Answered:
+        """Ask one control plane after the other until one answers. Raises HeadgateError, Unavailable after the last."""
+        failures: list[Unavailable] = []
+        for at in self._from_current():
+            try:
+                answer = await method(self._stubs[at])(
+                    request, timeout=CALL_TIMEOUT, metadata=self._metadata()
+                )
+            except grpc.aio.AioRpcError as error:
+                translated = self._translate(error, at)
+                if not isinstance(translated, Unavailable):
+                    raise translated from error
+                failures.append(translated)
+            else:
+                self._current = at
+                return answer
+        raise Unavailable("; ".join(str(failure) for failure in failures))
+
+    async def watch(self, first_within: float) -> AsyncGenerator[registry_pb2.WatchResponse, None]:
+        """One stream of one control plane until it breaks: ends in a HeadgateError, with the next address chosen.
+
+        Raises Unavailable when the first message takes longer than `first_within` seconds.
+        """
+        at = self._current
+        call = self._stubs[at].Watch(registry_pb2.WatchRequest(), metadata=self._metadata())
+        try:
+            messages = aiter(call)
+            async with asyncio.timeout(first_within):
+                first = await anext(messages, None)
+            if first is not None:
+                yield first
+                async for message in messages:
+                    yield message
+            raise Unavailable(f"the control plane at {self.target.addresses[at]} ended the watch")
+        except TimeoutError as error:
+            raise Unavailable(
+                f"the control plane at {self.target.addresses[at]} does not answer: timed out"
+            ) from error
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(error, at) from error
+        finally:
+            call.cancel()
+            if self._current == at:
+                self._current = (at + 1) % len(self._stubs)
+
+    async def close(self) -> None:
+        """Close every channel; calls under way are cancelled."""
+        for channel in self._channels:
+            await channel.close(None)
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        bearer = self.target.bearer
+        return (("authorization", f"Bearer {bearer}"),) if bearer else ()
+
+    def _from_current(self) -> list[int]:
+        count = len(self._stubs)
+        return [(self._current + step) % count for step in range(count)]
+
+    def _translate(self, error: grpc.aio.AioRpcError, at: int) -> HeadgateError:
+        """The one place where a gRPC status becomes an error of ours."""
+        details = error.details() or ""
+        peer = f"the control plane at {self.target.addresses[at]}"
+        match error.code():
+            case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.ABORTED | grpc.StatusCode.CANCELLED:
+                return Unavailable(f"{peer} does not answer: {_plain(details)}")
+            case grpc.StatusCode.DEADLINE_EXCEEDED:
+                return Unavailable(f"{peer} does not answer: timed out")
+            case grpc.StatusCode.UNAUTHENTICATED:
+                has = (
+                    "refuses the token"
+                    if self.target.token
+                    else "wants a token: pass token= or set HEADGATE_TOKEN"
+                )
+                return Unauthenticated(f"{peer} {has}")
+            case grpc.StatusCode.PERMISSION_DENIED:
+                return Forbidden(details or "Not enough permissions")
+            case grpc.StatusCode.INVALID_ARGUMENT:
+                return InvalidDefinition(line for line in details.splitlines() if line.strip())
+            case grpc.StatusCode.NOT_FOUND:
+                return NotFound(details)
+            case code:
+                return HeadgateError(f"{peer} answered {code.name}: {details}")
+
+
+def _open(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+
+
+def _plain(details: str) -> str:
+    """Take the cause out of gRPC's long account of a failed connect."""
+    cause, shortened = _CONNECT_PREAMBLE.subn("", details)
+    return _ERRNO.sub("", cause).lower() if shortened else details or "no reason given"

@@ -1,0 +1,189 @@
+"""A registry in memory, served over real gRPC on loopback: what SDK tests talk to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+
+from headgate_api.v1 import registry_pb2 as pb
+from headgate_api.v1 import registry_pb2_grpc, resources_pb2, status_pb2
+
+TOKEN = "the-services-token"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
+    """Holds services, instances, routes and circuits; tests change them and call `changed`.
+
+    Switches: `down` answers UNAVAILABLE, `stop()` and `start()` take the port away and bring it back, `token` and
+    `forbidden` refuse, `silent` never answers, `slow` does not
+    answer a registration, though it is made, until the event is set, `end_leases()` forgets every lease and instance.
+    """
+
+    def __init__(self, ttl: float | None = None) -> None:
+        """`ttl`: seconds granted whatever was asked for."""
+        self.ttl = ttl
+        self.token: str | None = TOKEN
+        self.down = False
+        self.forbidden = False
+        self.silent = False
+        self.slow: asyncio.Event | None = None
+        self.services: dict[str, resources_pb2.Service] = {}
+        self.instances: dict[tuple[str, str], pb.InstanceView] = {}
+        self.leases: dict[int, tuple[str, str]] = {}
+        self.routes: dict[str, resources_pb2.Route] = {}
+        self.circuits: dict[str, pb.CircuitView] = {}
+        self.resets: list[str] = []
+        self.calls: list[str] = []
+        self.revision = 0
+        self.port = 0
+        self.watchers = 0
+        self._wake = asyncio.Event()
+        self._server: grpc.aio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def address(self) -> str:
+        """Where it listens, also while it is stopped."""
+        return f"127.0.0.1:{self.port}"
+
+    async def start(self, credentials: grpc.ServerCredentials | None = None) -> None:
+        """Listen, on the same port as before."""
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        registry_pb2_grpc.add_RegistryServiceServicer_to_server(self, self._server)
+        if credentials is None:
+            self.port = self._server.add_insecure_port(self.address)
+        else:
+            self.port = self._server.add_secure_port(self.address, credentials)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Close the port and every connection."""
+        if self._server is not None:
+            await self._server.stop(None)
+            self._server = None
+
+    def end_leases(self) -> None:
+        """What a long outage does: every lease has ended, so every instance is gone."""
+        self.leases.clear()
+        self.instances.clear()
+        self.changed()
+
+    def add_circuit(self, service_name: str, **report: Any) -> None:
+        """Show a breaker, or replace the one that is shown."""
+        circuit = status_pb2.CircuitReport(service_name=service_name, **report)
+        self.circuits[service_name] = pb.CircuitView(
+            circuit=circuit,
+            config=resources_pb2.Circuit(failure_threshold=5, failure_window=60, min_throughput=2),
+            dataplanes={"gateway-1": circuit},
+        )
+        self.changed()
+
+    def changed(self) -> None:
+        """Send the whole view to every watcher."""
+        self.revision += 1
+        self._wake.set()
+        self._wake = asyncio.Event()
+
+    async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:
+        await self._admit("Register", context)
+        instance, problems = request.instance, []
+        if not 0 < instance.port < 65536:
+            problems.append(f"port: {instance.port} is not between 1 and 65535")
+        if not request.HasField("service") and instance.service_name not in self.services:
+            problems.append(f"service_name: there is no service {instance.service_name!r}")
+        if problems:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(problems))
+        if request.HasField("service"):
+            self.services.setdefault(instance.service_name, request.service)
+        key = (instance.service_name, instance.instance_id)
+        self.instances[key] = pb.InstanceView(instance=instance, status=status_pb2.INSTANCE_STATUS_STARTING)
+        self.changed()
+        lease = self.revision
+        self.leases[lease] = key
+        if self.slow is not None:
+            await self.slow.wait()
+        return pb.RegisterResponse(lease_id=lease, ttl=self.ttl or request.ttl, revision=self.revision)
+
+    async def KeepAlive(self, request: pb.KeepAliveRequest, context: Context) -> pb.KeepAliveResponse:
+        await self._admit("KeepAlive", context)
+        if request.lease_id not in self.leases:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "the lease has ended")
+        return pb.KeepAliveResponse(ttl=self.ttl or 15)
+
+    async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
+        await self._admit("Deregister", context)
+        key = (request.service_name, request.instance_id)
+        self.instances.pop(key, None)
+        self.leases = {lease: held for lease, held in self.leases.items() if held != key}
+        self.changed()
+        return pb.DeregisterResponse(revision=self.revision)
+
+    async def ListServices(
+        self, request: pb.ListServicesRequest, context: Context
+    ) -> pb.ListServicesResponse:
+        await self._admit("ListServices", context)
+        return pb.ListServicesResponse(services=[self._view(name) for name in self.services])
+
+    async def GetService(self, request: pb.GetServiceRequest, context: Context) -> pb.GetServiceResponse:
+        await self._admit("GetService", context)
+        if request.service_name not in self.services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "not in the registry")
+        return pb.GetServiceResponse(service=self._view(request.service_name))
+
+    async def ListRoutes(self, request: pb.ListRoutesRequest, context: Context) -> pb.ListRoutesResponse:
+        await self._admit("ListRoutes", context)
+        views = [pb.RouteView(name=name, route=route) for name, route in self.routes.items()]
+        return pb.ListRoutesResponse(routes=views)
+
+    async def ListCircuits(
+        self, request: pb.ListCircuitsRequest, context: Context
+    ) -> pb.ListCircuitsResponse:
+        await self._admit("ListCircuits", context)
+        return pb.ListCircuitsResponse(circuits=self.circuits.values())
+
+    async def ResetCircuit(
+        self, request: pb.ResetCircuitRequest, context: Context
+    ) -> pb.ResetCircuitResponse:
+        await self._admit("ResetCircuit", context)
+        self.resets.append(request.service_name)
+        self.add_circuit(request.service_name, state=status_pb2.CIRCUIT_STATE_CLOSED)
+        return pb.ResetCircuitResponse(revision=self.revision)
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
+        await self._admit("Watch", context)
+        self.watchers += 1
+        try:
+            while True:
+                wake = self._wake
+                yield pb.WatchResponse(revision=self.revision, circuits=self.circuits.values())
+                await wake.wait()
+        finally:
+            self.watchers -= 1
+
+    def _view(self, name: str) -> pb.ServiceView:
+        instances = [view for (service, _), view in self.instances.items() if service == name]
+        return pb.ServiceView(service=self.services[name], instances=instances)
+
+    async def _admit(self, call: str, context: Context) -> None:
+        self.calls.append(call)
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.down:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the store does not answer")
+        sent = dict(context.invocation_metadata() or ())
+        if self.token is not None and sent.get("authorization") != f"Bearer {self.token}":
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "Could not validate credentials")
+        if self.forbidden:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "Not enough permissions")
