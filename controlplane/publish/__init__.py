@@ -1,0 +1,44 @@
+"""From the store to the data planes: watch, publish, fan out, and what the fleet answers.
+
+store ─▶ Watcher ─▶ snapshot ─▶ Hub ─▶ Session (Subscriber) ─▶ stream
+                                             Fleet ◀─ acks, nacks, reports
+"""
+
+from __future__ import annotations
+
+from controlplane.publish.fleet import Fleet, NodeState, Rejection
+from controlplane.publish.hub import Ending, Hub, Session
+from controlplane.publish.reports import (
+    CircuitReport,
+    CircuitState,
+    InstanceHealth,
+    InstanceStatus,
+    NodeProblem,
+    RateLimitReport,
+    StatsReport,
+)
+from controlplane.publish.signal import Signal
+from controlplane.publish.views import CircuitView, InstanceView, RateLimitView, ServiceView
+from controlplane.publish.watcher import Watcher
+
+__all__ = [
+    "CircuitReport",
+    "CircuitState",
+    "CircuitView",
+    "Ending",
+    "Fleet",
+    "Hub",
+    "InstanceHealth",
+    "InstanceStatus",
+    "InstanceView",
+    "NodeProblem",
+    "NodeState",
+    "RateLimitReport",
+    "RateLimitView",
+    "Rejection",
+    "ServiceView",
+    "Session",
+    "Signal",
+    "StatsReport",
+    "Watcher",
+]

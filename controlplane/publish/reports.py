@@ -1,0 +1,93 @@
+"""What data planes report, in the control plane's own types. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class InstanceStatus(StrEnum):
+    """What is known of an instance."""
+
+    STARTING = "starting"
+    """Registered, and no data plane has probed it to a verdict yet."""
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    """Takes no new requests."""
+
+
+class CircuitState(StrEnum):
+    """State of a breaker, from good to bad."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half_open"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceHealth:
+    """One data plane's verdict on one instance."""
+
+    service_name: str
+    instance_id: str
+    status: InstanceStatus
+    last_check: float = 0.0
+    """When the last probe ended; 0 before the first."""
+    reason: str = ""
+    """Why the last probe failed; empty when it passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitReport:
+    """A breaker: of one data plane, or of the fleet with counters added up. Counted since the data plane started."""
+
+    service_name: str
+    state: CircuitState = CircuitState.CLOSED
+    last_state_change: float = 0.0
+    """0 when there was none."""
+    total_requests: int = 0
+    failed_requests: int = 0
+    rejected_requests: int = 0
+    """Requests that the open circuit refused."""
+    recent_failures: int = 0
+    """Failures within the current window."""
+    reason: str = ""
+    """The last transition in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitReport:
+    """One bucket of a limit on one data plane."""
+
+    name: str
+    key: str
+    remaining: float
+    """Tokens left."""
+    refused: int
+    """Requests refused since the bucket was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatsReport:
+    """What a data plane counted."""
+
+    at: float = 0.0
+    total_requests: int = 0
+    circuits: tuple[CircuitReport, ...] = ()
+    rate_limits: tuple[RateLimitReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProblem:
+    """Why a data plane refused a table."""
+
+    resource: str
+    """Kind and name, like `route/orders`; empty when the whole table is meant."""
+    field: str
+    """Field path within the resource; may be empty."""
+    detail: str
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.resource, self.field) if part)
+        return f"{where}: {self.detail}" if where else self.detail

@@ -1,0 +1,160 @@
+"""The fleet as people and programs see it: reports of many data planes put together. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from controlplane.model.resources import Circuit, Instance, RateLimit, Service
+from controlplane.model.snapshot import Snapshot
+from controlplane.publish.reports import (
+    CircuitReport,
+    CircuitState,
+    InstanceHealth,
+    InstanceStatus,
+    RateLimitReport,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """An instance and the fleet's verdict on it."""
+
+    instance: Instance
+    status: InstanceStatus
+    last_check: float
+    """Unix seconds of the last finished probe by any data plane; 0 before the first."""
+    reason: str
+    """Why the last failed probe failed; empty for a healthy instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """A service and its instances, sorted by id."""
+
+    service: Service
+    instances: tuple[InstanceView, ...]
+
+    @property
+    def healthy(self) -> int:
+        """How many instances are healthy."""
+        return sum(view.status is InstanceStatus.HEALTHY for view in self.instances)
+
+    @property
+    def total(self) -> int:
+        """How many instances there are."""
+        return len(self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitView:
+    """A service's breaker over the fleet: the worst state, and counters added up."""
+
+    circuit: CircuitReport
+    config: Circuit
+    dataplanes: Mapping[str, CircuitReport]
+    """The breaker of each data plane, by node name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitView:
+    """One caller's bucket of one limit, over the fleet."""
+
+    name: str
+    key: str
+    limit: RateLimit | None
+    """None for a limit that a data plane has from its own settings."""
+    remaining: float
+    """Tokens left where fewest are left: in local mode each data plane has a bucket of its own."""
+    refused: int
+    dataplanes: Mapping[str, RateLimitReport]
+
+
+def services(snapshot: Snapshot, reports: Iterable[Iterable[InstanceHealth]]) -> tuple[ServiceView, ...]:
+    """Every service with its instances; `reports` holds one report a data plane."""
+    verdicts: dict[tuple[str, str], list[InstanceHealth]] = defaultdict(list)
+    for report in reports:
+        for health in report:
+            verdicts[health.service_name, health.instance_id].append(health)
+    instances: dict[str, list[InstanceView]] = defaultdict(list)
+    for instance in snapshot.of(Instance).values():
+        heard = verdicts.get((instance.service_name, instance.instance_id), [])
+        instances[instance.service_name].append(instance_view(instance, heard))
+    return tuple(
+        ServiceView(service, tuple(instances[name])) for name, service in snapshot.of(Service).items()
+    )
+
+
+def instance_view(instance: Instance, heard: list[InstanceHealth]) -> InstanceView:
+    """The verdict of the majority of those that have one; a tie is unhealthy, for somebody cannot reach it."""
+    last_check = max((health.last_check for health in heard), default=0.0)
+    status = InstanceStatus.DRAINING if instance.draining else _verdict(heard)
+    failed = [health for health in heard if health.reason and status is not InstanceStatus.HEALTHY]
+    reason = max(failed, key=lambda health: health.last_check).reason if failed else ""
+    return InstanceView(instance, status, last_check, reason)
+
+
+def _verdict(heard: Iterable[InstanceHealth]) -> InstanceStatus:
+    votes = [health.status for health in heard]
+    well, ill = votes.count(InstanceStatus.HEALTHY), votes.count(InstanceStatus.UNHEALTHY)
+    if not well and not ill:
+        return InstanceStatus.STARTING
+    return InstanceStatus.HEALTHY if well > ill else InstanceStatus.UNHEALTHY
+
+
+_BADNESS = list(CircuitState)
+
+
+def circuits(snapshot: Snapshot, reports: Mapping[str, Iterable[CircuitReport]]) -> tuple[CircuitView, ...]:
+    """The breaker of every service; `reports` holds those of each data plane, by node name."""
+    heard: dict[str, dict[str, CircuitReport]] = defaultdict(dict)
+    for node, report in sorted(reports.items()):
+        for circuit in report:
+            heard[circuit.service_name][node] = circuit
+    return tuple(
+        CircuitView(_together(name, heard[name]), service.circuit, heard[name])
+        for name, service in snapshot.of(Service).items()
+    )
+
+
+def _together(service_name: str, reports: Mapping[str, CircuitReport]) -> CircuitReport:
+    if not reports:
+        return CircuitReport(service_name)
+    each = list(reports.values())
+    state = max((one.state for one in each), key=_BADNESS.index)
+    # The story is told by the data plane whose breaker got into this state last.
+    teller = max((one for one in each if one.state is state), key=lambda one: one.last_state_change)
+    return CircuitReport(
+        service_name,
+        state,
+        teller.last_state_change,
+        sum(one.total_requests for one in each),
+        sum(one.failed_requests for one in each),
+        sum(one.rejected_requests for one in each),
+        sum(one.recent_failures for one in each),
+        teller.reason,
+    )
+
+
+def rate_limits(
+    snapshot: Snapshot, reports: Mapping[str, Iterable[RateLimitReport]]
+) -> tuple[RateLimitView, ...]:
+    """Every reported bucket, those with fewest tokens first; `reports` is by node name."""
+    heard: dict[tuple[str, str], dict[str, RateLimitReport]] = defaultdict(dict)
+    for node, report in sorted(reports.items()):
+        for bucket in report:
+            heard[bucket.name, bucket.key][node] = bucket
+    limits = snapshot.of(RateLimit)
+    found = [
+        RateLimitView(
+            name,
+            key,
+            limits.get(name),
+            min(one.remaining for one in each.values()),
+            sum(one.refused for one in each.values()),
+            each,
+        )
+        for (name, key), each in heard.items()
+    ]
+    return tuple(sorted(found, key=lambda view: (view.remaining, view.name, view.key)))
