@@ -22,11 +22,12 @@ class Assembly:
         self._resources = Resources()
         self._staged: Resources | None = None
         self.table: Table = build(with_builtin(self._resources, self._builtin))
+        self._before = self._resources, self.table
 
     def take(self, part: Part) -> None:
         """Gather one part. Raises TableError when it does not continue the table in use."""
-        if part.base_digest != self.table.digest:
-            raise TableError([Problem("", "base_digest", "the change is not based on the table in use")])
+        if (part.base_revision, part.base_digest) != (self.table.revision, self.table.digest):
+            raise TableError([Problem("", "base_revision", "the change is not based on the table in use")])
         if self._staged is None:
             self._staged = self._resources.copy()
         for key in part.removed:
@@ -38,13 +39,18 @@ class Assembly:
         """Build the table from everything gathered and put it in use; raises TableError, then nothing changed."""
         staged, self._staged = self._staged or self._resources, None
         self._check_size(staged)
-        self.table = build(with_builtin(staged, self._builtin), revision, digest)
-        self._resources = staged
-        return self.table
+        table = build(with_builtin(staged, self._builtin), revision, digest)
+        self._before = self._resources, self.table
+        self._resources, self.table = staged, table
+        return table
 
     def abandon(self) -> None:
         """Forget what was gathered."""
         self._staged = None
+
+    def revert(self) -> None:
+        """Put the table before the last `complete` in use again."""
+        self._resources, self.table = self._before
 
     def _check_size(self, resources: Resources) -> None:
         if self._max_routes is not None and len(resources.route) > self._max_routes:

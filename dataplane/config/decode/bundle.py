@@ -38,6 +38,7 @@ NOTHING = Bundle(0, "", {})
 class Part:
     """A piece of a change, decoded."""
 
+    base_revision: int
     base_digest: str
     revision: int
     digest: str
@@ -129,4 +130,4 @@ def read_part(data: bytes) -> Part:
     if problems:
         raise TableError(problems)
     removed = tuple((gone.kind, gone.name) for gone in delta.removed)
-    return Part(delta.base_digest, delta.revision, delta.digest, tuple(changed), removed)
+    return Part(delta.base_revision, delta.base_digest, delta.revision, delta.digest, tuple(changed), removed)

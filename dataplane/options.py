@@ -1,0 +1,43 @@
+"""What the supervisor tells a worker when it starts it: plain values, no secrets, as JSON on the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Everything a worker needs beside its configuration. File descriptors are inherited."""
+
+    node: str
+    index: int
+    """0 to workers - 1."""
+    workers: int
+    control_fd: int
+    """The worker's end of the channel."""
+    listen_fd: int
+    """Bound to the traffic address with SO_REUSEPORT, not listening yet."""
+    level: str
+    access_log: bool
+    drain_timeout: float
+    """Seconds that requests in flight have left once draining began."""
+    rate_limit_per_second: float
+    """Coarse limit for each client address over all workers; 0 switches it off."""
+    rate_limit_burst: int
+    trusted_proxies: tuple[str, ...]
+    """Networks whose X-Forwarded-For is believed."""
+    status_host: str
+    status_port: int
+    expose_metrics: bool
+
+    def to_json(self) -> str:
+        """For the command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerOptions:
+        """What `to_json` gave."""
+        fields = json.loads(text)
+        fields["trusted_proxies"] = tuple(fields["trusted_proxies"])
+        return cls(**fields)

@@ -1,0 +1,126 @@
+"""One life of one worker process, as the supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dataplane.channel import Channel, ChannelError, Kind, read_json
+from dataplane.config.decode import NOTHING, Bundle, difference
+from dataplane.config.table import Problem
+from dataplane.options import WorkerOptions
+
+SECRETS = ("DATAPLANE_TOKEN",)
+"""Left out of a worker's environment: workers meet strangers and need no secret."""
+
+_log = logging.getLogger(__name__)
+
+MakeOptions = Callable[[int, int], WorkerOptions]
+"""From the two inherited file descriptors: control, listen."""
+
+
+class WorkerProcess:
+    """A running worker: what it holds, what was sent and not answered yet, and its latest statistics."""
+
+    def __init__(self, index: int, process: asyncio.subprocess.Process, channel: Channel) -> None:
+        self.index = index
+        self.process = process
+        self._channel = channel
+        self.holds: Bundle = NOTHING
+        """What it said it serves."""
+        self.sent: Bundle = NOTHING
+        """What it will hold once it has answered everything."""
+        self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
+        """Revision and digest of the last change it refused, and why."""
+        self.stats: dict[str, Any] = {}
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has answered everything."""
+        return self.holds is self.sent
+
+    def move_to(self, bundle: Bundle) -> None:
+        """Send what leads from what it has to `bundle`."""
+        parts = list(difference(self.sent, bundle))
+        for part in parts[:-1]:
+            self._channel.send(Kind.PART, part)
+        self._channel.send(Kind.DELTA, parts[-1])
+        self.sent, self.rejected = bundle, None
+
+    def health(self, unavailable: Iterable[str]) -> None:
+        """Tell which instances take no traffic."""
+        self._channel.send_json(Kind.HEALTH, list(unavailable))
+
+    def serve(self) -> None:
+        """Let it accept connections."""
+        self._channel.send(Kind.SERVE)
+
+    def drain(self) -> None:
+        """Let it finish and exit."""
+        self._channel.send(Kind.DRAIN)
+
+    async def follow(self, changed: Callable[[], None]) -> None:
+        """Take in what it says until it ends; `changed` is called after every answer."""
+        try:
+            while (frame := await self._channel.receive()) is not None:
+                self._take(*frame)
+                if frame[0] is not Kind.STATS:
+                    changed()
+        except (ChannelError, LookupError, TypeError, ValueError) as error:
+            _log.error("worker does not make sense", extra={"worker": self.index, "error": repr(error)})
+
+    async def end(self, within: float) -> int:
+        """Wait for its exit, kill it when that takes longer than `within` seconds; its return code."""
+        await self._channel.close()
+        try:
+            async with asyncio.timeout(within):
+                return await self.process.wait()
+        except (TimeoutError, asyncio.CancelledError):
+            self.kill()
+            await self.process.wait()
+            raise
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process.returncode is None:
+            self.process.kill()
+
+    def _take(self, kind: Kind, payload: bytes) -> None:
+        answer = read_json(payload)
+        if kind is Kind.STATS:
+            self.stats = answer
+        elif kind is Kind.APPLIED and (answer["revision"], answer["digest"]) == _identity(self.sent):
+            self.holds = self.sent
+        elif kind is Kind.REJECTED:
+            problems = tuple(Problem(*problem) for problem in answer["problems"] or [("", "", "refused")])
+            self.rejected = (answer["revision"], answer["digest"]), problems
+            self.sent = self.holds
+
+
+def _identity(bundle: Bundle) -> tuple[int, str]:
+    return bundle.revision, bundle.digest
+
+
+async def spawn(index: int, listener: socket.socket, options: MakeOptions) -> WorkerProcess:
+    """Start a worker that inherits its end of a channel and `listener`. A new process, never a fork of this one."""
+    ours, theirs = socket.socketpair()
+    try:
+        text = options(theirs.fileno(), listener.fileno()).to_json()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "dataplane.worker", text),
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(), listener.fileno()),
+            env={name: value for name, value in os.environ.items() if name not in SECRETS},
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return WorkerProcess(index, process, Channel(*await asyncio.open_connection(sock=ours)))
