@@ -1,0 +1,175 @@
+"""The life of data planes as the control plane sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+
+from controlplane.model.resources import Instance, Service
+from controlplane.model.snapshot import Snapshot
+from controlplane.model.stored import Stamped
+from controlplane.publish.fleet import KEPT, MOST_GONE, Fleet, Rejection
+from controlplane.publish.reports import (
+    CircuitReport,
+    CircuitState,
+    InstanceHealth,
+    InstanceStatus,
+    NodeProblem,
+    StatsReport,
+)
+
+ORDERS = Snapshot(
+    7,
+    MappingProxyType(
+        {
+            ("service", "orders"): Stamped(Service(service_name="orders"), 3),
+            ("instance", "orders/a"): Stamped(
+                Instance(service_name="orders", instance_id="a", host="127.0.0.1", port=9001), 4
+            ),
+        }
+    ),
+)
+PROBLEM = NodeProblem("route/orders", "prefix", "is too long")
+
+
+class Clocks:
+    def __init__(self) -> None:
+        self.now, self.wall = 100.0, 1_800_000_000.0
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def fleet(clocks: Clocks) -> Fleet:
+    return Fleet(lambda: clocks.now, lambda: clocks.wall)
+
+
+def test_a_data_plane_comes_applies_rejects_and_leaves(fleet: Fleet, clocks: Clocks) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    fleet.sent("gw-1", 5)
+    assert (fleet.nodes["gw-1"].sent_revision, fleet.nodes["gw-1"].applied_revision) == (5, 0)
+    fleet.ack("gw-1", 5, "five")
+    clocks.advance(2)
+    fleet.sent("gw-1", 6)
+    fleet.nack("gw-1", 6, [PROBLEM])
+    fleet.disconnect("gw-1")
+    (node,) = fleet.dataplanes_view()
+    assert (node.version, node.connected, node.applied_revision, node.digest) == ("0.1.0", False, 5, "five")
+    assert node.last_rejection == Rejection(6, (PROBLEM,), clocks.wall)
+    assert node.last_seen == clocks.wall
+
+
+def test_hello_tells_what_is_served_already(fleet: Fleet) -> None:
+    fleet.hello("gw-1", "0.1.0", 5, "five")
+    assert (fleet.nodes["gw-1"].applied_revision, fleet.nodes["gw-1"].digest) == (5, "five")
+
+
+def test_a_rejection_stays_known_after_a_reconnect(fleet: Fleet) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    fleet.nack("gw-1", 6, [PROBLEM])
+    fleet.disconnect("gw-1")
+    fleet.hello("gw-1", "0.1.1", 5, "five")
+    node = fleet.nodes["gw-1"]
+    assert node.connected and node.version == "0.1.1"
+    assert node.last_rejection is not None and node.last_rejection.revision == 6
+
+
+def test_being_sent_something_is_no_sign_of_life(fleet: Fleet, clocks: Clocks) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    seen = fleet.nodes["gw-1"].last_seen
+    clocks.advance(60)
+    fleet.sent("gw-1", 5)
+    assert fleet.nodes["gw-1"].last_seen == seen
+    fleet.stats("gw-1", StatsReport())
+    assert fleet.nodes["gw-1"].last_seen == seen + 60
+
+
+def test_whoever_left_is_forgotten_in_time(fleet: Fleet, clocks: Clocks) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    fleet.hello("gw-2", "0.1.0")
+    fleet.disconnect("gw-1")
+    clocks.advance(KEPT - 1)
+    assert set(fleet.nodes) == {"gw-1", "gw-2"}
+    clocks.advance(1)
+    assert set(fleet.nodes) == {"gw-2"}
+
+
+def test_a_wall_clock_step_forgets_nobody(fleet: Fleet, clocks: Clocks) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    fleet.disconnect("gw-1")
+    clocks.wall += 86_400
+    assert set(fleet.nodes) == {"gw-1"}
+
+
+def test_coming_back_in_time_starts_the_count_anew(fleet: Fleet, clocks: Clocks) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    fleet.disconnect("gw-1")
+    clocks.advance(KEPT - 1)
+    fleet.hello("gw-1", "0.1.0")
+    clocks.advance(KEPT)
+    assert set(fleet.nodes) == {"gw-1"}
+
+
+def test_those_who_left_are_bounded(fleet: Fleet) -> None:
+    for number in range(MOST_GONE + 5):
+        fleet.hello(f"gw-{number}", "0.1.0")
+        fleet.disconnect(f"gw-{number}")
+    assert len(fleet.nodes) == MOST_GONE
+    assert "gw-4" not in fleet.nodes and "gw-5" in fleet.nodes
+
+
+def test_an_unknown_node_changes_nothing(fleet: Fleet) -> None:
+    fleet.ack("nobody", 5, "five")
+    fleet.sent("nobody", 5)
+    fleet.stats("nobody", StatsReport())
+    fleet.disconnect("nobody")
+    assert not fleet.nodes
+
+
+def test_only_the_connected_count_in_views(fleet: Fleet) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    fleet.health("gw-1", [InstanceHealth("orders", "a", InstanceStatus.HEALTHY, 9)])
+    fleet.stats("gw-1", StatsReport(circuits=(CircuitReport("orders", CircuitState.OPEN),)))
+    (orders,), (circuit,) = fleet.services_view(ORDERS), fleet.circuits_view(ORDERS)
+    assert (orders.instances[0].status, circuit.circuit.state) == ("healthy", "open")
+    fleet.disconnect("gw-1")
+    (orders,), (circuit,) = fleet.services_view(ORDERS), fleet.circuits_view(ORDERS)
+    assert (orders.instances[0].status, circuit.circuit.state) == ("starting", "closed")
+
+
+def test_a_revision_without_meaning_to_data_planes_counts_as_applied(fleet: Fleet) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    fleet.ack("gw-1", 7, ORDERS.digest)
+    fleet.hello("gw-2", "0.1.0", 6, "another")
+    later = replace(ORDERS, revision=9)
+    assert [node.applied_revision for node in fleet.dataplanes_view(later)] == [9, 6]
+    assert [node.applied_revision for node in fleet.dataplanes_view()] == [7, 6]
+
+
+def test_views_are_sorted_by_name(fleet: Fleet) -> None:
+    for node in ("gw-2", "gw-1"):
+        fleet.hello(node, "0.1.0")
+    assert [node.node for node in fleet.dataplanes_view()] == ["gw-1", "gw-2"]
+
+
+def test_every_report_wakes_those_who_watch(fleet: Fleet) -> None:
+    event = asyncio.Event()
+    with fleet.changed.wakes(event):
+        fleet.hello("gw-1", "0.1.0")
+        assert event.is_set()
+        event.clear()
+        fleet.health("gw-1", [])
+        assert event.is_set()
+        event.clear()
+        fleet.disconnect("gw-1")
+        assert event.is_set()

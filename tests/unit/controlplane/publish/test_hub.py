@@ -1,0 +1,94 @@
+"""Sessions: each has its own pace, one a node, and none is left behind."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import MappingProxyType
+
+import pytest
+
+from controlplane.model.resources import Scope
+from controlplane.model.snapshot import Snapshot
+from controlplane.model.stored import Stamped
+from controlplane.publish.fleet import Fleet
+from controlplane.publish.hub import Ending, Hub
+from controlplane.publish.watcher import Watcher
+from controlplane.store import MemoryStore
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub(Watcher(MemoryStore()), Fleet())
+
+
+def publish(hub: Hub, revision: int) -> None:
+    stamped = Stamped(Scope(name="x"), revision)
+    hub.watcher.current = Snapshot(revision, MappingProxyType({("scope", "x"): stamped}))
+    hub.watcher.changed.notify()
+
+
+def test_publishing_wakes_every_session(hub: Hub) -> None:
+    with hub.session("gw-1", "0.1.0", 0, "") as one, hub.session("gw-2", "0.1.0", 0, "") as other:
+        publish(hub, 5)
+        assert one.wake.is_set() and other.wake.is_set()
+        assert [session.next() for session in (one, other)] == [hub.watcher.current] * 2
+
+
+def test_a_slow_session_costs_the_others_nothing(hub: Hub) -> None:
+    with hub.session("slow", "0.1.0", 0, "") as slow, hub.session("fast", "0.1.0", 0, "") as fast:
+        for revision in range(1, 51):
+            publish(hub, revision)
+            slow.next()
+            sent = fast.next()
+            assert sent is not None and sent.revision == revision
+            fast.subscriber.ack(revision)
+        slow.subscriber.ack(1)
+        last = slow.next()
+        assert last is not None and last.revision == 50
+
+
+def test_before_anything_is_published_there_is_nothing_to_send(hub: Hub) -> None:
+    with hub.session("gw-1", "0.1.0", 0, "") as session:
+        assert session.next() is None
+
+
+def test_a_node_is_connected_while_its_session_lasts(hub: Hub) -> None:
+    with hub.session("gw-1", "0.1.0", 4, "four"):
+        assert [(node.node, node.connected) for node in hub.fleet.dataplanes_view()] == [("gw-1", True)]
+        assert len(hub) == 1
+    assert [(node.node, node.connected) for node in hub.fleet.dataplanes_view()] == [("gw-1", False)]
+    assert len(hub) == 0
+
+
+def test_an_error_ends_the_session_too(hub: Hub) -> None:
+    with pytest.raises(ZeroDivisionError), hub.session("gw-1", "0.1.0", 0, ""):
+        raise ZeroDivisionError
+    assert len(hub) == 0
+    assert not hub.fleet.nodes["gw-1"].connected
+
+
+def test_the_newest_stream_of_a_node_wins(hub: Hub) -> None:
+    older = ExitStack()
+    first = older.enter_context(hub.session("gw-1", "0.1.0", 0, ""))
+    with hub.session("gw-1", "0.1.1", 0, "") as second:
+        assert [first.ending, second.ending] == [Ending.SUPERSEDED, None]
+        assert first.wake.is_set()
+        older.close()
+        # What is left of the older one takes nothing away from the newer.
+        assert len(hub) == 1 and hub.fleet.nodes["gw-1"].connected
+    assert not hub.fleet.nodes["gw-1"].connected
+
+
+def test_stopping_ends_all_now_and_to_come(hub: Hub) -> None:
+    with hub.session("gw-1", "0.1.0", 0, "") as session:
+        hub.stop()
+        assert session.ending is Ending.STOPPING and session.wake.is_set()
+    with hub.session("gw-1", "0.1.0", 0, "") as late:
+        assert late.ending is Ending.STOPPING
+
+
+def test_the_first_reason_stands(hub: Hub) -> None:
+    with hub.session("gw-1", "0.1.0", 0, "") as session:
+        session.end(Ending.SUPERSEDED)
+        session.end(Ending.STOPPING)
+        assert session.ending is Ending.SUPERSEDED

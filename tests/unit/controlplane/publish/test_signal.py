@@ -1,0 +1,39 @@
+"""Wake-ups: everybody who listens, once, however often it was said."""
+
+from __future__ import annotations
+
+import asyncio
+
+from controlplane.publish.signal import Signal
+
+
+async def test_wakes_all_who_listen() -> None:
+    signal, one, other = Signal(), asyncio.Event(), asyncio.Event()
+    with signal.wakes(one), signal.wakes(other):
+        signal.notify()
+        assert one.is_set() and other.is_set()
+
+
+async def test_many_notices_are_one_wake_up() -> None:
+    signal, event = Signal(), asyncio.Event()
+    with signal.wakes(event):
+        for _ in range(50):
+            signal.notify()
+        await asyncio.wait_for(event.wait(), 1)
+        event.clear()
+        assert not event.is_set()
+
+
+async def test_one_event_listens_to_two_signals() -> None:
+    watcher, fleet, event = Signal(), Signal(), asyncio.Event()
+    with watcher.wakes(event), fleet.wakes(event):
+        fleet.notify()
+        assert event.is_set()
+
+
+async def test_nobody_is_woken_after_leaving() -> None:
+    signal, event = Signal(), asyncio.Event()
+    with signal.wakes(event):
+        pass
+    signal.notify()
+    assert not event.is_set()

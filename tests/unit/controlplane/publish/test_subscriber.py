@@ -1,0 +1,138 @@
+"""Transcripts of one data plane: what is published, what it answers, and what it is sent."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import pytest
+
+from controlplane.model.resources import Scope
+from controlplane.model.snapshot import Snapshot
+from controlplane.model.stored import Stamped
+from controlplane.publish.subscriber import Mark, Subscriber
+
+
+def at(revision: int, content: int | None = None) -> Snapshot:
+    """A snapshot whose only resource last changed at `content`."""
+    stamped = Stamped(Scope(name="x"), revision if content is None else content)
+    return Snapshot(revision, MappingProxyType({("scope", "x"): stamped}))
+
+
+class Script:
+    """Plays lines like `publish 5`, `ack 5`, and writes down what goes out after each."""
+
+    def __init__(self) -> None:
+        self.subscriber = Subscriber()
+        self.current: Snapshot | None = None
+
+    def play(self, *lines: str) -> list[str]:
+        return [f"{line}: {self._outcome(line)}" for line in lines]
+
+    def _outcome(self, line: str) -> str:
+        verb, _, rest = line.partition(" ")
+        revision, _, content = rest.partition(" as of ")
+        if verb == "publish":
+            self.current = at(int(revision), int(content) if content else None)
+        elif verb in ("ack", "nack"):
+            answer = self.subscriber.ack if verb == "ack" else self.subscriber.nack
+            if answer(int(revision)) is None:
+                return "no answer to anything"
+        sent = self.subscriber.next(self.current)
+        return f"send {sent.revision}" if sent else "-"
+
+
+@pytest.mark.parametrize(
+    "transcript",
+    [
+        pytest.param(["look: -", "publish 5: send 5", "ack 5: -"], id="a snapshot as soon as there is one"),
+        pytest.param(
+            ["publish 5: send 5", "publish 6: -", "ack 5: send 6", "ack 6: -"],
+            id="one at a time",
+        ),
+        pytest.param(
+            ["publish 5: send 5", "publish 6: -", "publish 7: -", "publish 8: -", "ack 5: send 8"],
+            id="the latest wins, what came between is skipped",
+        ),
+        pytest.param(
+            [
+                "publish 5: send 5",
+                "ack 5: -",
+                "publish 6: send 6",
+                "nack 6: -",
+                "look: -",
+                "publish 7: send 7",
+            ],
+            id="a rejected revision is not sent again, a newer one is",
+        ),
+        pytest.param(
+            [
+                "publish 5: send 5",
+                "publish 6: -",
+                "nack 5: send 6",
+                "nack 6: -",
+                "publish 7: send 7",
+                "ack 7: -",
+            ],
+            id="rejections in a row",
+        ),
+        pytest.param(
+            ["publish 5: send 5", "ack 5: -", "publish 9 as of 5: -", "publish 10: send 10"],
+            id="a revision that changed nothing is not sent",
+        ),
+        pytest.param(
+            ["publish 5: send 5", "nack 5: -", "publish 9 as of 5: -", "publish 10: send 10"],
+            id="the same content stays rejected under a newer revision",
+        ),
+        pytest.param(
+            ["publish 5: send 5", "ack 5: -", "publish 6: send 6", "nack 6: -", "publish 7 as of 5: -"],
+            id="back to what the node has: nothing to send",
+        ),
+        pytest.param(
+            ["publish 5: send 5", "ack 5: -", "publish 6: send 6", "ack 6: -", "publish 7 as of 5: send 7"],
+            id="back to what the node had: sent under its new revision",
+        ),
+        pytest.param(
+            ["publish 5: send 5", "ack 5: -", "publish 4: -", "publish 6: send 6"],
+            id="never backwards",
+        ),
+        pytest.param(
+            ["ack 5: no answer to anything", "nack 5: no answer to anything", "publish 5: send 5"],
+            id="answers before anything was sent",
+        ),
+        pytest.param(
+            [
+                "publish 5: send 5",
+                "publish 6: -",
+                "ack 6: no answer to anything",
+                "ack 4: no answer to anything",
+            ],
+            id="an answer to what was never sent leaves 5 unanswered",
+        ),
+        pytest.param(
+            [
+                "publish 5: send 5",
+                "ack 5: -",
+                "ack 5: no answer to anything",
+                "nack 5: no answer to anything",
+            ],
+            id="an answer counts once",
+        ),
+    ],
+)
+def test_transcript(transcript: list[str]) -> None:
+    assert Script().play(*(line.partition(":")[0] for line in transcript)) == transcript
+
+
+def test_sent_acked_and_nacked_are_separate_facts() -> None:
+    script = Script()
+    script.play("publish 5", "ack 5", "publish 6", "nack 6", "publish 7")
+    subscriber = script.subscriber
+    assert (subscriber.acked, subscriber.nacked) == (Mark(5, at(5).digest), Mark(6, at(6).digest))
+    assert subscriber.sent == Mark(7, at(7).digest)
+    assert repr(subscriber) == "<Subscriber sent 7, acked 5, nacked 6, unanswered>"
+
+
+def test_answers_name_what_they_answer() -> None:
+    subscriber = Subscriber()
+    subscriber.next(at(5))
+    assert subscriber.ack(5) == Mark(5, at(5).digest)
