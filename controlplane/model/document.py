@@ -26,7 +26,7 @@ def read_document(raw: object) -> Document:
     """
     if not isinstance(raw, Mapping):
         return Document((), (Problem("", f"must be an object with some of {', '.join(PLURALS)}"),))
-    problems = [Problem(str(name), _unknown(str(name))) for name in raw if name not in PLURALS]
+    problems = [_unknown(name) for name in raw if name not in PLURALS]
     declared = []
     for plural, model in PLURALS.items():
         items = raw.get(plural)
@@ -54,10 +54,12 @@ def read_one(kind: str, raw: object, where: str = "") -> tuple[Declared, tuple[P
     return Declared(kind, name if isinstance(name, str) else "", where, fields, resource), problems
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: object) -> Problem:
+    if not isinstance(name, str):
+        return Problem("", "must have names that are strings")
     if name == "instances":
-        return "instances register themselves, or are listed in their service"
-    return unknown_field(name, PLURALS)
+        return Problem(name, "instances register themselves, or are listed in their service")
+    return Problem(name, unknown_field(name, PLURALS))
 
 
 def _duplicates(declared: list[Declared]) -> Iterator[Problem]:

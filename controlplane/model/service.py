@@ -58,9 +58,13 @@ class Timeouts(Part):
     ] = 300.0
 
 
+_ANNOUNCED = ("reset", "timeout", 500, 502, 503, 504, "500", "502", "503", "504", "5xx")
+
+
 def _other_conditions(value: object) -> str | None:
-    others = [str(item) for item in value if item != "connect"] if isinstance(value, list | tuple) else []
-    return f"retrying on {', '.join(map(repr, others))}" if others else None
+    items = value if isinstance(value, list | tuple) else ()
+    others = [item for item in items if isinstance(item, str | int) and item != "connect"]
+    return f"retrying on {others[0]!r}" if others and others[0] in _ANNOUNCED else None
 
 
 class Retries(Part):

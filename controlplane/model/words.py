@@ -23,6 +23,7 @@ _TYPES = {
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "is required",
+    "string_unicode": lambda _: "must be text that UTF-8 can hold",
     "int_from_float": lambda _: "must be a whole number",
     "finite_number": lambda _: "must be a finite number",
     "greater_than": lambda c: f"must be above {c['gt']:g}",
@@ -67,6 +68,8 @@ def _what(value: object) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "true or false"
+    if isinstance(value, int) and abs(value) > 1 << 64:
+        return "a number that large"
     names = {
         str: "a string",
         int: "a number",
