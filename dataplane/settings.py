@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     """Traffic."""
     status_listen: Address = "127.0.0.1:8001"
     """Health, readiness, metrics and the applied configuration of this node; anyone who reaches it may read it."""
-    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = ""
+    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] | None = None
     """Name of this data plane, unique in the fleet; left out, the host's name and the traffic port."""
 
     controlplane: Addresses = ("127.0.0.1:50051",)

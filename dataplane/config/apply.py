@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataplane.config.builtin import with_builtin
 from dataplane.config.decode import Part
 from dataplane.config.table import Item, Problem, Resources, Table, TableError, build
+from dataplane.policy.authenticate import Authenticator
 
 
 class Assembly:
     """The table in use, and the change being taken in, if any. A change that fails leaves the table as it was."""
 
     def __init__(self, builtin: Sequence[Item] = (), max_routes: int | None = None) -> None:
+        """`max_routes` is given where changes are checked; workers, who get checked ones, leave it out."""
         self._builtin = tuple(builtin)
         self._max_routes = max_routes
         self._resources = Resources()
@@ -38,8 +40,11 @@ class Assembly:
     def complete(self, revision: int, digest: str) -> Table:
         """Build the table from everything gathered and put it in use; raises TableError, then nothing changed."""
         staged, self._staged = self._staged or self._resources, None
-        self._check_size(staged)
+        if self._max_routes is not None:
+            _check_size(staged, self._max_routes)
         table = build(with_builtin(staged, self._builtin), revision, digest)
+        if self._max_routes is not None:
+            _check_keys(table)
         self._before = self._resources, self.table
         self._resources, self.table = staged, table
         return table
@@ -52,7 +57,16 @@ class Assembly:
         """Put the table before the last `complete` in use again."""
         self._resources, self.table = self._before
 
-    def _check_size(self, resources: Resources) -> None:
-        if self._max_routes is not None and len(resources.route) > self._max_routes:
-            count = f"{len(resources.route)} exceeds MAX_ROUTES {self._max_routes}"
-            raise TableError([Problem("", "routes", count)])
+
+def _check_size(resources: Resources, most: int) -> None:
+    if len(resources.route) > most:
+        raise TableError([Problem("", "routes", f"{len(resources.route)} exceeds MAX_ROUTES {most}")])
+
+
+def _check_keys(table: Table) -> None:
+    """Whether tokens can be verified with these keys; workers will find out only when they put them in use."""
+    for key in table.keys:
+        try:
+            Authenticator([key])
+        except ValueError as error:
+            raise TableError([Problem(f"verification_key/{key.id}", "jwk", str(error))]) from None

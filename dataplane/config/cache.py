@@ -68,12 +68,12 @@ class Cache:
     def _read(self) -> bytes:
         # Not followed, not waited for: a link or a pipe in its place is not ours.
         descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _check(os.fstat(descriptor))
+        except CacheError:
+            os.close(descriptor)
+            raise
         with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
-                raise CacheError("is not a regular file of sensible size")
-            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-                raise CacheError("could have been written by another user")
             return file.read()
 
     def _replace(self, *pieces: bytes) -> None:
@@ -95,6 +95,13 @@ class Cache:
         """What a process killed while writing left behind."""
         for leftover in self._folder.glob("table.*.tmp"):
             leftover.unlink(missing_ok=True)
+
+
+def _check(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+        raise CacheError("is not a regular file of sensible size")
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise CacheError("could have been written by another user")
 
 
 def _header(payload: bytes) -> bytes:

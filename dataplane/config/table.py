@@ -27,7 +27,8 @@ class Problem:
     detail: str
 
     def __str__(self) -> str:
-        return f"{' '.join(filter(None, (self.resource, self.field)))}: {self.detail}"
+        place = " ".join(filter(None, (self.resource, self.field)))
+        return f"{place}: {self.detail}" if place else self.detail
 
 
 class TableError(Exception):

@@ -1,0 +1,108 @@
+"""Changes are taken in beside the table in use, and change nothing when they fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataplane.config.apply import Assembly
+from dataplane.config.builtin import STATUS_SERVICE, status_items
+from dataplane.config.decode import NOTHING, Bundle, difference, read_part, unpack
+from dataplane.config.table import Table, TableError
+from dataplane.policy.resources import Route
+from tests.support import wire
+
+
+def bundle(*resources: wire.Resource, revision: int) -> Bundle:
+    return unpack(wire.snapshot(*resources, revision=revision))
+
+
+def move(assembly: Assembly, have: Bundle, want: Bundle) -> Table:
+    for data in difference(have, want):
+        assembly.take(read_part(data))
+    return assembly.complete(want.revision, want.digest)
+
+
+FIRST = bundle(wire.service("orders"), wire.route("orders", "orders"), revision=5)
+SECOND = bundle(wire.service("orders"), wire.route("sales", "orders", revision=6), revision=6)
+
+
+def test_from_nothing_to_a_table_to_the_next() -> None:
+    assembly = Assembly()
+    assert assembly.table.revision == 0
+    assert list(move(assembly, NOTHING, FIRST).routes) == ["orders"]
+    assert list(move(assembly, FIRST, SECOND).routes) == ["sales"]
+    assert (assembly.table.revision, assembly.table.digest) == (6, SECOND.digest)
+
+
+def test_a_change_that_is_not_based_on_the_table_in_use() -> None:
+    assembly = Assembly()
+    with pytest.raises(TableError, match="not based on the table in use"):
+        move(assembly, FIRST, SECOND)
+    assert assembly.table.revision == 0
+
+
+def test_a_change_that_does_not_link_leaves_everything_as_it_was() -> None:
+    assembly = Assembly()
+    table = move(assembly, NOTHING, FIRST)
+    dangling = bundle(wire.route("orders", "orders"), revision=7)
+    with pytest.raises(TableError, match="service 'orders' does not exist"):
+        move(assembly, FIRST, dangling)
+    assert assembly.table is table
+    assert list(move(assembly, FIRST, SECOND).routes) == ["sales"]
+
+
+def test_parts_of_an_abandoned_change_are_forgotten() -> None:
+    assembly = Assembly()
+    move(assembly, NOTHING, FIRST)
+    for data in difference(FIRST, bundle(wire.user("stray"), revision=9)):
+        assembly.take(read_part(data))
+    assembly.abandon()
+    table = move(assembly, FIRST, SECOND)
+    assert (list(table.users), list(table.routes)) == ([], ["sales"])
+
+
+def test_back_to_the_table_before() -> None:
+    assembly = Assembly()
+    move(assembly, NOTHING, FIRST)
+    move(assembly, FIRST, SECOND)
+    assembly.revert()
+    assert assembly.table.revision == 5
+    assert list(move(assembly, FIRST, SECOND).routes) == ["sales"]
+
+
+def test_more_routes_than_are_allowed() -> None:
+    assembly = Assembly(max_routes=2)
+    routes = (wire.route(f"r{number}", "orders") for number in range(3))
+    with pytest.raises(TableError) as caught:
+        move(assembly, NOTHING, bundle(wire.service("orders"), *routes, revision=5))
+    assert str(caught.value) == "routes: 3 exceeds MAX_ROUTES 2"
+
+
+def test_a_key_that_cannot_be_used_is_refused_where_tables_are_checked() -> None:
+    unusable = wire.verification_key("k1", jwk='{"kty": "RSA", "n": "AQAB"}')
+    with pytest.raises(TableError) as caught:
+        move(Assembly(max_routes=10), NOTHING, bundle(unusable, revision=5))
+    assert "k1" in str(caught.value)
+
+
+def test_the_nodes_own_status_is_in_every_table() -> None:
+    assembly = Assembly(status_items("0.0.0.0", 8001, expose_metrics=True))
+    for table in (assembly.table, move(assembly, NOTHING, FIRST)):
+        found = table.router.match("any.host", "/health", "GET")
+        assert isinstance(found, Route)
+        assert (found.service, found.public) == (STATUS_SERVICE, True)
+        assert table.router.match("any.host", "/metrics", "GET").service == STATUS_SERVICE  # type: ignore[union-attr]
+        assert [(one.host, one.port) for one in table.instances[STATUS_SERVICE]] == [("127.0.0.1", 8001)]
+
+
+def test_metrics_are_on_the_traffic_port_only_when_wanted() -> None:
+    assembly = Assembly(status_items("::", 8001, expose_metrics=False))
+    assert not isinstance(assembly.table.router.match("any.host", "/metrics", "GET"), Route)
+    assert assembly.table.instances[STATUS_SERVICE][0].host == "::1"
+
+
+def test_an_operators_route_takes_the_place_of_a_built_in_one() -> None:
+    assembly = Assembly(status_items("127.0.0.1", 8001, expose_metrics=False))
+    own = bundle(wire.service("orders"), wire.route("mine", "orders", path="/health"), revision=5)
+    table = move(assembly, NOTHING, own)
+    assert table.router.match("any.host", "/health", "GET") is table.routes["mine"]

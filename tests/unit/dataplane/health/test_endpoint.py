@@ -1,0 +1,93 @@
+"""One probe against a real socket that answers as scripted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from dataplane.health.endpoint import EndpointChecker
+from dataplane.health.state import Probe
+from dataplane.policy.resources import HealthCheck, Instance
+
+Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def answering(*pieces: bytes, hang: bool = False) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server that answers every request with `pieces`; gives its port and the heads it was sent."""
+    heads: list[bytes] = []
+    release = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.writelines(pieces)
+        if hang:
+            await release.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], heads
+    finally:
+        release.set()
+        server.close()
+        await server.wait_closed()
+
+
+async def probe(port: int, check: HealthCheck | None = None, host: str = "127.0.0.1") -> Probe:
+    checker = EndpointChecker()
+    try:
+        return await checker(Instance("orders", "o-1", host, port), check or HealthCheck(timeout=5.0))
+    finally:
+        await checker.close()
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"204 No Content", b"299 Fine"])
+async def test_2xx_is_healthy(status: bytes) -> None:
+    async with answering(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n") as (port, heads):
+        result = await probe(port, HealthCheck(path="/ping?deep=1"))
+    assert (result.passed, result.reason) == (True, "")
+    assert heads[0].startswith(b"GET /ping?deep=1 HTTP/1.1\r\n")
+    assert b"user-agent: headgate-health" in heads[0].lower()
+
+
+@pytest.mark.parametrize("status", [b"301 Moved", b"400 Bad", b"404 Not Found", b"500 Oops", b"503 Busy"])
+async def test_everything_else_is_not_and_redirects_are_not_followed(status: bytes) -> None:
+    answer = b"HTTP/1.1 " + status + b"\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    async with answering(answer) as (port, heads):
+        result = await probe(port)
+    assert (result.passed, result.reason) == (False, f"answered {status[:3].decode()}")
+    assert len(heads) == 1
+
+
+async def test_the_body_is_not_waited_for() -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", hang=True) as (port, _):
+        assert (await probe(port)).passed
+
+
+async def test_no_answer_in_time() -> None:
+    async with answering(hang=True) as (port, _):
+        result = await probe(port, HealthCheck(timeout=0.05))
+    assert (result.passed, result.reason) == (False, "no answer within 0.05 s")
+
+
+async def test_nobody_there(unused_tcp_port: int) -> None:
+    result = await probe(unused_tcp_port)
+    assert not result.passed
+    assert result.reason
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"\x00\xff"])
+async def test_no_http(answer: bytes) -> None:
+    async with answering(answer) as (port, _):
+        result = await probe(port)
+    assert not result.passed
+    assert result.reason
+
+
+async def test_a_host_that_makes_no_url() -> None:
+    result = await probe(80, host="[::bad")
+    assert not result.passed

@@ -1,0 +1,142 @@
+"""Settings: defaults that are safe, and every wrong value told in one message."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from dataplane.settings import SettingsError, load, split_address
+
+TOKEN = "t" * 16
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of the developer's, no `.env` of the checkout."""
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.chdir(tmp_path)
+
+
+def given(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in {"DATAPLANE_TOKEN": TOKEN, **variables}.items():
+        monkeypatch.setenv(name, value)
+
+
+def complaint() -> str:
+    with pytest.raises(SettingsError) as caught:
+        load()
+    return str(caught.value)
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch)
+    settings = load()
+    assert (settings.listen, settings.status_listen) == ("0.0.0.0:8000", "127.0.0.1:8001")
+    assert (settings.controlplane, settings.workers, settings.level) == (("127.0.0.1:50051",), 1, "info")
+    assert (settings.rate_limit_per_second, settings.rate_limit_burst) == (100, 150)
+    assert settings.node_name.endswith("-8000")
+    assert not settings.expose_metrics
+
+
+def test_the_token_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, WORKERS="x")
+    assert TOKEN not in complaint()
+    given(monkeypatch, WORKERS="1")
+    assert TOKEN not in repr(load())
+
+
+def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(
+        monkeypatch,
+        LISTEN="[::]:80",
+        NODE="edge-1",
+        CONTROLPLANE="a:1, b:2",
+        TRUSTED_PROXIES="10.0.0.0/8, ::1",
+        DEBUG="true",
+        RATE_LIMIT_PER_SECOND="0",
+        CACHE_DIR="/var/cache/headgate",
+    )
+    settings = load()
+    assert (settings.controlplane, settings.node_name, settings.level) == (("a:1", "b:2"), "edge-1", "debug")
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
+    assert split_address(settings.listen) == ("::", 80)
+
+
+def test_a_dotenv_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text(f"DATAPLANE_TOKEN={TOKEN}\nWORKERS=3\nUNRELATED=1\n")
+    monkeypatch.setenv("WORKERS", "2")
+    assert load().workers == 2
+
+
+def test_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch)
+    with pytest.raises(ValueError, match="frozen"):
+        load().workers = 2
+
+
+def test_no_token() -> None:
+    assert complaint() == (
+        "DATAPLANE_TOKEN: is not set (at least 16 random characters, the same as on the control planes)"
+    )
+
+
+def test_every_wrong_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(
+        monkeypatch,
+        DATAPLANE_TOKEN="short",
+        LISTEN="8000",
+        WORKERS="0",
+        DRAIN_TIMEOUT="soon",
+        TRUSTED_PROXIES="10.0.0.1/8",
+        CONTROLPLANE_CA="/nowhere/ca.pem",
+        CONTROLPLANE_CERT="/nowhere/cert.pem",
+    )
+    message = complaint()
+    assert "\n" not in message
+    for part in (
+        "DATAPLANE_TOKEN: must be at least 16 characters long",
+        "LISTEN: '8000' is not host:port",
+        "WORKERS: ",
+        "DRAIN_TIMEOUT: ",
+        "TRUSTED_PROXIES: 10.0.0.1/8 has host bits set",
+        "CONTROLPLANE_CA: cannot read /nowhere/ca.pem: No such file or directory",
+        "CONTROLPLANE_CERT: cannot read /nowhere/cert.pem: No such file or directory",
+        "CONTROLPLANE_CERT and CONTROLPLANE_KEY must be set together",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LISTEN", "host:"),
+        ("LISTEN", ":8000"),
+        ("LISTEN", "host:70000"),
+        ("LISTEN", "host:0"),
+        ("LISTEN", "host:٨"),
+        ("NODE", "no/slashes"),
+        ("NODE", "../up"),
+        ("CONTROLPLANE", ","),
+        ("CONTROLPLANE", "a:1,b"),
+        ("DATAPLANE_TOKEN", "with a space in it"),
+        ("MAX_ROUTES", "0"),
+        ("DRAIN_TIMEOUT", "-1"),
+        ("DRAIN_TIMEOUT", "inf"),
+        ("RATE_LIMIT_PER_SECOND", "nan"),
+        ("RATE_LIMIT_BURST", "0"),
+        ("LOG_LEVEL", "chatty"),
+        ("ACCESS_LOG", "maybe"),
+    ],
+)
+def test_a_wrong_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    given(monkeypatch, **{name: value})
+    assert complaint().startswith(f"{name}: ")
+
+
+def test_a_file_that_is_no_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("hello")
+    given(monkeypatch, CONTROLPLANE_CA=str(tmp_path / "ca.pem"))
+    assert complaint() == f"CONTROLPLANE_CA: {tmp_path / 'ca.pem'} holds no PEM certificate"
