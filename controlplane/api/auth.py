@@ -1,0 +1,86 @@
+"""Who asks, and whether they may: bearer tokens of our own (RFC 6750), and the demo's reads from this machine.
+
+A token says who somebody is and which scopes it was made for. What counts is what the user holds now: a user
+that is gone or disabled is nobody, and a scope that was taken away is gone at once. The watcher's view is asked
+first; before a refusal the store itself is, because the view may be a moment behind.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+from starlette.requests import Request
+
+from controlplane.api.operation import ADMIN, READ, Access
+from controlplane.api.parts import Parts
+from controlplane.api.problems import forbidden, unauthorized
+from controlplane.identity import Claims, InvalidToken
+from controlplane.model.resources import User
+
+ANONYMOUS = "(anonymous)"
+"""No user can have this name."""
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
+_IMPLIED = {ADMIN: frozenset({ADMIN, READ})}
+
+
+async def author(parts: Parts, request: Request, access: Access) -> str:
+    """The name of the caller, once it is certain that they may; Refused 401 or 403 otherwise."""
+    sent = request.headers.getlist("authorization")
+    if access == "public":
+        return ANONYMOUS
+    if not sent and access == READ and parts.anonymous_read and from_this_machine(request):
+        return ANONYMOUS
+    claims = _verify(parts, sent)
+    if not _holds(claims, _watched(parts, claims.subject), access):
+        user = await parts.commands.find_user(claims.subject)
+        if user is None or user.disabled:
+            raise unauthorized(token_was_sent=True)
+        if not _holds(claims, user, access):
+            raise forbidden(access)
+    return claims.subject
+
+
+def _verify(parts: Parts, sent: list[str]) -> Claims:
+    scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise unauthorized(token_was_sent=False)
+    try:
+        return parts.issuer().verify(token.strip())
+    except InvalidToken:
+        raise unauthorized(token_was_sent=True) from None
+
+
+def _watched(parts: Parts, username: str) -> User | None:
+    stamped = parts.watcher.current and parts.watcher.current.resources.get(("user", username))
+    return stamped.resource if stamped and isinstance(stamped.resource, User) else None
+
+
+def _holds(claims: Claims, user: User | None, access: Access) -> bool:
+    if user is None or user.disabled:
+        return False
+    effective = claims.scopes & frozenset(user.scopes)
+    return any(access in _IMPLIED.get(scope, {scope}) for scope in effective)
+
+
+def from_this_machine(request: Request) -> bool:
+    """Whether the peer, every proxy before it and the name that was asked for are this machine.
+
+    The name keeps out web pages of elsewhere that had their own name point here (DNS rebinding).
+    """
+    hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+    peer = request.client.host if request.client else ""
+    host = _HOST.fullmatch(request.headers.get("host", ""))
+    name = (host[1] or host[2]).lower() if host else ""
+    return (
+        all(map(_loopback, [peer, *hops]))
+        and "forwarded" not in request.headers
+        and (name == "localhost" or _loopback(name))
+    )
+
+
+def _loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,54 @@
+"""The one table from an error of the parts below to what the client is told."""
+
+from __future__ import annotations
+
+from controlplane.api.problems import RETRY_AFTER, Refused, invalid
+from controlplane.commands import NotFound, StaleWrite
+from controlplane.identity import TooManyAttempts
+from controlplane.model.problems import InconsistentConfig, InvalidConfig
+from controlplane.store import AccessDenied, Conflict, LeaseGone, StoreError, StoreUnavailable, TooLarge
+
+_LATER = {"Retry-After": RETRY_AFTER}
+
+
+def explain(error: Exception, *, writing: bool) -> Refused | None:
+    """The refusal for an error; None for one that is a fault of ours. `writing`: something was to be changed."""
+    match error:
+        case Refused():
+            return error
+        case InvalidConfig():
+            return invalid(error)
+        case NotFound():
+            return Refused(404, str(error))
+        case StaleWrite():
+            return Refused(412, str(error))
+        case InconsistentConfig():
+            return Refused(500, "What lies in the store cannot be read", errors=error.problems)
+        case TooManyAttempts():
+            return Refused(429, str(error), headers={"Retry-After": str(max(1, round(error.retry_after)))})
+        case StoreError():
+            return _store(error, writing)
+    return None
+
+
+def _store(error: StoreError, writing: bool) -> Refused:
+    nothing = "; nothing was changed" if writing else ""
+    match error:
+        case StoreUnavailable(unknown_outcome=True) if writing:
+            detail = (
+                "The store (etcd) did not answer in time, so it is not known whether the change was made: "
+                "read before you repeat it"
+            )
+            return Refused(503, detail, headers=_LATER)
+        case Conflict():
+            detail = f"Others kept changing the configuration meanwhile{nothing}"
+            return Refused(409, detail, headers=_LATER)
+        case TooLarge():
+            return Refused(413, f"The change does not fit into one transaction: {error.detail}")
+        case AccessDenied():
+            return Refused(
+                503, f"The store (etcd) refuses the control plane's credentials{nothing}", headers=_LATER
+            )
+        case LeaseGone():
+            return Refused(503, f"The store (etcd) ended the lease of this change{nothing}", headers=_LATER)
+    return Refused(503, f"The store (etcd) does not answer{nothing}", headers=_LATER)

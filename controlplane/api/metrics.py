@@ -1,0 +1,81 @@
+"""The control plane's metrics: read from the parts when Prometheus asks, so that nothing is counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from controlplane.api.parts import Parts
+
+PREFIX = "headgate_controlplane_"
+
+
+def registry(parts: Parts) -> CollectorRegistry:
+    """Everything there is to tell, plain values at this moment, and the process's own figures."""
+    made = CollectorRegistry(auto_describe=False)
+    made.register(PartsCollector(parts))
+    ProcessCollector(registry=made)
+    return made
+
+
+class PartsCollector(Collector):
+    """Turns plain values into metric families."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        watcher = self._parts.watcher
+        info = GaugeMetricFamily(
+            PREFIX + "build_info", "Always 1; the version is a label.", labels=["version"]
+        )
+        info.add_metric([self._parts.version], 1)
+        yield info
+        yield _gauge("ready", "Whether requests can be answered.", not self._parts.not_ready())
+        yield _gauge("store_up", "Whether etcd answered when it was last asked.", watcher.connected)
+        yield _gauge("revision", "Store revision up to which every change was seen.", watcher.revision)
+        published = watcher.current.revision if watcher.current else 0
+        yield _gauge("published_revision", "Revision of the published snapshot.", published)
+        yield _gauge("snapshot_problems", "What keeps the store from being published.", len(watcher.problems))
+        yield _counter(
+            "snapshots_published", "Snapshots that differed from the one before.", watcher.published
+        )
+        yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
+        yield from self._dataplanes()
+        yield self._requests()
+
+    def _dataplanes(self) -> Iterator[Metric]:
+        states = self._parts.fleet.dataplanes_view(self._parts.watcher.current)
+        connected = sum(state.connected for state in states)
+        yield _gauge("dataplanes_connected", "Data planes with an open config stream.", connected)
+        acked = GaugeMetricFamily(
+            PREFIX + "dataplane_acked_revision", "Revision that all its workers serve.", labels=["node"]
+        )
+        rejected = GaugeMetricFamily(
+            PREFIX + "dataplane_rejected_revision", "The last revision it refused; 0: none.", labels=["node"]
+        )
+        for state in states:
+            acked.add_metric([state.node], state.applied_revision)
+            rejected.add_metric([state.node], state.last_rejection.revision if state.last_rejection else 0)
+        yield acked
+        yield rejected
+
+    def _requests(self) -> Metric:
+        family = CounterMetricFamily(
+            PREFIX + "admin_requests", "Requests to the admin API.", labels=["method", "status"]
+        )
+        for (method, status), count in sorted(self._parts.answered.items()):
+            family.add_metric([method, str(status)], count)
+        return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(PREFIX + name, text, value=float(value))
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(PREFIX + name, text, value=float(value))

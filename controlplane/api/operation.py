@@ -1,0 +1,102 @@
+"""One operation of the admin API: how it is asked for, who may, what it answers and who handles it.
+
+The same value makes the route, guards it and describes it in OpenAPI, so that the three cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from controlplane.api.parts import Parts
+from controlplane.api.recorder import Record, record_of
+
+Access = Literal["public", "gateway:read", "gateway:admin"]
+READ: Final = "gateway:read"
+ADMIN: Final = "gateway:admin"
+"""Implies gateway:read."""
+
+Schema = type[BaseModel] | Mapping[str, Any]
+"""A pydantic model, a list of one (`many`), or JSON schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to an operation, after its caller was found to be allowed."""
+
+    parts: Parts
+    request: Request
+    author: str
+
+    @property
+    def record(self) -> Record:
+        """What is logged of the request."""
+        return record_of(self.request.scope)
+
+    def path(self, name: str) -> str:
+        """A parameter within the path."""
+        return str(self.request.path_params[name])
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One way in which an operation ends well."""
+
+    status: int
+    description: str
+    schema: Schema | None = None
+    media_type: str = "application/json"
+    etag: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What an operation takes, in any of these media types."""
+
+    schema: Schema
+    media_types: tuple[str, ...] = ("application/json", "application/yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter beside those in the path."""
+
+    name: str
+    description: str
+    place: Literal["query", "header"] = "query"
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A method on a path."""
+
+    method: str
+    path: str
+    """As Starlette writes it; `{name:path}` also takes slashes."""
+    handler: Handler
+    access: Access
+    id: str
+    """Unique; the operationId of OpenAPI."""
+    summary: str
+    answers: tuple[Answer, ...]
+    tag: str
+    body: Body | None = None
+    parameters: tuple[Parameter, ...] = ()
+    refusals: tuple[int, ...] = ()
+    """Statuses of refusals, beside those that follow from access and body."""
+    refusal: Schema | None = None
+    """Shape of refusals; None for problem details."""
+
+
+def many(model: type[BaseModel]) -> Mapping[str, Any]:
+    """The schema of a list of these; `openapi` puts the model's own schema in its place."""
+    return {"type": "array", "items": model}

@@ -1,0 +1,78 @@
+"""What the admin API refuses, and how: `application/problem+json` (RFC 9457).
+
+Everything that is not answered as asked is raised as a Refused, or as an error of the parts below, which
+`explain` turns into one. `respond` is the only place where a problem becomes bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+
+from starlette.responses import Response
+
+from controlplane.model.problems import ConfigProblems, Problem
+
+CREDENTIALS = "Could not validate credentials"
+PERMISSIONS = "Not enough permissions"
+RETRY_AFTER = "2"
+"""Seconds; about what the store client takes to find another member, or an etcd member to elect a leader."""
+
+
+class Refused(Exception):
+    """An answer other than the one asked for: a status, a sentence, perhaps a list of problems and headers."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Iterable[Problem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+
+def respond(refused: Refused) -> Response:
+    """The problem document of a refusal."""
+    document: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(refused.status).phrase,
+        "status": refused.status,
+        "detail": refused.detail,
+    }
+    if refused.errors:
+        document["errors"] = [{"field": error.field, "detail": error.detail} for error in refused.errors]
+    return Response(
+        json.dumps(document), refused.status, headers=refused.headers, media_type="application/problem+json"
+    )
+
+
+def invalid(error: ConfigProblems) -> Refused:
+    """The refusal of a configuration, listing everything that is wrong with it."""
+    count = len(error.problems)
+    found = "1 problem" if count == 1 else f"{count} problems"
+    return Refused(400, f"The configuration has {found}; nothing was changed", errors=error.problems)
+
+
+def unauthorized(*, token_was_sent: bool) -> Refused:
+    """No caller is known (RFC 6750 §3: an error code only when a token was sent)."""
+    challenge = 'Bearer error="invalid_token"' if token_was_sent else "Bearer"
+    return Refused(401, CREDENTIALS, headers={"WWW-Authenticate": challenge})
+
+
+def forbidden(scope: str) -> Refused:
+    """The caller is known and lacks this scope."""
+    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+    return Refused(403, PERMISSIONS, headers={"WWW-Authenticate": challenge})
+
+
+def starting(reasons: Iterable[str]) -> Refused:
+    """Not yet: the control plane has not read from the store what it needs."""
+    detail = f"The control plane is starting: {'; '.join(reasons)}"
+    return Refused(503, detail, headers={"Retry-After": RETRY_AFTER})

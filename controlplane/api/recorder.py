@@ -1,0 +1,108 @@
+"""The outermost layer of the admin API: an id for every request, one log line for each, and their count."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from controlplane.api.problems import Refused, respond
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_QUIET = frozenset({"/health", "/ready", "/metrics"})
+"""Asked every few seconds by machines: logged at debug level unless they fail."""
+
+
+@dataclass
+class Record:
+    """What is told of one request at its end. Handlers fill in what they learn."""
+
+    request_id: str
+    method: str
+    path: str
+    author: str | None = None
+    """Who asked, once that is known."""
+    revision: int | None = None
+    """Revision that a change produced."""
+    dry_run: bool = False
+    status: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def fields(self) -> dict[str, object]:
+        """The fields of the log line."""
+        told = {
+            "request_id": self.request_id,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "author": self.author,
+            "revision": self.revision,
+            "dry_run": self.dry_run or None,
+            "milliseconds": round((time.monotonic() - self.started) * 1000, 1),
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+
+def record_of(scope: MutableMapping[str, Any]) -> Record:
+    """The record of the request that a scope belongs to."""
+    record = scope["headgate.record"]
+    assert isinstance(record, Record)
+    return record
+
+
+class Recorder:
+    """Wraps the application; `answered` counts requests by method and status."""
+
+    def __init__(self, app: ASGIApp, answered: Counter[tuple[str, int]]) -> None:
+        self._app = app
+        self._answered = answered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an HTTP request on; everything else is not ours to count."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Request(scope).headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        record = Record(request_id, scope["method"], scope["path"])
+        scope["headgate.record"] = record
+        try:
+            await self._run(scope, receive, send, record)
+        finally:
+            self._finish(record)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = record.request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tagged)
+        except Exception:
+            logger.exception("admin request failed", extra={"request_id": record.request_id})
+            if not record.status:
+                refused = Refused(500, "Internal error; the log has it under this X-Request-Id")
+                await respond(refused)(scope, receive, tagged)
+
+    def _finish(self, record: Record) -> None:
+        self._answered[_known_method(record.method), record.status] += 1
+        quiet = record.path in _QUIET and record.status < 400
+        logger.log(logging.DEBUG if quiet else logging.INFO, "admin request", extra=record.fields())
+
+
+def _known_method(method: str) -> str:
+    # A label of a metric must not take whatever a client invents.
+    return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE") else "other"

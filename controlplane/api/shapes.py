@@ -1,0 +1,185 @@
+"""The shapes of what the admin API answers, beside the resources themselves. OpenAPI is made from them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from controlplane.model.resources import Circuit
+
+Moment = Annotated[str | None, Field(description="RFC 3339, UTC; null when it has not happened.")]
+
+
+def moment(seconds: float) -> str | None:
+    """Unix seconds as RFC 3339; 0 stands for never."""
+    if not seconds:
+        return None
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+class Shape(BaseModel):
+    """Base of all shapes."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class InstanceShape(Shape):
+    """An instance and the fleet's verdict on it."""
+
+    status: Literal["starting", "healthy", "unhealthy", "draining"]
+    last_check: Moment
+    reason: Annotated[str, Field(description="Why the last failed probe failed; empty for a healthy one.")]
+    host: str
+    port: int
+    weight: int
+    metadata: dict[str, str]
+
+
+class ServiceShape(Shape):
+    """A service as the fleet sees it."""
+
+    service_name: str
+    instances: Annotated[dict[str, InstanceShape], Field(description="By instance_id.")]
+    healthy: int
+    total: int
+
+
+class CircuitStats(Shape):
+    """Counted since the data planes started."""
+
+    total_requests: int
+    failed_requests: int
+    rejected_requests: Annotated[int, Field(description="Refused by the open circuit.")]
+
+
+class NodeCircuitShape(Shape):
+    """The breaker of one service on one data plane."""
+
+    state: Literal["closed", "half_open", "open"]
+    last_state_change: Moment
+    stats: CircuitStats
+    recent_failures: Annotated[int, Field(description="Within the failure window.")]
+    reason: Annotated[str, Field(description="The last transition, like 'Circuit opened after 5 failures'.")]
+
+
+class CircuitShape(NodeCircuitShape):
+    """The breaker of one service over the fleet: the worst state, counters added up."""
+
+    service_name: str
+    config: Circuit
+    dataplanes: Annotated[dict[str, NodeCircuitShape], Field(description="By node.")]
+
+
+class NodeBucketShape(Shape):
+    """A bucket on one data plane."""
+
+    remaining: Annotated[float, Field(description="Tokens left.")]
+    refused: int
+
+
+class BucketShape(NodeBucketShape):
+    """One caller's bucket over the fleet: where fewest tokens are left, refusals added up."""
+
+    key: Annotated[str, Field(description="Caller key, as DELETE /api/v1/rate-limits/{key} takes it.")]
+    dataplanes: Annotated[dict[str, NodeBucketShape], Field(description="By node.")]
+
+
+class RateLimitShape(Shape):
+    """A limit and the buckets in use; settings are null for a limit from a data plane's own settings."""
+
+    name: str
+    per_second: float | None = None
+    burst: int | None = None
+    key: str | None = None
+    mode: str | None = None
+    buckets: list[BucketShape]
+
+
+class ProblemShape(Shape):
+    """Why a data plane refused a revision."""
+
+    resource: str
+    field: str
+    detail: str
+
+
+class RejectionShape(Shape):
+    """A revision that a data plane refused."""
+
+    revision: int
+    problems: list[ProblemShape]
+    at: Moment
+
+
+class DataplaneShape(Shape):
+    """A data plane, connected or gone within the last minutes."""
+
+    node: str
+    version: str
+    connected: bool
+    sent_revision: int
+    applied_revision: Annotated[int, Field(description="Every worker of the node serves it; 0 for none.")]
+    digest: str
+    last_seen: Moment
+    last_rejection: RejectionShape | None
+    total_requests: int
+
+
+class ChangeShape(Shape):
+    """What became of one resource."""
+
+    action: Literal["create", "update", "delete", "unchanged"]
+    kind: str
+    name: str
+
+
+class ReceiptShape(Shape):
+    """A document that is in the store, or in a dry run could be."""
+
+    revision: int
+    changes: list[ChangeShape]
+
+
+class RevisionShape(Shape):
+    """The revision of a change."""
+
+    revision: int
+
+
+class TokenShape(Shape):
+    """RFC 6749 §5.1."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
+    expires_in: Annotated[int, Field(description="Seconds.")]
+    scope: str
+    refresh_token: str | None = None
+
+
+class TokenErrorShape(Shape):
+    """RFC 6749 §5.2."""
+
+    error: str
+    error_description: str
+
+
+class ReadyShape(Shape):
+    """Whether requests can be answered."""
+
+    ready: bool
+    reasons: list[str]
+    revision: int
+    problems: Annotated[list[str], Field(description="What in the store keeps it from being published.")]
+
+
+class HealthShape(Shape):
+    """The process lives; what else is wrong is told, but restarting would not mend it."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    store: str
+    revision: int
+    problems: list[str]

@@ -1,0 +1,162 @@
+"""The fleet as it is now: services, circuits, limits, data planes; and orders to forget what was counted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from starlette.responses import Response
+
+from controlplane.api import shapes
+from controlplane.api.answers import json_answer, model_answer
+from controlplane.api.operation import Call
+from controlplane.api.problems import Refused
+from controlplane.api.shapes import moment
+from controlplane.model.resources import RateLimit
+from controlplane.publish import (
+    CircuitReport,
+    CircuitView,
+    InstanceView,
+    NodeState,
+    RateLimitView,
+    ServiceView,
+)
+
+
+async def services(call: Call) -> Response:
+    """Every service with its instances and their status."""
+    return model_answer(tuple(map(_service, call.parts.fleet.services_view(call.parts.snapshot()))))
+
+
+async def service(call: Call) -> Response:
+    """One service with its instances."""
+    name = call.path("name")
+    for view in call.parts.fleet.services_view(call.parts.snapshot()):
+        if view.service.name == name:
+            return model_answer(_service(view))
+    raise Refused(404, f"service {name!r} does not exist")
+
+
+async def circuits(call: Call) -> Response:
+    """The breaker of every service."""
+    return model_answer(tuple(map(_circuit, call.parts.fleet.circuits_view(call.parts.snapshot()))))
+
+
+async def reset_circuit(call: Call) -> Response:
+    """Has every data plane close a service's breaker."""
+    call.record.revision = await call.parts.commands.reset_circuit(call.path("service"))
+    return json_answer({"revision": call.record.revision}, 202)
+
+
+async def rate_limits(call: Call) -> Response:
+    """Every limit with the buckets in use."""
+    snapshot = call.parts.snapshot()
+    buckets: dict[str, list[shapes.BucketShape]] = defaultdict(list)
+    for view in call.parts.fleet.rate_limits_view(snapshot):
+        buckets[view.name].append(_bucket(view))
+    limits = snapshot.of(RateLimit)
+    names = sorted({*limits, *buckets})
+    return model_answer(tuple(_limit(name, limits.get(name), buckets[name]) for name in names))
+
+
+async def reset_rate_limit(call: Call) -> Response:
+    """Has every data plane fill up a caller's buckets."""
+    call.record.revision = await call.parts.commands.reset_rate_limit(call.path("key"))
+    return json_answer({"revision": call.record.revision}, 202)
+
+
+async def dataplanes(call: Call) -> Response:
+    """Every data plane, and what it serves."""
+    return model_answer(tuple(map(_dataplane, call.parts.fleet.dataplanes_view(call.parts.watcher.current))))
+
+
+def _service(view: ServiceView) -> shapes.ServiceShape:
+    return shapes.ServiceShape(
+        service_name=view.service.service_name,
+        instances={one.instance.instance_id: _instance(one) for one in view.instances},
+        healthy=view.healthy,
+        total=view.total,
+    )
+
+
+def _instance(view: InstanceView) -> shapes.InstanceShape:
+    return shapes.InstanceShape(
+        status=view.status.value,
+        last_check=moment(view.last_check),
+        reason=view.reason,
+        host=view.instance.host,
+        port=view.instance.port,
+        weight=view.instance.weight,
+        metadata=dict(view.instance.metadata),
+    )
+
+
+def _circuit(view: CircuitView) -> shapes.CircuitShape:
+    return shapes.CircuitShape(
+        service_name=view.circuit.service_name,
+        config=view.config,
+        dataplanes={node: _breaker(report) for node, report in view.dataplanes.items()},
+        **dict(_breaker(view.circuit)),
+    )
+
+
+def _breaker(report: CircuitReport) -> shapes.NodeCircuitShape:
+    return shapes.NodeCircuitShape(
+        state=report.state.value,
+        last_state_change=moment(report.last_state_change),
+        stats=shapes.CircuitStats(
+            total_requests=report.total_requests,
+            failed_requests=report.failed_requests,
+            rejected_requests=report.rejected_requests,
+        ),
+        recent_failures=report.recent_failures,
+        reason=report.reason,
+    )
+
+
+def _bucket(view: RateLimitView) -> shapes.BucketShape:
+    nodes = {
+        node: shapes.NodeBucketShape(remaining=one.remaining, refused=one.refused)
+        for node, one in view.dataplanes.items()
+    }
+    return shapes.BucketShape(key=view.key, remaining=view.remaining, refused=view.refused, dataplanes=nodes)
+
+
+def _limit(
+    name: str, limit: RateLimit | None, buckets: Iterable[shapes.BucketShape]
+) -> shapes.RateLimitShape:
+    if limit is None:
+        return shapes.RateLimitShape(name=name, buckets=list(buckets))
+    return shapes.RateLimitShape(
+        name=name,
+        per_second=limit.per_second,
+        burst=limit.burst,
+        key=limit.key,
+        mode=limit.mode,
+        buckets=list(buckets),
+    )
+
+
+def _dataplane(state: NodeState) -> shapes.DataplaneShape:
+    return shapes.DataplaneShape(
+        node=state.node,
+        version=state.version,
+        connected=state.connected,
+        sent_revision=state.sent_revision,
+        applied_revision=state.applied_revision,
+        digest=state.digest,
+        last_seen=moment(state.last_seen),
+        last_rejection=_rejection(state),
+        total_requests=state.stats.total_requests,
+    )
+
+
+def _rejection(state: NodeState) -> shapes.RejectionShape | None:
+    rejection = state.last_rejection
+    if rejection is None:
+        return None
+    problems = [
+        shapes.ProblemShape(resource=one.resource, field=one.field, detail=one.detail)
+        for one in rejection.problems
+    ]
+    return shapes.RejectionShape(revision=rejection.revision, problems=problems, at=moment(rejection.at))
