@@ -1,91 +1,65 @@
-"""Circuit breakers: stop asking a service that fails, try again carefully."""
+"""Circuit breakers, one per service: stop asking a service that fails, and try again carefully.
+
+How a breaker decides is in `circuit`, how requests are counted in `trials`. Here is the request path: a closed breaker
+costs one look-up to admit and one addition to settle.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
 
+from dataplane.policy.circuit import Breaker, CircuitReport, Open, State, Transition
 from dataplane.policy.resources import Circuit
+from dataplane.policy.trials import ClosedTrial, Outcome, Trial
 
+__all__ = ["Breakers", "CircuitReport", "Open", "Outcome", "State", "Transition", "Trial"]
 
-class Outcome(Enum):
-    """How an admitted request ended. ABANDONED: the client left; says nothing of the service."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    ABANDONED = "abandoned"
-
-
-class State(Enum):
-    """Where a breaker stands."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
-class Open:
-    """Refused: seconds until asking again makes sense."""
-
-    __slots__ = ("retry_after",)
-
-    def __init__(self, retry_after: float) -> None:
-        self.retry_after = retry_after
-
-
-class Trial(Protocol):
-    """An admitted request, to be settled exactly once."""
-
-    def settle(self, outcome: Outcome, now: float) -> None:
-        """Tell how it ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of state at monotonic time `at`, for the log."""
-
-    service: str
-    at: float
-    old: State
-    new: State
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitReport:
-    """What operators see of one breaker. `last_state_change` is monotonic; None before the first."""
-
-    service: str
-    state: str
-    last_state_change: float | None
-    total_requests: int
-    failed_requests: int
-    rejected_requests: int
-    recent_failures: int
-    reason: str
+_MAX_LOG = 1000
+"""Transitions kept for the shell; the oldest go first if it does not ask for them."""
 
 
 class Breakers:
-    """One breaker per service."""
+    """The breakers of all services."""
+
+    def __init__(self) -> None:
+        self._breakers: dict[str, Breaker] = {}
+        self._closed: dict[str, ClosedTrial] = {}
+        """The shared trials of those that are closed; the breakers keep it up to date."""
+        self._log: deque[Transition] = deque(maxlen=_MAX_LOG)
 
     def admit(self, service: str, now: float) -> Trial | Open:
-        """Let a request through, or not."""
-        raise NotImplementedError
+        """Let a request to `service` through, or not. A service that was not adopted gets a breaker with defaults."""
+        return self._closed.get(service) or self._breaker(service).admit(now)
 
     def adopt(self, circuits: Mapping[str, Circuit]) -> None:
-        """From now on these services' breakers exist, with these settings; state is carried by name."""
-        raise NotImplementedError
+        """From now on these services have breakers, with these settings; the state is carried by name."""
+        for service in self._breakers.keys() - circuits.keys():
+            self._breakers.pop(service).retire()
+            self._closed.pop(service, None)
+        for service, circuit in circuits.items():
+            breaker = self._breakers.get(service)
+            if breaker is None:
+                self._breakers[service] = Breaker(service, circuit, self._closed, self._log)
+            elif breaker.circuit != circuit:
+                breaker.adopt(circuit)
 
     def reset(self, service: str, now: float) -> None:
-        """Close the breaker and forget its failures; unknown services are ignored."""
-        raise NotImplementedError
+        """Close the breaker of `service` and forget its failures; does nothing for a service without one."""
+        if service in self._breakers:
+            self._breakers[service].reset(now)
 
     def report(self, now: float) -> list[CircuitReport]:
-        """Every breaker, by name."""
-        raise NotImplementedError
+        """All breakers, by name."""
+        return [self._breakers[service].report(now) for service in sorted(self._breakers)]
 
     def drain(self) -> list[Transition]:
-        """Transitions since the last call, oldest first."""
-        raise NotImplementedError
+        """The changes of state since the last call, oldest first."""
+        changes = list(self._log)
+        self._log.clear()
+        return changes
+
+    def _breaker(self, service: str) -> Breaker:
+        if service not in self._breakers:
+            self._breakers[service] = Breaker(service, Circuit(), self._closed, self._log)
+        return self._breakers[service]
