@@ -37,8 +37,9 @@ class Snapshot:
 
     def of(self, kind: type[R]) -> dict[str, R]:
         """The resources of one kind by name, sorted."""
-        found = {stamped.resource.name: stamped.resource for stamped in self.resources.values()}
-        return {name: found[name] for name in sorted(found) if isinstance(found[name], kind)}  # type: ignore[misc]
+        resources = (stamped.resource for stamped in self.resources.values())
+        found = {resource.name: resource for resource in resources if isinstance(resource, kind)}
+        return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True, slots=True)

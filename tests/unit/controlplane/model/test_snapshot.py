@@ -61,6 +61,12 @@ def test_a_snapshot_holds_what_data_planes_need() -> None:
     assert snapshot.of(Service) == {"orders": ORDERS}
 
 
+def test_resources_of_different_kinds_may_have_the_same_name() -> None:
+    snapshot = build(entries(ORDERS, route("orders", "/orders")), 30)
+    assert list(snapshot.of(Service)) == ["orders"]
+    assert list(snapshot.of(Route)) == ["orders"]
+
+
 def test_a_snapshot_holds_no_secret() -> None:
     stored = [
         *entries(with_hash(User(username="u"), PHC)),
