@@ -99,7 +99,7 @@ class EtcdStore:
                         outage.over()
             except StoreUnavailable as error:
                 if self._client.closed:
-                    raise
+                    raise StoreUnavailable("the store is closed") from None
                 await asyncio.sleep(outage.pause(position, error))
 
     @asynccontextmanager

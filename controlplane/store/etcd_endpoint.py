@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 
-from controlplane.store.errors import StoreUnavailable
+from controlplane.store.errors import StoreError, StoreUnavailable
 from controlplane.store.etcd_errors import from_rpc
-from controlplane.store.etcd_wire import Method, Request, Response
+from controlplane.store.etcd_wire import STATUS, Method, Request, Response
 
 OPTIONS: Sequence[tuple[str, int]] = (
     # All three, or a frozen peer is noticed only after a minute. etcd refuses pings more often than every 5 s.
@@ -32,8 +32,8 @@ OPTIONS: Sequence[tuple[str, int]] = (
 )
 _UNDECIDED = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 
-Metadata = tuple[tuple[str, str], ...]
-StreamCall = Any  # grpc.aio.StreamStreamCall, which the stubs leave without usable type arguments
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+StreamCall: TypeAlias = Any  # grpc.aio.StreamStreamCall, which the stubs leave without usable type arguments
 
 
 class Endpoint:
@@ -43,20 +43,30 @@ class Endpoint:
         self.address = address
         self._credentials = credentials
         self._channel: grpc.aio.Channel | None = None
+        self._closed = False
 
     async def settle(self, within: float) -> None:
-        """Wait until a connection is made or refused; StoreUnavailable (certainly nothing sent) if neither.
-
-        A refusal is not raised here: the call that follows fails at once, and its error holds the reason.
-        """
+        """Make a connection. StoreUnavailable, with nothing sent for certain, if there is none in time."""
         try:
             async with asyncio.timeout(within):
                 while (state := self.channel.get_state(try_to_connect=True)) in _UNDECIDED:
                     await self.channel.wait_for_state_change(state)
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    await self._learn_why(within)
         except TimeoutError:
             raise StoreUnavailable(f"{self.address}: no connection in time") from None
         except grpc.aio.UsageError:
             raise StoreUnavailable(f"{self.address}: the connection was closed") from None
+
+    async def _learn_why(self, within: float) -> None:
+        # Only a call is told why there is no connection, so a harmless one is made for that. If it gets
+        # through, or is refused by etcd itself, there is a connection again.
+        try:
+            await self.ask(STATUS, STATUS.request(), (), within)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(error.detail) from error
+        except StoreError:
+            return
 
     async def ask(
         self,
@@ -64,7 +74,7 @@ class Endpoint:
         request: Request,
         metadata: Metadata,
         timeout: float,
-        lease: int,
+        lease: int = 0,
     ) -> Response:
         """One request, one answer. Raises store errors."""
         ask = self._ask_stream if method.stream else self._ask_unary
@@ -111,6 +121,8 @@ class Endpoint:
 
     @property
     def channel(self) -> grpc.aio.Channel:
+        if self._closed:
+            raise StoreUnavailable(f"{self.address}: the connection was closed")
         if self._channel is None:
             if self._credentials is None:
                 self._channel = grpc.aio.insecure_channel(self.address, OPTIONS)
@@ -127,5 +139,6 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close the connection; calls under way end with StoreUnavailable."""
+        self._closed = True
         if self._channel is not None:
             await self._channel.close(None)

@@ -5,6 +5,8 @@ etcd tells its errors apart by text (api/v3rpc/rpctypes/error.go); the codes alo
 
 from __future__ import annotations
 
+import re
+
 import grpc
 
 from controlplane.store.errors import (
@@ -47,6 +49,8 @@ _NOT_CARRIED_OUT = (
     "etcdserver: rpc not supported for learner",
     "database space exceeded",
 )
+# What gRPC puts around the reason; the address is named already.
+_WRAPPING = re.compile(r"^failed to connect to all addresses; last error: [A-Z]+: (ipv[46]:\S+: )?")
 _OUTCOME_OPEN = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -78,7 +82,7 @@ def from_rpc(error: grpc.aio.AioRpcError, address: str, lease: int = 0) -> Store
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         text = "no answer in time"
     certain = any(part in text for part in _NOT_CARRIED_OUT)
-    return StoreUnavailable(f"{address}: {text}", unknown_outcome=not certain)
+    return StoreUnavailable(f"{address}: {_WRAPPING.sub('', text)}", unknown_outcome=not certain)
 
 
 def from_text(text: str, lease: int = 0) -> StoreError | None:

@@ -6,11 +6,17 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
+async def eventually(
+    condition: Callable[[], Awaitable[T]], within: float = 5.0, every: float = 0.01
+) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], within: float = 5.0, every: float = 0.01) -> T: ...
 async def eventually(
     condition: Callable[[], T | Awaitable[T]], within: float = 5.0, every: float = 0.01
 ) -> T:

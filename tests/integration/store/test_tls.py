@@ -1,0 +1,69 @@
+"""TLS towards etcd: certificates on both sides, and clear words when they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.store import EtcdStore, Put, StoreUnavailable
+from tests.support.certificates import Authority
+from tests.support.etcd import Etcd
+from tests.support.watching import Watching
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Etcd]:
+    with Etcd(tmp_path_factory.mktemp("secure"), authority=authority) as etcd:
+        yield etcd
+
+
+async def test_both_sides_show_certificates(secure: Etcd, authority: Authority) -> None:
+    cert, key = authority.issue("client")
+    store = EtcdStore(secure.settings(ca=authority.certificate, cert=cert, key=key))
+    revision = await store.commit({}, [Put("/k/a", b"1")])
+    async with Watching(store, "/k/", revision - 1) as watching:
+        await watching.until(1)
+    assert watching.values == ["1"]
+    await store.close()
+
+
+async def test_a_server_of_another_authority_is_not_believed(
+    secure: Etcd, authority: Authority, tmp_path: Path
+) -> None:
+    cert, key = authority.issue("client")
+    other = Authority(tmp_path, "another authority")
+    store = EtcdStore(secure.settings(ca=other.certificate, cert=cert, key=key))
+    with pytest.raises(StoreUnavailable, match=r"(?i)certificate.verify.failed"):
+        await store.get("/k/a")
+    await store.close()
+
+
+async def test_the_server_does_not_believe_a_client_without_certificate(
+    secure: Etcd, authority: Authority
+) -> None:
+    store = EtcdStore(secure.settings(ca=authority.certificate))
+    with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{secure.port}"):
+        await store.get("/k/a")
+    await store.close()
+
+
+async def test_plain_text_to_a_server_that_speaks_tls(secure: Etcd) -> None:
+    store = EtcdStore(secure.settings(endpoints=(f"http://127.0.0.1:{secure.port}",)))
+    with pytest.raises(StoreUnavailable):
+        await store.get("/k/a")
+    await store.close()
+
+
+async def test_tls_to_a_server_that_speaks_plain_text(etcd: Etcd, authority: Authority) -> None:
+    endpoint = f"https://127.0.0.1:{etcd.port}"
+    store = EtcdStore(etcd.settings(endpoints=(endpoint,), ca=authority.certificate))
+    with pytest.raises(StoreUnavailable):
+        await store.get("/k/a")
+    await store.close()

@@ -1,0 +1,133 @@
+"""A real etcd for tests: started on free ports, frozen, killed and brought back as a test wants it.
+
+What tests do to it besides (compaction, users) goes over etcd's JSON gateway, so that the client under test
+is not also the tool of the test.
+"""
+
+from __future__ import annotations
+
+import base64
+import signal
+import ssl
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from controlplane.store import EtcdSettings
+from demo.etcd import find_etcd
+from demo.processes import Process, free_port, start, wait_until
+from tests.support.certificates import Authority
+
+# Quick elections make for quick starts and for leases of one second (etcd's least is 1.5 elections).
+FLAGS = ("--unsafe-no-fsync", "--log-level=warn", "--heartbeat-interval=20", "--election-timeout=200")
+
+
+class Etcd:
+    """One member with its data in `folder`. With `authority` it speaks TLS and asks for client certificates."""
+
+    def __init__(
+        self, folder: Path, *, authority: Authority | None = None, flags: Sequence[str] = ()
+    ) -> None:
+        self._folder = folder
+        self._authority = authority
+        self._flags = flags
+        self._files = authority.issue("etcd") if authority else None
+        self._process: Process | None = None
+        self.port, self._peer_port = free_port(), free_port()
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._authority else 'http'}://127.0.0.1:{self.port}"
+
+    def settings(self, **changes: Any) -> EtcdSettings:
+        """What a store needs to reach it; `changes` override."""
+        return EtcdSettings(**{"endpoints": (self.url,), "timeout": 2.0, **changes})
+
+    def start(self) -> None:
+        """Start it (again) with the data it had, and wait until it answers."""
+        peer = f"http://127.0.0.1:{self._peer_port}"
+        argv = [str(find_etcd()), "--name=test", f"--data-dir={self._folder / 'data'}"]
+        argv += [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
+        argv += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
+        argv += [f"--initial-cluster=test={peer}", *FLAGS, *self._flags, *self._tls_flags()]
+        self._process = start("etcd", argv, {}, self._folder)
+        wait_until(self._healthy, self._process)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+
+    def freeze(self) -> None:
+        """Leave its connections open and let it answer nothing, until `thaw`."""
+        assert self._process is not None
+        self._process.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.signal(signal.SIGCONT)
+
+    def ask(self, path: str, body: dict[str, Any], token: str = "") -> dict[str, Any]:
+        """POST to the JSON gateway; raises httpx.HTTPStatusError when etcd refuses."""
+        headers = {"Authorization": token} if token else {}
+        answer = self._http.post(f"/v3/{path}", json=body, headers=headers).raise_for_status().json()
+        assert isinstance(answer, dict)
+        return answer
+
+    def put(self, key: str | bytes, value: str) -> int:
+        """Set a key behind the store's back; return the revision."""
+        answer = self.ask("kv/put", {"key": base64_of(key), "value": base64_of(value)})
+        return int(answer["header"]["revision"])
+
+    def compact(self, revision: int) -> None:
+        self.ask("kv/compaction", {"revision": str(revision), "physical": True})
+
+    def require_password(self, username: str, password: str, prefix: str) -> None:
+        """Switch authentication on; the user may read and write keys under `prefix`, root (password root) all."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        permission = {"permType": "READWRITE", "key": base64_of(prefix), "range_end": base64_of(end)}
+        self.ask("auth/user/add", {"name": "root", "password": "root"})
+        self.ask("auth/role/add", {"name": "root"})
+        self.ask("auth/user/grant", {"user": "root", "role": "root"})
+        self.ask("auth/user/add", {"name": username, "password": password})
+        self.ask("auth/role/add", {"name": "part"})
+        self.ask("auth/role/grant", {"name": "part", "perm": permission})
+        self.ask("auth/user/grant", {"user": username, "role": "part"})
+        self.ask("auth/enable", {})
+
+    def _tls_flags(self) -> list[str]:
+        if self._authority is None or self._files is None:
+            return []
+        certificate, key = self._files
+        flags = [f"--cert-file={certificate}", f"--key-file={key}", "--client-cert-auth"]
+        return [*flags, f"--trusted-ca-file={self._authority.certificate}"]
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        tls: ssl.SSLContext | bool = False
+        if self._authority is not None and self._files is not None:
+            tls = ssl.create_default_context(cafile=str(self._authority.certificate))
+            tls.load_cert_chain(*self._files)
+        return httpx.Client(base_url=self.url, timeout=5.0, trust_env=False, verify=tls)
+
+    def _healthy(self) -> bool:
+        return bool(self._http.get("/health").json().get("health") == "true")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+        if self._process is not None:
+            self._process.kill()
+
+
+def base64_of(text: str | bytes) -> str:
+    return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
