@@ -40,7 +40,9 @@ class ConfigCommands:
 
     async def get(self, kind: str, name: str) -> Stamped:
         """One resource. Raises NotFound, and InconsistentConfig when the stored value does not parse."""
-        entry = await self._store.get(key_of(kind, name))
+        # No name is longer or has other characters, and the store takes no arbitrary text.
+        possible = name.isascii() and len(name) <= 128
+        entry = await self._store.get(key_of(kind, name)) if possible else None
         resource = decode(entry) if entry else None
         if entry is None or resource is None:
             raise NotFound(kind, name)
@@ -54,7 +56,7 @@ class ConfigCommands:
     async def find_user(self, username: str) -> User | None:
         """A user with the password's hash; None when there is none, or none that can be read."""
         try:
-            found = await self.get("user", username[:65])
+            found = await self.get("user", username)
         except (NotFound, InconsistentConfig):
             return None
         return found.resource if isinstance(found.resource, User) else None

@@ -8,6 +8,7 @@ import hashlib
 from controlplane.commands.config import ConfigCommands, again
 from controlplane.commands.errors import NotFound
 from controlplane.commands.receipts import Registration
+from controlplane.model.base import parse_as
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Reset, Service
 from controlplane.model.stored import CHANGE, encode, key_of
@@ -66,12 +67,12 @@ class Commands(ConfigCommands):
     async def reset_rate_limit(self, key: str) -> int:
         """Have every data plane fill up the buckets of a caller key; return the order's revision.
 
-        Raises InvalidConfig when the key is empty or above 512 characters.
+        Raises InvalidConfig when the key is empty, above 512 characters or no Unicode text.
         """
         if not 1 <= len(key) <= 512:
             raise InvalidConfig([Problem("key", "must have 1 to 512 characters")])
-        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-        return await self._reset(Reset(id=f"rate_limit-{digest}", rate_limit=key))
+        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
+        return await self._reset(parse_as(Reset, {"id": f"rate_limit-{digest}", "rate_limit": key}))
 
     async def _register(self, instance: Instance, service: Service | None, lease: int) -> int:
         service_key, key = key_of("service", instance.service_name), key_of("instance", instance.name)
@@ -86,7 +87,7 @@ class Commands(ConfigCommands):
             expected[CHANGE] = change.revision if change else 0
             writes += [Put(service_key, encode(service)), self._change(f"service {service.name}", "register")]
         revision = await self._store.commit(expected, writes)
-        if before is not None and before.lease:
+        if before is not None:
             await self._revoke(before.lease)
         return revision
 
@@ -95,7 +96,9 @@ class Commands(ConfigCommands):
         return await self._store.commit({}, [Put(key_of("reset", reset.name), encode(reset), lease)])
 
     async def _revoke(self, lease: int) -> None:
-        """Give back a lease; if that fails, it ends by itself."""
+        """Give back a lease (0: none); if that fails, it ends by itself."""
+        if not lease:
+            return
         with contextlib.suppress(StoreError):
             await self._store.revoke(lease)
 

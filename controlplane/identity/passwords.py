@@ -41,7 +41,7 @@ class Hasher:
     def _same(self, password: str, password_hash: str) -> bool:
         try:
             return self._argon2.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
 
 

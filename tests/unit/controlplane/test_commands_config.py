@@ -1,0 +1,475 @@
+"""Commands on the configuration, on the working fake of the store: all or nothing, and never on stale knowledge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from controlplane.commands import MOST_CHANGES, AlreadyExists, Commands, NotFound, StaleWrite
+from controlplane.identity import Hasher
+from controlplane.model.problems import InconsistentConfig, InvalidConfig
+from controlplane.model.resources import Route, Scope, User
+from controlplane.model.stored import CHANGE, key_of, shown
+from controlplane.store import Conflict, MemoryStore, Put, StoreUnavailable, Write
+
+NOW = 1_700_000_000.0
+
+
+class RacedStore(MemoryStore):
+    """A store in which somebody else gets in between a command's reading and its writing."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: 0.0)
+        self.rivals: list[Callable[[], Awaitable[object]]] = []
+        self.commits = 0
+
+    async def commit(self, expected: Mapping[str, int], writes: Sequence[Write]) -> int:
+        self.commits += 1
+        if self.rivals:
+            await self.rivals.pop(0)()
+        return await super().commit(expected, writes)
+
+
+class CountingHasher(Hasher):
+    """Cheap, and counts what would be dear."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.hashed = 0
+
+    async def hash(self, password: str) -> str:
+        self.hashed += 1
+        return await super().hash(password)
+
+
+@pytest.fixture
+def store() -> RacedStore:
+    return RacedStore()
+
+
+@pytest.fixture
+def hasher() -> CountingHasher:
+    return CountingHasher()
+
+
+@pytest.fixture
+def commands(store: RacedStore, hasher: CountingHasher) -> Commands:
+    return Commands(store, hasher, lambda: NOW)
+
+
+SERVICE = {"service_name": "orders"}
+SCOPE = {"name": "orders:read"}
+ROUTE = {"name": "orders", "prefix": "/orders", "service_name": "orders", "scopes": ["orders:read"]}
+LIMIT = {"name": "few", "per_second": 1, "burst": 1}
+DOCUMENT = {"services": [SERVICE], "scopes": [SCOPE], "routes": [ROUTE]}
+
+
+async def refused(attempt: Awaitable[object]) -> list[str]:
+    with pytest.raises(InvalidConfig) as caught:
+        await attempt
+    return [str(problem) for problem in caught.value.problems]
+
+
+def actions(receipt: Any) -> list[str]:
+    return [f"{change.action} {change.kind}/{change.name}" for change in receipt.changes]
+
+
+async def change(store: MemoryStore) -> dict[str, object]:
+    entry = await store.get(CHANGE)
+    assert entry is not None
+    found: dict[str, object] = json.loads(entry.value)
+    return found
+
+
+# A document
+
+
+async def test_a_document_is_written_in_one_transaction(store: RacedStore, commands: Commands) -> None:
+    before = store.revision
+    receipt = await commands.apply(DOCUMENT, author="me")
+    assert actions(receipt) == ["create service/orders", "create route/orders", "create scope/orders:read"]
+    assert receipt.revision == store.revision == before + 1
+    assert {entry.revision for entry in (await store.list("/headgate/v1/")).entries} == {receipt.revision}
+    assert await change(store) == {
+        "author": "me",
+        "time": NOW,
+        "summary": "create service/orders, create route/orders, create scope/orders:read",
+    }
+
+
+async def test_what_is_there_already_is_not_written_again(store: RacedStore, commands: Commands) -> None:
+    first = await commands.apply(DOCUMENT, author="me")
+    again = await commands.apply(DOCUMENT, author="you")
+    assert {change.action for change in again.changes} == {"unchanged"}
+    assert (again.revision, store.revision) == (first.revision, first.revision)
+
+    partly = await commands.apply({**DOCUMENT, "scopes": [{**SCOPE, "description": "Look"}]}, author="you")
+    assert actions(partly) == [
+        "unchanged service/orders",
+        "unchanged route/orders",
+        "update scope/orders:read",
+    ]
+    assert (await commands.get("route", "orders")).revision == first.revision
+    assert (await commands.get("scope", "orders:read")).revision == partly.revision
+
+
+async def test_what_a_document_leaves_out_is_left_alone(commands: Commands) -> None:
+    await commands.apply(DOCUMENT, author="me")
+    await commands.apply({"rate_limits": [LIMIT]}, author="me")
+    assert [stamped.resource.name for stamped in await commands.list("route")] == ["orders"]
+
+
+async def test_references_may_lead_to_the_store(commands: Commands) -> None:
+    await commands.apply({"services": [SERVICE], "scopes": [SCOPE]}, author="me")
+    await commands.apply({"routes": [ROUTE]}, author="me")
+
+
+async def test_a_wrong_document_writes_nothing_and_tells_everything(
+    store: RacedStore, commands: Commands, hasher: CountingHasher
+) -> None:
+    await commands.apply(DOCUMENT, author="me")
+    before = await store.list("/")
+    said = await refused(
+        commands.apply(
+            {
+                "services": [{"service_name": "fine"}, {"service_name": "Not fine"}],
+                "routes": [
+                    {"name": "other", "prefix": "/orders", "service_name": "orders"},
+                    {"name": "lost", "prefix": "/lost", "service_name": "lost", "scopes": ["x"]},
+                ],
+                "users": [{"username": "u", "password": "testpass", "scopes": ["orders:write"]}],
+            },
+            author="me",
+        )
+    )
+    assert [text.split(": ")[0] for text in said] == [
+        "services[1].service_name",
+        "routes[1].service_name",
+        "routes[1].scopes[0]",
+        "users[0].scopes[0]",
+        "routes[0].prefix",
+    ]
+    assert await store.list("/") == before
+    assert hasher.hashed == 0
+
+
+async def test_very_many_problems_are_cut_short(commands: Commands) -> None:
+    said = await refused(commands.apply({"routes": [5] * 1000}, author="me"))
+    assert len(said) == 201
+    assert said[-1] == "and 800 more problems"
+
+
+async def test_a_dry_run_checks_the_same_and_writes_nothing(
+    store: RacedStore, commands: Commands, hasher: CountingHasher
+) -> None:
+    user = {"username": "u", "password": "testpass"}
+    receipt = await commands.apply({**DOCUMENT, "users": [user]}, author="me", dry_run=True)
+    assert "create user/u" in actions(receipt)
+    assert (await store.list("/")).entries == ()
+    assert hasher.hashed == 0
+    await refused(commands.apply({"routes": [ROUTE]}, author="me", dry_run=True))
+
+    await commands.apply({"users": [user]}, author="me")
+    assert actions(await commands.apply({"users": [user]}, author="me", dry_run=True)) == ["unchanged user/u"]
+    other = {"username": "u", "password": "otherpass"}
+    assert actions(await commands.apply({"users": [other]}, author="me", dry_run=True)) == ["update user/u"]
+
+
+async def test_a_change_is_as_large_as_one_transaction(store: RacedStore, commands: Commands) -> None:
+    scopes = [{"name": f"s{number}"} for number in range(MOST_CHANGES + 1)]
+    said = await refused(commands.apply({"scopes": scopes}, author="me"))
+    assert said == ["would change 128 resources; one change carries at most 127: apply it in parts"]
+    assert (await store.list("/")).entries == ()
+
+    await commands.apply({"scopes": scopes[:-1]}, author="me")
+    # What is unchanged does not count.
+    assert (await commands.apply({"scopes": scopes}, author="me")).changes[-1].action == "create"
+
+
+async def test_a_change_is_no_larger_than_one_request(store: RacedStore, commands: Commands) -> None:
+    instance = {"host": "h", "port": 1, "metadata": {f"key{number}": "x" * 256 for number in range(32)}}
+    instances = [{"instance_id": str(number), **instance} for number in range(256)]
+    (said,) = await refused(commands.apply({"services": [{**SERVICE, "instances": instances}]}, author="me"))
+    assert said.startswith("does not fit into one transaction")
+    assert (await store.list("/")).entries == ()
+
+
+async def test_very_many_passwords_are_refused_before_any_is_compared(commands: Commands) -> None:
+    users = [{"username": f"u{number}", "password": "testpass"} for number in range(MOST_CHANGES + 1)]
+    assert await refused(commands.apply({"users": users}, author="me")) == [
+        "users: 128 passwords; one change carries at most 127"
+    ]
+
+
+async def test_somebody_s_name_is_bounded(store: RacedStore, commands: Commands) -> None:
+    await commands.apply(DOCUMENT, author="x" * 1000)
+    assert (await change(store))["author"] == "x" * 128
+
+
+# Passwords
+
+
+async def password_of(commands: Commands, username: str) -> str | None:
+    user = await commands.find_user(username)
+    assert user is not None
+    return user.password_hash.get_secret_value() if user.password_hash else None
+
+
+async def test_a_password_is_stored_as_a_hash(
+    store: RacedStore, commands: Commands, hasher: CountingHasher
+) -> None:
+    await commands.apply({"users": [{"username": "u", "password": "testpass"}]}, author="me")
+    entry = await store.get(key_of("user", "u"))
+    assert entry is not None
+    assert b"testpass" not in entry.value
+    assert await hasher.verify("testpass", await password_of(commands, "u"))
+
+
+async def test_the_same_password_changes_nothing_and_another_one_does(
+    commands: Commands, hasher: CountingHasher
+) -> None:
+    user = {"username": "u", "password": "testpass"}
+    await commands.apply({"users": [user]}, author="me")
+    first = await password_of(commands, "u")
+    assert actions(await commands.apply({"users": [user]}, author="me")) == ["unchanged user/u"]
+    assert hasher.hashed == 1
+
+    await commands.apply({"users": [{**user, "disabled": True}]}, author="me")
+    assert await password_of(commands, "u") == first
+
+    changed = await commands.apply({"users": [{**user, "password": "otherpass"}]}, author="me")
+    assert actions(changed) == ["update user/u"]
+    assert await hasher.verify("otherpass", await password_of(commands, "u"))
+
+
+async def test_a_password_that_is_left_out_stays(commands: Commands) -> None:
+    await commands.apply({"users": [{"username": "u", "password": "testpass"}]}, author="me")
+    first = await password_of(commands, "u")
+    await commands.put("user", {"username": "u", "disabled": True}, author="me")
+    assert await password_of(commands, "u") == first
+
+
+async def test_a_user_without_a_password_and_one_with_a_hash(
+    commands: Commands, hasher: CountingHasher
+) -> None:
+    known = await hasher.hash("elsewhere")
+    users = [{"username": "nobody"}, {"username": "moved", "password_hash": known}]
+    await commands.apply({"users": users}, author="me")
+    assert await password_of(commands, "nobody") is None
+    assert await password_of(commands, "moved") == known
+    again = await commands.apply({"users": users}, author="me")
+    assert {change.action for change in again.changes} == {"unchanged"}
+
+
+async def test_a_password_is_hashed_once_though_the_change_is_tried_again(
+    store: RacedStore, commands: Commands, hasher: CountingHasher
+) -> None:
+    async def rival() -> None:
+        await MemoryStore.commit(store, {}, [Put(CHANGE, b"{}")])
+
+    store.rivals = [rival, rival]
+    await commands.apply({"users": [{"username": "u", "password": "testpass"}]}, author="me")
+    assert hasher.hashed == 1
+    assert store.commits == 3
+
+
+# Somebody else at the same time
+
+
+async def test_writers_at_the_same_time_all_succeed(commands: Commands) -> None:
+    names = [f"s{number}" for number in range(4)]
+    await asyncio.gather(*(commands.create("scope", {"name": name}, author=name) for name in names))
+    assert [stamped.resource.name for stamped in await commands.list("scope")] == names
+
+
+async def test_a_scope_that_is_deleted_meanwhile_is_missed(store: RacedStore, commands: Commands) -> None:
+    await commands.apply({"services": [SERVICE], "scopes": [SCOPE]}, author="me")
+    store.rivals = [lambda: commands.delete("scope", "orders:read", author="rival")]
+    assert await refused(commands.apply({"routes": [ROUTE]}, author="me")) == [
+        "routes[0].scopes[0]: scope 'orders:read' does not exist"
+    ]
+
+
+async def test_a_scope_that_is_needed_meanwhile_is_not_deleted(store: RacedStore, commands: Commands) -> None:
+    await commands.apply({"services": [SERVICE], "scopes": [SCOPE]}, author="me")
+    store.rivals = [lambda: commands.apply({"routes": [ROUTE]}, author="rival")]
+    assert await refused(commands.delete("scope", "orders:read", author="me")) == [
+        "is needed by route 'orders'"
+    ]
+
+
+async def test_trying_again_ends(store: RacedStore, commands: Commands) -> None:
+    async def rival() -> None:
+        await MemoryStore.commit(store, {}, [Put(CHANGE, b"{}")])
+
+    store.rivals = [rival] * 100
+    with pytest.raises(Conflict):
+        await commands.apply(DOCUMENT, author="me")
+    assert store.commits == 5
+
+
+async def test_without_the_store_nothing_happens(store: RacedStore, commands: Commands) -> None:
+    store.available = False
+    for attempt in (
+        commands.apply(DOCUMENT, author="me"),
+        commands.create("scope", SCOPE, author="me"),
+        commands.delete("scope", "a", author="me"),
+        commands.get("scope", "a"),
+        commands.list("scope"),
+        commands.find_user("u"),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await attempt
+
+
+# One resource
+
+
+async def test_create_read_update_delete(commands: Commands) -> None:
+    created = await commands.create("scope", SCOPE, author="me")
+    assert created.resource == Scope(name="orders:read")
+    assert await commands.get("scope", "orders:read") == created
+    updated = await commands.put("scope", {**SCOPE, "description": "Look"}, author="me")
+    assert updated.revision > created.revision
+    assert await commands.list("scope") == (updated,)
+    assert await commands.delete("scope", "orders:read", author="me") > updated.revision
+    with pytest.raises(NotFound):
+        await commands.get("scope", "orders:read")
+
+
+async def test_creating_what_exists(commands: Commands) -> None:
+    await commands.create("scope", SCOPE, author="me")
+    with pytest.raises(AlreadyExists, match="scope 'orders:read' exists already"):
+        await commands.create("scope", SCOPE, author="me")
+
+
+async def test_putting_the_same_again_keeps_the_revision(store: RacedStore, commands: Commands) -> None:
+    first = await commands.put("scope", SCOPE, author="me")
+    assert await commands.put("scope", SCOPE, author="me") == first
+    assert store.revision == first.revision
+
+
+async def test_the_name_may_come_from_the_address(commands: Commands) -> None:
+    await commands.create("service", SERVICE, author="me")
+    body = {"prefix": "/x", "service_name": "orders"}
+    put = await commands.put("route", body, name="x", author="me")
+    assert isinstance(put.resource, Route)
+    assert put.resource.name == "x"
+    await commands.put("user", {}, name="u", author="me")
+    assert await refused(
+        commands.put("route", {**body, "name": "y", "prefix": "/y"}, name="x", author="me")
+    ) == ["name: must be 'x', as in the address"]
+    assert await refused(commands.put("route", [], name="x", author="me")) == [
+        "must be an object, not a list"
+    ]
+    assert await refused(commands.put("scope", {}, name="A b", author="me")) != []
+
+
+async def test_a_single_resource_has_plain_field_paths(commands: Commands) -> None:
+    said = await refused(commands.create("route", {**ROUTE, "methods": ["get"], "nonsense": 1}, author="me"))
+    assert [text.split(": ")[0] for text in said] == ["methods[0]", "nonsense", "service_name", "scopes[0]"]
+
+
+async def test_issuers_are_refused_and_there_are_none(commands: Commands) -> None:
+    assert await refused(commands.create("issuer", {"issuer": "x"}, author="me")) == [
+        "trusting outside issuers is not built yet"
+    ]
+    assert await commands.list("issuer") == ()
+    with pytest.raises(NotFound):
+        await commands.get("issuer", "x")
+
+
+async def test_a_stale_write_is_refused(commands: Commands) -> None:
+    first = await commands.create("scope", SCOPE, author="me")
+    second = await commands.put("scope", {**SCOPE, "description": "2"}, if_match=first.revision, author="me")
+    for attempt in (
+        commands.put("scope", {**SCOPE, "description": "3"}, if_match=first.revision, author="me"),
+        commands.delete("scope", "orders:read", if_match=first.revision, author="me"),
+    ):
+        with pytest.raises(StaleWrite, match=f"is at revision {second.revision} now"):
+            await attempt
+    for attempt in (
+        commands.put("scope", {"name": "gone"}, if_match=first.revision, author="me"),
+        commands.delete("scope", "gone", if_match=first.revision, author="me"),
+    ):
+        with pytest.raises(StaleWrite, match="does not exist"):
+            await attempt
+    assert await commands.get("scope", "orders:read") == second
+    await commands.delete("scope", "orders:read", if_match=second.revision, author="me")
+
+
+async def test_a_write_that_became_stale_meanwhile_is_refused(store: RacedStore, commands: Commands) -> None:
+    first = await commands.create("scope", SCOPE, author="me")
+    store.rivals = [lambda: commands.put("scope", {**SCOPE, "description": "rival"}, author="rival")]
+    with pytest.raises(StaleWrite):
+        await commands.put("scope", {**SCOPE, "description": "mine"}, if_match=first.revision, author="me")
+    assert shown((await commands.get("scope", "orders:read")).resource)["description"] == "rival"
+
+
+async def test_a_write_elsewhere_does_not_make_a_write_stale(store: RacedStore, commands: Commands) -> None:
+    first = await commands.create("scope", SCOPE, author="me")
+    store.rivals = [lambda: commands.create("scope", {"name": "other"}, author="rival")]
+    await commands.put("scope", {**SCOPE, "description": "mine"}, if_match=first.revision, author="me")
+    assert shown((await commands.get("scope", "orders:read")).resource)["description"] == "mine"
+
+
+async def test_what_is_wrong_is_told_before_what_is_stale(commands: Commands) -> None:
+    await commands.create("scope", SCOPE, author="me")
+    await refused(commands.create("scope", {**SCOPE, "description": 5}, author="me"))
+    await refused(commands.put("scope", {**SCOPE, "description": 5}, if_match=1, author="me"))
+
+
+async def test_what_is_needed_is_not_deleted(commands: Commands) -> None:
+    limited = {**ROUTE, "rate_limits": ["few"]}
+    user = {"username": "u", "scopes": ["orders:read"]}
+    await commands.apply(
+        {**DOCUMENT, "routes": [limited], "rate_limits": [LIMIT], "users": [user]}, author="me"
+    )
+    assert await refused(commands.delete("scope", "orders:read", author="me")) == [
+        "is needed by route 'orders'",
+        "is needed by user 'u'",
+    ]
+    assert await refused(commands.delete("service", "orders", author="me")) == ["is needed by route 'orders'"]
+    assert await refused(commands.delete("rate_limit", "few", author="me")) == ["is needed by route 'orders'"]
+    for kind, name in (("user", "u"), ("route", "orders"), ("scope", "orders:read"), ("service", "orders")):
+        await commands.delete(kind, name, author="me")
+
+
+async def test_deleting_what_is_not_there(store: RacedStore, commands: Commands) -> None:
+    before = store.revision
+    with pytest.raises(NotFound, match="route 'x' does not exist"):
+        await commands.delete("route", "x", author="me")
+    assert store.revision == before
+
+
+# Nonsense that somebody wrote past us
+
+
+async def test_nonsense_in_the_store_can_be_mended_through_commands(
+    store: RacedStore, commands: Commands
+) -> None:
+    await store.commit(
+        {}, [Put(key_of("scope", "orders:read"), b"nonsense"), Put(key_of("user", "u"), b"[]")]
+    )
+    assert await commands.list("scope") == ()
+    with pytest.raises(InconsistentConfig):
+        await commands.get("scope", "orders:read")
+    assert await commands.find_user("u") is None
+    # It counts as existing, so that it does not block others, and can be replaced and deleted.
+    await commands.apply({"services": [SERVICE], "routes": [ROUTE]}, author="me")
+    assert actions(await commands.apply({"scopes": [SCOPE]}, author="me")) == ["update scope/orders:read"]
+    await commands.delete("user", "u", author="me")
+
+
+@pytest.mark.parametrize("username", ["nobody", "", "a/b", "x" * 10_000, "../scope/a", "\ud800"])
+async def test_finding_nobody(commands: Commands, username: str) -> None:
+    assert await commands.find_user(username) is None
+
+
+async def test_finding_somebody(commands: Commands) -> None:
+    await commands.apply({"users": [{"username": "u"}]}, author="me")
+    assert await commands.find_user("u") == User(username="u")
