@@ -163,7 +163,7 @@ def _winner(endpoints: Sequence[E], slot: int) -> E:
 
 
 def _ring(endpoints: Sequence[E]) -> list[E]:
-    """Every endpoint as often as its weight says, evenly spread: its nth of w places lies at (n + phase) / w of the way.
+    """Every endpoint as often as its weight says, evenly spread: the nth of w places lies at (n + phase) / w.
 
     The phases are all different, so that endpoints of one weight alternate instead of coming in a row.
     """

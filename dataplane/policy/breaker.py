@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from dataplane.policy.circuit import Breaker, CircuitReport, Open, State, Transition
+from dataplane.policy.circuit import Breaker
+from dataplane.policy.circuit_report import CircuitReport, Open, State, Transition
 from dataplane.policy.resources import Circuit
 from dataplane.policy.trials import ClosedTrial, Outcome, Trial
 

@@ -13,57 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import MutableMapping
-from dataclasses import dataclass
-from enum import Enum
 
+from dataplane.policy.circuit_report import CircuitReport, Open, State, Transition
 from dataplane.policy.resources import Circuit
 from dataplane.policy.trials import ClosedTrial, HalfOpenTrial, Outcome, Trial
-
-
-class State(Enum):
-    """Where a breaker stands."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
-class Open:
-    """Refused; `retry_after` is the seconds until asking again makes sense, not rounded."""
-
-    __slots__ = ("retry_after",)
-
-    def __init__(self, retry_after: float) -> None:
-        self.retry_after = retry_after
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of state at monotonic time `at`, for the log."""
-
-    service: str
-    at: float
-    old: State
-    new: State
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitReport:
-    """What operators see of one breaker. Totals are since it was made."""
-
-    service: str
-    state: str
-    last_state_change: float | None
-    """Monotonic time; None before the first."""
-    total_requests: int
-    """Let through and ended, the abandoned too."""
-    failed_requests: int
-    rejected_requests: int
-    recent_failures: int
-    """Within the window; while not closed, since it was closed last."""
-    reason: str
-    """The last change in words."""
 
 
 class Breaker:
@@ -203,8 +156,10 @@ class Breaker:
 
     def _expire(self, now: float) -> None:
         """Fail the first trial whose time is up; then the breaker is open, and the others prove nothing."""
-        first = min(self._pending, key=lambda trial: trial.deadline, default=None)
-        if first is not None and now >= first.deadline:
+        if not self._pending:
+            return
+        first = min(self._pending, key=lambda trial: trial.deadline)
+        if now >= first.deadline:
             first.settled = True
             self.count(Outcome.FAILURE)
             self._open(self._failures + 1, first.deadline)
