@@ -1,0 +1,8 @@
+"""gRPC: the config stream of the data planes, the registry, health. The only package that knows the wire format."""
+
+from __future__ import annotations
+
+from controlplane.rpc.server import CannotListen, RpcServer, serve
+from controlplane.rpc.tls import TlsError, TlsFiles
+
+__all__ = ["CannotListen", "RpcServer", "TlsError", "TlsFiles", "serve"]

@@ -1,0 +1,163 @@
+"""The config stream: what goes out to one data plane, and what comes back.
+
+Each stream has a writer (the call itself) and a reader (a task). They meet in the session: the reader tells it what was
+answered, the writer asks it what to send. A data plane that reads slowly holds up its own writer and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from controlplane.publish import Ending, Hub, Session
+from controlplane.rpc.credentials import Credentials
+from controlplane.rpc.errors import Code, Context, Refused, rescued
+from controlplane.rpc.wire import reports
+from controlplane.rpc.wire.encoder import SnapshotEncoder
+from headgate_api.v1 import config_pb2 as pb
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "headgate.v1.ConfigService"
+
+HELLO_WITHIN = 10.0
+"""Seconds that a data plane has to say who it is."""
+
+_NODE = re.compile(r"[!-~]{1,128}")
+_ENDINGS = {Ending.SUPERSEDED: Code.ABORTED, Ending.STOPPING: Code.UNAVAILABLE}
+
+Requests = AsyncIterator[pb.StreamRequest]
+
+
+class ConfigStream:
+    """Serves ConfigService to at most `most` data planes at once."""
+
+    def __init__(
+        self, hub: Hub, credentials: Credentials, *, most: int = 2000, hello_within: float = HELLO_WITHIN
+    ) -> None:
+        self._hub = hub
+        self._credentials = credentials
+        self._most = most
+        self._hello_within = hello_within
+        self._open = 0
+        self._encoder = SnapshotEncoder()
+
+    def handler(self) -> Any:
+        """A generic handler for the server.
+
+        Responses are bytes already, so that a snapshot is encoded once and not once a stream.
+        """
+        stream: Any = grpc.stream_stream_rpc_method_handler(
+            self.stream, request_deserializer=pb.StreamRequest.FromString, response_serializer=None
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"Stream": stream})
+
+    async def stream(self, requests: Requests, context: Context) -> None:
+        """One data plane's stream, from hello until either side ends it."""
+        async with rescued(context):
+            self._credentials.require_dataplane(context)
+            with self._place():
+                requests = aiter(requests)
+                hello = await self._hello(requests)
+                with self._hub.session(
+                    hello.node, hello.version[:64], hello.revision, hello.digest
+                ) as session:
+                    logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
+                    await self._serve(session, requests, context)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._open >= self._most:
+            raise Refused(Code.RESOURCE_EXHAUSTED, f"{self._most} data planes are connected already")
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    async def _hello(self, requests: Requests) -> pb.Hello:
+        try:
+            async with asyncio.timeout(self._hello_within):
+                first = await anext(requests, None)
+        except TimeoutError:
+            first = None
+        if first is None or not first.HasField("hello"):
+            raise Refused(Code.FAILED_PRECONDITION, "the first message must be hello")
+        if not _NODE.fullmatch(first.hello.node):
+            raise Refused(
+                Code.INVALID_ARGUMENT, "hello.node: must be 1 to 128 printable characters without spaces"
+            )
+        if len(first.hello.digest) > 64:
+            raise Refused(Code.INVALID_ARGUMENT, "hello.digest: must have at most 64 characters")
+        return first.hello
+
+    async def _serve(self, session: Session, requests: Requests, context: Context) -> None:
+        reader = asyncio.create_task(self._read(session, requests), name=f"config stream of {session.node}")
+        reader.add_done_callback(lambda _: session.wake.set())
+        try:
+            await self._write(session, reader, context)
+        finally:
+            reader.cancel()
+            with suppress(asyncio.CancelledError):
+                # Raises what the reader refused, if it did.
+                await reader
+            logger.info("data plane disconnected", extra=_about(session))
+        if session.ending is not None:
+            raise Refused(_ENDINGS[session.ending], session.ending.value)
+
+    async def _write(self, session: Session, reader: asyncio.Task[None], context: Context) -> None:
+        while True:
+            # Cleared before looking: what comes later sets it again.
+            session.wake.clear()
+            if reader.done() or session.ending is not None:
+                # Only here, between two writes: a call that is ended while a write waits for a slow reader would
+                # hang at the client for ever.
+                return
+            if (snapshot := session.next()) is None:
+                await session.wake.wait()
+                continue
+            await context.write(self._encoder.encode(snapshot))
+            self._hub.fleet.sent(session.node, snapshot.revision)
+
+    async def _read(self, session: Session, requests: Requests) -> None:
+        async for request in requests:
+            if session.ending is None:
+                self._take(session, request)
+
+    def _take(self, session: Session, request: pb.StreamRequest) -> None:
+        match request.WhichOneof("message"):
+            case "ack":
+                self._acked(session, request.ack.revision)
+            case "nack":
+                self._nacked(session, request.nack)
+            case "health":
+                self._hub.fleet.health(session.node, reports.health(request.health))
+            case "stats":
+                self._hub.fleet.stats(session.node, reports.stats(request.stats))
+            case "hello":
+                raise Refused(Code.FAILED_PRECONDITION, "hello comes once, at the beginning")
+            # Anything else is a newer data plane's, and means nothing to us.
+
+    def _acked(self, session: Session, revision: int) -> None:
+        if (mark := session.subscriber.ack(revision)) is not None:
+            self._hub.fleet.ack(session.node, mark.revision, mark.digest)
+            session.wake.set()
+
+    def _nacked(self, session: Session, nack: pb.Nack) -> None:
+        if (mark := session.subscriber.nack(nack.revision)) is not None:
+            problems = reports.problems(nack)
+            self._hub.fleet.nack(session.node, mark.revision, problems)
+            session.wake.set()
+            extra = {"revision": mark.revision, "problems": list(map(str, problems))}
+            logger.warning("data plane rejected a revision", extra=_about(session) | extra)
+
+
+def _about(session: Session) -> dict[str, object]:
+    return {"node": session.node}

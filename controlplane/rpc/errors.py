@@ -1,0 +1,106 @@
+"""What callers hear when something is refused or fails: one table, and nothing of the inside.
+
+`rescued` stands around every call. Details are bounded, because they travel in the trailing header fields, which
+clients accept up to 8 KiB by default.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import grpc.aio
+
+from controlplane.commands import NotFound
+from controlplane.model.problems import InvalidConfig
+from controlplane.store import Conflict, LeaseGone, StoreError, StoreUnavailable, TooLarge
+
+logger = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Code = grpc.StatusCode
+
+MOST_DETAIL = 4096
+"""Bytes of a status message as it is sent, that is with everything but printable ASCII escaped."""
+
+
+class Refused(Exception):
+    """A call that ends with this status, in these words."""
+
+    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def unauthenticated() -> Refused:
+    """No credential, or not one of ours; which of them is not told."""
+    return Refused(Code.UNAUTHENTICATED, "Could not validate credentials")
+
+
+def forbidden() -> Refused:
+    """The caller is known and may not do this."""
+    return Refused(Code.PERMISSION_DENIED, "Not enough permissions")
+
+
+def not_ready() -> Refused:
+    """Nothing has been read from the store yet."""
+    return Refused(
+        Code.UNAVAILABLE, "the control plane is still reading its configuration from the store (etcd)"
+    )
+
+
+@asynccontextmanager
+async def rescued(context: Context) -> AsyncIterator[None]:
+    """End the call with the right status when the block fails."""
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:
+        refused = _refusal(error)
+        await context.abort(refused.code, refused.detail)
+
+
+def _refusal(error: Exception) -> Refused:
+    match error:
+        case Refused():
+            return error
+        case InvalidConfig():
+            return Refused(Code.INVALID_ARGUMENT, _lines(map(str, error.problems)))
+        case TooLarge():
+            return Refused(Code.INVALID_ARGUMENT, _lines([error.detail]))
+        case NotFound():
+            return Refused(Code.NOT_FOUND, _lines([str(error)]))
+        case LeaseGone():
+            return Refused(Code.NOT_FOUND, "the lease has ended; register again")
+        case Conflict():
+            return Refused(Code.ABORTED, "somebody else changed the same just now; try again")
+        case StoreUnavailable():
+            return Refused(Code.UNAVAILABLE, "the store (etcd) does not answer")
+        case StoreError():
+            logger.error("the store refused a call", extra={"reason": str(error)})
+            return Refused(Code.UNAVAILABLE, "the store (etcd) refuses the control plane")
+        case _:
+            logger.error("a call failed", exc_info=error)
+            return Refused(Code.INTERNAL, "internal error; see the control plane's log")
+
+
+def _lines(lines: Iterable[str]) -> str:
+    """One a line, as many as fit; the last line says how many are missing."""
+    waiting = [" ".join(line.split()) for line in lines]
+    taken: list[str] = []
+    room = MOST_DETAIL - 64  # for the line that counts the rest
+    while waiting and (size := len(quote(waiting[0])) + 3) <= room:
+        room -= size
+        taken.append(waiting.pop(0))
+    if waiting and not taken:
+        # Each character takes at most 12 bytes escaped (four times %XX).
+        taken.append(waiting.pop(0)[: MOST_DETAIL // 12 - 8] + "…")
+    if waiting:
+        taken.append(f"and {len(waiting)} more")
+    return "\n".join(taken)

@@ -1,0 +1,173 @@
+"""The registry: services announce their instances here, and clients look at the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from controlplane.commands import Commands
+from controlplane.model.resources import Route
+from controlplane.model.snapshot import Snapshot
+from controlplane.publish import Fleet, Signal, Watcher
+from controlplane.rpc.credentials import Caller, Credentials, Right
+from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
+from controlplane.rpc.wire import views
+from controlplane.rpc.wire.registrations import registration
+from headgate_api.v1 import registry_pb2 as pb
+
+SERVICE = "headgate.v1.RegistryService"
+
+GAP = 0.1
+"""Seconds between two views on one watch: data planes report all the time, and nobody reads faster."""
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+Handler = Callable[["Registry", Asked, Context], Awaitable[Answer]]
+Method = Callable[["Registry", Asked, Caller], Awaitable[Answer]]
+
+
+def needs(right: Right) -> Callable[[Method[Asked, Answer]], Handler[Asked, Answer]]:
+    """Let only those call the method who have this right, and turn its errors into statuses."""
+
+    def guard(method: Method[Asked, Answer]) -> Handler[Asked, Answer]:
+        @functools.wraps(method)
+        async def call(self: Registry, request: Asked, context: Context) -> Answer:
+            async with rescued(context):
+                return await method(self, request, await self._credentials.require(right, context))
+            raise AssertionError("rescued ends the call")
+
+        return call
+
+    return guard
+
+
+class Registry:
+    """Serves RegistryService: changes through the commands, views from the watcher and the fleet."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        watcher: Watcher,
+        fleet: Fleet,
+        credentials: Credentials,
+        *,
+        wall: Callable[[], float] = time.time,
+        most_watches: int = 500,
+    ) -> None:
+        """`wall` gives Unix seconds; at most `most_watches` are served at once."""
+        self._commands = commands
+        self._watcher = watcher
+        self._fleet = fleet
+        self._credentials = credentials
+        self._wall = wall
+        self._most_watches = most_watches
+        self._watches = 0
+        self._stopping = False
+        self._stopped = Signal()
+
+    def stop(self) -> None:
+        """End every watch."""
+        self._stopping = True
+        self._stopped.notify()
+
+    @needs(Right.REGISTER)
+    async def Register(self, request: pb.RegisterRequest, caller: Caller) -> pb.RegisterResponse:
+        instance, service = registration(request)
+        made = await self._commands.register(instance, service, request.ttl)
+        return pb.RegisterResponse(lease_id=made.lease, ttl=made.ttl, revision=made.revision)
+
+    @needs(Right.REGISTER)
+    async def KeepAlive(self, request: pb.KeepAliveRequest, caller: Caller) -> pb.KeepAliveResponse:
+        return pb.KeepAliveResponse(ttl=await self._commands.keep_alive(request.lease_id))
+
+    @needs(Right.REGISTER)
+    async def Deregister(self, request: pb.DeregisterRequest, caller: Caller) -> pb.DeregisterResponse:
+        revision = await self._commands.deregister(request.service_name, request.instance_id)
+        return pb.DeregisterResponse(revision=revision)
+
+    @needs(Right.LOOK)
+    async def ListServices(self, request: pb.ListServicesRequest, caller: Caller) -> pb.ListServicesResponse:
+        return pb.ListServicesResponse(services=self._services(self._snapshot()))
+
+    @needs(Right.LOOK)
+    async def GetService(self, request: pb.GetServiceRequest, caller: Caller) -> pb.GetServiceResponse:
+        for view in self._fleet.services_view(self._snapshot()):
+            if view.service.service_name == request.service_name:
+                return pb.GetServiceResponse(service=views.service(view))
+        raise Refused(Code.NOT_FOUND, f"Service '{request.service_name[:64]}' not found in registry")
+
+    @needs(Right.LOOK)
+    async def ListRoutes(self, request: pb.ListRoutesRequest, caller: Caller) -> pb.ListRoutesResponse:
+        return pb.ListRoutesResponse(routes=_routes(self._snapshot()))
+
+    @needs(Right.LOOK)
+    async def ListCircuits(self, request: pb.ListCircuitsRequest, caller: Caller) -> pb.ListCircuitsResponse:
+        return pb.ListCircuitsResponse(circuits=self._circuits(self._snapshot()))
+
+    @needs(Right.CHANGE)
+    async def ResetCircuit(self, request: pb.ResetCircuitRequest, caller: Caller) -> pb.ResetCircuitResponse:
+        return pb.ResetCircuitResponse(revision=await self._commands.reset_circuit(request.service_name))
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> None:
+        async with rescued(context):
+            caller = await self._credentials.require(Right.LOOK, context)
+            if self._watches >= self._most_watches:
+                raise Refused(Code.RESOURCE_EXHAUSTED, f"{self._most_watches} watches are open already")
+            self._watches += 1
+            try:
+                await self._watch(caller, context)
+            finally:
+                self._watches -= 1
+
+    async def _watch(self, caller: Caller, context: Context) -> None:
+        sent: pb.WatchResponse | None = None
+        wake = asyncio.Event()
+        with self._watcher.changed.wakes(wake), self._fleet.changed.wakes(wake), self._stopped.wakes(wake):
+            while not self._stopping:
+                wake.clear()
+                if caller.expires is not None and caller.expires <= self._wall():
+                    raise unauthenticated()
+                if (view := self._view()) is not None and not _same(view, sent):
+                    await context.write(view)
+                    sent = view
+                    await asyncio.sleep(GAP)
+                await wake.wait()
+        raise Refused(Code.UNAVAILABLE, "the control plane is stopping")
+
+    def _view(self) -> pb.WatchResponse | None:
+        if (snapshot := self._watcher.current) is None:
+            return None
+        return pb.WatchResponse(
+            revision=snapshot.revision,
+            services=self._services(snapshot),
+            routes=_routes(snapshot),
+            circuits=self._circuits(snapshot),
+        )
+
+    def _snapshot(self) -> Snapshot:
+        if self._watcher.current is None:
+            raise not_ready()
+        return self._watcher.current
+
+    def _services(self, snapshot: Snapshot) -> list[pb.ServiceView]:
+        return [views.service(view) for view in self._fleet.services_view(snapshot)]
+
+    def _circuits(self, snapshot: Snapshot) -> list[pb.CircuitView]:
+        return [views.circuit(view) for view in self._fleet.circuits_view(snapshot)]
+
+
+def _routes(snapshot: Snapshot) -> list[pb.RouteView]:
+    return [views.route(route) for route in snapshot.of(Route).values()]
+
+
+def _same(view: pb.WatchResponse, sent: pb.WatchResponse | None) -> bool:
+    """Whether nothing but the revision differs."""
+    if sent is None:
+        return False
+    before: Any = pb.WatchResponse()
+    before.CopyFrom(sent)
+    before.revision = view.revision
+    return bool(before == view)

@@ -1,0 +1,165 @@
+"""The gRPC server: config stream, registry and health on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health as grpc_health
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from controlplane.commands import Commands
+from controlplane.identity import TokenIssuer
+from controlplane.publish import Fleet, Hub, Watcher
+from controlplane.rpc import config_stream, registry
+from controlplane.rpc.config_stream import ConfigStream
+from controlplane.rpc.credentials import Credentials
+from controlplane.rpc.registry import Registry
+from controlplane.rpc.tls import TlsFiles, server_credentials
+from headgate_api.v1 import registry_pb2_grpc
+
+MOST_DATAPLANES = 2000
+MOST_CALLS = 5000
+"""Calls under way at once, streams included."""
+
+_MIB = 1024 * 1024
+OPTIONS: Sequence[tuple[str, int]] = (
+    # Two servers that share a port would each get some of the connections, and nobody would notice.
+    ("grpc.so_reuseport", 0),
+    # Snapshots are large; what clients send is not.
+    ("grpc.max_send_message_length", 64 * _MIB),
+    ("grpc.max_receive_message_length", 16 * _MIB),
+    # All three, or a frozen peer is noticed only after a minute.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Clients ping every 10 s, in silence too; more often than every 5 s is too much.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_concurrent_streams", 100),
+)
+_TLS_OPTIONS: Sequence[tuple[str, int]] = (
+    # A connection outlives the certificates it began with; after an hour it begins anew with those of the day.
+    ("grpc.max_connection_age_ms", 3_600_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+)
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message is one line."""
+
+
+class RpcServer:
+    """A running server. `port` is the one it listens on, also where 0 was asked for."""
+
+    def __init__(self, server: grpc.aio.Server, port: int, parts: _Parts) -> None:
+        self.port = port
+        self._server = server
+        self._parts = parts
+
+    async def stop(self, grace: float = 1.0) -> None:
+        """Send everybody away with a reason, then close; calls under way have `grace` seconds."""
+        await self._parts.leave()
+        await self._server.stop(grace)
+
+    async def wait_for_termination(self) -> None:
+        """Return when the server has stopped."""
+        await self._server.wait_for_termination()
+
+
+async def serve(
+    *,
+    listen: str,
+    watcher: Watcher,
+    fleet: Fleet,
+    commands: Commands,
+    tokens: Callable[[], TokenIssuer | None],
+    dataplane_token: str,
+    service_token: str,
+    tls: TlsFiles | None = None,
+    most_dataplanes: int = MOST_DATAPLANES,
+) -> RpcServer:
+    """Listen on `listen` (host:port) and serve until stopped.
+
+    `tokens` may give None until the signing keys have been read. Raises CannotListen and TlsError.
+    """
+    credentials = Credentials(dataplane_token, service_token, tokens, watcher, commands)
+    parts = _Parts(Hub(watcher, fleet), Registry(commands, watcher, fleet, credentials), watcher)
+    options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS)
+    stream = ConfigStream(parts.hub, credentials, most=most_dataplanes)
+    server.add_generic_rpc_handlers((stream.handler(),))
+    # Not a subclass of the generated servicer, whose types know no coroutine that writes a stream.
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(cast(Any, parts.registry), server)
+    health_pb2_grpc.add_HealthServicer_to_server(parts.health, server)
+    port = await _listen(server, listen, tls)
+    await server.start()
+    await parts.arrive()
+    return RpcServer(server, port, parts)
+
+
+class _Parts:
+    """What the server serves, and tells its callers when it comes and goes."""
+
+    def __init__(self, hub: Hub, registry: Registry, watcher: Watcher) -> None:
+        self.hub = hub
+        self.registry = registry
+        self.health = cast(Any, grpc_health).aio.HealthServicer()  # unknown to the stubs
+        self._watcher = watcher
+        self._ready: asyncio.Task[None] | None = None
+
+    async def arrive(self) -> None:
+        """Say NOT_SERVING, and SERVING as soon as there is something to serve."""
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._ready = asyncio.create_task(self._become_ready(), name="grpc health")
+
+    async def leave(self) -> None:
+        """Say NOT_SERVING and end all streams."""
+        if self._ready is not None:
+            self._ready.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._ready
+        await self.health.enter_graceful_shutdown()
+        self.hub.stop()
+        self.registry.stop()
+
+    async def _become_ready(self) -> None:
+        await self._watcher.caught_up.wait()
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+
+    async def _say(self, status: int) -> None:
+        for service in ("", config_stream.SERVICE, registry.SERVICE):
+            await self.health.set(service, status)
+
+
+async def _listen(server: grpc.aio.Server, listen: str, tls: TlsFiles | None) -> int:
+    await _try_to_bind(listen)
+    try:
+        if tls is None:
+            return server.add_insecure_port(listen)
+        return server.add_secure_port(listen, server_credentials(tls))
+    except RuntimeError:
+        raise CannotListen(f"cannot listen on {listen}") from None
+
+
+async def _try_to_bind(listen: str) -> None:
+    """Find out with a socket of our own what is wrong: gRPC writes it to stderr in words of its own."""
+    host, _, port = listen.rpartition(":")
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[0][4])
+            probe.listen(1)
+    except ValueError:
+        raise CannotListen(f"{listen} is not host:port") from None
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {listen}: {error.strerror}") from None

@@ -1,0 +1,92 @@
+"""What data planes send, in the control plane's own types. Bounded and harmless whatever they contain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from controlplane.publish.reports import (
+    CircuitReport,
+    CircuitState,
+    InstanceHealth,
+    InstanceStatus,
+    NodeProblem,
+    RateLimitReport,
+    StatsReport,
+)
+from headgate_api.v1 import config_pb2, status_pb2
+
+LONGEST_TEXT = 500
+MOST_PROBLEMS = 100
+MOST_BUCKETS = 100
+MOST_REPORTS = 50_000
+
+# What is not listed is unknown here: a newer data plane's word, taken as the least that can be said.
+_STATUS: Mapping[int, InstanceStatus] = {
+    status_pb2.INSTANCE_STATUS_HEALTHY: InstanceStatus.HEALTHY,
+    status_pb2.INSTANCE_STATUS_UNHEALTHY: InstanceStatus.UNHEALTHY,
+    status_pb2.INSTANCE_STATUS_DRAINING: InstanceStatus.DRAINING,
+}
+_STATES: Mapping[int, CircuitState] = {
+    status_pb2.CIRCUIT_STATE_OPEN: CircuitState.OPEN,
+    status_pb2.CIRCUIT_STATE_HALF_OPEN: CircuitState.HALF_OPEN,
+}
+
+
+def problems(nack: config_pb2.Nack) -> tuple[NodeProblem, ...]:
+    """Why a table was refused."""
+    return tuple(
+        NodeProblem(_text(problem.resource), _text(problem.field), _text(problem.detail))
+        for problem in nack.problems[:MOST_PROBLEMS]
+    )
+
+
+def health(report: status_pb2.HealthReport) -> tuple[InstanceHealth, ...]:
+    """One data plane's view of the instances."""
+    return tuple(
+        InstanceHealth(
+            _text(one.service_name),
+            _text(one.instance_id),
+            _STATUS.get(one.status, InstanceStatus.STARTING),
+            _time(one.last_check),
+            _text(one.reason),
+        )
+        for one in report.instances[:MOST_REPORTS]
+    )
+
+
+def stats(report: status_pb2.StatsReport) -> StatsReport:
+    """One data plane's counters."""
+    return StatsReport(
+        _time(report.at),
+        report.total_requests,
+        tuple(_circuit(one) for one in report.circuits[:MOST_REPORTS]),
+        tuple(_bucket(one) for one in report.rate_limits[:MOST_BUCKETS]),
+    )
+
+
+def _circuit(report: status_pb2.CircuitReport) -> CircuitReport:
+    return CircuitReport(
+        _text(report.service_name),
+        _STATES.get(report.state, CircuitState.CLOSED),
+        _time(report.last_state_change),
+        report.total_requests,
+        report.failed_requests,
+        report.rejected_requests,
+        report.recent_failures,
+        _text(report.reason),
+    )
+
+
+def _bucket(report: status_pb2.RateLimitReport) -> RateLimitReport:
+    remaining = report.remaining if math.isfinite(report.remaining) else 0.0
+    return RateLimitReport(_text(report.name), _text(report.key), remaining, report.refused)
+
+
+def _text(text: str) -> str:
+    return text[:LONGEST_TEXT]
+
+
+def _time(unix_seconds: float) -> float:
+    """A time that every calendar has; 0, which means none, for anything else."""
+    return unix_seconds if 0 < unix_seconds < 2.0**36 else 0.0

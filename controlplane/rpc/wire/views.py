@@ -1,0 +1,65 @@
+"""Views of the fleet as messages of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controlplane.model.resources import Route
+from controlplane.publish.reports import CircuitReport, CircuitState, InstanceStatus
+from controlplane.publish.views import CircuitView, InstanceView, ServiceView
+from controlplane.rpc.wire import resources
+from headgate_api.v1 import registry_pb2 as pb
+from headgate_api.v1 import status_pb2
+
+_STATUS: Mapping[InstanceStatus, status_pb2.InstanceStatus.ValueType] = {
+    InstanceStatus.STARTING: status_pb2.INSTANCE_STATUS_STARTING,
+    InstanceStatus.HEALTHY: status_pb2.INSTANCE_STATUS_HEALTHY,
+    InstanceStatus.UNHEALTHY: status_pb2.INSTANCE_STATUS_UNHEALTHY,
+    InstanceStatus.DRAINING: status_pb2.INSTANCE_STATUS_DRAINING,
+}
+_STATES: Mapping[CircuitState, status_pb2.CircuitState.ValueType] = {
+    CircuitState.CLOSED: status_pb2.CIRCUIT_STATE_CLOSED,
+    CircuitState.OPEN: status_pb2.CIRCUIT_STATE_OPEN,
+    CircuitState.HALF_OPEN: status_pb2.CIRCUIT_STATE_HALF_OPEN,
+}
+
+
+def service(view: ServiceView) -> pb.ServiceView:
+    """A service with its instances and their status."""
+    return pb.ServiceView(
+        service=resources.service(view.service), instances=[_instance(one) for one in view.instances]
+    )
+
+
+def _instance(view: InstanceView) -> pb.InstanceView:
+    return pb.InstanceView(
+        instance=resources.instance(view.instance), status=_STATUS[view.status], last_check=view.last_check
+    )
+
+
+def route(route: Route) -> pb.RouteView:
+    """A route with its name."""
+    return pb.RouteView(name=route.name, route=resources.route(route))
+
+
+def circuit(view: CircuitView) -> pb.CircuitView:
+    """A breaker over the fleet, with that of each data plane."""
+    return pb.CircuitView(
+        circuit=_report(view.circuit),
+        config=resources.circuit(view.config),
+        dataplanes={node: _report(report) for node, report in view.dataplanes.items()},
+    )
+
+
+def _report(report: CircuitReport) -> status_pb2.CircuitReport:
+    return status_pb2.CircuitReport(
+        service_name=report.service_name,
+        state=_STATES[report.state],
+        last_state_change=report.last_state_change,
+        # Sums over many data planes, in fields of fixed size.
+        total_requests=min(report.total_requests, 2**64 - 1),
+        failed_requests=min(report.failed_requests, 2**64 - 1),
+        rejected_requests=min(report.rejected_requests, 2**64 - 1),
+        recent_failures=min(report.recent_failures, 2**32 - 1),
+        reason=report.reason,
+    )
