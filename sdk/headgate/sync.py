@@ -9,19 +9,17 @@ survive a fork, so register after a pre-forking server has made its workers (gun
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent import futures
 from datetime import datetime
 from types import FrameType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from headgate import circuits, client, registration
 from headgate.errors import HeadgateError
+from headgate.loop_thread import loop_thread
 from headgate.models import (
     CircuitConfig,
     CircuitReport,
@@ -35,89 +33,6 @@ from headgate.models import (
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-
-class LoopThread:
-    """One event loop in a daemon thread, running while anybody holds it."""
-
-    def __init__(self) -> None:
-        """Starts nothing yet."""
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._pid = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        """Hold the loop; the first holder starts it."""
-        with self._lock:
-            self._refuse_fork()
-            if self._holders == 0:
-                self._start()
-            self._holders += 1
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let the loop go; the last holder ends it."""
-        with self._lock:
-            self._holders -= 1
-            if self._holders == 0:
-                self._end()
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run in the loop and wait. An interruption here (Ctrl-C, SystemExit) cancels it there, and lets it end."""
-        loop = self._loop
-        if loop is None:
-            coroutine.close()
-            raise HeadgateError("not connected: use `with headgate.sync.connect(...) as gateway:`")
-        outcome: futures.Future[T] = futures.Future()
-        tasks: list[asyncio.Task[T]] = []
-
-        def start() -> None:
-            tasks.append(loop.create_task(coroutine))
-            tasks[0].add_done_callback(functools.partial(_copy_outcome, outcome))
-
-        loop.call_soon_threadsafe(start)
-        try:
-            return outcome.result()
-        except BaseException:
-            if not outcome.done():
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
-                futures.wait([outcome])
-            raise
-
-    def _refuse_fork(self) -> None:
-        if self._holders and self._pid != os.getpid():
-            raise HeadgateError("this process was forked from one that uses headgate: connect after the fork")
-
-    def _start(self) -> None:
-        self._pid = os.getpid()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="headgate", daemon=True)
-        self._thread.start()
-
-    def _end(self) -> None:
-        assert self._loop is not None and self._thread is not None
-        self.run(self._loop.shutdown_asyncgens())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._loop = self._thread = None
-
-
-def _copy_outcome(outcome: futures.Future[T], task: asyncio.Task[T]) -> None:
-    if task.cancelled():
-        outcome.set_exception(asyncio.CancelledError())
-    elif error := task.exception():
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(task.result())
-
-
-loop_thread = LoopThread()
-"""The one loop of this process."""
 
 
 class CircuitBreaker:

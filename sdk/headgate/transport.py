@@ -42,7 +42,9 @@ _OPTIONS: list[tuple[str, Any]] = [
     # The whole view of a big fleet in one message.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 ]
-_CONNECT_PREAMBLE = re.compile(r"^.*(?:remote host|last error): (?:connect: |UNKNOWN: |UNAVAILABLE: )*")
+_CONNECT_PREAMBLE = re.compile(
+    r"^.*(?:remote host|last error): (?:connect: |UNKNOWN: |UNAVAILABLE: |ipv[46]:\S+: )*"
+)
 _ERRNO = re.compile(r" \(\d+\)$")
 
 
@@ -160,4 +162,5 @@ def _open(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio
 def _plain(details: str) -> str:
     """Take the cause out of gRPC's long account of a failed connect."""
     cause, shortened = _CONNECT_PREAMBLE.subn("", details)
-    return _ERRNO.sub("", cause).lower() if shortened else details or "no reason given"
+    cause = _ERRNO.sub("", cause)
+    return cause[:1].lower() + cause[1:] if shortened else details or "no reason given"

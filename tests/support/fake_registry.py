@@ -21,8 +21,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
     """Holds services, instances, routes and circuits; tests change them and call `changed`.
 
     Switches: `down` answers UNAVAILABLE, `stop()` and `start()` take the port away and bring it back, `token` and
-    `forbidden` refuse, `silent` never answers, `slow` does not
-    answer a registration, though it is made, until the event is set, `end_leases()` forgets every lease and instance.
+    `forbidden` refuse, `silent` never answers, `slow` makes a registration but answers it only when the event is set,
+    `status` is that of new instances, `end_leases()` forgets every lease and instance.
     """
 
     def __init__(self, ttl: float | None = None) -> None:
@@ -33,6 +33,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.forbidden = False
         self.silent = False
         self.slow: asyncio.Event | None = None
+        self.status: status_pb2.InstanceStatus.ValueType = status_pb2.INSTANCE_STATUS_STARTING
         self.services: dict[str, resources_pb2.Service] = {}
         self.instances: dict[tuple[str, str], pb.InstanceView] = {}
         self.leases: dict[int, tuple[str, str]] = {}
@@ -108,7 +109,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         if request.HasField("service"):
             self.services.setdefault(instance.service_name, request.service)
         key = (instance.service_name, instance.instance_id)
-        self.instances[key] = pb.InstanceView(instance=instance, status=status_pb2.INSTANCE_STATUS_STARTING)
+        self.instances[key] = pb.InstanceView(instance=instance, status=self.status)
         self.changed()
         lease = self.revision
         self.leases[lease] = key

@@ -17,7 +17,7 @@ from headgate import (
     ServiceNotFound,
     Unavailable,
 )
-from headgate.sync import loop_thread
+from headgate.loop_thread import loop_thread
 from headgate_api.v1 import status_pb2
 from tests.support.fake_registry import TOKEN, FakeRegistry
 

@@ -1,0 +1,7 @@
+"""`python -m headgate.cli`."""
+
+from __future__ import annotations
+
+from headgate.cli import main
+
+main()

@@ -1,0 +1,192 @@
+"""The admin API over HTTP: sends the login along, renews it, and turns every refusal into words."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from headgate.cli.credentials import Credentials, Login
+from headgate.cli.failure import Failure
+from headgate.cli.render import printable
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+TIMEOUT = 30.0
+RENEW_BEFORE = 30.0
+"""Seconds before its end at which an access token is renewed."""
+
+
+class Refused(Failure):
+    """The control plane answered with a problem (RFC 9457)."""
+
+    def __init__(self, status: int, detail: str, errors: list[dict[str, str]]) -> None:
+        """`errors`: field and detail of everything that is wrong with a configuration."""
+        lines = [": ".join(filter(None, (error.get("field"), error.get("detail")))) for error in errors]
+        super().__init__("\n  ".join(map(printable, [detail, *lines])))
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+
+
+class AdminApi:
+    """One control plane's admin API."""
+
+    def __init__(self, url: str, credentials: Credentials, ca: Path | None = None) -> None:
+        """Raises Failure when the URL is none, or the CA's certificate cannot be read."""
+        self.url = normal_url(url)
+        self._credentials = credentials
+        self._client = make_client(self.url, ca)
+
+    def __enter__(self) -> AdminApi:
+        """For `with`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def get(self, *path: str) -> Any:
+        """The JSON at a path below /api/v1, whose parts are quoted here."""
+        return self._ask("GET", api_path(*path))
+
+    def delete(self, *path: str) -> Any:
+        """Delete what is at the path."""
+        return self._ask("DELETE", api_path(*path))
+
+    def post(self, *path: str, content: bytes = b"", query: Mapping[str, str] | None = None) -> Any:
+        """Post JSON."""
+        headers = {"Content-Type": "application/json"} if content else {}
+        return self._ask("POST", api_path(*path), content=content, headers=headers, params=query)
+
+    def health(self) -> Any:
+        """What /health of the control plane says; needs no login."""
+        return self._read(self._send("GET", "/health"))
+
+    def login(self, username: str, password: str) -> None:
+        """Get tokens and keep them."""
+        self._save(self._token(grant_type="password", username=username, password=password), username)
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        login = self._credentials.find(self.url)
+        if login is not None and login.expires - time.time() < RENEW_BEFORE:
+            login = self._renew(login)
+        response = self._send(method, path, login=login, **options)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            if login is None:
+                raise Failure(f"not logged in at {self.url}: type `headgate login`")
+            response = self._send(method, path, login=self._renew(login), **options)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise Failure(f"the login at {self.url} has ended: type `headgate login`")
+        return self._read(response)
+
+    def _renew(self, login: Login) -> Login:
+        """A login with a fresh access token, by its refresh token. Raises Failure when that has ended, too."""
+        if login.refresh_token is None:
+            raise Failure(f"the login at {self.url} has ended: type `headgate login`")
+        try:
+            answer = self._token(grant_type="refresh_token", refresh_token=login.refresh_token)
+        except Refused as error:
+            raise Failure(f"the login at {self.url} has ended: type `headgate login`") from error
+        return self._save(answer, login.username, login.refresh_token)
+
+    def _token(self, **form: str) -> Mapping[str, Any]:
+        response = self._send("POST", api_path("auth", "token"), data=form)
+        if response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED):
+            answer = self._json(response)
+            detail = answer.get("error_description") or answer.get("detail") or "wrong username or password"
+            raise Refused(response.status_code, str(detail), [])
+        answer = self._read(response)
+        if not isinstance(answer, dict) or "access_token" not in answer:
+            raise self._stranger(response)
+        return answer
+
+    def _save(self, answer: Mapping[str, Any], username: str, refresh: str | None = None) -> Login:
+        expires = time.time() + float(answer.get("expires_in", 60))
+        login = Login(username, str(answer["access_token"]), expires, refresh)
+        if answer.get("refresh_token"):
+            login = replace(login, refresh_token=str(answer["refresh_token"]))
+        self._credentials.save(self.url, login)
+        return login
+
+    def _send(self, method: str, path: str, login: Login | None = None, **options: Any) -> httpx.Response:
+        headers = dict(options.pop("headers", {}))
+        if login is not None:
+            headers["Authorization"] = f"Bearer {login.access_token}"
+        try:
+            return self._client.request(method, path, headers=headers, **options)
+        except httpx.TimeoutException as error:
+            raise Failure(f"the control plane at {self.url} did not answer within {TIMEOUT:g} s") from error
+        except httpx.TransportError as error:
+            raise Failure(
+                f"cannot reach the control plane at {self.url}: {_cause(error)} "
+                "(HEADGATE_URL or --url name another one)"
+            ) from error
+
+    def _read(self, response: httpx.Response) -> Any:
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return None
+        answer = self._json(response)
+        if response.is_success:
+            return answer
+        if not isinstance(answer, dict):
+            raise self._stranger(response)
+        detail = str(answer.get("detail") or answer.get("title") or f"answered {response.status_code}")
+        errors = answer.get("errors")
+        raise Refused(response.status_code, detail, errors if isinstance(errors, list) else [])
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError as error:
+            raise self._stranger(response) from error
+
+    def _stranger(self, response: httpx.Response) -> Failure:
+        kind = response.headers.get("content-type", "no content type")
+        return Failure(f"{self.url} is not a Headgate admin API (it answered {response.status_code}, {kind})")
+
+
+def make_client(url: str, ca: Path | None) -> httpx.Client:
+    """The HTTP client; loopback is never asked for through a proxy."""
+    host = urlsplit(url).hostname or ""
+    try:
+        verify = ssl.create_default_context(cafile=str(ca)) if ca else True
+    except OSError as error:
+        raise Failure(f"cannot read the CA's certificate {ca}: {error.strerror or error}") from error
+    return httpx.Client(base_url=url, timeout=TIMEOUT, verify=verify, trust_env=not _is_loopback(host))
+
+
+def api_path(*parts: str) -> str:
+    """A path below /api/v1; a name may hold any character."""
+    return "/".join(["/api/v1", *(quote(part, safe="") for part in parts)])
+
+
+def normal_url(url: str) -> str:
+    """The URL without a trailing slash; host:port alone stands for HTTP. Raises Failure for anything else."""
+    full = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(full)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        sound = False
+    if not sound or parts.query or parts.fragment or parts.username:
+        raise Failure(f"{url!r} is not a URL such as {DEFAULT_URL}")
+    return full.rstrip("/").removesuffix("/api/v1")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _cause(error: httpx.TransportError) -> str:
+    """The reason, without Python's error number."""
+    return str(error).split("] ", 1)[-1].lower() or type(error).__name__

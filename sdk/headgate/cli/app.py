@@ -1,0 +1,248 @@
+"""The commands. Each asks the admin API and prints; everything that goes wrong ends in one Failure."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headgate.cli import changes, resources, status
+from headgate.cli.api import DEFAULT_URL
+from headgate.cli.credentials import Credentials
+from headgate.cli.demo import find_demo
+from headgate.cli.failure import Failure
+from headgate.cli.kinds import KINDS, find_kind
+from headgate.cli.render import (
+    Output,
+    print_json,
+    print_kind,
+    print_line,
+    print_yaml,
+    without_nothing,
+)
+from headgate.cli.session import Commands, Session
+
+app = typer.Typer(
+    name="headgate",
+    cls=Commands,
+    help="Operate a Headgate gateway through its admin API.",
+    epilog="Begin with: headgate login --demo, or headgate login http://127.0.0.1:8080",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Files = Annotated[
+    list[str],
+    typer.Option("--file", "-f", help="YAML or JSON file, folder of such files, or - for standard input."),
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How the answer is written.")]
+KIND_HELP = f"One of {', '.join(KINDS)}."
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"headgate {metadata.version('headgate-sdk')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HEADGATE_URL", help=f"Admin API. Default: of the last login, else {DEFAULT_URL}"
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(envvar="HEADGATE_CA", help="PEM file of the authority for https.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Operate a Headgate gateway through its admin API."""
+    ctx.obj = Session(Credentials(), url, ca)
+
+
+@app.command()
+def login(
+    ctx: typer.Context,
+    url: Annotated[str | None, typer.Argument(help="Admin API, as for --url.")] = None,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for when left out.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Log in to the running demo, with what .headgate/demo.json says.")
+    ] = False,
+) -> None:
+    """Log in, and keep the tokens in ~/.config/headgate (mode 0600).
+
+    \b
+    headgate login --demo
+    headgate login http://127.0.0.1:8080 -u admin
+    headgate login -u deployer --password-stdin < password.txt
+    """
+    session: Session = ctx.obj
+    if demo:
+        url, username, password = find_demo()
+    elif password_stdin and username is None:
+        raise Failure("--password-stdin needs --username", 2)
+    else:
+        username = username or typer.prompt("Username")
+        password = (
+            sys.stdin.readline().rstrip("\r\n")
+            if password_stdin
+            else typer.prompt("Password", hide_input=True)
+        )
+    with session.api(url) as api:
+        api.login(username, password)
+        print_line(f"Logged in at {api.url} as {username}")
+
+
+@app.command()
+def apply(
+    ctx: typer.Context,
+    file: Files,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show; change nothing.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until every data plane serves it (not built yet).")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create and update what files declare, all of it or, when anything is wrong, nothing.
+
+    \b
+    headgate apply -f examples/demo.yaml
+    headgate apply -f config/ --dry-run
+    generate | headgate apply -f - -o json
+    """
+    if wait:
+        raise Failure(
+            "--wait is not built yet; `headgate status` shows which revision each data plane serves", 2
+        )
+    with ctx.obj.api() as api:
+        receipt = changes.send(api, file, dry_run=dry_run)
+    _print(output, receipt, lambda: changes.print_receipt(receipt, dry_run=dry_run))
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    file: Files,
+    output: OutputOption = Output.TABLE,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 when something would change.")
+    ] = False,
+) -> None:
+    """Show what `apply` would change, without changing it.
+
+    \b
+    headgate diff -f examples/demo.yaml
+    """
+    with ctx.obj.api() as api:
+        found = changes.compare(api, file)
+    _print(output, [change.as_dict() for change in found], lambda: changes.print_comparison(found))
+    if exit_code and found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def get(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Argument(help=KIND_HELP)],
+    name: Annotated[str | None, typer.Argument(help="All of the kind when left out.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show resources, or what the data planes report.
+
+    YAML comes as a document that `apply` takes back; JSON as the API answers it.
+
+    \b
+    headgate get routes
+    headgate get service orders -o yaml
+    headgate get instances
+    headgate get dataplanes -o json
+    """
+    meant = find_kind(kind)
+    with ctx.obj.api() as api:
+        rows = resources.fetch(api, meant, name)
+    if output is Output.TABLE:
+        print_kind(meant, rows)
+    elif output is Output.YAML:
+        print_yaml({meant.section or meant.plural: without_nothing(rows)})
+    else:
+        print_json(rows if name is None else rows[0])
+
+
+@app.command()
+def delete(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Argument(help=KIND_HELP)],
+    name: Annotated[str, typer.Argument(help="Name of the resource.")],
+) -> None:
+    """Delete a resource. What is still used by another one is refused.
+
+    \b
+    headgate delete route orders
+    """
+    meant = find_kind(kind, writable=True)
+    with ctx.obj.api() as api:
+        resources.delete(api, meant, name)
+    print_line(f"Deleted {meant.singular} {name}")
+
+
+@app.command("status")
+def show_status(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """Show the control plane, its data planes, services and circuits.
+
+    \b
+    headgate status
+    headgate status -o json
+    """
+    with ctx.obj.api() as api:
+        seen = status.collect(api)
+    _print(output, seen, lambda: status.print_status(seen))
+
+
+circuits = typer.Typer(cls=Commands, rich_markup_mode=None)
+app.add_typer(circuits, name="circuits")
+
+
+@circuits.callback(invoke_without_command=True)
+def show_circuits(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """Show the circuit breaker of every service, or reset one.
+
+    \b
+    headgate circuits
+    headgate circuits reset payments
+    """
+    if ctx.invoked_subcommand is None:
+        get(ctx, "circuits", None, output)
+
+
+@circuits.command()
+def reset(ctx: typer.Context, service: Annotated[str, typer.Argument(help="Name of the service.")]) -> None:
+    """Close the breaker of a service on every data plane.
+
+    \b
+    headgate circuits reset payments
+    """
+    with ctx.obj.api() as api:
+        resources.reset_circuit(api, service)
+    print_line(f"Circuit of {service} is reset; data planes follow within a second")
+
+
+def _print(output: Output, value: Any, table: Any) -> None:
+    if output is Output.TABLE:
+        table()
+    elif output is Output.YAML:
+        print_yaml(value)
+    else:
+        print_json(value)

@@ -1,0 +1,119 @@
+"""What a document changes: sent, or compared with what is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from headgate.cli.api import AdminApi, Refused
+from headgate.cli.documents import Document, load
+from headgate.cli.kinds import find_kind
+from headgate.cli.render import print_line, styled
+
+_MARKS = {"create": "+", "update": "~", "delete": "-"}
+_DONE = {"create": "created", "update": "updated", "delete": "deleted"}
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field that would be different."""
+
+    field: str
+    now: object
+    then: object
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceChange:
+    """One resource that would be different."""
+
+    action: str
+    kind: str
+    name: str
+    fields: tuple[FieldChange, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def send(api: AdminApi, paths: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
+    """Apply files; returns the receipt. Problems name the file where there are several."""
+    return _send(api, load(paths), dry_run=dry_run)
+
+
+def _send(api: AdminApi, document: Document, *, dry_run: bool) -> dict[str, Any]:
+    query = {"dry_run": "true"} if dry_run else None
+    try:
+        receipt: dict[str, Any] = api.post("apply", content=document.as_json(), query=query)
+    except Refused as refused:
+        errors = [{**error, "field": document.place(error.get("field", ""))} for error in refused.errors]
+        raise Refused(refused.status, refused.detail, errors) from refused
+    return receipt
+
+
+def compare(api: AdminApi, paths: Sequence[str]) -> list[ResourceChange]:
+    """What would change, by a dry run; for updates, the fields that the files say otherwise than they are."""
+    document = load(paths)
+    changes = _send(api, document, dry_run=True)["changes"]
+    return [
+        ResourceChange(
+            change["action"],
+            change["kind"],
+            change["name"],
+            _fields(api, document, change) if change["action"] == "update" else (),
+        )
+        for change in changes
+        if change["action"] != "unchanged"
+    ]
+
+
+def _fields(api: AdminApi, document: Document, change: Mapping[str, str]) -> tuple[FieldChange, ...]:
+    kind = find_kind(change["kind"])
+    entries = document.sections.get(kind.section, ())
+    named = (entry for entry in entries if entry.get(kind.key) == change["name"])
+    stated: dict[str, Any] = next(named, {})
+    return tuple(_differences(api.get(*kind.path, change["name"]), stated, ""))
+
+
+def _differences(now: Mapping[str, Any], then: Mapping[str, Any], at: str) -> list[FieldChange]:
+    found: list[FieldChange] = []
+    for name, value in then.items():
+        if name in ("password", "password_hash"):
+            continue
+        present = now.get(name, _ABSENT)
+        if isinstance(value, Mapping) and isinstance(present, Mapping):
+            found += _differences(present, value, f"{at}{name}.")
+        elif present != value:
+            found.append(FieldChange(f"{at}{name}", None if present is _ABSENT else present, value))
+    return found
+
+
+def print_receipt(receipt: Mapping[str, Any], *, dry_run: bool) -> None:
+    """What was done, a line each, and a summary."""
+    changes = receipt["changes"]
+    for change in changes:
+        if change["action"] != "unchanged":
+            mark = (_MARKS.get(change["action"], "?"), styled(change["action"])[1])
+            print_line(mark, f" {change['kind']} {change['name']}")
+    counted = Counter(change["action"] for change in changes)
+    summary = ", ".join(f"{count} {_DONE.get(action, action)}" for action, count in counted.items())
+    if dry_run:
+        print_line(f"Dry run, nothing was changed: {summary or 'nothing declared'}")
+    else:
+        print_line(f"Applied at revision {receipt['revision']}: {summary or 'nothing declared'}")
+
+
+def print_comparison(changes: Sequence[ResourceChange]) -> None:
+    """What would be done."""
+    for change in changes:
+        print_line(
+            (_MARKS.get(change.action, "?"), styled(change.action)[1]), f" {change.kind} {change.name}"
+        )
+        for field in change.fields:
+            print_line(f"    {field.field}: {field.now!r} -> {field.then!r}")
+    if not changes:
+        print_line("Nothing would change")

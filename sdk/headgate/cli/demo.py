@@ -1,0 +1,22 @@
+"""The demo that runs on this machine, as it describes itself in .headgate/demo.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from headgate.cli.failure import Failure
+
+
+def find_demo() -> tuple[str, str, str]:
+    """URL, username and password of the demo that runs in this folder or one above."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        try:
+            facts = json.loads((folder / ".headgate" / "demo.json").read_text())
+            return facts["controlplane"], facts["admin_username"], facts["admin_password"]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Failure(f"cannot use {folder}/.headgate/demo.json: {error}") from error
+    raise Failure("no .headgate/demo.json here or above: start the demo with `make demo`")

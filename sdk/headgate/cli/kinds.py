@@ -1,0 +1,192 @@
+"""The kinds that `get` and `delete` know: their spellings, their place in the API, and their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headgate.cli.failure import Failure
+
+Row = Mapping[str, Any]
+Cell = Callable[[Row], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of thing: a resource that can be written, or a view of the fleet."""
+
+    singular: str
+    plural: str
+    path: tuple[str, ...]
+    """Below /api/v1."""
+    key: str
+    """The field that holds the name."""
+    columns: Mapping[str, Cell]
+    section: str = ""
+    """Its list in a document; empty for a view, which cannot be written."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether it can be applied and deleted."""
+        return bool(self.section)
+
+    def spellings(self) -> Iterator[str]:
+        """How a person may write it."""
+        for name in (self.singular, self.plural):
+            yield name
+            yield name.replace("-", "_")
+            yield name.replace("-", "")
+
+
+def _field(name: str) -> Cell:
+    return lambda row: row.get(name)
+
+
+def _listed(name: str, otherwise: str = "") -> Cell:
+    return lambda row: ", ".join(map(str, row.get(name) or ())) or otherwise
+
+
+def _inside(name: str, inner: str) -> Cell:
+    return lambda row: (row.get(name) or {}).get(inner)
+
+
+def _access(row: Row) -> object:
+    return "public" if row.get("public") else ", ".join(row.get("scopes") or ()) or "any token"
+
+
+def _limit(row: Row) -> object:
+    return f"{row.get('per_second'):g}/s, burst {row.get('burst')}"
+
+
+def _address(row: Row) -> object:
+    return f"{row.get('host')}:{row.get('port')}"
+
+
+def _rejection(row: Row) -> object:
+    rejected = row.get("last_rejection")
+    if not rejected:
+        return ""
+    problems = "; ".join(
+        ": ".join(filter(None, (problem.get("resource"), problem.get("field"), problem.get("detail"))))
+        for problem in rejected.get("problems") or ()
+    )
+    return f"revision {rejected.get('revision')} at {rejected.get('at')}: {problems}"
+
+
+_RESOURCES = (
+    Kind(
+        "service",
+        "services",
+        ("config", "services"),
+        "service_name",
+        {
+            "SERVICE": _field("service_name"),
+            "CHECK": lambda row: f"{row.get('check_path')} every {row.get('check_interval'):g} s",
+            "BALANCER": _field("load_balancer"),
+            "OPENS AFTER": lambda row: f"{(row.get('circuit') or {}).get('failure_threshold')} failures",
+        },
+        "services",
+    ),
+    Kind(
+        "route",
+        "routes",
+        ("config", "routes"),
+        "name",
+        {
+            "ROUTE": _field("name"),
+            "MATCH": lambda row: row.get("prefix") or f"= {row.get('path')}",
+            "HOSTS": _listed("hosts", "any"),
+            "METHODS": _listed("methods", "any"),
+            "SERVICE": _field("service_name"),
+            "ACCESS": _access,
+            "LIMITS": _listed("rate_limits"),
+        },
+        "routes",
+    ),
+    Kind(
+        "scope",
+        "scopes",
+        ("config", "scopes"),
+        "name",
+        {"SCOPE": _field("name"), "DESCRIPTION": _field("description")},
+        "scopes",
+    ),
+    Kind(
+        "user",
+        "users",
+        ("config", "users"),
+        "username",
+        {"USER": _field("username"), "SCOPES": _listed("scopes"), "DISABLED": _field("disabled")},
+        "users",
+    ),
+    Kind(
+        "rate-limit",
+        "rate-limits",
+        ("config", "rate-limits"),
+        "name",
+        {"LIMIT": _field("name"), "RATE": _limit, "PER": _field("key"), "MODE": _field("mode")},
+        "rate_limits",
+    ),
+    Kind("issuer", "issuers", ("config", "issuers"), "issuer", {"ISSUER": _field("issuer")}, "issuers"),
+)
+
+_VIEWS = (
+    Kind(
+        "instance",
+        "instances",
+        ("services",),
+        "instance_id",
+        {
+            "SERVICE": _field("service_name"),
+            "INSTANCE": _field("instance_id"),
+            "ADDRESS": _address,
+            "STATUS": _field("status"),
+            "LAST CHECK": _field("last_check"),
+            "REASON": _field("reason"),
+        },
+    ),
+    Kind(
+        "circuit",
+        "circuits",
+        ("circuits",),
+        "service_name",
+        {
+            "SERVICE": _field("service_name"),
+            "STATE": _field("state"),
+            "SINCE": _field("last_state_change"),
+            "REQUESTS": _inside("stats", "total_requests"),
+            "FAILED": _inside("stats", "failed_requests"),
+            "REJECTED": _inside("stats", "rejected_requests"),
+            "RECENT FAILURES": _field("recent_failures"),
+            "REASON": _field("reason"),
+        },
+    ),
+    Kind(
+        "dataplane",
+        "dataplanes",
+        ("dataplanes",),
+        "node",
+        {
+            "DATA PLANE": _field("node"),
+            "VERSION": _field("version"),
+            "STATE": lambda row: "connected" if row.get("connected") else "gone",
+            "REVISION": _field("applied_revision"),
+            "LAST SEEN": _field("last_seen"),
+            "LAST REJECTION": _rejection,
+        },
+    ),
+)
+
+KINDS = {kind.plural: kind for kind in (*_RESOURCES, *_VIEWS)}
+_SPELLINGS = {spelling: kind for kind in KINDS.values() for spelling in kind.spellings()}
+
+
+def find_kind(name: str, *, writable: bool = False) -> Kind:
+    """The kind that a person means. Raises Failure, listing the kinds there are."""
+    kind = _SPELLINGS.get(name.lower())
+    if kind is None or (writable and not kind.writable):
+        known = ", ".join(kind.plural for kind in KINDS.values() if kind.writable or not writable)
+        problem = "there is no kind" if kind is None else "there is nothing to write of kind"
+        raise Failure(f"{problem} {name!r}: it must be one of {known}", exit_code=2)
+    return kind

@@ -1,0 +1,57 @@
+"""The gateway at one glance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from headgate.cli.api import AdminApi
+from headgate.cli.kinds import KINDS
+from headgate.cli.render import print_kind, print_line, print_table
+
+
+def collect(api: AdminApi) -> dict[str, Any]:
+    """Everything that `status` shows, as the API answers it."""
+    health = api.health()
+    return {
+        "controlplane": {"url": api.url, **(health if isinstance(health, dict) else {})},
+        "dataplanes": api.get("dataplanes"),
+        "services": api.get("services"),
+        "circuits": api.get("circuits"),
+    }
+
+
+def print_status(seen: dict[str, Any]) -> None:
+    """The same for people: problems first, then data planes, then one line a service."""
+    controlplane = seen["controlplane"]
+    print_line(("Control plane ", "bold"), f"{controlplane['url']}  {_about(controlplane)}")
+    for problem in controlplane.get("problems") or ():
+        print_line(("  problem: ", "red"), str(problem))
+    print_line("")
+    print_kind(KINDS["dataplanes"], seen["dataplanes"])
+    print_line("")
+    circuits = {circuit["service_name"]: circuit["state"] for circuit in seen["circuits"]}
+    print_table(
+        ["SERVICE", "HEALTHY", "CIRCUIT", "INSTANCES"],
+        [
+            [
+                service["service_name"],
+                f"{service['healthy']}/{service['total']}",
+                circuits.get(service["service_name"], ""),
+                _statuses(service),
+            ]
+            for service in seen["services"]
+        ],
+        nothing="no services",
+    )
+
+
+def _about(controlplane: dict[str, Any]) -> str:
+    labels = {"version": "version ", "status": "", "revision": "revision "}
+    facts = [f"{label}{controlplane[name]}" for name, label in labels.items() if name in controlplane]
+    return ", ".join(facts)
+
+
+def _statuses(service: dict[str, Any]) -> str:
+    counted = Counter(instance["status"] for instance in service["instances"].values())
+    return ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))

@@ -1,0 +1,128 @@
+"""The admin API in memory, as an httpx transport: what tests of the command line talk to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import httpx
+
+NAMES = {"services": "service_name", "users": "username", "issuers": "issuer"}
+SINGULARS = {
+    "services": "service",
+    "routes": "route",
+    "scopes": "scope",
+    "users": "user",
+    "rate_limits": "rate_limit",
+}
+
+
+class FakeAdmin:
+    """One user, resources by section, and views that tests fill in.
+
+    Switches: `anonymous_read`, `refuse` (answers every apply with these errors), `override` (answers everything).
+    `end_access()` and `end_login()` make the tokens given so far worthless.
+    """
+
+    def __init__(self) -> None:
+        self.username, self.password = "admin", "correct horse"
+        self.sections: dict[str, dict[str, dict[str, Any]]] = {section: {} for section in SINGULARS}
+        self.views: dict[str, list[dict[str, Any]]] = {"services": [], "circuits": [], "dataplanes": []}
+        self.revision = 1
+        self.expires_in = 900
+        self.anonymous_read = False
+        self.refuse: list[dict[str, str]] = []
+        self.override: Callable[[httpx.Request], httpx.Response] | None = None
+        self.requests: list[str] = []
+        self.resets: list[str] = []
+        self._access: set[str] = set()
+        self._refresh: set[str] = set()
+        self._count = 0
+
+    def end_access(self) -> None:
+        """Access tokens are refused from now on."""
+        self._access.clear()
+
+    def end_login(self) -> None:
+        """Refresh tokens, too."""
+        self._access.clear()
+        self._refresh.clear()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = [unquote(part) for part in request.url.raw_path.decode().partition("?")[0].split("/")[1:]]
+        self.requests.append(f"{request.method} {'/'.join(path)}")
+        if self.override is not None:
+            return self.override(request)
+        if path == ["health"]:
+            return httpx.Response(200, json={"status": "ok", "version": "1.2.3", "revision": self.revision})
+        if path[2:] == ["auth", "token"]:
+            return self._token(parse_qs(request.content.decode()))
+        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
+        anonymous = self.anonymous_read and request.method == "GET" and not sent
+        if sent not in self._access and not anonymous:
+            return problem(401, "Could not validate credentials")
+        return self._answer(request, path[2:])
+
+    def _token(self, form: dict[str, list[str]]) -> httpx.Response:
+        fields = {name: values[0] for name, values in form.items()}
+        by_password = (fields.get("username"), fields.get("password")) == (self.username, self.password)
+        if not by_password and fields.get("refresh_token") not in self._refresh:
+            return httpx.Response(
+                400, json={"error": "invalid_grant", "error_description": "Wrong user or password"}
+            )
+        self._count += 1
+        access, refresh = f"access-{self._count}", f"refresh-{self._count}"
+        self._access.add(access)
+        self._refresh.add(refresh)
+        tokens = {"access_token": access, "refresh_token": refresh, "token_type": "Bearer"}
+        return httpx.Response(200, json={**tokens, "expires_in": self.expires_in})
+
+    def _answer(self, request: httpx.Request, path: list[str]) -> httpx.Response:
+        match [request.method, *path]:
+            case ["GET", "config", plural]:
+                return httpx.Response(200, json=list(self.sections[plural.replace("-", "_")].values()))
+            case [method, "config", plural, name]:
+                section = self.sections[plural.replace("-", "_")]
+                if name not in section:
+                    return problem(404, f"there is no {name}")
+                if method == "DELETE":
+                    del section[name]
+                    return httpx.Response(204)
+                return httpx.Response(200, json=section[name])
+            case ["GET", view] if view in self.views:
+                return httpx.Response(200, json=self.views[view])
+            case ["POST", "circuits", service, "reset"]:
+                if service not in {circuit["service_name"] for circuit in self.views["circuits"]}:
+                    return problem(404, f"there is no service {service!r}")
+                self.resets.append(service)
+                return httpx.Response(200, json={"revision": self.revision})
+            case ["POST", "apply"]:
+                return self._apply(json.loads(request.content), "dry_run" in request.url.params)
+        return problem(404, "Not Found")
+
+    def _apply(self, document: dict[str, Any], dry_run: bool) -> httpx.Response:
+        if self.refuse:
+            return problem(400, "The configuration has problems; nothing was changed", errors=self.refuse)
+        changes = []
+        for section, entries in document.items():
+            for entry in entries:
+                name = entry[NAMES.get(section, "name")]
+                known = self.sections[section].get(name)
+                same = known is not None and all(known.get(field) == value for field, value in entry.items())
+                action = "create" if known is None else "unchanged" if same else "update"
+                changes.append({"action": action, "kind": SINGULARS[section], "name": name})
+                if not dry_run:
+                    self.sections[section][name] = entry
+        self.revision += not dry_run
+        return httpx.Response(200, json={"revision": self.revision, "changes": changes})
+
+
+def problem(status: int, detail: str, **more: Any) -> httpx.Response:
+    """An RFC 9457 answer."""
+    return httpx.Response(
+        status,
+        json={"status": status, "detail": detail, **more},
+        headers={"Content-Type": "application/problem+json"},
+    )

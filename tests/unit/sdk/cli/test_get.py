@@ -1,0 +1,236 @@
+"""get, delete, status and circuits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from headgate.cli.kinds import KINDS
+from tests.support.fake_admin import FakeAdmin
+
+ORDERS = {
+    "name": "orders",
+    "prefix": "/orders",
+    "path": None,
+    "hosts": [],
+    "methods": ["GET", "POST"],
+    "service_name": "orders",
+    "scopes": ["orders:read"],
+    "public": False,
+    "rate_limits": ["burst"],
+}
+INSTANCE = {
+    "status": "healthy",
+    "last_check": "2026-01-01T00:00:00.000Z",
+    "reason": "",
+    "host": "127.0.0.1",
+    "port": 9001,
+    "weight": 1,
+    "metadata": {},
+}
+SERVICES = [
+    {
+        "service_name": "orders",
+        "instances": {"a": INSTANCE, "b": {**INSTANCE, "status": "unhealthy", "reason": "answered 500"}},
+        "healthy": 1,
+        "total": 2,
+    }
+]
+CIRCUITS = [
+    {
+        "service_name": "orders",
+        "state": "open",
+        "last_state_change": "2026-01-01T00:00:00.000Z",
+        "stats": {"total_requests": 10, "failed_requests": 5, "rejected_requests": 3},
+        "recent_failures": 5,
+        "reason": "Circuit opened after 5 failures",
+    }
+]
+DATAPLANES = [
+    {
+        "node": "gateway-1",
+        "version": "0.1.0",
+        "connected": True,
+        "applied_revision": 41,
+        "last_seen": "2026-01-01T00:00:00.000Z",
+        "last_rejection": {
+            "revision": 42,
+            "at": "2026-01-01T00:00:01.000Z",
+            "problems": [{"resource": "route/x", "field": "", "detail": "too many"}],
+        },
+    }
+]
+
+
+@pytest.fixture
+def filled(logged_in: Any, admin: FakeAdmin) -> Any:
+    admin.sections["routes"]["orders"] = ORDERS
+    admin.sections["scopes"]["a/b c"] = {"name": "a/b c", "description": "Odd"}
+    admin.views = {"services": SERVICES, "circuits": CIRCUITS, "dataplanes": DATAPLANES}
+    return logged_in
+
+
+def words(line: str) -> list[str]:
+    return [word for word in line.split("  ") if word]
+
+
+def test_a_table(filled: Any) -> None:
+    header, row = filled("get", "routes").stdout.splitlines()
+    assert [word.strip() for word in words(header)] == [
+        "ROUTE",
+        "MATCH",
+        "HOSTS",
+        "METHODS",
+        "SERVICE",
+        "ACCESS",
+        "LIMITS",
+    ]
+    assert [word.strip() for word in words(row)] == [
+        "orders",
+        "/orders",
+        "any",
+        "GET, POST",
+        "orders",
+        "orders:read",
+        "burst",
+    ]
+
+
+def test_an_empty_table(filled: Any) -> None:
+    assert filled("get", "users").stdout == "no users\n"
+
+
+@pytest.mark.parametrize("spelling", ["route", "routes", "Routes", "ROUTE"])
+def test_spellings(filled: Any, spelling: str) -> None:
+    assert "/orders" in filled("get", spelling).stdout
+
+
+@pytest.mark.parametrize("spelling", ["rate-limit", "rate_limits", "ratelimits"])
+def test_spellings_of_two_words(filled: Any, admin: FakeAdmin, spelling: str) -> None:
+    admin.sections["rate_limits"]["l"] = {
+        "name": "l",
+        "per_second": 5.0,
+        "burst": 9,
+        "key": "subject",
+        "mode": "local",
+    }
+    assert "5/s, burst 9" in filled("get", spelling).stdout
+
+
+def test_a_kind_that_does_not_exist(filled: Any, admin: FakeAdmin) -> None:
+    admin.requests.clear()
+    result = filled("get", "pods")
+    assert (result.exit_code, admin.requests) == (2, [])
+    assert result.stderr == f"headgate: there is no kind 'pods': it must be one of {', '.join(KINDS)}\n"
+
+
+def test_json_is_what_the_api_answers(filled: Any) -> None:
+    assert json.loads(filled("get", "routes", "-o", "json").stdout) == [ORDERS]
+    assert json.loads(filled("get", "route", "orders", "-o", "json").stdout) == ORDERS
+
+
+def test_yaml_can_be_applied_again(filled: Any, admin: FakeAdmin) -> None:
+    shown = filled("get", "route", "orders", "-o", "yaml").stdout
+    assert "path" not in yaml.safe_load(shown)["routes"][0]
+    assert filled("apply", "-f", "-", input=shown).stdout.endswith("1 unchanged\n")
+
+
+def test_a_name_may_hold_any_character(filled: Any, admin: FakeAdmin) -> None:
+    assert "Odd" in filled("get", "scope", "a/b c").stdout
+    assert filled("delete", "scope", "a/b c").exit_code == 0
+
+
+def test_a_resource_that_does_not_exist(filled: Any) -> None:
+    result = filled("get", "route", "nope")
+    assert (result.exit_code, result.stderr) == (1, "headgate: there is no route 'nope'\n")
+
+
+def test_instances_of_all_services(filled: Any) -> None:
+    lines = filled("get", "instances").stdout.splitlines()
+    assert len(lines) == 3
+    assert "127.0.0.1:9001" in lines[1]
+    assert "answered 500" in lines[2]
+    assert json.loads(filled("get", "instance", "b", "-o", "json").stdout)["status"] == "unhealthy"
+    assert filled("get", "instance", "nope").exit_code == 1
+
+
+def test_data_planes_and_what_they_refused(filled: Any) -> None:
+    row = filled("get", "dataplanes").stdout.splitlines()[1]
+    assert "gateway-1" in row
+    assert "revision 42 at 2026-01-01T00:00:01.000Z: route/x: too many" in row
+
+
+def test_delete(filled: Any, admin: FakeAdmin) -> None:
+    assert filled("delete", "route", "orders").stdout == "Deleted route orders\n"
+    assert not admin.sections["routes"]
+    result = filled("delete", "route", "orders")
+    assert (result.exit_code, result.stderr) == (1, "headgate: there is no route 'orders'\n")
+
+
+def test_a_view_cannot_be_deleted(filled: Any) -> None:
+    result = filled("delete", "dataplane", "gateway-1")
+    assert result.exit_code == 2
+    assert "services, routes, scopes, users, rate-limits, issuers" in result.stderr
+    assert "dataplanes" not in result.stderr
+
+
+def test_status(filled: Any) -> None:
+    output = filled("status").stdout
+    assert "Control plane http://127.0.0.1:8080  version 1.2.3, ok, revision 1" in output
+    assert "gateway-1" in output
+    assert words(output.splitlines()[-1])[1].strip() == "1/2"
+    assert "1 healthy, 1 unhealthy" in output
+
+
+def test_status_for_programs(filled: Any) -> None:
+    seen = json.loads(filled("status", "-o", "json").stdout)
+    assert set(seen) == {"controlplane", "dataplanes", "services", "circuits"}
+    assert yaml.safe_load(filled("status", "-o", "yaml").stdout) == seen
+
+
+def test_circuits(filled: Any) -> None:
+    output = filled("circuits").stdout
+    assert "Circuit opened after 5 failures" in output
+    assert json.loads(filled("circuits", "-o", "json").stdout) == CIRCUITS
+
+
+def test_reset(filled: Any, admin: FakeAdmin) -> None:
+    assert filled("circuits", "reset", "orders").exit_code == 0
+    assert admin.resets == ["orders"]
+    result = filled("circuits", "reset", "nope")
+    assert (result.exit_code, result.stderr) == (1, "headgate: there is no service 'nope'\n")
+
+
+def test_what_is_shown_is_not_taken_for_markup(filled: Any, admin: FakeAdmin) -> None:
+    admin.sections["scopes"]["m"] = {"name": "m", "description": "[bold]not[/bold] \x1b[31mred"}
+    output = filled("get", "scopes").stdout
+    assert "[bold]not[/bold]" in output
+    assert "\\x1b[31mred" in output
+
+
+@pytest.mark.parametrize("command", ["login", "apply", "diff", "get", "delete", "status", "circuits"])
+def test_every_help_has_an_example(run: Any, command: str) -> None:
+    assert f"headgate {command}" in run(command, "--help").stdout
+
+
+def test_version(run: Any) -> None:
+    assert run("--version").stdout.startswith("headgate 0.")
+
+
+def test_the_library_does_not_load_the_extra() -> None:
+    code = "import sys, headgate; print([m for m in ('typer', 'rich', 'httpx', 'yaml') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_without_the_extra_one_line_says_how_to_get_it() -> None:
+    code = "import sys; sys.modules['typer'] = None; import headgate.cli; headgate.cli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "headgate: the command line is an extra; install it with: pip install 'headgate-sdk[cli]'\n"
+    )

@@ -1,0 +1,196 @@
+"""Getting in, staying in, and what is told when that fails."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from headgate.cli.credentials import Credentials, Login
+from tests.support.fake_admin import FakeAdmin, problem
+
+URL = "http://127.0.0.1:8080"
+
+
+def stored(home: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((home / "config/headgate/credentials.json").read_text())
+    return content
+
+
+def test_a_prompt_asks_for_both(run: Any, admin: FakeAdmin, home: Path) -> None:
+    result = run("login", input="admin\ncorrect horse\n")
+    assert result.exit_code == 0
+    assert f"Logged in at {URL} as admin" in result.output
+    assert "correct horse" not in result.output
+    assert stored(home)["logins"][URL]["access_token"] == "access-1"
+
+
+def test_only_the_owner_can_read_the_file(logged_in: Any, home: Path) -> None:
+    assert stat.S_IMODE((home / "config/headgate/credentials.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "config/headgate").stat().st_mode) == 0o700
+    assert "correct horse" not in (home / "config/headgate/credentials.json").read_text()
+
+
+def test_the_last_login_is_where_commands_go(run: Any, admin: FakeAdmin) -> None:
+    run("login", "gateway.example:8000", "-u", "admin", "--password-stdin", input="correct horse")
+    assert "http://gateway.example:8000" in run("status").output
+
+
+def test_the_environment_names_another_one(
+    logged_in: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_URL", "http://other:1/")
+    result = logged_in("get", "routes")
+    assert result.exit_code == 1
+    assert result.stderr == "headgate: not logged in at http://other:1: type `headgate login`\n"
+
+
+def test_a_wrong_password(run: Any, admin: FakeAdmin, home: Path) -> None:
+    result = run("login", "-u", "admin", "--password-stdin", input="nope")
+    assert (result.exit_code, result.stderr) == (1, "headgate: Wrong user or password\n")
+    assert not (home / "config").exists()
+
+
+def test_password_stdin_needs_a_username(run: Any, admin: FakeAdmin) -> None:
+    result = run("login", "--password-stdin", input="x")
+    assert (result.exit_code, admin.requests) == (2, [])
+
+
+def test_too_many_attempts(run: Any, admin: FakeAdmin) -> None:
+    admin.override = lambda _: problem(429, "Too many attempts")
+    result = run("login", "-u", "admin", "--password-stdin", input="x")
+    assert (result.exit_code, result.stderr) == (1, "headgate: Too many attempts\n")
+
+
+def test_the_demo_is_found_from_a_folder_below(run: Any, admin: FakeAdmin, home: Path) -> None:
+    facts = {
+        "controlplane": "http://127.0.0.1:9999",
+        "admin_username": "admin",
+        "admin_password": "correct horse",
+    }
+    (home / ".headgate").mkdir()
+    (home / ".headgate/demo.json").write_text(json.dumps(facts))
+    assert run("login", "--demo").exit_code == 0
+    assert stored(home)["current"] == "http://127.0.0.1:9999"
+
+
+def test_no_demo(run: Any, admin: FakeAdmin) -> None:
+    result = run("login", "--demo")
+    assert result.exit_code == 1
+    assert "make demo" in result.stderr
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "{"])
+def test_a_broken_demo_file(run: Any, admin: FakeAdmin, home: Path, content: str) -> None:
+    (home / ".headgate").mkdir()
+    (home / ".headgate/demo.json").write_text(content)
+    result = run("login", "--demo")
+    assert result.exit_code == 1
+    assert "demo.json" in result.stderr
+
+
+def test_an_access_token_is_renewed_before_it_ends(logged_in: Any, admin: FakeAdmin, home: Path) -> None:
+    login = stored(home)["logins"][URL]
+    Credentials().save(URL, Login(**{**login, "expires": 0.0}))
+    assert logged_in("get", "routes").exit_code == 0
+    assert admin.requests == ["POST api/v1/auth/token", "GET api/v1/config/routes"]
+    assert stored(home)["logins"][URL]["refresh_token"] == "refresh-2"
+
+
+def test_a_refused_access_token_is_renewed_once(logged_in: Any, admin: FakeAdmin) -> None:
+    admin.end_access()
+    assert logged_in("get", "routes").exit_code == 0
+    assert len(admin.requests) == 3
+
+
+def test_a_login_that_has_ended(logged_in: Any, admin: FakeAdmin) -> None:
+    admin.end_login()
+    result = logged_in("get", "routes")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"headgate: the login at {URL} has ended: type `headgate login`\n",
+    )
+
+
+def test_without_a_login_reading_works_where_it_is_allowed(run: Any, admin: FakeAdmin) -> None:
+    admin.anonymous_read = True
+    assert run("get", "routes").exit_code == 0
+    result = run("delete", "route", "x")
+    assert "not logged in" in result.stderr
+
+
+def test_a_permission_that_is_missing(logged_in: Any, admin: FakeAdmin) -> None:
+    admin.override = lambda _: problem(403, "Not enough permissions")
+    result = logged_in("get", "users")
+    assert (result.exit_code, result.stderr) == (1, "headgate: Not enough permissions\n")
+
+
+def test_a_broken_credentials_file(run: Any, admin: FakeAdmin, home: Path) -> None:
+    (home / "config/headgate").mkdir(parents=True)
+    (home / "config/headgate/credentials.json").write_text("{")
+    result = run("status")
+    assert result.exit_code == 1
+    assert "remove it and log in again" in result.stderr
+
+
+def test_credentials_of_another_version_mean_no_login(run: Any, admin: FakeAdmin, home: Path) -> None:
+    (home / "config/headgate").mkdir(parents=True)
+    content = {"current": URL, "logins": {URL: {"token": "old"}}}
+    (home / "config/headgate/credentials.json").write_text(json.dumps(content))
+    assert "not logged in" in run("status").stderr
+
+
+def test_a_folder_that_is_a_file(run: Any, admin: FakeAdmin, home: Path) -> None:
+    (home / "config").write_text("not a folder")
+    result = run("login", "-u", "admin", "--password-stdin", input="correct horse")
+    assert (result.exit_code, result.stderr.count("\n"), "credentials.json" in result.stderr) == (1, 1, True)
+
+
+def test_a_refusal_cannot_speak_to_the_terminal(run: Any, admin: FakeAdmin) -> None:
+    admin.override = lambda _: problem(400, "a\x1b[2Jb", errors=[{"field": "x\n", "detail": "y"}])
+    assert run("status").stderr == "headgate: a\\x1b[2Jb\n  x\\n: y\n"
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://h:port", "http://user:pw@h", "http://h?x=1"])
+def test_not_a_url(run: Any, admin: FakeAdmin, url: str) -> None:
+    result = run("--url", url, "status")
+    assert (result.exit_code, "is not a URL" in result.stderr) == (1, True)
+
+
+def test_another_server_answers(run: Any, admin: FakeAdmin) -> None:
+    admin.override = lambda _: httpx.Response(200, html="<h1>It works!</h1>")
+    result = run("status")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"headgate: {URL} is not a Headgate admin API (it answered 200, text/html; charset=utf-8)\n",
+    )
+
+
+def test_nobody_listens(run: Any) -> None:
+    result = run("--url", "http://127.0.0.1:1", "status")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "headgate: cannot reach the control plane at http://127.0.0.1:1: connection refused"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_nobody_answers(run: Any, admin: FakeAdmin) -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("slow", request=request)
+
+    admin.override = slow
+    assert "did not answer within 30 s" in run("status").stderr
+
+
+def test_a_missing_ca_is_named(run: Any, home: Path) -> None:
+    result = run("--url", "https://127.0.0.1:1", "--ca", str(home / "ca.pem"), "status")
+    assert (result.exit_code, "cannot read the CA's certificate" in result.stderr) == (1, True)
+
+
+def test_tokens_are_never_shown() -> None:
+    assert "secret" not in repr(Login("admin", "secret", 0.0, "secret"))
