@@ -26,8 +26,8 @@ from controlplane.store import Conflict, Entry, Put, Store
 
 ALGORITHM = "RS256"
 _BITS = 2048
-_KID_DIGITS = 17
-"""Hexadecimal digits; so many that the header of a token is a multiple of 3 bytes long (see `tokens`)."""
+_KID_BYTES = 9
+"""As 18 hexadecimal digits: with these the header of a token is a multiple of 3 bytes long (see `tokens`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ async def _keep_up(store: Store, entries: Iterable[Entry], issuer: str, audience
 
 
 def _generate(now: float) -> SigningKey:
-    kid = secrets.token_hex(_KID_DIGITS)[:_KID_DIGITS]
+    kid = secrets.token_hex(_KID_BYTES)
     pair = RSAKey.generate_key(_BITS, {"kid": kid, "alg": ALGORITHM, "use": "sig"}, private=True)
     return SigningKey(kid, now, _public(pair), pair)
 

@@ -86,7 +86,7 @@ class TokenIssuer:
         if len(access) > LONGEST:
             raise InvalidScope("a token with all scopes would be too long; ask for fewer")
         again = (
-            self._sign(_REFRESH, self._issuer, self._refresh_ttl, user.username, granted) if refresh else None
+            self._sign(_REFRESH, self._own, self._refresh_ttl, user.username, granted) if refresh else None
         )
         return Tokens(access, again, self._access_ttl, " ".join(granted))
 
