@@ -1,0 +1,273 @@
+"""The gateway: what happens to a request, in order, readable top to bottom.
+
+    match → limits by address, route, field → authenticate → authorize → limits by subject → breaker → pick → forward
+
+Deciding is synchronous and does no I/O; time comes in as an argument. One table serves an exchange from its first
+byte to its last; `swap` puts a new one in place between two decisions and carries limiter and breaker state over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from time import time
+from typing import Final, Protocol
+
+from dataplane.config.table import EMPTY, Table
+from dataplane.http.exchange import Exchange
+from dataplane.http.headers import Request
+from dataplane.http.outbound import forwarded_lines, identity_lines, request_head
+from dataplane.http.pool import Endpoint, Pool
+from dataplane.http.refusals import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
+from dataplane.http.trust import Peer, TrustedProxies
+from dataplane.policy.authenticate import ANONYMOUS, Authenticator, Unauthenticated
+from dataplane.policy.authorize import Permit, authorize
+from dataplane.policy.balancer import Balancer, make_balancer
+from dataplane.policy.breaker import Breakers, Open
+from dataplane.policy.limiter import Limiter, TooMany
+from dataplane.policy.resources import Instance, Limit, LimitKey, Route, Service
+from dataplane.policy.router import upstream_path
+
+
+class Observer(Protocol):
+    """Hears of every exchange that ended, refused and broken ones too."""
+
+    def finished(self, exchange: Exchange) -> None:
+        """Count it and log it. On the request path: plain integers, no I/O."""
+
+
+class Plan:
+    """A route with all it leads to, linked when it is first used, so that a request looks up nothing twice."""
+
+    __slots__ = ("balancer", "by_subject", "coarse", "known", "max_body", "response_timeout", "service")
+
+    def __init__(
+        self, route: Route, service: Service | None, known: bool, balancer: Balancer[Endpoint]
+    ) -> None:
+        self.service = service
+        self.known = known
+        """The service has instances, healthy or not."""
+        self.balancer = balancer
+        self.coarse = tuple(limit for limit in route.limits if limit.key is not LimitKey.SUBJECT)
+        self.by_subject = tuple(limit for limit in route.limits if limit.key is LimitKey.SUBJECT)
+        self.max_body = route.max_body_bytes
+        response = service.timeouts.response if service is not None else 0.0
+        self.response_timeout = response if route.timeout is None else route.timeout
+
+
+_NOBODY: Final[Balancer[Endpoint]] = make_balancer(Service("").load_balancer, ())
+
+
+class Gateway:
+    """Decides on every request of one worker."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        pool: Pool,
+        *,
+        limiter: Limiter | None = None,
+        breakers: Breakers | None = None,
+        default_limit: Limit | None = None,
+        trusted: TrustedProxies | None = None,
+        start: int = 0,
+    ) -> None:
+        """`default_limit` holds for every client address on every route; `start` keeps workers out of step."""
+        self.limiter = limiter or Limiter()
+        self.breakers = breakers or Breakers()
+        self._observer = observer
+        self._pool = pool
+        self._default_limit = default_limit
+        self._trusted = trusted or TrustedProxies()
+        self._start = start
+        self._authenticator = Authenticator(())
+        self._unhealthy: frozenset[str] = frozenset()
+        self._balancers: dict[str, Balancer[Endpoint]] = {}
+        self._plans: dict[str, Plan] = {}
+        self._obeyed = 0
+        self._table = EMPTY
+
+    @property
+    def table(self) -> Table:
+        """The table in force."""
+        return self._table
+
+    # --- a request
+
+    def decide(self, exchange: Exchange, now: float) -> object | None:
+        """The request line. Returns a refusal, or None when `exchange` is ready to be forwarded."""
+        request = exchange.request
+        assert request is not None
+        table = self._table
+        exchange.revision = table.revision
+
+        route = table.router.match(request.host, request.path, request.method)
+        if type(route) is not Route:
+            return route
+        plan = self._plans.get(route.name) or self._plan(route)
+        exchange.route, exchange.service, exchange.service_name = route, plan.service, route.service
+
+        peer = exchange.client.peer
+        address = peer.address if request.forwarded_for is None else self._client(peer, request)
+        default = self._default_limit
+        refused = self.limiter.take(default, address, now) if default is not None else None
+        if refused is None and plan.coarse:
+            refused = self._take_coarse(plan.coarse, route, address, request, now)
+        if refused is not None:
+            return refused
+
+        caller = ANONYMOUS
+        if not route.public:
+            found = self._authenticator.authenticate(request.authorization, time())
+            if isinstance(found, Unauthenticated):
+                return found
+            caller = found
+
+        permit = authorize(route, caller, table.users)
+        if not isinstance(permit, Permit):
+            return permit
+        exchange.permit = permit
+
+        for limit in plan.by_subject:
+            refused = self.limiter.take(limit, caller.subject or address, now)
+            if refused is not None:
+                return refused
+
+        max_body = plan.max_body
+        if max_body is not None:
+            exchange.max_body = max_body
+            if request.length > max_body or exchange.received > max_body:
+                return TooLarge(max_body)
+
+        if not plan.known:
+            return NotRegistered(route.service)
+        trial = self.breakers.admit(route.service, now)
+        if isinstance(trial, Open):
+            return CircuitOpen(route.service, trial.retry_after)
+        exchange.trial = trial
+
+        endpoint = plan.balancer.pick(address)
+        if endpoint is None:
+            return self._none_healthy(plan)
+        endpoint.in_flight += 1
+        exchange.endpoint = endpoint
+        exchange.decision = "forwarded"
+        exchange.response_timeout = plan.response_timeout
+        exchange.head = self._head(exchange, request, permit, endpoint)
+        return None
+
+    def another(self, exchange: Exchange, tried: Collection[object]) -> bool:
+        """Move the exchange to an endpoint not in `tried`; False when there is none."""
+        route, before = exchange.route, exchange.endpoint
+        assert route is not None and before is not None
+        balancer = self._balancers.get(route.service)
+        endpoint = balancer.another(exchange.client.peer.address, tried) if balancer is not None else None
+        if endpoint is None:
+            return False
+        before.in_flight -= 1
+        endpoint.in_flight += 1
+        exchange.endpoint = endpoint
+        return True
+
+    def finished(self, exchange: Exchange) -> None:
+        """Settle what the decision took, count and log. The engine calls it once for every exchange it began."""
+        if exchange.trial is not None:
+            exchange.trial.settle(exchange.outcome, exchange.ended)
+        if exchange.endpoint is not None:
+            exchange.endpoint.in_flight -= 1
+        self._observer.finished(exchange)
+
+    # --- a change
+
+    def swap(self, table: Table, now: float) -> None:
+        """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over."""
+        limits = dict(table.limits)
+        if self._default_limit is not None:
+            limits[self._default_limit.name] = self._default_limit
+        authenticator = self._authenticator.changed(table.keys)
+        self._pool.adopt(instance for group in table.instances.values() for instance in group)
+        self.limiter.adopt(limits)
+        self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
+        self._authenticator = authenticator
+        self._table = table
+        self._link()
+        self._obey_resets(now)
+
+    def set_health(self, unhealthy: frozenset[str]) -> None:
+        """Instances ("<service>/<id>") that take no requests, because they failed their probes or had none yet."""
+        if unhealthy != self._unhealthy:
+            self._unhealthy = unhealthy
+            self._link()
+
+    # --- inside
+
+    def _client(self, peer: Peer, request: Request) -> str:
+        assert request.forwarded_for is not None
+        return self._trusted.client(peer, request.forwarded_for.decode("latin-1"))
+
+    def _take_coarse(
+        self, limits: tuple[Limit, ...], route: Route, address: str, request: Request, now: float
+    ) -> TooMany | None:
+        """The limits that need no caller come first, so that a flood costs no signature checks."""
+        for limit in limits:
+            refused = self.limiter.take(limit, _coarse_key(limit, route, address, request), now)
+            if refused is not None:
+                return refused
+        return None
+
+    def _head(self, exchange: Exchange, request: Request, permit: Permit, endpoint: Endpoint) -> bytes:
+        identity = permit.prepared
+        if identity is None:
+            subject = permit.caller.subject
+            identity = permit.prepared = identity_lines(subject, permit.scopes) if subject else b""
+        peer = exchange.client.peer
+        forwarded = forwarded_lines(peer, request)
+        path = upstream_path(permit.route, request.path)
+        return request_head(request, path, forwarded, identity, exchange.request_id, endpoint.authority)
+
+    def _none_healthy(self, plan: Plan) -> NoneHealthy:
+        assert plan.service is not None
+        return NoneHealthy(plan.service.name, plan.service.health_check.interval)
+
+    def _plan(self, route: Route) -> Plan:
+        name = route.service
+        known = bool(self._table.instances.get(name))
+        balancer = self._balancers.get(name, _NOBODY)
+        plan = self._plans[route.name] = Plan(route, self._table.services.get(name), known, balancer)
+        return plan
+
+    def _link(self) -> None:
+        """Balancers over the instances that take requests; plans are made anew as routes are used."""
+        self._balancers = {
+            name: self._balancer(self._table.services[name], instances)
+            for name, instances in self._table.instances.items()
+        }
+        self._plans = {}
+
+    def _balancer(self, service: Service, instances: tuple[Instance, ...]) -> Balancer[Endpoint]:
+        takers = [
+            self._pool.endpoint(instance)
+            for instance in instances
+            if not instance.draining and f"{instance.service}/{instance.id}" not in self._unhealthy
+        ]
+        return make_balancer(service.load_balancer, takers, self._start)
+
+    def _obey_resets(self, now: float) -> None:
+        """Operators' orders, each once: a table holds them for a while."""
+        for reset in self._table.resets:
+            if reset.revision > self._obeyed:
+                self._obeyed = reset.revision
+                if reset.circuit:
+                    self.breakers.reset(reset.circuit, now)
+                if reset.rate_limit:
+                    self.limiter.reset(reset.rate_limit)
+
+
+def _coarse_key(limit: Limit, route: Route, address: str, request: Request) -> str:
+    match limit.key:
+        case LimitKey.HEADER:
+            # Without the field callers share one bucket: leaving it out must not lift the limit.
+            return request.field(limit.header)
+        case LimitKey.ROUTE:
+            return route.name
+        case _:
+            return address

@@ -1,0 +1,325 @@
+"""A client's connection: has the gateway decide on each request and answers in order.
+
+    queue (Reader) → current: decide ─→ refuse ─────────────────────→ finished → the next in the queue, or linger
+                                     └→ forward → response relayed ─┘
+
+One exchange is current; pipelined ones wait in the reader's queue, and while any waits nothing more is read, so that
+the queue is bounded by one read. Every exchange ends in `_finish`, which tells the gateway; `connection_lost` sees to
+those that nothing else ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from dataplane.http.headers import BadRequest
+from dataplane.http.reader import Reader
+from dataplane.http.refusals import TimedOut, TooLarge
+from dataplane.http.respond import respond
+from dataplane.http.trust import Peer
+from dataplane.http.upstream import JOINED
+from dataplane.policy.breaker import Outcome
+
+if TYPE_CHECKING:
+    from dataplane.http.exchange import Exchange
+    from dataplane.http.server import Server
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing sends a reset, so that a response that ends by closing cannot look whole."""
+
+
+class Downstream(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_closing",
+        "_in_head",
+        "_reader",
+        "_reading",
+        "_server",
+        "current",
+        "deadline",
+        "peer",
+        "transport",
+        "write_paused",
+    )
+
+    peer: Peer
+    transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self.current: Exchange | None = None
+        """The exchange being answered, None between requests."""
+        self.deadline = 0.0
+        """Monotonic time at which `expire` is called."""
+        self.write_paused = False
+        self._server = server
+        self._reader = Reader(self, server)
+        self._reading = True
+        self._closing = self._in_head = False
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
+        name = transport.get_extra_info("peername")
+        self.peer = self._server.trusted.peer(name[0] if name else "")
+        self.deadline = monotonic() + self._server.bounds.keep_alive_timeout
+        self._server.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        current = self.current
+        reader = self._reader
+        if current is None or current.complete:
+            reader.feed(data)
+        else:
+            reader.feed(data)
+            self._body_came(current)
+        if reader.queue:
+            if self.current is None:
+                self._advance()
+            else:
+                self.settle_reading()
+        elif self.current is None and reader.in_head:
+            self._head_came()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.current is not None and self.current.upstream is not None:
+            self.current.upstream.pause()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.current is None:
+            self._advance()
+        elif self.current.upstream is not None:
+            self.touch(self.current)
+            self.current.upstream.resume()
+
+    def eof_received(self) -> None:
+        if self.current is not None or self._reader.queue:
+            self._leave()
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        self._closing = True
+        self._leave()
+        self._reader.release()
+
+    # --- what the upstream's side asks of this one
+
+    def send(self, pieces: list[bytes], size: int) -> None:
+        """Write pieces of a response, `size` bytes of body among them, at once."""
+        if len(pieces) == 1:
+            self.transport.write(pieces[0])
+        elif size <= JOINED:
+            self.transport.write(b"".join(pieces))
+        else:
+            self.transport.writelines(pieces)
+
+    def touch(self, exchange: Exchange) -> None:
+        """Something of the response moved: its idle time begins anew."""
+        if exchange.service is not None:
+            self.deadline = monotonic() + exchange.service.timeouts.idle
+
+    def settle_reading(self) -> None:
+        """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
+        wanted = self._closing or (not self._reader.queue and self._takes_more())
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def completed(self, exchange: Exchange, now: float) -> None:
+        """The response has been handed to the transport, whole."""
+        self._finish(exchange, now)
+        self.current = None
+        if not exchange.keep_alive:
+            self._linger(exchange)
+            return
+        self._between_requests(now)
+        if self._reader.queue:
+            self._advance()
+        elif not self._reading:
+            self.settle_reading()
+
+    def failed(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
+        """The exchange cannot go on: refuse it, or, if the response has begun, cut it off visibly."""
+        exchange.outcome = outcome
+        if exchange.responded:
+            exchange.decision = respond(refusal).decision
+            self._finish(exchange, monotonic())
+            self.current = None
+            self._reset()
+        else:
+            self._refuse(exchange, refusal)
+            self._advance()
+
+    # --- what the server asks
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        exchange = self.current
+        if self._closing:
+            self.transport.abort()
+        elif exchange is None:
+            self._expire_idle()
+        elif exchange.responded:
+            self._give_up(exchange, TimedOut("the response stopped"), Outcome.ABANDONED)
+        elif exchange.complete or (exchange.request is not None and exchange.request.expects_continue):
+            self._give_up(exchange, TimedOut("no response in time"), Outcome.FAILURE)
+        else:
+            self._give_up(exchange, BadRequest(408, "the body stopped"), Outcome.ABANDONED)
+
+    def drain(self) -> None:
+        """Take no new requests: close now if nothing is under way, else after the response."""
+        if self.current is None and not self._reader.queue and not self._closing:
+            self._closing = True
+            self.transport.close()
+
+    # --- inside
+
+    def _advance(self) -> None:
+        """Take up exchanges from the queue until one has to wait for its upstream."""
+        queue = self._reader.queue
+        while queue and self.current is None and not (self.write_paused or self._closing):
+            self.current = exchange = queue.popleft()
+            now = monotonic()
+            refusal = exchange.fault or self._server.decider.decide(exchange, now)
+            if refusal is None:
+                self._forward(exchange, now)
+            else:
+                self._refuse(exchange, refusal)
+        if queue or not self._reading or self._reader.incoming is not None:
+            self.settle_reading()
+
+    def _forward(self, exchange: Exchange, now: float) -> None:
+        self._in_head = False
+        self.deadline = now + (
+            exchange.response_timeout if exchange.complete else self._server.bounds.body_timeout
+        )
+        assert exchange.endpoint is not None
+        upstream = exchange.endpoint.take()
+        if upstream is None:
+            self._server.dial(exchange)
+        else:
+            upstream.send(exchange, now)
+
+    def _refuse(self, exchange: Exchange, refusal: object) -> None:
+        """Answer by ourselves, in the place of this exchange's response."""
+        reply = respond(refusal)
+        server, request = self._server, exchange.request
+        bodiless = request is not None and request.method == "HEAD"
+        http11 = request is None or request.http11
+        # Another request may follow only where this one was read to its end.
+        keep = request is not None and request.keep_alive and exchange.complete and not server.draining
+        exchange.responded, exchange.keep_alive = True, keep
+        exchange.status, exchange.decision = reply.status, reply.decision
+        exchange.sent = 0 if bodiless else len(reply.body)
+        self.transport.write(reply.bytes(server.date, exchange.request_id, http11, keep, bodiless))
+        self._finish(exchange, monotonic())
+        self.current = None
+        if keep:
+            self._between_requests(exchange.ended)
+        else:
+            self._linger(exchange)
+
+    def _finish(self, exchange: Exchange, now: float) -> None:
+        """The one place where exchanges end."""
+        if not exchange.done:
+            exchange.done = True
+            exchange.ended = now
+            self._server.decider.finished(exchange)
+
+    def _leave(self) -> None:
+        """The client is gone: nobody waits for what is under way."""
+        exchange, self.current = self.current, None
+        if exchange is not None:
+            if exchange.upstream is not None:
+                exchange.upstream.cancel()
+            self._drop(exchange, "client_left")
+        self._drop_queue("client_left")
+
+    def _drop_queue(self, decision: str) -> None:
+        self._reader.close()
+        while self._reader.queue:
+            self._drop(self._reader.queue.popleft(), decision)
+
+    def _drop(self, exchange: Exchange, decision: str) -> None:
+        exchange.decision = decision
+        exchange.outcome = Outcome.ABANDONED
+        self._finish(exchange, monotonic())
+
+    def _give_up(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
+        if exchange.upstream is not None:
+            exchange.upstream.cancel()
+        self.failed(exchange, refusal, outcome)
+
+    def _body_came(self, exchange: Exchange) -> None:
+        """More of the current request's body has been read, or its end."""
+        if exchange.fault is not None:
+            self._give_up(exchange, exchange.fault, Outcome.ABANDONED)
+        elif exchange.max_body is not None and exchange.received > exchange.max_body:
+            self._give_up(exchange, TooLarge(exchange.max_body), Outcome.ABANDONED)
+        else:
+            if not exchange.responded:
+                bounds = self._server.bounds
+                wait = exchange.response_timeout if exchange.complete else bounds.body_timeout
+                self.deadline = monotonic() + wait
+            if exchange.upstream is not None:
+                exchange.upstream.send_body(exchange)
+
+    def _takes_more(self) -> bool:
+        """Whether body bytes of the current request have somewhere to go."""
+        exchange = self.current
+        if exchange is None or exchange.complete:
+            return True
+        return exchange.upstream is not None and not exchange.upstream.write_paused
+
+    def _head_came(self) -> None:
+        """A first part of a head: from now on the rest is expected in time (slowloris)."""
+        if not self._in_head:
+            self._in_head = True
+            self.deadline = monotonic() + self._server.bounds.head_timeout
+
+    def _between_requests(self, now: float) -> None:
+        bounds = self._server.bounds
+        self._in_head = in_head = self._reader.in_head
+        self.deadline = now + (bounds.head_timeout if in_head else bounds.keep_alive_timeout)
+
+    def _expire_idle(self) -> None:
+        if self._in_head:
+            self._reader.fault(BadRequest(408, "the head did not come in time"))
+            self._advance()
+        else:
+            self._closing = True
+            self.transport.close()
+
+    def _linger(self, exchange: Exchange) -> None:
+        """Close, but let the client read the answer first: a reset would throw it away (RFC 9112 section 9.6)."""
+        bounds = self._server.bounds
+        self._closing = True
+        self._drop_queue("connection_closed")
+        if exchange.complete:
+            self.deadline = monotonic() + bounds.body_timeout
+            self.transport.close()
+        else:
+            self.deadline = monotonic() + bounds.linger_timeout
+            self.transport.write_eof()
+            self.settle_reading()
+
+    def _reset(self) -> None:
+        self._closing = True
+        self._drop_queue("connection_closed")
+        raw: socket.socket | None = self.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()

@@ -1,0 +1,146 @@
+"""One request and its response, from the first byte to the last: what is known of it and where it stands.
+
+The downstream connection makes an exchange when a head has been read. The gateway decides on it, an upstream
+connection carries it, and `Decider.finished` hears of it exactly once, whatever happens: that is where breakers are
+settled, counters counted and the log line written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
+
+from dataplane.policy.authorize import Permit
+from dataplane.policy.breaker import Outcome, Trial
+from dataplane.policy.resources import Instance, Route, Service
+
+if TYPE_CHECKING:
+    from dataplane.http.downstream import Downstream
+    from dataplane.http.headers import Request
+    from dataplane.http.pool import Endpoint
+    from dataplane.http.upstream import Upstream
+
+
+class Exchange:
+    """Mutable, and touched by one event loop only. Times are monotonic seconds, 0.0 before they happened."""
+
+    __slots__ = (
+        "body",
+        "client",
+        "complete",
+        "decision",
+        "done",
+        "endpoint",
+        "ended",
+        "fault",
+        "head",
+        "keep_alive",
+        "max_body",
+        "outcome",
+        "permit",
+        "received",
+        "request",
+        "request_id",
+        "responded",
+        "response_timeout",
+        "retried",
+        "revision",
+        "route",
+        "sent",
+        "service",
+        "service_name",
+        "started",
+        "status",
+        "sent_at",
+        "streamed_at",
+        "trial",
+        "upstream",
+    )
+
+    client: Downstream
+    request: Request | None
+    """None when the head could not be read."""
+    request_id: bytes
+    revision: int
+    """Of the table the decision was made with."""
+    decision: str
+    """One word for the log: "forwarded", or what refused it."""
+    status: int
+    """Sent to the client; 0 when it left before that."""
+    outcome: Outcome
+    """What the breaker hears."""
+
+    route: Route | None
+    service: Service | None
+    service_name: str
+    permit: Permit | None
+    trial: Trial | None
+    endpoint: Endpoint | None
+    """The instance it goes to; counted in its `in_flight` while set."""
+    upstream: Upstream | None
+    """The connection that carries it, only while it does."""
+
+    head: bytes
+    """What goes upstream, kept while the request may still be sent anew."""
+    body: list[bytes]
+    """Pieces of the request body that have not gone upstream yet."""
+    complete: bool
+    """The request has been read to its end."""
+    responded: bool
+    """The final response's head has gone to the client."""
+    retried: bool
+    """It was sent a second time, because a reused connection closed before it answered."""
+    done: bool
+    """`Decider.finished` was told."""
+    keep_alive: bool
+    """The client's connection stays open after this exchange."""
+    fault: object | None
+    """A refusal that was known before the gateway was asked: what was read makes no sense."""
+    max_body: int | None
+    response_timeout: float
+
+    received: int
+    """Bytes of request body."""
+    sent: int
+    """Bytes of response body."""
+    started: float
+    sent_at: float
+    """When the head went upstream."""
+    streamed_at: float
+    """When the response's head arrived."""
+    ended: float
+
+    def __init__(self, client: Downstream, request: Request | None, request_id: bytes, now: float) -> None:
+        self.client = client
+        self.request = request
+        self.request_id = request_id
+        self.started = now
+        self.sent_at = self.streamed_at = self.ended = 0.0
+        self.revision = self.status = self.received = self.sent = 0
+        self.complete = self.responded = self.retried = self.done = False
+        self.route = self.service = self.permit = self.trial = self.endpoint = self.upstream = None
+        self.max_body = self.fault = None
+        self.keep_alive = True
+        self.service_name = self.decision = ""
+        self.outcome = Outcome.ABANDONED
+        self.head = b""
+        self.body = []
+        self.response_timeout = 0.0
+
+    @property
+    def instance(self) -> Instance | None:
+        """Where it went, for the log."""
+        return self.endpoint.instance if self.endpoint is not None else None
+
+
+class Decider(Protocol):
+    """What the HTTP engine asks of the gateway. Nothing here waits."""
+
+    def decide(self, exchange: Exchange, now: float) -> object | None:
+        """A refusal (`respond` knows every kind), or None: then `exchange` has its endpoint and its head."""
+
+    def another(self, exchange: Exchange, tried: Collection[object]) -> bool:
+        """Move the exchange to an endpoint not in `tried`; False when there is none."""
+
+    def finished(self, exchange: Exchange) -> None:
+        """The exchange is over; called once for every exchange."""

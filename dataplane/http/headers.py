@@ -1,0 +1,279 @@
+"""Reading a request's head strictly: one reading of every message, or 400 and close (RFC 9112 section 11.2).
+
+llhttp, as httptools drives it, already refuses bare CR, LF and NUL, obs-fold, space before a colon, malformed,
+repeated or overflowing Content-Length, Content-Length beside Transfer-Encoding, and broken chunk framing
+(tests/unit/dataplane/http/test_llhttp.py holds it to that). What it lets through is refused here: other versions,
+other transfer codings, a missing or second Host, targets that disagree with it, CONNECT, TRACE, upgrades. Nothing of the
+client's bytes is copied to an upstream unread: `outbound` writes a new head from the values found here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from dataplane.http.names import (
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_LENGTH,
+    DROP,
+    EXPECT,
+    FORWARDED_FOR,
+    FORWARDED_HOST,
+    FORWARDED_PROTO,
+    HOST,
+    REQUEST_ID,
+    REQUEST_KINDS,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    nominated,
+    without,
+)
+from dataplane.http.paths import BadPath, normal_form
+from dataplane.http.trust import Peer
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+CHUNKED: Final = -1
+"""A body's length when it is not known beforehand."""
+
+_METHODS: Final = {
+    name.encode(): name
+    for name in (
+        *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
+        *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
+    )
+}
+_AUTHORITY: Final = re.compile(
+    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255}?)\.?(?::(?P<port>[0-9]{0,5}))?"
+)
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+MAX_TARGET: Final = 8_192
+"""Bytes of a request target; longer ones get 414."""
+MAX_FIELDS: Final = 128
+"""Fields in one head; more get 431."""
+_REMEMBERED_HOSTS: Final = 1_000
+_hosts: dict[bytes, str] = {}
+
+
+class BadRequest(Exception):
+    """The request cannot be read, or not in one way only: answered with `status`, then the connection closes."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Request:
+    """A request's head as we understand it. `fields` holds those that travel on, four pieces to a field."""
+
+    __slots__ = (
+        "authority",
+        "authorization",
+        "expects_continue",
+        "fields",
+        "forwarded_for",
+        "forwarded_host",
+        "forwarded_proto",
+        "host",
+        "http11",
+        "keep_alive",
+        "length",
+        "method",
+        "path",
+        "query",
+        "request_id",
+    )
+
+    method: str
+    path: str
+    """The normal form (module `paths`)."""
+    query: bytes
+    """With its question mark, or empty."""
+    authority: bytes
+    """The Host as it was sent."""
+    host: str
+    """Lower case, without port and final dot: what routes match."""
+    http11: bool
+    keep_alive: bool
+    length: int
+    """Of the body in bytes; CHUNKED when it is not known beforehand."""
+    expects_continue: bool
+    authorization: str | None
+    forwarded_for: bytes | None
+    """What a trusted peer said; None from anybody else. The same for the others."""
+    forwarded_proto: bytes | None
+    forwarded_host: bytes | None
+    request_id: bytes | None
+    fields: list[bytes]
+
+    def field(self, name: str) -> str:
+        """The value of a field that travels on, by lower-case name; several are joined, none is ""."""
+        wanted = name.encode("latin-1")
+        fields = self.fields
+        found = [fields[i + 2] for i in range(0, len(fields), 4) if fields[i].lower() == wanted]
+        return b", ".join(found).decode("latin-1")
+
+
+def read_request(
+    method: bytes,
+    target: bytes,
+    fields: Fields,
+    peer: Peer,
+    keep_alive: bool,
+    version: Callable[[], str],
+) -> Request:
+    """The head's one meaning. Raises BadRequest.
+
+    `keep_alive` and `version` are the parser's; the version is asked for only where keep-alive does not tell it.
+    """
+    if len(target) > MAX_TARGET:
+        _refuse("target too long", 414)
+    if len(fields) > MAX_FIELDS:
+        _refuse("too many fields", 431)
+    request = Request()
+    request.request_id = request.forwarded_for = request.forwarded_proto = request.forwarded_host = None
+    request.authorization = None
+    request.expects_continue = False
+    request.length = 0
+    pieces: list[bytes] = []
+    authority: bytes | None = None
+    connection: list[bytes] | None = None
+    kinds = REQUEST_KINDS
+    for name, value in fields:
+        kind = kinds[name]
+        if not kind:
+            pieces += (name, b": ", value, b"\r\n")
+        elif kind == HOST:
+            if authority is not None:
+                _refuse("more than one Host")
+            authority = value
+        elif kind == AUTHORIZATION:
+            if request.authorization is not None:
+                _refuse("more than one Authorization")
+            request.authorization = value.decode("latin-1")
+            pieces += (name, b": ", value, b"\r\n")
+        elif kind == CONTENT_LENGTH:
+            request.length = _length(value)
+        elif kind == CONNECTION:
+            connection = [value] if connection is None else [*connection, value]
+        elif kind != DROP:
+            _read_rare(request, kind, value, peer)
+    if connection is not None and (names := nominated(connection)):
+        pieces = without(pieces, names)
+    # Without a Connection field only HTTP/1.1 keeps a connection alive (RFC 9112 section 9.3).
+    request.http11 = (keep_alive and connection is None) or _is_http11(version())
+    request.keep_alive = keep_alive
+    request.fields = pieces
+    _read_method(request, method)
+    _read_target(request, target, authority)
+    if not request.http11:
+        _check_http10(request)
+    if not request.length:
+        request.expects_continue = False
+    return request
+
+
+def _refuse(reason: str, status: int = 400) -> NoReturn:
+    raise BadRequest(status, reason)
+
+
+def _read_rare(request: Request, kind: int, value: bytes, peer: Peer) -> None:
+    if kind == TRANSFER_ENCODING:
+        if value.strip().lower() != b"chunked":
+            _refuse("transfer coding other than chunked", 501)
+        request.length = CHUNKED
+    elif kind == UPGRADE:
+        _refuse("upgrades are not supported", 501)
+    elif kind == EXPECT:
+        if value.strip().lower() != b"100-continue":
+            _refuse("unknown expectation", 417)
+        request.expects_continue = True
+    elif peer.trusted:
+        _read_trusted(request, kind, value)
+
+
+def _read_trusted(request: Request, kind: int, value: bytes) -> None:
+    """What a trusted proxy says of the client; nonsense is ignored."""
+    if kind == REQUEST_ID:
+        request.request_id = value if _REQUEST_ID.fullmatch(value) else None
+    elif kind == FORWARDED_FOR:
+        earlier = request.forwarded_for
+        request.forwarded_for = value if earlier is None else b"%b, %b" % (earlier, value)
+    elif kind == FORWARDED_PROTO:
+        request.forwarded_proto = value if value in (b"http", b"https") else None
+    elif kind == FORWARDED_HOST:
+        request.forwarded_host = value if _AUTHORITY.fullmatch(value) else None
+
+
+def _length(value: bytes) -> int:
+    """RFC 9112 section 6.2: digits and nothing else. Python's int() alone would take "+1" and "1_0"."""
+    if not _LENGTH.fullmatch(value.rstrip(b" \t")):
+        _refuse("malformed Content-Length")
+    return int(value)
+
+
+def _is_http11(version: str) -> bool:
+    if version not in ("1.1", "1.0"):
+        _refuse(f"HTTP version {version}")
+    return version == "1.1"
+
+
+def _check_http10(request: Request) -> None:
+    """HTTP/1.0 knows neither chunks nor expectations (RFC 9112 section 6.1, RFC 9110 section 10.1.1)."""
+    if request.length == CHUNKED:
+        _refuse("transfer coding in HTTP/1.0")
+    request.expects_continue = False
+
+
+def _read_method(request: Request, method: bytes) -> None:
+    known = _METHODS.get(method)
+    if known is None:
+        _refuse(f"method {method.decode('latin-1')} is not supported", 501)
+    request.method = known
+
+
+def _read_target(request: Request, target: bytes, authority: bytes | None) -> None:
+    """RFC 9112 section 3.2: origin form, or absolute form that agrees with Host."""
+    if not target.startswith(b"/"):
+        target, authority = _absolute(target, authority)
+    if not authority:
+        if request.http11:
+            _refuse("no Host")
+        authority = b""
+    request.authority = authority
+    request.host = _hosts[authority] if authority in _hosts else _host(authority)
+    path, mark, query = target.partition(b"?")
+    if b"#" in query:
+        _refuse("fragment in the target")
+    request.query = mark + query
+    try:
+        request.path = normal_form(path.decode("latin-1"))
+    except BadPath as bad:
+        raise BadRequest(400, f"path: {bad}") from None
+
+
+def _absolute(target: bytes, authority: bytes | None) -> tuple[bytes, bytes]:
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        _refuse("target is neither a path nor an http URL")
+    end = min((i for i in (rest.find(b"/"), rest.find(b"?"), rest.find(b"#")) if i >= 0), default=len(rest))
+    named, path = rest[:end], rest[end:]
+    if authority is not None and authority.lower() != named.lower():
+        _refuse("Host and target disagree")
+    return (path if path.startswith(b"/") else b"/" + path), named
+
+
+def _host(authority: bytes) -> str:
+    """Lower case, without port: RFC 9110 section 7.2. Remembered, because a gateway sees few of them."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None and authority:
+        _refuse("malformed Host")
+    host = found["host"].decode("ascii").lower() if found else ""
+    if len(_hosts) >= _REMEMBERED_HOSTS:
+        _hosts.clear()
+    _hosts[authority] = host
+    return host

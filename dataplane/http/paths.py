@@ -1,0 +1,69 @@
+"""The normal form of a request path: what is routed is what is forwarded.
+
+The rule. First the path is normalised as RFC 3986 section 6.2.2 says: percent-encoded unreserved characters are
+decoded, other triplets get upper-case digits, empty segments are merged, dot segments are removed. Then whatever
+an upstream might still read otherwise than we do is refused:
+
+- an encoded slash or backslash (%2F, %5C), or a bare backslash: a separator to some, a letter to others;
+- an encoded control character (%00 to %1F, %7F);
+- `;` and %3B: servlet containers cut parameters out of segments before they match paths;
+- %25 before two hex digits: double encoding, which a second decoder would open;
+- a percent sign without two hex digits; dot segments that climb above the root; a fragment.
+
+The query is not normalised; only fragments and control characters are refused there (llhttp does the latter).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_TRIPLET: Final = re.compile(r"%(..?|$)", re.DOTALL)
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_REFUSED: Final = frozenset(map(chr, range(0x20))) | frozenset("\x7f/\\;")
+_DOUBLE: Final = re.compile(r"%25[0-9A-Fa-f]{2}")
+
+
+class BadPath(ValueError):
+    """The path has no normal form that every server agrees on."""
+
+
+def normal_form(path: str) -> str:
+    """The path's one spelling. Raises BadPath. `path` begins with a slash and has no query."""
+    if "%" in path:
+        path = _TRIPLET.sub(_decoded, path)
+        if _DOUBLE.search(path):
+            raise BadPath("double encoding")
+    if "\\" in path or ";" in path or "#" in path:
+        raise BadPath("backslash, semicolon or fragment")
+    if "//" in path or "/." in path:
+        return _without_dots(path)
+    return path
+
+
+def _decoded(match: re.Match[str]) -> str:
+    digits = match[1]
+    if len(digits) != 2 or not _HEX.issuperset(digits):
+        raise BadPath("percent sign without two hex digits")
+    character = chr(int(digits, 16))
+    if character in _UNRESERVED:
+        return character
+    if character in _REFUSED:
+        raise BadPath("encoded separator or control character")
+    return f"%{digits.upper()}"
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986 section 5.2.4, with empty segments merged; a final dot segment leaves a slash."""
+    kept: list[str] = []
+    segments = path.split("/")
+    for segment in segments:
+        if segment == "..":
+            if not kept:
+                raise BadPath("climbs above the root")
+            kept.pop()
+        elif segment not in ("", "."):
+            kept.append(segment)
+    slash = "/" if kept and segments[-1] in ("", ".", "..") else ""
+    return f"/{'/'.join(kept)}{slash}"

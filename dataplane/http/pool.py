@@ -1,0 +1,126 @@
+"""Upstream connections kept for reuse, by instance.
+
+A connection comes here only when its last exchange left it clean (`Upstream` judges that) and reading; one that
+hears anything while idle, even its end, takes itself out. The latest used is reused first, so that surplus ones
+grow old and are closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from dataplane.http.bounds import Bounds
+from dataplane.http.exchange import Exchange
+from dataplane.policy.resources import Instance
+
+
+class Connection(Protocol):
+    """What the pool needs of an upstream connection."""
+
+    idle_since: float
+    """Monotonic seconds."""
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """Carry this exchange."""
+
+    def close(self) -> None:
+        """End it; nothing is under way."""
+
+
+class Endpoint:
+    """An instance as the data path sees it: its idle connections, and how many requests are under way."""
+
+    __slots__ = ("authority", "bounds", "idle", "in_flight", "instance", "retired")
+
+    def __init__(self, instance: Instance, bounds: Bounds) -> None:
+        self.instance = instance
+        self.bounds = bounds
+        self.in_flight = 0
+        self.idle: list[Connection] = []
+        """In order of last use."""
+        self.retired = False
+        host = f"[{instance.host}]" if ":" in instance.host else instance.host
+        self.authority = f"{host}:{instance.port}".encode("ascii", "replace")
+
+    @property
+    def id(self) -> str:
+        """Unique within the service."""
+        return self.instance.id
+
+    @property
+    def weight(self) -> int:
+        """Relative share of the traffic."""
+        return self.instance.weight
+
+    def __repr__(self) -> str:
+        state = " retired" if self.retired else ""
+        return (
+            f"<Endpoint {self.instance.service}/{self.id}{state} busy={self.in_flight} idle={len(self.idle)}>"
+        )
+
+    def take(self) -> Connection | None:
+        """An idle connection, which is no longer the pool's; None if there is none."""
+        return self.idle.pop() if self.idle else None
+
+    def give(self, connection: Connection, now: float) -> bool:
+        """Keep a clean connection; False if there is no room or use for it."""
+        if self.retired or len(self.idle) >= self.bounds.pool_idle:
+            return False
+        connection.idle_since = now
+        self.idle.append(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """An idle connection has ended by itself."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def expired(self, now: float) -> list[Connection]:
+        """Take out the connections idle for too long, or all of a retired endpoint; the caller closes them."""
+        limit = float("inf") if self.retired else now - self.bounds.pool_timeout
+        count = 0
+        while count < len(self.idle) and self.idle[count].idle_since < limit:
+            count += 1
+        old, self.idle = self.idle[:count], self.idle[count:]
+        return old
+
+
+class Pool:
+    """The endpoints of the present table, carried over from the one before."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+        self._endpoints: dict[tuple[str, str, str, int], Endpoint] = {}
+
+    def adopt(self, instances: Iterable[Instance]) -> None:
+        """From now on these instances exist; endpoints of unchanged addresses keep their connections."""
+        endpoints = {}
+        for instance in instances:
+            key = (instance.service, instance.id, instance.host, instance.port)
+            endpoint = self._endpoints.pop(key, None) or Endpoint(instance, self._bounds)
+            endpoint.instance = instance
+            endpoints[key] = endpoint
+        for gone in self._endpoints.values():
+            gone.retired = True
+            _close(gone.expired(0.0))
+        self._endpoints = endpoints
+
+    def endpoint(self, instance: Instance) -> Endpoint:
+        """The endpoint of an adopted instance. KeyError for any other."""
+        return self._endpoints[instance.service, instance.id, instance.host, instance.port]
+
+    def sweep(self, now: float) -> None:
+        """Close the connections that were idle for too long."""
+        for endpoint in self._endpoints.values():
+            if endpoint.idle:
+                _close(endpoint.expired(now))
+
+    def close(self) -> None:
+        """Close every idle connection; busy ones close when they are done."""
+        self.adopt(())
+
+
+def _close(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.close()

@@ -1,0 +1,57 @@
+"""Why a request is not forwarded, or got no usable answer, beyond what `policy` itself says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NotRegistered:
+    """The service has no instance at all."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoneHealthy:
+    """The service has instances, but none that takes requests now."""
+
+    service: str
+    retry_after: float
+    """Seconds until the next probe may find one, at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOpen:
+    """The service's breaker is open."""
+
+    service: str
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """The body exceeds the route's max_body_bytes."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The instance could not be reached, or left before it answered."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadResponse:
+    """The instance answered something that is not one well-formed response."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The instance took too long to accept a connection or to answer."""
+
+    reason: str

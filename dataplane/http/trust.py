@@ -1,0 +1,78 @@
+"""Who the client is: the peer itself, or what trusted proxies in front of us say about it.
+
+X-Forwarded fields are believed only from peers in TRUSTED_PROXIES. The client is then the last address in
+X-Forwarded-For that is not itself a trusted proxy: anything further left could have been made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a client connection."""
+
+    address: str
+    """Its IP address, in the shortest form; IPv4 also for IPv4-mapped IPv6."""
+    trusted: bool = False
+    """Whether its X-Forwarded fields and its X-Request-Id are believed."""
+    scheme: str = "http"
+
+
+class TrustedProxies:
+    """The networks whose X-Forwarded fields are believed."""
+
+    def __init__(self, networks: Iterable[str] = ()) -> None:
+        """`networks` in CIDR notation. Raises ValueError for one that is not."""
+        self._networks = tuple(ip_network(network) for network in networks)
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, address: str) -> bool:
+        if not self._networks:
+            return False
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[address] = self._within(address)
+        return known
+
+    def peer(self, address: str, scheme: str = "http") -> Peer:
+        """The peer at a socket address."""
+        address = canonical(address) or address
+        return Peer(address, address in self, scheme)
+
+    def client(self, peer: Peer, forwarded_for: str) -> str:
+        """The client's address, given the X-Forwarded-For of a trusted peer."""
+        client = peer.address
+        for hop in reversed(forwarded_for.split(",")):
+            address = canonical(hop.strip())
+            if address is None:
+                return client
+            client = address
+            if client not in self:
+                return client
+        return client
+
+    def _within(self, address: str) -> bool:
+        found = canonical(address)
+        return found is not None and any(ip_address(found) in network for network in self._networks)
+
+
+def canonical(address: str) -> str | None:
+    """The shortest form of an IP address, without zone, brackets or port; None if it is none."""
+    if address.startswith("["):
+        address = address[1:].partition("]")[0]
+    elif address.count(":") == 1:
+        address = address.partition(":")[0]
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped or parsed)
