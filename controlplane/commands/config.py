@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
+import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
@@ -37,6 +39,7 @@ class ConfigCommands:
         self._clock = clock
         self._reader = Reader()
         self._readers: dict[str, Reader] = defaultdict(Reader)
+        self._turn = asyncio.Lock()
 
     async def get(self, kind: str, name: str) -> Stamped:
         """One resource. Raises NotFound, and InconsistentConfig when the stored value does not parse."""
@@ -77,7 +80,7 @@ class ConfigCommands:
                 return Receipt(state.revision(CHANGE), changes)
             return Receipt(await self._write(state, steps, passwords, author), changes)
 
-        return await again(attempt)
+        return await self._again(attempt)
 
     async def create(self, kind: str, body: object, *, author: str) -> Stamped:
         """Add a resource. Raises InvalidConfig, AlreadyExists."""
@@ -117,7 +120,7 @@ class ConfigCommands:
                 return Stamped(step.resource, present)
             return Stamped(step.resource, await self._write(state, [step], passwords, author))
 
-        return await again(attempt)
+        return await self._again(attempt)
 
     async def delete(self, kind: str, name: str, *, if_match: int | None = None, author: str) -> int:
         """Remove a resource; return the revision. Raises NotFound, StaleWrite, InvalidConfig naming who needs it."""
@@ -134,7 +137,21 @@ class ConfigCommands:
                 raise refusal([Problem("", f"is needed by {who} {what!r}") for who, what in needing])
             return await self._commit(state, [key], [Delete(key)], author, f"delete {kind}/{name}")
 
-        return await again(attempt)
+        return await self._again(attempt)
+
+    async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until no other writer comes between; after a few times Conflict is raised.
+
+        The first try waits for nobody, so that a store that does not answer is told at once. Those that met a
+        conflict take turns: then only writers in other control planes are rivals.
+        """
+        with contextlib.suppress(Conflict):
+            return await attempt()
+        async with self._turn:
+            for _ in range(_TRIES - 2):
+                with contextlib.suppress(Conflict):
+                    return await attempt()
+            return await attempt()
 
     async def _steps(self, state: State, read: Document, passwords: Passwords) -> builtins.list[Step]:
         resources = check(state, read.declared, read.problems)
@@ -167,13 +184,3 @@ class ConfigCommands:
 def _named(kind: str, body: object, name: str | None) -> object:
     field = KINDS[kind].NAMED_BY
     return {field: name, **body} if name is not None and isinstance(body, Mapping) else body
-
-
-async def again(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Try until no other writer comes between; the last Conflict is raised."""
-    for _ in range(_TRIES - 1):
-        try:
-            return await attempt()
-        except Conflict:
-            continue
-    return await attempt()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 
-from controlplane.commands.config import ConfigCommands, again
+from controlplane.commands.config import ConfigCommands
 from controlplane.commands.errors import NotFound
 from controlplane.commands.receipts import Registration
 from controlplane.model.base import parse_as
@@ -34,7 +34,7 @@ class Commands(ConfigCommands):
         _check_registration(instance, service, ttl)
         lease = await self._store.grant(ttl)
         try:
-            revision = await again(lambda: self._register(instance, service, lease))
+            revision = await self._again(lambda: self._register(instance, service, lease))
         except BaseException:
             await self._revoke(lease)
             raise
@@ -56,7 +56,7 @@ class Commands(ConfigCommands):
             await self._revoke(entry.lease)
             return revision
 
-        return await again(attempt)
+        return await self._again(attempt)
 
     async def reset_circuit(self, service_name: str) -> int:
         """Have every data plane close a service's breaker; return the order's revision. Raises NotFound."""

@@ -281,7 +281,7 @@ async def test_a_password_is_hashed_once_though_the_change_is_tried_again(
 
 
 async def test_writers_at_the_same_time_all_succeed(commands: Commands) -> None:
-    names = [f"s{number}" for number in range(4)]
+    names = [f"s{number:02}" for number in range(30)]
     await asyncio.gather(*(commands.create("scope", {"name": name}, author=name) for name in names))
     assert [stamped.resource.name for stamped in await commands.list("scope")] == names
 
