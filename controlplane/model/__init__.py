@@ -1,0 +1,1 @@
+"""What a configuration is: resources, whole documents, snapshots. Pure: no I/O, no clock."""

@@ -53,7 +53,8 @@ def describe(error: ErrorDetails, known: Collection[str]) -> str:
 
 def unknown_field(name: str, known: Collection[str]) -> str:
     """Say that nothing is called `name` here, and what was perhaps meant."""
-    close = get_close_matches(name, known, n=1)
+    # Comparing takes time with the length, and no field has a long name.
+    close = get_close_matches(name, known, n=1) if len(name) <= 64 else None
     return f"unknown field; did you mean {close[0]!r}?" if close else "unknown field"
 
 
