@@ -81,7 +81,11 @@ class Verifier:
         audience = claims.get("aud")
         if audience != self._audience and not (isinstance(audience, list) and self._audience in audience):
             raise Refused("aud is another")
-        if not jws.validate_compact(token, self._jwk, registry=self._registry):
+        try:
+            valid = jws.validate_compact(token, self._jwk, registry=self._registry)
+        except _MALFORMED as error:
+            raise Refused("header is malformed") from error
+        if not valid:
             raise Refused("signature does not match")
 
 
