@@ -1,0 +1,186 @@
+"""The distributing half of a control plane in this process: store in memory, real gRPC on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+
+from controlplane.commands import Commands
+from controlplane.identity import Hasher, KeyRing, TokenIssuer, open_keys
+from controlplane.model.resources import Resource, User
+from controlplane.model.snapshot import Snapshot
+from controlplane.model.stored import encode, key_of
+from controlplane.publish import Fleet, Watcher
+from controlplane.rpc import RpcServer, serve
+from controlplane.store import MemoryStore, Put
+from headgate_api.v1 import config_pb2, config_pb2_grpc, registry_pb2_grpc
+from tests.support.waiting import eventually
+
+DATAPLANE_TOKEN = "the-data-planes-token"
+SERVICE_TOKEN = "the-services-token"
+
+OPTIONS = [
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.use_local_subchannel_pool", 1),
+    # Windows of fixed size, so that it can be told when a sender has to wait.
+    ("grpc.http2.bdp_probe", 0),
+]
+
+
+def make_ring() -> KeyRing:
+    """A signing key; takes a good part of a second."""
+    store = MemoryStore(clock=lambda: 0.0)
+    return asyncio.run(open_keys(store, "x" * 32, issuer="headgate", audience="headgate", now=0.0))
+
+
+class ControlPlane:
+    """Store, watcher, fleet, commands and the gRPC server, running within the block."""
+
+    def __init__(self, ring: KeyRing | None = None, **options: Any) -> None:
+        """`options` go to `serve`."""
+        self.store = MemoryStore()
+        self.watcher = Watcher(self.store, retry=(0.01, 0.05), probe=0.05)
+        self.fleet = Fleet()
+        self.commands = Commands(
+            self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), clock=time.time
+        )
+        self.tokens = TokenIssuer(ring, time.time) if ring else None
+        self._options = options
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(_running(self.watcher))
+        self.server: RpcServer = await serve(
+            listen="127.0.0.1:0",
+            watcher=self.watcher,
+            fleet=self.fleet,
+            commands=self.commands,
+            tokens=lambda: self.tokens,
+            dataplane_token=DATAPLANE_TOKEN,
+            service_token=SERVICE_TOKEN,
+            **self._options,
+        )
+        self._stack.push_async_callback(self.server.stop, 0.5)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def address(self) -> str:
+        """Where the server listens."""
+        return f"127.0.0.1:{self.server.port}"
+
+    @contextlib.asynccontextmanager
+    async def channel(
+        self, credentials: grpc.ChannelCredentials | None = None
+    ) -> AsyncIterator[grpc.aio.Channel]:
+        """A connection of its own."""
+        if credentials is None:
+            channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        else:
+            channel = grpc.aio.secure_channel(self.address, credentials, options=OPTIONS)
+        async with channel:
+            yield channel
+
+    async def put(self, *resources: Resource) -> int:
+        """Write resources past all checks; return the revision once it is published."""
+        return await self.published(
+            await self.put_raw(*((one.KIND, one.name, encode(one)) for one in resources))
+        )
+
+    async def put_raw(self, *values: tuple[str, str, bytes]) -> int:
+        """Write bytes, as somebody with etcdctl would; return the revision."""
+        return await self.store.commit({}, [Put(key_of(kind, name), value) for kind, name, value in values])
+
+    async def published(self, revision: int) -> int:
+        """Wait until what is published holds this revision."""
+        await eventually(lambda: self.watcher.current and self.watcher.current.revision >= revision)
+        return revision
+
+    @property
+    def current(self) -> Snapshot:
+        """The published snapshot."""
+        assert self.watcher.current is not None
+        return self.watcher.current
+
+    async def user(self, username: str, *scopes: str, asked: str | None = None) -> str:
+        """A user with these scopes; returns an access token."""
+        user = User(username=username, scopes=scopes)
+        await self.put(user)
+        assert self.tokens is not None
+        return self.tokens.issue(user, asked).access_token
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    """Metadata that carries the credential."""
+    return (("authorization", f"Bearer {token}"),)
+
+
+def registry(channel: grpc.aio.Channel) -> Any:
+    """A stub of the registry."""
+    return registry_pb2_grpc.RegistryServiceStub(channel)
+
+
+class Node:
+    """A data plane as far as the config stream goes: says hello, receives, answers as the test wants."""
+
+    def __init__(self, channel: grpc.aio.Channel, name: str = "gw-1", token: str = DATAPLANE_TOKEN) -> None:
+        stub: Any = config_pb2_grpc.ConfigServiceStub(channel)
+        self.name = name
+        self.call = stub.Stream(metadata=bearer(token))
+
+    async def send(self, **message: Any) -> None:
+        """One message, by the name of its field."""
+        await self.call.write(config_pb2.StreamRequest(**message))
+
+    async def hello(self, revision: int = 0, digest: str = "", version: str = "0.1.0") -> None:
+        await self.send(
+            hello=config_pb2.Hello(node=self.name, version=version, revision=revision, digest=digest)
+        )
+
+    async def receive(self) -> config_pb2.Snapshot:
+        """The next snapshot. Raises Ended when there is none to come."""
+        try:
+            response = await asyncio.wait_for(self.call.read(), 5)
+        except grpc.aio.AioRpcError:
+            response = None
+        if not isinstance(response, config_pb2.StreamResponse):
+            raise Ended(*await self.end())
+        return response.snapshot
+
+    async def ack(self, revision: int) -> None:
+        await self.send(ack=config_pb2.Ack(revision=revision))
+
+    async def nack(self, revision: int, *problems: config_pb2.Problem) -> None:
+        await self.send(nack=config_pb2.Nack(revision=revision, problems=problems))
+
+    async def end(self) -> tuple[grpc.StatusCode, str]:
+        """How the stream ended."""
+        return await asyncio.wait_for(self.call.code(), 5), await self.call.details()
+
+
+class Ended(Exception):
+    """The control plane ended the stream."""
+
+    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+
+@contextlib.asynccontextmanager
+async def _running(watcher: Watcher) -> AsyncIterator[None]:
+    task = asyncio.create_task(watcher.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
