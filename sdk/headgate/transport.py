@@ -134,6 +134,8 @@ class Transport:
         match error.code():
             case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.ABORTED | grpc.StatusCode.CANCELLED:
                 return Unavailable(f"{peer} does not answer: {_plain(details)}")
+            case grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return Unavailable(f"{peer} is overloaded: {details}")
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return Unavailable(f"{peer} does not answer: timed out")
             case grpc.StatusCode.UNAUTHENTICATED:

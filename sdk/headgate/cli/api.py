@@ -93,15 +93,13 @@ class AdminApi:
         try:
             answer = self._token(grant_type="refresh_token", refresh_token=login.refresh_token)
         except Refused as error:
+            if error.status not in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED):
+                raise
             raise Failure(f"the login at {self.url} has ended: type `headgate login`") from error
         return self._save(answer, login.username, login.refresh_token)
 
     def _token(self, **form: str) -> Mapping[str, Any]:
         response = self._send("POST", api_path("auth", "token"), data=form)
-        if response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED):
-            answer = self._json(response)
-            detail = answer.get("error_description") or answer.get("detail") or "wrong username or password"
-            raise Refused(response.status_code, str(detail), [])
         answer = self._read(response)
         if not isinstance(answer, dict) or "access_token" not in answer:
             raise self._stranger(response)
@@ -137,7 +135,9 @@ class AdminApi:
             return answer
         if not isinstance(answer, dict):
             raise self._stranger(response)
-        detail = str(answer.get("detail") or answer.get("title") or f"answered {response.status_code}")
+        # The token endpoint has its own form (RFC 6749 §5.2).
+        words = (answer.get(name) for name in ("detail", "error_description", "title", "error"))
+        detail = next((str(word) for word in words if word), f"answered {response.status_code}")
         errors = answer.get("errors")
         raise Refused(response.status_code, detail, errors if isinstance(errors, list) else [])
 

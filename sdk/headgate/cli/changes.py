@@ -14,7 +14,6 @@ from headgate.cli.render import print_line, styled
 
 _MARKS = {"create": "+", "update": "~", "delete": "-"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted"}
-_ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +81,19 @@ def _fields(api: AdminApi, document: Document, change: Mapping[str, str]) -> tup
 def _differences(now: Mapping[str, Any], then: Mapping[str, Any], at: str) -> list[FieldChange]:
     found: list[FieldChange] = []
     for name, value in then.items():
-        if name in ("password", "password_hash"):
-            continue
-        present = now.get(name, _ABSENT)
-        if isinstance(value, Mapping) and isinstance(present, Mapping):
-            found += _differences(present, value, f"{at}{name}.")
-        elif present != value:
-            found.append(FieldChange(f"{at}{name}", None if present is _ABSENT else present, value))
+        if name not in ("password", "password_hash"):
+            found += _difference(now.get(name), value, f"{at}{name}")
     return found
+
+
+def _difference(now: Any, then: Any, at: str) -> list[FieldChange]:
+    """Only what the files say counts: the control plane shows defaults, too."""
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        return _differences(now, then, f"{at}.")
+    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        pairs = enumerate(zip(now, then, strict=True))
+        return [change for i, (old, new) in pairs for change in _difference(old, new, f"{at}[{i}]")]
+    return [] if now == then else [FieldChange(at, now, then)]
 
 
 def print_receipt(receipt: Mapping[str, Any], *, dry_run: bool) -> None:
@@ -115,5 +119,7 @@ def print_comparison(changes: Sequence[ResourceChange]) -> None:
         )
         for field in change.fields:
             print_line(f"    {field.field}: {field.now!r} -> {field.then!r}")
+        if change.action == "update" and not change.fields:
+            print_line("    by what the files leave out, or keep secret")
     if not changes:
         print_line("Nothing would change")

@@ -1,0 +1,163 @@
+"""The command line against the real admin API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from headgate.cli.app import app
+
+if TYPE_CHECKING:
+    from tests.contract.sdk.conftest import ControlPlane
+else:
+    ControlPlane = Any
+
+DOCUMENT = """
+scopes: [{name: "orders:read"}]
+services:
+- service_name: orders
+  circuit: {failure_threshold: 3}
+  retries: {attempts: 1, on: [connect]}
+  instances: [{instance_id: a, host: 127.0.0.1, port: 9001}]
+rate_limits: [{name: calm, per_second: 5, burst: 10, key: subject}]
+routes:
+- {name: orders, prefix: /orders, service_name: orders, scopes: ["orders:read"], rate_limits: [calm]}
+users: [{username: testuser, password: testpass, scopes: ["orders:read"]}]
+"""
+
+Run = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+async def run(controlplane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    async def run(*arguments: str, input: str | None = None) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), input=input)
+
+    result = await run("login", controlplane.url, "-u", "admin", "--password-stdin", input="correct horse\n")
+    assert result.exit_code == 0, result.output
+    return run
+
+
+async def test_apply_get_change_delete(run: Run) -> None:
+    result = await run("apply", "-f", "-", input=DOCUMENT)
+    assert result.exit_code == 0, result.output
+    assert "+ rate_limit calm\n" in result.stdout
+    assert "5 created" in result.stdout
+
+    assert "Nothing would change" in (await run("diff", "-f", "-", input=DOCUMENT)).stdout
+    changed = DOCUMENT.replace("failure_threshold: 3", "failure_threshold: 4")
+    assert (await run("diff", "-f", "-", input=changed)).stdout == (
+        "~ service orders\n    circuit.failure_threshold: 3 -> 4\n"
+    )
+
+    for kind, name in (
+        ("route", "orders"),
+        ("service", "orders"),
+        ("user", "testuser"),
+        ("rate-limit", "calm"),
+    ):
+        shown = (await run("get", kind, name, "-o", "yaml")).stdout
+        again = await run("apply", "-f", "-", input=shown)
+        assert "1 unchanged" in again.stdout, (kind, again.output)
+
+    assert (await run("delete", "route", "orders")).exit_code == 0
+    missing = await run("get", "route", "orders")
+    assert (missing.exit_code, missing.stderr) == (1, "headgate: there is no route 'orders'\n")
+
+
+async def test_every_kind_and_view_has_a_table(run: Run) -> None:
+    await run("apply", "-f", "-", input=DOCUMENT)
+    for kind, expected in {
+        "services": "3 failures",
+        "routes": "orders:read",
+        "scopes": "gateway:admin",
+        "users": "testuser",
+        "rate-limits": "5/s, burst 10",
+        "issuers": "no issuers",
+        "instances": "127.0.0.1:9001",
+        "circuits": "closed",
+        "dataplanes": "no dataplanes",
+    }.items():
+        result = await run("get", kind)
+        assert (result.exit_code, expected in result.stdout) == (0, True), (kind, result.output)
+        assert isinstance(json.loads((await run("get", kind, "-o", "json")).stdout), list)
+
+
+async def test_problems_with_their_fields(run: Run) -> None:
+    bad = {
+        "routes": [{"name": "x", "prefix": "nope", "service_name": "nobody", "scopes": ["none"]}],
+        "scopes": [{"name": "ok", "colour": "red"}],
+    }
+    result = await run("apply", "-f", "-", input=yaml.safe_dump(bad))
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()[1:]
+    fields = {line.strip().split(": ")[0] for line in lines}
+    assert fields == {"routes[0].prefix", "routes[0].service_name", "routes[0].scopes[0]", "scopes[0].colour"}
+    assert (await run("get", "scope", "ok")).exit_code == 1
+
+
+async def test_what_is_still_used_is_not_deleted(run: Run) -> None:
+    await run("apply", "-f", "-", input=DOCUMENT)
+    result = await run("delete", "scope", "orders:read")
+    assert result.exit_code == 1
+    assert "route" in result.stderr
+
+
+async def test_status(run: Run, controlplane: ControlPlane) -> None:
+    controlplane.fleet.hello("gateway-1", "0.1.0", revision=7)
+    result = await run("status")
+    assert result.exit_code == 0
+    assert "gateway-1" in result.stdout
+    assert f"Control plane {controlplane.url}  version 0.1.0, ok, revision" in result.stdout
+
+
+async def test_circuits(run: Run, controlplane: ControlPlane) -> None:
+    await run("apply", "-f", "-", input=DOCUMENT)
+    assert (await run("circuits", "reset", "orders")).exit_code == 0
+    assert (await controlplane.store.list("/headgate/v1/reset/")).entries
+    result = await run("circuits", "reset", "nope")
+    assert (result.exit_code, result.stderr) == (1, "headgate: there is no service 'nope'\n")
+
+
+async def test_a_wrong_password(run: Run, controlplane: ControlPlane) -> None:
+    result = await run("login", controlplane.url, "-u", "admin", "--password-stdin", input="nope")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "answered" not in result.stderr
+
+
+async def test_the_login_renews_itself(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "headgate/credentials.json"
+    content = json.loads(path.read_text())
+    for login in content["logins"].values():
+        login["expires"] = 0
+    path.write_text(json.dumps(content))
+    assert (await run("get", "routes")).exit_code == 0
+    assert all(login["expires"] > 0 for login in json.loads(path.read_text())["logins"].values())
+
+
+async def test_a_user_who_may_only_look(run: Run, controlplane: ControlPlane) -> None:
+    users = "users: [{username: looker, password: looking-only, scopes: ['gateway:read']}]"
+    await run("apply", "-f", "-", input=users)
+    await run("login", controlplane.url, "-u", "looker", "--password-stdin", input="looking-only")
+    assert (await run("status")).exit_code == 0
+    result = await run("delete", "route", "headgate-api")
+    assert (result.exit_code, result.stderr) == (1, "headgate: Not enough permissions\n")
+
+
+async def test_the_store_is_away(run: Run, controlplane: ControlPlane) -> None:
+    controlplane.store.available = False
+    result = await run("apply", "-f", "-", input=DOCUMENT)
+    assert result.exit_code == 1
+    assert "etcd" in result.stderr or "store" in result.stderr
+    controlplane.store.available = True
