@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from dataplane.policy.resources import Limit
 
-_SLACK = 1e-6
-"""Share of an interval by which a request may be early: adding up floats is never so wrong, and nobody minds it."""
+_SLACK = 1e-3
+"""Share of an interval by which a request may be early: adding up floats must not cost anybody the last token."""
 
 
 class Buckets:
@@ -54,7 +54,7 @@ class Buckets:
         self.interval = 1.0 / (limit.per_second * self._share)
         """Seconds until one token flows back."""
         self.depth = (max(1.0, limit.burst * self._share) + _SLACK) * self.interval
-        """Seconds until an empty bucket is full."""
+        """Seconds until an empty bucket is full, and the slack."""
         window = max(1, math.ceil(limit.burst / limit.per_second))
         self.policy = f'"{limit.name}";q={limit.burst};w={window}'
         """The RateLimit-Policy item (draft-ietf-httpapi-ratelimit-headers-10): a whole bucket per time to fill it."""
@@ -92,7 +92,9 @@ class Buckets:
         A bucket can lack more than it holds since the limit was changed: that part is forgiven.
         """
         self._refused[key] = self._refused.get(key, 0) + 1
-        full_at = self.young[key] = min(full_at, now + self.depth)
+        if full_at - now > self.depth:
+            full_at = now + self.depth - _SLACK * self.interval
+        self.young[key] = full_at
         return max(0.0, full_at + self.interval - self.depth - now)
 
     def remaining(self, key: str, now: float) -> float:
