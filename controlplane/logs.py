@@ -43,7 +43,8 @@ def set_up(level: str = "info") -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(max(logging.getLevelName(level.upper()), logging.INFO))
+        # What it tells at info level, we tell in our own words.
+        logger.setLevel(logging.INFO if level == "debug" else logging.WARNING)
     # Every admin request has a line of ours.
     logging.getLogger("uvicorn.access").disabled = True
     # asyncio and grpc tell at debug level what only their authors need.

@@ -74,10 +74,10 @@ def _certificates(value: Path) -> Path:
     return value
 
 
-def _secret(shortest: int) -> AfterValidator:
+def _secret(shortest: int, longest: int = 1024) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value()) < shortest:
-            raise _wrong(f"must be at least {shortest} characters long")
+        if not shortest <= len(value.get_secret_value()) <= longest:
+            raise _wrong(f"must be {shortest} to {longest} characters long")
         return value
 
     return AfterValidator(check)
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     """Bearer credential of services that register themselves; at least 16 characters."""
 
     admin_username: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] = "admin"
-    admin_password: Annotated[SecretStr, _secret(8)] | None = None
+    admin_password: Annotated[SecretStr, _secret(8, 128)] | None = None
     """Password of the first user; needed only while the store holds no user."""
 
     grpc_cert: Certificates | None = None

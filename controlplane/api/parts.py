@@ -25,7 +25,7 @@ class Parts:
     tokens: TokenIssuer | None = None
     """None until the signing keys were read from the store."""
     grants: Grants | None = None
-    starting: str | None = "starting"
+    starting: str | None = "the store (etcd) has not answered yet"
     """What the start still waits for, in words; None when it is over."""
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Admin requests by method and status."""
@@ -44,10 +44,13 @@ class Parts:
 
     def not_ready(self) -> list[str]:
         """Why requests cannot be answered yet; empty when they can."""
-        reasons = [self.starting] if self.starting else []
-        if not self.watcher.caught_up.is_set():
-            reasons.append("the configuration has not been read from the store (etcd) yet")
-            reasons += map(str, self.watcher.problems)
-        if reasons and not self.watcher.connected:
-            reasons.append("the store (etcd) does not answer")
-        return reasons
+        if self.starting:
+            return [self.starting]
+        if self.watcher.caught_up.is_set():
+            return []
+        silent = () if self.watcher.connected else ("the store (etcd) does not answer",)
+        return [
+            "the configuration has not been read from the store (etcd) yet",
+            *silent,
+            *map(str, self.watcher.problems),
+        ]

@@ -1,0 +1,90 @@
+"""`python -m controlplane`: the control plane on ADMIN_LISTEN and GRPC_LISTEN until SIGTERM or Ctrl-C.
+
+Exit code 0 after a signal, 2 when it cannot work as it is set up (after one line that says why), 1 after a fault.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+import uvicorn
+
+from controlplane import logs
+from controlplane.app import create_app
+from controlplane.settings import Settings, SettingsError, load
+from controlplane.startup import StartError
+
+DRAIN = 10
+"""Seconds that requests under way may take after SIGTERM."""
+
+
+def main() -> NoReturn:
+    """Run the control plane; ends the process with its exit code."""
+    try:
+        settings = load()
+        listener = bind("ADMIN_LISTEN", settings.admin_listen)
+        # gRPC binds this one itself; asking first keeps its failure to one line.
+        bind("GRPC_LISTEN", settings.grpc_listen).close()
+    except (SettingsError, StartError) as error:
+        sys.exit(_told(error))
+    logs.set_up(settings.level)
+    sys.exit(_serve(settings, listener))
+
+
+def _told(error: Exception) -> int:
+    sys.stderr.write(f"headgate-controlplane: {error}\n")
+    return 2
+
+
+def bind(name: str, address: str) -> socket.socket:
+    """A listening socket; StartError names the setting when the address cannot be had."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, int(port)), family=family, backlog=1024)
+    except OSError as error:
+        raise StartError(f"{name}: cannot listen on {address}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    # asyncio and socket add the address to strerror, which the message has already.
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    return os.strerror(error.errno)
+
+
+def _serve(settings: Settings, listener: socket.socket) -> int:
+    app = create_app(settings, lambda: setattr(server, "should_exit", True))
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        # Who asks is decided by us: see api.auth.from_this_machine.
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN,
+    )
+    server = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Uvicorn drains and then raises the signal again, which is to end nothing.
+        signal.signal(number, lambda *_: None)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:
+        return 2  # the lifespan did not begin; it said why
+    if app.failure is None:
+        return 0
+    return 2 if isinstance(app.failure, StartError) else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Where the parts of the control plane are put together: an ASGI application whose lifespan runs everything.
+
+    settings ─▶ store ─▶ watcher ─▶ hub, fleet ─▶ gRPC server
+                   └───▶ commands ─▶ admin API, registry
+    in the background: startup (keys, built-in resources, first user), then presence (the own registration)
+
+The store need not answer yet when the process starts: `/health` answers at once, and `/ready` says what is missing.
+What can never work (wrong settings, a port in use, a wrong SECRET_KEY) ends the process with one line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from controlplane import logs
+from controlplane.api.application import make_api
+from controlplane.api.parts import Parts
+from controlplane.commands import Commands
+from controlplane.identity import Hasher
+from controlplane.presence import Presence, instance_of
+from controlplane.publish import Fleet, Watcher
+from controlplane.rpc import CannotListen, RpcServer, TlsError, TlsFiles, serve
+from controlplane.settings import Settings, SettingsError, load
+from controlplane.startup import StartError, Startup
+from controlplane.store import EtcdSettings, EtcdStore, Store
+
+logger = logging.getLogger(__name__)
+
+VERSION = importlib.metadata.version("headgate-controlplane")
+
+
+def create_app(
+    settings: Settings | None = None, stop: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM)
+) -> ControlPlane:
+    """The control plane as an application; without `settings`, they are read when the lifespan begins.
+
+    `stop` is called when it cannot go on; it has to end the server.
+    """
+    return ControlPlane(settings, stop)
+
+
+class ControlPlane:
+    """The ASGI application. `failure` is why it ended by itself; None as long as it did not."""
+
+    def __init__(self, settings: Settings | None, stop: Callable[[], None]) -> None:
+        self.failure: BaseException | None = None
+        self._settings = settings
+        self._stop = stop
+        self._api: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or run the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            assert self._api is not None, "requests are served within the lifespan"
+            await self._api(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            settings = self._settings or load()
+            logs.set_up(settings.level)
+            async with running(settings, self._end) as self._api:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except (SettingsError, StartError) as error:
+            self._tell(error)
+            # Uvicorn would add that the start failed.
+            logging.getLogger("uvicorn.error").disabled = True
+            await send({"type": "lifespan.startup.failed", "message": ""})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+
+    def _end(self, error: BaseException) -> None:
+        if self.failure is None:
+            self._tell(error)
+            self._stop()
+
+    def _tell(self, error: BaseException) -> None:
+        self.failure = error
+        if isinstance(error, SettingsError | StartError):
+            sys.stderr.write(f"headgate-controlplane: {error}\n")
+        else:
+            logger.critical("a part of the control plane failed", exc_info=error)
+
+
+@asynccontextmanager
+async def running(settings: Settings, failed: Callable[[BaseException], None]) -> AsyncIterator[ASGIApp]:
+    """The parts, started, and taken apart in the opposite order; yields the admin API.
+
+    Raises StartError for what can never work; calls `failed` with what goes wrong for good later.
+    """
+    async with AsyncExitStack() as stack:
+        stack.callback(logger.info, "control plane stopped")
+        store = _open_store(settings)
+        stack.push_async_callback(store.close)
+        hasher, watcher, fleet = Hasher(), Watcher(store), Fleet()
+        commands = Commands(store, hasher, time.time)
+        parts = Parts(commands, watcher, fleet, VERSION, settings.anonymous_read)
+        startup = Startup(settings, store, parts, hasher)
+        await startup.try_now()
+        await stack.enter_async_context(background(watcher.run(), failed))
+        stack.push_async_callback((await _serve_rpc(settings, parts)).stop)
+        await stack.enter_async_context(background(_live(startup, settings, commands), failed))
+        yield make_api(parts)
+
+
+async def _serve_rpc(settings: Settings, parts: Parts) -> RpcServer:
+    files = None
+    if settings.grpc_cert and settings.grpc_key:
+        files = TlsFiles(settings.grpc_cert, settings.grpc_key, settings.grpc_client_ca)
+    try:
+        return await serve(
+            listen=settings.grpc_listen,
+            watcher=parts.watcher,
+            fleet=parts.fleet,
+            commands=parts.commands,
+            tokens=lambda: parts.tokens,
+            dataplane_token=settings.dataplane_token.get_secret_value(),
+            service_token=settings.service_token.get_secret_value(),
+            tls=files,
+        )
+    except CannotListen as error:
+        raise StartError(f"GRPC_LISTEN: {error}") from None
+    except TlsError as error:
+        raise StartError(f"GRPC_CERT: {error}") from None
+
+
+def _open_store(settings: Settings) -> Store:
+    password = settings.etcd_password
+    try:
+        return EtcdStore(
+            EtcdSettings(
+                settings.etcd_endpoints,
+                ca=settings.etcd_ca,
+                cert=settings.etcd_cert,
+                key=settings.etcd_key,
+                username=settings.etcd_username,
+                password=password.get_secret_value() if password else None,
+            )
+        )
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
+async def _live(startup: Startup, settings: Settings, commands: Commands) -> None:
+    await startup.run()
+    if settings.expose_admin:
+        await Presence(commands, instance_of(settings)).run()
+
+
+@asynccontextmanager
+async def background(
+    work: Coroutine[None, None, None], failed: Callable[[BaseException], None]
+) -> AsyncIterator[None]:
+    """Run `work` beside the block and cancel it at its end; `failed` gets the exception that ends it."""
+
+    def done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            failed(error)
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(done)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+app = create_app()

@@ -1,0 +1,153 @@
+"""What a control plane does once, when the store first answers: keys, built-in resources, the first user.
+
+Each step may be done by several control planes at once, and is done by one of them. Nothing that an operator has
+changed is changed back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any
+
+from controlplane.api.parts import Parts
+from controlplane.commands import AlreadyExists, Commands, NotFound
+from controlplane.identity import Grants, Hasher, TokenIssuer, Users, WrongSecretKey, open_keys
+from controlplane.model.problems import ConfigProblems, InconsistentConfig
+from controlplane.model.stored import key_of
+from controlplane.settings import Settings
+from controlplane.store import AccessDenied, Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+AUTHOR = "controlplane"
+PATIENCE = 3.0
+"""Seconds that a store that says nothing may delay the start of everything else."""
+PAUSE = 3.0
+"""Seconds between two attempts, and two log lines, while the store does not answer."""
+
+SCOPES: list[dict[str, Any]] = [
+    {"name": "gateway:read", "description": "Look at configuration and fleet"},
+    {"name": "gateway:admin", "description": "Change the configuration; implies gateway:read"},
+]
+SERVICE: dict[str, Any] = {
+    "service_name": "controlplane",
+    "check_interval": 5.0,
+    "check_timeout": 2.0,
+    "healthy_threshold": 1,
+    # A 503 here says that etcd is away: breaking the circuit would only hide that sentence.
+    "circuit": {"failure_threshold": 1000},
+    # Below uvicorn's 5 s, so that a data plane never sends on a connection that is being closed.
+    "timeouts": {"response": 30.0, "idle": 4.0},
+}
+ROUTE: dict[str, Any] = {
+    "name": "headgate-api",
+    "prefix": "/api/v1",
+    "service_name": "controlplane",
+    # The control plane looks at tokens itself.
+    "public": True,
+}
+
+
+class StartError(Exception):
+    """The control plane cannot start as it is set up; the message says what to change."""
+
+
+class Startup:
+    """The steps, in order. Each is repeated until the store answers; StartError ends it all."""
+
+    def __init__(self, settings: Settings, store: Store, parts: Parts, hasher: Hasher) -> None:
+        self._settings = settings
+        self._store = store
+        self._parts = parts
+        self._hasher = hasher
+
+    async def try_now(self) -> None:
+        """What can be done at once, so that what can never work is said first. A silent store is `run`'s business."""
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._steps()
+
+    async def run(self) -> None:
+        """Return when everything is in place. Raises StartError."""
+        while self._parts.starting is not None:
+            try:
+                await self._steps()
+            except StoreError as error:
+                self._wait_for_store(error)
+                await asyncio.sleep(PAUSE)
+        where = {"admin": self._settings.admin_listen, "grpc": self._settings.grpc_listen}
+        logger.info("control plane started", extra=where)
+
+    async def _steps(self) -> None:
+        try:
+            await self._open_keys()
+            await self._create_built_in()
+            await self._create_first_user()
+        except AccessDenied as error:
+            detail = "etcd refuses ETCD_USERNAME and ETCD_PASSWORD, or what that user may do is too little"
+            raise StartError(f"{detail}: {error}") from None
+        except ConfigProblems as error:
+            raise StartError(f"what lies in etcd keeps the control plane from starting: {error}") from None
+        self._parts.starting = None
+
+    def _wait_for_store(self, error: StoreError) -> None:
+        endpoints = ", ".join(self._settings.etcd_endpoints)
+        self._parts.starting = f"waiting for the store (etcd at {endpoints}): {error}"
+        logger.warning("waiting for the store", extra={"reason": str(error), "endpoints": endpoints})
+
+    async def _open_keys(self) -> None:
+        settings = self._settings
+        issuer, audience = settings.token_issuer, settings.token_audience
+        secret_key = settings.secret_key.get_secret_value()
+        try:
+            keys = await open_keys(self._store, secret_key, issuer=issuer, audience=audience, now=time.time())
+        except WrongSecretKey as error:
+            raise StartError(str(error)) from None
+        ttl = settings.access_token_ttl
+        tokens = TokenIssuer(keys, time.time, issuer=issuer, audience=audience, access_ttl=ttl)
+        users = Users(self._parts.commands.find_user, self._hasher, time.monotonic)
+        self._parts.tokens, self._parts.grants = tokens, Grants(users, tokens)
+
+    async def _create_built_in(self) -> None:
+        commands, exposed = self._parts.commands, self._settings.expose_admin
+        document = {
+            "scopes": [scope for scope in SCOPES if not await _exists(commands, "scope", scope["name"])]
+        }
+        if exposed and not await _exists(commands, "service", SERVICE["service_name"]):
+            document["services"] = [SERVICE]
+        if exposed and not await _exists(commands, "route", ROUTE["name"]):
+            document["routes"] = [ROUTE]
+        if any(document.values()):
+            await commands.apply(document, author=AUTHOR)
+        if not exposed and await _exists(commands, "route", ROUTE["name"]):
+            logger.info("removing the route to the admin API: EXPOSE_ADMIN is false")
+            with contextlib.suppress(NotFound):
+                await commands.delete("route", ROUTE["name"], author=AUTHOR)
+
+    async def _create_first_user(self) -> None:
+        if (await self._store.list(key_of("user", ""))).entries:
+            return
+        username, password = self._settings.admin_username, self._settings.admin_password
+        if password is None:
+            raise StartError("ADMIN_PASSWORD: is not set, and the store holds no user yet")
+        user = {
+            "username": username,
+            "password": password.get_secret_value(),
+            "scopes": [scope["name"] for scope in SCOPES],
+        }
+        with contextlib.suppress(AlreadyExists):  # another control plane was faster
+            await self._parts.commands.create("user", user, author=AUTHOR)
+            logger.info("created the first user", extra={"username": username})
+
+
+async def _exists(commands: Commands, kind: str, name: str) -> bool:
+    try:
+        await commands.get(kind, name)
+    except NotFound:
+        return False
+    except InconsistentConfig:
+        return True  # somebody's to mend, not ours to overwrite
+    return True
