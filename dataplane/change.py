@@ -9,6 +9,7 @@ import asyncio
 import logging
 
 from dataplane.config.apply import Assembly
+from dataplane.config.builtin import STATUS_SERVICE
 from dataplane.config.cache import Cache
 from dataplane.config.decode import NOTHING, Bundle, difference, from_bytes, read_part, to_bytes
 from dataplane.config.stream import ConfigStream
@@ -85,16 +86,9 @@ class Changes:
 
     async def _check(self, bundle: Bundle) -> None:
         """Make the table of `bundle`, as the workers will; raises TableError with all problems."""
-        problems: list[Problem] = []
         for data in difference(self._checked, bundle):
-            try:
-                self._assembly.take(read_part(data))
-            except TableError as error:
-                problems += error.problems
+            self._assembly.take(read_part(data))
             await asyncio.sleep(0)
-        if problems:
-            self._assembly.abandon()
-            raise TableError(problems)
         self._assembly.complete(bundle.revision, bundle.digest)
         self._checked = bundle
 
@@ -110,7 +104,8 @@ class Changes:
 
     def _tell_prober(self) -> None:
         """Let new instances be probed, and let the workers know of them before they come into the table."""
-        instances = (instance for group in self.table.instances.values() for instance in group)
+        groups = self.table.instances.items()
+        instances = (instance for name, group in groups if name != STATUS_SERVICE for instance in group)
         self._prober.adopt(self.table.services, instances)
         self._pool.set_unavailable(self._prober.unavailable())
 

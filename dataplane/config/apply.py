@@ -23,13 +23,16 @@ class Assembly:
         self._max_routes = max_routes
         self._resources = Resources()
         self._staged: Resources | None = None
+        self._problems: list[Problem] = []
         self.table: Table = build(with_builtin(self._resources, self._builtin))
         self._before = self._resources, self.table
 
     def take(self, part: Part) -> None:
-        """Gather one part. Raises TableError when it does not continue the table in use."""
+        """Gather one part; what is wrong with it is told by `complete`."""
         if (part.base_revision, part.base_digest) != (self.table.revision, self.table.digest):
-            raise TableError([Problem("", "base_revision", "the change is not based on the table in use")])
+            self._problems.append(Problem("", "base_revision", "the change is not based on the table in use"))
+            return
+        self._problems += part.problems
         if self._staged is None:
             self._staged = self._resources.copy()
         for key in part.removed:
@@ -40,6 +43,9 @@ class Assembly:
     def complete(self, revision: int, digest: str) -> Table:
         """Build the table from everything gathered and put it in use; raises TableError, then nothing changed."""
         staged, self._staged = self._staged or self._resources, None
+        problems, self._problems = self._problems, []
+        if problems:
+            raise TableError(problems)
         if self._max_routes is not None:
             _check_size(staged, self._max_routes)
         table = build(with_builtin(staged, self._builtin), revision, digest)
@@ -48,10 +54,6 @@ class Assembly:
         self._before = self._resources, self.table
         self._resources, self.table = staged, table
         return table
-
-    def abandon(self) -> None:
-        """Forget what was gathered."""
-        self._staged = None
 
     def revert(self) -> None:
         """Put the table before the last `complete` in use again."""

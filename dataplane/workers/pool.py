@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 from dataplane.config.decode import NOTHING, Bundle
 from dataplane.config.table import Problem
@@ -25,19 +25,28 @@ RESTART_FIRST, RESTART_MOST = 0.1, 10.0
 
 _log = logging.getLogger(__name__)
 
-Spawn = Callable[[int], Any]
-"""Awaitable of a WorkerProcess, for the index of its place."""
+Spawn = Callable[[int], Awaitable[WorkerProcess]]
+"""Starts a worker for the place of this index."""
+
+
+class WorkerStats(Protocol):
+    """Who is told of the workers' statistics."""
+
+    def take(self, worker: int, report: Any) -> None:
+        """A worker counted this."""
+
+    def end(self, worker: int) -> None:
+        """It will count no more."""
 
 
 class Pool:
     """The workers. `target` is what every one of them is to hold."""
 
-    def __init__(self, count: int, spawn: Spawn, drain_timeout: float, retire: Callable[[Any], None]) -> None:
-        """`retire` gets the last statistics of every worker that ended."""
+    def __init__(self, count: int, spawn: Spawn, drain_timeout: float, stats: WorkerStats) -> None:
         self._count = count
         self._spawn = spawn
         self._drain_timeout = drain_timeout
-        self._retire = retire
+        self._stats = stats
         self._workers: dict[int, WorkerProcess] = {}
         self._unavailable: list[str] = []
         self._changed = asyncio.Event()
@@ -55,6 +64,11 @@ class Pool:
     def serving(self, bundle: Bundle) -> int:
         """How many workers serve exactly this."""
         return sum(worker.holds is bundle for worker in self._workers.values())
+
+    @property
+    def loaded(self) -> int:
+        """How many workers serve a configuration, the present one or the one before."""
+        return sum(worker.holds is not NOTHING for worker in self._workers.values())
 
     @property
     def draining(self) -> bool:
@@ -152,14 +166,16 @@ class Pool:
     async def _live(self, index: int) -> None:
         """One worker from its start to its end."""
         try:
-            worker: WorkerProcess = await self._spawn(index)
+            worker = await self._spawn(index)
         except OSError as error:
             _log.error("worker cannot be started", extra={"worker": index, "error": str(error)})
             return
         self._workers[index] = worker
         try:
             self._begin(worker)
-            await worker.follow(lambda: self._answered(worker))
+            await worker.follow(
+                lambda: self._answered(worker), lambda report: self._stats.take(index, report)
+            )
         finally:
             del self._workers[index]
             await self._bury(worker)
@@ -181,7 +197,7 @@ class Pool:
         _log.info("worker started", extra={"worker": worker.index, "pid": worker.process.pid})
 
     async def _bury(self, worker: WorkerProcess) -> None:
-        self._retire(worker.stats)
+        self._stats.end(worker.index)
         try:
             code = await worker.end(within=GRACE)
         except TimeoutError:

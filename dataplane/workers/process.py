@@ -25,7 +25,7 @@ MakeOptions = Callable[[int, int], WorkerOptions]
 
 
 class WorkerProcess:
-    """A running worker: what it holds, what was sent and not answered yet, and its latest statistics."""
+    """A running worker: what it holds, and what was sent and not answered yet."""
 
     def __init__(self, index: int, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self.index = index
@@ -37,7 +37,6 @@ class WorkerProcess:
         """What it will hold once it has answered everything."""
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
         """Revision and digest of the last change it refused, and why."""
-        self.stats: dict[str, Any] = {}
 
     @property
     def settled(self) -> bool:
@@ -64,13 +63,15 @@ class WorkerProcess:
         """Let it finish and exit."""
         self._channel.send(Kind.DRAIN)
 
-    async def follow(self, changed: Callable[[], None]) -> None:
-        """Take in what it says until it ends; `changed` is called after every answer."""
+    async def follow(self, answered: Callable[[], None], counted: Callable[[Any], None]) -> None:
+        """Take in what it says until it ends: `answered` is called after every answer, `counted` with statistics."""
         try:
             while (frame := await self._channel.receive()) is not None:
-                self._take(*frame)
-                if frame[0] is not Kind.STATS:
-                    changed()
+                if frame[0] is Kind.STATS:
+                    counted(read_json(frame[1]))
+                else:
+                    self._answer(frame[0], read_json(frame[1]))
+                    answered()
         except (ChannelError, LookupError, TypeError, ValueError) as error:
             _log.error("worker does not make sense", extra={"worker": self.index, "error": repr(error)})
 
@@ -90,20 +91,14 @@ class WorkerProcess:
         if self.process.returncode is None:
             self.process.kill()
 
-    def _take(self, kind: Kind, payload: bytes) -> None:
-        answer = read_json(payload)
-        if kind is Kind.STATS:
-            self.stats = answer
-        elif kind is Kind.APPLIED and (answer["revision"], answer["digest"]) == _identity(self.sent):
+    def _answer(self, kind: Kind, answer: Any) -> None:
+        about = answer["revision"], answer["digest"]
+        if kind is Kind.APPLIED and about == (self.sent.revision, self.sent.digest):
             self.holds = self.sent
         elif kind is Kind.REJECTED:
             problems = tuple(Problem(*problem) for problem in answer["problems"] or [("", "", "refused")])
-            self.rejected = (answer["revision"], answer["digest"]), problems
+            self.rejected = about, problems
             self.sent = self.holds
-
-
-def _identity(bundle: Bundle) -> tuple[int, str]:
-    return bundle.revision, bundle.digest
 
 
 async def spawn(index: int, listener: socket.socket, options: MakeOptions) -> WorkerProcess:

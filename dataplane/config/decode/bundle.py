@@ -44,6 +44,8 @@ class Part:
     digest: str
     changed: tuple[tuple[ResourceKey, Item], ...]
     removed: tuple[ResourceKey, ...]
+    problems: tuple[Problem, ...] = ()
+    """Everything that is wrong with any of its resources; those are not among the changed ones."""
 
 
 def unpack(snapshot: pb.Snapshot) -> Bundle:
@@ -118,7 +120,7 @@ def _part(have: Bundle, want: Bundle, changed: list[Resource], removed: Iterable
 
 
 def read_part(data: bytes) -> Part:
-    """Decode one part; raises TableError naming everything that is wrong with any of its resources."""
+    """Decode one part. The problems of its resources are in it; data of another kind raise DecodeError."""
     delta = pb.Delta.FromString(data)
     changed: list[tuple[ResourceKey, Item]] = []
     problems: list[Problem] = []
@@ -127,7 +129,12 @@ def read_part(data: bytes) -> Part:
             changed.append(((resource.WhichOneof("body") or "", resource.name), decode(resource)))
         except TableError as error:
             problems.extend(error.problems)
-    if problems:
-        raise TableError(problems)
-    removed = tuple((gone.kind, gone.name) for gone in delta.removed)
-    return Part(delta.base_revision, delta.base_digest, delta.revision, delta.digest, tuple(changed), removed)
+    return Part(
+        delta.base_revision,
+        delta.base_digest,
+        delta.revision,
+        delta.digest,
+        tuple(changed),
+        tuple((gone.kind, gone.name) for gone in delta.removed),
+        tuple(problems),
+    )

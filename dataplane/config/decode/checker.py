@@ -13,6 +13,7 @@ from dataplane.config.table import Problem, TableError
 T = TypeVar("T")
 
 _PATH = re.compile(r"/[\x21-\x7e]*")
+_NAME = re.compile(r"[A-Za-z0-9._:/@~-]{1,256}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
@@ -59,6 +60,12 @@ class Checker:
         """A string that is not empty."""
         if not value:
             self.wrong(path, "must not be empty")
+        return value
+
+    def name(self, path: str, value: str) -> str:
+        """A resource's name: nothing that a log line, a label or a URL would have to escape."""
+        if not _NAME.fullmatch(value):
+            self.wrong(path, f"{value!r} is not a name")
         return value
 
     def path(self, path: str, value: str) -> str:

@@ -48,6 +48,7 @@ def decode(resource: pb.Resource) -> Item:
 
 def _service(resource: pb.Resource, check: Checker) -> policy.Service:
     body = resource.service
+    check.name("name", resource.name)
     if body.retries.attempts > 3:
         check.wrong("retries.attempts", f"must be from 0 to 3, not {body.retries.attempts}")
     for position, condition in enumerate(body.retries.on):
@@ -100,8 +101,8 @@ def _instance(resource: pb.Resource, check: Checker) -> policy.Instance:
     check.between("port", body.port, 1, 65535)
     check.between("weight", body.weight, 1, 1000)
     return policy.Instance(
-        service=check.given("service_name", body.service_name),
-        id=check.given("instance_id", body.instance_id),
+        service=check.name("service_name", body.service_name),
+        id=check.name("instance_id", body.instance_id),
         host=body.host,
         port=body.port,
         weight=body.weight,
@@ -118,8 +119,8 @@ def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
     if body.timeout:
         check.above_zero("timeout", body.timeout)
     route = policy.Route(
-        name=check.given("name", resource.name),
-        service=check.given("service_name", body.service_name),
+        name=check.name("name", resource.name),
+        service=check.name("service_name", body.service_name),
         prefix=check.path("prefix", body.prefix) if body.prefix else None,
         path=check.path("path", body.path) if body.path else None,
         hosts=check.each("hosts", body.hosts, _ROUTE_HOST, "a host name in lower case without port"),
@@ -142,7 +143,7 @@ def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
     if key is policy.LimitKey.HEADER:
         check.token("header", body.header)
     return policy.Limit(
-        name=check.given("name", resource.name),
+        name=check.name("name", resource.name),
         per_second=check.above_zero("per_second", body.per_second),
         burst=check.count("burst", body.burst),
         key=key,
@@ -153,7 +154,7 @@ def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
 def _user(resource: pb.Resource, check: Checker) -> policy.User:
     body = resource.user
     scopes = check.each("scopes", body.scopes, _SCOPE, "a scope token (RFC 6749)")
-    return policy.User(check.given("name", resource.name), frozenset(scopes), body.disabled)
+    return policy.User(check.name("name", resource.name), frozenset(scopes), body.disabled)
 
 
 def _verification_key(resource: pb.Resource, check: Checker) -> policy.VerificationKey:
@@ -161,7 +162,7 @@ def _verification_key(resource: pb.Resource, check: Checker) -> policy.Verificat
     if (reason := _jwk_problem(body.jwk)) is not None:
         check.wrong("jwk", reason)
     return policy.VerificationKey(
-        id=check.given("name", resource.name),
+        id=check.name("name", resource.name),
         jwk=body.jwk,
         issuer=check.given("issuer", body.issuer),
         audience=check.given("audience", body.audience),

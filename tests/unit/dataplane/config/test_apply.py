@@ -51,14 +51,16 @@ def test_a_change_that_does_not_link_leaves_everything_as_it_was() -> None:
     assert list(move(assembly, FIRST, SECOND).routes) == ["sales"]
 
 
-def test_parts_of_an_abandoned_change_are_forgotten() -> None:
+def test_every_problem_of_every_part_is_told_and_then_forgotten() -> None:
     assembly = Assembly()
-    move(assembly, NOTHING, FIRST)
-    for data in difference(FIRST, bundle(wire.user("stray"), revision=9)):
-        assembly.take(read_part(data))
-    assembly.abandon()
-    table = move(assembly, FIRST, SECOND)
-    assert (list(table.users), list(table.routes)) == ([], ["sales"])
+    users = (wire.user(f"u{number}", "a b" if number % 50 == 0 else "a:b") for number in range(200))
+    with pytest.raises(TableError) as caught:
+        move(assembly, NOTHING, bundle(*users, revision=5))
+    assert [problem.resource for problem in caught.value.problems] == [
+        f"user/u{n}" for n in (0, 50, 100, 150)
+    ]
+    table = move(assembly, NOTHING, FIRST)
+    assert (list(table.users), list(table.routes)) == ([], ["orders"])
 
 
 def test_back_to_the_table_before() -> None:

@@ -236,6 +236,11 @@ def test_a_kind_of_the_future() -> None:
     assert problems(resource) == {"body": "is of no kind that this version knows"}
 
 
+@pytest.mark.parametrize("name", ["", 'quo"te', "new\nline", "späte", "a b", "x" * 257])
+def test_names_that_would_have_to_be_escaped(name: str) -> None:
+    assert "name" in problems(wire.user(name, "a:b"))
+
+
 def test_fields_of_the_future_are_no_problem() -> None:
     known = wire.user("alice")
     unknown = pb.Resource.FromString(known.SerializeToString() + b"\x9a\x06\x00")

@@ -1,0 +1,97 @@
+"""The access log: one JSON line on stdout for every request, written by a thread.
+
+The request path only appends a finished line to a list. Full lists go to the thread through a queue; when whoever
+reads stdout falls behind, lines are dropped and counted, and traffic goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import stat
+import threading
+from collections.abc import Iterator
+
+BATCH = 256
+"""Lines that are handed to the thread together; fewer when a second has passed."""
+MAX_BACKLOG = 50_000
+"""Lines that may wait for the thread; about 15 MiB."""
+_CHUNK = 256 * 1024
+
+
+class AccessLog:
+    """Lines on their way to a file descriptor. `write` and `flush` belong to one thread, the event loop's."""
+
+    def __init__(self, descriptor: int = 1, *, shared: bool = False) -> None:
+        """`shared`: other processes write to the same descriptor, and lines must not be mixed up."""
+        self._descriptor = descriptor
+        # Only this much is written to a pipe in one piece (POSIX, write()).
+        whole = shared and stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        self._chunk = select.PIPE_BUF if whole else _CHUNK
+        self._lines: list[str] = []
+        self._queue: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+        # Each is written by one thread only: what is between them is the backlog.
+        self._queued = self._done = 0
+        self._refused = self._failed = 0
+        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were lost since the start."""
+        return self._refused + self._failed
+
+    def write(self, line: str) -> None:
+        """Take one line, with its newline."""
+        lines = self._lines
+        lines.append(line)
+        if len(lines) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what has gathered to the thread."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        if self._queued - self._done + len(lines) > MAX_BACKLOG:
+            self._refused += len(lines)
+        else:
+            self._queued += len(lines)
+            self._queue.put(lines)
+
+    def close(self, within: float = 2.0) -> None:
+        """Write what is left, for at most `within` seconds."""
+        self.flush()
+        self._queue.put(None)
+        self._thread.join(within)
+
+    def _run(self) -> None:
+        while (lines := self._queue.get()) is not None:
+            try:
+                for piece in _pieces(lines, self._chunk):
+                    self._write_all(piece)
+            except OSError:
+                self._failed += len(lines)
+            self._done += len(lines)
+
+    def _write_all(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                select.select((), (self._descriptor,), ())
+
+
+def _pieces(lines: list[str], most: int) -> Iterator[bytes]:
+    """The lines in pieces of at most `most` bytes, cut between lines; a longer line is a piece of its own."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        data = line.encode()
+        if piece and size + len(data) > most:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(data)
+        size += len(data)
+    yield b"".join(piece)

@@ -1,0 +1,135 @@
+"""Prometheus metrics, made when somebody asks for them out of sums that were kept as plain integers."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from dataplane.config.reports import CircuitStats
+from dataplane.observe.stats import BOUNDS, STATUS_CLASSES, Totals
+from dataplane.observe.view import NodeView
+
+
+class NodeCollector(Collector):
+    """The metrics of one node."""
+
+    def __init__(self, view: Callable[[], NodeView]) -> None:
+        self._view = view
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric, as of now."""
+        view = self._view()
+        yield from _traffic(view.totals)
+        yield from _circuits(view.circuits)
+        yield from _instances(view)
+        yield from _node(view)
+
+
+def render(view: Callable[[], NodeView]) -> bytes:
+    """All metrics in Prometheus' text format, those of the supervisor's process included."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(NodeCollector(view))
+    ProcessCollector(namespace="headgate_supervisor", registry=registry)
+    return generate_latest(registry)
+
+
+def _traffic(totals: Totals) -> Iterator[Metric]:
+    requests = _counter(
+        "requests", "Requests by route and class of status; no route: none matched.", "route", "status"
+    )
+    for route, classes in sorted(totals.requests.items()):
+        for status, count in zip(STATUS_CLASSES, classes, strict=True):
+            if count:
+                requests.add_metric([route, status], count)
+    yield requests
+    latency = HistogramMetricFamily(
+        "headgate_request_duration_seconds",
+        "From a request's head to its response's end, for those that were sent to a service.",
+        labels=["service"],
+    )
+    for service, counts in sorted(totals.latency.items()):
+        latency.add_metric([service], list(_cumulated(counts[:-1])), sum_value=counts[-1])
+    yield latency
+    refusals = _counter(
+        "refusals", "Requests answered by the gateway itself, by decision.", "route", "reason"
+    )
+    for key, count in sorted(totals.refusals.items()):
+        refusals.add_metric(list(key), count)
+    yield refusals
+    errors = _counter(
+        "upstream_errors", "Requests that an instance did not answer properly.", "service", "kind"
+    )
+    for key, count in sorted(totals.upstream_errors.items()):
+        errors.add_metric(list(key), count)
+    yield errors
+    yield _simple_counter(
+        "access_log_dropped", "Lines of the access log that were lost.", totals.access_log_drops
+    )
+
+
+def _cumulated(counts: list[float]) -> Iterator[tuple[str, float]]:
+    total = 0.0
+    for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
+        total += count
+        yield bound, total
+
+
+def _circuits(circuits: Iterable[CircuitStats]) -> Iterator[Metric]:
+    state = _gauge("circuit_state", "1 for the state that the service's breaker is in.", "service", "state")
+    failed = _counter("circuit_failures", "Failed requests as the breaker counts them.", "service")
+    rejected = _counter("circuit_rejections", "Requests that an open breaker refused.", "service")
+    for circuit in circuits:
+        for name in ("closed", "half_open", "open"):
+            state.add_metric([circuit.service, name], circuit.state == name)
+        failed.add_metric([circuit.service], circuit.failed_requests)
+        rejected.add_metric([circuit.service], circuit.rejected_requests)
+    yield from (state, failed, rejected)
+
+
+def _instances(view: NodeView) -> Iterator[Metric]:
+    instances = _gauge("instances", "Instances by service and status.", "service", "status")
+    counted: dict[tuple[str, str], int] = {}
+    for instance in view.instances:
+        key = instance.service, instance.status.value
+        counted[key] = counted.get(key, 0) + 1
+    for key, count in sorted(counted.items()):
+        instances.add_metric(list(key), count)
+    yield instances
+
+
+def _node(view: NodeView) -> Iterator[Metric]:
+    build = _gauge("build_info", "Always 1.", "version", "python")
+    build.add_metric([view.version, platform.python_version()], 1)
+    yield build
+    yield _simple_gauge("config_revision", "Revision that every worker serves.", view.revision)
+    yield _simple_gauge("ready", "1 when /ready says so.", not view.not_ready)
+    yield _simple_gauge(
+        "controlplane_connected", "1 while the config stream is open.", bool(view.controlplane)
+    )
+    yield _simple_gauge("workers", "Workers that run.", view.workers)
+    yield _simple_gauge("connections", "Client connections that are open.", view.connections)
+    yield _simple_counter("worker_restarts", "Workers that ended and were replaced.", view.worker_restarts)
+    yield _simple_counter("config_rejections", "Configurations that were not used.", view.rejections)
+    yield _simple_counter(
+        "config_cache_warnings", "Failures to read or write the cache.", view.cache_warnings
+    )
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"headgate_{name}", text, labels=labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"headgate_{name}", text, labels=labels)
+
+
+def _simple_counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(f"headgate_{name}", text, value=value)
+
+
+def _simple_gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"headgate_{name}", text, value=value)

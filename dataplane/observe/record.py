@@ -1,0 +1,119 @@
+"""What a worker remembers of its requests: plain integers, and a line of the access log.
+
+`Recorder.finished` runs for every request, so everything in it is counted in nanoseconds. What was counted leaves the
+worker once a second; the supervisor sums it up (module `stats`) and is the one who knows Prometheus.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
+
+from dataplane.http.exchange import Exchange
+from dataplane.http.trust import TrustedProxies
+from dataplane.observe.access import AccessLog
+from dataplane.observe.stats import BOUNDS, STATUS_CLASSES
+
+UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
+"""Decisions that are an instance's doing."""
+_NO_COUNTS = [0] * len(STATUS_CLASSES)
+_NO_LATENCY = [0.0] * (len(BOUNDS) + 2)
+
+
+class Recorder:
+    """Counts and logs every exchange of one worker."""
+
+    def __init__(self, log: AccessLog | None, trusted: TrustedProxies) -> None:
+        self._log = log
+        self._trusted = trusted
+        self._requests: dict[str, list[int]] = {}
+        self._latency: dict[str, list[float]] = {}
+        self._refusals: dict[tuple[str, str], int] = {}
+        self._upstream_errors: dict[tuple[str, str], int] = {}
+        self._dropped = 0
+        self._second = 0
+        self._prefix = ""
+        self._offset = time.time() - time.monotonic()
+
+    def finished(self, exchange: Exchange) -> None:
+        """Count one exchange, and write its line."""
+        route = exchange.route
+        name = route.name if route is not None else ""
+        counts = self._requests.get(name)
+        if counts is None:
+            counts = self._requests[name] = _NO_COUNTS.copy()
+        counts[exchange.status // 100] += 1
+        seconds = exchange.ended - exchange.started
+        if exchange.sent_at:
+            latency = self._latency.get(exchange.service_name)
+            if latency is None:
+                latency = self._latency[exchange.service_name] = _NO_LATENCY.copy()
+            latency[bisect_left(BOUNDS, seconds)] += 1
+            latency[-1] += seconds
+        if exchange.decision != "forwarded":
+            self._refused(name, exchange)
+        if self._log is not None:
+            self._log.write(self.line(exchange, name, seconds))
+
+    def line(self, exchange: Exchange, route: str, seconds: float) -> str:
+        """The exchange as one line of JSON.
+
+        Names from the configuration, addresses, methods, hosts and request ids hold nothing that JSON would have to
+        escape; paths and subjects may. Queries are left out, because people put secrets there.
+        """
+        wall = exchange.ended + self._offset
+        second = int(wall)
+        if second != self._second:
+            self._second = second
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        request, permit, endpoint = exchange.request, exchange.permit, exchange.endpoint
+        client, method, host, path = exchange.client.peer.address, "", "", '""'
+        if request is not None:
+            method, host, path = request.method, request.host, quoted(request.path)
+            if request.forwarded_for is not None:
+                forwarded_for = request.forwarded_for.decode("latin-1")
+                client = self._trusted.client(exchange.client.peer, forwarded_for)
+        return (
+            f'{{"time":"{self._prefix}.{int((wall - second) * 1000):03d}Z"'
+            f',"request_id":"{exchange.request_id.decode("ascii")}"'
+            f',"client":"{client}","method":"{method}","host":"{host}","path":{path}'
+            f',"status":{exchange.status},"decision":"{exchange.decision}","revision":{exchange.revision}'
+            f',"route":"{route}","service":"{exchange.service_name}"'
+            f',"instance":"{endpoint.instance.id if endpoint is not None else ""}"'
+            f',"subject":{quoted(permit.caller.subject if permit is not None else "")}'
+            f',"duration_ms":{seconds * 1000:.3f},"received":{exchange.received},"sent":{exchange.sent}}}\n'
+        )
+
+    def report(self) -> dict[str, Any]:
+        """What was counted since the last report, as JSON takes it; also lets the log's lines go.
+
+        To be called about once a second.
+        """
+        self._offset = time.time() - time.monotonic()
+        before, self._dropped = self._dropped, self._flush()
+        report = {
+            "requests": self._requests,
+            "latency": self._latency,
+            "refusals": [(*key, count) for key, count in self._refusals.items()],
+            "upstream_errors": [(*key, count) for key, count in self._upstream_errors.items()],
+            "access_log_drops": self._dropped - before,
+        }
+        self._requests, self._latency, self._refusals, self._upstream_errors = {}, {}, {}, {}
+        return report
+
+    def _flush(self) -> int:
+        """Lines dropped since the start."""
+        if self._log is None:
+            return 0
+        self._log.flush()
+        return self._log.dropped
+
+    def _refused(self, route: str, exchange: Exchange) -> None:
+        decision = exchange.decision
+        if decision in UPSTREAM_ERRORS:
+            counts, key = self._upstream_errors, (exchange.service_name, decision)
+        else:
+            counts, key = self._refusals, (route, decision)
+        counts[key] = counts.get(key, 0) + 1

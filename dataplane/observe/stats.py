@@ -1,0 +1,142 @@
+"""Statistics of the node: what its workers count, summed; nothing is lost when a worker ends.
+
+A worker's STATS frame is a JSON object: what was counted since the frame before, the circuits that changed since then,
+the emptiest rate limit buckets and the connections as they are now. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dataplane.config.reports import BucketStats, CircuitStats, Stats
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the latency histogram, in seconds."""
+STATUS_CLASSES = ("none", *(f"{digit}xx" for digit in range(1, 10)))
+"""By the first digit of the status; "none" when the client left before there was one."""
+MAX_BUCKETS = 100
+"""Most rate limit buckets in a report."""
+_WORSE = {"closed": 0, "half_open": 1, "open": 2}
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over every worker since the start of the node."""
+
+    requests: dict[str, list[int]] = field(default_factory=dict)
+    """By route, then by STATUS_CLASSES; "" for requests that matched none."""
+    latency: dict[str, list[float]] = field(default_factory=dict)
+    """By service: counts per BOUNDS and one above, then the sum of seconds."""
+    refusals: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By route and decision."""
+    upstream_errors: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By service and decision."""
+    access_log_drops: int = 0
+
+    def add(self, report: Mapping[str, Any]) -> None:
+        """Add what one worker counted."""
+        for name, counts in report["requests"].items():
+            _add_all(self.requests, name, counts)
+        for name, counts in report["latency"].items():
+            _add_all(self.latency, name, counts)
+        for route, decision, count in report["refusals"]:
+            self.refusals[route, decision] = self.refusals.get((route, decision), 0) + count
+        for service, decision, count in report["upstream_errors"]:
+            self.upstream_errors[service, decision] = self.upstream_errors.get((service, decision), 0) + count
+        self.access_log_drops += report["access_log_drops"]
+
+    @property
+    def total_requests(self) -> int:
+        """Every request there was."""
+        return sum(map(sum, self.requests.values()))
+
+
+def _add_all(into: dict[str, list[Any]], key: str, counts: list[Any]) -> None:
+    known = into.get(key)
+    into[key] = counts if known is None else [a + b for a, b in zip(known, counts, strict=True)]
+
+
+class NodeStats:
+    """What the node's workers say."""
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self._circuits: dict[int, dict[str, CircuitStats]] = {}
+        self._buckets: dict[int, list[BucketStats]] = {}
+        self._connections: dict[int, int] = {}
+        self._past: dict[str, CircuitStats] = {}
+        """Counters of workers that ended."""
+
+    @property
+    def connections(self) -> int:
+        """Client connections that are open."""
+        return sum(self._connections.values())
+
+    def take(self, worker: int, report: Mapping[str, Any]) -> None:
+        """Add a worker's frame. Raises LookupError, TypeError or ValueError when it makes no sense."""
+        circuits = [CircuitStats(**circuit) for circuit in report["circuits"]]
+        self._buckets[worker] = [BucketStats(**bucket) for bucket in report["buckets"]]
+        self._connections[worker] = int(report["connections"])
+        self._circuits.setdefault(worker, {}).update((circuit.service, circuit) for circuit in circuits)
+        self.totals.add(report)
+
+    def end(self, worker: int) -> None:
+        """A worker is gone: its breakers and buckets with it, its counters stay."""
+        self._buckets.pop(worker, None)
+        self._connections.pop(worker, None)
+        for name, circuit in self._circuits.pop(worker, {}).items():
+            ended = CircuitStats(name, "closed")
+            self._past[name] = _summed(self._past.get(name, ended), circuit, ended)
+
+    def keep(self, services: Iterable[str]) -> None:
+        """Forget the breakers of services that are gone."""
+        known = set(services)
+        for circuits in (self._past, *self._circuits.values()):
+            for gone in circuits.keys() - known:
+                del circuits[gone]
+
+    def circuits(self) -> tuple[CircuitStats, ...]:
+        """Each service's breaker over all workers: the worst state and its reason, the summed counters."""
+        merged = dict(self._past)
+        for circuits in self._circuits.values():
+            for name, circuit in circuits.items():
+                known = merged.get(name)
+                merged[name] = circuit if known is None else _summed(known, circuit, _worse(known, circuit))
+        return tuple(merged[name] for name in sorted(merged))
+
+    def buckets(self) -> tuple[BucketStats, ...]:
+        """Each caller's bucket over all workers, the emptiest first, bounded."""
+        merged: dict[tuple[str, str], BucketStats] = {}
+        for buckets in self._buckets.values():
+            for bucket in buckets:
+                known = merged.get((bucket.name, bucket.key), BucketStats(bucket.name, bucket.key, 0.0, 0))
+                remaining, refused = known.remaining + bucket.remaining, known.refused + bucket.refused
+                merged[bucket.name, bucket.key] = replace(known, remaining=remaining, refused=refused)
+        ordered = sorted(merged.values(), key=lambda bucket: (bucket.remaining, bucket.name, bucket.key))
+        return tuple(ordered[:MAX_BUCKETS])
+
+    def report(self, at: float) -> Stats:
+        """What the control plane is told, at Unix time `at`."""
+        return Stats(at, self.totals.total_requests, self.circuits(), self.buckets())
+
+
+def _worse(one: CircuitStats, other: CircuitStats) -> CircuitStats:
+    """The worse state; of equal ones the later."""
+    if (_WORSE[one.state], one.last_state_change) >= (_WORSE[other.state], other.last_state_change):
+        return one
+    return other
+
+
+def _summed(one: CircuitStats, other: CircuitStats, state: CircuitStats) -> CircuitStats:
+    """The counters of both, in the state of the third."""
+    return replace(
+        state,
+        total_requests=one.total_requests + other.total_requests,
+        failed_requests=one.failed_requests + other.failed_requests,
+        rejected_requests=one.rejected_requests + other.rejected_requests,
+        recent_failures=0
+        if state is not one and state is not other
+        else one.recent_failures + other.recent_failures,
+    )

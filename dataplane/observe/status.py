@@ -1,0 +1,90 @@
+"""The status server: health, readiness, metrics and the applied configuration of this node, by plain HTTP.
+
+It answers from what the supervisor knows; no request to it waits for a worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dataplane.observe.metrics import render
+from dataplane.observe.view import NodeView, debug_config, health
+
+View = Callable[[], NodeView]
+
+
+def make_app(view: View) -> Starlette:
+    """The status endpoints over `view`, which is asked anew for every request."""
+
+    def answer_health(_: Request) -> Response:
+        return _json(health(view()))
+
+    def answer_ready(_: Request) -> Response:
+        reason = view().not_ready
+        body = {"status": "not ready", "detail": reason} if reason else {"status": "ready"}
+        return _json(body, 503 if reason else 200)
+
+    def answer_metrics(_: Request) -> Response:
+        return Response(render(view), media_type=CONTENT_TYPE_LATEST)
+
+    def answer_config(_: Request) -> Response:
+        return _json(debug_config(view()))
+
+    handlers = {
+        "/health": answer_health,
+        "/ready": answer_ready,
+        "/metrics": answer_metrics,
+        "/debug/config": answer_config,
+    }
+    return Starlette(routes=[Route(path, _on_loop(handler)) for path, handler in handlers.items()])
+
+
+def _on_loop(handler: Callable[[Request], Response]) -> Callable[[Request], Any]:
+    # Starlette would run a plain function in a thread, beside the loop that changes what it reads.
+    async def handle(request: Request) -> Response:
+        return handler(request)
+
+    return handle
+
+
+def _json(body: object, status: int = 200) -> Response:
+    # Read by people with curl as often as by programs.
+    content = json.dumps(body, indent=2) + "\n"
+    return Response(content, status, media_type="application/json")
+
+
+class StatusServer(uvicorn.Server):
+    """Uvicorn on a socket that is bound already; signals are the supervisor's business."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(
+            uvicorn.Config(
+                make_app(view),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=1,
+                ws="none",
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the handlers as they are."""
+        yield
+
+    async def run_on(self, listener: socket.socket) -> None:
+        """Serve until cancelled or `should_exit` is set; closes the socket."""
+        await self.serve(sockets=[listener])

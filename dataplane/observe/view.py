@@ -1,0 +1,144 @@
+"""What the status endpoints and the metrics show of a node: one plain value, made by the supervisor when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
+from dataplane.config.table import Table
+from dataplane.observe.stats import Totals
+from dataplane.policy.resources import Route
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node at one moment."""
+
+    node: str
+    version: str
+    revision: int
+    """That every worker serves; 0 for none."""
+    digest: str
+    table: Table
+    instances: tuple[InstanceHealth, ...]
+    circuits: tuple[CircuitStats, ...]
+    totals: Totals
+    workers: int
+    """That run."""
+    workers_wanted: int
+    worker_restarts: int
+    connections: int
+    controlplane: str
+    """Address of the control plane the config stream is open to; empty for none."""
+    controlplane_problem: str
+    rejections: int
+    cache_warnings: int
+    cache_problem: str
+    draining: bool
+    not_ready: str
+    """Why the node is not ready; empty when it is."""
+
+
+def health(view: NodeView) -> dict[str, Any]:
+    """GET /health: also answered on the traffic port, so it names services but no addresses."""
+    return {
+        "status": _status(view),
+        "node": view.node,
+        "version": view.version,
+        "revision": view.revision,
+        "workers": {"running": view.workers, "wanted": view.workers_wanted, "restarts": view.worker_restarts},
+        "controlplane": {"connected": bool(view.controlplane)},
+        "services": _services(view),
+        "circuits": {
+            circuit.service: {"state": circuit.state, "reason": circuit.reason} for circuit in view.circuits
+        },
+        "problems": list(_problems(view)),
+    }
+
+
+def _status(view: NodeView) -> str:
+    if view.draining:
+        return "draining"
+    if view.not_ready:
+        return "starting"
+    return "degraded" if any(_problems(view)) else "ok"
+
+
+def _problems(view: NodeView) -> Iterator[str]:
+    if view.not_ready:
+        yield view.not_ready
+    if not view.controlplane:
+        yield f"not connected to a control plane: serving revision {view.revision}"
+    if view.cache_problem:
+        yield "the configuration cannot be kept on disk, or read from it"
+    if view.workers < view.workers_wanted:
+        yield f"{view.workers} of {view.workers_wanted} workers run"
+    for circuit in view.circuits:
+        if circuit.state != "closed":
+            yield f"{circuit.service}: circuit is {circuit.state.replace('_', ' ')}: {circuit.reason}"
+    for service, counts in _services(view).items():
+        if counts["total"] and not counts["healthy"]:
+            yield f"{service}: no healthy instance"
+
+
+def _services(view: NodeView) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for instance in view.instances:
+        count = counts.setdefault(instance.service, {"healthy": 0, "total": 0})
+        count["total"] += 1
+        count["healthy"] += instance.status is InstanceStatus.HEALTHY
+    return dict(sorted(counts.items()))
+
+
+def debug_config(view: NodeView) -> dict[str, Any]:
+    """GET /debug/config: what is applied, without anything secret."""
+    table = view.table
+    return {
+        "revision": view.revision,
+        "digest": view.digest,
+        "controlplane": view.controlplane,
+        "controlplane_problem": view.controlplane_problem,
+        "cache_problem": view.cache_problem,
+        "routes": {name: _route(route) for name, route in sorted(table.routes.items())},
+        "services": {
+            name: {"load_balancer": service.load_balancer.value, "instances": _instances(view, table, name)}
+            for name, service in sorted(table.services.items())
+        },
+        "rate_limits": {
+            name: {"per_second": limit.per_second, "burst": limit.burst, "key": limit.key.value}
+            for name, limit in sorted(table.limits.items())
+        },
+        "users": sorted(table.users),
+        "keys": [{"id": key.id, "issuer": key.issuer, "audience": key.audience} for key in table.keys],
+    }
+
+
+def _route(route: Route) -> dict[str, Any]:
+    shown: Mapping[str, Any] = {
+        "prefix": route.prefix,
+        "path": route.path,
+        "hosts": list(route.hosts),
+        "methods": sorted(route.methods),
+        "service_name": route.service,
+        "scopes": sorted(route.scopes),
+        "public": route.public,
+        "rate_limits": [limit.name for limit in route.limits],
+    }
+    return {name: value for name, value in shown.items() if value not in (None, [], False)}
+
+
+def _instances(view: NodeView, table: Table, service: str) -> dict[str, Any]:
+    known = {(health.service, health.id): health for health in view.instances}
+    shown = {}
+    for instance in table.instances[service]:
+        found = known.get((service, instance.id))
+        shown[instance.id] = {
+            "address": f"{instance.host}:{instance.port}",
+            "weight": instance.weight,
+            "status": found.status.value if found is not None else "healthy",
+            "last_check": found.last_check if found is not None else 0.0,
+            "reason": found.reason if found is not None else "",
+        }
+    return shown

@@ -1,0 +1,223 @@
+"""The supervisor: everything of a data plane that is not on the request path, in one process and event loop.
+
+    control plane ══ config stream ══ Changes ── frames ──▶ workers ═══ traffic
+                          ▲             │  ▲
+                       reports        cache └─ prober
+
+It binds the ports, starts the workers, brings configurations to them, probes instances, keeps the cache and answers
+on the status port. None of it stops traffic: what fails here is logged and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+
+from dataplane.change import Changes
+from dataplane.config.apply import Assembly
+from dataplane.config.builtin import status_items
+from dataplane.config.cache import Cache
+from dataplane.config.reports import Held
+from dataplane.config.stream import ConfigStream, Endpoint
+from dataplane.health import EndpointChecker, Prober
+from dataplane.listen import TrafficPort
+from dataplane.observe.stats import NodeStats
+from dataplane.observe.status import StatusServer
+from dataplane.observe.view import NodeView
+from dataplane.options import WorkerOptions
+from dataplane.settings import Settings, split_address
+from dataplane.workers import Pool, WorkerProcess, spawn
+
+HEALTH_INTERVAL = 5.0
+"""Seconds between two health reports when nothing changes."""
+FIRST_PROBES = 2.0
+"""Seconds for which readiness waits for the first probes of the first table."""
+
+_log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """The parts of a data plane, put together. The sockets come bound, so that a port in use was told before."""
+
+    def __init__(self, settings: Settings, traffic: TrafficPort, status: socket.socket) -> None:
+        self._settings = settings
+        self._traffic = traffic
+        self._status_socket = status
+        self._version = version("headgate-dataplane")
+        self._stop = asyncio.Event()
+        self._health_changed = asyncio.Event()
+        self._checker = EndpointChecker()
+        self._stats = NodeStats()
+        self._cache = Cache(settings.cache_dir / settings.node_name)
+        self._prober = Prober(self._checker, self._notify_router)
+        self._pool = Pool(settings.workers, self._spawn, settings.drain_timeout, self._stats)
+        self._stream = ConfigStream(_endpoint(settings), self._held)
+        host, port = split_address(settings.status_listen)
+        builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
+        assembly = Assembly(builtin, settings.max_routes)
+        self._changes = Changes(assembly, self._prober, self._pool, self._stream, self._cache)
+        self._status = StatusServer(self.view)
+        self._first_served = 0.0
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        tasks = [
+            self._keep("status server", lambda: self._status.run_on(self._status_socket)),
+            self._keep("probes", self._prober.run),
+        ]
+        restored = await self._changes.restore()
+        workers = asyncio.create_task(self._pool.run(), name="workers")
+        tasks += [
+            self._keep("configuration", lambda: self._changes.follow(restored)),
+            self._keep("config stream", self._stream.run),
+            self._keep("reports", self._report),
+        ]
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((workers, stop), return_when=asyncio.FIRST_COMPLETED)
+        await self._drain(workers)
+        for task in (*tasks, stop):
+            task.cancel()
+        await asyncio.gather(*tasks, stop, return_exceptions=True)
+        await self._checker.close()
+        self._traffic.close()
+        workers.result()
+
+    def view(self) -> NodeView:
+        """The node as it is now."""
+        served = self._changes.served
+        return NodeView(
+            node=self._settings.node_name,
+            version=self._version,
+            revision=served.revision,
+            digest=served.digest,
+            table=self._changes.table,
+            instances=tuple(self._prober.view()),
+            circuits=self._stats.circuits(),
+            totals=self._stats.totals,
+            workers=len(self._pool.workers),
+            workers_wanted=self._settings.workers,
+            worker_restarts=self._pool.restarts,
+            connections=self._stats.connections,
+            controlplane=self._stream.connected_to,
+            controlplane_problem=self._stream.failure,
+            rejections=self._changes.rejections,
+            cache_warnings=self._cache.warnings,
+            cache_problem=self._cache.problem,
+            draining=self._pool.draining,
+            not_ready=self._not_ready(),
+        )
+
+    def _not_ready(self) -> str:
+        """Why traffic should go elsewhere; empty when it should come."""
+        served = self._changes.served
+        if self._pool.draining:
+            return "draining"
+        if not served.revision:
+            return "no configuration yet"
+        if (loaded := self._pool.loaded) < self._settings.workers:
+            return f"{loaded} of {self._settings.workers} workers serve a configuration"
+        return self._waiting_for_probes()
+
+    def _waiting_for_probes(self) -> str:
+        """Until the first probes are in, every instance is taken for not healthy."""
+        self._first_served = self._first_served or time.monotonic()
+        waited = time.monotonic() - self._first_served
+        if waited > FIRST_PROBES or self._prober.first_round_done:
+            self._first_served = -FIRST_PROBES
+            return ""
+        return "instances are being probed for the first time"
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            _log.warning("told to stop twice: not waiting for requests under way")
+            self._pool.kill()
+        self._stop.set()
+
+    async def _drain(self, workers: asyncio.Task[None]) -> None:
+        """Let the workers finish. Status and probes go on meanwhile."""
+        _log.info("draining", extra={"seconds": self._settings.drain_timeout})
+        self._pool.drain()
+        await asyncio.wait((workers,))
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(_again(name, work), name=name)
+
+    def _held(self) -> Held:
+        served = self._changes.served
+        return Held(self._settings.node_name, self._version, served.revision, served.digest)
+
+    def _notify_router(self) -> None:
+        """The last link of the health check chain: the workers are told at once, the control plane soon."""
+        self._pool.set_unavailable(self._prober.unavailable())
+        self._health_changed.set()
+
+    async def _report(self) -> None:
+        """Statistics every second, health when it changes and every few seconds."""
+        last = 0.0
+        while True:
+            now = time.monotonic()
+            if self._health_changed.is_set() or now - last >= HEALTH_INTERVAL:
+                self._health_changed.clear()
+                self._stream.health(self._prober.view())
+                last = now
+            self._stats.keep(self._changes.table.services)
+            self._stream.stats(self._stats.report(time.time()))
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._health_changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _spawn(self, index: int) -> WorkerProcess:
+        with self._traffic.socket() as listener:
+            return await spawn(index, listener, lambda control, listen: self._options(index, control, listen))
+
+    def _options(self, index: int, control: int, listen: int) -> WorkerOptions:
+        settings = self._settings
+        host, port = split_address(settings.status_listen)
+        return WorkerOptions(
+            node=settings.node_name,
+            index=index,
+            workers=settings.workers,
+            control_fd=control,
+            listen_fd=listen,
+            level=settings.level,
+            access_log=settings.access_log,
+            drain_timeout=settings.drain_timeout,
+            rate_limit_per_second=settings.rate_limit_per_second,
+            rate_limit_burst=settings.rate_limit_burst,
+            trusted_proxies=tuple(map(str, settings.trusted_proxies)),
+            status_host=host,
+            status_port=port,
+            expose_metrics=settings.expose_metrics,
+        )
+
+
+def _endpoint(settings: Settings) -> Endpoint:
+    ca, cert, key = settings.controlplane_ca, settings.controlplane_cert, settings.controlplane_key
+    return Endpoint(
+        settings.controlplane,
+        settings.dataplane_token.get_secret_value(),
+        ca=ca.read_bytes() if ca is not None else None,
+        cert=cert.read_bytes() if cert is not None else None,
+        key=key.read_bytes() if key is not None else None,
+    )
+
+
+async def _again(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something that never ends; when it fails nevertheless, log it and begin anew."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            _log.exception("failed, and begins again: %s", name)
+            await asyncio.sleep(1.0)
