@@ -10,12 +10,13 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import fields
 
 from headgate.errors import HeadgateError, Unavailable
 from headgate.lease import Lease
 from headgate.models import Instance, RegistrationRequest
 from headgate.transport import CALL_TIMEOUT, NotFound, Transport
-from headgate.wire import encode_registration
+from headgate.wire import decode_service, encode_registration
 from headgate_api.v1 import registry_pb2
 
 log = logging.getLogger("headgate")
@@ -86,6 +87,7 @@ class Keeper:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _keep(self) -> None:
+        await self._compare_definition()
         while not await self._stopped_within(self._lease.due - self._clock()):
             try:
                 await self._step()
@@ -94,6 +96,24 @@ class Keeper:
             except Exception as error:
                 log.exception("keeping %s registered failed; trying again", self._name)
                 self._note(HeadgateError(str(error)))
+
+    async def _compare_definition(self) -> None:
+        """Say so when a service of this name existed and kept its settings: they are the operator's."""
+        if self.request.definition is None:
+            return
+        asked = decode_service(registry_pb2.ServiceView(service=self._message.service)).definition
+        query = registry_pb2.GetServiceRequest(service_name=self.request.service_name)
+        try:
+            response = await self._transport.call(lambda stub: stub.GetService, query)
+        except HeadgateError:
+            return  # of no consequence: new services may not be listed yet
+        held = decode_service(response.service).definition
+        if differing := [f.name for f in fields(held) if getattr(held, f.name) != getattr(asked, f.name)]:
+            log.warning(
+                "service %s exists and keeps its own %s; `headgate apply` changes it",
+                self.request.service_name,
+                ", ".join(differing),
+            )
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:

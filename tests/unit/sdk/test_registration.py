@@ -91,6 +91,16 @@ async def test_a_service_that_exists_is_named_only(registry: FakeRegistry) -> No
         assert ("orders", "b") in registry.instances
 
 
+async def test_a_definition_that_was_not_taken_is_told(
+    registry: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with registering(registry):
+        other = ServiceDefinition("orders", check_interval=2, check_path="/up")
+        async with registering(registry, service=other, instance_id="b"):
+            await eventually(lambda: "keeps its own check_path, check_interval" in caplog.text)
+    assert "instance orders/a" not in caplog.text
+
+
 async def test_the_lease_is_kept(hasty: FakeRegistry) -> None:
     async with registering(hasty) as registration:
         await eventually(lambda: hasty.calls.count("KeepAlive") >= 4)
