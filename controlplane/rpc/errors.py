@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from controlplane.commands import NotFound
 from controlplane.model.problems import InvalidConfig
@@ -80,6 +81,8 @@ def _refusal(error: Exception) -> Refused:
             return Refused(Code.NOT_FOUND, "the lease has ended; register again")
         case Conflict():
             return Refused(Code.ABORTED, "somebody else changed the same just now; try again")
+        case DecodeError():
+            return Refused(Code.INVALID_ARGUMENT, "the message cannot be read")
         case StoreUnavailable():
             return Refused(Code.UNAVAILABLE, "the store (etcd) does not answer")
         case StoreError():

@@ -151,6 +151,8 @@ async def _listen(server: grpc.aio.Server, listen: str, tls: TlsFiles | None) ->
 async def _try_to_bind(listen: str) -> None:
     """Find out with a socket of our own what is wrong: gRPC writes it to stderr in words of its own."""
     host, _, port = listen.rpartition(":")
+    if not port.isdigit() or int(port) > 65_535:
+        raise CannotListen(f"{listen} is not host:port")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -159,7 +161,7 @@ async def _try_to_bind(listen: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(found[0][4])
             probe.listen(1)
-    except ValueError:
-        raise CannotListen(f"{listen} is not host:port") from None
     except OSError as error:
         raise CannotListen(f"cannot listen on {listen}: {error.strerror}") from None
+    except UnicodeError:
+        raise CannotListen(f"{listen} is not host:port") from None

@@ -51,13 +51,11 @@ class ControlPlane:
             self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), clock=time.time
         )
         self.tokens = TokenIssuer(ring, time.time) if ring else None
-        self._options = options
+        self._options = {"listen": "127.0.0.1:0", **options}
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(_running(self.watcher))
         self.server: RpcServer = await serve(
-            listen="127.0.0.1:0",
             watcher=self.watcher,
             fleet=self.fleet,
             commands=self.commands,
@@ -67,6 +65,7 @@ class ControlPlane:
             **self._options,
         )
         self._stack.push_async_callback(self.server.stop, 0.5)
+        await self._stack.enter_async_context(_running(self.watcher))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -13,6 +13,7 @@ from tests.support.control_plane import ControlPlane
 @pytest.fixture
 async def plane() -> AsyncIterator[ControlPlane]:
     async with ControlPlane() as plane:
+        await plane.watcher.caught_up.wait()
         yield plane
 
 
