@@ -21,13 +21,9 @@ from dataplane.policy.paths import Paths, bare
 from dataplane.policy.resources import Route
 
 
+@dataclass(frozen=True, slots=True)
 class NotFound:
     """No route matches host and path."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "NotFound()"
 
 
 NOT_FOUND = NotFound()

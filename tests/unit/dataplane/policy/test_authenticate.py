@@ -407,6 +407,14 @@ def test_the_cache_is_bounded_and_keeps_what_is_in_use() -> None:
     assert f"Bearer {texts[1]}" not in {**gate._young, **gate._old}
 
 
+def test_a_token_in_the_old_generation_expires_too() -> None:
+    gate = Authenticator([trusted(ed())], max_cached=4)
+    first, *others = (token({"alg": "Ed25519"}, ed(), jti=str(number)) for number in range(3))
+    for text in (first, *others):
+        assert isinstance(outcome(gate, text), Caller)
+    assert outcome(gate, first, NOW + 900) is INVALID
+
+
 def test_equal_keys_keep_the_cache_in_any_order() -> None:
     gate = Authenticator([trusted(rsa()), trusted(ec(), "k2")])
     assert gate.changed([trusted(ec(), "k2"), trusted(rsa())]) is gate

@@ -32,6 +32,7 @@ def test_whoever_holds_all_scopes_gets_a_permit() -> None:
     assert permit.route is orders
     assert permit.caller is alice
     assert permit.scopes == {"a", "b"}, "what the token grants and the user holds"
+    assert repr(permit).startswith("Permit('r', Caller('alice'")
 
 
 def test_a_route_without_scopes_asks_for_any_user() -> None:

@@ -378,6 +378,7 @@ def test_state_is_carried_over_changes() -> None:
     script = Script()
     script.request(FAILURE, 2)
     under_way = script.admit()
+    script.adopt()
     script.adopt(min_throughput=3)
     script.settle(under_way, FAILURE)
     assert script.state == "open"
