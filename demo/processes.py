@@ -214,6 +214,14 @@ class ControlPlane:
             **self.settings,
         }
 
+    def admin(self) -> httpx.Client:
+        """A client of the admin API with the administrator's token."""
+        form = {"username": self.secrets.admin_username, "password": self.secrets.admin_password}
+        answer = httpx.post(f"{self.url}/api/v1/auth/token", data=form, timeout=10, trust_env=False)
+        token = answer.raise_for_status().json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+
     def start(self, folder: Path, *, wait: bool = True) -> Process:
         process = start(self.name, [sys.executable, "-m", "controlplane"], self.environment(), folder)
         if wait:

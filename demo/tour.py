@@ -111,7 +111,7 @@ class Tour:
         route = {"name": "live", "prefix": "/live", "service_name": "orders", "public": True}
         print(f"   $ curl -X POST {self.world.controlplane.url}/api/v1/apply … # routes: [/live → orders]")
         pending = {dataplane.url for dataplane in self.world.dataplanes}
-        with self.world.admin() as admin:
+        with self.world.controlplane.admin() as admin:
             begun = time.perf_counter()
             answer = admin.post("/api/v1/apply", json={"routes": [route]}).raise_for_status()
             written = (time.perf_counter() - begun) * 1000

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from demo.processes import (
     ROOT,
     ControlPlane,
@@ -73,18 +71,9 @@ class World:
     def instance(self, instance_id: str) -> ServiceInstance:
         return next(instance for instance in self.instances if instance.instance_id == instance_id)
 
-    def admin(self) -> httpx.Client:
-        """A client of the admin API with an administrator's token."""
-        client = httpx.Client(base_url=self.controlplane.url, timeout=10, trust_env=False)
-        credentials = self.controlplane.secrets
-        form = {"username": credentials.admin_username, "password": credentials.admin_password}
-        answer = client.post("/api/v1/auth/token", data=form).raise_for_status()
-        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return client
-
     def configure(self) -> None:
         """Apply examples/demo.yaml and add a user who may pay, whose password nobody has seen before."""
-        with self.admin() as admin:
+        with self.controlplane.admin() as admin:
             yaml = {"Content-Type": "application/yaml"}
             admin.post("/api/v1/apply", content=CONFIG.read_bytes(), headers=yaml).raise_for_status()
             cashier = {

@@ -70,7 +70,7 @@ def running(folder: Path, upstream: int) -> Iterator[Stack]:
         )
         process = dataplane.start(folder, wait=True)
         stack.callback(process.stop)
-        admin = stack.enter_context(logged_in(controlplane))
+        admin = stack.enter_context(controlplane.admin())
         admin.post("/api/v1/apply", json=configuration(upstream)).raise_for_status()
         write_tokens(admin, folder)
         eventually_now(lambda: httpx.get(f"{dataplane.url}/open", trust_env=False).status_code == 200)
@@ -80,15 +80,6 @@ def running(folder: Path, upstream: int) -> Iterator[Stack]:
             Contender("headgate policy", dataplane.url, process),
             Contender("headgate plain", dataplane.url, process, "/open"),
         )
-
-
-def logged_in(controlplane: ControlPlane) -> httpx.Client:
-    """The admin API with an administrator's token."""
-    client = httpx.Client(base_url=controlplane.url, timeout=30, trust_env=False)
-    form = {"username": controlplane.secrets.admin_username, "password": controlplane.secrets.admin_password}
-    token = client.post("/api/v1/auth/token", data=form).raise_for_status().json()["access_token"]
-    client.headers["Authorization"] = f"Bearer {token}"
-    return client
 
 
 def write_tokens(admin: httpx.Client, folder: Path) -> None:

@@ -35,7 +35,7 @@ def live_route(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def admin(own_world: World) -> Iterator[httpx.Client]:
-    with own_world.admin() as client:
+    with own_world.controlplane.admin() as client:
         yield client
 
 
@@ -86,7 +86,7 @@ def test_control_plane_gone_and_back(own_world: World) -> None:
     eventually_now(lambda: get(second, "/orders", held).status_code == 200)
 
     own_world.processes["controlplane"] = own_world.controlplane.start(run)
-    with own_world.admin() as admin:
+    with own_world.controlplane.admin() as admin:
         admin.post("/api/v1/apply", json=live_route("after")).raise_for_status()
     for dataplane in own_world.dataplanes:
         eventually_now(lambda dataplane=dataplane: serving(dataplane, "/after"), within=CATCH_UP)
@@ -127,7 +127,7 @@ def test_a_data_plane_that_cannot_use_a_config_says_why_and_serves_on(own_world:
         own_world.controlplane.grpc, own_world.controlplane.secrets, "small", settings={"MAX_ROUTES": "6"}
     )
     own_world.processes["small"] = small.start(own_world.folder / "run")
-    with own_world.admin() as admin:
+    with own_world.controlplane.admin() as admin:
         for number in range(8):
             admin.post("/api/v1/apply", json=live_route(f"live{number}")).raise_for_status()
 

@@ -32,7 +32,7 @@ def gateway(world: World) -> Iterator[httpx.Client]:
 @pytest.fixture
 async def sdk(world: World) -> AsyncIterator[headgate.Gateway]:
     """A connection with an operator's rights."""
-    with world.admin() as admin:
+    with world.controlplane.admin() as admin:
         token = admin.headers["Authorization"].removeprefix("Bearer ")
     async with headgate.connect(world.controlplane.grpc, token=token) as connection:
         yield connection
@@ -178,7 +178,7 @@ def test_redis_answers_the_guides_commands(tmp_path: Path) -> None:
 
 def test_a_limit_in_redis_mode_is_refused_for_now(world: World) -> None:
     limit = {"name": "shared", "per_second": 1, "burst": 1, "key": "subject", "mode": "redis"}
-    with world.admin() as admin:
+    with world.controlplane.admin() as admin:
         answer = admin.post("/api/v1/apply", json={"rate_limits": [limit]})
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == ["rate_limits[0].mode"]
@@ -234,7 +234,7 @@ def test_service_not_in_registry_and_none_healthy(world: World, gateway: httpx.C
             for name in ("ghost", "ill")
         ],
     }
-    with world.admin() as admin:
+    with world.controlplane.admin() as admin:
         admin.post("/api/v1/apply", json=document).raise_for_status()
     for path, detail in (
         ("/ghost", "Service 'ghost' not found in registry"),

@@ -24,7 +24,7 @@ def test_no_process_is_left(own_world: World) -> None:
 
 def test_secrets_are_in_no_log(own_world: World) -> None:
     secrets = own_world.controlplane.secrets
-    own_world.admin().close()
+    own_world.controlplane.admin().close()
     for process in own_world.processes.values():
         text = process.log.read_text()
         for secret in (
