@@ -1,0 +1,235 @@
+"""Both planes against each other: the data plane's own client and decoder on what the control plane really sends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from controlplane.model.resources import (
+    Circuit,
+    Instance,
+    RateLimit,
+    Reset,
+    Resource,
+    Retries,
+    Route,
+    Scope,
+    Service,
+    StaticInstance,
+    Timeouts,
+    User,
+)
+from controlplane.publish import CircuitState
+from dataplane.config.decode import Bundle, decode
+from dataplane.config.reports import CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
+from dataplane.config.stream import ConfigStream, Endpoint
+from dataplane.config.table import Problem, UnlinkedRoute
+from dataplane.policy import resources as policy
+from tests.support.control_plane import DATAPLANE_TOKEN, ControlPlane
+from tests.support.waiting import eventually
+
+LEAST = Service(
+    service_name="s",
+    check_path="/",
+    check_interval=0.1,
+    check_timeout=0.01,
+    healthy_threshold=1,
+    unhealthy_threshold=1,
+    load_balancer="ip_hash",
+    circuit=Circuit(
+        failure_threshold=1,
+        failure_ratio=0,
+        failure_window=1,
+        min_throughput=1,
+        recovery_timeout=0.1,
+        half_open_timeout=0.1,
+        half_open_requests=1,
+    ),
+    timeouts=Timeouts(connect=0.01, response=0.01, idle=1),
+    retries=Retries(attempts=0, on=()),
+)
+MOST = Service(
+    service_name="a" * 63,
+    check_path="/" + "x" * 1023,
+    check_interval=86_400,
+    check_timeout=3600,
+    healthy_threshold=100,
+    unhealthy_threshold=100,
+    load_balancer="least_request",
+    circuit=Circuit(
+        failure_threshold=1_000_000,
+        failure_ratio=1,
+        failure_window=3600,
+        min_throughput=1_000_000,
+        recovery_timeout=3600,
+        half_open_timeout=3600,
+        half_open_requests=1000,
+    ),
+    timeouts=Timeouts(connect=300, response=86_400, idle=86_400),
+    retries=Retries(attempts=3),
+    instances=(StaticInstance(instance_id="1", host="example.org", port=65_535, weight=1000),),
+)
+EXTREMES: list[Resource] = [
+    LEAST,
+    MOST,
+    Instance(
+        service_name="s",
+        instance_id="i",
+        host="::1",
+        port=1,
+        metadata={"a/b.c_d-e": "é" * 256},
+        draining=True,
+    ),
+    Route(name="any", prefix="/", service_name="s", public=True, max_body_bytes=0, timeout=0.01),
+    Route(
+        name="r-1.x_y",
+        path="/~a/$&'()*+,=:@!/" + "x" * 900,
+        hosts=("*.example.org", "xn--bcher-kva.example", "_x"),
+        methods=("GET", "M-SEARCH"),
+        service_name="s",
+        scopes=("orders:read", "a.b_c-d"),
+        rate_limits=("h", "l"),
+        rewrite="/new",
+        timeout=86_400,
+        max_body_bytes=2**50,
+    ),
+    RateLimit(name="l", per_second=0.001, burst=1, key="subject"),
+    RateLimit(name="h", per_second=1_000_000, burst=1_000_000, key="header", header="x!#$%&'*+.^_`|~-9"),
+    Scope(name="orders:read"),
+    Scope(name="a.b_c-d"),
+    User(username="Ann.B-c_d@example.org", scopes=("orders:read",), disabled=True),
+    Reset(id="circuit-s", circuit="s"),
+    Reset(id="rate_limit-1", rate_limit="subject:Ann.B-c_d@example.org"),
+]
+
+
+class DataPlane:
+    """The data plane's stream client, which takes everything in but what it is told to reject."""
+
+    def __init__(self, *addresses: str, token: str = DATAPLANE_TOKEN) -> None:
+        self.held = Held("gw-1", "0.1.0", 0, "")
+        self.bundles: list[Bundle] = []
+        self.rejects: set[int] = set()
+        self.stream = ConfigStream(Endpoint(addresses, token), lambda: self.held)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.stream.run())
+            tasks.create_task(self._apply())
+
+    async def _apply(self) -> None:
+        while True:
+            bundle = await self.stream.next_bundle()
+            self.bundles.append(bundle)
+            if bundle.revision in self.rejects:
+                self.stream.nack(bundle.revision, [Problem("route/x", "prefix", "is beyond me")])
+            else:
+                self.held = replace(self.held, revision=bundle.revision, digest=bundle.digest)
+                self.stream.ack(bundle.revision)
+
+
+@contextlib.asynccontextmanager
+async def running(data_plane: DataPlane) -> AsyncIterator[DataPlane]:
+    task = asyncio.create_task(data_plane.run())
+    try:
+        yield data_plane
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+async def data_plane(plane: ControlPlane) -> AsyncIterator[DataPlane]:
+    async with running(DataPlane(plane.address)) as data_plane:
+        await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision)
+        yield data_plane
+
+
+async def test_what_the_control_plane_accepts_the_data_plane_understands(
+    plane: ControlPlane, data_plane: DataPlane
+) -> None:
+    revision = await plane.put(*EXTREMES)
+    await eventually(lambda: data_plane.held.revision == revision)
+    (_, bundle) = data_plane.bundles
+    items = {key: decode(resource) for key, resource in bundle.resources.items()}
+    assert {key[0] for key in items} == {"service", "instance", "route", "rate_limit", "user", "reset"}
+    service = items["service", "s"]
+    assert isinstance(service, policy.Service)
+    assert (service.load_balancer, service.connect_retries) == (policy.LoadBalancer.IP_HASH, 0)
+    assert (service.circuit.failure_ratio, service.timeouts.connect) == (0, 0.01)
+    route = items["route", "any"]
+    assert isinstance(route, UnlinkedRoute)
+    assert (route.route.max_body_bytes, route.route.timeout, route.route.rewrite) == (None, 0.01, "")
+    static = items["instance", f"{'a' * 63}/1"]
+    assert isinstance(static, policy.Instance) and static.port == 65_535
+
+
+async def test_changes_are_applied_and_acked(plane: ControlPlane, data_plane: DataPlane) -> None:
+    for name in ("a", "b", "c"):
+        revision = await plane.put(Service(service_name=name))
+        await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == revision)  # noqa: B023
+    assert plane.fleet.nodes["gw-1"].digest == data_plane.held.digest == plane.current.digest
+
+
+async def test_a_rejection_is_shown_and_the_next_revision_goes_through(
+    plane: ControlPlane, data_plane: DataPlane
+) -> None:
+    data_plane.rejects.add(plane.store.revision + 1)
+    bad = await plane.put(Service(service_name="a"))
+    rejection = await eventually(lambda: plane.fleet.nodes["gw-1"].last_rejection)
+    assert rejection is not None and rejection.revision == bad
+    assert list(map(str, rejection.problems)) == ["route/x prefix: is beyond me"]
+    good = await plane.put(Service(service_name="b"))
+    await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == good)
+
+
+async def test_reports_arrive(plane: ControlPlane, data_plane: DataPlane) -> None:
+    await plane.put(
+        Service(service_name="s"), Instance(service_name="s", instance_id="i", host="::1", port=1)
+    )
+    data_plane.stream.health([InstanceHealth("s", "i", InstanceStatus.UNHEALTHY, 12.5, "refused")])
+    data_plane.stream.stats(Stats(13, 7, (CircuitStats("s", "open", 12, 7, 5, 1, 5, "Circuit opened"),), ()))
+    await eventually(lambda: plane.fleet.nodes["gw-1"].stats.total_requests == 7)
+    await eventually(lambda: plane.fleet.nodes["gw-1"].health)
+    (service,), (circuit,) = (
+        plane.fleet.services_view(plane.current),
+        plane.fleet.circuits_view(plane.current),
+    )
+    assert (service.instances[0].status, service.instances[0].reason) == ("unhealthy", "refused")
+    assert (circuit.circuit.state, circuit.circuit.reason) == (CircuitState.OPEN, "Circuit opened")
+
+
+async def test_a_wrong_credential_is_said_plainly(plane: ControlPlane) -> None:
+    async with running(DataPlane(plane.address, token="wrong")) as stranger:
+        await eventually(lambda: "UNAUTHENTICATED: Could not validate credentials" in stranger.stream.failure)
+    assert not stranger.bundles
+
+
+async def test_the_return_of_a_control_plane_is_noticed_within_two_seconds() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    async with running(DataPlane(listen)) as data_plane:
+        async with ControlPlane(listen=listen):
+            await eventually(lambda: data_plane.stream.connected_to)
+        await eventually(lambda: not data_plane.stream.connected_to)
+        async with ControlPlane(listen=listen) as plane:
+            back = time.monotonic()
+            revision = await plane.put(Service(service_name="a"))
+            await eventually(lambda: data_plane.held.revision == revision)
+            assert time.monotonic() - back < 2
+
+
+async def test_a_change_is_served_within_milliseconds(plane: ControlPlane, data_plane: DataPlane) -> None:
+    """Not a benchmark, but a guard against waits that crept in: half a second is a hundred times what it takes."""
+    started = time.monotonic()
+    revision = await plane.put(Service(service_name="a"))
+    await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == revision, every=0.001)
+    assert time.monotonic() - started < 0.5
