@@ -36,10 +36,11 @@ class Registry:
     async def register_service(self, request: RegistrationRequest) -> Instance:
         """Register an instance, and keep it registered until it is deregistered or the connection is closed.
 
+        Where the service itself keeps it, too, it is left to the service.
         After that it leaves when its lease ends; `headgate.register` says goodbye by itself. One attempt: raises
         Unavailable, InvalidDefinition, Unauthenticated, Forbidden.
         """
-        keeper = Keeper(self._transport, request)
+        keeper = Keeper(self._transport, request, yields=True)
         await self._let_go(request.service_name, request.instance_id)
         await keeper.register(until=0)
         keeper.start()
@@ -137,7 +138,9 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connection. What was registered through it leaves when its lease ends."""
-        transport, watcher, registry, _ = self._connected
+        if self._parts is None:
+            return
+        transport, watcher, registry, _ = self._parts
         self._parts = None
         try:
             await registry.close()

@@ -23,6 +23,9 @@ log = logging.getLogger("headgate")
 
 Clock = Callable[[], float]
 
+SETTLE = 1.0
+"""Seconds until what the registry shows has caught up with what was just written."""
+
 
 class Keeper:
     """Keeps one instance registered over a transport that somebody else owns."""
@@ -32,9 +35,15 @@ class Keeper:
         transport: Transport,
         request: RegistrationRequest,
         on_change: Callable[[bool], None] | None = None,
+        *,
+        yields: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`on_change` is told whenever `registered` was seen to change. Raises InvalidDefinition."""
+        """`on_change` is told whenever `registered` was seen to change. Raises InvalidDefinition.
+
+        A keeper that `yields` gives way to another one of the same instance: an operator's to the service's own.
+        Without that, each would take the lease from the other for ever.
+        """
         self.request = request
         self.revision: int | None = None
         self.last_error: HeadgateError | None = None
@@ -43,6 +52,7 @@ class Keeper:
         self._message = encode_registration(request)
         self._transport = transport
         self._on_change = on_change
+        self._yields = yields
         self._clock = clock
         self._lease = Lease(due=clock())
         self._told = False
@@ -150,12 +160,31 @@ class Keeper:
             message = registry_pb2.KeepAliveRequest(lease_id=lease)
             response = await self._transport.call(lambda stub: stub.KeepAlive, message)
         except NotFound:
-            log.warning("the lease of %s has ended: registering again", self._name)
-            self._lease.ended(self._clock())
-            self._tell()
-            await self._register()
+            await self._lost()
         else:
             self._lease.granted(lease, response.ttl, asked)
+
+    async def _lost(self) -> None:
+        """The lease is gone: by an outage if it was not kept in time, else by somebody's doing."""
+        taken = self._lease.alive(self._clock())
+        self._lease.ended(self._clock())
+        self._tell()
+        if taken and self._yields and await self._held_by_another():
+            log.info("somebody else keeps %s registered now", self._name)
+            self._stopping.set()
+            return
+        why = "was removed, or registered by another process" if taken else "has lost its lease"
+        log.warning("%s %s: registering again", self._name, why)
+        await self._register()
+
+    async def _held_by_another(self) -> bool:
+        await asyncio.sleep(SETTLE)
+        query = registry_pb2.GetServiceRequest(service_name=self.request.service_name)
+        try:
+            response = await self._transport.call(lambda stub: stub.GetService, query)
+        except NotFound:
+            return False
+        return self.request.instance_id in decode_service(response.service).instances
 
     def _note(self, error: HeadgateError) -> None:
         if str(error) != str(self.last_error):

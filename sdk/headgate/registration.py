@@ -85,15 +85,19 @@ class Registration:
             raise
         except BaseException:
             self._sigterm.remove()
-            await self._transport.close()
+            await self._close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the instance out of the table, whatever ended the block; never raises for its own part."""
-        await self._exit(error)
+        """Take the instance out of the table, whatever ended the block; never raises for its own part.
+
+        Does nothing outside of it.
+        """
+        if self._transport is not None:
+            await self._exit(error)
 
     async def _enter(self) -> None:
         until = None if self._deadline is None else time.monotonic() + self._deadline
@@ -102,11 +106,7 @@ class Registration:
         assert self._transport is not None
         keeper = Keeper(self._transport, self.request, self._on_change)
         self._keeper = keeper
-        try:
-            await keeper.register(until)
-        except HeadgateError:
-            self._keeper = None
-            raise
+        await keeper.register(until)
         keeper.start()
 
     async def _exit(self, error: BaseException | None) -> None:
@@ -138,8 +138,12 @@ class Registration:
         except HeadgateError as error:
             log.warning("%s; the instance leaves when its lease of %g s ends", error, self.request.ttl)
         finally:
-            await self._transport.close()
-            self._keeper = None
+            await self._close()
+
+    async def _close(self) -> None:
+        transport, self._transport, self._keeper = self._transport, None, None
+        if transport is not None:
+            await transport.close()
 
     @property
     def _entered(self) -> Keeper:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import functools
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import FrameType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -33,6 +34,38 @@ from headgate.models import (
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+class _Inside:
+    """The loop held, and an asynchronous context manager entered in it."""
+
+    def __init__(self, inner: AbstractAsyncContextManager[Any]) -> None:
+        self._inner = inner
+        self._held = False
+
+    def enter(self) -> None:
+        """Enter; whatever interrupts that, nothing stays entered."""
+        try:
+            loop_thread.__enter__()
+            self._held = True
+            loop_thread.run(self._inner.__aenter__())
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Leave; does nothing outside."""
+        if not self._held:
+            return
+        try:
+            loop_thread.run(_leave(self._inner))
+        finally:
+            self._held = False
+            loop_thread.__exit__(None, None, None)
+
+
+async def _leave(inner: AbstractAsyncContextManager[Any]) -> None:
+    await inner.__aexit__(None, None, None)
 
 
 class CircuitBreaker:
@@ -145,6 +178,7 @@ class Gateway:
     def __init__(self, inner: client.Gateway) -> None:
         """Made by `connect`."""
         self._inner = inner
+        self._inside = _Inside(inner)
 
     @property
     def registry(self) -> Registry:
@@ -163,14 +197,14 @@ class Gateway:
 
     def __enter__(self) -> Self:
         """Connect. Raises Unavailable, Unauthenticated, Forbidden."""
-        _enter(self._inner.__aenter__)
+        self._inside.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connection."""
-        _exit(self._inner.__aexit__)
+        self._inside.leave()
 
 
 class Registration:
@@ -179,6 +213,7 @@ class Registration:
     def __init__(self, inner: registration.Registration, handle_sigterm: bool) -> None:
         """Made by `register`."""
         self._inner = inner
+        self._inside = _Inside(inner)
         self._handle_sigterm = handle_sigterm
         self._leaving = False
         self._holds_signal = False
@@ -207,21 +242,25 @@ class Registration:
         """Register. Raises Unavailable after the deadline; any other HeadgateError at once."""
         self._take_signal()
         try:
-            _enter(self._inner.__aenter__)
+            self._inside.enter()
+            return self
         except BaseException:
-            self._give_signal()
+            self._out()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take the instance out of the table, whatever ended the block."""
+        self._out()
+
+    def _out(self) -> None:
         self._leaving = True
         try:
-            _exit(self._inner.__aexit__)
+            self._inside.leave()
         finally:
-            self._give_signal()
+            if self._holds_signal:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _take_signal(self) -> None:
         """Only the main thread can, and only a signal that nobody else handles is ours to take."""
@@ -230,29 +269,10 @@ class Registration:
             signal.signal(signal.SIGTERM, self._on_signal)
             self._holds_signal = True
 
-    def _give_signal(self) -> None:
-        if self._holds_signal:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self._leaving:
+            self._leaving = True
             raise SystemExit(0)
-
-
-def _enter(enter: Callable[[], Coroutine[Any, Any, object]]) -> None:
-    loop_thread.__enter__()
-    try:
-        loop_thread.run(enter())
-    except BaseException:
-        loop_thread.__exit__(None, None, None)
-        raise
-
-
-def _exit(leave: Callable[[None, None, None], Coroutine[Any, Any, None]]) -> None:
-    try:
-        loop_thread.run(leave(None, None, None))
-    finally:
-        loop_thread.__exit__(None, None, None)
 
 
 def _signature_of(original: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:

@@ -110,6 +110,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
             self.services.setdefault(instance.service_name, request.service)
         key = (instance.service_name, instance.instance_id)
         self.instances[key] = pb.InstanceView(instance=instance, status=self.status)
+        self.leases = {lease: held for lease, held in self.leases.items() if held != key}
         self.changed()
         lease = self.revision
         self.leases[lease] = key

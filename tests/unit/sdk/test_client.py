@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import headgate
+import headgate.keeper
 from headgate import (
     CircuitState,
     Forbidden,
@@ -56,6 +57,24 @@ async def test_what_was_registered_is_kept_alive_while_connected() -> None:
         await eventually(lambda: ("orders", "a") in registry.instances)
         await gateway.registry.deregister_service("orders", "a")
         assert not registry.instances
+
+
+async def test_the_service_itself_keeps_what_an_operator_registered_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(headgate.keeper, "SETTLE", 0.02)
+    async with FakeRegistry(ttl=0.15) as registry, connected(registry) as gateway:
+        options: dict[str, Any] = {"controlplane": registry.address, "token": TOKEN, "host": "127.0.0.1"}
+        service = ServiceDefinition("orders")
+        async with headgate.register(service, port=9001, instance_id="a", **options) as registration:
+            await gateway.registry.deregister_service("orders", "a")
+            await gateway.registry.register_service(request())
+            # The operator's, the service's return, and no more.
+            await eventually(lambda: registry.calls.count("Register") == 3)
+            kept = registry.calls.count("KeepAlive")
+            await eventually(lambda: registry.calls.count("KeepAlive") >= kept + 5)
+            assert registry.calls.count("Register") == 3
+            assert registration.registered
 
 
 async def test_registering_again_replaces(registry: FakeRegistry) -> None:
