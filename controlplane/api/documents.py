@@ -142,13 +142,15 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._counted(1, event)
-        if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
-            self.stack[-1].key = self._fresh_key(event)
-            return
-        value = self._resolve(event)
+        top = self.stack[-1] if self.stack else None
+        is_key = top is not None and isinstance(top.value, dict) and top.key is None
+        value = event.value if is_key else self._resolve(event)
         if event.anchor is not None:
             self.anchors[event.anchor] = (value, 1)
-        self._place_value(value, event)
+        if is_key:
+            self.stack[-1].key = self._fresh_key(event)
+        else:
+            self._place_value(value, event)
 
     def _fresh_key(self, event: yaml.ScalarEvent) -> str:
         top = self.stack[-1]
@@ -174,7 +176,7 @@ class _Builder:
         value, size = self.anchors[event.anchor]
         self._counted(size, event)
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
-            raise self._wrong("an alias cannot be a key", event)
+            raise self._wrong("only a text can be a key, no alias", event)
         self._place_value(value, event)
 
     def _open(self, value: dict[str, object] | list[object], event: yaml.CollectionStartEvent) -> None:

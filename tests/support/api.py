@@ -1,0 +1,93 @@
+"""The admin API over a store in memory, as a script asks it: no sockets, but everything below is real."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from controlplane.api.application import make_api
+from controlplane.api.parts import Parts
+from controlplane.commands import Commands
+from controlplane.identity import Grants, Hasher, TokenIssuer, Users, open_keys
+from controlplane.publish import Fleet, Watcher
+from controlplane.store import MemoryStore
+
+SECRET_KEY = "0123456789abcdef0123456789abcdef"
+ADMIN, READER, NOBODY = "admin", "reader", "nobody"
+PASSWORD = "password"
+
+
+@dataclass
+class Wall:
+    """Unix seconds that a test moves."""
+
+    now: float = field(default_factory=time.time)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Api:
+    """A running admin API and what is below it."""
+
+    client: httpx.AsyncClient
+    store: MemoryStore
+    parts: Parts
+    wall: Wall
+
+    async def token(self, username: str = ADMIN) -> dict[str, str]:
+        """The header of a user's fresh token."""
+        assert self.parts.grants is not None
+        tokens = await self.parts.grants.password(username, PASSWORD)
+        return {"Authorization": f"Bearer {tokens.access_token}"}
+
+    async def seen(self) -> None:
+        """Wait until the watcher has published everything that is in the store now."""
+        wanted = self.store.revision
+        wake = asyncio.Event()
+        with self.parts.watcher.changed.wakes(wake):
+            while self.parts.watcher.current is None or self.parts.watcher.current.revision < wanted:
+                await asyncio.wait_for(wake.wait(), 5)
+                wake.clear()
+
+
+def users() -> dict[str, object]:
+    """An administrator, somebody who may look, and somebody who may do nothing here."""
+    scopes = {ADMIN: ["gateway:admin"], READER: ["gateway:read"], NOBODY: ["orders:read"]}
+    return {
+        "scopes": [{"name": "gateway:admin"}, {"name": "gateway:read"}, {"name": "orders:read"}],
+        "users": [{"username": name, "password": PASSWORD, "scopes": held} for name, held in scopes.items()],
+    }
+
+
+@asynccontextmanager
+async def running_api(
+    *, anonymous_read: bool = False, started: bool = True, peer: str = "127.0.0.1"
+) -> AsyncIterator[Api]:
+    """The API with `users`; without `started`, one whose store has not answered yet."""
+    store, wall, hasher = MemoryStore(), Wall(), Hasher(time_cost=1, memory_cost=64, parallelism=1)
+    commands, watcher, fleet = Commands(store, hasher, wall), Watcher(store), Fleet(wall=wall)
+    parts = Parts(commands, watcher, fleet, "1.2.3", anonymous_read)
+    store.available = started
+    if started:
+        await commands.apply(users(), author="test")
+        keys = await open_keys(store, SECRET_KEY, issuer="headgate", audience="headgate", now=wall())
+        parts.tokens = TokenIssuer(keys, wall)
+        parts.grants = Grants(Users(commands.find_user, hasher, time.monotonic), parts.tokens)
+        parts.starting = None
+    following = asyncio.create_task(watcher.run())
+    transport = httpx.ASGITransport(make_api(parts), client=(peer, 50000), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
+        api = Api(client, store, parts, wall)
+        if started:
+            await api.seen()
+        yield api
+    following.cancel()
+    await asyncio.wait([following])
+    await store.close()

@@ -1,0 +1,124 @@
+"""Whole documents: all of it, or one answer that lists everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.api import Api
+
+APPLY = "/api/v1/apply"
+DEMO = Path(__file__).parents[4] / "examples" / "demo.yaml"
+YAML = {"Content-Type": "application/yaml"}
+
+
+async def test_the_demos_configuration(admin: httpx.AsyncClient, api: Api) -> None:
+    answer = await admin.post(APPLY, content=DEMO.read_bytes(), headers=YAML)
+    assert answer.status_code == 200
+    receipt = answer.json()
+    assert receipt["revision"] == api.store.revision
+    assert {"action": "create", "kind": "route", "name": "orders"} in receipt["changes"]
+    again = (await admin.post(APPLY, content=DEMO.read_bytes(), headers=YAML)).json()
+    assert again["revision"] == receipt["revision"]
+    assert {change["action"] for change in again["changes"]} == {"unchanged"}
+
+
+async def test_a_dry_run_writes_nothing(admin: httpx.AsyncClient, api: Api) -> None:
+    before = api.store.revision
+    for flag in ("true", "1", ""):
+        answer = await admin.post(f"{APPLY}?dry_run={flag}", content=DEMO.read_bytes(), headers=YAML)
+        assert answer.json()["changes"][0] == {"action": "create", "kind": "service", "name": "orders"}
+    assert api.store.revision == before
+    wrong = await admin.post(f"{APPLY}?dry_run=true", json={"routes": [{"name": "a"}]})
+    assert wrong.status_code == 400
+
+
+@pytest.mark.parametrize("query", ["wait=5", "dry_run=perhaps", "dryrun=true"])
+async def test_parameters_that_are_not_taken(admin: httpx.AsyncClient, api: Api, query: str) -> None:
+    before = api.store.revision
+    answer = await admin.post(f"{APPLY}?{query}", json={"scopes": [{"name": "new"}]})
+    assert answer.status_code == 400
+    assert ("not built yet" in answer.json()["detail"]) is query.startswith("wait")
+    assert api.store.revision == before
+
+
+async def test_all_problems_with_their_paths(admin: httpx.AsyncClient, api: Api) -> None:
+    before = api.store.revision
+    document = {
+        "services": [{"service_name": "fine"}, {"service_name": "odd", "check_interval": -1}],
+        "routes": [{"name": "a", "prefix": "/a", "service_name": "nowhere", "scopes": ["no:scope"]}],
+        "rate_limits": [{"name": "l", "per_second": 1, "burst": 1, "mode": "redis"}],
+        "colours": [],
+    }
+    answer = await admin.post(APPLY, json=document)
+    assert answer.status_code == 400
+    assert {error["field"] for error in answer.json()["errors"]} == {
+        "services[1].check_interval",
+        "routes[0].service_name",
+        "routes[0].scopes[0]",
+        "rate_limits[0].mode",
+        "colours",
+    }
+    assert api.store.revision == before
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "detail"),
+    [
+        (b'{"routes": [', "application/json", "not JSON: Expecting value at line 1, column 13"),
+        (b'{"a": 1, "a": 2}', "application/json", "not JSON: key 'a' is given twice"),
+        (b"[]", "application/json", "must be one JSON object"),
+        (b"", "application/json", "not JSON"),
+        (b"\xff", "application/json", "not UTF-8: byte 0"),
+        (b"routes:\n - name: [", "application/yaml", "not YAML: did not find expected node content at line"),
+        (b"- a", "application/yaml", "must be one YAML object"),
+        (b"", "application/yaml", "must be one YAML object"),
+        (b"[" * 100_000, "application/yaml", "nested deeper than 64"),
+        (b"[" * 100_000, "application/json", "nested too deeply"),
+    ],
+)
+async def test_bodies_that_are_no_document(
+    admin: httpx.AsyncClient, content: bytes, media_type: str, detail: str
+) -> None:
+    answer = await admin.post(APPLY, content=content, headers={"Content-Type": media_type})
+    assert answer.status_code == 400
+    assert detail in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+async def test_media_types_that_are_not_taken(admin: httpx.AsyncClient, media_type: str) -> None:
+    answer = await admin.post(APPLY, content=b"{}", headers={"Content-Type": media_type})
+    assert answer.status_code == 415
+    assert answer.headers["Accept"] == "application/json, application/yaml"
+
+
+async def test_a_body_above_the_limit(admin: httpx.AsyncClient) -> None:
+    announced = await admin.post(APPLY, content=b" " * (10 * 1024 * 1024 + 1), headers=YAML)
+    assert announced.status_code == 413
+
+    async def endless() -> object:
+        while True:
+            yield b" " * 1_000_000
+
+    streamed = await admin.post(APPLY, content=endless(), headers=YAML)  # type: ignore[arg-type]
+    assert streamed.status_code == 413
+
+
+async def test_a_body_just_within_the_limit(admin: httpx.AsyncClient) -> None:
+    document = json.dumps({"scopes": [{"name": "new"}]}).encode()
+    answer = await admin.post(
+        APPLY,
+        content=document.ljust(10 * 1024 * 1024),
+        headers={"Content-Type": "application/json; charset=utf-8"},
+    )
+    assert answer.status_code == 200
+
+
+async def test_more_than_one_change_carries(admin: httpx.AsyncClient) -> None:
+    document = {"scopes": [{"name": f"s{number}"} for number in range(200)]}
+    answer = await admin.post(APPLY, json=document)
+    assert answer.status_code == 400
+    assert "apply it in parts" in answer.text

@@ -1,0 +1,68 @@
+"""Health, readiness and metrics."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from controlplane.publish import NodeProblem
+from controlplane.store import Put
+from tests.support.api import Api
+from tests.support.waiting import eventually
+
+
+async def metrics(api: Api) -> dict[str, float]:
+    """Every sample by its name and labels."""
+    text = (await api.client.get("/metrics")).text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {f"{s.name}{sorted(s.labels.items()) or ''}": s.value for s in samples}
+
+
+async def test_all_is_well(api: Api) -> None:
+    health = (await api.client.get("/health")).json()
+    revision = api.store.revision
+    assert health == {"status": "ok", "version": "1.2.3", "store": "ok", "revision": revision, "problems": []}
+    ready = await api.client.get("/ready")
+    assert ready.json() == {"ready": True, "reasons": [], "revision": revision, "problems": []}
+
+
+async def test_nonsense_in_the_store_is_shown(api: Api) -> None:
+    await api.store.commit({}, [Put("/headgate/v1/route/odd", b"{")])
+    await eventually(lambda: api.parts.watcher.problems)
+    health = await api.client.get("/health")
+    assert (health.status_code, health.json()["status"]) == (200, "degraded")
+    assert health.json()["problems"] == ["route/odd: is not JSON"]
+    ready = await api.client.get("/ready")
+    assert (ready.status_code, ready.json()["problems"]) == (200, ["route/odd: is not JSON"])
+    found = await metrics(api)
+    assert found["headgate_controlplane_snapshot_problems"] == 1
+    assert found["headgate_controlplane_snapshots_refused_total"] == 1
+
+
+async def test_metrics(api: Api) -> None:
+    fleet = api.parts.fleet
+    fleet.hello("a", "0.1.0", 3, "digest")
+    fleet.hello("b", "0.1.0")
+    fleet.nack("a", 9, [NodeProblem("", "", "no")])
+    fleet.disconnect("b")
+    await api.client.get("/nothing")
+    found = await metrics(api)
+    prefix = "headgate_controlplane_"
+    assert found[f"{prefix}build_info[('version', '1.2.3')]"] == 1
+    assert found[f"{prefix}ready"] == 1
+    assert found[f"{prefix}store_up"] == 1
+    assert found[f"{prefix}revision"] == api.store.revision
+    assert found[f"{prefix}published_revision"] == api.store.revision
+    assert found[f"{prefix}dataplanes_connected"] == 1
+    assert found[f"{prefix}dataplane_acked_revision[('node', 'a')]"] == 3
+    assert found[f"{prefix}dataplane_rejected_revision[('node', 'a')]"] == 9
+    assert found[f"{prefix}dataplane_rejected_revision[('node', 'b')]"] == 0
+    assert found[f"{prefix}admin_requests_total[('method', 'GET'), ('status', '404')]"] == 1
+    assert found["process_open_fds"] > 0
+
+
+async def test_the_form_of_the_exposition_is_negotiated(api: Api) -> None:
+    openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    answer = await api.client.get("/metrics", headers=openmetrics)
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+    assert (await api.client.get("/metrics")).headers["Content-Type"].startswith("text/plain")

@@ -1,0 +1,102 @@
+"""The table of operations against the application, and against the description made from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from controlplane.api.openapi import describe
+from controlplane.api.operation import Operation
+from controlplane.api.table import TABLE
+from tests.support.api import Api
+
+DOCUMENT = describe(TABLE, "1.2.3")
+
+
+def address(operation: Operation) -> str:
+    return re.sub(r"{\w+(:path)?}", "orders", operation.path)
+
+
+def all_references(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for inner in value.values():
+            yield from all_references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from all_references(inner)
+
+
+@pytest.mark.parametrize("operation", TABLE, ids=lambda operation: operation.id)
+async def test_every_operation_is_there_and_guarded(api: Api, operation: Operation) -> None:
+    answer = await api.client.request(operation.method, address(operation))
+    if operation.access == "public":
+        assert answer.status_code not in (401, 403, 404, 405)
+        return
+    assert answer.status_code == 401
+    needed = await api.client.request(operation.method, address(operation), headers=await api.token("nobody"))
+    assert needed.status_code == 403
+    assert f'scope="{operation.access}"' in needed.headers["WWW-Authenticate"]
+    assert operation.access == ("gateway:read" if operation.method == "GET" else "gateway:admin")
+
+
+async def test_every_read_answers_as_described(admin: httpx.AsyncClient) -> None:
+    document = {
+        "services": [{"service_name": "orders"}],
+        "scopes": [{"name": "orders"}],
+        "users": [{"username": "orders"}],
+        "rate_limits": [{"name": "orders", "per_second": 1, "burst": 1}],
+        "routes": [{"name": "orders", "prefix": "/orders", "service_name": "orders"}],
+    }
+    (await admin.post("/api/v1/apply", json=document)).raise_for_status()
+    for operation in TABLE:
+        if operation.method != "GET" or "issuers/" in operation.path or operation.path == "/metrics":
+            continue
+        answer = await admin.get(address(operation))
+        assert answer.status_code == 200, operation.path
+        described = DOCUMENT["paths"][re.sub(":path", "", operation.path)]["get"]["responses"]["200"]
+        schema = described["content"]["application/json"]["schema"]
+        whole = {**schema, "components": DOCUMENT["components"]}
+        Draft202012Validator(whole).validate(answer.json())
+
+
+async def test_problems_answer_as_described(admin: httpx.AsyncClient) -> None:
+    answer = await admin.post("/api/v1/apply", json={"routes": [{}]})
+    schema = {"$ref": "#/components/schemas/Problem", "components": DOCUMENT["components"]}
+    Draft202012Validator(schema).validate(answer.json())
+
+
+async def test_the_description_is_served(admin: httpx.AsyncClient) -> None:
+    assert (await admin.get("/api/v1/openapi.json")).json() == DOCUMENT
+
+
+def test_ids_are_unique_and_references_lead_somewhere() -> None:
+    operations = [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids) == len(TABLE)
+    schemas: dict[str, Any] = DOCUMENT["components"]["schemas"]
+    for reference in all_references(DOCUMENT):
+        assert reference.removeprefix("#/components/schemas/") in schemas
+
+
+def test_path_parameters_are_described() -> None:
+    for path, operations in DOCUMENT["paths"].items():
+        for operation in operations.values():
+            described = {entry["name"] for entry in operation["parameters"] if entry["in"] == "path"}
+            assert described == set(re.findall(r"{(\w+)}", path))
+
+
+async def test_unknown_paths_and_methods(admin: httpx.AsyncClient) -> None:
+    for path in ("/", "/api/v1", "/api/v1/nothing", "/api/v1/config/colours", "/api/v1/services/"):
+        answer = await admin.get(path)
+        assert answer.status_code == 404
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    answer = await admin.patch("/api/v1/config/routes/orders")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET, HEAD, PUT")
+    assert (await admin.head("/api/v1/services")).status_code == 200

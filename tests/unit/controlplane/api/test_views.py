@@ -1,0 +1,166 @@
+"""The fleet's views in the shapes of the contract, and orders to forget."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from controlplane.api.shapes import moment
+from controlplane.publish import (
+    CircuitReport,
+    CircuitState,
+    InstanceHealth,
+    InstanceStatus,
+    NodeProblem,
+    RateLimitReport,
+    StatsReport,
+)
+from tests.support.api import Api
+
+DOCUMENT = {
+    "services": [
+        {
+            "service_name": "orders",
+            "instances": [
+                {"instance_id": f"orders-{number}", "host": "192.0.2.1", "port": 9000 + number}
+                for number in (1, 2)
+            ],
+        }
+    ],
+    "rate_limits": [{"name": "callers", "per_second": 5, "burst": 10, "key": "subject"}],
+}
+
+
+@pytest.fixture
+async def fleet(admin: httpx.AsyncClient, api: Api) -> httpx.AsyncClient:
+    """The client, after two data planes reported on a service with two instances."""
+    (await admin.post("/api/v1/apply", json=DOCUMENT)).raise_for_status()
+    await api.seen()
+    fleet, current = api.parts.fleet, api.parts.watcher.current
+    assert current is not None
+    for node in ("b", "a"):
+        fleet.hello(node, "0.1.0")
+        fleet.ack(node, current.revision, current.digest)
+        fleet.health(
+            node,
+            [
+                InstanceHealth("orders", "orders-1", InstanceStatus.HEALTHY, 1000.0),
+                InstanceHealth("orders", "orders-2", InstanceStatus.UNHEALTHY, 1001.5, "connection refused"),
+            ],
+        )
+    opened = CircuitReport(
+        "orders", CircuitState.OPEN, 1002.0, 20, 6, 3, 6, "Circuit opened after 6 failures"
+    )
+    fleet.stats("a", StatsReport(1003.0, 20, (opened,), (RateLimitReport("callers", "subject:jo", 1.5, 2),)))
+    fleet.nack("b", 99, [NodeProblem("route/orders", "prefix", "too many routes")])
+    return admin
+
+
+async def test_services(fleet: httpx.AsyncClient) -> None:
+    (orders,) = (await fleet.get("/api/v1/services")).json()
+    assert orders == {
+        "service_name": "orders",
+        "healthy": 1,
+        "total": 2,
+        "instances": {
+            "orders-1": {
+                "status": "healthy",
+                "last_check": "1970-01-01T00:16:40.000Z",
+                "reason": "",
+                "host": "192.0.2.1",
+                "port": 9001,
+                "weight": 1,
+                "metadata": {},
+            },
+            "orders-2": {
+                "status": "unhealthy",
+                "last_check": "1970-01-01T00:16:41.500Z",
+                "reason": "connection refused",
+                "host": "192.0.2.1",
+                "port": 9002,
+                "weight": 1,
+                "metadata": {},
+            },
+        },
+    }
+    assert (await fleet.get("/api/v1/services/orders")).json() == orders
+    assert (await fleet.get("/api/v1/services/nobody")).status_code == 404
+
+
+async def test_circuits(fleet: httpx.AsyncClient) -> None:
+    (circuit,) = (await fleet.get("/api/v1/circuits")).json()
+    of_a = {
+        "state": "open",
+        "last_state_change": "1970-01-01T00:16:42.000Z",
+        "stats": {"total_requests": 20, "failed_requests": 6, "rejected_requests": 3},
+        "recent_failures": 6,
+        "reason": "Circuit opened after 6 failures",
+    }
+    config = circuit.pop("config")
+    assert circuit == {"service_name": "orders", **of_a, "dataplanes": {"a": of_a}}
+    assert (config["failure_threshold"], config["recovery_timeout"]) == (5, 30)
+
+
+async def test_rate_limits(fleet: httpx.AsyncClient) -> None:
+    (limit,) = (await fleet.get("/api/v1/rate-limits")).json()
+    bucket = {"remaining": 1.5, "refused": 2}
+    assert limit == {
+        "name": "callers",
+        "per_second": 5,
+        "burst": 10,
+        "key": "subject",
+        "mode": "local",
+        "buckets": [{"key": "subject:jo", **bucket, "dataplanes": {"a": bucket}}],
+    }
+
+
+async def test_a_limit_of_a_data_planes_own(fleet: httpx.AsyncClient, api: Api) -> None:
+    own = RateLimitReport("(coarse)", "address:192.0.2.9", 0.0, 7)
+    api.parts.fleet.stats("b", StatsReport(rate_limits=(own,)))
+    limits = (await fleet.get("/api/v1/rate-limits")).json()
+    assert [limit["name"] for limit in limits] == ["(coarse)", "callers"]
+    assert limits[0]["per_second"] is None
+    assert limits[0]["buckets"][0]["refused"] == 7
+
+
+async def test_dataplanes(fleet: httpx.AsyncClient, api: Api) -> None:
+    api.parts.fleet.disconnect("b")
+    a, b = (await fleet.get("/api/v1/dataplanes")).json()
+    assert api.parts.watcher.current is not None
+    assert (a["node"], a["version"], a["connected"]) == ("a", "0.1.0", True)
+    assert a["applied_revision"] == api.parts.watcher.current.revision
+    assert a["last_seen"] == moment(api.wall.now)
+    assert (a["last_rejection"], a["total_requests"]) == (None, 20)
+    assert (b["node"], b["connected"]) == ("b", False)
+    assert b["last_rejection"] == {
+        "revision": 99,
+        "problems": [{"resource": "route/orders", "field": "prefix", "detail": "too many routes"}],
+        "at": moment(api.wall.now),
+    }
+
+
+async def test_resetting_a_circuit(fleet: httpx.AsyncClient, api: Api) -> None:
+    answer = await fleet.post("/api/v1/circuits/orders/reset")
+    assert (answer.status_code, answer.json()) == (202, {"revision": api.store.revision})
+    entry = await api.store.get("/headgate/v1/reset/circuit-orders")
+    assert entry is not None
+    assert entry.lease
+    assert (await fleet.post("/api/v1/circuits/nobody/reset")).status_code == 404
+
+
+@pytest.mark.parametrize("key", ["subject:jo", "address:2001:db8::1", "header:a/b%2Fc", "x" * 512])
+async def test_resetting_a_rate_limit(fleet: httpx.AsyncClient, api: Api, key: str) -> None:
+    before = api.store.revision
+    answer = await fleet.delete(f"/api/v1/rate-limits/{key}")
+    assert (answer.status_code, answer.json()) == (202, {"revision": api.store.revision})
+    assert api.store.revision > before
+
+
+async def test_a_key_that_is_too_long(fleet: httpx.AsyncClient) -> None:
+    assert (await fleet.delete(f"/api/v1/rate-limits/{'x' * 513}")).status_code == 400
+    assert (await fleet.delete("/api/v1/rate-limits/")).status_code == 400
+
+
+def test_moments() -> None:
+    assert moment(0) is None
+    assert moment(1_700_000_000.25) == "2023-11-14T22:13:20.250Z"
