@@ -80,6 +80,14 @@ def test_more_routes_than_are_allowed() -> None:
     assert str(caught.value) == "routes: 3 exceeds MAX_ROUTES 2"
 
 
+def test_built_in_routes_do_not_count() -> None:
+    assembly = Assembly(status_items("127.0.0.1", 8001, expose_metrics=True), max_routes=2)
+    first = bundle(wire.service("s"), wire.route("a", "s"), revision=5)
+    second = bundle(wire.service("s"), wire.route("a", "s"), wire.route("b", "s"), revision=6)
+    move(assembly, NOTHING, first)
+    assert len(move(assembly, first, second).routes) == 4
+
+
 def test_a_key_that_cannot_be_used_is_refused_where_tables_are_checked() -> None:
     unusable = wire.verification_key("k1", jwk='{"kty": "RSA", "n": "AQAB"}')
     with pytest.raises(TableError) as caught:
@@ -108,3 +116,21 @@ def test_an_operators_route_takes_the_place_of_a_built_in_one() -> None:
     own = bundle(wire.service("orders"), wire.route("mine", "orders", path="/health"), revision=5)
     table = move(assembly, NOTHING, own)
     assert table.router.match("any.host", "/health", "GET") is table.routes["mine"]
+
+
+def test_a_built_in_route_comes_back_when_the_operators_goes() -> None:
+    assembly = Assembly(status_items("127.0.0.1", 8001, expose_metrics=False))
+    own = bundle(wire.service("orders"), wire.route("mine", "orders", path="/health"), revision=5)
+    moved = bundle(wire.service("orders"), wire.route("mine", "orders", path="/other"), revision=6)
+    gone = bundle(wire.service("orders"), revision=7)
+    steps = ((NOTHING, own), (own, moved), (moved, own), (own, gone))
+    found = [move(assembly, *step).router.match("any.host", "/health", "GET").name for step in steps]  # type: ignore[union-attr]
+    assert found == ["mine", "headgate-health", "mine", "headgate-health"]
+
+
+def test_an_operators_route_for_one_host_leaves_the_built_in_one_to_the_others() -> None:
+    assembly = Assembly(status_items("127.0.0.1", 8001, expose_metrics=False))
+    own = wire.route("mine", "orders", path="/health", hosts=["own.host"])
+    table = move(assembly, NOTHING, bundle(wire.service("orders"), own, revision=5))
+    found = [table.router.match(host, "/health", "GET").name for host in ("own.host", "any.host")]  # type: ignore[union-attr]
+    assert found == ["mine", "headgate-health"]

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from dataplane.config.table import EMPTY, Problem, Resources, TableError, UnlinkedRoute, build
+from dataplane.config.table import (
+    EMPTY,
+    Item,
+    Problem,
+    Resources,
+    Table,
+    TableError,
+    UnlinkedRoute,
+    build,
+    evolve,
+    key_of,
+)
 from dataplane.policy.resources import Instance, Limit, LimitKey, Reset, Route, Service, User, VerificationKey
 
 ORDERS = Service("orders")
@@ -76,6 +89,52 @@ def test_a_table_does_not_change_with_the_resources_it_was_built_from() -> None:
     resources.remove(("route", "orders"))
     resources.put(("service", "payments"), Service("payments"))
     assert (list(table.routes), list(table.services)) == (["orders"], ["orders"])
+
+
+def random_item(luck: random.Random) -> Item:
+    """One of few names, so that most changes replace something."""
+    number, service = luck.randrange(6), f"s{luck.randrange(4)}"
+    match luck.randrange(5):
+        case 0:
+            return Service(service, connect_retries=luck.randrange(3))
+        case 1:
+            return Instance(service, f"i{number}", "127.0.0.1", luck.randrange(1, 9))
+        case 2:
+            return Limit(f"l{number % 3}", luck.randrange(1, 9), 1, LimitKey.ADDRESS)
+        case 3:
+            return User(f"u{number}", frozenset({f"x:{luck.randrange(3)}"}))
+        case _:
+            limits = tuple(sorted({f"l{luck.randrange(3)}" for _ in range(luck.randrange(3))}))
+            return UnlinkedRoute(Route(f"r{number}", service, prefix=f"/{luck.randrange(7)}"), limits)
+
+
+def seen(table: Table) -> list[object]:
+    paths = [table.router.match("any.host", f"/{number}/x", "GET") for number in range(7)]
+    return [table.routes, table.services, table.instances, table.limits, table.users, table.matches, paths]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_table_that_evolved_is_the_table_built_at_once(seed: int) -> None:
+    luck = random.Random(seed)
+    table, resources = EMPTY, Resources()
+    for revision in range(1, 60):
+        staged, touched = resources.copy(), set()
+        for _ in range(luck.randrange(1, 5)):
+            item = random_item(luck)
+            touched.add(key_of(item))
+            if luck.random() < 0.25:
+                staged.remove(key_of(item))
+            else:
+                staged.put(key_of(item), item)
+        try:
+            whole = build(staged, revision)
+        except TableError:
+            with pytest.raises(TableError):
+                evolve(table, staged, touched, revision, "")
+        else:
+            table, resources = evolve(table, staged, touched, revision, ""), staged
+            assert seen(table) == seen(whole)
+    assert table.revision
 
 
 def test_resources_of_unknown_kind() -> None:

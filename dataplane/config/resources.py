@@ -1,0 +1,116 @@
+"""What a table is made of: decoded resources by kind and name, and what can be wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from dataplane.policy.resources import Instance, Limit, Reset, Route, Service, User, VerificationKey
+
+ResourceKey = tuple[str, str]
+"""Kind and name, for instance ("route", "orders") or ("instance", "orders/orders-1")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a configuration cannot be used."""
+
+    resource: str
+    """Kind and name, for instance "route/orders"; empty when the whole table is meant."""
+    field: str
+    """Field path within the resource; may be empty."""
+    detail: str
+
+    def __str__(self) -> str:
+        place = " ".join(filter(None, (self.resource, self.field)))
+        return f"{place}: {self.detail}" if place else self.detail
+
+
+class TableError(Exception):
+    """The configuration cannot become a table; `problems` names every reason."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class UnlinkedRoute:
+    """A route as it comes from the wire: its limits are still names, and `route.limits` is empty."""
+
+    route: Route
+    limits: tuple[str, ...] = ()
+
+
+Item = Service | Instance | UnlinkedRoute | Limit | User | VerificationKey | Reset
+
+
+@dataclass(slots=True)
+class Resources:
+    """The parts a table is built from, by kind and name. Mutable, because changes are applied in steps."""
+
+    service: dict[str, Service] = field(default_factory=dict)
+    instance: dict[str, Instance] = field(default_factory=dict)
+    """By "<service>/<id>"."""
+    route: dict[str, UnlinkedRoute] = field(default_factory=dict)
+    rate_limit: dict[str, Limit] = field(default_factory=dict)
+    user: dict[str, User] = field(default_factory=dict)
+    verification_key: dict[str, VerificationKey] = field(default_factory=dict)
+    reset: dict[str, Reset] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *items: Item) -> Resources:
+        """Resources under their own names; a reset under its revision."""
+        resources = cls()
+        for item in items:
+            resources.put(key_of(item), item)
+        return resources
+
+    def put(self, key: ResourceKey, item: Item) -> None:
+        """Add or replace one resource. KeyError for a kind that does not exist."""
+        self._kind(key[0])[key[1]] = item
+
+    def remove(self, key: ResourceKey) -> None:
+        """Forget one resource; one that is not there is no error. KeyError for a kind that does not exist."""
+        self._kind(key[0]).pop(key[1], None)
+
+    def get(self, key: ResourceKey) -> Item | None:
+        """One resource, if it is there. KeyError for a kind that does not exist."""
+        return self._kind(key[0]).get(key[1])
+
+    def keys(self) -> Iterator[ResourceKey]:
+        """Kind and name of every resource."""
+        return ((kind, name) for kind in KINDS for name in self._kind(kind))
+
+    def copy(self) -> Resources:
+        """Independent dictionaries over the same frozen values."""
+        return Resources(**{kind: dict(getattr(self, kind)) for kind in KINDS})
+
+    def _kind(self, kind: str) -> dict[str, Item]:
+        if kind not in KINDS:
+            raise KeyError(kind)
+        items: dict[str, Item] = getattr(self, kind)
+        return items
+
+
+KINDS = frozenset(Resources.__slots__)
+"""Names of the kinds, as in ResourceName.kind on the wire."""
+
+
+def key_of(item: Item) -> ResourceKey:
+    """Kind and name of a resource."""
+    match item:
+        case Service():
+            return "service", item.name
+        case Instance():
+            return "instance", f"{item.service}/{item.id}"
+        case UnlinkedRoute():
+            return "route", item.route.name
+        case Limit():
+            return "rate_limit", item.name
+        case User():
+            return "user", item.name
+        case VerificationKey():
+            return "verification_key", item.id
+        case Reset():
+            return "reset", str(item.revision)
