@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Callable
@@ -80,7 +81,7 @@ class Tour:
 
     def failing_service(self) -> None:
         """A failing service opens its breaker, and a recovered one closes it."""
-        token = self.login(CASHIER, self.world.cashier_password, quiet=True)
+        token = self.login(CASHIER, self.world.cashier_password, known_from="cashier_password")
         payments = self.world.instance("payments-1").url
         self.show("GET", "/payments", 200, token=token)
         print(f"   $ curl -X POST {payments}/fail")
@@ -109,7 +110,12 @@ class Tour:
     def live_change(self) -> None:
         """A route is changed live, on both data planes."""
         route = {"name": "live", "prefix": "/live", "service_name": "orders", "public": True}
-        print(f"   $ curl -X POST {self.world.controlplane.url}/api/v1/apply … # routes: [/live → orders]")
+        self.show_login(
+            f"{self.world.controlplane.url}/api/v1/auth/token", "admin", known_from="admin_password"
+        )
+        document = json.dumps({"routes": [route]})
+        print(f"   $ curl -X POST {self.world.controlplane.url}/api/v1/apply -d '{document}' \\")
+        print('         -H "Content-Type: application/json" -H "Authorization: Bearer $TOKEN"')
         pending = {dataplane.url for dataplane in self.world.dataplanes}
         with self.world.controlplane.admin() as admin:
             begun = time.perf_counter()
@@ -125,16 +131,24 @@ class Tour:
 
     # What the steps are made of.
 
-    def login(self, username: str, password: str, quiet: bool = False) -> str:
-        """Get a token, showing the curl line unless `quiet`."""
+    def login(self, username: str, password: str, quiet: bool = False, known_from: str = "") -> str:
+        """Get a token, showing the curl line unless `quiet`; `known_from` names a secret's place in demo.json."""
         url = f"{self.world.gateway}/api/v1/auth/token"
         data = {"username": username, "password": password}
         answer = self.until(lambda: self.client.post(url, data=data), lambda seen: seen.status_code == 200)
         if not quiet:
-            print(f"   $ TOKEN=$(curl -s -X POST {url} -d 'username={username}&password={password}' \\")
-            print("         | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"access_token\"])')")
+            self.show_login(url, username, password, known_from)
             self.report(answer, 200, "{access_token: …}")
         return str(answer.json()["access_token"])
+
+    def show_login(self, url: str, username: str, password: str = "", known_from: str = "") -> None:
+        """How a reader gets the same token; a secret is read from where the demo left it."""
+        if known_from:
+            facts = f'json.load(open("{self.world.folder.name}/demo.json"))["{known_from}"]'
+            print(f"   $ PASSWORD=$(python3 -c 'import json; print({facts})')")
+            password = "$PASSWORD"
+        print(f'   $ TOKEN=$(curl -s -X POST {url} -d "username={username}&password={password}" \\')
+        print("         | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"access_token\"])')")
 
     def get(self, path: str, token: str | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}

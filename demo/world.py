@@ -92,6 +92,7 @@ class World:
             "grpc": self.controlplane.grpc,
             "admin_username": self.controlplane.secrets.admin_username,
             "admin_password": self.controlplane.secrets.admin_password,
+            "cashier_password": self.cashier_password,
         }
         path = self.folder / "demo.json"
         path.unlink(missing_ok=True)
