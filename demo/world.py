@@ -8,9 +8,12 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import httpx
 
 from demo.processes import (
     ROOT,
@@ -159,8 +162,19 @@ def running(world: World) -> Iterator[World]:
         world.write_facts()
         world.configure()
         for dataplane in world.dataplanes:
-            wait_until(answers(f"{dataplane.status_url}/ready"), world.processes[dataplane.name])
+            wait_until(all_healthy(world, dataplane), world.processes[dataplane.name])
         yield world
+
+
+def all_healthy(world: World, dataplane: DataPlane) -> Callable[[], bool]:
+    """A condition for wait_until: this data plane has found every instance of the world healthy."""
+    expected = Counter(instance.service for instance in world.instances)
+
+    def settled() -> bool:
+        seen = httpx.get(f"{dataplane.status_url}/health", trust_env=False).json()["services"]
+        return all(seen.get(name, {}).get("healthy") == count for name, count in expected.items())
+
+    return settled
 
 
 def stop_all(world: World) -> None:
