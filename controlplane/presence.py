@@ -26,10 +26,14 @@ FAREWELL = 2.0
 class Presence:
     """One registration, kept alive as long as `run` runs and made anew when it is lost."""
 
-    def __init__(self, commands: Commands, instance: Instance, *, ttl: float = TTL) -> None:
+    def __init__(
+        self, commands: Commands, instance: Instance, *, ttl: float = TTL, pause: float = TTL / 3
+    ) -> None:
+        """A lease of `ttl` seconds, renewed every `pause` seconds."""
         self._commands = commands
         self._instance = instance
         self._ttl = ttl
+        self._pause = pause
         self._registered = False
 
     async def run(self) -> None:
@@ -52,12 +56,12 @@ class Presence:
             logger.warning("registration was lost", extra=self._named())
         except (StoreError, InvalidConfig) as error:
             logger.warning("registration failed", extra={"reason": str(error), **self._named()})
-            await asyncio.sleep(self._ttl / 3)
+            await asyncio.sleep(self._pause)
 
     async def _keep(self, lease: int) -> None:
         """Renew until the lease is gone. A store that does not answer is asked again: the lease may outlive that."""
         while True:
-            await asyncio.sleep(self._ttl / 3)
+            await asyncio.sleep(self._pause)
             try:
                 await self._commands.keep_alive(lease)
             except LeaseGone:

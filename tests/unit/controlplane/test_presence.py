@@ -1,0 +1,134 @@
+"""The control plane's own registration: kept, made anew, taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from controlplane.commands import Commands
+from controlplane.identity import Hasher
+from controlplane.model.resources import Instance
+from controlplane.presence import Presence, instance_of
+from controlplane.store import MemoryStore
+from tests.support.controlplane_settings import settings
+from tests.support.waiting import eventually
+
+KEY = "/headgate/v1/instance/controlplane/here"
+HERE = Instance(service_name="controlplane", instance_id="here", host="192.0.2.1", port=8080)
+TTL = 5.0
+
+
+class Scene:
+    """A presence on a store in memory, renewing in quick succession."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.commands = Commands(self.store, Hasher(time_cost=1, memory_cost=64, parallelism=1), time.time)
+        self.task = asyncio.create_task(Presence(self.commands, HERE, ttl=TTL, pause=0.005).run())
+
+    async def revision(self) -> int:
+        """Revision of the registration; 0 when there is none, or no answer."""
+        if not self.store.available:
+            return 0
+        entry = await self.store.get(KEY)
+        return entry.revision if entry else 0
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    """A presence that has registered."""
+    scene = Scene()
+    await eventually(scene.revision)
+    yield scene
+    await scene.leave()
+
+
+async def test_it_brings_its_service_along(scene: Scene) -> None:
+    service = (await scene.commands.get("service", "controlplane")).resource
+    assert service.name == "controlplane"
+
+
+async def test_it_outlives_its_lease(scene: Scene) -> None:
+    before = await scene.revision()
+    renewed = asyncio.Event()
+    keep_alive = scene.store.keep_alive
+
+    async def counted(lease: int) -> float:
+        left = await keep_alive(lease)
+        renewed.set()
+        return left
+
+    scene.store.keep_alive = counted  # type: ignore[method-assign]
+    for _ in range(4):
+        renewed.clear()
+        await asyncio.wait_for(renewed.wait(), 5)
+        scene.store.advance(TTL * 0.8)
+    assert await scene.revision() == before
+
+
+async def test_it_registers_anew_when_it_was_removed(scene: Scene) -> None:
+    before = await scene.revision()
+    await scene.commands.deregister("controlplane", "here")
+    assert await eventually(scene.revision) > before
+
+
+async def test_it_registers_anew_after_an_outage(scene: Scene) -> None:
+    before = await scene.revision()
+    scene.store.available = False
+    scene.store.advance(TTL * 2)
+    scene.store.available = True
+
+    async def anew() -> bool:
+        return await scene.revision() > before
+
+    await eventually(anew)
+
+
+async def test_it_waits_for_a_store_that_is_away() -> None:
+    scene = Scene()
+    scene.store.available = False
+    assert not scene.task.done()
+    scene.store.available = True
+    await eventually(scene.revision)
+    await scene.leave()
+
+
+async def test_it_takes_leave(scene: Scene) -> None:
+    await scene.leave()
+    assert await scene.revision() == 0
+
+
+async def test_it_does_not_linger_when_the_store_is_away(scene: Scene) -> None:
+    scene.store.available = False
+    await asyncio.wait_for(scene.leave(), 2)
+
+
+def test_where_it_is_reached() -> None:
+    own = instance_of(settings(admin_listen="127.0.0.1:18080"))
+    assert (own.host, own.port) == ("127.0.0.1", 18080)
+    assert own.instance_id.endswith("-18080")
+    set_apart = instance_of(settings(admin_listen="0.0.0.0:8080", advertise="Control-Plane:80"))
+    assert (set_apart.host, set_apart.port) == ("control-plane", 80)
+    assert set_apart.instance_id.endswith("-8080")
+    six = instance_of(settings(advertise="[2001:db8::1]:80"))
+    assert six.host == "2001:db8::1"
+
+
+def test_all_addresses_are_no_address() -> None:
+    for listen in ("0.0.0.0:8080", "[::]:8080"):
+        host = instance_of(settings(admin_listen=listen)).host
+        assert host not in ("0.0.0.0", "::")
+
+
+@pytest.mark.parametrize("name", ["UPPER_case", "x" * 80, "-.-", "", "ünï"])
+def test_any_host_name_makes_an_id(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    assert instance_of(settings()).instance_id.endswith("-8080")
