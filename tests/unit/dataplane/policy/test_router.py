@@ -170,6 +170,15 @@ def test_a_route_may_be_replaced_by_one_of_its_name() -> None:
     assert found(router, "/a") == ("PUT",)
 
 
+def test_hosts_without_routes_leave_the_table() -> None:
+    """They would cost every request a look-up."""
+    route = prefix("h", "/", hosts=("h.org", "*.h.org"))
+    emptied = Router([route, prefix("a", "/a")]).changed([route], [])
+    assert (emptied._hosts, emptied._wildcards) == ({}, {})
+    assert found(emptied, "/a", host="h.org") == "a"
+    assert found(Router([prefix("a", "/a")]).changed([prefix("a", "/a")], []), "/a") == "none"
+
+
 def test_removing_what_is_not_there_is_a_mistake_of_the_caller() -> None:
     router = Router([prefix("a", "/a")])
     with pytest.raises(KeyError):
