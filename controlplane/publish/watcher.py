@@ -27,7 +27,7 @@ SETTLE = 0.002
 """Seconds between the first change of a burst and the snapshot that holds it."""
 
 LONGEST_PAUSE = 0.25
-"""Most seconds between two snapshots while changes keep coming: building takes at most half of the time until then."""
+"""Most seconds between two snapshots while changes keep coming: up to here, building takes at most half of the time."""
 
 
 class WentBack(StoreError):
@@ -134,15 +134,17 @@ class Watcher:
     # Publishing
 
     async def _publish(self) -> None:
-        pause = SETTLE
+        took, ended = 0.0, 0.0
         while True:
             await self._dirty.wait()
             # Whatever else comes within the pause is in the same snapshot.
-            await asyncio.sleep(pause)
+            idle = time.perf_counter() - ended
+            await asyncio.sleep(max(SETTLE, min(took, LONGEST_PAUSE) - idle))
             self._dirty.clear()
             started = time.perf_counter()
             self._build()
-            pause = min(max(SETTLE, time.perf_counter() - started), LONGEST_PAUSE)
+            ended = time.perf_counter()
+            took = ended - started
 
     def _build(self) -> None:
         try:

@@ -68,10 +68,6 @@ class RpcServer:
         await self._parts.leave()
         await self._server.stop(grace)
 
-    async def wait_for_termination(self) -> None:
-        """Return when the server has stopped."""
-        await self._server.wait_for_termination()
-
 
 async def serve(
     *,

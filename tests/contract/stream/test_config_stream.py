@@ -312,6 +312,12 @@ async def test_a_node_has_a_proper_name(plane: ControlPlane, channel: grpc.aio.C
     assert not plane.fleet.nodes
 
 
+async def test_a_digest_is_short(channel: grpc.aio.Channel) -> None:
+    node = Node(channel)
+    await node.hello(5, "f" * 65)
+    assert (await node.end())[0] is Code.INVALID_ARGUMENT
+
+
 async def test_answers_to_nothing_and_unknown_messages_are_ignored(
     plane: ControlPlane, channel: grpc.aio.Channel
 ) -> None:
