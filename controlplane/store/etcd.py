@@ -106,7 +106,8 @@ class EtcdStore:
     async def _watching(self, prefix: str, after: int) -> AsyncIterator[WatchStream]:
         stream = await self._client.watch(prefix, after)
         try:
-            await self._require_history(prefix, after)
+            if stream.created_at < after:
+                await self._require_past(prefix, after)
             yield stream
         except StoreUnavailable:
             self._client.avoid(stream.address)
@@ -114,15 +115,13 @@ class EtcdStore:
         finally:
             await stream.close()
 
-    async def _require_history(self, prefix: str, after: int) -> None:
-        """Raise Compacted unless `after` is a revision that etcd still has.
+    async def _require_past(self, prefix: str, after: int) -> None:
+        """Raise Compacted if the whole cluster, and not just one member, has yet to reach `after`.
 
-        etcd takes on two watches that lose events: one from a revision yet to come (its data was replaced by
-        older data), and, before 3.5.17, one from exactly the compacted revision, whose deletes are gone.
+        Then etcd's data was replaced by older data, and a watch would be blind until it is as old again.
         """
-        if after > 0:
-            start, _ = key_range(prefix)
-            await self._client.call(RANGE, pb.RangeRequest(key=start, revision=after, keys_only=True))
+        start, _ = key_range(prefix)
+        await self._client.call(RANGE, pb.RangeRequest(key=start, revision=after, keys_only=True))
 
     async def grant(self, ttl: float) -> int:
         # Repeatable: should the first answer be lost, its lease holds nothing and ends by itself.

@@ -26,8 +26,8 @@ class Assembly:
     def __init__(self, position: int) -> None:
         self._position = position
         self._fragments: list[pb.Event] = []
-        self.created = False
-        """Whether etcd has taken the watch on."""
+        self.created_at: int | None = None
+        """The revision of the store (as the member that serves us knows it) when it took the watch on."""
 
     def add(self, response: pb.WatchResponse) -> list[Batch]:
         """The revisions that are now complete, in order, each once.
@@ -37,7 +37,7 @@ class Assembly:
         if response.canceled:
             raise _ending(response)
         if response.created:
-            self.created = True
+            self.created_at = response.header.revision
             return []
         self._fragments.extend(response.events)
         if response.fragment:

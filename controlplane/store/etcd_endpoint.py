@@ -30,6 +30,9 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.use_local_subchannel_pool", 1),
 )
+GRACE = 0.5
+"""Seconds after which a deadline that gRPC has let pass is enforced: a stream whose channel closes while it is
+being set up would wait for ever."""
 _UNDECIDED = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
@@ -79,11 +82,14 @@ class Endpoint:
         """One request, one answer. Raises store errors."""
         ask = self._ask_stream if method.stream else self._ask_unary
         try:
-            return await ask(method, request, metadata, timeout)
+            async with asyncio.timeout(timeout + GRACE):
+                return await ask(method, request, metadata, timeout)
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error, self.address, lease) from error
+        except TimeoutError:
+            raise StoreUnavailable(f"{self.address}: no answer in time", unknown_outcome=True) from None
         except asyncio.CancelledError:
-            raise self._cancelled() from None
+            raise cancelled(self.address) from None
 
     async def _ask_unary(
         self, method: Method[Request, Response], request: Request, metadata: Metadata, timeout: float
@@ -130,15 +136,17 @@ class Endpoint:
                 self._channel = grpc.aio.secure_channel(self.address, self._credentials, OPTIONS)
         return self._channel
 
-    def _cancelled(self) -> BaseException:
-        # Closing the channel makes grpc.aio raise CancelledError in tasks that nobody cancelled.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            return asyncio.CancelledError()
-        return StoreUnavailable(f"{self.address}: the call was given up", unknown_outcome=True)
-
     async def close(self) -> None:
         """Close the connection; calls under way end with StoreUnavailable."""
         self._closed = True
         if self._channel is not None:
             await self._channel.close(None)
+
+
+def cancelled(address: str) -> BaseException:
+    """What to raise for a CancelledError of a call: closing a channel makes grpc.aio raise it in tasks that
+    nobody cancelled."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return asyncio.CancelledError()
+    return StoreUnavailable(f"{address}: the call was given up", unknown_outcome=True)

@@ -10,7 +10,7 @@ import grpc.aio
 
 from controlplane.store.errors import StoreUnavailable
 from controlplane.store.etcd_batches import Assembly
-from controlplane.store.etcd_endpoint import StreamCall
+from controlplane.store.etcd_endpoint import StreamCall, cancelled
 from controlplane.store.etcd_errors import from_rpc
 from controlplane.store.etcd_wire import watch_request
 from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
@@ -31,8 +31,13 @@ class WatchStream:
         """Ask for the watch and wait until etcd has taken it on; raises what Assembly.add raises."""
         self._assembly = Assembly(after)
         await self._send(watch_request(prefix, after))
-        while not self._assembly.created:
+        while self._assembly.created_at is None:
             self._assembly.add(await self._receive() or self._silent())
+
+    @property
+    def created_at(self) -> int:
+        """The revision of the store, as this member knew it, when it took the watch on."""
+        return self._assembly.created_at or 0
 
     async def next(self) -> list[Batch]:
         """The next batches; none when there was but a sign of life. StoreUnavailable after silence."""
@@ -46,6 +51,7 @@ class WatchStream:
         """Give the stream up."""
         self._call.cancel()
         if self._reading is not None:
+            self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _send(self, request: pb.WatchRequest) -> None:
@@ -58,6 +64,8 @@ class WatchStream:
             raise from_rpc(error, self.address) from error
         except asyncio.InvalidStateError:
             pass  # it has ended: reading tells why
+        except asyncio.CancelledError:
+            raise cancelled(self.address) from None
 
     async def _receive(self) -> pb.WatchResponse | None:
         """The next response, None after `patience` seconds without one."""

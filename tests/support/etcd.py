@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import signal
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import psutil
 
 from controlplane.store import EtcdSettings
 from demo.etcd import find_etcd
@@ -37,11 +40,22 @@ class Etcd:
         self._flags = flags
         self._files = authority.issue("etcd") if authority else None
         self._process: Process | None = None
+        self._members: Sequence[Etcd] = [self]
         self.port, self._peer_port = free_port(), free_port()
 
     @property
     def url(self) -> str:
         return f"{'https' if self._authority else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def _peer(self) -> str:
+        return f"http://127.0.0.1:{self._peer_port}"
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the leader of its cluster."""
+        status = self.ask("maintenance/status", {})
+        return bool(status["leader"] == status["header"]["member_id"])
 
     def settings(self, **changes: Any) -> EtcdSettings:
         """What a store needs to reach it; `changes` override."""
@@ -49,12 +63,21 @@ class Etcd:
 
     def start(self) -> None:
         """Start it (again) with the data it had, and wait until it answers."""
-        peer = f"http://127.0.0.1:{self._peer_port}"
-        argv = [str(find_etcd()), "--name=test", f"--data-dir={self._folder / 'data'}"]
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it without waiting: a cluster answers only once most of it is there."""
+        argv = [str(find_etcd()), f"--name={self._peer_port}", f"--data-dir={self._folder / 'data'}"]
         argv += [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
-        argv += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
-        argv += [f"--initial-cluster=test={peer}", *FLAGS, *self._flags, *self._tls_flags()]
+        argv += [f"--listen-peer-urls={self._peer}", f"--initial-advertise-peer-urls={self._peer}"]
+        members = ",".join(f"{member._peer_port}={member._peer}" for member in self._members)
+        argv += [f"--initial-cluster={members}", *FLAGS, *self._flags, *self._tls_flags()]
         self._process = start("etcd", argv, {}, self._folder)
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        assert self._process is not None
         wait_until(self._healthy, self._process)
 
     def kill(self) -> None:
@@ -62,10 +85,21 @@ class Etcd:
         assert self._process is not None
         self._process.kill()
 
+    def end(self) -> None:
+        """End it for good."""
+        self._http.close()
+        if self._process is not None:
+            self._process.kill()
+
     def freeze(self) -> None:
         """Leave its connections open and let it answer nothing, until `thaw`."""
         assert self._process is not None
         self._process.signal(signal.SIGSTOP)
+        process = psutil.Process(self._process.pid)
+        while any(
+            psutil.Process(thread.id).status() != psutil.STATUS_STOPPED for thread in process.threads()
+        ):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         assert self._process is not None
@@ -124,9 +158,21 @@ class Etcd:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.close()
-        if self._process is not None:
-            self._process.kill()
+        self.end()
+
+
+@contextmanager
+def cluster(folder: Path, count: int) -> Iterator[list[Etcd]]:
+    """A running cluster of `count` members."""
+    with ExitStack() as stack:
+        members = [Etcd(folder / str(number)) for number in range(count)]
+        for member in members:
+            member._members = members
+            stack.callback(member.end)
+            member.launch()
+        for member in members:
+            member.wait()
+        yield members
 
 
 def base64_of(text: str | bytes) -> str:

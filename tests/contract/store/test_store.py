@@ -285,7 +285,7 @@ class TestWatching:
         compacted = await world.store.commit({}, [Delete(world.key("a"))])
         await world.put("b")
         world.compact(compacted)
-        # From `start` etcd 3.5.1 would watch, without the deletion that happened right after it.
+        # etcd 3.5.1 would watch from the compacted revision on, without the deletion that it was.
         with pytest.raises(Compacted):
             await batches(world, start, 1)
         with pytest.raises(Compacted):

@@ -45,7 +45,7 @@ async def test_etcd_killed_and_restarted_under_a_watch(tmp_path: Path) -> None:
                 for number in range(20):
                     etcd.put("/k/n", f"{life}.{number}")
                 etcd.kill()
-                with pytest.raises(StoreUnavailable, match=r"refused|Socket closed|reset"):
+                with pytest.raises(StoreUnavailable):
                     await store.get("/k/n")
                 etcd.start()
             await watching.until(60)

@@ -37,9 +37,9 @@ def sketch(batches: list[Batch]) -> list[str]:
 
 def test_taken_on() -> None:
     assembly = Assembly(4)
-    assert not assembly.created
+    assert assembly.created_at is None
     assert assembly.add(pb.WatchResponse(created=True, header=pb.ResponseHeader(revision=9))) == []
-    assert assembly.created
+    assert assembly.created_at == 9
 
 
 def test_one_batch_a_revision() -> None:
@@ -59,6 +59,10 @@ def test_the_revision_is_that_of_the_events_and_not_the_stores() -> None:
     assembly = Assembly(4)
     assert sketch(assembly.add(response(put("a", 5), revision=9000))) == ["5 +a"]
     assert sketch(assembly.add(response(put("a", 6), revision=9000))) == ["6 +a"]
+
+
+def test_what_happened_at_the_position_itself_is_known_already() -> None:
+    assert sketch(Assembly(4).add(response(put("a", 4), delete("b", 4), put("a", 5)))) == ["5 +a"]
 
 
 def test_nothing_twice() -> None:
@@ -102,4 +106,4 @@ def test_refused_inside_the_stream(watch_id: int, reason: str, kind: type[StoreE
     refusal = pb.WatchResponse(created=True, canceled=True, watch_id=watch_id, cancel_reason=reason)
     with pytest.raises(kind):
         assembly.add(refusal)
-    assert not assembly.created
+    assert assembly.created_at is None

@@ -66,8 +66,9 @@ def test_which_keys_conflict() -> None:
     assert list(conflicts(expected, response)) == ["/changed", "/deleted"]
 
 
-def test_a_watch_starts_after_what_is_known() -> None:
-    request = watch_request("/a/", 41).create_request
-    assert (request.key, request.range_end, request.start_revision) == (b"/a/", b"/a0", 42)
+@pytest.mark.parametrize(("after", "start"), [(41, 41), (1, 1), (0, 1)])
+def test_a_watch_starts_at_what_is_known(after: int, start: int) -> None:
+    request = watch_request("/a/", after).create_request
+    assert (request.key, request.range_end, request.start_revision) == (b"/a/", b"/a0", start)
     assert request.fragment
     assert request.progress_notify
