@@ -108,7 +108,8 @@ class ConfigStream:
             with suppress(asyncio.CancelledError):
                 # Raises what the reader refused, if it did.
                 await reader
-            logger.info("data plane disconnected", extra=_about(session))
+            reason = session.ending.value if session.ending else "the stream ended"
+            logger.info("data plane disconnected", extra=_about(session) | {"reason": reason})
         if session.ending is not None:
             raise Refused(_ENDINGS[session.ending], session.ending.value)
 
