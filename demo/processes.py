@@ -129,7 +129,8 @@ def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Pa
 def wait_until(ready: Callable[[], bool], process: Process, timeout: float = START_TIMEOUT) -> None:
     """Poll `ready` until it holds; StartError with the log's tail when the process ends or time is over."""
     deadline = time.monotonic() + timeout
-    while not _holds(ready):
+    while not (_holds(ready) and process.running):
+        # Looked at in this order: another process may answer on a port that this one found taken.
         if not process.running:
             raise StartError(f"{process.name} ended with code {process.popen.returncode}:\n{process.tail()}")
         if time.monotonic() > deadline:
