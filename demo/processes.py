@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from demo.etcd import find_etcd
+from demo.etcd import EtcdMissing, find_etcd
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT = 20.0
@@ -163,7 +163,11 @@ class Etcd:
 
     def start(self, folder: Path) -> Process:
         peer = f"http://127.0.0.1:{self.peer_port}"
-        argv = [str(find_etcd()), "--name=headgate", f"--data-dir={folder / 'etcd'}"]
+        try:
+            binary = find_etcd()
+        except EtcdMissing as error:
+            raise StartError(str(error)) from None
+        argv = [str(binary), "--name=headgate", f"--data-dir={folder / 'etcd'}"]
         argv += [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
         argv += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
         argv += [f"--initial-cluster=headgate={peer}", "--log-level=warn", "--unsafe-no-fsync"]
