@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from dataplane.config.table import EMPTY, Table
 from dataplane.http.exchange import Exchange
 from dataplane.http.headers import Request
-from dataplane.http.outbound import forwarded_lines, identity_lines, request_head
+from dataplane.http.outbound import forwarded_fields, identity_fields, request_head
 from dataplane.http.pool import Endpoint, Pool
 from dataplane.http.refusals import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
 from dataplane.http.trust import Peer, TrustedProxies
@@ -218,11 +218,14 @@ class Gateway:
         identity = permit.prepared
         if identity is None:
             subject = permit.caller.subject
-            identity = permit.prepared = identity_lines(subject, permit.scopes) if subject else b""
-        peer = exchange.client.peer
-        forwarded = forwarded_lines(peer, request)
-        path = upstream_path(permit.route, request.path)
-        return request_head(request, path, forwarded, identity, exchange.request_id, endpoint.authority)
+            identity = permit.prepared = identity_fields(subject, permit.scopes) if subject else b""
+        client, route = exchange.client, permit.route
+        forwarded = forwarded_fields(client.peer, request) if client.peer.trusted else client.forwarded
+        if route.rewrite or route.strip_prefix:
+            target = upstream_path(route, request.path).encode() + request.query
+        else:
+            target = request.target
+        return request_head(request, target, forwarded, identity, exchange.request_id, endpoint.authority)
 
     def _none_healthy(self, plan: Plan) -> NoneHealthy:
         assert plan.service is not None

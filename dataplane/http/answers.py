@@ -16,9 +16,11 @@ from dataplane.http.names import (
     CONNECTION,
     CONTENT_LENGTH,
     DATE,
-    RESPONSE_KINDS,
-    TRAILER,
+    PASS,
+    PERSISTENT,
+    RESPONSE_NAMES,
     TRANSFER_ENCODING,
+    begin,
     nominated,
     without,
 )
@@ -28,8 +30,8 @@ LENGTH: Final = 1
 CHUNKS: Final = 2
 UNTIL_CLOSE: Final = 3
 
-STATUS_LINES: Final = {
-    status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus
 }
 _BODILESS: Final = (204, 304)
 
@@ -39,124 +41,128 @@ class BadAnswer(Exception):
 
 
 class Answer:
-    """A response head. `fields` holds those that travel on, four pieces to a field."""
+    """A response head."""
 
-    __slots__ = ("dated", "fields", "framing", "length", "status")
+    __slots__ = ("dated", "digits", "fields", "framing", "length", "status")
 
     status: int
     framing: int
     """How the upstream delimits the body: NO_BODY, LENGTH, CHUNKS or UNTIL_CLOSE."""
-    length: int | None
-    """Content-Length, also where no body follows (HEAD, 304)."""
+    length: int
+    """Content-Length, also where no body follows (HEAD, 304); -1 without."""
+    digits: bytes
     dated: bool
     fields: list[bytes]
+    """Those that travel on, two pieces to a field (`names.begin`)."""
 
 
 def read_answer(
-    status: int, fields: Fields, to_head: bool, keep_alive: bool, version: Callable[[], str]
+    status: int,
+    passing: list[bytes],
+    special: Fields,
+    to_head: bool,
+    keep_alive: bool,
+    version: Callable[[], str],
 ) -> Answer:
     """The head's one meaning. Raises BadAnswer.
 
-    `to_head`: it answers a HEAD request. `keep_alive` and `version` are the parser's; the version is asked for
-    only where keep-alive does not tell it.
+    `passing` and `special` are as for requests. `to_head`: it answers a HEAD request. `keep_alive` and `version` are
+    the parser's; the version is asked for only where nothing else tells it.
     """
     if not 200 <= status <= 599:
         raise BadAnswer(f"status {status}")
     answer = Answer()
     answer.status = status
-    answer.dated = False
-    length: int | None = None
-    chunked = False
-    pieces: list[bytes] = []
+    answer.fields = passing
+    answer.dated = chunked = False
+    answer.length = -1
     connection: list[bytes] | None = None
-    kinds = RESPONSE_KINDS
-    for name, value in fields:
-        kind = kinds[name]
-        if not kind:
-            pieces += (name, b": ", value, b"\r\n")
-        elif kind == CONTENT_LENGTH:
-            length = _length(value)
+    kind_of = RESPONSE_NAMES.kind
+    for name, value in special:
+        kind = kind_of(name)
+        if kind == CONTENT_LENGTH:
+            answer.digits = value = value.rstrip(b" \t")
+            if not value.isdigit():
+                raise BadAnswer("malformed Content-Length")
+            answer.length = int(value)
         elif kind == DATE:
             answer.dated = True
-            pieces += (name, b": ", value, b"\r\n")
+            passing += (b"\r\ndate: ", value)
         elif kind == CONNECTION:
             connection = [value] if connection is None else [*connection, value]
+        elif kind == PASS:
+            passing += (begin(name), value)
         elif kind == TRANSFER_ENCODING:
             if value.strip().lower() != b"chunked":
                 raise BadAnswer("transfer coding other than chunked")
             chunked = True
-    if connection is not None and (names := nominated(connection)):
-        pieces = without(pieces, names)
-    if (not keep_alive or connection is not None) and version() not in (
-        ("1.1",) if chunked else ("1.1", "1.0")
-    ):
-        raise BadAnswer(f"HTTP version {version()}")
-    answer.fields = pieces
-    answer.length = length
+    if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
+        answer.fields = without(passing, nominated(connection))
+    if not keep_alive or (chunked and connection is not None):
+        _check_version(version(), chunked)
     if to_head or status in _BODILESS:
         answer.framing = NO_BODY
     elif chunked:
         answer.framing = CHUNKS
     else:
-        answer.framing = UNTIL_CLOSE if length is None else LENGTH
+        answer.framing = UNTIL_CLOSE if answer.length < 0 else LENGTH
     return answer
 
 
-def _length(value: bytes) -> int:
-    value = value.strip()
-    if not value.isdigit():
-        raise BadAnswer("malformed Content-Length")
-    return int(value)
+def _check_version(version: str, chunked: bool) -> None:
+    """HTTP/1.0 knows no chunks (RFC 9112 section 6.1)."""
+    if version != "1.1" and (chunked or version != "1.0"):
+        raise BadAnswer(f"HTTP version {version}")
 
 
 def answer_head(
     answer: Answer, http11: bool, keep_alive: bool, request_id: bytes, date: bytes
-) -> tuple[bytes, bool]:
-    """The whole head for the client, and whether the body goes out in chunks.
+) -> list[bytes]:
+    """The head for the client, in pieces, with its final empty line.
 
     `keep_alive` is whether the client's connection stays open; a body of unknown length to HTTP/1.0 needs it to
-    be False. `date` is a whole Date line, used where the upstream sent none (RFC 9110 section 6.6.1).
+    be False. `date` is a whole Date field, used where the upstream sent none (RFC 9110 section 6.6.1).
     """
-    framing, length = answer.framing, answer.length
-    chunked = framing >= CHUNKS and http11
-    pieces = [status_line(answer.status)]
+    pieces = [_STATUS_LINES.get(answer.status) or status_line(answer.status)]
     pieces += answer.fields
-    if chunked:
-        pieces.append(b"transfer-encoding: chunked\r\n")
-    elif length is not None and answer.status != 204:
-        pieces.append(b"content-length: %d\r\n" % length)
+    if answer.framing >= CHUNKS:
+        if http11:
+            pieces.append(b"\r\ntransfer-encoding: chunked")
+    elif answer.length >= 0 and answer.status != 204:
+        pieces += (b"\r\ncontent-length: ", answer.digits)
     if not answer.dated:
         pieces.append(date)
-    pieces += (b"x-request-id: ", request_id, persistence(http11, keep_alive))
-    return b"".join(pieces), chunked
+    if http11 and keep_alive:
+        pieces += (b"\r\nx-request-id: ", request_id, b"\r\n\r\n")
+    else:
+        pieces += (b"\r\nx-request-id: ", request_id, persistence(keep_alive))
+    return pieces
 
 
-def persistence(http11: bool, keep_alive: bool) -> bytes:
-    """The line end, the Connection field if one is needed, and the empty line that ends the head."""
-    if not keep_alive:
-        return b"\r\nconnection: close\r\n\r\n"
-    return b"\r\n\r\n" if http11 else b"\r\nconnection: keep-alive\r\n\r\n"
+def persistence(keep_alive: bool) -> bytes:
+    """The Connection field, where the version alone does not say it, and the empty line that ends the head."""
+    return b"\r\nconnection: keep-alive\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n"
 
 
-def interim_head(status: int, fields: Fields) -> bytes:
+def interim_head(status: int, passing: list[bytes], special: Fields) -> bytes:
     """A 1xx response for the client (RFC 9110 section 15.2): end-to-end fields only. 101 is refused."""
     if status == 101:
         raise BadAnswer("101 to a request that asked for no upgrade")
-    pieces: list[bytes] = [status_line(status)]
-    for name, value in fields:
-        if not RESPONSE_KINDS[name]:
-            pieces += (name, b": ", value, b"\r\n")
-    return b"".join([*pieces, b"\r\n"])
+    pieces = [status_line(status), *passing]
+    for name, value in special:
+        if RESPONSE_NAMES.kind(name) == PASS:
+            pieces += (begin(name), value)
+    return b"".join([*pieces, b"\r\n\r\n"])
 
 
 def status_line(status: int) -> bytes:
-    """With the standard phrase, or none."""
-    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    """With the standard phrase, or none; without line end."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
 
 
-def chunk(pieces: Sequence[bytes]) -> list[bytes]:
-    """One chunk that holds all the pieces (RFC 9112 section 7.1)."""
-    return [b"%x\r\n" % sum(map(len, pieces)), *pieces, b"\r\n"]
+def chunk(pieces: Sequence[bytes], size: int) -> list[bytes]:
+    """One chunk that holds all the pieces, `size` bytes together (RFC 9112 section 7.1)."""
+    return [b"%x\r\n" % size, *pieces, b"\r\n"]
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"

@@ -17,11 +17,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from dataplane.http.headers import BadRequest
+from dataplane.http.outbound import forwarded_fields
 from dataplane.http.reader import Reader
 from dataplane.http.refusals import TimedOut, TooLarge
 from dataplane.http.respond import respond
 from dataplane.http.trust import Peer
-from dataplane.http.upstream import JOINED
 from dataplane.policy.breaker import Outcome
 
 if TYPE_CHECKING:
@@ -43,12 +43,15 @@ class Downstream(asyncio.Protocol):
         "_server",
         "current",
         "deadline",
+        "forwarded",
         "peer",
         "transport",
         "write_paused",
     )
 
     peer: Peer
+    forwarded: bytes
+    """What upstreams are told of an untrusted peer, as fields."""
     transport: asyncio.Transport
 
     def __init__(self, server: Server) -> None:
@@ -69,23 +72,22 @@ class Downstream(asyncio.Protocol):
         self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
         name = transport.get_extra_info("peername")
         self.peer = self._server.trusted.peer(name[0] if name else "")
+        self.forwarded = forwarded_fields(self.peer)
         self.deadline = monotonic() + self._server.bounds.keep_alive_timeout
         self._server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        current = self.current
-        reader = self._reader
-        if current is None or current.complete:
-            reader.feed(data)
-        else:
-            reader.feed(data)
-            self._body_came(current)
-        if reader.queue:
-            if self.current is None:
-                self._advance()
-            else:
+        current, reader = self.current, self._reader
+        whole = current is None or current.complete
+        reader.feed(data)
+        if current is not None:
+            if not whole:
+                self._body_came(current)
+            if reader.queue:
                 self.settle_reading()
-        elif self.current is None and reader.in_head:
+        elif reader.queue:
+            self._advance()
+        elif reader.in_head:
             self._head_came()
 
     def pause_writing(self) -> None:
@@ -98,7 +100,7 @@ class Downstream(asyncio.Protocol):
         if self.current is None:
             self._advance()
         elif self.current.upstream is not None:
-            self.touch(self.current)
+            self.touch(self.current, monotonic())
             self.current.upstream.resume()
 
     def eof_received(self) -> None:
@@ -107,26 +109,17 @@ class Downstream(asyncio.Protocol):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(self)
         self._closing = True
         self._leave()
+        self._server.gone(self)
         self._reader.release()
 
     # --- what the upstream's side asks of this one
 
-    def send(self, pieces: list[bytes], size: int) -> None:
-        """Write pieces of a response, `size` bytes of body among them, at once."""
-        if len(pieces) == 1:
-            self.transport.write(pieces[0])
-        elif size <= JOINED:
-            self.transport.write(b"".join(pieces))
-        else:
-            self.transport.writelines(pieces)
-
-    def touch(self, exchange: Exchange) -> None:
+    def touch(self, exchange: Exchange, now: float) -> None:
         """Something of the response moved: its idle time begins anew."""
         if exchange.service is not None:
-            self.deadline = monotonic() + exchange.service.timeouts.idle
+            self.deadline = now + exchange.service.timeouts.idle
 
     def settle_reading(self) -> None:
         """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
@@ -145,7 +138,7 @@ class Downstream(asyncio.Protocol):
         if not exchange.keep_alive:
             self._linger(exchange)
             return
-        self._between_requests(now)
+        self._await_request(now)
         if self._reader.queue:
             self._advance()
         elif not self._reading:
@@ -189,29 +182,26 @@ class Downstream(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Take up exchanges from the queue until one has to wait for its upstream."""
-        queue = self._reader.queue
+        reader, server = self._reader, self._server
+        queue = reader.queue
         while queue and self.current is None and not (self.write_paused or self._closing):
             self.current = exchange = queue.popleft()
-            now = monotonic()
-            refusal = exchange.fault or self._server.decider.decide(exchange, now)
-            if refusal is None:
-                self._forward(exchange, now)
-            else:
+            exchange.started = now = monotonic()
+            refusal = exchange.fault or server.decider.decide(exchange, now)
+            if refusal is not None:
                 self._refuse(exchange, refusal)
-        if queue or not self._reading or self._reader.incoming is not None:
+                continue
+            self.deadline = now + (
+                exchange.response_timeout if exchange.complete else server.bounds.body_timeout
+            )
+            assert exchange.endpoint is not None
+            upstream = exchange.endpoint.take()
+            if upstream is not None:
+                upstream.send(exchange, now)
+            else:
+                server.dial(exchange)
+        if queue or not self._reading or reader.incoming is not None:
             self.settle_reading()
-
-    def _forward(self, exchange: Exchange, now: float) -> None:
-        self._in_head = False
-        self.deadline = now + (
-            exchange.response_timeout if exchange.complete else self._server.bounds.body_timeout
-        )
-        assert exchange.endpoint is not None
-        upstream = exchange.endpoint.take()
-        if upstream is None:
-            self._server.dial(exchange)
-        else:
-            upstream.send(exchange, now)
 
     def _refuse(self, exchange: Exchange, refusal: object) -> None:
         """Answer by ourselves, in the place of this exchange's response."""
@@ -228,15 +218,16 @@ class Downstream(asyncio.Protocol):
         self._finish(exchange, monotonic())
         self.current = None
         if keep:
-            self._between_requests(exchange.ended)
+            self._await_request(exchange.ended)
         else:
             self._linger(exchange)
 
     def _finish(self, exchange: Exchange, now: float) -> None:
-        """The one place where exchanges end."""
+        """The one place where exchanges end. Those that were never taken up begin and end here."""
         if not exchange.done:
             exchange.done = True
             exchange.ended = now
+            exchange.started = exchange.started or now
             self._server.decider.finished(exchange)
 
     def _leave(self) -> None:
@@ -290,7 +281,7 @@ class Downstream(asyncio.Protocol):
             self._in_head = True
             self.deadline = monotonic() + self._server.bounds.head_timeout
 
-    def _between_requests(self, now: float) -> None:
+    def _await_request(self, now: float) -> None:
         bounds = self._server.bounds
         self._in_head = in_head = self._reader.in_head
         self.deadline = now + (bounds.head_timeout if in_head else bounds.keep_alive_timeout)

@@ -30,8 +30,8 @@ class Exchange:
         "complete",
         "decision",
         "done",
-        "endpoint",
         "ended",
+        "endpoint",
         "fault",
         "head",
         "keep_alive",
@@ -47,11 +47,11 @@ class Exchange:
         "revision",
         "route",
         "sent",
+        "sent_at",
         "service",
         "service_name",
         "started",
         "status",
-        "sent_at",
         "streamed_at",
         "trial",
         "upstream",
@@ -104,18 +104,18 @@ class Exchange:
     sent: int
     """Bytes of response body."""
     started: float
+    """When it was taken up; a pipelined request has waited before that."""
     sent_at: float
     """When the head went upstream."""
     streamed_at: float
     """When the response's head arrived."""
     ended: float
 
-    def __init__(self, client: Downstream, request: Request | None, request_id: bytes, now: float) -> None:
+    def __init__(self, client: Downstream, request: Request | None, request_id: bytes) -> None:
         self.client = client
         self.request = request
         self.request_id = request_id
-        self.started = now
-        self.sent_at = self.streamed_at = self.ended = 0.0
+        self.started = self.sent_at = self.streamed_at = self.ended = 0.0
         self.revision = self.status = self.received = self.sent = 0
         self.complete = self.responded = self.retried = self.done = False
         self.route = self.service = self.permit = self.trial = self.endpoint = self.upstream = None

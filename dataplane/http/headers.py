@@ -3,14 +3,14 @@
 llhttp, as httptools drives it, already refuses bare CR, LF and NUL, obs-fold, space before a colon, malformed,
 repeated or overflowing Content-Length, Content-Length beside Transfer-Encoding, and broken chunk framing
 (tests/unit/dataplane/http/test_llhttp.py holds it to that). What it lets through is refused here: other versions,
-other transfer codings, a missing or second Host, targets that disagree with it, CONNECT, TRACE, upgrades. Nothing of the
-client's bytes is copied to an upstream unread: `outbound` writes a new head from the values found here.
+other transfer codings, a missing or second Host, targets that disagree with it, CONNECT, TRACE, upgrades. Nothing of
+the client's bytes is copied to an upstream unread: `outbound` writes a new head from the values found here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from dataplane.http.names import (
@@ -23,10 +23,13 @@ from dataplane.http.names import (
     FORWARDED_HOST,
     FORWARDED_PROTO,
     HOST,
+    PASS,
+    PERSISTENT,
     REQUEST_ID,
-    REQUEST_KINDS,
+    REQUEST_NAMES,
     TRANSFER_ENCODING,
     UPGRADE,
+    begin,
     nominated,
     without,
 )
@@ -38,13 +41,15 @@ Fields = Sequence[tuple[bytes, bytes]]
 CHUNKED: Final = -1
 """A body's length when it is not known beforehand."""
 
-_METHODS: Final = {
+_METHODS: Final[Mapping[bytes, str]] = {
     name.encode(): name
     for name in (
         *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
         *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
     )
 }
+METHODS: Final = frozenset(_METHODS.values())
+"""Methods that are served; any other gets 501."""
 _AUTHORITY: Final = re.compile(
     rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255}?)\.?(?::(?P<port>[0-9]{0,5}))?"
 )
@@ -68,7 +73,7 @@ class BadRequest(Exception):
 
 
 class Request:
-    """A request's head as we understand it. `fields` holds those that travel on, four pieces to a field."""
+    """A request's head as we understand it."""
 
     __slots__ = (
         "authority",
@@ -86,6 +91,7 @@ class Request:
         "path",
         "query",
         "request_id",
+        "target",
     )
 
     method: str
@@ -93,6 +99,8 @@ class Request:
     """The normal form (module `paths`)."""
     query: bytes
     """With its question mark, or empty."""
+    target: bytes
+    """Path and query, in normal form: what goes upstream on a route that does not rewrite."""
     authority: bytes
     """The Host as it was sent."""
     host: str
@@ -109,45 +117,46 @@ class Request:
     forwarded_host: bytes | None
     request_id: bytes | None
     fields: list[bytes]
+    """Those that travel on, two pieces to a field: what it begins with (`names.begin`) and its value."""
 
     def field(self, name: str) -> str:
         """The value of a field that travels on, by lower-case name; several are joined, none is ""."""
         wanted = name.encode("latin-1")
         fields = self.fields
-        found = [fields[i + 2] for i in range(0, len(fields), 4) if fields[i].lower() == wanted]
+        found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
         return b", ".join(found).decode("latin-1")
 
 
 def read_request(
     method: bytes,
     target: bytes,
-    fields: Fields,
+    passing: list[bytes],
+    special: Fields,
     peer: Peer,
     keep_alive: bool,
     version: Callable[[], str],
 ) -> Request:
     """The head's one meaning. Raises BadRequest.
 
+    `passing` are the fields known to be of kind PASS, already in two pieces each; `special` all others.
     `keep_alive` and `version` are the parser's; the version is asked for only where keep-alive does not tell it.
     """
     if len(target) > MAX_TARGET:
         _refuse("target too long", 414)
-    if len(fields) > MAX_FIELDS:
+    if len(passing) + 2 * len(special) > 2 * MAX_FIELDS:
         _refuse("too many fields", 431)
     request = Request()
-    request.request_id = request.forwarded_for = request.forwarded_proto = request.forwarded_host = None
-    request.authorization = None
+    request.authorization = request.request_id = None
+    request.forwarded_for = request.forwarded_proto = request.forwarded_host = None
     request.expects_continue = False
     request.length = 0
-    pieces: list[bytes] = []
+    request.fields = passing
     authority: bytes | None = None
     connection: list[bytes] | None = None
-    kinds = REQUEST_KINDS
-    for name, value in fields:
-        kind = kinds[name]
-        if not kind:
-            pieces += (name, b": ", value, b"\r\n")
-        elif kind == HOST:
+    kind_of = REQUEST_NAMES.kind
+    for name, value in special:
+        kind = kind_of(name)
+        if kind == HOST:
             if authority is not None:
                 _refuse("more than one Host")
             authority = value
@@ -155,20 +164,24 @@ def read_request(
             if request.authorization is not None:
                 _refuse("more than one Authorization")
             request.authorization = value.decode("latin-1")
-            pieces += (name, b": ", value, b"\r\n")
-        elif kind == CONTENT_LENGTH:
-            request.length = _length(value)
+            passing += (b"\r\nauthorization: ", value)
+        elif kind == PASS:
+            passing += (begin(name), value)
         elif kind == CONNECTION:
             connection = [value] if connection is None else [*connection, value]
+        elif kind == CONTENT_LENGTH:
+            request.length = _length(value)
         elif kind != DROP:
             _read_rare(request, kind, value, peer)
-    if connection is not None and (names := nominated(connection)):
-        pieces = without(pieces, names)
     # Without a Connection field only HTTP/1.1 keeps a connection alive (RFC 9112 section 9.3).
     request.http11 = (keep_alive and connection is None) or _is_http11(version())
     request.keep_alive = keep_alive
-    request.fields = pieces
-    _read_method(request, method)
+    if connection is not None:
+        _read_connection(request, connection)
+    known = _METHODS.get(method)
+    if known is None:
+        _refuse(f"method {method.decode('latin-1')} is not supported", 501)
+    request.method = known
     _read_target(request, target, authority)
     if not request.http11:
         _check_http10(request)
@@ -209,6 +222,15 @@ def _read_trusted(request: Request, kind: int, value: bytes) -> None:
         request.forwarded_host = value if _AUTHORITY.fullmatch(value) else None
 
 
+def _read_connection(request: Request, values: list[bytes]) -> None:
+    """RFC 9110 section 7.6.1: what the client declares hop-by-hop stays here. What we write comes after this."""
+    if len(values) == 1 and values[0] in PERSISTENT:
+        return
+    names = nominated(values)
+    if names:
+        request.fields = without(request.fields, names)
+
+
 def _length(value: bytes) -> int:
     """RFC 9112 section 6.2: digits and nothing else. Python's int() alone would take "+1" and "1_0"."""
     if not _LENGTH.fullmatch(value.rstrip(b" \t")):
@@ -229,13 +251,6 @@ def _check_http10(request: Request) -> None:
     request.expects_continue = False
 
 
-def _read_method(request: Request, method: bytes) -> None:
-    known = _METHODS.get(method)
-    if known is None:
-        _refuse(f"method {method.decode('latin-1')} is not supported", 501)
-    request.method = known
-
-
 def _read_target(request: Request, target: bytes, authority: bytes | None) -> None:
     """RFC 9112 section 3.2: origin form, or absolute form that agrees with Host."""
     if not target.startswith(b"/"):
@@ -246,14 +261,16 @@ def _read_target(request: Request, target: bytes, authority: bytes | None) -> No
         authority = b""
     request.authority = authority
     request.host = _hosts[authority] if authority in _hosts else _host(authority)
-    path, mark, query = target.partition(b"?")
+    raw, mark, query = target.partition(b"?")
     if b"#" in query:
         _refuse("fragment in the target")
     request.query = mark + query
+    before = raw.decode("latin-1")
     try:
-        request.path = normal_form(path.decode("latin-1"))
+        request.path = path = normal_form(before)
     except BadPath as bad:
         raise BadRequest(400, f"path: {bad}") from None
+    request.target = target if path == before else path.encode("latin-1") + request.query
 
 
 def _absolute(target: bytes, authority: bytes | None) -> tuple[bytes, bytes]:

@@ -8,7 +8,7 @@ upstream it might be the real one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 PASS: Final = 0
@@ -84,32 +84,46 @@ _FOLDED: Final = re.compile(rb"[^a-z0-9-]")
 _REMEMBERED: Final = 2_000
 
 
-class Kinds(dict[bytes, int]):
-    """Kind by name as spelled on the wire. Remembers spellings, so that most look-ups need no case folding.
+class Names:
+    """What each name means, by its spelling on the wire, so that most look-ups need no case folding.
 
     Bounded: clients choose the names, so past `_REMEMBERED` spellings new ones are classified each time.
     """
 
     def __init__(self, kinds: Mapping[bytes, int]) -> None:
-        super().__init__(kinds)
         self._kinds = kinds
+        self._known: dict[bytes, int] = {}
+        self.passing: dict[bytes, bytes] = {}
+        """Spellings known to be of kind PASS, with the bytes that begin such a field: line end, name, colon."""
 
-    def __missing__(self, name: bytes) -> int:
-        kind = self.classify(name)
-        if len(self) < _REMEMBERED and len(name) <= 64:
-            self[name] = kind
-        return kind
-
-    def classify(self, name: bytes) -> int:
+    def kind(self, name: bytes) -> int:
         """The kind of a name in any spelling."""
+        known = self._known.get(name)
+        if known is None:
+            known = self._classify(name)
+            if len(self._known) < _REMEMBERED and len(name) <= 64:
+                self._known[name] = known
+                if known == PASS:
+                    self.passing[name] = begin(name)
+        return known
+
+    def _classify(self, name: bytes) -> int:
         lower = name.lower()
         if (kind := self._kinds.get(lower)) is not None:
             return kind
         return DROP if _FOLDED.sub(b"-", lower) in self._kinds else PASS
 
 
-REQUEST_KINDS: Final = Kinds(REQUEST)
-RESPONSE_KINDS: Final = Kinds(RESPONSE)
+REQUEST_NAMES: Final = Names(REQUEST)
+RESPONSE_NAMES: Final = Names(RESPONSE)
+
+PERSISTENT: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
+"""Connection fields that name no other field."""
+
+
+def begin(name: bytes) -> bytes:
+    """What a field begins with, the end of the line before it included: a head is such beginnings and values."""
+    return b"\r\n%b: " % name
 
 
 def nominated(values: list[bytes]) -> frozenset[bytes]:
@@ -119,9 +133,29 @@ def nominated(values: list[bytes]) -> frozenset[bytes]:
 
 
 def without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
-    """The fields (four pieces each: name, colon, value, line end) whose names are not in `names`."""
+    """The fields (two pieces each: beginning and value) whose names are not in `names`."""
     kept: list[bytes] = []
-    for start in range(0, len(pieces), 4):
-        if pieces[start].lower() not in names:
-            kept += pieces[start : start + 4]
+    for i in range(0, len(pieces), 2):
+        if pieces[i][2:-2].lower() not in names:
+            kept += pieces[i : i + 2]
     return kept
+
+
+def collector(
+    names: Names, passing: list[bytes], special: list[tuple[bytes, bytes]]
+) -> Callable[[bytes, bytes], None]:
+    """A parser's `on_header`: fields known to travel unread go to `passing` as they will be written, others to
+    `special`.
+
+    Called for every field of every message, hence a closure and no method.
+    """
+    known, travel, read = names.passing.get, passing.extend, special.append
+
+    def on_header(name: bytes, value: bytes) -> None:
+        start = known(name)
+        if start is not None:
+            travel((start, value))
+        else:
+            read((name, value))
+
+    return on_header

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from dataplane.http.headers import CHUNKED, Request
+from dataplane.http.headers import CHUNKED, METHODS, Request
 from dataplane.http.trust import Peer
 
 _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
@@ -17,7 +17,7 @@ _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
 
 def request_head(
     request: Request,
-    path: str,
+    target: bytes,
     forwarded: bytes,
     identity: bytes,
     request_id: bytes,
@@ -25,42 +25,49 @@ def request_head(
 ) -> bytes:
     """The whole head, with its final empty line.
 
-    `forwarded` and `identity` are whole lines (`forwarded_lines`, `identity_lines`); `default_authority` is the
+    `forwarded` and `identity` are whole fields (`forwarded_fields`, `identity_fields`); `default_authority` is the
     Host of an HTTP/1.0 request without one.
     """
     authority = request.authority or default_authority
-    start = f"{request.method} {path}".encode("latin-1")
-    pieces = [start, request.query, b" HTTP/1.1\r\nhost: ", authority, b"\r\n"]
+    pieces = [f"{request.method} ".encode(), target, b" HTTP/1.1\r\nhost: ", authority]
     pieces += request.fields
-    pieces += (forwarded, b"x-forwarded-host: ", request.forwarded_host or authority)
-    pieces += (b"\r\nx-request-id: ", request_id, b"\r\n", identity, _framing(request))
+    pieces += (
+        forwarded,
+        b"\r\nx-forwarded-host: ",
+        request.forwarded_host or authority,
+        b"\r\nx-request-id: ",
+        request_id,
+        identity,
+        _framing(request) if request.length else _UNFRAMED[request.method],
+    )
     return b"".join(pieces)
+
+
+_UNFRAMED: Final = dict.fromkeys(METHODS, b"\r\n\r\n")
+# A length of 0 says "no body" where the method makes one likely (RFC 9110 section 8.6).
+_UNFRAMED.update(dict.fromkeys(("POST", "PUT", "PATCH"), b"\r\ncontent-length: 0\r\n\r\n"))
 
 
 def _framing(request: Request) -> bytes:
     """The framing, the expectation, and the empty line after the head."""
-    length = request.length
-    if not length:
-        # A length of 0 says "no body" where the method makes one likely (RFC 9110 section 8.6).
-        return b"content-length: 0\r\n\r\n" if request.method in ("POST", "PUT", "PATCH") else b"\r\n"
-    expectation = b"expect: 100-continue\r\n" if request.expects_continue else b""
-    if length == CHUNKED:
-        return b"transfer-encoding: chunked\r\n%b\r\n" % expectation
-    return b"content-length: %d\r\n%b\r\n" % (length, expectation)
+    expectation = b"\r\nexpect: 100-continue" if request.expects_continue else b""
+    if request.length == CHUNKED:
+        return b"\r\ntransfer-encoding: chunked%b\r\n\r\n" % expectation
+    return b"\r\ncontent-length: %d%b\r\n\r\n" % (request.length, expectation)
 
 
-def forwarded_lines(peer: Peer, request: Request | None = None) -> bytes:
+def forwarded_fields(peer: Peer, request: Request | None = None) -> bytes:
     """X-Forwarded-For and X-Forwarded-Proto; with what a trusted peer said in `request`."""
     hops, scheme = peer.address.encode(), peer.scheme.encode()
     if request is not None:
         if request.forwarded_for is not None:
             hops = b"%b, %b" % (request.forwarded_for, hops)
         scheme = request.forwarded_proto or scheme
-    return b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\n" % (hops, scheme)
+    return b"\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b" % (hops, scheme)
 
 
-def identity_lines(subject: str, scopes: frozenset[str]) -> bytes:
+def identity_fields(subject: str, scopes: frozenset[str]) -> bytes:
     """X-Auth-Subject and X-Auth-Scopes; visible ASCII as it is, everything else percent-encoded."""
     said = quote(subject, safe=_VISIBLE)
     held = quote(" ".join(sorted(scopes)), safe=_VISIBLE + " ")
-    return f"x-auth-subject: {said}\r\nx-auth-scopes: {held}\r\n".encode("ascii")
+    return f"\r\nx-auth-subject: {said}\r\nx-auth-scopes: {held}".encode("ascii")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpRequestParser
 
 from dataplane.http.exchange import Exchange
 from dataplane.http.headers import CHUNKED, BadRequest, read_request
+from dataplane.http.names import REQUEST_NAMES, collector
 
 if TYPE_CHECKING:
     from dataplane.http.downstream import Downstream
@@ -33,14 +33,15 @@ class Reader:
     __slots__ = (
         "_between",
         "_client",
-        "_fields",
         "_left",
         "_overhead",
         "_parser",
+        "_passing",
         "_pieces",
         "_raw",
         "_server",
         "_size",
+        "_special",
         "_target",
         "closed",
         "incoming",
@@ -60,17 +61,13 @@ class Reader:
         """Nothing more is wanted: what still comes is thrown away."""
         self._client = client
         self._server = server
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._passing: list[bytes] = []
+        self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._target: list[bytes] = []
         self._between: list[None] = [None]
         self._raw = self._size = self._left = self._overhead = 0
-        fields = self._fields.append
-
-        def on_header(name: bytes, value: bytes) -> None:
-            fields((name, value))
-
-        self.on_header = on_header
+        self.on_header = collector(REQUEST_NAMES, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self.on_url: Callable[[bytes], None] = self._target.append
         self.on_message_begin: Callable[[], None] = self._between.clear
@@ -98,48 +95,44 @@ class Reader:
         if self.closed or not data:
             return
         self._size = len(data)
-        self._raw += self._size
-        incoming = self.incoming
-        received = incoming.received if incoming is not None else 0
+        goes_on = self.incoming
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
             self._malformed(error)
-        if incoming is not None and incoming is self.incoming:
-            self._overhead += self._size - incoming.received - sum(map(len, self._pieces)) + received
         if self.incoming is not None:
-            self._body_goes_on(self.incoming)
-        elif self._raw > self._server.bounds.head and not self.closed:
-            self.fault(BadRequest(431, "head too long"))
+            self._body_goes_on(self.incoming, self.incoming is goes_on)
+        elif not self._between:
+            self._head_goes_on()
 
     # --- parser callbacks
 
     def on_headers_complete(self) -> None:
-        parser, target, server = self._parser, self._target, self._server
+        parser, target, server, client = self._parser, self._target, self._server, self._client
         bound = server.bounds.head
-        if self._raw > bound or self._size > bound:
+        if self._raw + self._size > bound:
             self._measure_head(bound)
-        client = self._client
         request = read_request(
             parser.get_method(),
             target[0] if len(target) == 1 else b"".join(target),
-            self._fields,
+            self._passing.copy(),
+            self._special,
             client.peer,
             parser.should_keep_alive(),
             parser.get_http_version,
         )
-        self._fields.clear()
+        self._passing.clear()
+        self._special.clear()
         target.clear()
-        exchange = Exchange(client, request, request.request_id or server.request_id(), monotonic())
-        self.incoming = exchange
+        self.incoming = exchange = Exchange(client, request, request.request_id or server.request_id())
         self.queue.append(exchange)
 
     def on_message_complete(self) -> None:
-        incoming = self.incoming
-        assert incoming is not None
+        exchange = self.incoming
+        assert exchange is not None
         if self._pieces:
-            self._collect(incoming)
-        self._body_ended(incoming)
+            self._collect(exchange)
+        self._body_ended(exchange)
 
     # --- inside
 
@@ -150,25 +143,37 @@ class Reader:
         pieces.clear()
 
     def _body_ended(self, exchange: Exchange) -> None:
-        assert exchange.request is not None
-        # What fields there are now are trailers, and those are dropped (RFC 9110 section 6.5.1).
-        self._fields.clear()
-        self._between.append(None)
-        self._raw = self._overhead = 0
-        self.incoming = None
         exchange.complete = True
+        assert exchange.request is not None
+        if exchange.request.length:
+            # Trailers have been collected like fields: they are dropped (RFC 9110 section 6.5.1).
+            self._passing.clear()
+            self._special.clear()
+            self._overhead = 0
+        self.incoming = None
+        self._between.append(None)
+        self._raw = 0
         if not exchange.request.keep_alive:
             self.closed = True
 
-    def _body_goes_on(self, exchange: Exchange) -> None:
+    def _head_goes_on(self) -> None:
+        self._raw += self._size
+        if self._raw > self._server.bounds.head and not self.closed:
+            self.fault(BadRequest(431, "head too long"))
+
+    def _body_goes_on(self, exchange: Exchange, began_before: bool) -> None:
+        before = exchange.received
         self._collect(exchange)
         assert exchange.request is not None
         length = exchange.request.length
-        if length == CHUNKED:
+        if length != CHUNKED:
+            left = length - exchange.received
+            if left > UNPARSED:
+                self._left = left
+        elif began_before:
+            self._overhead += self._size - (exchange.received - before)
             if self._overhead > self._server.bounds.framing + 8 * exchange.received:
                 self.fault(BadRequest(400, "more framing than data"))
-        elif length - exchange.received > UNPARSED:
-            self._left = length - exchange.received
 
     def _pass(self, data: bytes) -> bytes:
         """A piece of a body of known length, unparsed; returns what comes after the body."""
@@ -185,7 +190,8 @@ class Reader:
 
     def _measure_head(self, bound: int) -> None:
         """More was read than a head may have: was it the head?"""
-        size = sum(len(name) + len(value) + 4 for name, value in self._fields) + sum(map(len, self._target))
+        size = sum(len(name) + len(value) + 4 for name, value in self._special)
+        size += sum(map(len, self._passing)) + sum(map(len, self._target))
         if size > bound:
             raise BadRequest(431, "head too long")
 
@@ -205,7 +211,7 @@ class Reader:
         self.close()
         exchange = self.incoming
         if exchange is None:
-            exchange = Exchange(self._client, None, self._server.request_id(), monotonic())
+            exchange = Exchange(self._client, None, self._server.request_id())
             self.queue.append(exchange)
         self.incoming = None
         exchange.fault = bad

@@ -48,9 +48,9 @@ class Reply:
 
     def bytes(self, date: bytes, request_id: bytes, http11: bool, keep_alive: bool, bodiless: bool) -> bytes:
         """The whole response; without its body where it answers HEAD."""
-        tail = persistence(http11, keep_alive)
+        tail = b"\r\n\r\n" if http11 and keep_alive else persistence(keep_alive)
         body = b"" if bodiless else self.body
-        return b"".join((self.head, date, b"x-request-id: ", request_id, tail, body))
+        return b"".join((self.head, date, b"\r\nx-request-id: ", request_id, tail, body))
 
 
 def respond(refusal: object) -> Reply:
@@ -64,24 +64,24 @@ def _document(status: int, detail: str) -> bytes:
 
 
 def _start(status: int, length: int) -> bytes:
-    fields = b"content-type: application/problem+json\r\ncontent-length: %d\r\n" % length
+    fields = b"\r\ncontent-type: application/problem+json\r\ncontent-length: %d" % length
     return status_line(status) + fields
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> bytes:
-    return "".join(f"{name.lower()}: {value}\r\n" for name, value in pairs).encode("latin-1")
+    return "".join(f"\r\n{name.lower()}: {value}" for name, value in pairs).encode("latin-1")
 
 
 def _retry(seconds: float) -> bytes:
-    return b"retry-after: %d\r\n" % max(1, ceil(seconds))
+    return b"\r\nretry-after: %d" % max(1, ceil(seconds))
 
 
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
 _CREDENTIALS = "Could not validate credentials"
 _UNAUTHENTICATED = {
-    Unauthenticated.MISSING: Reply(401, "unauthenticated", _CREDENTIALS, b"www-authenticate: Bearer\r\n"),
+    Unauthenticated.MISSING: Reply(401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: Bearer"),
     Unauthenticated.INVALID: Reply(
-        401, "unauthenticated", _CREDENTIALS, b'www-authenticate: Bearer error="invalid_token"\r\n'
+        401, "unauthenticated", _CREDENTIALS, b'\r\nwww-authenticate: Bearer error="invalid_token"'
     ),
 }
 

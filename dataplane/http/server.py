@@ -7,11 +7,12 @@ have passed. Only an exchange that finds no pooled connection becomes a task, fo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 from email.utils import formatdate
-from time import monotonic
+from time import monotonic, time
 
 from dataplane.http.bounds import Bounds
 from dataplane.http.downstream import Downstream
@@ -45,13 +46,14 @@ class Server:
         self.connections: set[Downstream] = set()
         self.draining = False
         self.date = b""
-        """The Date line of this second."""
+        """The Date field of this second (`names.begin` tells the form)."""
         self._pool = pool
         self._servers: list[asyncio.AbstractServer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ids = os.urandom(10).hex().encode()
         self._last_id = 0
+        self._empty = asyncio.Event()
         self._date_second = 0
 
     async def start(self, listener: socket.socket) -> None:
@@ -68,19 +70,24 @@ class Server:
             server.close()
         for connection in list(self.connections):
             connection.drain()
-        deadline = monotonic() + timeout
-        while self.connections and monotonic() < deadline:
-            await asyncio.sleep(TICK / 2)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._left()
         for connection in list(self.connections):
             connection.transport.abort()
+        await self._left()
         self._pool.close()
         if self._timer is not None:
             self._timer.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        while self.connections:
-            await asyncio.sleep(0)
+
+    def gone(self, connection: Downstream) -> None:
+        """A client connection has ended."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
 
     def request_id(self) -> bytes:
         """32 hex digits, unique: a random prefix for this worker and a count."""
@@ -94,6 +101,12 @@ class Server:
         task.add_done_callback(self._dialled)
 
     # --- inside
+
+    async def _left(self) -> None:
+        """Wait until no client connection is left."""
+        self._empty.clear()
+        if self.connections:
+            await self._empty.wait()
 
     async def _dial(self, exchange: Exchange) -> None:
         service = exchange.service
@@ -151,8 +164,8 @@ class Server:
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
         for connection in [c for c in self.connections if c.deadline <= now]:
             connection.expire()
-        second = int(now)
+        second = int(time())
         if second != self._date_second:
             self._date_second = second
-            self.date = f"date: {formatdate(usegmt=True)}\r\n".encode()
+            self.date = f"\r\ndate: {formatdate(usegmt=True)}".encode()
             self._pool.sweep(now)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from httptools import HttpParserError, HttpResponseParser
 
 from dataplane.http.answers import (
+    CHUNKS,
     LAST_CHUNK,
     LENGTH,
     NO_BODY,
@@ -28,6 +29,7 @@ from dataplane.http.answers import (
     read_answer,
 )
 from dataplane.http.headers import CHUNKED
+from dataplane.http.names import RESPONSE_NAMES, collector
 from dataplane.http.refusals import BadResponse, Unavailable
 from dataplane.policy.breaker import Outcome
 
@@ -52,16 +54,17 @@ class Upstream(asyncio.Protocol):
         "_chunked",
         "_complete",
         "_credits",
-        "_fields",
         "_head_bytes",
         "_interim",
         "_keep",
         "_left",
         "_parser",
+        "_passing",
         "_paused",
         "_pieces",
         "_raw",
         "_server",
+        "_special",
         "_used",
         "endpoint",
         "exchange",
@@ -79,7 +82,8 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self.write_paused = False
         self._server = server
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._passing: list[bytes] = []
+        self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._credits: list[None] = []
         self._interim: list[bytes] = []
@@ -87,12 +91,7 @@ class Upstream(asyncio.Protocol):
         self._answer: Answer | None = None
         self._chunked = self._complete = self._keep = self._paused = self._used = False
         self._head_bytes = self._left = self._raw = 0
-        fields = self._fields.append
-
-        def on_header(name: bytes, value: bytes) -> None:
-            fields((name, value))
-
-        self.on_header = on_header
+        self.on_header = collector(RESPONSE_NAMES, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self._pieces.append
         # Each request allows one response to begin: with no credit left, pop() fails and the parser stops.
         self.on_message_begin: Callable[[], None] = self._credits.pop
@@ -106,7 +105,6 @@ class Upstream(asyncio.Protocol):
         exchange.sent_at = now
         self._answer = None
         self._complete = False
-        self._head_bytes = self._raw = 0
         self._credits.append(None)
         if self._parser is None:
             self._parser = HttpResponseParser(self)
@@ -157,13 +155,20 @@ class Upstream(asyncio.Protocol):
             # Nobody asked: whatever this is, it must not be taken for the next response.
             self.endpoint.forget(self)
             self.transport.abort()
-        elif self._left:
+            return
+        if self._left:
             self._pass(exchange, data)
-        elif self._parse(exchange, data):
-            if self._answer is None:
-                self._await_head(exchange, len(data))
-            else:
-                self._relay(exchange, len(data))
+            return
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            if not self._survives(exchange, error):
+                return
+        if self._answer is None:
+            self._await_head(exchange, len(data))
+        else:
+            self._relay(exchange, self._answer, len(data))
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -180,7 +185,7 @@ class Upstream(asyncio.Protocol):
         answer = self._answer
         if exchange is not None and answer is not None and answer.framing == UNTIL_CLOSE:
             self._complete, self._keep = True, False
-            self._relay(exchange, 0)
+            self._relay(exchange, answer, 0)
         else:
             self._ended("closed the connection")
 
@@ -194,17 +199,20 @@ class Upstream(asyncio.Protocol):
         exchange, parser = self.exchange, self._parser
         assert exchange is not None and exchange.request is not None and parser is not None
         status = parser.get_status_code()
+        passing = self._passing.copy()
         if 100 <= status < 200:
             self._credits.append(None)
-            self._interim_response(exchange, status)
+            self._interim_response(exchange, status, passing)
         else:
+            self._keep = keep = parser.should_keep_alive()
             to_head = exchange.request.method == "HEAD"
-            keep = parser.should_keep_alive()
-            self._answer = answer = read_answer(status, self._fields, to_head, keep, parser.get_http_version)
-            self._keep = keep
+            self._answer = answer = read_answer(
+                status, passing, self._special, to_head, keep, parser.get_http_version
+            )
             if answer.framing == NO_BODY:
                 self._complete = True
-        self._fields.clear()
+        self._passing.clear()
+        self._special.clear()
 
     def on_message_complete(self) -> None:
         if self._answer is not None:
@@ -212,97 +220,89 @@ class Upstream(asyncio.Protocol):
 
     # --- inside
 
-    def _parse(self, exchange: Exchange, data: bytes) -> bool:
-        """Feed the parser; False if that was the end of the exchange."""
-        parser = self._parser
-        assert parser is not None
-        try:
-            parser.feed_data(data)
-        except HttpParserError as error:
-            if self._complete:
-                self._keep = False
-                return True
-            cause = error.__context__
-            self._fail(exchange, BadResponse(str(cause if isinstance(cause, BadAnswer) else error)))
-            return False
-        return True
+    def _survives(self, exchange: Exchange, error: HttpParserError) -> bool:
+        """The parser stopped: after a whole response that only costs the connection."""
+        if self._complete:
+            self._keep = False
+            return True
+        cause = error.__context__
+        self._fail(exchange, BadResponse(str(cause if isinstance(cause, BadAnswer) else error)))
+        return False
 
-    def _interim_response(self, exchange: Exchange, status: int) -> None:
+    def _interim_response(self, exchange: Exchange, status: int, passing: list[bytes]) -> None:
         """RFC 9110 section 15.2: passed on to HTTP/1.1, 100 only to those who asked for it."""
         request = exchange.request
         assert request is not None
-        head = interim_head(status, self._fields)
+        head = interim_head(status, passing, self._special)
         if request.http11 and (status != 100 or request.expects_continue):
             self._interim.append(head)
 
     def _await_head(self, exchange: Exchange, size: int) -> None:
         self._head_bytes += size
         if self._interim:
-            exchange.client.send(self._interim, 0)
+            exchange.client.transport.write(b"".join(self._interim))
             self._interim.clear()
         if self._head_bytes > self._server.bounds.head:
             self._fail(exchange, BadResponse("head too long"))
 
-    def _relay(self, exchange: Exchange, raw: int) -> None:
+    def _relay(self, exchange: Exchange, answer: Answer, raw: int) -> None:
         """Hand on what the parser collected: the head if it is new, body pieces, the end."""
-        out = self._interim
-        answer = self._answer
-        assert answer is not None
+        now = monotonic()
         client = exchange.client
-        if not exchange.responded:
-            out.append(self._begin(exchange, answer))
+        out = [] if exchange.responded else self._begin(exchange, answer, now)
         size = 0
         if pieces := self._pieces:
-            size = self._take_body(exchange, answer, pieces, out)
+            size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+            if answer.framing == NO_BODY:
+                # A body where none may be (HEAD): it ends here, and so does the connection.
+                self._keep = False
+            else:
+                exchange.sent += size
+                out += chunk(pieces, size) if self._chunked else pieces
+            pieces.clear()
         if self._complete and self._chunked:
             out.append(LAST_CHUNK)
-        if out:
-            client.send(out, size)
-            out.clear()
+        if size <= JOINED:
+            client.transport.write(b"".join(out))
+        else:
+            client.transport.writelines(out)
         if self._complete:
-            self._finish(exchange, answer)
+            self._finish(exchange, answer, now)
         else:
-            self._go_on(exchange, answer, raw)
+            self._go_on(exchange, answer, raw, now)
 
-    def _take_body(self, exchange: Exchange, answer: Answer, pieces: list[bytes], out: list[bytes]) -> int:
-        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
-        if answer.framing == NO_BODY:
-            # A body where none may be (HEAD): it ends here, and so does the connection.
-            self._keep, size = False, 0
-        else:
-            exchange.sent += size
-            out += chunk(pieces) if self._chunked else pieces
-        pieces.clear()
-        return size
-
-    def _begin(self, exchange: Exchange, answer: Answer) -> bytes:
+    def _begin(self, exchange: Exchange, answer: Answer, now: float) -> list[bytes]:
+        """The head, in pieces, after what interim responses there were."""
         request, server = exchange.request, self._server
         assert request is not None
-        exchange.streamed_at = monotonic()
+        exchange.streamed_at = now
         exchange.responded = True
         exchange.status = answer.status
+        http11 = request.http11
         exchange.keep_alive = keep = (
             request.keep_alive
             and exchange.complete
             and not server.draining
-            and (request.http11 or answer.framing <= LENGTH)
+            and (http11 or answer.framing <= LENGTH)
         )
-        head, self._chunked = answer_head(answer, request.http11, keep, exchange.request_id, server.date)
+        self._chunked = http11 and answer.framing >= CHUNKS
+        head = answer_head(answer, http11, keep, exchange.request_id, server.date)
+        if self._interim:
+            head[:0] = self._interim
+            self._interim.clear()
         return head
 
-    def _go_on(self, exchange: Exchange, answer: Answer, raw: int) -> None:
+    def _go_on(self, exchange: Exchange, answer: Answer, raw: int, now: float) -> None:
         """The body goes on: bound the framing, or, where the length is known, leave the parser out of it."""
-        client = exchange.client
-        client.touch(exchange)
-        if client.write_paused:
+        exchange.client.touch(exchange, now)
+        if exchange.client.write_paused:
             self.pause()
         if answer.framing == LENGTH:
-            assert answer.length is not None
             left = answer.length - exchange.sent
             if left > UNPARSED:
                 self._left = left
                 self._parser = None
-        elif answer.framing != UNTIL_CLOSE:
+        elif answer.framing == CHUNKS:
             self._raw += raw
             bounds = self._server.bounds
             if self._raw > bounds.head + bounds.framing + 8 * exchange.sent:
@@ -317,24 +317,26 @@ class Upstream(asyncio.Protocol):
         exchange.sent += len(data)
         client = exchange.client
         client.transport.write(data)
+        now = monotonic()
         if not self._left:
             assert self._answer is not None
-            self._finish(exchange, self._answer)
+            self._finish(exchange, self._answer, now)
             return
-        client.touch(exchange)
+        client.touch(exchange, now)
         if client.write_paused:
             self.pause()
 
-    def _finish(self, exchange: Exchange, answer: Answer) -> None:
+    def _finish(self, exchange: Exchange, answer: Answer, now: float) -> None:
         """The response is whole: keep the connection if nothing is left over on it, tell the client's side."""
-        now = monotonic()
         self.exchange = exchange.upstream = None
+        self._head_bytes = self._raw = 0
         if answer.framing == NO_BODY:
             # The parser may still expect the body that the answer to a HEAD announced.
             self._parser = None
         if self._keep and exchange.complete and not self.write_paused:
-            # Never kept while paused: its next response would not be heard.
-            self.resume()
+            if self._paused:
+                # Never kept while paused: its next response would not be heard.
+                self.resume()
             self._used = True
             self.keep(now)
         else:
@@ -382,7 +384,7 @@ def _framed(exchange: Exchange) -> list[bytes]:
     exchange.body = []
     if request.length != CHUNKED:
         return pieces
-    framed = chunk(pieces) if pieces else []
+    framed = chunk(pieces, sum(map(len, pieces))) if pieces else []
     if exchange.complete:
         framed.append(LAST_CHUNK)
     return framed

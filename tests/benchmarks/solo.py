@@ -28,6 +28,7 @@ from dataplane.gateway import Gateway
 from dataplane.http.exchange import Exchange
 from dataplane.http.pool import Pool
 from dataplane.http.server import Server
+from dataplane.http.trust import TrustedProxies
 from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.policy.resources import Instance, Limit, LimitKey, Route, Service, User, VerificationKey
@@ -70,7 +71,7 @@ def table(options: argparse.Namespace) -> Table:
 async def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT, then tell what it cost."""
     log = AccessLog(os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    recorder = Recorder(log)
+    recorder = Recorder(log, TrustedProxies())
     observer = recorder if options.observe == "on" else Counting()
     pool = Pool()
     address = Limit("address", UNLIMITED, UNLIMITED, LimitKey.ADDRESS)
@@ -91,7 +92,7 @@ async def serve(options: argparse.Namespace) -> None:
         try:
             await asyncio.wait_for(stop.wait(), 1.0)
         except TimeoutError:
-            recorder.tick()
+            recorder.report()
     await server.drain(1.0)
     log.close()
 
