@@ -149,4 +149,4 @@ def test_a_data_plane_without_anything_is_not_ready(own_world: World) -> None:
     own_world.processes["alone"] = process
     wait_until(answers(f"{alone.status_url}/health"), process, START_TIMEOUT)
     assert httpx.get(f"{alone.status_url}/ready", trust_env=False).status_code == 503
-    assert get(alone, "/orders").status_code == 503
+    eventually_now(lambda: get(alone, "/orders").status_code == 503)
