@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,9 @@ SERVICE = "headgate.v1.RegistryService"
 
 GAP = 0.1
 """Seconds between two views on one watch: data planes report all the time, and nobody reads faster."""
+
+SEEN_WITHIN = 1.0
+"""Longest time in seconds that a change waits to be seen here; see `_seen`."""
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -77,6 +81,7 @@ class Registry:
     async def Register(self, request: pb.RegisterRequest, caller: Caller) -> pb.RegisterResponse:
         instance, service = registration(request)
         made = await self._commands.register(instance, service, request.ttl)
+        await self._seen(made.revision)
         return pb.RegisterResponse(lease_id=made.lease, ttl=made.ttl, revision=made.revision)
 
     @needs(Right.REGISTER)
@@ -86,6 +91,7 @@ class Registry:
     @needs(Right.REGISTER)
     async def Deregister(self, request: pb.DeregisterRequest, caller: Caller) -> pb.DeregisterResponse:
         revision = await self._commands.deregister(request.service_name, request.instance_id)
+        await self._seen(revision)
         return pb.DeregisterResponse(revision=revision)
 
     @needs(Right.LOOK)
@@ -136,6 +142,20 @@ class Registry:
                     await asyncio.sleep(GAP)
                 await wake.wait()
         raise Refused(Code.UNAVAILABLE, "the control plane is stopping")
+
+    async def _seen(self, revision: int) -> None:
+        """Wait until the views hold a change, so that whoever made it finds it in what they ask next."""
+        wake = asyncio.Event()
+        with self._watcher.changed.wakes(wake), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SEEN_WITHIN):
+                while not self._shows(revision):
+                    wake.clear()
+                    await wake.wait()
+
+    def _shows(self, revision: int) -> bool:
+        """Whether the views are of this revision or later, or stand still because the store holds nonsense."""
+        current = self._watcher.current
+        return bool(self._watcher.problems) or (current is not None and current.revision >= revision)
 
     def _view(self) -> pb.WatchResponse | None:
         if (snapshot := self._watcher.current) is None:

@@ -92,6 +92,17 @@ async def gone(gateway: headgate.Gateway) -> bool:
     return not (await gateway.registry.get_service("orders")).instances
 
 
+async def test_whoever_changes_something_sees_it_at_once(controlplane: ControlPlane) -> None:
+    async with connected(controlplane) as gateway:
+        for _ in range(5):
+            request = RegistrationRequest("orders", "a", "127.0.0.1", 9001, definition=FULL)
+            await gateway.registry.register_service(request)
+            assert "a" in (await gateway.registry.get_service("orders")).instances
+            await gateway.registry.deregister_service("orders", "a")
+            assert not (await gateway.registry.get_service("orders")).instances
+        await gateway.registry.deregister_service("orders", "never")
+
+
 async def test_a_lease_that_ended_is_taken_anew(controlplane: ControlPlane) -> None:
     async with registering(controlplane, ttl=5) as registration:
         lease = (await controlplane.store.list("/headgate/v1/instance/orders/a")).entries[0].lease
