@@ -101,7 +101,6 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
     Raises StartError for what can never work; calls `failed` with what goes wrong for good later.
     """
     async with AsyncExitStack() as stack:
-        stack.callback(logger.info, "control plane stopped")
         store = _open_store(settings)
         stack.push_async_callback(store.close)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet()
@@ -109,6 +108,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         parts = Parts(commands, watcher, fleet, VERSION, settings.anonymous_read)
         startup = Startup(settings, store, parts, hasher)
         await startup.try_now()
+        stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
         stack.push_async_callback((await _serve_rpc(settings, parts)).stop)
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
