@@ -18,7 +18,7 @@ TOKEN = "data-plane-token-of-the-tests"
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
     # Data planes ping every few seconds; by default a server calls that abuse.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
     ("grpc.max_send_message_length", -1),
 )
 
