@@ -17,7 +17,7 @@ from dataplane.http.exchange import Exchange
 from dataplane.http.headers import Request
 from dataplane.http.outbound import forwarded_fields, identity_fields, request_head
 from dataplane.http.pool import Endpoint, Pool
-from dataplane.http.refusals import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
+from dataplane.http.refusals import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
 from dataplane.http.trust import Peer, TrustedProxies
 from dataplane.policy.authenticate import ANONYMOUS, Authenticator, Unauthenticated
 from dataplane.policy.authorize import Permit, authorize
@@ -102,7 +102,7 @@ class Gateway:
 
         route = table.router.match(request.host, request.path, request.method)
         if type(route) is not Route:
-            return route
+            return route if table.revision else NotConfigured()
         plan = self._plans.get(route.name) or self._plan(route)
         exchange.route, exchange.service, exchange.service_name = route, plan.service, route.service
 

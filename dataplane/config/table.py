@@ -64,7 +64,7 @@ EMPTY = Table(0, "", Router(), {}, {}, {}, {}, {}, (), (), {})
 """The table before any configuration arrived: revision 0, no routes."""
 
 
-def build(resources: Resources, revision: int = 0, digest: str = "") -> Table:
+def build(resources: Resources, revision: int = 1, digest: str = "") -> Table:
     """Link and check everything, then index it. Raises TableError with every problem found."""
     return evolve(EMPTY, resources, resources.keys(), revision, digest)
 

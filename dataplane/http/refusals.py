@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+class NotConfigured:
+    """No configuration has arrived yet, so nobody can say whether there is a route."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class NotRegistered:
     """The service has no instance at all."""

@@ -18,6 +18,7 @@ from dataplane.http.refusals import (
     BadResponse,
     CircuitOpen,
     NoneHealthy,
+    NotConfigured,
     NotRegistered,
     TimedOut,
     TooLarge,
@@ -77,6 +78,7 @@ def _retry(seconds: float) -> bytes:
 
 
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
+_NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
 _CREDENTIALS = "Could not validate credentials"
 _UNAUTHENTICATED = {
     Unauthenticated.MISSING: Reply(401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: Bearer"),
@@ -132,6 +134,7 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     Forbidden: _forbidden,
     TooMany: _too_many,
     CircuitOpen: _circuit_open,
+    NotConfigured: lambda _: _NOT_CONFIGURED,
     NotRegistered: _not_registered,
     NoneHealthy: _none_healthy,
     TooLarge: lambda _: Reply(413, "too_large", "Content too large"),
