@@ -165,6 +165,16 @@ class Settings(BaseSettings):
         return settings
 
     @property
+    def RATE_LIMIT_PER_SECOND(self) -> float:
+        """The setting under its variable's name."""
+        return self.rate_limit_per_second
+
+    @property
+    def RATE_LIMIT_BURST(self) -> int:
+        """The setting under its variable's name."""
+        return self.rate_limit_burst
+
+    @property
     def level(self) -> str:
         """Log level in effect."""
         return "debug" if self.debug else self.log_level

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, overload
+from typing import TypeVar, cast, overload
 
 T = TypeVar("T")
 
@@ -24,22 +24,43 @@ async def eventually(
 
     An exception of the condition counts as "not yet": servers that are starting refuse connections.
     """
-    deadline = time.monotonic() + within
-    last: object = None
-    while True:
-        try:
+    attempt = _Attempt(within)
+    while not attempt.over():
+        with attempt:
             found = condition()
-            value = await found if inspect.isawaitable(found) else found
-            if value:
-                return value
-            last = value
-        except Exception as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within} s; last seen: {last!r}")
-        await asyncio.sleep(every)
+            attempt.value = await found if inspect.isawaitable(found) else found
+        await asyncio.sleep(0 if attempt.over() else every)
+    return cast(T, attempt.value)
 
 
 def eventually_now(condition: Callable[[], T], within: float = 10.0, every: float = 0.02) -> T:
-    """`eventually` for code without an event loop."""
-    return asyncio.run(eventually(condition, within, every))
+    """`eventually` for code that may block."""
+    attempt = _Attempt(within)
+    while not attempt.over():
+        with attempt:
+            attempt.value = condition()
+        time.sleep(0 if attempt.over() else every)
+    return cast(T, attempt.value)
+
+
+class _Attempt:
+    """What both have in common: when it is over, and what was seen last."""
+
+    def __init__(self, within: float) -> None:
+        self.within = within
+        self.deadline = time.monotonic() + within
+        self.value: object = None
+
+    def over(self) -> bool:
+        return bool(self.value) and not isinstance(self.value, Exception)
+
+    def __enter__(self) -> None:
+        self.value = None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is not None and not isinstance(error, Exception):
+            return False
+        self.value = error or self.value
+        if not self.over() and time.monotonic() > self.deadline:
+            raise AssertionError(f"not within {self.within} s; last seen: {self.value!r}") from error
+        return True
