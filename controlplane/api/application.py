@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from controlplane.api import auth
 from controlplane.api.explain import explain
@@ -68,6 +69,9 @@ class _Endpoint:
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await WebSocketClose()(scope, receive, send)
+        return
     await respond(Refused(404, "Nothing is at this path; /api/v1/openapi.json lists what is"))(
         scope, receive, send
     )

@@ -18,8 +18,8 @@ from typing import Protocol
 import yaml
 
 MOST_DEPTH = 64
-MOST_VALUES = 1_000_000
-"""Values in one document, those that aliases repeat counted each time."""
+MOST_VALUES = 400_000
+"""Keys and values in one document, those that aliases repeat counted each time: some 20,000 routes."""
 
 
 class MalformedDocument(Exception):
@@ -45,15 +45,24 @@ def parse_json(text: str) -> object:
 
 
 def _read_json(text: str) -> object:
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+    count = 0
+
+    def make(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal count
+        count += 1 + 2 * len(pairs)
+        if count > MOST_VALUES:
+            raise MalformedDocument(f"more than {MOST_VALUES} values")
+        return _unique(pairs)
+
+    return json.loads(text, object_pairs_hook=make, parse_constant=_no_constant, parse_float=_finite)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise MalformedDocument(f"key {twice!r} is given twice in one object")
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise MalformedDocument(f"key {key!r} is given twice in one object")
+        found[key] = value
     return found
 
 

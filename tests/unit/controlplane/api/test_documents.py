@@ -120,9 +120,11 @@ def bomb(levels: int) -> str:
         ("1e999", "out of range"),
         ("[" * 65, "nested deeper than 64 at line 1, column 65"),
         ("[" * 1_000_000, "nested deeper than 64"),
+        ("[" + "{}," * MOST_VALUES + "{}]", f"more than {MOST_VALUES} values"),
         (bomb(8), f"more than {MOST_VALUES} values"),
         (bomb(60), f"more than {MOST_VALUES} values"),
     ],
+    ids=lambda text: text[:20],
 )
 def test_yaml_that_is_refused(text: str, detail: str) -> None:
     with pytest.raises(MalformedDocument, match=r".*") as caught:
@@ -143,7 +145,9 @@ def test_yaml_that_is_refused(text: str, detail: str) -> None:
         ("[" * 100_000, "nested too deeply"),
         (r'"\ud800"', "half of a surrogate pair"),
         ("{} {}", "Extra data"),
+        ("[" + "{}," * MOST_VALUES + "{}]", f"more than {MOST_VALUES} values"),
     ],
+    ids=lambda text: text[:20],
 )
 def test_json_that_is_refused(text: str, detail: str) -> None:
     with pytest.raises(MalformedDocument) as caught:
