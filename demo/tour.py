@@ -30,16 +30,17 @@ class Tour:
 
     def walk(self) -> int:
         """Run every step; return how many failed."""
-        for step in (
-            self.token_opens_the_gate,
-            self.no_token,
-            self.missing_scope,
-            self.burst,
-            self.failing_service,
-            self.killed_instance,
-            self.live_change,
-        ):
-            self.run(step)
+        with self.client:
+            for step in (
+                self.token_opens_the_gate,
+                self.no_token,
+                self.missing_scope,
+                self.burst,
+                self.failing_service,
+                self.killed_instance,
+                self.live_change,
+            ):
+                self.run(step)
         return self.failures
 
     def run(self, step: Callable[[], None]) -> None:
