@@ -70,12 +70,10 @@ class Channel:
         """Queue a frame that carries JSON."""
         self.send(kind, json.dumps(value, separators=(",", ":")).encode())
 
-    async def drained(self) -> None:
-        """Wait until the peer has taken most of what was queued, or is gone."""
-        try:
-            await self._writer.drain()
-        except ConnectionError:
-            return
+    @property
+    def backlog(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self._writer.transport.get_write_buffer_size()
 
     async def close(self) -> None:
         """Flush and close this end."""

@@ -11,6 +11,7 @@ on the status port. None of it stops traffic: what fails here is logged and trie
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import signal
 import socket
@@ -23,20 +24,22 @@ from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
 from dataplane.config.cache import Cache
 from dataplane.config.reports import Held
-from dataplane.config.stream import ConfigStream, Endpoint
+from dataplane.config.stream import ConfigStream
 from dataplane.health import EndpointChecker, Prober
 from dataplane.listen import TrafficPort
 from dataplane.observe.stats import NodeStats
 from dataplane.observe.status import StatusServer
 from dataplane.observe.view import NodeView
 from dataplane.options import WorkerOptions
+from dataplane.readiness import Readiness
 from dataplane.settings import Settings, split_address
+from dataplane.uplink import endpoint
 from dataplane.workers import Pool, WorkerProcess, spawn
 
-HEALTH_INTERVAL = 5.0
-"""Seconds between two health reports when nothing changes."""
-FIRST_PROBES = 2.0
-"""Seconds for which readiness waits for the first probes of the first table."""
+HEALTH_EVERY = 5
+"""Statistics reports to one health report when nothing changes."""
+GATHER = 0.01
+"""Seconds in which changes of status are gathered before they are told."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,19 +53,19 @@ class Supervisor:
         self._status_socket = status
         self._version = version("headgate-dataplane")
         self._stop = asyncio.Event()
-        self._health_changed = asyncio.Event()
+        self._health_told = True
         self._checker = EndpointChecker()
         self._stats = NodeStats()
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)
         self._pool = Pool(settings.workers, self._spawn, settings.drain_timeout, self._stats)
-        self._stream = ConfigStream(_endpoint(settings), self._held)
+        self._stream = ConfigStream(endpoint(settings), self._held)
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)
         self._changes = Changes(assembly, self._prober, self._pool, self._stream, self._cache)
         self._status = StatusServer(self.view)
-        self._first_served = 0.0
+        self._readiness = Readiness(self._changes, self._pool, self._prober, settings.workers)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once."""
@@ -112,28 +115,8 @@ class Supervisor:
             cache_warnings=self._cache.warnings,
             cache_problem=self._cache.problem,
             draining=self._pool.draining,
-            not_ready=self._not_ready(),
+            not_ready=self._readiness.reason(),
         )
-
-    def _not_ready(self) -> str:
-        """Why traffic should go elsewhere; empty when it should come."""
-        served = self._changes.served
-        if self._pool.draining:
-            return "draining"
-        if not served.revision:
-            return "no configuration yet"
-        if (loaded := self._pool.loaded) < self._settings.workers:
-            return f"{loaded} of {self._settings.workers} workers serve a configuration"
-        return self._waiting_for_probes()
-
-    def _waiting_for_probes(self) -> str:
-        """Until the first probes are in, every instance is taken for not healthy."""
-        self._first_served = self._first_served or time.monotonic()
-        waited = time.monotonic() - self._first_served
-        if waited > FIRST_PROBES or self._prober.first_round_done:
-            self._first_served = -FIRST_PROBES
-            return ""
-        return "instances are being probed for the first time"
 
     def _signalled(self) -> None:
         if self._stop.is_set():
@@ -155,26 +138,25 @@ class Supervisor:
         return Held(self._settings.node_name, self._version, served.revision, served.digest)
 
     def _notify_router(self) -> None:
-        """The last link of the health check chain: the workers are told at once, the control plane soon."""
+        """The last link of the health check chain: the workers are told, and then the control plane."""
+        if self._health_told:
+            self._health_told = False
+            # Many instances may change together, for instance when a node starts: that is one message.
+            asyncio.get_running_loop().call_later(GATHER, self._tell_health)
+
+    def _tell_health(self) -> None:
+        self._health_told = True
         self._pool.set_unavailable(self._prober.unavailable())
-        self._health_changed.set()
+        self._stream.health(self._prober.view())
 
     async def _report(self) -> None:
-        """Statistics every second, health when it changes and every few seconds."""
-        last = 0.0
-        while True:
-            now = time.monotonic()
-            if self._health_changed.is_set() or now - last >= HEALTH_INTERVAL:
-                self._health_changed.clear()
+        """Statistics every second; health now and then also when nothing changes."""
+        for turn in itertools.count():
+            if turn % HEALTH_EVERY == 0:
                 self._stream.health(self._prober.view())
-                last = now
             self._stats.keep(self._changes.table.services)
             self._stream.stats(self._stats.report(time.time()))
-            try:
-                async with asyncio.timeout(1.0):
-                    await self._health_changed.wait()
-            except TimeoutError:
-                continue
+            await asyncio.sleep(1.0)
 
     async def _spawn(self, index: int) -> WorkerProcess:
         with self._traffic.socket() as listener:
@@ -199,17 +181,6 @@ class Supervisor:
             status_port=port,
             expose_metrics=settings.expose_metrics,
         )
-
-
-def _endpoint(settings: Settings) -> Endpoint:
-    ca, cert, key = settings.controlplane_ca, settings.controlplane_cert, settings.controlplane_key
-    return Endpoint(
-        settings.controlplane,
-        settings.dataplane_token.get_secret_value(),
-        ca=ca.read_bytes() if ca is not None else None,
-        cert=cert.read_bytes() if cert is not None else None,
-        key=key.read_bytes() if key is not None else None,
-    )
 
 
 async def _again(name: str, work: Callable[[], Awaitable[None]]) -> None:

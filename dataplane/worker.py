@@ -36,6 +36,9 @@ from dataplane.policy.resources import Limit, LimitKey
 STATS_INTERVAL = 1.0
 """Seconds between two statistics frames."""
 
+MAX_BACKLOG = 1024 * 1024
+"""Bytes the supervisor may leave unread before it is told no more."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -136,6 +139,8 @@ class Worker:
             self._send_stats()
 
     def _send_stats(self) -> None:
+        if self._channel.backlog > MAX_BACKLOG:
+            return  # counted on, and told when the supervisor listens again
         frame = self._frames.next(time.monotonic(), time.time(), len(self._server.connections))
         self._channel.send_json(Kind.STATS, frame)
 

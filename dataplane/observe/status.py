@@ -76,6 +76,8 @@ class StatusServer(uvicorn.Server):
                 lifespan="off",
                 server_header=False,
                 timeout_graceful_shutdown=1,
+                # Longer than workers keep idle connections, so that they are the ones who close them.
+                timeout_keep_alive=120,
                 ws="none",
             )
         )

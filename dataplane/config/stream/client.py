@@ -63,6 +63,7 @@ class ConfigStream:
         self._outgoing = asyncio.Event()
         self._received: pb.Snapshot | None = None
         self._arrived = asyncio.Event()
+        self._complaints: dict[str, str] = {}
         self.connected_to = ""
         """Address of the control plane, empty while there is none."""
         self.failure = "not connected yet"
@@ -129,10 +130,11 @@ class ConfigStream:
             self._lost(address, str(error))
 
     def _lost(self, address: str, reason: str) -> None:
-        reason = f"control plane {address}: {reason}"
-        if reason != self.failure:
-            _log.warning("%s; serving revision=%d meanwhile", reason, self._held().revision)
-        self.connected_to, self.failure = "", reason
+        if self.connected_to or self._complaints.get(address) != reason:
+            text = "no config stream to control plane %s: %s; serving revision=%d meanwhile"
+            _log.warning(text, address, reason, self._held().revision)
+        self._complaints[address] = reason
+        self.connected_to, self.failure = "", f"{address}: {reason}"
 
     async def _serve(self, address: str, channel: grpc.aio.Channel) -> None:
         call = ConfigServiceStub(channel).Stream(None, metadata=self._endpoint.metadata)
@@ -152,6 +154,7 @@ class ConfigStream:
             if not self.connected_to:
                 _log.info("config stream open to control plane %s", address)
             self.connected_to, self.failure = address, ""
+            self._complaints.clear()
             self._backoff.reset()
             self._take(response)
 
