@@ -108,7 +108,7 @@ async def test_a_lease_that_ended_is_taken_anew(controlplane: ControlPlane) -> N
         lease = (await controlplane.store.list("/headgate/v1/instance/orders/a")).entries[0].lease
         await controlplane.store.revoke(lease)
         await eventually(lambda: again(controlplane, lease))
-        assert registration.registered
+        await eventually(lambda: registration.registered)
 
 
 async def again(controlplane: ControlPlane, before: int) -> bool:

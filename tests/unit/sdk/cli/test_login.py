@@ -116,6 +116,21 @@ def test_a_login_that_has_ended(logged_in: Any, admin: FakeAdmin) -> None:
     )
 
 
+def test_a_renewal_that_is_not_answered_is_not_the_end_of_the_login(logged_in: Any, admin: FakeAdmin) -> None:
+    admin.end_access()
+    admin.override = lambda request: (
+        problem(503, "the store does not answer")
+        if "token" in request.url.path
+        else problem(401, "Could not validate credentials")
+    )
+    assert logged_in("get", "routes").stderr == "headgate: the store does not answer\n"
+
+
+def test_a_login_without_refresh_token(logged_in: Any, admin: FakeAdmin) -> None:
+    Credentials().save(URL, Login("admin", "old", 0.0))
+    assert "has ended" in logged_in("get", "routes").stderr
+
+
 def test_without_a_login_reading_works_where_it_is_allowed(run: Any, admin: FakeAdmin) -> None:
     admin.anonymous_read = True
     assert run("get", "routes").exit_code == 0
