@@ -1,0 +1,284 @@
+"""A stage for the HTTP engine: a gateway on a real socket between raw clients and upstreams that follow a script."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.gateway import Gateway
+from dataplane.http.bounds import Bounds
+from dataplane.http.exchange import Exchange
+from dataplane.http.pool import Endpoint, Pool
+from dataplane.http.server import Server
+from dataplane.http.trust import TrustedProxies
+from dataplane.policy.resources import Circuit, Instance, Route, Service, Timeouts
+
+Script = Callable[["Conversation"], Awaitable[None]]
+LIMIT = 2**20
+
+
+class Conversation:
+    """One connection as an upstream sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: list[bytes]) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._log = log
+
+    async def head(self) -> bytes:
+        """The next request's head, with its empty line."""
+        found = await self.reader.readuntil(b"\r\n\r\n")
+        self._log.append(found)
+        return found
+
+    async def body(self, size: int) -> bytes:
+        """That many bytes after the head."""
+        return await self.reader.readexactly(size)
+
+    async def chunks(self) -> bytes:
+        """A whole chunked body, decoded; trailers are an error."""
+        body = b""
+        while size := int((await self.reader.readuntil(b"\r\n")).strip(), 16):
+            body += (await self.reader.readexactly(size + 2))[:-2]
+        assert await self.reader.readexactly(2) == b"\r\n"
+        return body
+
+    async def say(self, data: bytes) -> None:
+        """Send these bytes."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def gone(self) -> bool:
+        """Wait for the other side to leave; False if it sends something instead."""
+        with contextlib.suppress(ConnectionError):
+            return not await self.reader.read(1)
+        return True
+
+    def reset(self) -> None:
+        """Leave without goodbye."""
+        raw: socket.socket = self.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.writer.transport.abort()
+
+
+class Upstream:
+    """A server whose every connection follows the script."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.heads: list[bytes] = []
+        """Every request head that came."""
+        self.connections = 0
+        self.open = 0
+        self.port = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on loopback."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=LIMIT)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and drop every connection."""
+        self._server.close()
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        self.open += 1
+        try:
+            await self.script(Conversation(reader, writer, self.heads))
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self.open -= 1
+            self._tasks.discard(task)
+            writer.close()
+
+
+def answering(*answers: bytes) -> Script:
+    """Answer one request after the other with these bytes, the last one for ever, over all connections."""
+    left = list(answers)
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            await talk.head()
+            await talk.say(left.pop(0) if len(left) > 1 else left[0])
+
+    return script
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass
+class Watching:
+    """An observer that keeps every exchange."""
+
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    def finished(self, exchange: Exchange) -> None:
+        """Keep it."""
+        self.exchanges.append(exchange)
+
+    @property
+    def decisions(self) -> list[tuple[str, int]]:
+        """What was decided, and the status sent."""
+        return [(exchange.decision, exchange.status) for exchange in self.exchanges]
+
+
+class Client:
+    """A raw client connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def say(self, data: bytes) -> None:
+        """Send these bytes."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def head(self) -> bytes:
+        """The next response's head."""
+        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5.0)
+
+    async def answer(self) -> tuple[bytes, bytes]:
+        """The next response: head and body, by its Content-Length or chunks."""
+        head = await self.head()
+        lower = head.lower()
+        if b"transfer-encoding: chunked" in lower:
+            return head, await self._chunks()
+        length = 0
+        if b"content-length: " in lower:
+            length = int(lower.split(b"content-length: ")[1].split(b"\r\n")[0])
+        return head, await asyncio.wait_for(self.reader.readexactly(length), 5.0)
+
+    async def rest(self) -> bytes:
+        """Everything until the connection ends; a reset ends it too."""
+        got = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := await asyncio.wait_for(self.reader.read(65536), 5.0):
+                got += piece
+        return got
+
+    async def _chunks(self) -> bytes:
+        body = b""
+        while size := int((await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 5.0)).strip(), 16):
+            body += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readexactly(2)
+        return body
+
+    def close(self) -> None:
+        """Leave."""
+        self.writer.close()
+
+
+class Stage:
+    """The gateway and what it talks to."""
+
+    def __init__(self, gateway: Gateway, server: Server, pool: Pool, observer: Watching, port: int) -> None:
+        self.gateway = gateway
+        self.server = server
+        self.pool = pool
+        self.observer = observer
+        self.port = port
+        self._clients: list[Client] = []
+
+    async def client(self, limit: int = LIMIT) -> Client:
+        """A new client connection."""
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, limit=limit))
+        self._clients.append(client)
+        return client
+
+    async def ask(self, request: bytes) -> tuple[bytes, bytes]:
+        """One request on a connection of its own: the response's head and body."""
+        client = await self.client()
+        await client.say(request)
+        try:
+            return await client.answer()
+        finally:
+            client.close()
+
+    async def until_closed(self, request: bytes) -> bytes:
+        """Everything that comes back until the gateway closes."""
+        client = await self.client()
+        await client.say(request)
+        try:
+            return await client.rest()
+        finally:
+            client.close()
+
+    def endpoint(self, service: str = "s", instance: str = "0") -> Endpoint:
+        """An instance as the gateway sees it."""
+        known = self.gateway.table.instances[service]
+        return self.pool.endpoint(next(each for each in known if each.id == instance))
+
+    def close_clients(self) -> None:
+        """Leave with every client."""
+        for client in self._clients:
+            client.close()
+
+
+@contextlib.asynccontextmanager
+async def stage(
+    *upstreams: Upstream | int,
+    routes: Sequence[Route] | None = None,
+    bounds: Bounds | None = None,
+    timeouts: Timeouts | None = None,
+    circuit: Circuit | None = None,
+    trusted: Sequence[str] = (),
+    connect_retries: int = 1,
+) -> AsyncIterator[Stage]:
+    """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/"."""
+    service = Service(
+        "s",
+        timeouts=timeouts or Timeouts(),
+        circuit=circuit or Circuit(failure_threshold=1000),
+        connect_retries=connect_retries,
+    )
+    ports: list[int] = []
+    for upstream in upstreams:
+        if isinstance(upstream, Upstream):
+            if not upstream.port:
+                await upstream.start()
+            ports.append(upstream.port)
+        else:
+            ports.append(upstream)
+    instances = [Instance("s", str(n), "127.0.0.1", port) for n, port in enumerate(ports)]
+    chosen = (Route("all", "s", prefix="/", public=True),) if routes is None else routes
+    resources = Resources.of(service, *instances, *(UnlinkedRoute(route) for route in chosen))
+    proxies = TrustedProxies(trusted)
+    observer, pool = Watching(), Pool(bounds)
+    gateway = Gateway(observer, pool, trusted=proxies)
+    gateway.swap(build(resources, 7), monotonic())
+    server = Server(gateway, pool, bounds, proxies)
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.start(listener)
+    set_up = Stage(gateway, server, pool, observer, listener.getsockname()[1])
+    try:
+        yield set_up
+    finally:
+        set_up.close_clients()
+        await server.drain(0.0)
+        for upstream in upstreams:
+            if isinstance(upstream, Upstream):
+                await upstream.stop()
+
+
+def refused_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
