@@ -449,6 +449,15 @@ def test_a_service_that_is_gone_takes_its_breaker_along() -> None:
     assert script.report == CircuitReport("svc", "closed", None, 0, 0, 0, 0, "")
 
 
+def test_a_closed_breaker_of_a_service_that_is_gone_admits_nothing_more() -> None:
+    script = Script(failure_threshold=1, min_throughput=1)
+    before = script.admit()
+    script.breakers.adopt({})
+    assert script.admit() is not before
+    script.request(FAILURE, 4)
+    assert script.state == "closed", "the defaults hold"
+
+
 def test_what_a_vanished_breaker_does_does_not_touch_its_successor() -> None:
     script = Script()
     old = script.admit()
@@ -565,12 +574,13 @@ class Dumb:
                 self.become("open", now)
 
     def window(self, now: float) -> tuple[int, int]:
-        """Requests and failures of the last ten steps of a second, steps counted from the period's begin."""
-        step = int(now - self.origin)
+        """Requests and failures of the last ten steps, counted from the period's begin."""
+        width = self.circuit.failure_window / 10
+        step = (now - self.origin) // width
         recent = [
             outcome
             for period, at, outcome in self.events
-            if period == self.period and int(at - self.origin) > step - 10 and outcome is not ABANDONED
+            if period == self.period and (at - self.origin) // width > step - 10 and outcome is not ABANDONED
         ]
         return len(recent), recent.count(FAILURE)
 
@@ -584,27 +594,35 @@ class Dumb:
         return self.state, self.total, self.failed, self.rejected, recent
 
 
+OUTCOMES = st.sampled_from([SUCCESS, SUCCESS, SUCCESS, FAILURE, FAILURE, ABANDONED])
 STEPS = st.one_of(
     st.just(("admit",)),
-    st.tuples(st.just("settle"), st.integers(0, 5), st.sampled_from([SUCCESS, FAILURE, FAILURE, ABANDONED])),
-    st.tuples(st.just("wait"), st.sampled_from([0.25, 0.75, 1.0, 2.5, 5.0, 30.0])),
+    st.tuples(st.just("request"), OUTCOMES),
+    st.tuples(st.just("request"), OUTCOMES),
+    st.tuples(st.just("settle"), st.integers(0, 5), OUTCOMES),
+    st.tuples(st.just("wait"), st.sampled_from([0.25, 0.75, 1.0, 2.5, 5.0, 7.25, 30.0])),
     st.just(("reset",)),
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=500)
 @given(
     st.lists(STEPS, max_size=80),
-    st.integers(1, 3),
-    st.integers(1, 3),
-    st.sampled_from([0.0, 0.5, 1.0]),
     st.integers(1, 4),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    st.integers(1, 8),
+    st.sampled_from([5.0, 10.0, 20.0]),
 )
 def test_it_does_what_the_dumb_breaker_does(
-    steps: list[tuple[Any, ...]], threshold: int, trials: int, ratio: float, throughput: int
+    steps: list[tuple[Any, ...]], threshold: int, trials: int, ratio: float, throughput: int, window: float
 ) -> None:
     script = Script(
-        failure_threshold=threshold, half_open_requests=trials, failure_ratio=ratio, min_throughput=throughput
+        failure_threshold=threshold,
+        half_open_requests=trials,
+        failure_ratio=ratio,
+        min_throughput=throughput,
+        failure_window=window,
     )
     dumb = Dumb(script.circuit, script.now)
     script.report  # noqa: B018  begins the first step of the window, as the oracle does
@@ -616,13 +634,16 @@ def test_it_does_what_the_dumb_breaker_does(
             case ("reset",):
                 script.breakers.reset("svc", script.now)
                 dumb.reset(script.now)
-            case ("admit",):
+            case ("admit" | "request", *outcomes):
                 ours, theirs = script.breakers.admit("svc", script.now), dumb.admit(script.now)
                 if isinstance(ours, Open):
                     assert ours.retry_after == theirs
-                else:
-                    assert isinstance(theirs, Request)
-                    admitted.append((ours, theirs))
+                    continue
+                assert isinstance(theirs, Request)
+                admitted.append((ours, theirs))
+                for outcome in outcomes:
+                    ours.settle(outcome, script.now)
+                    dumb.settle(theirs, outcome, script.now)
             case ("settle", back, outcome) if back < len(admitted):
                 trial, request = admitted[-1 - back]
                 # A shared trial is settled once per request, that is its holder's part; others as often as one likes.

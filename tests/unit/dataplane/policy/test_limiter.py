@@ -162,9 +162,18 @@ def test_full_buckets_are_forgotten_first() -> None:
     )
 
 
+def test_the_half_used_last_is_always_kept() -> None:
+    limiter, slow = Limiter(max_keys=100), limit(0.001, 1)
+    for number in range(1000):
+        assert limiter.take(slow, f"caller-{number}", T0) is None
+        # Since this one was used, 48 others were.
+        assert limiter.take(slow, f"caller-{max(0, number - 24)}", T0) is not None
+
+
+@settings(max_examples=300)
 @given(
-    st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 12)), max_size=60),
-    st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([0, 0, 1, 2, 5])), max_size=80),
+    st.integers(1, 3),
 )
 def test_forgetting_full_buckets_changes_no_answer(steps: list[tuple[str, int]], burst: int) -> None:
     """A limiter that keeps generations, against one bucket per caller kept for ever."""
@@ -226,11 +235,11 @@ def test_a_tighter_limit_holds_for_what_was_used_before() -> None:
 
 
 def test_a_smaller_burst_forgives_what_it_cannot_hold() -> None:
-    limiter, wide, narrow = Limiter(), limit(1.0, 100), limit(1.0, 2)
+    limiter, wide, narrow = Limiter(), limit(0.1, 100), limit(0.1, 2)
     assert taken(limiter, wide, T0) == 100
     adopted(limiter, narrow)
-    assert wait(limiter, narrow, T0) == pytest.approx(1.0, rel=1e-2)
-    assert taken(limiter, narrow, T0 + 2) == 2
+    assert wait(limiter, narrow, T0) == pytest.approx(10.0, rel=1e-2)
+    assert taken(limiter, narrow, T0 + 20) == 2
 
 
 def test_a_larger_burst_is_there_at_once() -> None:
@@ -238,6 +247,18 @@ def test_a_larger_burst_is_there_at_once() -> None:
     assert taken(limiter, limit(1.0, 3), T0) == 3
     adopted(limiter, limit(1.0, 10))
     assert taken(limiter, limit(1.0, 10), T0) == 7
+
+
+def test_a_change_carries_both_generations() -> None:
+    limiter = Limiter(max_keys=4)
+    assert taken(limiter, limit(1.0, 10), T0) == 10
+    for key in ("bob", "carol"):
+        limiter.take(limit(1.0, 10), key, T0)
+    (buckets,) = limiter._buckets.values()
+    assert ("alice" in buckets.old, "carol" in buckets.young) == (True, True)
+    adopted(limiter, limit(2.0, 10))
+    assert limiter.take(limit(2.0, 10), "alice", T0) is not None
+    assert limiter.remaining(limit(2.0, 10), "carol", T0) == pytest.approx(9, rel=1e-2)
 
 
 def test_two_changes_in_a_row_carry_those_who_kept_coming() -> None:
@@ -276,7 +297,9 @@ def test_a_reset_fills_a_callers_buckets_in_all_limits() -> None:
     assert limiter.reset("subject:alice") == 2
     assert [taken(limiter, each, T0) for each in limits] == [3, 3, 0]
     assert limiter.reset("alice") == 3
+    assert all(bucket.refused == 0 for bucket in limiter.report(T0) if bucket.key.endswith("alice"))
     assert [taken(limiter, each, T0) for each in limits] == [3, 3, 3]
+    assert {bucket.refused for bucket in limiter.report(T0) if bucket.key.endswith("alice")} == {1}
     assert [taken(limiter, each, T0, "bob") for each in limits] == [0, 0, 0]
     assert limiter.reset("nobody") == limiter.reset("") == limiter.reset("subject:") == 0
 
@@ -290,6 +313,13 @@ def test_the_report_shows_the_emptiest_first() -> None:
     first, second = limiter.report(T0)
     assert shown(first) == ("by-address", "address:10.0.0.1", 0, 5)
     assert shown(second) == ("l", "subject:alice", 2, 0)
+
+
+def test_empty_is_meant_in_proportion_to_the_burst() -> None:
+    limiter = Limiter()
+    taken(limiter, limit(0.01, 100, "wide"), T0, at_most=70)
+    taken(limiter, limit(0.01, 2, "narrow"), T0, at_most=1)
+    assert [bucket.name for bucket in limiter.report(T0)] == ["wide", "narrow"], "30 of 100, 1 of 2"
 
 
 def test_the_report_is_bounded_and_never_misses_the_refused() -> None:
