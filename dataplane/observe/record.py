@@ -45,7 +45,8 @@ class Recorder:
         if counts is None:
             counts = self._requests[name] = _NO_COUNTS.copy()
         counts[exchange.status // 100] += 1
-        seconds = exchange.ended - exchange.started
+        # One whose client left before its turn was never started.
+        seconds = exchange.ended - (exchange.started or exchange.ended)
         if exchange.sent_at:
             latency = self._latency.get(exchange.service_name)
             if latency is None:

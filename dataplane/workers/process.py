@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dataplane.channel import Channel, ChannelError, Kind, read_json
+from dataplane.channel import Channel, Kind, read_json
 from dataplane.config.decode import NOTHING, Bundle, difference
 from dataplane.config.table import Problem
 from dataplane.options import WorkerOptions
@@ -72,8 +72,9 @@ class WorkerProcess:
                 else:
                     self._answer(frame[0], read_json(frame[1]))
                     answered()
-        except (ChannelError, LookupError, TypeError, ValueError) as error:
-            _log.error("worker does not make sense", extra={"worker": self.index, "error": repr(error)})
+        except Exception:
+            # Whatever it says, the others go on; this one is replaced.
+            _log.exception("worker does not make sense", extra={"worker": self.index})
 
     async def end(self, within: float) -> int:
         """Wait for its exit, kill it when that takes longer than `within` seconds; its return code."""

@@ -1,0 +1,113 @@
+"""The access log's way to its descriptor: whole lines, in order, or dropped and counted."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from dataplane.observe import access
+from dataplane.observe.access import AccessLog
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    os.close(reading)
+    os.close(writing)
+
+
+def read_all(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        data += os.read(descriptor, 65536)
+    return data
+
+
+def test_lines_arrive_whole_and_in_order(pipe: tuple[int, int]) -> None:
+    log = AccessLog(pipe[1])
+    lines = [f'{{"number":{number}}}\n' for number in range(1000)]
+    for line in lines:
+        log.write(line)
+    log.close()
+    assert read_all(pipe[0], len("".join(lines))).decode() == "".join(lines)
+    assert log.dropped == 0
+
+
+def test_a_flush_does_not_wait_for_a_full_batch(pipe: tuple[int, int]) -> None:
+    log = AccessLog(pipe[1])
+    log.write("one\n")
+    log.flush()
+    assert os.read(pipe[0], 100) == b"one\n"
+    log.close()
+
+
+def test_on_a_shared_pipe_no_write_is_longer_than_the_kernel_keeps_whole(pipe: tuple[int, int]) -> None:
+    log = AccessLog(pipe[1], shared=True)
+    written: list[bytes] = []
+    real = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        written.append(data)
+        return real(descriptor, data)
+
+    lines = [f"{number:0100d}\n" for number in range(300)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", write)
+        for line in lines:
+            log.write(line)
+        log.close()
+    assert b"".join(written).decode() == "".join(lines)
+    assert max(map(len, written)) <= select.PIPE_BUF
+    assert all(piece.endswith(b"\n") for piece in written)
+
+
+def test_what_does_not_get_through_is_dropped_and_counted(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "MAX_BACKLOG", 1000)
+    log = AccessLog(pipe[1])
+    line = "x" * 999 + "\n"
+    for _ in range(5000):  # the pipe takes 64 of them
+        log.write(line)
+    log.flush()
+    assert log.dropped >= 3800
+    reader = threading.Thread(target=read_all, args=(pipe[0], (5000 - log.dropped) * 1000))
+    reader.start()
+    log.close()
+    reader.join(5)
+    assert not reader.is_alive()
+
+
+def test_a_reader_that_is_gone_is_no_error() -> None:
+    reading, writing = os.pipe()
+    log = AccessLog(writing)
+    os.close(reading)
+    for _ in range(10):
+        log.write("lost\n")
+    log.close()
+    assert log.dropped == 10
+    os.close(writing)
+
+
+def test_closing_does_not_wait_for_a_reader_that_sleeps(pipe: tuple[int, int]) -> None:
+    log = AccessLog(pipe[1])
+    for _ in range(300):
+        log.write("x" * 999 + "\n")
+    log.close(within=0.05)
+    read_all(pipe[0], 300_000)
+
+
+def test_a_descriptor_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    log = AccessLog(pipe[1])
+    for _ in range(300):
+        log.write("x" * 999 + "\n")
+    log.flush()
+    assert len(read_all(pipe[0], 300_000)) == 300_000
+    log.close()
+    assert log.dropped == 0

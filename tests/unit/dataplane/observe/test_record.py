@@ -1,0 +1,168 @@
+"""What is counted of an exchange, and the line that is written about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from dataplane.http.exchange import Exchange
+from dataplane.http.headers import Request
+from dataplane.http.trust import Peer, TrustedProxies
+from dataplane.observe.access import AccessLog
+from dataplane.observe.record import Recorder
+from dataplane.observe.stats import BOUNDS
+from dataplane.policy.resources import Instance, Route
+
+REQUEST_ID = b"0123456789abcdef0123456789abcdef"
+
+
+def exchange(**fields: Any) -> Exchange:
+    """A request to /orders/1 that was forwarded and answered within 3 ms."""
+    request = Request()
+    request.method, request.host, request.path = "GET", "example.org", "/orders/1"
+    request.forwarded_for = None
+    client = SimpleNamespace(peer=Peer("192.0.2.1"))
+    made = Exchange(cast(Any, client), request, REQUEST_ID)
+    made.started = time.monotonic()
+    made.sent_at, made.ended = made.started + 0.001, made.started + 0.003
+    made.status, made.decision, made.revision = 200, "forwarded", 41
+    made.route, made.service_name = Route("orders", "orders", prefix="/orders"), "orders"
+    made.endpoint = cast(Any, SimpleNamespace(instance=Instance("orders", "orders-1", "127.0.0.1", 1)))
+    made.permit = cast(Any, SimpleNamespace(caller=SimpleNamespace(subject="testuser")))
+    made.received, made.sent = 7, 1024
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder(None, TrustedProxies(["192.0.2.0/24"]))
+
+
+@pytest.fixture
+def logged() -> Iterator[tuple[Recorder, int]]:
+    reading, writing = os.pipe()
+    log = AccessLog(writing)
+    yield Recorder(log, TrustedProxies(["192.0.2.0/24"])), reading
+    log.close()
+    os.close(reading)
+    os.close(writing)
+
+
+def line(recorder: Recorder, made: Exchange) -> dict[str, Any]:
+    route = made.route.name if made.route is not None else ""
+    text = recorder.line(made, route, made.ended - made.started)
+    assert text.endswith("}\n")
+    assert text.count("\n") == 1
+    return cast(dict[str, Any], json.loads(text))
+
+
+def test_the_line_of_a_forwarded_request(recorder: Recorder) -> None:
+    found = line(recorder, exchange())
+    at = time.strptime(found.pop("time"), "%Y-%m-%dT%H:%M:%S.%fZ")
+    assert abs(time.mktime(at) - time.mktime(time.gmtime())) < 5
+    assert 2990 <= found.pop("duration_us") <= 3010
+    assert found == {
+        "request_id": REQUEST_ID.decode(),
+        "client": "192.0.2.1",
+        "method": "GET",
+        "host": "example.org",
+        "path": "/orders/1",
+        "status": 200,
+        "decision": "forwarded",
+        "revision": 41,
+        "route": "orders",
+        "service": "orders",
+        "instance": "orders-1",
+        "subject": "testuser",
+        "received": 7,
+        "sent": 1024,
+    }
+
+
+def test_the_line_of_a_request_that_could_not_be_read(recorder: Recorder) -> None:
+    bad = exchange(request=None, route=None, endpoint=None, permit=None, service_name="", status=400)
+    found = line(recorder, bad)
+    assert (found["method"], found["path"], found["route"], found["instance"], found["subject"]) == ("",) * 5
+
+
+@pytest.mark.parametrize(
+    "nasty", ['"', "\\", '","status":200,"x":"', "\n", "\x00", "ä", "\u2028", "</script>"]
+)
+def test_nothing_a_caller_sends_breaks_out_of_its_field(recorder: Recorder, nasty: str) -> None:
+    made = exchange(permit=SimpleNamespace(caller=SimpleNamespace(subject=nasty)), status=404)
+    assert made.request is not None
+    made.request.path = f"/a{nasty}b"
+    found = line(recorder, made)
+    assert (found["path"], found["subject"], found["status"]) == (f"/a{nasty}b", nasty, 404)
+
+
+def test_behind_a_trusted_proxy_the_client_is_who_it_says(recorder: Recorder) -> None:
+    made = exchange()
+    assert made.request is not None
+    made.request.forwarded_for = b"203.0.113.9, 192.0.2.7"
+    assert line(recorder, made)["client"] == "203.0.113.9"
+
+
+def test_counts_by_route_and_class(recorder: Recorder) -> None:
+    for fields in ({}, {}, {"status": 404}, {"status": 503}, {"status": 0}, {"route": None, "status": 404}):
+        recorder.finished(exchange(**fields))
+    assert recorder.report()["requests"] == {
+        "orders": [1, 0, 2, 0, 1, 1, 0, 0, 0, 0],
+        "": [0, 0, 0, 0, 1, 0, 0, 0, 0, 0],
+    }
+
+
+def test_latency_by_service_of_those_that_were_sent(recorder: Recorder) -> None:
+    for seconds in (0.0005, 0.001, 0.003, 99.0):
+        made = exchange()
+        made.ended = made.started + seconds
+        recorder.finished(made)
+    recorder.finished(exchange(sent_at=0.0))
+    (latency,) = recorder.report()["latency"].values()
+    assert sum(latency[:-1]) == 4
+    assert (latency[len(BOUNDS)], latency[BOUNDS.index(0.005)]) == (1, 1)
+    assert latency[-1] == pytest.approx(99.0045)
+
+
+def test_refusals_and_upstream_errors_are_told_apart(recorder: Recorder) -> None:
+    for decision in ("limited", "limited", "unauthenticated", "unavailable", "timed_out", "client_left"):
+        recorder.finished(exchange(decision=decision))
+    report = recorder.report()
+    assert sorted(report["refusals"]) == [
+        ("orders", "client_left", 1),
+        ("orders", "limited", 2),
+        ("orders", "unauthenticated", 1),
+    ]
+    assert sorted(report["upstream_errors"]) == [("orders", "timed_out", 1), ("orders", "unavailable", 1)]
+
+
+def test_a_report_is_what_came_since_the_last(recorder: Recorder) -> None:
+    recorder.finished(exchange())
+    first = recorder.report()
+    recorder.finished(exchange(status=500))
+    assert json.loads(json.dumps(first))["requests"]["orders"][2] == 1
+    assert recorder.report()["requests"] == {"orders": [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]}
+    assert recorder.report()["requests"] == {}
+
+
+def test_a_request_whose_client_left_before_its_turn_took_no_time(recorder: Recorder) -> None:
+    left = exchange(started=0.0, sent_at=0.0, status=0, decision="client_left")
+    recorder.finished(left)
+    assert recorder.report()["requests"]["orders"][0] == 1
+
+
+def test_every_exchange_has_its_line(logged: tuple[Recorder, int]) -> None:
+    recorder, reading = logged
+    for status in (200, 404):
+        recorder.finished(exchange(status=status))
+    recorder.report()
+    lines = os.read(reading, 65536).splitlines()
+    assert [json.loads(line)["status"] for line in lines] == [200, 404]

@@ -1,0 +1,200 @@
+"""The status endpoints over a node in any state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
+from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.observe.stats import BOUNDS, Totals
+from dataplane.observe.status import make_app
+from dataplane.observe.view import NodeView
+from dataplane.policy.resources import Instance, Limit, LimitKey, Route, Service, User, VerificationKey
+
+JWK = '{"kty":"OKP","crv":"Ed25519","x":"secret-looking"}'
+TABLE = build(
+    Resources.of(
+        Service("orders"),
+        Instance("orders", "orders-1", "10.0.0.1", 80),
+        Instance("orders", "orders-2", "10.0.0.2", 80),
+        Limit("burst", 10, 20, LimitKey.ADDRESS),
+        UnlinkedRoute(
+            Route("orders", "orders", prefix="/orders", scopes=frozenset({"orders:read"})), ("burst",)
+        ),
+        User("alice", frozenset({"orders:read"})),
+        VerificationKey("k1", JWK, "headgate", "headgate"),
+    ),
+    41,
+    "digest",
+)
+HEALTHY = NodeView(
+    node="node-1",
+    version="0.1.0",
+    revision=41,
+    digest="digest",
+    table=TABLE,
+    instances=(
+        InstanceHealth("orders", "orders-1", InstanceStatus.HEALTHY, 1700000000.0),
+        InstanceHealth("orders", "orders-2", InstanceStatus.UNHEALTHY, 1700000001.0, "answered 503"),
+    ),
+    circuits=(CircuitStats("orders", "closed", 0.0, 10, 2, 1, 0, ""),),
+    totals=Totals(
+        requests={"orders": [1, 0, 8, 0, 1, 0, 0, 0, 0, 0], "": [0, 0, 0, 0, 3, 0, 0, 0, 0, 0]},
+        latency={"orders": [4.0, 3.0] + [0.0] * (len(BOUNDS) - 3) + [2.0, 1.0, 12.5]},
+        refusals={("orders", "limited"): 2},
+        upstream_errors={("orders", "timed_out"): 1},
+        access_log_drops=5,
+    ),
+    workers=2,
+    workers_wanted=2,
+    worker_restarts=1,
+    connections=9,
+    controlplane="127.0.0.1:50051",
+    controlplane_problem="",
+    rejections=3,
+    cache_warnings=4,
+    cache_problem="",
+    draining=False,
+    not_ready="",
+)
+
+
+async def ask(path: str, view: NodeView = HEALTHY) -> httpx.Response:
+    transport = httpx.ASGITransport(make_app(lambda: view))
+    async with httpx.AsyncClient(transport=transport, base_url="http://status") as client:
+        return await client.get(path)
+
+
+async def metrics(view: NodeView = HEALTHY) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text = (await ask("/metrics", view)).text
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_health_of_a_node_without_worries() -> None:
+    assert (await ask("/health")).json() == {
+        "status": "ok",
+        "node": "node-1",
+        "version": "0.1.0",
+        "revision": 41,
+        "workers": {"running": 2, "wanted": 2, "restarts": 1},
+        "controlplane": {"connected": True},
+        "services": {"orders": {"healthy": 1, "total": 2}},
+        "circuits": {"orders": {"state": "closed", "reason": ""}},
+        "problems": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "problem"),
+    [
+        ({"controlplane": ""}, "degraded", "not connected to a control plane: serving revision 41"),
+        ({"cache_problem": "x"}, "degraded", "the configuration cannot be kept on disk, or read from it"),
+        ({"workers": 1}, "degraded", "1 of 2 workers run"),
+        ({"not_ready": "no configuration yet"}, "starting", "no configuration yet"),
+        (
+            {"circuits": (CircuitStats("orders", "open", reason="Circuit opened after 5 failures"),)},
+            "degraded",
+            "orders: circuit is open: Circuit opened after 5 failures",
+        ),
+        ({"instances": HEALTHY.instances[1:]}, "degraded", "orders: no healthy instance"),
+    ],
+)
+async def test_health_names_what_is_wrong(fields: dict[str, Any], status: str, problem: str) -> None:
+    answer = await ask("/health", replace(HEALTHY, **fields))
+    assert answer.status_code == 200
+    assert answer.json()["status"] == status
+    assert answer.json()["problems"] == [problem]
+
+
+async def test_health_tells_no_addresses() -> None:
+    """It is answered on the traffic port too."""
+    text = (await ask("/health", replace(HEALTHY, cache_problem="/var/lib/x", controlplane=""))).text
+    assert "10.0.0." not in text
+    assert "/var" not in text
+
+
+async def test_ready() -> None:
+    answer = await ask("/ready")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+    answer = await ask("/ready", replace(HEALTHY, not_ready="draining"))
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "detail": "draining"})
+
+
+async def test_metrics() -> None:
+    found = await metrics()
+
+    def value(name: str, **labels: str) -> float:
+        return found[f"headgate_{name}", tuple(sorted(labels.items()))]
+
+    assert value("requests_total", route="orders", status="2xx") == 8
+    assert value("requests_total", route="orders", status="none") == 1
+    assert value("requests_total", route="", status="4xx") == 3
+    assert value("refusals_total", route="orders", reason="limited") == 2
+    assert value("upstream_errors_total", service="orders", kind="timed_out") == 1
+    assert value("circuit_state", service="orders", state="closed") == 1
+    assert value("circuit_state", service="orders", state="open") == 0
+    assert value("circuit_failures_total", service="orders") == 2
+    assert value("circuit_rejections_total", service="orders") == 1
+    assert value("instances", service="orders", status="unhealthy") == 1
+    assert value("config_revision") == 41
+    assert value("config_rejections_total") == 3
+    assert value("config_cache_warnings_total") == 4
+    assert value("worker_restarts_total") == 1
+    assert value("access_log_dropped_total") == 5
+    assert value("connections") == 9
+    assert (value("ready"), value("controlplane_connected")) == (1, 1)
+
+
+async def test_the_histogram_adds_up() -> None:
+    found = await metrics()
+    buckets = {
+        dict(labels)["le"]: value
+        for (name, labels), value in found.items()
+        if name == "headgate_request_duration_seconds_bucket"
+    }
+    assert (buckets["0.001"], buckets["0.0025"], buckets["5.0"], buckets["10.0"]) == (4, 7, 7, 9)
+    total = found["headgate_request_duration_seconds_count", (("service", "orders"),)]
+    assert buckets["+Inf"] == total == 10
+    assert found["headgate_request_duration_seconds_sum", (("service", "orders"),)] == 12.5
+
+
+async def test_the_applied_configuration_without_secrets() -> None:
+    answer = await ask("/debug/config")
+    shown = answer.json()
+    assert (shown["revision"], shown["digest"], shown["users"]) == (41, "digest", ["alice"])
+    assert shown["routes"]["orders"] == {
+        "prefix": "/orders",
+        "service_name": "orders",
+        "scopes": ["orders:read"],
+        "rate_limits": ["burst"],
+    }
+    assert shown["services"]["orders"]["instances"]["orders-2"] == {
+        "address": "10.0.0.2:80",
+        "weight": 1,
+        "status": "unhealthy",
+        "last_check": 1700000001.0,
+        "reason": "answered 503",
+    }
+    assert shown["rate_limits"] == {"burst": {"per_second": 10, "burst": 20, "key": "address"}}
+    assert shown["keys"] == [{"id": "k1", "issuer": "headgate", "audience": "headgate"}]
+    assert "secret-looking" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/debug", "/ready/x"])
+async def test_anything_else_is_not_there(path: str) -> None:
+    assert (await ask(path)).status_code == 404
+
+
+async def test_only_reading() -> None:
+    transport = httpx.ASGITransport(make_app(lambda: HEALTHY))
+    async with httpx.AsyncClient(transport=transport, base_url="http://status") as client:
+        assert (await client.post("/health")).status_code == 405

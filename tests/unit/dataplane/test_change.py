@@ -1,0 +1,207 @@
+"""A change on its way through the node, with workers and a control plane that are only noted down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from dataplane.change import Changes
+from dataplane.config.apply import Assembly
+from dataplane.config.cache import Cache
+from dataplane.config.decode import NOTHING, Bundle, unpack
+from dataplane.config.table import Problem
+from dataplane.health import Probe, Prober
+from dataplane.policy.resources import HealthCheck, Instance
+from tests.support import wire
+from tests.support.waiting import eventually
+
+
+def bundle(revision: int, *more: wire.Resource, port: int = 9001) -> Bundle:
+    """Service, instance and route "orders", and more."""
+    return unpack(
+        wire.snapshot(
+            wire.service("orders"),
+            wire.instance("orders", "orders-1", port, revision=revision),
+            wire.route("orders", "orders"),
+            *more,
+            revision=revision,
+        )
+    )
+
+
+class Node:
+    """Everything around Changes; `events` is what happened, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.events: list[object] = []
+        self.refuse: set[int] = set()
+        self.draining = False
+        self.arriving: asyncio.Queue[Bundle] = asyncio.Queue()
+        self.prober = Prober(self.probe, lambda: None)
+        self.cache = Cache(folder)
+        self.changes = self.make()
+
+    def make(self) -> Changes:
+        node = cast(Any, self)
+        return Changes(Assembly(max_routes=5), self.prober, node, node, self.cache)
+
+    async def probe(self, _: Instance, __: HealthCheck) -> Probe:
+        return Probe(True, 1.0)
+
+    # the workers
+
+    def set_unavailable(self, names: Iterable[str]) -> None:
+        self.events.append(("unavailable", *names))
+
+    def move_to(self, bundle: Bundle) -> None:
+        self.events.append(("move", bundle.revision))
+
+    async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
+        self.events.append(("apply", bundle.revision))
+        return (Problem("", "", "no"),) if bundle.revision in self.refuse else ()
+
+    # the control plane
+
+    async def next_bundle(self) -> Bundle:
+        return await self.arriving.get()
+
+    def ack(self, revision: int) -> None:
+        self.events.append(("ack", revision))
+
+    def nack(self, revision: int, problems: Iterable[Problem]) -> None:
+        self.events.append(("nack", revision, *map(str, problems)))
+
+    async def hears(self, *bundles: Bundle) -> list[object]:
+        """What happens when these arrive."""
+        self.events.clear()
+        for one in bundles:
+            self.arriving.put_nowait(one)
+        answers = ("ack", "nack")
+        await eventually(lambda: sum(cast(Any, event)[0] in answers for event in self.events) == len(bundles))
+        return list(self.events)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+@asynccontextmanager
+async def following(node: Node, restored: Bundle | None = None) -> AsyncIterator[None]:
+    task = asyncio.create_task(node.changes.follow(restored))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_new_instances_are_known_as_starting_before_the_workers_get_them(node: Node) -> None:
+    async with following(node):
+        assert await node.hears(bundle(5)) == [("unavailable", "orders/orders-1"), ("apply", 5), ("ack", 5)]
+        assert node.changes.served.revision == 5
+
+
+async def test_the_same_again_is_acked_at_once(node: Node) -> None:
+    async with following(node):
+        await node.hears(bundle(5))
+        assert await node.hears(bundle(5)) == [("ack", 5)]
+
+
+async def test_what_cannot_be_a_table_never_reaches_a_worker(node: Node) -> None:
+    wrong = bundle(6, wire.route("stray", "nowhere"))
+    async with following(node):
+        await node.hears(bundle(5))
+        assert await node.hears(wrong) == [
+            ("nack", 6, "route/stray service_name: service 'nowhere' does not exist")
+        ]
+        assert (node.changes.served.revision, node.changes.table.revision, node.changes.rejections) == (
+            5,
+            5,
+            1,
+        )
+        assert (await node.hears(bundle(7)))[-1] == ("ack", 7)
+
+
+async def test_what_a_worker_refuses_is_taken_back_everywhere(node: Node) -> None:
+    async with following(node):
+        await node.hears(bundle(5))
+        node.refuse.add(6)
+        events = await node.hears(bundle(6, wire.user("alice"), port=9002))
+        assert events == [
+            ("unavailable", "orders/orders-1"),  # it has moved to another port
+            ("apply", 6),
+            ("unavailable", "orders/orders-1"),  # and back
+            ("nack", 6, "no"),
+        ]
+        assert (node.changes.table.revision, dict(node.changes.table.users)) == (5, {})
+        assert (await node.hears(bundle(7)))[-1] == ("ack", 7)
+
+
+async def test_an_older_revision_is_served_with_a_warning(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store may have been restored from a backup; its operator's word counts."""
+    async with following(node):
+        await node.hears(bundle(5))
+        assert (await node.hears(bundle(4)))[-1] == ("ack", 4)
+    assert "older than the one served" in caplog.text
+
+
+async def test_what_was_served_is_restored_after_a_restart(node: Node) -> None:
+    async with following(node):
+        await node.hears(bundle(5))
+        await eventually(lambda: node.cache.load() is not None)
+    node.events.clear()
+    node.changes = node.make()
+    restored = await node.changes.restore()
+    assert restored is not None
+    assert node.events == [("unavailable", "orders/orders-1"), ("move", 5)]
+    assert node.changes.served is NOTHING
+    async with following(node, restored):
+        await eventually(lambda: node.changes.served.revision == 5)
+        assert await node.hears(bundle(5)) == [("ack", 5)]
+
+
+async def test_a_rejected_configuration_is_not_kept(node: Node) -> None:
+    async with following(node):
+        await node.hears(bundle(5))
+        node.refuse.add(6)
+        await node.hears(bundle(6), bundle(7, wire.route("stray", "nowhere")))
+    node.changes = node.make()
+    restored = await node.changes.restore()
+    assert restored is not None
+    assert restored.revision == 5
+
+
+async def test_a_cache_without_sense_is_a_warning(node: Node) -> None:
+    node.cache.save(b"\xff\xff")
+    assert await node.changes.restore() is None
+    assert (node.cache.warnings, "is not a snapshot" in node.cache.problem) == (1, True)
+
+
+async def test_a_restored_configuration_that_workers_refuse_is_not_served(node: Node) -> None:
+    async with following(node):
+        await node.hears(bundle(5))
+        await eventually(lambda: node.cache.load() is not None)
+    node.changes = node.make()
+    node.refuse.add(5)
+    async with following(node, await node.changes.restore()):
+        await eventually(lambda: node.changes.rejections == 1)
+        assert (node.changes.served, node.changes.table.revision) == (NOTHING, 0)
+        assert (await node.hears(bundle(6)))[-1] == ("ack", 6)
+
+
+async def test_a_change_that_ends_with_the_drain_is_not_answered(node: Node) -> None:
+    node.draining = True
+    async with following(node):
+        node.arriving.put_nowait(bundle(5))
+        await eventually(lambda: ("apply", 5) in node.events)
+        await asyncio.sleep(0)
+        assert ("ack", 5) not in node.events
+        assert node.changes.served is NOTHING
