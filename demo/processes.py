@@ -43,7 +43,7 @@ def require_free(ports: Mapping[str, int]) -> None:
     holders = {
         connection.laddr.port: connection.pid
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
+        if connection.status == psutil.CONN_LISTEN and connection.laddr
     }
     taken = [
         f"port {port} ({name}) is taken by {_process_name(holders[port])}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -63,7 +64,7 @@ def test_etcd_gone_and_back(own_world: World, admin: httpx.Client) -> None:
         lambda: admin.post("/api/v1/apply", json=live_route("after")).status_code == 200, within=15
     )
     for dataplane in own_world.dataplanes:
-        eventually_now(lambda dataplane=dataplane: serving(dataplane, "/after"), within=CATCH_UP + 5)
+        eventually_now(partial(serving, dataplane, "/after"), within=CATCH_UP + 5)
         assert get(dataplane, "/meanwhile").status_code == 404
     eventually_now(lambda: instances_of(own_world, "orders") == {"orders-1", "orders-2"}, within=20)
 
@@ -89,7 +90,7 @@ def test_control_plane_gone_and_back(own_world: World) -> None:
     with own_world.controlplane.admin() as admin:
         admin.post("/api/v1/apply", json=live_route("after")).raise_for_status()
     for dataplane in own_world.dataplanes:
-        eventually_now(lambda dataplane=dataplane: serving(dataplane, "/after"), within=CATCH_UP)
+        eventually_now(partial(serving, dataplane, "/after"), within=CATCH_UP)
 
 
 def test_a_service_killed_without_goodbye_leaves_when_its_lease_ends(own_world: World) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -54,6 +55,10 @@ def open_circuit(world: World, gateway: httpx.Client) -> None:
     headers = cashier(world, gateway)
     httpx.post(f"{world.instance('payments-1').url}/fail", trust_env=False).raise_for_status()
     eventually_now(lambda: gateway.get("/payments", headers=headers).status_code == 503)
+
+
+def refuses(gateway: httpx.Client, path: str) -> bool:
+    return gateway.get(path).status_code == 503
 
 
 def recover(world: World) -> None:
@@ -106,15 +111,9 @@ async def test_circuit_state_stats_and_reset(
         answer = gateway.get("/payments", headers=await asyncio.to_thread(cashier, world, gateway))
         assert answer.json()["detail"] == "Circuit breaker is open for service payments"
         assert int(answer.headers["Retry-After"]) >= 1
-        breaker = await eventually(
-            lambda: (
-                found
-                if (found := sdk.router.circuit_breakers.get("payments")) and str(found.state) == "open"
-                else None
-            )
-        )
+        breaker = sdk.router.circuit_breakers["payments"]
+        await eventually(lambda: str(breaker.state) == "open" and breaker.stats.failed_requests >= 5)
         assert breaker.last_state_change is not None
-        assert breaker.stats.failed_requests >= 5
         assert breaker.config.failure_threshold == 5
         assert breaker.config.failure_window == 60
         assert await breaker._get_recent_failures() is not None
@@ -150,10 +149,10 @@ def test_too_many_requests(gateway: httpx.Client) -> None:
 
 
 def test_the_settings_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataplane.settings import Settings
+    from dataplane.settings import load
 
     monkeypatch.setenv("DATAPLANE_TOKEN", "x" * 32)
-    settings = Settings()
+    settings = load()
     assert (settings.RATE_LIMIT_PER_SECOND, settings.RATE_LIMIT_BURST) == (100, 150)
 
 
@@ -240,7 +239,7 @@ def test_service_not_in_registry_and_none_healthy(world: World, gateway: httpx.C
         ("/ghost", "Service 'ghost' not found in registry"),
         ("/ill", "No healthy instances available"),
     ):
-        eventually_now(lambda path=path: gateway.get(path).status_code == 503)
+        eventually_now(partial(refuses, gateway, path))
         answer = gateway.get(path)
         assert (answer.status_code, answer.json()["detail"]) == (503, detail)
 
