@@ -81,6 +81,7 @@ class Changes:
         if await self._move(bundle):
             self.served = bundle
             self._stream.ack(bundle.revision)
+            self._stream.health(self._prober.view())
             _log.info("configuration applied", extra={"revision": bundle.revision, "digest": bundle.digest})
             await asyncio.to_thread(self._save, bundle)
 

@@ -64,12 +64,13 @@ class Connection:
 class FakeControlPlane(ConfigServiceServicer):
     """Sends `snapshot` to everyone who connects, and whatever it is set to afterwards to everyone connected."""
 
-    def __init__(self, port: int = 0, token: str = TOKEN) -> None:
-        self.port = port
+    def __init__(self, token: str = TOKEN, credentials: grpc.ServerCredentials | None = None) -> None:
+        self.port = 0
         self.connections: list[Connection] = []
         """Every stream there was, the present one last."""
         self.refused = 0
         self._token = token
+        self._credentials = credentials
         self._snapshot: pb.Snapshot | None = None
         self._server: grpc.aio.Server | None = None
 
@@ -86,7 +87,10 @@ class FakeControlPlane(ConfigServiceServicer):
         """Listen, on the same port after the first time."""
         self._server = grpc.aio.server(options=_OPTIONS)
         add_ConfigServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        if self._credentials is None:
+            self.port = self._server.add_insecure_port(self.address)
+        else:
+            self.port = self._server.add_secure_port(self.address, self._credentials)
         await self._server.start()
 
     async def stop(self) -> None:
@@ -134,9 +138,9 @@ async def _listen(connection: Connection, requests: Any) -> None:
 
 
 @asynccontextmanager
-async def running(token: str = TOKEN) -> AsyncIterator[FakeControlPlane]:
+async def running(credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[FakeControlPlane]:
     """A fake control plane on a free port."""
-    fake = FakeControlPlane(token=token)
+    fake = FakeControlPlane(credentials=credentials)
     await fake.start()
     try:
         yield fake

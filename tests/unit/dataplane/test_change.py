@@ -14,6 +14,7 @@ from dataplane.change import Changes
 from dataplane.config.apply import Assembly
 from dataplane.config.cache import Cache
 from dataplane.config.decode import NOTHING, Bundle, unpack
+from dataplane.config.reports import InstanceHealth
 from dataplane.config.table import Problem
 from dataplane.health import Probe, Prober
 from dataplane.policy.resources import HealthCheck, Instance
@@ -41,6 +42,7 @@ class Node:
         self.events: list[object] = []
         self.refuse: set[int] = set()
         self.draining = False
+        self.told: list[tuple[str, str]] = []
         self.arriving: asyncio.Queue[Bundle] = asyncio.Queue()
         self.prober = Prober(self.probe, lambda: None)
         self.cache = Cache(folder)
@@ -76,6 +78,9 @@ class Node:
     def nack(self, revision: int, problems: Iterable[Problem]) -> None:
         self.events.append(("nack", revision, *map(str, problems)))
 
+    def health(self, instances: Iterable[InstanceHealth]) -> None:
+        self.told = [(one.id, one.status.value) for one in instances]
+
     async def hears(self, *bundles: Bundle) -> list[object]:
         """What happens when these arrive."""
         self.events.clear()
@@ -105,6 +110,7 @@ async def test_new_instances_are_known_as_starting_before_the_workers_get_them(n
     async with following(node):
         assert await node.hears(bundle(5)) == [("unavailable", "orders/orders-1"), ("apply", 5), ("ack", 5)]
         assert node.changes.served.revision == 5
+        assert node.told == [("orders-1", "starting")]
 
 
 async def test_the_same_again_is_acked_at_once(node: Node) -> None:

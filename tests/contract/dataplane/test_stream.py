@@ -1,0 +1,228 @@
+"""The data plane's end of the config stream, against a control plane that does as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import grpc
+import pytest
+
+from dataplane.config.reports import BucketStats, CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
+from dataplane.config.stream import ConfigStream, Endpoint
+from dataplane.config.stream import channel as channel_module
+from dataplane.config.table import Problem
+from headgate_api.v1 import config_pb2 as pb
+from tests.support import wire
+from tests.support.certificates import Authority
+from tests.support.fake_controlplane import TOKEN, FakeControlPlane, running
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeControlPlane]:
+    async with running() as fake:
+        yield fake
+
+
+@asynccontextmanager
+async def streaming(
+    *addresses: str, token: str = TOKEN, held: Held | None = None, endpoint: Endpoint | None = None
+) -> AsyncIterator[ConfigStream]:
+    """A stream that is kept open."""
+    told = held or Held("node-1", "0.1.0", 0, "")
+    stream = ConfigStream(endpoint or Endpoint(addresses, token), lambda: told)
+    task = asyncio.create_task(stream.run())
+    try:
+        yield stream
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def snapshot(revision: int) -> pb.Snapshot:
+    return wire.snapshot(wire.user("alice"), revision=revision)
+
+
+async def arrives(stream: ConfigStream, within: float = 5.0) -> int:
+    """The revision of the next bundle."""
+    return (await asyncio.wait_for(stream.next_bundle(), within)).revision
+
+
+async def test_hello_says_who_we_are_and_what_we_have(fake: FakeControlPlane) -> None:
+    async with streaming(fake.address, held=Held("node-7", "1.2.3", 41, "abc")):
+        await eventually(lambda: fake.connections)
+        hello = fake.latest.hello
+        assert (hello.node, hello.version, hello.revision, hello.digest) == ("node-7", "1.2.3", 41, "abc")
+
+
+async def test_a_snapshot_is_handed_over_and_answered(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(5))
+    async with streaming(fake.address) as stream:
+        assert await arrives(stream) == 5
+        stream.ack(5)
+        await eventually(lambda: fake.latest.acked == [5])
+        assert (stream.connected_to, stream.failure) == (fake.address, "")
+        fake.publish(snapshot(6))
+        assert await arrives(stream) == 6
+        stream.nack(6, [Problem("route/a", "prefix", "is wrong"), Problem("", "", "is too big")])
+        await eventually(lambda: fake.latest.nacked)
+        (nack,) = fake.latest.nacked
+        assert [(one.resource, one.field, one.detail) for one in nack.problems] == [
+            ("route/a", "prefix", "is wrong"),
+            ("", "", "is too big"),
+        ]
+
+
+async def test_of_several_snapshots_the_latest_is_handed_over(fake: FakeControlPlane) -> None:
+    async with streaming(fake.address) as stream:
+        await eventually(lambda: fake.connections)
+        for revision in range(5, 9):
+            fake.publish(snapshot(revision))
+        await eventually(lambda: stream.connected_to)
+        revisions = [await arrives(stream)]
+        while revisions[-1] != 8:
+            revisions.append(await arrives(stream))
+        assert revisions == sorted(revisions)
+
+
+async def test_the_reasons_of_a_rejection_are_bounded(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(5))
+    async with streaming(fake.address) as stream:
+        await arrives(stream)
+        stream.nack(5, (Problem("", "", str(number)) for number in range(100_000)))
+        await eventually(lambda: fake.latest.nacked)
+        assert len(fake.latest.nacked[0].problems) == 100
+
+
+async def test_a_snapshot_that_is_not_whole_is_nacked_by_itself(fake: FakeControlPlane) -> None:
+    broken = snapshot(5)
+    broken.digest = "nonsense"
+    fake.publish(broken)
+    async with streaming(fake.address) as stream:
+        waiting = asyncio.create_task(arrives(stream))
+        await eventually(lambda: fake.latest.nacked)
+        fake.publish(snapshot(6))
+        assert await waiting == 6
+
+
+async def test_a_delta_is_refused_not_passed_over(fake: FakeControlPlane) -> None:
+    async with streaming(fake.address):
+        await eventually(lambda: fake.connections)
+        fake.send(pb.StreamResponse(delta=pb.Delta(base_revision=1, revision=2)))
+        await eventually(lambda: fake.latest.nacked)
+        assert fake.latest.nacked[0].revision == 2
+
+
+async def test_reports_go_up_the_newest_first(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(5))
+    async with streaming(fake.address) as stream:
+        await arrives(stream)
+        for status in (InstanceStatus.STARTING, InstanceStatus.HEALTHY):
+            stream.health([InstanceHealth("orders", "o-1", status, 12.5, "x")])
+        circuits = (CircuitStats("orders", "open", 9.0, 5, 4, 3, 2, "Circuit opened after 2 failures"),)
+        stream.stats(Stats(13.0, 99, circuits, (BucketStats("burst", "subject:alice", 1.5, 7),)))
+        await eventually(lambda: fake.latest.stats is not None and fake.latest.health is not None)
+        assert fake.latest.statuses() == {"o-1": "healthy"}
+        stats = fake.latest.stats
+        assert stats is not None
+        assert (stats.at, stats.total_requests, stats.circuits[0].reason) == (13.0, 99, circuits[0].reason)
+        assert (stats.circuits[0].state, stats.rate_limits[0].key) == (2, "subject:alice")
+        assert fake.latest.heard == 2
+
+
+async def test_after_a_hang_up_it_comes_back(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(5))
+    async with streaming(fake.address) as stream:
+        await arrives(stream)
+        fake.hang_up()
+        await eventually(lambda: len(fake.connections) == 2, within=2)
+        assert await arrives(stream) == 5
+
+
+async def test_an_answer_goes_only_where_it_was_asked_for(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(5))
+    async with streaming(fake.address) as stream:
+        await arrives(stream)
+        fake.hang_up()
+        await eventually(lambda: len(fake.connections) == 2)
+        await arrives(stream)
+        stream.ack(4)
+        stream.ack(5)
+        stream.ack(5)
+        await eventually(lambda: fake.latest.acked)
+        stream.health([])
+        await eventually(lambda: fake.latest.heard)
+        assert (fake.connections[0].acked, fake.connections[1].acked) == ([], [5])
+
+
+async def test_a_wrong_token_is_told_and_tried_again(
+    fake: FakeControlPlane, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with streaming(fake.address, token="wrong") as stream:
+        await eventually(lambda: fake.refused >= 3)
+        assert stream.failure == f"{fake.address}: UNAUTHENTICATED: wrong token"
+    assert len(caplog.records) == 1
+
+
+async def test_a_control_plane_that_is_away_is_passed_over(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(5))
+    async with streaming("127.0.0.1:1", "no-such-host.invalid:50051", fake.address) as stream:
+        assert await arrives(stream) == 5
+
+
+async def test_a_control_plane_that_does_not_answer_is_left_within_its_time(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(5))
+    async with Proxy(fake.port) as proxy:
+        proxy.silent = True
+        address = proxy.url.removeprefix("http://")
+        for _ in range(3):  # the order of addresses is drawn by lot
+            began = time.monotonic()
+            async with streaming(address, fake.address) as stream:
+                assert await arrives(stream) == 5
+            assert time.monotonic() - began < 4.0
+
+
+async def test_silence_is_noticed(fake: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control plane that freezes keeps its connections; only pings tell."""
+    options = dict(cast(tuple[tuple[str, int], ...], channel_module._OPTIONS))
+    names = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
+    assert set(names) <= set(options)
+    quick = {**options, **dict.fromkeys(names, 500)}
+    monkeypatch.setattr(channel_module, "_OPTIONS", tuple(quick.items()))
+    fake.publish(snapshot(5))
+    async with Proxy(fake.port) as proxy, streaming(proxy.url.removeprefix("http://")) as stream:
+        await arrives(stream)
+        proxy.silent = True
+        await eventually(lambda: not stream.connected_to, within=5)
+        proxy.silent = False
+        assert await arrives(stream) == 5
+
+
+async def test_over_tls_both_sides_are_known(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("controlplane")
+    client_cert, client_key = authority.issue("dataplane")
+    ca = authority.certificate.read_bytes()
+    credentials = grpc.ssl_server_credentials(
+        [(key.read_bytes(), cert.read_bytes())], root_certificates=ca, require_client_auth=True
+    )
+    async with running(credentials) as fake:
+        fake.publish(snapshot(5))
+        known = Endpoint((fake.address,), TOKEN, ca, client_cert.read_bytes(), client_key.read_bytes())
+        async with streaming(endpoint=known) as stream:
+            assert await arrives(stream) == 5
+        strange = Authority(tmp_path / "other").certificate.read_bytes()
+        for wrong in (
+            Endpoint((fake.address,), TOKEN),
+            Endpoint((fake.address,), TOKEN, ca),
+            Endpoint((fake.address,), TOKEN, strange, client_cert.read_bytes(), client_key.read_bytes()),
+        ):
+            async with streaming(endpoint=wrong) as stream:
+                await eventually(lambda: stream.failure.startswith(fake.address))
+        assert len(fake.connections) == 1
