@@ -349,9 +349,9 @@ def test_what_is_no_jws(gate: Authenticator, number: int) -> None:
 
 
 def test_a_token_may_have_8_kib_and_no_more(gate: Authenticator) -> None:
-    spare = tokens.MAX_TOKEN - len(token(pad=""))
+    spare = 8192 - len(token(pad=""))
     longest = token(pad="a" * (spare * 3 // 4))
-    assert tokens.MAX_TOKEN - 3 <= len(longest) <= tokens.MAX_TOKEN
+    assert 8189 <= len(longest) <= 8192
     assert isinstance(outcome(gate, longest), Caller)
     assert outcome(gate, token(pad="a" * (spare * 3 // 4 + 3))) is INVALID
     assert outcome(gate, "a." * 10_000_000) is INVALID
@@ -376,6 +376,28 @@ def test_no_kind_of_claim_raises(value: Any) -> None:
         gate.authenticate(f"Bearer {token(**{claim: value})}", NOW)
     for parameter in ("alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5c", "cty"):
         gate.authenticate(f"Bearer {unsignable({parameter: value})}", NOW)
+
+
+@pytest.mark.parametrize(
+    ("header", "claims"),
+    [
+        ({}, {"exp": NOW}),
+        ({}, {"aud": "elsewhere"}),
+        ({}, {"nbf": NOW + 60}),
+        ({"kid": "k2"}, {}),
+        ({"typ": "JWT"}, {}),
+    ],
+)
+def test_a_flood_of_stale_or_foreign_tokens_costs_no_signature_check(
+    gate: Authenticator, monkeypatch: pytest.MonkeyPatch, header: dict[str, Any], claims: dict[str, Any]
+) -> None:
+    text = token(header, **claims)
+
+    def unexpected(*_: object, **__: object) -> bool:
+        pytest.fail("the signature was checked")
+
+    monkeypatch.setattr(jws, "validate_compact", unexpected)
+    assert outcome(gate, text) is INVALID
 
 
 # --- what is remembered
