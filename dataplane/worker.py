@@ -7,6 +7,7 @@ and a bound socket. It knows nothing of the control plane and imports no gRPC. W
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -107,6 +108,9 @@ class Worker:
             case Kind.HEALTH:
                 self._gateway.set_health(frozenset(read_json(payload)))
             case Kind.SERVE:
+                # What is here now stays: no later collection needs to walk through it, and hold up requests.
+                gc.collect()
+                gc.freeze()
                 await self._server.start(socket.socket(fileno=self._options.listen_fd))
 
     def _change(self, part: Part, *, last: bool) -> None:
