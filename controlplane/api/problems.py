@@ -30,11 +30,14 @@ class Refused(Exception):
         *,
         errors: Iterable[Problem] = (),
         headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
+        """`more` are further members of the problem document (RFC 9457 §3.2)."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = tuple(errors)
+        self.more = dict(more or {})
         self.headers = dict(headers or {})
 
 
@@ -48,6 +51,7 @@ def respond(refused: Refused) -> Response:
     }
     if refused.errors:
         document["errors"] = [{"field": error.field, "detail": error.detail} for error in refused.errors]
+    document.update(refused.more)
     return Response(
         json.dumps(document), refused.status, headers=refused.headers, media_type="application/problem+json"
     )

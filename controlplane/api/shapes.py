@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from controlplane.model.resources import Circuit
+from controlplane.publish import Rejection
 
 Moment = Annotated[str | None, Field(description="RFC 3339, UTC; null when it has not happened.")]
 
@@ -114,6 +115,16 @@ class RejectionShape(Shape):
     at: Moment
 
 
+def rejection(seen: Rejection | None) -> RejectionShape | None:
+    """A rejection as programs read it."""
+    if seen is None:
+        return None
+    problems = [
+        ProblemShape(resource=one.resource, field=one.field, detail=one.detail) for one in seen.problems
+    ]
+    return RejectionShape(revision=seen.revision, problems=problems, at=moment(seen.at))
+
+
 class DataplaneShape(Shape):
     """A data plane, connected or gone within the last minutes."""
 
@@ -136,11 +147,40 @@ class ChangeShape(Shape):
     name: str
 
 
+class NodeProgressShape(Shape):
+    """One data plane, held against what is waited for."""
+
+    node: str
+    connected: Annotated[bool, Field(description="Those that are not do not count.")]
+    applied_revision: int
+    done: bool
+    reason: Annotated[str, Field(description="Why it is not done, in words.")]
+    rejection: RejectionShape | None
+
+
+class RolloutShape(Shape):
+    """How far the data planes are with a revision."""
+
+    revision: int
+    digest: Annotated[str, Field(description="Of the table that holds the revision; empty until published.")]
+    state: Literal["served", "waiting", "rejected"]
+    serving: int
+    needed: Annotated[int, Field(description="How many of the connected data planes are enough.")]
+    nodes: list[NodeProgressShape]
+    problem: Annotated[str, Field(description="Why nobody can get there now; empty when that is not known.")]
+
+
 class ReceiptShape(Shape):
-    """A document that is in the store, or in a dry run could be."""
+    """A document that is in the store, or in a dry run could be. With `wait`, the members of a rollout as well."""
 
     revision: int
     changes: list[ChangeShape]
+    digest: str | None = None
+    state: Literal["served", "waiting", "rejected"] | None = None
+    serving: int | None = None
+    needed: int | None = None
+    nodes: list[NodeProgressShape] | None = None
+    problem: str | None = None
 
 
 class RevisionShape(Shape):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
-from controlplane.api import health, resources, shapes, token, views
+from controlplane.api import health, resources, rollout, shapes, token, views
 from controlplane.api.answers import json_answer
 from controlplane.api.apply import apply
 from controlplane.api.body import FORM
@@ -99,8 +99,8 @@ def _config() -> Iterator[Operation]:
         answers=(Answer(200, "What became of each resource", shapes.ReceiptShape),),
         tag="configuration",
         body=Body(_DOCUMENT),
-        parameters=(_DRY_RUN,),
-        refusals=(409,),
+        parameters=(_DRY_RUN, *rollout.PARAMETERS),
+        refusals=(409, 504),
     )
     for plural, model in PLURALS.items():
         yield from _crud(model, f"{ROOT}/config/{plural.replace('_', '-')}")
@@ -240,6 +240,15 @@ def _fleet() -> Iterator[Operation]:
         "getDataplanes",
         "Every data plane, what it serves and what it refused",
         Answer(200, "Sorted by node", many(shapes.DataplaneShape)),
+    )
+    yield _get(
+        f"{ROOT}/rollouts/{{revision}}",
+        rollout.rollout,
+        "getRollout",
+        "How far the data planes are with a revision",
+        Answer(200, "Where each of them is", shapes.RolloutShape),
+        parameters=rollout.PARAMETERS,
+        refusals=(400, 404),
     )
 
 

@@ -146,17 +146,6 @@ def _dataplane(state: NodeState) -> shapes.DataplaneShape:
         applied_revision=state.applied_revision,
         digest=state.digest,
         last_seen=moment(state.last_seen),
-        last_rejection=_rejection(state),
+        last_rejection=shapes.rejection(state.last_rejection),
         total_requests=state.stats.total_requests,
     )
-
-
-def _rejection(state: NodeState) -> shapes.RejectionShape | None:
-    rejection = state.last_rejection
-    if rejection is None:
-        return None
-    problems = [
-        shapes.ProblemShape(resource=one.resource, field=one.field, detail=one.detail)
-        for one in rejection.problems
-    ]
-    return shapes.RejectionShape(revision=rejection.revision, problems=problems, at=moment(rejection.at))

@@ -32,6 +32,8 @@ class Rejection:
     problems: tuple[NodeProblem, ...]
     at: float
     """Unix seconds."""
+    digest: str = ""
+    """Of the refused table: a later revision with the same one is refused, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,10 @@ class NodeState:
     """When it was last heard of."""
     last_rejection: Rejection | None = None
     health: tuple[InstanceHealth, ...] = ()
+    health_revision: int = 0
+    """What every worker served when that was reported."""
+    leaving: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Requests under way at instances that take no new ones, by service and id; complete as of the applied revision."""
     stats: StatsReport = field(default_factory=StatsReport)
 
 
@@ -62,6 +68,8 @@ class Fleet:
     ) -> None:
         """`now` gives monotonic seconds and decides who is forgotten; `wall` gives the Unix seconds that are shown."""
         self.changed = Signal()
+        self.moved = Signal()
+        """The part of `changed` that may end a wait: answers, comings and goings, health, requests that ended."""
         self._now = now
         self._wall = wall
         self._nodes: dict[str, NodeState] = {}
@@ -75,7 +83,14 @@ class Fleet:
 
     # What the config stream reports
 
-    def hello(self, node: str, version: str, revision: int = 0, digest: str = "") -> None:
+    def hello(
+        self,
+        node: str,
+        version: str,
+        revision: int = 0,
+        digest: str = "",
+        leaving: Mapping[tuple[str, str], int] = MappingProxyType({}),
+    ) -> None:
         """A data plane connected, serving `revision`. What it reported before stands until it reports again."""
         before = self._nodes.get(node, NodeState(node, version))
         self._left.pop(node, None)
@@ -87,7 +102,10 @@ class Fleet:
             sent_revision=0,
             applied_revision=revision,
             digest=digest,
+            health_revision=0,
+            leaving=leaving,
         )
+        self.moved.notify()
 
     def sent(self, node: str, revision: int) -> None:
         """A revision went out to it."""
@@ -98,14 +116,22 @@ class Fleet:
     def ack(self, node: str, revision: int, digest: str) -> None:
         """It serves this revision."""
         self._update(node, applied_revision=revision, digest=digest)
+        self.moved.notify()
 
-    def nack(self, node: str, revision: int, problems: Iterable[NodeProblem]) -> None:
+    def nack(self, node: str, revision: int, problems: Iterable[NodeProblem], digest: str = "") -> None:
         """It refuses this revision, and serves on what it had."""
-        self._update(node, last_rejection=Rejection(revision, tuple(problems), self._wall()))
+        self._update(node, last_rejection=Rejection(revision, tuple(problems), self._wall(), digest))
+        self.moved.notify()
 
-    def health(self, node: str, instances: Iterable[InstanceHealth]) -> None:
-        """Its whole view of the instances, in place of the last one."""
-        self._update(node, health=tuple(instances))
+    def health(self, node: str, instances: Iterable[InstanceHealth], revision: int = 0) -> None:
+        """Its whole view of the instances as it served `revision`, in place of the last one."""
+        self._update(node, health=tuple(instances), health_revision=revision)
+        self.moved.notify()
+
+    def leaving(self, node: str, requests: Mapping[tuple[str, str], int]) -> None:
+        """Its requests under way at instances that take no new ones, in place of the last report."""
+        self._update(node, leaving=requests)
+        self.moved.notify()
 
     def stats(self, node: str, stats: StatsReport) -> None:
         """Its counters, in place of the last ones."""
@@ -118,6 +144,7 @@ class Fleet:
             self._nodes[node] = replace(self._nodes[node], connected=False)
             self._forget()
             self.changed.notify()
+            self.moved.notify()
 
     # Views
 

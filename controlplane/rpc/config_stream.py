@@ -154,7 +154,7 @@ class ConfigStream:
     def _nacked(self, session: Session, nack: pb.Nack) -> None:
         if (mark := session.subscriber.nack(nack.revision)) is not None:
             problems = reports.problems(nack)
-            self._hub.fleet.nack(session.node, mark.revision, problems)
+            self._hub.fleet.nack(session.node, mark.revision, problems, mark.digest)
             session.wake.set()
             extra = {"revision": mark.revision, "problems": list(map(str, problems))}
             logger.warning("data plane rejected a revision", extra=_about(session) | extra)

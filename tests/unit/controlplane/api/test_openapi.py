@@ -18,8 +18,9 @@ from tests.support.api import Api
 DOCUMENT = describe(TABLE, "1.2.3")
 
 
-def address(operation: Operation) -> str:
-    return re.sub(r"{\w+(:path)?}", "orders", operation.path)
+def address(operation: Operation, revision: int = 1) -> str:
+    path = operation.path.replace("{revision}", str(revision))
+    return re.sub(r"{\w+(:path)?}", "orders", path)
 
 
 def all_references(value: object) -> Iterator[str]:
@@ -54,11 +55,12 @@ async def test_every_read_answers_as_described(admin: httpx.AsyncClient) -> None
         "rate_limits": [{"name": "orders", "per_second": 1, "burst": 1}],
         "routes": [{"name": "orders", "prefix": "/orders", "service_name": "orders"}],
     }
-    (await admin.post("/api/v1/apply", json=document)).raise_for_status()
+    applied = (await admin.post("/api/v1/apply", json=document)).raise_for_status()
+    revision = applied.json()["revision"]
     for operation in TABLE:
         if operation.method != "GET" or "issuers/" in operation.path or operation.path == "/metrics":
             continue
-        answer = await admin.get(address(operation))
+        answer = await admin.get(address(operation, revision))
         assert answer.status_code == 200, operation.path
         described = DOCUMENT["paths"][re.sub(":path", "", operation.path)]["get"]["responses"]["200"]
         schema = described["content"]["application/json"]["schema"]

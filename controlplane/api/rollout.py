@@ -1,0 +1,114 @@
+"""How far the data planes are with a revision: asked for by itself, or waited for by whoever changes something."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from controlplane.api import shapes
+from controlplane.api.answers import json_answer, model_answer
+from controlplane.api.operation import Call, Parameter
+from controlplane.api.problems import Refused
+from controlplane.api.shapes import rejection
+from controlplane.commands.waiting import ALL, MOST_WAIT, NodeProgress, Progress, Quorum, Waiting
+
+PARAMETERS = (
+    Parameter(
+        "wait",
+        "Seconds to wait until the data planes that are connected serve the revision.",
+        schema={"type": "number", "minimum": 0, "maximum": MOST_WAIT},
+    ),
+    Parameter("quorum", "How many of them are enough: all, a number, or a percentage such as 50%."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What the caller wants to wait for."""
+
+    seconds: float
+    quorum: Quorum
+
+
+def asked(call: Call, *others: str) -> Wait | None:
+    """The wait that is asked for, None for none. Refused 400, also for parameters other than its own and `others`."""
+    query = call.request.query_params
+    if unknown := sorted(set(query) - {"wait", "quorum", *others}):
+        raise Refused(400, f"Unknown parameter {unknown[0]!r}")
+    try:
+        quorum = Quorum.parse(query["quorum"]) if "quorum" in query else ALL
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
+    if "wait" not in query:
+        if "quorum" in query:
+            raise Refused(400, "quorum means nothing without wait")
+        return None
+    return Wait(_seconds(query["wait"]), quorum)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= MOST_WAIT:
+        raise Refused(400, f"wait must be 0 to {MOST_WAIT:g} seconds")
+    return seconds
+
+
+async def finish(call: Call, revision: int, receipt: dict[str, object], wait: Wait | None) -> Response:
+    """Answer a change: at once, or when it is served; 409 when it was rejected, 504 when that takes too long."""
+    if wait is None:
+        return json_answer(receipt)
+    seen = await Waiting(call.parts.watcher, call.parts.fleet).served(revision, wait.seconds, wait.quorum)
+    receipt = {**receipt, **dict(shown(seen).model_dump())}
+    if seen.complete:
+        return json_answer(receipt)
+    which = ", ".join(map(str, seen.stragglers[:10])) or "no data plane is connected"
+    more = f" and {len(seen.stragglers) - 10} more" if len(seen.stragglers) > 10 else ""
+    detail = f"The change is written at revision {revision}, but {_outcome(seen, wait)}: {which}{more}"
+    if seen.problem:
+        detail = f"The change is written at revision {revision}, but {seen.problem}"
+    raise Refused(409 if seen.rejected else 504, detail, more=receipt)
+
+
+def _outcome(seen: Progress, wait: Wait) -> str:
+    served = f"{seen.done} of {seen.needed} data planes serve it"
+    return f"{served}, and others rejected it" if seen.rejected else f"{served} after {wait.seconds:g} s"
+
+
+async def rollout(call: Call) -> Response:
+    """How far the fleet is with a revision; with `wait`, as soon as it is served or rejected."""
+    wait = asked(call) or Wait(0.0, ALL)
+    text = call.path("revision")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+        raise Refused(404, f"{text!r} is not a revision")
+    call.parts.snapshot()  # or 503: still starting
+    seen = await Waiting(call.parts.watcher, call.parts.fleet).served(int(text), wait.seconds, wait.quorum)
+    return model_answer(shown(seen))
+
+
+def shown(seen: Progress) -> shapes.RolloutShape:
+    """As programs read it."""
+    return shapes.RolloutShape(
+        revision=seen.revision,
+        digest=seen.digest,
+        state="served" if seen.complete else "rejected" if seen.rejected else "waiting",
+        serving=seen.done,
+        needed=seen.needed,
+        nodes=[_node(node) for node in seen.nodes],
+        problem=seen.problem,
+    )
+
+
+def _node(node: NodeProgress) -> shapes.NodeProgressShape:
+    return shapes.NodeProgressShape(
+        node=node.node,
+        connected=node.connected,
+        applied_revision=node.applied_revision,
+        done=node.done,
+        reason=node.reason,
+        rejection=rejection(node.rejection),
+    )

@@ -1,0 +1,177 @@
+"""Waiting until data planes got somewhere: to a revision, to an instance's last request, to its first.
+
+Nothing is asked again and again: the watcher and the fleet wake whoever waits. What is waited for is read from what
+the data planes answered and reported, never from what they were sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controlplane.publish import Fleet, NodeState, Rejection, Watcher
+
+MOST_WAIT = 300.0
+"""Longest wait in seconds: a connection that is silent for longer is cut by somebody on the way."""
+
+GAP = 0.005
+"""Seconds between two looks at the fleet: a thousand data planes report all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """How many of the connected data planes are enough: a number, a percentage, or, without either, all."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Quorum:
+        """`all`, `2` or `50%`. Raises ValueError."""
+        if text == "all":
+            return cls()
+        if match := re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)%", text, re.ASCII):
+            percent = float(match[1])
+            if 0 < percent <= 100:
+                return cls(percent=percent)
+        elif re.fullmatch(r"\d{1,6}", text, re.ASCII) and int(text) > 0:
+            return cls(count=int(text))
+        raise ValueError("quorum must be all, a number from 1 or a percentage such as 50%")
+
+    def of(self, connected: int) -> int:
+        """How many are needed when so many are connected."""
+        if self.count is not None:
+            return self.count
+        share = 100.0 if self.percent is None else self.percent
+        # Rounded up; the subtrahend keeps the error of floats from asking for one more.
+        return math.ceil(connected * share / 100 - 1e-9)
+
+
+ALL = Quorum()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProgress:
+    """One data plane, held against what is waited for."""
+
+    node: str
+    connected: bool
+    applied_revision: int
+    done: bool
+    reason: str = ""
+    """Why it is not done, in words."""
+    rejection: Rejection | None = None
+    """Set when it refused what is waited for."""
+
+    def __str__(self) -> str:
+        return f"{self.node} ({self.reason})" if self.reason else self.node
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the fleet is with `revision`. Only data planes that are connected count."""
+
+    revision: int
+    digest: str
+    """Of the published table that holds the revision; empty when none does yet."""
+    needed: int
+    nodes: tuple[NodeProgress, ...]
+    problem: str = ""
+    """Why nobody can get there now; empty when that is not known."""
+
+    @property
+    def done(self) -> int:
+        """How many got there."""
+        return sum(node.done for node in self.nodes)
+
+    @property
+    def complete(self) -> bool:
+        """Whether enough did."""
+        return bool(self.digest) and self.done >= self.needed
+
+    @property
+    def rejected(self) -> bool:
+        """Whether so many refuse that the rest is not enough."""
+        willing = sum(node.connected and node.rejection is None for node in self.nodes)
+        refusing = any(node.rejection for node in self.nodes)
+        return not self.complete and refusing and willing < self.needed
+
+    @property
+    def stragglers(self) -> tuple[NodeProgress, ...]:
+        """Those that are connected and did not get there."""
+        return tuple(node for node in self.nodes if node.connected and not node.done)
+
+
+class Waiting:
+    """What may be waited for. Every wait ends after `seconds` at the latest, with the progress made by then."""
+
+    def __init__(self, watcher: Watcher, fleet: Fleet) -> None:
+        self._watcher = watcher
+        self._fleet = fleet
+
+    async def served(self, revision: int, seconds: float, quorum: Quorum = ALL) -> Progress:
+        """Wait until enough data planes serve `revision` or a later one; at once over when too many refuse it."""
+        return await self._until(lambda: self._served(revision, quorum), seconds)
+
+    def _served(self, revision: int, quorum: Quorum) -> Progress:
+        return self._progress(revision, quorum, lambda state: "")
+
+    def _progress(self, revision: int, quorum: Quorum, hindrance: Callable[[NodeState], str]) -> Progress:
+        """Every node that serves `revision` is done, unless there is a `hindrance`."""
+        current = self._watcher.current
+        published = current if current is not None and current.revision >= revision else None
+        digest = published.digest if published else ""
+        nodes = tuple(
+            _progress(state, revision, digest, hindrance) for state in self._fleet.dataplanes_view(published)
+        )
+        needed = quorum.of(sum(node.connected for node in nodes))
+        return Progress(revision, digest, needed, nodes, "" if published else self._unpublished(revision))
+
+    def _unpublished(self, revision: int) -> str:
+        if self._watcher.problems:
+            return f"what is in the store cannot be published: {self._watcher.problems[0]}"
+        return f"revision {revision} has not arrived here; the store was at {self._watcher.revision}"
+
+    async def _until(self, look: Callable[[], Progress], seconds: float) -> Progress:
+        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            with self._watcher.changed.wakes(wake), self._fleet.moved.wakes(wake):
+                async with asyncio.timeout(seconds):
+                    while True:
+                        # Cleared before looking: what comes later sets it again.
+                        wake.clear()
+                        looked, seen = loop.time(), look()
+                        if seen.complete or seen.rejected:
+                            return seen
+                        await wake.wait()
+                        await asyncio.sleep(max(0.0, looked + GAP - loop.time()))
+        except TimeoutError:
+            return look()
+
+
+def _progress(
+    state: NodeState, revision: int, digest: str, hindrance: Callable[[NodeState], str]
+) -> NodeProgress:
+    if not state.connected:
+        return NodeProgress(state.node, False, state.applied_revision, False, "is not connected")
+    rejection, reason = None, ""
+    if state.applied_revision < revision:
+        rejection = _rejection(state, revision, digest)
+        reason = f"serves revision {state.applied_revision}"
+        if rejection is not None:
+            why = "; ".join(map(str, rejection.problems[:3])) or "no reason given"
+            reason = f"{reason}, rejected {rejection.revision}: {why}"
+    else:
+        reason = hindrance(state)
+    return NodeProgress(state.node, True, state.applied_revision, not reason, reason, rejection)
+
+
+def _rejection(state: NodeState, revision: int, digest: str) -> Rejection | None:
+    """Its refusal of this revision, of a later one, or of an earlier one that was the same for data planes."""
+    last = state.last_rejection
+    if last is None or (last.revision < revision and (not digest or last.digest != digest)):
+        return None
+    return last
