@@ -25,7 +25,7 @@ def main() -> int:
 def _run(settings: Settings) -> int:
     traffic = TrafficPort(*split_address(settings.listen))
     status = listen(*split_address(settings.status_listen), "STATUS_LISTEN")
-    logs.set_up(settings.level)
+    logs.set_up(settings.level, node=settings.node_name)
     # Imported only now, because gRPC alone takes longer than it takes to find out that a port is in use.
     from dataplane.supervisor import Supervisor
 

@@ -172,7 +172,7 @@ async def _main(options: WorkerOptions) -> None:
 def main() -> int:
     """The process; 0 after a drain."""
     options = WorkerOptions.from_json(sys.argv[1])
-    logs.set_up(options.level, worker=options.index)
+    logs.set_up(options.level, node=options.node, worker=options.index)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(options))
     return 0

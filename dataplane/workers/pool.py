@@ -12,7 +12,7 @@ from dataplane.config.decode import NOTHING, Bundle
 from dataplane.config.table import Problem
 from dataplane.workers.process import WorkerProcess
 
-APPLY_TIMEOUT = 30.0
+APPLY_TIMEOUT = 60.0
 """Seconds a worker has to answer a change before it is taken for stuck and replaced."""
 MOST_DEATHS = 2
 """Workers that may die under a change before the change is taken for the reason."""

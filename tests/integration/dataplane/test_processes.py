@@ -158,6 +158,8 @@ async def test_workers_know_no_secret_and_no_grpc(tmp_path: Path, controlplane: 
         (worker,) = node.workers()
         assert TOKEN in psutil.Process(node.pid).environ().values()
         assert not [value for value in (*worker.environ().values(), *worker.cmdline()) if TOKEN in value]
+        if not hasattr(worker, "memory_maps"):
+            return  # not on every system; the imports have a unit test
         libraries = " ".join(mapped.path for mapped in worker.memory_maps())
         assert "httptools" in libraries
         assert "grpc" not in libraries
