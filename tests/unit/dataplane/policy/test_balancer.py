@@ -178,7 +178,10 @@ def test_load_stays_level(weights: tuple[int, ...]) -> None:
 def test_another_one_is_the_least_busy() -> None:
     a, b, c = group = endpoints(1, 1, 1)
     b.in_flight, c.in_flight = 2, 1
-    assert make_balancer(LEAST_REQUEST, group).another("10.0.0.1", [a]) is c
+    balancer = make_balancer(LEAST_REQUEST, group)
+    assert balancer.another("10.0.0.1", [a]) is c
+    b.weight = 4
+    assert balancer.another("10.0.0.1", [a]) is b, "in proportion to its weight"
 
 
 # --- ip hash
@@ -217,6 +220,14 @@ def test_callers_are_shared_by_weight(weights: tuple[int, ...]) -> None:
     counts = Counter(homes(endpoints(*weights)).values())
     for endpoint in endpoints(*weights):
         assert counts[endpoint.id] / len(ADDRESSES) == pytest.approx(endpoint.weight / sum(weights), abs=0.04)
+
+
+def test_another_one_is_where_the_caller_would_be_without_those_tried() -> None:
+    group = endpoints(1, 2, 3)
+    balancer, without_c = make_balancer(IP_HASH, group), make_balancer(IP_HASH, group[:2])
+    for address in ADDRESSES[:100]:
+        assert balancer.another(address, ()) is balancer.pick(address)
+        assert balancer.another(address, {group[2]}) is without_c.pick(address)
 
 
 def test_those_who_lose_their_instance_are_spread_over_the_others() -> None:

@@ -163,6 +163,16 @@ def test_failures_within_nine_tenths_of_the_window_are_always_counted() -> None:
     assert script.state == "open"
 
 
+def test_the_window_moves_on_at_the_very_moment() -> None:
+    script = Script()
+    script.request(FAILURE, 2)
+    script.at(1009.5).request(SUCCESS)
+    script.at(1010.0).request(FAILURE)
+    assert (script.state, script.report.recent_failures) == ("closed", 1)
+    assert script.at(1019.5).report.recent_failures == 1
+    assert script.at(1020.0).report.recent_failures == 0
+
+
 def test_closed_requests_share_one_trial() -> None:
     script = Script()
     assert script.admit() is script.admit()
