@@ -7,7 +7,7 @@ grow old and are closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from dataplane.http.bounds import Bounds
@@ -31,7 +31,7 @@ class Connection(Protocol):
 class Endpoint:
     """An instance as the data path sees it: its idle connections, and how many requests are under way."""
 
-    __slots__ = ("authority", "bounds", "idle", "in_flight", "instance", "retired")
+    __slots__ = ("authority", "bounds", "idle", "in_flight", "instance", "leaving", "retired")
 
     def __init__(self, instance: Instance, bounds: Bounds) -> None:
         self.instance = instance
@@ -39,6 +39,8 @@ class Endpoint:
         self.in_flight = 0
         self.idle: list[Connection] = []
         """In order of last use."""
+        self.leaving = False
+        """It takes no new requests, and the end of those under way is waited for."""
         self.retired = False
         host = f"[{instance.host}]" if ":" in instance.host else instance.host
         self.authority = f"{host}:{instance.port}".encode("ascii", "replace")
@@ -92,6 +94,9 @@ class Pool:
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
         self._endpoints: dict[tuple[str, str, str, int], Endpoint] = {}
+        self._leaving: list[Endpoint] = []
+        self.left: Callable[[], None] = _nothing
+        """Called when an endpoint that is leaving has answered its last request."""
 
     def adopt(self, instances: Iterable[Instance]) -> None:
         """From now on these instances exist; endpoints of unchanged addresses keep their connections."""
@@ -104,11 +109,35 @@ class Pool:
         for gone in self._endpoints.values():
             gone.retired = True
             _close(gone.expired(0.0))
-        self._endpoints = endpoints
+        before, self._endpoints = self._endpoints, endpoints
+        self._follow_leaving([*before.values(), *self._leaving])
 
     def endpoint(self, instance: Instance) -> Endpoint:
         """The endpoint of an adopted instance. KeyError for any other."""
         return self._endpoints[instance.service, instance.id, instance.host, instance.port]
+
+    def leaving(self) -> dict[str, int]:
+        """Requests under way, by "<service>/<id>", at instances that take no new ones; those with none are left out."""
+        found: dict[str, int] = {}
+        for endpoint in self._leaving:
+            name = f"{endpoint.instance.service}/{endpoint.instance.id}"
+            found[name] = found.get(name, 0) + endpoint.in_flight
+        return found
+
+    def settle(self, endpoint: Endpoint) -> None:
+        """An endpoint that is leaving has one request less."""
+        if not endpoint.in_flight and endpoint in self._leaving:
+            self._leaving.remove(endpoint)
+            self.left()
+
+    def _follow_leaving(self, gone: list[Endpoint]) -> None:
+        """Those among the present and the gone endpoints that are busy and take nothing new."""
+        for endpoint in gone:
+            endpoint.leaving = endpoint.retired
+        for endpoint in self._endpoints.values():
+            endpoint.leaving = endpoint.instance.draining
+        candidates = dict.fromkeys([*gone, *self._endpoints.values()])
+        self._leaving = [endpoint for endpoint in candidates if endpoint.leaving and endpoint.in_flight]
 
     def sweep(self, now: float) -> None:
         """Close the connections that were idle for too long."""
@@ -119,6 +148,10 @@ class Pool:
     def close(self) -> None:
         """Close every idle connection; busy ones close when they are done."""
         self.adopt(())
+
+
+def _nothing() -> None:
+    return
 
 
 def _close(connections: list[Connection]) -> None:

@@ -95,6 +95,8 @@ class Reader:
         if self.closed or not data:
             return
         self._size = len(data)
+        if self._between:
+            self._raw = 0
         goes_on = self.incoming
         try:
             self._parser.feed_data(data)
@@ -110,7 +112,7 @@ class Reader:
     def on_headers_complete(self) -> None:
         parser, target, server, client = self._parser, self._target, self._server, self._client
         bound = server.bounds.head
-        if self._raw + self._size > bound:
+        if self._size > bound or self._raw + self._size > bound:
             self._measure_head(bound)
         request = read_request(
             parser.get_method(),
@@ -152,7 +154,8 @@ class Reader:
             self._overhead = 0
         self.incoming = None
         self._between.append(None)
-        self._raw = 0
+        # Nothing of the present read counts for the next head; if that ends in it too, it is measured.
+        self._raw = -self._size
         if not exchange.request.keep_alive:
             self.closed = True
 

@@ -19,7 +19,9 @@ def lines(head: bytes) -> list[bytes]:
 async def test_a_head_is_written_anew() -> None:
     upstream = Upstream(answering(OK))
     async with stage(upstream) as gate:
-        head, body = await gate.ask(GET.replace(b"\r\n\r\n", b"\r\nAccept: */*\r\nX-Two: 1\r\nX-Two: 2\r\n\r\n"))
+        head, body = await gate.ask(
+            GET.replace(b"\r\n\r\n", b"\r\nAccept: */*\r\nX-Two: 1\r\nX-Two: 2\r\n\r\n")
+        )
     sent = lines(upstream.heads[0])
     assert sent[:2] == [b"GET /a?b=c HTTP/1.1", b"host: gate.example"]
     assert sent[2:5] == [b"Accept: */*", b"X-Two: 1", b"X-Two: 2"]
@@ -131,7 +133,9 @@ async def test_chunks_are_framed_anew_and_trailers_dropped() -> None:
             assert (await client.answer())[1] == b"ok"
     assert bodies == [b"hello", b"hello"] and upstream.connections == 1
     for head in upstream.heads:
-        assert lines(head)[-1] == b"transfer-encoding: chunked" and b"X-T" not in head and b"Bearer" not in head
+        assert (
+            lines(head)[-1] == b"transfer-encoding: chunked" and b"X-T" not in head and b"Bearer" not in head
+        )
 
 
 async def test_a_method_that_may_have_a_body_says_that_it_has_none() -> None:
@@ -147,7 +151,10 @@ async def test_a_method_that_may_have_a_body_says_that_it_has_none() -> None:
     ("answer", "body"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", b"hello"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+            b"hello",
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: x\r\n\r\n", b""),
@@ -222,7 +229,9 @@ async def test_http10_clients() -> None:
 
 async def test_connection_close_is_kept() -> None:
     async with stage(Upstream(answering(OK))) as gate:
-        got = await gate.until_closed(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"GET / leftovers")
+        got = await gate.until_closed(
+            GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"GET / leftovers"
+        )
     assert b"\r\nconnection: close\r\n" in got and got.endswith(b"\r\n\r\nok")
 
 
@@ -266,7 +275,9 @@ async def test_expectations_go_to_the_upstream() -> None:
 async def test_refused_expectations_never_reach_the_upstream() -> None:
     upstream = Upstream(answering(OK))
     async with stage(upstream, routes=[]) as gate:
-        got = await gate.until_closed(b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        got = await gate.until_closed(
+            b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        )
     assert got.startswith(b"HTTP/1.1 404") and not upstream.heads
 
 
@@ -275,7 +286,9 @@ async def test_events_come_through_at_once() -> None:
 
     async def script(talk: Conversation) -> None:
         await talk.head()
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await talk.say(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         for number in range(3):
             await talk.say(b"9\r\ndata: %d\n\n\r\n" % number)
             await told.wait()
@@ -302,6 +315,12 @@ async def test_what_is_known_of_an_exchange_at_its_end() -> None:
     async with stage(Upstream(script)) as gate:
         await gate.ask(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
         (done,) = gate.observer.exchanges
-    assert (done.decision, done.status, done.received, done.sent, done.revision) == ("forwarded", 200, 5, 2, 7)
+    assert (done.decision, done.status, done.received, done.sent, done.revision) == (
+        "forwarded",
+        200,
+        5,
+        2,
+        7,
+    )
     assert done.started <= done.sent_at <= done.streamed_at <= done.ended
     assert done.instance is not None and done.instance.id == "0" and done.route is not None

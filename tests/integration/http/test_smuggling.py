@@ -38,8 +38,14 @@ HEADS = {
     "two numbers": (400, P + b"Content-Length: 5 5\r\n\r\nhello"),
     "overflowing length": (400, P + b"Content-Length: 18446744073709551616\r\n\r\n"),
     "absurd length": (400, P + b"Content-Length: 9999999999999999999\r\n\r\n"),
-    "length, then chunks": (400, P + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + INNER),
-    "chunks, then length": (400, P + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + INNER),
+    "length, then chunks": (
+        400,
+        P + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + INNER,
+    ),
+    "chunks, then length": (
+        400,
+        P + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + INNER,
+    ),
     "identity": (501, P + b"Transfer-Encoding: identity\r\n\r\n"),
     "gzip, chunked": (501, P + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
     "chunked, gzip": (400, P + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"),
@@ -68,7 +74,10 @@ HEADS = {
     "small method": (400, G.replace(b"GET", b"get") + b"\r\n"),
     "CONNECT": (501, b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n" + INNER),
     "TRACE": (501, G.replace(b"GET", b"TRACE") + b"\r\n"),
-    "h2c": (501, G + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n" + INNER),
+    "h2c": (
+        501,
+        G + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n" + INNER,
+    ),
     "h2c without Connection": (501, G + b"Upgrade: h2c\r\n\r\n"),
     "websocket": (501, G + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + INNER),
     "unknown expectation": (417, P + b"Expect: 200-ok\r\nContent-Length: 5\r\n\r\n"),

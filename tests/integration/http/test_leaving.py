@@ -1,0 +1,199 @@
+"""Clients that leave, gateways that drain, tables that change: nothing is left behind, everything is told of once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from time import monotonic
+
+import pytest
+
+from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.policy.breaker import Outcome
+from dataplane.policy.resources import Circuit, Instance, Route, Service
+from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, refused_port, stage
+from tests.support.waiting import eventually
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def silent(talk: Conversation) -> None:
+    await talk.head()
+    await talk.gone()
+
+
+async def talking(talk: Conversation) -> None:
+    await talk.head()
+    await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello")
+    await talk.gone()
+
+
+def leave_by_reset(client: Client) -> None:
+    client.writer.transport.abort()
+
+
+@pytest.mark.parametrize("leave", [Client.close, leave_by_reset])
+@pytest.mark.parametrize("script", [silent, talking])
+async def test_a_client_that_leaves_takes_the_upstream_call_with_it(script: object, leave: object) -> None:
+    upstream = Upstream(script)  # type: ignore[arg-type]
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        await eventually(lambda: upstream.heads)
+        if script is talking:
+            await client.head()
+        leave(client)  # type: ignore[operator]
+        await eventually(lambda: not upstream.open, within=1.0)
+        (done,) = gate.observer.exchanges
+        assert (done.decision, done.outcome) == ("client_left", Outcome.ABANDONED)
+        assert done.status == (200 if script is talking else 0)
+        assert gate.endpoint().in_flight == 0 and gate.endpoint().idle == []
+        await eventually(lambda: not gate.server.connections)
+
+
+async def test_a_client_that_leaves_while_the_gateway_connects() -> None:
+    upstream = Upstream(answering(OK))
+    async with stage(upstream) as gate:
+        for _ in range(20):
+            client = await gate.client()
+            await client.say(GET)
+            leave_by_reset(client)
+        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: gate.endpoint().in_flight == 0)
+        assert all(decision in ("client_left", "forwarded") for decision, _ in gate.observer.decisions)
+        # The connections made for those that left serve others.
+        assert (await gate.ask(GET))[1] == b"ok"
+
+
+async def test_a_trial_is_settled_when_its_client_leaves() -> None:
+    """A half-open probe that is never settled would block the service for ever."""
+    bad = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+    circuit = Circuit(failure_threshold=1, min_throughput=1, recovery_timeout=0.1, half_open_timeout=60)
+    slow = asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            await talk.head()
+            if len(upstream.heads) == 1:
+                await talk.say(bad)
+            elif len(upstream.heads) == 2:
+                slow.set()
+                await talk.gone()
+                return
+            else:
+                await talk.say(OK)
+
+    upstream = Upstream(script)
+    async with stage(upstream, circuit=circuit) as gate:
+        await gate.ask(GET)
+        client = await gate.client()
+
+        async def probing() -> bool:
+            await client.say(GET)
+            await asyncio.sleep(0.05)
+            return slow.is_set()
+
+        await eventually(probing)
+        client.close()
+
+        async def recovered() -> bool:
+            return (await gate.ask(GET))[1] == b"ok"
+
+        await eventually(recovered)
+
+
+async def test_draining_finishes_what_is_under_way() -> None:
+    go = asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await go.wait()
+        await talk.say(OK)
+        await talk.gone()
+
+    upstream = Upstream(script)
+    async with stage(upstream) as gate:
+        idle, busy = await gate.client(), await gate.client()
+        await busy.say(GET)
+        await eventually(lambda: upstream.heads)
+        draining = asyncio.create_task(gate.server.drain(5.0))
+        assert await idle.rest() == b""
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", gate.port)
+        go.set()
+        got = await busy.rest()
+        assert got.startswith(b"HTTP/1.1 200 ") and b"\r\nconnection: close" in got and got.endswith(b"ok")
+        await draining
+        await eventually(lambda: not upstream.open)
+
+
+async def test_draining_is_bounded() -> None:
+    upstream = Upstream(silent)
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        await eventually(lambda: upstream.heads)
+        await asyncio.wait_for(gate.server.drain(0.2), 2.0)
+        assert await client.rest() == b""
+        assert gate.observer.decisions == [("client_left", 0)]
+
+
+async def test_a_new_table_takes_effect_between_two_requests() -> None:
+    first, second = Upstream(answering(OK)), Upstream(answering(OK.replace(b"ok", b"OK")))
+    await second.start()
+    async with stage(first) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        assert (await client.answer())[1] == b"ok"
+        service = Service("s")
+        route = UnlinkedRoute(Route("all", "s", prefix="/", public=True))
+        moved = Instance("s", "0", "127.0.0.1", second.port)
+        gate.gateway.swap(build(Resources.of(service, moved, route), 8), monotonic())
+        # The connections of an instance that is gone are closed.
+        await eventually(lambda: not first.open)
+        await client.say(GET)
+        assert (await client.answer())[1] == b"OK"
+        assert [exchange.revision for exchange in gate.observer.exchanges] == [7, 8]
+        assert (await gate.ask(GET))[1] == b"OK"
+        gate.gateway.swap(build(Resources.of(replace(service), moved, route), 9), monotonic())
+        await client.say(GET)
+        await client.answer()
+        assert second.connections == 1
+    await second.stop()
+
+
+async def test_an_exchange_ends_with_the_table_it_began_with() -> None:
+    go = asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await go.wait()
+        await talk.say(OK)
+        await talk.gone()
+
+    upstream = Upstream(script)
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        await eventually(lambda: upstream.heads)
+        gate.gateway.swap(build(Resources.of(), 8), monotonic())
+        go.set()
+        assert (await client.answer())[1] == b"ok"
+        # Its instance is no longer known, so its connection is not kept.
+        await eventually(lambda: not upstream.open)
+        await client.say(GET)
+        assert (await client.answer())[0].startswith(b"HTTP/1.1 404 ")
+        assert [exchange.revision for exchange in gate.observer.exchanges] == [7, 8]
+
+
+async def test_unhealthy_instances_get_nothing() -> None:
+    upstream = Upstream(answering(OK))
+    async with stage(refused_port(), upstream) as gate:
+        gate.gateway.set_health(frozenset({"s/0"}))
+        for _ in range(3):
+            assert (await gate.ask(GET))[1] == b"ok"
+        gate.gateway.set_health(frozenset({"s/0", "s/1"}))
+        head, body = await gate.ask(GET)
+        assert head.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: " in head
+        assert b'"No healthy instances available"' in body
+        assert gate.observer.decisions[-1] == ("none_healthy", 503)
