@@ -30,6 +30,7 @@ class Worker:
         self.holds = self.sent = NOTHING
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
         self.heard: list[object] = []
+        self.leaving: dict[str, int] = {}
         self._gone = asyncio.Event()
         self._answered: Callable[[], None] = lambda: None
 
@@ -58,7 +59,9 @@ class Worker:
     def kill(self) -> None:
         self._gone.set()
 
-    async def follow(self, answered: Callable[[], None], counted: Callable[[Any], None]) -> None:
+    async def follow(
+        self, answered: Callable[[], None], counted: Callable[[Any], None], *_: Callable[[], None]
+    ) -> None:
         self._answered = answered
         counted({"from": self.index})
         await self._gone.wait()
