@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import STATUS_SERVICE
@@ -24,13 +25,21 @@ class Changes:
     """Takes configurations in and brings the workers to them."""
 
     def __init__(
-        self, assembly: Assembly, prober: Prober, pool: Pool, stream: ConfigStream, cache: Cache
+        self,
+        assembly: Assembly,
+        prober: Prober,
+        pool: Pool,
+        stream: ConfigStream,
+        cache: Cache,
+        on_served: Callable[[bool], None] = lambda instances: None,
     ) -> None:
+        """`on_served` is called before a change is acknowledged; its argument tells whether instances changed."""
         self._assembly = assembly
         self._prober = prober
         self._pool = pool
         self._stream = stream
         self._cache = cache
+        self._on_served = on_served
         self._checked: Bundle = NOTHING
         self.served: Bundle = NOTHING
         """What every worker of this node has applied."""
@@ -72,6 +81,7 @@ class Changes:
         if bundle.revision < self.served.revision:
             extra = {"revision": bundle.revision, "served": self.served.revision}
             _log.warning("the control plane's configuration is older than the one served", extra=extra)
+        before = self.table.instances
         try:
             await self._check(bundle)
         except TableError as error:
@@ -80,6 +90,7 @@ class Changes:
         self._tell_prober()
         if await self._move(bundle):
             self.served = bundle
+            self._on_served(self.table.instances is not before)
             self._stream.ack(bundle.revision)
             self._stream.health(self._prober.view())
             _log.info("configuration applied", extra={"revision": bundle.revision, "digest": bundle.digest})

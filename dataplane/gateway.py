@@ -164,6 +164,8 @@ class Gateway:
         if endpoint is None:
             return False
         before.in_flight -= 1
+        if before.leaving:
+            self._pool.settle(before)
         endpoint.in_flight += 1
         exchange.endpoint = endpoint
         return True
@@ -172,8 +174,11 @@ class Gateway:
         """Settle what the decision took, count and log. The engine calls it once for every exchange it began."""
         if exchange.trial is not None:
             exchange.trial.settle(exchange.outcome, exchange.ended)
-        if exchange.endpoint is not None:
-            exchange.endpoint.in_flight -= 1
+        endpoint = exchange.endpoint
+        if endpoint is not None:
+            endpoint.in_flight -= 1
+            if endpoint.leaving:
+                self._pool.settle(endpoint)
         self._observer.finished(exchange)
 
     # --- a change

@@ -54,6 +54,7 @@ class Supervisor:
         self._version = version("headgate-dataplane")
         self._stop = asyncio.Event()
         self._health_told = True
+        self._leaving: dict[str, int] = {}
         self._checker = EndpointChecker()
         self._stats = NodeStats()
         self._cache = Cache(settings.cache_dir / settings.node_name)
@@ -63,7 +64,10 @@ class Supervisor:
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)
-        self._changes = Changes(assembly, self._prober, self._pool, self._stream, self._cache)
+        self._pool.left = self._tell_leaving
+        self._changes = Changes(
+            assembly, self._prober, self._pool, self._stream, self._cache, self._changed_over
+        )
         self._status = StatusServer(self.view)
         self._readiness = Readiness(self._changes, self._pool, self._prober, settings.workers)
 
@@ -135,7 +139,20 @@ class Supervisor:
 
     def _held(self) -> Held:
         served = self._changes.served
-        return Held(self._settings.node_name, self._version, served.revision, served.digest)
+        leaving = self._pool.leaving()
+        return Held(self._settings.node_name, self._version, served.revision, served.digest, leaving)
+
+    def _changed_over(self, instances: bool) -> None:
+        """Every worker serves a new revision: tell, with the ack, what is waited for at the control plane."""
+        self._tell_leaving()
+        if instances:
+            self._notify_router()
+
+    def _tell_leaving(self) -> None:
+        """The requests at instances that leave, if there is news."""
+        before, self._leaving = self._leaving, self._pool.leaving()
+        if self._leaving != before:
+            self._stream.leaving(self._leaving)
 
     def _notify_router(self) -> None:
         """The last link of the health check chain: the workers are told, and then the control plane."""
@@ -147,16 +164,19 @@ class Supervisor:
     def _tell_health(self) -> None:
         self._health_told = True
         self._pool.set_unavailable(self._prober.unavailable())
-        self._stream.health(self._prober.view())
+        self._report_health()
 
     async def _report(self) -> None:
         """Statistics every second; health now and then also when nothing changes."""
         for turn in itertools.count():
             if turn % HEALTH_EVERY == 0:
-                self._stream.health(self._prober.view())
+                self._report_health()
             self._stats.keep(self._changes.table.services)
             self._stream.stats(self._stats.report(time.time()))
             await asyncio.sleep(1.0)
+
+    def _report_health(self) -> None:
+        self._stream.health(self._prober.view(), self._changes.served.revision)
 
     async def _spawn(self, index: int) -> WorkerProcess:
         with self._traffic.socket() as listener:

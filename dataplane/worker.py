@@ -53,7 +53,9 @@ class Worker:
         trusted = TrustedProxies(options.trusted_proxies)
         self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
         recorder = Recorder(self._access_log, trusted)
-        pool = Pool()
+        self._leaving: dict[str, int] = {}
+        pool = self._pool = Pool()
+        pool.left = self._tell_leaving
         self._gateway = Gateway(
             recorder,
             pool,
@@ -125,6 +127,7 @@ class Worker:
             problems = [[problem.resource, problem.field, problem.detail] for problem in error.problems]
             self._channel.send_json(Kind.REJECTED, {**answer, "problems": problems})
         else:
+            self._tell_leaving()
             self._channel.send_json(Kind.APPLIED, answer)
 
     def _swap(self, part: Part) -> None:
@@ -137,10 +140,17 @@ class Worker:
             self._assembly.revert()
             raise TableError([Problem("", "", f"{type(error).__name__}: {error}")]) from None
 
+    def _tell_leaving(self) -> None:
+        """Tell of the requests that drains wait for, if there is news."""
+        before, self._leaving = self._leaving, self._pool.leaving()
+        if self._leaving != before:
+            self._channel.send_json(Kind.LEAVING, self._leaving)
+
     async def _count(self) -> None:
         while True:
             await asyncio.sleep(STATS_INTERVAL)
             self._send_stats()
+            self._tell_leaving()
 
     def _send_stats(self) -> None:
         if self._channel.backlog > MAX_BACKLOG:

@@ -11,7 +11,7 @@ from controlplane.commands.receipts import Registration
 from controlplane.model.base import parse_as
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Reset, Service
-from controlplane.model.stored import CHANGE, encode, key_of
+from controlplane.model.stored import CHANGE, decode, encode, key_of
 from controlplane.store import Delete, Put, StoreError, Write
 
 DEFAULT_TTL, LEAST_TTL, MOST_TTL = 15.0, 5.0, 300.0
@@ -58,6 +58,19 @@ class Commands(ConfigCommands):
 
         return await self._again(attempt)
 
+    async def drain(self, service_name: str, instance_id: str, *, hold: float = 0.0) -> int:
+        """Let an instance take no new requests; return the revision. Raises NotFound, LeaseGone.
+
+        It stays under its lease, or with `hold` under a new one that ends so many seconds later by itself: then
+        nobody needs to keep it alive any more.
+        """
+        lease = await self._store.grant(hold) if hold else 0
+        try:
+            return await self._again(lambda: self._drain(service_name, instance_id, lease))
+        except BaseException:
+            await self._revoke(lease)
+            raise
+
     async def reset_circuit(self, service_name: str) -> int:
         """Have every data plane close a service's breaker; return the order's revision. Raises NotFound."""
         if await self._store.get(key_of("service", service_name)) is None:
@@ -89,6 +102,21 @@ class Commands(ConfigCommands):
         revision = await self._store.commit(expected, writes)
         if before is not None:
             await self._revoke(before.lease)
+        return revision
+
+    async def _drain(self, service_name: str, instance_id: str, lease: int) -> int:
+        name = f"{service_name}/{instance_id}"
+        entry = await self._store.get(key_of("instance", name))
+        instance = decode(entry) if entry is not None else None
+        if entry is None or not isinstance(instance, Instance):
+            raise NotFound("instance", name)
+        if instance.draining and not lease:
+            return entry.revision
+        value = encode(instance.model_copy(update={"draining": True}))
+        write = Put(entry.key, value, lease or entry.lease)
+        revision = await self._store.commit({entry.key: entry.revision}, [write])
+        if lease:
+            await self._revoke(entry.lease)
         return revision
 
     async def _reset(self, reset: Reset) -> int:

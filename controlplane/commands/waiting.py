@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controlplane.publish import Fleet, NodeState, Rejection, Watcher
+from controlplane.publish import Fleet, InstanceHealth, InstanceStatus, NodeState, Rejection, Watcher
 
 MOST_WAIT = 300.0
 """Longest wait in seconds: a connection that is silent for longer is cut by somebody on the way."""
@@ -100,6 +100,11 @@ class Progress:
         return not self.complete and refusing and willing < self.needed
 
     @property
+    def hopeless(self) -> bool:
+        """Whether all that is left to wait for are data planes that refuse."""
+        return not self.complete and bool(self.stragglers) and all(node.rejection for node in self.stragglers)
+
+    @property
     def stragglers(self) -> tuple[NodeProgress, ...]:
         """Those that are connected and did not get there."""
         return tuple(node for node in self.nodes if node.connected and not node.done)
@@ -114,10 +119,42 @@ class Waiting:
 
     async def served(self, revision: int, seconds: float, quorum: Quorum = ALL) -> Progress:
         """Wait until enough data planes serve `revision` or a later one; at once over when too many refuse it."""
-        return await self._until(lambda: self._served(revision, quorum), seconds)
 
-    def _served(self, revision: int, quorum: Quorum) -> Progress:
-        return self._progress(revision, quorum, lambda state: "")
+        def look() -> Progress:
+            return self._progress(revision, quorum, lambda state: "")
+
+        return await self._until(look, lambda seen: seen.complete or seen.rejected, seconds)
+
+    async def drained(self, service_name: str, instance_id: str, revision: int, seconds: float) -> Progress:
+        """Wait until no data plane has requests under way at an instance that takes none since `revision`."""
+        name = service_name, instance_id
+
+        def hindrance(state: NodeState) -> str:
+            count = state.leaving.get(name, 0)
+            return f"{count} request{'s' if count > 1 else ''} under way" if count else ""
+
+        return await self._by_all(revision, hindrance, seconds)
+
+    async def routable(self, service_name: str, instance_id: str, revision: int, seconds: float) -> Progress:
+        """Wait until every data plane has found an instance healthy that was registered at `revision`."""
+
+        def hindrance(state: NodeState) -> str:
+            if state.health_revision < revision:
+                return "has not reported the health of instances yet"
+            for seen in state.health:
+                if (seen.service_name, seen.instance_id) == (service_name, instance_id):
+                    return _not_healthy(seen)
+            return "does not know the instance"
+
+        return await self._by_all(revision, hindrance, seconds)
+
+    async def _by_all(self, revision: int, hindrance: Callable[[NodeState], str], seconds: float) -> Progress:
+        """Wait for every data plane; those that refuse the revision do not end the wait for the others."""
+
+        def look() -> Progress:
+            return self._progress(revision, ALL, hindrance)
+
+        return await self._until(look, lambda seen: seen.complete or seen.hopeless, seconds)
 
     def _progress(self, revision: int, quorum: Quorum, hindrance: Callable[[NodeState], str]) -> Progress:
         """Every node that serves `revision` is done, unless there is a `hindrance`."""
@@ -135,7 +172,9 @@ class Waiting:
             return f"what is in the store cannot be published: {self._watcher.problems[0]}"
         return f"revision {revision} has not arrived here; the store was at {self._watcher.revision}"
 
-    async def _until(self, look: Callable[[], Progress], seconds: float) -> Progress:
+    async def _until(
+        self, look: Callable[[], Progress], over: Callable[[Progress], bool], seconds: float
+    ) -> Progress:
         loop, wake = asyncio.get_running_loop(), asyncio.Event()
         try:
             with self._watcher.changed.wakes(wake), self._fleet.moved.wakes(wake):
@@ -144,7 +183,7 @@ class Waiting:
                         # Cleared before looking: what comes later sets it again.
                         wake.clear()
                         looked, seen = loop.time(), look()
-                        if seen.complete or seen.rejected:
+                        if over(seen):
                             return seen
                         await wake.wait()
                         await asyncio.sleep(max(0.0, looked + GAP - loop.time()))
@@ -167,6 +206,12 @@ def _progress(
     else:
         reason = hindrance(state)
     return NodeProgress(state.node, True, state.applied_revision, not reason, reason, rejection)
+
+
+def _not_healthy(seen: InstanceHealth) -> str:
+    if seen.status is InstanceStatus.HEALTHY:
+        return ""
+    return f"finds it {seen.status}" + (f": {seen.reason}" if seen.reason else "")
 
 
 def _rejection(state: NodeState, revision: int, digest: str) -> Rejection | None:

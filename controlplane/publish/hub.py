@@ -6,9 +6,10 @@ Knows no wire format. The session says what to send next; who sends it, and when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from types import MappingProxyType
 
 from controlplane.model.snapshot import Snapshot
 from controlplane.publish.fleet import Fleet
@@ -56,7 +57,14 @@ class Hub:
         return len(self._sessions)
 
     @contextmanager
-    def session(self, node: str, version: str, revision: int, digest: str) -> Iterator[Session]:
+    def session(
+        self,
+        node: str,
+        version: str,
+        revision: int,
+        digest: str,
+        leaving: Mapping[tuple[str, str], int] = MappingProxyType({}),
+    ) -> Iterator[Session]:
         """A session for a node that said hello, serving `revision`. An older one of the same node is ended.
 
         The node counts as connected within the block.
@@ -67,7 +75,7 @@ class Hub:
         if self._stopping:
             session.end(Ending.STOPPING)
         self._sessions[node] = session
-        self.fleet.hello(node, version, revision, digest)
+        self.fleet.hello(node, version, revision, digest, leaving)
         try:
             with self.watcher.changed.wakes(session.wake):
                 yield session

@@ -67,7 +67,11 @@ class ConfigStream:
                 requests = aiter(requests)
                 hello = await self._hello(requests)
                 with self._hub.session(
-                    hello.node, hello.version[:64], hello.revision, hello.digest
+                    hello.node,
+                    hello.version[:64],
+                    hello.revision,
+                    hello.digest,
+                    reports.leaving(hello.leaving),
                 ) as session:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
                     await self._serve(session, requests, context)
@@ -139,7 +143,9 @@ class ConfigStream:
             case "nack":
                 self._nacked(session, request.nack)
             case "health":
-                self._hub.fleet.health(session.node, reports.health(request.health))
+                self._hub.fleet.health(session.node, reports.health(request.health), request.health.revision)
+            case "leaving":
+                self._hub.fleet.leaving(session.node, reports.leaving(request.leaving.instances))
             case "stats":
                 self._hub.fleet.stats(session.node, reports.stats(request.stats))
             case "hello":

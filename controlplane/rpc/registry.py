@@ -9,7 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from controlplane.commands import Commands
+from controlplane.commands import Commands, NotFound
+from controlplane.commands.waiting import MOST_WAIT, Progress, Waiting
 from controlplane.model.resources import Route
 from controlplane.model.snapshot import Snapshot
 from controlplane.publish import Fleet, Signal, Watcher
@@ -17,12 +18,19 @@ from controlplane.rpc.credentials import Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
 from controlplane.rpc.wire import views
 from controlplane.rpc.wire.registrations import registration
+from controlplane.store import LeaseGone
 from headgate_api.v1 import registry_pb2 as pb
 
 SERVICE = "headgate.v1.RegistryService"
 
 GAP = 0.1
 """Seconds between two views on one watch: data planes report all the time, and nobody reads faster."""
+
+HOLD = 15.0
+"""Seconds that an instance stays draining beyond its wait, should nobody be left to remove it."""
+
+MOST_STRAGGLERS = 100
+"""Data planes that an answer names."""
 
 SEEN_WITHIN = 1.0
 """Longest time in seconds that a change waits to be seen here; see `_seen`."""
@@ -66,6 +74,7 @@ class Registry:
         self._watcher = watcher
         self._fleet = fleet
         self._credentials = credentials
+        self._waiting = Waiting(watcher, fleet)
         self._wall = wall
         self._most_watches = most_watches
         self._watches = 0
@@ -90,9 +99,31 @@ class Registry:
 
     @needs(Right.REGISTER)
     async def Deregister(self, request: pb.DeregisterRequest, caller: Caller) -> pb.DeregisterResponse:
-        revision = await self._commands.deregister(request.service_name, request.instance_id)
+        name = request.service_name, request.instance_id
+        stragglers: list[pb.Straggler] = []
+        if seconds := _seconds(request.wait):
+            with contextlib.suppress(NotFound, LeaseGone):  # gone already
+                revision = await self._commands.drain(*name, hold=seconds + HOLD)
+                stragglers = _stragglers(await self._waiting.drained(*name, revision, seconds))
+        revision = await self._commands.deregister(*name)
         await self._seen(revision)
-        return pb.DeregisterResponse(revision=revision)
+        return pb.DeregisterResponse(revision=revision, stragglers=stragglers)
+
+    @needs(Right.REGISTER)
+    async def Drain(self, request: pb.DrainRequest, caller: Caller) -> pb.DrainResponse:
+        name, seconds = (request.service_name, request.instance_id), _seconds(request.wait)
+        revision = await self._commands.drain(*name)
+        stragglers = _stragglers(await self._waiting.drained(*name, revision, seconds))
+        return pb.DrainResponse(revision=revision, stragglers=stragglers)
+
+    @needs(Right.REGISTER)
+    async def AwaitRoutable(
+        self, request: pb.AwaitRoutableRequest, caller: Caller
+    ) -> pb.AwaitRoutableResponse:
+        seen = await self._waiting.routable(
+            request.service_name, request.instance_id, request.revision, _seconds(request.wait)
+        )
+        return pb.AwaitRoutableResponse(stragglers=_stragglers(seen))
 
     @needs(Right.LOOK)
     async def ListServices(self, request: pb.ListServicesRequest, caller: Caller) -> pb.ListServicesResponse:
@@ -177,6 +208,18 @@ class Registry:
 
     def _circuits(self, snapshot: Snapshot) -> list[pb.CircuitView]:
         return [views.circuit(view) for view in self._fleet.circuits_view(snapshot)]
+
+
+def _seconds(wait: float) -> float:
+    if not 0 <= wait <= MOST_WAIT:
+        raise Refused(Code.INVALID_ARGUMENT, f"wait: must be 0 to {MOST_WAIT:g} seconds")
+    return wait
+
+
+def _stragglers(seen: Progress) -> list[pb.Straggler]:
+    if seen.problem:
+        return [pb.Straggler(reason=seen.problem)]
+    return [pb.Straggler(node=one.node, reason=one.reason) for one in seen.stragglers[:MOST_STRAGGLERS]]
 
 
 def _routes(snapshot: Snapshot) -> list[pb.RouteView]:

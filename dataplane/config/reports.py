@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -14,6 +15,8 @@ class Held:
     version: str
     revision: int
     digest: str
+    leaving: Mapping[str, int] = field(default_factory=dict)
+    """Requests under way, by "<service>/<instance>", at instances that take no new ones."""
 
 
 class InstanceStatus(Enum):

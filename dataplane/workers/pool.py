@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -55,6 +56,8 @@ class Pool:
         self._applying = False
         self.target: Bundle = NOTHING
         self.restarts = 0
+        self.left: Callable[[], None] = _nothing
+        """Called when `leaving` may have changed."""
 
     @property
     def workers(self) -> tuple[WorkerProcess, ...]:
@@ -69,6 +72,13 @@ class Pool:
     def loaded(self) -> int:
         """How many workers serve a configuration, the present one or the one before."""
         return sum(worker.holds is not NOTHING for worker in self._workers.values())
+
+    def leaving(self) -> dict[str, int]:
+        """Requests under way, over all workers, at instances that take no new ones, by "<service>/<instance>"."""
+        found: Counter[str] = Counter()
+        for worker in self._workers.values():
+            found.update(worker.leaving)
+        return dict(found)
 
     @property
     def draining(self) -> bool:
@@ -174,7 +184,9 @@ class Pool:
         try:
             self._begin(worker)
             await worker.follow(
-                lambda: self._answered(worker), lambda report: self._stats.take(index, report)
+                lambda: self._answered(worker),
+                lambda report: self._stats.take(index, report),
+                lambda: self.left(),
             )
         finally:
             del self._workers[index]
@@ -204,6 +216,7 @@ class Pool:
             code = -9
         self._deaths += 1
         self._changed.set()
+        self.left()
         if code or not self.draining:
             _log.error("worker ended", extra={"worker": worker.index, "code": code})
 
@@ -213,3 +226,7 @@ class Pool:
                 await self._draining.wait()
         except TimeoutError:
             return
+
+
+def _nothing() -> None:
+    return

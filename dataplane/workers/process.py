@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dataplane.channel import Channel, Kind, read_json
@@ -35,6 +35,8 @@ class WorkerProcess:
         """What it said it serves."""
         self.sent: Bundle = NOTHING
         """What it will hold once it has answered everything."""
+        self.leaving: Mapping[str, int] = {}
+        """Requests under way at instances that take no new ones, by "<service>/<instance>"."""
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
         """Revision and digest of the last change it refused, and why."""
 
@@ -63,12 +65,23 @@ class WorkerProcess:
         """Let it finish and exit."""
         self._channel.send(Kind.DRAIN)
 
-    async def follow(self, answered: Callable[[], None], counted: Callable[[Any], None]) -> None:
-        """Take in what it says until it ends: `answered` is called after every answer, `counted` with statistics."""
+    async def follow(
+        self,
+        answered: Callable[[], None],
+        counted: Callable[[Any], None],
+        left: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take in what it says until it ends.
+
+        `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed.
+        """
         try:
             while (frame := await self._channel.receive()) is not None:
                 if frame[0] is Kind.STATS:
                     counted(read_json(frame[1]))
+                elif frame[0] is Kind.LEAVING:
+                    self.leaving = {str(name): int(count) for name, count in read_json(frame[1]).items()}
+                    left()
                 else:
                     self._answer(frame[0], read_json(frame[1]))
                     answered()

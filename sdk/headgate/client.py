@@ -14,6 +14,8 @@ import os
 from types import TracebackType
 from typing import Self
 
+from headgate import barrier
+from headgate.barrier import Wait
 from headgate.circuits import CircuitBreaker
 from headgate.errors import HeadgateError, ServiceNotFound
 from headgate.keeper import Keeper, deregister
@@ -33,24 +35,41 @@ class Registry:
         self._transport = transport
         self._kept: dict[tuple[str, str], Keeper] = {}
 
-    async def register_service(self, request: RegistrationRequest) -> Instance:
+    async def register_service(self, request: RegistrationRequest, *, wait: Wait = False) -> Instance:
         """Register an instance, and keep it registered until it is deregistered or the connection is closed.
 
         Where the service itself keeps it, too, it is left to the service.
         After that it leaves when its lease ends; `headgate.register` says goodbye by itself. One attempt: raises
-        Unavailable, InvalidDefinition, Unauthenticated, Forbidden.
+        Unavailable, InvalidDefinition, Unauthenticated, Forbidden. With `wait` (True: 30 s) it returns once every
+        connected data plane sends it requests, and raises Stragglers when that takes longer; it stays registered.
         """
+        barrier.seconds(wait)
         keeper = Keeper(self._transport, request, yields=True)
         await self._let_go(request.service_name, request.instance_id)
         await keeper.register(until=0)
         keeper.start()
         self._kept[request.service_name, request.instance_id] = keeper
+        if wait:
+            name, revision = (request.service_name, request.instance_id), keeper.revision or 0
+            await barrier.await_routable(self._transport, *name, revision, wait)
         return keeper.instance
 
-    async def deregister_service(self, service_name: str, instance_id: str) -> None:
-        """Take an instance out of the table. Not an error when it is gone already."""
+    async def deregister_service(self, service_name: str, instance_id: str, *, wait: Wait = False) -> None:
+        """Take an instance out of the table. Not an error when it is gone already.
+
+        With `wait` (True: 30 s) it returns once no connected data plane sends it new requests and those under way are
+        done: then it can be stopped without a failed request. Raises Stragglers when that takes longer; it has been
+        removed all the same.
+        """
         await self._let_go(service_name, instance_id)
-        await deregister(self._transport, service_name, instance_id)
+        await deregister(self._transport, service_name, instance_id, wait)
+
+    async def drain_service(self, service_name: str, instance_id: str, *, wait: Wait = True) -> None:
+        """Let an instance take no new requests, and wait (True: 30 s) for those under way; it stays registered.
+
+        Registering it anew ends that. Raises Stragglers when it takes longer, NotRegistered.
+        """
+        await barrier.drain(self._transport, service_name, instance_id, wait)
 
     async def get_services(self) -> list[Service]:
         """Every service with its instances, sorted by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class HeadgateError(Exception):
@@ -35,3 +35,21 @@ class ServiceNotFound(HeadgateError):
     def __init__(self, service_name: str) -> None:
         self.service_name = service_name
         super().__init__(f"Service '{service_name}' not found in registry")
+
+
+class NotRegistered(HeadgateError):
+    """The registry holds no such instance."""
+
+    def __init__(self, service_name: str, instance_id: str) -> None:
+        self.service_name, self.instance_id = service_name, instance_id
+        super().__init__(f"instance {service_name}/{instance_id} is not registered")
+
+
+class Stragglers(HeadgateError):
+    """What was waited for did not happen on some data planes in time; what was asked for has been done all the same."""
+
+    def __init__(self, what: str, nodes: Mapping[str, str]) -> None:
+        """`nodes`: why each of them is late, by its name."""
+        self.nodes = dict(nodes)
+        named = (f"{node} ({reason})" if node else reason for node, reason in nodes.items())
+        super().__init__(f"{what}: {', '.join(named)}")

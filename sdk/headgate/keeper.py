@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 
+from headgate import barrier
 from headgate.errors import HeadgateError, Unavailable
 from headgate.lease import Lease
 from headgate.models import Instance, RegistrationRequest
@@ -210,9 +211,18 @@ class Keeper:
         return f"instance {self.request.service_name}/{self.request.instance_id}"
 
 
-async def deregister(transport: Transport, service_name: str, instance_id: str) -> int:
-    """Remove an instance; its absence is no error. Returns the revision."""
-    message = registry_pb2.DeregisterRequest(service_name=service_name, instance_id=instance_id)
-    response = await transport.call(lambda stub: stub.Deregister, message)
+async def deregister(
+    transport: Transport, service_name: str, instance_id: str, wait: barrier.Wait = False
+) -> int:
+    """Remove an instance; its absence is no error. Returns the revision.
+
+    With `wait` it is drained first: no data plane sends it new requests, and those under way are done. It is removed
+    in any case; raises Stragglers when they were not.
+    """
+    limit = barrier.seconds(wait)
+    message = registry_pb2.DeregisterRequest(service_name=service_name, instance_id=instance_id, wait=limit)
+    response = await transport.call(lambda stub: stub.Deregister, message, timeout=limit + CALL_TIMEOUT)
     log.info("deregistered instance %s/%s at revision=%d", service_name, instance_id, response.revision)
+    late = f"instance {service_name}/{instance_id} was removed, but is not drained after {limit:g} s"
+    barrier.check(response.stragglers, late)
     return response.revision

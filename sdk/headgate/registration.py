@@ -19,8 +19,10 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+from headgate import barrier
 from headgate.advertise import default_instance_id, local_address
-from headgate.errors import HeadgateError, InvalidDefinition, Unavailable
+from headgate.barrier import Wait
+from headgate.errors import HeadgateError, InvalidDefinition, Stragglers, Unavailable
 from headgate.keeper import Keeper, deregister
 from headgate.models import Instance, RegistrationRequest, ServiceDefinition
 from headgate.sigterm import SigtermGuard
@@ -44,11 +46,14 @@ class Registration:
         deadline: float | None,
         on_change: Callable[[bool], None] | None = None,
         handle_sigterm: bool = True,
+        wait: Wait = False,
+        drain: Wait = False,
     ) -> None:
         """See `register`. An empty host in the request stands for the local address towards the control plane."""
         self.request = request
         self._target = target
         self._deadline = deadline
+        self._wait, self._drain = barrier.seconds(wait), barrier.seconds(drain)
         self._on_change = on_change
         self._sigterm = SigtermGuard(wanted=handle_sigterm)
         self._transport: Transport | None = None
@@ -75,12 +80,15 @@ class Registration:
         return self._entered.last_error
 
     async def __aenter__(self) -> Self:
-        """Register. Raises Unavailable after the deadline; any other HeadgateError at once."""
+        """Register. Raises Unavailable after the deadline; any other HeadgateError at once.
+
+        With `wait`, raises Stragglers when some data plane does not send requests by then; nothing stays registered.
+        """
         self._transport = Transport(self._target)
         self._sigterm.install()
         try:
             await self._enter()
-        except asyncio.CancelledError as error:
+        except (asyncio.CancelledError, Stragglers) as error:
             await self._exit(error)
             raise
         except BaseException:
@@ -108,6 +116,9 @@ class Registration:
         self._keeper = keeper
         await keeper.register(until)
         keeper.start()
+        if self._wait:
+            name = self.request.service_name, self.request.instance_id
+            await barrier.await_routable(self._transport, *name, keeper.revision or 0, self._wait)
 
     async def _exit(self, error: BaseException | None) -> None:
         self._sigterm.leaving()
@@ -134,7 +145,10 @@ class Registration:
             if self._keeper is not None:
                 await self._keeper.stop()
             if self._keeper is not None and self._keeper.announced:
-                await deregister(self._transport, self.request.service_name, self.request.instance_id)
+                name = self.request.service_name, self.request.instance_id
+                await deregister(self._transport, *name, self._drain)
+        except Stragglers as error:
+            log.warning("%s", error)
         except HeadgateError as error:
             log.warning("%s; the instance leaves when its lease of %g s ends", error, self.request.ttl)
         finally:
@@ -177,6 +191,8 @@ def register(
     deadline: float | None = 60,
     on_change: Callable[[bool], None] | None = None,
     handle_sigterm: bool = True,
+    wait: Wait = False,
+    drain: Wait = 20.0,
     controlplane: str | None = None,
     token: Token | None = None,
     ca: str | os.PathLike[str] | None = None,
@@ -193,6 +209,10 @@ def register(
     deadline: seconds that entering tries while no control plane answers; None: for ever.
     on_change: told True or False whenever `registered` changes; runs on the event loop, so it must not block.
     handle_sigterm: where nobody handles SIGTERM, it ends the block in order and the process with exit code 0.
+    wait: enter only when every connected data plane has found the instance healthy and sends it requests; True for at
+        most 30 seconds, or a number of seconds. The service must be answering probes by then.
+    drain: leaving waits so many seconds at most until no connected data plane sends new requests and those under way
+        are done. Keep serving until the block has been left: then a stop costs no request.
     controlplane, token, ca, cert, key: as for `connect`.
     """
     target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key)
@@ -211,5 +231,11 @@ def register(
         ttl=ttl,
     )
     return Registration(
-        target, request, deadline=deadline, on_change=on_change, handle_sigterm=handle_sigterm
+        target,
+        request,
+        deadline=deadline,
+        on_change=on_change,
+        handle_sigterm=handle_sigterm,
+        wait=wait,
+        drain=drain,
     )

@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from headgate import circuits, client, registration
+from headgate.barrier import Wait
 from headgate.errors import HeadgateError
 from headgate.loop_thread import loop_thread
 from headgate.models import (
@@ -138,13 +139,17 @@ class Registry:
         """Made by `connect`."""
         self._inner = inner
 
-    def register_service(self, request: RegistrationRequest) -> Instance:
+    def register_service(self, request: RegistrationRequest, *, wait: Wait = False) -> Instance:
         """Register an instance, and keep it registered until it is deregistered or the connection is closed."""
-        return loop_thread.run(self._inner.register_service(request))
+        return loop_thread.run(self._inner.register_service(request, wait=wait))
 
-    def deregister_service(self, service_name: str, instance_id: str) -> None:
-        """Take an instance out of the table."""
-        loop_thread.run(self._inner.deregister_service(service_name, instance_id))
+    def deregister_service(self, service_name: str, instance_id: str, *, wait: Wait = False) -> None:
+        """Take an instance out of the table; with `wait`, return once it can be stopped."""
+        loop_thread.run(self._inner.deregister_service(service_name, instance_id, wait=wait))
+
+    def drain_service(self, service_name: str, instance_id: str, *, wait: Wait = True) -> None:
+        """Let an instance take no new requests, and wait for those under way; it stays registered."""
+        loop_thread.run(self._inner.drain_service(service_name, instance_id, wait=wait))
 
     def get_services(self) -> list[Service]:
         """Every service with its instances, sorted by name."""

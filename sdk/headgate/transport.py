@@ -69,14 +69,17 @@ class Transport:
         self,
         method: Callable[[RegistryServiceAsyncStub], grpc.aio.UnaryUnaryMultiCallable[Asked, Answered]],
         request: Asked,
+        *,
+        timeout: float = CALL_TIMEOUT,
     ) -> Answered:
-        """Ask one control plane after the other until one answers. Raises HeadgateError, Unavailable after the last."""
+        """Ask one control plane after the other until one answers. Raises HeadgateError, Unavailable after the last.
+
+        Each has `timeout` seconds.
+        """
         failures: list[Unavailable] = []
         for at in self._from_current():
             try:
-                answer = await method(self._stubs[at])(
-                    request, timeout=CALL_TIMEOUT, metadata=self._metadata()
-                )
+                answer = await method(self._stubs[at])(request, timeout=timeout, metadata=self._metadata())
             except grpc.aio.AioRpcError as error:
                 translated = self._translate(error, at)
                 if not isinstance(translated, Unavailable):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from controlplane.publish.reports import (
     CircuitReport,
@@ -53,6 +54,12 @@ def health(report: status_pb2.HealthReport) -> tuple[InstanceHealth, ...]:
         )
         for one in report.instances[:MOST_REPORTS]
     )
+
+
+def leaving(instances: Iterable[status_pb2.InFlight]) -> Mapping[tuple[str, str], int]:
+    """Requests under way at instances that take no new ones, by service and id."""
+    listed = islice(instances, MOST_REPORTS)
+    return {(_text(one.service_name), _text(one.instance_id)): one.requests for one in listed if one.requests}
 
 
 def stats(report: status_pb2.StatsReport) -> StatsReport:

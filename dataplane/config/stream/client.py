@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import grpc
@@ -58,6 +58,7 @@ class ConfigStream:
         self._backoff = Backoff()
         self._answers: list[pb.StreamRequest] = []
         self._unanswered: set[int] = set()
+        self._leaving: pb.StreamRequest | None = None
         self._health: pb.StreamRequest | None = None
         self._stats: pb.StreamRequest | None = None
         self._outgoing = asyncio.Event()
@@ -101,9 +102,14 @@ class ConfigStream:
         """Say that `revision` is not used, and why."""
         self._answer(revision, wire.nack(revision, problems))
 
-    def health(self, instances: Iterable[InstanceHealth]) -> None:
+    def health(self, instances: Iterable[InstanceHealth], revision: int = 0) -> None:
         """Report the whole view of the instances; an older report not sent yet is forgotten."""
-        self._health = wire.health(instances)
+        self._health = wire.health(instances, revision)
+        self._outgoing.set()
+
+    def leaving(self, requests: Mapping[str, int]) -> None:
+        """Report the requests that drains wait for. It goes out before the answers that are waiting."""
+        self._leaving = wire.leaving(requests)
         self._outgoing.set()
 
     def stats(self, stats: Stats) -> None:
@@ -140,6 +146,8 @@ class ConfigStream:
         call = ConfigServiceStub(channel).Stream(None, metadata=self._endpoint.metadata)
         self._answers.clear()
         self._unanswered.clear()
+        # The hello says it all; what was to be said on the connection before is old.
+        self._leaving = None
         await call.write(wire.hello(self._held()))
         writer = asyncio.create_task(self._write(call), name="config-stream-writer")
         try:
@@ -178,7 +186,9 @@ class ConfigStream:
                 await call.write(message)
 
     def _take_outgoing(self) -> list[pb.StreamRequest]:
-        messages = [*self._answers, *filter(None, (self._health, self._stats))]
+        # What an applied revision makes of instances that leave must be known before the revision counts as applied.
+        messages = [*filter(None, (self._leaving,)), *self._answers]
+        messages += filter(None, (self._health, self._stats))
         self._answers.clear()
-        self._health = self._stats = None
+        self._leaving = self._health = self._stats = None
         return messages

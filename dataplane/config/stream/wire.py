@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from dataplane.config.reports import Held, InstanceHealth, InstanceStatus, Stats
@@ -29,8 +29,27 @@ _STATE = {
 def hello(held: Held) -> pb.StreamRequest:
     """The first message of a stream."""
     return pb.StreamRequest(
-        hello=pb.Hello(node=held.node, version=held.version, revision=held.revision, digest=held.digest)
+        hello=pb.Hello(
+            node=held.node,
+            version=held.version,
+            revision=held.revision,
+            digest=held.digest,
+            leaving=_in_flight(held.leaving),
+        )
     )
+
+
+def leaving(requests: Mapping[str, int]) -> pb.StreamRequest:
+    """Requests under way, by "<service>/<instance>", at instances that take no new ones."""
+    return pb.StreamRequest(leaving=status_pb2.LeavingReport(instances=_in_flight(requests)))
+
+
+def _in_flight(requests: Mapping[str, int]) -> list[status_pb2.InFlight]:
+    parts = ((name.partition("/"), count) for name, count in requests.items())
+    return [
+        status_pb2.InFlight(service_name=service, instance_id=instance, requests=count)
+        for (service, _, instance), count in parts
+    ]
 
 
 def nack(revision: int, problems: Iterable[Problem]) -> pb.StreamRequest:
@@ -42,8 +61,8 @@ def nack(revision: int, problems: Iterable[Problem]) -> pb.StreamRequest:
     return pb.StreamRequest(nack=pb.Nack(revision=revision, problems=listed))
 
 
-def health(instances: Iterable[InstanceHealth]) -> pb.StreamRequest:
-    """The whole view of every instance."""
+def health(instances: Iterable[InstanceHealth], revision: int = 0) -> pb.StreamRequest:
+    """The whole view of every instance, while `revision` is served."""
     listed = [
         status_pb2.InstanceHealth(
             service_name=instance.service,
@@ -54,7 +73,7 @@ def health(instances: Iterable[InstanceHealth]) -> pb.StreamRequest:
         )
         for instance in instances
     ]
-    return pb.StreamRequest(health=status_pb2.HealthReport(instances=listed))
+    return pb.StreamRequest(health=status_pb2.HealthReport(instances=listed, revision=revision))
 
 
 def stats(report: Stats) -> pb.StreamRequest:

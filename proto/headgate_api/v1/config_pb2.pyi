@@ -29,6 +29,7 @@ class StreamRequest(_message.Message):
     NACK_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -39,6 +40,8 @@ class StreamRequest(_message.Message):
     def health(self) -> _status_pb2.HealthReport: ...
     @_builtins.property
     def stats(self) -> _status_pb2.StatsReport: ...
+    @_builtins.property
+    def leaving(self) -> _status_pb2.LeavingReport: ...
     def __init__(
         self,
         *,
@@ -47,12 +50,13 @@ class StreamRequest(_message.Message):
         nack: Global___Nack | None = ...,
         health: _status_pb2.HealthReport | None = ...,
         stats: _status_pb2.StatsReport | None = ...,
+        leaving: _status_pb2.LeavingReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "health", b"health", "hello", b"hello", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "health", b"health", "hello", b"hello", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "health", "stats"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "health", "stats", "leaving"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -92,6 +96,7 @@ class Hello(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Name of the data plane, unique in the fleet; shown to operators."""
     version: _builtins.str
@@ -99,6 +104,10 @@ class Hello(_message.Message):
     revision: _builtins.int
     """Revision and digest that every worker of the node has applied; 0 and "" when there is none."""
     digest: _builtins.str
+    @_builtins.property
+    def leaving(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.InFlight]:
+        """As in LeavingReport, at that revision."""
+
     def __init__(
         self,
         *,
@@ -106,10 +115,11 @@ class Hello(_message.Message):
         version: _builtins.str = ...,
         revision: _builtins.int = ...,
         digest: _builtins.str = ...,
+        leaving: _abc.Iterable[_status_pb2.InFlight] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "node", b"node", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "leaving", b"leaving", "node", b"node", "revision", b"revision", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

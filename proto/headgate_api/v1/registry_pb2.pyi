@@ -122,17 +122,23 @@ class DeregisterRequest(_message.Message):
 
     SERVICE_NAME_FIELD_NUMBER: _builtins.int
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     service_name: _builtins.str
     instance_id: _builtins.str
+    wait: _builtins.float
+    """Seconds to wait, at most 300, until no connected data plane sends it new requests and those under way are done;
+    then it is removed in any case. 0 removes it at once.
+    """
     def __init__(
         self,
         *,
         service_name: _builtins.str = ...,
         instance_id: _builtins.str = ...,
+        wait: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "service_name", b"service_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "service_name", b"service_name", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -143,19 +149,154 @@ class DeregisterResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
+    STRAGGLERS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
+    @_builtins.property
+    def stragglers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Straggler]:
+        """Data planes that were not done after `wait` seconds."""
+
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
+        stragglers: _abc.Iterable[Global___Straggler] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "stragglers", b"stragglers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeregisterResponse: _TypeAlias = DeregisterResponse  # noqa: Y015
+
+@_typing.final
+class DrainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    instance_id: _builtins.str
+    wait: _builtins.float
+    """Seconds, at most 300."""
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+        wait: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "service_name", b"service_name", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainRequest: _TypeAlias = DrainRequest  # noqa: Y015
+
+@_typing.final
+class DrainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    STRAGGLERS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision at which the instance is draining."""
+    @_builtins.property
+    def stragglers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Straggler]:
+        """Data planes that were not done after `wait` seconds."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        stragglers: _abc.Iterable[Global___Straggler] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "stragglers", b"stragglers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
+
+@_typing.final
+class AwaitRoutableRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    instance_id: _builtins.str
+    revision: _builtins.int
+    """Revision of the registration."""
+    wait: _builtins.float
+    """Seconds, at most 300."""
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        wait: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "revision", b"revision", "service_name", b"service_name", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitRoutableRequest: _TypeAlias = AwaitRoutableRequest  # noqa: Y015
+
+@_typing.final
+class AwaitRoutableResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRAGGLERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stragglers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Straggler]:
+        """Data planes that did not send it requests after `wait` seconds."""
+
+    def __init__(
+        self,
+        *,
+        stragglers: _abc.Iterable[Global___Straggler] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stragglers", b"stragglers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitRoutableResponse: _TypeAlias = AwaitRoutableResponse  # noqa: Y015
+
+@_typing.final
+class Straggler(_message.Message):
+    """A data plane that did not get where somebody waited for it to be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    reason: _builtins.str
+    """In words, for instance "2 requests under way"."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Straggler: _TypeAlias = Straggler  # noqa: Y015
 
 @_typing.final
 class InstanceView(_message.Message):

@@ -52,6 +52,16 @@ class RegistryServiceStub:
                 request_serializer=headgate__api_dot_v1_dot_registry__pb2.DeregisterRequest.SerializeToString,
                 response_deserializer=headgate__api_dot_v1_dot_registry__pb2.DeregisterResponse.FromString,
                 _registered_method=True)
+        self.Drain = channel.unary_unary(
+                '/headgate.v1.RegistryService/Drain',
+                request_serializer=headgate__api_dot_v1_dot_registry__pb2.DrainRequest.SerializeToString,
+                response_deserializer=headgate__api_dot_v1_dot_registry__pb2.DrainResponse.FromString,
+                _registered_method=True)
+        self.AwaitRoutable = channel.unary_unary(
+                '/headgate.v1.RegistryService/AwaitRoutable',
+                request_serializer=headgate__api_dot_v1_dot_registry__pb2.AwaitRoutableRequest.SerializeToString,
+                response_deserializer=headgate__api_dot_v1_dot_registry__pb2.AwaitRoutableResponse.FromString,
+                _registered_method=True)
         self.ListServices = channel.unary_unary(
                 '/headgate.v1.RegistryService/ListServices',
                 request_serializer=headgate__api_dot_v1_dot_registry__pb2.ListServicesRequest.SerializeToString,
@@ -106,6 +116,21 @@ class RegistryServiceServicer:
 
     def Deregister(self, request, context):
         """Removes the instance. Not an error when it is gone already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Drain(self, request, context):
+        """Lets the instance take no new requests, and waits for those under way. It stays registered, draining, until it is
+        deregistered, registered anew or its lease ends. NOT_FOUND when it is not registered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AwaitRoutable(self, request, context):
+        """Waits until every connected data plane sends the instance requests.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +192,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.Deregister,
                     request_deserializer=headgate__api_dot_v1_dot_registry__pb2.DeregisterRequest.FromString,
                     response_serializer=headgate__api_dot_v1_dot_registry__pb2.DeregisterResponse.SerializeToString,
+            ),
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=headgate__api_dot_v1_dot_registry__pb2.DrainRequest.FromString,
+                    response_serializer=headgate__api_dot_v1_dot_registry__pb2.DrainResponse.SerializeToString,
+            ),
+            'AwaitRoutable': grpc.unary_unary_rpc_method_handler(
+                    servicer.AwaitRoutable,
+                    request_deserializer=headgate__api_dot_v1_dot_registry__pb2.AwaitRoutableRequest.FromString,
+                    response_serializer=headgate__api_dot_v1_dot_registry__pb2.AwaitRoutableResponse.SerializeToString,
             ),
             'ListServices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListServices,
@@ -283,6 +318,60 @@ class RegistryService:
             '/headgate.v1.RegistryService/Deregister',
             headgate__api_dot_v1_dot_registry__pb2.DeregisterRequest.SerializeToString,
             headgate__api_dot_v1_dot_registry__pb2.DeregisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.v1.RegistryService/Drain',
+            headgate__api_dot_v1_dot_registry__pb2.DrainRequest.SerializeToString,
+            headgate__api_dot_v1_dot_registry__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AwaitRoutable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.v1.RegistryService/AwaitRoutable',
+            headgate__api_dot_v1_dot_registry__pb2.AwaitRoutableRequest.SerializeToString,
+            headgate__api_dot_v1_dot_registry__pb2.AwaitRoutableResponse.FromString,
             options,
             channel_credentials,
             insecure,

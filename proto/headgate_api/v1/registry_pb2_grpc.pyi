@@ -42,6 +42,12 @@ class RegistryServiceStub:
     """Extends the lease. NOT_FOUND when it has ended: register again."""
     Deregister: _grpc.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]
     """Removes the instance. Not an error when it is gone already."""
+    Drain: _grpc.UnaryUnaryMultiCallable[_registry_pb2.DrainRequest, _registry_pb2.DrainResponse]
+    """Lets the instance take no new requests, and waits for those under way. It stays registered, draining, until it is
+    deregistered, registered anew or its lease ends. NOT_FOUND when it is not registered.
+    """
+    AwaitRoutable: _grpc.UnaryUnaryMultiCallable[_registry_pb2.AwaitRoutableRequest, _registry_pb2.AwaitRoutableResponse]
+    """Waits until every connected data plane sends the instance requests."""
     ListServices: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListServicesRequest, _registry_pb2.ListServicesResponse]
     GetService: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetServiceRequest, _registry_pb2.GetServiceResponse]
     """NOT_FOUND when no such service is known."""
@@ -66,6 +72,12 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Extends the lease. NOT_FOUND when it has ended: register again."""
     Deregister: _aio.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]  # type: ignore[assignment]
     """Removes the instance. Not an error when it is gone already."""
+    Drain: _aio.UnaryUnaryMultiCallable[_registry_pb2.DrainRequest, _registry_pb2.DrainResponse]  # type: ignore[assignment]
+    """Lets the instance take no new requests, and waits for those under way. It stays registered, draining, until it is
+    deregistered, registered anew or its lease ends. NOT_FOUND when it is not registered.
+    """
+    AwaitRoutable: _aio.UnaryUnaryMultiCallable[_registry_pb2.AwaitRoutableRequest, _registry_pb2.AwaitRoutableResponse]  # type: ignore[assignment]
+    """Waits until every connected data plane sends the instance requests."""
     ListServices: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListServicesRequest, _registry_pb2.ListServicesResponse]  # type: ignore[assignment]
     GetService: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetServiceRequest, _registry_pb2.GetServiceResponse]  # type: ignore[assignment]
     """NOT_FOUND when no such service is known."""
@@ -105,6 +117,24 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.DeregisterResponse, _abc.Awaitable[_registry_pb2.DeregisterResponse]]:
         """Removes the instance. Not an error when it is gone already."""
+
+    @_abc_1.abstractmethod
+    def Drain(
+        self,
+        request: _registry_pb2.DrainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.DrainResponse, _abc.Awaitable[_registry_pb2.DrainResponse]]:
+        """Lets the instance take no new requests, and waits for those under way. It stays registered, draining, until it is
+        deregistered, registered anew or its lease ends. NOT_FOUND when it is not registered.
+        """
+
+    @_abc_1.abstractmethod
+    def AwaitRoutable(
+        self,
+        request: _registry_pb2.AwaitRoutableRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.AwaitRoutableResponse, _abc.Awaitable[_registry_pb2.AwaitRoutableResponse]]:
+        """Waits until every connected data plane sends the instance requests."""
 
     @_abc_1.abstractmethod
     def ListServices(

@@ -101,12 +101,68 @@ class HealthReport(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INSTANCES_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """What every worker of the node served when this was written."""
     @_builtins.property
     def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceHealth]: ...
     def __init__(
         self,
         *,
         instances: _abc.Iterable[Global___InstanceHealth] | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealthReport: _TypeAlias = HealthReport  # noqa: Y015
+
+@_typing.final
+class InFlight(_message.Message):
+    """Requests that a data plane has under way at one instance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    instance_id: _builtins.str
+    requests: _builtins.int
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+        requests: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "requests", b"requests", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InFlight: _TypeAlias = InFlight  # noqa: Y015
+
+@_typing.final
+class LeavingReport(_message.Message):
+    """Every instance that takes no new requests (draining, or removed) and has some under way still, in place of the last
+    report. One that is not listed has none, as of the last revision that was acknowledged: what an acknowledged revision
+    makes of this is sent before its ack.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InFlight]: ...
+    def __init__(
+        self,
+        *,
+        instances: _abc.Iterable[Global___InFlight] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -114,7 +170,7 @@ class HealthReport(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___HealthReport: _TypeAlias = HealthReport  # noqa: Y015
+Global___LeavingReport: _TypeAlias = LeavingReport  # noqa: Y015
 
 @_typing.final
 class CircuitReport(_message.Message):
