@@ -50,9 +50,10 @@ class _Attempt:
         self.within = within
         self.deadline = time.monotonic() + within
         self.value: object = None
+        self._met = False
 
     def over(self) -> bool:
-        return bool(self.value) and not isinstance(self.value, Exception)
+        return self._met
 
     def __enter__(self) -> None:
         self.value = None
@@ -61,6 +62,8 @@ class _Attempt:
         if error is not None and not isinstance(error, Exception):
             return False
         self.value = error or self.value
+        # Judged now: a list that is empty at this moment may be filled by the next look at it.
+        self._met = error is None and bool(self.value)
         if not self.over() and time.monotonic() > self.deadline:
             raise AssertionError(f"not within {self.within} s; last seen: {self.value!r}") from error
         return True
