@@ -18,14 +18,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controlplane import logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
 from controlplane.commands import Commands
-from controlplane.identity import Hasher
+from controlplane.identity import Hasher, SharedTokens, UnusableFile
 from controlplane.presence import Presence, instance_of
 from controlplane.publish import Fleet, Watcher
 from controlplane.rpc import CannotListen, RpcServer, TlsError, TlsFiles, serve
@@ -126,14 +128,20 @@ async def _serve_rpc(settings: Settings, parts: Parts) -> RpcServer:
             fleet=parts.fleet,
             commands=parts.commands,
             tokens=lambda: parts.tokens,
-            dataplane_token=settings.dataplane_token.get_secret_value(),
-            service_token=settings.service_token.get_secret_value(),
+            dataplane_tokens=_shared(settings.dataplane_token, settings.dataplane_token_file),
+            service_tokens=_shared(settings.service_token, settings.service_token_file),
             tls=files,
         )
     except CannotListen as error:
         raise StartError(f"GRPC_LISTEN: {error}") from None
     except TlsError as error:
         raise StartError(f"GRPC_CERT: {error}") from None
+    except UnusableFile as error:
+        raise StartError(str(error)) from None
+
+
+def _shared(token: SecretStr | None, file: Path | None) -> SharedTokens:
+    return SharedTokens(*([token.get_secret_value()] if token else []), file=file)
 
 
 def _open_store(settings: Settings) -> Store:

@@ -24,6 +24,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from controlplane.identity import UnusableFile, read_tokens
+
 
 class SettingsError(Exception):
     """Settings that cannot be used; the message names every wrong variable in one line."""
@@ -74,6 +76,14 @@ def _certificates(value: Path) -> Path:
     return value
 
 
+def _tokens(value: Path) -> Path:
+    try:
+        read_tokens(value)
+    except UnusableFile as error:
+        raise _wrong(str(error)) from None
+    return value
+
+
 def _secret(shortest: int, longest: int = 1024) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
         if not shortest <= len(value.get_secret_value()) <= longest:
@@ -90,6 +100,7 @@ Endpoints = Annotated[
 ]
 Certificates = Annotated[Path, AfterValidator(_certificates)]
 KeyFile = Annotated[Path, AfterValidator(_readable)]
+TokenFile = Annotated[Path, AfterValidator(_tokens)]
 
 
 class Settings(BaseSettings):
@@ -119,10 +130,15 @@ class Settings(BaseSettings):
 
     secret_key: Annotated[SecretStr, _secret(32)]
     """Encrypts the signing keys in etcd; at least 32 characters, the same on every control plane."""
-    dataplane_token: Annotated[SecretStr, _secret(16)]
-    """Bearer credential of the data planes; at least 16 characters."""
-    service_token: Annotated[SecretStr, _secret(16)]
-    """Bearer credential of services that register themselves; at least 16 characters."""
+    dataplane_token: Annotated[SecretStr, _secret(16)] | None = None
+    """Bearer credential of the data planes; at least 16 characters. Without it or a file, GRPC_CLIENT_CA is needed."""
+    dataplane_token_file: TokenFile | None = None
+    """The same in a file, one a line; any of them is accepted, and the file is read again when it changes."""
+    service_token: Annotated[SecretStr, _secret(16)] | None = None
+    """Bearer credential with which any service registers; at least 16 characters. Left out, each needs one of its
+    own (`headgate token service`) or a certificate."""
+    service_token_file: TokenFile | None = None
+    """The same in a file, as for the data planes."""
 
     admin_username: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] = "admin"
     admin_password: Annotated[SecretStr, _secret(8, 128)] | None = None
@@ -165,6 +181,7 @@ class Settings(BaseSettings):
             raise SettingsError("; ".join([*_lines(error), *problems])) from None
         problems += _mismatched("ETCD", settings.etcd_cert, settings.etcd_key)
         problems += _mismatched("GRPC", settings.grpc_cert, settings.grpc_key)
+        problems += _alike(settings)
         if (settings.etcd_ca or settings.etcd_cert) and not settings.etcd_endpoints[0].startswith("https:"):
             problems.append("ETCD_CA and ETCD_CERT need https:// in ETCD_ENDPOINTS")
         if problems:
@@ -187,6 +204,11 @@ def _incomplete(given: Set[str]) -> Iterator[str]:
             yield f"{one.upper()} and {other.upper()} must be set together"
     if "grpc_client_ca" in given and "grpc_cert" not in given:
         yield "GRPC_CLIENT_CA needs GRPC_CERT and GRPC_KEY"
+    for token in ("dataplane_token", "service_token"):
+        if token in given and f"{token}_file" in given:
+            yield f"{token.upper()} and {token.upper()}_FILE cannot be set together"
+    if not given & {"dataplane_token", "dataplane_token_file", "grpc_client_ca"}:
+        yield f"DATAPLANE_TOKEN: is not set ({_WHAT['DATAPLANE_TOKEN']})"
 
 
 def _mismatched(prefix: str, cert: Path | None, key: Path | None) -> Iterator[str]:
@@ -197,6 +219,12 @@ def _mismatched(prefix: str, cert: Path | None, key: Path | None) -> Iterator[st
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
     except (ssl.SSLError, OSError):
         yield f"{prefix}_KEY: {key} is not the unencrypted private key of {cert}"
+
+
+def _alike(settings: Settings) -> Iterator[str]:
+    """One credential for two purposes would make services of data planes, or the other way round."""
+    if settings.service_token is not None and settings.service_token == settings.dataplane_token:
+        yield "SERVICE_TOKEN: must not be the same as DATAPLANE_TOKEN"
 
 
 def load() -> Settings:
@@ -218,6 +246,6 @@ def _lines(error: ValidationError) -> Iterator[str]:
 
 _WHAT = {
     "SECRET_KEY": "at least 32 random characters, the same on every control plane",
-    "DATAPLANE_TOKEN": "at least 16 random characters, known to the data planes",
-    "SERVICE_TOKEN": "at least 16 random characters, known to services that register themselves",
+    "DATAPLANE_TOKEN": "at least 16 random characters, known to the data planes; or set DATAPLANE_TOKEN_FILE, or"
+    " GRPC_CLIENT_CA to know them by their certificates",
 }

@@ -14,7 +14,8 @@ from controlplane.identity.errors import (
 from controlplane.identity.grants import Grants
 from controlplane.identity.keys import KeyRing, SigningKey, open_keys
 from controlplane.identity.passwords import Hasher
-from controlplane.identity.tokens import Claims, TokenIssuer, Tokens
+from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
+from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens
 from controlplane.identity.users import Users
 
 __all__ = [
@@ -27,11 +28,15 @@ __all__ = [
     "InvalidScope",
     "InvalidToken",
     "KeyRing",
+    "ServiceClaims",
+    "SharedTokens",
     "SigningKey",
     "TokenIssuer",
     "Tokens",
     "TooManyAttempts",
+    "UnusableFile",
     "Users",
     "WrongSecretKey",
     "open_keys",
+    "read_tokens",
 ]

@@ -8,7 +8,7 @@ encoding may hold the '-' and '_' of base64url). The length of the key's id sees
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from controlplane.model.resources import User
 LONGEST = 8192
 """Bytes of a token; data planes refuse longer ones unread."""
 
-_ACCESS, _REFRESH = "at+jwt", "rt+jwt"
+_ACCESS, _REFRESH, _SERVICE = "at+jwt", "rt+jwt", "st+jwt"
 _SKEW = 60.0
 """Seconds that the clocks of two control planes may differ."""
 
@@ -34,6 +34,16 @@ class Claims:
 
     subject: str
     scopes: frozenset[str]
+    expires: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceClaims:
+    """What a valid service token says."""
+
+    service: str
+    """Name of the one service whose registrations it is for."""
     expires: float
     """Unix seconds."""
 
@@ -69,6 +79,8 @@ class TokenIssuer:
         self._audience = audience
         # Refresh tokens are for the token endpoint alone: the audience keeps data planes from taking them.
         self._own = f"{issuer}/auth/token"
+        # And service tokens are for the registry alone.
+        self._registry = f"{issuer}/registry"
         self._access_ttl = access_ttl
         self._refresh_ttl = refresh_ttl
 
@@ -82,23 +94,36 @@ class TokenIssuer:
         Raises InvalidScope when the user does not hold them all.
         """
         granted = _granted(user, scope)
-        access = self._sign(_ACCESS, self._audience, self._access_ttl, user.username, granted)
+        access = self._sign(_ACCESS, self._audience, self._access_ttl, user.username, _scopes(granted))
         if len(access) > LONGEST:
             raise InvalidScope("a token with all scopes would be too long; ask for fewer")
         again = (
-            self._sign(_REFRESH, self._own, self._refresh_ttl, user.username, granted) if refresh else None
+            self._sign(_REFRESH, self._own, self._refresh_ttl, user.username, _scopes(granted))
+            if refresh
+            else None
         )
         return Tokens(access, again, self._access_ttl, " ".join(granted))
 
+    def issue_service(self, service: str, ttl: int) -> str:
+        """A token for the registrations of this service, valid for `ttl` seconds."""
+        return self._sign(_SERVICE, self._registry, ttl, service, {"service": service})
+
     def verify(self, access_token: str) -> Claims:
         """What an access token says; InvalidToken unless it is one of ours and still valid."""
-        return self._read(access_token, _ACCESS, self._audience)
+        return _claims(self._read(access_token, _ACCESS, self._audience))
 
     def verify_refresh(self, refresh_token: str) -> Claims:
         """What a refresh token says; InvalidToken unless it is one of ours and still valid."""
-        return self._read(refresh_token, _REFRESH, self._own)
+        return _claims(self._read(refresh_token, _REFRESH, self._own))
 
-    def _sign(self, kind: str, audience: str, ttl: int, subject: str, scopes: Collection[str]) -> str:
+    def verify_service(self, service_token: str) -> ServiceClaims:
+        """What a service token says; InvalidToken unless it is one of ours and still valid."""
+        claims = self._read(service_token, _SERVICE, self._registry)
+        if not isinstance(claims.get("service"), str):
+            raise InvalidToken
+        return ServiceClaims(claims["service"], claims["exp"])
+
+    def _sign(self, kind: str, audience: str, ttl: int, subject: str, more: Mapping[str, object]) -> str:
         now = int(self._clock())
         claims = {
             "iss": self._issuer,
@@ -107,14 +132,14 @@ class TokenIssuer:
             "exp": now + ttl,
             "iat": now,
             "jti": secrets.token_urlsafe(12),
-            "scope": " ".join(scopes),
-            "scopes": list(scopes),
+            **more,
         }
         key = self._keys.newest
         header = {"alg": ALGORITHM, "typ": kind, "kid": key.kid}
         return jwt.encode(header, claims, key.pair, algorithms=[ALGORITHM])
 
-    def _read(self, token: str, kind: str, audience: str) -> Claims:
+    def _read(self, token: str, kind: str, audience: str) -> dict[str, Any]:
+        """The claims of a token that is one of ours, of this kind, and valid now."""
         if len(token) > LONGEST:
             raise InvalidToken
         try:
@@ -123,7 +148,8 @@ class TokenIssuer:
             raise InvalidToken from None
         if found.header.get("typ") != kind:
             raise InvalidToken
-        return self._check(found.claims, audience)
+        self._check(found.claims, audience)
+        return found.claims
 
     def _key_of(self, token: GuestProtocol) -> RSAKey:
         key = self._keys.find(token.headers().get("kid"))
@@ -131,21 +157,28 @@ class TokenIssuer:
             raise InvalidToken
         return key.pair
 
-    def _check(self, claims: dict[str, Any], audience: str) -> Claims:
-        now, subject, scopes = self._clock(), claims.get("sub"), claims.get("scopes")
-        expires, issued = claims.get("exp"), claims.get("iat")
+    def _check(self, claims: Mapping[str, Any], audience: str) -> None:
+        now, expires, issued = self._clock(), claims.get("exp"), claims.get("iat")
         if (
             claims.get("iss") != self._issuer
             or claims.get("aud") != audience
-            or not isinstance(subject, str)
-            or not isinstance(scopes, list)
             or not isinstance(expires, int | float)
             or not isinstance(issued, int | float)
             or expires <= now
             or issued > now + _SKEW
         ):
             raise InvalidToken
-        return Claims(subject, frozenset(scope for scope in scopes if isinstance(scope, str)), expires)
+
+
+def _scopes(granted: Collection[str]) -> Mapping[str, object]:
+    return {"scope": " ".join(granted), "scopes": list(granted)}
+
+
+def _claims(claims: Mapping[str, Any]) -> Claims:
+    subject, scopes = claims.get("sub"), claims.get("scopes")
+    if not isinstance(subject, str) or not isinstance(scopes, list):
+        raise InvalidToken
+    return Claims(subject, frozenset(scope for scope in scopes if isinstance(scope, str)), claims["exp"])
 
 
 def _granted(user: User, scope: str | None) -> tuple[str, ...]:

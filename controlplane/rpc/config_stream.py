@@ -62,10 +62,11 @@ class ConfigStream:
     async def stream(self, requests: Requests, context: Context) -> None:
         """One data plane's stream, from hello until either side ends it."""
         async with rescued(context):
-            self._credentials.require_dataplane(context)
+            caller = self._credentials.require_dataplane(context)
             with self._place():
                 requests = aiter(requests)
                 hello = await self._hello(requests)
+                caller.check_node(hello.node)
                 with self._hub.session(
                     hello.node,
                     hello.version[:64],

@@ -1,21 +1,27 @@
-"""Who calls, and what they may do: bearer credentials in the call's metadata (RFC 6750 in spirit).
+"""Who calls, and what they may do.
 
-Data planes and services have a shared token each. People have access tokens, and the rights of the moment: a user that
-is gone or disabled is nobody, and a scope that was taken away is gone at once.
+A bearer credential in the call's metadata (RFC 6750 in spirit) says who calls; without one the client certificate does
+(see `peer`). There are three kinds of callers, and each may do its own and nothing else:
+- A data plane reads its config stream: by one of the shared tokens of the data planes, or by certificate.
+- A service registers its instances and looks: by a service token, which is bound to one service, by certificate, or by
+  one of the shared tokens of the services, which stand for any of them.
+- People look, or change everything, as their scopes say: by access token, with the rights of the moment. A user that is
+  gone or disabled is nobody, and a scope that was taken away is gone at once.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from controlplane.commands import Commands
-from controlplane.identity import Claims, InvalidToken, TokenIssuer
+from controlplane.identity import Claims, InvalidToken, SharedTokens, TokenIssuer
 from controlplane.model.resources import User
 from controlplane.publish import Watcher
-from controlplane.rpc.errors import Context, forbidden, not_ready, unauthenticated
+from controlplane.rpc import peer
+from controlplane.rpc.errors import Code, Context, Refused, forbidden, not_ready, unauthenticated
+from controlplane.rpc.peer import Role
 
 
 class Right(Enum):
@@ -32,14 +38,44 @@ _SCOPES = {
     "gateway:read": frozenset({Right.LOOK}),
     "gateway:admin": frozenset({Right.LOOK, Right.REGISTER, Right.CHANGE}),
 }
+_NOT_FOR_SERVICES = frozenset({"controlplane"})
+"""The gateway sends people's passwords there: who joins this service could read them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who may make the call. `expires` (Unix seconds) is None for a credential that does not."""
+    """Somebody whose credential is good. `expires` (Unix seconds) is None for one that does not."""
 
-    name: str
+    role: Role
+    name: str | None
+    """Data plane, service or user; None for a credential that stands for any of its kind."""
     expires: float | None = None
+    claims: Claims | None = None
+    """A user's."""
+
+    @property
+    def bound(self) -> bool:
+        """Whether this is one service, and not any."""
+        return self.role is Role.SERVICE and self.name is not None
+
+    def check_service(self, service_name: str) -> None:
+        """Raises Refused unless the caller may touch the registrations of this service."""
+        if self.role is not Role.SERVICE:
+            return
+        if self.bound and service_name != self.name:
+            detail = f"the credential is for service '{self.name}', not for '{service_name[:64]}'"
+            raise Refused(Code.PERMISSION_DENIED, detail)
+        if service_name in _NOT_FOR_SERVICES:
+            detail = (
+                f"service '{service_name}' is the gateway's own: registering it needs the scope gateway:admin"
+            )
+            raise Refused(Code.PERMISSION_DENIED, detail)
+
+    def check_node(self, node: str) -> None:
+        """Raises Refused unless the caller may be the data plane of this name."""
+        if self.name is not None and node != self.name:
+            detail = f"the credential is for data plane '{self.name}', not for '{node[:128]}'"
+            raise Refused(Code.PERMISSION_DENIED, detail)
 
 
 class Credentials:
@@ -47,14 +83,14 @@ class Credentials:
 
     def __init__(
         self,
-        dataplane_token: str,
-        service_token: str,
+        dataplanes: SharedTokens,
+        services: SharedTokens,
         tokens: Callable[[], TokenIssuer | None],
         watcher: Watcher,
         commands: Commands,
     ) -> None:
-        self._dataplane_token = dataplane_token.encode()
-        self._service_token = service_token.encode()
+        self._dataplanes = dataplanes
+        self._services = services
         self._tokens = tokens
         self._watcher = watcher
         self._commands = commands
@@ -62,30 +98,42 @@ class Credentials:
     def __repr__(self) -> str:
         return "<Credentials>"
 
-    def require_dataplane(self, context: Context) -> None:
-        """Raises Refused unless the caller is a data plane."""
-        if not hmac.compare_digest(_bearer(context), self._dataplane_token):
-            raise unauthenticated()
+    def require_dataplane(self, context: Context) -> Caller:
+        """The caller, who is a data plane. Raises Refused."""
+        caller = self._identify(context)
+        if caller.role is not Role.DATAPLANE:
+            raise forbidden()
+        return caller
 
     async def require(self, right: Right, context: Context) -> Caller:
         """The caller, who has this right. Raises Refused, StoreUnavailable."""
-        sent = _bearer(context)
-        if hmac.compare_digest(sent, self._service_token):
-            if right not in _SERVICES:
-                raise forbidden()
-            return Caller("service")
-        claims = self._verify(sent)
-        await self._check(claims, right)
-        return Caller(claims.subject, claims.expires)
+        caller = self._identify(context)
+        if caller.claims is not None:
+            await self._check(caller.claims, right)
+        elif caller.role is not Role.SERVICE or right not in _SERVICES:
+            raise forbidden()
+        return caller
 
-    def _verify(self, sent: bytes) -> Claims:
+    def _identify(self, context: Context) -> Caller:
+        sent = _bearer(context)
+        if sent is not None:
+            return self._by_token(sent)
+        if (found := peer.of(context)) is not None:
+            return Caller(found.role, found.name)
+        raise unauthenticated()
+
+    def _by_token(self, sent: bytes) -> Caller:
+        if self._dataplanes.accepts(sent):
+            return Caller(Role.DATAPLANE, None)
+        if self._services.accepts(sent):
+            return Caller(Role.SERVICE, None)
         # A shared token has no dots: whoever has the wrong one is told so while the keys are still being read.
         if sent.count(b".") != 2:
             raise unauthenticated()
         if (tokens := self._tokens()) is None:
             raise not_ready()
         try:
-            return tokens.verify(sent.decode())
+            return _by_jwt(tokens, sent.decode())
         except (InvalidToken, UnicodeDecodeError):
             raise unauthenticated() from None
 
@@ -106,6 +154,15 @@ class Credentials:
         return stamped.resource if stamped and isinstance(stamped.resource, User) else None
 
 
+def _by_jwt(tokens: TokenIssuer, sent: str) -> Caller:
+    try:
+        service = tokens.verify_service(sent)
+    except InvalidToken:
+        claims = tokens.verify(sent)
+        return Caller(Role.USER, claims.subject, claims.expires, claims)
+    return Caller(Role.SERVICE, service.service, service.expires)
+
+
 def _may(claims: Claims, user: User | None, right: Right) -> bool:
     if user is None or user.disabled:
         return False
@@ -113,8 +170,10 @@ def _may(claims: Claims, user: User | None, right: Right) -> bool:
     return any(right in _SCOPES.get(scope, ()) for scope in held)
 
 
-def _bearer(context: Context) -> bytes:
-    """The credential that was sent; empty when there is none, or more than one."""
+def _bearer(context: Context) -> bytes | None:
+    """The credential that was sent, empty when it is none or there are several; None when nothing was sent."""
     sent = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    if not sent:
+        return None
     scheme, _, credential = str(sent[0]).partition(" ") if len(sent) == 1 else ("", "", "")
     return credential.strip().encode() if scheme.lower() == "bearer" else b""

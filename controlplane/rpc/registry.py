@@ -48,7 +48,10 @@ def needs(right: Right) -> Callable[[Method[Asked, Answer]], Handler[Asked, Answ
         @functools.wraps(method)
         async def call(self: Registry, request: Asked, context: Context) -> Answer:
             async with rescued(context):
-                return await method(self, request, await self._credentials.require(right, context))
+                caller = await self._credentials.require(right, context)
+                if right is Right.REGISTER and (name := _service_of(request)):
+                    caller.check_service(name)
+                return await method(self, request, caller)
             raise AssertionError("rescued ends the call")
 
         return call
@@ -220,6 +223,11 @@ def _stragglers(seen: Progress) -> list[pb.Straggler]:
     if seen.problem:
         return [pb.Straggler(reason=seen.problem)]
     return [pb.Straggler(node=one.node, reason=one.reason) for one in seen.stragglers[:MOST_STRAGGLERS]]
+
+
+def _service_of(request: Any) -> str:
+    """Name of the service whose registrations the request is about, empty when it says none."""
+    return str(getattr(getattr(request, "instance", request), "service_name", ""))
 
 
 def _routes(snapshot: Snapshot) -> list[pb.RouteView]:

@@ -14,7 +14,7 @@ from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from controlplane.commands import Commands
-from controlplane.identity import TokenIssuer
+from controlplane.identity import SharedTokens, TokenIssuer
 from controlplane.publish import Fleet, Hub, Watcher
 from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
@@ -76,8 +76,8 @@ async def serve(
     fleet: Fleet,
     commands: Commands,
     tokens: Callable[[], TokenIssuer | None],
-    dataplane_token: str,
-    service_token: str,
+    dataplane_tokens: SharedTokens,
+    service_tokens: SharedTokens,
     tls: TlsFiles | None = None,
     most_dataplanes: int = MOST_DATAPLANES,
 ) -> RpcServer:
@@ -85,7 +85,7 @@ async def serve(
 
     `tokens` may give None until the signing keys have been read. Raises CannotListen and TlsError.
     """
-    credentials = Credentials(dataplane_token, service_token, tokens, watcher, commands)
+    credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands)
     parts = _Parts(Hub(watcher, fleet), Registry(commands, watcher, fleet, credentials), watcher)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS)

@@ -28,11 +28,18 @@ class Authority:
         self.certificate = folder / "ca.pem"
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """A certificate for 127.0.0.1, localhost and client use, and its key: (certificate, key), both PEM."""
+    def issue(self, name: str, *uris: str) -> tuple[Path, Path]:
+        """A certificate for 127.0.0.1, localhost and client use, and its key: (certificate, key), both PEM.
+
+        `uris` are further names in it.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        hosts = [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *map(x509.UniformResourceIdentifier, uris),
+        ]
         uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
             _builder(subject, self._name, key.public_key())

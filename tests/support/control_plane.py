@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from controlplane.commands import Commands
-from controlplane.identity import Hasher, KeyRing, TokenIssuer, open_keys
+from controlplane.identity import Hasher, KeyRing, SharedTokens, TokenIssuer, open_keys
 from controlplane.model.resources import Resource, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
@@ -51,7 +51,12 @@ class ControlPlane:
             self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), clock=time.time
         )
         self.tokens = TokenIssuer(ring, time.time) if ring else None
-        self._options = {"listen": "127.0.0.1:0", **options}
+        self._options = {
+            "listen": "127.0.0.1:0",
+            "dataplane_tokens": SharedTokens(DATAPLANE_TOKEN),
+            "service_tokens": SharedTokens(SERVICE_TOKEN),
+            **options,
+        }
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -60,8 +65,6 @@ class ControlPlane:
             fleet=self.fleet,
             commands=self.commands,
             tokens=lambda: self.tokens,
-            dataplane_token=DATAPLANE_TOKEN,
-            service_token=SERVICE_TOKEN,
             **self._options,
         )
         self._stack.push_async_callback(self.server.stop, 0.5)
@@ -130,10 +133,12 @@ def registry(channel: grpc.aio.Channel) -> Any:
 class Node:
     """A data plane as far as the config stream goes: says hello, receives, answers as the test wants."""
 
-    def __init__(self, channel: grpc.aio.Channel, name: str = "gw-1", token: str = DATAPLANE_TOKEN) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, name: str = "gw-1", token: str | None = DATAPLANE_TOKEN
+    ) -> None:
         stub: Any = config_pb2_grpc.ConfigServiceStub(channel)
         self.name = name
-        self.call = stub.Stream(metadata=bearer(token))
+        self.call = stub.Stream(metadata=bearer(token) if token is not None else None)
 
     async def send(self, **message: Any) -> None:
         """One message, by the name of its field."""

@@ -15,7 +15,7 @@ import uvicorn
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
 from controlplane.commands import Commands
-from controlplane.identity import Hasher
+from controlplane.identity import Hasher, SharedTokens
 from controlplane.publish import Fleet, Watcher
 from controlplane.rpc.server import serve
 from controlplane.settings import Settings
@@ -64,8 +64,8 @@ async def controlplane() -> AsyncIterator[ControlPlane]:
             fleet=fleet,
             commands=parts.commands,
             tokens=lambda: parts.tokens,
-            dataplane_token="d" * 16,
-            service_token=SERVICE_TOKEN,
+            dataplane_tokens=SharedTokens("d" * 16),
+            service_tokens=SharedTokens(SERVICE_TOKEN),
         )
         async with served(parts) as port:
             yield ControlPlane(

@@ -15,7 +15,7 @@ from controlplane.model.stored import key_of
 from controlplane.rpc.wire import encoder
 from controlplane.store import Delete
 from headgate_api.v1 import config_pb2, status_pb2
-from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, Ended, Node, bearer
+from tests.support.control_plane import DATAPLANE_TOKEN, ControlPlane, Ended, Node, bearer
 from tests.support.waiting import eventually
 
 Code = grpc.StatusCode
@@ -248,7 +248,7 @@ def raw_stream(channel: Any, metadata: tuple[tuple[str, str], ...] | None) -> An
     return channel.stream_stream("/headgate.v1.ConfigService/Stream")(metadata=metadata)
 
 
-@pytest.mark.parametrize("token", ["", "wrong", SERVICE_TOKEN, DATAPLANE_TOKEN[:-1], DATAPLANE_TOKEN + "x"])
+@pytest.mark.parametrize("token", ["", "wrong", DATAPLANE_TOKEN[:-1], DATAPLANE_TOKEN + "x"])
 async def test_only_data_planes_get_configuration(
     plane: ControlPlane, channel: grpc.aio.Channel, token: str
 ) -> None:

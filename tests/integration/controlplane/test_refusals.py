@@ -26,8 +26,8 @@ def the_line(process: Process) -> str:
 @pytest.mark.parametrize(
     ("settings", "detail"),
     [
-        ({"SECRET_KEY": "", "SERVICE_TOKEN": ""}, "SECRET_KEY: is not set"),
-        ({"SERVICE_TOKEN": "", "DATAPLANE_TOKEN": ""}, "; SERVICE_TOKEN: is not set"),
+        ({"SECRET_KEY": ""}, "SECRET_KEY: is not set"),
+        ({"SECRET_KEY": "", "DATAPLANE_TOKEN": ""}, "; DATAPLANE_TOKEN: is not set"),
         ({"ADMIN_PASSWORD": ""}, "ADMIN_PASSWORD: is not set, and the store holds no user yet"),
         ({"GRPC_CERT": "/nowhere.pem", "GRPC_KEY": "/nowhere.key"}, "GRPC_CERT: cannot read /nowhere.pem"),
         ({"ETCD_CA": "/nowhere.pem"}, "ETCD_CA: cannot read /nowhere.pem: No such file or directory"),

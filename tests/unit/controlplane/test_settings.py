@@ -63,8 +63,42 @@ def test_everything_can_be_set(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_no_secret_has_a_default() -> None:
-    for name in SECRETS:
+    for name in ("SECRET_KEY", "DATAPLANE_TOKEN"):
         assert f"{name}: is not set" in problems()
+
+
+def test_a_token_of_the_services_may_be_left_out(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SERVICE_TOKEN")
+    assert load().service_token is None
+
+
+def test_certificates_stand_for_tokens(environment: pytest.MonkeyPatch, authority: Authority) -> None:
+    environment.delenv("DATAPLANE_TOKEN")
+    cert, key = authority.issue("server")
+    environment.setenv("GRPC_CERT", str(cert))
+    environment.setenv("GRPC_KEY", str(key))
+    assert (
+        "DATAPLANE_TOKEN: is not set" in problems()
+    )  # those of the server alone tell nothing of its callers
+    environment.setenv("GRPC_CLIENT_CA", str(authority.certificate))
+    assert load().dataplane_token is None
+
+
+def test_tokens_from_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    environment.setenv("DATAPLANE_TOKEN_FILE", str(file))
+    assert "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE cannot be set together" in problems()
+    environment.delenv("DATAPLANE_TOKEN")
+    assert f"DATAPLANE_TOKEN_FILE: cannot read {file}: No such file or directory" in problems()
+    file.write_text("long-enough-token\nshort\n")
+    assert problems() == f"DATAPLANE_TOKEN_FILE: {file}, line 2: must be 16 to 1024 visible ASCII characters"
+    file.write_text("long-enough-token\n")
+    assert load().dataplane_token_file == file
+
+
+def test_one_token_for_both_purposes_is_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SERVICE_TOKEN", SECRETS["DATAPLANE_TOKEN"])
+    assert problems() == "SERVICE_TOKEN: must not be the same as DATAPLANE_TOKEN"
 
 
 def test_an_empty_value_is_not_set(environment: pytest.MonkeyPatch) -> None:
@@ -130,9 +164,9 @@ def test_all_wrong_values_at_once(environment: pytest.MonkeyPatch) -> None:
     wrong = {"ADMIN_LISTEN": "x", "DEBUG": "x", "SECRET_KEY": "x", "ETCD_USERNAME": "x", "GRPC_CERT": "/x"}
     for name, value in wrong.items():
         environment.setenv(name, value)
-    environment.delenv("SERVICE_TOKEN")
+    environment.delenv("DATAPLANE_TOKEN")
     found = problems()
-    for name in (*wrong, "SERVICE_TOKEN"):
+    for name in (*wrong, "DATAPLANE_TOKEN"):
         assert name in found
 
 

@@ -10,14 +10,14 @@ import grpc.aio
 import pytest
 
 from controlplane.commands import Commands
-from controlplane.identity import Hasher
+from controlplane.identity import Hasher, SharedTokens
 from controlplane.publish import Fleet, Hub, Watcher
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import Credentials
 from controlplane.store import MemoryStore
 from tests.support.control_plane import Node
 
-TOKEN = "the-data-planes-token"
+TOKEN, SERVICE_TOKEN = "the-data-planes-token", "the-services-token"
 
 
 @pytest.fixture
@@ -25,7 +25,9 @@ async def address() -> AsyncIterator[str]:
     store = MemoryStore()
     watcher = Watcher(store)
     commands = Commands(store, Hasher(time_cost=1, memory_cost=8, parallelism=1), lambda: 0.0)
-    credentials = Credentials(TOKEN, "the-services-token", lambda: None, watcher, commands)
+    credentials = Credentials(
+        SharedTokens(TOKEN), SharedTokens(SERVICE_TOKEN), lambda: None, watcher, commands
+    )
     server = grpc.aio.server()
     stream = ConfigStream(Hub(watcher, Fleet()), credentials, most=1, hello_within=0.05)
     server.add_generic_rpc_handlers((stream.handler(),))
@@ -47,5 +49,7 @@ async def test_silence_costs_the_place(address: str) -> None:
 def test_credentials_show_nothing_of_themselves() -> None:
     store = MemoryStore()
     commands = Commands(store, Hasher(time_cost=1, memory_cost=8, parallelism=1), lambda: 0.0)
-    credentials = Credentials(TOKEN, "the-services-token", lambda: None, Watcher(store), commands)
+    credentials = Credentials(
+        SharedTokens(TOKEN), SharedTokens(SERVICE_TOKEN), lambda: None, Watcher(store), commands
+    )
     assert TOKEN not in repr(credentials)

@@ -1,0 +1,57 @@
+"""Who a client certificate speaks for. This is the one place that knows the rule:
+
+    The certificate holds exactly one URI among its subject alternative names, a SPIFFE ID whose path is
+        /headgate/dataplane          any data plane
+        /headgate/dataplane/<node>   the data plane of this name
+        /headgate/service            any service
+        /headgate/service/<name>     the service of this name
+    in whatever trust domain: what is trusted is the authority that signed it (GRPC_CLIENT_CA).
+
+A certificate without such a name lets its holder connect, and say with a token who they are. Neither common name nor
+organisational unit count: certificates have those for other reasons, and nobody would think of what they open here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from controlplane.rpc.errors import Context
+
+_SPIFFE_ID = re.compile(
+    r"spiffe://[a-z0-9._-]{1,255}/headgate/(?P<role>dataplane|service)(?:/(?P<name>[^/]+))?"
+)
+
+
+class Role(Enum):
+    """What a caller is, which decides what it may do."""
+
+    DATAPLANE = "data plane"
+    SERVICE = "service"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A data plane or a service; without a name, any of them."""
+
+    role: Role
+    name: str | None = None
+
+
+def of(context: Context) -> Identity | None:
+    """Whom the caller's certificate speaks for; None without one, or when it says nothing of the kind."""
+    # gRPC tells of a SPIFFE ID only where there is exactly one URI, as SPIFFE demands.
+    for value in context.auth_context().get("peer_spiffe_id", ()):
+        return identity(bytes(value).decode("ascii", "replace"))
+    return None
+
+
+def identity(spiffe_id: str) -> Identity | None:
+    """Whom this SPIFFE ID stands for."""
+    match = _SPIFFE_ID.fullmatch(spiffe_id)
+    if match is None:
+        return None
+    role = Role.DATAPLANE if match["role"] == "dataplane" else Role.SERVICE
+    return Identity(role, match["name"])
