@@ -107,8 +107,9 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         stack.push_async_callback(store.close)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet()
         commands = Commands(store, hasher, time.time)
-        parts = Parts(commands, watcher, fleet, VERSION, settings.anonymous_read)
+        parts = Parts(commands, watcher, fleet, VERSION, settings.anonymous_read, store=store)
         startup = Startup(settings, store, parts, hasher)
+        parts.prepare_store = startup.repeat
         await startup.try_now()
         stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
@@ -163,8 +164,10 @@ def _open_store(settings: Settings) -> Store:
 
 async def _live(startup: Startup, settings: Settings, commands: Commands) -> None:
     await startup.run()
-    if settings.expose_admin:
-        await Presence(commands, instance_of(settings)).run()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(startup.follow(), name="startup: follow")
+        if settings.expose_admin:
+            tasks.create_task(Presence(commands, instance_of(settings)).run(), name="presence")
 
 
 @asynccontextmanager

@@ -13,7 +13,8 @@ import time
 from typing import Any
 
 from controlplane.api.parts import Parts
-from controlplane.commands import AlreadyExists, Commands, NotFound
+from controlplane.api.problems import Refused
+from controlplane.commands import AlreadyExists, Commands, NotFound, ensure_lineage
 from controlplane.identity import Grants, Hasher, TokenIssuer, Users, WrongSecretKey, open_keys
 from controlplane.model.problems import ConfigProblems, InconsistentConfig
 from controlplane.model.stored import key_of
@@ -81,8 +82,30 @@ class Startup:
         where = {"admin": self._settings.admin_listen, "grpc": self._settings.grpc_listen}
         logger.info("control plane started", extra=where)
 
+    async def repeat(self) -> None:
+        """Put in place what another store lacks that came in the first one's place. Raises store errors, Refused."""
+        try:
+            await self._steps()
+        except StartError as error:
+            raise Refused(409, f"The store lacks what a control plane needs: {error}") from None
+
+    async def follow(self) -> None:
+        """Do so whenever the store's content was replaced with an operator's consent, until cancelled."""
+        watcher, wake = self._parts.watcher, asyncio.Event()
+        prepared = watcher.guard.good.lineage
+        with watcher.changed.wakes(wake):
+            while True:
+                await wake.wait()
+                wake.clear()
+                if (lineage := watcher.guard.good.lineage) != prepared and prepared.id:
+                    logger.warning("the store was replaced: looking for what is missing there")
+                    self._parts.starting = "looking for what is missing in the store"
+                    await self.run()
+                prepared = lineage
+
     async def _steps(self) -> None:
         try:
+            await ensure_lineage(self._store, AUTHOR)
             await self._open_keys()
             await self._create_built_in()
             await self._create_first_user()
@@ -108,7 +131,7 @@ class Startup:
             raise StartError(str(error)) from None
         ttl = settings.access_token_ttl
         tokens = TokenIssuer(keys, time.time, issuer=issuer, audience=audience, access_ttl=ttl)
-        users = Users(self._parts.commands.find_user, self._hasher, time.monotonic)
+        users = Users(self._parts.find_user, self._hasher, time.monotonic)
         self._parts.tokens, self._parts.grants = tokens, Grants(users, tokens)
 
     async def _create_built_in(self) -> None:

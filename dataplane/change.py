@@ -18,6 +18,8 @@ from dataplane.config.table import Problem, Table, TableError
 from dataplane.health import Prober
 from dataplane.workers import Pool
 
+_CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
+
 _log = logging.getLogger(__name__)
 
 
@@ -78,9 +80,9 @@ class Changes:
         if (bundle.revision, bundle.digest) == (self.served.revision, self.served.digest):
             self._stream.ack(bundle.revision)
             return
-        if bundle.revision < self.served.revision:
-            extra = {"revision": bundle.revision, "served": self.served.revision}
-            _log.warning("the control plane's configuration is older than the one served", extra=extra)
+        if reason := bundle.behind(self.served):
+            self._reject(bundle, (Problem("", "revision", f"{reason}; {_CONFIRM}"),))
+            return
         before = self.table.instances
         try:
             await self._check(bundle)

@@ -139,8 +139,10 @@ class Supervisor:
 
     def _held(self) -> Held:
         served = self._changes.served
-        leaving = self._pool.leaving()
-        return Held(self._settings.node_name, self._version, served.revision, served.digest, leaving)
+        name, leaving = self._settings.node_name, self._pool.leaving()
+        return Held(
+            name, self._version, served.revision, served.digest, leaving, served.lineage, served.epoch
+        )
 
     def _changed_over(self, instances: bool) -> None:
         """Every worker serves a new revision: tell, with the ack, what is waited for at the control plane."""

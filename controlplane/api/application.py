@@ -65,7 +65,13 @@ class _Endpoint:
         author = await auth.author(self._parts, request, operation.access)
         if operation.access != "public":
             record_of(request.scope).author = author
-        return await operation.handler(Call(self._parts, request, author))
+        writing = operation.tag == "configuration" and operation.method != "GET"
+        if writing:
+            self._parts.require_trusted_store()
+        response = await operation.handler(Call(self._parts, request, author))
+        if writing:
+            await self._parts.require_same_store()
+        return response
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

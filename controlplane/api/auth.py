@@ -33,7 +33,7 @@ async def author(parts: Parts, request: Request, access: Access) -> str:
         return ANONYMOUS
     claims = _verify(parts, sent)
     if not _holds(claims, _watched(parts, claims.subject), access):
-        user = await parts.commands.find_user(claims.subject)
+        user = await parts.find_user(claims.subject)
         if user is None or user.disabled:
             raise unauthorized(token_was_sent=True)
         if not _holds(claims, user, access):

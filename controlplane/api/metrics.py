@@ -44,6 +44,9 @@ class PartsCollector(Collector):
         yield _counter(
             "snapshots_published", "Snapshots that differed from the one before.", watcher.published
         )
+        yield _gauge(
+            "store_frozen", "Whether the store's content awaits an operator's word.", bool(watcher.frozen)
+        )
         yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
         yield from self._dataplanes()
         yield self._requests()

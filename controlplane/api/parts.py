@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from controlplane.api.problems import starting
+from controlplane.api.problems import Refused, starting
 from controlplane.commands import Commands
 from controlplane.identity import Grants, TokenIssuer
+from controlplane.model.lineage import LINEAGE, read_lineage
+from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
-from controlplane.publish import Fleet, Watcher
+from controlplane.publish import WHAT_TO_DO, Fleet, Watcher
+from controlplane.store import Store
 
 
 @dataclass
@@ -29,6 +33,26 @@ class Parts:
     """What the start still waits for, in words; None when it is over."""
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Admin requests by method and status."""
+    store: Store | None = None
+    prepare_store: Callable[[], Awaitable[None]] | None = None
+    """Puts what a control plane needs into a store that came in the place of another one."""
+
+    async def find_user(self, username: str) -> User | None:
+        """A user with the password's hash, as the fleet knows it while the store's content is in doubt."""
+        return self.watcher.held_user(username) or await self.commands.find_user(username)
+
+    def require_trusted_store(self) -> None:
+        """Refused 503 while changes would be written to a store that nobody publishes."""
+        if self.watcher.frozen:
+            detail = f"Nothing was changed, because it would not be served: {self.watcher.frozen}"
+            raise Refused(503, f"{detail}; {WHAT_TO_DO}")
+
+    async def require_same_store(self) -> None:
+        """Refused 503 when what was just written went to a store that took the other's place a moment ago."""
+        known = self.watcher.guard.lineage.id
+        entry = await self.store.get(LINEAGE) if self.store is not None and known else None
+        if known and self.store is not None and read_lineage(entry.value if entry else None).id != known:
+            raise Refused(503, f"The change went to another store than the one that is served; {WHAT_TO_DO}")
 
     def issuer(self) -> TokenIssuer:
         """The issuer of tokens; Refused 503 while there is none yet."""

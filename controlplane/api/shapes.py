@@ -189,6 +189,39 @@ class RevisionShape(Shape):
     revision: int
 
 
+class LineageShape(Shape):
+    """Which store it is, and when an operator last confirmed it."""
+
+    id: Annotated[str, Field(description="Empty when the store has none.")]
+    epoch: Annotated[int, Field(description="Unix milliseconds of the last confirmation; 0 for never.")]
+
+
+class ServedShape(Shape):
+    """What is published."""
+
+    revision: int
+    lineage: LineageShape
+
+
+class StoreShape(Shape):
+    """The store, and whether what it holds is published."""
+
+    connected: bool
+    frozen: Annotated[bool, Field(description="The fleet keeps what it has until an operator confirms.")]
+    reason: Annotated[str, Field(description="Why it is frozen; empty when it is not.")]
+    revision: int
+    lineage: LineageShape
+    served: ServedShape
+
+
+class ConfirmedShape(Shape):
+    """The store's content is published from here on."""
+
+    revision: int
+    lineage: LineageShape
+    reason: Annotated[str, Field(description="What was confirmed; empty when nothing was in doubt.")]
+
+
 class TokenShape(Shape):
     """RFC 6749 §5.1."""
 

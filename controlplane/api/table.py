@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
-from controlplane.api import health, resources, rollout, shapes, token, views
+from controlplane.api import health, resources, rollout, shapes, store, token, views
 from controlplane.api.answers import json_answer
 from controlplane.api.apply import apply
 from controlplane.api.body import FORM
@@ -252,6 +252,27 @@ def _fleet() -> Iterator[Operation]:
     )
 
 
+def _store() -> Iterator[Operation]:
+    yield _get(
+        f"{ROOT}/store",
+        store.show,
+        "getStore",
+        "The store, and whether what it holds is published",
+        Answer(200, "As this control plane sees it", shapes.StoreShape),
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/store/confirm",
+        handler=store.confirm,
+        access=ADMIN,
+        id="confirmStore",
+        summary="Let a store that was wiped, restored or replaced be published, whatever it holds",
+        answers=(Answer(200, "It is published from this revision on", shapes.ConfirmedShape),),
+        tag="fleet",
+        refusals=(409,),
+    )
+
+
 def _process() -> Iterator[Operation]:
     yield _get(
         f"{ROOT}/openapi.json", openapi, "getOpenapi", "This description", Answer(200, "OpenAPI", _OBJECT)
@@ -293,4 +314,4 @@ def _words(plural: str) -> str:
     return plural.title().replace("_", "")
 
 
-TABLE: tuple[Operation, ...] = (*_identity(), *_config(), *_fleet(), *_process())
+TABLE: tuple[Operation, ...] = (*_identity(), *_config(), *_fleet(), *_store(), *_process())

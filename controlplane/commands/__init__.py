@@ -8,6 +8,7 @@ write still holds at the write.
 from __future__ import annotations
 
 from controlplane.commands.errors import AlreadyExists, CommandError, NotFound, StaleWrite
+from controlplane.commands.lineage import confirm_store, ensure_lineage
 from controlplane.commands.receipts import Action, Change, Receipt, Registration
 from controlplane.commands.registry import Commands
 from controlplane.commands.state import MOST_CHANGES
@@ -23,4 +24,6 @@ __all__ = [
     "Receipt",
     "Registration",
     "StaleWrite",
+    "confirm_store",
+    "ensure_lineage",
 ]

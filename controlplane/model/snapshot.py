@@ -9,6 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TypeVar
 
+from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import Instance, Resource, ResourceId, Service, User
 from controlplane.model.stored import Reader, Stamped, StoredEntry, without_secrets
@@ -26,6 +27,8 @@ class Snapshot:
 
     revision: int
     resources: Mapping[ResourceId, Stamped]
+    lineage: Lineage = UNKNOWN
+    """The store it was read from. Revisions of different stores say nothing about each other."""
 
     @cached_property
     def digest(self) -> str:
@@ -52,6 +55,7 @@ class Delta:
     digest: str
     changed: Mapping[ResourceId, Stamped]
     removed: tuple[ResourceId, ...]
+    lineage: Lineage = UNKNOWN
 
 
 EMPTY = Snapshot(0, MappingProxyType({}))
@@ -87,7 +91,9 @@ def diff(old: Snapshot, new: Snapshot) -> Delta:
         if identity not in old.resources or old.resources[identity].revision != stamped.revision
     }
     removed = tuple(sorted(identity for identity in old.resources if identity not in new.resources))
-    return Delta(old.revision, old.digest, new.revision, new.digest, MappingProxyType(changed), removed)
+    return Delta(
+        old.revision, old.digest, new.revision, new.digest, MappingProxyType(changed), removed, new.lineage
+    )
 
 
 def _needed(resources: Mapping[ResourceId, Stamped]) -> Iterator[tuple[ResourceId, Stamped]]:

@@ -7,6 +7,7 @@ store ─▶ Watcher ─▶ snapshot ─▶ Hub ─▶ Session (Subscriber) ─�
 from __future__ import annotations
 
 from controlplane.publish.fleet import Fleet, NodeState, Rejection
+from controlplane.publish.guard import WHAT_TO_DO
 from controlplane.publish.hub import Ending, Hub, Session
 from controlplane.publish.reports import (
     CircuitReport,
@@ -22,6 +23,7 @@ from controlplane.publish.views import CircuitView, InstanceView, RateLimitView,
 from controlplane.publish.watcher import Watcher
 
 __all__ = [
+    "WHAT_TO_DO",
     "CircuitReport",
     "CircuitState",
     "CircuitView",

@@ -16,6 +16,8 @@ class Mark:
 
     revision: int
     digest: str
+    epoch: int = 0
+    """Of the store's lineage: with a higher one, what came before means nothing."""
 
 
 class Subscriber:
@@ -48,7 +50,7 @@ class Subscriber:
         """
         if current is None or self._unanswered or self._has(current):
             return None
-        self.sent = Mark(current.revision, current.digest)
+        self.sent = Mark(current.revision, current.digest, current.lineage.epoch)
         self._unanswered = True
         return current
 
@@ -73,6 +75,9 @@ class Subscriber:
         return True
 
     def _has(self, current: Snapshot) -> bool:
-        if self.sent is not None and current.revision < self.sent.revision:
+        epoch = current.lineage.epoch
+        if self.sent is not None and (epoch, current.revision) < (self.sent.epoch, self.sent.revision):
             return True  # a data plane never goes back
-        return any(mark.digest == current.digest for mark in (self.acked, self.nacked) if mark)
+        if self.nacked is not None and (self.nacked.digest, self.nacked.epoch) == (current.digest, epoch):
+            return True
+        return self.acked is not None and self.acked.digest == current.digest

@@ -3,7 +3,7 @@
 Data planes run on what is published here, so it only ever moves from one good snapshot to a later good one:
 - Entries that cannot be published (nonsense written with etcdctl, a dangling reference) keep the last good snapshot in
   place, and show as problems until the store is mended.
-- A store that does not answer changes nothing, and neither does one that comes back with an older revision.
+- A store that does not answer changes nothing, and neither does one that came back as another one: see `guard`.
 - After a compaction everything is listed anew. Equal data has an equal digest, so nobody is sent anything.
 """
 
@@ -13,11 +13,16 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
+from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
+from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot, build
-from controlplane.model.stored import PREFIX, Reader
+from controlplane.model.stored import PREFIX, Reader, decode, key_of
+from controlplane.publish.guard import WHAT_TO_DO, Guard
 from controlplane.publish.signal import Signal
 from controlplane.store import Batch, Compacted, Entry, Listing, Store, StoreError
 
@@ -28,10 +33,6 @@ SETTLE = 0.002
 
 LONGEST_PAUSE = 0.25
 """Most seconds between two snapshots while changes keep coming: up to here, building takes at most half of the time."""
-
-
-class WentBack(StoreError):
-    """The store's revision is lower than it was: wiped, or restored from a copy."""
 
 
 class Watcher:
@@ -57,6 +58,9 @@ class Watcher:
         """How many snapshots differed from the one before, for metrics."""
         self.refused = 0
         """How many times the store's content could not be published, for metrics."""
+        self.guard = Guard()
+        self.frozen = ""
+        """Why nothing is published until an operator confirms what the store holds; empty when that is not so."""
         self._store = store
         self._first_delay, self._longest_delay = retry
         self._probe_interval = probe
@@ -64,6 +68,9 @@ class Watcher:
         self._reader = Reader()
         self._dirty = asyncio.Event()
         self._said_lost = False
+        self._listening: asyncio.Timeout | None = None
+        self._blind = 0
+        self._good_users: dict[str, Entry] = {}
 
     async def run(self) -> None:
         """Follow the store until cancelled."""
@@ -72,6 +79,15 @@ class Watcher:
             tasks.create_task(self._publish(), name="watcher: publish")
             tasks.create_task(self._probe(), name="watcher: probe")
 
+    def held_user(self, username: str) -> User | None:
+        """While nothing is published: the user, with the password's hash, as of the last good content.
+
+        What may be missing from the store must not keep out the operator who is to look at it.
+        """
+        entry = self._good_users.get(key_of("user", username)) if self.frozen else None
+        user = decode(entry) if entry else None
+        return user if isinstance(user, User) else None
+
     # Following
 
     async def _follow(self) -> None:
@@ -79,14 +95,17 @@ class Watcher:
         while True:
             try:
                 self._take_listing(await self._store.list(PREFIX))
-                async with aclosing(self._store.watch(PREFIX, self.revision)) as batches:
+                async with (
+                    self._until_in_doubt(),
+                    aclosing(self._store.watch(PREFIX, self.revision)) as batches,
+                ):
                     async for batch in batches:
                         delay = self._first_delay
                         self._take_batch(batch)
             except Compacted as error:
                 logger.info("listing the store anew", extra={"revision": self.revision, "reason": str(error)})
-            except WentBack as error:
-                self._refuse((Problem("", str(error)),))
+            except TimeoutError:
+                logger.debug("listing the store anew", extra={"revision": self.revision})
             except StoreError as error:
                 self._lost(error)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load, guards nothing
@@ -94,30 +113,64 @@ class Watcher:
 
     def _take_listing(self, listing: Listing) -> None:
         self._answered()
-        if listing.revision < self.revision:
-            detail = f"the store went back from revision {self.revision} to {listing.revision}"
-            raise WentBack(f"{detail}; restart the control plane to accept what it holds now")
+        self._hold_users()
+        known = {key: entry.revision for key, entry in self._entries.items()}
+        self.guard.listing(listing.entries, listing.revision, known)
         self._entries = {entry.key: entry for entry in listing.entries}
         self.revision = listing.revision
         self._dirty.set()
 
     def _take_batch(self, batch: Batch) -> None:
         self.revision = max(self.revision, batch.revision)
+        for entry in batch.puts:
+            if entry.key == LINEAGE:
+                self.guard.see(entry.value, entry.revision)
+        if LINEAGE in batch.deletes:
+            self._hold_users()
+            self.guard.see(None, 0)
         for key in batch.deletes:
             self._entries.pop(key, None)
         self._entries.update((entry.key, entry) for entry in batch.puts)
         # A progress mark too: it moves the watermark.
         self._dirty.set()
 
+    def _hold_users(self) -> None:
+        if not self.guard.suspicion:
+            users = key_of("user", "")
+            self._good_users = {key: entry for key, entry in self._entries.items() if key.startswith(users)}
+
     async def _probe(self) -> None:
         while True:
             await asyncio.sleep(self._probe_interval)
             try:
-                await self._store.status()
+                # Answered by most members together, and not by one that lost touch with the others.
+                found = await self._store.get(LINEAGE)
             except StoreError as error:
                 self._lost(error)
             else:
                 self._answered()
+                self._compare(found.revision if found else 0)
+
+    @asynccontextmanager
+    async def _until_in_doubt(self) -> AsyncIterator[None]:
+        """Ends the watch with TimeoutError when the store has to be listed anew."""
+        self._blind = 0
+        async with asyncio.timeout(None) as self._listening:
+            try:
+                yield
+            finally:
+                self._listening = None
+
+    def _compare(self, lineage_revision: int) -> None:
+        """List anew when the watch cannot be believed.
+
+        A store that was replaced, and has as many revisions as the one before, takes the watch on as if nothing was;
+        only its lineage is another. The store may be ahead of the watch for a moment, but not twice in a row. And
+        while nothing is published, the right store may come back in the same way.
+        """
+        self._blind = 0 if lineage_revision == self.guard.lineage_revision else self._blind + 1
+        if (self._blind > 1 or self.frozen) and self._listening is not None:
+            self._listening.reschedule(asyncio.get_running_loop().time())
 
     def _lost(self, error: StoreError) -> None:
         if self.connected or not self._said_lost:
@@ -147,8 +200,11 @@ class Watcher:
             took = ended - started
 
     def _build(self) -> None:
+        if self._withheld():
+            return
         try:
             built = build(self._entries.values(), self.revision, self._reader)
+            built = replace(built, lineage=self.guard.lineage)
         except InconsistentConfig as error:
             self._refuse(error.problems)
         except Exception:
@@ -157,6 +213,15 @@ class Watcher:
             self._refuse((Problem("", "internal error; see the control plane's log"),))
         else:
             self._accept(built)
+
+    def _withheld(self) -> bool:
+        """Whether what is in the store now must not be published."""
+        before, self.frozen = self.frozen, self.guard.suspicion
+        if not self.frozen:
+            self.guard.passed(self.revision)
+        elif self.frozen != before:
+            self._refuse((Problem("store", f"{self.frozen}; {WHAT_TO_DO}"),))
+        return bool(self.frozen)
 
     def _refuse(self, problems: tuple[Problem, ...]) -> None:
         if problems == self.problems:

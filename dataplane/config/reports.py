@@ -17,6 +17,8 @@ class Held:
     digest: str
     leaving: Mapping[str, int] = field(default_factory=dict)
     """Requests under way, by "<service>/<instance>", at instances that take no new ones."""
+    lineage: str = ""
+    epoch: int = 0
 
 
 class InstanceStatus(Enum):

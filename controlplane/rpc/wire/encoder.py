@@ -6,6 +6,7 @@ records"), so that the parts can be kept encoded and only need to be put one aft
 
 from __future__ import annotations
 
+from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.resources import ResourceId
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
@@ -18,15 +19,14 @@ class SnapshotEncoder:
 
     def __init__(self) -> None:
         self._parts: dict[tuple[ResourceId, int], bytes] = {}
-        self._last: tuple[int, str, bytes] = (0, "", b"")
+        self._last: tuple[int, str, Lineage, bytes] = (0, "", UNKNOWN, b"")
 
     def encode(self, snapshot: Snapshot) -> bytes:
         """The StreamResponse that carries the snapshot."""
-        revision, digest, encoded = self._last
-        if not encoded or (revision, digest) != (snapshot.revision, snapshot.digest):
-            encoded = self._encode(snapshot)
-            self._last = snapshot.revision, snapshot.digest, encoded
-        return encoded
+        stamp = snapshot.revision, snapshot.digest, snapshot.lineage
+        if self._last[:3] != stamp or not self._last[3]:
+            self._last = *stamp, self._encode(snapshot)
+        return self._last[3]
 
     def _encode(self, snapshot: Snapshot) -> bytes:
         known = self._parts
@@ -36,9 +36,16 @@ class SnapshotEncoder:
             for identity, stamped in snapshot.resources.items()
             for stamp in [(identity, stamped.revision)]
         }
-        head = pb.Snapshot(revision=snapshot.revision, digest=snapshot.digest).SerializeToString()
+        head = _head(snapshot).SerializeToString()
         body = head + b"".join(self._parts.values())
         return _field(pb.StreamResponse.SNAPSHOT_FIELD_NUMBER, body)
+
+
+def _head(snapshot: Snapshot) -> pb.Snapshot:
+    head = pb.Snapshot(revision=snapshot.revision, digest=snapshot.digest)
+    if snapshot.lineage != UNKNOWN:
+        head.lineage.id, head.lineage.epoch = snapshot.lineage.id, snapshot.lineage.epoch
+    return head
 
 
 def _part(stamped: Stamped) -> bytes:

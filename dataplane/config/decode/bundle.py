@@ -28,6 +28,20 @@ class Bundle:
     revision: int
     digest: str
     resources: Mapping[ResourceKey, Resource] = field(repr=False)
+    lineage: str = ""
+    """Id of the store that it was read from; empty when that is not known."""
+    epoch: int = 0
+    """When an operator last confirmed that store, in Unix milliseconds; 0 for never."""
+
+    def behind(self, served: Bundle) -> str:
+        """Why this must not take the place of `served`; empty when it may. See Lineage in config.proto."""
+        if not served.revision or self.epoch > served.epoch:
+            return ""
+        if self.lineage and served.lineage and self.lineage != served.lineage:
+            return f"comes from another store than the configuration served, revision {served.revision}"
+        if self.epoch < served.epoch or self.revision < served.revision:
+            return f"is older than the configuration served, revision {served.revision}"
+        return ""
 
 
 NOTHING = Bundle(0, "", {})
@@ -65,7 +79,7 @@ def unpack(snapshot: pb.Snapshot) -> Bundle:
         problems.append(Problem("", "revision", f"must be 1 or more, not {snapshot.revision}"))
     if problems:
         raise TableError(problems)
-    return Bundle(snapshot.revision, snapshot.digest, resources)
+    return Bundle(snapshot.revision, snapshot.digest, resources, snapshot.lineage.id, snapshot.lineage.epoch)
 
 
 def digest_of(resources: Mapping[ResourceKey, Resource]) -> str:
@@ -76,7 +90,8 @@ def digest_of(resources: Mapping[ResourceKey, Resource]) -> str:
 
 def to_bytes(bundle: Bundle) -> bytes:
     """The bundle as bytes for the disk."""
-    snapshot = pb.Snapshot(revision=bundle.revision, digest=bundle.digest)
+    lineage = pb.Lineage(id=bundle.lineage, epoch=bundle.epoch)
+    snapshot = pb.Snapshot(revision=bundle.revision, digest=bundle.digest, lineage=lineage)
     snapshot.resources.extend(bundle.resources.values())
     return snapshot.SerializeToString()
 

@@ -28,6 +28,7 @@ _STATE = {
 
 def hello(held: Held) -> pb.StreamRequest:
     """The first message of a stream."""
+    lineage = pb.Lineage(id=held.lineage, epoch=held.epoch)
     return pb.StreamRequest(
         hello=pb.Hello(
             node=held.node,
@@ -35,6 +36,7 @@ def hello(held: Held) -> pb.StreamRequest:
             revision=held.revision,
             digest=held.digest,
             leaving=_in_flight(held.leaving),
+            lineage=lineage,
         )
     )
 

@@ -97,6 +97,7 @@ class Hello(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Name of the data plane, unique in the fleet; shown to operators."""
     version: _builtins.str
@@ -108,6 +109,10 @@ class Hello(_message.Message):
     def leaving(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.InFlight]:
         """As in LeavingReport, at that revision."""
 
+    @_builtins.property
+    def lineage(self) -> Global___Lineage:
+        """Of what it serves."""
+
     def __init__(
         self,
         *,
@@ -116,14 +121,45 @@ class Hello(_message.Message):
         revision: _builtins.int = ...,
         digest: _builtins.str = ...,
         leaving: _abc.Iterable[_status_pb2.InFlight] | None = ...,
+        lineage: Global___Lineage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "leaving", b"leaving", "node", b"node", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "leaving", b"leaving", "lineage", b"lineage", "node", b"node", "revision", b"revision", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class Lineage(_message.Message):
+    """The store that a configuration was read from. Revisions of different stores say nothing about each other.
+
+    A data plane never goes back: it refuses a configuration of another store than the one it serves, and an older
+    revision of the same, unless the epoch is higher than the one it has. It does so across its own restarts.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Random; empty when it is not known: then revisions alone are compared."""
+    epoch: _builtins.int
+    """Unix milliseconds at which an operator last confirmed that the store's content may replace what is served; 0 for never."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lineage: _TypeAlias = Lineage  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):
@@ -134,22 +170,26 @@ class Snapshot(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """etcd revision up to which every change is contained."""
     digest: _builtins.str
     """SHA-256, hex, over the sorted lines "<kind> <name> <revision>\\n" of all resources."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Resource]: ...
+    @_builtins.property
+    def lineage(self) -> Global___Lineage: ...
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         digest: _builtins.str = ...,
         resources: _abc.Iterable[_resources_pb2.Resource] | None = ...,
+        lineage: Global___Lineage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "resources", b"resources", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "lineage", b"lineage", "resources", b"resources", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -167,6 +207,7 @@ class Delta(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
     base_revision: _builtins.int
     """Revision and digest of the table this delta applies to."""
     base_digest: _builtins.str
@@ -177,6 +218,8 @@ class Delta(_message.Message):
     def changed(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Resource]: ...
     @_builtins.property
     def removed(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.ResourceName]: ...
+    @_builtins.property
+    def lineage(self) -> Global___Lineage: ...
     def __init__(
         self,
         *,
@@ -186,10 +229,11 @@ class Delta(_message.Message):
         digest: _builtins.str = ...,
         changed: _abc.Iterable[_resources_pb2.Resource] | None = ...,
         removed: _abc.Iterable[_resources_pb2.ResourceName] | None = ...,
+        lineage: Global___Lineage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_digest", b"base_digest", "base_revision", b"base_revision", "changed", b"changed", "digest", b"digest", "removed", b"removed", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_digest", b"base_digest", "base_revision", b"base_revision", "changed", b"changed", "digest", b"digest", "lineage", b"lineage", "removed", b"removed", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

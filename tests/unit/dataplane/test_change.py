@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -149,14 +150,52 @@ async def test_what_a_worker_refuses_is_taken_back_everywhere(node: Node) -> Non
         assert (await node.hears(bundle(7)))[-1] == ("ack", 7)
 
 
-async def test_an_older_revision_is_served_with_a_warning(
-    node: Node, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The store may have been restored from a backup; its operator's word counts."""
+async def test_nothing_goes_back(node: Node) -> None:
+    """The store may have been wiped, or restored from a backup: that is for its operator to say."""
     async with following(node):
         await node.hears(bundle(5))
-        assert (await node.hears(bundle(4)))[-1] == ("ack", 4)
-    assert "older than the one served" in caplog.text
+        (event,) = await node.hears(bundle(4))
+        answer, revision, why = cast(Any, event)
+        assert (answer, revision) == ("nack", 4)
+        assert "is older than the configuration served, revision 5; if that is meant" in why
+        assert node.changes.served.revision == 5
+        confirmed = replace(bundle(4), epoch=1000)
+        assert (await node.hears(confirmed))[-1] == ("ack", 4)
+        assert node.changes.served is confirmed
+
+
+@pytest.mark.parametrize(
+    ("served", "offered", "why"),
+    [
+        (("a", 0, 5), ("a", 0, 5), ""),
+        (("a", 0, 5), ("a", 0, 4), "older"),
+        (("a", 0, 5), ("b", 0, 6), "another store"),
+        (("a", 0, 5), ("b", 1, 2), ""),
+        (("b", 1, 2), ("a", 0, 5), "another store"),
+        (("a", 2, 2), ("a", 1, 5), "older"),
+        (("a", 1, 5), ("a", 1, 4), "older"),
+        (("a", 0, 5), ("", 0, 6), ""),
+        (("", 0, 5), ("b", 0, 6), ""),
+        (("", 0, 5), ("b", 0, 4), "older"),
+        (("", 0, 0), ("b", 0, 1), ""),
+    ],
+)
+def test_what_may_follow(served: tuple[str, int, int], offered: tuple[str, int, int], why: str) -> None:
+    one, other = (Bundle(revision, "", {}, lineage, epoch) for lineage, epoch, revision in (served, offered))
+    assert why in other.behind(one)
+    assert bool(why) == bool(other.behind(one))
+
+
+async def test_what_was_served_is_known_across_a_restart(node: Node) -> None:
+    async with following(node):
+        await node.hears(replace(bundle(5), lineage="a", epoch=7))
+        await eventually(lambda: node.cache.load() is not None)
+    node.changes = node.make()
+    async with following(node, await node.changes.restore()):
+        await eventually(lambda: node.changes.served.revision == 5)
+        assert (node.changes.served.lineage, node.changes.served.epoch) == ("a", 7)
+        (event,) = await node.hears(replace(bundle(6), lineage="b", epoch=7))
+        assert cast(Any, event)[0] == "nack"
 
 
 async def test_what_was_served_is_restored_after_a_restart(node: Node) -> None:

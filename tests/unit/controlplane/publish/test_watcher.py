@@ -12,7 +12,7 @@ import pytest
 from controlplane.model.resources import Resource, Route, Scope, Service
 from controlplane.model.stored import PREFIX, encode, key_of
 from controlplane.publish.watcher import Watcher
-from controlplane.store import Batch, Delete, Listing, MemoryStore, Put, StoreUnavailable
+from controlplane.store import Batch, Delete, Entry, Listing, MemoryStore, Put, StoreUnavailable
 from tests.support.waiting import eventually
 
 
@@ -30,9 +30,9 @@ class CountingStore(MemoryStore):
         self.lists += 1
         return await super().list(prefix)
 
-    async def status(self) -> None:
+    async def get(self, key: str) -> Entry | None:
         self.probes += 1
-        await super().status()
+        return await super().get(key)
 
     async def watch(self, prefix: str, after: int) -> AsyncGenerator[Batch, None]:
         self.watches += 1

@@ -1,0 +1,48 @@
+"""The store as the fleet sees it: whether what it holds is published, and an operator's word that it shall be."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from controlplane.api import shapes
+from controlplane.api.answers import model_answer
+from controlplane.api.operation import Call
+from controlplane.api.problems import starting
+from controlplane.commands import confirm_store
+from controlplane.publish import WHAT_TO_DO
+
+
+async def show(call: Call) -> Response:
+    """What is known of the store."""
+    watcher = call.parts.watcher
+    good, present = watcher.guard.good, watcher.guard.lineage
+    shape = shapes.StoreShape(
+        connected=watcher.connected,
+        frozen=bool(watcher.frozen),
+        reason=f"{watcher.frozen}; {WHAT_TO_DO}" if watcher.frozen else "",
+        revision=watcher.revision,
+        lineage=shapes.LineageShape(id=present.id, epoch=present.epoch),
+        served=shapes.ServedShape(
+            revision=watcher.current.revision if watcher.current else 0,
+            lineage=shapes.LineageShape(id=good.lineage.id, epoch=good.lineage.epoch),
+        ),
+    )
+    return model_answer(shape)
+
+
+async def confirm(call: Call) -> Response:
+    """Has every control plane publish what the store holds, and every data plane take it."""
+    parts = call.parts
+    if parts.store is None or parts.prepare_store is None:
+        raise starting(parts.not_ready())
+    was = parts.watcher.frozen
+    # A store that lacks signing keys and users would be of no use to anybody.
+    await parts.prepare_store()
+    above = parts.watcher.guard.good.lineage.epoch
+    revision, lineage = await confirm_store(parts.store, call.author, above=above)
+    call.record.revision = revision
+    return model_answer(
+        shapes.ConfirmedShape(
+            revision=revision, lineage=shapes.LineageShape(id=lineage.id, epoch=lineage.epoch), reason=was
+        )
+    )

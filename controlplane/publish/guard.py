@@ -1,0 +1,83 @@
+"""Whether what the store holds may be what the fleet serves next. Pure.
+
+A store that misbehaves must not take the fleet with it: wiped, restored from an older copy, or another one under the
+same address. What it holds then is not published before an operator has said so (a higher epoch in its lineage), or
+before the store that was there is back. Ordinary changes, deletes too, come as events and pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from controlplane.model.lineage import LINEAGE, UNKNOWN, Lineage, read_lineage
+from controlplane.model.stored import PREFIX, StoredEntry
+
+WHAT_TO_DO = (
+    "the fleet keeps the last good configuration until `headgate store confirm`, or until that store is back"
+)
+
+CONFIG = tuple(f"{PREFIX}{kind}/" for kind in ("service", "route", "scope", "user", "rate_limit", "issuer"))
+"""Prefixes of what operators write. Registrations end by themselves, so that many may be gone at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What was last found good."""
+
+    lineage: Lineage = UNKNOWN
+    revision: int = 0
+    entries: Mapping[str, int] = field(default_factory=dict, repr=False)
+    """Revisions by key, of what operators write; kept only while something else is suspected."""
+
+
+class Guard:
+    """Judges listings, which may hold anything, and follows the lineage through events."""
+
+    def __init__(self) -> None:
+        self.good = Stand()
+        self.lineage = UNKNOWN
+        """Of the store as it is now."""
+        self.lineage_revision = 0
+        """Revision of its entry; 0 when there is none."""
+        self._listed = ""
+
+    @property
+    def suspicion(self) -> str:
+        """Why the store's content must not be published; empty when it may be."""
+        if self.lineage.epoch > self.good.lineage.epoch:
+            return ""  # an operator's word
+        if self.good.lineage.id and not self.lineage.id:
+            return "the store holds nothing of the configuration that is served: it was emptied or replaced"
+        if self.good.lineage.id and self.lineage.id != self.good.lineage.id:
+            return "the store was replaced by another one"
+        return self._listed
+
+    def listing(self, entries: Iterable[StoredEntry], revision: int, known: Mapping[str, int]) -> None:
+        """The whole content of the store, read anew; `known` are the revisions by key of what was there before."""
+        known = self.good.entries or {key: known[key] for key in known if key.startswith(CONFIG)}
+        found = {entry.key: entry for entry in entries}
+        lineage = found.get(LINEAGE)
+        self.see(lineage.value if lineage else None, lineage.revision if lineage else 0)
+        self._listed = self._compared({key: entry.revision for key, entry in found.items()}, revision, known)
+        kept = known if self.suspicion else {}
+        self.good = Stand(self.good.lineage, self.good.revision, kept)
+
+    def see(self, value: bytes | None, revision: int) -> None:
+        """The lineage's entry was written, or, without a value, deleted."""
+        self.lineage, self.lineage_revision = read_lineage(value), revision
+
+    def passed(self, revision: int) -> None:
+        """What is there now is good."""
+        self.good, self._listed = Stand(self.lineage, revision), ""
+
+    def _compared(self, found: Mapping[str, int], revision: int, known: Mapping[str, int]) -> str:
+        if revision < self.good.revision:
+            return f"the store went back from revision {self.good.revision} to {revision}"
+        older = sum(found.get(key, before) < before for key, before in known.items())
+        if older:
+            return f"the store holds older versions of {older} resources than it did"
+        lost = sum(key not in found for key in known)
+        if 2 * lost > len(known):
+            return f"the store lost {lost} of {len(known)} resources at once, and nobody saw them deleted"
+        return ""
