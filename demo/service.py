@@ -9,7 +9,9 @@ through the gateway.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
+from collections.abc import Iterator
 
 import uvicorn
 from starlette.applications import Starlette
@@ -60,6 +62,15 @@ def make_app(name: str, instance_id: str) -> Starlette:
     )
 
 
+class Server(uvicorn.Server):
+    """Leaves signals to the registration, which ends before the server does."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 async def serve(name: str, instance_id: str, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C, registered all the while (HEADGATE_CONTROLPLANE, HEADGATE_TOKEN)."""
     config = uvicorn.Config(
@@ -70,15 +81,23 @@ async def serve(name: str, instance_id: str, port: int) -> None:
         timeout_graceful_shutdown=3,
     )
     definition = ServiceDefinition(service_name=name, check_interval=1, check_timeout=1)
-    async with headgate.register(definition, host="127.0.0.1", port=port, instance_id=instance_id):
-        await uvicorn.Server(config).serve()
+    server = Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        # Within the server's life: leaving the block waits for the last request, and so somebody must answer it.
+        async with headgate.register(definition, host="127.0.0.1", port=port, instance_id=instance_id):
+            await asyncio.wait({serving})
+    finally:
+        server.should_exit = True
+        await serving
 
 
 def main() -> None:
     """Read the command line and serve."""
     match sys.argv[1:]:
         case [name, instance_id, port] if port.isdigit():
-            asyncio.run(serve(name, instance_id, int(port)))
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(serve(name, instance_id, int(port)))
         case _:
             sys.exit("usage: python -m demo.service NAME INSTANCE_ID PORT")
 

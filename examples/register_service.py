@@ -42,7 +42,8 @@ async def main(name: str, port: int) -> None:
     server = await asyncio.start_server(answer, port=port)
     async with server, headgate.register(definition, port=port) as registration:
         print(f"{registration.instance} is registered", flush=True)
-        await server.serve_forever()
+        # The server answers already, and goes on until the block is left: then its last request has been answered.
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

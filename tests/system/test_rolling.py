@@ -1,0 +1,192 @@
+"""A service rolled under load: no request fails, though every instance breaks off at once when it is told it may."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import headgate
+from demo.processes import DataPlane
+from demo.world import World
+from headgate import RegistrationRequest, ServiceDefinition
+from tests.support.instance import Instance
+from tests.support.waiting import eventually
+
+WORK = 0.05
+"""Seconds that a request takes, so that some are always under way."""
+
+
+class Working(Instance):
+    """Takes its time over every request, and notes what it breaks off."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.busy = 0
+
+    async def _answer(self, head: bytes) -> bytes:
+        if head.startswith(b"GET /health "):
+            return await super()._answer(head)
+        self.busy += 1
+        try:
+            await asyncio.sleep(WORK)
+            return await super()._answer(head)
+        finally:
+            self.busy -= 1
+
+
+@pytest.fixture
+def planes(own_world: World, tmp_path: Path) -> Sequence[DataPlane]:
+    """Two data planes beside the demo's, without a limit for one address, the second with two workers."""
+    made = []
+    for name, workers in (("free-1", "1"), ("free-2", "2")):
+        settings = {"RATE_LIMIT_PER_SECOND": "0", "WORKERS": workers}
+        plane = DataPlane(
+            own_world.controlplane.grpc, own_world.controlplane.secrets, name, settings=settings
+        )
+        own_world.processes[name] = plane.start(tmp_path / "run")
+        made.append(plane)
+    return made
+
+
+class Load:
+    """Requests without pause; what came of them."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self.urls = urls
+        self.answers: Counter[str] = Counter()
+        self._ending = False
+
+    async def run(self, clients: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(clients):
+                group.create_task(self._ask(self.urls[number % len(self.urls)]))
+
+    def end(self) -> None:
+        self._ending = True
+
+    async def _ask(self, url: str) -> None:
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+            while not self._ending:
+                try:
+                    answer = await client.get(url)
+                    self.answers[answer.text if answer.status_code == 200 else str(answer)] += 1
+                except httpx.HTTPError as error:
+                    self.answers[repr(error)] += 1
+
+    async def more(self, name: str, count: int = 30) -> None:
+        """Wait for so many further answers of one instance."""
+        wanted = self.answers[name] + count
+        await eventually(lambda: self.answers[name] >= wanted, within=20)
+
+
+def connection(world: World) -> dict[str, Any]:
+    return {"controlplane": world.controlplane.grpc, "token": world.controlplane.secrets.service_token}
+
+
+def request(instance: Instance, port: int) -> RegistrationRequest:
+    definition = ServiceDefinition("rolled", check_interval=1, check_timeout=1)
+    return RegistrationRequest("rolled", instance.name, "127.0.0.1", port, definition=definition)
+
+
+@asynccontextmanager
+async def serving(world: World, name: str) -> AsyncIterator[Working]:
+    """An instance that is registered within the block, routable from the start, and breaks off right after it."""
+    async with Working(name) as instance:
+        async with headgate.register(
+            ServiceDefinition("rolled", check_interval=1, check_timeout=1),
+            host="127.0.0.1",
+            port=instance.port,
+            instance_id=name,
+            wait=20,
+            **connection(world),
+        ):
+            yield instance
+        assert instance.busy == 0
+        await instance.die()
+
+
+def route(world: World) -> None:
+    with world.controlplane.admin() as admin:
+        document = {
+            "routes": [{"name": "rolled", "prefix": "/rolled", "service_name": "rolled", "public": True}]
+        }
+        admin.post("/api/v1/apply?wait=20", json=document).raise_for_status()
+
+
+async def test_rolled_under_load_without_a_failed_request(
+    own_world: World, planes: Sequence[DataPlane]
+) -> None:
+    load = Load([f"{plane.url}/rolled" for plane in planes])
+    stack = AsyncExitStack()
+    await stack.enter_async_context(serving(own_world, "generation-0"))
+    await asyncio.to_thread(route, own_world)
+    running = asyncio.create_task(load.run(16))
+    leaving: list[float] = []
+    try:
+        for generation in range(1, 5):
+            await load.more(f"generation-{generation - 1}")
+            newer = AsyncExitStack()
+            await newer.enter_async_context(serving(own_world, f"generation-{generation}"))
+            begun = time.monotonic()
+            await stack.aclose()
+            leaving.append(time.monotonic() - begun)
+            stack = newer
+        await load.more("generation-4")
+    finally:
+        load.end()
+        await running
+        await stack.aclose()
+    assert set(load.answers) == {f"generation-{number}" for number in range(5)}, load.answers
+    # The barrier costs what is under way and a few exchanges with the data planes.
+    assert max(leaving) < 3, leaving
+    print(f"{load.answers.total()} requests, none failed; leaving took at most {max(leaving) * 1000:.0f} ms")  # noqa: T201
+
+
+async def test_a_request_under_way_holds_the_drain_up(own_world: World, planes: Sequence[DataPlane]) -> None:
+    async with (
+        serving(own_world, "first") as first,
+        Working("second") as second,
+        headgate.connect(**connection(own_world)) as gateway,
+        httpx.AsyncClient(trust_env=False, timeout=20) as client,
+    ):
+        await asyncio.to_thread(route, own_world)
+        first.hold = asyncio.Event()
+        url = f"{planes[1].url}/rolled"
+        held = asyncio.create_task(client.get(url))
+        await eventually(lambda: first.waiting == 1)
+        await gateway.registry.register_service(request(second, second.port), wait=True)
+
+        with pytest.raises(headgate.Stragglers) as late:
+            await gateway.registry.drain_service("rolled", "first", wait=1)
+        assert late.value.nodes == {"free-2": "1 request under way"}
+        service = await gateway.registry.get_service("rolled")
+        assert service.instances["first"].status == "draining"
+        for _ in range(4):
+            assert (await client.get(url)).text == "second"
+
+        draining = asyncio.create_task(gateway.registry.drain_service("rolled", "first"))
+        first.hold.set()
+        assert (await held).text == "first"
+        await asyncio.wait_for(draining, 5)
+        first.hold = None
+
+
+async def test_waiting_for_an_instance_that_fails_its_probes(
+    own_world: World, planes: Sequence[DataPlane]
+) -> None:
+    async with Working("ill") as ill, headgate.connect(**connection(own_world)) as gateway:
+        ill.healthy = False
+        with pytest.raises(headgate.Stragglers) as late:
+            await gateway.registry.register_service(request(ill, ill.port), wait=1)
+        assert set(late.value.nodes) == {"free-1", "free-2", *(p.name for p in own_world.dataplanes)}
+        assert "finds it" in str(late.value)
+        ill.healthy = True
+        await gateway.registry.register_service(request(ill, ill.port), wait=True)
