@@ -39,6 +39,7 @@ check: setup ## Formatting, lint, types, imports, generated code
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/python -m tests.support.drift
+	$(BIN)/python -m tests.support.settings_doc --check
 
 .PHONY: unit
 unit: setup
@@ -51,6 +52,10 @@ proto: setup ## Generate the protobuf code anew
 	    --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto \
 	    proto/headgate_api/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. controlplane/store/etcdpb/*.proto
+
+.PHONY: docs
+docs: setup ## Write docs/settings.md anew
+	$(BIN)/python -m tests.support.settings_doc
 
 .PHONY: format
 format: setup ## Format and mend what ruff can mend

@@ -123,10 +123,15 @@ class Settings(BaseSettings):
     etcd_endpoints: Endpoints = ("http://127.0.0.1:2379",)
     """Comma separated URLs of etcd members; https:// takes ETCD_CA, or the system's authorities."""
     etcd_ca: Certificates | None = None
+    """Authority of the etcd members' certificates, PEM."""
     etcd_cert: Certificates | None = None
+    """Client certificate for etcd, PEM; with ETCD_KEY."""
     etcd_key: KeyFile | None = None
+    """Its unencrypted private key."""
     etcd_username: str | None = None
+    """Account at etcd, where it asks for one; with ETCD_PASSWORD."""
     etcd_password: SecretStr | None = None
+    """Its password."""
 
     secret_key: Annotated[SecretStr, _secret(32)]
     """Encrypts the signing keys in etcd; at least 32 characters, the same on every control plane."""
@@ -141,18 +146,23 @@ class Settings(BaseSettings):
     """The same in a file, as for the data planes."""
 
     admin_username: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] = "admin"
+    """Name of the first user, who may do everything."""
     admin_password: Annotated[SecretStr, _secret(8, 128)] | None = None
     """Password of the first user; needed only while the store holds no user."""
 
     grpc_cert: Certificates | None = None
+    """Certificate of the gRPC port, PEM; without it the port is not encrypted."""
     grpc_key: KeyFile | None = None
+    """Its unencrypted private key."""
     grpc_client_ca: Certificates | None = None
     """When set, gRPC clients must show a certificate of this authority."""
 
     access_token_ttl: Annotated[int, Field(ge=10, le=86_400)] = 900
     """Seconds an access token is valid."""
     token_issuer: Annotated[str, Field(min_length=1, max_length=256)] = "headgate"  # noqa: S105
+    """`iss` of the tokens that are issued."""
     token_audience: Annotated[str, Field(min_length=1, max_length=256)] = "headgate"  # noqa: S105
+    """`aud` of the tokens that are issued."""
 
     expose_admin: bool = True
     """Lead /api/v1 on the gateway to this control plane."""
@@ -162,13 +172,18 @@ class Settings(BaseSettings):
     """Answer GETs without a token that come from this machine; for the demo."""
 
     debug: bool = False
+    """Log everything; LOG_LEVEL does not count then."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """debug, info, warning or error."""
 
     redis_host: str | None = None
+    """Known so that both planes may share one `.env`; not used by the control plane."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
     """Limits in redis mode are kept there by the data planes; not used by the control plane."""
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
+    """Known so that both planes may share one `.env`; the data planes use it."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
+    """As above."""
 
     @model_validator(mode="wrap")
     @classmethod

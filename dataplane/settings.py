@@ -123,7 +123,9 @@ class Settings(BaseSettings):
     controlplane_ca: Certificates | None = None
     """Authority of the control planes' certificates; without it the connection is not encrypted."""
     controlplane_cert: Certificates | None = None
+    """Client certificate shown to control planes, PEM; with CONTROLPLANE_KEY."""
     controlplane_key: KeyFile | None = None
+    """Its unencrypted private key."""
 
     cache_dir: Path = Path(".headgate/cache")
     """Where the last good configuration is kept, in a folder named after the node."""
@@ -143,12 +145,16 @@ class Settings(BaseSettings):
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
     """Coarse limit for each client address, before anything else is looked at; 0 switches it off."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
+    """Requests one address may send at once."""
     redis_host: str | None = None
+    """Redis for rate limits in redis mode, which this version does not have yet."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
     """For rate limits in redis mode, which this version does not have yet."""
 
     debug: bool = False
+    """Log everything; LOG_LEVEL does not count then."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """debug, info, warning or error."""
 
     @model_validator(mode="wrap")
     @classmethod
