@@ -36,6 +36,8 @@ class Kind(IntEnum):
     """JSON {revision, digest, problems: [[resource, field, detail]…]}: the table before is still in use."""
     STATS = 12
     """JSON, every second: see observe.stats."""
+    SERVING = 14
+    """It accepts connections: the answer to SERVE."""
     LEAVING = 13
     """JSON {"<service>/<instance>": requests under way} of all that take no new ones, where there are any; sent before
     the APPLIED that makes it so, and whenever one has answered its last."""

@@ -114,6 +114,7 @@ class Worker:
                 gc.collect()
                 gc.freeze()
                 await self._server.start(socket.socket(fileno=self._options.listen_fd))
+                self._channel.send(Kind.SERVING)
 
     def _change(self, part: Part, *, last: bool) -> None:
         """Take in a piece of a change; with the last one put the new table in use, or say why not."""

@@ -70,8 +70,8 @@ class Pool:
 
     @property
     def loaded(self) -> int:
-        """How many workers serve a configuration, the present one or the one before."""
-        return sum(worker.holds is not NOTHING for worker in self._workers.values())
+        """How many workers accept connections and have a configuration, the present one or the one before."""
+        return sum(worker.serving and worker.holds is not NOTHING for worker in self._workers.values())
 
     def leaving(self) -> dict[str, int]:
         """Requests under way, over all workers, at instances that take no new ones, by "<service>/<instance>"."""

@@ -35,6 +35,8 @@ class WorkerProcess:
         """What it said it serves."""
         self.sent: Bundle = NOTHING
         """What it will hold once it has answered everything."""
+        self.serving = False
+        """Whether it accepts connections."""
         self.leaving: Mapping[str, int] = {}
         """Requests under way at instances that take no new ones, by "<service>/<instance>"."""
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
@@ -79,6 +81,8 @@ class WorkerProcess:
             while (frame := await self._channel.receive()) is not None:
                 if frame[0] is Kind.STATS:
                     counted(read_json(frame[1]))
+                elif frame[0] is Kind.SERVING:
+                    self.serving = True
                 elif frame[0] is Kind.LEAVING:
                     self.leaving = {str(name): int(count) for name, count in read_json(frame[1]).items()}
                     left()

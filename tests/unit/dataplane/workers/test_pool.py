@@ -31,6 +31,7 @@ class Worker:
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
         self.heard: list[object] = []
         self.leaving: dict[str, int] = {}
+        self.serving = False
         self._gone = asyncio.Event()
         self._answered: Callable[[], None] = lambda: None
 
@@ -51,6 +52,7 @@ class Worker:
 
     def serve(self) -> None:
         self.heard.append("serve")
+        self.serving = True
 
     def drain(self) -> None:
         self.heard.append("drain")
