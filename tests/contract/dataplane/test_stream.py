@@ -167,7 +167,7 @@ async def test_a_wrong_token_is_told_and_tried_again(
     async with streaming(fake.address, token="wrong") as stream:
         await eventually(lambda: fake.refused >= 3)
         assert stream.failure == f"{fake.address}: UNAUTHENTICATED: wrong token"
-    assert len(caplog.records) == 1
+    assert caplog.text.count("UNAUTHENTICATED") == 1
 
 
 async def test_a_control_plane_that_is_away_is_passed_over(fake: FakeControlPlane) -> None:
