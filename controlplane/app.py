@@ -29,7 +29,7 @@ from controlplane.api.parts import Parts
 from controlplane.commands import Commands
 from controlplane.identity import Hasher, SharedTokens, UnusableFile
 from controlplane.presence import Presence, instance_of
-from controlplane.publish import Fleet, Watcher
+from controlplane.publish import Fleet, Peers, Watcher
 from controlplane.rpc import CannotListen, RpcServer, TlsError, TlsFiles, serve
 from controlplane.settings import Settings, SettingsError, load
 from controlplane.startup import StartError, Startup
@@ -113,6 +113,8 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         await startup.try_now()
         stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
+        peers = Peers(store, fleet, instance_of(settings).instance_id)
+        await stack.enter_async_context(background(peers.run(), failed))
         stack.push_async_callback((await _serve_rpc(settings, parts)).stop)
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)

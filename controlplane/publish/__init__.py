@@ -6,9 +6,11 @@ store ─▶ Watcher ─▶ snapshot ─▶ Hub ─▶ Session (Subscriber) ─�
 
 from __future__ import annotations
 
-from controlplane.publish.fleet import Fleet, NodeState, Rejection
+from controlplane.publish.fleet import Fleet
 from controlplane.publish.guard import WHAT_TO_DO
 from controlplane.publish.hub import Ending, Hub, Session
+from controlplane.publish.node import NodeState, Rejection
+from controlplane.publish.peers import Peers
 from controlplane.publish.reports import (
     CircuitReport,
     CircuitState,
@@ -35,6 +37,7 @@ __all__ = [
     "InstanceView",
     "NodeProblem",
     "NodeState",
+    "Peers",
     "RateLimitReport",
     "RateLimitView",
     "Rejection",

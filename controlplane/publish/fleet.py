@@ -1,18 +1,20 @@
 """Which data planes there are, what each of them serves and reports, and the views over all of them.
 
-Knows no wire format. Only data planes that are connected count in the views of services, circuits and limits: what
-was true when one left is not known to be true now. One that left is shown for a while, so that its absence is seen.
+Some are connected here, and others to other control planes, who tell of them: see `peers`. Knows no wire format. Only
+data planes that are connected count in the views of services, circuits and limits: what was true when one left is not
+known to be true now. One that left is shown for a while, so that its absence is seen.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from controlplane.model.snapshot import Snapshot
 from controlplane.publish import views
+from controlplane.publish.node import NodeState, Rejection
 from controlplane.publish.reports import InstanceHealth, NodeProblem, StatsReport
 from controlplane.publish.signal import Signal
 from controlplane.publish.views import CircuitView, RateLimitView, ServiceView
@@ -22,42 +24,6 @@ KEPT = 600.0
 
 MOST_GONE = 1000
 """Most data planes that are shown after they left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A revision that a data plane refused."""
-
-    revision: int
-    problems: tuple[NodeProblem, ...]
-    at: float
-    """Unix seconds."""
-    digest: str = ""
-    """Of the refused table: a later revision with the same one is refused, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """What is known of one data plane. Times are Unix seconds."""
-
-    node: str
-    version: str
-    connected: bool = True
-    sent_revision: int = 0
-    """The last revision handed to its stream; 0 before the first."""
-    applied_revision: int = 0
-    """Every worker of the node serves this revision; 0 when there is none."""
-    digest: str = ""
-    """Digest of the applied revision."""
-    last_seen: float = 0.0
-    """When it was last heard of."""
-    last_rejection: Rejection | None = None
-    health: tuple[InstanceHealth, ...] = ()
-    health_revision: int = 0
-    """What every worker served when that was reported."""
-    leaving: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Requests under way at instances that take no new ones, by service and id; complete as of the applied revision."""
-    stats: StatsReport = field(default_factory=StatsReport)
 
 
 class Fleet:
@@ -73,13 +39,46 @@ class Fleet:
         self._now = now
         self._wall = wall
         self._nodes: dict[str, NodeState] = {}
+        self._elsewhere: dict[str, Mapping[str, NodeState]] = {}
         self._left: dict[str, float] = {}
 
     @property
     def nodes(self) -> Mapping[str, NodeState]:
         """Every data plane that is known, by name."""
         self._forget()
+        if not self._elsewhere:
+            return MappingProxyType(self._nodes)
+        merged = dict(self._nodes)
+        for states in self._elsewhere.values():
+            for name, state in states.items():
+                if name not in merged or _fresher(state, merged[name]):
+                    merged[name] = state
+        return MappingProxyType(merged)
+
+    @property
+    def own(self) -> Mapping[str, NodeState]:
+        """Those that are connected to this control plane, or were before they left."""
+        self._forget()
         return MappingProxyType(self._nodes)
+
+    # What other control planes tell
+
+    def hear(self, controlplane: str, states: Iterable[NodeState]) -> None:
+        """Another control plane's data planes, in place of what it told before."""
+        self._elsewhere[controlplane] = {state.node: state for state in states}
+        self.changed.notify()
+        self.moved.notify()
+
+    def lose(self, controlplane: str) -> None:
+        """Another control plane is gone. Its data planes are known to have been there, and will be back elsewhere."""
+        nodes = self.nodes
+        for name in self._elsewhere.pop(controlplane, {}):
+            if name not in self.nodes:
+                self._nodes[name] = replace(nodes[name], connected=False)
+                self._left[name] = self._now()
+        self._forget()
+        self.changed.notify()
+        self.moved.notify()
 
     # What the config stream reports
 
@@ -92,13 +91,14 @@ class Fleet:
         leaving: Mapping[tuple[str, str], int] = MappingProxyType({}),
     ) -> None:
         """A data plane connected, serving `revision`. What it reported before stands until it reports again."""
-        before = self._nodes.get(node, NodeState(node, version))
+        before = self.nodes.get(node, NodeState(node, version))
         self._left.pop(node, None)
         self._nodes[node] = before
         self._update(
             node,
             version=version,
             connected=True,
+            since=self._wall(),
             sent_revision=0,
             applied_revision=revision,
             digest=digest,
@@ -169,7 +169,7 @@ class Fleet:
         return tuple(_up_to(state, snapshot) for _, state in sorted(self.nodes.items()))
 
     def _connected(self) -> list[NodeState]:
-        return [state for state in self._nodes.values() if state.connected]
+        return [state for state in self.nodes.values() if state.connected]
 
     def _update(self, node: str, **changes: object) -> None:
         if (known := self._nodes.get(node)) is not None:
@@ -182,6 +182,11 @@ class Fleet:
             if left > self._now() - KEPT and len(self._left) <= MOST_GONE:
                 break
             del self._left[node], self._nodes[node]
+
+
+def _fresher(one: NodeState, other: NodeState) -> bool:
+    """Whether `one` tells more of a node than `other`: it is connected there, and later."""
+    return (one.connected, one.since, one.last_seen) > (other.connected, other.since, other.last_seen)
 
 
 def _up_to(state: NodeState, snapshot: Snapshot | None) -> NodeState:

@@ -11,7 +11,8 @@ import pytest
 from controlplane.model.resources import Instance, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
-from controlplane.publish.fleet import KEPT, MOST_GONE, Fleet, Rejection
+from controlplane.publish.fleet import KEPT, MOST_GONE, Fleet
+from controlplane.publish.node import Rejection
 from controlplane.publish.reports import (
     CircuitReport,
     CircuitState,

@@ -1,0 +1,163 @@
+"""Several control planes on one store: each sees the data planes of all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from controlplane.publish.fleet import Fleet
+from controlplane.publish.peers import PREFIX, TTL, Peers
+from controlplane.publish.reports import InstanceHealth, InstanceStatus
+from controlplane.store import MemoryStore, Put
+from tests.support.waiting import eventually
+
+
+class Plane:
+    """A control plane as far as its fleet goes."""
+
+    def __init__(self, store: MemoryStore, name: str) -> None:
+        self.store = store
+        self.fleet = Fleet()
+        self.peers = Peers(store, self.fleet, name, soon=0.01, late=0.05)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self.peers.run())
+
+    async def stop(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def seen(self) -> dict[str, tuple[bool, int]]:
+        return {name: (node.connected, node.applied_revision) for name, node in self.fleet.nodes.items()}
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@contextlib.asynccontextmanager
+async def running(*planes: Plane) -> AsyncIterator[None]:
+    for plane in planes:
+        plane.start()
+    try:
+        yield
+    finally:
+        for plane in planes:
+            await plane.stop()
+
+
+async def sees(plane: Plane, expected: dict[str, tuple[bool, int]]) -> None:
+    await eventually(lambda: plane.seen() == expected)
+
+
+async def test_each_sees_the_data_planes_of_all(store: MemoryStore) -> None:
+    one, two, three = (Plane(store, name) for name in ("one", "two", "three"))
+    one.fleet.hello("gw-1", "1", 5, "abc")
+    async with running(one, two, three):
+        two.fleet.hello("gw-2", "1", 4, "def")
+        for plane in (one, two, three):
+            await sees(plane, {"gw-1": (True, 5), "gw-2": (True, 4)})
+        two.fleet.ack("gw-2", 6, "xyz")
+        one.fleet.disconnect("gw-1")
+        for plane in (one, two, three):
+            await sees(plane, {"gw-1": (False, 5), "gw-2": (True, 6)})
+
+
+async def test_who_waits_is_woken(store: MemoryStore) -> None:
+    one, two = Plane(store, "one"), Plane(store, "two")
+    async with running(one, two):
+        two.fleet.hello("gw-2", "1", 4, "def")
+        await eventually(lambda: "gw-2" in one.seen())
+        wake = asyncio.Event()
+        with one.fleet.moved.wakes(wake):
+            two.fleet.ack("gw-2", 6, "xyz")
+            await asyncio.wait_for(wake.wait(), 5)
+
+
+async def test_a_data_plane_that_moved_is_where_it_said_hello_last(store: MemoryStore) -> None:
+    one, two = Plane(store, "one"), Plane(store, "two")
+    async with running(one, two):
+        one.fleet.hello("gw", "1", 4, "def")
+        one.fleet.health("gw", [InstanceHealth("orders", "a", InstanceStatus.HEALTHY)])
+        await eventually(lambda: two.seen() == {"gw": (True, 4)})
+        # The first has not noticed yet that the connection is gone.
+        two.fleet.hello("gw", "1", 5, "xyz")
+        await eventually(lambda: one.seen() == two.seen() == {"gw": (True, 5)})
+        # What it reported goes along until it reports again.
+        assert len(two.fleet.nodes["gw"].health) == 1
+        one.fleet.disconnect("gw")
+        two.fleet.ack("gw", 6, "uvw")
+        await eventually(lambda: one.seen() == two.seen() == {"gw": (True, 6)})
+
+
+async def test_a_control_plane_that_ends_takes_its_part_back(store: MemoryStore) -> None:
+    one, two = Plane(store, "one"), Plane(store, "two")
+    async with running(one):
+        async with running(two):
+            two.fleet.hello("gw-2", "1", 4, "def")
+            await eventually(lambda: one.seen() == {"gw-2": (True, 4)})
+        await eventually(lambda: one.seen() == {"gw-2": (False, 4)})
+        assert one.peers.others == frozenset()
+
+
+async def test_one_that_died_is_forgotten_with_its_lease(store: MemoryStore) -> None:
+    one = Plane(store, "one")
+    lease = await store.grant(TTL)
+    async with running(one):
+        await store.commit({}, [Put(PREFIX + "dead-1", b"", lease)])
+        await eventually(lambda: one.peers.others == {"dead-1"})
+        store.advance(TTL + 1)
+        await eventually(lambda: not one.peers.others)
+
+
+async def test_who_is_alone_writes_but_once(store: MemoryStore) -> None:
+    one = Plane(store, "one")
+    async with running(one):
+        await eventually(lambda: store.revision == 2)
+        for revision in range(50):
+            one.fleet.hello("gw", "1", revision, "")
+            await asyncio.sleep(0.005)
+        assert store.revision == 2
+
+
+async def test_many_changes_make_few_summaries(store: MemoryStore) -> None:
+    one, two = Plane(store, "one"), Plane(store, "two")
+    one.peers._soon = 0.1
+    async with running(one, two):
+        await eventually(lambda: one.peers.others and two.peers.others)
+        before = store.revision
+        for revision in range(100):
+            one.fleet.hello("gw", "1", revision, "")
+            await asyncio.sleep(0.002)
+        await eventually(lambda: two.seen() == {"gw": (True, 99)})
+        assert store.revision - before < 20
+
+
+async def test_nonsense_of_others_harms_nobody(store: MemoryStore) -> None:
+    one, two = Plane(store, "one"), Plane(store, "two")
+    await store.commit({}, [Put(PREFIX + "odd", b"nonsense")])
+    async with running(one, two):
+        one.fleet.hello("gw-1", "1", 5, "abc")
+        await eventually(lambda: two.seen() == {"gw-1": (True, 5)})
+        assert "odd" not in two.peers.others
+
+
+async def test_it_is_there_again_after_an_outage(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.publish.peers.PAUSE", 0.02)
+    monkeypatch.setattr("controlplane.publish.peers.RENEW", 0.02)
+    one, two = Plane(store, "one"), Plane(store, "two")
+    async with running(one, two):
+        one.fleet.hello("gw-1", "1", 5, "abc")
+        await eventually(lambda: "gw-1" in two.seen())
+        store.available = False
+        store.advance(TTL + 1)
+        one.fleet.ack("gw-1", 6, "def")
+        store.available = True
+        await eventually(lambda: two.seen() == {"gw-1": (True, 6)})
+        assert two.fleet.nodes["gw-1"].connected
