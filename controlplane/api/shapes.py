@@ -232,6 +232,14 @@ class TokenShape(Shape):
     refresh_token: str | None = None
 
 
+class ServiceTokenShape(Shape):
+    """A token for the registrations of one service."""
+
+    token: str
+    service_name: str
+    expires_in: Annotated[int, Field(description="Seconds.")]
+
+
 class TokenErrorShape(Shape):
     """RFC 6749 §5.2."""
 

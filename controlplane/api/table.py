@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
-from controlplane.api import health, resources, rollout, shapes, store, token, views
+from controlplane.api import health, resources, rollout, service_token, shapes, store, token, views
 from controlplane.api.answers import json_answer
 from controlplane.api.apply import apply
 from controlplane.api.body import FORM
@@ -73,6 +73,18 @@ def _identity() -> Iterator[Operation]:
         body=Body(_TOKEN_FORM, (FORM,)),
         refusals=(401, 429, 503),
         refusal=shapes.TokenErrorShape,
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/auth/service-token",
+        handler=service_token.create,
+        access=ADMIN,
+        id="createServiceToken",
+        summary="Make a token with which one service, and no other, registers its instances",
+        answers=(Answer(201, "The token, which is kept nowhere", shapes.ServiceTokenShape),),
+        tag="identity",
+        body=Body(service_token.ServiceTokenRequest),
+        refusals=(503,),
     )
     for operation_id, prefix in (("getKeys", ""), ("getKeysUnderRoot", ROOT)):
         yield Operation(

@@ -12,7 +12,7 @@ from controlplane.model.base import parse_as
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Reset, Service
 from controlplane.model.stored import CHANGE, decode, encode, key_of
-from controlplane.store import Delete, Put, StoreError, Write
+from controlplane.store import Delete, LeaseGone, Put, StoreError, Write
 
 DEFAULT_TTL, LEAST_TTL, MOST_TTL = 15.0, 5.0, 300.0
 """Seconds."""
@@ -40,8 +40,15 @@ class Commands(ConfigCommands):
             raise
         return Registration(lease, ttl, revision)
 
-    async def keep_alive(self, lease: int) -> float:
-        """Renew a registration; return the seconds that are left. Raises LeaseGone: register again then."""
+    async def keep_alive(self, lease: int, name: str | None = None) -> float:
+        """Renew a registration; return the seconds that are left. Raises LeaseGone: register again then.
+
+        With the `name` of the instance ("service/id") no other lease than its own is renewed.
+        """
+        if name is not None:
+            entry = await self._store.get(key_of("instance", name))
+            if entry is None or entry.lease != lease:
+                raise LeaseGone(lease)
         return await self._store.keep_alive(lease)
 
     async def deregister(self, service_name: str, instance_id: str) -> int:

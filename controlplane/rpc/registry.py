@@ -98,7 +98,11 @@ class Registry:
 
     @needs(Right.REGISTER)
     async def KeepAlive(self, request: pb.KeepAliveRequest, caller: Caller) -> pb.KeepAliveResponse:
-        return pb.KeepAliveResponse(ttl=await self._commands.keep_alive(request.lease_id))
+        name = f"{request.service_name}/{request.instance_id}" if request.service_name else None
+        if caller.bound and name is None:
+            detail = "service_name, instance_id: needed with a credential that is bound to one service"
+            raise Refused(Code.INVALID_ARGUMENT, detail)
+        return pb.KeepAliveResponse(ttl=await self._commands.keep_alive(request.lease_id, name))
 
     @needs(Right.REGISTER)
     async def Deregister(self, request: pb.DeregisterRequest, caller: Caller) -> pb.DeregisterResponse:

@@ -158,7 +158,11 @@ class Keeper:
     async def _keep_alive(self, lease: int) -> None:
         asked = self._clock()
         try:
-            message = registry_pb2.KeepAliveRequest(lease_id=lease)
+            message = registry_pb2.KeepAliveRequest(
+                lease_id=lease,
+                service_name=self.request.service_name,
+                instance_id=self.request.instance_id,
+            )
             response = await self._transport.call(lambda stub: stub.KeepAlive, message)
         except NotFound:
             await self._lost()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headgate.cli import changes, resources, status
+from headgate.cli import changes, resources, status, tokens
 from headgate.cli.api import DEFAULT_URL
 from headgate.cli.credentials import Credentials
 from headgate.cli.demo import find_demo
@@ -210,6 +210,8 @@ def show_status(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None
         seen = status.collect(api)
     _print(output, seen, lambda: status.print_status(seen))
 
+
+app.add_typer(tokens.app, name="token")
 
 circuits = typer.Typer(cls=Commands, rich_markup_mode=None)
 app.add_typer(circuits, name="circuits")

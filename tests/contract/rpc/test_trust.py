@@ -180,6 +180,31 @@ async def test_the_refusal_says_whose_the_credential_is(ring: KeyRing) -> None:
         assert caught.value.details() == "the credential is for service 'orders', not for 'payments'"
 
 
+async def test_a_lease_is_kept_by_its_own_service_alone(ring: KeyRing) -> None:
+    async with standing(ControlPlane(ring)) as plane, plane.channel() as channel:
+        assert plane.tokens is not None
+        orders = Caller(channel, plane.tokens.issue_service("orders", 60))
+        payments = Caller(channel, plane.tokens.issue_service("payments", 60))
+        lease = (await orders.register("orders")).lease_id
+        await payments.register("payments")
+
+        async def keep(caller: Caller, service: str) -> str:
+            request = pb.KeepAliveRequest(lease_id=lease, service_name=service, instance_id="a")
+            try:
+                await caller.call("KeepAlive", request)
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+            return "OK"
+
+        assert await keep(orders, "orders") == "OK"
+        assert await keep(payments, "orders") == "PERMISSION_DENIED"
+        # Somebody else's lease under one's own name.
+        assert await keep(payments, "payments") == "NOT_FOUND"
+        assert await keep(payments, "") == "INVALID_ARGUMENT"
+        # Clients before 0.2 name no instance, and have no credentials of this kind.
+        assert await keep(Caller(channel, SERVICE_TOKEN), "") == "OK"
+
+
 async def test_tokens_are_exchanged_without_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "dataplanes"
     file.write_text("the-first-token-of-all\n")

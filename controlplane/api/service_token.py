@@ -1,0 +1,41 @@
+"""Tokens with which one service registers its instances, and no other service's."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+from pydantic import Field
+from starlette.responses import Response
+
+from controlplane.api import body
+from controlplane.api.answers import json_answer
+from controlplane.api.operation import Call
+from controlplane.model.base import Part, parse_as
+from controlplane.model.fields import Name
+
+logger = logging.getLogger(__name__)
+
+DAY = 86_400
+DEFAULT_TTL, LEAST_TTL, MOST_TTL = 90 * DAY, 60, 366 * DAY
+"""Seconds. Such a token cannot be taken back, only left to expire: keep it short where it can be renewed."""
+
+
+class ServiceTokenRequest(Part):
+    """Whose token, and for how long."""
+
+    service_name: Annotated[Name, Field(description="The service; it need not exist yet.")]
+    ttl: Annotated[int, Field(ge=LEAST_TTL, le=MOST_TTL, description="Seconds that it is valid.")] = (
+        DEFAULT_TTL
+    )
+
+
+async def create(call: Call) -> Response:
+    """A token that is bound to the service."""
+    asked = parse_as(ServiceTokenRequest, await body.document(call.request))
+    token = call.parts.issuer().issue_service(asked.service_name, asked.ttl)
+    # Who can register a service gets its traffic: it must be possible to find out later who let them.
+    extra = {"service": asked.service_name, "author": call.author, "ttl": asked.ttl}
+    logger.info("service token issued", extra=extra)
+    shown = {"token": token, "service_name": asked.service_name, "expires_in": asked.ttl}
+    return json_answer(shown, 201, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,40 @@
+"""headgate token."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+
+from tests.support.fake_admin import FakeAdmin
+from tests.unit.sdk.cli.conftest import Run
+
+LONG = "e30." + "x" * 400 + ".sig"
+
+
+def test_the_token_is_all_that_is_printed(logged_in: Run, admin: FakeAdmin) -> None:
+    asked: list[object] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content))
+        return httpx.Response(201, json={"token": LONG, "service_name": "orders", "expires_in": 604_800})
+
+    admin.override = answer
+    result = logged_in("token", "service", "orders", "--days", "7")
+    assert (result.exit_code, result.stdout) == (0, LONG + "\n")
+    assert asked == [{"service_name": "orders", "ttl": 604_800}]
+    assert admin.requests == ["POST api/v1/auth/service-token"]
+    assert json.loads(logged_in("token", "service", "orders", "--json").stdout)["expires_in"] == 604_800
+
+
+def test_a_refusal_is_one_line(logged_in: Run, admin: FakeAdmin) -> None:
+    admin.override = lambda _: httpx.Response(403, json={"detail": "Not enough permissions"})
+    result = logged_in("token", "service", "orders")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "headgate: Not enough permissions\n"
+
+
+def test_days_are_bounded(logged_in: Run, admin: FakeAdmin) -> None:
+    for days in ("0", "400", "soon"):
+        assert logged_in("token", "service", "orders", "--days", days).exit_code == 2
+    assert admin.requests == []
