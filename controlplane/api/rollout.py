@@ -82,12 +82,17 @@ def _outcome(seen: Progress, wait: Wait) -> str:
 async def rollout(call: Call) -> Response:
     """How far the fleet is with a revision; with `wait`, as soon as it is served or rejected."""
     wait = asked(call) or Wait(0.0, ALL)
-    text = call.path("revision")
+    number = revision(call.path("revision"))
+    call.parts.snapshot()  # or 503: still starting
+    seen = await Waiting(call.parts.watcher, call.parts.fleet).served(number, wait.seconds, wait.quorum)
+    return model_answer(shown(seen))
+
+
+def revision(text: str) -> int:
+    """The revision in a path; Refused 404 for anything else."""
     if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
         raise Refused(404, f"{text!r} is not a revision")
-    call.parts.snapshot()  # or 503: still starting
-    seen = await Waiting(call.parts.watcher, call.parts.fleet).served(int(text), wait.seconds, wait.quorum)
-    return model_answer(shown(seen))
+    return int(text)
 
 
 def shown(seen: Progress) -> shapes.RolloutShape:

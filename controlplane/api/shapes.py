@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -181,6 +181,57 @@ class ReceiptShape(Shape):
     needed: int | None = None
     nodes: list[NodeProgressShape] | None = None
     problem: str | None = None
+
+
+class ChangedShape(Shape):
+    """A resource that a change touched."""
+
+    action: str
+    kind: str
+    name: str
+
+
+class ChangeRecordShape(Shape):
+    """A change of the configuration that is on record."""
+
+    revision: int
+    author: str
+    time: Moment
+    summary: str
+    changes: list[ChangedShape]
+    whole: Annotated[
+        bool, Field(description="False for one too large to be kept whole: no way back past it.")
+    ]
+
+
+class FieldShape(Shape):
+    """One field that differs."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+class EditShape(ChangedShape):
+    """What became of one resource, without secrets."""
+
+    before: Annotated[dict[str, Any] | None, Field(description="null when it did not exist.")]
+    after: Annotated[dict[str, Any] | None, Field(description="null when it was deleted.")]
+    fields: Annotated[list[FieldShape], Field(description="What an update changed.")]
+    password: Annotated[bool, Field(description="A password was set.")]
+
+
+class RecordShape(ChangeRecordShape):
+    """A change with everything it changed."""
+
+    edits: list[EditShape]
+
+
+class RollbackShape(Shape):
+    """What to go back to."""
+
+    to: Annotated[int, Field(ge=1, description="Revision whose configuration is put in force again.")]
+    dry_run: Annotated[bool, Field(description="Only say what would change.")] = False
 
 
 class RevisionShape(Shape):

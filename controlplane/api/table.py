@@ -6,7 +6,18 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
-from controlplane.api import health, resources, rollout, service_token, shapes, store, token, views
+from controlplane.api import (
+    drain,
+    health,
+    history,
+    resources,
+    rollout,
+    service_token,
+    shapes,
+    store,
+    token,
+    views,
+)
 from controlplane.api.answers import json_answer
 from controlplane.api.apply import apply
 from controlplane.api.body import FORM
@@ -123,6 +134,51 @@ def _config() -> Iterator[Operation]:
         yield _read(model, f"{ROOT}/{plural}/{{name}}", f"get{model.__name__}")
 
 
+def _history() -> Iterator[Operation]:
+    yield _get(
+        f"{ROOT}/history",
+        history.changes,
+        "getHistory",
+        "The changes of the configuration that are on record",
+        Answer(200, "The newest first", many(shapes.ChangeRecordShape)),
+        tag="configuration",
+        parameters=history.PARAMETERS,
+        refusals=(400,),
+    )
+    yield _get(
+        f"{ROOT}/history/{{revision}}",
+        history.change,
+        "getChange",
+        "One change with the resources before and after",
+        Answer(200, "The change", shapes.RecordShape),
+        tag="configuration",
+        refusals=(404,),
+    )
+    yield _get(
+        f"{ROOT}/diff",
+        history.diff,
+        "getDiff",
+        "What leads from the configuration at one revision to that at another",
+        Answer(200, "By kind and name", many(shapes.EditShape)),
+        tag="configuration",
+        parameters=history.BETWEEN,
+        refusals=(400, 404),
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/rollback",
+        handler=history.rollback,
+        access=ADMIN,
+        id="rollback",
+        summary="Make the configuration again what it was at a revision, as a new change",
+        answers=(Answer(200, "What became of each resource", shapes.ReceiptShape),),
+        tag="configuration",
+        body=Body(shapes.RollbackShape),
+        parameters=(_DRY_RUN, *rollout.PARAMETERS),
+        refusals=(404, 409, 504),
+    )
+
+
 def _crud(model: type[Resource], path: str) -> Iterator[Operation]:
     one, name, what = f"{path}/{{name}}", model.__name__, model.KIND.replace("_", " ")
     yield _list(model, path, f"listConfig{name}")
@@ -209,6 +265,21 @@ def _fleet() -> Iterator[Operation]:
         "One service with its instances and their status",
         Answer(200, "The service", shapes.ServiceShape),
         refusals=(404,),
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/services/{{service}}/instances/{{instance}}/drain",
+        handler=drain.drain,
+        access=ADMIN,
+        id="drainInstance",
+        summary="Let an instance take no new requests, and wait for those under way",
+        answers=(
+            Answer(200, "Nothing is under way there any more", shapes.RolloutShape),
+            Answer(202, "The order is on its way to the data planes", shapes.RevisionShape),
+        ),
+        tag="fleet",
+        parameters=rollout.PARAMETERS[:1],
+        refusals=(400, 404, 504),
     )
     yield _get(
         f"{ROOT}/circuits",
@@ -326,4 +397,4 @@ def _words(plural: str) -> str:
     return plural.title().replace("_", "")
 
 
-TABLE: tuple[Operation, ...] = (*_identity(), *_config(), *_fleet(), *_store(), *_process())
+TABLE: tuple[Operation, ...] = (*_identity(), *_config(), *_history(), *_fleet(), *_store(), *_process())

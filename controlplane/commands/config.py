@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from controlplane.commands.errors import AlreadyExists, NotFound, StaleWrite
+from controlplane.commands.history import History
 from controlplane.commands.receipts import Receipt
 from controlplane.commands.secrets import Passwords
 from controlplane.commands.state import State, Step, check, check_size, read_state, refusal, step_for, summary
 from controlplane.identity import Hasher
 from controlplane.model.document import Document, read_document, read_one
+from controlplane.model.history import Edit, edit
 from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
 from controlplane.model.resources import KINDS, User
 from controlplane.model.stored import CHANGE, Reader, Stamped, change_value, decode, key_of
@@ -40,6 +42,7 @@ class ConfigCommands:
         self._reader = Reader()
         self._readers: dict[str, Reader] = defaultdict(Reader)
         self._turn = asyncio.Lock()
+        self.history = History(store)
 
     async def get(self, kind: str, name: str) -> Stamped:
         """One resource. Raises NotFound, and InconsistentConfig when the stored value does not parse."""
@@ -135,7 +138,9 @@ class ConfigCommands:
                 raise NotFound(kind, name)
             if needing := referrers(state.config, (kind, name)):
                 raise refusal([Problem("", f"is needed by {who} {what!r}") for who, what in needing])
-            return await self._commit(state, [key], [Delete(key)], author, f"delete {kind}/{name}")
+            before = state.config.get((kind, name))
+            edits = [edit(kind, name, before, None)]
+            return await self._commit(state, [key], [Delete(key)], author, f"delete {kind}/{name}", edits)
 
         return await self._again(attempt)
 
@@ -164,21 +169,41 @@ class ConfigCommands:
         needed = await passwords.hashed(step for step in steps if step.action != "unchanged")
         if not needed:
             return state.revision(CHANGE)
-        keys = [step.key for step in needed]
-        return await self._commit(state, keys, [step.put for step in needed], author, summary(needed))
+        keys, puts = [step.key for step in needed], [step.put for step in needed]
+        stored = state.config
+        edits = [
+            edit(one.KIND, one.name, stored.get((one.KIND, one.name)), one)
+            for one in (step.resource for step in needed)
+        ]
+        return await self._commit(state, keys, puts, author, summary(needed), edits)
 
     async def _commit(
-        self, state: State, keys: Sequence[str], writes: Sequence[Write], author: str, words: str
+        self,
+        state: State,
+        keys: Sequence[str],
+        writes: Sequence[Write],
+        author: str,
+        words: str,
+        edits: Sequence[Edit],
     ) -> int:
-        """Write on the revisions that were read. The change entry is among them: references still hold."""
+        """Write on the revisions that were read. The change entry is among them: references still hold.
+
+        The record of the change is written with it, so that there is neither without the other.
+        """
         expected = {key: state.revision(key) for key in (CHANGE, *keys)}
+        also, record = await self._record(edits, author, words, len(writes))
         try:
-            return await self._store.commit(expected, [*writes, self._change(author, words)])
+            return await self._store.commit({**expected, **also}, [*writes, *record])
         except TooLarge as error:
             raise InvalidConfig([Problem("", f"does not fit into one transaction: {error.detail}")]) from None
 
-    def _change(self, author: str, words: str) -> Put:
-        return Put(CHANGE, change_value(author[:128], self._clock(), words))
+    async def _record(
+        self, edits: Sequence[Edit], author: str, words: str, others: int
+    ) -> tuple[Mapping[str, int], Sequence[Write]]:
+        """What is expected and written to have a change in the change entry and in the history."""
+        author, now = author[:128], self._clock()
+        expected, writes = await self.history.record(edits, author, now, words, others + 1)
+        return expected, [*writes, Put(CHANGE, change_value(author, now, words))]
 
 
 def _named(kind: str, body: object, name: str | None) -> object:

@@ -13,10 +13,10 @@ class CommandError(Exception):
 
 
 class NotFound(CommandError):
-    """There is no such resource."""
+    """There is no such resource, or no such revision."""
 
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(kind, name, f"{kind} {name!r} does not exist")
+    def __init__(self, kind: str, name: str, detail: str = "") -> None:
+        super().__init__(kind, name, detail or f"{kind} {name!r} does not exist")
 
 
 class StaleWrite(CommandError):

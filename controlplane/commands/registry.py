@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 
-from controlplane.commands.config import ConfigCommands
 from controlplane.commands.errors import NotFound
 from controlplane.commands.receipts import Registration
+from controlplane.commands.rollback import RollbackCommands
 from controlplane.model.base import parse_as
+from controlplane.model.history import edit
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Reset, Service
 from controlplane.model.stored import CHANGE, decode, encode, key_of
@@ -21,7 +22,7 @@ RESET_TTL = 60.0
 """Seconds that a reset stays in the store; data planes that come later have nothing to reset."""
 
 
-class Commands(ConfigCommands):
+class Commands(RollbackCommands):
     """All commands: those on the configuration, and here those on instances and counters."""
 
     async def register(self, instance: Instance, service: Service | None, ttl: float) -> Registration:
@@ -105,7 +106,10 @@ class Commands(ConfigCommands):
                 raise InvalidConfig([Problem("service_name", detail)])
             change = await self._store.get(CHANGE)
             expected[CHANGE] = change.revision if change else 0
-            writes += [Put(service_key, encode(service)), self._change(f"service {service.name}", "register")]
+            edits = [edit("service", service.name, None, service)]
+            also, record = await self._record(edits, f"service {service.name}", "register", len(writes) + 1)
+            expected |= also
+            writes += [Put(service_key, encode(service)), *record]
         revision = await self._store.commit(expected, writes)
         if before is not None:
             await self._revoke(before.lease)

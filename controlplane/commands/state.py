@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from controlplane.commands.history import LEAST_TRIMMED, OWN_WRITES
 from controlplane.commands.receipts import Action, Change
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Resource, ResourceId
@@ -12,8 +13,8 @@ from controlplane.model.stored import PREFIX, Reader, Stamped, encode, key_of
 from controlplane.model.validate import Declared, check_references
 from controlplane.store import MAX_OPERATIONS, Put, Store
 
-MOST_CHANGES = MAX_OPERATIONS - 1
-"""Resources that one change may write; one operation of the transaction goes to the change entry."""
+MOST_CHANGES = MAX_OPERATIONS - 1 - OWN_WRITES - LEAST_TRIMMED
+"""Resources that one change may write; the other operations go to the change entry and the history."""
 
 _MOST_PROBLEMS = 200
 
@@ -93,9 +94,9 @@ def refusal(problems: list[Problem]) -> InvalidConfig:
     return InvalidConfig(problems[:_MOST_PROBLEMS] + rest)
 
 
-def check_size(steps: Iterable[Step]) -> None:
+def check_size(steps: Iterable[Step], deletes: int = 0) -> None:
     """Refuse more writes than a transaction carries."""
-    count = sum(step.action != "unchanged" for step in steps)
+    count = sum(step.action != "unchanged" for step in steps) + deletes
     if count > MOST_CHANGES:
         detail = (
             f"would change {count} resources; one change carries at most {MOST_CHANGES}: apply it in parts"

@@ -20,7 +20,8 @@ DOCUMENT = describe(TABLE, "1.2.3")
 
 def address(operation: Operation, revision: int = 1) -> str:
     path = operation.path.replace("{revision}", str(revision))
-    return re.sub(r"{\w+(:path)?}", "orders", path)
+    query = f"?from={revision}" if path.endswith("/diff") else ""
+    return re.sub(r"{\w+(:path)?}", "orders", path) + query
 
 
 def all_references(value: object) -> Iterator[str]:

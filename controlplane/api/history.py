@@ -1,0 +1,127 @@
+"""The past of the configuration: what changed, how two revisions differ, and going back to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.responses import Response
+
+from controlplane.api import body, rollout, shapes
+from controlplane.api.answers import json_answer, model_answer
+from controlplane.api.apply import dry_run, shown
+from controlplane.api.operation import Call, Parameter
+from controlplane.api.problems import Refused
+from controlplane.api.shapes import moment
+from controlplane.model.history import MOST_RECORDS, Edit, Record, differences
+from controlplane.model.problems import InvalidConfig, Problem
+
+USUAL = 50
+"""Changes that are listed unless another number is asked for."""
+
+PARAMETERS = (
+    Parameter(
+        "limit",
+        "How many changes at most.",
+        schema={"type": "integer", "minimum": 1, "maximum": MOST_RECORDS, "default": USUAL},
+    ),
+    Parameter("before", "Only changes with a lower revision, for the next page.", schema={"type": "integer"}),
+)
+BETWEEN = (
+    Parameter("from", "The older revision; needed.", schema={"type": "integer", "minimum": 1}),
+    Parameter("to", "The newer revision; left out: now.", schema={"type": "integer", "minimum": 1}),
+)
+
+
+async def changes(call: Call) -> Response:
+    """The changes on record, the newest first."""
+    _only(call, "limit", "before")
+    limit = _number(call, "limit") or USUAL
+    if limit > MOST_RECORDS:
+        raise Refused(400, f"limit must be 1 to {MOST_RECORDS}")
+    before = _number(call, "before")
+    found = await call.parts.commands.changes()
+    page = [record for record in found if before is None or record.revision < before][:limit]
+    return model_answer(tuple(map(_record, page)))
+
+
+async def change(call: Call) -> Response:
+    """One change with everything it changed."""
+    record = await call.parts.commands.change(rollout.revision(call.path("revision")))
+    edits = [_edit(one) for one in record.edits]
+    return model_answer(shapes.RecordShape(**dict(_record(record)), edits=edits))
+
+
+async def diff(call: Call) -> Response:
+    """What leads from one revision to another."""
+    _only(call, "from", "to")
+    old, new = _number(call, "from"), _number(call, "to")
+    if old is None:
+        raise Refused(400, "from must name a revision")
+    return model_answer(tuple(_edit(one) for one in await call.parts.commands.compare(old, new)))
+
+
+async def rollback(call: Call) -> Response:
+    """Makes an old configuration the present one."""
+    dry, wait = dry_run(call), rollout.asked(call, "dry_run")
+    document = await body.document(call.request)
+    if unknown := sorted(set(document) - {"to", "dry_run"}):
+        raise InvalidConfig([Problem(unknown[0], "is not known here")])
+    to, in_body = document.get("to"), document.get("dry_run", False)
+    if not isinstance(to, int) or isinstance(to, bool) or not 0 < to < 2**63:
+        raise InvalidConfig([Problem("to", "must be a revision")])
+    if not isinstance(in_body, bool):
+        raise InvalidConfig([Problem("dry_run", "must be true or false")])
+    dry = dry or in_body
+    if dry and wait:
+        raise Refused(400, "A dry run writes nothing that could be waited for")
+    receipt = await call.parts.commands.rollback(to, author=call.author, dry_run=dry)
+    call.record.revision, call.record.dry_run = receipt.revision, dry
+    if dry:
+        return json_answer(shown(receipt))
+    return await rollout.finish(call, receipt.revision, shown(receipt), wait)
+
+
+def _number(call: Call, name: str) -> int | None:
+    text = call.request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+        raise Refused(400, f"{name} must be a number from 1")
+    return int(text)
+
+
+def _only(call: Call, *known: str) -> None:
+    if unknown := sorted(set(call.request.query_params) - set(known)):
+        raise Refused(400, f"Unknown parameter {unknown[0]!r}")
+
+
+def _record(record: Record) -> shapes.ChangeRecordShape:
+    changed = [
+        shapes.ChangedShape(action=action, kind=kind, name=name) for action, kind, name in record.actions
+    ]
+    return shapes.ChangeRecordShape(
+        revision=record.revision,
+        author=record.author,
+        time=moment(record.time),
+        summary=record.summary,
+        changes=changed,
+        whole=record.whole,
+    )
+
+
+def _edit(one: Edit) -> shapes.EditShape:
+    return shapes.EditShape(
+        action=one.action,
+        kind=one.kind,
+        name=one.name,
+        before=dict(one.before) if one.before is not None else None,
+        after=dict(one.after) if one.after is not None else None,
+        fields=list(_fields(one)),
+        password=one.password,
+    )
+
+
+def _fields(one: Edit) -> Iterable[shapes.FieldShape]:
+    if one.before is not None and one.after is not None:
+        for field, old, new in differences(one.before, one.after):
+            yield shapes.FieldShape(field=field, before=old, after=new)
