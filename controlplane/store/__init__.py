@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controlplane.store.election import Deposed, Election, FencedStore
 from controlplane.store.errors import (
     AccessDenied,
     Compacted,
@@ -34,9 +35,12 @@ __all__ = [
     "Compacted",
     "Conflict",
     "Delete",
+    "Deposed",
+    "Election",
     "Entry",
     "EtcdSettings",
     "EtcdStore",
+    "FencedStore",
     "LeaseGone",
     "Listing",
     "MemoryStore",

@@ -114,7 +114,9 @@ class MemoryStore:
                 for batch in batches:
                     yield batch
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), self._until_next_end())
+                # Not wait_for, which in Python 3.11 forgets a cancellation that comes with the event.
+                async with asyncio.timeout(self._until_next_end()):
+                    await changed.wait()
 
     async def grant(self, ttl: float) -> int:
         await self._arrive()
