@@ -61,11 +61,15 @@ def _networks(value: object) -> object:
         raise _wrong(str(error)) from None
 
 
-def _readable(value: Path) -> Path:
+def _content(value: Path) -> bytes:
     try:
-        value.read_bytes()
+        return value.read_bytes()
     except OSError as error:
         raise _wrong(f"cannot read {value}: {error.strerror}") from None
+
+
+def _readable(value: Path) -> Path:
+    _content(value)
     return value
 
 
@@ -85,6 +89,21 @@ def _token(value: SecretStr) -> SecretStr:
     return value
 
 
+def read_token(file: Path) -> SecretStr:
+    """The credential in a file: its first line that is neither empty nor begins with #. Raises ValueError."""
+    lines = map(bytes.strip, _content(file).splitlines())
+    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
+    try:
+        return _token(SecretStr(first.decode("ascii", "replace")))
+    except PydanticCustomError as error:
+        raise _wrong(f"{file}: the credential {error}") from None
+
+
+def _holds_token(value: Path) -> Path:
+    read_token(value)
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 """host:port; an IPv6 address in brackets."""
 Addresses = Annotated[
@@ -95,6 +114,7 @@ Networks = Annotated[
 ]
 Certificates = Annotated[Path, AfterValidator(_certificates)]
 KeyFile = Annotated[Path, AfterValidator(_readable)]
+TokenFile = Annotated[Path, AfterValidator(_holds_token)]
 
 
 class Settings(BaseSettings):
@@ -118,8 +138,11 @@ class Settings(BaseSettings):
 
     controlplane: Addresses = ("127.0.0.1:50051",)
     """Comma separated gRPC addresses of control planes; any of them will do."""
-    dataplane_token: Annotated[SecretStr, AfterValidator(_token)]
-    """Bearer credential that the control planes ask of data planes; at least 16 characters."""
+    dataplane_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    """Bearer credential that the control planes ask of data planes; at least 16 characters. Without it or a file,
+    CONTROLPLANE_CERT is needed."""
+    dataplane_token_file: TokenFile | None = None
+    """The same in a file, of which the first line counts; read again for every connection."""
     controlplane_ca: Certificates | None = None
     """Authority of the control planes' certificates; without it the connection is not encrypted."""
     controlplane_cert: Certificates | None = None
@@ -203,6 +226,12 @@ def _incomplete(given: set[str]) -> Iterator[str]:
         yield "CONTROLPLANE_CERT and CONTROLPLANE_KEY must be set together"
     if "controlplane_cert" in given and "controlplane_ca" not in given:
         yield "CONTROLPLANE_CERT needs CONTROLPLANE_CA"
+    if {"dataplane_token", "dataplane_token_file"} <= given:
+        yield "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE cannot be set together"
+    if not given & {"dataplane_token", "dataplane_token_file", "controlplane_cert"}:
+        what = "at least 16 random characters, the same as on the control planes"
+        more = "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to be known by a certificate"
+        yield f"DATAPLANE_TOKEN: is not set ({what}; {more})"
 
 
 def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
@@ -218,7 +247,7 @@ def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
 def load() -> Settings:
     """Read the settings; SettingsError names everything that is wrong or missing at once."""
     try:
-        return Settings()  # type: ignore[call-arg]  # the environment gives what has no default
+        return Settings()
     except (SourceError, UnicodeDecodeError) as error:
         raise SettingsError(f"environment or .env: {error}") from None
 
@@ -227,6 +256,4 @@ def _lines(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_input=False, include_url=False):
         name = str(problem["loc"][0]).upper() if problem["loc"] else ""
         detail = "is not set" if problem["type"] == "missing" else problem["msg"]
-        if problem["type"] == "missing" and name == "DATAPLANE_TOKEN":
-            detail += " (at least 16 random characters, the same as on the control planes)"
         yield f"{name}: {detail}" if name else detail

@@ -33,7 +33,7 @@ from dataplane.observe.view import NodeView
 from dataplane.options import WorkerOptions
 from dataplane.readiness import Readiness
 from dataplane.settings import Settings, split_address
-from dataplane.uplink import endpoint
+from dataplane.uplink import Uplink
 from dataplane.workers import Pool, WorkerProcess, spawn
 
 HEALTH_EVERY = 5
@@ -60,7 +60,7 @@ class Supervisor:
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)
         self._pool = Pool(settings.workers, self._spawn, settings.drain_timeout, self._stats)
-        self._stream = ConfigStream(endpoint(settings), self._held)
+        self._stream = ConfigStream(Uplink(settings).endpoint, self._held)
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)

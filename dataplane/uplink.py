@@ -1,29 +1,60 @@
-"""How this node reaches the control planes, out of its settings."""
+"""How this node reaches the control planes: out of its settings, and out of files that may be renewed at any time."""
 
 from __future__ import annotations
 
 import logging
+import ssl
 from pathlib import Path
 
 from dataplane.config.stream import Endpoint
-from dataplane.settings import Settings, split_address
+from dataplane.settings import Settings, read_token, split_address
 
 _NEAR = ("127.0.0.1", "::1", "localhost")
 
 _log = logging.getLogger(__name__)
 
 
-def endpoint(settings: Settings) -> Endpoint:
-    """The control planes and what is shown to them. Warns when the credential would travel unencrypted."""
-    if settings.controlplane_ca is None:
-        _warn_if_far(settings.controlplane)
-    return Endpoint(
-        settings.controlplane,
-        settings.dataplane_token.get_secret_value(),
-        ca=_read(settings.controlplane_ca),
-        cert=_read(settings.controlplane_cert),
-        key=_read(settings.controlplane_key),
-    )
+class Uplink:
+    """The control planes, and what is shown to them on the next connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Warns when the credential would travel unencrypted. Raises OSError, ValueError."""
+        self._settings = settings
+        self._last = self._read()
+        self._said = ""
+        if settings.controlplane_ca is None:
+            _warn_if_far(settings.controlplane)
+
+    def endpoint(self) -> Endpoint:
+        """As the files are now. What is of no use, because it is half renewed perhaps, is said and passed over."""
+        try:
+            renewed = self._read()
+        except (OSError, ValueError) as error:
+            if str(error) != self._said:
+                _log.error("renewed credentials are of no use, the old ones stay: %s", error)
+            self._said = str(error)
+            return self._last
+        if renewed != self._last:
+            _log.info("renewed credentials are in use")
+        self._last, self._said = renewed, ""
+        return renewed
+
+    def _read(self) -> Endpoint:
+        settings = self._settings
+        _check_pair(settings.controlplane_cert, settings.controlplane_key)
+        return Endpoint(
+            settings.controlplane,
+            _token(settings),
+            ca=_pem(settings.controlplane_ca),
+            cert=_pem(settings.controlplane_cert),
+            key=_pem(settings.controlplane_key),
+        )
+
+
+def _token(settings: Settings) -> str | None:
+    if settings.dataplane_token_file is not None:
+        return read_token(settings.dataplane_token_file).get_secret_value()
+    return settings.dataplane_token.get_secret_value() if settings.dataplane_token else None
 
 
 def _warn_if_far(addresses: tuple[str, ...]) -> None:
@@ -33,5 +64,21 @@ def _warn_if_far(addresses: tuple[str, ...]) -> None:
         _log.warning(text, ", ".join(far))
 
 
-def _read(path: Path | None) -> bytes | None:
-    return path.read_bytes() if path is not None else None
+def _pem(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    content = path.read_bytes()
+    if b"-----BEGIN " not in content:
+        raise ValueError(f"{path} holds no PEM")
+    return content
+
+
+def _check_pair(cert: Path | None, key: Path | None) -> None:
+    """gRPC itself would only fail to connect, without a word about why."""
+    if cert is None or key is None:
+        return
+    try:
+        # The password callback keeps OpenSSL from asking at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
+    except ssl.SSLError:
+        raise ValueError(f"{key} is not the unencrypted private key of {cert}") from None

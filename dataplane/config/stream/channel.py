@@ -33,7 +33,8 @@ class Endpoint:
 
     addresses: tuple[str, ...]
     """host:port of every control plane; any of them will do."""
-    token: str = field(repr=False)
+    token: str | None = field(repr=False)
+    """The data planes' bearer credential; None where the certificate says who we are."""
     ca: bytes | None = field(default=None, repr=False)
     """PEM; so are the next two."""
     cert: bytes | None = field(default=None, repr=False)
@@ -41,8 +42,8 @@ class Endpoint:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Sent with the call: the data planes' bearer credential."""
-        return (("authorization", f"Bearer {self.token}"),)
+        """Sent with the call."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
 
 
 @asynccontextmanager

@@ -52,7 +52,7 @@ class Backoff:
 class ConfigStream:
     """The data plane's end of the config stream. `run` keeps it open; everything else may be called at any time."""
 
-    def __init__(self, endpoint: Endpoint, held: Callable[[], Held]) -> None:
+    def __init__(self, endpoint: Callable[[], Endpoint], held: Callable[[], Held]) -> None:
         self._endpoint = endpoint
         self._held = held
         self._backoff = Backoff()
@@ -72,7 +72,7 @@ class ConfigStream:
 
     async def run(self) -> None:
         """Connect, serve the stream, and do so again after every loss, until cancelled."""
-        addresses = list(self._endpoint.addresses)
+        addresses = list(self._endpoint().addresses)
         random.shuffle(addresses)  # a fleet spreads over its control planes
         turn = 0
         while True:
@@ -127,8 +127,9 @@ class ConfigStream:
     async def _attempt(self, address: str) -> None:
         """One connection, from start to loss."""
         try:
-            async with connected(self._endpoint, address) as channel:
-                await self._serve(address, channel)
+            endpoint = self._endpoint()
+            async with connected(endpoint, address) as channel:
+                await self._serve(endpoint, address, channel)
             self._lost(address, "the control plane ended the stream")
         except grpc.aio.AioRpcError as error:
             self._lost(address, f"{error.code().name}: {error.details()}")
@@ -142,13 +143,15 @@ class ConfigStream:
         self._complaints[address] = reason
         self.connected_to, self.failure = "", f"{address}: {reason}"
 
-    async def _serve(self, address: str, channel: grpc.aio.Channel) -> None:
-        call = ConfigServiceStub(channel).Stream(None, metadata=self._endpoint.metadata)
+    async def _serve(self, endpoint: Endpoint, address: str, channel: grpc.aio.Channel) -> None:
+        call = ConfigServiceStub(channel).Stream(None, metadata=endpoint.metadata)
         self._answers.clear()
         self._unanswered.clear()
         # The hello says it all; what was to be said on the connection before is old.
         self._leaving = None
-        await call.write(wire.hello(self._held()))
+        # A refusal may be faster than the hello; reading then tells which it was.
+        with suppress(grpc.aio.AioRpcError):
+            await call.write(wire.hello(self._held()))
         writer = asyncio.create_task(self._write(call), name="config-stream-writer")
         try:
             await self._read(address, call)

@@ -36,7 +36,8 @@ async def streaming(
 ) -> AsyncIterator[ConfigStream]:
     """A stream that is kept open."""
     told = held or Held("node-1", "0.1.0", 0, "")
-    stream = ConfigStream(endpoint or Endpoint(addresses, token), lambda: told)
+    used = endpoint or Endpoint(addresses, token)
+    stream = ConfigStream(lambda: used, lambda: told)
     task = asyncio.create_task(stream.run())
     try:
         yield stream

@@ -116,7 +116,7 @@ class DataPlane:
         self.held = Held("gw-1", "0.1.0", 0, "")
         self.bundles: list[Bundle] = []
         self.rejects: set[int] = set()
-        self.stream = ConfigStream(Endpoint(addresses, token), lambda: self.held)
+        self.stream = ConfigStream(lambda: Endpoint(addresses, token), lambda: self.held)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.settings import SettingsError, load, split_address
+from dataplane.settings import SettingsError, load, read_token, split_address
 
 TOKEN = "t" * 16
 
@@ -79,8 +79,22 @@ def test_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_token() -> None:
     assert complaint() == (
-        "DATAPLANE_TOKEN: is not set (at least 16 random characters, the same as on the control planes)"
+        "DATAPLANE_TOKEN: is not set (at least 16 random characters, the same as on the control planes; "
+        "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to be known by a certificate)"
     )
+
+
+def test_a_token_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    given(monkeypatch, DATAPLANE_TOKEN_FILE=str(file))
+    assert "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE cannot be set together" in complaint()
+    given(monkeypatch, DATAPLANE_TOKEN="", DATAPLANE_TOKEN_FILE=str(file))
+    assert complaint() == f"DATAPLANE_TOKEN_FILE: cannot read {file}: No such file or directory"
+    for content in (b"", b"# a comment only\n", b"short\n", b"with a space in the middle", b"\xff" * 20):
+        file.write_bytes(content)
+        assert complaint().startswith(f"DATAPLANE_TOKEN_FILE: {file}: the credential must ")
+    file.write_text(f"# the newest first\n\n{TOKEN}\nthe-one-before-it\n")
+    assert read_token(load().dataplane_token_file or file).get_secret_value() == TOKEN
 
 
 def test_every_wrong_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataplane.settings import SettingsError, load
-from dataplane.uplink import endpoint
+from dataplane.uplink import Uplink
 from tests.support.certificates import Authority
 
 TOKEN = "t" * 20
@@ -21,7 +21,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_credential_is_sent_and_not_shown() -> None:
-    made = endpoint(load())
+    made = Uplink(load()).endpoint()
     assert made.metadata == (("authorization", f"Bearer {TOKEN}"),)
     assert TOKEN not in repr(made)
 
@@ -38,7 +38,7 @@ def test_a_credential_that_travels_unencrypted_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, addresses: str, warned: str
 ) -> None:
     monkeypatch.setenv("CONTROLPLANE", addresses)
-    endpoint(load())
+    Uplink(load())
     assert bool(caplog.records) == bool(warned)
     assert warned in caplog.text
 
@@ -52,7 +52,8 @@ def test_certificates_are_read(
     monkeypatch.setenv("CONTROLPLANE_CA", str(authority.certificate))
     monkeypatch.setenv("CONTROLPLANE_CERT", str(cert))
     monkeypatch.setenv("CONTROLPLANE_KEY", str(key))
-    made = endpoint(load())
+    made = Uplink(load()).endpoint()
+    assert made.metadata == (("authorization", f"Bearer {TOKEN}"),)
     assert (made.ca, made.cert, made.key) == (
         authority.certificate.read_bytes(),
         cert.read_bytes(),
@@ -69,3 +70,51 @@ def test_a_key_that_is_not_the_certificates(monkeypatch: pytest.MonkeyPatch, tmp
         monkeypatch.setenv(f"CONTROLPLANE_{name}", str(file))
     with pytest.raises(SettingsError, match=r"CONTROLPLANE_KEY: .* is not the unencrypted private key of"):
         load()
+
+
+def install(pair: tuple[Path, Path], target: tuple[Path, Path]) -> None:
+    for source, place in zip(pair, target, strict=True):
+        place.write_bytes(source.read_bytes())
+
+
+def test_renewed_files_are_taken_up_and_bad_ones_are_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    authority, token = Authority(tmp_path / "ca"), tmp_path / "token"
+    files = tmp_path / "node.pem", tmp_path / "node.key"
+    install(authority.issue("first"), files)
+    token.write_text("the-first-of-the-tokens")
+    monkeypatch.delenv("DATAPLANE_TOKEN")
+    monkeypatch.setenv("DATAPLANE_TOKEN_FILE", str(token))
+    for name, file in (("CA", authority.certificate), ("CERT", files[0]), ("KEY", files[1])):
+        monkeypatch.setenv(f"CONTROLPLANE_{name}", str(file))
+    uplink = Uplink(load())
+    first = uplink.endpoint()
+    # Half of a pair is renewed: nothing of it counts, and it is said once.
+    second = authority.issue("second")
+    files[0].write_bytes(second[0].read_bytes())
+    assert uplink.endpoint() == first == uplink.endpoint()
+    install(second, files)
+    token.write_text("the-second-of-the-tokens")
+    renewed = uplink.endpoint()
+    assert (renewed.token, renewed.cert) == ("the-second-of-the-tokens", second[0].read_bytes())
+    for broken in (token, files[0], authority.certificate):
+        content = broken.read_bytes()
+        broken.write_bytes(b"")
+        assert uplink.endpoint() == renewed
+        broken.write_bytes(content)
+        assert uplink.endpoint() == renewed
+    token.unlink()
+    assert uplink.endpoint() == renewed
+    levels = [record.levelname for record in caplog.records]
+    assert levels.count("ERROR") == 5
+    assert "of-the-tokens" not in caplog.text
+
+
+def test_a_certificate_alone_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    cert, key = authority.issue("dataplane")
+    monkeypatch.delenv("DATAPLANE_TOKEN")
+    for name, file in (("CA", authority.certificate), ("CERT", cert), ("KEY", key)):
+        monkeypatch.setenv(f"CONTROLPLANE_{name}", str(file))
+    assert Uplink(load()).endpoint().metadata == ()
