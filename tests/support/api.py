@@ -90,7 +90,7 @@ async def running_api(
         await commands.apply(users(), author="test")
         keys = await _keys(store, wall())
         parts.tokens = TokenIssuer(keys, wall)
-        parts.grants = Grants(Users(commands.find_user, hasher, time.monotonic), parts.tokens)
+        parts.grants = Grants(Users(parts.find_user, hasher, time.monotonic), parts.tokens)
         parts.starting = None
     following = asyncio.create_task(watcher.run())
     transport = httpx.ASGITransport(make_api(parts), client=(peer, 50000), raise_app_exceptions=False)

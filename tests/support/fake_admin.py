@@ -35,6 +35,7 @@ class FakeAdmin:
         self.anonymous_read = False
         self.refuse: list[dict[str, str]] = []
         self.override: Callable[[httpx.Request], httpx.Response] | None = None
+        self.frozen = ""
         self.requests: list[str] = []
         self.resets: list[str] = []
         self._access: set[str] = set()
@@ -49,6 +50,17 @@ class FakeAdmin:
         """Refresh tokens, too."""
         self._access.clear()
         self._refresh.clear()
+
+    def store(self) -> dict[str, Any]:
+        """GET /store."""
+        served = {"revision": self.revision, "lineage": {"id": "a", "epoch": 0}}
+        return {
+            "connected": True,
+            "frozen": bool(self.frozen),
+            "reason": self.frozen,
+            "served": served,
+            **served,
+        }
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = [unquote(part) for part in request.url.raw_path.decode().partition("?")[0].split("/")[1:]]
@@ -91,6 +103,11 @@ class FakeAdmin:
                     del section[name]
                     return httpx.Response(204)
                 return httpx.Response(200, json=section[name])
+            case ["GET", "store"]:
+                return httpx.Response(200, json=self.store())
+            case ["POST", "store", "confirm"]:
+                self.frozen = ""
+                return httpx.Response(200, json={"revision": self.revision, "reason": "", "lineage": {}})
             case ["GET", view] if view in self.views:
                 return httpx.Response(200, json=self.views[view])
             case ["POST", "circuits", service, "reset"]:

@@ -213,6 +213,47 @@ def show_status(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None
 
 app.add_typer(tokens.app, name="token")
 
+store = typer.Typer(cls=Commands, rich_markup_mode=None)
+app.add_typer(store, name="store")
+
+
+@store.callback(invoke_without_command=True)
+def show_store(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """Show whether what the store (etcd) holds is published, or let it be.
+
+    A store that was wiped, restored from a copy or replaced is not published: data planes keep the last good
+    configuration until somebody confirms.
+
+    \b
+    headgate store
+    headgate store confirm
+    """
+    if ctx.invoked_subcommand is None:
+        with ctx.obj.api() as api:
+            seen = api.get("store")
+        _print(output, seen, lambda: status.print_store(seen))
+
+
+@store.command()
+def confirm(
+    ctx: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Publish what the store holds now, whatever that is.
+
+    \b
+    headgate store
+    headgate store confirm
+    """
+    with ctx.obj.api() as api:
+        seen = api.get("store")
+        status.print_store(seen)
+        if not yes:
+            typer.confirm("Let every data plane take what the store holds?", abort=True)
+        receipt = api.post("store", "confirm")
+    print_line(f"Confirmed: published from revision {receipt['revision']} on")
+
+
 circuits = typer.Typer(cls=Commands, rich_markup_mode=None)
 app.add_typer(circuits, name="circuits")
 

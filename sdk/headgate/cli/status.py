@@ -46,6 +46,16 @@ def print_status(seen: dict[str, Any]) -> None:
     )
 
 
+def print_store(seen: dict[str, Any]) -> None:
+    """What is known of the store, for people."""
+    print_line(
+        f"Store at revision {seen['revision']}, {'answers' if seen['connected'] else 'does not answer'}"
+    )
+    print_line(f"Served: revision {seen['served']['revision']}")
+    if seen["frozen"]:
+        print_line(("Frozen: ", "red"), str(seen["reason"]))
+
+
 def _about(controlplane: dict[str, Any]) -> str:
     labels = {"version": "version ", "status": "", "revision": "revision "}
     facts = [f"{label}{controlplane[name]}" for name, label in labels.items() if name in controlplane]
