@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from controlplane import logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
-from controlplane.commands import Commands
+from controlplane.commands import Commands, Sweeper
 from controlplane.identity import Hasher, SharedTokens, UnusableFile
 from controlplane.presence import Presence, instance_of
 from controlplane.publish import Fleet, Peers, Watcher
@@ -106,7 +106,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         store = _open_store(settings)
         stack.push_async_callback(store.close)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet()
-        commands = Commands(store, hasher, time.time)
+        commands = Commands(store, hasher, time.time, watcher)
         parts = Parts(commands, watcher, fleet, VERSION, settings.anonymous_read, store=store)
         startup = Startup(settings, store, parts, hasher)
         parts.prepare_store = startup.repeat
@@ -115,6 +115,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         await stack.enter_async_context(background(watcher.run(), failed))
         peers = Peers(store, fleet, instance_of(settings).instance_id)
         await stack.enter_async_context(background(peers.run(), failed))
+        await stack.enter_async_context(background(Sweeper(store, watcher).run(), failed))
         stack.push_async_callback((await _serve_rpc(settings, parts)).stop)
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)

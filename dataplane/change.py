@@ -1,6 +1,7 @@
 """A change on its way through the node: check → tell the prober → move the workers → answer → keep on disk.
 
-One change at a time. Whatever stops it, the revision served before is served on.
+One change at a time. Whatever stops it, the revision served before is served on. Each step costs what the change
+costs, not what the configuration does; only the disk gets all of it, and so not more often than once a second.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dataplane.health import Prober
 from dataplane.workers import Pool
 
 _CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
+SAVES_APART = 1.0
+"""Seconds from one writing of the cache to the next while changes keep coming."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +49,10 @@ class Changes:
         self.served: Bundle = NOTHING
         """What every worker of this node has applied."""
         self.rejections = 0
+        self._told: tuple[object, object] = (None, None)
+        """Services and instances that the prober knows."""
+        self._unsaved: Bundle | None = None
+        self._served_anew = asyncio.Event()
 
     @property
     def table(self) -> Table:
@@ -69,11 +76,13 @@ class Changes:
 
     async def follow(self, restored: Bundle | None) -> None:
         """Wait for the workers to serve what was restored, then for every configuration that arrives."""
-        if restored is not None and await self._move(restored):
+        if restored is not None and self.served is NOTHING and await self._move(restored):
             self.served = restored
-        while True:
-            bundle = await self._stream.next_bundle()
-            await self._take(bundle)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_on_disk(), name="cache")
+            while True:
+                bundle = await self._stream.next_bundle(self.served)
+                await self._take(bundle)
 
     async def _take(self, bundle: Bundle) -> None:
         """Serve `bundle` and ack it, or go on as before and nack it."""
@@ -89,14 +98,24 @@ class Changes:
         except TableError as error:
             self._reject(bundle, error.problems)
             return
-        self._tell_prober()
+        news = self._tell_prober()
         if await self._move(bundle):
-            self.served = bundle
-            self._on_served(self.table.instances is not before)
-            self._stream.ack(bundle.revision)
-            self._stream.health(self._prober.view())
-            _log.info("configuration applied", extra={"revision": bundle.revision, "digest": bundle.digest})
-            await asyncio.to_thread(self._save, bundle)
+            self._serve(bundle, moved=self.table.instances is not before)
+            if news:
+                self._stream.health(self._prober.view())
+
+    def _serve(self, bundle: Bundle, *, moved: bool) -> None:
+        """Every worker serves it: say so, and have it kept. `moved` says whether there are other instances now."""
+        before, self.served = self.served, bundle
+        self._on_served(moved)
+        self._stream.ack(bundle.revision)
+        extra = {"revision": bundle.revision, "digest": bundle.digest}
+        if bundle.digest == before.digest:
+            _log.debug("revision moved on", extra=extra)
+            return
+        _log.info("configuration applied", extra=extra)
+        self._unsaved = bundle
+        self._served_anew.set()
 
     async def _check(self, bundle: Bundle) -> None:
         """Make the table of `bundle`, as the workers will; raises TableError with all problems."""
@@ -116,12 +135,20 @@ class Changes:
             self._reject(bundle, problems)
         return not problems and not self._pool.draining
 
-    def _tell_prober(self) -> None:
-        """Let new instances be probed, and let the workers know of them before they come into the table."""
+    def _tell_prober(self) -> bool:
+        """Let new instances be probed, and let the workers know of them before they come into the table.
+
+        False when there is nothing that it does not know.
+        """
+        told = self.table.services, self.table.instances
+        if all(new is old for new, old in zip(told, self._told, strict=True)):
+            return False
+        self._told = told
         groups = self.table.instances.items()
         instances = (instance for name, group in groups if name != STATUS_SERVICE for instance in group)
         self._prober.adopt(self.table.services, instances)
         self._pool.set_unavailable(self._prober.unavailable())
+        return True
 
     def _reject(self, bundle: Bundle, problems: tuple[Problem, ...]) -> None:
         self.rejections += 1
@@ -133,5 +160,21 @@ class Changes:
         _log.error("configuration rejected", extra=extra)
         self._stream.nack(bundle.revision, problems)
 
-    def _save(self, bundle: Bundle) -> None:
-        self._cache.save(to_bytes(bundle))
+    async def _keep_on_disk(self) -> None:
+        """Save what is served, the latest and at the end too."""
+        try:
+            while True:
+                await self._served_anew.wait()
+                await asyncio.to_thread(self._save, self._take_unsaved())
+                await asyncio.sleep(SAVES_APART)
+        finally:
+            self._save(self._take_unsaved())
+
+    def _take_unsaved(self) -> Bundle | None:
+        self._served_anew.clear()
+        bundle, self._unsaved = self._unsaved, None
+        return bundle
+
+    def _save(self, bundle: Bundle | None) -> None:
+        if bundle is not None:
+            self._cache.save(to_bytes(bundle))

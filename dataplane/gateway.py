@@ -184,24 +184,29 @@ class Gateway:
     # --- a change
 
     def swap(self, table: Table, now: float) -> None:
-        """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over."""
-        limits = dict(table.limits)
-        if self._default_limit is not None:
-            limits[self._default_limit.name] = self._default_limit
-        authenticator = self._authenticator.changed(table.keys)
-        self._pool.adopt(instance for group in table.instances.values() for instance in group)
-        self.limiter.adopt(limits)
-        self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
-        self._authenticator = authenticator
+        """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over.
+
+        What is the same object as before is not looked into: a change of one route costs as much as one route.
+        """
+        before = self._table
+        if table.keys is not before.keys:
+            self._authenticator = self._authenticator.changed(table.keys)
+        if table.instances is not before.instances:
+            self._pool.adopt(instance for group in table.instances.values() for instance in group)
+        if table.limits is not before.limits:
+            default = self._default_limit
+            self.limiter.adopt({**table.limits, default.name: default} if default else table.limits)
+        if table.services is not before.services:
+            self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
         self._table = table
-        self._link()
+        self._link(before)
         self._obey_resets(now)
 
     def set_health(self, unhealthy: frozenset[str]) -> None:
         """Instances ("<service>/<id>") that take no requests, because they failed their probes or had none yet."""
         if unhealthy != self._unhealthy:
             self._unhealthy = unhealthy
-            self._link()
+            self._link(EMPTY)
 
     # --- inside
 
@@ -243,13 +248,21 @@ class Gateway:
         plan = self._plans[route.name] = Plan(route, self._table.services.get(name), known, balancer)
         return plan
 
-    def _link(self) -> None:
-        """Balancers over the instances that take requests; plans are made anew as routes are used."""
-        self._balancers = {
-            name: self._balancer(self._table.services[name], instances)
-            for name, instances in self._table.instances.items()
-        }
+    def _link(self, before: Table) -> None:
+        """Balancers over the instances that take requests; plans are made anew as routes are used.
+
+        Balancers of services that are as in the table `before` stay, and with them whose turn it is.
+        """
         self._plans = {}
+        services, groups = self._table.services, self._table.instances
+        if services is before.services and groups is before.instances:
+            return
+        self._balancers = {
+            name: self._balancers[name]
+            if instances is before.instances.get(name) and services[name] is before.services.get(name)
+            else self._balancer(services[name], instances)
+            for name, instances in groups.items()
+        }
 
     def _balancer(self, service: Service, instances: tuple[Instance, ...]) -> Balancer[Endpoint]:
         takers = [

@@ -116,6 +116,7 @@ class Supervisor:
             controlplane=self._stream.connected_to,
             controlplane_problem=self._stream.failure,
             rejections=self._changes.rejections,
+            mismatches=self._stream.mismatches,
             cache_warnings=self._cache.warnings,
             cache_problem=self._cache.problem,
             draining=self._pool.draining,

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable
+from typing import TypeVar
 
 import uvloop
 
@@ -21,7 +22,7 @@ from dataplane.channel import Channel, Kind, read_json
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
 from dataplane.config.decode import Part, read_part
-from dataplane.config.table import Problem, TableError
+from dataplane.config.table import Problem, Steps, TableError
 from dataplane.gateway import Gateway
 from dataplane.http.pool import Pool
 from dataplane.http.server import Server
@@ -33,6 +34,8 @@ from dataplane.observe.record import Recorder
 from dataplane.options import WorkerOptions
 from dataplane.policy.limiter import Limiter
 from dataplane.policy.resources import Limit, LimitKey
+
+T = TypeVar("T")
 
 STATS_INTERVAL = 1.0
 """Seconds between two statistics frames."""
@@ -106,7 +109,7 @@ class Worker:
     async def _obey(self, kind: Kind, payload: bytes) -> None:
         match kind:
             case Kind.PART | Kind.DELTA:
-                self._change(read_part(payload), last=kind is Kind.DELTA)
+                await self._change(read_part(payload), last=kind is Kind.DELTA)
             case Kind.HEALTH:
                 self._gateway.set_health(frozenset(read_json(payload)))
             case Kind.SERVE:
@@ -116,23 +119,29 @@ class Worker:
                 await self._server.start(socket.socket(fileno=self._options.listen_fd))
                 self._channel.send(Kind.SERVING)
 
-    def _change(self, part: Part, *, last: bool) -> None:
+    async def _change(self, part: Part, *, last: bool) -> None:
         """Take in a piece of a change; with the last one put the new table in use, or say why not."""
         self._assembly.take(part)
         if not last:
+            # A big change: collections meanwhile would walk through all of it again and again.
+            gc.disable()
             return
         answer = {"revision": part.revision, "digest": part.digest}
         try:
-            self._swap(part)
+            await self._swap(part)
         except TableError as error:
             problems = [[problem.resource, problem.field, problem.detail] for problem in error.problems]
             self._channel.send_json(Kind.REJECTED, {**answer, "problems": problems})
         else:
             self._tell_leaving()
             self._channel.send_json(Kind.APPLIED, answer)
+        if not gc.isenabled():
+            # What came with it is here to stay: see SERVE. Without a collection before, which would hold up requests.
+            gc.freeze()
+            gc.enable()
 
-    def _swap(self, part: Part) -> None:
-        table = self._assembly.complete(part.revision, part.digest)
+    async def _swap(self, part: Part) -> None:
+        table = await _gently(self._assembly.completing(part.revision, part.digest))
         try:
             self._gateway.swap(table, time.monotonic())
         except Exception as error:
@@ -158,6 +167,17 @@ class Worker:
             return  # counted on, and told when the supervisor listens again
         frame = self._frames.next(time.monotonic(), time.time(), len(self._server.connections))
         self._channel.send_json(Kind.STATS, frame)
+
+
+async def _gently(steps: Steps[T]) -> T:
+    """Take the steps one by one, with traffic in between."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        await asyncio.sleep(0)
 
 
 def _coarse_limit(options: WorkerOptions) -> Limit | None:

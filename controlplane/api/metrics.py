@@ -47,6 +47,9 @@ class PartsCollector(Collector):
         yield _gauge(
             "store_frozen", "Whether the store's content awaits an operator's word.", bool(watcher.frozen)
         )
+        yield _counter(
+            "delta_mismatches", "Deltas that did not fit what a data plane had.", self._parts.fleet.mismatches
+        )
         yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
         yield from self._dataplanes()
         yield self._requests()

@@ -11,7 +11,7 @@ from controlplane.commands.errors import AlreadyExists, CommandError, NotFound, 
 from controlplane.commands.lineage import confirm_store, ensure_lineage
 from controlplane.commands.receipts import Action, Change, Receipt, Registration
 from controlplane.commands.registry import Commands
-from controlplane.commands.state import MOST_CHANGES
+from controlplane.commands.staging import MOST_CHANGES, Sweeper
 
 __all__ = [
     "MOST_CHANGES",
@@ -24,6 +24,7 @@ __all__ = [
     "Receipt",
     "Registration",
     "StaleWrite",
+    "Sweeper",
     "confirm_store",
     "ensure_lineage",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -13,14 +12,25 @@ from controlplane.commands.errors import AlreadyExists, NotFound, StaleWrite
 from controlplane.commands.history import History
 from controlplane.commands.receipts import Receipt
 from controlplane.commands.secrets import Passwords
-from controlplane.commands.state import State, Step, check, check_size, read_state, refusal, step_for, summary
+from controlplane.commands.staging import DECIDING, fits, size_of, write_staged
+from controlplane.commands.state import (
+    Follower,
+    Step,
+    check,
+    check_size,
+    present,
+    read_state,
+    refusal,
+    step_for,
+    summary,
+)
 from controlplane.identity import Hasher
+from controlplane.model.config import View
 from controlplane.model.document import Document, read_document, read_one
 from controlplane.model.history import Edit, edit
 from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
 from controlplane.model.resources import KINDS, User
-from controlplane.model.stored import CHANGE, Reader, Stamped, change_value, decode, key_of
-from controlplane.model.validate import referrers
+from controlplane.model.stored import CHANGE, Stamped, change_value, decode, key_of
 from controlplane.store import Conflict, Delete, Put, Store, TooLarge, Write
 
 T = TypeVar("T")
@@ -34,15 +44,16 @@ class ConfigCommands:
     A conflict with another writer is no error: the command is tried again on what that writer left, a few times.
     """
 
-    def __init__(self, store: Store, hasher: Hasher, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds."""
+    def __init__(
+        self, store: Store, hasher: Hasher, clock: Callable[[], float], follower: Follower | None = None
+    ) -> None:
+        """`clock` gives Unix seconds; `follower` spares reading the whole store for every command."""
         self._store = store
         self._hasher = hasher
         self._clock = clock
-        self._reader = Reader()
-        self._readers: dict[str, Reader] = defaultdict(Reader)
-        self._turn = asyncio.Lock()
+        self._follower = follower
         self.history = History(store)
+        self._turn = asyncio.Lock()
 
     async def get(self, kind: str, name: str) -> Stamped:
         """One resource. Raises NotFound, and InconsistentConfig when the stored value does not parse."""
@@ -56,8 +67,8 @@ class ConfigCommands:
 
     async def list(self, kind: str) -> tuple[Stamped, ...]:
         """Every resource of a kind by name; stored values that do not parse are left out."""
-        listing = await self._store.list(key_of(kind, ""))
-        return tuple(self._readers[kind].read(listing.entries).resources.values())
+        found = (await read_state(self._store, self._follower)).resources.items()
+        return tuple(stamped for identity, stamped in sorted(found) if identity[0] == kind)
 
     async def find_user(self, username: str) -> User | None:
         """A user with the password's hash; None when there is none, or none that can be read."""
@@ -75,15 +86,14 @@ class ConfigCommands:
         read = read_document(document)
         passwords = Passwords(self._hasher, [item.resource for item in read.declared])
 
-        async def attempt() -> Receipt:
-            state = await read_state(self._store, self._reader)
+        async def attempt(state: View) -> Receipt:
             steps = await self._steps(state, read, passwords)
             changes = tuple(step.change for step in steps)
             if dry_run:
-                return Receipt(state.revision(CHANGE), changes)
+                return Receipt(state.change, changes)
             return Receipt(await self._write(state, steps, passwords, author), changes)
 
-        return await self._again(attempt)
+        return await self._on_state(attempt)
 
     async def create(self, kind: str, body: object, *, author: str) -> Stamped:
         """Add a resource. Raises InvalidConfig, AlreadyExists."""
@@ -110,39 +120,37 @@ class ConfigCommands:
         read = Document((declared,), problems)
         passwords = Passwords(self._hasher, [declared.resource])
 
-        async def attempt() -> Stamped:
-            state = await read_state(self._store, self._reader)
-            present = state.revision(key_of(kind, declared.name))
+        async def attempt(state: View) -> Stamped:
+            revision = state.revision((kind, declared.name))
             # A body that is wrong is told so whatever the conditions (RFC 9110, 13.2.1).
-            if not problems and if_none_match and present:
-                raise AlreadyExists(kind, declared.name, present)
-            if not problems and if_match is not None and present != if_match:
-                raise StaleWrite(kind, declared.name, present)
+            if not problems and if_none_match and revision:
+                raise AlreadyExists(kind, declared.name, revision)
+            if not problems and if_match is not None and revision != if_match:
+                raise StaleWrite(kind, declared.name, revision)
             (step,) = await self._steps(state, read, passwords)
             if step.action == "unchanged":
-                return Stamped(step.resource, present)
+                return Stamped(step.resource, revision)
             return Stamped(step.resource, await self._write(state, [step], passwords, author))
 
-        return await self._again(attempt)
+        return await self._on_state(attempt)
 
     async def delete(self, kind: str, name: str, *, if_match: int | None = None, author: str) -> int:
         """Remove a resource; return the revision. Raises NotFound, StaleWrite, InvalidConfig naming who needs it."""
         key = key_of(kind, name)
 
-        async def attempt() -> int:
-            state = await read_state(self._store, self._reader)
-            present = state.revision(key)
-            if if_match is not None and present != if_match:
-                raise StaleWrite(kind, name, present)
-            if not present:
+        async def attempt(state: View) -> int:
+            revision = state.revision((kind, name))
+            if if_match is not None and revision != if_match:
+                raise StaleWrite(kind, name, revision)
+            if not revision:
                 raise NotFound(kind, name)
-            if needing := referrers(state.config, (kind, name)):
-                raise refusal([Problem("", f"is needed by {who} {what!r}") for who, what in needing])
-            before = state.config.get((kind, name))
-            edits = [edit(kind, name, before, None)]
-            return await self._commit(state, [key], [Delete(key)], author, f"delete {kind}/{name}", edits)
+            if needing := state.links.needing((kind, name)):
+                raise refusal([Problem("", f"is needed by {who} {what!r}") for who, what in sorted(needing)])
+            edits = [edit(kind, name, present(state, (kind, name)), None)]
+            words = f"delete {kind}/{name}"
+            return await self._commit(state, {key: revision}, [Delete(key)], author, words, edits)
 
-        return await self._again(attempt)
+        return await self._on_state(attempt)
 
     async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until no other writer comes between; after a few times Conflict is raised.
@@ -158,29 +166,45 @@ class ConfigCommands:
                     return await attempt()
             return await attempt()
 
-    async def _steps(self, state: State, read: Document, passwords: Passwords) -> builtins.list[Step]:
+    async def _on_state(self, attempt: Callable[[View], Awaitable[T]]) -> T:
+        """`_again` on the configuration as it is then."""
+        missed: tuple[str, ...] = ()
+
+        async def once() -> T:
+            nonlocal missed
+            # Somebody who writes without the change entry came between: the follower may not know of it yet.
+            by_hand = bool(missed) and CHANGE not in missed
+            try:
+                return await attempt(await read_state(self._store, None if by_hand else self._follower))
+            except Conflict as error:
+                missed = error.keys
+                raise
+
+        return await self._again(once)
+
+    async def _steps(self, state: View, read: Document, passwords: Passwords) -> builtins.list[Step]:
         resources = check(state, read.declared, read.problems)
         passwords.check()
         steps = [step_for(state, await passwords.settle(resource, state.resources)) for resource in resources]
-        check_size(steps)
+        check_size(sum(step.action != "unchanged" for step in steps))
         return steps
 
-    async def _write(self, state: State, steps: Sequence[Step], passwords: Passwords, author: str) -> int:
+    async def _write(self, state: View, steps: Sequence[Step], passwords: Passwords, author: str) -> int:
         needed = await passwords.hashed(step for step in steps if step.action != "unchanged")
         if not needed:
-            return state.revision(CHANGE)
-        keys, puts = [step.key for step in needed], [step.put for step in needed]
-        stored = state.config
+            return state.change
+        before = {step.key: step.before for step in needed}
         edits = [
-            edit(one.KIND, one.name, stored.get((one.KIND, one.name)), one)
+            edit(one.KIND, one.name, present(state, (one.KIND, one.name)), one)
             for one in (step.resource for step in needed)
         ]
-        return await self._commit(state, keys, puts, author, summary(needed), edits)
+        puts = [step.put for step in needed]
+        return await self._commit(state, before, puts, author, summary(needed), edits)
 
     async def _commit(
         self,
-        state: State,
-        keys: Sequence[str],
+        state: View,
+        before: Mapping[str, int],
         writes: Sequence[Write],
         author: str,
         words: str,
@@ -190,10 +214,14 @@ class ConfigCommands:
 
         The record of the change is written with it, so that there is neither without the other.
         """
-        expected = {key: state.revision(key) for key in (CHANGE, *keys)}
-        also, record = await self._record(edits, author, words, len(writes))
+        check_size(len(writes), size_of(writes))
+        whole = fits(writes)
+        also, record = await self._record(edits, author, words, len(writes) if whole else DECIDING)
+        expected = {CHANGE: state.change, **also}
         try:
-            return await self._store.commit({**expected, **also}, [*writes, *record])
+            if whole:
+                return await self._store.commit({**before, **expected}, [*writes, *record])
+            return await write_staged(self._store, expected, record, writes)
         except TooLarge as error:
             raise InvalidConfig([Problem("", f"does not fit into one transaction: {error.detail}")]) from None
 

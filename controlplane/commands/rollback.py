@@ -9,13 +9,15 @@ from controlplane.commands.config import ConfigCommands
 from controlplane.commands.errors import NotFound
 from controlplane.commands.receipts import Change, Receipt
 from controlplane.commands.secrets import Passwords
-from controlplane.commands.state import State, Step, check_size, read_state, refusal, step_for
+from controlplane.commands.state import Step, check_size, present, read_state, refusal, step_for
+from controlplane.model.config import View
 from controlplane.model.document import read_one
 from controlplane.model.history import Edit, Fields, Record, Unknown, edit, fields_of, undone
+from controlplane.model.links import Links
 from controlplane.model.problems import Problem
 from controlplane.model.resources import KINDS, Resource, ResourceId
-from controlplane.model.stored import CHANGE, key_of
-from controlplane.model.validate import Declared, check_references, referrers
+from controlplane.model.stored import key_of
+from controlplane.model.validate import Declared, check_references
 from controlplane.store import Delete, Write
 
 Past = Mapping[ResourceId, Fields | None]
@@ -40,14 +42,14 @@ class RollbackCommands(ConfigCommands):
     async def compare(self, old: int, new: int | None = None) -> list[Edit]:
         """What leads from the configuration at revision `old` to that at `new`, None for now; by kind and name."""
         records = await self.history.records()
-        state = await read_state(self._store, self._reader)
+        state = await read_state(self._store, self._follower)
         await self._check_reached(old, new)
         before = _past(records, old)
         after = _past(records, new) if new is not None else {}
         edits = []
         for identity in sorted({*before, *after}, key=_place):
-            present = fields_of(_present(state, identity))
-            one = Edit(*identity, before.get(identity, present), after.get(identity, present))
+            now = fields_of(present(state, identity))
+            one = Edit(*identity, before.get(identity, now), after.get(identity, now))
             if one.before != one.after:
                 edits.append(one)
         return edits
@@ -59,20 +61,19 @@ class RollbackCommands(ConfigCommands):
         the old state does not go together with what is there now.
         """
 
-        async def attempt() -> Receipt:
-            state = await read_state(self._store, self._reader)
+        async def attempt(state: View) -> Receipt:
             await self._check_reached(to)
             plan = await self._plan(state, _past(await self.history.records(), to))
             changes = tuple(plan.changes)
             if dry_run or not plan.writes:
-                return Receipt(state.revision(CHANGE), changes)
-            keys = [write.key for write in plan.writes]
+                return Receipt(state.change, changes)
             words = f"roll back to revision {to}"
             return Receipt(
-                await self._commit(state, keys, plan.writes, author, words, plan.edits(state)), changes
+                await self._commit(state, plan.before(state), plan.writes, author, words, plan.edits(state)),
+                changes,
             )
 
-        return await self._again(attempt)
+        return await self._on_state(attempt)
 
     async def _check_reached(self, *revisions: int | None) -> None:
         latest = await self.history.revision()
@@ -80,16 +81,17 @@ class RollbackCommands(ConfigCommands):
             if revision is not None and revision > latest:
                 raise NotFound("revision", str(revision))
 
-    async def _plan(self, state: State, past: Past) -> _Plan:
-        gone = [name for name, then in past.items() if then is None and state.revision(key_of(*name))]
+    async def _plan(self, state: View, past: Past) -> _Plan:
+        gone = [name for name, then in past.items() if then is None and state.revision(name)]
         declared, problems = _declared(past)
-        left = {identity: one for identity, one in state.config.items() if identity not in past}
-        problems += check_references(left, declared, also=state.unreadable - set(past))
+        left = {name: one.resource for name, one in state.resources.items() if name not in past}
+        problems += check_references(left, Links(left), declared, also=state.unreadable.keys() - past.keys())
         whole = left | {
             (item.kind, item.name): item.resource for item in declared if item.resource is not None
         }
+        links = Links(whole)
         for identity in gone:
-            for kind, name in referrers(whole, identity):
+            for kind, name in sorted(links.needing(identity)):
                 where = "/".join(identity)
                 problems.append(Problem(where, f"did not exist then, and is needed by {kind} {name!r}"))
         if problems:
@@ -101,7 +103,7 @@ class RollbackCommands(ConfigCommands):
             if item.resource is not None
         ]
         plan = _Plan([step for step in steps if step.action != "unchanged"], sorted(gone, key=_place))
-        check_size(plan.steps, len(plan.gone))
+        check_size(len(plan.steps) + len(plan.gone))
         return plan
 
 
@@ -121,12 +123,17 @@ class _Plan:
         yield from (step.change for step in self.steps)
         yield from (Change("delete", *identity) for identity in self.gone)
 
-    def edits(self, state: State) -> list[Edit]:
+    def before(self, state: View) -> Mapping[str, int]:
+        """The revisions of everything that is written, as they were read."""
+        gone = {key_of(*identity): state.revision(identity) for identity in self.gone}
+        return {step.key: step.before for step in self.steps} | gone
+
+    def edits(self, state: View) -> list[Edit]:
         put = [
-            edit(step.resource.KIND, step.resource.name, _present(state, _id(step.resource)), step.resource)
+            edit(step.resource.KIND, step.resource.name, present(state, _id(step.resource)), step.resource)
             for step in self.steps
         ]
-        return [*put, *(edit(*identity, _present(state, identity), None) for identity in self.gone)]
+        return [*put, *(edit(*identity, present(state, identity), None) for identity in self.gone)]
 
 
 def _past(records: list[Record], revision: int) -> Past:
@@ -146,11 +153,6 @@ def _declared(past: Past) -> tuple[list[Declared], list[Problem]]:
             declared.append(one)
             problems += wrong
     return declared, problems
-
-
-def _present(state: State, identity: ResourceId) -> Resource | None:
-    stamped = state.resources.get(identity)
-    return stamped.resource if stamped else None
 
 
 def _id(resource: Resource) -> ResourceId:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from controlplane.commands.state import MOST_CHANGES, Step
+from controlplane.commands.state import Step
 from controlplane.identity import Hasher
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Resource, ResourceId, User
 from controlplane.model.stored import Stamped, with_hash
+
+MOST_PASSWORDS = 127
+"""Passwords in one change: comparing or hashing each one costs tens of milliseconds."""
 
 _PENDING = "to be hashed"
 
@@ -26,11 +30,10 @@ class Passwords:
         }
 
     def check(self) -> None:
-        """Refuse more passwords than could be written: comparing each one costs tens of milliseconds."""
-        if (count := len(self._plain)) > MOST_CHANGES:
-            raise InvalidConfig(
-                [Problem("users", f"{count} passwords; one change carries at most {MOST_CHANGES}")]
-            )
+        """Refuse more passwords than anybody could wait for."""
+        if (count := len(self._plain)) > MOST_PASSWORDS:
+            detail = f"{count} passwords; one change carries at most {MOST_PASSWORDS}"
+            raise InvalidConfig([Problem("users", detail)])
 
     async def settle(self, resource: Resource, stored: Mapping[ResourceId, Stamped]) -> Resource:
         """The resource as it will be stored: a user keeps the stored hash, unless another password is given."""
@@ -56,4 +59,4 @@ class Passwords:
             return step
         found = await self._hasher.hash(self._plain[user.username])
         self._hashes[user.username] = found
-        return Step(step.action, with_hash(user, found))
+        return replace(step, resource=with_hash(user, found))

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
-from controlplane.commands.history import LEAST_TRIMMED, OWN_WRITES
 from controlplane.commands.receipts import Action, Change
+from controlplane.commands.staging import MOST_BYTES, MOST_CHANGES, finish
+from controlplane.model.config import Config, View
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Resource, ResourceId
-from controlplane.model.stored import PREFIX, Reader, Stamped, encode, key_of
+from controlplane.model.stored import CHANGE, COMMITS, PREFIX, encode, key_of
 from controlplane.model.validate import Declared, check_references
-from controlplane.store import MAX_OPERATIONS, Put, Store
+from controlplane.store import Put, Store
 
-MOST_CHANGES = MAX_OPERATIONS - 1 - OWN_WRITES - LEAST_TRIMMED
-"""Resources that one change may write; the other operations go to the change entry and the history."""
+SEEN_WITHIN = 2.0
+"""Seconds that a command waits for the watcher to see the last change, before it reads the store itself."""
 
 _MOST_PROBLEMS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """Everything under our prefix at one store revision."""
+class Follower(Protocol):
+    """Who knows the configuration without asking the store: the watcher."""
 
-    revisions: Mapping[str, int]
-    """By key; what is missing has revision 0."""
-    resources: Mapping[ResourceId, Stamped]
-    unreadable: frozenset[ResourceId]
-
-    def revision(self, key: str) -> int:
-        """The revision of a key, 0 when absent."""
-        return self.revisions.get(key, 0)
-
-    @property
-    def config(self) -> dict[ResourceId, Resource]:
-        """The resources without their revisions."""
-        return {identity: stamped.resource for identity, stamped in self.resources.items()}
+    async def view(self, after: int, within: float) -> View | None:
+        """The configuration as of revision `after` or later; None when it is not known within some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +34,8 @@ class Step:
 
     action: Action
     resource: Resource
+    before: int
+    """Revision of what it replaces; 0 when there is nothing."""
 
     @property
     def change(self) -> Change:
@@ -61,27 +53,42 @@ class Step:
         return Put(self.key, encode(self.resource))
 
 
-async def read_state(store: Store, reader: Reader) -> State:
-    """Read everything. That the change entry is read with it makes the checks hold at the write."""
-    listing = await store.list(PREFIX)
-    reading = reader.read(listing.entries)
-    return State(
-        {entry.key: entry.revision for entry in listing.entries}, reading.resources, reading.unreadable
-    )
+async def read_state(store: Store, follower: Follower | None) -> View:
+    """The configuration as of now, or newer.
+
+    Only the change entry is read: every change by command writes it, so that whoever has seen its revision has seen
+    them all. A change by other hands may not be seen yet; the expectations of the write find out.
+    """
+    change = await store.get(CHANGE)
+    if follower is not None:
+        view = await follower.view(change.revision if change else 0, SEEN_WITHIN)
+        if view is not None:
+            return view
+    return await list_state(store)
 
 
-def step_for(state: State, resource: Resource) -> Step:
+async def list_state(store: Store) -> View:
+    """The configuration, read as a whole. A change that is decided and not all there is finished first."""
+    while True:
+        config = Config((await store.list(PREFIX)).entries)
+        if not config.decided:
+            return config.view()
+        for key in config.decided:
+            await finish(store, key.removeprefix(COMMITS))
+
+
+def step_for(state: View, resource: Resource) -> Step:
     """What has to be done so that the store holds this resource."""
-    key = key_of(resource.KIND, resource.name)
-    stored = state.resources.get((resource.KIND, resource.name))
+    identity = resource.KIND, resource.name
+    stored, before = state.resources.get(identity), state.revision(identity)
     if stored is not None and stored.resource == resource:
-        return Step("unchanged", resource)
-    return Step("update" if state.revision(key) else "create", resource)
+        return Step("unchanged", resource, before)
+    return Step("update" if before else "create", resource, before)
 
 
-def check(state: State, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:
+def check(state: View, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:
     """The declared resources, or InvalidConfig with everything that is wrong with them by itself or within `state`."""
-    found = [*problems, *check_references(state.config, declared, also=state.unreadable)]
+    found = [*problems, *check_references(state.resources, state.links, declared, also=state.unreadable)]
     if found:
         raise refusal(found)
     return [item.resource for item in declared if item.resource is not None]
@@ -94,14 +101,21 @@ def refusal(problems: list[Problem]) -> InvalidConfig:
     return InvalidConfig(problems[:_MOST_PROBLEMS] + rest)
 
 
-def check_size(steps: Iterable[Step], deletes: int = 0) -> None:
-    """Refuse more writes than a transaction carries."""
-    count = sum(step.action != "unchanged" for step in steps) + deletes
+def check_size(count: int, size: int = 0) -> None:
+    """Refuse more than one change may carry, in resources and in bytes of their values."""
     if count > MOST_CHANGES:
         detail = (
             f"would change {count} resources; one change carries at most {MOST_CHANGES}: apply it in parts"
         )
         raise InvalidConfig([Problem("", detail)])
+    if size > MOST_BYTES:
+        raise InvalidConfig([Problem("", f"has {size} bytes; one change carries at most {MOST_BYTES}")])
+
+
+def present(state: View, identity: ResourceId) -> Resource | None:
+    """A resource as it is; None when there is none that can be read."""
+    stamped = state.resources.get(identity)
+    return stamped.resource if stamped else None
 
 
 def summary(steps: Iterable[Step]) -> str:

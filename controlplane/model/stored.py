@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +17,10 @@ PREFIX = "/headgate/v1/"
 CHANGE = f"{PREFIX}change/latest"
 """Who changed the configuration last, when, and what: {author, time (Unix seconds), summary}. Every write of
 configuration expects its revision, so that such writes happen one after the other."""
+COMMITS = f"{PREFIX}commit/"
+"""Where a change that takes several transactions is named while it is under way; see `commands.staging`."""
+STAGED = f"{PREFIX}staged/"
+"""Where the values of such a change wait."""
 
 _MODELS: dict[str, type[Resource]] = {
     **{kind: model for kind, model in KINDS.items() if kind != "issuer"},
@@ -90,41 +93,6 @@ class Stamped:
 
     resource: Resource
     revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What was found in a number of entries."""
-
-    resources: Mapping[ResourceId, Stamped]
-    problems: tuple[Problem, ...]
-    unreadable: frozenset[ResourceId]
-
-
-class Reader:
-    """Decodes entries, and remembers the last lot: what did not change is not parsed again."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int], Resource | None] = {}
-
-    def read(self, entries: Iterable[StoredEntry]) -> Reading:
-        """Decode all entries; those that do not parse are problems, and do not keep the others from being read."""
-        known: dict[tuple[str, int], Resource | None] = {}
-        resources: dict[ResourceId, Stamped] = {}
-        problems: list[Problem] = []
-        unreadable: set[ResourceId] = set()
-        for entry in entries:
-            stamp = entry.key, entry.revision
-            try:
-                resource = known[stamp] = self._known[stamp] if stamp in self._known else decode(entry)
-            except InconsistentConfig as error:
-                problems += error.problems
-                unreadable.add(id_of(entry.key) or ("", entry.key))
-                continue
-            if resource is not None:
-                resources[resource.KIND, resource.name] = Stamped(resource, entry.revision)
-        self._known = known
-        return Reading(resources, tuple(problems), frozenset(unreadable))
 
 
 def shown(resource: Resource) -> dict[str, object]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from controlplane.model.links import Links, methods_overlap
 from controlplane.model.problems import Problem, join
 from controlplane.model.resources import Resource, ResourceId, Route, references
 
@@ -28,58 +28,49 @@ class Declared:
 
 
 def check_references(
-    existing: Mapping[ResourceId, Resource], declared: Sequence[Declared], also: Collection[ResourceId] = ()
+    existing: Mapping[ResourceId, object],
+    links: Links,
+    declared: Sequence[Declared],
+    also: Collection[ResourceId] = (),
 ) -> list[Problem]:
     """What would be wrong if the declared resources were added to the existing ones or took their places.
 
-    `also` are resources that exist without being readable. Those that are declared but wrong are taken to exist:
-    what is wrong with them has been said.
+    `links` is over the existing ones; the cost grows with what is declared. `also` are resources that exist without
+    being readable. Those that are declared but wrong are taken to exist: what is wrong with them has been said.
     """
-    known = {*existing, *also, *((item.kind, item.name) for item in declared)}
-    dangling = [
-        Problem(join(item.where, field), f"{_WORDS.get(target[0], target[0])} {target[1]!r} does not exist")
-        for item in declared
-        for field, target in references(item.kind, item.fields)
-        if target not in known
-    ]
-    return dangling + list(_collisions(existing, declared))
+    here = {(item.kind, item.name) for item in declared}
+
+    def exists(target: ResourceId) -> bool:
+        return target in existing or target in here or target in also
+
+    found = [problem for item in declared for problem in dangling(item.where, item.kind, item.fields, exists)]
+    return found + list(_collisions(links, declared))
 
 
-def referrers(config: Mapping[ResourceId, Resource], target: ResourceId) -> list[ResourceId]:
-    """Who could not do without `target`, sorted."""
-    return sorted(
-        identity
-        for identity, resource in config.items()
-        if any(goal == target for _, goal in references(identity[0], vars(resource)))
-    )
+def dangling(
+    where: str, kind: str, fields: Mapping[str, object], exists: Callable[[ResourceId], bool]
+) -> Iterator[Problem]:
+    """The references of one resource that lead nowhere."""
+    for field, target in references(kind, fields):
+        if not exists(target):
+            detail = f"{_WORDS.get(target[0], target[0])} {target[1]!r} does not exist"
+            yield Problem(join(where, field), detail)
 
 
-def _collisions(existing: Mapping[ResourceId, Resource], declared: Sequence[Declared]) -> Iterator[Problem]:
-    """Routes that match the same requests: which one answers would be a matter of luck."""
+def colliding(where: str, route: Route, rivals: Iterable[Route]) -> Iterator[Problem]:
+    """The rivals that match the same requests: which of them answers would be a matter of luck."""
+    for other in sorted(rivals, key=lambda rival: rival.name):
+        if other.name != route.name and methods_overlap(route, other):
+            field = "prefix" if route.path is None else "path"
+            yield Problem(join(where, field), f"matches the same requests as route {other.name!r}")
+
+
+def _collisions(links: Links, declared: Sequence[Declared]) -> Iterator[Problem]:
+    """Each declared route against those that exist and are not replaced, and against those declared before it."""
     new = [(item.where, item.resource) for item in declared if isinstance(item.resource, Route)]
     replaced = {route.name for _, route in new}
-    taken: dict[tuple[str, str | None, str | None], dict[str, Route]] = defaultdict(dict)
-    for resource in existing.values() if new else ():
-        if isinstance(resource, Route) and resource.name not in replaced:
-            _take(taken, resource)
+    before = Links()
     for where, route in new:
-        others = {name: other for match in _matches(route) for name, other in taken[match].items()}
-        for name, other in sorted(others.items()):
-            if name != route.name and _methods_overlap(route, other):
-                field = "prefix" if route.path is None else "path"
-                yield Problem(join(where, field), f"matches the same requests as route {name!r}")
-        _take(taken, route)
-
-
-def _take(taken: dict[tuple[str, str | None, str | None], dict[str, Route]], route: Route) -> None:
-    for match in _matches(route):
-        taken[match][route.name] = route
-
-
-def _matches(route: Route) -> Iterator[tuple[str, str | None, str | None]]:
-    for host in route.hosts or ("",):
-        yield host, route.prefix, route.path
-
-
-def _methods_overlap(one: Route, other: Route) -> bool:
-    return not one.methods or not other.methods or bool(set(one.methods) & set(other.methods))
+        there = {name: other for name, other in links.rivals(route).items() if name not in replaced}
+        yield from colliding(where, route, (there | before.rivals(route)).values())
+        before.add((route.KIND, route.name), route)

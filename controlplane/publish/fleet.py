@@ -36,6 +36,8 @@ class Fleet:
         self.changed = Signal()
         self.moved = Signal()
         """The part of `changed` that may end a wait: answers, comings and goings, health, requests that ended."""
+        self.mismatches = 0
+        """How many deltas did not fit what a data plane had, for metrics."""
         self._now = now
         self._wall = wall
         self._nodes: dict[str, NodeState] = {}

@@ -6,15 +6,24 @@ Knows no wire format. The session says what to send next; who sends it, and when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from types import MappingProxyType
 
-from controlplane.model.snapshot import Snapshot
+from controlplane.model.lineage import UNKNOWN, Lineage
+from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.publish.fleet import Fleet
-from controlplane.publish.subscriber import Subscriber
+from controlplane.publish.subscriber import Mark, Subscriber
 from controlplane.publish.watcher import Watcher
+
+MARKS_APART = 1.0
+"""Seconds from one message to a mark, which says only that the revision moved on: many such changes make one mark."""
+
+PATIENCE = 5.0
+"""Seconds that a node which is ahead of this control plane waits for it to catch up, rather than be set back."""
 
 
 class Ending(Enum):
@@ -27,29 +36,65 @@ class Ending(Enum):
 class Session:
     """One data plane's stream. `wake` is set when there may be something to send, or the session was ended."""
 
-    def __init__(self, node: str, watcher: Watcher) -> None:
+    def __init__(self, node: str, watcher: Watcher, subscriber: Subscriber, now: Callable[[], float]) -> None:
+        """`now` gives monotonic seconds."""
         self.node = node
         self.wake = asyncio.Event()
-        self.subscriber = Subscriber()
+        self.subscriber = subscriber
         self.ending: Ending | None = None
         self._watcher = watcher
+        self._now = now
+        self._mark_at = now()
+        self._patient_until = now() + PATIENCE
 
-    def next(self) -> Snapshot | None:
+    def next(self) -> Snapshot | Delta | None:
         """What to send now; it counts as sent. None when there is nothing."""
-        return self.subscriber.next(self._watcher.current)
+        current = self._watcher.current
+        if current is None or self._ahead(current) > 0:
+            return None
+        message = self.subscriber.next(current)
+        if message is None and self._now() >= self._mark_at:
+            message = self.subscriber.mark(current)
+        if message is not None:
+            self._mark_at = self._now() + MARKS_APART
+        return message
+
+    async def woken(self) -> None:
+        """Return when there may be something to send, or the session was ended."""
+        due = self._due()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if due is None else max(0.0, due - self._now())):
+                await self.wake.wait()
 
     def end(self, reason: Ending) -> None:
         """Ask the stream to end."""
         self.ending = self.ending or reason
         self.wake.set()
 
+    def _due(self) -> float | None:
+        """When there is something to send even if nothing happens."""
+        current = self._watcher.current
+        if current is None:
+            return None
+        if self._ahead(current) > 0:
+            return self._patient_until
+        return self._mark_at if self.subscriber.behind(current) else None
+
+    def _ahead(self, current: Snapshot) -> float:
+        """For how many seconds more the node's revision, seen by another control plane, is waited for here."""
+        held = self.subscriber.held
+        if self.subscriber.sent is not None or held is None or held.order <= Mark.of(current).order:
+            return 0.0
+        return self._patient_until - self._now()
+
 
 class Hub:
     """The sessions that are open now, one a node: the newest."""
 
-    def __init__(self, watcher: Watcher, fleet: Fleet) -> None:
+    def __init__(self, watcher: Watcher, fleet: Fleet, now: Callable[[], float] = time.monotonic) -> None:
         self.watcher = watcher
         self.fleet = fleet
+        self._now = now
         self._sessions: dict[str, Session] = {}
         self._stopping = False
 
@@ -64,12 +109,17 @@ class Hub:
         revision: int,
         digest: str,
         leaving: Mapping[tuple[str, str], int] = MappingProxyType({}),
+        *,
+        lineage: Lineage = UNKNOWN,
+        deltas: bool = False,
     ) -> Iterator[Session]:
         """A session for a node that said hello, serving `revision`. An older one of the same node is ended.
 
-        The node counts as connected within the block.
+        With `deltas` the node takes differences. It counts as connected within the block.
         """
-        session = Session(node, self.watcher)
+        held = Mark(revision, digest, lineage) if revision and digest else None
+        subscriber = Subscriber(held, self.watcher.deltas.between if deltas else None)
+        session = Session(node, self.watcher, subscriber, self._now)
         if (older := self._sessions.get(node)) is not None:
             older.end(Ending.SUPERSEDED)
         if self._stopping:

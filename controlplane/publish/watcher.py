@@ -5,6 +5,7 @@ Data planes run on what is published here, so it only ever moves from one good s
   place, and show as problems until the store is mended.
 - A store that does not answer changes nothing, and neither does one that came back as another one: see `guard`.
 - After a compaction everything is listed anew. Equal data has an equal digest, so nobody is sent anything.
+- A change that is too big for one transaction is published once all of it is there.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 
+from controlplane.model.config import Config, View
 from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import User
-from controlplane.model.snapshot import Snapshot, build
-from controlplane.model.stored import PREFIX, Reader, decode, key_of
+from controlplane.model.snapshot import Snapshot
+from controlplane.model.stored import PREFIX
+from controlplane.model.trail import Trail
+from controlplane.publish.deltas import Deltas
 from controlplane.publish.guard import WHAT_TO_DO, Guard
 from controlplane.publish.signal import Signal
 from controlplane.store import Batch, Compacted, Entry, Listing, Store, StoreError
@@ -33,6 +36,8 @@ SETTLE = 0.002
 
 LONGEST_PAUSE = 0.25
 """Most seconds between two snapshots while changes keep coming: up to here, building takes at most half of the time."""
+
+_FAULT = "internal error; see the control plane's log"
 
 
 class Watcher:
@@ -64,13 +69,15 @@ class Watcher:
         self._store = store
         self._first_delay, self._longest_delay = retry
         self._probe_interval = probe
-        self._entries: dict[str, Entry] = {}
-        self._reader = Reader()
+        self.deltas = Deltas()
+        """What leads from older snapshots to the present one."""
+        self._config = Config()
+        self._advanced = asyncio.Event()
         self._dirty = asyncio.Event()
         self._said_lost = False
         self._listening: asyncio.Timeout | None = None
         self._blind = 0
-        self._good_users: dict[str, Entry] = {}
+        self._good_users: dict[str, User] = {}
 
     async def run(self) -> None:
         """Follow the store until cancelled."""
@@ -84,9 +91,29 @@ class Watcher:
 
         What may be missing from the store must not keep out the operator who is to look at it.
         """
-        entry = self._good_users.get(key_of("user", username)) if self.frozen else None
-        user = decode(entry) if entry else None
-        return user if isinstance(user, User) else None
+        return self._good_users.get(username) if self.frozen else None
+
+    async def view(self, after: int, within: float) -> View | None:
+        """The configuration as of revision `after` or later; None when it is not known here within some seconds."""
+        if not self.revision:
+            return None
+        try:
+            async with asyncio.timeout(within):
+                while self.revision < after or self._config.decided:
+                    await self._advanced.wait()
+        except TimeoutError:
+            return None
+        return self._config.view()
+
+    @property
+    def decided(self) -> frozenset[str]:
+        """Keys of changes that are decided and not all there yet."""
+        return self._config.decided
+
+    @property
+    def staged(self) -> frozenset[str]:
+        """Keys of what is staged for such changes."""
+        return self._config.staged
 
     # Following
 
@@ -114,30 +141,53 @@ class Watcher:
     def _take_listing(self, listing: Listing) -> None:
         self._answered()
         self._hold_users()
-        known = {key: entry.revision for key, entry in self._entries.items()}
-        self.guard.listing(listing.entries, listing.revision, known)
-        self._entries = {entry.key: entry for entry in listing.entries}
-        self.revision = listing.revision
-        self._dirty.set()
+        before = self.guard.suspicion, self.guard.lineage
+        self.guard.listing(listing.entries, listing.revision, self._config.revisions)
+        if any(before[:1]) or (self.guard.suspicion, self.guard.lineage) != before:
+            self._start_over()
+        gone, new = self._config.differing(listing.entries)
+        self._take_in(gone, new)
+        self._advance(listing.revision)
 
     def _take_batch(self, batch: Batch) -> None:
-        self.revision = max(self.revision, batch.revision)
         for entry in batch.puts:
             if entry.key == LINEAGE:
                 self.guard.see(entry.value, entry.revision)
         if LINEAGE in batch.deletes:
             self._hold_users()
             self.guard.see(None, 0)
-        for key in batch.deletes:
-            self._entries.pop(key, None)
-        self._entries.update((entry.key, entry) for entry in batch.puts)
+        self._take_in(batch.deletes, batch.puts)
         # A progress mark too: it moves the watermark.
+        self._advance(max(self.revision, batch.revision))
+
+    def _take_in(self, gone: Iterable[str], new: Iterable[Entry]) -> None:
+        for key in gone:
+            self._config.remove(key)
+        for entry in new:
+            try:
+                self._config.put(entry)
+            except Exception:
+                # A fault of ours, set off by some entry: as harmless to those who are served as nonsense would be.
+                extra = {"revision": entry.revision, "key": entry.key}
+                logger.exception("an entry cannot be read", extra=extra)
+                self._config.distrust(entry, [Problem("", _FAULT)])
+
+    def _advance(self, revision: int) -> None:
+        self.revision = revision
         self._dirty.set()
+        self._advanced.set()
+        self._advanced = asyncio.Event()
+
+    def _start_over(self) -> None:
+        """Compare with nothing that was read before: in another store the same revisions mean something else."""
+        self._config = Config()
+        self.deltas.trail = Trail()
 
     def _hold_users(self) -> None:
         if not self.guard.suspicion:
-            users = key_of("user", "")
-            self._good_users = {key: entry for key, entry in self._entries.items() if key.startswith(users)}
+            known = self._config.view().resources.values()
+            users = (stamped.resource for stamped in known)
+            self._good_users = {user.username: user for user in users if isinstance(user, User)}
 
     async def _probe(self) -> None:
         while True:
@@ -202,16 +252,17 @@ class Watcher:
     def _build(self) -> None:
         if self._withheld():
             return
+        if self._config.decided:
+            return
         try:
-            built = build(self._entries.values(), self.revision, self._reader)
-            built = replace(built, lineage=self.guard.lineage)
+            built, touched = self._config.publish(self.revision, self.guard.lineage)
         except InconsistentConfig as error:
             self._refuse(error.problems)
         except Exception:
-            # A fault of ours, set off by some entry: as harmless to those who are served as nonsense would be.
             logger.exception("building a snapshot failed", extra={"revision": self.revision})
-            self._refuse((Problem("", "internal error; see the control plane's log"),))
+            self._refuse((Problem("", _FAULT),))
         else:
+            self.deltas.trail.add(built.revision, touched)
             self._accept(built)
 
     def _withheld(self) -> bool:

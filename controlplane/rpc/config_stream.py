@@ -16,11 +16,12 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from controlplane.model.lineage import Lineage
 from controlplane.publish import Ending, Hub, Session
 from controlplane.rpc.credentials import Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
 from controlplane.rpc.wire import reports
-from controlplane.rpc.wire.encoder import SnapshotEncoder
+from controlplane.rpc.wire.encoder import Encoder
 from headgate_api.v1 import config_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -47,12 +48,12 @@ class ConfigStream:
         self._most = most
         self._hello_within = hello_within
         self._open = 0
-        self._encoder = SnapshotEncoder()
+        self._encoder = Encoder()
 
     def handler(self) -> Any:
         """A generic handler for the server.
 
-        Responses are bytes already, so that a snapshot is encoded once and not once a stream.
+        Responses are bytes already, so that each is encoded once and not once a stream.
         """
         stream: Any = grpc.stream_stream_rpc_method_handler(
             self.stream, request_deserializer=pb.StreamRequest.FromString, response_serializer=None
@@ -73,6 +74,8 @@ class ConfigStream:
                     hello.revision,
                     hello.digest,
                     reports.leaving(hello.leaving),
+                    lineage=Lineage(hello.lineage.id[:64], hello.lineage.epoch),
+                    deltas=hello.takes_deltas,
                 ) as session:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
                     await self._serve(session, requests, context)
@@ -126,11 +129,11 @@ class ConfigStream:
                 # Only here, between two writes: a call that is ended while a write waits for a slow reader would
                 # hang at the client for ever.
                 return
-            if (snapshot := session.next()) is None:
-                await session.wake.wait()
+            if (message := session.next()) is None:
+                await session.woken()
                 continue
-            await context.write(self._encoder.encode(snapshot))
-            self._hub.fleet.sent(session.node, snapshot.revision)
+            await context.write(self._encoder.encode(message))
+            self._hub.fleet.sent(session.node, message.revision)
 
     async def _read(self, session: Session, requests: Requests) -> None:
         async for request in requests:
@@ -141,6 +144,8 @@ class ConfigStream:
         match request.WhichOneof("message"):
             case "ack":
                 self._acked(session, request.ack.revision)
+            case "nack" if request.nack.mismatch:
+                self._mismatched(session, request.nack.revision)
             case "nack":
                 self._nacked(session, request.nack)
             case "health":
@@ -165,6 +170,12 @@ class ConfigStream:
             session.wake.set()
             extra = {"revision": mark.revision, "problems": list(map(str, problems))}
             logger.warning("data plane rejected a revision", extra=_about(session) | extra)
+
+    def _mismatched(self, session: Session, revision: int) -> None:
+        if session.subscriber.mismatch(revision):
+            self._hub.fleet.mismatches += 1
+            session.wake.set()
+            logger.warning("a delta did not fit", extra=_about(session) | {"revision": revision})
 
 
 def _about(session: Session) -> dict[str, object]:

@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 
 from dataplane.config.builtin import Builtin
 from dataplane.config.decode import Part
-from dataplane.config.table import EMPTY, Item, Problem, ResourceKey, Resources, Table, TableError, evolve
+from dataplane.config.table import (
+    EMPTY,
+    Item,
+    Problem,
+    ResourceKey,
+    Resources,
+    Steps,
+    Table,
+    TableError,
+    evolving,
+    finished,
+)
 from dataplane.policy.authenticate import Authenticator
 
 
@@ -67,6 +78,10 @@ class Assembly:
 
     def complete(self, revision: int, digest: str) -> Table:
         """Build the table from everything gathered and put it in use; raises TableError, then nothing changed."""
+        return finished(self.completing(revision, digest))
+
+    def completing(self, revision: int, digest: str) -> Steps[Table]:
+        """`complete` in steps of about a millisecond; nothing else may be asked of this object before the last."""
         change, self._change = self._change or _Change(self._applied.resources.copy()), None
         if change.problems:
             raise TableError(change.problems)
@@ -74,7 +89,7 @@ class Assembly:
             routes = len(change.resources.route) - self._builtin.routes_in(change.resources)
             _check_size(routes, self._max_routes)
         taken = self._builtin.join(change.resources, change.touched, self._applied.taken)
-        table = evolve(self.table, change.resources, change.touched, revision, digest)
+        table = yield from evolving(self.table, change.resources, change.touched, revision, digest)
         if self._max_routes is not None:
             _check_keys(table)
         self._before, self._applied = self._applied, _Applied(table, change.resources, taken)

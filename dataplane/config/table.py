@@ -6,8 +6,9 @@ its last. A table that does not check out is never built: every problem is colle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from dataplane.config.resources import (
     Item,
@@ -27,13 +28,22 @@ __all__ = [
     "Problem",
     "ResourceKey",
     "Resources",
+    "Steps",
     "Table",
     "TableError",
     "UnlinkedRoute",
     "build",
     "evolve",
+    "evolving",
+    "finished",
     "key_of",
 ]
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+
+STEP_ROUTES = 128
+"""Routes that are linked in one step: about a millisecond."""
 
 Match = tuple[frozenset[str], str | None, str | None, frozenset[str]]
 """What a route matches: hosts, prefix, path, methods."""
@@ -77,31 +87,51 @@ def evolve(
     The cost grows with what was touched; of the rest only the outermost dictionaries are copied. Raises TableError
     with every problem found.
     """
-    touched = sorted(touched)
+    return finished(evolving(table, resources, touched, revision, digest))
+
+
+def evolving(
+    table: Table, resources: Resources, touched: Iterable[ResourceKey], revision: int, digest: str
+) -> Steps[Table]:
+    """`evolve` in steps of about a millisecond, between which others may run; nothing changes before the last."""
+    touched = list(touched)
+    if not touched:
+        return replace(table, revision=revision, digest=digest)
+    kinds = {kind for kind, _ in touched}
     stale = _stale_routes(resources, touched)
-    old = [table.routes[name] for name in stale if name in table.routes]
-    problems = [*_instance_problems(resources, touched), *_route_problems(resources, stale)]
-    matches, collisions = _matches(table, old, resources, stale)
-    problems += collisions
+    routes = _Routes(table, stale) if stale else None
+    for start in range(0, len(stale), STEP_ROUTES):
+        yield
+        assert routes is not None
+        routes.link(resources, stale[start : start + STEP_ROUTES])
+    problems = [*_instance_problems(resources, touched), *(routes.problems() if routes else ())]
     if problems:
         raise TableError(problems)
-    new = {name: _linked(resources.route[name], resources) for name in stale if name in resources.route}
-    kinds = {kind for kind, _ in touched}
     return Table(
         revision=revision,
         digest=digest,
-        router=table.router.changed(old, new.values()) if stale else table.router,
-        routes=_replaced(table.routes, stale, new) if stale else table.routes,
+        router=routes.router if routes else table.router,
+        routes=routes.linked if routes else table.routes,
         services=dict(resources.service) if "service" in kinds else table.services,
         instances=_instances(table, resources, touched)
         if kinds & {"service", "instance"}
         else table.instances,
         limits=dict(resources.rate_limit) if "rate_limit" in kinds else table.limits,
         users=dict(resources.user) if "user" in kinds else table.users,
-        keys=tuple(resources.verification_key.values()),
+        keys=tuple(resources.verification_key.values()) if "verification_key" in kinds else table.keys,
         resets=tuple(sorted(resources.reset.values(), key=lambda reset: reset.revision)),
-        matches=matches,
+        matches=routes.matches if routes else table.matches,
     )
+
+
+def finished(steps: Steps[T]) -> T:
+    """Take all steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
 
 Touched = list[ResourceKey]
@@ -127,7 +157,7 @@ def _instance_problems(resources: Resources, touched: Touched) -> Iterator[Probl
     if _gone_services(resources, touched):
         names = sorted(resources.instance)
     else:
-        names = [name for kind, name in touched if kind == "instance" and name in resources.instance]
+        names = sorted(name for kind, name in touched if kind == "instance" and name in resources.instance)
     for name in names:
         service = resources.instance[name].service
         if service not in resources.service:
@@ -147,19 +177,39 @@ def _route_problems(resources: Resources, names: Iterable[str]) -> Iterator[Prob
                 yield Problem(f"route/{name}", place, f"rate limit {limit!r} does not exist")
 
 
-def _matches(
-    table: Table, old: Iterable[Route], resources: Resources, names: Iterable[str]
-) -> tuple[Mapping[Match, str], list[Problem]]:
-    """Who matches what after the change, and the routes that would match the same as another."""
-    matches = dict(table.matches)
-    for route in old:
-        del matches[_match(route)]
-    problems = []
-    for name in names:
-        entry = resources.route.get(name)
-        if entry is not None and (other := matches.setdefault(_match(entry.route), name)) != name:
-            problems.append(Problem(f"route/{name}", "", f"matches the same requests as route {other!r}"))
-    return matches, problems
+class _Routes:
+    """The routes of the table to come, and all that is made of them."""
+
+    def __init__(self, table: Table, stale: Iterable[str]) -> None:
+        old = [table.routes[name] for name in stale if name in table.routes]
+        self.router = table.router
+        self.linked = dict(table.routes)
+        self.matches = dict(table.matches)
+        self._gone = old
+        self._dangling: list[Problem] = []
+        self._colliding: list[Problem] = []
+        for route in old:
+            del self.linked[route.name]
+            del self.matches[_match(route)]
+
+    def link(self, resources: Resources, names: list[str]) -> None:
+        """Take in some of the stale routes, as they are now."""
+        self._dangling += _route_problems(resources, names)
+        entries = {name: entry for name in names if (entry := resources.route.get(name)) is not None}
+        for name, entry in entries.items():
+            if (other := self.matches.setdefault(_match(entry.route), name)) != name:
+                detail = f"matches the same requests as route {other!r}"
+                self._colliding.append(Problem(f"route/{name}", "", detail))
+        if self._dangling or self._colliding:
+            return
+        new = {name: _linked(entry, resources) for name, entry in entries.items()}
+        self.router = self.router.changed(self._gone, new.values())
+        self._gone = []
+        self.linked |= new
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with the routes taken in."""
+        return self._dangling + self._colliding
 
 
 def _match(route: Route) -> Match:
@@ -170,16 +220,6 @@ def _linked(entry: UnlinkedRoute, resources: Resources) -> Route:
     if not entry.limits:
         return entry.route
     return replace(entry.route, limits=tuple(resources.rate_limit[name] for name in entry.limits))
-
-
-def _replaced(
-    routes: Mapping[str, Route], stale: Iterable[str], new: Mapping[str, Route]
-) -> dict[str, Route]:
-    replaced = dict(routes)
-    for name in stale:
-        replaced.pop(name, None)
-    replaced.update(new)
-    return replaced
 
 
 def _instances(table: Table, resources: Resources, touched: Touched) -> dict[str, tuple[Instance, ...]]:

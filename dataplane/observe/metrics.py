@@ -115,6 +115,9 @@ def _node(view: NodeView) -> Iterator[Metric]:
     yield _simple_counter("worker_restarts", "Workers that ended and were replaced.", view.worker_restarts)
     yield _simple_counter("config_rejections", "Configurations that were not used.", view.rejections)
     yield _simple_counter(
+        "config_delta_mismatches", "Deltas that did not fit what is served.", view.mismatches
+    )
+    yield _simple_counter(
         "config_cache_warnings", "Failures to read or write the cache.", view.cache_warnings
     )
 

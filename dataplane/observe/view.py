@@ -34,6 +34,8 @@ class NodeView:
     """Address of the control plane the config stream is open to; empty for none."""
     controlplane_problem: str
     rejections: int
+    mismatches: int
+    """Deltas that did not fit what is served, and were replaced by snapshots."""
     cache_warnings: int
     cache_problem: str
     draining: bool

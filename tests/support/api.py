@@ -83,7 +83,8 @@ async def running_api(
 ) -> AsyncIterator[Api]:
     """The API with `users`; without `started`, one whose store has not answered yet."""
     store, wall, hasher = MemoryStore(), Wall(), Hasher(time_cost=1, memory_cost=64, parallelism=1)
-    commands, watcher, fleet = Commands(store, hasher, wall), Watcher(store), Fleet(wall=wall)
+    watcher, fleet = Watcher(store), Fleet(wall=wall)
+    commands = Commands(store, hasher, wall, watcher)
     parts = Parts(commands, watcher, fleet, "1.2.3", anonymous_read)
     store.available = started
     if started:

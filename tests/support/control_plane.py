@@ -48,7 +48,7 @@ class ControlPlane:
         self.watcher = Watcher(self.store, retry=(0.01, 0.05), probe=0.05)
         self.fleet = Fleet()
         self.commands = Commands(
-            self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), clock=time.time
+            self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), time.time, self.watcher
         )
         self.tokens = TokenIssuer(ring, time.time) if ring else None
         self._options = {

@@ -100,6 +100,28 @@ def reset(name: str, revision: int = 1, **target: Any) -> Resource:
 
 def snapshot(*resources: Resource, revision: int = 1) -> config_pb2.Snapshot:
     """Everything, with the digest that config.proto defines."""
-    lines = sorted(f"{body.WhichOneof('body')} {body.name} {body.revision}\n" for body in resources)
-    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    return config_pb2.Snapshot(revision=revision, digest=digest, resources=resources)
+    return config_pb2.Snapshot(revision=revision, digest=digest(*resources), resources=resources)
+
+
+def digest(*resources: Resource) -> str:
+    """As config.proto defines it, word for word."""
+    lines = [f"{body.WhichOneof('body')} {body.name} {body.revision}\n" for body in resources]
+    shares = [int(hashlib.sha256(line.encode()).hexdigest(), 16) for line in lines]
+    return f"{sum(shares) % 2**256:064x}"
+
+
+def delta(base: config_pb2.Snapshot, target: config_pb2.Snapshot, **fields: Any) -> config_pb2.Delta:
+    """What leads from one snapshot to another; `fields` override."""
+    before = {(one.WhichOneof("body") or "", one.name): one for one in base.resources}
+    after = {(one.WhichOneof("body") or "", one.name): one for one in target.resources}
+    made = config_pb2.Delta(
+        base_revision=base.revision,
+        base_digest=base.digest,
+        revision=target.revision,
+        digest=target.digest,
+        changed=[one for key, one in after.items() if before.get(key) != one],
+    )
+    for kind, name in before.keys() - after.keys():
+        made.removed.add(kind=kind, name=name)
+    made.MergeFrom(config_pb2.Delta(**fields))
+    return made

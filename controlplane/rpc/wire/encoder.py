@@ -1,4 +1,4 @@
-"""Snapshots as bytes: made once a revision, whatever the number of data planes, from parts that are made once a change.
+"""Snapshots and deltas as bytes: made once, whatever the number of data planes, from parts that are made once a change.
 
 A message within a message is a field number, a length and bytes (protobuf's encoding specification, "Length-delimited
 records"), so that the parts can be kept encoded and only need to be put one after the other.
@@ -6,55 +6,91 @@ records"), so that the parts can be kept encoded and only need to be put one aft
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.resources import ResourceId
-from controlplane.model.snapshot import Snapshot
+from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.rpc.wire import resources
 from headgate_api.v1 import config_pb2 as pb
 
+MOST_KEPT = 64
+"""Encoded messages that are kept for the latest revision. Each base has one, and bases are published lately."""
 
-class SnapshotEncoder:
-    """Encodes snapshots as StreamResponse and remembers the last one. Any number of streams share one encoder."""
+
+class Encoder:
+    """Encodes messages as StreamResponse and remembers the last ones. Any number of streams share one encoder."""
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[ResourceId, int], bytes] = {}
-        self._last: tuple[int, str, Lineage, bytes] = (0, "", UNKNOWN, b"")
+        self._parts: dict[ResourceId, tuple[int, bytes]] = {}
+        """Resources, encoded, with their revision."""
+        self._target: tuple[int, str, Lineage] = (0, "", UNKNOWN)
+        self._kept: dict[tuple[int, str], bytes] = {}
+        """By base; a snapshot has none."""
 
-    def encode(self, snapshot: Snapshot) -> bytes:
-        """The StreamResponse that carries the snapshot."""
-        stamp = snapshot.revision, snapshot.digest, snapshot.lineage
-        if self._last[:3] != stamp or not self._last[3]:
-            self._last = *stamp, self._encode(snapshot)
-        return self._last[3]
+    def encode(self, message: Snapshot | Delta) -> bytes:
+        """The StreamResponse that carries the message."""
+        target = message.revision, message.digest, message.lineage
+        if target != self._target or len(self._kept) > MOST_KEPT:
+            self._target, self._kept = target, {}
+        base = (message.base_revision, message.base_digest) if isinstance(message, Delta) else (0, "")
+        if (encoded := self._kept.get(base)) is None:
+            encoded = self._kept[base] = self._encode(message)
+        return encoded
 
-    def _encode(self, snapshot: Snapshot) -> bytes:
-        known = self._parts
-        # A resource at a revision has one content, so that pair names it; what is gone is forgotten here.
-        self._parts = {
-            stamp: known.get(stamp) or _part(stamped)
-            for identity, stamped in snapshot.resources.items()
-            for stamp in [(identity, stamped.revision)]
-        }
-        head = _head(snapshot).SerializeToString()
-        body = head + b"".join(self._parts.values())
-        return _field(pb.StreamResponse.SNAPSHOT_FIELD_NUMBER, body)
+    def _encode(self, message: Snapshot | Delta) -> bytes:
+        if isinstance(message, Delta):
+            return _field(pb.StreamResponse.DELTA_FIELD_NUMBER, b"".join(self._delta(message)))
+        return _field(pb.StreamResponse.SNAPSHOT_FIELD_NUMBER, b"".join(self._snapshot(message)))
+
+    def _snapshot(self, snapshot: Snapshot) -> Iterator[bytes]:
+        head = pb.Snapshot(
+            revision=snapshot.revision, digest=snapshot.digest, lineage=_lineage(snapshot.lineage)
+        )
+        yield head.SerializeToString()
+        yield from self._resources(pb.Snapshot.RESOURCES_FIELD_NUMBER, snapshot.resources)
+        self._forget(gone for gone in list(self._parts) if gone not in snapshot.resources)
+
+    def _delta(self, delta: Delta) -> Iterator[bytes]:
+        head = pb.Delta(
+            base_revision=delta.base_revision,
+            base_digest=delta.base_digest,
+            revision=delta.revision,
+            digest=delta.digest,
+            lineage=_lineage(delta.lineage),
+        )
+        for kind, name in delta.removed:
+            head.removed.add(kind=kind, name=name)
+        yield head.SerializeToString()
+        yield from self._resources(pb.Delta.CHANGED_FIELD_NUMBER, delta.changed)
+        self._forget(delta.removed)
+
+    def _resources(self, number: int, stamped: Mapping[ResourceId, Stamped]) -> Iterator[bytes]:
+        for identity, one in stamped.items():
+            revision, part = self._parts.get(identity, (0, b""))
+            # A resource at a revision has one content.
+            if revision != one.revision:
+                part = resources.resource(one).SerializeToString()
+                self._parts[identity] = one.revision, part
+            yield _header(number, len(part))
+            yield part
+
+    def _forget(self, gone: Iterable[ResourceId]) -> None:
+        for identity in gone:
+            self._parts.pop(identity, None)
 
 
-def _head(snapshot: Snapshot) -> pb.Snapshot:
-    head = pb.Snapshot(revision=snapshot.revision, digest=snapshot.digest)
-    if snapshot.lineage != UNKNOWN:
-        head.lineage.id, head.lineage.epoch = snapshot.lineage.id, snapshot.lineage.epoch
-    return head
-
-
-def _part(stamped: Stamped) -> bytes:
-    message = resources.resource(stamped)
-    return _field(pb.Snapshot.RESOURCES_FIELD_NUMBER, message.SerializeToString())
+def _lineage(lineage: Lineage) -> pb.Lineage | None:
+    return None if lineage == UNKNOWN else pb.Lineage(id=lineage.id, epoch=lineage.epoch)
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    return _header(number, len(content)) + content
+
+
+def _header(number: int, length: int) -> bytes:
+    return _varint(number << 3 | 2) + _varint(length)
 
 
 def _varint(value: int) -> bytes:

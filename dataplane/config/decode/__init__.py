@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataplane.config.decode.bundle import (
     NOTHING,
     Bundle,
+    Mismatch,
     Part,
+    applied,
     difference,
     from_bytes,
     read_part,
@@ -17,7 +19,9 @@ from dataplane.config.decode.resource import decode
 __all__ = [
     "NOTHING",
     "Bundle",
+    "Mismatch",
     "Part",
+    "applied",
     "decode",
     "difference",
     "from_bytes",

@@ -17,6 +17,8 @@ from dataplane.config.table import Item, Problem, ResourceKey, TableError
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1.resources_pb2 import Resource
 
+_UNKNOWN = "is of no kind that this version knows"
+
 PART_RESOURCES = 64
 """Most resources in one part: about half a millisecond of decoding in a worker."""
 
@@ -32,6 +34,10 @@ class Bundle:
     """Id of the store that it was read from; empty when that is not known."""
     epoch: int = 0
     """When an operator last confirmed that store, in Unix milliseconds; 0 for never."""
+    base: str = field(default="", repr=False, compare=False)
+    """Digest of the bundle that this one was made from by a delta; empty when it came whole."""
+    touched: frozenset[ResourceKey] = field(default=frozenset(), repr=False, compare=False)
+    """What differs from that one, at most."""
 
     def behind(self, served: Bundle) -> str:
         """Why this must not take the place of `served`; empty when it may. See Lineage in config.proto."""
@@ -42,6 +48,10 @@ class Bundle:
         if self.epoch < served.epoch or self.revision < served.revision:
             return f"is older than the configuration served, revision {served.revision}"
         return ""
+
+
+class Mismatch(Exception):
+    """A delta that does not fit what is here: no judgement on the configuration, which has to be sent whole."""
 
 
 NOTHING = Bundle(0, "", {})
@@ -69,7 +79,7 @@ def unpack(snapshot: pb.Snapshot) -> Bundle:
     for resource in snapshot.resources:
         key = (resource.WhichOneof("body") or "", resource.name)
         if not key[0]:
-            problems.append(Problem(f"/{resource.name}", "body", "is of no kind that this version knows"))
+            problems.append(Problem(f"/{resource.name}", "body", _UNKNOWN))
         elif key in resources:
             problems.append(Problem("/".join(key), "", "is there twice"))
         resources[key] = resource
@@ -82,10 +92,50 @@ def unpack(snapshot: pb.Snapshot) -> Bundle:
     return Bundle(snapshot.revision, snapshot.digest, resources, snapshot.lineage.id, snapshot.lineage.epoch)
 
 
+def applied(base: Bundle, delta: pb.Delta) -> Bundle:
+    """The bundle that a delta makes of `base`; the cost grows with the delta.
+
+    Raises Mismatch when it is not made for `base` or leads to something else than it says, TableError when it holds a
+    kind that is not known here.
+    """
+    if delta.base_digest != base.digest:
+        raise Mismatch(f"is based on revision {delta.base_revision}, and {base.revision} is served")
+    unknown = [resource.name for resource in delta.changed if resource.WhichOneof("body") is None]
+    if unknown:
+        raise TableError(Problem(f"/{name}", "body", _UNKNOWN) for name in unknown)
+    changed: dict[ResourceKey, Resource] = {}
+    for resource in delta.changed:
+        changed[resource.WhichOneof("body") or "", resource.name] = resource
+    removed = {(gone.kind, gone.name) for gone in delta.removed}
+    total = int(base.digest or "0", 16) + sum(_share(key, body) for key, body in changed.items())
+    total -= sum(
+        _share(key, base.resources[key]) for key in changed.keys() | removed if key in base.resources
+    )
+    if _written(total) != delta.digest:
+        raise Mismatch("leads to another digest than it says")
+    resources: Mapping[ResourceKey, Resource] = base.resources
+    if changed or removed:
+        kept: dict[ResourceKey, Resource] = dict(base.resources)
+        for key in removed:
+            kept.pop(key, None)
+        kept.update(changed)
+        resources = kept
+    touched, store = frozenset(changed) | removed, delta.lineage
+    return Bundle(delta.revision, delta.digest, resources, store.id, store.epoch, base.digest, touched)
+
+
 def digest_of(resources: Mapping[ResourceKey, Resource]) -> str:
-    """SHA-256, hex, over the sorted lines "<kind> <name> <revision>\\n", as config.proto defines it."""
-    lines = sorted(f"{kind} {name} {body.revision}\n" for (kind, name), body in resources.items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    """The digest as config.proto defines it: the sum of the SHA-256 of every "<kind> <name> <revision>\\n"."""
+    return _written(sum(_share(key, body) for key, body in resources.items()))
+
+
+def _share(key: ResourceKey, body: Resource) -> int:
+    line = f"{key[0]} {key[1]} {body.revision}\n"
+    return int.from_bytes(hashlib.sha256(line.encode()).digest())
+
+
+def _written(total: int) -> str:
+    return f"{total % (1 << 256):064x}"
 
 
 def to_bytes(bundle: Bundle) -> bytes:
@@ -106,8 +156,16 @@ def from_bytes(data: bytes) -> Bundle:
 
 def difference(have: Bundle, want: Bundle) -> Iterator[bytes]:
     """The parts that lead from `have` to `want`: at least one, also when only the revision moved."""
-    changed = [body for key, body in want.resources.items() if not _unchanged(have.resources.get(key), body)]
-    removed = [key for key in have.resources if key not in want.resources]
+    if want.base and want.base == have.digest:
+        keys: Iterable[ResourceKey] = sorted(want.touched)
+    else:
+        keys = {**have.resources, **want.resources}
+    changed, removed = [], []
+    for key in keys:
+        if (body := want.resources.get(key)) is None:
+            removed.append(key)
+        elif not _unchanged(have.resources.get(key), body):
+            changed.append(body)
     first, *rest = list(_slices(changed)) or [[]]
     yield _part(have, want, first, removed)
     for resources in rest:
@@ -116,7 +174,7 @@ def difference(have: Bundle, want: Bundle) -> Iterator[bytes]:
 
 def _unchanged(old: Resource | None, new: Resource) -> bool:
     # The revision alone would do for one store, but not after it was restored from a backup.
-    return old is not None and old == new
+    return old is new or (old is not None and old == new)
 
 
 def _slices(resources: list[Resource]) -> Iterator[list[Resource]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
-from dataplane.config.decode import Bundle, unpack
+from dataplane.config.decode import Bundle, Mismatch, applied, unpack
 from dataplane.config.reports import Held, InstanceHealth, Stats
 from dataplane.config.stream import wire
 from dataplane.config.stream.channel import Endpoint, connected
@@ -63,8 +63,10 @@ class ConfigStream:
         self._health: pb.StreamRequest | None = None
         self._stats: pb.StreamRequest | None = None
         self._outgoing = asyncio.Event()
-        self._received: pb.Snapshot | None = None
+        self._received: pb.Snapshot | pb.Delta | None = None
         self._arrived = asyncio.Event()
+        self.mismatches = 0
+        """How many deltas did not fit what is served."""
         self._complaints: dict[str, str] = {}
         self.connected_to = ""
         """Address of the control plane, empty while there is none."""
@@ -81,19 +83,27 @@ class ConfigStream:
             turn += 1
             await asyncio.sleep(self._backoff.next())
 
-    async def next_bundle(self) -> Bundle:
-        """The newest snapshot that has not been handed over yet; one that is not whole is nacked here."""
+    async def next_bundle(self, served: Bundle) -> Bundle:
+        """The newest configuration that has not been handed over yet, given what every worker serves.
+
+        One that is not whole is nacked here, and so is a delta that does not fit: a snapshot will follow.
+        """
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            snapshot, self._received = self._received, None
-            if snapshot is None:
+            message, self._received = self._received, None
+            if message is None:
                 continue
             try:
-                return unpack(snapshot)
+                return applied(served, message) if isinstance(message, pb.Delta) else unpack(message)
             except TableError as error:
-                _log.error("revision=%d rejected: %s", snapshot.revision, error)
-                self.nack(snapshot.revision, error.problems)
+                _log.error("revision=%d rejected: %s", message.revision, error)
+                self.nack(message.revision, error.problems)
+            except Mismatch as error:
+                self.mismatches += 1
+                _log.warning("revision=%d: the delta %s", message.revision, error)
+                problem = Problem("", "delta", str(error))
+                self._answer(message.revision, wire.nack(message.revision, [problem], mismatch=True))
 
     def ack(self, revision: int) -> None:
         """Say that every worker serves `revision`."""
@@ -148,8 +158,9 @@ class ConfigStream:
         call = ConfigServiceStub(channel).Stream(None, metadata=endpoint.metadata)
         self._answers.clear()
         self._unanswered.clear()
-        # The hello says it all; what was to be said on the connection before is old.
+        # The hello says it all; what was said on the connection before, by either side, is old.
         self._leaving = None
+        self._received = None
         # A refusal may be faster than the hello; reading then tells which it was.
         with suppress(grpc.aio.AioRpcError):
             await call.write(wire.hello(self._held()))
@@ -171,15 +182,15 @@ class ConfigStream:
             self._take(response)
 
     def _take(self, response: pb.StreamResponse) -> None:
-        if response.HasField("snapshot"):
-            self._unanswered.add(response.snapshot.revision)
-            self._received = response.snapshot
-            self._arrived.set()
-        elif response.HasField("delta"):
-            # Refused rather than passed over in silence.
-            self._unanswered.add(response.delta.revision)
-            problem = Problem("", "delta", "this version understands snapshots only")
-            self.nack(response.delta.revision, [problem])
+        match response.WhichOneof("message"):
+            case "snapshot":
+                self._received = response.snapshot
+            case "delta":
+                self._received = response.delta
+            case _:
+                return  # a newer control plane's; it means nothing to us
+        self._unanswered.add(self._received.revision)
+        self._arrived.set()
 
     async def _write(self, call: Call) -> None:
         """Send whatever is waiting. A failed write ends this task; the reader learns the reason."""

@@ -37,6 +37,7 @@ def hello(held: Held) -> pb.StreamRequest:
             digest=held.digest,
             leaving=_in_flight(held.leaving),
             lineage=lineage,
+            takes_deltas=True,
         )
     )
 
@@ -54,13 +55,13 @@ def _in_flight(requests: Mapping[str, int]) -> list[status_pb2.InFlight]:
     ]
 
 
-def nack(revision: int, problems: Iterable[Problem]) -> pb.StreamRequest:
-    """A rejection with its reasons, bounded."""
+def nack(revision: int, problems: Iterable[Problem], *, mismatch: bool = False) -> pb.StreamRequest:
+    """A rejection with its reasons, bounded; with `mismatch` of a delta that does not fit."""
     listed = [
         pb.Problem(resource=problem.resource, field=problem.field, detail=problem.detail)
         for problem in islice(problems, MAX_PROBLEMS)
     ]
-    return pb.StreamRequest(nack=pb.Nack(revision=revision, problems=listed))
+    return pb.StreamRequest(nack=pb.Nack(revision=revision, problems=listed, mismatch=mismatch))
 
 
 def health(instances: Iterable[InstanceHealth], revision: int = 0) -> pb.StreamRequest:

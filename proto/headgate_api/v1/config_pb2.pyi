@@ -98,6 +98,7 @@ class Hello(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
     LINEAGE_FIELD_NUMBER: _builtins.int
+    TAKES_DELTAS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Name of the data plane, unique in the fleet; shown to operators."""
     version: _builtins.str
@@ -105,6 +106,8 @@ class Hello(_message.Message):
     revision: _builtins.int
     """Revision and digest that every worker of the node has applied; 0 and "" when there is none."""
     digest: _builtins.str
+    takes_deltas: _builtins.bool
+    """Whether it understands Delta; one that does not gets snapshots."""
     @_builtins.property
     def leaving(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.InFlight]:
         """As in LeavingReport, at that revision."""
@@ -122,10 +125,11 @@ class Hello(_message.Message):
         digest: _builtins.str = ...,
         leaving: _abc.Iterable[_status_pb2.InFlight] | None = ...,
         lineage: Global___Lineage | None = ...,
+        takes_deltas: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "leaving", b"leaving", "lineage", b"lineage", "node", b"node", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "leaving", b"leaving", "lineage", b"lineage", "node", b"node", "revision", b"revision", "takes_deltas", b"takes_deltas", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -174,7 +178,10 @@ class Snapshot(_message.Message):
     revision: _builtins.int
     """etcd revision up to which every change is contained."""
     digest: _builtins.str
-    """SHA-256, hex, over the sorted lines "<kind> <name> <revision>\\n" of all resources."""
+    """Names the content: the sum modulo 2^256, as 64 hexadecimal digits, of the SHA-256 of each resource's line
+    "<kind> <name> <revision>\\n". A sum, so that whoever applies a delta subtracts and adds what changed and need not
+    look at the rest. It finds loss and mistakes; forgery is kept out by the stream's credentials.
+    """
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Resource]: ...
     @_builtins.property
@@ -197,7 +204,13 @@ Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
 @_typing.final
 class Delta(_message.Message):
-    """What differs between the data plane's table and the table at `revision`."""
+    """What differs between the data plane's table and the table at `revision`, both of one lineage. Nothing changed and
+    nothing removed is a mark: the revision moved on, and meant nothing to data planes.
+
+    A data plane applies it only to the table with this base digest, and uses the result only if it has the digest that
+    is stated. Otherwise it answers nack with `mismatch`, serves on what it has, and gets a snapshot. The order within a
+    delta means nothing: a data plane puts the resulting table in use as a whole.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -215,9 +228,13 @@ class Delta(_message.Message):
     """Revision and digest of the table that results."""
     digest: _builtins.str
     @_builtins.property
-    def changed(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Resource]: ...
+    def changed(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Resource]:
+        """In place of the resource of the same kind and name, or new."""
+
     @_builtins.property
-    def removed(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.ResourceName]: ...
+    def removed(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.ResourceName]:
+        """Not there any more; the base may not have had some of them."""
+
     @_builtins.property
     def lineage(self) -> Global___Lineage: ...
     def __init__(
@@ -268,7 +285,12 @@ class Nack(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    MISMATCH_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
+    mismatch: _builtins.bool
+    """The delta does not fit: its base is not what the node has, or the result has another digest. This is no judgement on
+    the configuration; the control plane answers with a snapshot.
+    """
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]: ...
     def __init__(
@@ -276,10 +298,11 @@ class Nack(_message.Message):
         *,
         revision: _builtins.int = ...,
         problems: _abc.Iterable[Global___Problem] | None = ...,
+        mismatch: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mismatch", b"mismatch", "problems", b"problems", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,7 +47,9 @@ class ConfigServiceServicer:
     """
 
     def Stream(self, request_iterator, context):
-        """First request: hello. First response: snapshot. Every snapshot and delta is answered by one ack or nack.
+        """First request: hello. First response: a snapshot; or a delta from what hello names, if the data plane takes deltas.
+        Every snapshot and delta is answered by one ack or nack, and nothing more is sent before: a slow data plane gets one
+        delta over everything that it missed.
         UNAUTHENTICATED without the data planes' bearer credential; FAILED_PRECONDITION when hello is missing or not first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

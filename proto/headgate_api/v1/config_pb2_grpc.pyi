@@ -34,7 +34,9 @@ class ConfigServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConfigServiceAsyncStub: ...
     Stream: _grpc.StreamStreamMultiCallable[_config_pb2.StreamRequest, _config_pb2.StreamResponse]
-    """First request: hello. First response: snapshot. Every snapshot and delta is answered by one ack or nack.
+    """First request: hello. First response: a snapshot; or a delta from what hello names, if the data plane takes deltas.
+    Every snapshot and delta is answered by one ack or nack, and nothing more is sent before: a slow data plane gets one
+    delta over everything that it missed.
     UNAUTHENTICATED without the data planes' bearer credential; FAILED_PRECONDITION when hello is missing or not first.
     """
 
@@ -44,7 +46,9 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Stream: _aio.StreamStreamMultiCallable[_config_pb2.StreamRequest, _config_pb2.StreamResponse]  # type: ignore[assignment]
-    """First request: hello. First response: snapshot. Every snapshot and delta is answered by one ack or nack.
+    """First request: hello. First response: a snapshot; or a delta from what hello names, if the data plane takes deltas.
+    Every snapshot and delta is answered by one ack or nack, and nothing more is sent before: a slow data plane gets one
+    delta over everything that it missed.
     UNAUTHENTICATED without the data planes' bearer credential; FAILED_PRECONDITION when hello is missing or not first.
     """
 
@@ -57,7 +61,9 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_config_pb2.StreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_config_pb2.StreamResponse], _abc.AsyncIterator[_config_pb2.StreamResponse]]:
-        """First request: hello. First response: snapshot. Every snapshot and delta is answered by one ack or nack.
+        """First request: hello. First response: a snapshot; or a delta from what hello names, if the data plane takes deltas.
+        Every snapshot and delta is answered by one ack or nack, and nothing more is sent before: a slow data plane gets one
+        delta over everything that it missed.
         UNAUTHENTICATED without the data planes' bearer credential; FAILED_PRECONDITION when hello is missing or not first.
         """
 

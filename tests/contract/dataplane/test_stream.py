@@ -12,6 +12,7 @@ from typing import cast
 import grpc
 import pytest
 
+from dataplane.config.decode import NOTHING, unpack
 from dataplane.config.reports import BucketStats, CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
 from dataplane.config.stream import ConfigStream, Endpoint
 from dataplane.config.stream import channel as channel_module
@@ -52,7 +53,7 @@ def snapshot(revision: int) -> pb.Snapshot:
 
 async def arrives(stream: ConfigStream, within: float = 5.0) -> int:
     """The revision of the next bundle."""
-    return (await asyncio.wait_for(stream.next_bundle(), within)).revision
+    return (await asyncio.wait_for(stream.next_bundle(NOTHING), within)).revision
 
 
 async def test_hello_says_who_we_are_and_what_we_have(fake: FakeControlPlane) -> None:
@@ -112,12 +113,76 @@ async def test_a_snapshot_that_is_not_whole_is_nacked_by_itself(fake: FakeContro
         assert await waiting == 6
 
 
-async def test_a_delta_is_refused_not_passed_over(fake: FakeControlPlane) -> None:
-    async with streaming(fake.address):
+async def test_a_delta_is_applied_to_what_is_served(fake: FakeControlPlane) -> None:
+    one = wire.snapshot(wire.user("alice"), wire.user("bob"), revision=5)
+    two = wire.snapshot(wire.user("alice", "a:b", revision=6), wire.user("carol", revision=7), revision=7)
+    async with streaming(fake.address, held=Held("node-1", "0.1.0", 5, one.digest)) as stream:
         await eventually(lambda: fake.connections)
-        fake.send(pb.StreamResponse(delta=pb.Delta(base_revision=1, revision=2)))
-        await eventually(lambda: fake.latest.nacked)
-        assert fake.latest.nacked[0].revision == 2
+        assert fake.latest.hello.takes_deltas
+        fake.send(pb.StreamResponse(delta=wire.delta(one, two)))
+        found = await asyncio.wait_for(stream.next_bundle(unpack(one)), 5)
+        assert found == unpack(two)
+        stream.ack(7)
+        await eventually(lambda: fake.latest.acked == [7])
+
+
+FIVE = wire.snapshot(wire.user("alice"), wire.user("bob"), revision=5)
+SIX = wire.snapshot(wire.user("alice", revision=6), revision=6)
+
+
+@pytest.mark.parametrize(
+    ("delta", "said"),
+    [
+        pytest.param(
+            wire.delta(wire.snapshot(wire.user("zoe"), revision=4), SIX),
+            "is based on revision 4, and 5 is served",
+            id="another base",
+        ),
+        pytest.param(pb.Delta(revision=6), "is based on revision 0, and 5 is served", id="no base"),
+        pytest.param(
+            wire.delta(FIVE, SIX, digest="0" * 64),
+            "leads to another digest than it says",
+            id="another result",
+        ),
+        pytest.param(
+            wire.delta(FIVE, SIX, changed=[wire.user("mallory")]),
+            "leads to another digest than it says",
+            id="something too many",
+        ),
+    ],
+)
+async def test_a_delta_that_does_not_fit_is_told_and_replaced_by_a_snapshot(
+    fake: FakeControlPlane, delta: pb.Delta, said: str
+) -> None:
+    async with streaming(fake.address, held=Held("node-1", "0.1.0", 5, FIVE.digest)) as stream:
+        await eventually(lambda: fake.connections)
+        waiting = asyncio.create_task(stream.next_bundle(unpack(FIVE)))
+        fake.send(pb.StreamResponse(delta=delta))
+        (nack,) = await eventually(lambda: fake.latest.nacked)
+        assert (nack.revision, nack.mismatch, nack.problems[0].detail) == (6, True, said)
+        assert stream.mismatches == 1
+        fake.publish(SIX)
+        assert await asyncio.wait_for(waiting, 5) == unpack(SIX)
+
+
+async def test_a_delta_of_an_unknown_kind_is_a_rejection_and_no_mismatch(fake: FakeControlPlane) -> None:
+    async with streaming(fake.address, held=Held("node-1", "0.1.0", 5, FIVE.digest)) as stream:
+        await eventually(lambda: fake.connections)
+        waiting = asyncio.create_task(stream.next_bundle(unpack(FIVE)))
+        fake.send(
+            pb.StreamResponse(delta=wire.delta(FIVE, SIX, changed=[wire.Resource(name="x", revision=6)]))
+        )
+        (nack,) = await eventually(lambda: fake.latest.nacked)
+        assert (nack.mismatch, nack.problems[0].detail) == (False, "is of no kind that this version knows")
+        waiting.cancel()
+
+
+async def test_what_a_newer_control_plane_says_beside_is_passed_over(fake: FakeControlPlane) -> None:
+    async with streaming(fake.address) as stream:
+        await eventually(lambda: fake.connections)
+        fake.send(pb.StreamResponse())
+        fake.publish(snapshot(5))
+        assert await arrives(stream) == 5
 
 
 async def test_reports_go_up_the_newest_first(fake: FakeControlPlane) -> None:

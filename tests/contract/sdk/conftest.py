@@ -48,7 +48,7 @@ async def controlplane() -> AsyncIterator[ControlPlane]:
     store = MemoryStore()
     watcher, fleet = Watcher(store), Fleet()
     hasher = Hasher(time_cost=1, memory_cost=8, parallelism=1)
-    parts = Parts(Commands(store, hasher, time.time), watcher, fleet, "0.1.0")
+    parts = Parts(Commands(store, hasher, time.time, watcher), watcher, fleet, "0.1.0")
     secrets = {
         "secret_key": "s" * 32,
         "dataplane_token": "d" * 16,

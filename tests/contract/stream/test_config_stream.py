@@ -186,13 +186,13 @@ async def test_a_reader_that_stops_reading_costs_others_nothing(plane: ControlPl
 
 async def test_a_snapshot_is_encoded_once(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
-    original = encoder.SnapshotEncoder._encode
+    original = encoder.Encoder._encode
 
-    def counted(self: encoder.SnapshotEncoder, snapshot: Snapshot) -> bytes:
+    def counted(self: encoder.Encoder, snapshot: Snapshot) -> bytes:
         encoded.append(snapshot.revision)
         return original(self, snapshot)
 
-    monkeypatch.setattr(encoder.SnapshotEncoder, "_encode", counted)
+    monkeypatch.setattr(encoder.Encoder, "_encode", counted)
     async with plane.channel() as channel:
         nodes = [await connected(channel, plane, f"gw-{number}") for number in range(5)]
         revision = await plane.put(service("a"))

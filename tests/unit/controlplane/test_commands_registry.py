@@ -9,9 +9,9 @@ import pytest
 
 from controlplane.commands import Commands, NotFound
 from controlplane.identity import Hasher
+from controlplane.model.config import build
 from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Instance, Service
-from controlplane.model.snapshot import build
 from controlplane.model.stored import CHANGE, key_of
 from controlplane.store import Conflict, LeaseGone, MemoryStore, StoreUnavailable
 

@@ -70,7 +70,7 @@ class Node:
 
     # the control plane
 
-    async def next_bundle(self) -> Bundle:
+    async def next_bundle(self, served: Bundle) -> Bundle:
         return await self.arriving.get()
 
     def ack(self, revision: int) -> None:

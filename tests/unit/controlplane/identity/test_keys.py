@@ -9,9 +9,9 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from controlplane.identity import KeyRing, WrongSecretKey, open_keys
+from controlplane.model.config import build
 from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import VerificationKey
-from controlplane.model.snapshot import build
 from controlplane.model.stored import key_of
 from controlplane.store import Entry, MemoryStore, Put, StoreUnavailable
 

@@ -11,8 +11,6 @@ from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import Instance, Reset, Scope, User, VerificationKey, parse
 from controlplane.model.stored import (
     CHANGE,
-    Reader,
-    Stamped,
     change_value,
     decode,
     encode,
@@ -122,32 +120,3 @@ def test_nonsense_is_named(key: str, value: object, said: str) -> None:
     with pytest.raises(InconsistentConfig) as caught:
         decode(entry(f"/headgate/v1/{key}", value))
     assert said in str(caught.value)
-
-
-def test_a_reader_reads_on_past_nonsense() -> None:
-    reading = Reader().read(
-        [
-            entry("/headgate/v1/scope/a", {"name": "a"}, 3),
-            entry("/headgate/v1/scope/b", b"nonsense", 4),
-            entry(CHANGE, b"?", 5),
-        ]
-    )
-    assert reading.resources == {("scope", "a"): Stamped(Scope(name="a"), 3)}
-    assert [problem.field for problem in reading.problems] == ["scope/b"]
-    assert reading.unreadable == {("scope", "b")}
-
-
-def test_a_reader_parses_again_only_what_changed_and_forgets_what_is_gone() -> None:
-    reader = Reader()
-    one, two = (
-        entry("/headgate/v1/scope/a", {"name": "a"}, 1),
-        entry("/headgate/v1/scope/b", {"name": "b"}, 2),
-    )
-    first = reader.read([one, two]).resources
-    # The same revision means the same value: it is not even looked at.
-    unread = Entry(one.key, b"nonsense", one.revision)
-    second = reader.read([unread, entry(two.key, {"name": "b", "description": "new"}, 3)]).resources
-    assert second["scope", "a"].resource is first["scope", "a"].resource
-    assert second["scope", "b"].resource == Scope(name="b", description="new")
-    reader.read([])
-    assert reader.read([unread]).unreadable == {("scope", "a")}

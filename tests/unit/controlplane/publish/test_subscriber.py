@@ -7,8 +7,9 @@ from types import MappingProxyType
 import pytest
 
 from controlplane.model.resources import Scope
-from controlplane.model.snapshot import Snapshot
+from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
+from controlplane.model.trail import Trail
 from controlplane.publish.subscriber import Mark, Subscriber
 
 
@@ -19,11 +20,17 @@ def at(revision: int, content: int | None = None) -> Snapshot:
 
 
 class Script:
-    """Plays lines like `publish 5`, `ack 5`, and writes down what goes out after each."""
+    """Plays lines like `publish 5`, `ack 5`, and writes down what goes out after each.
+
+    A line `hello 5` or `hello 5 as of 4` begins anew, with a data plane that takes deltas and serves this; the trail
+    reaches back to revision 3.
+    """
 
     def __init__(self) -> None:
         self.subscriber = Subscriber()
         self.current: Snapshot | None = None
+        self._trail = Trail()
+        self._trail.add(3, ())
 
     def play(self, *lines: str) -> list[str]:
         return [f"{line}: {self._outcome(line)}" for line in lines]
@@ -33,12 +40,27 @@ class Script:
         revision, _, content = rest.partition(" as of ")
         if verb == "publish":
             self.current = at(int(revision), int(content) if content else None)
-        elif verb in ("ack", "nack"):
-            answer = self.subscriber.ack if verb == "ack" else self.subscriber.nack
-            if answer(int(revision)) is None:
+            self._trail.add(int(revision), [("scope", "x")])
+        elif verb == "hello":
+            held = at(int(revision), int(content) if content else None)
+            self.subscriber = Subscriber(Mark(held.revision, held.digest), self._between)
+        elif verb in ("ack", "nack", "mismatch"):
+            if not getattr(self.subscriber, verb)(int(revision)):
                 return "no answer to anything"
-        sent = self.subscriber.next(self.current)
-        return f"send {sent.revision}" if sent else "-"
+        elif verb == "tick":
+            return self._told(self.subscriber.mark(self.current))
+        return self._told(self.subscriber.next(self.current))
+
+    def _between(self, base: Mark, current: Snapshot) -> Delta | None:
+        return self._trail.between(base.revision, base.digest, current)
+
+    def _told(self, sent: Snapshot | Delta | None) -> str:
+        match sent:
+            case Delta():
+                return f"send {sent.base_revision}..{sent.revision}"
+            case Snapshot():
+                return f"send {sent.revision}"
+        return "-"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +139,78 @@ class Script:
             ],
             id="an answer counts once",
         ),
+        pytest.param(
+            ["publish 7: send 7", "hello 5: send 5..7", "ack 7: -", "publish 8: send 7..8"],
+            id="whoever has something gets the difference",
+        ),
+        pytest.param(
+            [
+                "publish 7: send 7",
+                "hello 5: send 5..7",
+                "publish 8: -",
+                "publish 9: -",
+                "publish 10: -",
+                "ack 7: send 7..10",
+            ],
+            id="a slow one gets one merged delta",
+        ),
+        pytest.param(["publish 7: send 7", "hello 2: send 7"], id="too old for a delta"),
+        pytest.param(
+            ["publish 7: send 7", "hello 7: send 7..7", "ack 7: -", "tick: -"],
+            id="whoever has everything is told so, once",
+        ),
+        pytest.param(
+            ["publish 7: send 7", "hello 9: send 7"],
+            id="whoever is from a later store gets what there is",
+        ),
+        pytest.param(
+            [
+                "publish 7: send 7",
+                "hello 5: send 5..7",
+                "tick: -",
+                "ack 7: -",
+                "publish 9 as of 7: -",
+                "publish 11 as of 7: -",
+                "tick: send 7..11",
+                "tick: -",
+                "ack 11: -",
+                "publish 12: send 11..12",
+            ],
+            id="revisions that changed nothing make one mark",
+        ),
+        pytest.param(
+            ["publish 7: send 7", "ack 7: -", "publish 9 as of 7: -", "tick: -"],
+            id="who takes no deltas gets no marks",
+        ),
+        pytest.param(
+            [
+                "publish 7: send 7",
+                "hello 5: send 5..7",
+                "mismatch 7: send 7",
+                "ack 7: -",
+                "publish 8: send 7..8",
+            ],
+            id="a delta that does not fit is followed by a snapshot",
+        ),
+        pytest.param(
+            ["publish 7: send 7", "hello 5: send 5..7", "publish 8: -", "mismatch 7: send 8"],
+            id="by the latest",
+        ),
+        pytest.param(
+            ["publish 7: send 7", "hello 5: send 5..7", "mismatch 6: no answer to anything"],
+            id="a mismatch that answers nothing",
+        ),
+        pytest.param(
+            [
+                "publish 7: send 7",
+                "hello 5: send 5..7",
+                "nack 7: -",
+                "tick: -",
+                "publish 8 as of 7: -",
+                "publish 9: send 5..9",
+            ],
+            id="after a rejection the base is what is served still",
+        ),
     ],
 )
 def test_transcript(transcript: list[str]) -> None:
@@ -129,7 +223,7 @@ def test_sent_acked_and_nacked_are_separate_facts() -> None:
     subscriber = script.subscriber
     assert (subscriber.acked, subscriber.nacked) == (Mark(5, at(5).digest), Mark(6, at(6).digest))
     assert subscriber.sent == Mark(7, at(7).digest)
-    assert repr(subscriber) == "<Subscriber sent 7, acked 5, nacked 6, unanswered>"
+    assert repr(subscriber) == "<Subscriber held 5, sent 7, acked 5, nacked 6, unanswered>"
 
 
 def test_answers_name_what_they_answer() -> None:

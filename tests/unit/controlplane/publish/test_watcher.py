@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
+from controlplane.model.config import Config
 from controlplane.model.resources import Resource, Route, Scope, Service
-from controlplane.model.stored import PREFIX, encode, key_of
+from controlplane.model.stored import COMMITS, PREFIX, encode, key_of
 from controlplane.publish.watcher import Watcher
 from controlplane.store import Batch, Delete, Entry, Listing, MemoryStore, Put, StoreUnavailable
 from tests.support.waiting import eventually
@@ -227,12 +228,61 @@ async def test_a_fault_of_ours_is_as_harmless_as_nonsense(
 
     good = watcher.current
     with monkeypatch.context() as patch:
-        patch.setattr("controlplane.publish.watcher.build", broken)
+        patch.setattr(Config, "publish", broken)
         await put(store, service("payments"))
         (problem,) = await eventually(lambda: watcher.problems)
     assert watcher.current is good and "secret" not in str(problem)
     await put(store, service("carts"))
     await eventually(lambda: not watcher.problems)
+    assert names(watcher) == {"service/orders", "service/payments", "service/carts"}
+
+
+async def test_an_entry_that_sets_off_a_fault_of_ours_is_one_that_does_not_parse(
+    watcher: Watcher, store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("with something secret in it")
+
+    good = watcher.current
+    with monkeypatch.context() as patch:
+        patch.setattr("controlplane.model.config.decode", broken)
+        await put(store, service("payments"))
+        (problem,) = await eventually(lambda: watcher.problems)
+    assert watcher.current is good and "secret" not in str(problem)
+    await put(store, service("payments"))
+    await eventually(lambda: not watcher.problems)
+
+
+# Who asks for the configuration
+
+
+async def test_a_view_is_as_late_as_asked_for(watcher: Watcher, store: CountingStore) -> None:
+    asked = asyncio.create_task(watcher.view(store.revision + 1, 5))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    revision = await put(store, service("payments"))
+    view = await asked
+    assert view is not None and view.revision(("service", "payments")) == revision
+
+
+async def test_no_view_of_what_is_not_known_in_time(watcher: Watcher, store: CountingStore) -> None:
+    assert await watcher.view(store.revision + 1, 0) is None
+    assert await Watcher(store).view(0, 5) is None
+
+
+async def test_a_change_that_is_not_all_there_is_neither_published_nor_viewed(
+    watcher: Watcher, store: CountingStore
+) -> None:
+    good = watcher.current
+    record = f"{COMMITS}x"
+    await store.commit({}, [Put(record, b"{}")])
+    revision = await put(store, service("payments"))
+    await eventually(lambda: watcher.revision == revision)
+    assert await watcher.view(revision, 0) is None
+    assert watcher.current is good and watcher.decided == {record}
+    revision = await store.commit({}, [Delete(record)])
+    await eventually(lambda: revision_of(watcher) == revision)
+    assert names(watcher) == {"service/orders", "service/payments"}
 
 
 # The store away

@@ -25,7 +25,7 @@ from controlplane.model.resources import (
 from controlplane.model.snapshot import EMPTY, Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.rpc.wire import encoder, resources
-from controlplane.rpc.wire.encoder import SnapshotEncoder
+from controlplane.rpc.wire.encoder import Encoder
 from headgate_api.v1 import config_pb2
 from headgate_api.v1 import resources_pb2 as pb
 
@@ -100,11 +100,11 @@ def test_every_kind_comes_out_as_protobuf_would_write_it() -> None:
             resources=[resources.resource(stamped) for stamped in whole.resources.values()],
         )
     )
-    assert config_pb2.StreamResponse.FromString(SnapshotEncoder().encode(whole)) == expected
+    assert config_pb2.StreamResponse.FromString(Encoder().encode(whole)) == expected
 
 
 def test_an_empty_snapshot_is_a_snapshot() -> None:
-    message = decoded(SnapshotEncoder().encode(EMPTY))
+    message = decoded(Encoder().encode(EMPTY))
     assert (message.revision, message.digest, len(message.resources)) == (0, EMPTY.digest, 0)
 
 
@@ -115,12 +115,12 @@ def test_varints(value: int) -> None:
 
 
 def test_the_same_snapshot_is_the_same_bytes() -> None:
-    one, encode = snapshot(5, (EVERY_KIND[0], 5)), SnapshotEncoder().encode
+    one, encode = snapshot(5, (EVERY_KIND[0], 5)), Encoder().encode
     assert encode(one) is encode(snapshot(5, (EVERY_KIND[0], 5)))
 
 
 def test_the_revision_is_that_of_the_snapshot_also_when_nothing_else_differs() -> None:
-    encode = SnapshotEncoder().encode
+    encode = Encoder().encode
     assert decoded(encode(snapshot(5, (EVERY_KIND[0], 5)))).revision == 5
     assert decoded(encode(snapshot(6, (EVERY_KIND[0], 5)))).revision == 6
 
@@ -134,7 +134,7 @@ def test_only_what_changed_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> 
         return original(stamped)
 
     monkeypatch.setattr(resources, "resource", counted)
-    encode = SnapshotEncoder().encode
+    encode = Encoder().encode
     orders, carts = Service(service_name="orders"), Service(service_name="carts")
     encode(snapshot(5, (orders, 4), (carts, 5)))
     encode(snapshot(6, (orders, 6), (carts, 5)))
@@ -147,10 +147,10 @@ def test_only_what_changed_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_scopes_stay_at_home() -> None:
     with pytest.raises(TypeError, match="not sent any scope"):
-        SnapshotEncoder().encode(snapshot(1, (Scope(name="orders:read"), 1)))
+        Encoder().encode(snapshot(1, (Scope(name="orders:read"), 1)))
 
 
 def test_passwords_stay_at_home() -> None:
     hashed = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
     user = User.model_validate({"username": "ann", "password_hash": hashed})
-    assert b"argon2" not in SnapshotEncoder().encode(snapshot(1, (user, 1)))
+    assert b"argon2" not in Encoder().encode(snapshot(1, (user, 1)))

@@ -57,6 +57,7 @@ HEALTHY = NodeView(
     controlplane="127.0.0.1:50051",
     controlplane_problem="",
     rejections=3,
+    mismatches=2,
     cache_warnings=4,
     cache_problem="",
     draining=False,
@@ -147,6 +148,7 @@ async def test_metrics() -> None:
     assert value("instances", service="orders", status="unhealthy") == 1
     assert value("config_revision") == 41
     assert value("config_rejections_total") == 3
+    assert value("config_delta_mismatches_total") == 2
     assert value("config_cache_warnings_total") == 4
     assert value("worker_restarts_total") == 1
     assert value("access_log_dropped_total") == 5

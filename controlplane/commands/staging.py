@@ -1,0 +1,186 @@
+"""Changes that are too big for one transaction, all or nothing all the same (docs/decisions/0004).
+
+    stage    the values are written beside the configuration, in parts that one transaction carries each
+    decide   one transaction writes the commit record: from here on the change is made, whoever dies
+    move     each part is put in its place and removed, in one transaction; then the commit record is removed
+
+While there is a commit record nobody publishes a snapshot and no command begins: readers see none of it or all. Every
+control plane may move parts at any time. A part that was moved is gone, so that a late mover finds nothing to write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from controlplane.commands.history import LEAST_TRIMMED, OWN_WRITES
+from controlplane.model.stored import CHANGE, COMMITS, STAGED
+from controlplane.store import MAX_OPERATIONS, Conflict, Delete, Entry, Put, Store, StoreError, Write
+
+MOST_CHANGES = 20_000
+"""Resources that one change may write."""
+MOST_BYTES = 64 << 20
+"""Most bytes of all values of one change."""
+
+ONE_TRANSACTION = MAX_OPERATIONS - 1 - OWN_WRITES - LEAST_TRIMMED
+"""Resources that go into one transaction, beside the change entry and what the history needs."""
+DECIDING = 2
+"""Writes of the deciding transaction, beside the same."""
+
+PART_WRITES = MAX_OPERATIONS - 1
+"""Resources in one part, whose transaction removes the part as well."""
+PART_BYTES = 1_000_000
+"""Bytes of values in one part, if it is more than one."""
+
+STAGE_TTL = 60.0
+"""Seconds that a writer has for staging. What it leaves undecided then is swept away."""
+PATIENCE = 2.0
+"""Seconds that a change may be under way before others help."""
+
+_WRITER = "writer"
+
+logger = logging.getLogger(__name__)
+
+
+def fits(writes: Sequence[Write]) -> bool:
+    """Whether one transaction carries all of it, with its record."""
+    return len(writes) <= ONE_TRANSACTION and size_of(writes) <= PART_BYTES
+
+
+def size_of(writes: Iterable[Write]) -> int:
+    """Bytes of keys and values."""
+    return sum(len(one.key) + (len(one.value) if isinstance(one, Put) else 0) for one in writes)
+
+
+async def write_staged(
+    store: Store, expected: Mapping[str, int], record: Sequence[Write], writes: Sequence[Write]
+) -> int:
+    """Do `writes` and keep their record, if the keys in `expected` have these revisions; return the revision at which
+    all of it is in place.
+
+    Raises Conflict when another change came between, and what the store raises: an unknown outcome too.
+    """
+    name = secrets.token_hex(8)
+    lease = await store.grant(STAGE_TTL)
+    writer = f"{STAGED}{name}/{_WRITER}"
+    mine = await store.commit({writer: 0}, [Put(writer, b"", lease)])
+    try:
+        for number, part in enumerate(parts(writes)):
+            await store.commit({writer: mine}, [Put(f"{STAGED}{name}/{number:05}", _packed(part))])
+        decision = Put(COMMITS + name, json.dumps({"resources": len(writes)}).encode())
+        await store.commit({**expected, writer: mine}, [*record, decision, Delete(writer)])
+    except Conflict as error:
+        await discard(store, name)
+        # To be tried again, on what the follower knows by then.
+        raise Conflict([CHANGE]) from error
+    finally:
+        with contextlib.suppress(StoreError):
+            await store.revoke(lease)
+    return await finish(store, name)
+
+
+async def finish(store: Store, name: str) -> int:
+    """Move what is left of a decided change to its place; return the revision at which all of it is there."""
+    for part in (await store.list(f"{STAGED}{name}/")).entries:
+        with contextlib.suppress(Conflict):  # moved by somebody else
+            await store.commit({part.key: part.revision}, [*_unpacked(part), Delete(part.key)])
+    return await store.commit({}, [Delete(COMMITS + name)])
+
+
+async def discard(store: Store, name: str) -> None:
+    """Remove what was staged, unless it was decided. It cannot be decided afterwards: the writer's mark is gone."""
+    writer, undecided = f"{STAGED}{name}/{_WRITER}", {COMMITS + name: 0}
+    with contextlib.suppress(StoreError):
+        await store.commit(undecided, [Delete(writer)])
+        keys = [entry.key for entry in (await store.list(f"{STAGED}{name}/")).entries]
+        for start in range(0, len(keys), PART_WRITES):
+            deletes = [Delete(key) for key in keys[start : start + PART_WRITES]]
+            await store.commit({**undecided, writer: 0}, deletes)
+
+
+def parts(writes: Sequence[Write]) -> Iterator[list[Write]]:
+    """The writes in lots that one transaction carries each."""
+    part: list[Write] = []
+    size = 0
+    for one in writes:
+        more = size_of([one])
+        if part and (len(part) == PART_WRITES or size + more > PART_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += more
+    if part:
+        yield part
+
+
+class Staged(Protocol):
+    """Who knows what lies staged and decided: the watcher."""
+
+    @property
+    def staged(self) -> frozenset[str]:
+        """Keys of staged parts and of writers."""
+
+    @property
+    def decided(self) -> frozenset[str]:
+        """Keys of commit records."""
+
+
+class Sweeper:
+    """Finishes what others decided and did not finish, and removes what they staged and did not decide."""
+
+    def __init__(
+        self, store: Store, staged: Staged, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._store = store
+        self._staged = staged
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        """Look now and then, until cancelled. What is there twice in a row is nobody's any more."""
+        seen: frozenset[str] = frozenset()
+        while True:
+            await self._sleep(PATIENCE)
+            now = self._staged.decided | _without_writer(self._staged.staged)
+            for key in sorted(seen & now):
+                await self._tidy(key)
+            seen = now
+
+    async def _tidy(self, key: str) -> None:
+        try:
+            if key.startswith(COMMITS):
+                logger.warning("finishing a change that another control plane began", extra={"key": key})
+                await finish(self._store, key.removeprefix(COMMITS))
+            else:
+                await discard(self._store, _name(key))
+        except StoreError as error:
+            logger.warning("cannot tidy up", extra={"key": key, "reason": str(error)})
+
+
+def _without_writer(keys: frozenset[str]) -> frozenset[str]:
+    """One key of each stage whose writer is gone."""
+    written = {_name(key) for key in keys if key.endswith(f"/{_WRITER}")}
+    first: Mapping[str, str] = {_name(key): key for key in sorted(keys, reverse=True)}
+    return frozenset(key for name, key in first.items() if name not in written)
+
+
+def _name(key: str) -> str:
+    return key.removeprefix(STAGED).partition("/")[0]
+
+
+def _packed(part: Sequence[Write]) -> bytes:
+    """One JSON object, readable with etcdctl: the values by their keys, null for a delete. Values are JSON already."""
+    values = ((one.key, one.value if isinstance(one, Put) else b"null") for one in part)
+    return b"{%s}" % b", ".join(json.dumps(key).encode() + b": " + value for key, value in values)
+
+
+def _unpacked(part: Entry) -> Iterator[Write]:
+    for key, value in json.loads(part.value).items():
+        if value is None:
+            yield Delete(key)
+        else:
+            yield Put(key, json.dumps(value, ensure_ascii=False).encode())

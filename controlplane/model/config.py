@@ -1,0 +1,273 @@
+"""The whole configuration, kept up to date entry by entry: what one change costs grows with the change.
+
+Everything that is looked up is indexed, and what somebody looks at is never changed under their eyes: the dictionaries
+that go out with a view or a snapshot are copied before the next change. Copying is the one cost that grows with the
+configuration: 0.1 ms for 10,000 routes, where building anew took 230 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from controlplane.model import digest
+from controlplane.model.lineage import UNKNOWN, Lineage
+from controlplane.model.links import Links
+from controlplane.model.problems import InconsistentConfig, Problem
+from controlplane.model.resources import Instance, Resource, ResourceId, Route, Service, User
+from controlplane.model.snapshot import EMPTY, Snapshot
+from controlplane.model.stored import (
+    CHANGE,
+    COMMITS,
+    STAGED,
+    Stamped,
+    StoredEntry,
+    decode,
+    id_of,
+    without_secrets,
+)
+from controlplane.model.validate import colliding, dangling
+
+E = TypeVar("E", bound=StoredEntry)
+
+NEEDED = frozenset({"service", "instance", "route", "rate_limit", "user", "verification_key", "reset"})
+"""The kinds that data planes need. Scopes are not among them: routes and users name the ones that matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The configuration as it was when somebody looked."""
+
+    change: int
+    """Revision of the last change by command; 0 before the first."""
+    resources: Mapping[ResourceId, Stamped]
+    unreadable: Mapping[ResourceId, int]
+    """Revisions of entries that do not parse."""
+    links: Links
+    """Over the resources. Not a copy: to be looked at before anything else is awaited."""
+
+    def revision(self, identity: ResourceId) -> int:
+        """The revision of a resource, readable or not; 0 when absent."""
+        stamped = self.resources.get(identity)
+        return stamped.revision if stamped else self.unreadable.get(identity, 0)
+
+
+class Config:
+    """Takes the store's entries in, one after the other, and makes snapshots of them."""
+
+    def __init__(self, entries: Iterable[StoredEntry] = ()) -> None:
+        self._change = 0
+        self._under_way: set[str] = set()
+        """Keys of changes that take several transactions."""
+        self._keys: dict[str, tuple[int, ResourceId]] = {}
+        """Revision and identity of every entry that is of a known kind, by key."""
+        self._resources: dict[ResourceId, Stamped] = {}
+        self._lent = False
+        self._unreadable: dict[ResourceId, tuple[int, tuple[Problem, ...]]] = {}
+        self._links = Links()
+        self._static: dict[ResourceId, Stamped] = {}
+        self._problems: dict[ResourceId, tuple[Problem, ...]] = {}
+        self._unchecked: set[ResourceId] = set()
+        self._outdated: set[ResourceId] = set()
+        self._published = EMPTY
+        self._needed_ones: dict[ResourceId, Stamped] = {}
+        """The resources of what was published last."""
+        for entry in entries:
+            self.put(entry)
+
+    # Changes
+
+    def put(self, entry: StoredEntry) -> None:
+        """Take in an entry in place of what its key held before."""
+        if entry.key == CHANGE:
+            self._change = entry.revision
+            return
+        if entry.key.startswith((COMMITS, STAGED)):
+            self._under_way.add(entry.key)
+            return
+        try:
+            resource = decode(entry)
+        except InconsistentConfig as error:
+            self.distrust(entry, error.problems)
+            return
+        self.remove(entry.key)
+        if resource is not None:
+            identity = resource.KIND, resource.name
+            self._keys[entry.key] = entry.revision, identity
+            self._add(identity, Stamped(resource, entry.revision))
+
+    def distrust(self, entry: StoredEntry, problems: Iterable[Problem]) -> None:
+        """Note that an entry cannot be used, and why."""
+        self.remove(entry.key)
+        identity = id_of(entry.key) or ("", entry.key)
+        self._keys[entry.key] = entry.revision, identity
+        self._unreadable[identity] = entry.revision, tuple(problems)
+        self._touch(identity)
+
+    def remove(self, key: str) -> None:
+        """Forget what a key held; one that held nothing may be removed, too."""
+        if key == CHANGE:
+            self._change = 0
+        self._under_way.discard(key)
+        _, identity = self._keys.pop(key, (0, None))
+        if identity is None:
+            return
+        self._unreadable.pop(identity, None)
+        if identity in self._resources:
+            stamped = self._own().pop(identity)
+            self._links.remove(identity, stamped.resource)
+            self._link_static(stamped, present=False)
+            self._touch_rivals(stamped.resource)
+        self._touch(identity)
+
+    def differing(self, entries: Collection[E]) -> tuple[list[str], list[E]]:
+        """What a whole listing changes: keys that are gone, and entries that are new or at another revision."""
+        gone = (self._keys.keys() | self._under_way) - {entry.key for entry in entries}
+        new = [entry for entry in entries if self._keys.get(entry.key, (0, None))[0] != entry.revision]
+        return sorted(gone), new
+
+    # What others see
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """The revision of every entry of a known kind, by key."""
+        return {key: revision for key, (revision, _) in self._keys.items()}
+
+    @property
+    def decided(self) -> frozenset[str]:
+        """Keys of changes that take several transactions and are decided: what is here now is a part of them."""
+        return frozenset(key for key in self._under_way if key.startswith(COMMITS))
+
+    @property
+    def staged(self) -> frozenset[str]:
+        """Keys of what waits beside the configuration."""
+        return frozenset(self._under_way) - self.decided
+
+    def view(self) -> View:
+        """The configuration as it is now."""
+        self._lent = True
+        unreadable = {identity: revision for identity, (revision, _) in self._unreadable.items()}
+        return View(self._change, self._resources, unreadable, self._links)
+
+    def publish(self, revision: int, lineage: Lineage = UNKNOWN) -> tuple[Snapshot, frozenset[ResourceId]]:
+        """The snapshot as of `revision`, and what of it differs from the one published before.
+
+        Raises InconsistentConfig, with everything that is wrong, when an entry does not parse or a reference leads
+        nowhere; field paths begin with `kind/name`.
+        """
+        if problems := self._all_problems():
+            raise InconsistentConfig(problems)
+        before, total = self._needed_ones, self._published.total or 0
+        changes: dict[ResourceId, Stamped | None] = {}
+        for identity in self._outdated:
+            old, new = before.get(identity), self._for_data_planes(identity)
+            if (old and old.revision) != (new and new.revision):
+                changes[identity] = new
+                total += digest.share(identity, new.revision) if new else 0
+                total -= digest.share(identity, old.revision) if old else 0
+        self._outdated.clear()
+        if changes:
+            self._needed_ones = _changed(before, changes)
+        self._published = Snapshot(revision, self._needed_ones, lineage, total)
+        return self._published, frozenset(changes)
+
+    # Inside
+
+    def _add(self, identity: ResourceId, stamped: Stamped) -> None:
+        self._own()[identity] = stamped
+        self._links.add(identity, stamped.resource)
+        self._link_static(stamped, present=True)
+        self._touch_rivals(stamped.resource)
+        self._touch(identity)
+
+    def _own(self) -> dict[ResourceId, Stamped]:
+        """The resources, to be changed: nobody else has them."""
+        if self._lent:
+            self._resources, self._lent = self._resources.copy(), False
+        return self._resources
+
+    def _link_static(self, stamped: Stamped, *, present: bool) -> None:
+        """The instances that a service lists come and go with it."""
+        service = stamped.resource
+        if not isinstance(service, Service):
+            return
+        for listed in service.instances:
+            instance = Instance(service_name=service.service_name, **dict(listed))
+            identity = "instance", instance.name
+            if present:
+                self._static[identity] = Stamped(instance, stamped.revision)
+            else:
+                del self._static[identity]
+            self._outdated.add(identity)
+
+    def _touch(self, identity: ResourceId) -> None:
+        """Look again at a resource and at everything that needs it."""
+        needing = self._links.needing(identity)
+        self._unchecked |= {identity, *needing}
+        self._outdated.add(identity)
+        # Instances are published with their service only.
+        self._outdated.update(one for one in needing if one[0] == "instance")
+
+    def _touch_rivals(self, resource: Resource) -> None:
+        if isinstance(resource, Route):
+            self._unchecked.update(("route", name) for name in self._links.rivals(resource))
+
+    def _all_problems(self) -> list[Problem]:
+        for identity in self._unchecked:
+            if found := tuple(self._problems_of(identity)):
+                self._problems[identity] = found
+            else:
+                self._problems.pop(identity, None)
+        self._unchecked.clear()
+        return [problem for _, problems in sorted(self._problems.items()) for problem in problems]
+
+    def _problems_of(self, identity: ResourceId) -> Iterator[Problem]:
+        if identity in self._unreadable:
+            yield from self._unreadable[identity][1]
+        if (stamped := self._resources.get(identity)) is None or identity[0] == "instance":
+            return
+        resource, where = stamped.resource, "/".join(identity)
+        yield from dangling(where, identity[0], vars(resource), self._exists)
+        if isinstance(resource, Route):
+            # The later one is told; of two that were renamed at once neither is to blame.
+            rivals = self._links.rivals(resource).values()
+            yield from colliding(where, resource, (one for one in rivals if one.name < resource.name))
+
+    def _exists(self, identity: ResourceId) -> bool:
+        # What does not parse is there all the same: that it does not has been said.
+        return identity in self._resources or identity in self._unreadable
+
+    def _for_data_planes(self, identity: ResourceId) -> Stamped | None:
+        """A resource as data planes know it; None when they need not."""
+        if identity[0] not in NEEDED:
+            return None
+        stamped = self._resources.get(identity)
+        resource = stamped.resource if stamped else None
+        if stamped is None or (isinstance(resource, Instance) and not self._has_service(resource)):
+            # One that registered goes before one that its service lists. Its registration may cross the deletion of
+            # its service; it ends with its lease.
+            return self._static.get(identity)
+        if isinstance(resource, User):
+            return Stamped(without_secrets(resource), stamped.revision)
+        return stamped
+
+    def _has_service(self, instance: Instance) -> bool:
+        return ("service", instance.service_name) in self._resources
+
+
+def build(entries: Iterable[StoredEntry], revision: int) -> Snapshot:
+    """The snapshot of the store's entries as of `revision`; raises InconsistentConfig, as `Config.publish` does."""
+    return Config(entries).publish(revision)[0]
+
+
+def _changed(
+    before: dict[ResourceId, Stamped], changes: Mapping[ResourceId, Stamped | None]
+) -> dict[ResourceId, Stamped]:
+    after = before.copy()
+    for identity, stamped in changes.items():
+        if stamped is None:
+            after.pop(identity, None)
+        else:
+            after[identity] = stamped
+    return after

@@ -1,0 +1,56 @@
+"""What changed since a revision, so that a data plane that has an older snapshot gets the difference only.
+
+Not the older snapshots are kept, but the names of what changed from each to the next. That is small, and it serves
+every revision in between too: a data plane may come with one that another control plane published. Whoever was just
+before such a step gets the whole step, which brings some resources that it has; none is missing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+
+from controlplane.model.resources import ResourceId
+from controlplane.model.snapshot import Delta, Snapshot, narrowed
+
+MOST_NAMES = 20_000
+"""Names that are kept; with more changes than that since its revision, a data plane is better off with a snapshot."""
+
+
+class Trail:
+    """Steps from one published revision to the next."""
+
+    def __init__(self, most: int = MOST_NAMES) -> None:
+        self._most = most
+        self._steps: deque[tuple[int, frozenset[ResourceId]]] = deque()
+        self._names = 0
+        self._begins: int | None = None
+        """Everything that changed after this revision is known; None before the first."""
+
+    def add(self, revision: int, touched: Collection[ResourceId]) -> None:
+        """Note that a snapshot was published as of `revision`, and what differs from the one before."""
+        if self._begins is None:
+            self._begins = revision
+        elif touched:
+            self._steps.append((revision, frozenset(touched)))
+            self._names += len(touched)
+            self._forget()
+
+    def between(self, base_revision: int, base_digest: str, current: Snapshot) -> Delta | None:
+        """What leads to `current` from a snapshot that was true at `base_revision`; None when that is too old.
+
+        Whether the base had the content that it should have had is for the data plane to see, by the digest.
+        """
+        if self._begins is None or not self._begins <= base_revision <= current.revision:
+            return None
+        touched: set[ResourceId] = set()
+        for revision, names in reversed(self._steps):
+            if revision <= base_revision:
+                break
+            touched |= names
+        return narrowed(base_revision, base_digest, current, touched)
+
+    def _forget(self) -> None:
+        while self._names > self._most:
+            self._begins, names = self._steps.popleft()
+            self._names -= len(names)

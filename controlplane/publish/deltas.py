@@ -1,0 +1,37 @@
+"""The deltas to the published snapshot, each made once, however many data planes have the same base."""
+
+from __future__ import annotations
+
+from controlplane.model.snapshot import Delta, Snapshot, narrowed
+from controlplane.model.trail import Trail
+from controlplane.publish.subscriber import Mark
+
+MOST_BASES = 256
+"""Deltas that are kept for one snapshot. Bases are revisions published lately, so there are few."""
+
+
+class Deltas:
+    """Remembers what changed, and the deltas to the latest snapshot."""
+
+    def __init__(self) -> None:
+        self.trail = Trail()
+        """What changed at which revision."""
+        self._current: Mark | None = None
+        self._made: dict[Mark, Delta | None] = {}
+
+    def between(self, base: Mark, current: Snapshot) -> Delta | None:
+        """What leads from `base` to `current`; None when `base` is too old, or from a store that was another one."""
+        target = Mark.of(current)
+        if target != self._current or len(self._made) > MOST_BASES:
+            self._current, self._made = target, {}
+        if base not in self._made:
+            self._made[base] = self._make(base, current)
+        return self._made[base]
+
+    def _make(self, base: Mark, current: Snapshot) -> Delta | None:
+        if base.lineage != current.lineage:
+            return None  # revisions mean something else there
+        if base.digest == current.digest and base.revision <= current.revision:
+            # Known without history, after a restart too.
+            return narrowed(base.revision, base.digest, current, ())
+        return self.trail.between(base.revision, base.digest, current)
