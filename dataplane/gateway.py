@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from dataplane.config.table import EMPTY, Table
 from dataplane.http.exchange import Exchange
-from dataplane.http.headers import Request
+from dataplane.http.headers import Request, Told
 from dataplane.http.outbound import forwarded_fields, identity_fields, request_head
 from dataplane.http.pool import Endpoint, Pool
 from dataplane.http.refusals import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
@@ -23,7 +23,7 @@ from dataplane.policy.authenticate import ANONYMOUS, Authenticator, Unauthentica
 from dataplane.policy.authorize import Permit, authorize
 from dataplane.policy.balancer import Balancer, make_balancer
 from dataplane.policy.breaker import Breakers, Open
-from dataplane.policy.limiter import Limiter, TooMany
+from dataplane.policy.limiter import Limiter
 from dataplane.policy.resources import Instance, Limit, LimitKey, Route, Service
 from dataplane.policy.router import upstream_path
 
@@ -38,17 +38,36 @@ class Observer(Protocol):
 class Plan:
     """A route with all it leads to, linked when it is first used, so that a request looks up nothing twice."""
 
-    __slots__ = ("balancer", "by_subject", "coarse", "known", "max_body", "response_timeout", "service")
+    __slots__ = (
+        "balancer",
+        "by_address",
+        "by_subject",
+        "coarse",
+        "known",
+        "max_body",
+        "response_timeout",
+        "rewrites",
+        "service",
+    )
 
     def __init__(
-        self, route: Route, service: Service | None, known: bool, balancer: Balancer[Endpoint]
+        self,
+        route: Route,
+        service: Service | None,
+        known: bool,
+        balancer: Balancer[Endpoint],
+        default_limit: Limit | None,
     ) -> None:
+        limits = (default_limit, *route.limits) if default_limit is not None else route.limits
         self.service = service
         self.known = known
         """The service has instances, healthy or not."""
         self.balancer = balancer
-        self.coarse = tuple(limit for limit in route.limits if limit.key is not LimitKey.SUBJECT)
-        self.by_subject = tuple(limit for limit in route.limits if limit.key is LimitKey.SUBJECT)
+        self.by_address = tuple(limit for limit in limits if limit.key is LimitKey.ADDRESS)
+        self.by_subject = tuple(limit for limit in limits if limit.key is LimitKey.SUBJECT)
+        self.coarse = tuple(limit for limit in limits if limit.key in (LimitKey.ROUTE, LimitKey.HEADER))
+        """Those that need neither address nor caller."""
+        self.rewrites = bool(route.rewrite or route.strip_prefix)
         self.max_body = route.max_body_bytes
         response = service.timeouts.response if service is not None else 0.0
         self.response_timeout = response if route.timeout is None else route.timeout
@@ -106,14 +125,18 @@ class Gateway:
         plan = self._plans.get(route.name) or self._plan(route)
         exchange.route, exchange.service, exchange.service_name = route, plan.service, route.service
 
-        peer = exchange.client.peer
-        address = peer.address if request.forwarded_for is None else self._client(peer, request)
-        default = self._default_limit
-        refused = self.limiter.take(default, address, now) if default is not None else None
-        if refused is None and plan.coarse:
-            refused = self._take_coarse(plan.coarse, route, address, request, now)
-        if refused is not None:
-            return refused
+        address = exchange.address
+        if request.told is not None:
+            address = exchange.address = self._client(exchange.client.peer, request.told)
+        take = self.limiter.take
+        for limit in plan.by_address:
+            refused = take(limit, address, now)
+            if refused is not None:
+                return refused
+        for limit in plan.coarse:
+            refused = take(limit, _coarse_key(limit, route, request), now)
+            if refused is not None:
+                return refused
 
         caller = ANONYMOUS
         if not route.public:
@@ -128,7 +151,7 @@ class Gateway:
         exchange.permit = permit
 
         for limit in plan.by_subject:
-            refused = self.limiter.take(limit, caller.subject or address, now)
+            refused = take(limit, caller.subject or address, now)
             if refused is not None:
                 return refused
 
@@ -152,7 +175,7 @@ class Gateway:
         exchange.endpoint = endpoint
         exchange.decision = "forwarded"
         exchange.response_timeout = plan.response_timeout
-        exchange.head = self._head(exchange, request, permit, endpoint)
+        exchange.head = self._head(exchange, request, permit, plan.rewrites, endpoint)
         return None
 
     def another(self, exchange: Exchange, tried: Collection[object]) -> bool:
@@ -160,7 +183,7 @@ class Gateway:
         route, before = exchange.route, exchange.endpoint
         assert route is not None and before is not None
         balancer = self._balancers.get(route.service)
-        endpoint = balancer.another(exchange.client.peer.address, tried) if balancer is not None else None
+        endpoint = balancer.another(exchange.address, tried) if balancer is not None else None
         if endpoint is None:
             return False
         before.in_flight -= 1
@@ -210,31 +233,22 @@ class Gateway:
 
     # --- inside
 
-    def _client(self, peer: Peer, request: Request) -> str:
-        assert request.forwarded_for is not None
-        return self._trusted.client(peer, request.forwarded_for.decode("latin-1"))
+    def _client(self, peer: Peer, told: Told) -> str:
+        said = told.forwarded_for
+        return peer.address if said is None else self._trusted.client(peer, said.decode("latin-1"))
 
-    def _take_coarse(
-        self, limits: tuple[Limit, ...], route: Route, address: str, request: Request, now: float
-    ) -> TooMany | None:
-        """The limits that need no caller come first, so that a flood costs no signature checks."""
-        for limit in limits:
-            refused = self.limiter.take(limit, _coarse_key(limit, route, address, request), now)
-            if refused is not None:
-                return refused
-        return None
-
-    def _head(self, exchange: Exchange, request: Request, permit: Permit, endpoint: Endpoint) -> bytes:
+    def _head(
+        self, exchange: Exchange, request: Request, permit: Permit, rewrites: bool, endpoint: Endpoint
+    ) -> bytes:
         identity = permit.prepared
         if identity is None:
             subject = permit.caller.subject
             identity = permit.prepared = identity_fields(subject, permit.scopes) if subject else b""
-        client, route = exchange.client, permit.route
-        forwarded = forwarded_fields(client.peer, request) if client.peer.trusted else client.forwarded
-        if route.rewrite or route.strip_prefix:
-            target = upstream_path(route, request.path).encode() + request.query
-        else:
-            target = request.target
+        client = exchange.client
+        forwarded = client.forwarded if request.told is None else forwarded_fields(client.peer, request.told)
+        target = request.target
+        if rewrites:
+            target = upstream_path(permit.route, request.path).encode() + request.query
         return request_head(request, target, forwarded, identity, exchange.request_id, endpoint.authority)
 
     def _none_healthy(self, plan: Plan) -> NoneHealthy:
@@ -245,7 +259,8 @@ class Gateway:
         name = route.service
         known = bool(self._table.instances.get(name))
         balancer = self._balancers.get(name, _NOBODY)
-        plan = self._plans[route.name] = Plan(route, self._table.services.get(name), known, balancer)
+        service = self._table.services.get(name)
+        plan = self._plans[route.name] = Plan(route, service, known, balancer, self._default_limit)
         return plan
 
     def _link(self, before: Table) -> None:
@@ -283,12 +298,6 @@ class Gateway:
                     self.limiter.reset(reset.rate_limit)
 
 
-def _coarse_key(limit: Limit, route: Route, address: str, request: Request) -> str:
-    match limit.key:
-        case LimitKey.HEADER:
-            # Without the field callers share one bucket: leaving it out must not lift the limit.
-            return request.field(limit.header)
-        case LimitKey.ROUTE:
-            return route.name
-        case _:
-            return address
+def _coarse_key(limit: Limit, route: Route, request: Request) -> str:
+    # Without the field callers share one bucket: leaving it out must not lift the limit.
+    return request.field(limit.header) if limit.key is LimitKey.HEADER else route.name

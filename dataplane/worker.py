@@ -55,7 +55,7 @@ class Worker:
         self._drain = asyncio.Event()
         trusted = TrustedProxies(options.trusted_proxies)
         self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
-        recorder = Recorder(self._access_log, trusted)
+        recorder = Recorder(self._access_log)
         self._leaving: dict[str, int] = {}
         pool = self._pool = Pool()
         pool.left = self._tell_leaving

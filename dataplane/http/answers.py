@@ -73,13 +73,13 @@ def read_answer(
         raise BadAnswer(f"status {status}")
     answer = Answer()
     answer.status = status
-    answer.fields = passing
+    answer.fields = fields = passing.copy()
     answer.dated = chunked = False
     answer.length = -1
     connection: list[bytes] | None = None
-    kind_of = RESPONSE_NAMES.kind
+    known, learn = RESPONSE_NAMES.known, RESPONSE_NAMES.kind
     for name, value in special:
-        kind = kind_of(name)
+        kind = known[name] if name in known else learn(name)
         if kind == CONTENT_LENGTH:
             answer.digits = value = value.rstrip(b" \t")
             if not value.isdigit():
@@ -87,17 +87,17 @@ def read_answer(
             answer.length = int(value)
         elif kind == DATE:
             answer.dated = True
-            passing += (b"\r\ndate: ", value)
+            fields += (b"\r\ndate: ", value)
         elif kind == CONNECTION:
             connection = [value] if connection is None else [*connection, value]
         elif kind == PASS:
-            passing += (begin(name), value)
+            fields += (begin(name), value)
         elif kind == TRANSFER_ENCODING:
             if value.strip().lower() != b"chunked":
                 raise BadAnswer("transfer coding other than chunked")
             chunked = True
     if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
-        answer.fields = without(passing, nominated(connection))
+        answer.fields = without(fields, nominated(connection))
     if not keep_alive or (chunked and connection is not None):
         _check_version(version(), chunked)
     if to_head or status in _BODILESS:

@@ -1,6 +1,6 @@
 """A client's connection: has the gateway decide on each request and answers in order.
 
-    queue (Reader) → current: decide ─→ refuse ─────────────────────→ finished → the next in the queue, or linger
+    queue (RequestReader) → current: decide ─→ refuse ─────────────────────→ finished → the next in the queue, or linger
                                      └→ forward → response relayed ─┘
 
 One exchange is current; pipelined ones wait in the reader's queue, and while any waits nothing more is read, so that
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from dataplane.http.headers import BadRequest
 from dataplane.http.outbound import forwarded_fields
-from dataplane.http.reader import Reader
 from dataplane.http.refusals import TimedOut, TooLarge
+from dataplane.http.request_reader import RequestReader
 from dataplane.http.respond import respond
 from dataplane.http.trust import Peer
 from dataplane.policy.breaker import Outcome
@@ -41,6 +41,7 @@ class Downstream(asyncio.Protocol):
         "_reader",
         "_reading",
         "_server",
+        "address",
         "current",
         "deadline",
         "forwarded",
@@ -50,6 +51,7 @@ class Downstream(asyncio.Protocol):
     )
 
     peer: Peer
+    address: str
     forwarded: bytes
     """What upstreams are told of an untrusted peer, as fields."""
     transport: asyncio.Transport
@@ -61,7 +63,7 @@ class Downstream(asyncio.Protocol):
         """Monotonic time at which `expire` is called."""
         self.write_paused = False
         self._server = server
-        self._reader = Reader(self, server)
+        self._reader = RequestReader(self, server)
         self._reading = True
         self._closing = self._in_head = False
 
@@ -72,6 +74,7 @@ class Downstream(asyncio.Protocol):
         self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
         name = transport.get_extra_info("peername")
         self.peer = self._server.trusted.peer(name[0] if name else "")
+        self.address = self.peer.address
         self.forwarded = forwarded_fields(self.peer)
         self.deadline = monotonic() + self._server.bounds.keep_alive_timeout
         self._server.connections.add(self)
@@ -138,8 +141,12 @@ class Downstream(asyncio.Protocol):
         if not exchange.keep_alive:
             self._linger(exchange)
             return
-        self._await_request(now)
-        if self._reader.queue:
+        reader = self._reader
+        if not reader.between:
+            self._await_request(now)
+        else:
+            self.deadline = now + self._server.bounds.keep_alive_timeout
+        if reader.queue:
             self._advance()
         elif not self._reading:
             self.settle_reading()
@@ -195,9 +202,9 @@ class Downstream(asyncio.Protocol):
                 exchange.response_timeout if exchange.complete else server.bounds.body_timeout
             )
             assert exchange.endpoint is not None
-            upstream = exchange.endpoint.take()
-            if upstream is not None:
-                upstream.send(exchange, now)
+            idle = exchange.endpoint.idle
+            if idle:
+                idle.pop().send(exchange, now)
             else:
                 server.dial(exchange)
         if queue or not self._reading or reader.incoming is not None:
@@ -224,11 +231,12 @@ class Downstream(asyncio.Protocol):
 
     def _finish(self, exchange: Exchange, now: float) -> None:
         """The one place where exchanges end. Those that were never taken up begin and end here."""
-        if not exchange.done:
-            exchange.done = True
-            exchange.ended = now
-            exchange.started = exchange.started or now
-            self._server.decider.finished(exchange)
+        if exchange.ended:
+            return
+        exchange.ended = now
+        if not exchange.started:
+            exchange.started = now
+        self._server.decider.finished(exchange)
 
     def _leave(self) -> None:
         """The client is gone: nobody waits for what is under way."""

@@ -8,7 +8,7 @@ settled, counters counted and the log line written.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dataplane.policy.authorize import Permit
 from dataplane.policy.breaker import Outcome, Trial
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from dataplane.http.upstream import Upstream
 
 
+_ABANDONED: Final = Outcome.ABANDONED
+
+
 class Exchange:
     """Mutable, and touched by one event loop only. Times are monotonic seconds, 0.0 before they happened."""
 
     __slots__ = (
+        "address",
         "body",
         "client",
         "complete",
         "decision",
-        "done",
         "ended",
         "endpoint",
         "fault",
@@ -58,6 +61,8 @@ class Exchange:
     )
 
     client: Downstream
+    address: str
+    """Of the client, which need not be the peer: trusted proxies may stand between."""
     request: Request | None
     """None when the head could not be read."""
     request_id: bytes
@@ -90,8 +95,6 @@ class Exchange:
     """The final response's head has gone to the client."""
     retried: bool
     """It was sent a second time, because a reused connection closed before it answered."""
-    done: bool
-    """`Decider.finished` was told."""
     keep_alive: bool
     """The client's connection stays open after this exchange."""
     fault: object | None
@@ -110,19 +113,21 @@ class Exchange:
     streamed_at: float
     """When the response's head arrived."""
     ended: float
+    """When `Decider.finished` was told."""
 
     def __init__(self, client: Downstream, request: Request | None, request_id: bytes) -> None:
         self.client = client
+        self.address = client.address
         self.request = request
         self.request_id = request_id
         self.started = self.sent_at = self.streamed_at = self.ended = 0.0
         self.revision = self.status = self.received = self.sent = 0
-        self.complete = self.responded = self.retried = self.done = False
+        self.complete = self.responded = self.retried = False
         self.route = self.service = self.permit = self.trial = self.endpoint = self.upstream = None
         self.max_body = self.fault = None
         self.keep_alive = True
         self.service_name = self.decision = ""
-        self.outcome = Outcome.ABANDONED
+        self.outcome = _ABANDONED
         self.head = b""
         self.body = []
         self.response_timeout = 0.0

@@ -72,6 +72,18 @@ class BadRequest(Exception):
         self.reason = reason
 
 
+class Told:
+    """What a trusted proxy says of a request; each None if it does not."""
+
+    __slots__ = ("forwarded_for", "forwarded_host", "forwarded_proto", "request_id")
+
+    def __init__(self) -> None:
+        self.forwarded_for: bytes | None = None
+        self.forwarded_host: bytes | None = None
+        self.forwarded_proto: bytes | None = None
+        self.request_id: bytes | None = None
+
+
 class Request:
     """A request's head as we understand it."""
 
@@ -80,25 +92,19 @@ class Request:
         "authorization",
         "expects_continue",
         "fields",
-        "forwarded_for",
-        "forwarded_host",
-        "forwarded_proto",
         "host",
         "http11",
         "keep_alive",
         "length",
         "method",
         "path",
-        "query",
-        "request_id",
         "target",
+        "told",
     )
 
     method: str
     path: str
     """The normal form (module `paths`)."""
-    query: bytes
-    """With its question mark, or empty."""
     target: bytes
     """Path and query, in normal form: what goes upstream on a route that does not rewrite."""
     authority: bytes
@@ -111,13 +117,15 @@ class Request:
     """Of the body in bytes; CHUNKED when it is not known beforehand."""
     expects_continue: bool
     authorization: str | None
-    forwarded_for: bytes | None
-    """What a trusted peer said; None from anybody else. The same for the others."""
-    forwarded_proto: bytes | None
-    forwarded_host: bytes | None
-    request_id: bytes | None
+    told: Told | None
+    """What a trusted proxy said of the client; None if the peer is none, or said nothing."""
     fields: list[bytes]
     """Those that travel on, two pieces to a field: what it begins with (`names.begin`) and its value."""
+
+    @property
+    def query(self) -> bytes:
+        """With its question mark, or empty."""
+        return b"".join(self.target.partition(b"?")[1:])
 
     def field(self, name: str) -> str:
         """The value of a field that travels on, by lower-case name; several are joined, none is ""."""
@@ -146,16 +154,15 @@ def read_request(
     if len(passing) + 2 * len(special) > 2 * MAX_FIELDS:
         _refuse("too many fields", 431)
     request = Request()
-    request.authorization = request.request_id = None
-    request.forwarded_for = request.forwarded_proto = request.forwarded_host = None
+    request.authorization = request.told = None
     request.expects_continue = False
     request.length = 0
-    request.fields = passing
+    request.fields = fields = passing.copy()
     authority: bytes | None = None
     connection: list[bytes] | None = None
-    kind_of = REQUEST_NAMES.kind
+    known, learn = REQUEST_NAMES.known, REQUEST_NAMES.kind
     for name, value in special:
-        kind = kind_of(name)
+        kind = known[name] if name in known else learn(name)
         if kind == HOST:
             if authority is not None:
                 _refuse("more than one Host")
@@ -164,9 +171,9 @@ def read_request(
             if request.authorization is not None:
                 _refuse("more than one Authorization")
             request.authorization = value.decode("latin-1")
-            passing += (b"\r\nauthorization: ", value)
+            fields += (b"\r\nauthorization: ", value)
         elif kind == PASS:
-            passing += (begin(name), value)
+            fields += (begin(name), value)
         elif kind == CONNECTION:
             connection = [value] if connection is None else [*connection, value]
         elif kind == CONTENT_LENGTH:
@@ -178,10 +185,9 @@ def read_request(
     request.keep_alive = keep_alive
     if connection is not None:
         _read_connection(request, connection)
-    known = _METHODS.get(method)
-    if known is None:
+    if method not in _METHODS:
         _refuse(f"method {method.decode('latin-1')} is not supported", 501)
-    request.method = known
+    request.method = _METHODS[method]
     _read_target(request, target, authority)
     if not request.http11:
         _check_http10(request)
@@ -211,15 +217,16 @@ def _read_rare(request: Request, kind: int, value: bytes, peer: Peer) -> None:
 
 def _read_trusted(request: Request, kind: int, value: bytes) -> None:
     """What a trusted proxy says of the client; nonsense is ignored."""
+    told = request.told = request.told or Told()
     if kind == REQUEST_ID:
-        request.request_id = value if _REQUEST_ID.fullmatch(value) else None
+        told.request_id = value if _REQUEST_ID.fullmatch(value) else None
     elif kind == FORWARDED_FOR:
-        earlier = request.forwarded_for
-        request.forwarded_for = value if earlier is None else b"%b, %b" % (earlier, value)
+        earlier = told.forwarded_for
+        told.forwarded_for = value if earlier is None else b"%b, %b" % (earlier, value)
     elif kind == FORWARDED_PROTO:
-        request.forwarded_proto = value if value in (b"http", b"https") else None
+        told.forwarded_proto = value if value in (b"http", b"https") else None
     elif kind == FORWARDED_HOST:
-        request.forwarded_host = value if _AUTHORITY.fullmatch(value) else None
+        told.forwarded_host = value if _AUTHORITY.fullmatch(value) else None
 
 
 def _read_connection(request: Request, values: list[bytes]) -> None:
@@ -261,16 +268,17 @@ def _read_target(request: Request, target: bytes, authority: bytes | None) -> No
         authority = b""
     request.authority = authority
     request.host = _hosts[authority] if authority in _hosts else _host(authority)
-    raw, mark, query = target.partition(b"?")
-    if b"#" in query:
+    end = target.find(b"?")
+    if end < 0:
+        end = len(target)
+    elif b"#" in target:
         _refuse("fragment in the target")
-    request.query = mark + query
-    before = raw.decode("latin-1")
+    before = target[:end].decode("latin-1")
     try:
         request.path = path = normal_form(before)
     except BadPath as bad:
         raise BadRequest(400, f"path: {bad}") from None
-    request.target = target if path == before else path.encode("latin-1") + request.query
+    request.target = target if path is before else path.encode("latin-1") + target[end:]
 
 
 def _absolute(target: bytes, authority: bytes | None) -> tuple[bytes, bytes]:

@@ -92,17 +92,18 @@ class Names:
 
     def __init__(self, kinds: Mapping[bytes, int]) -> None:
         self._kinds = kinds
-        self._known: dict[bytes, int] = {}
+        self.known: dict[bytes, int] = {}
+        """Kind by spelling, of those seen before."""
         self.passing: dict[bytes, bytes] = {}
         """Spellings known to be of kind PASS, with the bytes that begin such a field: line end, name, colon."""
 
     def kind(self, name: bytes) -> int:
         """The kind of a name in any spelling."""
-        known = self._known.get(name)
+        known = self.known.get(name)
         if known is None:
             known = self._classify(name)
-            if len(self._known) < _REMEMBERED and len(name) <= 64:
-                self._known[name] = known
+            if len(self.known) < _REMEMBERED and len(name) <= 64:
+                self.known[name] = known
                 if known == PASS:
                     self.passing[name] = begin(name)
         return known

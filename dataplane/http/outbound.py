@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from dataplane.http.headers import CHUNKED, METHODS, Request
+from dataplane.http.headers import CHUNKED, METHODS, Request, Told
 from dataplane.http.trust import Peer
 
 _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
@@ -34,7 +34,7 @@ def request_head(
     pieces += (
         forwarded,
         b"\r\nx-forwarded-host: ",
-        request.forwarded_host or authority,
+        authority if request.told is None else request.told.forwarded_host or authority,
         b"\r\nx-request-id: ",
         request_id,
         identity,
@@ -56,13 +56,13 @@ def _framing(request: Request) -> bytes:
     return b"\r\ncontent-length: %d%b\r\n\r\n" % (request.length, expectation)
 
 
-def forwarded_fields(peer: Peer, request: Request | None = None) -> bytes:
-    """X-Forwarded-For and X-Forwarded-Proto; with what a trusted peer said in `request`."""
+def forwarded_fields(peer: Peer, told: Told | None = None) -> bytes:
+    """X-Forwarded-For and X-Forwarded-Proto; with what the peer, a trusted proxy, said itself."""
     hops, scheme = peer.address.encode(), peer.scheme.encode()
-    if request is not None:
-        if request.forwarded_for is not None:
-            hops = b"%b, %b" % (request.forwarded_for, hops)
-        scheme = request.forwarded_proto or scheme
+    if told is not None:
+        if told.forwarded_for is not None:
+            hops = b"%b, %b" % (told.forwarded_for, hops)
+        scheme = told.forwarded_proto or scheme
     return b"\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b" % (hops, scheme)
 
 

@@ -38,7 +38,7 @@ class Endpoint:
         self.bounds = bounds
         self.in_flight = 0
         self.idle: list[Connection] = []
-        """In order of last use."""
+        """In order of last use; whoever pops one has it to himself."""
         self.leaving = False
         """It takes no new requests, and the end of those under way is waited for."""
         self.retired = False
@@ -60,10 +60,6 @@ class Endpoint:
         return (
             f"<Endpoint {self.instance.service}/{self.id}{state} busy={self.in_flight} idle={len(self.idle)}>"
         )
-
-    def take(self) -> Connection | None:
-        """An idle connection, which is no longer the pool's; None if there is none."""
-        return self.idle.pop() if self.idle else None
 
     def give(self, connection: Connection, now: float) -> bool:
         """Keep a clean connection; False if there is no room or use for it."""

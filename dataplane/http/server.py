@@ -113,7 +113,7 @@ class Server:
         assert service is not None
         tried: list[Endpoint] = []
         refusal: object = None
-        while not exchange.done:
+        while not exchange.ended:
             endpoint = exchange.endpoint
             assert endpoint is not None
             tried.append(endpoint)
@@ -132,7 +132,7 @@ class Server:
                 refusal = Unavailable(f"{endpoint.id} closed the connection at once")
             if not may_try_another(len(tried), service) or not self.decider.another(exchange, tried):
                 break
-        if not exchange.done:
+        if not exchange.ended:
             exchange.client.failed(exchange, refusal, Outcome.FAILURE)
 
     async def _connect(self, endpoint: Endpoint) -> Upstream:
@@ -145,7 +145,7 @@ class Server:
 
     def _connected(self, exchange: Exchange, upstream: Upstream) -> None:
         now = monotonic()
-        if exchange.done:
+        if exchange.ended:
             # The client left meanwhile: the connection may serve somebody else.
             upstream.keep(now)
             return

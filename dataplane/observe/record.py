@@ -12,7 +12,6 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from dataplane.http.exchange import Exchange
-from dataplane.http.trust import TrustedProxies
 from dataplane.observe.access import AccessLog
 from dataplane.observe.stats import BOUNDS, STATUS_CLASSES
 
@@ -25,9 +24,8 @@ _NO_LATENCY = [0.0] * (len(BOUNDS) + 2)
 class Recorder:
     """Counts and logs every exchange of one worker."""
 
-    def __init__(self, log: AccessLog | None, trusted: TrustedProxies) -> None:
+    def __init__(self, log: AccessLog | None) -> None:
         self._log = log
-        self._trusted = trusted
         self._requests: dict[str, list[int]] = {}
         self._latency: dict[str, list[float]] = {}
         self._refusals: dict[tuple[str, str], int] = {}
@@ -69,15 +67,12 @@ class Recorder:
             self._millisecond = millisecond
             self._time = _iso(millisecond)
         request, permit, endpoint = exchange.request, exchange.permit, exchange.endpoint
-        client, method, host, path = exchange.client.peer.address, "", "", '""'
+        method, host, path = "", "", '""'
         if request is not None:
             method, host, path = request.method, request.host, quoted(request.path)
-            if request.forwarded_for is not None:
-                forwarded_for = request.forwarded_for.decode("latin-1")
-                client = self._trusted.client(exchange.client.peer, forwarded_for)
         return (
             f'{{"time":"{self._time}","request_id":"{exchange.request_id.decode("ascii")}"'
-            f',"client":"{client}","method":"{method}","host":"{host}","path":{path}'
+            f',"client":"{exchange.address}","method":"{method}","host":"{host}","path":{path}'
             f',"status":{exchange.status},"decision":"{exchange.decision}","revision":{exchange.revision}'
             f',"route":"{route}","service":"{exchange.service_name}"'
             f',"instance":"{endpoint.instance.id if endpoint is not None else ""}"'

@@ -28,7 +28,6 @@ from dataplane.gateway import Gateway
 from dataplane.http.exchange import Exchange
 from dataplane.http.pool import Pool
 from dataplane.http.server import Server
-from dataplane.http.trust import TrustedProxies
 from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.policy.resources import Instance, Limit, LimitKey, Route, Service, User, VerificationKey
@@ -71,7 +70,7 @@ def table(options: argparse.Namespace) -> Table:
 async def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT, then tell what it cost."""
     log = AccessLog(os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    recorder = Recorder(log, TrustedProxies())
+    recorder = Recorder(log)
     observer = recorder if options.observe == "on" else Counting()
     pool = Pool()
     address = Limit("address", UNLIMITED, UNLIMITED, LimitKey.ADDRESS)

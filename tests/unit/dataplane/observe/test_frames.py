@@ -7,7 +7,6 @@ import json
 import pytest
 
 from dataplane.config.builtin import STATUS_SERVICE
-from dataplane.http.trust import TrustedProxies
 from dataplane.observe.frames import StatsFrames
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import NodeStats
@@ -37,7 +36,7 @@ def test_a_frame_is_what_the_supervisor_reads(breakers: Breakers) -> None:
     for _ in range(3):
         limiter.take(limit, "alice", 50.0)
     fail(breakers, "orders", 2, 50.0)
-    frames = StatsFrames(Recorder(None, TrustedProxies()), breakers, limiter)
+    frames = StatsFrames(Recorder(None), breakers, limiter)
     stats = NodeStats()
     stats.take(0, json.loads(json.dumps(frames.next(50.0, 1_700_000_050.0, 7))))
     circuits = {circuit.service: circuit for circuit in stats.circuits()}
@@ -52,7 +51,7 @@ def test_a_frame_is_what_the_supervisor_reads(breakers: Breakers) -> None:
 
 
 def test_only_circuits_with_news_are_told_again(breakers: Breakers) -> None:
-    frames = StatsFrames(Recorder(None, TrustedProxies()), breakers, Limiter())
+    frames = StatsFrames(Recorder(None), breakers, Limiter())
     assert len(frames.next(50.0, 0.0, 0)["circuits"]) == 2
     assert frames.next(51.0, 0.0, 0)["circuits"] == []
     fail(breakers, "payments", 1, 51.5)
@@ -60,7 +59,7 @@ def test_only_circuits_with_news_are_told_again(breakers: Breakers) -> None:
 
 
 def test_transitions_are_logged(breakers: Breakers, caplog: pytest.LogCaptureFixture) -> None:
-    frames = StatsFrames(Recorder(None, TrustedProxies()), breakers, Limiter())
+    frames = StatsFrames(Recorder(None), breakers, Limiter())
     fail(breakers, "orders", 2, 50.0)
     frames.next(50.0, 0.0, 0)
     frames.next(51.0, 0.0, 0)

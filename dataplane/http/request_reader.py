@@ -27,11 +27,11 @@ UNPARSED: Final = 65_536
 """A body of known length with more than this to come is read without the parser and its copies."""
 
 
-class Reader:
+class RequestReader:
     """The request side of one connection."""
 
     __slots__ = (
-        "_between",
+        "_bound",
         "_client",
         "_left",
         "_overhead",
@@ -43,6 +43,7 @@ class Reader:
         "_size",
         "_special",
         "_target",
+        "between",
         "closed",
         "incoming",
         "on_body",
@@ -61,22 +62,24 @@ class Reader:
         """Nothing more is wanted: what still comes is thrown away."""
         self._client = client
         self._server = server
+        self._bound = server.bounds.head
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._target: list[bytes] = []
-        self._between: list[None] = [None]
+        self.between: list[None] = [None]
+        """Empty while a request is being read."""
         self._raw = self._size = self._left = self._overhead = 0
         self.on_header = collector(REQUEST_NAMES, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self.on_url: Callable[[bytes], None] = self._target.append
-        self.on_message_begin: Callable[[], None] = self._between.clear
+        self.on_message_begin: Callable[[], None] = self.between.clear
         self._parser = HttpRequestParser(self)
 
     @property
     def in_head(self) -> bool:
         """A head has begun and not ended."""
-        return not self._between and self.incoming is None
+        return not self.between and self.incoming is None
 
     def close(self) -> None:
         """Read nothing more."""
@@ -95,7 +98,7 @@ class Reader:
         if self.closed or not data:
             return
         self._size = len(data)
-        if self._between:
+        if self.between:
             self._raw = 0
         goes_on = self.incoming
         try:
@@ -104,20 +107,20 @@ class Reader:
             self._malformed(error)
         if self.incoming is not None:
             self._body_goes_on(self.incoming, self.incoming is goes_on)
-        elif not self._between:
+        elif not self.between:
             self._head_goes_on()
 
     # --- parser callbacks
 
     def on_headers_complete(self) -> None:
         parser, target, server, client = self._parser, self._target, self._server, self._client
-        bound = server.bounds.head
-        if self._size > bound or self._raw + self._size > bound:
-            self._measure_head(bound)
+        if self._size + max(self._raw, 0) > self._bound:
+            self._measure_head()
+        self._overhead = 0
         request = read_request(
             parser.get_method(),
             target[0] if len(target) == 1 else b"".join(target),
-            self._passing.copy(),
+            self._passing,
             self._special,
             client.peer,
             parser.should_keep_alive(),
@@ -126,15 +129,26 @@ class Reader:
         self._passing.clear()
         self._special.clear()
         target.clear()
-        self.incoming = exchange = Exchange(client, request, request.request_id or server.request_id())
+        told = request.told
+        request_id = server.request_id() if told is None else told.request_id or server.request_id()
+        self.incoming = exchange = Exchange(client, request, request_id)
         self.queue.append(exchange)
 
     def on_message_complete(self) -> None:
         exchange = self.incoming
-        assert exchange is not None
-        if self._pieces:
+        assert exchange is not None and exchange.request is not None
+        if exchange.request.length:
             self._collect(exchange)
-        self._body_ended(exchange)
+            # Trailers have been collected like fields: they are dropped (RFC 9110 section 6.5.1).
+            self._passing.clear()
+            self._special.clear()
+        self.incoming = None
+        self.between.append(None)
+        # Nothing of the present read counts for the next head; if that ends in it too, it is measured.
+        self._raw = -self._size
+        exchange.complete = True
+        if not exchange.request.keep_alive:
+            self.closed = True
 
     # --- inside
 
@@ -144,24 +158,9 @@ class Reader:
         exchange.received += sum(map(len, pieces))
         pieces.clear()
 
-    def _body_ended(self, exchange: Exchange) -> None:
-        exchange.complete = True
-        assert exchange.request is not None
-        if exchange.request.length:
-            # Trailers have been collected like fields: they are dropped (RFC 9110 section 6.5.1).
-            self._passing.clear()
-            self._special.clear()
-            self._overhead = 0
-        self.incoming = None
-        self._between.append(None)
-        # Nothing of the present read counts for the next head; if that ends in it too, it is measured.
-        self._raw = -self._size
-        if not exchange.request.keep_alive:
-            self.closed = True
-
     def _head_goes_on(self) -> None:
         self._raw += self._size
-        if self._raw > self._server.bounds.head and not self.closed:
+        if self._raw > self._bound and not self.closed:
             self.fault(BadRequest(431, "head too long"))
 
     def _body_goes_on(self, exchange: Exchange, began_before: bool) -> None:
@@ -187,15 +186,15 @@ class Reader:
         exchange.body.append(piece)
         exchange.received += len(piece)
         if not self._left:
-            self._body_ended(exchange)
+            self.on_message_complete()
             self._parser = HttpRequestParser(self)
         return rest
 
-    def _measure_head(self, bound: int) -> None:
+    def _measure_head(self) -> None:
         """More was read than a head may have: was it the head?"""
         size = sum(len(name) + len(value) + 4 for name, value in self._special)
         size += sum(map(len, self._passing)) + sum(map(len, self._target))
-        if size > bound:
+        if size > self._bound:
             raise BadRequest(431, "head too long")
 
     def _malformed(self, error: HttpParserError) -> None:

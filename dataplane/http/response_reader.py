@@ -1,0 +1,112 @@
+"""Reading responses from an instance's bytes: one for each request sent, believed as little as a request is.
+
+Parser callbacks only collect; `Upstream` acts on what they collected when the parser returns. Callbacks that need no
+code of ours are methods of lists, which cost no frame: a list of what may begin, which fails when it is empty and so
+stops the parser at a response that nobody asked for, and a list of what has not ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from httptools import HttpParserError, HttpResponseParser
+
+from dataplane.http.answers import Answer, BadAnswer, interim_head, read_answer
+from dataplane.http.names import RESPONSE_NAMES, collector
+
+
+class ResponseReader:
+    """The response side of one upstream connection."""
+
+    __slots__ = (
+        "_may_begin",
+        "_parser",
+        "_passing",
+        "_special",
+        "_to_head",
+        "answer",
+        "interim",
+        "keep",
+        "on_body",
+        "on_header",
+        "on_message_begin",
+        "on_message_complete",
+        "pieces",
+        "unfinished",
+    )
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        """The final response's head, once it has come."""
+        self.interim: list[tuple[int, bytes]] = []
+        """Interim responses since they were last taken: status and head."""
+        self.pieces: list[bytes] = []
+        """Pieces of the body since they were last taken."""
+        self.unfinished: list[None] = []
+        """Empty once the response has been read to its end."""
+        self.keep = False
+        """The connection may carry another exchange, as far as the response says."""
+        self._to_head = False
+        self._parser: HttpResponseParser | None = None
+        self._passing: list[bytes] = []
+        self._special: list[tuple[bytes, bytes]] = []
+        self._may_begin: list[None] = []
+        self.on_header = collector(RESPONSE_NAMES, self._passing, self._special)
+        self.on_body: Callable[[bytes], None] = self.pieces.append
+        self.on_message_begin: Callable[[], None] = self._may_begin.pop
+        self.on_message_complete: Callable[[], None] = self.unfinished.clear
+
+    def expect(self, to_head: bool) -> None:
+        """A request has been sent, with HEAD or another method: its response may come."""
+        self.answer = None
+        self._to_head = to_head
+        self._may_begin.append(None)
+        self.unfinished.append(None)
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Read on. Raises BadAnswer unless the response was whole before what made no sense."""
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            self.keep = False
+            if self.unfinished or self.answer is None:
+                cause = error.__context__
+                raise cause if isinstance(cause, BadAnswer) else BadAnswer(str(error)) from None
+        if self._to_head and self.pieces:
+            # A body where none may be: it ends here, and so does the connection.
+            self.pieces.clear()
+            self.keep = False
+
+    def end(self) -> None:
+        """The body ended where the parser cannot see it."""
+        self.unfinished.clear()
+
+    def let_go(self) -> None:
+        """Drop the parser: what comes next is not for it, or it still waits for what will not come."""
+        self._parser = None
+
+    # --- parser callbacks
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        status = parser.get_status_code()
+        if 100 <= status < 200:
+            self.interim.append((status, interim_head(status, self._passing, self._special)))
+            self._may_begin.append(None)
+        else:
+            self.keep = keep = parser.should_keep_alive()
+            version = parser.get_http_version
+            self.answer = read_answer(status, self._passing, self._special, self._to_head, keep, version)
+            if self._to_head:
+                # The parser goes on to wait for the body that was announced.
+                self.unfinished.clear()
+                self._parser = None
+            elif not self.unfinished:
+                # An interim response has ended before.
+                self.unfinished.append(None)
+        self._passing.clear()
+        self._special.clear()
