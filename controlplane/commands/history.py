@@ -47,8 +47,8 @@ class History:
     async def records(self) -> list[Record]:
         """Every record that is kept, the newest first."""
         listing = await self._store.list(RECORDS)
-        found = map(history.decode_record, reversed(listing.entries))
-        return [record for record in found if record is not None]
+        found = (record for record in map(history.decode_record, listing.entries) if record is not None)
+        return sorted(found, key=lambda record: record.revision, reverse=True)
 
     async def revision(self) -> int:
         """The store's revision now."""

@@ -22,6 +22,8 @@ SINGULARS = {
 class FakeAdmin:
     """One user, resources by section, and views that tests fill in.
 
+    `rollouts` are the answers to questions how far data planes are, each given once.
+
     Switches: `anonymous_read`, `refuse` (answers every apply with these errors), `override` (answers everything).
     `end_access()` and `end_login()` make the tokens given so far worthless.
     """
@@ -30,6 +32,10 @@ class FakeAdmin:
         self.username, self.password = "admin", "correct horse"
         self.sections: dict[str, dict[str, dict[str, Any]]] = {section: {} for section in SINGULARS}
         self.views: dict[str, list[dict[str, Any]]] = {"services": [], "circuits": [], "dataplanes": []}
+        self.rollouts: list[dict[str, Any]] = []
+        self.past: dict[str, Any] = {"history": [], "diff": []}
+        self.drained: list[str] = []
+        self.queries: list[dict[str, str]] = []
         self.revision = 1
         self.expires_in = 900
         self.anonymous_read = False
@@ -115,9 +121,28 @@ class FakeAdmin:
                     return problem(404, f"there is no service {service!r}")
                 self.resets.append(service)
                 return httpx.Response(200, json={"revision": self.revision})
+            case ["GET", "rollouts", _]:
+                self.queries.append(dict(request.url.params))
+                return httpx.Response(200, json=self.rollouts.pop(0))
+            case ["GET", ("history" | "diff") as view]:
+                self.queries.append(dict(request.url.params))
+                return httpx.Response(200, json=self.past[view])
+            case ["POST", "rollback"]:
+                return self._roll_back(json.loads(request.content)["to"], "dry_run" in request.url.params)
+            case ["POST", "services", service, "instances", instance, "drain"]:
+                self.queries.append(dict(request.url.params))
+                self.drained.append(f"{service}/{instance}")
+                return httpx.Response(200, json={"revision": self.revision})
             case ["POST", "apply"]:
                 return self._apply(json.loads(request.content), "dry_run" in request.url.params)
         return problem(404, "Not Found")
+
+    def _roll_back(self, to: int, dry_run: bool) -> httpx.Response:
+        if to > self.revision:
+            return problem(404, f"revision '{to}' does not exist")
+        self.revision += not dry_run
+        changes = [{"action": "delete", "kind": "route", "name": "orders"}]
+        return httpx.Response(200, json={"revision": self.revision, "changes": changes})
 
     def _apply(self, document: dict[str, Any], dry_run: bool) -> httpx.Response:
         if self.refuse:

@@ -22,7 +22,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     Switches: `down` answers UNAVAILABLE, `stop()` and `start()` take the port away and bring it back, `token` and
     `forbidden` refuse, `silent` never answers, `slow` makes a registration but answers it only when the event is set,
-    `status` is that of new instances, `end_leases()` forgets every lease and instance.
+    `status` is that of new instances, `stragglers` are the nodes (with reasons) that every wait ends with,
+    `end_leases()` forgets every lease and instance.
     """
 
     def __init__(self, ttl: float | None = None) -> None:
@@ -40,6 +41,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.routes: dict[str, resources_pb2.Route] = {}
         self.circuits: dict[str, pb.CircuitView] = {}
         self.resets: list[str] = []
+        self.waits: list[float] = []
+        self.stragglers: dict[str, str] = {}
         self.calls: list[str] = []
         self.revision = 0
         self.port = 0
@@ -130,7 +133,30 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.instances.pop(key, None)
         self.leases = {lease: held for lease, held in self.leases.items() if held != key}
         self.changed()
-        return pb.DeregisterResponse(revision=self.revision)
+        self.waits.append(request.wait)
+        late = self._late() if request.wait else []
+        return pb.DeregisterResponse(revision=self.revision, stragglers=late)
+
+    async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:
+        await self._admit("Drain", context)
+        view = self.instances.get((request.service_name, request.instance_id))
+        if view is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "instance does not exist")
+        assert view is not None
+        view.status = status_pb2.INSTANCE_STATUS_DRAINING
+        self.waits.append(request.wait)
+        return pb.DrainResponse(revision=self.revision, stragglers=self._late())
+
+    async def AwaitRoutable(
+        self, request: pb.AwaitRoutableRequest, context: Context
+    ) -> pb.AwaitRoutableResponse:
+        await self._admit("AwaitRoutable", context)
+        assert request.revision
+        self.waits.append(request.wait)
+        return pb.AwaitRoutableResponse(stragglers=self._late())
+
+    def _late(self) -> list[pb.Straggler]:
+        return [pb.Straggler(node=node, reason=reason) for node, reason in self.stragglers.items()]
 
     async def ListServices(
         self, request: pb.ListServicesRequest, context: Context

@@ -52,18 +52,27 @@ class AdminApi:
         """Close the connections."""
         self._client.close()
 
-    def get(self, *path: str) -> Any:
+    def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """The JSON at a path below /api/v1, whose parts are quoted here."""
-        return self._ask("GET", api_path(*path))
+        return self._ask("GET", api_path(*path), params=query)
 
     def delete(self, *path: str) -> Any:
         """Delete what is at the path."""
         return self._ask("DELETE", api_path(*path))
 
-    def post(self, *path: str, content: bytes = b"", query: Mapping[str, str] | None = None) -> Any:
-        """Post JSON."""
+    def post(
+        self,
+        *path: str,
+        content: bytes = b"",
+        query: Mapping[str, str] | None = None,
+        patience: float = 0.0,
+    ) -> Any:
+        """Post JSON. `patience`: seconds that the control plane may take beyond what is usual."""
         headers = {"Content-Type": "application/json"} if content else {}
-        return self._ask("POST", api_path(*path), content=content, headers=headers, params=query)
+        timeout = TIMEOUT + patience
+        return self._ask(
+            "POST", api_path(*path), content=content, headers=headers, params=query, timeout=timeout
+        )
 
     def health(self) -> Any:
         """What /health of the control plane says; needs no login."""

@@ -10,7 +10,7 @@ from typing import Any
 from headgate.cli.api import AdminApi, Refused
 from headgate.cli.documents import Document, load
 from headgate.cli.kinds import find_kind
-from headgate.cli.render import print_line, styled
+from headgate.cli.render import print_line, printable, styled
 
 _MARKS = {"create": "+", "update": "~", "delete": "-"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted"}
@@ -52,6 +52,17 @@ def _send(api: AdminApi, document: Document, *, dry_run: bool) -> dict[str, Any]
         errors = [{**error, "field": document.place(error.get("field", ""))} for error in refused.errors]
         raise Refused(refused.status, refused.detail, errors) from refused
     return receipt
+
+
+def print_edits(edits: Sequence[Mapping[str, Any]]) -> None:
+    """What the control plane says became of resources, field by field."""
+    for edit in edits:
+        mark = (_MARKS.get(edit["action"], "?"), styled(edit["action"])[1])
+        print_line(mark, f" {edit['kind']} {edit['name']}{' (password set)' if edit.get('password') else ''}")
+        for field in edit["fields"]:
+            print_line(f"    {printable(field['field'])}: {field['before']!r} -> {field['after']!r}")
+    if not edits:
+        print_line("No difference")
 
 
 def compare(api: AdminApi, paths: Sequence[str]) -> list[ResourceChange]:
@@ -96,7 +107,9 @@ def _difference(now: Any, then: Any, at: str) -> list[FieldChange]:
     return [] if now == then else [FieldChange(at, now, then)]
 
 
-def print_receipt(receipt: Mapping[str, Any], *, dry_run: bool) -> None:
+def print_receipt(
+    receipt: Mapping[str, Any], *, dry_run: bool, done: str = "Applied", nothing: str = "nothing declared"
+) -> None:
     """What was done, a line each, and a summary."""
     changes = receipt["changes"]
     for change in changes:
@@ -106,9 +119,9 @@ def print_receipt(receipt: Mapping[str, Any], *, dry_run: bool) -> None:
     counted = Counter(change["action"] for change in changes)
     summary = ", ".join(f"{count} {_DONE.get(action, action)}" for action, count in counted.items())
     if dry_run:
-        print_line(f"Dry run, nothing was changed: {summary or 'nothing declared'}")
+        print_line(f"Dry run, nothing was changed: {summary or nothing}")
     else:
-        print_line(f"Applied at revision {receipt['revision']}: {summary or 'nothing declared'}")
+        print_line(f"{done} at revision {receipt['revision']}: {summary or nothing}")
 
 
 def print_comparison(changes: Sequence[ResourceChange]) -> None:

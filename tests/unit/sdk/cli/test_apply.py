@@ -93,11 +93,6 @@ def test_problems_name_the_file_where_there_are_several(logged_in: Any, admin: F
     assert "  conf/2.yaml: scopes[1].name: must be lower case\n" in logged_in("apply", "-f", "conf").stderr
 
 
-def test_wait_is_not_built_yet(logged_in: Any, admin: FakeAdmin, home: Path) -> None:
-    result = logged_in("apply", "--wait", "-f", write(home, "demo.yaml", DEMO))
-    assert (result.exit_code, "not built yet" in result.stderr, admin.requests) == (2, True, [])
-
-
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [

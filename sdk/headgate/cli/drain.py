@@ -1,0 +1,34 @@
+"""Draining an instance: with the services' token where there is one, as in a pod, otherwise as whoever is logged in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from headgate import barrier
+from headgate.cli.failure import Failure
+from headgate.cli.session import Session
+from headgate.errors import HeadgateError
+from headgate.target import Target
+from headgate.transport import Transport
+
+
+def drain(session: Session, service: str, instance: str, seconds: float) -> None:
+    """Return once no data plane has requests under way at the instance. Raises Failure naming those that do."""
+    if os.environ.get("HEADGATE_TOKEN"):
+        asyncio.run(_through_registry(service, instance, seconds))
+        return
+    with session.api() as api:
+        query = {"wait": f"{seconds:g}"}
+        api.post("services", service, "instances", instance, "drain", query=query, patience=seconds)
+
+
+async def _through_registry(service: str, instance: str, seconds: float) -> None:
+    try:
+        transport = Transport(Target.make())
+        try:
+            await barrier.drain(transport, service, instance, seconds)
+        finally:
+            await transport.close()
+    except HeadgateError as error:
+        raise Failure(str(error)) from error

@@ -1,0 +1,41 @@
+"""The past of the configuration: what changed, how two revisions differ, and going back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headgate.cli.api import AdminApi
+from headgate.cli.render import print_table
+
+Row = Mapping[str, Any]
+
+
+def history(api: AdminApi, most: int) -> list[dict[str, Any]]:
+    """The latest changes, the newest first."""
+    found: list[dict[str, Any]] = api.get("history", query={"limit": str(most)})
+    return found
+
+
+def print_history(records: Sequence[Row]) -> None:
+    """A line for each."""
+    print_table(
+        ["REVISION", "TIME", "AUTHOR", "CHANGE"],
+        [[row["revision"], row["time"], row["author"], row["summary"]] for row in records],
+        nothing="no changes on record",
+    )
+
+
+def diff(api: AdminApi, old: int, new: int) -> list[dict[str, Any]]:
+    """What leads from one revision to another."""
+    found: list[dict[str, Any]] = api.get("diff", query={"from": str(old), "to": str(new)})
+    return found
+
+
+def rollback(api: AdminApi, to: int, *, dry_run: bool) -> dict[str, Any]:
+    """Go back; returns the receipt."""
+    content = json.dumps({"to": to}).encode()
+    query = {"dry_run": "true"} if dry_run else None
+    receipt: dict[str, Any] = api.post("rollback", content=content, query=query)
+    return receipt

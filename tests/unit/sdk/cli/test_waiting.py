@@ -1,0 +1,177 @@
+"""Changes that are waited for, as somebody at a terminal sees them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fake_admin import FakeAdmin
+from tests.support.fake_registry import TOKEN
+
+DOCUMENT = "scopes: [{name: a}]"
+
+
+def rollout(state: str, *nodes: dict[str, Any], problem: str = "") -> dict[str, Any]:
+    """How far the data planes are with revision 2."""
+    return {
+        "revision": 2,
+        "digest": "0123456789abcdef" if not problem else "",
+        "state": state,
+        "serving": sum(node["done"] for node in nodes),
+        "needed": len(nodes),
+        "nodes": list(nodes),
+        "problem": problem,
+    }
+
+
+def node(name: str, reason: str = "", connected: bool = True) -> dict[str, Any]:
+    done = not reason
+    return {
+        "node": name,
+        "connected": connected,
+        "applied_revision": 1 + done,
+        "done": done,
+        "reason": reason,
+    }
+
+
+@pytest.fixture
+def file(home: Path) -> str:
+    (home / "work" / "a.yaml").write_text(DOCUMENT)
+    return "a.yaml"
+
+
+def test_served(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    admin.rollouts = [
+        rollout("waiting", node("gw-1"), node("gw-2", "serves revision 1")),
+        rollout("served", node("gw-1"), node("gw-2")),
+    ]
+    result = logged_in("apply", "-f", file, "--wait")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "+ scope a",
+        "Applied at revision 2: 1 created",
+        "Served by 2 data planes (2 needed), digest 0123456789ab",
+    ]
+    assert [query["quorum"] for query in admin.queries] == ["all", "all"]
+
+
+def test_served_for_programs(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    admin.rollouts = [rollout("served", node("gw-1"))]
+    result = logged_in("apply", "-f", file, "--wait", "--quorum", "50%", "-o", "json")
+    receipt = json.loads(result.stdout)
+    assert (receipt["state"], receipt["nodes"][0]["node"]) == ("served", "gw-1")
+    assert receipt["changes"]
+    assert admin.queries[0]["quorum"] == "50%"
+
+
+def test_too_late(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    admin.rollouts = [
+        rollout(
+            "waiting",
+            node("gw-1"),
+            node("gw-2", "serves revision 1"),
+            node("gone", "is not connected", connected=False),
+        )
+    ]
+    result = logged_in("apply", "-f", file, "--wait", "--timeout", "0")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == "Applied at revision 2: 1 created"
+    assert result.stderr == (
+        "headgate: revision 2 is written, but 1 of 3 data planes serve it: gw-2 (serves revision 1)\n"
+    )
+
+
+def test_rejected_ends_the_wait(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    late = "serves revision 1, rejected 2: routes: 9 exceeds MAX_ROUTES 6"
+    admin.rollouts = [rollout("rejected", node("gw-1", late))]
+    result = logged_in("apply", "-f", file, "--wait", "--timeout", "300")
+    assert result.exit_code == 1
+    assert f"gw-1 ({late})" in result.stderr
+
+
+def test_nothing_published(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    admin.rollouts = [rollout("waiting", problem="what is in the store cannot be published: x")]
+    result = logged_in("apply", "-f", file, "--wait", "--timeout", "0")
+    assert "but what is in the store cannot be published: x" in result.stderr
+
+
+def test_nobody_to_wait_for(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    admin.rollouts = [rollout("served")]
+    assert "No data plane is connected" in logged_in("apply", "-f", file, "--wait").stdout
+
+
+@pytest.mark.parametrize("options", [("--dry-run",), ("--timeout", "301"), ("--timeout", "soon")])
+def test_waits_that_make_no_sense(
+    logged_in: Any, admin: FakeAdmin, file: str, options: tuple[str, ...]
+) -> None:
+    assert logged_in("apply", "-f", file, "--wait", *options).exit_code == 2
+    assert admin.requests == []
+
+
+def test_history(logged_in: Any, admin: FakeAdmin) -> None:
+    admin.past["history"] = [
+        {"revision": 57, "time": "2026-01-02T03:04:05Z", "author": "anna", "summary": "update route/orders"}
+    ]
+    lines = logged_in("history", "-n", "5").stdout.splitlines()
+    assert lines[0].split() == ["REVISION", "TIME", "AUTHOR", "CHANGE"]
+    assert lines[1].split()[:3] == ["57", "2026-01-02T03:04:05Z", "anna"]
+    assert admin.queries == [{"limit": "5"}]
+    assert json.loads(logged_in("history", "-o", "json").stdout)[0]["revision"] == 57
+
+
+def test_diff_of_two_revisions(logged_in: Any, admin: FakeAdmin) -> None:
+    field = {"field": "prefix", "before": "/a", "after": "/b"}
+    admin.past["diff"] = [
+        {"action": "update", "kind": "route", "name": "orders", "fields": [field]},
+        {"action": "delete", "kind": "scope", "name": "x", "fields": []},
+    ]
+    result = logged_in("diff", "57", "61", "--exit-code")
+    assert result.exit_code == 1
+    assert result.stdout == "~ route orders\n    prefix: '/a' -> '/b'\n- scope x\n"
+    assert admin.queries == [{"from": "57", "to": "61"}]
+    admin.past["diff"] = []
+    assert logged_in("diff", "57", "61").stdout == "No difference\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("1",), ("1", "2", "3"), ("1", "x"), ("1", "2", "-f", "a.yaml")])
+def test_diffs_of_what(logged_in: Any, admin: FakeAdmin, file: str, arguments: tuple[str, ...]) -> None:
+    assert logged_in("diff", *arguments).exit_code == 2
+    assert admin.requests == []
+
+
+def test_rollback(logged_in: Any, admin: FakeAdmin) -> None:
+    dry = logged_in("rollback", "--to", "1", "--dry-run")
+    assert dry.stdout == "- route orders\nDry run, nothing was changed: 1 deleted\n"
+    assert admin.revision == 1
+    admin.rollouts = [rollout("served", node("gw-1"))]
+    done = logged_in("rollback", "--to", "1", "--wait")
+    assert done.stdout.splitlines()[1] == "Rolled back at revision 2: 1 deleted"
+    refused = logged_in("rollback", "--to", "9")
+    assert (refused.exit_code, refused.stderr) == (1, "headgate: revision '9' does not exist\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--to", "0"), ("--to", "x")])
+def test_rollbacks_to_what(logged_in: Any, admin: FakeAdmin, arguments: tuple[str, ...]) -> None:
+    assert logged_in("rollback", *arguments).exit_code == 2
+    assert admin.requests == []
+
+
+def test_drain_through_the_admin_api(
+    logged_in: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEADGATE_TOKEN", raising=False)
+    result = logged_in("drain", "orders", "orders-1", "--timeout", "7")
+    assert result.stdout == "Instance orders/orders-1 is drained\n"
+    assert (admin.drained, admin.queries) == (["orders/orders-1"], [{"wait": "7"}])
+
+
+def test_drain_without_anybody_to_ask(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADGATE_TOKEN", TOKEN)
+    monkeypatch.setenv("HEADGATE_CONTROLPLANE", "127.0.0.1:1")
+    result = run("drain", "orders", "orders-1", "--timeout", "0")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("headgate: the control plane at 127.0.0.1:1 does not answer")
