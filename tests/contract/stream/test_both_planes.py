@@ -119,7 +119,13 @@ class DataPlane:
         self.served = NOTHING
         self.bundles: list[Bundle] = []
         self.rejects: set[int] = set()
-        self.stream = ConfigStream(lambda: Endpoint(addresses, token), lambda: self.held)
+        self._token = token
+        self.start_over(*addresses)
+
+    def start_over(self, *addresses: str) -> None:
+        """Forget the stream, and keep what is served."""
+        endpoint = Endpoint(addresses, self._token)
+        self.stream = ConfigStream(lambda: endpoint, lambda: self.held)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -260,7 +266,7 @@ async def test_after_a_loss_it_gets_what_it_missed(plane: ControlPlane) -> None:
         await eventually(lambda: node.held.revision == first)
     await plane.put(Service(service_name="b"))
     last = await plane.put(Service(service_name="c"))
-    node.stream = ConfigStream(Endpoint((plane.address,), DATAPLANE_TOKEN), lambda: node.held)
+    node.start_over(plane.address)
     async with running(node):
         await eventually(lambda: node.held.revision == last)
     assert node.bundles[-1].touched == {("service", "b"), ("service", "c")}
@@ -276,7 +282,7 @@ async def test_a_control_plane_that_was_not_there_serves_the_difference_too(plan
             await eventually(lambda: node.held.revision == 2)
         for each in (plane, other):
             await each.put(Service(service_name="b"))
-        node.stream = ConfigStream(Endpoint((other.address,), DATAPLANE_TOKEN), lambda: node.held)
+        node.start_over(other.address)
         async with running(node):
             await eventually(lambda: node.held.revision == 3)
     assert node.bundles[-1].touched == {("service", "b")}
@@ -289,7 +295,7 @@ async def test_one_who_lost_something_is_mended_by_a_snapshot(plane: ControlPlan
         await eventually(lambda: node.held.digest == plane.current.digest)
     # A fault: it says that it has what it has not.
     node.served = NOTHING
-    node.stream = ConfigStream(Endpoint((plane.address,), DATAPLANE_TOKEN), lambda: node.held)
+    node.start_over(plane.address)
     revision = await plane.put(Service(service_name="b"))
     async with running(node):
         await eventually(lambda: node.held.revision == revision)
