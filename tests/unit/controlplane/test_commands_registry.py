@@ -10,10 +10,10 @@ import pytest
 from controlplane.commands import Commands, NotFound
 from controlplane.identity import Hasher
 from controlplane.model.config import build
-from controlplane.model.problems import InvalidConfig
+from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.model.resources import Instance, Service
 from controlplane.model.stored import CHANGE, key_of
-from controlplane.store import Conflict, LeaseGone, MemoryStore, StoreUnavailable
+from controlplane.store import Conflict, LeaseGone, MemoryStore, Put, StoreUnavailable
 
 
 @pytest.fixture
@@ -203,3 +203,32 @@ async def test_a_rate_limit_s_key_may_be_any_text(store: MemoryStore, commands: 
 async def test_a_rate_limit_s_key_has_bounds(commands: Commands, key: str) -> None:
     with pytest.raises(InvalidConfig):
         await commands.reset_rate_limit(key)
+
+
+async def test_draining_keeps_the_lease(store: MemoryStore, commands: Commands) -> None:
+    made = await commands.register(instance("a"), ORDERS, 15)
+    revision = await commands.drain("orders", "a")
+    (entry,) = (await store.list(key_of("instance", ""))).entries
+    assert (entry.revision, entry.lease) == (revision, made.lease)
+    assert json.loads(entry.value)["draining"] is True
+    assert await commands.drain("orders", "a") == revision, "once is enough"
+    await commands.keep_alive(made.lease)
+
+
+async def test_draining_on_hold_needs_nobody_to_keep_it(store: MemoryStore, commands: Commands) -> None:
+    made = await commands.register(instance("a"), ORDERS, 15)
+    await commands.drain("orders", "a", hold=60)
+    with pytest.raises(LeaseGone):
+        await commands.keep_alive(made.lease)
+    store.advance(59)
+    assert (await store.list(key_of("instance", ""))).entries
+    store.advance(2)
+    assert (await store.list(key_of("instance", ""))).entries == ()
+
+
+async def test_only_what_is_registered_drains(store: MemoryStore, commands: Commands) -> None:
+    with pytest.raises(NotFound):
+        await commands.drain("orders", "a", hold=60)
+    await store.commit({}, [Put(key_of("instance", "orders/a"), b"{}")])
+    with pytest.raises(InconsistentConfig):
+        await commands.drain("orders", "a")

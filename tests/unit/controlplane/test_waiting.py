@@ -10,7 +10,7 @@ import pytest
 from controlplane.commands.waiting import ALL, Progress, Quorum, Waiting
 from controlplane.model.resources import Scope, Service
 from controlplane.model.stored import encode, key_of
-from controlplane.publish import Fleet, NodeProblem, Watcher
+from controlplane.publish import Fleet, InstanceHealth, InstanceStatus, NodeProblem, Watcher
 from controlplane.store import MemoryStore, Put
 
 
@@ -183,3 +183,53 @@ def test_quorums(text: str, connected: int, needed: int) -> None:
 def test_no_quorums(text: str) -> None:
     with pytest.raises(ValueError, match="quorum must be"):
         Quorum.parse(text)
+
+
+ILL = InstanceHealth("orders", "a", InstanceStatus.UNHEALTHY, 1.0, "connection refused")
+WELL = InstanceHealth("orders", "a", InstanceStatus.HEALTHY, 1.0)
+
+
+async def test_routable_is_what_was_seen_of_this_registration(scene: Scene) -> None:
+    revision = await scene.published(ORDERS)
+    scene.fleet.hello("a", "1", revision, scene.digest)
+    # Of a registration before this one.
+    scene.fleet.health("a", [WELL], revision - 1)
+    task = asyncio.create_task(scene.waiting.routable("orders", "a", revision, 5))
+    assert await still_waiting(task)
+    scene.fleet.health("a", [ILL], revision)
+    assert await still_waiting(task)
+    scene.fleet.health("a", [WELL], revision)
+    assert (await task).complete
+
+
+@pytest.mark.parametrize(
+    ("health", "at", "reason"),
+    [
+        ([ILL], 0, "finds it unhealthy: connection refused"),
+        ([], 0, "does not know the instance"),
+        ([WELL], -1, "has not reported the health of instances yet"),
+    ],
+)
+async def test_why_an_instance_is_not_routable(
+    scene: Scene, health: list[InstanceHealth], at: int, reason: str
+) -> None:
+    revision = await scene.published(ORDERS)
+    scene.fleet.hello("a", "1", revision, scene.digest)
+    scene.fleet.health("a", health, revision + at)
+    seen = await scene.waiting.routable("orders", "a", revision, 0.01)
+    assert list(map(str, seen.stragglers)) == [f"a ({reason})"]
+
+
+async def test_a_drain_waits_for_others_than_those_who_refuse(scene: Scene) -> None:
+    first = await scene.published(ORDERS)
+    for node in ("a", "b"):
+        scene.fleet.hello(node, "1", first, scene.digest, {("orders", "x"): 1})
+    revision = await scene.published(Service(service_name="payments"))
+    task = asyncio.create_task(scene.waiting.drained("orders", "x", revision, 5))
+    scene.fleet.nack("a", revision, [], scene.digest)
+    scene.fleet.ack("b", revision, scene.digest)
+    assert await still_waiting(task)
+    scene.fleet.leaving("b", {})
+    seen = await task
+    assert [node.node for node in seen.stragglers] == ["a"]
+    assert not seen.complete
