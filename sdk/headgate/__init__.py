@@ -37,6 +37,7 @@ from headgate.models import (
     Timeouts,
 )
 from headgate.registration import Registration, register
+from headgate.target import token_file
 
 __all__ = [
     "CircuitBreaker",
@@ -68,4 +69,5 @@ __all__ = [
     "connect",
     "register",
     "sync",
+    "token_file",
 ]

@@ -181,6 +181,7 @@ def connect(
     ca: str | os.PathLike[str] | None = None,
     cert: str | os.PathLike[str] | None = None,
     key: str | os.PathLike[str] | None = None,
+    insecure: bool | None = None,
     timeout: float = 5,
 ) -> Gateway:
     """Connect to the control plane for as long as an `async with` block runs.
@@ -188,9 +189,14 @@ def connect(
     controlplane: `host:port`, or several separated by commas: the first that answers is used, and the next after it
         is lost. Default: HEADGATE_CONTROLPLANE, else 127.0.0.1:50051.
     token: bearer credential: the services' token or a user's access token, or a function that returns the present
-        one. Default: HEADGATE_TOKEN.
+        one (`headgate.token_file` reads it from a file). Default: HEADGATE_TOKEN, or what is in HEADGATE_TOKEN_FILE.
     ca, cert, key: PEM files of the authority that signed the control plane's certificate, and of our own certificate.
-        Without any, the connection is plain text. Default: HEADGATE_CA, HEADGATE_CERT, HEADGATE_KEY.
+        Read again when they change. Without any, the connection is plain text. Default: HEADGATE_CA, HEADGATE_CERT,
+        HEADGATE_KEY.
+    insecure: send a token in plain text to another machine, too, which is refused otherwise. Default:
+        HEADGATE_INSECURE, else False.
     timeout: seconds that one control plane has for its first answer.
     """
-    return Gateway(Target.make(controlplane, token=token, ca=ca, cert=cert, key=key), timeout)
+    return Gateway(
+        Target.make(controlplane, token=token, ca=ca, cert=cert, key=key, insecure=insecure), timeout
+    )

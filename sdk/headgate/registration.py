@@ -198,6 +198,7 @@ def register(
     ca: str | os.PathLike[str] | None = None,
     cert: str | os.PathLike[str] | None = None,
     key: str | os.PathLike[str] | None = None,
+    insecure: bool | None = None,
 ) -> Registration:
     """Register an instance for as long as an `async with` block runs.
 
@@ -213,9 +214,9 @@ def register(
         most 30 seconds, or a number of seconds. The service must be answering probes by then.
     drain: leaving waits so many seconds at most until no connected data plane sends new requests and those under way
         are done. Keep serving until the block has been left: then a stop costs no request.
-    controlplane, token, ca, cert, key: as for `connect`.
+    controlplane, token, ca, cert, key, insecure: as for `connect`.
     """
-    target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key)
+    target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
     definition = service if isinstance(service, ServiceDefinition) else None
     name = service.service_name if isinstance(service, ServiceDefinition) else service
     if not name:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 import grpc
 
 from headgate.errors import HeadgateError
 
+log = logging.getLogger("headgate")
+
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
+
+_TOKEN = re.compile(r"[!-~]{1,8192}")
 
 Token = str | Callable[[], str]
 """A bearer credential, or a function that returns the present one (asked before every call)."""
@@ -28,6 +35,8 @@ class Target:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    insecure: bool = False
+    """Whether a token may travel in plain text to another machine."""
 
     @classmethod
     def make(
@@ -38,15 +47,17 @@ class Target:
         ca: str | os.PathLike[str] | None = None,
         cert: str | os.PathLike[str] | None = None,
         key: str | os.PathLike[str] | None = None,
+        insecure: bool | None = None,
     ) -> Target:
-        """Fill what is left out from HEADGATE_CONTROLPLANE, _TOKEN, _CA, _CERT and _KEY."""
+        """Fill what is left out from HEADGATE_CONTROLPLANE, _TOKEN or _TOKEN_FILE, _CA, _CERT, _KEY and _INSECURE."""
         listed = addresses or os.environ.get("HEADGATE_CONTROLPLANE") or DEFAULT_ADDRESS
         target = cls(
             addresses=tuple(part.strip() for part in listed.split(",") if part.strip()),
-            token=token or os.environ.get("HEADGATE_TOKEN") or None,
+            token=token or _token(),
             ca=_path(ca, "HEADGATE_CA"),
             cert=_path(cert, "HEADGATE_CERT"),
             key=_path(key, "HEADGATE_KEY"),
+            insecure=_switch("HEADGATE_INSECURE") if insecure is None else insecure,
         )
         target._check()
         return target
@@ -58,14 +69,29 @@ class Target:
         return [(host.strip("[]"), int(port)) for host, _, port in parts]
 
     @property
+    def encrypted(self) -> bool:
+        """TLS as soon as a CA or a certificate is given, plain text otherwise."""
+        return self.ca is not None or self.cert is not None
+
+    @property
     def bearer(self) -> str | None:
         """The credential to send now."""
         return self.token() if callable(self.token) else self.token
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those that a connection is secured with."""
+        return tuple(path for path in (self.ca, self.cert, self.key) if path is not None)
+
+    def stamps(self) -> tuple[object, ...]:
+        """Differs whenever one of the files may have changed; mounted secrets are swapped, hence the inode."""
+        return tuple(map(_stamp, self.files))
+
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """TLS as soon as a CA or a certificate is given, plain text otherwise."""
-        if self.ca is None and self.cert is None:
+        """For TLS, from the files as they are now; None for plain text. Raises HeadgateError."""
+        if not self.encrypted:
             return None
+        _check_pair(self.cert, self.key)
         return grpc.ssl_channel_credentials(
             root_certificates=_read("ca", self.ca),
             private_key=_read("key", self.key),
@@ -83,6 +109,100 @@ class Target:
                 raise HeadgateError(f"{address!r} is not an address of a control plane: write host:port")
         if (self.cert is None) != (self.key is None):
             raise HeadgateError("a client certificate needs both cert and key (HEADGATE_CERT, HEADGATE_KEY)")
+        far = [] if self.encrypted or self.insecure or not self.token else self._far()
+        if far:
+            raise HeadgateError(
+                f"the token would travel to {', '.join(far)} in plain text, where others may read it: give the "
+                "authority of its certificate (ca=, HEADGATE_CA), or, where the network itself is trusted, say so "
+                "(insecure=True, HEADGATE_INSECURE=true)"
+            )
+
+    def _far(self) -> list[str]:
+        """The addresses that are not surely this machine."""
+        near = [_is_loopback(host) for host, _ in self.hosts_and_ports]
+        return [address for address, here in zip(self.addresses, near, strict=True) if not here]
+
+
+def token_file(path: str | os.PathLike[str]) -> Callable[[], str]:
+    """A token that is kept in a file, whose first line counts, and read again whenever the file changes.
+
+    What is called raises HeadgateError only when the file could never be read.
+    """
+    return _TokenFile(Path(path))
+
+
+class _TokenFile:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: object = ()  # unlike any stamp
+        self._token = ""
+
+    def __repr__(self) -> str:
+        return f"token_file({str(self._path)!r})"
+
+    def __call__(self) -> str:
+        if (stamp := _stamp(self._path)) != self._seen:
+            self._seen = stamp
+            try:
+                self._token = _first_line(self._path)
+            except HeadgateError as error:
+                if not self._token:
+                    raise
+                log.warning("the renewed token is of no use, the old one stays: %s", error)
+        return self._token
+
+
+def _first_line(path: Path) -> str:
+    lines = (_read("token", path) or b"").decode("ascii", "replace").splitlines()
+    token = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), "")
+    if not _TOKEN.fullmatch(token):
+        raise HeadgateError(f"token: {path} holds none")
+    return token
+
+
+def _token() -> Token | None:
+    if given := os.environ.get("HEADGATE_TOKEN"):
+        return given
+    path = os.environ.get("HEADGATE_TOKEN_FILE")
+    if not path:
+        return None
+    read = token_file(path)
+    read()  # or it would fail only at the first call
+    return read
+
+
+def _switch(variable: str) -> bool:
+    given = os.environ.get(variable, "").lower()
+    if given not in ("", "0", "1", "false", "true", "no", "yes"):
+        raise HeadgateError(f"{variable} must be true or false")
+    return given in ("1", "true", "yes")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _stamp(path: Path) -> object:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _check_pair(cert: Path | None, key: Path | None) -> None:
+    """gRPC itself would only fail to connect, without a word about why."""
+    if cert is None or key is None:
+        return
+    _read("cert", cert), _read("key", key)
+    try:
+        # The password callback keeps OpenSSL from asking at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
+    except ssl.SSLError:
+        raise HeadgateError(f"key: {key} is not the unencrypted private key of {cert}") from None
 
 
 def _path(given: str | os.PathLike[str] | None, variable: str) -> Path | None:

@@ -7,16 +7,18 @@ made again at the next.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import grpc.aio
 
 from headgate.errors import Forbidden, HeadgateError, InvalidDefinition, Unauthenticated, Unavailable
+from headgate.links import Links
 from headgate.target import Target
-from headgate_api.v1 import registry_pb2, registry_pb2_grpc
+from headgate_api.v1 import registry_pb2
 
 if TYPE_CHECKING:
     from headgate_api.v1.registry_pb2_grpc import RegistryServiceAsyncStub
@@ -27,21 +29,6 @@ Answered = TypeVar("Answered")
 CALL_TIMEOUT = 5.0
 """Seconds one control plane has for one answer."""
 
-_OPTIONS: list[tuple[str, Any]] = [
-    # A frozen peer is noticed only when all three are set.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    # The watch may be silent for long: pings must not wait for data.
-    ("grpc.http2.max_pings_without_data", 0),
-    # gRPC's own back-off grows to two minutes; ours is in charge.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 2_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.use_local_subchannel_pool", 1),
-    # The whole view of a big fleet in one message.
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-]
 _CONNECT_PREAMBLE = re.compile(
     r"^.*(?:remote host|last error): (?:connect: |UNKNOWN: |UNAVAILABLE: |ipv[46]:\S+: )*"
 )
@@ -58,11 +45,7 @@ class Transport:
     def __init__(self, target: Target) -> None:
         """Nothing is connected before the first call. Raises HeadgateError for unreadable certificates."""
         self.target = target
-        credentials = target.credentials()
-        self._channels = [_open(address, credentials) for address in target.addresses]
-        self._stubs: list[RegistryServiceAsyncStub] = [
-            registry_pb2_grpc.RegistryServiceStub(channel) for channel in self._channels
-        ]
+        self._links = Links(target)
         self._current = 0
 
     async def call(
@@ -79,7 +62,8 @@ class Transport:
         failures: list[Unavailable] = []
         for at in self._from_current():
             try:
-                answer = await method(self._stubs[at])(request, timeout=timeout, metadata=self._metadata())
+                async with self._links.use(at) as stub:
+                    answer = await method(stub)(request, timeout=timeout, metadata=self._metadata())
             except grpc.aio.AioRpcError as error:
                 translated = self._translate(error, at)
                 if not isinstance(translated, Unavailable):
@@ -96,7 +80,24 @@ class Transport:
         Raises Unavailable when the first message takes longer than `first_within` seconds.
         """
         at = self._current
-        call = self._stubs[at].Watch(registry_pb2.WatchRequest(), metadata=self._metadata())
+        try:
+            async with (
+                self._links.use(at) as stub,
+                contextlib.aclosing(self._messages(stub, at, first_within)) as messages,
+            ):
+                async for message in messages:
+                    yield message
+            raise Unavailable(f"the control plane at {self.target.addresses[at]} ended the watch")
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(error, at) from error
+        finally:
+            if self._current == at:
+                self._current = (at + 1) % len(self._links)
+
+    async def _messages(
+        self, stub: RegistryServiceAsyncStub, at: int, first_within: float
+    ) -> AsyncGenerator[registry_pb2.WatchResponse, None]:
+        call = stub.Watch(registry_pb2.WatchRequest(), metadata=self._metadata())
         try:
             messages = aiter(call)
             async with asyncio.timeout(first_within):
@@ -105,29 +106,23 @@ class Transport:
                 yield first
                 async for message in messages:
                     yield message
-            raise Unavailable(f"the control plane at {self.target.addresses[at]} ended the watch")
         except TimeoutError as error:
             raise Unavailable(
                 f"the control plane at {self.target.addresses[at]} does not answer: timed out"
             ) from error
-        except grpc.aio.AioRpcError as error:
-            raise self._translate(error, at) from error
         finally:
             call.cancel()
-            if self._current == at:
-                self._current = (at + 1) % len(self._stubs)
 
     async def close(self) -> None:
         """Close every channel; calls under way are cancelled."""
-        for channel in self._channels:
-            await channel.close(None)
+        await self._links.close()
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         bearer = self.target.bearer
         return (("authorization", f"Bearer {bearer}"),) if bearer else ()
 
     def _from_current(self) -> list[int]:
-        count = len(self._stubs)
+        count = len(self._links)
         return [(self._current + step) % count for step in range(count)]
 
     def _translate(self, error: grpc.aio.AioRpcError, at: int) -> HeadgateError:
@@ -142,12 +137,7 @@ class Transport:
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return Unavailable(f"{peer} does not answer: timed out")
             case grpc.StatusCode.UNAUTHENTICATED:
-                has = (
-                    "refuses the token"
-                    if self.target.token
-                    else "wants a token: pass token= or set HEADGATE_TOKEN"
-                )
-                return Unauthenticated(f"{peer} {has}")
+                return Unauthenticated(f"{peer} {_refusal(self.target)}")
             case grpc.StatusCode.PERMISSION_DENIED:
                 return Forbidden(details or "Not enough permissions")
             case grpc.StatusCode.INVALID_ARGUMENT:
@@ -158,10 +148,12 @@ class Transport:
                 return HeadgateError(f"{peer} answered {code.name}: {details}")
 
 
-def _open(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    if credentials is None:
-        return grpc.aio.insecure_channel(address, options=_OPTIONS)
-    return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+def _refusal(target: Target) -> str:
+    if target.token:
+        return "refuses the token"
+    if target.cert:
+        return "finds neither a token nor the name of a service in the certificate"
+    return "wants a token: pass token= or set HEADGATE_TOKEN"
 
 
 def _plain(details: str) -> str:

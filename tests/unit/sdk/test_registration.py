@@ -233,7 +233,9 @@ async def test_the_default_host_is_the_address_towards_the_control_plane(registr
 
 async def test_a_control_plane_that_cannot_be_resolved_is_waited_for(registry: FakeRegistry) -> None:
     with pytest.raises(Unavailable, match="no way to the control plane"):
-        async with registering(registry, host=None, controlplane="nowhere.invalid:1", deadline=0.1):
+        async with registering(
+            registry, host=None, controlplane="nowhere.invalid:1", insecure=True, deadline=0.1
+        ):
             pass
 
 
