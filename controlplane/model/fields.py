@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated, TypeVar
 
+from cryptography import x509
 from pydantic import AfterValidator, Field, Strict
 from pydantic_core import PydanticCustomError
 
@@ -47,6 +48,10 @@ METHOD = _pattern(r"^[A-Z][A-Z0-9_-]{0,31}$", "an HTTP method in upper case, lik
 HEADER = _pattern(
     r"^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$",
     "the name of a header field in lower case, like x-client (RFC 9110, 5.1)",
+)
+UPGRADE = _pattern(
+    r"^[a-z0-9!#$%&'*+.^_`|~-]{1,32}(/[a-z0-9!#$%&'*+.^_`|~-]{1,32})?$",
+    "the name of a protocol in lower case, like websocket (RFC 9110, 7.8)",
 )
 LABEL = _pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_', '/' or '-'")
 
@@ -92,6 +97,28 @@ def _address_complaint(text: str) -> str | None:
     return None
 
 
+def _upgrade_complaint(text: str) -> str | None:
+    if text.partition("/")[0] in ("h2c", "http", "tls"):
+        return f"must not be {text!r}: requests would pass the gateway unseen"
+    return None
+
+
+def _host_name_complaint(text: str) -> str | None:
+    if text.startswith("*") or not _HOST.fullmatch(text) or re.fullmatch(r"[0-9.]+", text):
+        return "must be a host name in lower case, without port or '*'"
+    return None
+
+
+def _certificates_complaint(text: str) -> str | None:
+    if "PRIVATE KEY" in text:
+        return "must hold certificates only, and there is a private key in it"
+    try:
+        x509.load_pem_x509_certificates(text.encode("ascii"))
+    except ValueError:
+        return "must be one or more certificates in PEM"
+    return None
+
+
 Name = Annotated[str, Field(pattern=NAME)]
 ScopeName = Annotated[str, Field(pattern=SCOPE)]
 Username = Annotated[str, Field(pattern=USERNAME)]
@@ -101,6 +128,9 @@ Label = Annotated[str, Field(pattern=LABEL)]
 Host = Annotated[str, Field(max_length=253), _checked(_host_complaint)]
 PathText = Annotated[str, Field(max_length=1024), _checked(_path_complaint)]
 Prefix = Annotated[str, Field(max_length=1024), _checked(_prefix_complaint)]
+Upgrade = Annotated[str, Field(pattern=UPGRADE), _checked(_upgrade_complaint)]
+HostName = Annotated[str, Field(max_length=253), _checked(_host_name_complaint)]
+Certificates = Annotated[str, Field(max_length=65_536), _checked(_certificates_complaint)]
 Address = Annotated[str, Field(max_length=253), _checked(_address_complaint)]
 
 AsList = Strict(False)

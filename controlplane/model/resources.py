@@ -10,7 +10,7 @@ from controlplane.model.base import Resource, parse_as
 from controlplane.model.internal import Reset, VerificationKey
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.route import Route
-from controlplane.model.service import Circuit, Instance, Retries, Service, StaticInstance, Timeouts
+from controlplane.model.service import Circuit, Instance, Retries, Service, StaticInstance, Timeouts, Tls
 
 ResourceId = tuple[str, str]
 """Kind and name."""
@@ -78,6 +78,7 @@ __all__ = [
     "Service",
     "StaticInstance",
     "Timeouts",
+    "Tls",
     "User",
     "VerificationKey",
     "parse",

@@ -8,7 +8,17 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from controlplane.model.base import Later, Resource
-from controlplane.model.fields import AsList, Host, Method, Name, PathText, Prefix, ScopeName, Unique
+from controlplane.model.fields import (
+    AsList,
+    Host,
+    Method,
+    Name,
+    PathText,
+    Prefix,
+    ScopeName,
+    Unique,
+    Upgrade,
+)
 from controlplane.model.problems import Problem
 
 
@@ -57,6 +67,13 @@ class Route(Resource):
     max_body_bytes: Annotated[
         int, Field(ge=0, le=2**50, description="Largest request body in bytes; 0: no bound.")
     ] = 10 * 1024 * 1024
+
+    upgrades: Annotated[
+        tuple[Upgrade, ...],
+        AsList,
+        Field(max_length=8, description="Protocols a connection may change to, like websocket; empty: none."),
+        Unique,
+    ] = ()
 
     LATER: ClassVar[Mapping[str, Later]] = {
         "headers": lambda _: "matching by header",

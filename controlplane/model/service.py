@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, cast
 from pydantic import Field
 
 from controlplane.model.base import Later, Part, Resource
-from controlplane.model.fields import Address, AsList, Label, Name, PathText, Unique
+from controlplane.model.fields import Address, AsList, Certificates, HostName, Label, Name, PathText, Unique
 from controlplane.model.problems import Problem
 
 Weight = Annotated[int, Field(ge=1, le=1000, description="Relative share of the traffic.")]
@@ -90,6 +90,20 @@ class Retries(Part):
         return {str("on" if name is True else name): fields[cast(str, name)] for name in names}
 
 
+class Tls(Part):
+    """How the instances of a service are spoken to over TLS. Their certificates are always verified."""
+
+    enabled: Annotated[bool, Field(description="False: in the clear, as without this part.")] = True
+    server_name: Annotated[
+        HostName | None,
+        Field(description="Name that the certificate must hold; left out: the instance's host."),
+    ] = None
+    ca: Annotated[
+        Certificates | None,
+        Field(description="Authorities that are believed, PEM; left out: those of the data plane's system."),
+    ] = None
+
+
 class StaticInstance(Part):
     """An instance that the operator names, as against one that registers itself."""
 
@@ -127,6 +141,9 @@ class Service(Resource):
     circuit: Circuit = Circuit()
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
+    tls: Annotated[
+        Tls | None, Field(description="Speak TLS to the instances, probes included; left out: in the clear.")
+    ] = None
     instances: Annotated[
         tuple[StaticInstance, ...],
         AsList,

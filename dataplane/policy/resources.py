@@ -62,6 +62,16 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """How the instances of a service are spoken to over TLS: verified, always."""
+
+    server_name: str = ""
+    """What the certificate must name; empty takes the instance's host."""
+    ca: str = ""
+    """Authorities that are believed, PEM; empty takes the system's."""
+
+
+@dataclass(frozen=True, slots=True)
 class HealthCheck:
     """The active probe of a service's instances."""
 
@@ -70,6 +80,8 @@ class HealthCheck:
     timeout: float = 5.0
     healthy_threshold: int = 2
     unhealthy_threshold: int = 3
+    tls: UpstreamTls | None = None
+    """As for the service's traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,8 @@ class Service:
     health_check: HealthCheck = HealthCheck()
     connect_retries: int = 1
     """Other instances tried after one refused the connection: nothing was sent then, so it is always safe."""
+    tls: UpstreamTls | None = None
+    """None: in the clear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,8 @@ class Route:
     limits: tuple[Limit, ...] = ()
     timeout: float | None = None
     max_body_bytes: int | None = None
+    upgrades: tuple[str, ...] = ()
+    """Protocols a connection may change to, lower case; any other wish is ignored (RFC 9110 section 7.8)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from controlplane.model.resources import (
     Resource,
     Route,
     Service,
+    Tls,
     User,
     VerificationKey,
 )
@@ -81,7 +82,14 @@ def service(body: Service) -> pb.Service:
         circuit=circuit(body.circuit),
         timeouts=pb.Timeouts(connect=timeouts.connect, response=timeouts.response, idle=timeouts.idle),
         retries=pb.Retries(attempts=retries.attempts, on=retries.on),
+        tls=_tls(body.tls),
     )
+
+
+def _tls(body: Tls | None) -> pb.UpstreamTls | None:
+    if body is None or not body.enabled:
+        return None
+    return pb.UpstreamTls(server_name=body.server_name or "", ca=body.ca or "")
 
 
 def circuit(body: Circuit) -> pb.Circuit:
@@ -125,6 +133,7 @@ def route(body: Route) -> pb.Route:
         rate_limits=body.rate_limits,
         timeout=body.timeout or 0,
         max_body_bytes=body.max_body_bytes,
+        upgrades=body.upgrades,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Callable, Mapping
 
 from dataplane.config.decode.checker import Checker
@@ -18,6 +19,7 @@ from headgate_api.v1 import resources_pb2 as pb
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
+_UPGRADE = re.compile(r"(?!(?:h2c|http|tls)(?:/|$))[a-z0-9!#$%&'*+.^_`|~/-]{1,65}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749, section 3.3
 
 _BALANCERS: Mapping[int, policy.LoadBalancer] = {
@@ -54,6 +56,7 @@ def _service(resource: pb.Resource, check: Checker) -> policy.Service:
     for position, condition in enumerate(body.retries.on):
         if condition != "connect":
             check.wrong(f"retries.on[{position}]", f"{condition!r} is not known to this version")
+    tls = _tls(body, check)
     return policy.Service(
         name=check.same("service_name", body.service_name, resource.name),
         load_balancer=check.choice(
@@ -65,9 +68,29 @@ def _service(resource: pb.Resource, check: Checker) -> policy.Service:
             response=check.above_zero("timeouts.response", body.timeouts.response),
             idle=check.above_zero("timeouts.idle", body.timeouts.idle),
         ),
-        health_check=_health_check(body, check),
+        health_check=_health_check(body, tls, check),
         connect_retries=body.retries.attempts if "connect" in body.retries.on else 0,
+        tls=tls,
     )
+
+
+def _tls(body: pb.Service, check: Checker) -> policy.UpstreamTls | None:
+    if not body.HasField("tls"):
+        return None
+    name, ca = body.tls.server_name, body.tls.ca
+    if name and not _HOST.fullmatch(name):
+        check.wrong("tls.server_name", f"{name!r} is not a host name")
+    if ca and not _is_pem(ca):
+        check.wrong("tls.ca", "holds no certificate in PEM")
+    return policy.UpstreamTls(name, ca)
+
+
+def _is_pem(text: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, TypeError):
+        return False
+    return True
 
 
 def _circuit(body: pb.Circuit, check: Checker) -> policy.Circuit:
@@ -83,13 +106,14 @@ def _circuit(body: pb.Circuit, check: Checker) -> policy.Circuit:
     )
 
 
-def _health_check(body: pb.Service, check: Checker) -> policy.HealthCheck:
+def _health_check(body: pb.Service, tls: policy.UpstreamTls | None, check: Checker) -> policy.HealthCheck:
     return policy.HealthCheck(
         path=check.path("check_path", body.check_path),
         interval=check.above_zero("check_interval", body.check_interval),
         timeout=check.above_zero("check_timeout", body.check_timeout),
         healthy_threshold=check.count("healthy_threshold", body.healthy_threshold),
         unhealthy_threshold=check.count("unhealthy_threshold", body.unhealthy_threshold),
+        tls=tls,
     )
 
 
@@ -131,6 +155,7 @@ def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         rewrite=check.path("rewrite", body.rewrite) if body.rewrite else "",
         timeout=body.timeout or None,
         max_body_bytes=body.max_body_bytes or None,
+        upgrades=check.each("upgrades", body.upgrades, _UPGRADE, "a protocol that may be changed to"),
     )
     return UnlinkedRoute(route, tuple(body.rate_limits))
 

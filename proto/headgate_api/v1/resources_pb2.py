@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadgate_api/v1/resources.proto\x12\x0bheadgate.v1\"\xdb\x02\n\x08Resource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\'\n\x07service\x18\x03 \x01(\x0b\x32\x14.headgate.v1.ServiceH\x00\x12)\n\x08instance\x18\x04 \x01(\x0b\x32\x15.headgate.v1.InstanceH\x00\x12#\n\x05route\x18\x05 \x01(\x0b\x32\x12.headgate.v1.RouteH\x00\x12,\n\nrate_limit\x18\x06 \x01(\x0b\x32\x16.headgate.v1.RateLimitH\x00\x12!\n\x04user\x18\x07 \x01(\x0b\x32\x11.headgate.v1.UserH\x00\x12\x38\n\x10verification_key\x18\x08 \x01(\x0b\x32\x1c.headgate.v1.VerificationKeyH\x00\x12#\n\x05reset\x18\t \x01(\x0b\x32\x12.headgate.v1.ResetH\x00\x42\x06\n\x04\x62ody\"*\n\x0cResourceName\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xc3\x02\n\x07Service\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x12\n\ncheck_path\x18\x02 \x01(\t\x12\x16\n\x0e\x63heck_interval\x18\x03 \x01(\x01\x12\x15\n\rcheck_timeout\x18\x04 \x01(\x01\x12\x19\n\x11healthy_threshold\x18\x05 \x01(\r\x12\x1b\n\x13unhealthy_threshold\x18\x06 \x01(\r\x12\x30\n\rload_balancer\x18\x07 \x01(\x0e\x32\x19.headgate.v1.LoadBalancer\x12%\n\x07\x63ircuit\x18\x08 \x01(\x0b\x32\x14.headgate.v1.Circuit\x12\'\n\x08timeouts\x18\t \x01(\x0b\x32\x15.headgate.v1.Timeouts\x12%\n\x07retries\x18\n \x01(\x0b\x32\x14.headgate.v1.Retries\"\xbc\x01\n\x07\x43ircuit\x12\x19\n\x11\x66\x61ilure_threshold\x18\x01 \x01(\r\x12\x15\n\rfailure_ratio\x18\x02 \x01(\x01\x12\x16\n\x0e\x66\x61ilure_window\x18\x03 \x01(\x01\x12\x16\n\x0emin_throughput\x18\x04 \x01(\r\x12\x18\n\x10recovery_timeout\x18\x05 \x01(\x01\x12\x19\n\x11half_open_timeout\x18\x06 \x01(\x01\x12\x1a\n\x12half_open_requests\x18\x07 \x01(\r\";\n\x08Timeouts\x12\x0f\n\x07\x63onnect\x18\x01 \x01(\x01\x12\x10\n\x08response\x18\x02 \x01(\x01\x12\x0c\n\x04idle\x18\x03 \x01(\x01\"\'\n\x07Retries\x12\x10\n\x08\x61ttempts\x18\x01 \x01(\r\x12\n\n\x02on\x18\x02 \x03(\t\"\xdb\x01\n\x08Instance\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06weight\x18\x05 \x01(\r\x12\x35\n\x08metadata\x18\x06 \x03(\x0b\x32#.headgate.v1.Instance.MetadataEntry\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe0\x01\n\x05Route\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0f\n\x07methods\x18\x04 \x03(\t\x12\x14\n\x0cservice_name\x18\x05 \x01(\t\x12\x0e\n\x06scopes\x18\x06 \x03(\t\x12\x0e\n\x06public\x18\x07 \x01(\x08\x12\x14\n\x0cstrip_prefix\x18\x08 \x01(\x08\x12\x0f\n\x07rewrite\x18\t \x01(\t\x12\x13\n\x0brate_limits\x18\n \x03(\t\x12\x0f\n\x07timeout\x18\x0b \x01(\x01\x12\x16\n\x0emax_body_bytes\x18\x0c \x01(\x04\"\x88\x01\n\tRateLimit\x12\x12\n\nper_second\x18\x01 \x01(\x01\x12\r\n\x05\x62urst\x18\x02 \x01(\r\x12\"\n\x03key\x18\x03 \x01(\x0e\x32\x15.headgate.v1.LimitKey\x12\x0e\n\x06header\x18\x04 \x01(\t\x12$\n\x04mode\x18\x05 \x01(\x0e\x32\x16.headgate.v1.LimitMode\"(\n\x04User\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\x10\n\x08\x64isabled\x18\x02 \x01(\x08\"@\n\x0fVerificationKey\x12\x0b\n\x03jwk\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\":\n\x05Reset\x12\x11\n\x07\x63ircuit\x18\x01 \x01(\tH\x00\x12\x14\n\nrate_limit\x18\x02 \x01(\tH\x00\x42\x08\n\x06target*\x88\x01\n\x0cLoadBalancer\x12\x1d\n\x19LOAD_BALANCER_UNSPECIFIED\x10\x00\x12\x1d\n\x19LOAD_BALANCER_ROUND_ROBIN\x10\x01\x12\x1f\n\x1bLOAD_BALANCER_LEAST_REQUEST\x10\x02\x12\x19\n\x15LOAD_BALANCER_IP_HASH\x10\x03*\x95\x01\n\x08LimitKey\x12\x19\n\x15LIMIT_KEY_UNSPECIFIED\x10\x00\x12\x15\n\x11LIMIT_KEY_ADDRESS\x10\x01\x12\x15\n\x11LIMIT_KEY_SUBJECT\x10\x02\x12\x13\n\x0fLIMIT_KEY_ROUTE\x10\x03\x12\x14\n\x10LIMIT_KEY_HEADER\x10\x04\x12\x15\n\x11LIMIT_KEY_API_KEY\x10\x05*i\n\tLimitMode\x12\x1a\n\x16LIMIT_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10LIMIT_MODE_LOCAL\x10\x01\x12\x14\n\x10LIMIT_MODE_FLEET\x10\x02\x12\x14\n\x10LIMIT_MODE_REDIS\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadgate_api/v1/resources.proto\x12\x0bheadgate.v1\"\xdb\x02\n\x08Resource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\'\n\x07service\x18\x03 \x01(\x0b\x32\x14.headgate.v1.ServiceH\x00\x12)\n\x08instance\x18\x04 \x01(\x0b\x32\x15.headgate.v1.InstanceH\x00\x12#\n\x05route\x18\x05 \x01(\x0b\x32\x12.headgate.v1.RouteH\x00\x12,\n\nrate_limit\x18\x06 \x01(\x0b\x32\x16.headgate.v1.RateLimitH\x00\x12!\n\x04user\x18\x07 \x01(\x0b\x32\x11.headgate.v1.UserH\x00\x12\x38\n\x10verification_key\x18\x08 \x01(\x0b\x32\x1c.headgate.v1.VerificationKeyH\x00\x12#\n\x05reset\x18\t \x01(\x0b\x32\x12.headgate.v1.ResetH\x00\x42\x06\n\x04\x62ody\"*\n\x0cResourceName\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xea\x02\n\x07Service\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x12\n\ncheck_path\x18\x02 \x01(\t\x12\x16\n\x0e\x63heck_interval\x18\x03 \x01(\x01\x12\x15\n\rcheck_timeout\x18\x04 \x01(\x01\x12\x19\n\x11healthy_threshold\x18\x05 \x01(\r\x12\x1b\n\x13unhealthy_threshold\x18\x06 \x01(\r\x12\x30\n\rload_balancer\x18\x07 \x01(\x0e\x32\x19.headgate.v1.LoadBalancer\x12%\n\x07\x63ircuit\x18\x08 \x01(\x0b\x32\x14.headgate.v1.Circuit\x12\'\n\x08timeouts\x18\t \x01(\x0b\x32\x15.headgate.v1.Timeouts\x12%\n\x07retries\x18\n \x01(\x0b\x32\x14.headgate.v1.Retries\x12%\n\x03tls\x18\x0b \x01(\x0b\x32\x18.headgate.v1.UpstreamTls\".\n\x0bUpstreamTls\x12\x13\n\x0bserver_name\x18\x01 \x01(\t\x12\n\n\x02\x63\x61\x18\x02 \x01(\t\"\xbc\x01\n\x07\x43ircuit\x12\x19\n\x11\x66\x61ilure_threshold\x18\x01 \x01(\r\x12\x15\n\rfailure_ratio\x18\x02 \x01(\x01\x12\x16\n\x0e\x66\x61ilure_window\x18\x03 \x01(\x01\x12\x16\n\x0emin_throughput\x18\x04 \x01(\r\x12\x18\n\x10recovery_timeout\x18\x05 \x01(\x01\x12\x19\n\x11half_open_timeout\x18\x06 \x01(\x01\x12\x1a\n\x12half_open_requests\x18\x07 \x01(\r\";\n\x08Timeouts\x12\x0f\n\x07\x63onnect\x18\x01 \x01(\x01\x12\x10\n\x08response\x18\x02 \x01(\x01\x12\x0c\n\x04idle\x18\x03 \x01(\x01\"\'\n\x07Retries\x12\x10\n\x08\x61ttempts\x18\x01 \x01(\r\x12\n\n\x02on\x18\x02 \x03(\t\"\xdb\x01\n\x08Instance\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06weight\x18\x05 \x01(\r\x12\x35\n\x08metadata\x18\x06 \x03(\x0b\x32#.headgate.v1.Instance.MetadataEntry\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf2\x01\n\x05Route\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0f\n\x07methods\x18\x04 \x03(\t\x12\x14\n\x0cservice_name\x18\x05 \x01(\t\x12\x0e\n\x06scopes\x18\x06 \x03(\t\x12\x0e\n\x06public\x18\x07 \x01(\x08\x12\x14\n\x0cstrip_prefix\x18\x08 \x01(\x08\x12\x0f\n\x07rewrite\x18\t \x01(\t\x12\x13\n\x0brate_limits\x18\n \x03(\t\x12\x0f\n\x07timeout\x18\x0b \x01(\x01\x12\x16\n\x0emax_body_bytes\x18\x0c \x01(\x04\x12\x10\n\x08upgrades\x18\r \x03(\t\"\x88\x01\n\tRateLimit\x12\x12\n\nper_second\x18\x01 \x01(\x01\x12\r\n\x05\x62urst\x18\x02 \x01(\r\x12\"\n\x03key\x18\x03 \x01(\x0e\x32\x15.headgate.v1.LimitKey\x12\x0e\n\x06header\x18\x04 \x01(\t\x12$\n\x04mode\x18\x05 \x01(\x0e\x32\x16.headgate.v1.LimitMode\"(\n\x04User\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\x10\n\x08\x64isabled\x18\x02 \x01(\x08\"@\n\x0fVerificationKey\x12\x0b\n\x03jwk\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\":\n\x05Reset\x12\x11\n\x07\x63ircuit\x18\x01 \x01(\tH\x00\x12\x14\n\nrate_limit\x18\x02 \x01(\tH\x00\x42\x08\n\x06target*\x88\x01\n\x0cLoadBalancer\x12\x1d\n\x19LOAD_BALANCER_UNSPECIFIED\x10\x00\x12\x1d\n\x19LOAD_BALANCER_ROUND_ROBIN\x10\x01\x12\x1f\n\x1bLOAD_BALANCER_LEAST_REQUEST\x10\x02\x12\x19\n\x15LOAD_BALANCER_IP_HASH\x10\x03*\x95\x01\n\x08LimitKey\x12\x19\n\x15LIMIT_KEY_UNSPECIFIED\x10\x00\x12\x15\n\x11LIMIT_KEY_ADDRESS\x10\x01\x12\x15\n\x11LIMIT_KEY_SUBJECT\x10\x02\x12\x13\n\x0fLIMIT_KEY_ROUTE\x10\x03\x12\x14\n\x10LIMIT_KEY_HEADER\x10\x04\x12\x15\n\x11LIMIT_KEY_API_KEY\x10\x05*i\n\tLimitMode\x12\x1a\n\x16LIMIT_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10LIMIT_MODE_LOCAL\x10\x01\x12\x14\n\x10LIMIT_MODE_FLEET\x10\x02\x12\x14\n\x10LIMIT_MODE_REDIS\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,36 +33,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INSTANCE_METADATAENTRY']._loaded_options = None
   _globals['_INSTANCE_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_LOADBALANCER']._serialized_start=1818
-  _globals['_LOADBALANCER']._serialized_end=1954
-  _globals['_LIMITKEY']._serialized_start=1957
-  _globals['_LIMITKEY']._serialized_end=2106
-  _globals['_LIMITMODE']._serialized_start=2108
-  _globals['_LIMITMODE']._serialized_end=2213
+  _globals['_LOADBALANCER']._serialized_start=1923
+  _globals['_LOADBALANCER']._serialized_end=2059
+  _globals['_LIMITKEY']._serialized_start=2062
+  _globals['_LIMITKEY']._serialized_end=2211
+  _globals['_LIMITMODE']._serialized_start=2213
+  _globals['_LIMITMODE']._serialized_end=2318
   _globals['_RESOURCE']._serialized_start=49
   _globals['_RESOURCE']._serialized_end=396
   _globals['_RESOURCENAME']._serialized_start=398
   _globals['_RESOURCENAME']._serialized_end=440
   _globals['_SERVICE']._serialized_start=443
-  _globals['_SERVICE']._serialized_end=766
-  _globals['_CIRCUIT']._serialized_start=769
-  _globals['_CIRCUIT']._serialized_end=957
-  _globals['_TIMEOUTS']._serialized_start=959
-  _globals['_TIMEOUTS']._serialized_end=1018
-  _globals['_RETRIES']._serialized_start=1020
-  _globals['_RETRIES']._serialized_end=1059
-  _globals['_INSTANCE']._serialized_start=1062
-  _globals['_INSTANCE']._serialized_end=1281
-  _globals['_INSTANCE_METADATAENTRY']._serialized_start=1234
-  _globals['_INSTANCE_METADATAENTRY']._serialized_end=1281
-  _globals['_ROUTE']._serialized_start=1284
-  _globals['_ROUTE']._serialized_end=1508
-  _globals['_RATELIMIT']._serialized_start=1511
-  _globals['_RATELIMIT']._serialized_end=1647
-  _globals['_USER']._serialized_start=1649
-  _globals['_USER']._serialized_end=1689
-  _globals['_VERIFICATIONKEY']._serialized_start=1691
-  _globals['_VERIFICATIONKEY']._serialized_end=1755
-  _globals['_RESET']._serialized_start=1757
-  _globals['_RESET']._serialized_end=1815
+  _globals['_SERVICE']._serialized_end=805
+  _globals['_UPSTREAMTLS']._serialized_start=807
+  _globals['_UPSTREAMTLS']._serialized_end=853
+  _globals['_CIRCUIT']._serialized_start=856
+  _globals['_CIRCUIT']._serialized_end=1044
+  _globals['_TIMEOUTS']._serialized_start=1046
+  _globals['_TIMEOUTS']._serialized_end=1105
+  _globals['_RETRIES']._serialized_start=1107
+  _globals['_RETRIES']._serialized_end=1146
+  _globals['_INSTANCE']._serialized_start=1149
+  _globals['_INSTANCE']._serialized_end=1368
+  _globals['_INSTANCE_METADATAENTRY']._serialized_start=1321
+  _globals['_INSTANCE_METADATAENTRY']._serialized_end=1368
+  _globals['_ROUTE']._serialized_start=1371
+  _globals['_ROUTE']._serialized_end=1613
+  _globals['_RATELIMIT']._serialized_start=1616
+  _globals['_RATELIMIT']._serialized_end=1752
+  _globals['_USER']._serialized_start=1754
+  _globals['_USER']._serialized_end=1794
+  _globals['_VERIFICATIONKEY']._serialized_start=1796
+  _globals['_VERIFICATIONKEY']._serialized_end=1860
+  _globals['_RESET']._serialized_start=1862
+  _globals['_RESET']._serialized_end=1920
 # @@protoc_insertion_point(module_scope)

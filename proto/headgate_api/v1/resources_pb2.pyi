@@ -178,6 +178,7 @@ class Service(_message.Message):
     CIRCUIT_FIELD_NUMBER: _builtins.int
     TIMEOUTS_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
     service_name: _builtins.str
     check_path: _builtins.str
     """Path of the active probe, answered 2xx by a healthy instance."""
@@ -196,6 +197,10 @@ class Service(_message.Message):
     def timeouts(self) -> Global___Timeouts: ...
     @_builtins.property
     def retries(self) -> Global___Retries: ...
+    @_builtins.property
+    def tls(self) -> Global___UpstreamTls:
+        """Its instances are spoken to over TLS, probes included; absent: in the clear."""
+
     def __init__(
         self,
         *,
@@ -209,14 +214,41 @@ class Service(_message.Message):
         circuit: Global___Circuit | None = ...,
         timeouts: Global___Timeouts | None = ...,
         retries: Global___Retries | None = ...,
+        tls: Global___UpstreamTls | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["circuit", b"circuit", "retries", b"retries", "timeouts", b"timeouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circuit", b"circuit", "retries", b"retries", "timeouts", b"timeouts", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_interval", b"check_interval", "check_path", b"check_path", "check_timeout", b"check_timeout", "circuit", b"circuit", "healthy_threshold", b"healthy_threshold", "load_balancer", b"load_balancer", "retries", b"retries", "service_name", b"service_name", "timeouts", b"timeouts", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_interval", b"check_interval", "check_path", b"check_path", "check_timeout", b"check_timeout", "circuit", b"circuit", "healthy_threshold", b"healthy_threshold", "load_balancer", b"load_balancer", "retries", b"retries", "service_name", b"service_name", "timeouts", b"timeouts", "tls", b"tls", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Service: _TypeAlias = Service  # noqa: Y015
+
+@_typing.final
+class UpstreamTls(_message.Message):
+    """How the instances of a service prove who they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_NAME_FIELD_NUMBER: _builtins.int
+    CA_FIELD_NUMBER: _builtins.int
+    server_name: _builtins.str
+    """Name that is asked for (SNI) and that the certificate must hold; empty takes the instance's host."""
+    ca: _builtins.str
+    """Authorities that are believed, PEM; empty takes those of the data plane's system."""
+    def __init__(
+        self,
+        *,
+        server_name: _builtins.str = ...,
+        ca: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca", b"ca", "server_name", b"server_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpstreamTls: _TypeAlias = UpstreamTls  # noqa: Y015
 
 @_typing.final
 class Circuit(_message.Message):
@@ -396,6 +428,7 @@ class Route(_message.Message):
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     MAX_BODY_BYTES_FIELD_NUMBER: _builtins.int
+    UPGRADES_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Exactly one of prefix and path is set. A prefix matches whole path segments."""
     path: _builtins.str
@@ -426,6 +459,10 @@ class Route(_message.Message):
     def rate_limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of rate limits, taken in this order."""
 
+    @_builtins.property
+    def upgrades(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Protocols that a connection may be upgraded to (RFC 9110, 7.8), lower case, for instance "websocket"."""
+
     def __init__(
         self,
         *,
@@ -441,10 +478,11 @@ class Route(_message.Message):
         rate_limits: _abc.Iterable[_builtins.str] | None = ...,
         timeout: _builtins.float = ...,
         max_body_bytes: _builtins.int = ...,
+        upgrades: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "max_body_bytes", b"max_body_bytes", "methods", b"methods", "path", b"path", "prefix", b"prefix", "public", b"public", "rate_limits", b"rate_limits", "rewrite", b"rewrite", "scopes", b"scopes", "service_name", b"service_name", "strip_prefix", b"strip_prefix", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "max_body_bytes", b"max_body_bytes", "methods", b"methods", "path", b"path", "prefix", b"prefix", "public", b"public", "rate_limits", b"rate_limits", "rewrite", b"rewrite", "scopes", b"scopes", "service_name", b"service_name", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,6 +23,7 @@ from controlplane.model.resources import (
     Service,
     StaticInstance,
     Timeouts,
+    Tls,
     User,
 )
 from controlplane.model.stored import key_of
@@ -56,6 +57,14 @@ LEAST = Service(
     timeouts=Timeouts(connect=0.01, response=0.01, idle=1),
     retries=Retries(attempts=0, on=()),
 )
+AUTHORITY = """-----BEGIN CERTIFICATE-----
+MIHdMIGQoAMCAQICAQEwBQYDK2VwMA0xCzAJBgNVBAMMAmNhMCAXDTIwMDEwMTAw
+MDAwMFoYDzIxMDAwMTAxMDAwMDAwWjANMQswCQYDVQQDDAJjYTAqMAUGAytlcAMh
+ADrLGEmqO1Pqie0Unioyigq4r0+MfKlu6l0U/5K65R6hoxMwETAPBgNVHRMBAf8E
+BTADAQH/MAUGAytlcANBAK0Pk4lTCa8i4nZiICZEmBXgGCXyi/U2KagyV3V/dV4m
+Jt0W7KfRWFMkbU66zdgdFReOfQ9xQ+BBKeBMXlMI0g0=
+-----END CERTIFICATE-----
+"""
 MOST = Service(
     service_name="a" * 63,
     check_path="/" + "x" * 1023,
@@ -75,6 +84,7 @@ MOST = Service(
     ),
     timeouts=Timeouts(connect=300, response=86_400, idle=86_400),
     retries=Retries(attempts=3),
+    tls=Tls(server_name="a" * 63 + ".example.org", ca=AUTHORITY),
     instances=(StaticInstance(instance_id="1", host="example.org", port=65_535, weight=1000),),
 )
 EXTREMES: list[Resource] = [
@@ -100,6 +110,7 @@ EXTREMES: list[Resource] = [
         rewrite="/new",
         timeout=86_400,
         max_body_bytes=2**50,
+        upgrades=("websocket", "irc/6.9", "!#$%&'*+.^_`|~-"),
     ),
     RateLimit(name="l", per_second=0.001, burst=1, key="subject"),
     RateLimit(name="h", per_second=1_000_000, burst=1_000_000, key="header", header="x!#$%&'*+.^_`|~-9"),
@@ -177,6 +188,10 @@ async def test_what_the_control_plane_accepts_the_data_plane_understands(
     route = items["route", "any"]
     assert isinstance(route, UnlinkedRoute)
     assert (route.route.max_body_bytes, route.route.timeout, route.route.rewrite) == (None, 0.01, "")
+    (most,) = (item for key, item in items.items() if key == ("service", "a" * 63))
+    assert isinstance(most, policy.Service) and most.tls == most.health_check.tls
+    assert most.tls == policy.UpstreamTls(f"{'a' * 63}.example.org", AUTHORITY)
+    assert service.tls is None
     static = items["instance", f"{'a' * 63}/1"]
     assert isinstance(static, policy.Instance) and static.port == 65_535
 

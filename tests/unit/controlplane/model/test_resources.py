@@ -12,6 +12,17 @@ from controlplane.model.stored import encode, shown
 
 PHC = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo"
 
+AUTHORITY = """-----BEGIN CERTIFICATE-----
+MIHdMIGQoAMCAQICAQEwBQYDK2VwMA0xCzAJBgNVBAMMAmNhMCAXDTIwMDEwMTAw
+MDAwMFoYDzIxMDAwMTAxMDAwMDAwWjANMQswCQYDVQQDDAJjYTAqMAUGAytlcAMh
+ADrLGEmqO1Pqie0Unioyigq4r0+MfKlu6l0U/5K65R6hoxMwETAPBgNVHRMBAf8E
+BTADAQH/MAUGAytlcANBAK0Pk4lTCa8i4nZiICZEmBXgGCXyi/U2KagyV3V/dV4m
+Jt0W7KfRWFMkbU66zdgdFReOfQ9xQ+BBKeBMXlMI0g0=
+-----END CERTIFICATE-----
+"""
+BROKEN = AUTHORITY.replace("MIH", "AAA")
+KEY = AUTHORITY + "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n"
+
 
 def complaints(kind: str, raw: object) -> dict[str, str]:
     """What is wrong, by field; the last one where a field has several."""
@@ -58,6 +69,7 @@ def test_a_service_needs_only_a_name_and_has_the_contract_s_defaults() -> None:
         },
         "timeouts": {"connect": 5, "response": 15, "idle": 300},
         "retries": {"attempts": 1, "on": ["connect"]},
+        "tls": None,
         "instances": [],
     }
 
@@ -78,6 +90,7 @@ def test_a_route_has_the_contract_s_defaults() -> None:
         "rate_limits": [],
         "timeout": None,
         "max_body_bytes": 10 * 1024 * 1024,
+        "upgrades": [],
     }
 
 
@@ -100,6 +113,10 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("route", route(hosts=["example.org", "*.example.org", "10.0.0.1", "localhost"])),
     ("route", route(methods=["GET", "M-SEARCH"], scopes=["orders:read", "a"], timeout=1, max_body_bytes=0)),
     ("route", route(strip_prefix=True, public=True, rate_limits=["few", "more"])),
+    ("route", route(upgrades=["websocket", "irc/6.9"])),
+    ("service", service(tls={})),
+    ("service", service(tls={"enabled": False, "server_name": "orders.internal", "ca": AUTHORITY})),
+    ("service", service(tls={"ca": AUTHORITY * 2})),
     ("scope", {"name": "orders:read", "description": "Läsen ✓"}),
     ("user", {"username": "First.Last@example-1"}),
     ("user", {"username": "u", "password": "testpass", "scopes": ["a"], "disabled": True}),
@@ -279,6 +296,25 @@ BAD: list[tuple[str, object, str, str]] = [
     ("route", route(scopes=[f"s{i}" for i in range(65)]), "scopes", "must have at most 64 entries"),
     ("route", route(timeout=0), "timeout", "must be at least 0.01"),
     ("route", route(max_body_bytes=-1), "max_body_bytes", "must be at least 0"),
+    ("route", route(upgrades="websocket"), "upgrades", "must be a list, not a string"),
+    ("route", route(upgrades=["WebSocket"]), "upgrades[0]", "the name of a protocol in lower case"),
+    ("route", route(upgrades=["a b"]), "upgrades[0]", "the name of a protocol"),
+    ("route", route(upgrades=["a\r\nb"]), "upgrades[0]", "the name of a protocol"),
+    ("route", route(upgrades=[""]), "upgrades[0]", "the name of a protocol"),
+    ("route", route(upgrades=["websocket", "websocket"]), "upgrades", "is there twice"),
+    ("route", route(upgrades=["h2c"]), "upgrades[0]", "requests would pass the gateway unseen"),
+    ("route", route(upgrades=["http/2.0"]), "upgrades[0]", "requests would pass the gateway unseen"),
+    ("route", route(upgrades=["tls/1.2"]), "upgrades[0]", "requests would pass the gateway unseen"),
+    ("service", service(tls=True), "tls", "must be an object"),
+    ("service", service(tls={"verify": False}), "tls.verify", "unknown field"),
+    ("service", service(tls={"server_name": "A.example"}), "tls.server_name", "a host name in lower case"),
+    ("service", service(tls={"server_name": "*.example"}), "tls.server_name", "a host name in lower case"),
+    ("service", service(tls={"server_name": "10.0.0.1"}), "tls.server_name", "a host name in lower case"),
+    ("service", service(tls={"ca": "/etc/ca.pem"}), "tls.ca", "one or more certificates in PEM"),
+    ("service", service(tls={"ca": ""}), "tls.ca", "one or more certificates in PEM"),
+    ("service", service(tls={"ca": AUTHORITY + "é"}), "tls.ca", "one or more certificates in PEM"),
+    ("service", service(tls={"ca": BROKEN}), "tls.ca", "one or more certificates in PEM"),
+    ("service", service(tls={"ca": KEY}), "tls.ca", "there is a private key in it"),
     ("route", route(headers={"a": "b"}), "headers", "matching by header is not built yet"),
     ("route", route(request_headers={}), "request_headers", "is not built yet"),
     ("route", route(response_headers={}), "response_headers", "is not built yet"),

@@ -39,6 +39,17 @@ def test_a_service_with_everything_else() -> None:
     assert service.connect_retries == 3
 
 
+def test_tls_to_the_instances_holds_for_probes_too() -> None:
+    found = decode(wire.service("orders", tls=pb.UpstreamTls(server_name="orders.internal")))
+    assert isinstance(found, policy.Service)
+    assert found.tls == found.health_check.tls == policy.UpstreamTls("orders.internal")
+    plain = decode(wire.service("orders"))
+    assert isinstance(plain, policy.Service) and plain.tls is None
+    assert decode(wire.service("orders", tls=pb.UpstreamTls())) == policy.Service(
+        "orders", tls=policy.UpstreamTls(), health_check=policy.HealthCheck(tls=policy.UpstreamTls())
+    )
+
+
 def test_retries_without_a_condition_are_off() -> None:
     service = decode(wire.service("orders", retries=pb.Retries(attempts=2)))
     assert isinstance(service, policy.Service)
@@ -68,6 +79,13 @@ def test_retries_without_a_condition_are_off() -> None:
         ({"circuit": wire.circuit(failure_threshold=0)}, "circuit.failure_threshold"),
         ({"circuit": wire.circuit(half_open_requests=0)}, "circuit.half_open_requests"),
         ({"timeouts": pb.Timeouts(connect=1, response=0, idle=1)}, "timeouts.response"),
+        ({"tls": pb.UpstreamTls(server_name="a b")}, "tls.server_name"),
+        ({"tls": pb.UpstreamTls(ca="/etc/ca.pem")}, "tls.ca"),
+        (
+            {"tls": pb.UpstreamTls(ca="-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----")},
+            "tls.ca",
+        ),
+        ({"tls": pb.UpstreamTls(ca="é")}, "tls.ca"),
     ],
 )
 def test_a_service_that_cannot_be_used(fields: dict[str, Any], wrong: str) -> None:
@@ -122,6 +140,7 @@ def test_a_route() -> None:
         rewrite="/v2",
         timeout=2.5,
         max_body_bytes=0,
+        upgrades=["websocket"],
     )
     route = policy.Route(
         "orders",
@@ -133,6 +152,7 @@ def test_a_route() -> None:
         rewrite="/v2",
         timeout=2.5,
         max_body_bytes=None,
+        upgrades=("websocket",),
     )
     assert decode(resource) == UnlinkedRoute(route, ("burst",))
 
@@ -154,6 +174,10 @@ def test_a_route() -> None:
         ({"timeout": -1}, "timeout"),
         ({"timeout": math.inf}, "timeout"),
         ({"rewrite": "elsewhere"}, "rewrite"),
+        ({"upgrades": ["WebSocket"]}, "upgrades[0]"),
+        ({"upgrades": ["websocket", "h2c"]}, "upgrades[1]"),
+        ({"upgrades": ["http/2.0"]}, "upgrades[0]"),
+        ({"upgrades": ["a\r\nb"]}, "upgrades[0]"),
     ],
 )
 def test_a_route_that_cannot_be_used(fields: dict[str, Any], wrong: str) -> None:
