@@ -45,6 +45,10 @@ check: setup ## Formatting, lint, types, imports, generated code
 unit: setup
 	$(BIN)/pytest
 
+.PHONY: chaos
+chaos: setup ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
+	CHAOS_ROUNDS=$(or $(ROUNDS),30) $(BIN)/pytest tests/system/chaos
+
 .PHONY: proto
 proto: export PATH := $(CURDIR)/$(BIN):$(PATH)
 proto: setup ## Generate the protobuf code anew

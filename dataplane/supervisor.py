@@ -105,6 +105,8 @@ class Supervisor:
             version=self._version,
             revision=served.revision,
             digest=served.digest,
+            lineage=served.lineage,
+            epoch=served.epoch,
             table=self._changes.table,
             instances=tuple(self._prober.view()),
             circuits=self._stats.circuits(),

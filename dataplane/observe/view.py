@@ -21,6 +21,9 @@ class NodeView:
     revision: int
     """That every worker serves; 0 for none."""
     digest: str
+    lineage: str
+    """Id of the store that it was read from; empty when that is not known."""
+    epoch: int
     table: Table
     instances: tuple[InstanceHealth, ...]
     circuits: tuple[CircuitStats, ...]
@@ -100,6 +103,8 @@ def debug_config(view: NodeView) -> dict[str, Any]:
     return {
         "revision": view.revision,
         "digest": view.digest,
+        "lineage": view.lineage,
+        "epoch": view.epoch,
         "controlplane": view.controlplane,
         "controlplane_problem": view.controlplane_problem,
         "cache_problem": view.cache_problem,

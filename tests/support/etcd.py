@@ -7,6 +7,7 @@ is not also the tool of the test.
 from __future__ import annotations
 
 import base64
+import shutil
 import signal
 import ssl
 import time
@@ -90,6 +91,10 @@ class Etcd:
         self._http.close()
         if self._process is not None:
             self._process.kill()
+
+    def wipe(self) -> None:
+        """Lose everything it stored; it must not run."""
+        shutil.rmtree(self._folder / "data")
 
     def freeze(self) -> None:
         """Leave its connections open and let it answer nothing, until `thaw`."""

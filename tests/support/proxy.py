@@ -22,11 +22,32 @@ class Proxy:
         """While true, connections are accepted and nothing passes in either direction."""
         self.refusing = False
         """While true, connections break as soon as they are made."""
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self.delay = 0.0
+        """Seconds by which everything is late, in either direction."""
 
     @property
     def url(self) -> str:
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    @property
+    def holding(self) -> bool:
+        """While true, nothing passes; it does later, as when packets are lost and sent again."""
+        return not self._passing.is_set()
+
+    @holding.setter
+    def holding(self, value: bool) -> None:
+        if value:
+            self._passing.clear()
+        else:
+            self._passing.set()
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
 
     def cut(self) -> None:
         """Break every connection there is."""
@@ -51,6 +72,9 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._passing.wait()
                 if not (self.silent or (answers and self.losing_answers)):
                     writer.write(data)
                     await writer.drain()

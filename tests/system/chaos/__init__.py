@@ -1,0 +1,1 @@
+"""Whole gateways under faults, and what must hold whatever happens."""
