@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headgate.cli import changes, drain, past, resources, status, tokens, waiting
+from headgate.cli import certs, changes, drain, past, resources, status, tokens, waiting
 from headgate.cli.api import DEFAULT_URL, AdminApi
 from headgate.cli.credentials import Credentials
 from headgate.cli.demo import find_demo
@@ -288,6 +288,7 @@ def show_status(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None
 
 
 app.add_typer(tokens.app, name="token")
+app.add_typer(certs.app, name="certs")
 
 store = typer.Typer(cls=Commands, rich_markup_mode=None)
 app.add_typer(store, name="store")

@@ -1,0 +1,130 @@
+"""headgate certs: certificates for the gRPC port, for those who have none."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+
+from headgate.cli.failure import Failure
+from headgate.cli.session import Commands
+
+app = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True)
+
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hosts",
+        help="Names and addresses under which control planes are reached, beside this machine's own; by commas.",
+    ),
+]
+Days = Annotated[int, typer.Option(min=1, max=3650, help="How long certificates are valid.")]
+
+
+class Role(StrEnum):
+    """Whom a certificate is for."""
+
+    controlplane = "controlplane"
+    dataplane = "dataplane"
+    service = "service"
+
+
+@app.callback()
+def certs() -> None:
+    """Make certificates for control planes, data planes and services."""
+
+
+@app.command()
+def init(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    hosts: Hosts = None,
+    service: Annotated[
+        list[str] | None, typer.Option("--service", help="Also a certificate for this service alone.")
+    ] = None,
+    days: Days = 365,
+) -> None:
+    """Make an authority, and certificates that it signed: for control planes, data planes and services.
+
+    Nothing is overwritten. Keep ca.key where only you can read it: whoever has it can make further ones.
+
+    \b
+    headgate certs init --out certs
+    headgate certs init --out certs --hosts controlplane,10.0.0.5 --service orders --service payments
+    """
+    made = _module()
+    subjects = [
+        made.Subject("controlplane", hosts=made.split_hosts(hosts or ())),
+        made.Subject("dataplane"),
+        made.Subject("service"),
+        *(made.Subject("service", name) for name in dict.fromkeys(service or ())),
+    ]
+    signing = made.Authority.create(out, subjects)
+    for subject in subjects:
+        signing.issue(subject, days)
+    typer.echo(_settings(out, subjects, days).rstrip())
+
+
+@app.command()
+def issue(
+    role: Annotated[Role, typer.Argument(help="Whom it is for.")],
+    name: Annotated[
+        str, typer.Argument(help="Of the node or the service; left out: any of them.", show_default=False)
+    ] = "",
+    folder: Annotated[Path, typer.Option("--dir", help="Folder of `headgate certs init`.")] = Path(),
+    hosts: Hosts = None,
+    days: Days = 365,
+) -> None:
+    """Make one more certificate, or renew one: what is there is replaced, and running processes take it up.
+
+    A control plane's keeps the hosts it has when none are given.
+
+    \b
+    headgate certs issue service orders --dir certs
+    headgate certs issue controlplane --dir certs --hosts controlplane
+    """
+    made = _module()
+    if name and role is Role.controlplane:
+        raise Failure("a control plane's certificate has --hosts, not a name", 2)
+    if hosts and role is not Role.controlplane:
+        raise Failure("--hosts are for a control plane's certificate", 2)
+    signing = made.Authority.read(folder)
+    kept = signing.hosts() if role is Role.controlplane and not hosts else ()
+    subject = made.Subject(role.value, name, made.split_hosts(hosts or kept))
+    certificate, key = signing.issue(subject, days)
+    typer.echo(f"{certificate}\n{key}")
+
+
+def _module() -> ModuleType:
+    """Loaded when it is needed: the other commands do without cryptography."""
+    try:
+        from headgate.cli import authority
+    except ImportError:
+        raise Failure(
+            "`headgate certs` needs the package cryptography: pip install 'headgate-sdk[cli]'"
+        ) from None
+    return authority
+
+
+def _settings(folder: Path, subjects: list[Any], days: int) -> str:
+    at = folder.resolve()
+    own = "\n".join(f"  {subject.stem}.pem, {subject.stem}.key" for subject in subjects if subject.name)
+    return f"""Wrote certificates to {at}, valid for {days} days. Settings that use them:
+
+control planes
+  GRPC_CERT={at}/controlplane.pem
+  GRPC_KEY={at}/controlplane.key
+  GRPC_CLIENT_CA={at}/ca.pem
+
+data planes
+  CONTROLPLANE_CA={at}/ca.pem
+  CONTROLPLANE_CERT={at}/dataplane.pem
+  CONTROLPLANE_KEY={at}/dataplane.key
+
+services (any of them; `headgate certs issue service NAME` makes one that is good for one service)
+  HEADGATE_CA={at}/ca.pem
+  HEADGATE_CERT={at}/service.pem
+  HEADGATE_KEY={at}/service.key
+{own}"""
