@@ -8,7 +8,8 @@ byte to its last; `swap` puts a new one in place between two decisions and carri
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
+from random import random
 from time import time
 from typing import Final, Protocol
 
@@ -19,6 +20,7 @@ from dataplane.http.outbound import forwarded_fields, identity_fields, request_h
 from dataplane.http.pool import Endpoint, Pool
 from dataplane.http.refusals import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
 from dataplane.http.trust import Peer, TrustedProxies
+from dataplane.policy import retry
 from dataplane.policy.authenticate import ANONYMOUS, Authenticator, Unauthenticated
 from dataplane.policy.authorize import Permit, authorize
 from dataplane.policy.balancer import Balancer, make_balancer
@@ -89,8 +91,11 @@ class Gateway:
         default_limit: Limit | None = None,
         trusted: TrustedProxies | None = None,
         start: int = 0,
+        chance: Callable[[], float] = random,
     ) -> None:
-        """`default_limit` holds for every client address on every route; `start` keeps workers out of step."""
+        """`default_limit` holds for every client address on every route; `start` keeps workers out of step; `chance`
+        is uniform in [0, 1), for back-offs.
+        """
         self.limiter = limiter or Limiter()
         self.breakers = breakers or Breakers()
         self._observer = observer
@@ -98,6 +103,8 @@ class Gateway:
         self._default_limit = default_limit
         self._trusted = trusted or TrustedProxies()
         self._start = start
+        self._chance = chance
+        self._budgets: dict[str, retry.Budget] = {}
         self._authenticator = Authenticator(())
         self._unhealthy: frozenset[str] = frozenset()
         self._balancers: dict[str, Balancer[Endpoint]] = {}
@@ -173,25 +180,40 @@ class Gateway:
             return self._none_healthy(plan)
         endpoint.in_flight += 1
         exchange.endpoint = endpoint
+        exchange.attempts = 1
         exchange.decision = "forwarded"
         exchange.response_timeout = plan.response_timeout
         exchange.head = self._head(exchange, request, permit, plan.rewrites, endpoint)
         return None
 
-    def another(self, exchange: Exchange, tried: Collection[object]) -> bool:
-        """Move the exchange to an endpoint not in `tried`; False when there is none."""
-        route, before = exchange.route, exchange.endpoint
-        assert route is not None and before is not None
-        balancer = self._balancers.get(route.service)
-        endpoint = balancer.another(exchange.address, tried) if balancer is not None else None
-        if endpoint is None:
-            return False
+    def retry(self, exchange: Exchange, cause: str) -> float | None:
+        """Move a failed exchange to another endpoint if that is safe, wanted and borne; seconds to wait, or None."""
+        service, before, request = exchange.service, exchange.endpoint, exchange.request
+        assert service is not None and before is not None and request is not None
+        name, made = service.name, exchange.attempts
+        unsent = cause == retry.CONNECT
+        at_hand = not request.length or exchange.replay is not None
+        if not retry.wanted(service.retries, cause, made):
+            return None
+        if not unsent and not (retry.repeatable(request.method, at_hand) and self.breakers.closed(name)):
+            return None
+        balancer = self._balancers.get(name, _NOBODY)
+        endpoint = balancer.another(exchange.address, (*exchange.tried, before))
+        if endpoint is None or not (unsent or self._bears(service)):
+            return None
+        exchange.tried = (*exchange.tried, before)
+        exchange.attempts += 1
+        exchange.endpoint = endpoint
+        endpoint.in_flight += 1
         before.in_flight -= 1
         if before.leaving:
             self._pool.settle(before)
-        endpoint.in_flight += 1
-        exchange.endpoint = endpoint
-        return True
+        return retry.wait(cause, made, self._chance())
+
+    def _bears(self, service: Service) -> bool:
+        """Whether the service's budget has another retry."""
+        budget = self._budgets.setdefault(service.name, retry.Budget())
+        return budget.take(service.retries.budget, self.breakers.requests(service.name))
 
     def finished(self, exchange: Exchange) -> None:
         """Settle what the decision took, count and log. The engine calls it once for every exchange it began."""
@@ -221,6 +243,7 @@ class Gateway:
             self.limiter.adopt({**table.limits, default.name: default} if default else table.limits)
         if table.services is not before.services:
             self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
+            self._budgets = {name: kept for name, kept in self._budgets.items() if name in table.services}
         self._table = table
         self._link(before)
         self._obey_resets(now)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+
+from dataplane.http.bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class WorkerOptions:
     status_host: str
     status_port: int
     expose_metrics: bool
+    bounds: Bounds = field(default_factory=Bounds)
 
     def to_json(self) -> str:
         """For the command line."""
@@ -40,4 +43,5 @@ class WorkerOptions:
         """What `to_json` gave."""
         fields = json.loads(text)
         fields["trusted_proxies"] = tuple(fields["trusted_proxies"])
+        fields["bounds"] = Bounds(**fields["bounds"])
         return cls(**fields)

@@ -27,6 +27,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from dataplane.http.bounds import Bounds
+
 
 class SettingsError(Exception):
     """Settings that cannot be used; the message names every wrong variable in one line."""
@@ -117,6 +119,11 @@ KeyFile = Annotated[Path, AfterValidator(_readable)]
 TokenFile = Annotated[Path, AfterValidator(_holds_token)]
 
 
+Duration = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+"""Seconds."""
+BOUNDS = Bounds()
+
+
 class Settings(BaseSettings):
     """Everything that can be set, by the name of its variable in small letters."""
 
@@ -169,6 +176,36 @@ class Settings(BaseSettings):
     """Coarse limit for each client address, before anything else is looked at; 0 switches it off."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
     """Requests one address may send at once."""
+
+    max_head_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = BOUNDS.head
+    """A request's head, or its trailers: 431. A response's: 502."""
+    max_fields: Annotated[int, Field(ge=8, le=10_000)] = BOUNDS.fields
+    """Fields in a request's head: 431."""
+    max_target_bytes: Annotated[int, Field(ge=64, le=1024 * 1024)] = BOUNDS.target
+    """A request's target: 414."""
+    max_connections: Annotated[int, Field(ge=1, le=10_000_000)] = BOUNDS.connections
+    """Client connections of one worker: 503 and close. Half the file descriptors a worker may have, if that is less."""
+    max_connections_per_address: Annotated[int, Field(ge=0, le=10_000_000)] = BOUNDS.connections_per_address
+    """Of these, from one address that is no trusted proxy: 503 and close; 0 lifts it."""
+    max_requests_per_connection: Annotated[int, Field(ge=1, le=1_000_000_000)] = BOUNDS.requests
+    """Then the connection closes."""
+    head_timeout: Duration = BOUNDS.head_timeout
+    """Seconds from a request's first byte to the end of its head: 408."""
+    body_timeout: Duration = BOUNDS.body_timeout
+    """Seconds without a byte of a request's body: 408."""
+    keep_alive_timeout: Duration = BOUNDS.keep_alive_timeout
+    """Seconds a client's connection may stay silent between requests."""
+    linger_timeout: Duration = BOUNDS.linger_timeout
+    """Seconds that a refused client's remaining bytes are read, so that it gets to see the answer."""
+    retry_body_bytes: Annotated[int, Field(ge=0, le=16 * 1024 * 1024)] = BOUNDS.replay
+    """Request body that is kept for retries; a request with a longer one is sent once."""
+    pool_idle: Annotated[int, Field(ge=0, le=100_000)] = BOUNDS.pool_idle
+    """Idle connections that a worker keeps to one instance."""
+    pool_timeout: Duration = BOUNDS.pool_timeout
+    """Seconds that an idle connection to an instance is kept."""
+    write_buffer_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = BOUNDS.write_buffer
+    """Bytes that wait for a slow reader before its source is paused, for each connection."""
+
     redis_host: str | None = None
     """Redis for rate limits in redis mode, which this version does not have yet."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
@@ -202,6 +239,26 @@ class Settings(BaseSettings):
     def RATE_LIMIT_BURST(self) -> int:
         """The setting under its variable's name."""
         return self.rate_limit_burst
+
+    @property
+    def bounds(self) -> Bounds:
+        """What clients and instances may cost a worker at most."""
+        return Bounds(
+            head=self.max_head_bytes,
+            fields=self.max_fields,
+            target=self.max_target_bytes,
+            connections=self.max_connections,
+            connections_per_address=self.max_connections_per_address,
+            requests=self.max_requests_per_connection,
+            head_timeout=self.head_timeout,
+            body_timeout=self.body_timeout,
+            keep_alive_timeout=self.keep_alive_timeout,
+            linger_timeout=self.linger_timeout,
+            replay=self.retry_body_bytes,
+            pool_idle=self.pool_idle,
+            pool_timeout=self.pool_timeout,
+            write_buffer=self.write_buffer_bytes,
+        )
 
     @property
     def level(self) -> str:

@@ -205,6 +205,7 @@ class Supervisor:
             status_host=host,
             status_port=port,
             expose_metrics=settings.expose_metrics,
+            bounds=settings.bounds,
         )
 
 

@@ -24,6 +24,7 @@ from dataplane.config.builtin import status_items
 from dataplane.config.decode import Part, read_part
 from dataplane.config.table import Problem, Steps, TableError
 from dataplane.gateway import Gateway
+from dataplane.http.descriptors import within_descriptors
 from dataplane.http.pool import Pool
 from dataplane.http.server import Server
 from dataplane.http.trust import TrustedProxies
@@ -57,7 +58,8 @@ class Worker:
         self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
         recorder = Recorder(self._access_log)
         self._leaving: dict[str, int] = {}
-        pool = self._pool = Pool()
+        bounds = within_descriptors(options.bounds)
+        pool = self._pool = Pool(bounds)
         pool.left = self._tell_leaving
         self._gateway = Gateway(
             recorder,
@@ -67,7 +69,7 @@ class Worker:
             trusted=trusted,
             start=options.index,
         )
-        self._server = Server(self._gateway, pool, trusted=trusted)
+        self._server = Server(self._gateway, pool, bounds, trusted)
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
         status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)
         self._assembly = Assembly(status)
@@ -165,7 +167,10 @@ class Worker:
     def _send_stats(self) -> None:
         if self._channel.backlog > MAX_BACKLOG:
             return  # counted on, and told when the supervisor listens again
-        frame = self._frames.next(time.monotonic(), time.time(), len(self._server.connections))
+        server = self._server
+        frame = self._frames.next(
+            time.monotonic(), time.time(), len(server.connections), server.refused_connections
+        )
         self._channel.send_json(Kind.STATS, frame)
 
 

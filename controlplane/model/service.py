@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from controlplane.model.base import Later, Part, Resource
+from controlplane.model.base import Part, Resource
 from controlplane.model.fields import Address, AsList, Certificates, HostName, Label, Name, PathText, Unique
 from controlplane.model.problems import Problem
 
@@ -56,38 +56,45 @@ class Timeouts(Part):
     idle: Annotated[
         float, Field(ge=1, le=86_400, description="Seconds an unused upstream connection is kept.")
     ] = 300.0
+    total: Annotated[
+        float,
+        Field(ge=0, le=86_400, description="Seconds for the whole exchange, retries included; 0: no limit."),
+    ] = 0.0
 
 
-_ANNOUNCED = ("reset", "timeout", 500, 502, 503, 504, "500", "502", "503", "504", "5xx")
-
-
-def _other_conditions(value: object) -> str | None:
-    items = value if isinstance(value, list | tuple) else ()
-    others = [item for item in items if isinstance(item, str | int) and item != "connect"]
-    return f"retrying on {others[0]!r}" if others and others[0] in _ANNOUNCED else None
+_STATUSES = {"500": 500, "502": 502, "503": 503, "504": 504}
 
 
 class Retries(Part):
-    """Other instances that are tried when one fails."""
+    """Other instances that are tried when one fails, where that is safe.
+
+    Unless connecting failed, a request is sent again only if its method is idempotent and its body still at hand.
+    """
 
     attempts: Annotated[int, Field(ge=0, le=3, description="Further attempts; 0 switches retries off.")] = 1
     on: Annotated[
-        tuple[Literal["connect"], ...],
+        tuple[Literal["connect", "reset", "timeout", 500, 502, 503, 504], ...],
         AsList,
-        Field(max_length=8, description="Conditions for a retry; nothing was sent when connecting failed."),
+        Field(
+            max_length=8,
+            description="Conditions for a retry: no connection, the connection lost before the response, no response "
+            "in time, or a status.",
+        ),
         Unique,
     ] = ("connect",)
-
-    LATER: ClassVar[Mapping[str, Later]] = {
-        "budget": lambda _: "a retry budget",
-        "on": _other_conditions,
-    }
+    budget: Annotated[
+        float,
+        Field(ge=0, le=1, description="Retries per request on average; failures to connect do not count."),
+    ] = 0.2
 
     @classmethod
     def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
-        """YAML 1.1 reads the bare word `on` as true, also where it names a field."""
+        """YAML 1.1 reads the bare word `on` as true, also where it names a field. A status may be quoted."""
         names: Iterable[object] = fields
-        return {str("on" if name is True else name): fields[cast(str, name)] for name in names}
+        made = {str("on" if name is True else name): fields[cast(str, name)] for name in names}
+        if isinstance(on := made.get("on"), list | tuple):
+            made["on"] = [_STATUSES.get(item, item) if isinstance(item, str) else item for item in on]
+        return made
 
 
 class Tls(Part):

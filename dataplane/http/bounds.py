@@ -1,4 +1,7 @@
-"""Bounds of the HTTP engine, with their defaults: what one client or upstream can cost us at most."""
+"""Bounds of the HTTP engine, with their defaults: what one client or upstream can cost us at most.
+
+Each can be set (`dataplane.settings`); docs/http.md has the table with what happens when one is passed.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Sizes in bytes, times in seconds. Times are kept to within one tick (`Server.TICK`)."""
+    """Sizes in bytes, times in seconds, all for one worker. Times are kept to within one tick (`Server.TICK`)."""
 
     head: int = 65_536
     """A request's or response's head, or a trailer section; a longer request head gets 431, a response's 502."""
+    fields: int = 128
+    """Fields in one request head: 431."""
+    target: int = 8_192
+    """A request target: 414."""
     framing: int = 16_384
     """What chunked framing (extensions, trailers) may add to eight times the data it carries."""
+    connections: int = 20_000
+    """Client connections at once: further ones get 503 and are closed."""
+    connections_per_address: int = 2_000
+    """The same for one peer address; trusted proxies are not counted. 0 lifts it."""
+    requests: int = 100_000
+    """Requests on one connection; the response to the last says that it closes."""
     head_timeout: float = 10.0
     """From a request's first byte to the end of its head (slowloris): 408."""
     body_timeout: float = 60.0
@@ -21,6 +34,8 @@ class Bounds:
     """A client connection between requests, also before the first."""
     linger_timeout: float = 2.0
     """How long a refused client's remaining bytes are read and thrown away, so that it gets to see the answer."""
+    replay: int = 65_536
+    """A request body that is kept so that it can be sent again; a request with a longer one is not."""
     pool_idle: int = 256
     """Idle connections kept for one instance."""
     pool_timeout: float = 60.0

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from dataplane.http.headers import BadRequest
 from dataplane.http.outbound import forwarded_fields
-from dataplane.http.refusals import TimedOut, TooLarge
+from dataplane.http.refusals import TimedOut, TooLarge, TooManyConnections
 from dataplane.http.request_reader import RequestReader
 from dataplane.http.respond import respond
 from dataplane.http.trust import Peer
 from dataplane.policy.breaker import Outcome
+from dataplane.policy.retry import TIMEOUT
 
 if TYPE_CHECKING:
     from dataplane.http.exchange import Exchange
@@ -77,7 +78,8 @@ class Downstream(asyncio.Protocol):
         self.address = self.peer.address
         self.forwarded = forwarded_fields(self.peer)
         self.deadline = monotonic() + self._server.bounds.keep_alive_timeout
-        self._server.connections.add(self)
+        if not self._server.admit(self):
+            self._turn_away()
 
     def data_received(self, data: bytes) -> None:
         current, reader = self.current, self._reader
@@ -175,9 +177,13 @@ class Downstream(asyncio.Protocol):
         elif exchange.responded:
             self._give_up(exchange, TimedOut("the response stopped"), Outcome.ABANDONED)
         elif exchange.complete or (exchange.request is not None and exchange.request.expects_continue):
-            self._give_up(exchange, TimedOut("no response in time"), Outcome.FAILURE)
+            self._respond_late(exchange)
         else:
             self._give_up(exchange, BadRequest(408, "the body stopped"), Outcome.ABANDONED)
+
+    def overdue(self, exchange: Exchange) -> None:
+        """The time for the whole exchange is up."""
+        self._give_up(exchange, TimedOut("the exchange took too long"), Outcome.FAILURE)
 
     def drain(self) -> None:
         """Take no new requests: close now if nothing is under way, else after the response."""
@@ -201,7 +207,10 @@ class Downstream(asyncio.Protocol):
             self.deadline = now + (
                 exchange.response_timeout if exchange.complete else server.bounds.body_timeout
             )
-            assert exchange.endpoint is not None
+            assert exchange.endpoint is not None and exchange.service is not None
+            total = exchange.service.timeouts.total
+            if total:
+                server.limit(exchange, now + total)
             idle = exchange.endpoint.idle
             if idle:
                 idle.pop().send(exchange, now)
@@ -262,6 +271,14 @@ class Downstream(asyncio.Protocol):
             exchange.upstream.cancel()
         self.failed(exchange, refusal, outcome)
 
+    def _respond_late(self, exchange: Exchange) -> None:
+        """No response in time: another instance may be quicker."""
+        if exchange.upstream is not None:
+            exchange.upstream.cancel()
+            if self._server.try_again(exchange, TIMEOUT):
+                return
+        self.failed(exchange, TimedOut("no response in time"), Outcome.FAILURE)
+
     def _body_came(self, exchange: Exchange) -> None:
         """More of the current request's body has been read, or its end."""
         if exchange.fault is not None:
@@ -314,6 +331,16 @@ class Downstream(asyncio.Protocol):
             self.deadline = monotonic() + bounds.linger_timeout
             self.transport.write_eof()
             self.settle_reading()
+
+    def _turn_away(self) -> None:
+        """One connection too many: say so and close, without waiting for a request."""
+        server = self._server
+        self._closing = True
+        self._reader.close()
+        self.transport.write(
+            respond(TooManyConnections()).bytes(server.date, server.request_id(), True, False, False)
+        )
+        self.transport.close()
 
     def _reset(self) -> None:
         self._closing = True

@@ -7,7 +7,6 @@ settled, counters counted and the log line written.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dataplane.policy.authorize import Permit
@@ -29,6 +28,7 @@ class Exchange:
 
     __slots__ = (
         "address",
+        "attempts",
         "body",
         "client",
         "complete",
@@ -42,6 +42,7 @@ class Exchange:
         "outcome",
         "permit",
         "received",
+        "replay",
         "request",
         "request_id",
         "responded",
@@ -57,6 +58,7 @@ class Exchange:
         "status",
         "streamed_at",
         "trial",
+        "tried",
         "upstream",
     )
 
@@ -89,6 +91,12 @@ class Exchange:
     """What goes upstream, kept while the request may still be sent anew."""
     body: list[bytes]
     """Pieces of the request body that have not gone upstream yet."""
+    replay: list[bytes] | None
+    """Pieces of the request body that have gone upstream, where they may have to go again and are not too many."""
+    attempts: int
+    """Instances it was given to, one after the other."""
+    tried: tuple[Endpoint, ...]
+    """Those that failed."""
     complete: bool
     """The request has been read to its end."""
     responded: bool
@@ -121,10 +129,11 @@ class Exchange:
         self.request = request
         self.request_id = request_id
         self.started = self.sent_at = self.streamed_at = self.ended = 0.0
-        self.revision = self.status = self.received = self.sent = 0
+        self.attempts = self.revision = self.status = self.received = self.sent = 0
         self.complete = self.responded = self.retried = False
         self.route = self.service = self.permit = self.trial = self.endpoint = self.upstream = None
-        self.max_body = self.fault = None
+        self.max_body = self.fault = self.replay = None
+        self.tried = ()
         self.keep_alive = True
         self.service_name = self.decision = ""
         self.outcome = _ABANDONED
@@ -144,8 +153,11 @@ class Decider(Protocol):
     def decide(self, exchange: Exchange, now: float) -> object | None:
         """A refusal (`respond` knows every kind), or None: then `exchange` has its endpoint and its head."""
 
-    def another(self, exchange: Exchange, tried: Collection[object]) -> bool:
-        """Move the exchange to an endpoint not in `tried`; False when there is none."""
+    def retry(self, exchange: Exchange, cause: str) -> float | None:
+        """Move an exchange that failed by `cause` (`policy.retry`) to another endpoint.
+
+        Returns the seconds to wait before it is sent there, or None when it is not to be tried again.
+        """
 
     def finished(self, exchange: Exchange) -> None:
         """The exchange is over; called once for every exchange."""

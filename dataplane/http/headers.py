@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
+from dataplane.http.bounds import Bounds
 from dataplane.http.names import (
     AUTHORIZATION,
     CONNECTION,
@@ -55,10 +56,7 @@ _AUTHORITY: Final = re.compile(
 )
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-MAX_TARGET: Final = 8_192
-"""Bytes of a request target; longer ones get 414."""
-MAX_FIELDS: Final = 128
-"""Fields in one head; more get 431."""
+_BOUNDS: Final = Bounds()
 _REMEMBERED_HOSTS: Final = 1_000
 _hosts: dict[bytes, str] = {}
 
@@ -143,15 +141,16 @@ def read_request(
     peer: Peer,
     keep_alive: bool,
     version: Callable[[], str],
+    bounds: Bounds = _BOUNDS,
 ) -> Request:
     """The head's one meaning. Raises BadRequest.
 
     `passing` are the fields known to be of kind PASS, already in two pieces each; `special` all others.
     `keep_alive` and `version` are the parser's; the version is asked for only where keep-alive does not tell it.
     """
-    if len(target) > MAX_TARGET:
+    if len(target) > bounds.target:
         _refuse("target too long", 414)
-    if len(passing) + 2 * len(special) > 2 * MAX_FIELDS:
+    if len(passing) + 2 * len(special) > 2 * bounds.fields:
         _refuse("too many fields", 431)
     request = Request()
     request.authorization = request.told = None

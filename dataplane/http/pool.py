@@ -141,6 +141,11 @@ class Pool:
             if endpoint.idle:
                 _close(endpoint.expired(now))
 
+    def shed(self) -> None:
+        """Close the idle connections: their file descriptors are needed for something else."""
+        for endpoint in self._endpoints.values():
+            _close(endpoint.expired(float("inf")))
+
     def close(self) -> None:
         """Close every idle connection; busy ones close when they are done."""
         self.adopt(())

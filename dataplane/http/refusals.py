@@ -42,6 +42,18 @@ class TooLarge:
     limit: int
 
 
+class TooManyConnections:
+    """The worker, or the client's address, has as many connections as it may."""
+
+    __slots__ = ()
+
+
+class Exhausted:
+    """There is no file descriptor or port left for a connection to an instance."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Unavailable:
     """The instance could not be reached, or left before it answered."""

@@ -31,7 +31,7 @@ class RequestReader:
     """The request side of one connection."""
 
     __slots__ = (
-        "_bound",
+        "_bounds",
         "_client",
         "_left",
         "_overhead",
@@ -39,6 +39,7 @@ class RequestReader:
         "_passing",
         "_pieces",
         "_raw",
+        "_requests",
         "_server",
         "_size",
         "_special",
@@ -62,7 +63,8 @@ class RequestReader:
         """Nothing more is wanted: what still comes is thrown away."""
         self._client = client
         self._server = server
-        self._bound = server.bounds.head
+        self._bounds = bounds = server.bounds
+        self._requests = bounds.requests
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
@@ -114,7 +116,8 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         parser, target, server, client = self._parser, self._target, self._server, self._client
-        if self._size + max(self._raw, 0) > self._bound:
+        bounds = self._bounds
+        if self._size + max(self._raw, 0) > bounds.head:
             self._measure_head()
         self._overhead = 0
         request = read_request(
@@ -125,7 +128,11 @@ class RequestReader:
             client.peer,
             parser.should_keep_alive(),
             parser.get_http_version,
+            bounds,
         )
+        self._requests -= 1
+        if not self._requests:
+            request.keep_alive = False
         self._passing.clear()
         self._special.clear()
         target.clear()
@@ -160,7 +167,7 @@ class RequestReader:
 
     def _head_goes_on(self) -> None:
         self._raw += self._size
-        if self._raw > self._bound and not self.closed:
+        if self._raw > self._bounds.head and not self.closed:
             self.fault(BadRequest(431, "head too long"))
 
     def _body_goes_on(self, exchange: Exchange, began_before: bool) -> None:
@@ -174,7 +181,7 @@ class RequestReader:
                 self._left = left
         elif began_before:
             self._overhead += self._size - (exchange.received - before)
-            if self._overhead > self._server.bounds.framing + 8 * exchange.received:
+            if self._overhead > self._bounds.framing + 8 * exchange.received:
                 self.fault(BadRequest(400, "more framing than data"))
 
     def _pass(self, data: bytes) -> bytes:
@@ -194,7 +201,7 @@ class RequestReader:
         """More was read than a head may have: was it the head?"""
         size = sum(len(name) + len(value) + 4 for name, value in self._special)
         size += sum(map(len, self._passing)) + sum(map(len, self._target))
-        if size > self._bound:
+        if size > self._bounds.head:
             raise BadRequest(431, "head too long")
 
     def _malformed(self, error: HttpParserError) -> None:

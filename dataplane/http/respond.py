@@ -17,11 +17,13 @@ from dataplane.http.headers import BadRequest
 from dataplane.http.refusals import (
     BadResponse,
     CircuitOpen,
+    Exhausted,
     NoneHealthy,
     NotConfigured,
     NotRegistered,
     TimedOut,
     TooLarge,
+    TooManyConnections,
     Unavailable,
 )
 from dataplane.policy.authenticate import Unauthenticated
@@ -79,6 +81,8 @@ def _retry(seconds: float) -> bytes:
 
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
 _NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
+_TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
+_EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
 _CREDENTIALS = "Could not validate credentials"
 _UNAUTHENTICATED = {
     Unauthenticated.MISSING: Reply(401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: Bearer"),
@@ -139,6 +143,8 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     NoneHealthy: _none_healthy,
     TooLarge: lambda _: Reply(413, "too_large", "Content too large"),
     BadRequest: lambda bad: _malformed(bad.status, bad.reason),
+    TooManyConnections: lambda _: _TOO_MANY_CONNECTIONS,
+    Exhausted: lambda _: _EXHAUSTED,
     Unavailable: lambda refusal: Reply(503, "unavailable", "Service unavailable", b"", refusal.reason),
     BadResponse: lambda refusal: Reply(502, "bad_response", "Service unavailable", b"", refusal.reason),
     TimedOut: lambda refusal: Reply(504, "timed_out", "Service unavailable", b"", refusal.reason),

@@ -15,14 +15,15 @@ from email.utils import formatdate
 from time import monotonic, time
 
 from dataplane.http.bounds import Bounds
+from dataplane.http.descriptors import EXHAUSTED
 from dataplane.http.downstream import Downstream
 from dataplane.http.exchange import Decider, Exchange
-from dataplane.http.pool import Endpoint, Pool
-from dataplane.http.refusals import TimedOut, Unavailable
+from dataplane.http.pool import Connection, Endpoint, Pool
+from dataplane.http.refusals import Exhausted, TimedOut, Unavailable
 from dataplane.http.trust import TrustedProxies
 from dataplane.http.upstream import Upstream
 from dataplane.policy.breaker import Outcome
-from dataplane.policy.retry import may_try_another
+from dataplane.policy.retry import CONNECT
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,10 @@ class Server:
         self.bounds = bounds or Bounds()
         self.trusted = trusted or TrustedProxies()
         self.connections: set[Downstream] = set()
+        self.refused_connections = 0
+        """Since the start."""
+        self._by_address: dict[str, int] = {}
+        """Connections of each address that is no trusted proxy; kept only where they are bounded."""
         self.draining = False
         self.date = b""
         """The Date field of this second (`names.begin` tells the form)."""
@@ -54,6 +59,8 @@ class Server:
         self._ids = os.urandom(10).hex().encode()
         self._last_id = 0
         self._empty = asyncio.Event()
+        self._limited: dict[Exchange, float] = {}
+        """Exchanges whose whole time is limited, and when it is up."""
         self._date_second = 0
 
     async def start(self, listener: socket.socket) -> None:
@@ -83,9 +90,31 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def admit(self, connection: Downstream) -> bool:
+        """Count a new client connection; False if there are too many, of all or of its address."""
+        bounds, peer = self.bounds, connection.peer
+        if len(self.connections) >= bounds.connections:
+            self.refused_connections += 1
+            return False
+        if bounds.connections_per_address and not peer.trusted:
+            count = self._by_address.get(peer.address, 0)
+            if count >= bounds.connections_per_address:
+                self.refused_connections += 1
+                return False
+            self._by_address[peer.address] = count + 1
+        self.connections.add(connection)
+        return True
+
     def gone(self, connection: Downstream) -> None:
-        """A client connection has ended."""
-        self.connections.discard(connection)
+        """A client connection has ended; it may be one that was not admitted."""
+        if connection not in self.connections:
+            return
+        self.connections.remove(connection)
+        peer = connection.peer
+        if self.bounds.connections_per_address and not peer.trusted:
+            self._by_address[peer.address] -= 1
+            if not self._by_address[peer.address]:
+                del self._by_address[peer.address]
         if not self.connections:
             self._empty.set()
 
@@ -100,6 +129,28 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._dialled)
 
+    def try_again(self, exchange: Exchange, cause: str) -> bool:
+        """Send an exchange that has lost its connection to another instance, perhaps after a back-off, if it may be.
+
+        The one kind of exchange that gets a timer; all others have their client's deadline.
+        """
+        wait = self.decider.retry(exchange, cause)
+        if wait is None:
+            return False
+        if exchange.replay:
+            exchange.body, exchange.replay = exchange.replay + exchange.body, []
+        exchange.client.deadline = monotonic() + wait + 1.0
+        exchange.client.settle_reading()
+        if wait:
+            asyncio.get_running_loop().call_later(wait, self._resume, exchange)
+        else:
+            self._resume(exchange)
+        return True
+
+    def limit(self, exchange: Exchange, end: float) -> None:
+        """Have the exchange end by monotonic time `end`."""
+        self._limited[exchange] = end
+
     # --- inside
 
     async def _left(self) -> None:
@@ -109,31 +160,33 @@ class Server:
             await self._empty.wait()
 
     async def _dial(self, exchange: Exchange) -> None:
-        service = exchange.service
-        assert service is not None
-        tried: list[Endpoint] = []
-        refusal: object = None
-        while not exchange.ended:
-            endpoint = exchange.endpoint
-            assert endpoint is not None
-            tried.append(endpoint)
-            exchange.client.deadline = monotonic() + service.timeouts.connect + 1.0
-            try:
-                async with asyncio.timeout(service.timeouts.connect):
-                    upstream = await self._connect(endpoint)
-            except TimeoutError:
-                refusal = TimedOut(f"no connection to {endpoint.id} in time")
-            except OSError as error:
-                refusal = Unavailable(f"no connection to {endpoint.id}: {error.strerror or error}")
-            else:
-                if not upstream.transport.is_closing():
-                    self._connected(exchange, upstream)
-                    return
-                refusal = Unavailable(f"{endpoint.id} closed the connection at once")
-            if not may_try_another(len(tried), service) or not self.decider.another(exchange, tried):
-                break
+        service, endpoint = exchange.service, exchange.endpoint
+        assert service is not None and endpoint is not None
+        exchange.client.deadline = monotonic() + service.timeouts.connect + 1.0
+        refusal: TimedOut | Unavailable
+        try:
+            async with asyncio.timeout(service.timeouts.connect):
+                upstream = await self._connect(endpoint)
+        except TimeoutError:
+            refusal = TimedOut(f"no connection to {endpoint.id} in time")
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                # Ours to mend, not the instance's, and not another's.
+                self._pool.shed()
+                self._fail(exchange, Exhausted(), Outcome.ABANDONED)
+                return
+            refusal = Unavailable(f"no connection to {endpoint.id}: {error.strerror or error}")
+        else:
+            if not upstream.transport.is_closing():
+                self._connected(exchange, upstream)
+                return
+            refusal = Unavailable(f"{endpoint.id} closed the connection at once")
+        if not exchange.ended and not self.try_again(exchange, CONNECT):
+            self._fail(exchange, refusal, Outcome.FAILURE)
+
+    def _fail(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
         if not exchange.ended:
-            exchange.client.failed(exchange, refusal, Outcome.FAILURE)
+            exchange.client.failed(exchange, refusal, outcome)
 
     async def _connect(self, endpoint: Endpoint) -> Upstream:
         loop = asyncio.get_running_loop()
@@ -144,15 +197,28 @@ class Server:
         return upstream
 
     def _connected(self, exchange: Exchange, upstream: Upstream) -> None:
-        now = monotonic()
         if exchange.ended:
             # The client left meanwhile: the connection may serve somebody else.
-            upstream.keep(now)
-            return
+            upstream.keep(monotonic())
+        else:
+            self._send(exchange, upstream)
+
+    def _send(self, exchange: Exchange, upstream: Connection) -> None:
+        now = monotonic()
         client = exchange.client
         client.deadline = now + (exchange.response_timeout if exchange.complete else self.bounds.body_timeout)
         upstream.send(exchange, now)
         client.settle_reading()
+
+    def _resume(self, exchange: Exchange) -> None:
+        """The back-off is over."""
+        endpoint = exchange.endpoint
+        if exchange.ended or endpoint is None:
+            return
+        if endpoint.idle:
+            self._send(exchange, endpoint.idle.pop())
+        else:
+            self.dial(exchange)
 
     def _dialled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -164,8 +230,17 @@ class Server:
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
         for connection in [c for c in self.connections if c.deadline <= now]:
             connection.expire()
+        if self._limited:
+            self._end_overdue(now)
         second = int(time())
         if second != self._date_second:
             self._date_second = second
             self.date = f"\r\ndate: {formatdate(usegmt=True)}".encode()
             self._pool.sweep(now)
+
+    def _end_overdue(self, now: float) -> None:
+        for exchange, end in list(self._limited.items()):
+            if exchange.ended or end <= now:
+                del self._limited[exchange]
+            if not exchange.ended and end <= now:
+                exchange.client.overdue(exchange)

@@ -27,6 +27,7 @@ from dataplane.http.headers import CHUNKED
 from dataplane.http.refusals import BadResponse, Unavailable
 from dataplane.http.response_reader import ResponseReader
 from dataplane.policy.breaker import Outcome
+from dataplane.policy.retry import CONNECT, IDEMPOTENT, RESET
 
 if TYPE_CHECKING:
     from dataplane.http.exchange import Exchange
@@ -37,8 +38,7 @@ UNPARSED: Final = 65_536
 """A body of known length with more than this to come passes without the parser and its copies."""
 JOINED: Final = 16_384
 """Up to this many bytes, joining pieces is cheaper than a vectored write."""
-_REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""Idempotent methods (RFC 9110 section 9.2.2)."""
+_CONNECT_ONLY: Final = frozenset({CONNECT})
 _SUCCESS: Final = Outcome.SUCCESS
 _FAILURE: Final = Outcome.FAILURE
 
@@ -83,13 +83,15 @@ class Upstream(asyncio.Protocol):
         assert exchange.request is not None
         self._reader.expect(exchange.request.method == "HEAD")
         if exchange.body or not exchange.complete:
-            self._write([exchange.head, *_framed(exchange)])
+            if exchange.attempts == 1:
+                _begin_replay(exchange)
+            self._write([exchange.head, *self._framed(exchange)])
         else:
             self.transport.write(exchange.head)
 
     def send_body(self, exchange: Exchange) -> None:
         """Send the pieces of the request body that have come since."""
-        self._write(_framed(exchange))
+        self._write(self._framed(exchange))
 
     def pause(self) -> None:
         """Stop reading: the client takes no more for now."""
@@ -105,8 +107,9 @@ class Upstream(asyncio.Protocol):
 
     def cancel(self) -> None:
         """Nobody waits for the response any more: leave at once."""
-        if self.exchange is not None:
-            self.exchange = self.exchange.upstream = None
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.upstream = None
         self.transport.abort()
 
     def close(self) -> None:
@@ -180,7 +183,12 @@ class Upstream(asyncio.Protocol):
         """Hand on what has been read: the head if it is new, body pieces, the end."""
         now = monotonic()
         reader = self._reader
-        out = [] if exchange.responded else self._begin(exchange, answer, now)
+        if exchange.responded:
+            out: list[bytes] = []
+        elif answer.status >= 500 and self._passed_on(exchange, answer.status):
+            return
+        else:
+            out = self._begin(exchange, answer, now)
         size = 0
         if pieces := reader.pieces:
             size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
@@ -279,15 +287,38 @@ class Upstream(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None:
             self.endpoint.forget(self)
-        elif self._reader.answer is not None or self._raw:
+        elif self._reader.answer is not None:
             self._fail(exchange, BadResponse(f"{how} in the middle of its response"))
+        elif self._raw:
+            self._lost(exchange, BadResponse(f"{how} in the middle of its response"))
         elif self._used and not exchange.retried and _repeatable(exchange):
             # It was closing while we sent (RFC 9112 section 9.3.1): once more, on a fresh connection.
             self.cancel()
             exchange.retried = True
             self._server.dial(exchange)
         else:
-            self._fail(exchange, Unavailable(how))
+            self._lost(exchange, Unavailable(how))
+
+    def _lost(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
+        """The connection ended before a response head had come: another instance may do better."""
+        self.cancel()
+        if not self._server.try_again(exchange, RESET):
+            exchange.client.failed(exchange, refusal, _FAILURE)
+
+    def _passed_on(self, exchange: Exchange, status: int) -> bool:
+        """Whether another instance gets to answer instead; then this response is thrown away."""
+        clean = self._reader.keep and not self._reader.unfinished and exchange.complete
+        self.exchange = exchange.upstream = None
+        if not self._server.try_again(exchange, str(status)):
+            self.exchange, exchange.upstream = exchange, self
+            return False
+        self._reader.pieces.clear()
+        self._reader.interim.clear()
+        self._raw = 0
+        self._used = True
+        if not clean or self.write_paused or not self.endpoint.give(self, monotonic()):
+            self.transport.abort()
+        return True
 
     def _fail(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
         self.cancel()
@@ -299,21 +330,33 @@ class Upstream(asyncio.Protocol):
         else:
             self.transport.writelines(pieces)
 
+    def _framed(self, exchange: Exchange) -> list[bytes]:
+        """Take the body pieces that have come, in the framing the upstream head announced."""
+        request = exchange.request
+        assert request is not None
+        pieces = exchange.body
+        exchange.body = []
+        if exchange.replay is not None:
+            exchange.replay = (
+                exchange.replay + pieces if exchange.received <= self._server.bounds.replay else None
+            )
+        if request.length != CHUNKED:
+            return pieces
+        framed = chunk(pieces, sum(map(len, pieces))) if pieces else []
+        if exchange.complete:
+            framed.append(LAST_CHUNK)
+        return framed
 
-def _framed(exchange: Exchange) -> list[bytes]:
-    """Take the body pieces that have come, in the framing the upstream head announced."""
-    request = exchange.request
-    assert request is not None
-    pieces = exchange.body
-    exchange.body = []
-    if request.length != CHUNKED:
-        return pieces
-    framed = chunk(pieces, sum(map(len, pieces))) if pieces else []
-    if exchange.complete:
-        framed.append(LAST_CHUNK)
-    return framed
+
+def _begin_replay(exchange: Exchange) -> None:
+    """Keep the body's pieces from here on, if there are causes to send it again."""
+    service, request = exchange.service, exchange.request
+    assert service is not None and request is not None
+    retries = service.retries
+    if retries.attempts and request.method in IDEMPOTENT and retries.on != _CONNECT_ONLY:
+        exchange.replay = []
 
 
 def _repeatable(exchange: Exchange) -> bool:
     request = exchange.request
-    return request is not None and not request.length and request.method in _REPEATABLE
+    return request is not None and not request.length and request.method in IDEMPOTENT

@@ -23,16 +23,19 @@ class StatsFrames:
         self._breakers = breakers
         self._limiter = limiter
         self._told: dict[str, CircuitReport] = {}
+        self._refused = 0
 
-    def next(self, now: float, wall: float, connections: int) -> dict[str, Any]:
-        """The frame at monotonic time `now`, Unix time `wall`."""
+    def next(self, now: float, wall: float, connections: int, refused: int = 0) -> dict[str, Any]:
+        """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start."""
         self._log_transitions()
+        before, self._refused = self._refused, refused
         buckets = self._limiter.report(now)
         return {
             **self._recorder.report(),
             "circuits": [asdict(_circuit(report, wall - now)) for report in self._changed(now)],
             "buckets": [asdict(BucketStats(b.name, b.key, b.remaining, b.refused)) for b in buckets],
             "connections": connections,
+            "connections_refused": refused - before,
         }
 
     def _changed(self, now: float) -> list[CircuitReport]:

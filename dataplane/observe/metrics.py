@@ -66,6 +66,15 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for key, count in sorted(totals.upstream_errors.items()):
         errors.add_metric(list(key), count)
     yield errors
+    retries = _counter("retries", "Attempts after the first, at another instance.", "service")
+    for service, count in sorted(totals.retries.items()):
+        retries.add_metric([service], count)
+    yield retries
+    yield _simple_counter(
+        "connections_refused",
+        "Client connections beyond those that a worker or an address may have.",
+        totals.connections_refused,
+    )
     yield _simple_counter(
         "access_log_dropped", "Lines of the access log that were lost.", totals.access_log_drops
     )

@@ -30,6 +30,7 @@ class Recorder:
         self._latency: dict[str, list[float]] = {}
         self._refusals: dict[tuple[str, str], int] = {}
         self._upstream_errors: dict[tuple[str, str], int] = {}
+        self._retries: dict[str, int] = {}
         self._dropped = 0
         self._millisecond = 0
         self._time = ""
@@ -51,6 +52,9 @@ class Recorder:
                 latency = self._latency[exchange.service_name] = _NO_LATENCY.copy()
             latency[bisect_left(BOUNDS, seconds)] += 1
             latency[-1] += seconds
+        if exchange.attempts > 1:
+            retries = self._retries.get(exchange.service_name, 0)
+            self._retries[exchange.service_name] = retries + exchange.attempts - 1
         if exchange.decision != "forwarded":
             self._refused(name, exchange)
         if self._log is not None:
@@ -77,7 +81,8 @@ class Recorder:
             f',"route":"{route}","service":"{exchange.service_name}"'
             f',"instance":"{endpoint.instance.id if endpoint is not None else ""}"'
             f',"subject":{quoted(permit.caller.subject if permit is not None else "")}'
-            f',"duration_us":{int(seconds * 1e6)},"received":{exchange.received},"sent":{exchange.sent}}}\n'
+            f',"attempts":{exchange.attempts},"duration_us":{int(seconds * 1e6)}'
+            f',"received":{exchange.received},"sent":{exchange.sent}}}\n'
         )
 
     def report(self) -> dict[str, Any]:
@@ -92,9 +97,11 @@ class Recorder:
             "latency": self._latency,
             "refusals": [(*key, count) for key, count in self._refusals.items()],
             "upstream_errors": [(*key, count) for key, count in self._upstream_errors.items()],
+            "retries": self._retries,
             "access_log_drops": self._dropped - before,
         }
         self._requests, self._latency, self._refusals, self._upstream_errors = {}, {}, {}, {}
+        self._retries = {}
         return report
 
     def _flush(self) -> int:

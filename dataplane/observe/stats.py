@@ -33,7 +33,10 @@ class Totals:
     """By route and decision."""
     upstream_errors: dict[tuple[str, str], int] = field(default_factory=dict)
     """By service and decision."""
+    retries: dict[str, int] = field(default_factory=dict)
+    """Attempts after the first, by service."""
     access_log_drops: int = 0
+    connections_refused: int = 0
 
     def add(self, report: Mapping[str, Any]) -> None:
         """Add what one worker counted."""
@@ -45,7 +48,10 @@ class Totals:
             self.refusals[route, decision] = self.refusals.get((route, decision), 0) + count
         for service, decision, count in report["upstream_errors"]:
             self.upstream_errors[service, decision] = self.upstream_errors.get((service, decision), 0) + count
+        for service, count in report.get("retries", {}).items():
+            self.retries[service] = self.retries.get(service, 0) + count
         self.access_log_drops += report["access_log_drops"]
+        self.connections_refused += report.get("connections_refused", 0)
 
     @property
     def total_requests(self) -> int:

@@ -33,6 +33,15 @@ class Breakers:
         """Let a request to `service` through, or not. A service that was not adopted gets a breaker with defaults."""
         return self._closed.get(service) or self._breaker(service).admit(now)
 
+    def closed(self, service: str) -> bool:
+        """Whether requests to `service` are let through freely."""
+        return service in self._closed
+
+    def requests(self, service: str) -> int:
+        """How many requests to `service` have ended so far; 0 for a service without breaker."""
+        breaker = self._breakers.get(service)
+        return breaker.requests if breaker is not None else 0
+
     def adopt(self, circuits: Mapping[str, Circuit]) -> None:
         """From now on these services have breakers, with these settings; the state is carried by name."""
         for service in self._breakers.keys() - circuits.keys():

@@ -126,6 +126,11 @@ class Breaker:
         """The service is gone: whatever requests are still under way, their end is nobody's business any more."""
         self._doors, self._log = {}, deque(maxlen=0)
 
+    @property
+    def requests(self) -> int:
+        """Ended so far."""
+        return self._total + (self._period.requests if self._state is State.CLOSED else 0)
+
     def report(self, now: float) -> CircuitReport:
         """What operators see."""
         self._expire(now)

@@ -59,6 +59,8 @@ class Timeouts:
     connect: float = 5.0
     response: float = 15.0
     idle: float = 300.0
+    total: float = 0.0
+    """For the whole exchange, retries included; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,18 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Retries:
+    """When a request is sent to another instance."""
+
+    attempts: int = 1
+    """After the first one; 0 switches them off."""
+    on: frozenset[str] = frozenset({"connect"})
+    """"connect", "reset", "timeout", or a status."""
+    budget: float = 0.2
+    """Retries per request, on average."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A group of interchangeable instances."""
 
@@ -93,8 +107,7 @@ class Service:
     circuit: Circuit = Circuit()
     timeouts: Timeouts = Timeouts()
     health_check: HealthCheck = HealthCheck()
-    connect_retries: int = 1
-    """Other instances tried after one refused the connection: nothing was sent then, so it is always safe."""
+    retries: Retries = Retries()
     tls: UpstreamTls | None = None
     """None: in the clear."""
 

@@ -68,6 +68,8 @@ class Timeouts:
     """From the request's last byte to the head of the response."""
     idle: float = 300
     """How long a connection to an instance is kept without use."""
+    total: float = 0
+    """From the request's begin to the response's end, retries included; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,10 @@ class Retries:
 
     attempts: int = 1
     """Further attempts after the first one; 0 switches retries off."""
-    on: tuple[str, ...] = ("connect",)
+    on: tuple[str | int, ...] = ("connect",)
+    """"connect", "reset", "timeout", or a status: 500, 502, 503, 504. All but the first need an idempotent method."""
+    budget: float = 0.2
+    """Retries per request, on average; failures to connect do not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def _fill_service(
     except ValueError:
         known = ", ".join(LoadBalancer)
         problems.append(f"load_balancer: {definition.load_balancer!r} is not one of {known}")
-    for part, names in (("circuit", _CIRCUIT), ("timeouts", _TIMEOUTS), ("retries", ("attempts",))):
+    for part, names in (("circuit", _CIRCUIT), ("timeouts", _TIMEOUTS), ("retries", ("attempts", "budget"))):
         stated = getattr(definition, part)
         _fill(getattr(message, part), {name: getattr(stated, name) for name in names}, problems, f"{part}.")
     message.retries.on.extend(str(condition) for condition in definition.retries.on)
@@ -133,8 +133,8 @@ def _definition(service: resources_pb2.Service) -> ServiceDefinition:
         unhealthy_threshold=service.unhealthy_threshold,
         load_balancer=_BALANCER_OF.get(service.load_balancer, LoadBalancer.ROUND_ROBIN),
         circuit=_circuit_config(service.circuit),
-        timeouts=Timeouts(service.timeouts.connect, service.timeouts.response, service.timeouts.idle),
-        retries=Retries(service.retries.attempts, tuple(service.retries.on)),
+        timeouts=Timeouts(*(getattr(service.timeouts, name) for name in _TIMEOUTS)),
+        retries=Retries(service.retries.attempts, tuple(service.retries.on), service.retries.budget),
     )
 
 

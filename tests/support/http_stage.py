@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from dataplane.http.exchange import Exchange
 from dataplane.http.pool import Endpoint, Pool
 from dataplane.http.server import Server
 from dataplane.http.trust import TrustedProxies
-from dataplane.policy.resources import Circuit, Instance, Route, Service, Timeouts
+from dataplane.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts
 
 Script = Callable[["Conversation"], Awaitable[None]]
 LIMIT = 2**20
@@ -239,14 +240,15 @@ async def stage(
     timeouts: Timeouts | None = None,
     circuit: Circuit | None = None,
     trusted: Sequence[str] = (),
-    connect_retries: int = 1,
+    retries: Retries | None = None,
+    chance: Callable[[], float] = random.random,
 ) -> AsyncIterator[Stage]:
     """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/"."""
     service = Service(
         "s",
         timeouts=timeouts or Timeouts(),
         circuit=circuit or Circuit(failure_threshold=1000),
-        connect_retries=connect_retries,
+        retries=retries or Retries(),
     )
     ports: list[int] = []
     for upstream in upstreams:
@@ -261,7 +263,7 @@ async def stage(
     resources = Resources.of(service, *instances, *(UnlinkedRoute(route) for route in chosen))
     proxies = TrustedProxies(trusted)
     observer, pool = Watching(), Pool(bounds)
-    gateway = Gateway(observer, pool, trusted=proxies)
+    gateway = Gateway(observer, pool, trusted=proxies, chance=chance)
     gateway.swap(build(resources, 7), monotonic())
     server = Server(gateway, pool, bounds, proxies)
     listener = socket.create_server(("127.0.0.1", 0))

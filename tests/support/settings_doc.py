@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from dataplane.http.bounds import Bounds
+
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "docs" / "settings.md"
 HEADER = """\
@@ -40,7 +42,8 @@ def default_of(value: ast.expr | None) -> str:
         return "**required**"
     if isinstance(value, ast.Call) and value.args:
         value = value.args[0]
-    known = ast.literal_eval(value)
+    # Bounds have their defaults where they are kept.
+    known = getattr(Bounds(), value.attr) if isinstance(value, ast.Attribute) else ast.literal_eval(value)
     if known in (None, "", ()):
         return ""
     text = ",".join(map(str, known)) if isinstance(known, tuple) else str(known)

@@ -24,7 +24,7 @@ def service(name: str, revision: int = 1, **fields: Any) -> Resource:
         "load_balancer": resources_pb2.LOAD_BALANCER_ROUND_ROBIN,
         "circuit": circuit(),
         "timeouts": resources_pb2.Timeouts(connect=5, response=15, idle=300),
-        "retries": resources_pb2.Retries(attempts=1, on=["connect"]),
+        "retries": resources_pb2.Retries(attempts=1, on=["connect"], budget=0.2),
         **fields,
     }
     return Resource(name=name, revision=revision, service=resources_pb2.Service(**body))

@@ -80,8 +80,10 @@ def service(body: Service) -> pb.Service:
         unhealthy_threshold=body.unhealthy_threshold,
         load_balancer=LOAD_BALANCERS[body.load_balancer],
         circuit=circuit(body.circuit),
-        timeouts=pb.Timeouts(connect=timeouts.connect, response=timeouts.response, idle=timeouts.idle),
-        retries=pb.Retries(attempts=retries.attempts, on=retries.on),
+        timeouts=pb.Timeouts(
+            connect=timeouts.connect, response=timeouts.response, idle=timeouts.idle, total=timeouts.total
+        ),
+        retries=pb.Retries(attempts=retries.attempts, on=map(str, retries.on), budget=retries.budget),
         tls=_tls(body.tls),
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataplane.config.decode.checker import Checker
 from dataplane.config.table import Item, Problem, TableError, UnlinkedRoute
 from dataplane.policy import resources as policy
+from dataplane.policy.retry import CONDITIONS
 from headgate_api.v1 import resources_pb2 as pb
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
@@ -53,8 +54,10 @@ def _service(resource: pb.Resource, check: Checker) -> policy.Service:
     check.name("name", resource.name)
     if body.retries.attempts > 3:
         check.wrong("retries.attempts", f"must be from 0 to 3, not {body.retries.attempts}")
+    check.between("retries.budget", body.retries.budget, 0, 1)
+    check.between("timeouts.total", body.timeouts.total, 0, 86_400)
     for position, condition in enumerate(body.retries.on):
-        if condition != "connect":
+        if condition not in CONDITIONS:
             check.wrong(f"retries.on[{position}]", f"{condition!r} is not known to this version")
     tls = _tls(body, check)
     return policy.Service(
@@ -67,9 +70,10 @@ def _service(resource: pb.Resource, check: Checker) -> policy.Service:
             connect=check.above_zero("timeouts.connect", body.timeouts.connect),
             response=check.above_zero("timeouts.response", body.timeouts.response),
             idle=check.above_zero("timeouts.idle", body.timeouts.idle),
+            total=body.timeouts.total,
         ),
         health_check=_health_check(body, tls, check),
-        connect_retries=body.retries.attempts if "connect" in body.retries.on else 0,
+        retries=policy.Retries(body.retries.attempts, frozenset(body.retries.on), body.retries.budget),
         tls=tls,
     )
 

@@ -303,22 +303,26 @@ class Timeouts(_message.Message):
     CONNECT_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     connect: _builtins.float
     """Seconds to establish a connection to an instance."""
     response: _builtins.float
     """Seconds from the request's last byte to the response's head."""
     idle: _builtins.float
     """Seconds an upstream connection is kept without use."""
+    total: _builtins.float
+    """Seconds from the request's begin to the response's end, retries included; 0 for no limit."""
     def __init__(
         self,
         *,
         connect: _builtins.float = ...,
         response: _builtins.float = ...,
         idle: _builtins.float = ...,
+        total: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect", b"connect", "idle", b"idle", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect", b"connect", "idle", b"idle", "response", b"response", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,21 +334,25 @@ class Retries(_message.Message):
 
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     ON_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     attempts: _builtins.int
     """Further attempts after the first one; 0 switches retries off."""
+    budget: _builtins.float
+    """Retries for each request, on average, 0 to 1; those that only failed to connect are not counted."""
     @_builtins.property
     def on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Conditions that allow a retry: "connect"."""
+        """Conditions that allow a retry: "connect", "reset", "timeout", or a status: "500", "502", "503", "504"."""
 
     def __init__(
         self,
         *,
         attempts: _builtins.int = ...,
         on: _abc.Iterable[_builtins.str] | None = ...,
+        budget: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "on", b"on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "budget", b"budget", "on", b"on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -82,8 +82,8 @@ MOST = Service(
         half_open_timeout=3600,
         half_open_requests=1000,
     ),
-    timeouts=Timeouts(connect=300, response=86_400, idle=86_400),
-    retries=Retries(attempts=3),
+    timeouts=Timeouts(connect=300, response=86_400, idle=86_400, total=86_400),
+    retries=Retries(attempts=3, on=("connect", "reset", "timeout", 500, 502, 503, 504), budget=1),
     tls=Tls(server_name="a" * 63 + ".example.org", ca=AUTHORITY),
     instances=(StaticInstance(instance_id="1", host="example.org", port=65_535, weight=1000),),
 )
@@ -183,7 +183,7 @@ async def test_what_the_control_plane_accepts_the_data_plane_understands(
     assert {key[0] for key in items} == {"service", "instance", "route", "rate_limit", "user", "reset"}
     service = items["service", "s"]
     assert isinstance(service, policy.Service)
-    assert (service.load_balancer, service.connect_retries) == (policy.LoadBalancer.IP_HASH, 0)
+    assert (service.load_balancer, service.retries.attempts) == (policy.LoadBalancer.IP_HASH, 0)
     assert (service.circuit.failure_ratio, service.timeouts.connect) == (0, 0.01)
     route = items["route", "any"]
     assert isinstance(route, UnlinkedRoute)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from dataplane.policy.breaker import Outcome
-from dataplane.policy.resources import Circuit, Timeouts
+from dataplane.policy.resources import Circuit, Retries, Timeouts
 from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 
@@ -173,7 +173,7 @@ async def test_bodies_survive_the_move_to_another_instance() -> None:
             body = await talk.body(5)
             await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body)
 
-    async with stage(refused_port(), refused_port(), Upstream(script), connect_retries=2) as gate:
+    async with stage(refused_port(), refused_port(), Upstream(script), retries=Retries(2)) as gate:
         for _ in range(3):
             assert (await gate.ask(POST))[1] == b"hello"
 
@@ -187,7 +187,7 @@ async def test_no_instance_accepts() -> None:
 
 
 async def test_retries_can_be_switched_off() -> None:
-    async with stage(refused_port(), Upstream(answering(OK)), connect_retries=0) as gate:
+    async with stage(refused_port(), Upstream(answering(OK)), retries=Retries(0)) as gate:
         statuses = {(await gate.ask(GET))[0][9:12] for _ in range(2)}
         assert statuses == {b"503", b"200"}
 

@@ -30,8 +30,8 @@ FULL = ServiceDefinition(
     unhealthy_threshold=6,
     load_balancer=LoadBalancer.IP_HASH,
     circuit=CircuitConfig(9, 0.25, 30, 8, 15, 5, 3),
-    timeouts=Timeouts(1, 2, 3),
-    retries=Retries(2, ("connect",)),
+    timeouts=Timeouts(1, 2, 3, 4),
+    retries=Retries(2, ("connect", "503"), 0.5),
 )
 
 

@@ -146,7 +146,7 @@ async def test_yaml_is_taken_as_well(admin: httpx.AsyncClient) -> None:
     headers = {"Content-Type": "application/yaml"}
     answer = await admin.put("/api/v1/config/services/orders", content=document, headers=headers)
     assert answer.status_code == 201
-    assert answer.json()["retries"] == {"attempts": 2, "on": ["connect"]}
+    assert answer.json()["retries"] == {"attempts": 2, "on": ["connect"], "budget": 0.2}
 
 
 async def test_nonsense_in_the_store_is_told_and_can_be_replaced(orders: httpx.AsyncClient, api: Api) -> None:

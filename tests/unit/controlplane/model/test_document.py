@@ -68,7 +68,7 @@ def test_everything_that_is_wrong_is_told_in_one_go() -> None:
         services:
           - service_name: orders
             check_interval: "30"
-            retries: {attempts: 9, on: [connect, 503]}
+            retries: {attempts: 9, on: [connect, 404]}
         routes:
           - {name: a, prefix: /a/, service_name: orders, scopes: [nope]}
           - {name: a, prefix: /b, service_name: nowhere, rate_limits: [few, many]}
@@ -85,8 +85,8 @@ def test_everything_that_is_wrong_is_told_in_one_go() -> None:
     assert problems(raw) == [
         "gateways: unknown field",
         "services[0].check_interval: must be a number, not a string",
-        "services[0].retries.on: retrying on 503 is not built yet",
         "services[0].retries.attempts: must be at most 3",
+        "services[0].retries.on[1]: must be 'connect', 'reset', 'timeout', 500, 502, 503 or 504",
         "routes[0].prefix: must not end with '/': '/a' matches whole path segments already",
         "routes[2].mehtods: unknown field; did you mean 'methods'?",
         "routes[3]: must be an object, not a number",

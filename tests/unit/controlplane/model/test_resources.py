@@ -67,8 +67,8 @@ def test_a_service_needs_only_a_name_and_has_the_contract_s_defaults() -> None:
             "half_open_timeout": 10,
             "half_open_requests": 1,
         },
-        "timeouts": {"connect": 5, "response": 15, "idle": 300},
-        "retries": {"attempts": 1, "on": ["connect"]},
+        "timeouts": {"connect": 5, "response": 15, "idle": 300, "total": 0},
+        "retries": {"attempts": 1, "on": ["connect"], "budget": 0.2},
         "tls": None,
         "instances": [],
     }
@@ -177,10 +177,23 @@ BAD: list[tuple[str, object, str, str]] = [
     ("service", service(circuit={"threshold": 1}), "circuit.threshold", "unknown field"),
     ("service", service(timeouts={"connect": -1}), "timeouts.connect", "must be at least 0.01"),
     ("service", service(retries={"attempts": 4}), "retries.attempts", "must be at most 3"),
-    ("service", service(retries={"budget": 0.2}), "retries.budget", "a retry budget is not built yet"),
-    ("service", service(retries={"on": ["connect", 503]}), "retries.on", "retrying on 503 is not built yet"),
-    ("service", service(retries={"on": ["sunshine"]}), "retries.on[0]", "must be 'connect'"),
-    ("service", service(retries={"on": [16**5000]}), "retries.on[0]", "must be 'connect'"),
+    ("service", service(retries={"budget": 1.1}), "retries.budget", "must be at most 1"),
+    ("service", service(retries={"budget": "20%"}), "retries.budget", "must be a number, not a string"),
+    (
+        "service",
+        service(retries={"on": ["connect", 404]}),
+        "retries.on[1]",
+        "must be 'connect', 'reset', 'timeout', 500, 502, 503 or 504",
+    ),
+    ("service", service(retries={"on": [503, "503"]}), "retries.on", "503"),
+    (
+        "service",
+        service(retries={"on": ["sunshine"]}),
+        "retries.on[0]",
+        "must be 'connect', 'reset', 'timeout', 500, 502, 503 or 504",
+    ),
+    ("service", service(retries={"on": [16**5000]}), "retries.on[0]", "integer"),
+    ("service", service(timeouts={"total": -1}), "timeouts.total", "must be at least 0"),
     ("service", service(retries={"on": "connect"}), "retries.on", "must be a list, not a string"),
     ("service", service(instances={}), "instances", "must be a list, not an object"),
     ("service", service(instances=["a:80"]), "instances[0]", "must be an object, not a string"),
@@ -401,7 +414,13 @@ def test_yaml_s_on_is_understood_though_yaml_reads_it_as_true() -> None:
     made = parse("service", service(retries={True: ["connect"], "attempts": 2}))
     assert isinstance(made, Service)
     assert made.retries.on == ("connect",)
-    assert "retries.on" in complaints("service", service(retries={True: ["reset"]}))
+    assert "retries.on[0]" in complaints("service", service(retries={True: ["rest"]}))
+
+
+def test_a_status_to_retry_on_may_be_quoted() -> None:
+    made = parse("service", service(retries={"on": ["reset", "503", 504]}))
+    assert isinstance(made, Service)
+    assert made.retries.on == ("reset", 503, 504)
 
 
 def test_a_problem_never_shows_a_password() -> None:

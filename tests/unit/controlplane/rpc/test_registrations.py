@@ -68,14 +68,14 @@ def problems(request: registry_pb2.RegisterRequest) -> list[str]:
 def test_problems_of_both_at_once() -> None:
     request = registry_pb2.RegisterRequest(
         instance=pb.Instance(service_name="orders", instance_id="a", host="127.0.0.1", weight=5000),
-        service=pb.Service(service_name="Orders", check_interval=-1, retries=pb.Retries(on=["reset"])),
+        service=pb.Service(service_name="Orders", check_interval=-1, retries=pb.Retries(on=["reset", "404"])),
     )
     assert [problem.partition(":")[0] for problem in problems(request)] == [
         "instance.port",
         "instance.weight",
         "service.service_name",
         "service.check_interval",
-        "service.retries.on",
+        "service.retries.on[1]",
     ]
 
 

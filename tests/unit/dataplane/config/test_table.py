@@ -18,7 +18,17 @@ from dataplane.config.table import (
     evolve,
     key_of,
 )
-from dataplane.policy.resources import Instance, Limit, LimitKey, Reset, Route, Service, User, VerificationKey
+from dataplane.policy.resources import (
+    Instance,
+    Limit,
+    LimitKey,
+    Reset,
+    Retries,
+    Route,
+    Service,
+    User,
+    VerificationKey,
+)
 
 ORDERS = Service("orders")
 BURST = Limit("burst", 10.0, 20, LimitKey.ADDRESS)
@@ -96,7 +106,7 @@ def random_item(luck: random.Random) -> Item:
     number, service = luck.randrange(6), f"s{luck.randrange(4)}"
     match luck.randrange(5):
         case 0:
-            return Service(service, connect_retries=luck.randrange(3))
+            return Service(service, retries=Retries(luck.randrange(3)))
         case 1:
             return Instance(service, f"i{number}", "127.0.0.1", luck.randrange(1, 9))
         case 2:

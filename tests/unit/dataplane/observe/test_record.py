@@ -33,7 +33,7 @@ def exchange(**fields: Any) -> Exchange:
     made.route, made.service_name = Route("orders", "orders", prefix="/orders"), "orders"
     made.endpoint = cast(Any, SimpleNamespace(instance=Instance("orders", "orders-1", "127.0.0.1", 1)))
     made.permit = cast(Any, SimpleNamespace(caller=SimpleNamespace(subject="testuser")))
-    made.received, made.sent = 7, 1024
+    made.received, made.sent, made.attempts = 7, 1024, 1
     for name, value in fields.items():
         setattr(made, name, value)
     return made
@@ -80,9 +80,17 @@ def test_the_line_of_a_forwarded_request(recorder: Recorder) -> None:
         "service": "orders",
         "instance": "orders-1",
         "subject": "testuser",
+        "attempts": 1,
         "received": 7,
         "sent": 1024,
     }
+
+
+def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> None:
+    for attempts in (1, 2, 4):
+        recorder.finished(exchange(attempts=attempts))
+    assert recorder.report()["retries"] == {"orders": 4}
+    assert recorder.report()["retries"] == {}
 
 
 def test_the_line_of_a_request_that_could_not_be_read(recorder: Recorder) -> None:

@@ -30,13 +30,15 @@ def test_a_service_with_everything_else() -> None:
         "orders",
         load_balancer=pb.LOAD_BALANCER_IP_HASH,
         check_path="/ping?full=1",
-        retries=pb.Retries(attempts=3, on=["connect"]),
+        retries=pb.Retries(attempts=3, on=["connect", "reset", "503"], budget=0.5),
+        timeouts=pb.Timeouts(connect=5, response=15, idle=300, total=60),
     )
     service = decode(resource)
     assert isinstance(service, policy.Service)
     assert service.load_balancer is policy.LoadBalancer.IP_HASH
     assert service.health_check.path == "/ping?full=1"
-    assert service.connect_retries == 3
+    assert service.retries == policy.Retries(3, frozenset({"connect", "reset", "503"}), 0.5)
+    assert service.timeouts.total == 60
 
 
 def test_tls_to_the_instances_holds_for_probes_too() -> None:
@@ -53,7 +55,7 @@ def test_tls_to_the_instances_holds_for_probes_too() -> None:
 def test_retries_without_a_condition_are_off() -> None:
     service = decode(wire.service("orders", retries=pb.Retries(attempts=2)))
     assert isinstance(service, policy.Service)
-    assert service.connect_retries == 0
+    assert not service.retries.on
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,11 @@ def test_retries_without_a_condition_are_off() -> None:
         ({"healthy_threshold": 0}, "healthy_threshold"),
         ({"unhealthy_threshold": 0}, "unhealthy_threshold"),
         ({"retries": pb.Retries(attempts=4, on=["connect"])}, "retries.attempts"),
-        ({"retries": pb.Retries(attempts=1, on=["connect", "503"])}, "retries.on[1]"),
+        ({"retries": pb.Retries(attempts=1, on=["connect", "404"])}, "retries.on[1]"),
+        ({"retries": pb.Retries(attempts=1, on=["connect"], budget=1.5)}, "retries.budget"),
+        ({"retries": pb.Retries(attempts=1, on=["connect"], budget=math.nan)}, "retries.budget"),
+        ({"timeouts": pb.Timeouts(connect=1, response=1, idle=1, total=-1)}, "timeouts.total"),
+        ({"timeouts": pb.Timeouts(connect=1, response=1, idle=1, total=math.inf)}, "timeouts.total"),
         ({"circuit": wire.circuit(failure_ratio=1.5)}, "circuit.failure_ratio"),
         ({"circuit": wire.circuit(failure_ratio=math.nan)}, "circuit.failure_ratio"),
         ({"circuit": wire.circuit(failure_threshold=0)}, "circuit.failure_threshold"),
