@@ -1,0 +1,228 @@
+"""A whole gateway on the certificates that `headgate certs init` makes, with the settings that it prints."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+import headgate
+from demo.processes import (
+    ControlPlane,
+    DataPlane,
+    Etcd,
+    Process,
+    Secrets,
+    answers,
+    free_port,
+    start,
+    wait_until,
+)
+from headgate import Forbidden, HeadgateError
+from tests.support.waiting import eventually_now
+
+NO_TOKENS = {"DATAPLANE_TOKEN": "", "SERVICE_TOKEN": ""}
+ROUTE = {"routes": [{"name": "orders", "prefix": "/orders", "service_name": "orders", "public": True}]}
+
+
+def certs(*arguments: str) -> str:
+    """Run `headgate certs`; what it prints."""
+    argv = [sys.executable, "-m", "headgate.cli", "certs", *arguments]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def settings_in(text: str) -> Mapping[str, str]:
+    """The settings among the lines."""
+    pairs = (line.strip().partition("=") for line in text.splitlines())
+    return {name: value for name, equals, value in pairs if equals}
+
+
+@dataclass
+class Gateway:
+    """One process of each kind."""
+
+    folder: Path
+    settings: Mapping[str, str]
+    controlplane: ControlPlane
+    dataplane: DataPlane
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    def start(self, etcd: Etcd) -> None:
+        run = self.folder / "run"
+        self.processes["etcd"] = etcd.start(run)
+        self.processes["controlplane"] = self.controlplane.start(run)
+        self.processes["orders-1"] = self._start_service()
+        with self.controlplane.admin() as admin:
+            eventually_now(lambda: admin.post("/api/v1/apply", json=ROUTE).status_code == 200)
+        self.processes["dataplane"] = self.dataplane.start(run)
+        eventually_now(lambda: self.get().status_code == 200)
+
+    def get(self) -> httpx.Response:
+        return httpx.get(f"{self.dataplane.url}/orders/1", timeout=5, trust_env=False)
+
+    def applied(self) -> int:
+        """The revision that the data plane serves."""
+        answer = httpx.get(f"{self.dataplane.status_url}/debug/config", timeout=5, trust_env=False)
+        return int(answer.json()["revision"])
+
+    def _start_service(self) -> Process:
+        port = free_port()
+        argv = [sys.executable, "-m", "demo.service", "orders", "orders-1", str(port)]
+        environment = {"HEADGATE_CONTROLPLANE": self.controlplane.grpc, **self.settings}
+        process = start("orders-1", argv, environment, self.folder / "run")
+        wait_until(answers(f"http://127.0.0.1:{port}/health"), process)
+        return process
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    settings = settings_in(certs("init", "--out", str(tmp_path / "certs")))
+    etcd, run_settings = Etcd(), {**NO_TOKENS, **settings}
+    controlplane = ControlPlane(etcd.url, Secrets(), settings=run_settings)
+    dataplane = DataPlane(
+        controlplane.grpc, Secrets(), settings={**run_settings, "RATE_LIMIT_PER_SECOND": "0"}
+    )
+    made = Gateway(tmp_path, settings, controlplane, dataplane)
+    try:
+        made.start(etcd)
+        yield made
+    finally:
+        for process in reversed(made.processes.values()):
+            process.stop()
+
+
+class Traffic:
+    """Requests, one after the other, from a thread of their own; `failures` are those not answered 200."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.sent = 0
+        self.failures: list[str] = []
+
+    def __enter__(self) -> Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                answer = self._gateway.get()
+            except httpx.HTTPError as error:
+                self.failures.append(repr(error))
+            else:
+                self.sent += 1
+                if answer.status_code != 200:
+                    self.failures.append(answer.text)
+
+
+def test_certificates_are_all_that_is_needed(gateway: Gateway) -> None:
+    assert gateway.get().json()["instance"] == "orders-1"
+    # Who has no certificate is not even let in, and who has another's may do no more than that one.
+    folder = gateway.folder / "certs"
+
+    async def register(stem: str, service: str = "orders") -> None:
+        async with headgate.register(
+            service,
+            port=9,
+            controlplane=gateway.controlplane.grpc,
+            ca=folder / "ca.pem",
+            cert=folder / f"{stem}.pem" if stem else None,
+            key=folder / f"{stem}.key" if stem else None,
+            deadline=1,
+            handle_sigterm=False,
+        ):
+            pass
+
+    with pytest.raises(HeadgateError, match="does not answer"):
+        asyncio.run(register(""))
+    with pytest.raises(Forbidden, match="Not enough permissions"):
+        asyncio.run(register("dataplane"))
+    certs("issue", "service", "payments", "--dir", str(folder))
+    with pytest.raises(Forbidden, match="is for service 'payments', not for 'orders'"):
+        asyncio.run(register("service-payments"))
+    asyncio.run(register("service"))
+
+
+def test_everything_is_renewed_under_load(gateway: Gateway) -> None:
+    folder, successor = gateway.folder / "certs", gateway.folder / "successor"
+    certs("init", "--out", str(successor))
+    old, new = (folder / "ca.pem").read_bytes(), (successor / "ca.pem").read_bytes()
+    steps = itertools.count(1)
+
+    def change() -> int:
+        """A change arrives at the data plane; its revision."""
+        scope = {"scopes": [{"name": f"step:{next(steps)}"}]}
+        with gateway.controlplane.admin() as admin:
+            revision = int(admin.post("/api/v1/apply", json=scope).raise_for_status().json()["revision"])
+        eventually_now(lambda: gateway.applied() >= revision)
+        return revision
+
+    def replace_all() -> None:
+        for stem in ("controlplane", "dataplane", "service"):
+            for kind in ("key", "pem"):
+                (folder / f"{stem}.{kind}").write_bytes((successor / f"{stem}.{kind}").read_bytes())
+
+    def log(name: str) -> str:
+        return (gateway.folder / "run" / f"{name}.log").read_text()
+
+    with Traffic(gateway) as traffic:
+        (folder / "ca.pem").write_bytes(old + new)
+        change()
+        replace_all()
+        change()
+        (folder / "ca.pem").write_bytes(new)
+        change()
+        # Nobody was restarted, and no stream was dropped.
+        assert log("dataplane").count("config stream open to control plane") == 1
+        # Who connects now believes the new authority only.
+        assert asyncio.run(_services(gateway, successor)) == ["orders"]
+        with pytest.raises(HeadgateError):
+            (gateway.folder / "old.pem").write_bytes(old)
+            asyncio.run(_services(gateway, successor, ca=gateway.folder / "old.pem"))
+        # Now everybody has to connect anew.
+        gateway.processes["controlplane"].stop()
+        gateway.processes["controlplane"] = gateway.controlplane.start(gateway.folder / "run")
+        change()
+        assert log("dataplane").count("config stream open to control plane") == 2
+        assert asyncio.run(_services(gateway, successor)) == ["orders"]
+    assert traffic.failures == []
+    assert traffic.sent > 50
+    # The service, which was never restarted either, notices that it was taken out, and comes back.
+    asyncio.run(_take_out(gateway, successor))
+    eventually_now(lambda: gateway.get().status_code == 503)
+    eventually_now(lambda: gateway.get().status_code == 200, within=15)
+
+
+def _connect(gateway: Gateway, folder: Path, ca: Path | None = None) -> headgate.Gateway:
+    return headgate.connect(
+        gateway.controlplane.grpc,
+        ca=ca or folder / "ca.pem",
+        cert=folder / "service.pem",
+        key=folder / "service.key",
+        timeout=3,
+    )
+
+
+async def _services(gateway: Gateway, folder: Path, ca: Path | None = None) -> list[str]:
+    async with _connect(gateway, folder, ca) as connection:
+        found = await connection.registry.get_services()
+        return [service.service_name for service in found if service.service_name != "controlplane"]
+
+
+async def _take_out(gateway: Gateway, folder: Path) -> None:
+    async with _connect(gateway, folder) as connection:
+        await connection.registry.deregister_service("orders", "orders-1")
