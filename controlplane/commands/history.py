@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from controlplane.model import history
@@ -27,7 +28,8 @@ class History:
         """What a change has to expect and to write beside `others` operations of its own, to be on record."""
         entry = await self._store.get(HEAD)
         head = Head.read(entry.value if entry else None)
-        value = history.encode_record(author, time, words, edits)
+        # Thousands of documents take a tenth of a second: streams and requests go on meanwhile.
+        value = await asyncio.to_thread(history.encode_record, author, time, words, edits)
         room = max(LEAST_TRIMMED, min(MOST_TRIMMED, MAX_OPERATIONS - others - OWN_WRITES))
         head, writes = await self._trimmed(head, len(value), room)
         put = Put(history.record_key(head.next), value)

@@ -28,8 +28,9 @@ MOST_BYTES = 8 * 1024 * 1024
 
 PACKED_FROM = 8 * 1024
 """Bytes from which the documents of a record are compressed."""
-MOST_RECORD_BYTES = 256 * 1024
-"""Of one record. The documents of a greater change are left out: it is listed, and cannot be undone."""
+MOST_RECORD_BYTES = 512 * 1024
+"""Of one record; some 15,000 routes changed at once. The documents of a greater change are left out: it is listed, and
+cannot be undone."""
 
 Stored = bytes
 Fields = Mapping[str, Any]
@@ -104,11 +105,18 @@ def encode_record(author: str, time: float, summary: str, edits: Sequence[Edit])
     plain = _json({**head, "changes": changes})
     if len(plain) < PACKED_FROM:
         return plain
-    packed = base64.b64encode(zlib.compress(_json(changes))).decode()
-    whole = _json({**head, "packed": packed})
+    whole = _json({**head, "packed": _packed(changes)})
     if len(whole) <= MOST_RECORD_BYTES:
         return whole
-    return _json({**head, "left_out": [[one.action, one.kind, one.name] for one in edits]})
+    return _json({**head, "left_out": _packed([[one.action, one.kind, one.name] for one in edits])})
+
+
+def _packed(value: object) -> str:
+    return base64.b64encode(zlib.compress(_json(value))).decode()
+
+
+def _unpacked(text: str) -> Any:
+    return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 def _encoded(one: Edit) -> dict[str, object]:
@@ -125,14 +133,13 @@ def decode_record(entry: StoredEntry) -> Record | None:
     try:
         value = json.loads(entry.value)
         packed = value.get("packed")
-        changes = (
-            json.loads(zlib.decompress(base64.b64decode(packed))) if packed else value.get("changes", [])
-        )
+        changes = _unpacked(packed) if packed else value.get("changes", [])
         edits = tuple(
             Edit(one["kind"], one["name"], one.get("before"), one.get("after"), one.get("password", False))
             for one in changes
         )
-        left_out = tuple((action, kind, name) for action, kind, name in value.get("left_out", []))
+        listed = _unpacked(value["left_out"]) if "left_out" in value else []
+        left_out = tuple((action, kind, name) for action, kind, name in listed)
         actions = left_out or tuple((one.action, one.kind, one.name) for one in edits)
         return Record(entry.revision, value["author"], float(value["time"]), value["summary"], edits, actions)
     except (ValueError, TypeError, LookupError, AttributeError, zlib.error):

@@ -236,7 +236,7 @@ def test_large_records_are_packed_and_very_large_ones_are_listed_only() -> None:
     read = history.decode_record(entry(packed))
     assert read is not None
     assert read.edits == tuple(noise)
-    many = [Edit("scope", f"s{n}", None, {"d": str(hash((n, i)))}) for n in range(100) for i in range(400)]
+    many = [Edit("scope", f"s{n}", None, {"d": str(hash((n, i)))}) for n in range(100) for i in range(1500)]
     listed = history.decode_record(entry(history.encode_record("me", 1.0, "too much", many)))
     assert listed is not None
     assert not listed.whole
