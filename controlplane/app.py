@@ -37,6 +37,9 @@ from controlplane.store import EtcdSettings, EtcdStore, Store
 
 logger = logging.getLogger(__name__)
 
+SETTLE = 3.0
+"""Seconds within which data planes are back after they lost a control plane; they try again every second."""
+
 VERSION = importlib.metadata.version("headgate-controlplane")
 
 
@@ -105,7 +108,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
     async with AsyncExitStack() as stack:
         store = _open_store(settings)
         stack.push_async_callback(store.close)
-        hasher, watcher, fleet = Hasher(), Watcher(store), Fleet()
+        hasher, watcher, fleet = Hasher(), Watcher(store), Fleet(settle=SETTLE)
         commands = Commands(store, hasher, time.time, watcher)
         parts = Parts(commands, watcher, fleet, VERSION, settings.anonymous_read, store=store)
         startup = Startup(settings, store, parts, hasher)

@@ -7,6 +7,7 @@ the data planes answered and reported, never from what they were sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 from collections.abc import Callable
@@ -81,6 +82,8 @@ class Progress:
     nodes: tuple[NodeProgress, ...]
     problem: str = ""
     """Why nobody can get there now; empty when that is not known."""
+    settled: bool = True
+    """Whether nobody is missing who was connected a moment ago, and goes on serving what it has."""
 
     @property
     def done(self) -> int:
@@ -90,7 +93,7 @@ class Progress:
     @property
     def complete(self) -> bool:
         """Whether enough did."""
-        return bool(self.digest) and self.done >= self.needed
+        return bool(self.digest) and self.settled and self.done >= self.needed
 
     @property
     def rejected(self) -> bool:
@@ -165,7 +168,11 @@ class Waiting:
             _progress(state, revision, digest, hindrance) for state in self._fleet.dataplanes_view(published)
         )
         needed = quorum.of(sum(node.connected for node in nodes))
-        return Progress(revision, digest, needed, nodes, "" if published else self._unpublished(revision))
+        problem = "" if published else self._unpublished(revision)
+        settled = not self._fleet.unsettled or quorum.count is not None
+        if not settled and published and all(node.done for node in nodes if node.connected):
+            problem = "data planes that were connected a moment ago are not back yet"
+        return Progress(revision, digest, needed, nodes, problem, settled)
 
     def _unpublished(self, revision: int) -> str:
         if self._watcher.problems:
@@ -185,10 +192,16 @@ class Waiting:
                         looked, seen = loop.time(), look()
                         if over(seen):
                             return seen
-                        await wake.wait()
+                        await self._news(wake)
                         await asyncio.sleep(max(0.0, looked + GAP - loop.time()))
         except TimeoutError:
             return look()
+
+    async def _news(self, wake: asyncio.Event) -> None:
+        """Return when something happened, or nobody is expected back any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._fleet.unsettled or None):
+                await wake.wait()
 
 
 def _progress(

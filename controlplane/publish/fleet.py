@@ -30,15 +30,24 @@ class Fleet:
     """Kept up to date by the config stream, read by both edges. `changed` wakes those who watch the views."""
 
     def __init__(
-        self, now: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+        self,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        *,
+        settle: float = 0.0,
     ) -> None:
-        """`now` gives monotonic seconds and decides who is forgotten; `wall` gives the Unix seconds that are shown."""
+        """`now` gives monotonic seconds and decides who is forgotten; `wall` gives the Unix seconds that are shown.
+
+        `settle`: seconds in which data planes are expected back after this process started, or their stream ended.
+        """
         self.changed = Signal()
         self.moved = Signal()
         """The part of `changed` that may end a wait: answers, comings and goings, health, requests that ended."""
         self.mismatches = 0
         """How many deltas did not fit what a data plane had, for metrics."""
         self._now = now
+        self._settle = settle
+        self._started = now()
         self._wall = wall
         self._nodes: dict[str, NodeState] = {}
         self._elsewhere: dict[str, Mapping[str, NodeState]] = {}
@@ -62,6 +71,13 @@ class Fleet:
         """Those that are connected to this control plane, or were before they left."""
         self._forget()
         return MappingProxyType(self._nodes)
+
+    @property
+    def unsettled(self) -> float:
+        """Seconds for which a data plane may still come back that goes on serving meanwhile; 0: all are here."""
+        nodes = self.nodes
+        since = (left for node, left in self._left.items() if node in nodes and not nodes[node].connected)
+        return max(0.0, max((self._started, *since)) + self._settle - self._now())
 
     # What other control planes tell
 

@@ -233,3 +233,55 @@ async def test_a_drain_waits_for_others_than_those_who_refuse(scene: Scene) -> N
     seen = await task
     assert [node.node for node in seen.stragglers] == ["a"]
     assert not seen.complete
+
+
+class Clock:
+    """Monotonic seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_who_was_there_a_moment_ago_is_waited_for(scene: Scene) -> None:
+    clock = Clock()
+    scene.fleet = Fleet(clock, settle=3.0)
+    scene.waiting = Waiting(scene.watcher, scene.fleet)
+    revision = await scene.published(ORDERS)
+    young = await scene.waiting.served(revision, 0)
+    assert not young.complete
+    assert "not back yet" in young.problem
+    clock.now += 3
+    assert (await scene.waiting.served(revision, 0)).complete
+
+    scene.fleet.hello("a", "1", revision, scene.digest)
+    scene.fleet.disconnect("a")
+    clock.now += 2
+    assert not (await scene.waiting.drained("orders", "x", revision, 0)).complete
+    scene.fleet.hello("a", "1", revision, scene.digest, {("orders", "x"): 1})
+    assert [n.reason for n in (await scene.waiting.drained("orders", "x", revision, 0)).stragglers] == [
+        "1 request under way"
+    ]
+    scene.fleet.disconnect("a")
+    clock.now += 3
+    assert (await scene.waiting.drained("orders", "x", revision, 0)).complete
+
+
+async def test_a_wait_ends_when_nobody_is_expected_back_any_more(scene: Scene) -> None:
+    scene.fleet = Fleet(settle=0.1)
+    scene.waiting = Waiting(scene.watcher, scene.fleet)
+    revision = await scene.published(ORDERS)
+    scene.fleet.hello("a", "1", revision, scene.digest)
+    scene.fleet.disconnect("a")
+    assert (await scene.waiting.served(revision, 30)).complete
+
+
+async def test_a_number_of_data_planes_needs_nobody_else(scene: Scene) -> None:
+    scene.fleet = Fleet(settle=300.0)
+    scene.waiting = Waiting(scene.watcher, scene.fleet)
+    revision = await scene.published(ORDERS)
+    scene.fleet.hello("a", "1", revision, scene.digest)
+    assert (await scene.waiting.served(revision, 0, Quorum(count=1))).complete
+    assert not (await scene.waiting.served(revision, 0)).complete
