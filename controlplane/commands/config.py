@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from controlplane.commands.errors import AlreadyExists, NotFound, StaleWrite
@@ -35,7 +35,10 @@ from controlplane.store import Conflict, Delete, Put, Store, TooLarge, Write
 
 T = TypeVar("T")
 
-_TRIES = 5
+_TRIES = 8
+
+_TURN = 1.0
+"""Seconds that a command waits for its turn; then it tries without."""
 
 
 class ConfigCommands:
@@ -155,19 +158,17 @@ class ConfigCommands:
     async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until no other writer comes between; after a few times Conflict is raised.
 
-        The first try waits for nobody, so that a store that does not answer is told at once. Those that met a
-        conflict take turns: then only writers in other control planes are rivals.
+        The first try waits for nobody. Those that met a conflict take turns: then only writers in other control planes
+        are rivals.
         """
         with contextlib.suppress(Conflict):
             return await attempt()
-        async with self._turn:
-            for _ in range(_TRIES - 2):
-                with contextlib.suppress(Conflict):
-                    return await attempt()
-            return await attempt()
+        async with self._in_turn():
+            return await _tried(attempt)
 
     async def _on_state(self, attempt: Callable[[View], Awaitable[T]]) -> T:
-        """`_again` on the configuration as it is then."""
+        """The same for changes of the configuration, which all expect the change entry: they take turns from the
+        start. Each attempt gets the configuration as it is then."""
         missed: tuple[str, ...] = ()
 
         async def once() -> T:
@@ -180,7 +181,21 @@ class ConfigCommands:
                 missed = error.keys
                 raise
 
-        return await self._again(once)
+        async with self._in_turn():
+            return await _tried(once)
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """One after the other, but nobody waits for long: a store that does not answer is told to all at once."""
+        mine = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TURN):
+                mine = await self._turn.acquire()
+        try:
+            yield
+        finally:
+            if mine:
+                self._turn.release()
 
     async def _steps(self, state: View, read: Document, passwords: Passwords) -> builtins.list[Step]:
         resources = check(state, read.declared, read.problems)
@@ -232,6 +247,13 @@ class ConfigCommands:
         author, now = author[:128], self._clock()
         expected, writes = await self.history.record(edits, author, now, words, others + 1)
         return expected, [*writes, Put(CHANGE, change_value(author, now, words))]
+
+
+async def _tried(attempt: Callable[[], Awaitable[T]]) -> T:
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(Conflict):
+            return await attempt()
+    return await attempt()
 
 
 def _named(kind: str, body: object, name: str | None) -> object:

@@ -1,0 +1,211 @@
+"""`make bench-config`: real etcd and control planes, simulated data planes over real gRPC, one real data plane.
+
+Everything runs on this machine at once, the simulated data planes too, so that the figures are upper bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from demo.processes import (
+    ROOT,
+    ControlPlane,
+    DataPlane,
+    Etcd,
+    Process,
+    Secrets,
+    answers,
+    free_port,
+    wait_until,
+)
+from tests.benchmarks.config import report
+from tests.benchmarks.config.changes import change, churn, document
+from tests.benchmarks.config.fleet import Change, Streams, latencies, percentile, streams
+from tests.benchmarks.contenders import start_upstream
+from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
+
+RATE = 50.0
+UNLIMITED = {"RATE_LIMIT_PER_SECOND": "0", "ACCESS_LOG": "false"}
+
+
+class Bench:
+    """What all parts need: the processes, and the figures found so far."""
+
+    def __init__(self, folder: Path, routes: int, scale: float) -> None:
+        self.folder = folder
+        self.routes = routes
+        self.scale = scale
+        self.figures: dict[str, float] = {}
+        self.stack = contextlib.ExitStack()
+
+    def step(self, what: str, work: Callable[[], None]) -> None:
+        """Do one part, and say so: the whole takes minutes."""
+        began = time.monotonic()
+        work()
+        sys.stderr.write(f"{what}: {time.monotonic() - began:.1f} s\n")
+
+    def start(self) -> None:
+        """etcd, two control planes and an upstream; the configuration in one apply."""
+        etcd = Etcd()
+        self.processes = [self._keep(etcd.start(self.folder))]
+        secrets = Secrets()
+        self.controlplanes = [
+            ControlPlane(etcd.url, secrets, name) for name in ("controlplane-1", "controlplane-2")
+        ]
+        self.processes += [self._keep(one.start(self.folder)) for one in self.controlplanes]
+        self.upstream, self.upstream_pid = free_port(), 0
+        if shutil.which("nginx"):
+            upstream, self.upstream = start_upstream(self.folder)
+            self.upstream_pid = self._keep(upstream).pid
+        self.admin = self.stack.enter_context(self.controlplanes[0].admin())
+        began = time.monotonic()
+        whole = document(self.routes, self.upstream)
+        self.admin.post("/api/v1/apply", json=whole, timeout=120).raise_for_status()
+        self.figures["apply_10000_routes_s"] = time.monotonic() - began
+
+    def propagation(self, name: str, controlplanes: Sequence[ControlPlane], count: int, changes: int) -> None:
+        """Change after change, each once the one before has arrived everywhere."""
+        with streams(controlplanes, count, processes=2 if count > 200 else 1) as fleet:
+            fleet.arrivals()
+            made, late = [], []
+            for number in range(changes):
+                made.append(change(self.admin, number % self.routes))
+                late += self._arrived(fleet, made[-1:])
+            self.figures[f"propagation_p99_ms_{name}"] = percentile(late, 0.99)
+            self.figures[f"propagation_median_ms_{name}"] = percentile(late, 0.5)
+
+    def memory(self) -> None:
+        """All streams on one control plane, with some changes on their way."""
+        with streams(self.controlplanes[:1], int(1000 * self.scale), processes=2) as fleet:
+            for number in range(20):
+                self._arrived(fleet, [change(self.admin, number)])
+            rss = psutil.Process(self.processes[1].pid).memory_info().rss
+            self.figures["controlplane_rss_mib"] = rss / 2**20
+
+    def cold_start(self) -> None:
+        """A real data plane without a cache, from its start until it is ready; the median of three."""
+        found = []
+        for number in range(3):
+            dataplane = self._dataplane(f"cold-{number}")
+            began = time.monotonic()
+            process = dataplane.start(self.folder, wait=False)
+            wait_until(answers(f"{dataplane.status_url}/ready"), process)
+            found.append(time.monotonic() - began)
+            process.stop()
+        self.figures["cold_start_ready_s"] = percentile(found, 0.5)
+
+    def churn(self, seconds: float) -> None:
+        """So many changes a second, with traffic through a real data plane before and meanwhile."""
+        dataplane = self._dataplane("traffic")
+        process = self._keep(dataplane.start(self.folder))
+        # Traffic and what it goes through on one CPU, what makes the changes on the others: what is compared is what
+        # a change does to a data plane, not how many processes there are on this machine.
+        for pid in (process.pid, *([self.upstream_pid] if self.upstream_pid else [])):
+            pin(pid, PROXY_CPUS)
+        for other in self.processes:
+            pin(other.pid, OTHER_CPUS)
+        with streams(self.controlplanes[:1], 100, cpus=OTHER_CPUS) as fleet:
+            os.sched_setaffinity(0, OTHER_CPUS)
+            _load(dataplane, 3)
+            quiet = [_load(dataplane, seconds / 3)]
+            fleet.arrivals()
+            made: list[Change] = []
+            admin = self.controlplanes[0].url, self.admin.headers
+            thread = threading.Thread(
+                target=lambda: made.extend(asyncio.run(churn(*admin, self.routes, RATE, seconds)))
+            )
+            before = _cpu(self.processes[1])
+            thread.start()
+            busy = _load(dataplane, seconds - 1)
+            thread.join()
+            spent = _cpu(self.processes[1]) - before
+            self.figures["churn_p99_ms"] = percentile(self._arrived(fleet, made), 0.99)
+            quiet.append(_load(dataplane, seconds / 3))
+        if busy:
+            self.figures["churn_traffic_p99_ratio"] = busy / (sum(quiet) / 2)
+            self.figures["churn_traffic_p99_ms"] = busy
+        self.figures["churn_changes_per_s"] = len(made) / seconds
+        self.figures["churn_controlplane_cpu"] = spent / seconds
+
+    def _arrived(self, fleet: Streams, made: list[Change]) -> list[float]:
+        """How late the changes were, once all of them are there."""
+        arrivals = {name: list(found) for name, found in fleet.arrivals().items()}
+        deadline = time.monotonic() + 10
+        while float("inf") in (late := latencies(made, arrivals)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+            for name, more in fleet.arrivals().items():
+                arrivals[name] += more
+        return late
+
+    def _dataplane(self, name: str) -> DataPlane:
+        return DataPlane(self.controlplanes[0].grpc, self.controlplanes[0].secrets, name, settings=UNLIMITED)
+
+    def _keep(self, process: Process) -> Process:
+        self.stack.callback(process.stop)
+        return process
+
+
+def _load(dataplane: DataPlane, seconds: float) -> float:
+    """p99 in milliseconds of a steady trickle of requests on one route; 0 without wrk."""
+    if shutil.which("wrk") is None:
+        return 0.0
+    url = f"{dataplane.url}/api/v1/things/r777/x"
+    cpus = ",".join(map(str, PROXY_CPUS))
+    argv = ["taskset", "-c", cpus, "wrk", "-t1", "-c4", f"-d{max(1, round(seconds))}s", "--latency"]
+    run = subprocess.run(
+        [*argv, "-s", str(Path(__file__).parent / "trickle.lua"), url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = re.search(r"99%\s+([\d.]+)(us|ms|s)", run.stdout)
+    if found is None or "Non-2xx" in run.stdout:
+        raise RuntimeError(run.stdout)
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
+
+
+def _cpu(process: Process) -> float:
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def main() -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(prog="make bench-config", description=__doc__)
+    parser.add_argument("--routes", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of changes in a row")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the data planes, for a quick look")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench-config.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="headgate-bench-") as folder:
+        bench = Bench(Path(folder), options.routes, options.scale)
+        with bench.stack:
+            bench.step("etcd, control planes, configuration", bench.start)
+            first, both = bench.controlplanes[:1], bench.controlplanes
+            hundred, thousand = int(100 * options.scale), int(1000 * options.scale)
+            bench.step("100 data planes", lambda: bench.propagation("100", first, hundred, 200))
+            bench.step("1,000 data planes", lambda: bench.propagation("1000", both, thousand, 60))
+            bench.step("memory", bench.memory)
+            bench.step("cold start", bench.cold_start)
+            bench.step("changes under traffic", lambda: bench.churn(options.seconds))
+    report.write(bench.figures, options.output)
+    sys.stdout.write(report.table(bench.figures) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Simulated data planes: each a connection and a config stream of its own, which acks whatever comes at once.
+
+A process of its own (`python -m tests.benchmarks.config.streams <options as JSON>`), so that its work is not the
+control plane's. It says "ready" once every stream has its first message; for every line on stdin it prints what arrived
+since the last one, as JSON: {node: [[revision, monotonic seconds], …]}. Monotonic time is that of the machine, so it
+may be compared with the driver's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import grpc.aio
+import uvloop
+
+from headgate_api.v1 import config_pb2 as pb
+
+_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20))
+_STREAM = "/headgate.v1.ConfigService/Stream"
+_SMALL = 1 << 16
+_EOF: Any = grpc.aio.__dict__["EOF"]
+
+
+class Stream:
+    """One data plane. It keeps nothing of what it gets but revision and digest."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.held = (0, "")
+        self.first = asyncio.Event()
+        self.arrived: list[tuple[int, float]] = []
+
+    async def run(self, address: str, token: str) -> None:
+        """Serve until cancelled."""
+        metadata = (("authorization", f"Bearer {token}"),)
+        async with grpc.aio.insecure_channel(address, options=_OPTIONS) as opened:
+            # Messages stay bytes, which the types do not know.
+            channel: Any = opened
+            call = channel.stream_stream(_STREAM)(metadata=metadata)
+            hello = pb.Hello(node=self.name, version="0.1.0", takes_deltas=True)
+            await call.write(pb.StreamRequest(hello=hello).SerializeToString())
+            while (message := await call.read()) is not _EOF:
+                await self._take(message, call)
+        raise ConnectionError(f"{self.name}: the stream ended: {await call.details()}")
+
+    async def _take(self, message: bytes, call: Any) -> None:
+        now = time.monotonic()
+        revision, base, self.held = *_read(message), self.held
+        if base is not None and base != self.held:
+            raise ValueError(f"{self.name}: a delta for {base}, and {self.held} is held")
+        self.held = revision
+        self.arrived.append((revision[0], now))
+        await call.write(pb.StreamRequest(ack=pb.Ack(revision=revision[0])).SerializeToString())
+        self.first.set()
+
+
+def _read(message: bytes) -> tuple[tuple[int, str], tuple[int, str] | None]:
+    """Revision and digest of a message, and of its base if it is a delta."""
+    if len(message) > _SMALL:
+        # A snapshot's head comes first: there is no need to decode thousands of routes a thousand times.
+        message = _cut(message)
+    response = pb.StreamResponse.FromString(message)
+    if response.HasField("delta"):
+        delta = response.delta
+        return (delta.revision, delta.digest), (delta.base_revision, delta.base_digest)
+    return (response.snapshot.revision, response.snapshot.digest), None
+
+
+def _cut(message: bytes) -> bytes:
+    """The same kind of message with revision and digest only."""
+    at = 1
+    while message[at] & 0x80:
+        at += 1
+    head = message[at + 1 : at + 200]
+    end = head.index(b"\x12\x40") + 2 + 64
+    return message[:1] + bytes([end]) + head[:end]
+
+
+async def _main(options: dict[str, Any]) -> None:
+    streams = [Stream(f"node-{options['first'] + number:04}") for number in range(options["count"])]
+    addresses = options["addresses"]
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async with asyncio.TaskGroup() as tasks:
+        for number, stream in enumerate(streams):
+            tasks.create_task(stream.run(addresses[number % len(addresses)], options["token"]))
+            if number % 20 == 19:
+                await stream.first.wait()
+        for stream in streams:
+            await stream.first.wait()
+        _say("ready")
+        while await reader.readline():
+            _say(json.dumps({stream.name: _taken(stream) for stream in streams}))
+        raise SystemExit
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _taken(stream: Stream) -> list[tuple[int, float]]:
+    arrived, stream.arrived = stream.arrived, []
+    return arrived
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(json.loads(sys.argv[1])))
