@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def within_descriptors(bounds: Bounds) -> Bounds:
-    """The bounds, with no more client connections than there are file descriptors for, each with an upstream's.
+    """The bounds, with no more client connections than leave a quarter of the file descriptors to instances.
 
     Raises the process' limit as far as it is allowed to first.
     """
@@ -28,7 +28,7 @@ def within_descriptors(bounds: Bounds) -> Bounds:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         return bounds
-    most = max(1, (hard - RESERVED) // 2)
+    most = max(1, (hard - RESERVED) * 3 // 4)
     if most >= bounds.connections:
         return bounds
     _log.warning(
