@@ -38,6 +38,7 @@ check: setup ## Formatting, lint, types, imports, generated code
 	$(BIN)/mypy proto/headgate_api controlplane dataplane sdk/headgate demo examples tests
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
+	$(BIN)/buf breaking --against proto/baseline.binpb
 	$(BIN)/python -m tests.support.drift
 	$(BIN)/python -m tests.support.settings_doc --check
 
@@ -56,6 +57,10 @@ proto: setup ## Generate the protobuf code anew
 	    --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto \
 	    proto/headgate_api/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. controlplane/store/etcdpb/*.proto
+
+.PHONY: proto-baseline
+proto-baseline: setup ## At a release: what later versions of the wire format are held against
+	$(BIN)/buf build --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: docs
 docs: setup ## Write docs/settings.md anew
