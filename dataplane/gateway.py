@@ -20,6 +20,7 @@ from dataplane.http.outbound import forwarded_fields, identity_fields, request_h
 from dataplane.http.pool import Endpoint, Pool
 from dataplane.http.refusals import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
 from dataplane.http.trust import Peer, TrustedProxies
+from dataplane.http.upgrade import upgrading
 from dataplane.policy import retry
 from dataplane.policy.authenticate import ANONYMOUS, Authenticator, Unauthenticated
 from dataplane.policy.authorize import Permit, authorize
@@ -272,7 +273,12 @@ class Gateway:
         target = request.target
         if rewrites:
             target = upstream_path(permit.route, request.path).encode() + request.query
-        return request_head(request, target, forwarded, identity, exchange.request_id, endpoint.authority)
+        head = request_head(request, target, forwarded, identity, exchange.request_id, endpoint.authority)
+        if request.upgrade:
+            allowed = (protocol for protocol in request.upgrade if protocol in permit.route.upgrades)
+            request.upgrade = chosen = tuple(allowed)[:1]
+            return upgrading(head, chosen[0]) if chosen else head
+        return head
 
     def _none_healthy(self, plan: Plan) -> NoneHealthy:
         assert plan.service is not None

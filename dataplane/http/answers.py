@@ -145,9 +145,7 @@ def persistence(keep_alive: bool) -> bytes:
 
 
 def interim_head(status: int, passing: list[bytes], special: Fields) -> bytes:
-    """A 1xx response for the client (RFC 9110 section 15.2): end-to-end fields only. 101 is refused."""
-    if status == 101:
-        raise BadAnswer("101 to a request that asked for no upgrade")
+    """A 1xx response for the client (RFC 9110 section 15.2), 101 excepted: end-to-end fields only."""
     pieces = [status_line(status), *passing]
     for name, value in special:
         if RESPONSE_NAMES.kind(name) == PASS:

@@ -165,6 +165,20 @@ class Downstream(asyncio.Protocol):
             self._refuse(exchange, refusal)
             self._advance()
 
+    def hand_over(self) -> bytes:
+        """Leave the connection to a tunnel. Returns what the client sent ahead of it."""
+        early = self._reader.early or b""
+        self.current = None
+        self._closing = True
+        self._reader.release()
+        if not self._reading:
+            self.transport.resume_reading()
+        return early
+
+    def over(self, exchange: Exchange, now: float) -> None:
+        """The tunnel that this connection was left to has ended."""
+        self._finish(exchange, now)
+
     # --- what the server asks
 
     def expire(self) -> None:

@@ -3,7 +3,7 @@
 llhttp, as httptools drives it, already refuses bare CR, LF and NUL, obs-fold, space before a colon, malformed,
 repeated or overflowing Content-Length, Content-Length beside Transfer-Encoding, and broken chunk framing
 (tests/unit/dataplane/http/test_llhttp.py holds it to that). What it lets through is refused here: other versions,
-other transfer codings, a missing or second Host, targets that disagree with it, CONNECT, TRACE, upgrades. Nothing of
+other transfer codings, a missing or second Host, targets that disagree with it, CONNECT, TRACE, h2c. Nothing of
 the client's bytes is copied to an upstream unread: `outbound` writes a new head from the values found here.
 """
 
@@ -36,6 +36,7 @@ from dataplane.http.names import (
 )
 from dataplane.http.paths import BadPath, normal_form
 from dataplane.http.trust import Peer
+from dataplane.http.upgrade import BadUpgrade, wishes
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -98,6 +99,7 @@ class Request:
         "path",
         "target",
         "told",
+        "upgrade",
     )
 
     method: str
@@ -117,6 +119,8 @@ class Request:
     authorization: str | None
     told: Told | None
     """What a trusted proxy said of the client; None if the peer is none, or said nothing."""
+    upgrade: tuple[str, ...]
+    """Protocols that the client would change to; once it is decided, the one that the route allows, or none."""
     fields: list[bytes]
     """Those that travel on, two pieces to a field: what it begins with (`names.begin`) and its value."""
 
@@ -155,6 +159,7 @@ def read_request(
     request = Request()
     request.authorization = request.told = None
     request.expects_continue = False
+    request.upgrade = ()
     request.length = 0
     request.fields = fields = passing.copy()
     authority: bytes | None = None
@@ -205,13 +210,20 @@ def _read_rare(request: Request, kind: int, value: bytes, peer: Peer) -> None:
             _refuse("transfer coding other than chunked", 501)
         request.length = CHUNKED
     elif kind == UPGRADE:
-        _refuse("upgrades are not supported", 501)
+        _read_upgrade(request, value)
     elif kind == EXPECT:
         if value.strip().lower() != b"100-continue":
             _refuse("unknown expectation", 417)
         request.expects_continue = True
     elif peer.trusted:
         _read_trusted(request, kind, value)
+
+
+def _read_upgrade(request: Request, value: bytes) -> None:
+    try:
+        request.upgrade += wishes(value)
+    except BadUpgrade as bad:
+        _refuse(str(bad), 501)
 
 
 def _read_trusted(request: Request, kind: int, value: bytes) -> None:

@@ -74,7 +74,7 @@ RESPONSE: Final[Mapping[bytes, int]] = _HOP_BY_HOP | {
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"connection": CONNECTION,
-    b"upgrade": DROP,
+    b"upgrade": UPGRADE,
     b"x-request-id": DROP,
     b"trailer": TRAILER,
     b"date": DATE,

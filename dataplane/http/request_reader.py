@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpRequestParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from dataplane.http.exchange import Exchange
-from dataplane.http.headers import CHUNKED, BadRequest, read_request
+from dataplane.http.headers import CHUNKED, BadRequest, Request, read_request
 from dataplane.http.names import REQUEST_NAMES, collector
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class RequestReader:
         "_target",
         "between",
         "closed",
+        "early",
         "incoming",
         "on_body",
         "on_header",
@@ -61,6 +62,8 @@ class RequestReader:
         """The one whose body is being read."""
         self.closed = False
         """Nothing more is wanted: what still comes is thrown away."""
+        self.early: bytes | None = None
+        """What came after a request that asks for an upgrade: of that protocol, if it comes to that. Else None."""
         self._client = client
         self._server = server
         self._bounds = bounds = server.bounds
@@ -98,6 +101,8 @@ class RequestReader:
         if self._left:
             data = self._pass(data)
         if self.closed or not data:
+            if self.early is not None:
+                self._came_early(data)
             return
         self._size = len(data)
         if self.between:
@@ -107,6 +112,9 @@ class RequestReader:
             self._parser.feed_data(data)
         except HttpParserError as error:
             self._malformed(error)
+        except HttpParserUpgrade as pause:
+            self.early = b""
+            self._came_early(data[pause.args[0] :])
         if self.incoming is not None:
             self._body_goes_on(self.incoming, self.incoming is goes_on)
         elif not self.between:
@@ -136,6 +144,8 @@ class RequestReader:
         self._passing.clear()
         self._special.clear()
         target.clear()
+        if request.upgrade:
+            self._consider_upgrade(request)
         told = request.told
         request_id = server.request_id() if told is None else told.request_id or server.request_id()
         self.incoming = exchange = Exchange(client, request, request_id)
@@ -158,6 +168,24 @@ class RequestReader:
             self.closed = True
 
     # --- inside
+
+    def _consider_upgrade(self, request: Request) -> None:
+        """Only beside "Connection: upgrade" does the field speak to us: then the parser stops after the head."""
+        if not self._parser.should_upgrade():
+            request.upgrade = ()
+            return
+        if request.length:
+            raise BadRequest(501, "upgrade of a request with a body")
+        if not request.http11:
+            request.upgrade = ()
+        request.keep_alive = False
+
+    def _came_early(self, data: bytes) -> None:
+        assert self.early is not None
+        self.early += data
+        if len(self.early) > self._server.bounds.write_buffer:
+            # Nobody may speak another protocol before it was agreed on, and nobody needs to.
+            self._client.transport.abort()
 
     def _collect(self, exchange: Exchange) -> None:
         pieces = self._pieces

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from dataplane.http.answers import Answer, BadAnswer, interim_head, read_answer
 from dataplane.http.names import RESPONSE_NAMES, collector
+from dataplane.http.upgrade import Switch, read_switch
 
 
 class ResponseReader:
@@ -32,6 +33,7 @@ class ResponseReader:
         "on_message_begin",
         "on_message_complete",
         "pieces",
+        "switch",
         "unfinished",
     )
 
@@ -44,6 +46,8 @@ class ResponseReader:
         """Pieces of the body since they were last taken."""
         self.unfinished: list[None] = []
         """Empty once the response has been read to its end."""
+        self.switch: Switch | None = None
+        """A 101, with what came after it in `pieces`; whether anybody asked for it is for others to say."""
         self.keep = False
         """The connection may carry another exchange, as far as the response says."""
         self._to_head = False
@@ -70,6 +74,8 @@ class ResponseReader:
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
+        except HttpParserUpgrade as pause:
+            self.pieces.append(data[pause.args[0] :])
         except HttpParserError as error:
             self.keep = False
             if self.unfinished or self.answer is None:
@@ -94,7 +100,9 @@ class ResponseReader:
         parser = self._parser
         assert parser is not None
         status = parser.get_status_code()
-        if 100 <= status < 200:
+        if status == 101:
+            self.switch = self._read_switch(parser.get_http_version())
+        elif 100 <= status < 200:
             self.interim.append((status, interim_head(status, self._passing, self._special)))
             self._may_begin.append(None)
         else:
@@ -110,3 +118,11 @@ class ResponseReader:
                 self.unfinished.append(None)
         self._passing.clear()
         self._special.clear()
+
+    # --- inside
+
+    def _read_switch(self, version: str) -> Switch:
+        switch = read_switch(self._passing, self._special)
+        if switch is None or version != "1.1":
+            raise BadAnswer("101 that does not say to what")
+        return switch

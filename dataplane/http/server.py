@@ -13,6 +13,7 @@ import os
 import socket
 from email.utils import formatdate
 from time import monotonic, time
+from typing import Protocol
 
 from dataplane.http.bounds import Bounds
 from dataplane.http.descriptors import EXHAUSTED
@@ -20,7 +21,7 @@ from dataplane.http.downstream import Downstream
 from dataplane.http.exchange import Decider, Exchange
 from dataplane.http.pool import Connection, Endpoint, Pool
 from dataplane.http.refusals import Exhausted, TimedOut, Unavailable
-from dataplane.http.trust import TrustedProxies
+from dataplane.http.trust import Peer, TrustedProxies
 from dataplane.http.upstream import Upstream
 from dataplane.policy.breaker import Outcome
 from dataplane.policy.retry import CONNECT
@@ -29,6 +30,21 @@ logger = logging.getLogger(__name__)
 
 TICK = 0.1
 """Seconds between looks at the deadlines: time-outs come up to this much late."""
+
+
+class ClientConnection(Protocol):
+    """A client's connection, whatever is spoken on it."""
+
+    deadline: float
+    """Monotonic time at which `expire` is called."""
+    transport: asyncio.Transport
+    peer: Peer
+
+    def expire(self) -> None:
+        """The deadline has passed: set another one, or end."""
+
+    def drain(self) -> None:
+        """Take nothing new, and end when nothing is under way."""
 
 
 class Server:
@@ -44,7 +60,7 @@ class Server:
         self.decider = decider
         self.bounds = bounds or Bounds()
         self.trusted = trusted or TrustedProxies()
-        self.connections: set[Downstream] = set()
+        self.connections: set[ClientConnection] = set()
         self.refused_connections = 0
         """Since the start."""
         self._by_address: dict[str, int] = {}
@@ -105,7 +121,7 @@ class Server:
         self.connections.add(connection)
         return True
 
-    def gone(self, connection: Downstream) -> None:
+    def gone(self, connection: ClientConnection) -> None:
         """A client connection has ended; it may be one that was not admitted."""
         if connection not in self.connections:
             return
@@ -117,6 +133,12 @@ class Server:
                 del self._by_address[peer.address]
         if not self.connections:
             self._empty.set()
+
+    def tunnelled(self, exchange: Exchange, tunnel: ClientConnection) -> None:
+        """A tunnel stands in for the client's connection from now on, and takes as long as it takes."""
+        self.connections.remove(exchange.client)
+        self.connections.add(tunnel)
+        self._limited.pop(exchange, None)
 
     def request_id(self) -> bytes:
         """32 hex digits, unique: a random prefix for this worker and a count."""

@@ -26,6 +26,8 @@ from dataplane.http.answers import (
 from dataplane.http.headers import CHUNKED
 from dataplane.http.refusals import BadResponse, Unavailable
 from dataplane.http.response_reader import ResponseReader
+from dataplane.http.tunnel import Tunnel
+from dataplane.http.upgrade import Switch, switch_head
 from dataplane.policy.breaker import Outcome
 from dataplane.policy.retry import CONNECT, IDEMPOTENT, RESET
 
@@ -174,10 +176,28 @@ class Upstream(asyncio.Protocol):
 
     def _await_head(self, exchange: Exchange, size: int) -> None:
         self._raw += size
+        if self._reader.switch is not None:
+            self._change(exchange, self._reader.switch)
+            return
         if self._reader.interim:
             exchange.client.transport.write(b"".join(self._interim(exchange)))
         if self._raw > self._server.bounds.head:
             self._fail(exchange, BadResponse("head too long"))
+
+    def _change(self, exchange: Exchange, switch: Switch) -> None:
+        """A 101: a tunnel, if this is what the client asked for and the route allows."""
+        request, client = exchange.request, exchange.client
+        assert request is not None
+        if request.upgrade != (switch.protocol,):
+            self._fail(exchange, BadResponse(f"101 to {switch.protocol}, which was not asked for"))
+            return
+        first = b"".join(self._reader.pieces)
+        head = b"".join([*self._interim(exchange), switch_head(switch, exchange.request_id)])
+        self.exchange = exchange.upstream = None
+        self._reader.let_go()
+        self.resume()
+        tunnel = Tunnel(self._server, exchange, client.transport, self.transport)
+        tunnel.begin(head, client.hand_over(), first, monotonic())
 
     def _relay(self, exchange: Exchange, answer: Answer, raw: int) -> None:
         """Hand on what has been read: the head if it is new, body pieces, the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataplane.http.downstream import Downstream
 from dataplane.policy.resources import Route
 from tests.integration.http.test_cuts import echo
 from tests.support.http_stage import Upstream, answering, stage
@@ -62,6 +63,7 @@ async def test_refusals_that_nobody_reads_are_not_piled_up() -> None:
         client.writer.transport.set_write_buffer_limits(2**26)
         client.writer.write(get("/" + "a" * 100) * 100_000)
         (connection,) = await eventually(lambda: gate.server.connections)
+        assert isinstance(connection, Downstream)
         await eventually(lambda: connection.write_paused)
         assert connection.transport.get_write_buffer_size() < 300_000
         assert len(gate.observer.exchanges) < 50_000

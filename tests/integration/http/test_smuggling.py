@@ -79,7 +79,22 @@ HEADS = {
         G + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n" + INNER,
     ),
     "h2c without Connection": (501, G + b"Upgrade: h2c\r\n\r\n"),
-    "websocket": (501, G + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + INNER),
+    "h2c as a second wish": (501, G + b"Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n\r\n" + INNER),
+    "h2c in a second field": (501, G + b"Connection: Upgrade\r\nUpgrade: a\r\nUpgrade: h2c\r\n\r\n" + INNER),
+    "empty Upgrade": (501, G + b"Connection: Upgrade\r\nUpgrade: \r\n\r\n" + INNER),
+    "empty list of upgrades": (501, G + b"Connection: Upgrade\r\nUpgrade: ,\r\n\r\n" + INNER),
+    "malformed Upgrade": (501, G + b"Connection: Upgrade\r\nUpgrade: web socket\r\n\r\n" + INNER),
+    "endless Upgrade": (501, G + b"Connection: Upgrade\r\nUpgrade: " + b"a," * 20 + b"a\r\n\r\n" + INNER),
+    "upgrade with a body": (
+        501,
+        G + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello" + INNER,
+    ),
+    "upgrade with chunks": (
+        501,
+        G
+        + b"Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        + INNER,
+    ),
     "unknown expectation": (417, P + b"Expect: 200-ok\r\nContent-Length: 5\r\n\r\n"),
     "absolute target, other host": (400, G.replace(b"GET /", b"GET http://b/") + b"\r\n"),
     "absolute target, other port": (400, G.replace(b"GET /", b"GET http://a:81/") + b"\r\n"),
