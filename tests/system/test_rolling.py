@@ -190,3 +190,28 @@ async def test_waiting_for_an_instance_that_fails_its_probes(
         assert "finds it" in str(late.value)
         ill.healthy = True
         await gateway.registry.register_service(request(ill, ill.port), wait=True)
+
+
+async def test_a_control_plane_that_has_just_started_knows_of_no_drain(
+    own_world: World, planes: Sequence[DataPlane]
+) -> None:
+    """Nobody is connected yet, and everybody serves on: that is not "no requests under way"."""
+    async with (
+        serving(own_world, "held") as held,
+        httpx.AsyncClient(trust_env=False, timeout=30) as client,
+    ):
+        await asyncio.to_thread(route, own_world)
+        held.hold = asyncio.Event()
+        asking = asyncio.create_task(client.get(f"{planes[0].url}/rolled"))
+        await eventually(lambda: held.waiting == 1)
+        own_world.processes["controlplane"].kill()
+        restart = own_world.controlplane.start
+        own_world.processes["controlplane"] = await asyncio.to_thread(restart, own_world.folder / "run")
+        async with headgate.connect(**connection(own_world)) as gateway:
+            with pytest.raises(headgate.Stragglers) as late:
+                await gateway.registry.drain_service("rolled", "held", wait=6)
+            assert late.value.nodes == {"free-1": "1 request under way"}
+            held.hold.set()
+            assert (await asking).status_code == 200
+            await gateway.registry.drain_service("rolled", "held", wait=5)
+        held.hold = None
