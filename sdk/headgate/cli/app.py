@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from headgate.cli import certs, changes, drain, past, resources, status, tokens, waiting
-from headgate.cli.api import DEFAULT_URL, AdminApi
+from headgate.cli import certs, configuration, resources, status, tokens
+from headgate.cli.api import DEFAULT_URL
 from headgate.cli.credentials import Credentials
 from headgate.cli.demo import find_demo
 from headgate.cli.failure import Failure
 from headgate.cli.kinds import KINDS, find_kind
+from headgate.cli.options import OutputOption, show
 from headgate.cli.render import (
     Output,
     print_json,
@@ -38,15 +37,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-FILE = typer.Option("--file", "-f", help="YAML or JSON file, folder of such files, or - for standard input.")
-Files = Annotated[list[str], FILE]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and show; change nothing.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the data planes serve it.")]
-TimeoutOption = Annotated[float, typer.Option(min=0, max=300, help="Seconds for --wait.")]
-QuorumOption = Annotated[
-    str, typer.Option(help="How many data planes are enough for --wait: all, a number, or like 50%.")
-]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How the answer is written.")]
 KIND_HELP = f"One of {', '.join(KINDS)}."
 
 
@@ -112,121 +102,11 @@ def login(
         print_line(f"Logged in at {api.url} as {username}")
 
 
-@app.command()
-def apply(
-    ctx: typer.Context,
-    file: Files,
-    dry_run: DryRunOption = False,
-    wait: WaitOption = False,
-    timeout: TimeoutOption = 60.0,
-    quorum: QuorumOption = "all",
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Create and update what files declare, all of it or, when anything is wrong, nothing.
-
-    \b
-    headgate apply -f examples/demo.yaml
-    headgate apply -f config/ --dry-run
-    headgate apply -f config/ --wait --timeout 30
-    headgate apply -f config/ --wait --quorum 50%
-    generate | headgate apply -f - -o json
-    """
-    _check_wait(wait, dry_run)
-    with ctx.obj.api() as api:
-        receipt = changes.send(api, file, dry_run=dry_run)
-        show = partial(changes.print_receipt, dry_run=dry_run)
-        _finish(api, receipt, show, output, (timeout, quorum) if wait else None)
-
-
-@app.command()
-def diff(
-    ctx: typer.Context,
-    revisions: Annotated[
-        list[int] | None, typer.Argument(metavar="[A B]", help="Two revisions, instead of files.")
-    ] = None,
-    file: Annotated[list[str] | None, FILE] = None,
-    output: OutputOption = Output.TABLE,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there is any.")] = False,
-) -> None:
-    """Show what `apply` would change, or what changed between two revisions.
-
-    \b
-    headgate diff -f examples/demo.yaml
-    headgate diff 57 61
-    """
-    if bool(file) == bool(revisions) or len(revisions or (0, 0)) != 2:
-        raise Failure("name either files with -f, or two revisions", 2)
-    with ctx.obj.api() as api:
-        if revisions:
-            edits = past.diff(api, *revisions)
-            _print(output, edits, lambda: changes.print_edits(edits))
-        else:
-            found = changes.compare(api, file or [])
-            _print(output, [change.as_dict() for change in found], lambda: changes.print_comparison(found))
-    if exit_code and (edits if revisions else found):
-        raise typer.Exit(1)
-
-
-@app.command()
-def history(
-    ctx: typer.Context,
-    number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many changes.")] = 20,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Show who changed the configuration, when and what, the newest first.
-
-    \b
-    headgate history
-    headgate history -n 100 -o json
-    """
-    with ctx.obj.api() as api:
-        records = past.history(api, number)
-    _print(output, records, lambda: past.print_history(records))
-
-
-@app.command()
-def rollback(
-    ctx: typer.Context,
-    to: Annotated[int, typer.Option("--to", min=1, help="Revision, as `headgate history` shows it.")],
-    dry_run: DryRunOption = False,
-    wait: WaitOption = False,
-    timeout: TimeoutOption = 60.0,
-    quorum: QuorumOption = "all",
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Make the configuration again what it was at a revision, as a new change. Passwords stay as they are.
-
-    \b
-    headgate rollback --to 57 --dry-run
-    headgate rollback --to 57 --wait
-    """
-    _check_wait(wait, dry_run)
-    with ctx.obj.api() as api:
-        receipt = past.rollback(api, to, dry_run=dry_run)
-        show = partial(
-            changes.print_receipt, dry_run=dry_run, done="Rolled back", nothing="it was like this already"
-        )
-        _finish(api, receipt, show, output, (timeout, quorum) if wait else None)
-
-
-@app.command("drain")
-def drain_instance(
-    ctx: typer.Context,
-    service: Annotated[str, typer.Argument(help="Name of the service.")],
-    instance: Annotated[str, typer.Argument(help="Id of the instance.")],
-    timeout: Annotated[float, typer.Option(min=0, max=300, help="Seconds to wait at most.")] = 20.0,
-) -> None:
-    """Let an instance take no new requests, and return when those under way are done: then it can be stopped.
-
-    It stays registered, draining. With HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE), as in a Kubernetes preStop, the
-    registry is asked; otherwise the admin API.
-
-    \b
-    headgate drain orders orders-1
-    headgate drain orders "$(hostname)-9000" --timeout 25
-    """
-    drain.drain(ctx.obj, service, instance, timeout)
-    print_line(f"Instance {service}/{instance} is drained")
+app.command()(configuration.apply)
+app.command()(configuration.diff)
+app.command()(configuration.history)
+app.command()(configuration.rollback)
+app.command("drain")(configuration.drain_instance)
 
 
 @app.command()
@@ -284,7 +164,7 @@ def show_status(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None
     """
     with ctx.obj.api() as api:
         seen = status.collect(api)
-    _print(output, seen, lambda: status.print_status(seen))
+    show(output, seen, lambda: status.print_status(seen))
 
 
 app.add_typer(tokens.app, name="token")
@@ -308,7 +188,7 @@ def show_store(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
     if ctx.invoked_subcommand is None:
         with ctx.obj.api() as api:
             seen = api.get("store")
-        _print(output, seen, lambda: status.print_store(seen))
+        show(output, seen, lambda: status.print_store(seen))
 
 
 @store.command()
@@ -357,37 +237,3 @@ def reset(ctx: typer.Context, service: Annotated[str, typer.Argument(help="Name 
     with ctx.obj.api() as api:
         resources.reset_circuit(api, service)
     print_line(f"Circuit of {service} is reset; data planes follow within a second")
-
-
-def _check_wait(wait: bool, dry_run: bool) -> None:
-    if wait and dry_run:
-        raise Failure("--dry-run writes nothing that --wait could wait for", 2)
-
-
-def _finish(
-    api: AdminApi,
-    receipt: dict[str, Any],
-    show: Callable[[dict[str, Any]], None],
-    output: Output,
-    wait: tuple[float, str] | None,
-) -> None:
-    """Print the receipt of a change, after `wait` (seconds and quorum) for data planes when that is wanted."""
-    if output is Output.TABLE:
-        # Before the wait: the change is made, however that ends.
-        show(receipt)
-    if wait is not None:
-        seen = waiting.follow(api, receipt["revision"], *wait)
-        receipt |= seen
-        if output is Output.TABLE:
-            print_line(waiting.served(seen))
-    if output is not Output.TABLE:
-        _print(output, receipt, None)
-
-
-def _print(output: Output, value: Any, table: Any) -> None:
-    if output is Output.TABLE:
-        table()
-    elif output is Output.YAML:
-        print_yaml(value)
-    else:
-        print_json(value)

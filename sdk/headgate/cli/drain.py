@@ -15,7 +15,7 @@ from headgate.transport import Transport
 
 def drain(session: Session, service: str, instance: str, seconds: float) -> None:
     """Return once no data plane has requests under way at the instance. Raises Failure naming those that do."""
-    if os.environ.get("HEADGATE_TOKEN"):
+    if os.environ.get("HEADGATE_TOKEN") or os.environ.get("HEADGATE_TOKEN_FILE"):
         asyncio.run(_through_registry(service, instance, seconds))
         return
     with session.api() as api:

@@ -85,6 +85,13 @@ def test_too_late(logged_in: Any, admin: FakeAdmin, file: str) -> None:
     )
 
 
+def test_programs_get_the_receipt_however_the_wait_ends(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    admin.rollouts = [rollout("waiting", node("gw-1", "serves revision 1"))]
+    result = logged_in("apply", "-f", file, "--wait", "--timeout", "0", "-o", "json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["revision"] == 2
+
+
 def test_rejected_ends_the_wait(logged_in: Any, admin: FakeAdmin, file: str) -> None:
     late = "serves revision 1, rejected 2: routes: 9 exceeds MAX_ROUTES 6"
     admin.rollouts = [rollout("rejected", node("gw-1", late))]

@@ -1,0 +1,136 @@
+"""The commands on the configuration: changing it, comparing it, its past, and taking an instance out of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from headgate.cli import changes, drain, past
+from headgate.cli.failure import Failure
+from headgate.cli.options import (
+    FILE,
+    DryRunOption,
+    Files,
+    OutputOption,
+    QuorumOption,
+    TimeoutOption,
+    WaitOption,
+    check_wait,
+    finish,
+    show,
+)
+from headgate.cli.render import Output, print_line
+
+
+def apply(
+    ctx: typer.Context,
+    file: Files,
+    dry_run: DryRunOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 60.0,
+    quorum: QuorumOption = "all",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create and update what files declare, all of it or, when anything is wrong, nothing.
+
+    \b
+    headgate apply -f examples/demo.yaml
+    headgate apply -f config/ --dry-run
+    headgate apply -f config/ --wait --timeout 30
+    headgate apply -f config/ --wait --quorum 50%
+    generate | headgate apply -f - -o json
+    """
+    check_wait(wait, dry_run)
+    with ctx.obj.api() as api:
+        receipt = changes.send(api, file, dry_run=dry_run)
+        table = partial(changes.print_receipt, dry_run=dry_run)
+        finish(api, receipt, table, output, (timeout, quorum) if wait else None)
+
+
+def diff(
+    ctx: typer.Context,
+    revisions: Annotated[
+        list[int] | None, typer.Argument(metavar="[A B]", help="Two revisions, instead of files.")
+    ] = None,
+    file: Annotated[list[str] | None, FILE] = None,
+    output: OutputOption = Output.TABLE,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there is any.")] = False,
+) -> None:
+    """Show what `apply` would change, or what changed between two revisions.
+
+    \b
+    headgate diff -f examples/demo.yaml
+    headgate diff 57 61
+    """
+    if bool(file) == bool(revisions) or len(revisions or (0, 0)) != 2:
+        raise Failure("name either files with -f, or two revisions", 2)
+    with ctx.obj.api() as api:
+        if revisions:
+            edits = past.diff(api, *revisions)
+            show(output, edits, lambda: changes.print_edits(edits))
+        else:
+            found = changes.compare(api, file or [])
+            show(output, [change.as_dict() for change in found], lambda: changes.print_comparison(found))
+    if exit_code and (edits if revisions else found):
+        raise typer.Exit(1)
+
+
+def history(
+    ctx: typer.Context,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many changes.")] = 20,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show who changed the configuration, when and what, the newest first.
+
+    \b
+    headgate history
+    headgate history -n 100 -o json
+    """
+    with ctx.obj.api() as api:
+        records = past.history(api, number)
+    show(output, records, lambda: past.print_history(records))
+
+
+def rollback(
+    ctx: typer.Context,
+    to: Annotated[int, typer.Option("--to", min=1, help="Revision, as `headgate history` shows it.")],
+    dry_run: DryRunOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 60.0,
+    quorum: QuorumOption = "all",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make the configuration again what it was at a revision, as a new change. Passwords stay as they are.
+
+    \b
+    headgate rollback --to 57 --dry-run
+    headgate rollback --to 57 --wait
+    """
+    check_wait(wait, dry_run)
+    with ctx.obj.api() as api:
+        receipt = past.rollback(api, to, dry_run=dry_run)
+        table = partial(
+            changes.print_receipt, dry_run=dry_run, done="Rolled back", nothing="it was like this already"
+        )
+        finish(api, receipt, table, output, (timeout, quorum) if wait else None)
+
+
+def drain_instance(
+    ctx: typer.Context,
+    service: Annotated[str, typer.Argument(help="Name of the service.")],
+    instance: Annotated[str, typer.Argument(help="Id of the instance.")],
+    timeout: Annotated[float, typer.Option(min=0, max=300, help="Seconds to wait at most.")] = 20.0,
+) -> None:
+    """Let an instance take no new requests, and return when those under way are done: then it can be stopped.
+
+    It stays registered, draining. With HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE), as in a Kubernetes preStop, the
+    registry is asked; otherwise the admin API.
+
+    \b
+    headgate drain orders orders-1
+    headgate drain orders "$(hostname)-9000" --timeout 25
+    """
+    drain.drain(ctx.obj, service, instance, timeout)
+    print_line(f"Instance {service}/{instance} is drained")

@@ -1,0 +1,64 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from headgate.cli import waiting
+from headgate.cli.api import AdminApi
+from headgate.cli.failure import Failure
+from headgate.cli.render import Output, print_json, print_line, print_yaml
+
+FILE = typer.Option("--file", "-f", help="YAML or JSON file, folder of such files, or - for standard input.")
+Files = Annotated[list[str], FILE]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and show; change nothing.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the data planes serve it.")]
+TimeoutOption = Annotated[float, typer.Option(min=0, max=300, help="Seconds for --wait.")]
+QuorumOption = Annotated[
+    str, typer.Option(help="How many data planes are enough for --wait: all, a number, or like 50%.")
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How the answer is written.")]
+
+
+def check_wait(wait: bool, dry_run: bool) -> None:
+    """Refuse what makes no sense together."""
+    if wait and dry_run:
+        raise Failure("--dry-run writes nothing that --wait could wait for", 2)
+
+
+def finish(
+    api: AdminApi,
+    receipt: dict[str, Any],
+    table: Callable[[dict[str, Any]], None],
+    output: Output,
+    wait: tuple[float, str] | None,
+) -> None:
+    """Print the receipt of a change, after `wait` (seconds and quorum) for data planes when that is wanted."""
+    if output is Output.TABLE:
+        # Before the wait: the change is made, however that ends.
+        table(receipt)
+    if wait is not None:
+        try:
+            seen = waiting.follow(api, receipt["revision"], *wait)
+        except Failure:
+            if output is not Output.TABLE:
+                show(output, receipt, None)
+            raise
+        receipt |= seen
+        if output is Output.TABLE:
+            print_line(waiting.served(seen))
+    if output is not Output.TABLE:
+        show(output, receipt, None)
+
+
+def show(output: Output, value: Any, table: Any) -> None:
+    """Print an answer in the form that was asked for; `table` prints it for people."""
+    if output is Output.TABLE:
+        table()
+    elif output is Output.YAML:
+        print_yaml(value)
+    else:
+        print_json(value)
