@@ -26,14 +26,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from controlplane import logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
-from controlplane.commands import Commands, Sweeper
+from controlplane.commands import Commands, Decided, Sweeper, Undecided
 from controlplane.identity import Hasher, SharedTokens, UnusableFile
 from controlplane.presence import Presence, instance_of
 from controlplane.publish import Fleet, Peers, Watcher
 from controlplane.rpc import CannotListen, RpcServer, TlsError, TlsFiles, serve
 from controlplane.settings import Settings, SettingsError, load
 from controlplane.startup import StartError, Startup
-from controlplane.store import EtcdSettings, EtcdStore, Store
+from controlplane.store import Election, EtcdSettings, EtcdStore, Store
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,10 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         await stack.enter_async_context(background(watcher.run(), failed))
         peers = Peers(store, fleet, instance_of(settings).instance_id)
         await stack.enter_async_context(background(peers.run(), failed))
-        await stack.enter_async_context(background(Sweeper(store, watcher).run(), failed))
+        await stack.enter_async_context(background(Sweeper(store, Decided(watcher)).run(), failed))
+        election = Election(store, "sweeper", peers.name)
+        sweeping = election.run(lambda fenced: Sweeper(fenced, Undecided(watcher)).run())
+        await stack.enter_async_context(background(sweeping, failed))
         stack.push_async_callback((await _serve_rpc(settings, parts)).stop)
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)

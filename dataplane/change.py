@@ -1,13 +1,14 @@
 """A change on its way through the node: check → tell the prober → move the workers → answer → keep on disk.
 
 One change at a time. Whatever stops it, the revision served before is served on. Each step costs what the change
-costs, not what the configuration does; only the disk gets all of it, and so not more often than once a second.
+costs, not what the configuration does; only the disk gets all of it, and so not as often as it changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from dataplane.config.apply import Assembly
@@ -20,8 +21,10 @@ from dataplane.health import Prober
 from dataplane.workers import Pool
 
 _CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
-SAVES_APART = 1.0
-"""Seconds from one writing of the cache to the next while changes keep coming."""
+SAVES_APART = 0.05, 1.0
+"""Least and most seconds from one writing of the cache to the next while changes keep coming."""
+SAVING_SHARE = 20
+"""Between these it takes so many times as long as the writing did: a small table is on disk almost at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -165,8 +168,11 @@ class Changes:
         try:
             while True:
                 await self._served_anew.wait()
+                began = time.perf_counter()
                 await asyncio.to_thread(self._save, self._take_unsaved())
-                await asyncio.sleep(SAVES_APART)
+                took = time.perf_counter() - began
+                least, most = SAVES_APART
+                await asyncio.sleep(min(max(SAVING_SHARE * took, least), most))
         finally:
             self._save(self._take_unsaved())
 

@@ -11,7 +11,7 @@ from controlplane.commands.errors import AlreadyExists, CommandError, NotFound, 
 from controlplane.commands.lineage import confirm_store, ensure_lineage
 from controlplane.commands.receipts import Action, Change, Receipt, Registration
 from controlplane.commands.registry import Commands
-from controlplane.commands.staging import MOST_CHANGES, Sweeper
+from controlplane.commands.staging import MOST_CHANGES, Decided, Sweeper, Undecided
 
 __all__ = [
     "MOST_CHANGES",
@@ -20,11 +20,13 @@ __all__ = [
     "Change",
     "CommandError",
     "Commands",
+    "Decided",
     "NotFound",
     "Receipt",
     "Registration",
     "StaleWrite",
     "Sweeper",
+    "Undecided",
     "confirm_store",
     "ensure_lineage",
 ]

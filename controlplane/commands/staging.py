@@ -130,6 +130,33 @@ class Staged(Protocol):
         """Keys of commit records."""
 
 
+class Undecided(Staged):
+    """What may wait until somebody is elected: the rest holds up everybody, and is finished by whoever sees it."""
+
+    def __init__(self, staged: Staged) -> None:
+        self._all = staged
+
+    @property
+    def staged(self) -> frozenset[str]:
+        return self._all.staged
+
+    @property
+    def decided(self) -> frozenset[str]:
+        return frozenset()
+
+
+class Decided(Undecided):
+    """What must not wait."""
+
+    @property
+    def staged(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def decided(self) -> frozenset[str]:
+        return self._all.decided
+
+
 class Sweeper:
     """Finishes what others decided and did not finish, and removes what they staged and did not decide."""
 

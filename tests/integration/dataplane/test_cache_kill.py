@@ -39,7 +39,7 @@ def confirmed_before_kill(folder: Path, first: int, seconds: float) -> int:
 def test_kill_after_kill_nothing_confirmed_is_lost(tmp_path: Path) -> None:
     luck = random.Random(1)
     number = 1
-    for _ in range(25):
+    for _ in range(100):
         number = confirmed_before_kill(tmp_path, number, luck.uniform(0.0, 0.02))
         cache = Cache(tmp_path)
         payload = cache.load()
