@@ -21,6 +21,9 @@ from controlplane.startup import StartError
 DRAIN = 10
 """Seconds that requests under way may take after SIGTERM."""
 
+MOST_CONNECTIONS = 4096
+"""To the admin API at once; data planes keep some open for what comes through the gateway."""
+
 
 def main() -> NoReturn:
     """Run the control plane; ends the process with its exit code."""
@@ -71,6 +74,8 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
         # Who asks is decided by us: see api.auth.from_this_machine.
         proxy_headers=False,
         server_header=False,
+        # Beyond it 503, so that idle connections cannot use up the descriptors that etcd and the streams need.
+        limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=DRAIN,
     )
     server = uvicorn.Server(config)

@@ -13,6 +13,8 @@ from controlplane.api.problems import Refused
 
 MOST_BYTES = 10 * 1024 * 1024
 MOST_FORM_BYTES = 64 * 1024
+WITHIN = 30.0
+"""Seconds that a whole body may take to arrive."""
 
 FORM = "application/x-www-form-urlencoded"
 JSON_TYPES = ("application/json", "text/json")
@@ -20,16 +22,21 @@ YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yam
 
 
 async def read(request: Request, most: int = MOST_BYTES) -> bytes:
-    """The whole body; Refused 413 as soon as it is known to be longer than `most` bytes."""
+    """The whole body; Refused 413 as soon as it is known to be longer than `most` bytes, 408 when it takes too long."""
     too_long = Refused(413, f"The body is longer than {most} bytes", headers={"Connection": "close"})
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > most:
         raise too_long
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise too_long
+    try:
+        async with asyncio.timeout(WITHIN):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise too_long
+    except TimeoutError:
+        detail = f"The body did not arrive within {WITHIN:g} s"
+        raise Refused(408, detail, headers={"Connection": "close"}) from None
     return bytes(body)
 
 

@@ -23,6 +23,14 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _QUIET = frozenset({"/health", "/ready", "/metrics"})
 """Asked every few seconds by machines: logged at debug level unless they fail."""
 
+_PROTECTION = {
+    "X-Content-Type-Options": "nosniff",
+    # What is answered is data: nothing in it is to be run, framed or told to other sites.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+"""Header fields of every answer, for browsers that were led here; a handler may set others in their place."""
+
 
 @dataclass
 class Record:
@@ -86,7 +94,10 @@ class Recorder:
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = record.request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = record.request_id
+                for name, value in _PROTECTION.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:

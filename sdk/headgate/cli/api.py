@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -79,7 +80,11 @@ class AdminApi:
         return self._read(self._send("GET", "/health"))
 
     def login(self, username: str, password: str) -> None:
-        """Get tokens and keep them."""
+        """Get tokens and keep them. Warns when the password travels in plain text."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            where = f"{parts.hostname} in plain text, where others may read it"
+            sys.stderr.write(f"headgate: warning: the password goes to {where}: use https, or a tunnel\n")
         self._save(self._token(grant_type="password", username=username, password=password), username)
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:

@@ -101,3 +101,11 @@ async def test_requests_are_counted_by_known_methods(api: Api) -> None:
     await api.client.get("/nothing")
     await api.client.request("BREW", "/nothing")
     assert api.parts.answered == {("GET", 404): 1, ("other", 404): 1}
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/v1/services", "/nothing", "/api/v1/.well-known/jwks.json"])
+async def test_browsers_are_told_what_an_answer_is_not(api: Api, path: str) -> None:
+    answer = await api.client.get(path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"

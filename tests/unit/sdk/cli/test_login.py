@@ -209,3 +209,18 @@ def test_a_missing_ca_is_named(run: Any, home: Path) -> None:
 
 def test_tokens_are_never_shown() -> None:
     assert "secret" not in repr(Login("admin", "secret", 0.0, "secret"))
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://127.0.0.1:8080", False),
+        ("http://localhost:8080", False),
+        ("https://gateway.example.org", False),
+        ("http://gateway.example.org:8080", True),
+    ],
+)
+def test_a_password_in_plain_text_is_warned_of(run: Any, admin: FakeAdmin, url: str, warned: bool) -> None:
+    result = run("login", url, "-u", "admin", "--password-stdin", input="correct horse\n")
+    assert result.exit_code == 0
+    assert ("the password goes to gateway.example.org in plain text" in result.stderr) is warned
