@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 _TRIES = 8
 
-_TURN = 1.0
+_TURN = 5.0
 """Seconds that a command waits for its turn; then it tries without."""
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from demo.processes import ROOT, ControlPlane
-from tests.benchmarks.machine import pin
 
 Arrivals = Mapping[str, Sequence[tuple[int, float]]]
 """By node: revisions and when they arrived, in order."""
@@ -44,9 +43,7 @@ class Streams:
 
 
 @contextlib.contextmanager
-def streams(
-    controlplanes: Sequence[ControlPlane], count: int, processes: int = 1, cpus: set[int] | None = None
-) -> Iterator[Streams]:
+def streams(controlplanes: Sequence[ControlPlane], count: int, processes: int = 1) -> Iterator[Streams]:
     """So many simulated data planes, all connected, spread evenly over the control planes."""
     started = []
     with contextlib.ExitStack() as stack:
@@ -64,8 +61,6 @@ def streams(
             )
             stack.callback(process.wait)
             stack.callback(process.kill)
-            if cpus:
-                pin(process.pid, cpus)
             started.append(process)
         for process in started:
             assert _line(process) == "ready"

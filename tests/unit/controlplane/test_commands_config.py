@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from controlplane.commands import MOST_CHANGES, AlreadyExists, Commands, NotFoun
 from controlplane.identity import Hasher
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.model.resources import Route, Scope, User
-from controlplane.model.stored import CHANGE, key_of, shown
-from controlplane.store import Conflict, MemoryStore, Put, StoreUnavailable, Write
+from controlplane.model.stored import CHANGE, PREFIX, encode, key_of, shown
+from controlplane.publish import Watcher
+from controlplane.store import Conflict, Listing, MemoryStore, Put, StoreUnavailable, Write
+from tests.support.waiting import eventually
 
 NOW = 1_700_000_000.0
 
@@ -59,6 +62,11 @@ def hasher() -> CountingHasher:
 @pytest.fixture
 def commands(store: RacedStore, hasher: CountingHasher) -> Commands:
     return Commands(store, hasher, lambda: NOW)
+
+
+def elsewhere(store: MemoryStore) -> Commands:
+    """Another control plane's commands, which do not wait for the turn of ours."""
+    return Commands(store, CountingHasher(), lambda: NOW)
 
 
 SERVICE = {"service_name": "orders"}
@@ -284,7 +292,7 @@ async def test_writers_at_the_same_time_all_succeed(commands: Commands) -> None:
 
 async def test_a_scope_that_is_deleted_meanwhile_is_missed(store: RacedStore, commands: Commands) -> None:
     await commands.apply({"services": [SERVICE], "scopes": [SCOPE]}, author="me")
-    store.rivals = [lambda: commands.delete("scope", "orders:read", author="rival")]
+    store.rivals = [lambda: elsewhere(store).delete("scope", "orders:read", author="rival")]
     assert await refused(commands.apply({"routes": [ROUTE]}, author="me")) == [
         "routes[0].scopes[0]: scope 'orders:read' does not exist"
     ]
@@ -292,7 +300,7 @@ async def test_a_scope_that_is_deleted_meanwhile_is_missed(store: RacedStore, co
 
 async def test_a_scope_that_is_needed_meanwhile_is_not_deleted(store: RacedStore, commands: Commands) -> None:
     await commands.apply({"services": [SERVICE], "scopes": [SCOPE]}, author="me")
-    store.rivals = [lambda: commands.apply({"routes": [ROUTE]}, author="rival")]
+    store.rivals = [lambda: elsewhere(store).apply({"routes": [ROUTE]}, author="rival")]
     assert await refused(commands.delete("scope", "orders:read", author="me")) == [
         "is needed by route 'orders'"
     ]
@@ -400,7 +408,7 @@ async def test_a_stale_write_is_refused(commands: Commands) -> None:
 
 async def test_a_write_that_became_stale_meanwhile_is_refused(store: RacedStore, commands: Commands) -> None:
     first = await commands.create("scope", SCOPE, author="me")
-    store.rivals = [lambda: commands.put("scope", {**SCOPE, "description": "rival"}, author="rival")]
+    store.rivals = [lambda: elsewhere(store).put("scope", {**SCOPE, "description": "rival"}, author="rival")]
     with pytest.raises(StaleWrite):
         await commands.put("scope", {**SCOPE, "description": "mine"}, if_match=first.revision, author="me")
     assert shown((await commands.get("scope", "orders:read")).resource)["description"] == "rival"
@@ -408,7 +416,7 @@ async def test_a_write_that_became_stale_meanwhile_is_refused(store: RacedStore,
 
 async def test_a_write_elsewhere_does_not_make_a_write_stale(store: RacedStore, commands: Commands) -> None:
     first = await commands.create("scope", SCOPE, author="me")
-    store.rivals = [lambda: commands.create("scope", {"name": "other"}, author="rival")]
+    store.rivals = [lambda: elsewhere(store).create("scope", {"name": "other"}, author="rival")]
     await commands.put("scope", {**SCOPE, "description": "mine"}, if_match=first.revision, author="me")
     assert shown((await commands.get("scope", "orders:read")).resource)["description"] == "mine"
 
@@ -469,3 +477,89 @@ async def test_finding_nobody(commands: Commands, username: str) -> None:
 async def test_finding_somebody(commands: Commands) -> None:
     await commands.apply({"users": [{"username": "u"}]}, author="me")
     assert await commands.find_user("u") == User(username="u")
+
+
+# With somebody who follows the store
+
+
+@asynccontextmanager
+async def followed(store: MemoryStore) -> AsyncIterator[tuple[Commands, Watcher]]:
+    """Commands that read what a watcher has."""
+    watcher = Watcher(store, retry=(0.01, 0.05))
+    task = asyncio.create_task(watcher.run())
+    await eventually(watcher.caught_up.is_set)
+    try:
+        yield Commands(store, CountingHasher(), lambda: NOW, watcher), watcher
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class ListingStore(RacedStore):
+    """Counts how often everything is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed = 0
+
+    async def list(self, prefix: str) -> Listing:
+        self.listed += prefix == PREFIX
+        return await super().list(prefix)
+
+
+async def test_commands_do_not_list_the_store_that_somebody_follows() -> None:
+    store = ListingStore()
+    async with followed(store) as (commands, _):
+        for number in range(5):
+            await commands.create("scope", {"name": f"s{number}"}, author="me")
+        await commands.delete("scope", "s0", author="me")
+        assert [one.resource.name for one in await commands.list("scope")] == ["s1", "s2", "s3", "s4"]
+    assert store.listed == 1
+
+
+async def test_what_another_control_plane_wrote_is_seen_before_it_is_judged() -> None:
+    store = ListingStore()
+    async with followed(store) as (commands, _):
+        await elsewhere(store).apply({"services": [SERVICE], "scopes": [SCOPE]}, author="other")
+        # Not refused for what the watcher has not seen yet.
+        await commands.apply({"routes": [ROUTE]}, author="me")
+        await elsewhere(store).delete("route", "orders", author="other")
+        with pytest.raises(NotFound):
+            await commands.delete("route", "orders", author="me")
+    assert store.listed == 1 + 2  # the watcher's own, and those of the other one
+
+
+async def test_what_was_written_by_hand_is_met_and_then_read() -> None:
+    store = ListingStore()
+    async with followed(store) as (commands, _):
+        await commands.apply({"scopes": [SCOPE]}, author="me")
+
+        async def by_hand() -> None:
+            await MemoryStore.commit(
+                store, {}, [Put(key_of("scope", "orders:read"), encode(Scope(name="orders:read")))]
+            )
+
+        store.rivals = [by_hand]
+        changed = await commands.put("scope", {**SCOPE, "description": "new"}, author="me")
+        assert changed.revision == store.revision
+
+
+async def test_a_follower_that_fell_silent_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("controlplane.commands.state.SEEN_WITHIN", 0.01)
+    store = ListingStore()
+    async with followed(store) as (commands, watcher):
+        watcher._advance = lambda revision: None  # type: ignore[method-assign]
+        await elsewhere(store).apply({"scopes": [SCOPE]}, author="other")
+        await commands.put("scope", {**SCOPE, "description": "new"}, author="me")
+
+
+async def test_many_at_once_take_turns() -> None:
+    store = ListingStore()
+    async with followed(store) as (commands, _):
+        await asyncio.gather(
+            *(commands.create("scope", {"name": f"s{number}"}, author="me") for number in range(50))
+        )
+        assert len(await commands.list("scope")) == 50
+    assert store.commits == 50
