@@ -20,12 +20,16 @@ from dataplane.config.decode import Bundle, Mismatch, applied, unpack
 from dataplane.config.reports import Held, InstanceHealth, Stats
 from dataplane.config.stream import wire
 from dataplane.config.stream.channel import Endpoint, connected
+from dataplane.config.stream.order import after, preferred
 from dataplane.config.table import Problem, TableError
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1.config_pb2_grpc import ConfigServiceStub
 
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[pb.StreamRequest, pb.StreamResponse]
+
+STAY = 300.0
+"""Seconds, about: long enough for a control plane to be restarted a few times, short enough for the next one's turn."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +57,12 @@ class Backoff:
 class ConfigStream:
     """The data plane's end of the config stream. `run` keeps it open; everything else may be called at any time."""
 
-    def __init__(self, endpoint: Callable[[], Endpoint], held: Callable[[], Held]) -> None:
+    def __init__(
+        self, endpoint: Callable[[], Endpoint], held: Callable[[], Held], *, stay: float = STAY
+    ) -> None:
+        """After about `stay` seconds at another control plane the preferred one is tried again."""
+        self._stay = stay
+        self._opened = False
         self._endpoint = endpoint
         self._held = held
         self._backoff = Backoff()
@@ -75,12 +84,16 @@ class ConfigStream:
 
     async def run(self) -> None:
         """Connect, serve the stream, and do so again after every loss, until cancelled."""
-        addresses = list(self._endpoint().addresses)
-        random.shuffle(addresses)  # a fleet spreads over its control planes
-        turn = 0
+        addresses = preferred(self._endpoint().addresses, self._held().node)
+        home = addresses[0]
         while True:
-            await self._attempt(addresses[turn % len(addresses)])
-            turn += 1
+            address = addresses.pop(0)
+            if await self._attempt(address, home):
+                addresses = preferred(self._endpoint().addresses, self._held().node)
+            elif self._opened:
+                addresses = after(address, self._endpoint().addresses, self._held().node)
+            else:
+                addresses.append(address)
             await asyncio.sleep(self._backoff.next())
 
     async def next_bundle(self, served: Bundle) -> Bundle:
@@ -135,17 +148,30 @@ class ConfigStream:
             self._answers.append(message)
             self._outgoing.set()
 
-    async def _attempt(self, address: str) -> None:
-        """One connection, from start to loss."""
+    async def _attempt(self, address: str, home: str) -> bool:
+        """One connection, from start to loss. True when it was given up to go back to `home`."""
+        self._opened = False
         try:
             endpoint = self._endpoint()
             async with connected(endpoint, address) as channel:
-                await self._serve(endpoint, address, channel)
+                if await self._serve(endpoint, address, channel, home):
+                    _log.info("moving from control plane %s back to %s", address, home)
+                    self.connected_to, self.failure = "", f"moving back to {home}"
+                    return True
             self._lost(address, "the control plane ended the stream")
         except grpc.aio.AioRpcError as error:
             self._lost(address, f"{error.code().name}: {error.details()}")
         except OSError as error:
             self._lost(address, str(error))
+        return False
+
+    async def _home_answers(self, home: str) -> None:
+        """Return when the control plane that this node prefers can be reached again, after a while elsewhere."""
+        while True:
+            await asyncio.sleep(self._stay * random.uniform(0.75, 1.25))  # noqa: S311  # guards nothing
+            with suppress(OSError):
+                async with connected(self._endpoint(), home):
+                    return
 
     def _lost(self, address: str, reason: str) -> None:
         if self.connected_to or self._complaints.get(address) != reason:
@@ -154,7 +180,8 @@ class ConfigStream:
         self._complaints[address] = reason
         self.connected_to, self.failure = "", f"{address}: {reason}"
 
-    async def _serve(self, endpoint: Endpoint, address: str, channel: grpc.aio.Channel) -> None:
+    async def _serve(self, endpoint: Endpoint, address: str, channel: grpc.aio.Channel, home: str) -> bool:
+        """Until the stream ends; or until `home` is there again, which is True."""
         call = ConfigServiceStub(channel).Stream(None, metadata=endpoint.metadata)
         self._answers.clear()
         self._unanswered.clear()
@@ -165,18 +192,26 @@ class ConfigStream:
         with suppress(grpc.aio.AioRpcError):
             await call.write(wire.hello(self._held()))
         writer = asyncio.create_task(self._write(call), name="config-stream-writer")
+        reader = asyncio.create_task(self._read(address, call), name="config-stream-reader")
+        ends = {reader}
+        if address != home:
+            ends.add(asyncio.create_task(self._home_answers(home), name="config-stream-home"))
         try:
-            await self._read(address, call)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if reader.done():
+                reader.result()
+            return not reader.done()
         finally:
-            writer.cancel()
+            for task in (writer, *ends):
+                task.cancel()
             call.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            await asyncio.gather(writer, *ends, return_exceptions=True)
 
     async def _read(self, address: str, call: Call) -> None:
         async for response in call:
             if not self.connected_to:
                 _log.info("config stream open to control plane %s", address)
-            self.connected_to, self.failure = address, ""
+            self.connected_to, self.failure, self._opened = address, "", True
             self._complaints.clear()
             self._backoff.reset()
             self._take(response)

@@ -16,6 +16,7 @@ from dataplane.config.decode import NOTHING, unpack
 from dataplane.config.reports import BucketStats, CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
 from dataplane.config.stream import ConfigStream, Endpoint
 from dataplane.config.stream import channel as channel_module
+from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem
 from headgate_api.v1 import config_pb2 as pb
 from tests.support import wire
@@ -252,6 +253,33 @@ async def test_a_control_plane_that_does_not_answer_is_left_within_its_time(fake
             async with streaming(address, fake.address) as stream:
                 assert await arrives(stream) == 5
             assert time.monotonic() - began < 4.0
+
+
+async def test_the_next_one_is_there_within_two_seconds_and_the_preferred_one_again_later() -> None:
+    async with running() as one, running() as two:
+        one.publish(snapshot(5))
+        two.publish(snapshot(6))
+        fakes = {one.address: one, two.address: two}
+        home, other = (fakes[address] for address in preferred(fakes, "node-1"))
+        stream = ConfigStream(
+            lambda: Endpoint(tuple(fakes), TOKEN), lambda: Held("node-1", "0.1.0", 0, ""), stay=0.2
+        )
+        task = asyncio.create_task(stream.run())
+        try:
+            await eventually(lambda: stream.connected_to == home.address)
+            began = time.monotonic()
+            await home.stop()
+            await eventually(lambda: stream.connected_to == other.address)
+            assert time.monotonic() - began < 2.0
+            await asyncio.sleep(0.5)
+            assert stream.connected_to == other.address
+            await home.start()
+            await eventually(lambda: stream.connected_to == home.address)
+            await asyncio.sleep(0.5)
+            assert (len(home.connections), len(other.connections)) == (2, 1)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_silence_is_noticed(fake: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
