@@ -169,7 +169,7 @@ def test_two_at_once_on_an_empty_store(plane: ControlPlane, start: Start, client
 
 
 def test_etcd_with_a_password(plane: ControlPlane, start: Start, own_etcd: Etcd) -> None:
-    own_etcd.require_password("headgate", "etcd-pass", "/headgate/v1/")
+    own_etcd.require_password("headgate", "etcd-pass", "/headgate/")
     settings = {"ETCD_USERNAME": "headgate", "ETCD_PASSWORD": "etcd-pass"}
     process = start(dataclasses.replace(plane, settings=settings))
     assert "etcd-pass" not in process.log.read_text()
