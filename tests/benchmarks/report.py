@@ -1,4 +1,4 @@
-"""From samples to figures: medians, ratios within one run, the table a person reads and the JSON a program reads."""
+"""The table a person reads and the JSON a program reads."""
 
 from __future__ import annotations
 
@@ -7,58 +7,80 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.load import Sample
+from tests.benchmarks.figures import Part, rounded
+from tests.benchmarks.goals import GOALS
 from tests.benchmarks.machine import facts, versions
 
-RATIOS = {
-    "policy_rps_over_envoy": ("headgate policy", "envoy policy"),
-    "policy_rps_over_nginx_plain": ("headgate policy", "nginx plain"),
-    "policy_rps_over_envoy_plain": ("headgate policy", "envoy plain"),
-    "policy_on_over_off": ("headgate policy", "headgate plain"),
-}
-GOALS = {"policy_rps_over_envoy": 1.7}
-
-Samples = Mapping[str, Sequence[Sample]]
+CALM = 0.05
+"""The share of the time that proxies may wait for a CPU before figures are called provisional."""
 
 
-def figures(samples: Samples) -> dict[str, float]:
-    """Every ratio whose two sides were measured, by its stable name; CPU ratios say how many times cheaper."""
-    rates = {name: median(s.requests_per_second for s in rows) for name, rows in samples.items()}
-    costs = {name: median(s.cpu_us_per_request for s in rows) for name, rows in samples.items()}
-    found = {name: rates[a] / rates[b] for name, (a, b) in RATIOS.items() if a in rates and b in rates}
-    for name, (ours, theirs) in RATIOS.items():
-        if "_rps_" in name and ours in costs and theirs in costs:
-            found[name.replace("_rps_", "_cpu_")] = costs[theirs] / costs[ours]
-    for name in costs:
-        found[f"cpu_us_{name.replace(' ', '_')}"] = costs[name]
-        found[f"rps_{name.replace(' ', '_')}"] = rates[name]
-    return {name: round(value, 3) for name, value in found.items()}
+def figures(parts: Sequence[Part]) -> dict[str, float]:
+    """Every figure of every part."""
+    return rounded({name: value for part in parts for name, value in part.figures.items()})
 
 
-def table(samples: Samples, missing: Mapping[str, str]) -> str:
-    """The medians as text, missing peers with their reason."""
-    lines = [f"{'':18}{'requests/s':>12}{'µs CPU/request':>16}{'p99 ms':>9}{'errors':>8}"]
-    for name, rows in samples.items():
-        rate = median(s.requests_per_second for s in rows)
-        cost = median(s.cpu_us_per_request for s in rows)
-        tail = median(s.p99_ms for s in rows)
-        lines.append(f"{name:18}{rate:>12,.0f}{cost:>16.1f}{tail:>9.2f}{sum(s.errors for s in rows):>8}")
-    lines += [f"{name:18}{'missing: ' + reason}" for name, reason in missing.items()]
-    lines.append("")
-    for name, value in figures(samples).items():
-        if "_over_" in name:
-            goal = f"   goal {GOALS[name]}" if name in GOALS else ""
-            lines.append(f"{name:36}{value:>7.2f} ×{goal}")
-    return "\n".join(lines)
+def table(parts: Sequence[Part], missing: Mapping[str, str]) -> str:
+    """What was measured, then each goal and whether it is reached."""
+    lines = []
+    for part in parts:
+        lines += [*part.lines, ""]
+    lines += [f"{name:22}missing: {reason}" for name, reason in missing.items()]
+    lines += ["" for _ in missing][:1]
+    lines.append(f"{'figure':34}{'found':>10}{'must':>9}{'aim':>9}")
+    found = figures(parts)
+    for name, goal in GOALS.items():
+        if name in found:
+            sign = "≤" if goal.less_is_better else "≥"
+            must, aim = f"{sign} {goal.must:g}", f"{sign} {goal.aim:g}"
+            value = f"{found[name]:.2f} {goal.unit}"
+            lines.append(f"{name:34}{value:>10}{must:>9}{aim:>9}   {goal.verdict(found[name])}")
+    return "\n".join([*lines, *warnings(parts)])
 
 
-def write(samples: Samples, missing: Mapping[str, str], path: Path) -> None:
+def warnings(parts: Sequence[Part]) -> list[str]:
+    """What a reader must know before believing the figures."""
+    found = []
+    errors = sum(part.errors for part in parts)
+    if errors:
+        found.append(f"{errors} requests failed: the figures are worth nothing.")
+    share = waited(parts)
+    if share > CALM:
+        words = f"In half of the rounds the proxy waited {share:.0%} of the time for its CPU"
+        found.append(f"{words}: provisional figures.")
+    return ["", *found] if found else []
+
+
+def waited(parts: Sequence[Part]) -> float:
+    """The median share of the time in which a proxy was ready to run, and something else had its CPU."""
+    return median([share for part in parts for share in part.waited] or [0.0])
+
+
+def document(parts: Sequence[Part], missing: Mapping[str, str]) -> dict[str, object]:
     """The same for programs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    document = {
-        "figures": figures(samples),
+    found = figures(parts)
+    goals = {
+        name: {
+            "must": goal.must,
+            "aim": goal.aim,
+            "better": "lower" if goal.less_is_better else "higher",
+            "unit": goal.unit,
+            "reached": goal.verdict(found[name]) if name in found else "not measured",
+        }
+        for name, goal in GOALS.items()
+    }
+    return {
+        "figures": found,
+        "goals": goals,
         "missing": dict(missing),
+        "errors": sum(part.errors for part in parts),
+        "waited_for_cpu": round(waited(parts), 3),
         "machine": facts(),
         "versions": versions(),
     }
-    path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def write(content: Mapping[str, object], path: Path) -> None:
+    """As JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

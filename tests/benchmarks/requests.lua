@@ -1,4 +1,5 @@
--- Nine ordinary header fields and a bearer token, one of those in the file TOKENS in turn, sent to path TARGET.
+-- Nine ordinary header fields and a bearer token, one of those in the file TOKENS in turn, sent to path TARGET, or to
+-- TARGET/0 up to TARGET/(COUNT-1) in turn when COUNT is not 0.
 local requests, next_one = {}, 0
 
 function init(args)
@@ -12,9 +13,14 @@ function init(args)
     ["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
     ["X-Requested-With"] = "XMLHttpRequest",
   }
+  local tokens, target, count = {}, os.getenv("TARGET"), tonumber(os.getenv("COUNT") or "0")
   for token in io.lines(os.getenv("TOKENS")) do
-    headers["Authorization"] = "Bearer " .. token
-    requests[#requests + 1] = wrk.format("GET", os.getenv("TARGET"), headers)
+    tokens[#tokens + 1] = token
+  end
+  for number = 0, math.max(#tokens, count) - 1 do
+    headers["Authorization"] = "Bearer " .. tokens[number % #tokens + 1]
+    local path = count > 0 and target .. "/" .. number % count or target
+    requests[#requests + 1] = wrk.format("GET", path, headers)
   end
 end
 

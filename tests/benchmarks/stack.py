@@ -5,88 +5,138 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from demo.processes import ControlPlane, DataPlane, Etcd, Secrets
+from demo.processes import ControlPlane, DataPlane, Etcd, Process, Secrets
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 from tests.support.waiting import eventually_now
 
 UNLIMITED = 1_000_000
 TOKENS = 64
+FEW, MANY = 10, 10_000
+TOKEN_TTL = 6 * 3600
+CHUNK = 100
+"""Routes in one request: more might not fit into one transaction of the store."""
+LARGE_BODY = 64 * 1024 * 1024
 
 
 @dataclass
 class Stack:
-    """The running gateway: its admin API and the two ways to measure it."""
+    """The running gateway, its parts, and the ways to measure it."""
 
+    folder: Path
     admin: httpx.Client
-    policy_on: Contender
-    policy_off: Contender
+    etcd: Process
+    controlplane: ControlPlane
+    control: Process
+    dataplane: DataPlane
+    node: Process
+
+    @property
+    def tokens(self) -> Path:
+        """One token a line, each different, all of one user."""
+        return self.folder / "tokens"
+
+    def at(self, name: str, path: str, paths: int = 0) -> Contender:
+        """The gateway under a name, to be asked for a path."""
+        return Contender(name, self.dataplane.url, self.node, path, paths)
+
+    @property
+    def policy_on(self) -> Contender:
+        """The whole policy."""
+        return self.at("headgate policy", "/orders")
+
+    @property
+    def policy_off(self) -> Contender:
+        """A public route without limits of its own."""
+        return self.at("headgate plain", "/open")
+
+    def share(self, folder: Path) -> None:
+        """Leave the keys where the peers' configurations look for them."""
+        shutil.copy(self.folder / "jwks.json", folder)
 
 
-def configuration(upstream: int) -> dict[str, object]:
-    """One service on two routes: /orders with the whole policy, /open without any."""
-    instance = {"instance_id": "upstream", "host": "127.0.0.1", "port": upstream}
+def route(name: str, prefix: str, **fields: object) -> dict[str, object]:
+    """A route with the whole policy."""
+    policy = {"service_name": "orders", "scopes": ["orders:read"], "rate_limits": ["callers"]}
+    return {"name": name, "prefix": prefix, **policy, **fields}
+
+
+def configuration(upstream: int, sink: int, routes: int) -> dict[str, object]:
+    """/orders and /r/<number> have the whole policy, /open has none; /download and /upload take large bodies."""
     return {
         "scopes": [{"name": "orders:read"}],
-        "services": [{"service_name": "orders", "check_path": "/", "instances": [instance]}],
+        "services": [_service("orders", upstream), _service("sink", sink)],
         "rate_limits": [
             {"name": "callers", "per_second": UNLIMITED, "burst": UNLIMITED, "key": "subject"},
         ],
         "routes": [
-            {
-                "name": "orders",
-                "prefix": "/orders",
-                "service_name": "orders",
-                "scopes": ["orders:read"],
-                "rate_limits": ["callers"],
-            },
+            route("orders", "/orders"),
             {"name": "open", "prefix": "/open", "service_name": "orders", "public": True},
+            route("download", "/download"),
+            route("upload", "/upload", service_name="sink", max_body_bytes=LARGE_BODY),
+            *(route(f"r-{number}", f"/r/{number}") for number in range(routes)),
         ],
     }
 
 
+def _service(name: str, port: int) -> dict[str, object]:
+    instance = {"instance_id": f"{name}-0", "host": "127.0.0.1", "port": port}
+    return {"service_name": name, "check_path": "/", "instances": [instance]}
+
+
 @contextlib.contextmanager
-def running(folder: Path, upstream: int) -> Iterator[Stack]:
+def running(folder: Path, configuration: dict[str, object]) -> Iterator[Stack]:
     """Start everything, apply the configuration, write tokens and JWKS into the folder for the peers."""
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as cleanup:
         etcd = Etcd()
-        process = etcd.start(folder)
-        stack.callback(process.stop)
-        pin(process.pid, OTHER_CPUS)
-        controlplane = ControlPlane(etcd.url, Secrets())
-        process = controlplane.start(folder)
-        stack.callback(process.stop)
-        pin(process.pid, OTHER_CPUS)
+        store = etcd.start(folder)
+        cleanup.callback(store.stop)
+        pin(store.pid, OTHER_CPUS)
+        controlplane = ControlPlane(etcd.url, Secrets(), settings={"ACCESS_TOKEN_TTL": str(TOKEN_TTL)})
+        control = controlplane.start(folder)
+        cleanup.callback(control.stop)
+        pin(control.pid, OTHER_CPUS)
         dataplane = DataPlane(
             controlplane.grpc,
             controlplane.secrets,
             settings={"RATE_LIMIT_PER_SECOND": str(UNLIMITED), "RATE_LIMIT_BURST": str(UNLIMITED)},
         )
-        process = dataplane.start(folder, wait=True)
-        stack.callback(process.stop)
-        admin = stack.enter_context(controlplane.admin())
-        admin.post("/api/v1/apply", json=configuration(upstream)).raise_for_status()
+        node = dataplane.start(folder, wait=True)
+        cleanup.callback(node.stop)
+        admin = cleanup.enter_context(controlplane.admin())
+        stack = Stack(folder, admin, store, controlplane, control, dataplane, node)
+        apply(admin, configuration)
         write_tokens(admin, folder)
-        eventually_now(lambda: httpx.get(f"{dataplane.url}/open", trust_env=False).status_code == 200)
-        pin(process.pid, PROXY_CPUS)
-        yield Stack(
-            admin,
-            Contender("headgate policy", dataplane.url, process),
-            Contender("headgate plain", dataplane.url, process, "/open"),
+        eventually_now(
+            lambda: httpx.get(f"{dataplane.url}/open", trust_env=False).status_code == 200, within=30.0
         )
+        pin(node.pid, PROXY_CPUS)
+        yield stack
+
+
+def apply(admin: httpx.Client, configuration: dict[str, object]) -> None:
+    """Apply a configuration of any size; returns when the data plane serves it."""
+    rest = dict(configuration)
+    routes = rest.pop("routes")
+    assert isinstance(routes, list)
+    documents = [rest, *({"routes": routes[at : at + CHUNK]} for at in range(0, len(routes), CHUNK))]
+    for document in documents[:-1]:
+        admin.post("/api/v1/apply", json=document).raise_for_status()
+    admin.post("/api/v1/apply?wait=30", json=documents[-1]).raise_for_status()
 
 
 def write_tokens(admin: httpx.Client, folder: Path) -> None:
     """A user with the scope, that many different tokens of it, and the keys to verify them with."""
     password = secrets.token_urlsafe(16)
     user = {"username": "bench", "password": password, "scopes": ["orders:read"]}
-    admin.post("/api/v1/apply", json={"users": [user]}).raise_for_status()
+    admin.post("/api/v1/apply?wait=30", json={"users": [user]}).raise_for_status()
     form = {"username": "bench", "password": password}
     answers = [admin.post("/api/v1/auth/token", data=form).raise_for_status() for _ in range(TOKENS)]
     (folder / "tokens").write_text("".join(answer.json()["access_token"] + "\n" for answer in answers))

@@ -1,0 +1,37 @@
+"""What the figures are to reach. Names are stable: programs read them from build/bench.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure's two marks."""
+
+    must: float
+    aim: float
+    unit: str = "×"
+    less_is_better: bool = False
+
+    def verdict(self, value: float) -> str:
+        """The better mark that is reached: "aim", "must" or "missed"."""
+        for name, mark in (("aim", self.aim), ("must", self.must)):
+            if value <= mark if self.less_is_better else value >= mark:
+                return name
+        return "missed"
+
+
+GOALS: Mapping[str, Goal] = {
+    "policy_rps_over_envoy": Goal(2.0, 2.8),
+    "policy_cpu_over_envoy": Goal(2.0, 2.8),
+    "policy_rps_over_nginx_plain": Goal(0.75, 1.0),
+    "policy_cpu_over_nginx_plain": Goal(0.75, 1.0),
+    "policy_on_over_off": Goal(0.95, 0.98),
+    "p99_half_load_over_envoy": Goal(1.0, 0.5, less_is_better=True),
+    "download_10mib_over_nginx": Goal(1.3, 1.8),
+    "upload_10mib_over_nginx": Goal(1.3, 1.8),
+    "routes_10000_over_10": Goal(0.97, 1.0),
+    "change_pause_ms_10000": Goal(5.0, 1.0, "ms", less_is_better=True),
+}
