@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import psutil
+
 from tests.support.etcd import Etcd, base64_of
 from tests.support.load import Load
 from tests.support.proxy import Proxy
@@ -183,11 +185,13 @@ async def data_plane_killed(scene: Scene) -> None:
 async def worker_killed(scene: Scene) -> None:
     name = scene.a_dataplane()
     async with scene.load.sparing(name):
-        for worker in scene.world.workers(name):
+        killed = scene.world.workers(name)
+        for worker in killed:
             worker.kill()
-        await eventually(lambda: scene.world.workers(name), within=10)
+        await blocking(lambda: psutil.wait_procs(killed, timeout=5))
         plane = next(one for one in scene.world.dataplanes if one.name == name)
         await eventually(lambda: _accepts(plane.port), within=10)
+        await scene.world.healthy()
 
 
 async def _accepts(port: int) -> bool:
