@@ -93,11 +93,14 @@ class Election:
     async def run(self, work: Work) -> None:
         """Do `work` whenever elected, until cancelled. It is cancelled when the lease may be over, and begins anew
         after the next election; so it does when it ends or fails with a StoreError."""
+        said = ""
         while True:
             try:
                 await self._once(work)
             except StoreError as error:
-                logger.info("no election", extra={"election": self.key, "reason": str(error)})
+                if str(error) != said:
+                    logger.info("no election", extra={"election": self.key, "reason": str(error)})
+                said = str(error)
             await asyncio.sleep(self._pause)
 
     async def _once(self, work: Work) -> None:

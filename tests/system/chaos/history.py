@@ -86,20 +86,22 @@ class History:
             self._tokens.clear()
         return answer.status_code
 
-    async def put(self, routes: list[dict[str, Any]]) -> None:
+    async def put(self, routes: list[dict[str, Any]], plane: int = 0) -> None:
         """Routes that are none of the history's business."""
-        headers = {"Authorization": f"Bearer {await self._token(0)}"}
-        url = f"{self.world.controlplanes[0].url}/api/v1/apply"
+        headers = {"Authorization": f"Bearer {await self._token(plane)}"}
+        url = f"{self.world.controlplanes[plane].url}/api/v1/apply"
         answer = await self._client.post(url, json={"routes": routes}, headers=headers)
         answer.raise_for_status()
 
     async def confirm(self, plane: int) -> None:
         """The operator's word that the store's content may be served."""
-        self._tokens.clear()
         headers = {"Authorization": f"Bearer {await self._token(plane)}"}
         url = f"{self.world.controlplanes[plane].url}/api/v1/store/confirm"
         (await self._client.post(url, headers=headers)).raise_for_status()
-        # Another store has other signing keys.
+        self.forget_logins()
+
+    def forget_logins(self) -> None:
+        """Another store has other signing keys."""
         self._tokens.clear()
 
     async def everywhere(self, within: float) -> float:

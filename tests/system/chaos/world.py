@@ -113,6 +113,11 @@ class ChaosWorld:
 
             await eventually(found, within=20)
 
+    async def holds(self, service: str, instances: int, plane: int) -> bool:
+        """Whether a control plane knows so many instances of a service."""
+        services = {one["service_name"]: one for one in await self.view("/api/v1/services", plane)}
+        return service in services and bool(services[service]["total"] == instances)
+
     async def settled(self, within: float = 30.0) -> None:
         """Wait until all processes answer, and every data plane is connected and serves what is published."""
         await eventually(self._settled, within=within, every=0.1)
