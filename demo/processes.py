@@ -7,6 +7,7 @@ what the demo shows. Every process gets a group of its own, writes to a log file
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import signal
@@ -31,11 +32,20 @@ class StartError(Exception):
     """A process did not come up; the message is one a user can act on."""
 
 
+# Below the ports that systems hand to outgoing connections, one of which could otherwise take a port between our
+# finding it free and its use; and begun at another place in each process, so that runs side by side do not meet.
+_PORTS = range(15_000, 32_000)
+_next_port = itertools.count(os.getpid() * 97 + secrets.randbelow(len(_PORTS)))
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that this process has not named before."""
+    for number in itertools.islice(_next_port, len(_PORTS)):
+        port = _PORTS[number % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise StartError("no port is free between 15000 and 32000")
 
 
 def require_free(ports: Mapping[str, int]) -> None:
