@@ -53,7 +53,7 @@ _METHODS: Final[Mapping[bytes, str]] = {
 METHODS: Final = frozenset(_METHODS.values())
 """Methods that are served; any other gets 501."""
 _AUTHORITY: Final = re.compile(
-    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255}?)\.?(?::(?P<port>[0-9]{0,5}))?"
+    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?(?::(?P<port>[0-9]{0,5}))?"
 )
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")

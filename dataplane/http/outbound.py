@@ -68,6 +68,6 @@ def forwarded_fields(peer: Peer, told: Told | None = None) -> bytes:
 
 def identity_fields(subject: str, scopes: frozenset[str]) -> bytes:
     """X-Auth-Subject and X-Auth-Scopes; visible ASCII as it is, everything else percent-encoded."""
-    said = quote(subject, safe=_VISIBLE)
-    held = quote(" ".join(sorted(scopes)), safe=_VISIBLE + " ")
+    said = quote(subject, safe=_VISIBLE, errors="replace")
+    held = quote(" ".join(sorted(scopes)), safe=_VISIBLE + " ", errors="replace")
     return f"\r\nx-auth-subject: {said}\r\nx-auth-scopes: {held}".encode("ascii")
