@@ -11,6 +11,7 @@ Data planes run on what is published here, so it only ever moves from one good s
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import time
@@ -36,6 +37,9 @@ SETTLE = 0.002
 
 LONGEST_PAUSE = 0.25
 """Most seconds between two snapshots while changes keep coming: up to here, building takes at most half of the time."""
+
+MANY = 1000
+"""Resources in one change from which they are kept out of the collector's sight."""
 
 _FAULT = "internal error; see the control plane's log"
 
@@ -263,6 +267,9 @@ class Watcher:
             self._refuse((Problem("", _FAULT),))
         else:
             self.deltas.trail.add(built.revision, touched)
+            if len(touched) >= MANY:
+                # It is here to stay: collections that walk through all of it would hold up every stream.
+                gc.freeze()
             self._accept(built)
 
     def _withheld(self) -> bool:
