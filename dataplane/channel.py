@@ -27,6 +27,9 @@ class Kind(IntEnum):
     """JSON list of "<service>/<instance>" that take no traffic; sent before a change that brings new ones."""
     SERVE = 4
     """Start accepting connections; sent once, after the first change if there is one."""
+    IDENTITY = 6
+    """The node's certificates and keys (`certificates.Identity`); sent before SERVE where there are any, and again
+    when they change."""
     DRAIN = 5
     """Stop accepting, finish what is in flight, exit."""
 

@@ -238,7 +238,9 @@ class Gateway:
         if table.keys is not before.keys:
             self._authenticator = self._authenticator.changed(table.keys)
         if table.instances is not before.instances:
-            self._pool.adopt(instance for group in table.instances.values() for instance in group)
+            instances = (instance for group in table.instances.values() for instance in group)
+            secured = {name: service.tls for name, service in table.services.items() if service.tls}
+            self._pool.adopt(instances, secured)
         if table.limits is not before.limits:
             default = self._default_limit
             self.limiter.adopt({**table.limits, default.name: default} if default else table.limits)

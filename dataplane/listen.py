@@ -16,16 +16,17 @@ class TrafficPort:
     A bound socket that never listens holds the address while no worker does.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        """Raises ListenError when the address cannot be bound, or anybody listens on it."""
-        with listen(host, port, "LISTEN"):
+    def __init__(self, host: str, port: int, setting: str = "LISTEN") -> None:
+        """Raises ListenError, naming `setting`, when the address cannot be bound, or anybody listens on it."""
+        with listen(host, port, setting):
             pass  # SO_REUSEPORT would let us share the port with a stranger
         self._address = (host, port)
+        self._setting = setting
         self._holder = self.socket()
 
     def socket(self) -> socket.socket:
         """A socket for one worker, bound and not listening yet; a crashed worker's queue dies with it."""
-        return _bound(*self._address, "LISTEN", share=True)
+        return _bound(*self._address, self._setting, share=True)
 
     def close(self) -> None:
         """Give the address up."""

@@ -32,6 +32,8 @@ class WorkerOptions:
     status_host: str
     status_port: int
     expose_metrics: bool
+    tls_listen_fd: int = -1
+    """The same for the address of TLS; -1 without one. Certificates come over the channel."""
     bounds: Bounds = field(default_factory=Bounds)
 
     def to_json(self) -> str:

@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from dataplane.certificates import BadFiles, Identity, read
 from dataplane.http.bounds import Bounds
 
 
@@ -111,6 +112,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_addresses)
 ]
+Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
 ]
@@ -138,6 +140,16 @@ class Settings(BaseSettings):
 
     listen: Address = "0.0.0.0:8000"
     """Traffic."""
+    tls_listen: Address | None = None
+    """Traffic over TLS, with TLS_CERTS; off by default."""
+    tls_certs: Places = ()
+    """Comma separated certificate:key files (PEM, the whole chain), or folders with NAME.crt or NAME.pem beside
+    NAME.key. Chosen by the name that the client asks for; the first is for all others. Read again on SIGHUP and when
+    they change."""
+    upstream_cert: Path | None = None
+    """Client certificate shown to instances that ask for one, PEM; with UPSTREAM_KEY. Read again like TLS_CERTS."""
+    upstream_key: Path | None = None
+    """Its unencrypted private key."""
     status_listen: Address = "127.0.0.1:8001"
     """Health, readiness, metrics and the applied configuration of this node; anyone who reaches it may read it."""
     node: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] | None = None
@@ -189,6 +201,8 @@ class Settings(BaseSettings):
     """Of these, from one address that is no trusted proxy: 503 and close; 0 lifts it."""
     max_requests_per_connection: Annotated[int, Field(ge=1, le=1_000_000_000)] = BOUNDS.requests
     """Then the connection closes."""
+    handshake_timeout: Duration = BOUNDS.handshake_timeout
+    """Seconds that a TLS handshake, or the PROXY header before it, may take."""
     head_timeout: Duration = BOUNDS.head_timeout
     """Seconds from a request's first byte to the end of its head: 408."""
     body_timeout: Duration = BOUNDS.body_timeout
@@ -226,6 +240,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError("; ".join([*_lines(error), *problems])) from None
         problems += _mismatched(settings.controlplane_cert, settings.controlplane_key)
+        problems += _unreadable(settings)
         if problems:
             raise SettingsError("; ".join(problems))
         return settings
@@ -250,6 +265,7 @@ class Settings(BaseSettings):
             connections=self.max_connections,
             connections_per_address=self.max_connections_per_address,
             requests=self.max_requests_per_connection,
+            handshake_timeout=self.handshake_timeout,
             head_timeout=self.head_timeout,
             body_timeout=self.body_timeout,
             keep_alive_timeout=self.keep_alive_timeout,
@@ -259,6 +275,10 @@ class Settings(BaseSettings):
             pool_timeout=self.pool_timeout,
             write_buffer=self.write_buffer_bytes,
         )
+
+    def identity(self) -> Identity:
+        """What is in the files of TLS_CERTS, UPSTREAM_CERT and UPSTREAM_KEY now. Raises BadFiles."""
+        return read(self.tls_certs, self.upstream_cert, self.upstream_key)
 
     @property
     def level(self) -> str:
@@ -283,6 +303,9 @@ def _incomplete(given: set[str]) -> Iterator[str]:
         yield "CONTROLPLANE_CERT and CONTROLPLANE_KEY must be set together"
     if "controlplane_cert" in given and "controlplane_ca" not in given:
         yield "CONTROLPLANE_CERT needs CONTROLPLANE_CA"
+    for one, other in (("tls_listen", "tls_certs"), ("upstream_cert", "upstream_key")):
+        if (one in given) != (other in given):
+            yield f"{one.upper()} and {other.upper()} must be set together"
     if {"dataplane_token", "dataplane_token_file"} <= given:
         yield "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE cannot be set together"
     if not given & {"dataplane_token", "dataplane_token_file", "controlplane_cert"}:
@@ -299,6 +322,17 @@ def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
     except (ssl.SSLError, OSError):
         yield f"CONTROLPLANE_KEY: {key} is not the unencrypted private key of {cert}"
+
+
+def _unreadable(settings: Settings) -> Iterator[str]:
+    for names, places, upstream in (
+        ("TLS_CERTS", settings.tls_certs, (None, None)),
+        ("UPSTREAM_CERT, UPSTREAM_KEY", (), (settings.upstream_cert, settings.upstream_key)),
+    ):
+        try:
+            read(places, *upstream)
+        except BadFiles as error:
+            yield f"{names}: {error}"
 
 
 def load() -> Settings:

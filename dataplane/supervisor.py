@@ -11,6 +11,7 @@ on the status port. None of it stops traffic: what fails here is logged and trie
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import signal
@@ -19,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
+from dataplane.certificates import Identity, Watch
 from dataplane.change import Changes
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
@@ -47,9 +49,17 @@ _log = logging.getLogger(__name__)
 class Supervisor:
     """The parts of a data plane, put together. The sockets come bound, so that a port in use was told before."""
 
-    def __init__(self, settings: Settings, traffic: TrafficPort, status: socket.socket) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        traffic: TrafficPort,
+        status: socket.socket,
+        secured: TrafficPort | None = None,
+    ) -> None:
+        """`secured` is the traffic port of TLS. Raises BadFiles when the certificates cannot be read any more."""
         self._settings = settings
         self._traffic = traffic
+        self._secured = secured
         self._status_socket = status
         self._version = version("headgate-dataplane")
         self._stop = asyncio.Event()
@@ -60,6 +70,7 @@ class Supervisor:
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)
         self._pool = Pool(settings.workers, self._spawn, settings.drain_timeout, self._stats)
+        self._certificates = Watch(settings.identity, self._identify)
         self._stream = ConfigStream(Uplink(settings).endpoint, self._held)
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
@@ -80,6 +91,9 @@ class Supervisor:
             self._keep("status server", lambda: self._status.run_on(self._status_socket)),
             self._keep("probes", self._prober.run),
         ]
+        if self._certificates.identity != Identity():
+            self._identify(self._certificates.identity)
+            loop.add_signal_handler(signal.SIGHUP, self._certificates.look)
         restored = await self._changes.restore()
         workers = asyncio.create_task(self._pool.run(), name="workers")
         tasks += [
@@ -87,6 +101,8 @@ class Supervisor:
             self._keep("config stream", self._stream.run),
             self._keep("reports", self._report),
         ]
+        if self._certificates.identity != Identity():
+            tasks.append(self._keep("certificates", self._certificates.run))
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait((workers, stop), return_when=asyncio.FIRST_COMPLETED)
         await self._drain(workers)
@@ -94,7 +110,8 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, stop, return_exceptions=True)
         await self._checker.close()
-        self._traffic.close()
+        for port in self._ports():
+            port.close()
         workers.result()
 
     def view(self) -> NodeView:
@@ -184,10 +201,22 @@ class Supervisor:
         self._stream.health(self._prober.view(), self._changes.served.revision)
 
     async def _spawn(self, index: int) -> WorkerProcess:
-        with self._traffic.socket() as listener:
-            return await spawn(index, listener, lambda control, listen: self._options(index, control, listen))
+        def options(control: int, listen: int, secured: int = -1) -> WorkerOptions:
+            return self._options(index, control, listen, secured)
 
-    def _options(self, index: int, control: int, listen: int) -> WorkerOptions:
+        with contextlib.ExitStack() as stack:
+            listeners = [stack.enter_context(port.socket()) for port in self._ports()]
+            return await spawn(index, options, *listeners)
+
+    def _ports(self) -> list[TrafficPort]:
+        return [self._traffic] if self._secured is None else [self._traffic, self._secured]
+
+    def _identify(self, identity: Identity) -> None:
+        """The node's certificates, for whoever speaks TLS in its name."""
+        self._pool.set_identity(identity.to_bytes())
+        self._checker.identify(identity.upstream)
+
+    def _options(self, index: int, control: int, listen: int, secured: int) -> WorkerOptions:
         settings = self._settings
         host, port = split_address(settings.status_listen)
         return WorkerOptions(
@@ -196,6 +225,7 @@ class Supervisor:
             workers=settings.workers,
             control_fd=control,
             listen_fd=listen,
+            tls_listen_fd=secured,
             level=settings.level,
             access_log=settings.access_log,
             drain_timeout=settings.drain_timeout,

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import uvloop
 
+from dataplane.certificates import Identity
 from dataplane.channel import Channel, Kind, read_json
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
@@ -27,6 +28,7 @@ from dataplane.gateway import Gateway
 from dataplane.http.descriptors import within_descriptors
 from dataplane.http.pool import Pool
 from dataplane.http.server import Server
+from dataplane.http.tls import Front
 from dataplane.http.trust import TrustedProxies
 from dataplane.observe import logs
 from dataplane.observe.access import AccessLog
@@ -58,6 +60,7 @@ class Worker:
         self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
         recorder = Recorder(self._access_log)
         self._leaving: dict[str, int] = {}
+        self._front: Front | None = None
         bounds = within_descriptors(options.bounds)
         pool = self._pool = Pool(bounds)
         pool.left = self._tell_leaving
@@ -98,6 +101,8 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._drain.set)
         # Ctrl-C reaches the whole process group; draining is for the supervisor to say.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
+        # So does a terminal's end: if the supervisor goes with it, that is heard on the channel.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
     async def _follow(self) -> None:
         """Do what the supervisor says, one frame at a time, with traffic in between."""
@@ -114,12 +119,25 @@ class Worker:
                 await self._change(read_part(payload), last=kind is Kind.DELTA)
             case Kind.HEALTH:
                 self._gateway.set_health(frozenset(read_json(payload)))
+            case Kind.IDENTITY:
+                self._identify(Identity.from_bytes(payload))
             case Kind.SERVE:
                 # What is here now stays: no later collection needs to walk through it, and hold up requests.
                 gc.collect()
                 gc.freeze()
                 await self._server.start(socket.socket(fileno=self._options.listen_fd))
+                if self._front is not None:
+                    secured = socket.socket(fileno=self._options.tls_listen_fd)
+                    await self._server.start(secured, self._front.context)
                 self._channel.send(Kind.SERVING)
+
+    def _identify(self, identity: Identity) -> None:
+        """Show these certificates from now on. They have been checked by the supervisor."""
+        self._server.contexts.adopt(identity.upstream)
+        if self._front is not None:
+            self._front.adopt(identity.front)
+        elif identity.front:
+            self._front = Front(identity.front)
 
     async def _change(self, part: Part, *, last: bool) -> None:
         """Take in a piece of a change; with the last one put the new table in use, or say why not."""

@@ -26,6 +26,8 @@ class Bounds:
     """The same for one peer address; trusted proxies are not counted. 0 lifts it."""
     requests: int = 100_000
     """Requests on one connection; the response to the last says that it closes."""
+    handshake_timeout: float = 10.0
+    """A TLS handshake, or the PROXY header before anything else: closed."""
     head_timeout: float = 10.0
     """From a request's first byte to the end of its head (slowloris): 408."""
     body_timeout: float = 60.0

@@ -41,6 +41,7 @@ class Downstream(asyncio.Protocol):
         "_in_head",
         "_reader",
         "_reading",
+        "_scheme",
         "_server",
         "address",
         "current",
@@ -57,13 +58,14 @@ class Downstream(asyncio.Protocol):
     """What upstreams are told of an untrusted peer, as fields."""
     transport: asyncio.Transport
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, scheme: str = "http") -> None:
         self.current: Exchange | None = None
         """The exchange being answered, None between requests."""
         self.deadline = 0.0
         """Monotonic time at which `expire` is called."""
         self.write_paused = False
         self._server = server
+        self._scheme = scheme
         self._reader = RequestReader(self, server)
         self._reading = True
         self._closing = self._in_head = False
@@ -74,7 +76,7 @@ class Downstream(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
         name = transport.get_extra_info("peername")
-        self.peer = self._server.trusted.peer(name[0] if name else "")
+        self.peer = self._server.trusted.peer(name[0] if name else "", self._scheme)
         self.address = self.peer.address
         self.forwarded = forwarded_fields(self.peer)
         self.deadline = monotonic() + self._server.bounds.keep_alive_timeout
@@ -338,7 +340,8 @@ class Downstream(asyncio.Protocol):
         bounds = self._server.bounds
         self._closing = True
         self._drop_queue("connection_closed")
-        if exchange.complete:
+        if exchange.complete or not self.transport.can_write_eof():
+            # TLS has no half-closed connections: its closing reads on, and throws away, until the client agrees.
             self.deadline = monotonic() + bounds.body_timeout
             self.transport.close()
         else:

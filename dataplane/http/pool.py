@@ -7,12 +7,12 @@ grow old and are closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
 
 from dataplane.http.bounds import Bounds
 from dataplane.http.exchange import Exchange
-from dataplane.policy.resources import Instance
+from dataplane.policy.resources import Instance, UpstreamTls
 
 
 class Connection(Protocol):
@@ -31,10 +31,12 @@ class Connection(Protocol):
 class Endpoint:
     """An instance as the data path sees it: its idle connections, and how many requests are under way."""
 
-    __slots__ = ("authority", "bounds", "idle", "in_flight", "instance", "leaving", "retired")
+    __slots__ = ("authority", "bounds", "idle", "in_flight", "instance", "leaving", "retired", "tls")
 
-    def __init__(self, instance: Instance, bounds: Bounds) -> None:
+    def __init__(self, instance: Instance, bounds: Bounds, tls: UpstreamTls | None = None) -> None:
         self.instance = instance
+        self.tls = tls
+        """None: spoken to in the clear."""
         self.bounds = bounds
         self.in_flight = 0
         self.idle: list[Connection] = []
@@ -84,6 +86,9 @@ class Endpoint:
         return old
 
 
+_NONE_SECURED: Final[Mapping[str, UpstreamTls]] = {}
+
+
 class Pool:
     """The endpoints of the present table, carried over from the one before."""
 
@@ -94,12 +99,22 @@ class Pool:
         self.left: Callable[[], None] = _nothing
         """Called when an endpoint that is leaving has answered its last request."""
 
-    def adopt(self, instances: Iterable[Instance]) -> None:
-        """From now on these instances exist; endpoints of unchanged addresses keep their connections."""
+    def adopt(
+        self, instances: Iterable[Instance], secured: Mapping[str, UpstreamTls] = _NONE_SECURED
+    ) -> None:
+        """From now on these instances exist, and services in `secured` are spoken to over TLS.
+
+        Endpoints that are reached as before keep their connections.
+        """
         endpoints = {}
         for instance in instances:
             key = (instance.service, instance.id, instance.host, instance.port)
-            endpoint = self._endpoints.pop(key, None) or Endpoint(instance, self._bounds)
+            tls = secured.get(instance.service)
+            endpoint = self._endpoints.get(key)
+            if endpoint is None or endpoint.tls != tls:
+                endpoint = Endpoint(instance, self._bounds, tls)
+            else:
+                del self._endpoints[key]
             endpoint.instance = instance
             endpoints[key] = endpoint
         for gone in self._endpoints.values():

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 from email.utils import formatdate
 from time import monotonic, time
 from typing import Protocol
@@ -21,6 +22,7 @@ from dataplane.http.downstream import Downstream
 from dataplane.http.exchange import Decider, Exchange
 from dataplane.http.pool import Connection, Endpoint, Pool
 from dataplane.http.refusals import Exhausted, TimedOut, Unavailable
+from dataplane.http.tls import ClientContexts
 from dataplane.http.trust import Peer, TrustedProxies
 from dataplane.http.upstream import Upstream
 from dataplane.policy.breaker import Outcome
@@ -60,6 +62,8 @@ class Server:
         self.decider = decider
         self.bounds = bounds or Bounds()
         self.trusted = trusted or TrustedProxies()
+        self.contexts = ClientContexts()
+        """For connections to instances over TLS."""
         self.connections: set[ClientConnection] = set()
         self.refused_connections = 0
         """Since the start."""
@@ -79,12 +83,23 @@ class Server:
         """Exchanges whose whole time is limited, and when it is up."""
         self._date_second = 0
 
-    async def start(self, listener: socket.socket) -> None:
-        """Accept connections on a bound socket; may be called for several."""
+    async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections on a bound socket, of TLS with a context; may be called for several."""
         loop = asyncio.get_running_loop()
         if self._timer is None:
             self._tick()
-        self._servers.append(await loop.create_server(lambda: Downstream(self), sock=listener, backlog=4096))
+        if tls is None:
+            made = await loop.create_server(lambda: Downstream(self), sock=listener, backlog=4096)
+        else:
+            made = await loop.create_server(
+                lambda: Downstream(self, "https"),
+                sock=listener,
+                backlog=4096,
+                ssl=tls,
+                ssl_handshake_timeout=self.bounds.handshake_timeout,
+                ssl_shutdown_timeout=self.bounds.linger_timeout,
+            )
+        self._servers.append(made)
 
     async def drain(self, timeout: float) -> None:
         """Accept nothing more, finish what is under way for at most `timeout` seconds, then close everything."""
@@ -212,9 +227,17 @@ class Server:
 
     async def _connect(self, endpoint: Endpoint) -> Upstream:
         loop = asyncio.get_running_loop()
-        instance = endpoint.instance
+        host, port, tls = endpoint.instance.host, endpoint.instance.port, endpoint.tls
+        if tls is None:
+            _, upstream = await loop.create_connection(lambda: Upstream(endpoint, self), host, port)
+            return upstream
         _, upstream = await loop.create_connection(
-            lambda: Upstream(endpoint, self), instance.host, instance.port
+            lambda: Upstream(endpoint, self),
+            host,
+            port,
+            ssl=await self.contexts.get(tls.ca),
+            server_hostname=tls.server_name or host,
+            ssl_shutdown_timeout=self.bounds.linger_timeout,
         )
         return upstream
 

@@ -50,6 +50,7 @@ class Pool:
         self._stats = stats
         self._workers: dict[int, WorkerProcess] = {}
         self._unavailable: list[str] = []
+        self._identity = b""
         self._changed = asyncio.Event()
         self._draining = asyncio.Event()
         self._deaths = 0
@@ -109,6 +110,12 @@ class Pool:
         self._unavailable = list(names)
         for worker in self._workers.values():
             worker.health(self._unavailable)
+
+    def set_identity(self, identity: bytes) -> None:
+        """Hand the workers, and those to come, the node's certificates."""
+        self._identity = identity
+        for worker in self._workers.values():
+            worker.identify(identity)
 
     async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
         """Move every worker to `bundle` and wait until all serve it: no problems. Otherwise all move back.
@@ -203,6 +210,8 @@ class Pool:
         worker.health(self._unavailable)
         if self.target is not NOTHING:
             worker.move_to(self.target)
+        if self._identity:
+            worker.identify(self._identity)
         worker.serve()
         if self.draining:
             worker.drain()

@@ -20,8 +20,8 @@ SECRETS = ("DATAPLANE_TOKEN",)
 
 _log = logging.getLogger(__name__)
 
-MakeOptions = Callable[[int, int], WorkerOptions]
-"""From the two inherited file descriptors: control, listen."""
+MakeOptions = Callable[..., WorkerOptions]
+"""From the inherited file descriptors: control, listen, and that of TLS where there is one."""
 
 
 class WorkerProcess:
@@ -58,6 +58,10 @@ class WorkerProcess:
     def health(self, unavailable: Iterable[str]) -> None:
         """Tell which instances take no traffic."""
         self._channel.send_json(Kind.HEALTH, list(unavailable))
+
+    def identify(self, identity: bytes) -> None:
+        """Hand it the node's certificates."""
+        self._channel.send(Kind.IDENTITY, identity)
 
     def serve(self) -> None:
         """Let it accept connections."""
@@ -119,16 +123,17 @@ class WorkerProcess:
             self.sent = self.holds
 
 
-async def spawn(index: int, listener: socket.socket, options: MakeOptions) -> WorkerProcess:
-    """Start a worker that inherits its end of a channel and `listener`. A new process, never a fork of this one."""
+async def spawn(index: int, options: MakeOptions, *listeners: socket.socket) -> WorkerProcess:
+    """Start a worker that inherits its end of a channel and the listeners. A new process, never a fork of this one."""
     ours, theirs = socket.socketpair()
+    inherited = [each.fileno() for each in (theirs, *listeners)]
     try:
-        text = options(theirs.fileno(), listener.fileno()).to_json()
+        text = options(*inherited).to_json()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "dataplane.worker", text),
             stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(), listener.fileno()),
+            pass_fds=inherited,
             env={name: value for name, value in os.environ.items() if name not in SECRETS},
         )
     except BaseException:

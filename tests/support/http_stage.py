@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -16,8 +18,9 @@ from dataplane.http.bounds import Bounds
 from dataplane.http.exchange import Exchange
 from dataplane.http.pool import Endpoint, Pool
 from dataplane.http.server import Server
+from dataplane.http.tls import Front
 from dataplane.http.trust import TrustedProxies
-from dataplane.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts
+from dataplane.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts, UpstreamTls
 
 Script = Callable[["Conversation"], Awaitable[None]]
 LIMIT = 2**20
@@ -70,18 +73,20 @@ class Conversation:
 class Upstream:
     """A server whose every connection follows the script."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
+        self.tls = tls
         self.heads: list[bytes] = []
         """Every request head that came."""
         self.connections = 0
         self.open = 0
         self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._talks: set[Conversation] = set()
 
     async def start(self, port: int = 0) -> None:
         """Listen on loopback."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=LIMIT)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=LIMIT, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -92,19 +97,28 @@ class Upstream:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    def cut(self) -> None:
+        """End every connection below TLS, as somebody on the way could."""
+        for talk in self._talks:
+            with socket.socket(fileno=os.dup(talk.writer.get_extra_info("socket").fileno())) as raw:
+                raw.shutdown(socket.SHUT_RDWR)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        talk = Conversation(reader, writer, self.heads)
+        self._talks.add(talk)
         self.connections += 1
         self.open += 1
         try:
-            await self.script(Conversation(reader, writer, self.heads))
+            await self.script(talk)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self.open -= 1
             self._tasks.discard(task)
+            self._talks.discard(talk)
             writer.close()
 
 
@@ -197,9 +211,15 @@ class Stage:
         self.port = port
         self._clients: list[Client] = []
 
-    async def client(self, limit: int = LIMIT) -> Client:
-        """A new client connection."""
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, limit=limit))
+    async def client(
+        self, limit: int = LIMIT, tls: ssl.SSLContext | None = None, name: str | None = None
+    ) -> Client:
+        """A new client connection; over TLS with a context, asking for `name`."""
+        server_hostname = name or "localhost" if tls is not None else None
+        streams = await asyncio.open_connection(
+            "127.0.0.1", self.port, limit=limit, ssl=tls, server_hostname=server_hostname
+        )
+        client = Client(*streams)
         self._clients.append(client)
         return client
 
@@ -240,15 +260,21 @@ async def stage(
     timeouts: Timeouts | None = None,
     circuit: Circuit | None = None,
     trusted: Sequence[str] = (),
+    tls: UpstreamTls | None = None,
+    front: Front | None = None,
     retries: Retries | None = None,
     chance: Callable[[], float] = random.random,
 ) -> AsyncIterator[Stage]:
-    """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/"."""
+    """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/".
+
+    `tls` is how it speaks to them, `front` what clients are shown, both None in the clear.
+    """
     service = Service(
         "s",
         timeouts=timeouts or Timeouts(),
         circuit=circuit or Circuit(failure_threshold=1000),
         retries=retries or Retries(),
+        tls=tls,
     )
     ports: list[int] = []
     for upstream in upstreams:
@@ -267,7 +293,7 @@ async def stage(
     gateway.swap(build(resources, 7), monotonic())
     server = Server(gateway, pool, bounds, proxies)
     listener = socket.create_server(("127.0.0.1", 0))
-    await server.start(listener)
+    await server.start(listener, front.context if front is not None else None)
     set_up = Stage(gateway, server, pool, observer, listener.getsockname()[1])
     try:
         yield set_up

@@ -1,0 +1,169 @@
+"""The node's certificates: read from files by the supervisor, told to the workers, read again when they change.
+
+Workers get them as bytes over the channel. So a worker that is started while somebody writes new files has what the
+others have, and what is half written or wrong is said once and passed over: the last good ones stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataplane.http.tls import BadChain, Chain, client_context, names_of, server_context
+
+CHECK_EVERY = 3.0
+"""Seconds between two looks at the files."""
+_CERTIFICATES = (".crt", ".pem", ".cert")
+
+_log = logging.getLogger(__name__)
+
+
+class BadFiles(ValueError):
+    """Files that hold no usable certificate; the message names them, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the node shows of itself."""
+
+    front: tuple[Chain, ...] = ()
+    """To clients; the first is the default."""
+    upstream: Chain | None = None
+    """To instances that ask for a client certificate."""
+
+    def to_bytes(self) -> bytes:
+        """For the channel."""
+        pairs = [[chain.certificate.decode("latin-1"), chain.key.decode("latin-1")] for chain in self._all()]
+        return json.dumps({"front": len(self.front), "pairs": pairs}).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Identity:
+        """What `to_bytes` gave."""
+        told = json.loads(data)
+        chains = [Chain(*(text.encode("latin-1") for text in pair)) for pair in told["pairs"]]
+        front = told["front"]
+        return cls(tuple(chains[:front]), chains[front] if front < len(chains) else None)
+
+    def _all(self) -> Iterator[Chain]:
+        yield from self.front
+        if self.upstream is not None:
+            yield self.upstream
+
+
+def read(places: Sequence[str], cert: Path | None = None, key: Path | None = None) -> Identity:
+    """The identity in these files. `places` are "cert:key" or folders. Raises BadFiles."""
+    pairs = [pair for place in places for pair in _pairs(place)]
+    upstream = _read_pair(cert, key, server=False) if cert is not None and key is not None else None
+    return Identity(tuple(_read_pair(*pair, server=True) for pair in pairs), upstream)
+
+
+def _pairs(place: str) -> Iterator[tuple[Path, Path]]:
+    folder = Path(place)
+    if folder.is_dir():
+        found = sorted(_pairs_in(folder))
+        if not found:
+            raise BadFiles(f"{place} holds no NAME.crt or NAME.pem beside a NAME.key")
+        yield from found
+        return
+    cert, colon, key = place.partition(":")
+    if not colon or not cert or not key:
+        raise BadFiles(f"{place!r} is neither a folder nor certificate:key")
+    yield Path(cert), Path(key)
+
+
+def _pairs_in(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """In the folder and in those right below it; hidden ones are Kubernetes' own."""
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        inner = path.iterdir() if path.is_dir() else (path,)
+        for key in (inner_path for inner_path in inner if inner_path.suffix == ".key"):
+            for suffix in _CERTIFICATES:
+                if (cert := key.with_suffix(suffix)).exists():
+                    yield cert, key
+                    break
+
+
+def _read_pair(cert: Path, key: Path, *, server: bool) -> Chain:
+    chain = Chain(_read(cert), _read(key))
+    try:
+        names_of(chain)
+    except (ValueError, IndexError):
+        raise BadFiles(f"{cert} holds no PEM certificate") from None
+    try:
+        if server:
+            server_context(chain)
+        else:
+            client_context(chain.certificate.decode("latin-1"), chain)
+    except BadChain:
+        raise BadFiles(f"{key} is not the unencrypted private key of {cert}") from None
+    return chain
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFiles(f"cannot read {path}: {error.strerror}") from None
+
+
+class Watch:
+    """Looks at the files every few seconds, and at once when told to."""
+
+    def __init__(
+        self,
+        read_files: Callable[[], Identity],
+        told: Callable[[Identity], None],
+        every: float = CHECK_EVERY,
+    ) -> None:
+        """`told` hears of every new identity. Raises BadFiles when the first one cannot be read."""
+        self._read = read_files
+        self._told = told
+        self._every = every
+        self._now = asyncio.Event()
+        self._said = ""
+        self.identity = read_files()
+
+    def look(self) -> None:
+        """Look at the files now, and say what came of it."""
+        self._now.set()
+
+    async def run(self) -> None:
+        """Look, until cancelled."""
+        while True:
+            asked = await self._asked()
+            try:
+                # Keys are parsed for this: not a thing for the loop that sends probes and answers.
+                found = await asyncio.to_thread(self._read)
+            except BadFiles as error:
+                self._complain(str(error), asked)
+            else:
+                self._adopt(found, asked)
+
+    async def _asked(self) -> bool:
+        """Wait for the next look; whether it was asked for."""
+        try:
+            async with asyncio.timeout(self._every):
+                await self._now.wait()
+        except TimeoutError:
+            return False
+        self._now.clear()
+        return True
+
+    def _complain(self, what: str, asked: bool) -> None:
+        if asked or what != self._said:
+            _log.error("new certificates are of no use, the old ones stay: %s", what)
+        self._said = what
+
+    def _adopt(self, found: Identity, asked: bool) -> None:
+        self._said = ""
+        if found != self.identity:
+            self.identity = found
+            self._told(found)
+            _log.info("new certificates are in use", extra={"certificates": len(found.front)})
+        elif asked:
+            _log.info("certificates are as they were", extra={"certificates": len(found.front)})

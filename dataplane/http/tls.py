@@ -1,0 +1,149 @@
+"""TLS at both edges: certificates chosen by name for clients, and contexts for connections to instances.
+
+TLS 1.2 and 1.3 only, suites with forward secrecy and authenticated encryption (RFC 9325 section 4), HTTP/1.1 as the one
+protocol in ALPN (RFC 7301). Certificates come as bytes and may be changed at any time: handshakes from then on use the
+new ones, connections that are open stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+_SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2; those of 1.3 are all sound."""
+_ALPN: Final = ["http/1.1"]
+_REMEMBERED: Final = 1_000
+
+
+class BadChain(ValueError):
+    """A certificate and a key that cannot be used together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A certificate, with what leads from it to its authority, and its private key: both PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+def names_of(chain: Chain) -> tuple[str, ...]:
+    """Names that the certificate is for, lower case: its DNS names, or the common name of one without any."""
+    certificate = x509.load_pem_x509_certificates(chain.certificate)[0]
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return tuple(str(name.value).lower() for name in common)
+    return tuple(name.lower() for name in found.value.get_values_for_type(x509.DNSName))
+
+
+def server_context(chain: Chain) -> ssl.SSLContext:
+    """What a client meets. Raises BadChain."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_ciphers(_SUITES)
+    context.set_alpn_protocols(_ALPN)
+    _load(context, chain)
+    return context
+
+
+class Front:
+    """The certificates shown to clients. `context` is for the listener and never changes."""
+
+    def __init__(self, chains: Iterable[Chain]) -> None:
+        """The first of `chains` is shown to whoever asks for no name, or for one that no other is for."""
+        chains = tuple(chains)
+        self._by_name: Mapping[str, ssl.SSLContext] = {}
+        self.context = server_context(chains[0])
+        self.context.sni_callback = self._choose
+        self.adopt(chains)
+
+    def adopt(self, chains: Iterable[Chain]) -> None:
+        """Use these from the next handshake on. Raises BadChain, and then nothing has changed."""
+        made = [(names_of(chain), server_context(chain)) for chain in chains]
+        by_name: dict[str, ssl.SSLContext] = {}
+        for names, context in made:
+            for name in names:
+                by_name.setdefault(name, context)
+        self._by_name, self._default = by_name, made[0][1]
+
+    def find(self, name: str | None) -> ssl.SSLContext:
+        """By the very name, else by a wildcard for its first label (RFC 9525 section 6.3), else the default."""
+        name = (name or "").lower().rstrip(".")
+        wildcard = f"*.{name.partition('.')[2]}"
+        return self._by_name.get(name) or self._by_name.get(wildcard) or self._default
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        connection.context = self.find(name)
+
+
+def client_context(ca: str, chain: Chain | None) -> ssl.SSLContext:
+    """For connections to instances that one of the authorities in `ca` (PEM; empty: the system's) vouches for.
+
+    `chain` is shown to those that ask for a client certificate. Raises BadChain.
+    """
+    context = ssl.create_default_context(cadata=ca or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_SUITES)
+    context.set_alpn_protocols(_ALPN)
+    if chain is not None:
+        _load(context, chain)
+    return context
+
+
+class ClientContexts:
+    """Contexts for connections to instances, by authority."""
+
+    def __init__(self) -> None:
+        self._chain: Chain | None = None
+        self._made: dict[str, ssl.SSLContext] = {}
+
+    def adopt(self, chain: Chain | None) -> None:
+        """Show this certificate on connections from now on."""
+        self._chain = chain
+        self._made = {}
+
+    async def get(self, ca: str) -> ssl.SSLContext:
+        """The context for this authority; it is made in a thread, for reading the system's takes a while."""
+        made = self._made
+        if ca not in made:
+            if len(made) >= _REMEMBERED:
+                made.clear()
+            made[ca] = await asyncio.to_thread(client_context, ca, self._chain)
+        return made[ca]
+
+
+def _load(context: ssl.SSLContext, chain: Chain) -> None:
+    with _as_file(chain.key + b"\n" + chain.certificate) as path:
+        try:
+            # The password callback keeps OpenSSL from asking at the terminal.
+            context.load_cert_chain(path, password=lambda: "")
+        except (ssl.SSLError, ValueError) as error:
+            raise BadChain("not a certificate and its unencrypted private key") from error
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """OpenSSL reads keys from files only; this one has no name on any disk where the system can do without."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("headgate"), "wb") as file:
+            file.write(content)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            yield file.name
