@@ -4,6 +4,7 @@ Seen from outside: a steady open-loop load on the worker, the longest latency wh
 longest latency in an equally long time without one. For this the worker has the proxies' CPU to itself; its supervisor,
 the control plane and the store work elsewhere, behind the load generator, whose own pauses would count as the worker's.
 From inside: how long the worker's event loop is blocked by the longest piece of such a change (module `blocking`).
+The figure is the greater of the two: on a noisy machine a pause of a millisecond is not seen from outside.
 """
 
 from __future__ import annotations
@@ -122,9 +123,9 @@ def figures(
     still = median(worst(quiet, timeline))
     single, hundred = worst(changes[1], timeline), worst(changes[100], timeline)
     return {
-        "change_pause_ms_10000": max(median(single) - still, 0.0),
+        "change_pause_ms_10000": max(median(single) - still, inside["change_blocks_ms_10000"]),
         "change_pause_worst_ms_10000": max(single),
-        "change_100_pause_ms_10000": max(median(hundred) - still, 0.0),
+        "change_100_pause_ms_10000": max(median(hundred) - still, inside["change_100_blocks_ms_10000"]),
         "quiet_longest_ms_10000": still,
         "change_served_ms_10000": median(1000 * (end - begin - SETTLE) for begin, end in changes[1]),
         **inside,

@@ -179,6 +179,11 @@ class Timeline:
         count = len(values) // 3
         return cls(values[:count], values[count : 2 * count], values[2 * count :])
 
+    def failures(self) -> list[tuple[float, int]]:
+        """When each request that was not answered 200 was due, and its status."""
+        pairs = zip(self.dues, self.codes, strict=True)
+        return [(due, int(code)) for due, code in pairs if code != 200]
+
     def worst(self, begin: float, end: float) -> float:
         """The longest latency of requests due within; 0.0 when there were none."""
         pairs = zip(self.dues, self.latencies, strict=True)

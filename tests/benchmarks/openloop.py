@@ -125,6 +125,7 @@ class Load:
                 if descriptor in self._busy:
                     self._receive(self._busy[descriptor])
         self.broken += len(self._busy) + len(self._waiting)
+        self._close()
 
     def stop(self) -> None:
         """Let nothing be due any more."""
@@ -168,6 +169,11 @@ class Load:
         connection.socket.close()
         with contextlib.suppress(OSError):
             self._open()
+
+    def _close(self) -> None:
+        for connection in (*self._free, *self._busy.values()):
+            connection.socket.close()
+        self._poll.close()
 
     def _open(self) -> None:
         connection = Connection(self._port)
