@@ -20,6 +20,9 @@ WHAT_TO_DO = (
 CONFIG = tuple(f"{PREFIX}{kind}/" for kind in ("service", "route", "scope", "user", "rate_limit", "issuer"))
 """Prefixes of what operators write. Registrations end by themselves, so that many may be gone at once."""
 
+MASS = 5
+"""So many deletes at least that were not seen are suspicious; fewer are somebody's work during an outage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stand:
@@ -78,6 +81,6 @@ class Guard:
         if older:
             return f"the store holds older versions of {older} resources than it did"
         lost = sum(key not in found for key in known)
-        if 2 * lost > len(known):
+        if lost >= MASS and 2 * lost > len(known):
             return f"the store lost {lost} of {len(known)} resources at once, and nobody saw them deleted"
         return ""
