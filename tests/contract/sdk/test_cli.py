@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+import headgate
 from headgate.cli.app import app
 
 if TYPE_CHECKING:
@@ -161,3 +162,29 @@ async def test_the_store_is_away(run: Run, controlplane: ControlPlane) -> None:
     assert result.exit_code == 1
     assert "etcd" in result.stderr or "store" in result.stderr
     controlplane.store.available = True
+
+
+async def test_a_token_for_one_service(run: Run, controlplane: ControlPlane, tmp_path: Path) -> None:
+    made = await run("token", "service", "orders", "--days", "1")
+    assert made.exit_code == 0, made.output
+    file = tmp_path / "orders.token"
+    file.write_text(made.stdout)
+
+    def registration(service: str) -> headgate.Registration:
+        token = headgate.token_file(file)
+        return headgate.register(
+            headgate.ServiceDefinition(service),
+            port=9001,
+            controlplane=controlplane.grpc,
+            token=token,
+            handle_sigterm=False,
+        )
+
+    async with registration("orders") as orders:
+        assert orders.registered
+        with pytest.raises(headgate.Forbidden, match="is for service 'orders', not for 'payments'"):
+            async with registration("payments"):
+                pass
+    refused = await run("token", "service", "Not a name")
+    assert refused.exit_code == 1
+    assert "service_name" in refused.stderr
