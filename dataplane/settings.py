@@ -112,7 +112,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_addresses)
 ]
-Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
 ]
@@ -240,7 +240,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError("; ".join([*_lines(error), *problems])) from None
         problems += _mismatched(settings.controlplane_cert, settings.controlplane_key)
-        problems += _unreadable(settings)
+        problems += [*_shared(settings), *_unreadable(settings)]
         if problems:
             raise SettingsError("; ".join(problems))
         return settings
@@ -322,6 +322,17 @@ def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
     except (ssl.SSLError, OSError):
         yield f"CONTROLPLANE_KEY: {key} is not the unencrypted private key of {cert}"
+
+
+def _shared(settings: Settings) -> Iterator[str]:
+    """Binding alone would not tell: ports that workers share may be bound any number of times."""
+    if settings.tls_listen is None:
+        return
+    host, port = split_address(settings.tls_listen)
+    for name, address in (("LISTEN", settings.listen), ("STATUS_LISTEN", settings.status_listen)):
+        other, taken = split_address(address)
+        if port == taken and (host == other or {host, other} & {"0.0.0.0", "::"}):  # noqa: S104 - compared with
+            yield f"TLS_LISTEN: {settings.tls_listen} is taken by {name}"
 
 
 def _unreadable(settings: Settings) -> Iterator[str]:

@@ -154,3 +154,34 @@ def test_a_file_that_is_no_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "ca.pem").write_text("hello")
     given(monkeypatch, CONTROLPLANE_CA=str(tmp_path / "ca.pem"))
     assert complaint() == f"CONTROLPLANE_CA: {tmp_path / 'ca.pem'} holds no PEM certificate"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"TLS_LISTEN": "h:1"}, "TLS_LISTEN and TLS_CERTS must be set together"),
+        (
+            {"TLS_CERTS": "a:b"},
+            "TLS_LISTEN and TLS_CERTS must be set together; TLS_CERTS: cannot read a: No such file or directory",
+        ),
+        ({"UPSTREAM_CERT": "a"}, "UPSTREAM_CERT and UPSTREAM_KEY must be set together"),
+        (
+            {"UPSTREAM_CERT": "/nowhere", "UPSTREAM_KEY": "/nowhere"},
+            "UPSTREAM_CERT, UPSTREAM_KEY: cannot read /nowhere: No such file or directory",
+        ),
+        ({"TLS_LISTEN": "h:1", "TLS_CERTS": "x"}, "TLS_CERTS: 'x' is neither a folder nor certificate:key"),
+        (
+            {"TLS_LISTEN": "[::]:8000", "TLS_CERTS": "x"},
+            "TLS_LISTEN: [::]:8000 is taken by LISTEN; TLS_CERTS: 'x' is neither a folder nor certificate:key",
+        ),
+        (
+            {"TLS_LISTEN": "127.0.0.1:8001", "TLS_CERTS": ","},
+            "TLS_CERTS: Tuple should have at least 1 item after validation, not 0",
+        ),
+    ],
+)
+def test_certificates_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    given(monkeypatch, **variables)
+    assert complaint() == said
