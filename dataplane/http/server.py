@@ -179,14 +179,48 @@ class Server:
         exchange.client.deadline = monotonic() + wait + 1.0
         exchange.client.settle_reading()
         if wait:
-            asyncio.get_running_loop().call_later(wait, self._resume, exchange)
+            self.back_off(exchange, wait)
         else:
-            self._resume(exchange)
+            self.resume(exchange)
         return True
+
+    def back_off(self, exchange: Exchange, seconds: float) -> None:
+        """Resume the exchange after a while."""
+        asyncio.get_running_loop().call_later(seconds, self.resume, exchange)
+
+    def resume(self, exchange: Exchange) -> None:
+        """Send an exchange to the endpoint it has now, unless it has ended."""
+        endpoint = exchange.endpoint
+        if exchange.ended or endpoint is None:
+            return
+        if endpoint.idle:
+            self._send(exchange, endpoint.idle.pop())
+        else:
+            self.dial(exchange)
 
     def limit(self, exchange: Exchange, end: float) -> None:
         """Have the exchange end by monotonic time `end`."""
         self._limited[exchange] = end
+
+    def look(self, now: float) -> None:
+        """End what has waited for too long."""
+        for connection in [c for c in self.connections if c.deadline <= now]:
+            connection.expire()
+        if self._limited:
+            self._end_overdue(now)
+
+    def connected(self, exchange: Exchange, upstream: Upstream) -> None:
+        """A connection for the exchange has been made."""
+        if exchange.ended:
+            # The client left meanwhile: the connection may serve somebody else.
+            upstream.keep(monotonic())
+        else:
+            self._send(exchange, upstream)
+
+    def unconnected(self, exchange: Exchange, refusal: object) -> None:
+        """No connection for the exchange could be made: another instance may accept."""
+        if not exchange.ended and not self.try_again(exchange, CONNECT):
+            self._fail(exchange, refusal, Outcome.FAILURE)
 
     # --- inside
 
@@ -215,11 +249,10 @@ class Server:
             refusal = Unavailable(f"no connection to {endpoint.id}: {error.strerror or error}")
         else:
             if not upstream.transport.is_closing():
-                self._connected(exchange, upstream)
+                self.connected(exchange, upstream)
                 return
             refusal = Unavailable(f"{endpoint.id} closed the connection at once")
-        if not exchange.ended and not self.try_again(exchange, CONNECT):
-            self._fail(exchange, refusal, Outcome.FAILURE)
+        self.unconnected(exchange, refusal)
 
     def _fail(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
         if not exchange.ended:
@@ -241,29 +274,12 @@ class Server:
         )
         return upstream
 
-    def _connected(self, exchange: Exchange, upstream: Upstream) -> None:
-        if exchange.ended:
-            # The client left meanwhile: the connection may serve somebody else.
-            upstream.keep(monotonic())
-        else:
-            self._send(exchange, upstream)
-
     def _send(self, exchange: Exchange, upstream: Connection) -> None:
         now = monotonic()
         client = exchange.client
         client.deadline = now + (exchange.response_timeout if exchange.complete else self.bounds.body_timeout)
         upstream.send(exchange, now)
         client.settle_reading()
-
-    def _resume(self, exchange: Exchange) -> None:
-        """The back-off is over."""
-        endpoint = exchange.endpoint
-        if exchange.ended or endpoint is None:
-            return
-        if endpoint.idle:
-            self._send(exchange, endpoint.idle.pop())
-        else:
-            self.dial(exchange)
 
     def _dialled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -273,10 +289,7 @@ class Server:
     def _tick(self) -> None:
         now = monotonic()
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
-        for connection in [c for c in self.connections if c.deadline <= now]:
-            connection.expire()
-        if self._limited:
-            self._end_overdue(now)
+        self.look(now)
         second = int(time())
         if second != self._date_second:
             self._date_second = second
