@@ -53,6 +53,12 @@ def _split(value: object) -> object:
     return value
 
 
+def _places(value: object) -> object:
+    if isinstance(value, str) and not _split(value):
+        raise _wrong("names no file")
+    return _split(value)
+
+
 def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_address(address) for address in value)
 
@@ -112,7 +118,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_addresses)
 ]
-Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_places)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
 ]

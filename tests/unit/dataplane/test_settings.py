@@ -176,7 +176,7 @@ def test_a_file_that_is_no_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path
         ),
         (
             {"TLS_LISTEN": "127.0.0.1:8001", "TLS_CERTS": ","},
-            "TLS_CERTS: Tuple should have at least 1 item after validation, not 0",
+            "TLS_CERTS: names no file",
         ),
     ],
 )
