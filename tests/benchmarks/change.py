@@ -20,7 +20,7 @@ from demo.processes import ROOT
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.figures import Part
 from tests.benchmarks.load import LoadError, Timeline, open_argv, pinned
-from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin, tree
+from tests.benchmarks.machine import LAST, OTHER_CPUS, PROXY_CPUS, pin, prioritise, tree
 from tests.benchmarks.progress import say
 from tests.benchmarks.rounds import Rounds
 from tests.benchmarks.stack import FEW, Stack, route
@@ -53,7 +53,8 @@ def set_apart(stack: Stack) -> None:
         for member in tree(process.pid):
             if "dataplane.worker" not in member.cmdline():
                 pin(member.pid, OTHER_CPUS, whole=False)
-                member.nice(19)
+                # The worker is of its supervisor's session, and is not to give way.
+                prioritise(member.pid, LAST, session=process is not stack.node)
 
 
 def under_load(

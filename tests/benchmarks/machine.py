@@ -15,6 +15,9 @@ from pathlib import Path
 import psutil
 
 PROXY_CPUS = {0}
+FIRST, LAST = -15, 19
+"""Niceness of what is measured, when that shall come first, and of what shall give way."""
+_priority = 0
 COMMANDS = {"nginx": "-v", "wrk": "-v", "haproxy": "-v", "caddy": "version"}
 """What takes part and is no Python package, and how it tells its version."""
 OTHER_CPUS = set(range(1, os.cpu_count() or 1)) or {0}
@@ -29,6 +32,8 @@ def tree(pid: int) -> list[psutil.Process]:
 def pin(pid: int, cpus: set[int], *, whole: bool = True) -> None:
     """Keep every thread of a process on these CPUs, and with `whole` those of its descendants."""
     for process in tree(pid) if whole else [psutil.Process(pid)]:
+        if _priority:
+            prioritise(process.pid, _priority)
         for thread in process.threads():
             os.sched_setaffinity(thread.id, cpus)
 
@@ -48,9 +53,22 @@ def cpu_microseconds(pid: int) -> tuple[float, float]:
 
 
 def go_first() -> None:
-    """Let this process and all it starts run before others do; leaves it as it is for those who may not."""
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -15)
+    """Let this process, and every one that is pinned from now on, run before others do; only root may."""
+    global _priority
+    _priority = FIRST
+    prioritise(os.getpid(), FIRST)
+
+
+def prioritise(pid: int, nice: int, *, session: bool = True) -> None:
+    """Set a process's niceness, and that of its session, which counts where the kernel groups by sessions.
+
+    See sched(7), "The autogroup feature". Those who may not are left as they are.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    if session:
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def facts() -> dict[str, object]:
