@@ -51,6 +51,8 @@ class Changes:
         self._checked: Bundle = NOTHING
         self.served: Bundle = NOTHING
         """What every worker of this node has applied."""
+        self.served_table = assembly.table
+        """Its table; `table` may be ahead of it while workers take a change in."""
         self.rejections = 0
         self._told: tuple[object, object] = (None, None)
         """Services and instances that the prober knows."""
@@ -80,7 +82,7 @@ class Changes:
     async def follow(self, restored: Bundle | None) -> None:
         """Wait for the workers to serve what was restored, then for every configuration that arrives."""
         if restored is not None and self.served is NOTHING and await self._move(restored):
-            self.served = restored
+            self.served, self.served_table = restored, self.table
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_on_disk(), name="cache")
             while True:
@@ -110,6 +112,7 @@ class Changes:
     def _serve(self, bundle: Bundle, *, moved: bool) -> None:
         """Every worker serves it: say so, and have it kept. `moved` says whether there are other instances now."""
         before, self.served = self.served, bundle
+        self.served_table = self.table
         self._on_served(moved)
         self._stream.ack(bundle.revision)
         extra = {"revision": bundle.revision, "digest": bundle.digest}

@@ -124,7 +124,7 @@ class Supervisor:
             digest=served.digest,
             lineage=served.lineage,
             epoch=served.epoch,
-            table=self._changes.table,
+            table=self._changes.served_table,
             instances=tuple(self._prober.view()),
             circuits=self._stats.circuits(),
             totals=self._stats.totals,
