@@ -86,6 +86,14 @@ bench: bench-tools ## Measure one worker against nginx, Envoy, HAProxy, Caddy (Q
 bench-soak: bench-tools ## Ten minutes of load, changes and churn: no errors, flat memory (SECONDS=…)
 	@$(BIN)/python -m tests.benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
 
+FUZZ_SECONDS ?= 30
+.PHONY: fuzz
+fuzz: setup ## Fuzz what clients and instances may say, FUZZ_SECONDS (30) for each
+	@$(BIN)/pip install --quiet --only-binary :all: -r requirements-fuzz.txt || echo "atheris has no wheel for this machine"
+	@for side in request response; do mkdir -p build/fuzz/$$side && $(BIN)/python -m tests.fuzz.$$side build/fuzz/$$side \
+	    tests/fuzz/corpus/$$side -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=8192 \
+	    -artifact_prefix=build/fuzz/ -print_final_stats=1 || exit 1; done
+
 .env:
 	@umask 077 && for name in SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD; do \
 	    echo "$$name=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))')"; done > $@
@@ -97,7 +105,7 @@ secrets: .env ## Write new secrets for docker compose to .env, unless it is ther
 .PHONY: constraints
 constraints: ## Pin the newest versions anew
 	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
-	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt hatchling ./proto ./controlplane ./dataplane './sdk[cli]'
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt hatchling ./proto ./controlplane ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
 	  build/constraints-venv/bin/pip freeze --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
 	@rm -rf build/constraints-venv

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+ONCE = frozenset({"host", "content-length", "transfer-encoding", "date", "x-request-id"})
+"""Fields that must not be there twice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -70,9 +73,10 @@ def _head(data: bytes) -> tuple[tuple[str, dict[str, str]] | None, bytes]:
     fields: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(": ")
-        if not colon or name != name.strip() or name.lower() in fields:
+        name = name.lower()
+        if not colon or name != name.strip() or (name in fields and name in ONCE):
             raise Unreadable(line)
-        fields[name.lower()] = value
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
     if {"content-length", "transfer-encoding"} <= fields.keys():
         raise Unreadable(f"two framings: {fields}")
     return (start, fields), rest

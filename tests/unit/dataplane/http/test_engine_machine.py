@@ -12,7 +12,7 @@ says so. After every step it is checked that
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from unittest import mock
@@ -28,11 +28,11 @@ from dataplane.http.downstream import Downstream
 from dataplane.http.exchange import Exchange
 from dataplane.http.pool import Pool
 from dataplane.http.refusals import Unavailable
-from dataplane.http.server import Server
 from dataplane.http.upstream import Upstream
 from dataplane.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts
 from tests.support import plain_http
 from tests.support.fake_transport import FakeTransport
+from tests.support.in_process import InProcess
 
 GOOD: Final = {
     "get": b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -77,39 +77,6 @@ class Client:
     spoilt: bool = False
     """It has sent something malformed, or said that it closes: what follows is not for anybody."""
     left: bool = False
-
-
-class InOrder(set[Downstream]):
-    """A set that is walked through in the order of joining: addresses in memory must not matter."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._order: list[Downstream] = []
-
-    def add(self, element: Downstream) -> None:
-        super().add(element)
-        self._order.append(element)
-
-    def __iter__(self) -> Iterator[Downstream]:
-        return (each for each in self._order if each in self)
-
-
-class InProcess(Server):
-    """A server that neither connects nor waits: the machine does."""
-
-    def __init__(self, gateway: Gateway, pool: Pool, bounds: Bounds) -> None:
-        super().__init__(gateway, pool, bounds)
-        self.connections = InOrder()
-        self.dials: list[Exchange] = []
-        self.waits: list[Exchange] = []
-        self.date = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT"
-
-    def dial(self, exchange: Exchange) -> None:
-        self.dials.append(exchange)
-
-    def back_off(self, exchange: Exchange, seconds: float) -> None:
-        assert 0 < seconds < 1
-        self.waits.append(exchange)
 
 
 class Engine(RuleBasedStateMachine):

@@ -1,0 +1,163 @@
+"""What must hold for any bytes from a client or an instance: one reading, however they are cut; nothing half passed on.
+
+`check_request` and `check_response` take the bytes, run them through the engine whole and in cuts, without sockets, and
+raise when the two differ, when anything that leaves the engine is not well-formed, or when the engine itself fails.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+
+from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.gateway import Gateway
+from dataplane.http.bounds import Bounds
+from dataplane.http.downstream import Downstream
+from dataplane.http.exchange import Exchange
+from dataplane.http.pool import Pool
+from dataplane.http.upstream import Upstream
+from dataplane.policy.resources import Circuit, Instance, Route, Service
+from tests.support import plain_http
+from tests.support.fake_transport import FakeTransport
+from tests.support.in_process import InProcess
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+BOUNDS = Bounds(head=4096, fields=32, target=1024, requests=20)
+_INSTANCE = Instance("s", "0", "127.0.0.1", 1)
+_TABLE = build(
+    Resources.of(
+        Service("s", circuit=Circuit(failure_threshold=1_000_000)),
+        _INSTANCE,
+        UnlinkedRoute(Route("all", "s", prefix="/", public=True, max_body_bytes=100_000)),
+    ),
+    1,
+)
+
+
+class Silent(logging.Handler):
+    """Makes failures of the engine that it only logs count."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Raise what was logged."""
+        if record.levelno >= logging.ERROR:
+            raise AssertionError(record.getMessage()) from (record.exc_info[1] if record.exc_info else None)
+
+
+logging.getLogger("dataplane").addHandler(Silent())
+logging.getLogger("dataplane").propagate = False
+
+
+class Run:
+    """One engine, one client."""
+
+    def __init__(self) -> None:
+        self.soon: deque[Callable[[], None]] = deque()
+        self.over: list[Exchange] = []
+        self.upstreams: list[FakeTransport] = []
+        pool = Pool(BOUNDS)
+        gateway = Gateway(self, pool)
+        gateway.swap(_TABLE, 0.0)
+        self.endpoint = pool.endpoint(_INSTANCE)
+        self.server = InProcess(gateway, pool, BOUNDS)
+        self.client = FakeTransport(Downstream(self.server), self.soon.append, "192.0.2.1")
+
+    def finished(self, exchange: Exchange) -> None:
+        """The observer."""
+        assert all(exchange is not other for other in self.over), "ended twice"
+        self.over.append(exchange)
+
+    def settle(self) -> None:
+        """Do what the event loop would, and make every connection that is asked for."""
+        while self.soon or self.server.dials:
+            while self.soon:
+                self.soon.popleft()()
+            for exchange in self.server.dials:
+                assert exchange.endpoint is not None
+                upstream = Upstream(exchange.endpoint, self.server)
+                self.upstreams.append(FakeTransport(upstream, self.soon.append, "192.0.2.2"))
+                self.server.connected(exchange, upstream)
+            self.server.dials = []
+
+    def leave(self) -> None:
+        """The client goes, and with it everything that was under way."""
+        self.client.reset()
+        self.settle()
+        assert self.endpoint.in_flight == 0 and not self.server.connections
+
+
+def pieces(data: bytes, cut: int) -> Iterator[bytes]:
+    """The bytes in pieces of `cut`."""
+    return (data[at : at + cut] for at in range(0, len(data), cut))
+
+
+def check_request(data: bytes) -> None:
+    """Any bytes from a client."""
+    whole = list(_forwarded([data]))
+    for cut in (1, 7):
+        assert list(_forwarded(pieces(data, cut))) == whole, f"read in two ways: cut by {cut}"
+
+
+def _forwarded(said: Iterable[bytes]) -> Iterator[tuple[str, dict[str, str], bytes]]:
+    """The requests that an instance gets whole, each answered with OK."""
+    run = Run()
+    answered: Counter[FakeTransport] = Counter()
+    for piece in said:
+        run.client.inbox += piece
+        progress = True
+        while progress:
+            run.client.deliver(1 << 20)
+            run.settle()
+            progress = bool(run.client.inbox) and run.client.is_reading()
+            for upstream in [each for each in run.upstreams if not each.closing]:
+                got = [each for each in plain_http.requests(bytes(upstream.written)) if each.whole]
+                if len(got) > answered[upstream]:
+                    answered[upstream] += 1
+                    upstream.inbox += b"HTTP/1.1 204 No Content\r\n\r\n" if "HEAD " in got[-1].start else OK
+                    upstream.deliver(1 << 20)
+                    run.settle()
+                    progress = True
+    found = [each for upstream in run.upstreams for each in plain_http.requests(bytes(upstream.written))]
+    run.leave()
+    for request in found:
+        if request.whole:
+            fields = {name: value for name, value in request.fields.items() if name != "x-request-id"}
+            # How a body of unknown length is cut into chunks is not part of the message.
+            yield request.start, fields, request.body
+
+
+def check_response(data: bytes) -> None:
+    """Any bytes from an instance; the first one says what they answer."""
+    method = "HEAD" if data[:1] == b"H" else "GET"
+    whole = _answer(method, [data[1:]])
+    for cut in (1, 7):
+        assert _answer(method, pieces(data[1:], cut)) == whole, f"read in two ways: cut by {cut}"
+
+
+def _answer(method: str, said: Iterable[bytes]) -> tuple[int, bytes, bool]:
+    """Status, body and wholeness of what the client gets."""
+    run = Run()
+    run.client.inbox += f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    run.client.deliver(1 << 20)
+    run.settle()
+    (upstream,) = run.upstreams
+    for piece in said:
+        upstream.inbox += piece
+        upstream.deliver(1 << 20)
+        run.settle()
+        if upstream.closing:
+            break
+    if not upstream.closing:
+        # Pooled or under way: whatever is left, the instance says no more.
+        upstream.eof()
+        run.settle()
+    assert not run.endpoint.idle
+    ended = run.client.closing and not run.client.aborted
+    got = list(plain_http.responses(bytes(run.client.written), [method], ended))
+    assert len(got) == 1, got
+    run.leave()
+    (response,) = got
+    if not response.whole or response.status == 502:
+        # What was passed on before it broke depends on the cut.
+        return 0, b"", False
+    return response.status, response.body, True

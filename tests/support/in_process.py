@@ -1,0 +1,44 @@
+"""The engine's server without sockets, tasks and timers: whoever drives it says when connections are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataplane.gateway import Gateway
+from dataplane.http.bounds import Bounds
+from dataplane.http.exchange import Exchange
+from dataplane.http.pool import Pool
+from dataplane.http.server import ClientConnection, Server
+
+
+class InOrder(set[ClientConnection]):
+    """A set that is walked through in the order of joining: addresses in memory must not matter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: list[ClientConnection] = []
+
+    def add(self, element: ClientConnection) -> None:
+        super().add(element)
+        self._order.append(element)
+
+    def __iter__(self) -> Iterator[ClientConnection]:
+        return (each for each in self._order if each in self)
+
+
+class InProcess(Server):
+    """A server that neither connects nor waits: the machine does."""
+
+    def __init__(self, gateway: Gateway, pool: Pool, bounds: Bounds) -> None:
+        super().__init__(gateway, pool, bounds)
+        self.connections = InOrder()
+        self.dials: list[Exchange] = []
+        self.waits: list[Exchange] = []
+        self.date = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT"
+
+    def dial(self, exchange: Exchange) -> None:
+        self.dials.append(exchange)
+
+    def back_off(self, exchange: Exchange, seconds: float) -> None:
+        assert 0 < seconds < 1
+        self.waits.append(exchange)
