@@ -97,6 +97,8 @@ class Load:
             self._open()
         self._waiting: deque[float] = deque()
         self._end = 0.0
+        self._full = 0.0
+        """The last request that found no connection free was due then: that it was late is not our doing."""
         self.sent = 0
         self.broken = 0
         """Requests that were never answered."""
@@ -143,7 +145,11 @@ class Load:
             except OSError:
                 self._fail(connection)
                 continue
-            self.late.append(monotonic() - connection.due)
+            if connection.due > self._full:
+                self.late.append(monotonic() - connection.due)
+
+        if self._waiting:
+            self._full = self._waiting[-1]
 
     def _receive(self, connection: Connection) -> None:
         try:

@@ -18,4 +18,4 @@ class Rounds:
 
 
 NORMAL = Rounds(5, 4.0)
-QUICK = Rounds(3, 1.0)
+QUICK = Rounds(2, 1.0)

@@ -28,7 +28,7 @@ def measure(bed: Bed, rounds: Rounds) -> Part:
     for number in range(rounds.count + 1):
         # Each first as often as last: what a round's drift does to one side it does to the other in the next.
         for contender, tokens in contenders if number % 2 else reversed(contenders):
-            sample = closed(contender, tokens, rounds.seconds if number else 1)
+            sample = closed(contender, tokens, rounds.seconds if number else 1.0)
             tell(number, contender.name, f"{sample.requests_per_second:>10,.0f} requests/s")
             if number:
                 samples[contender.name].append(sample)

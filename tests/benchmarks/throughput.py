@@ -39,7 +39,7 @@ def interleave(contenders: Sequence[Contender], tokens: Path, rounds: Rounds) ->
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     for number in range(rounds.count + 1):
         for contender in contenders:
-            sample = closed(contender, tokens, rounds.seconds if number else 1)
+            sample = closed(contender, tokens, rounds.seconds if number else 1.0)
             tell(number, contender.name, f"{sample.requests_per_second:>10,.0f} requests/s")
             if number:
                 samples[contender.name].append(sample)
