@@ -32,6 +32,8 @@ class WorkerOptions:
     status_host: str
     status_port: int
     expose_metrics: bool
+    proxy_protocol_from: tuple[str, ...] = ()
+    """Networks whose connections begin with a PROXY header."""
     tls_listen_fd: int = -1
     """The same for the address of TLS; -1 without one. Certificates come over the channel."""
     bounds: Bounds = field(default_factory=Bounds)
@@ -45,5 +47,6 @@ class WorkerOptions:
         """What `to_json` gave."""
         fields = json.loads(text)
         fields["trusted_proxies"] = tuple(fields["trusted_proxies"])
+        fields["proxy_protocol_from"] = tuple(fields["proxy_protocol_from"])
         fields["bounds"] = Bounds(**fields["bounds"])
         return cls(**fields)

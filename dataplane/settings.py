@@ -185,6 +185,9 @@ class Settings(BaseSettings):
     """Seconds that requests in flight have left after SIGTERM."""
     trusted_proxies: Networks = ()
     """Comma separated networks whose X-Forwarded-For is believed."""
+    proxy_protocol_from: Networks = ()
+    """Comma separated networks whose connections must begin with a PROXY header, version 1 or 2. The address it names
+    counts as the client's own; from all others such a header is a malformed request."""
     expose_metrics: bool = False
     """Answer GET /metrics on the traffic port too."""
     access_log: bool = True

@@ -125,11 +125,17 @@ class Worker:
                 # What is here now stays: no later collection needs to walk through it, and hold up requests.
                 gc.collect()
                 gc.freeze()
-                await self._server.start(socket.socket(fileno=self._options.listen_fd))
-                if self._front is not None:
-                    secured = socket.socket(fileno=self._options.tls_listen_fd)
-                    await self._server.start(secured, self._front.context)
+                await self._serve()
                 self._channel.send(Kind.SERVING)
+
+    async def _serve(self) -> None:
+        """Accept connections, in the clear and over TLS."""
+        options = self._options
+        proxies = TrustedProxies(options.proxy_protocol_from) if options.proxy_protocol_from else None
+        await self._server.start(socket.socket(fileno=options.listen_fd), proxies=proxies)
+        if self._front is not None:
+            secured = socket.socket(fileno=options.tls_listen_fd)
+            await self._server.start(secured, self._front.context, proxies)
 
     def _identify(self, identity: Identity) -> None:
         """Show these certificates from now on. They have been checked by the supervisor."""

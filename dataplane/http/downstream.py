@@ -43,6 +43,7 @@ class Downstream(asyncio.Protocol):
         "_reading",
         "_scheme",
         "_server",
+        "_source",
         "address",
         "current",
         "deadline",
@@ -58,7 +59,8 @@ class Downstream(asyncio.Protocol):
     """What upstreams are told of an untrusted peer, as fields."""
     transport: asyncio.Transport
 
-    def __init__(self, server: Server, scheme: str = "http") -> None:
+    def __init__(self, server: Server, scheme: str = "http", source: str | None = None) -> None:
+        """`source` is the address that the peer speaks for, as the PROXY protocol told; None for its own."""
         self.current: Exchange | None = None
         """The exchange being answered, None between requests."""
         self.deadline = 0.0
@@ -66,6 +68,7 @@ class Downstream(asyncio.Protocol):
         self.write_paused = False
         self._server = server
         self._scheme = scheme
+        self._source = source
         self._reader = RequestReader(self, server)
         self._reading = True
         self._closing = self._in_head = False
@@ -75,8 +78,10 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
-        name = transport.get_extra_info("peername")
-        self.peer = self._server.trusted.peer(name[0] if name else "", self._scheme)
+        if self._source is None:
+            name = transport.get_extra_info("peername")
+            self._source = name[0] if name else ""
+        self.peer = self._server.trusted.peer(self._source, self._scheme)
         self.address = self.peer.address
         self.forwarded = forwarded_fields(self.peer)
         self.deadline = monotonic() + self._server.bounds.keep_alive_timeout

@@ -13,9 +13,11 @@ import os
 import socket
 import ssl
 from email.utils import formatdate
+from functools import partial
 from time import monotonic, time
 from typing import Protocol
 
+from dataplane.http.acceptor import Acceptor
 from dataplane.http.bounds import Bounds
 from dataplane.http.descriptors import EXHAUSTED
 from dataplane.http.downstream import Downstream
@@ -73,7 +75,7 @@ class Server:
         self.date = b""
         """The Date field of this second (`names.begin` tells the form)."""
         self._pool = pool
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[asyncio.AbstractServer | Acceptor] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ids = os.urandom(10).hex().encode()
@@ -83,11 +85,26 @@ class Server:
         """Exchanges whose whole time is limited, and when it is up."""
         self._date_second = 0
 
-    async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Accept connections on a bound socket, of TLS with a context; may be called for several."""
+    async def start(
+        self,
+        listener: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        proxies: TrustedProxies | None = None,
+    ) -> None:
+        """Accept connections on a bound socket, of TLS with a context; may be called for several.
+
+        `proxies` must say with the PROXY protocol whom they speak for.
+        """
         loop = asyncio.get_running_loop()
         if self._timer is None:
             self._tick()
+        if proxies is not None:
+            bounds = self.bounds
+            begin = partial(self._begin, tls)
+            self._servers.append(
+                Acceptor(listener, proxies, begin, bounds.handshake_timeout, bounds.connections)
+            )
+            return
         if tls is None:
             made = await loop.create_server(lambda: Downstream(self), sock=listener, backlog=4096)
         else:
@@ -223,6 +240,35 @@ class Server:
             self._fail(exchange, refusal, Outcome.FAILURE)
 
     # --- inside
+
+    def _begin(self, tls: ssl.SSLContext | None, accepted: socket.socket, source: str | None) -> None:
+        """An accepted socket becomes a connection of the client at `source`."""
+        task = asyncio.get_running_loop().create_task(self._adopt(tls, accepted, source))
+        self._tasks.add(task)
+        task.add_done_callback(self._begun)
+
+    async def _adopt(self, tls: ssl.SSLContext | None, accepted: socket.socket, source: str | None) -> None:
+        loop = asyncio.get_running_loop()
+        scheme = "http" if tls is None else "https"
+        try:
+            if tls is None:
+                await loop.connect_accepted_socket(lambda: Downstream(self, scheme, source), accepted)
+                return
+            await loop.connect_accepted_socket(
+                lambda: Downstream(self, scheme, source),
+                accepted,
+                ssl=tls,
+                ssl_handshake_timeout=self.bounds.handshake_timeout,
+                ssl_shutdown_timeout=self.bounds.linger_timeout,
+            )
+        except OSError:
+            # A handshake that failed, or a client that is gone: nobody is left to tell.
+            accepted.close()
+
+    def _begun(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("taking up a connection failed unexpectedly", exc_info=error)
 
     async def _left(self) -> None:
         """Wait until no client connection is left."""

@@ -262,12 +262,14 @@ async def stage(
     trusted: Sequence[str] = (),
     tls: UpstreamTls | None = None,
     front: Front | None = None,
+    proxies: Sequence[str] = (),
     retries: Retries | None = None,
     chance: Callable[[], float] = random.random,
 ) -> AsyncIterator[Stage]:
     """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/".
 
-    `tls` is how it speaks to them, `front` what clients are shown, both None in the clear.
+    `tls` is how it speaks to them, `front` what clients are shown, both None in the clear. Peers within `proxies` must
+    say whom they speak for (PROXY protocol).
     """
     service = Service(
         "s",
@@ -287,13 +289,14 @@ async def stage(
     instances = [Instance("s", str(n), "127.0.0.1", port) for n, port in enumerate(ports)]
     chosen = (Route("all", "s", prefix="/", public=True),) if routes is None else routes
     resources = Resources.of(service, *instances, *(UnlinkedRoute(route) for route in chosen))
-    proxies = TrustedProxies(trusted)
+    believed = TrustedProxies(trusted)
     observer, pool = Watching(), Pool(bounds)
-    gateway = Gateway(observer, pool, trusted=proxies, chance=chance)
+    gateway = Gateway(observer, pool, trusted=believed, chance=chance)
     gateway.swap(build(resources, 7), monotonic())
-    server = Server(gateway, pool, bounds, proxies)
+    server = Server(gateway, pool, bounds, believed)
     listener = socket.create_server(("127.0.0.1", 0))
-    await server.start(listener, front.context if front is not None else None)
+    context = front.context if front is not None else None
+    await server.start(listener, context, TrustedProxies(proxies) if proxies else None)
     set_up = Stage(gateway, server, pool, observer, listener.getsockname()[1])
     try:
         yield set_up
