@@ -63,6 +63,9 @@ class ResponseReader:
     def expect(self, to_head: bool) -> None:
         """A request has been sent, with HEAD or another method: its response may come."""
         self.answer = None
+        # Trailers of the response before have been collected like fields: they are nobody's head.
+        self._passing.clear()
+        self._special.clear()
         self._to_head = to_head
         self._may_begin.append(None)
         self.unfinished.append(None)

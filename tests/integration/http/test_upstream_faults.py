@@ -324,3 +324,25 @@ async def test_failures_open_the_breaker_and_success_closes_it() -> None:
 
         await eventually(recovered)
         assert [report.state for report in gate.gateway.breakers.report(0.0)] == ["closed"]
+
+
+async def test_trailers_never_become_fields_of_the_next_response() -> None:
+    """The next response on that connection may be for somebody else."""
+    trailers = b"X-Secret: 1\r\nSet-Cookie: session=1\r\nDate: x\r\nX-Last: 1\r\n"
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n" + trailers + b"\r\n"
+    for cut in (len(answer), 1):
+
+        async def script(talk: Conversation, cut: int = cut) -> None:
+            await talk.head()
+            for at in range(0, len(answer), cut):
+                await talk.say(answer[at : at + cut])
+            await talk.head()
+            await talk.say(OK)
+
+        upstream = Upstream(script)
+        async with stage(upstream) as gate:
+            assert (await gate.ask(GET))[1] == b"ok"
+            head, body = await gate.ask(GET)
+            assert body == b"ok" and upstream.connections == 1
+            for name in (b"x-secret", b"set-cookie", b"x-last", b"date: x"):
+                assert name not in head.lower()

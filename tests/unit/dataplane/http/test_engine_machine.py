@@ -302,7 +302,7 @@ class Engine(RuleBasedStateMachine):
             assert response.status >= 400, response
             assert b"about:blank" in response.body or not response.body
             return
-        assert response.fields["x-number"] == str(number)
+        assert response.fields["x-number"] == str(number) and "x-stray" not in response.fields
         if response.whole and response.body:
             assert response.body in self.whole.get(number, ())
         assert filled(b"r%d", number, len(response.body)).startswith(response.body)
@@ -366,7 +366,10 @@ class Engine(RuleBasedStateMachine):
         if kind == "interim":
             head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + head
         if kind == "chunks":
-            said, framed = b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+            said, framed = (
+                b"Transfer-Encoding: chunked\r\n\r\n",
+                b"%x\r\n%b\r\n0\r\nX-Stray: %d\r\n\r\n" % (len(body), body, number),
+            )
         elif kind == "close":
             said, framed = b"\r\n", body
         else:
