@@ -1,8 +1,8 @@
 """How long a loaded worker pauses while a change lands in a table of 10,000 routes.
 
 Seen from outside: a steady open-loop load on the worker, the longest latency while a change is on its way, less the
-longest latency in an equally long time without one. For this the worker has the proxies' CPU to itself; its supervisor,
-the control plane and the store work elsewhere, behind the load generator, whose own pauses would count as the worker's.
+longest latency in an equally long time without one. The supervisor gives way to its worker, the control plane and the
+store to the load generator, whose own pauses would count as the worker's.
 From inside: how long the worker's event loop is blocked by the longest piece of such a change (module `blocking`).
 The figure is the greater of the two: on a noisy machine a pause of a millisecond is not seen from outside.
 """
@@ -20,7 +20,7 @@ from demo.processes import ROOT
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.figures import Part
 from tests.benchmarks.load import LoadError, Timeline, open_argv, pinned
-from tests.benchmarks.machine import LAST, OTHER_CPUS, PROXY_CPUS, pin, prioritise, tree
+from tests.benchmarks.machine import LAST, PROXY_CPUS, prioritise, tree
 from tests.benchmarks.progress import say
 from tests.benchmarks.rounds import Rounds
 from tests.benchmarks.stack import FEW, Stack, route
@@ -39,22 +39,19 @@ def measure(bed: Bed, rounds: Rounds) -> Part:
     say("changes in a table of 10,000 routes, under load …")
     stack = bed.large
     set_apart(stack)
-    try:
-        changes, quiet, timeline, errors = under_load(stack, bed.folder / "timeline", 4 * rounds.count)
-    finally:
-        pin(stack.node.pid, PROXY_CPUS)
+    changes, quiet, timeline, errors = under_load(stack, bed.folder / "timeline", 4 * rounds.count)
     inside = blocking()
     return Part(figures(changes, quiet, timeline, inside), table(changes, quiet, timeline, inside), errors)
 
 
 def set_apart(stack: Stack) -> None:
-    """Only the worker stays on the proxies' CPU; all else gives way to the load generator and the upstream."""
-    for process in (stack.node, stack.control, stack.etcd):
-        for member in tree(process.pid):
-            if "dataplane.worker" not in member.cmdline():
-                pin(member.pid, OTHER_CPUS, whole=False)
-                # The worker is of its supervisor's session, and is not to give way.
-                prioritise(member.pid, LAST, session=process is not stack.node)
+    """Everything but the worker gives way: its supervisor to the worker, the others to the load generator."""
+    for member in tree(stack.node.pid):
+        if "dataplane.worker" not in member.cmdline():
+            # One session with the worker, which is not to give way.
+            prioritise(member.pid, LAST, session=False)
+    for process in (stack.control, stack.etcd):
+        prioritise(process.pid, LAST)
 
 
 def under_load(

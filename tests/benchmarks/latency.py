@@ -62,10 +62,11 @@ def table(runs: Runs) -> list[str]:
     """The medians as text."""
     columns = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
     titles = "".join(f"{name.replace('_', ' '):>11}" for name in columns)
-    lines = [f"{'at half load':22}{titles}{'generator: late p99 ms':>25}{'its CPU':>9}"]
+    lines = [f"{'at half load':22}{titles}{'generator: late p99 ms':>25}{'its CPU':>9}{'waited':>9}"]
     for name, rows in runs.items():
         values = "".join(f"{median(row[column] for row in rows):>11.2f}" for column in columns)
         late = median(row["late_p99_ms"] for row in rows)
         cpu = median(row["generator_cpu"] for row in rows)
-        lines.append(f"{name:22}{values}{late:>25.3f}{cpu:>9.0%}")
+        waited = median(row["waited"] for row in rows)
+        lines.append(f"{name:22}{values}{late:>25.3f}{cpu:>9.0%}{waited:>9.0%}")
     return lines

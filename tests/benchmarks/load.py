@@ -78,11 +78,12 @@ def metered(contender: Contender) -> Iterator[Spent]:
 
 def closed(contender: Contender, tokens: Path, seconds: float) -> Sample:
     """wrk: as many requests as the proxy answers. Every answer that is not 2xx or 3xx is an error."""
+    seconds = max(round(seconds), 1)  # wrk takes whole ones
     argv = [
         "wrk",
         "-t1",
         f"-c{CONNECTIONS}",
-        f"-d{seconds:g}s",
+        f"-d{seconds}s",
         "--latency",
         "-s",
         str(SCRIPT),

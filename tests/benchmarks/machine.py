@@ -29,9 +29,9 @@ def tree(pid: int) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def pin(pid: int, cpus: set[int], *, whole: bool = True) -> None:
-    """Keep every thread of a process on these CPUs, and with `whole` those of its descendants."""
-    for process in tree(pid) if whole else [psutil.Process(pid)]:
+def pin(pid: int, cpus: set[int]) -> None:
+    """Keep every thread of a process tree on these CPUs."""
+    for process in tree(pid):
         if _priority:
             prioritise(process.pid, _priority)
         for thread in process.threads():
