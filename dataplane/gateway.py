@@ -15,10 +15,12 @@ from typing import Final, Protocol
 
 from dataplane.config.table import EMPTY, Table
 from dataplane.http.exchange import Exchange
+from dataplane.http.forwarded import adopt_forwarded
 from dataplane.http.headers import Request, Told
 from dataplane.http.outbound import forwarded_fields, identity_fields, request_head
 from dataplane.http.pool import Endpoint, Pool
 from dataplane.http.refusals import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
+from dataplane.http.trace import threshold
 from dataplane.http.trust import Peer, TrustedProxies
 from dataplane.http.upgrade import upgrading
 from dataplane.policy import retry
@@ -93,9 +95,10 @@ class Gateway:
         trusted: TrustedProxies | None = None,
         start: int = 0,
         chance: Callable[[], float] = random,
+        trace_sampling: float = 1.0,
     ) -> None:
         """`default_limit` holds for every client address on every route; `start` keeps workers out of step; `chance`
-        is uniform in [0, 1), for back-offs.
+        is uniform in [0, 1), for back-offs; `trace_sampling` is the share of traces begun here that are recorded.
         """
         self.limiter = limiter or Limiter()
         self.breakers = breakers or Breakers()
@@ -105,6 +108,7 @@ class Gateway:
         self._trusted = trusted or TrustedProxies()
         self._start = start
         self._chance = chance
+        self._sampled = threshold(trace_sampling)
         self._budgets: dict[str, retry.Budget] = {}
         self._authenticator = Authenticator(())
         self._unhealthy: frozenset[str] = frozenset()
@@ -260,6 +264,8 @@ class Gateway:
     # --- inside
 
     def _client(self, peer: Peer, told: Told) -> str:
+        if told.forwarded is not None and told.forwarded_for is None:
+            adopt_forwarded(told, told.forwarded, self._trusted)
         said = told.forwarded_for
         return peer.address if said is None else self._trusted.client(peer, said.decode("latin-1"))
 
@@ -275,7 +281,8 @@ class Gateway:
         target = request.target
         if rewrites:
             target = upstream_path(permit.route, request.path).encode() + request.query
-        head = request_head(request, target, forwarded, identity, exchange.request_id, endpoint.authority)
+        request_id, sampled = exchange.request_id, self._sampled
+        head = request_head(request, target, forwarded, identity, request_id, endpoint.authority, sampled)
         if request.upgrade:
             allowed = (protocol for protocol in request.upgrade if protocol in permit.route.upgrades)
             request.upgrade = chosen = tuple(allowed)[:1]

@@ -32,6 +32,8 @@ class WorkerOptions:
     status_host: str
     status_port: int
     expose_metrics: bool
+    trace_sampling: float = 1.0
+    """Share of the traces begun here that are marked as recorded."""
     proxy_protocol_from: tuple[str, ...] = ()
     """Networks whose connections begin with a PROXY header."""
     tls_listen_fd: int = -1

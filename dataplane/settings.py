@@ -192,6 +192,9 @@ class Settings(BaseSettings):
     """Answer GET /metrics on the traffic port too."""
     access_log: bool = True
     """One JSON line on stdout for each request."""
+    trace_sampling: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    """Share of the traces begun here (W3C traceparent) that services are told to record; one that a request brings
+    along decides for itself."""
 
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
     """Coarse limit for each client address, before anything else is looked at; 0 switches it off."""

@@ -232,6 +232,7 @@ class Supervisor:
             rate_limit_per_second=settings.rate_limit_per_second,
             rate_limit_burst=settings.rate_limit_burst,
             trusted_proxies=tuple(map(str, settings.trusted_proxies)),
+            trace_sampling=settings.trace_sampling,
             proxy_protocol_from=tuple(map(str, settings.proxy_protocol_from)),
             status_host=host,
             status_port=port,

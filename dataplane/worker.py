@@ -71,6 +71,7 @@ class Worker:
             default_limit=_coarse_limit(options),
             trusted=trusted,
             start=options.index,
+            trace_sampling=options.trace_sampling,
         )
         self._server = Server(self._gateway, pool, bounds, trusted)
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)

@@ -20,6 +20,7 @@ from dataplane.http.names import (
     CONTENT_LENGTH,
     DROP,
     EXPECT,
+    FORWARDED,
     FORWARDED_FOR,
     FORWARDED_HOST,
     FORWARDED_PROTO,
@@ -28,6 +29,8 @@ from dataplane.http.names import (
     PERSISTENT,
     REQUEST_ID,
     REQUEST_NAMES,
+    TRACEPARENT,
+    TRACESTATE,
     TRANSFER_ENCODING,
     UPGRADE,
     begin,
@@ -35,6 +38,7 @@ from dataplane.http.names import (
     without,
 )
 from dataplane.http.paths import BadPath, normal_form
+from dataplane.http.trace import Context
 from dataplane.http.trust import Peer
 from dataplane.http.upgrade import BadUpgrade, wishes
 
@@ -72,15 +76,32 @@ class BadRequest(Exception):
 
 
 class Told:
-    """What a trusted proxy says of a request; each None if it does not."""
+    """What others say of a request: a trusted proxy, and of the trace anybody. Each None if they do not."""
 
-    __slots__ = ("forwarded_for", "forwarded_host", "forwarded_proto", "request_id")
+    __slots__ = (
+        "context",
+        "forwarded",
+        "forwarded_for",
+        "forwarded_host",
+        "forwarded_proto",
+        "fresh_id",
+        "request_id",
+        "traceparent",
+        "tracestate",
+    )
 
     def __init__(self) -> None:
+        self.forwarded: bytes | None = None
         self.forwarded_for: bytes | None = None
         self.forwarded_host: bytes | None = None
         self.forwarded_proto: bytes | None = None
         self.request_id: bytes | None = None
+        self.traceparent: bytes | None = None
+        self.tracestate: bytes | None = None
+        self.context: Context | None = None
+        """The trace that it belongs to; None: one that we start."""
+        self.fresh_id: bytes | None = None
+        """An id of ours, whatever id the request came with."""
 
 
 class Request:
@@ -118,7 +139,7 @@ class Request:
     expects_continue: bool
     authorization: str | None
     told: Told | None
-    """What a trusted proxy said of the client; None if the peer is none, or said nothing."""
+    """What was said of the client and the trace; None if nothing was, or by nobody who is believed."""
     upgrade: tuple[str, ...]
     """Protocols that the client would change to; once it is decided, the one that the route allows, or none."""
     fields: list[bytes]
@@ -135,6 +156,11 @@ class Request:
         fields = self.fields
         found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
         return b", ".join(found).decode("latin-1")
+
+
+def is_authority(value: bytes) -> bool:
+    """Whether it could be a Host: a name or address, perhaps with a port."""
+    return _AUTHORITY.fullmatch(value) is not None
 
 
 def read_request(
@@ -215,6 +241,8 @@ def _read_rare(request: Request, kind: int, value: bytes, peer: Peer) -> None:
         if value.strip().lower() != b"100-continue":
             _refuse("unknown expectation", 417)
         request.expects_continue = True
+    elif kind in (TRACEPARENT, TRACESTATE):
+        _read_trace(request, kind, value)
     elif peer.trusted:
         _read_trusted(request, kind, value)
 
@@ -229,15 +257,30 @@ def _read_upgrade(request: Request, value: bytes) -> None:
 def _read_trusted(request: Request, kind: int, value: bytes) -> None:
     """What a trusted proxy says of the client; nonsense is ignored."""
     told = request.told = request.told or Told()
-    if kind == REQUEST_ID:
+    if kind == FORWARDED:
+        told.forwarded = _listed(told.forwarded, value)
+    elif kind == REQUEST_ID:
         told.request_id = value if _REQUEST_ID.fullmatch(value) else None
     elif kind == FORWARDED_FOR:
-        earlier = told.forwarded_for
-        told.forwarded_for = value if earlier is None else b"%b, %b" % (earlier, value)
+        told.forwarded_for = _listed(told.forwarded_for, value)
     elif kind == FORWARDED_PROTO:
         told.forwarded_proto = value if value in (b"http", b"https") else None
     elif kind == FORWARDED_HOST:
-        told.forwarded_host = value if _AUTHORITY.fullmatch(value) else None
+        told.forwarded_host = value if is_authority(value) else None
+
+
+def _read_trace(request: Request, kind: int, value: bytes) -> None:
+    """Two traceparents are as good as none: joined, they have no reading."""
+    told = request.told = request.told or Told()
+    if kind == TRACEPARENT:
+        told.traceparent = _listed(told.traceparent, value)
+    else:
+        told.tracestate = _listed(told.tracestate, value)
+
+
+def _listed(earlier: bytes | None, value: bytes) -> bytes:
+    """RFC 9110 section 5.3: several fields of one name are one list."""
+    return value if earlier is None else b"%b, %b" % (earlier, value)
 
 
 def _read_connection(request: Request, values: list[bytes]) -> None:

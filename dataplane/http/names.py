@@ -26,6 +26,9 @@ FORWARDED_PROTO: Final = 11
 FORWARDED_HOST: Final = 12
 TRAILER: Final = 13
 DATE: Final = 14
+FORWARDED: Final = 15
+TRACEPARENT: Final = 16
+TRACESTATE: Final = 17
 
 _HOP_BY_HOP = dict.fromkeys(
     (
@@ -52,11 +55,13 @@ REQUEST: Final[Mapping[bytes, int]] = _HOP_BY_HOP | {
     b"x-forwarded-for": FORWARDED_FOR,
     b"x-forwarded-proto": FORWARDED_PROTO,
     b"x-forwarded-host": FORWARDED_HOST,
+    b"traceparent": TRACEPARENT,
+    b"tracestate": TRACESTATE,
     # Said by us and by nobody else.
     b"x-auth-subject": DROP,
     b"x-auth-scopes": DROP,
     # Other ways to say who or where the client is; upstreams get the X-Forwarded fields instead.
-    b"forwarded": DROP,
+    b"forwarded": FORWARDED,
     b"x-forwarded-port": DROP,
     b"x-forwarded-server": DROP,
     b"x-forwarded-prefix": DROP,

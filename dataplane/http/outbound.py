@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from dataplane.http.headers import CHUNKED, METHODS, Request, Told
+from dataplane.http.trace import ALWAYS, continued, started
 from dataplane.http.trust import Peer
 
 _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
@@ -22,25 +23,35 @@ def request_head(
     identity: bytes,
     request_id: bytes,
     default_authority: bytes,
+    sampled: bytes = ALWAYS,
 ) -> bytes:
     """The whole head, with its final empty line.
 
     `forwarded` and `identity` are whole fields (`forwarded_fields`, `identity_fields`); `default_authority` is the
-    Host of an HTTP/1.0 request without one.
+    Host of an HTTP/1.0 request without one; `sampled` is as for `trace.started`.
     """
     authority = request.authority or default_authority
+    told = request.told
     pieces = [f"{request.method} ".encode(), target, b" HTTP/1.1\r\nhost: ", authority]
     pieces += request.fields
     pieces += (
         forwarded,
         b"\r\nx-forwarded-host: ",
-        authority if request.told is None else request.told.forwarded_host or authority,
+        authority if told is None else told.forwarded_host or authority,
         b"\r\nx-request-id: ",
         request_id,
+        *(started(request_id, sampled) if told is None else _trace(told, request_id, sampled)),
         identity,
         _framing(request) if request.length else _UNFRAMED[request.method],
     )
     return b"".join(pieces)
+
+
+def _trace(told: Told, request_id: bytes, sampled: bytes) -> tuple[bytes, ...]:
+    own = told.fresh_id or request_id
+    if told.context is None:
+        return started(own, sampled)
+    return (continued(told.context, told.tracestate, own),)
 
 
 _UNFRAMED: Final = dict.fromkeys(METHODS, b"\r\n\r\n")

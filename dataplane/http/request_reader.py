@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from dataplane.http.exchange import Exchange
-from dataplane.http.headers import CHUNKED, BadRequest, Request, read_request
+from dataplane.http.headers import CHUNKED, BadRequest, Request, Told, read_request
 from dataplane.http.names import REQUEST_NAMES, collector
+from dataplane.http.trace import read_traceparent
 
 if TYPE_CHECKING:
     from dataplane.http.downstream import Downstream
@@ -147,7 +148,9 @@ class RequestReader:
         if request.upgrade:
             self._consider_upgrade(request)
         told = request.told
-        request_id = server.request_id() if told is None else told.request_id or server.request_id()
+        request_id = server.request_id()
+        if told is not None:
+            request_id = _place(told, request_id)
         self.incoming = exchange = Exchange(client, request, request_id)
         self.queue.append(exchange)
 
@@ -252,3 +255,11 @@ class RequestReader:
             self.queue.append(exchange)
         self.incoming = None
         exchange.fault = bad
+
+
+def _place(told: Told, fresh: bytes) -> bytes:
+    """Put a request that others have told of in its trace. Returns its id: theirs, or else the fresh one."""
+    told.fresh_id = fresh
+    if told.traceparent is not None:
+        told.context = read_traceparent(told.traceparent)
+    return told.request_id or fresh

@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 TICK = 0.1
 """Seconds between looks at the deadlines: time-outs come up to this much late."""
 
+_GOLDEN = 0x9E3779B97F4A7C15
+"""2**64 over the golden ratio, odd: steps of it, modulo 2**64, spread as evenly as any (a Weyl sequence)."""
+_MASK = 2**64 - 1
+
 
 class ClientConnection(Protocol):
     """A client's connection, whatever is spoken on it."""
@@ -78,8 +82,8 @@ class Server:
         self._servers: list[asyncio.AbstractServer | Acceptor] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._ids = os.urandom(10).hex().encode()
-        self._last_id = 0
+        self._ids = os.urandom(8).hex().encode()
+        self._last_id = int.from_bytes(os.urandom(8))
         self._empty = asyncio.Event()
         self._limited: dict[Exchange, float] = {}
         """Exchanges whose whole time is limited, and when it is up."""
@@ -173,9 +177,12 @@ class Server:
         self._limited.pop(exchange, None)
 
     def request_id(self) -> bytes:
-        """32 hex digits, unique: a random prefix for this worker and a count."""
-        self._last_id += 1
-        return b"%b%012x" % (self._ids, self._last_id)
+        """32 hex digits, unique: a random half for this worker, and one that takes every value once, evenly spread.
+
+        So a trace that has it as its id is sampled like one with a random id.
+        """
+        self._last_id = count = (self._last_id + _GOLDEN) & _MASK
+        return b"%b%016x" % (self._ids, count)
 
     def dial(self, exchange: Exchange) -> None:
         """Connect to the exchange's endpoint, or another that accepts, and send it there."""

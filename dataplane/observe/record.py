@@ -71,9 +71,11 @@ class Recorder:
             self._millisecond = millisecond
             self._time = _iso(millisecond)
         request, permit, endpoint = exchange.request, exchange.permit, exchange.endpoint
-        method, host, path = "", "", '""'
+        method, host, path, trace = "", "", '""', ""
         if request is not None:
             method, host, path = request.method, request.host, quoted(request.path)
+            if request.told is not None and request.told.context is not None:
+                trace = f',"trace_id":"{request.told.context.trace_id.decode("ascii")}"'
         return (
             f'{{"time":"{self._time}","request_id":"{exchange.request_id.decode("ascii")}"'
             f',"client":"{exchange.address}","method":"{method}","host":"{host}","path":{path}'
@@ -82,7 +84,7 @@ class Recorder:
             f',"instance":"{endpoint.instance.id if endpoint is not None else ""}"'
             f',"subject":{quoted(permit.caller.subject if permit is not None else "")}'
             f',"attempts":{exchange.attempts},"duration_us":{int(seconds * 1e6)}'
-            f',"received":{exchange.received},"sent":{exchange.sent}}}\n'
+            f',"received":{exchange.received},"sent":{exchange.sent}{trace}}}\n'
         )
 
     def report(self) -> dict[str, Any]:

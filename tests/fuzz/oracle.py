@@ -100,6 +100,10 @@ def check_request(data: bytes) -> None:
         assert list(_forwarded(pieces(data, cut))) == whole, f"read in two ways: cut by {cut}"
 
 
+OURS = ("x-request-id", "traceparent")
+"""Fields that differ from one reading to the next."""
+
+
 def _forwarded(said: Iterable[bytes]) -> Iterator[tuple[str, dict[str, str], bytes]]:
     """The requests that an instance gets whole, each answered with OK."""
     run = Run()
@@ -123,7 +127,7 @@ def _forwarded(said: Iterable[bytes]) -> Iterator[tuple[str, dict[str, str], byt
     run.leave()
     for request in found:
         if request.whole:
-            fields = {name: value for name, value in request.fields.items() if name != "x-request-id"}
+            fields = {name: value for name, value in request.fields.items() if name not in OURS}
             # How a body of unknown length is cut into chunks is not part of the message.
             yield request.start, fields, request.body
 

@@ -9,6 +9,8 @@ from dataplane.http.outbound import forwarded_fields, identity_fields, request_h
 from dataplane.http.trust import Peer
 
 PEER = Peer("203.0.113.9")
+ID = b"0123456789abcdef" * 2
+TRACE = b"\r\ntraceparent: 00-" + ID + b"-0123456789abcdef-01"
 
 
 def request(method: bytes = b"GET", **more: object) -> Request:
@@ -19,14 +21,14 @@ def request(method: bytes = b"GET", **more: object) -> Request:
 
 
 def head(made: Request, identity: bytes = b"") -> bytes:
-    return request_head(made, b"/x?y", forwarded_fields(PEER), identity, b"id-1", b"10.0.0.1:80")
+    return request_head(made, b"/x?y", forwarded_fields(PEER), identity, ID, b"10.0.0.1:80")
 
 
 def test_the_whole_head() -> None:
     made = request(fields=[b"\r\nA: ", b"b"])
     assert head(made, b"\r\nx-auth-subject: alice") == (
         b"GET /x?y HTTP/1.1\r\nhost: a\r\nA: b\r\nx-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: http"
-        b"\r\nx-forwarded-host: a\r\nx-request-id: id-1\r\nx-auth-subject: alice\r\n\r\n"
+        b"\r\nx-forwarded-host: a\r\nx-request-id: " + ID + TRACE + b"\r\nx-auth-subject: alice\r\n\r\n"
     )
 
 
@@ -47,7 +49,7 @@ def test_the_whole_head() -> None:
     ],
 )
 def test_exactly_one_framing(made: Request, framing: bytes) -> None:
-    assert head(made).endswith(b"x-request-id: id-1" + framing + b"\r\n\r\n")
+    assert head(made).endswith(b"x-request-id: " + ID + TRACE + framing + b"\r\n\r\n")
 
 
 def test_a_request_without_host_gets_the_instances() -> None:

@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from dataplane.http.exchange import Exchange
-from dataplane.http.headers import Request
+from dataplane.http.headers import Request, Told
+from dataplane.http.trace import Context
 from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import BOUNDS
@@ -25,6 +26,7 @@ def exchange(**fields: Any) -> Exchange:
     """A request to /orders/1 that was forwarded and answered within 3 ms."""
     request = Request()
     request.method, request.host, request.path = "GET", "example.org", "/orders/1"
+    request.told = None
     client = SimpleNamespace(address="192.0.2.1")
     made = Exchange(cast(Any, client), request, REQUEST_ID)
     made.started = time.monotonic()
@@ -169,3 +171,13 @@ def test_every_exchange_has_its_line(logged: tuple[Recorder, int]) -> None:
     recorder.report()
     lines = os.read(reading, 65536).splitlines()
     assert [json.loads(line)["status"] for line in lines] == [200, 404]
+
+
+def test_a_request_within_somebody_elses_trace_names_it(recorder: Recorder) -> None:
+    made = exchange()
+    assert made.request is not None
+    assert "trace_id" not in line(recorder, made)
+    made.request.told = told = Told()
+    assert "trace_id" not in line(recorder, made)
+    told.context = Context(b"4bf92f3577b34da6a3ce929d0e0e4736", b"01")
+    assert line(recorder, made)["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -1,0 +1,55 @@
+"""W3C Trace Context (https://www.w3.org/TR/trace-context/): every request goes upstream as a span of its own.
+
+A traceparent that can be read is continued: same trace, our span as the parent, same sampling; tracestate travels with
+it. Anything else is dropped, tracestate too, and a trace is started. It is believed from everybody, because nothing is
+decided by it here. The trace that we start has the request id as its id, and the second half of that, which is spread
+evenly over all values, as its span: so a log line leads to its trace, and sampling by trace id works.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+ALWAYS: Final = b"g"
+"""`sampled` where every trace that we start is recorded: above all hex digits."""
+_FORM: Final = re.compile(
+    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?"
+)
+_KNOWN_FLAGS: Final = 0b11
+"""Sampled, and random trace id (level 2, section 3.2.2.5); others are not ours to pass on."""
+_MAX_STATE: Final = 512
+
+
+class Context(NamedTuple):
+    """The trace that a request belongs to, as its sender says."""
+
+    trace_id: bytes
+    flags: bytes
+
+
+def read_traceparent(value: bytes) -> Context | None:
+    """What the field says; None for one that is malformed (section 3.2). Later versions are read as far as known."""
+    found = _FORM.fullmatch(value.strip(b" \t"))
+    if found is None or (found[1] == b"00" and found[4] is not None):
+        return None
+    return Context(found[2], b"%02x" % (int(found[3], 16) & _KNOWN_FLAGS))
+
+
+def started(request_id: bytes, sampled: bytes) -> tuple[bytes, ...]:
+    """The field for a request of ours, in pieces; of 32 hex digits, recorded if the second half is below `sampled`."""
+    span = request_id[16:]
+    return b"\r\ntraceparent: 00-", request_id, b"-", span, b"-01" if span < sampled else b"-00"
+
+
+def continued(context: Context, state: bytes | None, request_id: bytes) -> bytes:
+    """The fields for a request within a trace of somebody else's."""
+    field = b"\r\ntraceparent: 00-%b-%b-%b" % (context.trace_id, request_id[16:], context.flags)
+    # Longer ones may be dropped (section 3.3.1.5), and malformed ones would be by whoever reads them.
+    return b"%b\r\ntracestate: %b" % (field, state) if state and len(state) <= _MAX_STATE else field
+
+
+def threshold(ratio: float) -> bytes:
+    """`sampled` for a share of the traces that we start, 0 to 1."""
+    bound = round(ratio * 2**64)
+    return ALWAYS if bound >= 2**64 else b"%016x" % bound
