@@ -83,6 +83,10 @@ bench-tools: setup
 bench: bench-tools ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: bench-config
+bench-config: setup ## Measure how configuration is distributed (writes build/bench-config.json)
+	@$(BIN)/python -m tests.benchmarks.config
+
 .PHONY: bench-soak
 bench-soak: bench-tools ## Ten minutes of load, changes and churn: no errors, flat memory (SECONDS=…)
 	@$(BIN)/python -m tests.benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
