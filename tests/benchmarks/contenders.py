@@ -64,7 +64,7 @@ def start_upstream(folder: Path) -> tuple[Process, int]:
     """nginx that answers 1 KiB of JSON, or a file of 10 MiB, away from the proxies' CPU."""
     port = free_port()
     files = folder / "download"
-    files.mkdir()
+    files.mkdir(parents=True, exist_ok=True)
     (files / "large").write_bytes(b"x" * LARGE)
     path = write_configuration("upstream.conf", folder, {"UPSTREAM": port, "BODY": BODY})
     process = start("upstream", [find("nginx") or "nginx", "-p", str(folder), "-c", str(path)], {}, folder)
