@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from dataplane.config.table import Resources, UnlinkedRoute, build
 from dataplane.gateway import Gateway
@@ -44,8 +45,18 @@ class Silent(logging.Handler):
             raise AssertionError(record.getMessage()) from (record.exc_info[1] if record.exc_info else None)
 
 
-logging.getLogger("dataplane").addHandler(Silent())
-logging.getLogger("dataplane").propagate = False
+@contextmanager
+def heard() -> Iterator[None]:
+    """For as long as it holds, an error that is only logged is raised; other tests' logging is left alone."""
+    logger = logging.getLogger("dataplane")
+    handler, propagate = Silent(), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
 
 
 class Run:
@@ -93,6 +104,7 @@ def pieces(data: bytes, cut: int) -> Iterator[bytes]:
     return (data[at : at + cut] for at in range(0, len(data), cut))
 
 
+@heard()
 def check_request(data: bytes) -> None:
     """Any bytes from a client."""
     whole = list(_forwarded([data]))
@@ -132,6 +144,7 @@ def _forwarded(said: Iterable[bytes]) -> Iterator[tuple[str, dict[str, str], byt
             yield request.start, fields, request.body
 
 
+@heard()
 def check_response(data: bytes) -> None:
     """Any bytes from an instance; the first one says what they answer."""
     method = "HEAD" if data[:1] == b"H" else "GET"
