@@ -78,7 +78,9 @@ def under_load(
     if probe.returncode:
         raise LoadError(f"the open-loop generator ended with code {probe.returncode}")
     found = json.loads(printed)
-    errors = found["broken"] + sum(n for code, n in found["statuses"].items() if code != "200")
+    errors = (
+        found["broken"] + found["unsent"] + sum(n for code, n in found["statuses"].items() if code != "200")
+    )
     return changes, quiet, Timeline.read(path), errors
 
 

@@ -99,7 +99,11 @@ def open_loop(contender: Contender, tokens: Path, seconds: float, rate: float) -
     """Requests at a rate, whatever the proxy does; `errors` counts all that were not answered 200."""
     with metered(contender) as spent:
         found = json.loads(run(open_argv(contender, tokens, seconds, rate), seconds))
-    errors = found.pop("broken") + sum(n for code, n in found.pop("statuses").items() if code != "200")
+    errors = (
+        found.pop("broken")
+        + found.pop("unsent")
+        + sum(n for code, n in found.pop("statuses").items() if code != "200")
+    )
     if not found["answered"]:
         raise LoadError(f"{contender.name} answered nothing")
     return {**found, "errors": errors, "busy": spent.busy, "waited": spent.waited}

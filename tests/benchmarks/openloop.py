@@ -36,7 +36,7 @@ FIELDS = (
     "X-Requested-With: XMLHttpRequest\r\n"
 )
 _PR_SET_TIMERSLACK = 29
-GRACE = 5.0
+GRACE = 20.0
 """Seconds after the last request was due in which answers are waited for."""
 
 
@@ -118,7 +118,8 @@ class Load:
                 self._waiting.append(due)
                 due += next(between)
             self._send()
-            if due >= self._end and (not self._busy or now > self._end + GRACE):
+            done = not self._busy and not self._waiting
+            if due >= self._end and (done or now > self._end + GRACE):
                 break
             pause = min(max(due - monotonic(), 0.0), 0.1) if due < self._end else 0.1
             # epoll's own time-out has milliseconds only.
@@ -126,8 +127,13 @@ class Load:
             for descriptor, _ in self._poll.poll(0):
                 if descriptor in self._busy:
                     self._receive(self._busy[descriptor])
-        self.broken += len(self._busy) + len(self._waiting)
+        self.broken += len(self._busy)
         self._close()
+
+    @property
+    def unsent(self) -> int:
+        """Requests for which no connection came free in time: the proxy cannot keep up with the rate."""
+        return len(self._waiting)
 
     def stop(self) -> None:
         """Let nothing be due any more."""
@@ -196,6 +202,7 @@ def summary(load: Load, cpu_share: float) -> dict[str, object]:
         "sent": load.sent,
         "answered": len(ordered),
         "broken": load.broken,
+        "unsent": load.unsent,
         "statuses": {str(int(code)): count for code, count in Counter(load.codes).items()},
         **{name: round(1000 * percentile(ordered, share), 4) for name, share in tails.items() if ordered},
         "late_p99_ms": round(1000 * percentile(late, 0.99), 4) if late else 0.0,
