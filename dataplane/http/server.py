@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import ssl
+from binascii import hexlify
 from email.utils import formatdate
 from functools import partial
 from time import monotonic, time
@@ -182,7 +183,7 @@ class Server:
         So a trace that has it as its id is sampled like one with a random id.
         """
         self._last_id = count = (self._last_id + _GOLDEN) & _MASK
-        return b"%b%016x" % (self._ids, count)
+        return self._ids + hexlify(count.to_bytes(8))
 
     def dial(self, exchange: Exchange) -> None:
         """Connect to the exchange's endpoint, or another that accepts, and send it there."""

@@ -36,10 +36,12 @@ def read_traceparent(value: bytes) -> Context | None:
     return Context(found[2], b"%02x" % (int(found[3], 16) & _KNOWN_FLAGS))
 
 
-def started(request_id: bytes, sampled: bytes) -> tuple[bytes, ...]:
-    """The field for a request of ours, in pieces; of 32 hex digits, recorded if the second half is below `sampled`."""
+def started(request_id: bytes, sampled: bytes) -> bytes:
+    """The field for a trace that begins here, whose id is `request_id`: 32 hex digits, recorded if the second half is
+    below `sampled`.
+    """
     span = request_id[16:]
-    return b"\r\ntraceparent: 00-", request_id, b"-", span, b"-01" if span < sampled else b"-00"
+    return b"\r\ntraceparent: 00-%b-%b-%b" % (request_id, span, b"01" if span < sampled else b"00")
 
 
 def continued(context: Context, state: bytes | None, request_id: bytes) -> bytes:

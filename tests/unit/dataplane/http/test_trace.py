@@ -80,7 +80,7 @@ def test_a_continued_trace_has_our_span_as_parent_and_their_flags() -> None:
 )
 def test_a_started_trace_is_recorded_by_its_id(ratio: float, span: bytes, flags: bytes) -> None:
     request_id = b"0123456789abcdef" + span
-    said = b"".join(started(request_id, threshold(ratio)))
+    said = started(request_id, threshold(ratio))
     assert said == b"\r\ntraceparent: 00-%b-%b-%b" % (request_id, span, flags)
     assert read_traceparent(said.partition(b": ")[2]) == Context(request_id, flags)
 
