@@ -85,7 +85,7 @@ async def test_from_others_it_is_no_request(header: bytes) -> None:
         upstream = Upstream(answering(OK))
         async with stage(upstream, proxies=proxies) as gate:
             got = await gate.until_closed(header + ASK)
-            assert got.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")) and got.count(b"HTTP/1.1 ") == 1
+            assert got.startswith(b"HTTP/1.1 400 ") and got.count(b"HTTP/1.1 ") == 1
             assert (await gate.ask(ASK))[1] == b"ok"
         assert not any(b"192.0.2.1" in head for head in upstream.heads)
 
@@ -115,7 +115,7 @@ async def test_configured_peers_must_send_one(said: bytes, caplog: pytest.LogCap
 async def test_a_second_header_is_no_request() -> None:
     async with stage(Upstream(answering(OK)), proxies=NEAR) as gate:
         got = await gate.until_closed(V1 + V1 + ASK)
-        assert got.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
+        assert got.startswith(b"HTTP/1.1 400 ")
 
 
 async def test_one_that_does_not_come_in_time_or_at_all() -> None:
@@ -189,7 +189,7 @@ async def test_a_header_inside_tls_is_no_request(authority: Authority, front: Fr
     async with stage(Upstream(answering(OK)), proxies=NEAR, front=front) as gate:
         client = await encrypted(gate, authority, V1)
         await client.say(V1 + ASK)
-        assert (await client.rest()).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
         client.close()
 
 
