@@ -43,7 +43,7 @@ class BadAnswer(Exception):
 class Answer:
     """A response head."""
 
-    __slots__ = ("dated", "digits", "fields", "framing", "length", "status")
+    __slots__ = ("dated", "digits", "framing", "head", "length", "status")
 
     status: int
     framing: int
@@ -52,8 +52,8 @@ class Answer:
     """Content-Length, also where no body follows (HEAD, 304); -1 without."""
     digits: bytes
     dated: bool
-    fields: list[bytes]
-    """Those that travel on, two pieces to a field (`names.begin`)."""
+    head: list[bytes]
+    """What the client gets of it: the status line, then two pieces (`names.begin`) for each field that travels on."""
 
 
 def read_answer(
@@ -71,41 +71,44 @@ def read_answer(
     """
     if not 200 <= status <= 599:
         raise BadAnswer(f"status {status}")
+    head = [_STATUS_LINES[status] if status in _STATUS_LINES else status_line(status)]
+    head += passing
     answer = Answer()
     answer.status = status
-    answer.fields = fields = passing.copy()
     answer.dated = chunked = False
-    answer.length = -1
+    length = -1
     connection: list[bytes] | None = None
-    known, learn = RESPONSE_NAMES.known, RESPONSE_NAMES.kind
+    known = RESPONSE_NAMES.known
     for name, value in special:
-        kind = known[name] if name in known else learn(name)
+        kind = known[name] if name in known else RESPONSE_NAMES.kind(name)
         if kind == CONTENT_LENGTH:
             answer.digits = value = value.rstrip(b" \t")
             if not value.isdigit():
                 raise BadAnswer("malformed Content-Length")
-            answer.length = int(value)
+            length = int(value)
         elif kind == DATE:
             answer.dated = True
-            fields += (b"\r\ndate: ", value)
+            head += (b"\r\ndate: ", value)
         elif kind == CONNECTION:
             connection = [value] if connection is None else [*connection, value]
         elif kind == PASS:
-            fields += (begin(name), value)
+            head += (begin(name), value)
         elif kind == TRANSFER_ENCODING:
             if value.strip().lower() != b"chunked":
                 raise BadAnswer("transfer coding other than chunked")
             chunked = True
     if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
-        answer.fields = without(fields, nominated(connection))
+        head[1:] = without(head[1:], nominated(connection))
     if not keep_alive or (chunked and connection is not None):
         _check_version(version(), chunked)
+    answer.head = head
+    answer.length = length
     if to_head or status in _BODILESS:
         answer.framing = NO_BODY
     elif chunked:
         answer.framing = CHUNKS
     else:
-        answer.framing = UNTIL_CLOSE if answer.length < 0 else LENGTH
+        answer.framing = LENGTH if length >= 0 else UNTIL_CLOSE
     return answer
 
 
@@ -118,13 +121,12 @@ def _check_version(version: str, chunked: bool) -> None:
 def answer_head(
     answer: Answer, http11: bool, keep_alive: bool, request_id: bytes, date: bytes
 ) -> list[bytes]:
-    """The head for the client, in pieces, with its final empty line.
+    """The head for the client, in pieces, with its final empty line; to be asked for once.
 
     `keep_alive` is whether the client's connection stays open; a body of unknown length to HTTP/1.0 needs it to
     be False. `date` is a whole Date field, used where the upstream sent none (RFC 9110 section 6.6.1).
     """
-    pieces = [_STATUS_LINES.get(answer.status) or status_line(answer.status)]
-    pieces += answer.fields
+    pieces = answer.head
     if answer.framing >= CHUNKS:
         if http11:
             pieces.append(b"\r\ntransfer-encoding: chunked")

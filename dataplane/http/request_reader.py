@@ -126,7 +126,7 @@ class RequestReader:
     def on_headers_complete(self) -> None:
         parser, target, server, client = self._parser, self._target, self._server, self._client
         bounds = self._bounds
-        if self._size + max(self._raw, 0) > bounds.head:
+        if self._size > bounds.head or self._raw + self._size > bounds.head:
             self._measure_head()
         self._overhead = 0
         request = read_request(

@@ -85,6 +85,10 @@ class AccessLog:
 
 def _pieces(lines: list[str], most: int) -> Iterator[bytes]:
     """The lines in pieces of at most `most` bytes, cut between lines; a longer line is a piece of its own."""
+    everything = "".join(lines).encode()
+    if len(everything) <= most:
+        yield everything
+        return
     piece: list[bytes] = []
     size = 0
     for line in lines:
