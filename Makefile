@@ -79,9 +79,14 @@ bench-tools: setup
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v nginx && command -v wrk; } >/dev/null; then \
 	    apt-get install --quiet --yes --no-install-recommends nginx-light wrk haproxy util-linux || true; fi
 
+.PHONY: compiled
+compiled: setup ## Copy the data plane to build/compiled, its request path compiled by mypyc, and test that (needs a C compiler)
+	@$(BIN)/python -m tests.support.compiled build/compiled
+	@$(BIN)/pytest -q -o pythonpath="build/compiled . proto sdk" tests/integration/http
+
 .PHONY: bench
-bench: bench-tools ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1)
-	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
+bench: bench-tools $(if $(COMPILED),compiled) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1, COMPILED=1)
+	@COMPILED=$(COMPILED) $(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-config
 bench-config: setup ## Measure how configuration is distributed (writes build/bench-config.json)

@@ -80,7 +80,7 @@ class RequestReader:
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self.on_url: Callable[[bytes], None] = self._target.append
         self.on_message_begin: Callable[[], None] = self.between.clear
-        self._parser = HttpRequestParser(self)
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
 
     @property
     def in_head(self) -> bool:
@@ -95,7 +95,7 @@ class RequestReader:
     def release(self) -> None:
         """The connection is gone: let go of the parser, which holds on to this object."""
         self.close()
-        del self._parser
+        self._parser = None
 
     def feed(self, data: bytes) -> None:
         """Read on."""
@@ -109,6 +109,7 @@ class RequestReader:
         if self.between:
             self._raw = 0
         goes_on = self.incoming
+        assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
@@ -126,6 +127,7 @@ class RequestReader:
     def on_headers_complete(self) -> None:
         parser, target, server, client = self._parser, self._target, self._server, self._client
         bounds = self._bounds
+        assert parser is not None
         if self._size > bounds.head or self._raw + self._size > bounds.head:
             self._measure_head()
         self._overhead = 0
@@ -146,7 +148,7 @@ class RequestReader:
         self._special.clear()
         target.clear()
         if request.upgrade:
-            self._consider_upgrade(request)
+            self._consider_upgrade(request, parser.should_upgrade())
         told = request.told
         request_id = server.request_id()
         if told is not None:
@@ -172,9 +174,9 @@ class RequestReader:
 
     # --- inside
 
-    def _consider_upgrade(self, request: Request) -> None:
+    def _consider_upgrade(self, request: Request, asked: bool) -> None:
         """Only beside "Connection: upgrade" does the field speak to us: then the parser stops after the head."""
-        if not self._parser.should_upgrade():
+        if not asked:
             request.upgrade = ()
             return
         if request.length:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from demo.processes import ControlPlane, DataPlane, Etcd, Process, Secrets
+from demo.processes import ROOT, ControlPlane, DataPlane, Etcd, Process, Secrets
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 from tests.support.waiting import eventually_now
@@ -106,7 +107,11 @@ def running(folder: Path, configuration: dict[str, object]) -> Iterator[Stack]:
         dataplane = DataPlane(
             controlplane.grpc,
             controlplane.secrets,
-            settings={"RATE_LIMIT_PER_SECOND": str(UNLIMITED), "RATE_LIMIT_BURST": str(UNLIMITED)},
+            settings={
+                "RATE_LIMIT_PER_SECOND": str(UNLIMITED),
+                "RATE_LIMIT_BURST": str(UNLIMITED),
+                **compiled(),
+            },
         )
         node = dataplane.start(folder, wait=True)
         cleanup.callback(node.stop)
@@ -119,6 +124,13 @@ def running(folder: Path, configuration: dict[str, object]) -> Iterator[Stack]:
         )
         pin(node.pid, PROXY_CPUS)
         yield stack
+
+
+def compiled() -> dict[str, str]:
+    """With COMPILED set, the data plane of build/compiled is what runs (`make compiled`)."""
+    if not os.environ.get("COMPILED"):
+        return {}
+    return {"PYTHONPATH": f"{ROOT / 'build' / 'compiled'}{os.pathsep}{ROOT}"}
 
 
 def apply(admin: httpx.Client, configuration: dict[str, object]) -> None:
