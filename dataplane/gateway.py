@@ -140,13 +140,12 @@ class Gateway:
         address = exchange.address
         if request.told is not None:
             address = exchange.address = self._client(exchange.client.peer, request.told)
-        take = self.limiter.take
         for limit in plan.by_address:
-            refused = take(limit, address, now)
+            refused = self.limiter.take(limit, address, now)
             if refused is not None:
                 return refused
         for limit in plan.coarse:
-            refused = take(limit, _coarse_key(limit, route, request), now)
+            refused = self.limiter.take(limit, _coarse_key(limit, route, request), now)
             if refused is not None:
                 return refused
 
@@ -163,7 +162,7 @@ class Gateway:
         exchange.permit = permit
 
         for limit in plan.by_subject:
-            refused = take(limit, caller.subject or address, now)
+            refused = self.limiter.take(limit, caller.subject or address, now)
             if refused is not None:
                 return refused
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from dataplane.http.headers import BadRequest
 from dataplane.http.outbound import forwarded_fields
+from dataplane.http.outgoing import Outgoing
 from dataplane.http.refusals import TimedOut, TooLarge, TooManyConnections
 from dataplane.http.request_reader import RequestReader
 from dataplane.http.respond import respond
@@ -48,6 +49,7 @@ class Downstream(asyncio.Protocol):
         "current",
         "deadline",
         "forwarded",
+        "outgoing",
         "peer",
         "transport",
         "write_paused",
@@ -58,6 +60,7 @@ class Downstream(asyncio.Protocol):
     forwarded: bytes
     """What upstreams are told of an untrusted peer, as fields."""
     transport: asyncio.Transport
+    outgoing: Outgoing
 
     def __init__(self, server: Server, scheme: str = "http", source: str | None = None) -> None:
         """`source` is the address that the peer speaks for, as the PROXY protocol told; None for its own."""
@@ -77,6 +80,7 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.outgoing = Outgoing(self.transport, self._server.turn)
         self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
         if self._source is None:
             name = transport.get_extra_info("peername")
@@ -116,12 +120,15 @@ class Downstream(asyncio.Protocol):
             self.current.upstream.resume()
 
     def eof_received(self) -> None:
+        # The transport closes by itself after this, and knows nothing of what is kept for the end of the turn.
+        self.outgoing.flush()
         if self.current is not None or self._reader.queue:
             self._leave()
-            self.transport.abort()
+            self.outgoing.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self.outgoing.drop()
         self._leave()
         self._server.gone(self)
         self._reader.release()
@@ -175,6 +182,7 @@ class Downstream(asyncio.Protocol):
     def hand_over(self) -> bytes:
         """Leave the connection to a tunnel. Returns what the client sent ahead of it."""
         early = self._reader.early or b""
+        self.outgoing.flush()
         self.current = None
         self._closing = True
         self._reader.release()
@@ -192,7 +200,7 @@ class Downstream(asyncio.Protocol):
         """The deadline has passed."""
         exchange = self.current
         if self._closing:
-            self.transport.abort()
+            self.outgoing.abort()
         elif exchange is None:
             self._expire_idle()
         elif exchange.responded:
@@ -210,7 +218,7 @@ class Downstream(asyncio.Protocol):
         """Take no new requests: close now if nothing is under way, else after the response."""
         if self.current is None and not self._reader.queue and not self._closing:
             self._closing = True
-            self.transport.close()
+            self.outgoing.close()
 
     # --- inside
 
@@ -251,7 +259,7 @@ class Downstream(asyncio.Protocol):
         exchange.responded, exchange.keep_alive = True, keep
         exchange.status, exchange.decision = reply.status, reply.decision
         exchange.sent = 0 if bodiless else len(reply.body)
-        self.transport.write(reply.bytes(server.date, exchange.request_id, http11, keep, bodiless))
+        self.outgoing.write(reply.bytes(server.date, exchange.request_id, http11, keep, bodiless))
         self._finish(exchange, monotonic())
         self.current = None
         if keep:
@@ -338,7 +346,7 @@ class Downstream(asyncio.Protocol):
             self._advance()
         else:
             self._closing = True
-            self.transport.close()
+            self.outgoing.close()
 
     def _linger(self, exchange: Exchange) -> None:
         """Close, but let the client read the answer first: a reset would throw it away (RFC 9112 section 9.6)."""
@@ -348,10 +356,10 @@ class Downstream(asyncio.Protocol):
         if exchange.complete or not self.transport.can_write_eof():
             # TLS has no half-closed connections: its closing reads on, and throws away, until the client agrees.
             self.deadline = monotonic() + bounds.body_timeout
-            self.transport.close()
+            self.outgoing.close()
         else:
             self.deadline = monotonic() + bounds.linger_timeout
-            self.transport.write_eof()
+            self.outgoing.write_eof()
             self.settle_reading()
 
     def _turn_away(self) -> None:
@@ -359,15 +367,16 @@ class Downstream(asyncio.Protocol):
         server = self._server
         self._closing = True
         self._reader.close()
-        self.transport.write(
+        self.outgoing.write(
             respond(TooManyConnections()).bytes(server.date, server.request_id(), True, False, False)
         )
-        self.transport.close()
+        self.outgoing.close()
 
     def _reset(self) -> None:
         self._closing = True
+        self.outgoing.flush()
         self._drop_queue("connection_closed")
         raw: socket.socket | None = self.transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
+        self.outgoing.abort()

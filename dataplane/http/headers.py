@@ -63,7 +63,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _BOUNDS: Final = Bounds()
 _REMEMBERED_HOSTS: Final = 1_000
-_hosts: dict[bytes, str] = {}
+_hosts: Final[dict[bytes, str]] = {}
 
 
 class BadRequest(Exception):

@@ -155,13 +155,14 @@ def collector(
 
     Called for every field of every message, hence a closure and no method.
     """
-    known, travel, read = names.passing.get, passing.extend, special.append
+    known = names.passing
 
     def on_header(name: bytes, value: bytes) -> None:
-        start = known(name)
+        start = known.get(name)
         if start is not None:
-            travel((start, value))
+            passing.append(start)
+            passing.append(value)
         else:
-            read((name, value))
+            special.append((name, value))
 
     return on_header

@@ -190,7 +190,7 @@ class RequestReader:
         self.early += data
         if len(self.early) > self._server.bounds.write_buffer:
             # Nobody may speak another protocol before it was agreed on, and nobody needs to.
-            self._client.transport.abort()
+            self._client.outgoing.abort()
 
     def _collect(self, exchange: Exchange) -> None:
         pieces = self._pieces

@@ -13,16 +13,18 @@ import os
 import socket
 import ssl
 from binascii import hexlify
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from time import monotonic, time
-from typing import Protocol
+from typing import Final, Protocol
 
 from dataplane.http.acceptor import Acceptor
 from dataplane.http.bounds import Bounds
 from dataplane.http.descriptors import EXHAUSTED
 from dataplane.http.downstream import Downstream
 from dataplane.http.exchange import Decider, Exchange
+from dataplane.http.outgoing import Turn
 from dataplane.http.pool import Connection, Endpoint, Pool
 from dataplane.http.refusals import Exhausted, TimedOut, Unavailable
 from dataplane.http.tls import ClientContexts
@@ -36,9 +38,9 @@ logger = logging.getLogger(__name__)
 TICK = 0.1
 """Seconds between looks at the deadlines: time-outs come up to this much late."""
 
-_GOLDEN = 0x9E3779B97F4A7C15
+_GOLDEN: Final = 0x9E3779B97F4A7C15
 """2**64 over the golden ratio, odd: steps of it, modulo 2**64, spread as evenly as any (a Weyl sequence)."""
-_MASK = 2**64 - 1
+_MASK: Final = 2**64 - 1
 
 
 class ClientConnection(Protocol):
@@ -71,6 +73,7 @@ class Server:
         self.trusted = trusted or TrustedProxies()
         self.contexts = ClientContexts()
         """For connections to instances over TLS."""
+        self.turn = Turn(self.soon)
         self.connections: set[ClientConnection] = set()
         self.refused_connections = 0
         """Since the start."""
@@ -176,6 +179,10 @@ class Server:
         self.connections.remove(exchange.client)
         self.connections.add(tunnel)
         self._limited.pop(exchange, None)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Have this called when the event loop has handled what it found to do."""
+        asyncio.get_running_loop().call_soon(callback)
 
     def request_id(self) -> bytes:
         """32 hex digits, unique: a random half for this worker, and one that takes every value once, evenly spread.

@@ -24,6 +24,7 @@ from dataplane.http.answers import (
     chunk,
 )
 from dataplane.http.headers import CHUNKED
+from dataplane.http.outgoing import Outgoing
 from dataplane.http.refusals import BadResponse, Unavailable
 from dataplane.http.response_reader import ResponseReader
 from dataplane.http.tunnel import Tunnel
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come passes without the parser and its copies."""
-JOINED: Final = 16_384
-"""Up to this many bytes, joining pieces is cheaper than a vectored write."""
 _CONNECT_ONLY: Final = frozenset({CONNECT})
 _SUCCESS: Final = Outcome.SUCCESS
 _FAILURE: Final = Outcome.FAILURE
@@ -59,11 +58,13 @@ class Upstream(asyncio.Protocol):
         "endpoint",
         "exchange",
         "idle_since",
+        "outgoing",
         "transport",
         "write_paused",
     )
 
     transport: asyncio.Transport
+    outgoing: Outgoing
 
     def __init__(self, endpoint: Endpoint, server: Server) -> None:
         self.endpoint = endpoint
@@ -87,13 +88,15 @@ class Upstream(asyncio.Protocol):
         if exchange.body or not exchange.complete:
             if exchange.attempts == 1:
                 _begin_replay(exchange)
-            self._write([exchange.head, *self._framed(exchange)])
+            self.outgoing.write(exchange.head)
+            self.send_body(exchange)
         else:
-            self.transport.write(exchange.head)
+            self.outgoing.write(exchange.head)
 
     def send_body(self, exchange: Exchange) -> None:
         """Send the pieces of the request body that have come since."""
-        self._write(self._framed(exchange))
+        pieces = self._framed(exchange)
+        self.outgoing.writelines(pieces, sum(map(len, pieces)))
 
     def pause(self) -> None:
         """Stop reading: the client takes no more for now."""
@@ -112,21 +115,22 @@ class Upstream(asyncio.Protocol):
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.upstream = None
-        self.transport.abort()
+        self.outgoing.abort()
 
     def close(self) -> None:
         """End an idle connection."""
-        self.transport.close()
+        self.outgoing.close()
 
     def keep(self, now: float) -> None:
         """Leave a clean connection to the pool, or end it."""
         if not self.endpoint.give(self, now):
-            self.transport.close()
+            self.outgoing.close()
 
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.outgoing = Outgoing(self.transport, self._server.turn)
         self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
 
     def data_received(self, data: bytes) -> None:
@@ -134,7 +138,7 @@ class Upstream(asyncio.Protocol):
         if exchange is None:
             # Nobody asked: whatever this is, it must not be taken for the next response.
             self.endpoint.forget(self)
-            self.transport.abort()
+            self.outgoing.abort()
         elif self._left:
             self._pass(exchange, data)
         else:
@@ -169,6 +173,7 @@ class Upstream(asyncio.Protocol):
             self._ended("closed the connection")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.outgoing.drop()
         self._ended("reset the connection" if exc is not None else "closed the connection")
         self._reader.let_go()
 
@@ -180,7 +185,7 @@ class Upstream(asyncio.Protocol):
             self._change(exchange, self._reader.switch)
             return
         if self._reader.interim:
-            exchange.client.transport.write(b"".join(self._interim(exchange)))
+            exchange.client.outgoing.writelines(self._interim(exchange), 0)
         if self._raw > self._server.bounds.head:
             self._fail(exchange, BadResponse("head too long"))
 
@@ -196,6 +201,7 @@ class Upstream(asyncio.Protocol):
         self.exchange = exchange.upstream = None
         self._reader.let_go()
         self.resume()
+        self.outgoing.flush()
         tunnel = Tunnel(self._server, exchange, client.transport, self.transport)
         tunnel.begin(head, client.hand_over(), first, monotonic())
 
@@ -218,10 +224,7 @@ class Upstream(asyncio.Protocol):
         whole = not reader.unfinished
         if whole and self._chunked:
             out.append(LAST_CHUNK)
-        if size <= JOINED:
-            exchange.client.transport.write(b"".join(out))
-        else:
-            exchange.client.transport.writelines(out)
+        exchange.client.outgoing.writelines(out, size)
         if whole:
             self._finish(exchange, now)
         else:
@@ -274,7 +277,7 @@ class Upstream(asyncio.Protocol):
         self._left -= len(data)
         exchange.sent += len(data)
         client = exchange.client
-        client.transport.write(data)
+        client.outgoing.write(data)
         now = monotonic()
         if not self._left:
             self._reader.end()
@@ -296,9 +299,9 @@ class Upstream(asyncio.Protocol):
                 self.resume()
             self._used = True
             if not self.endpoint.give(self, now):
-                self.transport.close()
+                self.outgoing.close()
         else:
-            self.transport.abort()
+            self.outgoing.abort()
         exchange.outcome = _FAILURE if exchange.status >= 500 else _SUCCESS
         exchange.client.completed(exchange, now)
 
@@ -337,18 +340,12 @@ class Upstream(asyncio.Protocol):
         self._raw = 0
         self._used = True
         if not clean or self.write_paused or not self.endpoint.give(self, monotonic()):
-            self.transport.abort()
+            self.outgoing.abort()
         return True
 
     def _fail(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
         self.cancel()
         exchange.client.failed(exchange, refusal, _FAILURE)
-
-    def _write(self, pieces: list[bytes]) -> None:
-        if sum(map(len, pieces)) <= JOINED:
-            self.transport.write(b"".join(pieces))
-        else:
-            self.transport.writelines(pieces)
 
     def _framed(self, exchange: Exchange) -> list[bytes]:
         """Take the body pieces that have come, in the framing the upstream head announced."""

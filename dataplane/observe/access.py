@@ -34,8 +34,8 @@ class AccessLog:
         # Each is written by one thread only: what is between them is the backlog.
         self._queued = self._done = 0
         self._refused = self._failed = 0
-        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-        self._thread.start()
+        self._writer = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._writer.start()
 
     @property
     def dropped(self) -> int:
@@ -64,7 +64,7 @@ class AccessLog:
         """Write what is left, for at most `within` seconds."""
         self.flush()
         self._queue.put(None)
-        self._thread.join(within)
+        self._writer.join(within)
 
     def _run(self) -> None:
         while (lines := self._queue.get()) is not None:

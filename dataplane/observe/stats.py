@@ -12,7 +12,7 @@ from typing import Any
 
 from dataplane.config.reports import BucketStats, CircuitStats, Stats
 
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BOUNDS: tuple[float, ...] = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram, in seconds."""
 STATUS_CLASSES = ("none", *(f"{digit}xx" for digit in range(1, 10)))
 """By the first digit of the status; "none" when the client left before there was one."""

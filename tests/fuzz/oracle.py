@@ -70,7 +70,7 @@ class Run:
         gateway = Gateway(self, pool)
         gateway.swap(_TABLE, 0.0)
         self.endpoint = pool.endpoint(_INSTANCE)
-        self.server = InProcess(gateway, pool, BOUNDS)
+        self.server = InProcess(gateway, pool, BOUNDS, self.soon.append)
         self.first = b""
         """What the client had got before it asked for more."""
         self.client = FakeTransport(Downstream(self.server), self.soon.append, "192.0.2.1")

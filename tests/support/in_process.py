@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dataplane.gateway import Gateway
 from dataplane.http.bounds import Bounds
@@ -29,12 +29,19 @@ class InOrder(set[ClientConnection]):
 class InProcess(Server):
     """A server that neither connects nor waits: the machine does."""
 
-    def __init__(self, gateway: Gateway, pool: Pool, bounds: Bounds) -> None:
+    def __init__(
+        self, gateway: Gateway, pool: Pool, bounds: Bounds, later: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """`later` keeps what the event loop would call at the end of a turn."""
         super().__init__(gateway, pool, bounds)
+        self._later = later
         self.connections = InOrder()
         self.dials: list[Exchange] = []
         self.waits: list[Exchange] = []
         self.date = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT"
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self._later(callback)
 
     def dial(self, exchange: Exchange) -> None:
         self.dials.append(exchange)

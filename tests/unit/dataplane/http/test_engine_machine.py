@@ -114,7 +114,7 @@ class Engine(RuleBasedStateMachine):
         self.gateway = Gateway(self, self.pool, chance=lambda: 0.5)
         self.gateway.swap(build(Resources.of(service, *several, route), 1), self.now)
         self.endpoints = [self.pool.endpoint(instance) for instance in several]
-        self.server = InProcess(self.gateway, self.pool, self.bounds)
+        self.server = InProcess(self.gateway, self.pool, self.bounds, self.soon.append)
 
     def finished(self, exchange: Exchange) -> None:
         """The observer: every exchange ends here."""
