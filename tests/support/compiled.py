@@ -20,7 +20,9 @@ MODULES = (
     "dataplane/http/*.py",
     "dataplane/policy/*.py",
     "dataplane/gateway.py",
+    "dataplane/observe/access.py",
     "dataplane/observe/record.py",
+    "dataplane/config/table.py",
 )
 PLAIN = {
     "dataplane/policy/tokens.py",  # off the path of cached tokens, and mypyc 2.4 cannot translate it
