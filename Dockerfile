@@ -16,8 +16,11 @@ COPY controlplane controlplane
 RUN /opt/headgate/bin/pip install ./controlplane
 
 FROM build AS build-dataplane
+# The request path is compiled: BASE needs Debian's packages and Python's headers for that. COMPILE=false leaves it out.
+ARG COMPILE=true
+RUN if [ "$COMPILE" = true ]; then apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev; fi
 COPY dataplane dataplane
-RUN /opt/headgate/bin/pip install ./dataplane
+RUN HATCH_BUILD_HOOK_ENABLE_CUSTOM=$COMPILE /opt/headgate/bin/pip install ./dataplane
 
 FROM ${BASE} AS runtime
 RUN useradd --system --uid 65532 --home-dir /var/lib/headgate --create-home headgate

@@ -79,21 +79,29 @@ bench-tools: setup
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v nginx && command -v wrk; } >/dev/null; then \
 	    apt-get install --quiet --yes --no-install-recommends nginx-light wrk haproxy util-linux || true; fi
 
+# The data plane as images have it, its request path compiled (dataplane/hatch_build.py).
+COMPILED := build/compiled/.installed
+$(COMPILED): $(VENV)/.installed $(wildcard dataplane/*.py dataplane/*/*.py dataplane/*/*/*.py)
+	@rm -rf build/compiled
+	@if command -v cc >/dev/null; then \
+	    echo "Compiling the request path into build/compiled …" && \
+	    HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/pip install --quiet --no-deps --target build/compiled ./dataplane && touch $@; \
+	else echo "There is no C compiler: the request path stays as it is."; fi
+
 .PHONY: compiled
-compiled: setup ## Copy the data plane to build/compiled, its request path compiled by mypyc, and test that (needs a C compiler)
-	@$(BIN)/python -m tests.support.compiled build/compiled
+compiled: $(COMPILED) ## Compile the data plane's request path into build/compiled and test that (needs a C compiler)
 	@$(BIN)/pytest -q -o pythonpath="build/compiled . proto sdk" tests/integration/http
 
 .PHONY: bench
-bench: bench-tools $(if $(COMPILED),compiled) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1, COMPILED=1)
-	@COMPILED=$(COMPILED) $(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
+bench: bench-tools $(COMPILED) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1)
+	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-config
 bench-config: setup ## Measure how configuration is distributed (writes build/bench-config.json)
 	@$(BIN)/python -m tests.benchmarks.config
 
 .PHONY: bench-soak
-bench-soak: bench-tools ## Ten minutes of load, changes and churn: no errors, flat memory (SECONDS=…)
+bench-soak: bench-tools $(COMPILED) ## Ten minutes of load, changes and churn: no errors, flat memory (SECONDS=…)
 	@$(BIN)/python -m tests.benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
 
 FUZZ_SECONDS ?= 30

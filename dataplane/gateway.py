@@ -24,7 +24,7 @@ from dataplane.http.trace import threshold
 from dataplane.http.trust import Peer, TrustedProxies
 from dataplane.http.upgrade import upgrading
 from dataplane.policy import retry
-from dataplane.policy.authenticate import ANONYMOUS, Authenticator, Unauthenticated
+from dataplane.policy.authenticate import ANONYMOUS, Authenticator, Caller
 from dataplane.policy.authorize import Permit, authorize
 from dataplane.policy.balancer import Balancer, make_balancer
 from dataplane.policy.breaker import Breakers, Open
@@ -152,7 +152,7 @@ class Gateway:
         caller = ANONYMOUS
         if not route.public:
             found = self._authenticator.authenticate(request.authorization, time())
-            if isinstance(found, Unauthenticated):
+            if type(found) is not Caller:
                 return found
             caller = found
 

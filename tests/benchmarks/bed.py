@@ -45,6 +45,18 @@ class Bed:
         return self._cleanup.enter_context(stack.running(self.folder / "few", configuration))
 
     @cached_property
+    def uncompiled(self) -> Contender | None:
+        """The same data plane as plain Python, beside a compiled one; None where there is no other."""
+        if not stack.is_compiled():
+            self.missing["compiled request path"] = (
+                "no C compiler: Headgate's figures are those of plain Python"
+            )
+            return None
+        node, contender = stack.plain_python(self.gateway)
+        self._cleanup.callback(node.stop)
+        return contender
+
+    @cached_property
     def large(self) -> Stack:
         """A second Headgate, with 10,000 routes."""
         configuration = stack.configuration(self.upstream, self.sink, stack.MANY)

@@ -10,6 +10,7 @@ from statistics import median
 from tests.benchmarks.figures import Part, rounded
 from tests.benchmarks.goals import GOALS
 from tests.benchmarks.machine import facts, versions
+from tests.benchmarks.stack import is_compiled
 
 CALM = 0.05
 """The share of the time that proxies may wait for a CPU before figures are called provisional."""
@@ -75,6 +76,7 @@ def document(parts: Sequence[Part], missing: Mapping[str, str]) -> dict[str, obj
         "missing": dict(missing),
         "errors": sum(part.errors for part in parts),
         "waited_for_cpu": round(waited(parts), 3),
+        "compiled": is_compiled(),
         "machine": facts(),
         "versions": versions(),
     }

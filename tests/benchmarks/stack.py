@@ -25,6 +25,8 @@ TOKEN_TTL = 6 * 3600
 CHUNK = 100
 """Routes in one request, where the control plane takes no document that is greater than a transaction."""
 LARGE_BODY = 64 * 1024 * 1024
+COMPILED = ROOT / "build" / "compiled"
+NO_LIMIT = {"RATE_LIMIT_PER_SECOND": str(UNLIMITED), "RATE_LIMIT_BURST": str(UNLIMITED)}
 
 
 @dataclass
@@ -107,11 +109,7 @@ def running(folder: Path, configuration: dict[str, object]) -> Iterator[Stack]:
         dataplane = DataPlane(
             controlplane.grpc,
             controlplane.secrets,
-            settings={
-                "RATE_LIMIT_PER_SECOND": str(UNLIMITED),
-                "RATE_LIMIT_BURST": str(UNLIMITED),
-                **compiled(),
-            },
+            settings={**NO_LIMIT, **as_shipped()},
         )
         node = dataplane.start(folder, wait=True)
         cleanup.callback(node.stop)
@@ -126,11 +124,24 @@ def running(folder: Path, configuration: dict[str, object]) -> Iterator[Stack]:
         yield stack
 
 
-def compiled() -> dict[str, str]:
-    """With COMPILED set, the data plane of build/compiled is what runs (`make compiled`)."""
-    if not os.environ.get("COMPILED"):
-        return {}
-    return {"PYTHONPATH": f"{ROOT / 'build' / 'compiled'}{os.pathsep}{ROOT}"}
+def plain_python(stack: Stack) -> tuple[Process, Contender]:
+    """A second data plane of the same control plane, not compiled."""
+    dataplane = DataPlane(
+        stack.controlplane.grpc, stack.controlplane.secrets, name="plain-python", settings=NO_LIMIT
+    )
+    node = dataplane.start(stack.folder, wait=True)
+    pin(node.pid, PROXY_CPUS)
+    return node, Contender("headgate uncompiled", dataplane.url, node)
+
+
+def is_compiled() -> bool:
+    """Whether there is a compiled data plane to measure: images have one (`make compiled`)."""
+    return (COMPILED / "dataplane" / "gateway.py").is_file()
+
+
+def as_shipped() -> dict[str, str]:
+    """The settings with which the compiled data plane is what runs, if there is one."""
+    return {"PYTHONPATH": f"{COMPILED}{os.pathsep}{ROOT}"} if is_compiled() else {}
 
 
 def apply(admin: httpx.Client, configuration: dict[str, object]) -> None:

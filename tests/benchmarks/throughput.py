@@ -22,6 +22,8 @@ RATIOS = {
     "policy_rps_over_haproxy_plain": ("headgate policy", "haproxy plain"),
     "policy_rps_over_caddy_plain": ("headgate policy", "caddy plain"),
     "policy_on_over_off": ("headgate policy", "headgate plain"),
+    "policy_rps_compiled_over_uncompiled": ("headgate policy", "headgate uncompiled"),
+    "policy_rps_uncompiled_over_envoy": ("headgate uncompiled", "envoy policy"),
 }
 
 Samples = Mapping[str, Sequence[Sample]]
@@ -29,7 +31,10 @@ Samples = Mapping[str, Sequence[Sample]]
 
 def measure(bed: Bed, rounds: Rounds) -> Part:
     """Every proxy in turn, round by round; the first round warms up and does not count."""
-    contenders = [bed.gateway.policy_on, bed.gateway.policy_off, *bed.peers(*PEERS)]
+    ours = [bed.gateway.policy_on, bed.gateway.policy_off]
+    if bed.uncompiled is not None:
+        ours.append(bed.uncompiled)
+    contenders = [*ours, *bed.peers(*PEERS)]
     samples = interleave(contenders, bed.tokens, rounds)
     return Part(figures(samples), table(samples), *totals(samples))
 
