@@ -1,8 +1,9 @@
 """Where the time of a request goes: `python -m tests.benchmarks.profiling` while nothing else runs.
 
 Loads one worker with the whole policy and looks at it in three ways, each with a tool that need not be there:
-perf (samples of the CPU by library, the kernel included), py-spy --native (samples by the Python module that is being
-executed or has called; on PATH or in PYSPY) and strace (system calls per request).
+perf (samples of the CPU by library, the kernel included) and strace (system calls per request) at the compiled request
+path, py-spy --native (samples by the Python module that is being executed or has called; on PATH or in PYSPY) at the
+uncompiled one, because it sees no lines of ours in what is compiled.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tests.benchmarks import bed
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.contenders import Contender, find
 from tests.benchmarks.load import CONNECTIONS, SCRIPT, closed, pinned
-from tests.benchmarks.machine import go_first
+from tests.benchmarks.machine import go_first, tree
 from tests.benchmarks.progress import say
-from tests.benchmarks.soak import processes
 
 SECONDS = 10
+Tool = Callable[[Bed, int, float], Iterable[str]]
+"""Looks at the worker with that process id, a request of which costs so many microseconds."""
 FRAME = re.compile(r"(?P<function>.+) \((?P<place>[^()]*)\)$")
 SYSTEM_CALLS = frozenset(
     {"write", "read", "writev", "send", "recv", "sendmsg", "recvmsg", "epoll_pwait", "epoll_wait"}
@@ -41,17 +43,23 @@ def main() -> int:
     """Profile and print."""
     go_first()
     with bed.made() as made:
-        asked, tokens = made.gateway.policy_on, made.tokens
-        worker = processes(made)["worker"]
-        closed(asked, tokens, 2.0)
-        sample = closed(asked, tokens, 4.0)
-        cost = sample.cpu_us_per_request
-        say(f"{cost:.1f} µs CPU a request, {sample.requests_per_second:,.0f} requests/s")
-        for tool in (by_library, by_module, system_calls):
-            with loaded(asked, tokens):
-                for line in tool(made, worker, cost):
-                    say(line)
+        shipped = made.gateway.policy_on
+        look(made, shipped, by_library, system_calls)
+        look(made, made.uncompiled or shipped, by_module)
     return 0
+
+
+def look(made: Bed, asked: Contender, *tools: Tool) -> None:
+    """Load one contender for each tool, and print what they see."""
+    worker = next(each.pid for each in tree(asked.process.pid) if "dataplane.worker" in each.cmdline())
+    closed(asked, made.tokens, 2.0)
+    sample = closed(asked, made.tokens, 4.0)
+    cost, rate = sample.cpu_us_per_request, sample.requests_per_second
+    say(f"{asked.name}: {cost:.1f} µs CPU a request, {rate:,.0f} requests/s")
+    for tool in tools:
+        with loaded(asked, made.tokens):
+            for line in tool(made, worker, cost):
+                say(line)
 
 
 @contextlib.contextmanager
