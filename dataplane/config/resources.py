@@ -1,9 +1,15 @@
-"""What a table is made of: decoded resources by kind and name, and what can be wrong with them."""
+"""What a table is made of: decoded resources by kind and name, and what can be wrong with them.
+
+They lie in persistent maps (hash array mapped tries): a changed map shares all but a few nodes with the one before, so
+that keeping the old ones beside the new ones costs nothing, and a change as much as it changes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from immutables import Map
 
 from dataplane.policy.resources import Instance, Limit, Reset, Route, Service, User, VerificationKey
 
@@ -49,14 +55,14 @@ Item = Service | Instance | UnlinkedRoute | Limit | User | VerificationKey | Res
 class Resources:
     """The parts a table is built from, by kind and name. Mutable, because changes are applied in steps."""
 
-    service: dict[str, Service] = field(default_factory=dict)
-    instance: dict[str, Instance] = field(default_factory=dict)
+    service: Map[str, Service] = field(default_factory=Map)
+    instance: Map[str, Instance] = field(default_factory=Map)
     """By "<service>/<id>"."""
-    route: dict[str, UnlinkedRoute] = field(default_factory=dict)
-    rate_limit: dict[str, Limit] = field(default_factory=dict)
-    user: dict[str, User] = field(default_factory=dict)
-    verification_key: dict[str, VerificationKey] = field(default_factory=dict)
-    reset: dict[str, Reset] = field(default_factory=dict)
+    route: Map[str, UnlinkedRoute] = field(default_factory=Map)
+    rate_limit: Map[str, Limit] = field(default_factory=Map)
+    user: Map[str, User] = field(default_factory=Map)
+    verification_key: Map[str, VerificationKey] = field(default_factory=Map)
+    reset: Map[str, Reset] = field(default_factory=Map)
 
     @classmethod
     def of(cls, *items: Item) -> Resources:
@@ -68,11 +74,15 @@ class Resources:
 
     def put(self, key: ResourceKey, item: Item) -> None:
         """Add or replace one resource. KeyError for a kind that does not exist."""
-        self._kind(key[0])[key[1]] = item
+        kind, name = key
+        setattr(self, kind, self._kind(kind).set(name, item))
 
     def remove(self, key: ResourceKey) -> None:
         """Forget one resource; one that is not there is no error. KeyError for a kind that does not exist."""
-        self._kind(key[0]).pop(key[1], None)
+        kind, name = key
+        items = self._kind(kind)
+        if name in items:
+            setattr(self, kind, items.delete(name))
 
     def get(self, key: ResourceKey) -> Item | None:
         """One resource, if it is there. KeyError for a kind that does not exist."""
@@ -83,13 +93,13 @@ class Resources:
         return ((kind, name) for kind in KINDS for name in self._kind(kind))
 
     def copy(self) -> Resources:
-        """Independent dictionaries over the same frozen values."""
-        return Resources(**{kind: dict(getattr(self, kind)) for kind in KINDS})
+        """The same resources, to be changed without these."""
+        return replace(self)
 
-    def _kind(self, kind: str) -> dict[str, Item]:
+    def _kind(self, kind: str) -> Map[str, Item]:
         if kind not in KINDS:
             raise KeyError(kind)
-        items: dict[str, Item] = getattr(self, kind)
+        items: Map[str, Item] = getattr(self, kind)
         return items
 
 

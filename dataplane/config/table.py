@@ -10,6 +10,8 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from immutables import Map
+
 from dataplane.config.resources import (
     Item,
     Problem,
@@ -57,20 +59,20 @@ class Table:
     """etcd revision; 0 before any configuration arrived."""
     digest: str
     router: Router
-    routes: Mapping[str, Route]
-    services: Mapping[str, Service]
+    routes: Map[str, Route]
+    services: Map[str, Service]
     instances: Mapping[str, tuple[Instance, ...]]
     """By service name; every service has an entry, which is empty when nothing is registered."""
-    limits: Mapping[str, Limit]
-    users: Mapping[str, User]
+    limits: Map[str, Limit]
+    users: Map[str, User]
     keys: tuple[VerificationKey, ...]
     resets: tuple[Reset, ...]
     """By rising revision."""
-    matches: Mapping[Match, str] = field(repr=False)
+    matches: Map[Match, str] = field(repr=False)
     """Which route matches what: no two match the same."""
 
 
-EMPTY = Table(0, "", Router(), {}, {}, {}, {}, {}, (), (), {})
+EMPTY = Table(0, "", Router(), Map(), Map(), {}, Map(), Map(), (), (), Map())
 """The table before any configuration arrived: revision 0, no routes."""
 
 
@@ -84,7 +86,7 @@ def evolve(
 ) -> Table:
     """The table of `resources`, given that they differ from those of `table` in `touched` only.
 
-    The cost grows with what was touched; of the rest only the outermost dictionaries are copied. Raises TableError
+    The cost grows with what was touched; of the rest only the router's dictionaries are copied. Raises TableError
     with every problem found.
     """
     return finished(evolving(table, resources, touched, revision, digest))
@@ -112,12 +114,12 @@ def evolving(
         digest=digest,
         router=routes.router if routes else table.router,
         routes=routes.linked if routes else table.routes,
-        services=dict(resources.service) if "service" in kinds else table.services,
+        services=resources.service,
         instances=_instances(table, resources, touched)
         if kinds & {"service", "instance"}
         else table.instances,
-        limits=dict(resources.rate_limit) if "rate_limit" in kinds else table.limits,
-        users=dict(resources.user) if "user" in kinds else table.users,
+        limits=resources.rate_limit,
+        users=resources.user,
         keys=tuple(resources.verification_key.values()) if "verification_key" in kinds else table.keys,
         resets=tuple(sorted(resources.reset.values(), key=lambda reset: reset.revision)),
         matches=routes.matches if routes else table.matches,
@@ -183,21 +185,24 @@ class _Routes:
     def __init__(self, table: Table, stale: Iterable[str]) -> None:
         old = [table.routes[name] for name in stale if name in table.routes]
         self.router = table.router
-        self.linked = dict(table.routes)
-        self.matches = dict(table.matches)
+        self.linked = table.routes
+        self.matches = table.matches
         self._gone = old
         self._dangling: list[Problem] = []
         self._colliding: list[Problem] = []
         for route in old:
-            del self.linked[route.name]
-            del self.matches[_match(route)]
+            self.linked = self.linked.delete(route.name)
+            self.matches = self.matches.delete(_match(route))
 
     def link(self, resources: Resources, names: list[str]) -> None:
         """Take in some of the stale routes, as they are now."""
         self._dangling += _route_problems(resources, names)
         entries = {name: entry for name in names if (entry := resources.route.get(name)) is not None}
         for name, entry in entries.items():
-            if (other := self.matches.setdefault(_match(entry.route), name)) != name:
+            match = _match(entry.route)
+            other = self.matches.get(match, name)
+            self.matches = self.matches.set(match, other)
+            if other != name:
                 detail = f"matches the same requests as route {other!r}"
                 self._colliding.append(Problem(f"route/{name}", "", detail))
         if self._dangling or self._colliding:
@@ -205,7 +210,7 @@ class _Routes:
         new = {name: _linked(entry, resources) for name, entry in entries.items()}
         self.router = self.router.changed(self._gone, new.values())
         self._gone = []
-        self.linked |= new
+        self.linked = self.linked.update(new)
 
     def problems(self) -> list[Problem]:
         """What is wrong with the routes taken in."""

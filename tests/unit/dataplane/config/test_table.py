@@ -62,7 +62,7 @@ def test_everything_else_is_at_hand() -> None:
     alice, key = User("alice", frozenset({"a:b"})), VerificationKey("k1", "{}", "headgate", "headgate")
     later, sooner = Reset(9, circuit="orders"), Reset(8, rate_limit="subject:alice")
     table = build(Resources.of(alice, key, later, sooner))
-    assert (table.users, table.keys, table.resets) == ({"alice": alice}, (key,), (sooner, later))
+    assert (dict(table.users), table.keys, table.resets) == ({"alice": alice}, (key,), (sooner, later))
 
 
 def test_every_dangling_reference_is_told() -> None:
