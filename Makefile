@@ -97,7 +97,7 @@ bench: bench-tools $(COMPILED) ## Measure one worker against nginx, Envoy, HAPro
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-config
-bench-config: setup ## Measure how configuration is distributed (writes build/bench-config.json)
+bench-config: setup $(COMPILED) ## Measure how configuration is distributed (writes build/bench-config.json)
 	@$(BIN)/python -m tests.benchmarks.config
 
 .PHONY: bench-soak

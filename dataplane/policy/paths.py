@@ -1,11 +1,17 @@
 """The routes of one host pattern, by path: whole paths and prefixes of whole segments.
 
 A prefix covers whole segments: "/v2" matches "/v2" and "/v2/x", never "/v2x". A "/" at its end says nothing.
+
+The maps are persistent: a copy shares them, and a change of it leaves nearly all of them shared. A look-up costs some
+15 ns more than in a dict, but copying a dict touches every object in it, none of which is in a cache by then: half a
+millisecond in which a worker answers nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from immutables import Map
 
 from dataplane.policy.resources import Route
 
@@ -13,14 +19,14 @@ _Routes = tuple[Route, ...]
 
 
 class Paths:
-    """Tuples of routes in order of preference, so that a search is a few look-ups in dicts."""
+    """Tuples of routes in order of preference, so that a search is a few look-ups."""
 
     __slots__ = ("longest", "prefixes", "whole")
 
     def __init__(self) -> None:
-        self.whole: dict[str, _Routes] = {}
+        self.whole: Map[str, _Routes] = Map()
         """By the whole path: its exact routes, then those whose prefix is that very path."""
-        self.prefixes: dict[str, _Routes] = {}
+        self.prefixes: Map[str, _Routes] = Map()
         """By bare prefix: "/" is ""."""
         self.longest = 0
         """No prefix has more characters than this. A bound: it does not shrink when routes go."""
@@ -31,29 +37,25 @@ class Paths:
     def copy(self) -> Paths:
         """A table that can be changed without this one."""
         twin = Paths()
-        twin.whole = self.whole.copy()
-        twin.prefixes = self.prefixes.copy()
+        twin.whole = self.whole
+        twin.prefixes = self.prefixes
         twin.longest = self.longest
         return twin
 
     def add(self, route: Route) -> None:
         """Put `route` in, only while the table is being made."""
-        for table, key in self._places(route):
-            there = table.get(key)
-            table[key] = (route,) if there is None else tuple(sorted((*there, route), key=_preference))
+        whole = _whole(route)
+        self.whole = _with(self.whole, whole, route)
         if route.prefix is not None:
-            self.longest = max(self.longest, len(bare(route.prefix)))
+            self.prefixes = _with(self.prefixes, whole, route)
+            self.longest = max(self.longest, len(whole))
 
     def remove(self, route: Route) -> None:
         """Take the route of that name out, only while the table is being made. Raises KeyError if it is not there."""
-        for table, key in self._places(route):
-            left = tuple(other for other in table[key] if other.name != route.name)
-            if len(left) == len(table[key]):
-                raise KeyError(route.name)
-            if left:
-                table[key] = left
-            else:
-                del table[key]
+        whole = _whole(route)
+        self.whole = _without(self.whole, whole, route)
+        if route.prefix is not None:
+            self.prefixes = _without(self.prefixes, whole, route)
 
     def find(self, path: str, method: str) -> Route | None:
         """The preferred route that matches. The request path: look-ups only, no iterator, no call."""
@@ -80,16 +82,29 @@ class Paths:
                 yield from route.methods
             end = path.rfind("/", 0, end)
 
-    def _places(self, route: Route) -> tuple[tuple[dict[str, _Routes], str], ...]:
-        if route.path is not None:
-            return ((self.whole, route.path),)
-        assert route.prefix is not None, "a route has a path or a prefix"
-        return (self.whole, bare(route.prefix)), (self.prefixes, bare(route.prefix))
-
 
 def bare(prefix: str) -> str:
     """`prefix` without the "/" at its end; "/" is ""."""
     return prefix.rstrip("/")
+
+
+def _whole(route: Route) -> str:
+    """The path, or bare prefix, that the route stands under."""
+    if route.path is not None:
+        return route.path
+    assert route.prefix is not None, "a route has a path or a prefix"
+    return bare(route.prefix)
+
+
+def _with(table: Map[str, _Routes], key: str, route: Route) -> Map[str, _Routes]:
+    return table.set(key, tuple(sorted((*table.get(key, ()), route), key=_preference)))
+
+
+def _without(table: Map[str, _Routes], key: str, route: Route) -> Map[str, _Routes]:
+    left = tuple(other for other in table[key] if other.name != route.name)
+    if len(left) == len(table[key]):
+        raise KeyError(route.name)
+    return table.set(key, left) if left else table.delete(key)
 
 
 def _preference(route: Route) -> tuple[bool, bool, str]:

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from immutables import Map
+
 from dataplane.policy.paths import Paths, bare
 from dataplane.policy.resources import Route
 
@@ -43,8 +45,8 @@ class Router:
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._any = Paths()
-        self._hosts: dict[str, Paths] = {}
-        self._wildcards: dict[str, Paths] = {}
+        self._hosts: Map[str, Paths] = Map()
+        self._wildcards: Map[str, Paths] = Map()
         """By what follows the "*": ".example.org"."""
         self._longest = 0
         """No wildcard's suffix has more characters than this."""
@@ -67,11 +69,11 @@ class Router:
     def changed(self, removed: Iterable[Route], added: Iterable[Route]) -> Router:
         """A router without `removed` and with `added`; this one stays as it is.
 
-        Copies only the tables of the hosts touched. Raises KeyError for a route in `removed` that is not there.
+        All but what is touched is shared. Raises KeyError for a route in `removed` that is not there.
         """
         twin = Router()
         twin._any, twin._longest = self._any, self._longest
-        twin._hosts, twin._wildcards = self._hosts.copy(), self._wildcards.copy()
+        twin._hosts, twin._wildcards = self._hosts, self._wildcards
         copied: dict[str, Paths] = {}
         for route in removed:
             for host in _patterns(route):
@@ -131,10 +133,10 @@ class Router:
         if not host:
             self._any = paths
         elif host.startswith("*."):
-            self._wildcards[host[1:]] = paths
+            self._wildcards = self._wildcards.set(host[1:], paths)
             self._longest = max(self._longest, len(host) - 1)
         else:
-            self._hosts[host] = paths
+            self._hosts = self._hosts.set(host, paths)
         return paths
 
     def _forget_empty(self, hosts: Iterable[str]) -> None:
@@ -142,9 +144,9 @@ class Router:
         for host in hosts:
             if host and not self._get(host):
                 if host.startswith("*."):
-                    del self._wildcards[host[1:]]
+                    self._wildcards = self._wildcards.delete(host[1:])
                 else:
-                    del self._hosts[host]
+                    self._hosts = self._hosts.delete(host)
 
 
 def upstream_path(route: Route, path: str) -> str:

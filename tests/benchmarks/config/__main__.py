@@ -37,6 +37,7 @@ from tests.benchmarks.config.changes import change, churn, document
 from tests.benchmarks.config.fleet import Change, Streams, latencies, percentile, streams
 from tests.benchmarks.contenders import start_upstream
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
+from tests.benchmarks.stack import as_shipped
 
 RATE = 50.0
 UNLIMITED = {"RATE_LIMIT_PER_SECOND": "0", "ACCESS_LOG": "false"}
@@ -167,7 +168,8 @@ class Bench:
         return late
 
     def _dataplane(self, name: str) -> DataPlane:
-        return DataPlane(self.controlplanes[0].grpc, self.controlplanes[0].secrets, name, settings=UNLIMITED)
+        settings = {**UNLIMITED, **as_shipped()}
+        return DataPlane(self.controlplanes[0].grpc, self.controlplanes[0].secrets, name, settings=settings)
 
     def _keep(self, process: Process) -> Process:
         self.stack.callback(process.stop)
