@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 from tests.benchmarks.stack import as_shipped
 
 RATE = 50.0
+TURNS = 5
 UNLIMITED = {"RATE_LIMIT_PER_SECOND": "0", "ACCESS_LOG": "false"}
 
 
@@ -130,7 +132,8 @@ class Bench:
         """Requests through a real data plane, in quiet and under the same changes, in turns.
 
         The worker, its upstream and the requests have a CPU of their own; the supervisor shares the others with what
-        makes the changes. What is compared is what changes do to a worker, not how many processes share this machine.
+        makes the changes. That the machine as a whole is busier then, caches and memory included, is told apart by a
+        third turn: the same changes, kept from the worker by stopping its supervisor.
         """
         dataplane = self._dataplane("traffic")
         process = self._keep(dataplane.start(self.folder))
@@ -141,17 +144,26 @@ class Bench:
                 os.sched_setaffinity(each.id, OTHER_CPUS)
         os.sched_setaffinity(0, OTHER_CPUS)
         _load(dataplane, 3)
-        quiet, busy = [], []
-        for _ in range(3):
-            quiet.append(_load(dataplane, seconds / 4))
-            thread = threading.Thread(target=lambda: self._churn(seconds / 4 + 1))
-            thread.start()
-            busy.append(_load(dataplane, seconds / 4))
-            thread.join()
+        quiet, busy, beside = [], [], []
+        for _ in range(TURNS):
+            quiet.append(_load(dataplane, seconds / TURNS))
+            busy.append(self._load_under_changes(dataplane, seconds / TURNS))
+            process.signal(signal.SIGSTOP)
+            beside.append(self._load_under_changes(dataplane, seconds / TURNS))
+            process.signal(signal.SIGCONT)
         if all(quiet):
             self.figures["churn_traffic_p99_ratio"] = percentile(busy, 0.5) / percentile(quiet, 0.5)
+            self.figures["churn_traffic_p99_over_beside"] = percentile(busy, 0.5) / percentile(beside, 0.5)
             self.figures["churn_traffic_p99_ms"] = percentile(busy, 0.5)
+            self.figures["beside_traffic_p99_ms"] = percentile(beside, 0.5)
             self.figures["quiet_traffic_p99_ms"] = percentile(quiet, 0.5)
+
+    def _load_under_changes(self, dataplane: DataPlane, seconds: float) -> float:
+        thread = threading.Thread(target=lambda: self._churn(seconds + 1))
+        thread.start()
+        found = _load(dataplane, seconds)
+        thread.join()
+        return found
 
     def _churn(self, seconds: float) -> list[Change]:
         headers = self.admin.headers
