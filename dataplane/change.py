@@ -1,30 +1,28 @@
-"""A change on its way through the node: check → tell the prober → move the workers → answer → keep on disk.
+"""A change on its way through the node: check → tell the prober → keep on disk → move the workers → answer.
 
 One change at a time. Whatever stops it, the revision served before is served on. Each step costs what the change
-costs, not what the configuration does; only the disk gets all of it, and so not as often as it changes.
+costs, not what the configuration does. It is on disk before a worker has it, so that a node that is killed never
+comes back with less than somebody has seen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import STATUS_SERVICE
-from dataplane.config.cache import Cache
-from dataplane.config.decode import NOTHING, Bundle, difference, from_bytes, read_part, to_bytes
+from dataplane.config.decode import NOTHING, Bundle, difference, read_part
+from dataplane.config.kept import Kept
 from dataplane.config.stream import ConfigStream
 from dataplane.config.table import Problem, Table, TableError
 from dataplane.health import Prober
 from dataplane.workers import Pool
 
 _CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
-SAVES_APART = 0.05, 1.0
-"""Least and most seconds from one writing of the cache to the next while changes keep coming."""
-SAVING_SHARE = 20
-"""Between these it takes so many times as long as the writing did: a small table is on disk almost at once."""
+SYNC_EVERY = 1.0
+"""Seconds from one forcing of changes to the disk to the next while they keep coming."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ class Changes:
         prober: Prober,
         pool: Pool,
         stream: ConfigStream,
-        cache: Cache,
+        kept: Kept,
         on_served: Callable[[bool], None] = lambda instances: None,
     ) -> None:
         """`on_served` is called before a change is acknowledged; its argument tells whether instances changed."""
@@ -46,7 +44,7 @@ class Changes:
         self._prober = prober
         self._pool = pool
         self._stream = stream
-        self._cache = cache
+        self._kept = kept
         self._on_served = on_served
         self._checked: Bundle = NOTHING
         self.served: Bundle = NOTHING
@@ -56,23 +54,24 @@ class Changes:
         self.rejections = 0
         self._told: tuple[object, object] = (None, None)
         """Services and instances that the prober knows."""
-        self._unsaved: Bundle | None = None
-        self._served_anew = asyncio.Event()
+        self._written = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """Held while a change is under way, or the disk is tended."""
 
     @property
     def table(self) -> Table:
         """The table in use, for those who look at it."""
         return self._assembly.table
 
-    async def restore(self) -> Bundle | None:
+    async def restore(self, *, before_last: bool = False) -> Bundle | None:
         """Make the configuration on disk the one that workers start with; None when there is none to be used."""
-        if (payload := await asyncio.to_thread(self._cache.load)) is None:
+        bundle = await asyncio.to_thread(self._kept.load, before_last=before_last)
+        if bundle is None:
             return None
         try:
-            bundle = from_bytes(payload)
             await self._check(bundle)
         except TableError as error:
-            self._cache.distrust(str(error))
+            self._kept.distrust(str(error))
             return None
         self._tell_prober()
         self._pool.move_to(bundle)
@@ -81,13 +80,27 @@ class Changes:
 
     async def follow(self, restored: Bundle | None) -> None:
         """Wait for the workers to serve what was restored, then for every configuration that arrives."""
-        if restored is not None and self.served is NOTHING and await self._move(restored):
-            self.served, self.served_table = restored, self.table
+        if restored is not None and self.served is NOTHING and not await self._begin(restored):
+            # It was on disk before a worker had it, and may never have been served. The one before it was.
+            older = await self.restore(before_last=True)
+            if older is not None:
+                await self._begin(older)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_on_disk(), name="cache")
+            tasks.create_task(self._tend(), name="cache")
             while True:
                 bundle = await self._stream.next_bundle(self.served)
-                await self._take(bundle)
+                async with self._turn:
+                    await self._take(bundle)
+
+    async def _begin(self, restored: Bundle) -> bool:
+        """Serve what was restored; False when the workers refuse it."""
+        if problems := await self._move(restored):
+            self._reject(restored, problems)
+            return False
+        if not self._pool.draining:
+            self.served, self.served_table = restored, self.table
+            self._written.set()
+        return True
 
     async def _take(self, bundle: Bundle) -> None:
         """Serve `bundle` and ack it, or go on as before and nack it."""
@@ -99,18 +112,24 @@ class Changes:
             return
         before = self.table.instances
         try:
-            await self._check(bundle)
+            parts = await self._check(bundle)
         except TableError as error:
             self._reject(bundle, error.problems)
             return
         news = self._tell_prober()
-        if await self._move(bundle):
+        # In a thread, because a disk may be slow.
+        await asyncio.to_thread(self._kept.write, self.served, bundle, parts)
+        self._written.set()
+        if problems := await self._move(bundle):
+            await self._tend_once()
+            self._reject(bundle, problems)
+        elif not self._pool.draining:
             self._serve(bundle, moved=self.table.instances is not before)
             if news:
                 self._stream.health(self._prober.view())
 
     def _serve(self, bundle: Bundle, *, moved: bool) -> None:
-        """Every worker serves it: say so, and have it kept. `moved` says whether there are other instances now."""
+        """Every worker serves it: say so. `moved` says whether there are other instances now."""
         before, self.served = self.served, bundle
         self.served_table = self.table
         self._on_served(moved)
@@ -120,26 +139,25 @@ class Changes:
             _log.debug("revision moved on", extra=extra)
             return
         _log.info("configuration applied", extra=extra)
-        self._unsaved = bundle
-        self._served_anew.set()
 
-    async def _check(self, bundle: Bundle) -> None:
-        """Make the table of `bundle`, as the workers will; raises TableError with all problems."""
-        for data in difference(self._checked, bundle):
+    async def _check(self, bundle: Bundle) -> list[bytes]:
+        """Make the table of `bundle`, as the workers will, of these parts; raises TableError with all problems."""
+        parts = list(difference(self._checked, bundle))
+        for data in parts:
             self._assembly.take(read_part(data))
             await asyncio.sleep(0)
         self._assembly.complete(bundle.revision, bundle.digest)
         self._checked = bundle
+        return parts
 
-    async def _move(self, bundle: Bundle) -> bool:
-        """Bring the workers to `bundle`; if that fails, go back to what is served."""
+    async def _move(self, bundle: Bundle) -> tuple[Problem, ...]:
+        """Bring the workers to `bundle`; if there are problems, back to what is served."""
         problems = await self._pool.apply(bundle)
         if problems:
             self._assembly.revert()
             self._checked = self.served
             self._tell_prober()
-            self._reject(bundle, problems)
-        return not problems and not self._pool.draining
+        return problems
 
     def _tell_prober(self) -> bool:
         """Let new instances be probed, and let the workers know of them before they come into the table.
@@ -166,24 +184,22 @@ class Changes:
         _log.error("configuration rejected", extra=extra)
         self._stream.nack(bundle.revision, problems)
 
-    async def _keep_on_disk(self) -> None:
-        """Save what is served, the latest and at the end too."""
+    async def _tend(self) -> None:
+        """After changes, have nothing on disk that is not served, and let it outlive a loss of power."""
         try:
             while True:
-                await self._served_anew.wait()
-                began = time.perf_counter()
-                await asyncio.to_thread(self._save, self._take_unsaved())
-                took = time.perf_counter() - began
-                least, most = SAVES_APART
-                await asyncio.sleep(min(max(SAVING_SHARE * took, least), most))
+                await self._written.wait()
+                self._written.clear()
+                async with self._turn:
+                    await self._tend_once()
+                await asyncio.to_thread(self._kept.sync)
+                await asyncio.sleep(SYNC_EVERY)
         finally:
-            self._save(self._take_unsaved())
+            self._kept.sync()
 
-    def _take_unsaved(self) -> Bundle | None:
-        self._served_anew.clear()
-        bundle, self._unsaved = self._unsaved, None
-        return bundle
-
-    def _save(self, bundle: Bundle | None) -> None:
-        if bundle is not None:
-            self._cache.save(to_bytes(bundle))
+    async def _tend_once(self) -> None:
+        # While draining, a change may be on disk that workers serve and did not tell of: it stays.
+        if not self._pool.draining:
+            await asyncio.to_thread(self._kept.tend, self.served)
+            if self._kept.refused:
+                self._written.set()

@@ -25,6 +25,7 @@ from dataplane.change import Changes
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
 from dataplane.config.cache import Cache
+from dataplane.config.kept import Kept
 from dataplane.config.reports import Held
 from dataplane.config.stream import ConfigStream
 from dataplane.health import EndpointChecker, Prober
@@ -77,7 +78,7 @@ class Supervisor:
         assembly = Assembly(builtin, settings.max_routes)
         self._pool.left = self._tell_leaving
         self._changes = Changes(
-            assembly, self._prober, self._pool, self._stream, self._cache, self._changed_over
+            assembly, self._prober, self._pool, self._stream, Kept(self._cache), self._changed_over
         )
         self._status = StatusServer(self.view)
         self._readiness = Readiness(self._changes, self._pool, self._prober, settings.workers)

@@ -1,8 +1,11 @@
-"""The last good configuration on disk, so that a data plane can start while its control plane is away.
+"""The file that keeps the last good configuration, so that a data plane can start while its control plane is away.
 
-Format: one line `headgate-cache <version> <sha256 of the payload> <bytes of the payload>`, then the payload. A new file
-is written beside the old one, forced to the disk and renamed over it, so that a reader, and a process killed at any
-moment, finds either the old or the new. Whatever is wrong with the cache is a warning: it never stops a data plane.
+Format: one line `headgate-cache <version>`, then records: 4 bytes of length (big endian), the SHA-256 of the payload,
+the payload. A record is one change, the first of them from nothing; what it says is for `decode` to know.
+
+Records are appended, and what was written outlives the process that wrote it: after a SIGKILL at any moment every
+record is there that `append` has returned for. A new file is written beside the old one, forced to the disk and
+renamed over it. Whatever is wrong with the cache is a warning: it never stops a data plane.
 """
 
 from __future__ import annotations
@@ -12,11 +15,18 @@ import hashlib
 import logging
 import os
 import stat
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 256 * 1024 * 1024
 """A file above this is not read: nothing this version writes comes near."""
+LEAST_GROWTH = 256 * 1024
+"""Bytes of changes that may always stand behind the first record."""
+
+_HEADER = f"headgate-cache {VERSION}\n".encode()
+_FRAME = struct.Struct(">I32s")
 
 _log = logging.getLogger(__name__)
 
@@ -26,38 +36,65 @@ class CacheError(Exception):
 
 
 class Cache:
-    """One file in a folder that only its owner may enter."""
+    """One file in a folder that only its owner may enter. Everything may block for the disk; nothing raises OSError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "table"
+        self._first = self._end = 0
+        """Where the first and the last record end; 0 when nothing may be appended to what is there."""
         self.warnings = 0
         """How often reading or writing failed since the start."""
         self.problem = ""
         """The latest of these, in words; empty after a success."""
 
-    def load(self) -> bytes | None:
-        """The payload of the last `save`, or None with a warning when there is none that can be trusted."""
+    @property
+    def whole(self) -> bool:
+        """Whether the file ends where its last record does."""
+        return self._end > 0
+
+    @property
+    def grown(self) -> bool:
+        """Whether the changes that were appended take more room than what they change."""
+        return self._end - self._first > max(self._first, LEAST_GROWTH)
+
+    def load(self) -> list[bytes]:
+        """All records; with a warning only those before the first that cannot be trusted, which may be none."""
+        self._first = self._end = 0
         try:
-            payload = _verified(self._read())
+            content = self._read()
+            at = _start(content)
         except FileNotFoundError:
-            return None
+            return []
         except (OSError, CacheError) as error:
             self.distrust(str(error))
-            return None
+            return []
         self.problem = ""
-        return payload
+        return self._records(content, at)
 
-    def save(self, payload: bytes) -> None:
-        """Replace the file. Blocks for the disk; never raises OSError, but warns."""
+    def append(self, record: bytes) -> bool:
+        """Add a record; False, with a warning, when that fails, and no other may follow."""
+        frame = _framed(record)
+        return self._tried(lambda: self._extend(frame))
+
+    def replace(self, record: bytes) -> bool:
+        """Begin a new file with this record; False, with a warning, when that fails."""
+        content = _HEADER + _framed(record)
+        return self._tried(lambda: self._rewrite(content))
+
+    def clear(self) -> bool:
+        """Keep nothing; False, with a warning, when that fails."""
+        return self._tried(self._remove)
+
+    def sync(self) -> None:
+        """Force what was appended to the disk: until then it outlives the process, but not a loss of power."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._remove_leftovers()
-            self._replace(_header(payload), payload)
-        except OSError as error:
+            with open(_opened(self._file, os.O_RDONLY), "rb") as file:
+                os.fsync(file.fileno())
+        except FileNotFoundError:
+            return
+        except (OSError, CacheError) as error:
             self.distrust(str(error))
-        else:
-            self.problem = ""
 
     def distrust(self, reason: str) -> None:
         """Count and log that the cache is of no use now."""
@@ -65,23 +102,48 @@ class Cache:
         self.problem = f"config cache {self._file}: {reason}"
         _log.warning("%s", self.problem)
 
-    def _read(self) -> bytes:
-        # Not followed, not waited for: a link or a pipe in its place is not ours.
-        descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    def _tried(self, write: Callable[[], None]) -> bool:
         try:
-            _check(os.fstat(descriptor))
-        except CacheError:
-            os.close(descriptor)
-            raise
-        with os.fdopen(descriptor, "rb") as file:
+            write()
+        except (OSError, CacheError) as error:
+            self._first = self._end = 0
+            self.distrust(str(error))
+            return False
+        self.problem = ""
+        return True
+
+    def _read(self) -> bytes:
+        with open(_opened(self._file, os.O_RDONLY), "rb") as file:
             return file.read()
 
-    def _replace(self, *pieces: bytes) -> None:
+    def _records(self, content: bytes, at: int) -> list[bytes]:
+        records: list[bytes] = []
+        while at < len(content):
+            if (record := _record_at(content, at)) is None:
+                self._first = 0
+                self.distrust(f"is damaged: record {len(records) + 1} is not whole")
+                return records
+            records.append(record)
+            at += _FRAME.size + len(record)
+            self._first = self._first or at
+        self._end = at if records else 0
+        return records
+
+    def _extend(self, frame: bytes) -> None:
+        with open(_opened(self._file, os.O_WRONLY | os.O_APPEND), "ab") as file:
+            if os.fstat(file.fileno()).st_size != self._end:
+                raise CacheError("was changed by another process")
+            file.write(frame)
+        self._end += len(frame)
+
+    def _rewrite(self, content: bytes) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._remove_leftovers()
         beside = self._folder / f"table.{os.getpid()}.tmp"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.writelines(pieces)
+                file.write(content)
                 file.flush()
                 os.fsync(descriptor)
             beside.rename(self._file)
@@ -90,11 +152,27 @@ class Cache:
                 beside.unlink()
             raise
         _sync_folder(self._folder)
+        self._first = self._end = len(content)
+
+    def _remove(self) -> None:
+        self._first = self._end = 0
+        self._file.unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
         """What a process killed while writing left behind."""
         for leftover in self._folder.glob("table.*.tmp"):
             leftover.unlink(missing_ok=True)
+
+
+def _opened(file: Path, flags: int) -> int:
+    # Not followed, not waited for: a link or a pipe in its place is not ours.
+    descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check(os.fstat(descriptor))
+    except CacheError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _check(found: os.stat_result) -> None:
@@ -104,20 +182,28 @@ def _check(found: os.stat_result) -> None:
         raise CacheError("could have been written by another user")
 
 
-def _header(payload: bytes) -> bytes:
-    return f"headgate-cache {VERSION} {hashlib.sha256(payload).hexdigest()} {len(payload)}\n".encode()
+def _framed(record: bytes) -> bytes:
+    return _FRAME.pack(len(record), hashlib.sha256(record).digest()) + record
 
 
-def _verified(content: bytes) -> bytes:
-    header, newline, payload = content.partition(b"\n")
+def _record_at(content: bytes, at: int) -> bytes | None:
+    """The record that begins there; None when it is not whole, or not what was written."""
+    if len(content) < at + _FRAME.size:
+        return None
+    length, checksum = _FRAME.unpack_from(content, at)
+    record = content[at + _FRAME.size :][:length]
+    return record if len(record) == length and hashlib.sha256(record).digest() == checksum else None
+
+
+def _start(content: bytes) -> int:
+    """Where the first record begins."""
+    header, newline, _ = content.partition(b"\n")
     words = header.split(b" ")
-    if not newline or len(words) != 4 or words[0] != b"headgate-cache":
+    if not newline or words[0] != b"headgate-cache" or len(words) < 2:
         raise CacheError("is not a Headgate cache")
-    if words[1] != str(VERSION).encode():
+    if header + newline != _HEADER:
         raise CacheError(f"has format {words[1][:20].decode(errors='replace')}, this version reads {VERSION}")
-    if header + newline != _header(payload):
-        raise CacheError("is damaged: its checksum does not fit")
-    return payload
+    return len(_HEADER)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -56,6 +56,8 @@ class Pool:
         self._deaths = 0
         self._applying = False
         self.target: Bundle = NOTHING
+        self._served: Bundle = NOTHING
+        """The last one that all have served: what they go back to."""
         self.restarts = 0
         self.left: Callable[[], None] = _nothing
         """Called when `leaving` may have changed."""
@@ -122,25 +124,26 @@ class Pool:
 
         Ends early, without problems, when the node drains.
         """
-        before, deaths = self.target, self._deaths
+        deaths = self._deaths
         self._applying = True
         self.move_to(bundle)
         try:
             async with asyncio.timeout(APPLY_TIMEOUT):
-                return await self._applied(bundle, before, deaths)
+                return await self._applied(bundle, deaths)
         except TimeoutError:
-            self.target = before
+            self.target = self._served
             return tuple(self._replace_stuck(bundle))
         finally:
             self._applying = False
 
-    async def _applied(self, bundle: Bundle, before: Bundle, deaths: int) -> tuple[Problem, ...]:
+    async def _applied(self, bundle: Bundle, deaths: int) -> tuple[Problem, ...]:
         while not self.draining:
             if all(worker.settled for worker in self._workers.values()):
                 if problems := tuple(self._refusals(bundle, self._deaths - deaths)):
-                    self.move_to(before)
+                    self.move_to(self._served)
                     return problems
                 if self.serving(bundle) == self._count:
+                    self._served = bundle
                     break
             self._changed.clear()
             await self._changed.wait()

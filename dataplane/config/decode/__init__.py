@@ -9,10 +9,10 @@ from dataplane.config.decode.bundle import (
     Part,
     applied,
     difference,
-    from_bytes,
     read_part,
-    to_bytes,
+    replayed,
     unpack,
+    whole,
 )
 from dataplane.config.decode.resource import decode
 
@@ -24,8 +24,8 @@ __all__ = [
     "applied",
     "decode",
     "difference",
-    "from_bytes",
     "read_part",
-    "to_bytes",
+    "replayed",
     "unpack",
+    "whole",
 ]

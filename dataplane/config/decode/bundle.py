@@ -138,20 +138,38 @@ def _written(total: int) -> str:
     return f"{total % (1 << 256):064x}"
 
 
-def to_bytes(bundle: Bundle) -> bytes:
-    """The bundle as bytes for the disk."""
-    lineage = pb.Lineage(id=bundle.lineage, epoch=bundle.epoch)
-    snapshot = pb.Snapshot(revision=bundle.revision, digest=bundle.digest, lineage=lineage)
-    snapshot.resources.extend(bundle.resources.values())
-    return snapshot.SerializeToString()
+def replayed(records: Iterable[bytes]) -> Bundle:
+    """The bundle that changes in a row lead to, the first of them from nothing.
+
+    A record is one change: all its parts joined, which protobuf reads as one message. Raises TableError when one does
+    not follow from the one before, and when they lead to something else than they say.
+    """
+    resources: dict[ResourceKey, Resource] = {}
+    reached = pb.Delta()
+    for record in records:
+        delta = _delta(record)
+        if (delta.base_revision, delta.base_digest) != (reached.revision, reached.digest):
+            raise TableError([Problem("", "base_digest", "does not follow from the change before")])
+        for gone in delta.removed:
+            resources.pop((gone.kind, gone.name), None)
+        for resource in delta.changed:
+            resources[resource.WhichOneof("body") or "", resource.name] = resource
+        reached = delta
+    if reached.revision < 1 or reached.digest != digest_of(resources):
+        raise TableError([Problem("", "digest", "does not fit the resources")])
+    return Bundle(reached.revision, reached.digest, resources, reached.lineage.id, reached.lineage.epoch)
 
 
-def from_bytes(data: bytes) -> Bundle:
-    """What `to_bytes` was given; raises TableError for anything else."""
+def whole(bundle: Bundle) -> bytes:
+    """The bundle in one record for `replayed`."""
+    return b"".join(difference(NOTHING, bundle))
+
+
+def _delta(record: bytes) -> pb.Delta:
     try:
-        return unpack(pb.Snapshot.FromString(data))
+        return pb.Delta.FromString(record)
     except DecodeError:
-        raise TableError([Problem("", "", "is not a snapshot")]) from None
+        raise TableError([Problem("", "", "is not a change")]) from None
 
 
 def difference(have: Bundle, want: Bundle) -> Iterator[bytes]:
@@ -184,7 +202,11 @@ def _slices(resources: list[Resource]) -> Iterator[list[Resource]]:
 
 def _part(have: Bundle, want: Bundle, changed: list[Resource], removed: Iterable[ResourceKey]) -> bytes:
     delta = pb.Delta(
-        base_revision=have.revision, base_digest=have.digest, revision=want.revision, digest=want.digest
+        base_revision=have.revision,
+        base_digest=have.digest,
+        revision=want.revision,
+        digest=want.digest,
+        lineage=pb.Lineage(id=want.lineage, epoch=want.epoch),
     )
     delta.changed.extend(changed)
     for kind, name in removed:

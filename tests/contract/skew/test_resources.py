@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dataplane.config.decode import NOTHING, decode, difference, from_bytes, read_part, to_bytes, unpack
+from dataplane.config.decode import NOTHING, decode, difference, read_part, replayed, unpack, whole
 from dataplane.config.table import TableError
 from headgate_api.v1 import config_pb2, resources_pb2
 from tests.support import wire
@@ -38,10 +38,10 @@ def test_what_the_last_release_sent_is_understood(resource: wire.Resource) -> No
 def test_the_cache_keeps_what_it_does_not_know() -> None:
     snapshot = later(wire.snapshot(*EVERYTHING))
     expected = sum(marks(resource) for resource in snapshot.resources)
-    kept = to_bytes(unpack(snapshot))
+    kept = whole(unpack(snapshot))
     assert marks(kept) == expected
     # And once more, as after a restart.
-    assert marks(to_bytes(from_bytes(kept))) == expected
+    assert marks(whole(replayed([kept]))) == expected
 
 
 def test_a_change_of_what_is_not_known_is_a_change() -> None:

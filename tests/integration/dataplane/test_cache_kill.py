@@ -13,17 +13,20 @@ from dataplane.config.cache import Cache
 WRITER = """
 import sys
 from pathlib import Path
-from dataplane.config.cache import Cache
-cache = Cache(Path(sys.argv[1]))
+from dataplane.config import cache
+cache.LEAST_GROWTH = 100_000
+file = cache.Cache(Path(sys.argv[1]))
+file.load()
 for number in range(int(sys.argv[2]), 1_000_000):
-    cache.save(b"%d " % number * 20_000)
+    payload = b"%d " % number * 2_000
+    assert (file.append if file.whole and not file.grown else file.replace)(payload)
     sys.stdout.write(f"{number}\\n")
     sys.stdout.flush()
 """
 
 
 def confirmed_before_kill(folder: Path, first: int, seconds: float) -> int:
-    """Let a process write payloads numbered from `first`, kill it, and return the last number it confirmed."""
+    """Let a process write records numbered from `first`, kill it, and return the last number it confirmed."""
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(folder), str(first)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -42,10 +45,12 @@ def test_kill_after_kill_nothing_confirmed_is_lost(tmp_path: Path) -> None:
     for _ in range(100):
         number = confirmed_before_kill(tmp_path, number, luck.uniform(0.0, 0.02))
         cache = Cache(tmp_path)
-        payload = cache.load()
-        assert payload is not None
-        assert cache.warnings == 0
-        found = int(payload.split()[0])
-        assert found >= number
-        assert payload == b"%d " % found * 20_000
-        number = found + 1
+        records = cache.load()
+        found = [int(record.split()[0]) for record in records]
+        assert found[-1] >= number
+        # Nothing is missing in between, and each is as it was written.
+        assert found == list(range(found[0], found[-1] + 1))
+        assert records == [b"%d " % one * 2_000 for one in found]
+        # A record that was being written is the only one that may be cut short.
+        assert cache.warnings == (not cache.whole)
+        number = found[-1] + 1

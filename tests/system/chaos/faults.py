@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -176,7 +175,6 @@ async def _other_elected(scene: Scene, leader: str) -> bool:
 async def data_plane_killed(scene: Scene) -> None:
     name = scene.a_dataplane()
     async with scene.load.sparing(name):
-        scene.history.seen[name].killed = time.monotonic()
         await scene.world.kill(name)
         await scene.hold(1.0)
         await scene.world.start(next(one for one in scene.world.dataplanes if one.name == name))
@@ -215,7 +213,6 @@ async def data_plane_restarted_alone(scene: Scene) -> None:
     for member in world.members:
         await blocking(member.kill)
     async with scene.load.sparing(name):
-        scene.history.seen[name].killed = time.monotonic()
         await world.kill(name)
         await world.start(plane)
     await scene.hold()

@@ -19,8 +19,6 @@ from tests.support.waiting import eventually
 from tests.system.chaos.world import SERVICE, ChaosWorld
 
 PREFIX = "chaos-"
-KEPT_WITHIN = 1.5
-"""Seconds within which what a data plane serves is on its disk."""
 
 
 @dataclass
@@ -33,8 +31,6 @@ class Seen:
     first: dict[str, float] = field(default_factory=dict)
     """When each route was seen first."""
     looks: int = 0
-    killed: float | None = None
-    """When it was killed, until it is seen again: what it had no time to keep may be missing then."""
 
 
 class History:
@@ -148,21 +144,14 @@ class History:
                     continue
                 self._look(node, shown)
 
-    def _after_a_kill(self, node: str, seen: Seen, routes: frozenset[str]) -> None:
-        kept = {name for name in seen.routes if seen.first[name] < (seen.killed or 0) - KEPT_WITHIN}
-        if not kept <= routes:
-            self.violations.append(f"{node} has lost {sorted(kept - routes)} since it was killed")
-        seen.killed = None
-
     def _look(self, node: str, shown: dict[str, Any]) -> None:
         seen = self.seen[node]
         if not shown["revision"]:
             return  # it starts, and has not read its cache yet
         stamp = (int(shown.get("epoch", 0)), int(shown["revision"]))
         routes = frozenset(name for name in shown["routes"] if name.startswith(PREFIX))
-        if seen.killed is not None:
-            self._after_a_kill(node, seen, routes)
-        elif stamp < seen.stamp:
+        # Nor after a kill: what was served is on disk before.
+        if stamp < seen.stamp:
             self.violations.append(f"{node} went back from {seen.stamp} to {stamp}")
         elif stamp[0] == seen.stamp[0] and (undone := seen.routes - routes):
             self.violations.append(f"{node} lost {sorted(undone)} at {stamp}")

@@ -15,6 +15,7 @@ from dataplane.change import Changes
 from dataplane.config.apply import Assembly
 from dataplane.config.cache import Cache
 from dataplane.config.decode import NOTHING, Bundle, unpack
+from dataplane.config.kept import Kept
 from dataplane.config.reports import InstanceHealth
 from dataplane.config.table import Problem
 from dataplane.health import Probe, Prober
@@ -42,6 +43,7 @@ class Node:
     def __init__(self, folder: Path) -> None:
         self.events: list[object] = []
         self.refuse: set[int] = set()
+        self.hang: set[int] = set()
         self.draining = False
         self.told: list[tuple[str, str]] = []
         self.arriving: asyncio.Queue[Bundle] = asyncio.Queue()
@@ -51,7 +53,7 @@ class Node:
 
     def make(self) -> Changes:
         node = cast(Any, self)
-        return Changes(Assembly(max_routes=5), self.prober, node, node, self.cache)
+        return Changes(Assembly(max_routes=5), self.prober, node, node, Kept(self.cache))
 
     async def probe(self, _: Instance, __: HealthCheck) -> Probe:
         return Probe(True, 1.0)
@@ -66,6 +68,8 @@ class Node:
 
     async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
         self.events.append(("apply", bundle.revision))
+        if bundle.revision in self.hang:
+            await asyncio.Event().wait()
         return (Problem("", "", "no"),) if bundle.revision in self.refuse else ()
 
     # the control plane
@@ -189,7 +193,6 @@ def test_what_may_follow(served: tuple[str, int, int], offered: tuple[str, int, 
 async def test_what_was_served_is_known_across_a_restart(node: Node) -> None:
     async with following(node):
         await node.hears(replace(bundle(5), lineage="a", epoch=7))
-        await eventually(lambda: node.cache.load() is not None)
     node.changes = node.make()
     async with following(node, await node.changes.restore()):
         await eventually(lambda: node.changes.served.revision == 5)
@@ -201,7 +204,6 @@ async def test_what_was_served_is_known_across_a_restart(node: Node) -> None:
 async def test_what_was_served_is_restored_after_a_restart(node: Node) -> None:
     async with following(node):
         await node.hears(bundle(5))
-        await eventually(lambda: node.cache.load() is not None)
     node.events.clear()
     node.changes = node.make()
     restored = await node.changes.restore()
@@ -225,15 +227,61 @@ async def test_a_rejected_configuration_is_not_kept(node: Node) -> None:
 
 
 async def test_a_cache_without_sense_is_a_warning(node: Node) -> None:
-    node.cache.save(b"\xff\xff")
+    node.cache.replace(b"\xff\xff")
     assert await node.changes.restore() is None
-    assert (node.cache.warnings, "is not a snapshot" in node.cache.problem) == (1, True)
+    assert (node.cache.warnings, "is not a change" in node.cache.problem) == (1, True)
+
+
+async def test_what_a_worker_may_have_served_is_on_disk(node: Node) -> None:
+    """Killed before every worker has answered, it comes back with what one of them may have shown to somebody."""
+    async with following(node):
+        await node.hears(bundle(5))
+        node.hang.add(6)
+        node.arriving.put_nowait(bundle(6))
+        await eventually(lambda: ("apply", 6) in node.events)
+        node.changes = node.make()
+        restored = await node.changes.restore()
+        assert restored is not None
+        assert restored.revision == 6
+
+
+async def test_a_change_on_disk_that_workers_refuse_gives_way_to_the_one_before(node: Node) -> None:
+    async with following(node):
+        await node.hears(bundle(5))
+        node.hang.add(6)
+        node.arriving.put_nowait(bundle(6))
+        await eventually(lambda: ("apply", 6) in node.events)
+    node.changes = node.make()
+    node.hang.clear()
+    node.refuse.add(6)
+    async with following(node, await node.changes.restore()):
+        await eventually(lambda: node.changes.served.revision == 5)
+        assert node.changes.table.revision == 5
+        assert (await node.hears(bundle(7)))[-1] == ("ack", 7)
+    node.changes = node.make()
+    restored = await node.changes.restore()
+    assert restored is not None
+    assert restored.revision == 7
+
+
+async def test_a_watermark_is_on_disk_when_it_is_acked(node: Node) -> None:
+    async with following(node):
+        await node.hears(bundle(5), replace(bundle(5), revision=9))
+        restored = await node.make().restore()
+        assert restored is not None
+        assert restored.revision == 9
+
+
+async def test_a_first_configuration_that_workers_refuse_is_not_kept(node: Node) -> None:
+    node.refuse.add(5)
+    async with following(node):
+        await node.hears(bundle(5))
+        assert node.cache.load() == []
 
 
 async def test_a_restored_configuration_that_workers_refuse_is_not_served(node: Node) -> None:
     async with following(node):
         await node.hears(bundle(5))
-        await eventually(lambda: node.cache.load() is not None)
     node.changes = node.make()
     node.refuse.add(5)
     async with following(node, await node.changes.restore()):

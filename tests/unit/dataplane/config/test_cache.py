@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.config.cache import Cache
+from dataplane.config.cache import LEAST_GROWTH, Cache
 
 PAYLOAD = bytes(range(256)) * 40
 
@@ -26,29 +26,56 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "node"
 
 
-def test_what_was_saved_is_loaded(folder: Path) -> None:
-    Cache(folder).save(PAYLOAD)
+def test_what_was_written_is_loaded_in_order(folder: Path) -> None:
+    writing = Cache(folder)
+    assert writing.replace(b"one") and writing.append(b"two") and writing.append(b"")
     cache = Cache(folder)
-    assert (cache.load(), cache.warnings, cache.problem) == (PAYLOAD, 0, "")
+    assert (cache.load(), cache.whole, cache.warnings, cache.problem) == ([b"one", b"two", b""], True, 0, "")
+    assert cache.append(PAYLOAD)
+    assert Cache(folder).load() == [b"one", b"two", b"", PAYLOAD]
 
 
-def test_the_latest_replaces_the_older(folder: Path) -> None:
+def test_a_new_file_replaces_the_older(folder: Path) -> None:
     cache = Cache(folder)
     for payload in (b"one", b"two", b""):
-        cache.save(payload)
-        assert cache.load() == payload
+        cache.replace(payload)
+        cache.append(b"more")
+        assert cache.load() == [payload, b"more"]
     assert [path.name for path in folder.iterdir()] == ["table"]
 
 
+def test_it_has_grown_when_changes_take_more_room_than_the_whole(folder: Path) -> None:
+    def has_grown() -> bool:
+        return cache.grown
+
+    cache = Cache(folder)
+    cache.replace(bytes(LEAST_GROWTH))
+    cache.append(bytes(LEAST_GROWTH // 2))
+    assert not has_grown()
+    cache.append(bytes(LEAST_GROWTH // 2))
+    assert has_grown()
+    cache.load()
+    assert has_grown()
+    cache.replace(b"")
+    assert not has_grown()
+
+
+def test_what_is_cleared_is_gone(folder: Path) -> None:
+    cache = Cache(folder)
+    cache.replace(PAYLOAD)
+    assert cache.clear() and cache.clear()
+    assert (cache.load(), cache.whole, cache.warnings) == ([], False, 0)
+
+
 def test_only_the_owner_may_look(folder: Path) -> None:
-    Cache(folder).save(PAYLOAD)
+    Cache(folder).replace(PAYLOAD)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "table").stat().st_mode) == 0o600
 
 
 def test_nothing_there_is_no_warning(folder: Path) -> None:
     cache = Cache(folder)
-    assert (cache.load(), cache.warnings) == (None, 0)
+    assert (cache.load(), cache.warnings) == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +84,15 @@ def test_nothing_there_is_no_warning(folder: Path) -> None:
         (lambda file: file.write_bytes(b""), "is not a Headgate cache"),
         (lambda file: file.write_bytes(b"\n"), "is not a Headgate cache"),
         (lambda file: file.write_bytes(b"hello world"), "is not a Headgate cache"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "is damaged"),
-        (lambda file: file.write_bytes(file.read_bytes()[:30]), "is not a Headgate cache"),
-        (lambda file: file.write_bytes(file.read_bytes() + b"x"), "is damaged"),
+        (lambda file: file.write_bytes(file.read_bytes()[:10]), "is not a Headgate cache"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "is damaged: record 1 is not whole"),
+        (lambda file: file.write_bytes(file.read_bytes()[:30]), "is damaged"),
+        (lambda file: file.write_bytes(file.read_bytes() + b"x"), "is damaged: record 2 is not whole"),
         (lambda file: file.write_bytes(file.read_bytes().replace(b"\x07", b"\x08", 1)), "is damaged"),
-        (lambda file: file.write_bytes(file.read_bytes().replace(b"cache 1 ", b"cache 2 ")), "has format 2"),
+        (
+            lambda file: file.write_bytes(file.read_bytes().replace(b"cache 2", b"cache 1 0a 7")),
+            "has format 1",
+        ),
         (lambda file: (file.unlink(), file.mkdir()), "is not a regular file"),
         (replace_by_pipe, "is not a regular file"),
         (lambda file: (file.rename(file.with_name("x")), file.symlink_to("x")), "symbolic links"),
@@ -71,59 +102,104 @@ def test_nothing_there_is_no_warning(folder: Path) -> None:
 def test_a_file_that_cannot_be_trusted(
     folder: Path, damage: Damage, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Cache(folder).save(PAYLOAD)
+    Cache(folder).replace(PAYLOAD)
     damage(folder / "table")
     cache = Cache(folder)
-    assert cache.load() is None
+    cache.load()
     assert cache.warnings == 1
+    assert not cache.whole
     assert reason in cache.problem
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @pytest.mark.parametrize("at", range(0, 120, 7))
-def test_a_file_cut_anywhere(folder: Path, at: int) -> None:
-    Cache(folder).save(PAYLOAD)
+def test_a_first_record_cut_anywhere(folder: Path, at: int) -> None:
+    Cache(folder).replace(PAYLOAD)
     content = (folder / "table").read_bytes()
     (folder / "table").write_bytes(content[:at])
-    assert Cache(folder).load() is None
+    assert Cache(folder).load() == []
 
 
-def test_a_damaged_file_is_replaced_by_the_next_save(folder: Path) -> None:
-    Cache(folder).save(PAYLOAD)
+@pytest.mark.parametrize("cut", range(1, 41))
+def test_a_later_record_cut_anywhere(folder: Path, cut: int) -> None:
+    """What a process leaves behind that is killed while it appends."""
+    cache = Cache(folder)
+    cache.replace(b"one")
+    cache.append(b"two")
+    cache.append(b"four")
+    content = (folder / "table").read_bytes()
+    (folder / "table").write_bytes(content[:-cut])
+    assert (cache.load(), cache.whole) == ([b"one", b"two"], cut == 40)
+
+
+def test_a_damaged_record_hides_those_after_it(folder: Path) -> None:
+    cache = Cache(folder)
+    for record in (b"one", b"two", b"three"):
+        cache.append(record) if cache.whole else cache.replace(record)
+    content = (folder / "table").read_bytes()
+    (folder / "table").write_bytes(content.replace(b"two", b"too"))
+    assert (cache.load(), cache.whole, cache.warnings) == ([b"one"], False, 1)
+
+
+def test_nothing_is_appended_to_what_another_process_wrote(folder: Path) -> None:
+    cache, other = Cache(folder), Cache(folder)
+    cache.replace(b"ours")
+    other.replace(b"theirs, and longer")
+    assert not cache.append(b"more of ours")
+    assert "was changed by another process" in cache.problem
+    assert not cache.whole
+    assert other.load() == [b"theirs, and longer"]
+
+
+def test_a_damaged_file_is_replaced_by_a_new_one(folder: Path) -> None:
+    Cache(folder).replace(PAYLOAD)
     (folder / "table").write_bytes(b"broken")
     cache = Cache(folder)
-    assert cache.load() is None
-    cache.save(b"new")
-    assert (cache.load(), cache.problem) == (b"new", "")
+    assert cache.load() == []
+    cache.replace(b"new")
+    assert (cache.load(), cache.problem) == ([b"new"], "")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     cache = Cache(tmp_path / "cache" / "node")
-    cache.save(PAYLOAD)
+    assert not cache.replace(PAYLOAD)
     assert cache.warnings == 1
     assert "Not a directory" in cache.problem
 
 
 def test_a_disk_that_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(folder)
-    cache.save(PAYLOAD)
+    cache.replace(PAYLOAD)
 
     def full(_: int) -> None:
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", full)
-    cache.save(b"new")
+    assert not cache.replace(b"new")
     assert "No space left" in cache.problem
     assert [path.name for path in folder.iterdir()] == ["table"]
+    cache.sync()
+    assert cache.warnings == 2
     monkeypatch.undo()
-    assert cache.load() == PAYLOAD
+    assert cache.load() == [PAYLOAD]
 
 
 def test_what_a_killed_process_left_behind_is_cleared(folder: Path) -> None:
     cache = Cache(folder)
-    cache.save(PAYLOAD)
+    cache.replace(PAYLOAD)
     (folder / "table.4711.tmp").write_bytes(b"half")
-    assert cache.load() == PAYLOAD
-    cache.save(b"new")
+    assert cache.load() == [PAYLOAD]
+    cache.replace(b"new")
     assert [path.name for path in folder.iterdir()] == ["table"]
+
+
+def test_a_file_that_is_gone_needs_no_sync(folder: Path) -> None:
+    cache = Cache(folder)
+    cache.sync()
+    assert cache.warnings == 0
+    cache.replace(PAYLOAD)
+    cache.sync()
+    (folder / "table").chmod(0o666)
+    cache.sync()
+    assert "could have been written by another user" in cache.problem

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from dataplane.config.decode import NOTHING, Bundle, difference, from_bytes, read_part, to_bytes, unpack
+from dataplane.config.decode import NOTHING, Bundle, difference, read_part, replayed, unpack
 from dataplane.config.decode.bundle import PART_RESOURCES
 from dataplane.config.table import TableError
 from headgate_api.v1 import config_pb2
@@ -15,7 +17,7 @@ def bundle(*resources: wire.Resource, revision: int = 1) -> Bundle:
     return unpack(wire.snapshot(*resources, revision=revision))
 
 
-def replayed(have: Bundle, want: Bundle) -> dict[tuple[str, str], object]:
+def taken(have: Bundle, want: Bundle) -> dict[tuple[str, str], object]:
     """What a worker that has `have` knows after the difference."""
     known: dict[tuple[str, str], object] = dict.fromkeys(have.resources)
     for data in difference(have, want):
@@ -62,20 +64,43 @@ def test_a_snapshot_that_is_not_whole(change: dict[str, object], detail: str) ->
     assert [str(problem) for problem in caught.value.problems] == [detail]
 
 
-def test_bytes_and_back() -> None:
-    found = bundle(wire.service("orders"), wire.user("alice", "a:b"), revision=9)
-    assert from_bytes(to_bytes(found)) == found
+def record(have: Bundle, want: Bundle) -> bytes:
+    return b"".join(difference(have, want))
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xff\xff", b"nonsense", to_bytes(NOTHING)])
-def test_other_bytes(data: bytes) -> None:
-    with pytest.raises(TableError):
-        from_bytes(data)
+def test_changes_in_a_row_lead_to_the_last() -> None:
+    many = [wire.user(f"user-{number}") for number in range(2 * PART_RESOURCES)]
+    first = replace(bundle(*many, wire.service("orders"), revision=7), lineage="a", epoch=3)
+    second = replace(
+        bundle(*many[1:], wire.user("alice", "a:b", revision=8), revision=9), lineage="a", epoch=4
+    )
+    later = replace(second, revision=10)
+    steps = [record(NOTHING, first), record(first, second), record(second, later)]
+    assert [replayed(steps[:count]) for count in (1, 2, 3)] == [first, second, later]
+
+
+FIRST, SECOND = bundle(wire.user("alice")), bundle(wire.user("bob", revision=2), revision=2)
+
+
+@pytest.mark.parametrize(
+    ("records", "detail"),
+    [
+        ([], "digest: does not fit the resources"),
+        ([b""], "digest: does not fit the resources"),
+        ([b"\xff\xff\xff"], "is not a change"),
+        ([record(FIRST, SECOND)], "base_digest: does not follow from the change before"),
+        ([record(NOTHING, FIRST)] * 2, "base_digest: does not follow from the change before"),
+        ([record(NOTHING, replace(FIRST, digest="0" * 64))], "digest: does not fit the resources"),
+    ],
+)
+def test_records_that_make_no_bundle(records: list[bytes], detail: str) -> None:
+    with pytest.raises(TableError, match=detail):
+        replayed(records)
 
 
 def test_from_nothing_to_everything() -> None:
     want = bundle(*(wire.user(f"user-{number}") for number in range(3 * PART_RESOURCES + 1)))
-    assert set(replayed(NOTHING, want)) == set(want.resources)
+    assert set(taken(NOTHING, want)) == set(want.resources)
     assert len(list(difference(NOTHING, want))) == 4
 
 
@@ -91,7 +116,7 @@ def test_only_what_differs() -> None:
     part = read_part(data)
     assert {key for key, _ in part.changed} == {("user", "bob"), ("user", "dan")}
     assert part.removed == (("user", "carol"),)
-    assert set(replayed(have, want)) == set(want.resources)
+    assert set(taken(have, want)) == set(want.resources)
 
 
 def test_a_revision_that_changes_nothing_is_one_empty_part() -> None:

@@ -1,0 +1,107 @@
+"""kill -9 of a whole data plane under a stream of changes: alone afterwards, it serves what it had served before."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from headgate_api.v1 import config_pb2
+from tests.support import wire
+from tests.support.data_plane import DataPlane
+from tests.support.fake_controlplane import FakeControlPlane
+from tests.support.instance import Instance
+from tests.support.waiting import eventually
+
+KILLS = 12
+ROUTES = 300
+
+
+class Fleet:
+    """A control plane and its configuration, of which one route changes again and again."""
+
+    def __init__(self, controlplane: FakeControlPlane, orders: Instance) -> None:
+        self.controlplane = controlplane
+        self._kept = [
+            wire.service("orders"),
+            wire.instance("orders", "orders-1", orders.port),
+            *(wire.route(f"r{number}", "orders") for number in range(ROUTES)),
+        ]
+        self.latest = self._at(5)
+        controlplane.publish(self.latest)
+
+    def _at(self, revision: int) -> config_pb2.Snapshot:
+        changing = wire.route("orders", "orders", revision=revision, rewrite=f"/at/{revision}")
+        return wire.snapshot(*self._kept, changing, revision=revision)
+
+    async def acked(self, revision: int) -> None:
+        """Wait until the node has acknowledged it."""
+        await eventually(
+            lambda: self.controlplane.connections and revision in self.controlplane.latest.acked, every=0.0005
+        )
+
+    async def change(self) -> None:
+        """Send one change after the other, each as soon as the one before is acknowledged."""
+        while True:
+            await self.acked(self.latest.revision)
+            before, self.latest = self.latest, self._at(self.latest.revision + 1)
+            delta = wire.delta(before, self.latest)
+            self.controlplane.latest.outbox.put_nowait(config_pb2.StreamResponse(delta=delta))
+
+    async def back(self) -> None:
+        """Let the control plane answer again."""
+        await self.controlplane.start()
+        self.controlplane.publish(self.latest)
+        await self.acked(self.latest.revision)
+
+
+async def ask(node: DataPlane) -> None:
+    """Requests all the time: the instance sees which revision sent them on."""
+    while True:
+        with contextlib.suppress(OSError):
+            await node.get("/orders/1")
+
+
+@asynccontextmanager
+async def meanwhile(*work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def seen(orders: Instance) -> int:
+    """The latest revision that sent a request on."""
+    return max(int(head.split(b"/")[2]) for head in orders.heads)
+
+
+@pytest.mark.timeout(180)
+async def test_killed_again_and_again_it_never_comes_back_with_less(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance
+) -> None:
+    luck = random.Random(4)
+    fleet = Fleet(controlplane, orders)
+    async with DataPlane(tmp_path, controlplane.address, WORKERS="2") as node:
+        await node.started()
+        await fleet.acked(5)
+        for _ in range(KILLS):
+            enough = fleet.latest.revision + luck.randrange(3, 40)
+            async with meanwhile(fleet.change(), ask(node)):
+                await fleet.acked(enough)
+                # Not a wait for anything: the kill is to come anywhere in the course of a change.
+                await asyncio.sleep(luck.uniform(0.0, 0.02))
+                await node.kill()
+            acked = max(controlplane.latest.acked)
+            await controlplane.stop()
+            await node.started()
+            revision = (await node.status("/debug/config")).json()["revision"]
+            assert revision >= max(acked, seen(orders))
+            await fleet.back()
