@@ -6,12 +6,18 @@ Exit codes: 0 after a drain; 2 when it cannot start, with one line on stderr tha
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import sys
+from typing import TYPE_CHECKING
 
 from dataplane.certificates import BadFiles
 from dataplane.listen import ListenError, TrafficPort, listen
 from dataplane.observe import logs
 from dataplane.settings import Settings, SettingsError, load, split_address
+
+if TYPE_CHECKING:
+    from dataplane.launch import Launcher
 
 
 def main() -> int:
@@ -28,14 +34,24 @@ def _run(settings: Settings) -> int:
     secured = TrafficPort(*split_address(settings.tls_listen), "TLS_LISTEN") if settings.tls_listen else None
     status = listen(*split_address(settings.status_listen), "STATUS_LISTEN")
     logs.set_up(settings.level, node=settings.node_name)
-    # Imported only now, because gRPC alone takes longer than it takes to find out that a port is in use.
+    # Imported only now, because it takes longer than it takes to find out that a port is in use.
+    from dataplane.launch import Launcher
+
+    asyncio.run(_supervise(settings, Launcher(settings, traffic, secured), status))
+    return 0
+
+
+async def _supervise(settings: Settings, launcher: Launcher, status: socket.socket) -> None:
+    await launcher.ahead()
+    # What is imported stays: collections would only walk through it, again and again.
+    gc.disable()
+    # gRPC among other things; the workers start meanwhile.
     from dataplane.supervisor import Supervisor
 
-    async def supervise() -> None:
-        await Supervisor(settings, traffic, status, secured).run()
-
-    asyncio.run(supervise())
-    return 0
+    supervisor = Supervisor(settings, launcher, status)
+    gc.freeze()
+    gc.enable()
+    await supervisor.run()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ comes back with less than somebody has seen.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import STATUS_SERVICE
@@ -143,10 +145,11 @@ class Changes:
     async def _check(self, bundle: Bundle) -> list[bytes]:
         """Make the table of `bundle`, as the workers will, of these parts; raises TableError with all problems."""
         parts = list(difference(self._checked, bundle))
-        for data in parts:
-            self._assembly.take(read_part(data))
-            await asyncio.sleep(0)
-        self._assembly.complete(bundle.revision, bundle.digest)
+        with _uncollected() if len(parts) > 1 else nullcontext():
+            for data in parts:
+                self._assembly.take(read_part(data))
+                await asyncio.sleep(0)
+            self._assembly.complete(bundle.revision, bundle.digest)
         self._checked = bundle
         return parts
 
@@ -203,3 +206,14 @@ class Changes:
             await asyncio.to_thread(self._kept.tend, self.served)
             if self._kept.refused:
                 self._written.set()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """For a big change, which is here to stay: collections would walk through all of it again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

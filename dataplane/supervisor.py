@@ -4,14 +4,13 @@
                           ▲             │  ▲
                        reports        cache └─ prober
 
-It binds the ports, starts the workers, brings configurations to them, probes instances, keeps the cache and answers
+It keeps the workers running, brings configurations to them, probes instances, keeps the cache and answers
 on the status port. None of it stops traffic: what fails here is logged and tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import signal
@@ -29,15 +28,14 @@ from dataplane.config.kept import Kept
 from dataplane.config.reports import Held
 from dataplane.config.stream import ConfigStream
 from dataplane.health import EndpointChecker, Prober
-from dataplane.listen import TrafficPort
+from dataplane.launch import Launcher
 from dataplane.observe.stats import NodeStats
 from dataplane.observe.status import StatusServer
 from dataplane.observe.view import NodeView
-from dataplane.options import WorkerOptions
 from dataplane.readiness import Readiness
 from dataplane.settings import Settings, split_address
 from dataplane.uplink import Uplink
-from dataplane.workers import Pool, WorkerProcess, spawn
+from dataplane.workers import Pool
 
 HEALTH_EVERY = 5
 """Statistics reports to one health report when nothing changes."""
@@ -50,17 +48,10 @@ _log = logging.getLogger(__name__)
 class Supervisor:
     """The parts of a data plane, put together. The sockets come bound, so that a port in use was told before."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        traffic: TrafficPort,
-        status: socket.socket,
-        secured: TrafficPort | None = None,
-    ) -> None:
-        """`secured` is the traffic port of TLS. Raises BadFiles when the certificates cannot be read any more."""
+    def __init__(self, settings: Settings, launcher: Launcher, status: socket.socket) -> None:
+        """Raises BadFiles when the certificates cannot be read any more."""
         self._settings = settings
-        self._traffic = traffic
-        self._secured = secured
+        self._launcher = launcher
         self._status_socket = status
         self._version = version("headgate-dataplane")
         self._stop = asyncio.Event()
@@ -70,7 +61,7 @@ class Supervisor:
         self._stats = NodeStats()
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)
-        self._pool = Pool(settings.workers, self._spawn, settings.drain_timeout, self._stats)
+        self._pool = Pool(settings.workers, launcher, settings.drain_timeout, self._stats)
         self._certificates = Watch(settings.identity, self._identify)
         self._stream = ConfigStream(Uplink(settings).endpoint, self._held)
         host, port = split_address(settings.status_listen)
@@ -110,9 +101,7 @@ class Supervisor:
         for task in (*tasks, stop):
             task.cancel()
         await asyncio.gather(*tasks, stop, return_exceptions=True)
-        await self._checker.close()
-        for port in self._ports():
-            port.close()
+        self._launcher.close()
         workers.result()
 
     def view(self) -> NodeView:
@@ -201,45 +190,10 @@ class Supervisor:
     def _report_health(self) -> None:
         self._stream.health(self._prober.view(), self._changes.served.revision)
 
-    async def _spawn(self, index: int) -> WorkerProcess:
-        def options(control: int, listen: int, secured: int = -1) -> WorkerOptions:
-            return self._options(index, control, listen, secured)
-
-        with contextlib.ExitStack() as stack:
-            listeners = [stack.enter_context(port.socket()) for port in self._ports()]
-            return await spawn(index, options, *listeners)
-
-    def _ports(self) -> list[TrafficPort]:
-        return [self._traffic] if self._secured is None else [self._traffic, self._secured]
-
     def _identify(self, identity: Identity) -> None:
         """The node's certificates, for whoever speaks TLS in its name."""
         self._pool.set_identity(identity.to_bytes())
         self._checker.identify(identity.upstream)
-
-    def _options(self, index: int, control: int, listen: int, secured: int) -> WorkerOptions:
-        settings = self._settings
-        host, port = split_address(settings.status_listen)
-        return WorkerOptions(
-            node=settings.node_name,
-            index=index,
-            workers=settings.workers,
-            control_fd=control,
-            listen_fd=listen,
-            tls_listen_fd=secured,
-            level=settings.level,
-            access_log=settings.access_log,
-            drain_timeout=settings.drain_timeout,
-            rate_limit_per_second=settings.rate_limit_per_second,
-            rate_limit_burst=settings.rate_limit_burst,
-            trusted_proxies=tuple(map(str, settings.trusted_proxies)),
-            trace_sampling=settings.trace_sampling,
-            proxy_protocol_from=tuple(map(str, settings.proxy_protocol_from)),
-            status_host=host,
-            status_port=port,
-            expose_metrics=settings.expose_metrics,
-            bounds=settings.bounds,
-        )
 
 
 async def _again(name: str, work: Callable[[], Awaitable[None]]) -> None:

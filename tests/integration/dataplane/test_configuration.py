@@ -238,8 +238,8 @@ async def test_a_cached_configuration_that_is_too_big_now_is_a_warning(
         await controlplane.stop()
         node.settings["MAX_ROUTES"] = "1"
         node.start()
-        await eventually(lambda: _health_says(node, "no configuration yet"), within=15)
-        assert any("2 exceeds MAX_ROUTES 1" in line for line in node.output())
+        await eventually(lambda: any("2 exceeds MAX_ROUTES 1" in line for line in node.output()), within=15)
+        await eventually(lambda: _health_says(node, "no configuration yet"))
 
 
 async def test_killed_right_after_an_ack_it_comes_back_with_what_it_acked(
