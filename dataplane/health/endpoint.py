@@ -1,26 +1,32 @@
-"""Asks one instance how it is: GET on the service's check path; 2xx in time is healthy, everything else is not."""
+"""Asks one instance how it is: GET on the service's check path; 2xx in time is healthy, everything else is not.
+
+One request on one connection, of which only the answer's head is read: a whole HTTP client would take a node with
+many instances more time for its probes than everything else that its supervisor does.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 
-import httpx
+import httptools
 
 from dataplane.health.state import Probe
 from dataplane.http.tls import Chain, ClientContexts
 from dataplane.policy.resources import HealthCheck, Instance
 
-_REMEMBERED = 1_000
+MAX_HEAD = 64 * 1024
+"""Bytes within which an answer's head must end."""
+
+
+class BadAnswer(Exception):
+    """The instance said something else than an HTTP answer."""
 
 
 class EndpointChecker:
     """Sends probes. Each has a connection of its own, because a kept one would say little about new ones."""
 
     def __init__(self) -> None:
-        self._plain = _make_client(False)
-        self._secured: dict[ssl.SSLContext, httpx.AsyncClient] = {}
         self._contexts = ClientContexts()
 
     def identify(self, chain: Chain | None) -> None:
@@ -31,48 +37,70 @@ class EndpointChecker:
         """One probe; never raises."""
         try:
             async with asyncio.timeout(check.timeout):
-                reason = await self._ask(instance, check)
+                status = await self._ask(instance, check)
+            reason = "" if 200 <= status < 300 else f"answered {status}"
         except TimeoutError:
             reason = f"no answer within {check.timeout:g} s"
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (BadAnswer, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
         return Probe(not reason, time.time(), reason)
 
-    async def close(self) -> None:
-        """Close what is open."""
-        for client in (self._plain, *self._secured.values()):
-            await client.aclose()
-
-    async def _ask(self, instance: Instance, check: HealthCheck) -> str:
-        """What is wrong with the answer's head; the body is not waited for."""
-        client, scheme, extensions = self._plain, "http", {}
+    async def _ask(self, instance: Instance, check: HealthCheck) -> int:
+        """The status of the answer; its body is not waited for."""
+        context = name = None
         if check.tls is not None:
-            client, scheme = self._client(await self._contexts.get(check.tls.ca)), "https"
-            extensions["sni_hostname"] = check.tls.server_name or instance.host
-        url = f"{scheme}://{_authority(instance)}{check.path}"
-        async with client.stream("GET", url, extensions=extensions) as response:
-            return "" if response.is_success else f"answered {response.status_code}"
-
-    def _client(self, context: ssl.SSLContext) -> httpx.AsyncClient:
-        """One for each authority; none holds a connection between two probes."""
-        if context not in self._secured:
-            if len(self._secured) >= _REMEMBERED:
-                self._secured.clear()
-            self._secured[context] = _make_client(context)
-        return self._secured[context]
+            context = await self._contexts.get(check.tls.ca)
+            name = check.tls.server_name or instance.host
+        reader, writer = await asyncio.open_connection(
+            instance.host, instance.port, ssl=context, server_hostname=name
+        )
+        try:
+            writer.write(_request(instance, check))
+            return await _status(reader)
+        finally:
+            writer.transport.abort()
 
 
-def _make_client(verify: ssl.SSLContext | bool) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        verify=verify,
-        trust_env=False,  # a proxy meant for something else would answer in the instance's place
-        follow_redirects=False,  # where a redirect leads is not what is asked about
-        timeout=None,  # noqa: S113 - the whole probe has one, above
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-        headers={"User-Agent": "headgate-health", "Connection": "close", "Accept": "*/*"},
-    )
+class _Head:
+    """Notes when the head of the final answer is there."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.status = 0
+
+    def feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self.status:  # what comes after the head is not looked at
+                raise BadAnswer(f"did not answer in HTTP: {error}") from None
+
+    def on_headers_complete(self) -> None:
+        if (status := self._parser.get_status_code()) >= 200 or status == 101:
+            self.status = self.status or status
 
 
-def _authority(instance: Instance) -> str:
+async def _status(reader: asyncio.StreamReader) -> int:
+    head, room = _Head(), MAX_HEAD
+    while not head.status:
+        if room <= 0:
+            raise BadAnswer(f"answered with a head of more than {MAX_HEAD} bytes")
+        if not (data := await reader.read(room)):
+            raise BadAnswer("closed the connection without an answer")
+        head.feed(data)
+        room -= len(data)
+    return head.status
+
+
+def _request(instance: Instance, check: HealthCheck) -> bytes:
     host = f"[{instance.host}]" if ":" in instance.host else instance.host
-    return f"{host}:{instance.port}"
+    usual = 80 if check.tls is None else 443
+    authority = host if instance.port == usual else f"{host}:{instance.port}"
+    lines = (
+        f"GET {check.path} HTTP/1.1",
+        f"Host: {authority}",
+        "User-Agent: headgate-health",
+        "Accept: */*",
+        "Connection: close",
+    )
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()

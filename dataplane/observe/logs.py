@@ -49,6 +49,6 @@ def set_up(level: str = "info", **fields: object) -> None:
         logger.propagate = True
         # "Started server process" and the like are about the status server, not about the gateway.
         logger.setLevel(logging.WARNING)
-    # These tell at debug level, and httpx at info, what only their authors need.
-    for name in ("asyncio", "grpc", "httpx", "httpcore"):
+    # These tell at debug level what only their authors need.
+    for name in ("asyncio", "grpc"):
         logging.getLogger(name).setLevel(logging.WARNING)

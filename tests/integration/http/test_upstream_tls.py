@@ -195,7 +195,6 @@ async def test_probes_ask_as_requests_do(
     probe = await checker(Instance("s", "0", "127.0.0.1", upstream.port), check)
     assert probe.passed is healthy, probe
     assert healthy or probe.reason
-    await checker.close()
     await upstream.stop()
 
 
@@ -208,7 +207,6 @@ async def test_probes_show_our_certificate(authority: Authority, stranger: Autho
     cert, key = stranger.issue("gateway")
     checker.identify(Chain(cert.read_bytes(), key.read_bytes()))
     assert (await checker(instance, check)).passed
-    await checker.close()
     await upstream.stop()
 
 

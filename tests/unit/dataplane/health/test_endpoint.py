@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dataplane.health.endpoint import EndpointChecker
+from dataplane.health.endpoint import EndpointChecker, _request
 from dataplane.health.state import Probe
-from dataplane.policy.resources import HealthCheck, Instance
+from dataplane.policy.resources import HealthCheck, Instance, UpstreamTls
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -38,11 +38,7 @@ async def answering(*pieces: bytes, hang: bool = False) -> AsyncIterator[tuple[i
 
 
 async def probe(port: int, check: HealthCheck | None = None, host: str = "127.0.0.1") -> Probe:
-    checker = EndpointChecker()
-    try:
-        return await checker(Instance("orders", "o-1", host, port), check or HealthCheck(timeout=5.0))
-    finally:
-        await checker.close()
+    return await EndpointChecker()(Instance("orders", "o-1", host, port), check or HealthCheck(timeout=5.0))
 
 
 @pytest.mark.parametrize("status", [b"200 OK", b"204 No Content", b"299 Fine"])
@@ -52,6 +48,7 @@ async def test_2xx_is_healthy(status: bytes) -> None:
     assert (result.passed, result.reason) == (True, "")
     assert heads[0].startswith(b"GET /ping?deep=1 HTTP/1.1\r\n")
     assert b"user-agent: headgate-health" in heads[0].lower()
+    assert b"host: 127.0.0.1:%d\r\n" % port in heads[0].lower()
 
 
 @pytest.mark.parametrize("status", [b"301 Moved", b"400 Bad", b"404 Not Found", b"500 Oops", b"503 Busy"])
@@ -80,12 +77,49 @@ async def test_nobody_there(unused_tcp_port: int) -> None:
     assert result.reason
 
 
-@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"\x00\xff"])
-async def test_no_http(answer: bytes) -> None:
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"", "closed the connection without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "closed the connection without an answer"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", "closed the connection without an answer"),
+        (b"nonsense\r\n\r\n", "did not answer in HTTP"),
+        (b"\x00\xff", "did not answer in HTTP"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"x" * 70_000, "answered with a head of more than 65536 bytes"),
+    ],
+)
+async def test_no_http(answer: bytes, reason: str) -> None:
     async with answering(answer) as (port, _):
         result = await probe(port)
     assert not result.passed
-    assert result.reason
+    assert reason in result.reason
+
+
+async def test_a_provisional_answer_is_not_the_answer() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    async with answering(early, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n") as (port, _):
+        assert (await probe(port)).reason == "answered 503"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "tls", "authority"),
+    [
+        ("10.0.0.1", 8080, None, b"10.0.0.1:8080"),
+        ("orders.local", 80, None, b"orders.local"),
+        ("orders.local", 443, UpstreamTls(), b"orders.local"),
+        ("orders.local", 80, UpstreamTls(), b"orders.local:80"),
+        ("fe80::1", 9000, None, b"[fe80::1]:9000"),
+    ],
+)
+def test_who_is_asked(host: str, port: int, tls: UpstreamTls | None, authority: bytes) -> None:
+    request = _request(Instance("orders", "o-1", host, port), HealthCheck(tls=tls))
+    assert request.split(b"\r\n")[1] == b"Host: " + authority
+
+
+async def test_what_follows_the_head_is_not_looked_at() -> None:
+    broken = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n"
+    async with answering(broken) as (port, _):
+        assert (await probe(port)).passed
 
 
 async def test_a_host_that_makes_no_url() -> None:
