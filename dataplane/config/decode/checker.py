@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -80,8 +80,10 @@ class Checker:
             self.wrong(path, f"{value!r} is not a token (RFC 9110)")
         return value
 
-    def each(self, path: str, values: Iterable[str], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
+    def each(self, path: str, values: Sequence[str], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
         """A list of strings of one form."""
+        if not values:
+            return ()  # most lists of most routes
         found = tuple(values)
         for position, value in enumerate(found):
             if not pattern.fullmatch(value):
