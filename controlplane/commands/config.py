@@ -6,10 +6,11 @@ import asyncio
 import builtins
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from controlplane.commands.errors import AlreadyExists, NotFound, StaleWrite
-from controlplane.commands.history import History
+from controlplane.commands.errors import AlreadyExists, CommandError, NotFound, StaleWrite
+from controlplane.commands.history import History, Prepared
 from controlplane.commands.receipts import Receipt
 from controlplane.commands.secrets import Passwords
 from controlplane.commands.staging import DECIDING, fits, size_of, write_staged
@@ -28,14 +29,17 @@ from controlplane.identity import Hasher
 from controlplane.model.config import View
 from controlplane.model.document import Document, read_document, read_one
 from controlplane.model.history import Edit, edit
-from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
+from controlplane.model.problems import ConfigProblems, InconsistentConfig, InvalidConfig, Problem
 from controlplane.model.resources import KINDS, User
 from controlplane.model.stored import CHANGE, Stamped, change_value, decode, key_of
-from controlplane.store import Conflict, Delete, Put, Store, TooLarge, Write
+from controlplane.store import Conflict, Delete, Put, Store, StoreError, TooLarge, Write
 
 T = TypeVar("T")
 
 _TRIES = 8
+
+_AT_ONCE = 0.5
+"""Seconds that a command waits for the watcher to see the last change of its own; then it asks the store."""
 
 _TURN = 5.0
 """Seconds that a command waits for its turn; then it tries without."""
@@ -57,6 +61,10 @@ class ConfigCommands:
         self._follower = follower
         self.history = History(store)
         self._turn = asyncio.Lock()
+        self._latest = 0
+        """Revision of the last change that was made here, if the watcher sees it in time."""
+        self._written_on: View | None = None
+        """What it was made on."""
 
     async def get(self, kind: str, name: str) -> Stamped:
         """One resource. Raises NotFound, and InconsistentConfig when the stored value does not parse."""
@@ -135,7 +143,7 @@ class ConfigCommands:
                 return Stamped(step.resource, revision)
             return Stamped(step.resource, await self._write(state, [step], passwords, author))
 
-        return await self._on_state(attempt)
+        return await self._on_state(attempt, at_once=True)
 
     async def delete(self, kind: str, name: str, *, if_match: int | None = None, author: str) -> int:
         """Remove a resource; return the revision. Raises NotFound, StaleWrite, InvalidConfig naming who needs it."""
@@ -153,7 +161,7 @@ class ConfigCommands:
             words = f"delete {kind}/{name}"
             return await self._commit(state, {key: revision}, [Delete(key)], author, words, edits)
 
-        return await self._on_state(attempt)
+        return await self._on_state(attempt, at_once=True)
 
     async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until no other writer comes between; after a few times Conflict is raised.
@@ -166,9 +174,9 @@ class ConfigCommands:
         async with self._in_turn():
             return await _tried(attempt)
 
-    async def _on_state(self, attempt: Callable[[View], Awaitable[T]]) -> T:
+    async def _on_state(self, attempt: Callable[[View], Awaitable[T]], *, at_once: bool = False) -> T:
         """The same for changes of the configuration, which all expect the change entry: they take turns from the
-        start. Each attempt gets the configuration as it is then."""
+        start. Each attempt gets the configuration as it is then; with `at_once` the first takes it as it is known."""
         missed: tuple[str, ...] = ()
 
         async def once() -> T:
@@ -182,7 +190,26 @@ class ConfigCommands:
                 raise
 
         async with self._in_turn():
+            if at_once and (done := await self._at_once(attempt)) is not None:
+                return done[0]
             return await _tried(once)
+
+    async def _at_once(self, attempt: Callable[[View], Awaitable[T]]) -> tuple[T] | None:
+        """Try on what is known here, without asking the store first.
+
+        Counts only if it has written, for then the transaction has found that nothing else was changed. Any other
+        outcome, a refusal too, may come from not knowing what somebody has changed a moment ago.
+        """
+        state = await self._follower.view(self._latest, _AT_ONCE) if self._follower else None
+        if state is None:
+            # Not waited for again: in a store that was restored it may take for ever.
+            self._latest = 0
+            return None
+        with contextlib.suppress(Conflict, CommandError, ConfigProblems):
+            done = await attempt(state)
+            if self._written_on is state:
+                return (done,)
+        return None
 
     @contextlib.asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
@@ -231,22 +258,38 @@ class ConfigCommands:
         """
         check_size(len(writes), size_of(writes))
         whole = fits(writes)
-        also, record = await self._record(edits, author, words, len(writes) if whole else DECIDING)
-        expected = {CHANGE: state.change, **also}
+        record = await self._record(edits, author, words, len(writes) if whole else DECIDING, state.change)
         try:
             if whole:
-                return await self._store.commit({**before, **expected}, [*writes, *record])
-            return await write_staged(self._store, expected, record, writes)
+                revision = await self._recorded(before, writes, record)
+            else:
+                revision = await write_staged(self._store, record.expected, record.writes, writes)
         except TooLarge as error:
             raise InvalidConfig([Problem("", f"does not fit into one transaction: {error.detail}")]) from None
+        self._latest, self._written_on = max(revision, self._latest), state
+        return revision
 
     async def _record(
-        self, edits: Sequence[Edit], author: str, words: str, others: int
-    ) -> tuple[Mapping[str, int], Sequence[Write]]:
-        """What is expected and written to have a change in the change entry and in the history."""
+        self, edits: Sequence[Edit], author: str, words: str, others: int, change: int
+    ) -> Prepared:
+        """What is expected and written to have a change in the change entry and in the history, after `change`."""
         author, now = author[:128], self._clock()
-        expected, writes = await self.history.record(edits, author, now, words, others + 1)
-        return expected, [*writes, Put(CHANGE, change_value(author, now, words))]
+        record = await self.history.record(edits, author, now, words, others + 1, change)
+        return replace(
+            record,
+            expected={CHANGE: change, **record.expected},
+            writes=[*record.writes, Put(CHANGE, change_value(author, now, words))],
+        )
+
+    async def _recorded(self, expected: Mapping[str, int], writes: Sequence[Write], record: Prepared) -> int:
+        """Write a change with its record; return the revision."""
+        try:
+            revision = await self._store.commit({**expected, **record.expected}, [*writes, *record.writes])
+        except StoreError:
+            self.history.forget()
+            raise
+        self.history.recorded(record, revision)
+        return revision
 
 
 async def _tried(attempt: Callable[[], Awaitable[T]]) -> T:

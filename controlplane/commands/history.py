@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from controlplane.model import history
 from controlplane.model.history import HEAD, RECORDS, Edit, Head, Record
@@ -16,35 +17,84 @@ LEAST_TRIMMED, MOST_TRIMMED = 2, 32
 """Old records that a change removes at least, where room is scarce, and at most."""
 
 
+FEW = 16
+"""Resources whose documents are encoded faster than a thread is woken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a change has to expect and to write to be on record."""
+
+    expected: Mapping[str, int]
+    writes: Sequence[Write]
+    head: Head
+    """The head that it leaves."""
+    size: int
+    """Bytes of its record."""
+
+
 class History:
-    """Records of changes of the configuration."""
+    """Records of changes of the configuration.
+
+    The head is written with every change, and so has the revision of the change entry. What is known of it from the
+    last change that was made here is good as long as nobody else has made one.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._known: tuple[int, Head] | None = None
+        """The last change that was made here, by its revision, and the head that it left."""
+        self._sizes: dict[int, int] = {}
+        """Bytes of records that were written here, by number."""
 
     async def record(
-        self, edits: Sequence[Edit], author: str, time: float, words: str, others: int
-    ) -> tuple[Mapping[str, int], list[Write]]:
-        """What a change has to expect and to write beside `others` operations of its own, to be on record."""
-        entry = await self._store.get(HEAD)
-        head = Head.read(entry.value if entry else None)
-        # Thousands of documents take a tenth of a second: streams and requests go on meanwhile.
-        value = await asyncio.to_thread(history.encode_record, author, time, words, edits)
+        self, edits: Sequence[Edit], author: str, time: float, words: str, others: int, change: int
+    ) -> Prepared:
+        """What puts a change on record beside `others` operations of its own, after the one at revision `change`."""
+        revision, head = await self._head(change)
+        value = await _encoded(author, time, words, edits)
         room = max(LEAST_TRIMMED, min(MOST_TRIMMED, MAX_OPERATIONS - others - OWN_WRITES))
         head, writes = await self._trimmed(head, len(value), room)
         put = Put(history.record_key(head.next), value)
         head = Head(head.first, head.next + 1, head.bytes + len(value))
-        return {HEAD: entry.revision if entry else 0}, [*writes, put, Put(HEAD, head.value)]
+        return Prepared({HEAD: revision}, [*writes, put, Put(HEAD, head.value)], head, len(value))
+
+    def recorded(self, prepared: Prepared, revision: int) -> None:
+        """It was written, at this revision."""
+        if self._known is None or revision > self._known[0]:
+            self._known = revision, prepared.head
+        self._sizes[prepared.head.next - 1] = prepared.size
+        if len(self._sizes) > 2 * history.MOST_RECORDS:
+            self._sizes = {
+                number: size for number, size in self._sizes.items() if number >= prepared.head.first
+            }
+
+    def forget(self) -> None:
+        """Something was not as it was taken to be: look again."""
+        self._known = None
+
+    async def _head(self, change: int) -> tuple[int, Head]:
+        if self._known is not None and self._known[0] == change:
+            return self._known
+        entry = await self._store.get(HEAD)
+        head = Head.read(entry.value if entry else None)
+        if head.next <= max(self._sizes, default=0):
+            self._sizes.clear()  # it is the history of another store
+        return entry.revision if entry else 0, head
 
     async def _trimmed(self, head: Head, more: int, room: int) -> tuple[Head, list[Write]]:
         writes: list[Write] = []
         while head.too_long(more) and len(writes) < room:
-            key = history.record_key(head.first)
-            oldest = await self._store.get(key)
-            size = len(oldest.value) if oldest else 0
+            size = await self._size(head.first)
+            writes.append(Delete(history.record_key(head.first)))
             head = Head(head.first + 1, head.next, max(0, head.bytes - size))
-            writes.append(Delete(key))
         return head, writes
+
+    async def _size(self, number: int) -> int:
+        if (size := self._sizes.get(number)) is not None:
+            return size
+        entry = await self._store.get(history.record_key(number))
+        return len(entry.value) if entry else 0
 
     async def records(self) -> list[Record]:
         """Every record that is kept, the newest first."""
@@ -55,3 +105,10 @@ class History:
     async def revision(self) -> int:
         """The store's revision now."""
         return (await self._store.list(f"{PREFIX}change/")).revision
+
+
+async def _encoded(author: str, time: float, words: str, edits: Sequence[Edit]) -> bytes:
+    if len(edits) <= FEW:
+        return history.encode_record(author, time, words, edits)
+    # Thousands of documents take a tenth of a second: streams and requests go on meanwhile.
+    return await asyncio.to_thread(history.encode_record, author, time, words, edits)

@@ -104,13 +104,13 @@ class Commands(RollbackCommands):
             if service is None:
                 detail = f"service {instance.service_name!r} does not exist, and the registration does not declare it"
                 raise InvalidConfig([Problem("service_name", detail)])
-            change = await self._store.get(CHANGE)
-            expected[CHANGE] = change.revision if change else 0
+            entry = await self._store.get(CHANGE)
+            change = entry.revision if entry else 0
             edits = [edit("service", service.name, None, service)]
-            also, record = await self._record(edits, f"service {service.name}", "register", len(writes) + 1)
-            expected |= also
-            writes += [Put(service_key, encode(service)), *record]
-        revision = await self._store.commit(expected, writes)
+            record = await self._record(edits, f"service {service.name}", "register", len(writes) + 1, change)
+            revision = await self._recorded(expected, [*writes, Put(service_key, encode(service))], record)
+        else:
+            revision = await self._store.commit(expected, writes)
         if before is not None:
             await self._revoke(before.lease)
         return revision

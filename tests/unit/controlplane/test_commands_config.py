@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from controlplane.commands import MOST_CHANGES, AlreadyExists, Commands, NotFound, StaleWrite
+from controlplane.commands.state import list_state
 from controlplane.identity import Hasher
+from controlplane.model.config import View
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.model.resources import Route, Scope, User
 from controlplane.model.stored import CHANGE, PREFIX, encode, key_of, shown
 from controlplane.publish import Watcher
-from controlplane.store import Conflict, Listing, MemoryStore, Put, StoreUnavailable, Write
+from controlplane.store import Conflict, Entry, Listing, MemoryStore, Put, StoreUnavailable, Write
 from tests.support.waiting import eventually
 
 NOW = 1_700_000_000.0
@@ -496,11 +498,16 @@ async def followed(store: MemoryStore) -> AsyncIterator[tuple[Commands, Watcher]
 
 
 class ListingStore(RacedStore):
-    """Counts how often everything is read."""
+    """Counts how often everything is read, and single keys."""
 
     def __init__(self) -> None:
         super().__init__()
         self.listed = 0
+        self.asked: list[str] = []
+
+    async def get(self, key: str) -> Entry | None:
+        self.asked.append(key)
+        return await super().get(key)
 
     async def list(self, prefix: str) -> Listing:
         self.listed += prefix == PREFIX
@@ -515,6 +522,64 @@ async def test_commands_do_not_list_the_store_that_somebody_follows() -> None:
         await commands.delete("scope", "s0", author="me")
         assert [one.resource.name for one in await commands.list("scope")] == ["s1", "s2", "s3", "s4"]
     assert store.listed == 1
+
+
+async def test_a_change_of_one_resource_is_one_question_to_the_store() -> None:
+    store = ListingStore()
+    async with followed(store) as (commands, _):
+        await commands.create("scope", {"name": "first"}, author="me")
+        store.asked.clear()
+        store.commits = 0
+        for number in range(5):
+            await commands.create("scope", {"name": f"s{number}"}, author="me")
+        await commands.delete("scope", "s0", author="me")
+        assert (store.asked, store.commits) == ([], 6)
+        assert len(await commands.changes()) == 7
+
+
+class Behind:
+    """A follower who does not know yet what others have changed, unless he is told that there is something."""
+
+    def __init__(self, store: MemoryStore, known: View) -> None:
+        self._store, self._known = store, known
+
+    async def view(self, after: int, within: float) -> View | None:
+        return self._known if after <= self._known.change else await list_state(self._store)
+
+
+async def test_what_somebody_else_changed_a_moment_ago_counts() -> None:
+    store = ListingStore()
+    await elsewhere(store).apply({"scopes": [SCOPE]}, author="other")
+    follower = Behind(store, await list_state(store))
+    commands = Commands(store, CountingHasher(), lambda: NOW, follower)
+    newer = {**SCOPE, "description": "new"}
+    other = await elsewhere(store).put("scope", newer, author="other")
+    # To him who is behind it is as it was, and nothing would have to be written.
+    back = await commands.put("scope", SCOPE, author="me")
+    assert back.revision == store.revision > other.revision
+    # And this is not refused for being there, for it is not any more.
+    await elsewhere(store).delete("scope", SCOPE["name"], author="other")
+    assert (await commands.create("scope", SCOPE, author="me")).revision == store.revision
+
+
+async def test_a_change_that_the_follower_never_sees_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after a restored store, whose revisions are lower."""
+    monkeypatch.setattr("controlplane.commands.config._AT_ONCE", 0.01)
+    store = MemoryStore(clock=lambda: 0.0)
+    waited: list[int] = []
+
+    class Lost:
+        async def view(self, after: int, within: float) -> View | None:
+            waited.append(after)
+            return None if after > 1000 else await list_state(store)
+
+    commands = Commands(store, CountingHasher(), lambda: NOW, Lost())
+    commands._latest = 5000
+    await commands.put("scope", SCOPE, author="me")
+    await commands.put("scope", {**SCOPE, "description": "new"}, author="me")
+    assert [after for after in waited if after > 1000] == [5000]
 
 
 async def test_what_another_control_plane_wrote_is_seen_before_it_is_judged() -> None:

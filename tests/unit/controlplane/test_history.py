@@ -15,7 +15,7 @@ from controlplane.model.history import HEAD, RECORDS, Edit, Head, Unknown, diffe
 from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Instance, Service, User
 from controlplane.model.stored import key_of
-from controlplane.store import Conflict, MemoryStore, Put
+from controlplane.store import Conflict, Delete, MemoryStore, Put
 
 SERVICE = {"service_name": "orders"}
 SCOPE = {"name": "orders:read"}
@@ -202,6 +202,38 @@ async def test_the_oldest_records_go_first(
     assert entry is not None
     held = (await store.list(RECORDS)).entries
     assert Head.read(entry.value) == Head(8, 13, sum(len(one.value) for one in held))
+
+
+async def test_several_control_planes_keep_one_history(
+    commands: Commands, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each knows the head from its own last change, and only as long as it was the last."""
+    monkeypatch.setattr(history, "MOST_RECORDS", 5)
+    other = Commands(store, Hasher(time_cost=1, memory_cost=8, parallelism=1), lambda: 1_700_000_000.0)
+    for number in range(12):
+        writer = (commands, commands, other)[number % 3]
+        await apply(writer, scopes=[{"name": f"s{number}", "description": "d" * number}])
+    entry = await store.get(HEAD)
+    assert entry is not None
+    held = (await store.list(RECORDS)).entries
+    assert Head.read(entry.value) == Head(8, 13, sum(len(one.value) for one in held))
+
+
+async def test_the_history_of_another_store_is_counted_anew(
+    commands: Commands, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "MOST_RECORDS", 3)
+    for number in range(3):
+        await apply(commands, scopes=[{"name": f"s{number}", "description": "d" * 500}])
+    records = [entry.key for entry in (await store.list(RECORDS)).entries]
+    await store.commit({}, [Delete(HEAD), *map(Delete, records)])
+    await apply(commands, scopes=[{"name": "s0", "description": "first"}])
+    for number in range(5):
+        await apply(commands, scopes=[{"name": f"t{number}"}])
+    entry = await store.get(HEAD)
+    assert entry is not None
+    held = (await store.list(RECORDS)).entries
+    assert Head.read(entry.value) == Head(4, 7, sum(len(one.value) for one in held))
 
 
 async def test_bytes_are_bounded_too(
