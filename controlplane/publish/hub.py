@@ -62,9 +62,18 @@ class Session:
     async def woken(self) -> None:
         """Return when there may be something to send, or the session was ended."""
         due = self._due()
+        if due is None:
+            await self.wake.wait()
+            return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if due is None else max(0.0, due - self._now())):
+            async with asyncio.timeout(max(0.0, due - self._now())):
                 await self.wake.wait()
+
+    def answered(self) -> None:
+        """The node has answered what it was sent. Mostly it has everything then, and nobody needs to be woken."""
+        current = self._watcher.current
+        if current is None or self.subscriber.news(current) or self.subscriber.behind(current):
+            self.wake.set()
 
     def end(self, reason: Ending) -> None:
         """Ask the stream to end."""

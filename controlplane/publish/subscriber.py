@@ -69,9 +69,11 @@ class Subscriber:
         What is returned counts as sent. The first message is sent even if the node has everything: it tells the node
         that it is connected.
         """
-        if current is None or self._unanswered or self._has(current):
-            return None
-        return self._send(current)
+        return self._send(current) if current is not None and self.news(current) else None
+
+    def news(self, current: Snapshot) -> bool:
+        """Whether `next` would send something."""
+        return not self._unanswered and not self._has(current)
 
     def mark(self, current: Snapshot | None) -> Snapshot | Delta | None:
         """What moves the node to the present revision, an empty delta mostly; None when there is nothing to move."""

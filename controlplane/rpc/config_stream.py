@@ -161,7 +161,7 @@ class ConfigStream:
     def _acked(self, session: Session, revision: int) -> None:
         if (mark := session.subscriber.ack(revision)) is not None:
             self._hub.fleet.ack(session.node, mark.revision, mark.digest)
-            session.wake.set()
+            session.answered()
 
     def _nacked(self, session: Session, nack: pb.Nack) -> None:
         if (mark := session.subscriber.nack(nack.revision)) is not None:

@@ -92,3 +92,20 @@ def test_the_first_reason_stands(hub: Hub) -> None:
         session.end(Ending.SUPERSEDED)
         session.end(Ending.STOPPING)
         assert session.ending is Ending.SUPERSEDED
+
+
+def test_an_answer_wakes_the_stream_only_if_there_is_something_to_send(hub: Hub) -> None:
+    with hub.session("gw-1", "0.1.0", 0, "") as session:
+        publish(hub, 5)
+        session.next()
+        session.wake.clear()
+        session.subscriber.ack(5)
+        session.answered()
+        assert not session.wake.is_set()
+        publish(hub, 6)
+        session.next()
+        publish(hub, 7)
+        session.wake.clear()
+        session.subscriber.ack(6)
+        session.answered()
+        assert session.wake.is_set()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
-from controlplane.publish.signal import Signal
+from controlplane.publish.signal import AT_ONCE, Signal
 
 
 async def test_wakes_all_who_listen() -> None:
@@ -29,6 +30,20 @@ async def test_one_event_listens_to_two_signals() -> None:
     with watcher.wakes(event), fleet.wakes(event):
         fleet.notify()
         assert event.is_set()
+
+
+async def test_very_many_are_woken_with_room_for_others_in_between() -> None:
+    signal = Signal()
+    events = [asyncio.Event() for _ in range(3 * AT_ONCE)]
+    with ExitStack() as stack:
+        for event in events:
+            stack.enter_context(signal.wakes(event))
+        signal.notify()
+        woken = []
+        while not all(event.is_set() for event in events):
+            woken.append(sum(event.is_set() for event in events))
+            await asyncio.sleep(0)
+    assert woken == [AT_ONCE, 2 * AT_ONCE]
 
 
 async def test_nobody_is_woken_after_leaving() -> None:
