@@ -42,7 +42,9 @@ class Fleet:
     async def acked(self, revision: int) -> None:
         """Wait until the node has acknowledged it."""
         await eventually(
-            lambda: self.controlplane.connections and revision in self.controlplane.latest.acked, every=0.0005
+            lambda: self.controlplane.connections and revision in self.controlplane.latest.acked,
+            within=30,
+            every=0.001,
         )
 
     async def change(self) -> None:
