@@ -12,11 +12,13 @@ import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from time import monotonic
 
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import STATUS_SERVICE
 from dataplane.config.decode import NOTHING, Bundle, difference, read_part
 from dataplane.config.kept import Kept
+from dataplane.config.pace import Pace
 from dataplane.config.stream import ConfigStream
 from dataplane.config.table import Problem, Table, TableError
 from dataplane.health import Prober
@@ -89,8 +91,11 @@ class Changes:
                 await self._begin(older)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tend(), name="cache")
+            pace = Pace()
             while True:
                 bundle = await self._stream.next_bundle(self.served)
+                # The control plane sends the next one when this is answered, whatever else there is in it by then.
+                await asyncio.sleep(pace.wait(monotonic()))
                 async with self._turn:
                     await self._take(bundle)
 

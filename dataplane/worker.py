@@ -117,7 +117,9 @@ class Worker:
     async def _obey(self, kind: Kind, payload: bytes) -> None:
         match kind:
             case Kind.PART | Kind.DELTA:
-                await self._change(read_part(payload), last=kind is Kind.DELTA)
+                part = read_part(payload)
+                await asyncio.sleep(0)
+                await self._change(part, last=kind is Kind.DELTA)
             case Kind.HEALTH:
                 self._gateway.set_health(frozenset(read_json(payload)))
             case Kind.IDENTITY:
@@ -147,8 +149,12 @@ class Worker:
             self._front = Front(identity.front)
 
     async def _change(self, part: Part, *, last: bool) -> None:
-        """Take in a piece of a change; with the last one put the new table in use, or say why not."""
+        """Take in a piece of a change; with the last one put the new table in use, or say why not.
+
+        With traffic in between: each step alone is short.
+        """
         self._assembly.take(part)
+        await asyncio.sleep(0)
         if not last:
             # A big change: collections meanwhile would walk through all of it again and again.
             gc.disable()
