@@ -52,6 +52,8 @@ class Fleet:
         self._nodes: dict[str, NodeState] = {}
         self._elsewhere: dict[str, Mapping[str, NodeState]] = {}
         self._left: dict[str, float] = {}
+        self._left_elsewhere: dict[str, float] = {}
+        self._among_strangers = False
 
     @property
     def nodes(self) -> Mapping[str, NodeState]:
@@ -75,24 +77,46 @@ class Fleet:
     @property
     def unsettled(self) -> float:
         """Seconds for which a data plane may still come back that goes on serving meanwhile; 0: all are here."""
+        if self._among_strangers:
+            return self._settle
         nodes = self.nodes
-        since = (left for node, left in self._left.items() if node in nodes and not nodes[node].connected)
+        left = (*self._left.items(), *self._left_elsewhere.items())
+        since = (at for node, at in left if node in nodes and not nodes[node].connected)
         return max(0.0, max((self._started, *since)) + self._settle - self._now())
 
     # What other control planes tell
 
+    def await_peers(self) -> None:
+        """There may be other control planes, and with them data planes that are not known yet: see `met_peers`."""
+        self._among_strangers = True
+
+    def met_peers(self) -> None:
+        """From now on the other control planes are known, and tell of their data planes in a moment."""
+        if self._among_strangers:
+            self._among_strangers, self._started = False, self._now()
+            self.moved.notify()
+
     def hear(self, controlplane: str, states: Iterable[NodeState]) -> None:
         """Another control plane's data planes, in place of what it told before."""
-        self._elsewhere[controlplane] = {state.node: state for state in states}
+        before = self._elsewhere.get(controlplane, {})
+        after = self._elsewhere[controlplane] = {state.node: state for state in states}
+        recently = self._now() - self._settle
+        self._left_elsewhere = {node: at for node, at in self._left_elsewhere.items() if at > recently}
+        for node, state in before.items():
+            if state.connected and not (node in after and after[node].connected):
+                self._left_elsewhere[node] = self._now()
         self.changed.notify()
         self.moved.notify()
 
     def lose(self, controlplane: str) -> None:
         """Another control plane is gone. Its data planes are known to have been there, and will be back elsewhere."""
-        nodes = self.nodes
-        for name in self._elsewhere.pop(controlplane, {}):
-            if name not in self.nodes:
-                self._nodes[name] = replace(nodes[name], connected=False)
+        before, told = self.nodes, self._elsewhere.pop(controlplane, {})
+        after = self.nodes
+        for name, state in told.items():
+            if name not in after or (state.connected and not after[name].connected):
+                self._nodes[name] = replace(before[name], connected=False)
+                # At the end of those who left, as the last one.
+                self._left.pop(name, None)
                 self._left[name] = self._now()
         self._forget()
         self.changed.notify()

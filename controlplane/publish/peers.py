@@ -50,6 +50,7 @@ class Peers:
         self._others: set[str] = set()
         self._met = asyncio.Event()
         self._written: bytes | None = None
+        fleet.await_peers()
 
     @property
     def others(self) -> frozenset[str]:
@@ -89,6 +90,7 @@ class Peers:
                 self._gone(PREFIX + other)
             for entry in listing.entries:
                 self._heard(entry)
+            self._fleet.met_peers()
             with suppress(Compacted):
                 async with aclosing(self._store.watch(PREFIX, listing.revision)) as batches:
                     async for batch in batches:
@@ -122,15 +124,18 @@ class Peers:
     # Telling
 
     async def _stay(self) -> None:
-        self._lease, self._written = await self._store.grant(TTL), None
-        await self._write(b"")
-        self._met.set()
+        while True:
+            self._lease, self._written = await self._store.grant(TTL), None
+            # With all there is: others who forgot its data planes meanwhile would take a wait for over without them.
+            await self._write(summary.encode(tuple(self._fleet.own.values())) if self._others else b"")
+            self._met.set()
+            with suppress(LeaseGone):
+                await self._keep_alive()
+
+    async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(RENEW)
-            try:
-                await self._store.keep_alive(self._lease)
-            except LeaseGone:
-                return
+            await self._store.keep_alive(self._lease)
 
     async def _tell(self) -> None:
         told, wake = 0, asyncio.Event()

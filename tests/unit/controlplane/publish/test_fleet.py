@@ -12,7 +12,7 @@ from controlplane.model.resources import Instance, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.publish.fleet import KEPT, MOST_GONE, Fleet
-from controlplane.publish.node import Rejection
+from controlplane.publish.node import NodeState, Rejection
 from controlplane.publish.reports import (
     CircuitReport,
     CircuitState,
@@ -127,6 +127,71 @@ def test_those_who_left_are_bounded(fleet: Fleet) -> None:
         fleet.disconnect(f"gw-{number}")
     assert len(fleet.nodes) == MOST_GONE
     assert "gw-4" not in fleet.nodes and "gw-5" in fleet.nodes
+
+
+# Data planes of other control planes
+
+
+def elsewhere(name: str = "gw", *, connected: bool = True, since: float = 0.0) -> NodeState:
+    return NodeState(name, "0.1.0", connected, since)
+
+
+@pytest.fixture
+def one_of_two(clocks: Clocks) -> Fleet:
+    """Settled, with a data plane that another control plane tells of."""
+    fleet = Fleet(lambda: clocks.now, lambda: clocks.wall, settle=3.0)
+    clocks.advance(10)
+    fleet.hear("other", [elsewhere()])
+    assert fleet.unsettled == 0
+    return fleet
+
+
+def test_one_that_lost_its_stream_elsewhere_is_expected_back(one_of_two: Fleet, clocks: Clocks) -> None:
+    one_of_two.hear("other", [elsewhere(connected=False)])
+    clocks.advance(1)
+    assert one_of_two.unsettled == 2
+    # What else is told meanwhile neither ends nor prolongs that.
+    one_of_two.hear("other", [elsewhere(connected=False), elsewhere("gw-2")])
+    assert one_of_two.unsettled == 2
+    one_of_two.hello("gw", "0.1.0")
+    assert one_of_two.unsettled == 0
+    one_of_two.disconnect("gw")
+    clocks.advance(3)
+    assert one_of_two.unsettled == 0
+
+
+def test_those_of_a_control_plane_that_is_gone_are_expected_back(one_of_two: Fleet, clocks: Clocks) -> None:
+    one_of_two.lose("other")
+    assert (one_of_two.nodes["gw"].connected, one_of_two.unsettled) == (False, 3)
+    clocks.advance(3)
+    assert one_of_two.unsettled == 0
+
+
+def test_also_one_that_was_here_long_ago(one_of_two: Fleet, clocks: Clocks) -> None:
+    one_of_two.hello("gw", "0.1.0")
+    one_of_two.disconnect("gw")
+    clocks.advance(60)
+    one_of_two.hear("other", [elsewhere(since=clocks.wall)])
+    assert (one_of_two.nodes["gw"].connected, one_of_two.unsettled) == (True, 0)
+    one_of_two.lose("other")
+    assert (one_of_two.nodes["gw"].connected, one_of_two.unsettled) == (False, 3)
+    # It is forgotten as one that left just now.
+    clocks.advance(KEPT - 1)
+    assert "gw" in one_of_two.nodes
+
+
+def test_nothing_is_settled_before_the_other_control_planes_are_known(clocks: Clocks) -> None:
+    fleet = Fleet(lambda: clocks.now, lambda: clocks.wall, settle=3.0)
+    fleet.await_peers()
+    clocks.advance(60)
+    assert fleet.unsettled == 3
+    fleet.met_peers()
+    clocks.advance(2)
+    assert fleet.unsettled == 1
+    # Known once is known; what comes later is told by those that come.
+    fleet.met_peers()
+    clocks.advance(1)
+    assert fleet.unsettled == 0
 
 
 def test_an_unknown_node_changes_nothing(fleet: Fleet) -> None:

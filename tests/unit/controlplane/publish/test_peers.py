@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
 from controlplane.publish.fleet import Fleet
+from controlplane.publish.node import NodeState
 from controlplane.publish.peers import PREFIX, TTL, Peers
 from controlplane.publish.reports import InstanceHealth, InstanceStatus
 from controlplane.store import MemoryStore, Put
@@ -161,3 +162,27 @@ async def test_it_is_there_again_after_an_outage(store: MemoryStore, monkeypatch
         store.available = True
         await eventually(lambda: two.seen() == {"gw-1": (True, 6)})
         assert two.fleet.nodes["gw-1"].connected
+
+
+async def test_whoever_lost_its_lease_tells_of_all_its_data_planes_at_once(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.publish.peers.RENEW", 0.02)
+    one, two = Plane(store, "one"), Plane(store, "two")
+    async with running(one, two):
+        one.fleet.hello("gw-1", "1", 5, "abc")
+        await eventually(lambda: two.seen() == {"gw-1": (True, 5)})
+        # From here on nothing happens that it would have to tell.
+        one.peers._late = 300.0
+        heard: list[list[str]] = []
+        hear = two.fleet.hear
+
+        def listen(controlplane: str, states: Iterable[NodeState]) -> None:
+            told = list(states)
+            heard.append([state.node for state in told if controlplane == one.peers.name])
+            hear(controlplane, told)
+
+        monkeypatch.setattr(two.fleet, "hear", listen)
+        await store.revoke(one.peers._lease)
+        await eventually(lambda: heard)
+        assert heard[0] == ["gw-1"]
