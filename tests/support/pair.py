@@ -1,0 +1,176 @@
+"""Two control planes on one etcd, and data planes that are connected to the one, the other, or whichever is there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from dataplane.config.stream.order import preferred
+from demo.processes import ControlPlane, DataPlane, Etcd, Process, Secrets
+from tests.support.waiting import eventually
+
+QUIET = {"RATE_LIMIT_PER_SECOND": "0", "ACCESS_LOG": "false"}
+
+
+@dataclass
+class Pair:
+    """Control planes `a` and `b`, and data planes by name; everything that runs, runs as a process of its own."""
+
+    folder: Path
+    a: ControlPlane
+    b: ControlPlane
+    dataplanes: dict[str, DataPlane] = field(default_factory=dict)
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Of both, for gRPC."""
+        return self.a.grpc, self.b.grpc
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Traffic ports by data plane."""
+        return {plane.name: plane.port for plane in self.dataplanes.values()}
+
+    def urls(self, path: str) -> list[str]:
+        """A path at every data plane."""
+        return [plane.url + path for plane in self.dataplanes.values()]
+
+    async def add(self, name: str, *addresses: str, **settings: str) -> DataPlane:
+        """Start a data plane that knows these addresses of control planes."""
+        plane = DataPlane(",".join(addresses), self.a.secrets, name, settings=QUIET | settings)
+        await self.start(plane)
+        self.dataplanes[name] = plane
+        return plane
+
+    def prefers(self, controlplane: ControlPlane, stem: str) -> str:
+        """A name that makes a data plane which knows both go to this one first."""
+        names = (f"{stem}-{number}" for number in itertools.count(1))
+        return next(name for name in names if preferred(self.addresses, name)[0] == controlplane.grpc)
+
+    async def start(self, plane: ControlPlane | DataPlane) -> None:
+        """Start it, again after an end, and wait until it is ready."""
+        self.processes[plane.name] = await asyncio.to_thread(plane.start, self.folder / "run")
+
+    async def stop(self, plane: ControlPlane | DataPlane) -> None:
+        """SIGTERM, and wait for its end."""
+        await asyncio.to_thread(self.processes[plane.name].stop)
+
+    async def kill(self, plane: ControlPlane | DataPlane) -> None:
+        """SIGKILL."""
+        await asyncio.to_thread(self.processes[plane.name].kill)
+
+    async def remove(self, plane: DataPlane) -> None:
+        """End a data plane for good, and wait until both control planes know."""
+        await self.stop(plane)
+        del self.dataplanes[plane.name]
+        await self.settled()
+
+    @asynccontextmanager
+    async def frozen(self, plane: DataPlane) -> AsyncIterator[None]:
+        """Its supervisor gets SIGSTOP within the block, and SIGCONT after it; its workers go on."""
+        self.processes[plane.name].signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.processes[plane.name].signal(signal.SIGCONT)
+
+    async def view(self, controlplane: ControlPlane, path: str) -> Any:
+        """A GET on the admin API."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            return (await client.get(f"{controlplane.url}/api/v1{path}")).raise_for_status().json()
+
+    async def metrics(self, controlplane: ControlPlane) -> Mapping[str, float]:
+        """Every sample by its name and labels, as they are written."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            text = (await client.get(f"{controlplane.url}/metrics")).raise_for_status().text
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
+    async def serving(self, controlplane: ControlPlane) -> set[str]:
+        """Names of the data planes that are connected to this one itself."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            shown = [
+                (name, (await client.get(f"{plane.status_url}/debug/config")).json())
+                for name, plane in self.dataplanes.items()
+            ]
+        return {name for name, config in shown if config["controlplane"] == controlplane.grpc}
+
+    async def apply(self, controlplane: ControlPlane, document: object, **query: str) -> httpx.Response:
+        """POST /apply as the administrator."""
+
+        def send() -> httpx.Response:
+            with controlplane.admin() as admin:
+                return admin.post("/api/v1/apply", json=document, params=query)
+
+        return await asyncio.to_thread(send)
+
+    async def settled(self) -> None:
+        """Wait until both control planes see every data plane connected, with the same table."""
+
+        async def same() -> bool:
+            for one in (self.a, self.b):
+                fleet = [node for node in await self.view(one, "/dataplanes") if node["connected"]]
+                if {node["node"] for node in fleet} != set(self.dataplanes):
+                    return False
+                if len({node["digest"] for node in fleet}) != 1:
+                    return False
+            return True
+
+        await eventually(same, within=20)
+
+    async def headgate(
+        self, *arguments: str, stdin: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command, in a home of its own that outlives the call."""
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        inherited = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config")}
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "headgate.cli", *arguments],
+            env=inherited | environment,
+            cwd=home,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Pair]:
+    """Two control planes without data planes; the command is logged in at `a`."""
+    async with AsyncExitStack() as stack:
+        etcd, secrets = Etcd(), Secrets()
+        store = await asyncio.to_thread(etcd.start, folder / "run")
+        stack.push_async_callback(asyncio.to_thread, store.kill)
+        a, b = (
+            ControlPlane(etcd.url, secrets, name, settings={"ANONYMOUS_READ": "true"})
+            for name in ("controlplane-a", "controlplane-b")
+        )
+        pair = Pair(folder, a, b)
+        stack.push_async_callback(_end, pair)
+        await pair.start(a)
+        await pair.start(b)
+        login = ("login", a.url, "-u", secrets.admin_username, "--password-stdin")
+        done = await pair.headgate(*login, stdin=secrets.admin_password)
+        assert done.returncode == 0, done.stderr
+        yield pair
+
+
+async def _end(pair: Pair) -> None:
+    for process in reversed(pair.processes.values()):
+        process.signal(signal.SIGCONT)
+        await asyncio.to_thread(process.kill)
