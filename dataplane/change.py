@@ -102,7 +102,7 @@ class Changes:
     async def _begin(self, restored: Bundle) -> bool:
         """Serve what was restored; False when the workers refuse it."""
         if problems := await self._move(restored):
-            self._reject(restored, problems)
+            self._reject(restored, problems, for_good=False)
             return False
         if not self._pool.draining:
             self.served, self.served_table = restored, self.table
@@ -129,7 +129,8 @@ class Changes:
         self._written.set()
         if problems := await self._move(bundle):
             await self._tend_once()
-            self._reject(bundle, problems)
+            # Workers that ended or were stuck may do better another time.
+            self._reject(bundle, problems, for_good=False)
         elif not self._pool.draining:
             self._serve(bundle, moved=self.table.instances is not before)
             if news:
@@ -182,7 +183,7 @@ class Changes:
         self._pool.set_unavailable(self._prober.unavailable())
         return True
 
-    def _reject(self, bundle: Bundle, problems: tuple[Problem, ...]) -> None:
+    def _reject(self, bundle: Bundle, problems: tuple[Problem, ...], *, for_good: bool = True) -> None:
         self.rejections += 1
         extra = {
             "revision": bundle.revision,
@@ -190,7 +191,7 @@ class Changes:
             "problems": list(map(str, problems[:20])),
         }
         _log.error("configuration rejected", extra=extra)
-        self._stream.nack(bundle.revision, problems)
+        self._stream.nack(bundle.revision, problems, for_good=for_good)
 
     async def _tend(self) -> None:
         """After changes, have nothing on disk that is not served, and let it outlive a loss of power."""

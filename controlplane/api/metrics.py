@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from controlplane.api.parts import Parts
+from controlplane.publish import Messages, Whole
 
 PREFIX = "headgate_controlplane_"
 
@@ -52,6 +53,7 @@ class PartsCollector(Collector):
         )
         yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
         yield from self._dataplanes()
+        yield from _messages(self._parts.fleet.messages)
         yield self._requests()
 
     def _dataplanes(self) -> Iterator[Metric]:
@@ -77,6 +79,25 @@ class PartsCollector(Collector):
         for (method, status), count in sorted(self._parts.answered.items()):
             family.add_metric([method, str(status)], count)
         return family
+
+
+def _messages(sent: Messages) -> Iterator[Metric]:
+    snapshots = CounterMetricFamily(
+        PREFIX + "snapshots_sent",
+        "Times that a data plane was sent everything, by the reason why not just what differs.",
+        labels=["reason"],
+    )
+    for reason in Whole:
+        snapshots.add_metric([reason], sent.snapshots[reason])
+    yield snapshots
+    yield _counter("deltas_sent", "Messages that brought what differs.", sent.deltas)
+    yield _counter("marks_sent", "Messages that brought nothing but the revision.", sent.marks)
+    resources = CounterMetricFamily(
+        PREFIX + "resources_sent", "Resources that went to data planes, by the form.", labels=["form"]
+    )
+    for form in ("snapshot", "delta"):
+        resources.add_metric([form], sent.resources[form])
+    yield resources
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -26,11 +26,13 @@ class Trail:
         self._names = 0
         self._begins: int | None = None
         """Everything that changed after this revision is known; None before the first."""
+        self._first = 0, ""
+        """Revision and digest of the first snapshot."""
 
-    def add(self, revision: int, touched: Collection[ResourceId]) -> None:
+    def add(self, revision: int, touched: Collection[ResourceId], digest: str = "") -> None:
         """Note that a snapshot was published as of `revision`, and what differs from the one before."""
         if self._begins is None:
-            self._begins = revision
+            self._begins, self._first = revision, (revision, digest)
         elif touched:
             self._steps.append((revision, frozenset(touched)))
             self._names += len(touched)
@@ -41,11 +43,15 @@ class Trail:
 
         Whether the base had the content that it should have had is for the data plane to see, by the digest.
         """
-        if self._begins is None or not self._begins <= base_revision <= current.revision:
+        since = base_revision
+        if self._first[1] == base_digest:
+            # Another control plane published it under an earlier revision; nothing changed between the two.
+            since = max(since, self._first[0])
+        if self._begins is None or not self._begins <= since <= current.revision:
             return None
         touched: set[ResourceId] = set()
         for revision, names in reversed(self._steps):
-            if revision <= base_revision:
+            if revision <= since:
                 break
             touched |= names
         return narrowed(base_revision, base_digest, current, touched)

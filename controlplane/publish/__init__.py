@@ -9,6 +9,7 @@ from __future__ import annotations
 from controlplane.publish.fleet import Fleet
 from controlplane.publish.guard import WHAT_TO_DO
 from controlplane.publish.hub import Ending, Hub, Session
+from controlplane.publish.messages import Messages
 from controlplane.publish.node import NodeState, Rejection
 from controlplane.publish.peers import Peers
 from controlplane.publish.reports import (
@@ -21,6 +22,7 @@ from controlplane.publish.reports import (
     StatsReport,
 )
 from controlplane.publish.signal import Signal
+from controlplane.publish.subscriber import Mark, Whole
 from controlplane.publish.views import CircuitView, InstanceView, RateLimitView, ServiceView
 from controlplane.publish.watcher import Watcher
 
@@ -35,6 +37,8 @@ __all__ = [
     "InstanceHealth",
     "InstanceStatus",
     "InstanceView",
+    "Mark",
+    "Messages",
     "NodeProblem",
     "NodeState",
     "Peers",
@@ -46,4 +50,5 @@ __all__ = [
     "Signal",
     "StatsReport",
     "Watcher",
+    "Whole",
 ]

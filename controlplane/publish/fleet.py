@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from controlplane.model.snapshot import Snapshot
 from controlplane.publish import views
+from controlplane.publish.messages import Messages
 from controlplane.publish.node import NodeState, Rejection
 from controlplane.publish.reports import InstanceHealth, NodeProblem, StatsReport
 from controlplane.publish.signal import Signal
@@ -45,6 +46,7 @@ class Fleet:
         """The part of `changed` that may end a wait: answers, comings and goings, health, requests that ended."""
         self.mismatches = 0
         """How many deltas did not fit what a data plane had, for metrics."""
+        self.messages = Messages()
         self._now = now
         self._settle = settle
         self._started = now()

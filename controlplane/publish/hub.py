@@ -36,13 +36,21 @@ class Ending(Enum):
 class Session:
     """One data plane's stream. `wake` is set when there may be something to send, or the session was ended."""
 
-    def __init__(self, node: str, watcher: Watcher, subscriber: Subscriber, now: Callable[[], float]) -> None:
-        """`now` gives monotonic seconds."""
+    def __init__(
+        self,
+        node: str,
+        watcher: Watcher,
+        subscriber: Subscriber,
+        accepted: Callable[[], Snapshot | None],
+        now: Callable[[], float],
+    ) -> None:
+        """`accepted` gives what the whole fleet served last, `now` monotonic seconds."""
         self.node = node
         self.wake = asyncio.Event()
         self.subscriber = subscriber
         self.ending: Ending | None = None
         self._watcher = watcher
+        self._accepted = accepted
         self._now = now
         self._mark_at = now()
         self._patient_until = now() + PATIENCE
@@ -52,7 +60,7 @@ class Session:
         current = self._watcher.current
         if current is None or self._ahead(current) > 0:
             return None
-        message = self.subscriber.next(current)
+        message = self.subscriber.next(current, self._accepted())
         if message is None and self._now() >= self._mark_at:
             message = self.subscriber.mark(current)
         if message is not None:
@@ -103,9 +111,13 @@ class Hub:
     def __init__(self, watcher: Watcher, fleet: Fleet, now: Callable[[], float] = time.monotonic) -> None:
         self.watcher = watcher
         self.fleet = fleet
+        self.accepted: Snapshot | None = None
+        """The last snapshot that every data plane served before the next one was published: what a new data plane
+        gets that cannot use the present one. None until there was such a moment since this process started."""
         self._now = now
         self._sessions: dict[str, Session] = {}
         self._stopping = False
+        watcher.superseding = self._superseding
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -120,15 +132,17 @@ class Hub:
         leaving: Mapping[tuple[str, str], int] = MappingProxyType({}),
         *,
         lineage: Lineage = UNKNOWN,
+        refused: Mark | None = None,
         deltas: bool = False,
     ) -> Iterator[Session]:
         """A session for a node that said hello, serving `revision`. An older one of the same node is ended.
 
-        With `deltas` the node takes differences. It counts as connected within the block.
+        `refused` is what the node said that it cannot use. With `deltas` it takes differences. It counts as connected
+        within the block.
         """
         held = Mark(revision, digest, lineage) if revision and digest else None
-        subscriber = Subscriber(held, self.watcher.deltas.between if deltas else None)
-        session = Session(node, self.watcher, subscriber, self._now)
+        subscriber = Subscriber(held, self.watcher.deltas.between if deltas else None, refused)
+        session = Session(node, self.watcher, subscriber, lambda: self.accepted, self._now)
         if (older := self._sessions.get(node)) is not None:
             older.end(Ending.SUPERSEDED)
         if self._stopping:
@@ -142,6 +156,20 @@ class Hub:
             if self._sessions.get(node) is session:
                 del self._sessions[node]
                 self.fleet.disconnect(node)
+
+    def sent(self, session: Session, message: Snapshot | Delta) -> None:
+        """The message went out."""
+        self.fleet.sent(session.node, message.revision)
+        self.fleet.messages.count(message, session.subscriber.whole)
+
+    def _superseding(self, previous: Snapshot) -> None:
+        """Keep what is about to be replaced if all who serve anything serve it, here and at other control planes."""
+        for nodes in (self.fleet.own, self.fleet.nodes):
+            serving = [node for node in nodes.values() if node.connected and node.digest]
+            if any(node.digest != previous.digest for node in serving):
+                return
+        if serving:
+            self.accepted = previous
 
     def stop(self) -> None:
         """End every session, and those that are still to come."""

@@ -7,9 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.snapshot import Delta, Snapshot
+
+
+class Whole(StrEnum):
+    """Why a data plane is sent everything, and not what differs."""
+
+    FIRST = "first"
+    """It has nothing."""
+    INSTEAD = "instead"
+    """It has nothing, and refuses what is published: it gets what the fleet accepted last."""
+    UNKNOWN_BASE = "unknown_base"
+    """What leads on from what it has is not known here: that is too old, or from another store."""
+    MISMATCH = "mismatch"
+    """The delta did not fit what it has."""
+    NO_DELTAS = "no_deltas"
+    """It takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +56,66 @@ class Subscriber:
     """One message is under way at a time, so that a slow reader skips what it missed and gets the latest.
 
     Content decides, by its digest: a revision that changed nothing for data planes is no news, and one that was
-    rejected is not sent again. That the revision moved on is told by a mark, an empty delta, when there is time.
+    rejected is not sent again; a node that has nothing gets what the fleet accepted last in its place. That the
+    revision moved on is told by a mark, an empty delta, when there is time.
     """
 
-    __slots__ = ("_between", "_unanswered", "acked", "held", "nacked", "sent")
+    __slots__ = (
+        "_bare",
+        "_between",
+        "_mismatched",
+        "_refused_too",
+        "_unanswered",
+        "acked",
+        "held",
+        "nacked",
+        "sent",
+        "whole",
+    )
 
-    def __init__(self, held: Mark | None = None, between: Between | None = None) -> None:
-        """`held` is what the node says it serves; without `between` it gets snapshots only."""
+    def __init__(
+        self, held: Mark | None = None, between: Between | None = None, refused: Mark | None = None
+    ) -> None:
+        """`held` is what the node says it serves, `refused` what it says it cannot use.
+
+        Without `between` it gets snapshots only.
+        """
         self.held = held
         """What every worker of the node serves, as far as it is known."""
         self.sent: Mark | None = None
         """The last that was handed out."""
         self.acked: Mark | None = None
         """The last that was answered by an ack."""
-        self.nacked: Mark | None = None
-        """The last that the node refused."""
+        self.nacked = refused
+        """The last that the node refused of what was published."""
+        self.whole: Whole | None = None
+        """Why the last message was a snapshot; None when it was a delta."""
         self._between = between
         self._unanswered = False
+        self._mismatched = False
+        self._bare = held is None
+        """Whether the node serves nothing."""
+        self._refused_too = ""
+        """Digest of what was sent instead, and refused as well."""
 
     def __repr__(self) -> str:
         marks = {"held": self.held, "sent": self.sent, "acked": self.acked, "nacked": self.nacked}
         facts = (f"{name} {mark.revision}" for name, mark in marks.items() if mark)
         return f"<Subscriber {', '.join(facts) or 'new'}{', unanswered' if self._unanswered else ''}>"
 
-    def next(self, current: Snapshot | None) -> Snapshot | Delta | None:
+    def next(self, current: Snapshot | None, accepted: Snapshot | None = None) -> Snapshot | Delta | None:
         """What to send now, when `current` is the published snapshot; None when there is no news.
 
         What is returned counts as sent. The first message is sent even if the node has everything: it tells the node
-        that it is connected.
+        that it is connected. `accepted` is what the whole fleet served before.
         """
-        return self._send(current) if current is not None and self.news(current) else None
+        if current is None or not self.news(current):
+            return None
+        return self._instead(current, accepted) if self._refuses(current) else self._send(current)
 
     def news(self, current: Snapshot) -> bool:
-        """Whether `next` would send something."""
-        return not self._unanswered and not self._has(current)
+        """Whether `next` may send something; what is refused may have to be replaced."""
+        return not self._unanswered and (self._refuses(current) or not self._has(current))
 
     def mark(self, current: Snapshot | None) -> Snapshot | Delta | None:
         """What moves the node to the present revision, an empty delta mostly; None when there is nothing to move."""
@@ -91,11 +133,16 @@ class Subscriber:
         if not self._answers(revision):
             return None
         self.held = self.acked = self.sent
+        self._bare = False
         return self.acked
 
     def nack(self, revision: int) -> Mark | None:
-        """The node refuses `revision`. Returns its mark, or None when that is no answer to what was sent."""
-        if not self._answers(revision):
+        """The node refuses `revision`. Returns its mark, or None when that is no answer to what was published."""
+        if not self._answers(revision) or self.sent is None:
+            return None
+        if self.whole is Whole.INSTEAD:
+            # Why it refuses what is published is what people want to know.
+            self._refused_too = self.sent.digest
             return None
         self.nacked = self.sent
         return self.nacked
@@ -108,15 +155,39 @@ class Subscriber:
         if not self._answers(revision):
             return False
         self.held = self.acked = None
+        self._mismatched = True
         return True
 
     def _send(self, current: Snapshot) -> Snapshot | Delta:
-        message: Snapshot | Delta | None = None
-        if self._between is not None and self.held is not None:
+        message: Delta | None = None
+        if self.held is None:
+            self.whole = Whole.MISMATCH if self._mismatched else Whole.FIRST
+        elif self._between is None:
+            self.whole = Whole.NO_DELTAS
+        else:
             message = self._between(self.held, current)
+            self.whole = Whole.UNKNOWN_BASE if message is None else None
         self.sent = Mark.of(current)
-        self._unanswered = True
+        self._unanswered, self._mismatched = True, False
         return message or current
+
+    def _instead(self, current: Snapshot, accepted: Snapshot | None) -> Snapshot | Delta | None:
+        """What to send while `current` is refused."""
+        if self._bare and accepted is not None and self._may_help(accepted, current):
+            self.sent, self.whole, self._unanswered = Mark.of(accepted), Whole.INSTEAD, True
+            return accepted
+        if self.sent is not None:
+            return None
+        if (held := self.held) is None or self._between is None:
+            return self._send(current)
+        self.sent, self._unanswered = held, True
+        return Delta(held.revision, held.digest, held.revision, held.digest, {}, (), held.lineage)
+
+    def _may_help(self, accepted: Snapshot, current: Snapshot) -> bool:
+        return accepted.lineage == current.lineage and accepted.digest not in (
+            current.digest,
+            self._refused_too,
+        )
 
     def _answers(self, revision: int) -> bool:
         if not self._unanswered or self.sent is None or self.sent.revision != revision:
@@ -124,12 +195,15 @@ class Subscriber:
         self._unanswered = False
         return True
 
+    def _refuses(self, current: Snapshot) -> bool:
+        if self.nacked is None or self.nacked.digest != current.digest:
+            return False
+        return self.nacked.lineage.epoch == current.lineage.epoch
+
     def _has(self, current: Snapshot) -> bool:
         if self.sent is None:
             return False
         now = Mark.of(current)
         if now.order < self.sent.order:
             return True  # a data plane never goes back
-        if self.nacked is not None and self.nacked.digest == now.digest:
-            return self.nacked.lineage.epoch == now.lineage.epoch
         return self.held is not None and self.held.digest == now.digest

@@ -15,7 +15,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 
 from controlplane.model.config import Config, View
@@ -67,6 +67,8 @@ class Watcher:
         """How many snapshots differed from the one before, for metrics."""
         self.refused = 0
         """How many times the store's content could not be published, for metrics."""
+        self.superseding: Callable[[Snapshot], None] = lambda previous: None
+        """Called with the present snapshot right before another one takes its place."""
         self.guard = Guard()
         self.frozen = ""
         """Why nothing is published until an operator confirms what the store holds; empty when that is not so."""
@@ -266,7 +268,7 @@ class Watcher:
             logger.exception("building a snapshot failed", extra={"revision": self.revision})
             self._refuse((Problem("", _FAULT),))
         else:
-            self.deltas.trail.add(built.revision, touched)
+            self.deltas.trail.add(built.revision, touched, built.digest)
             if len(touched) >= MANY:
                 # It is here to stay: collections that walk through all of it would hold up every stream.
                 gc.freeze()
@@ -296,6 +298,8 @@ class Watcher:
             logger.info("configuration in the store is good again", extra={"revision": built.revision})
         differs = self.current is None or built.digest != self.current.digest
         self.problems = ()
+        if differs and self.current is not None:
+            self.superseding(self.current)
         self.current = built
         self.published += differs
         if differs:

@@ -16,7 +16,6 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from controlplane.model.lineage import Lineage
 from controlplane.publish import Ending, Hub, Session
 from controlplane.rpc.credentials import Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
@@ -74,10 +73,12 @@ class ConfigStream:
                     hello.revision,
                     hello.digest,
                     reports.leaving(hello.leaving),
-                    lineage=Lineage(hello.lineage.id[:64], hello.lineage.epoch),
+                    lineage=reports.lineage(hello.lineage),
+                    refused=reports.mark(hello.refused),
                     deltas=hello.takes_deltas,
                 ) as session:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
+                    self._recall(session, hello.refused)
                     await self._serve(session, requests, context)
 
     @contextmanager
@@ -106,6 +107,14 @@ class ConfigStream:
             raise Refused(Code.INVALID_ARGUMENT, "hello.digest: must have at most 64 characters")
         return first.hello
 
+    def _recall(self, session: Session, refused: pb.Refused) -> None:
+        """Show what the node refused on another stream, which may have been another control plane's."""
+        if (mark := session.subscriber.nacked) is None:
+            return
+        known = self._hub.fleet.nodes[session.node].last_rejection
+        if known is None or (known.revision, known.digest) != (mark.revision, mark.digest):
+            self._hub.fleet.nack(session.node, mark.revision, reports.problems(refused), mark.digest)
+
     async def _serve(self, session: Session, requests: Requests, context: Context) -> None:
         reader = asyncio.create_task(self._read(session, requests), name=f"config stream of {session.node}")
         reader.add_done_callback(lambda _: session.wake.set())
@@ -133,7 +142,7 @@ class ConfigStream:
                 await session.woken()
                 continue
             await context.write(self._encoder.encode(message))
-            self._hub.fleet.sent(session.node, message.revision)
+            self._hub.sent(session, message)
 
     async def _read(self, session: Session, requests: Requests) -> None:
         async for request in requests:

@@ -89,6 +89,7 @@ async def test_a_frozen_one_at_the_other_is_named(pair: Pair) -> None:
 
 
 async def test_a_rejection_at_the_other_ends_the_wait_and_shows_here(pair: Pair) -> None:
+    await apply(pair, route("known"))
     count = len(await pair.view(pair.a, "/routes"))
     small = await pair.add("small", pair.b.grpc, MAX_ROUTES=str(count + 1))
     await pair.settled()
@@ -105,6 +106,16 @@ async def test_a_rejection_at_the_other_ends_the_wait_and_shows_here(pair: Pair)
     assert why in str(shown["small"]["last_rejection"])
     status = await pair.headgate("status", "-o", "json")
     assert why in status.stdout
+
+    # A new one that meets the rejected revision serves what all others served before it.
+    new = await pair.add("small-too", pair.b.grpc, MAX_ROUTES=str(count + 1))
+    shown = {node["node"]: node for node in await pair.view(pair.b, "/dataplanes")}
+    assert shown["small-too"]["applied_revision"] == shown["small"]["applied_revision"]
+    assert why in str(shown["small-too"]["last_rejection"])
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        answers = [(await client.get(new.url + path)).status_code for path in ("/known", "/many2")]
+    assert answers == [503, 404], "an old route that nobody is behind, and a new one"
+
     revision = shown["small"]["last_rejection"]["revision"]
     sample = 'headgate_controlplane_dataplane_rejected_revision{node="small"}'
     for controlplane in (pair.a, pair.b):
@@ -112,6 +123,7 @@ async def test_a_rejection_at_the_other_ends_the_wait_and_shows_here(pair: Pair)
     await pair.headgate("delete", "route", "many0")
     await pair.headgate("delete", "route", "many1")
     await pair.remove(small)
+    await pair.remove(new)
 
 
 # Instances

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
+from controlplane.model.lineage import Lineage
+from controlplane.publish import Mark
 from controlplane.publish.reports import (
     CircuitReport,
     CircuitState,
@@ -34,12 +36,24 @@ _STATES: Mapping[int, CircuitState] = {
 }
 
 
-def problems(nack: config_pb2.Nack) -> tuple[NodeProblem, ...]:
+def problems(refusal: config_pb2.Nack | config_pb2.Refused) -> tuple[NodeProblem, ...]:
     """Why a table was refused."""
     return tuple(
         NodeProblem(_text(problem.resource), _text(problem.field), _text(problem.detail))
-        for problem in nack.problems[:MOST_PROBLEMS]
+        for problem in refusal.problems[:MOST_PROBLEMS]
     )
+
+
+def mark(refused: config_pb2.Refused) -> Mark | None:
+    """What a node says that it cannot use; None when it names nothing."""
+    if not refused.revision or not refused.digest:
+        return None
+    return Mark(refused.revision, refused.digest[:64], lineage(refused.lineage))
+
+
+def lineage(sent: config_pb2.Lineage) -> Lineage:
+    """The store that a node's configuration came from."""
+    return Lineage(sent.id[:64], sent.epoch)
 
 
 def health(report: status_pb2.HealthReport) -> tuple[InstanceHealth, ...]:

@@ -67,7 +67,10 @@ class ConfigStream:
         self._held = held
         self._backoff = Backoff()
         self._answers: list[pb.StreamRequest] = []
-        self._unanswered: set[int] = set()
+        self._unanswered: dict[int, pb.Refused] = {}
+        """What was received and not answered yet, by revision, in the form in which it would be refused."""
+        self._refused: pb.Refused | None = None
+        """What the control planes need not send again: it was found to be of no use, and nothing later was served."""
         self._leaving: pb.StreamRequest | None = None
         self._health: pb.StreamRequest | None = None
         self._stats: pb.StreamRequest | None = None
@@ -120,11 +123,19 @@ class ConfigStream:
 
     def ack(self, revision: int) -> None:
         """Say that every worker serves `revision`."""
+        refused, served = self._refused, self._unanswered.get(revision)
+        if refused and served and wire.order(served) > wire.order(refused):
+            self._refused = None
         self._answer(revision, pb.StreamRequest(ack=pb.Ack(revision=revision)))
 
-    def nack(self, revision: int, problems: Iterable[Problem]) -> None:
-        """Say that `revision` is not used, and why."""
-        self._answer(revision, wire.nack(revision, problems))
+    def nack(self, revision: int, problems: Iterable[Problem], *, for_good: bool = True) -> None:
+        """Say that `revision` is not used, and why. When that is not `for_good`, it is tried on the next connection."""
+        message = wire.nack(revision, problems)
+        refused = self._unanswered.get(revision)
+        if refused and for_good and not (self._refused and wire.order(refused) < wire.order(self._refused)):
+            refused.problems.extend(message.nack.problems)
+            self._refused = refused
+        self._answer(revision, message)
 
     def health(self, instances: Iterable[InstanceHealth], revision: int = 0) -> None:
         """Report the whole view of the instances; an older report not sent yet is forgotten."""
@@ -143,8 +154,7 @@ class ConfigStream:
 
     def _answer(self, revision: int, message: pb.StreamRequest) -> None:
         """Queue an answer, unless the connection that asked for it is gone."""
-        if revision in self._unanswered:
-            self._unanswered.discard(revision)
+        if self._unanswered.pop(revision, None) is not None:
             self._answers.append(message)
             self._outgoing.set()
 
@@ -190,7 +200,7 @@ class ConfigStream:
         self._received = None
         # A refusal may be faster than the hello; reading then tells which it was.
         with suppress(grpc.aio.AioRpcError):
-            await call.write(wire.hello(self._held()))
+            await call.write(wire.hello(self._held(), self._refused))
         writer = asyncio.create_task(self._write(call), name="config-stream-writer")
         reader = asyncio.create_task(self._read(address, call), name="config-stream-reader")
         ends = {reader}
@@ -224,7 +234,7 @@ class ConfigStream:
                 self._received = response.delta
             case _:
                 return  # a newer control plane's; it means nothing to us
-        self._unanswered.add(self._received.revision)
+        self._unanswered[self._received.revision] = wire.refusable(self._received)
         self._arrived.set()
 
     async def _write(self, call: Call) -> None:

@@ -26,8 +26,8 @@ _STATE = {
 }
 
 
-def hello(held: Held) -> pb.StreamRequest:
-    """The first message of a stream."""
+def hello(held: Held, refused: pb.Refused | None = None) -> pb.StreamRequest:
+    """The first message of a stream. `refused` is what need not be sent again."""
     lineage = pb.Lineage(id=held.lineage, epoch=held.epoch)
     return pb.StreamRequest(
         hello=pb.Hello(
@@ -38,8 +38,19 @@ def hello(held: Held) -> pb.StreamRequest:
             leaving=_in_flight(held.leaving),
             lineage=lineage,
             takes_deltas=True,
+            refused=refused,
         )
     )
+
+
+def refusable(received: pb.Snapshot | pb.Delta) -> pb.Refused:
+    """What is to be named, should it be of no use."""
+    return pb.Refused(revision=received.revision, digest=received.digest, lineage=received.lineage)
+
+
+def order(one: pb.Refused) -> tuple[int, int]:
+    """What grows from one configuration to a later one."""
+    return one.lineage.epoch, one.revision
 
 
 def leaving(requests: Mapping[str, int]) -> pb.StreamRequest:

@@ -99,6 +99,7 @@ class Hello(_message.Message):
     LEAVING_FIELD_NUMBER: _builtins.int
     LINEAGE_FIELD_NUMBER: _builtins.int
     TAKES_DELTAS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Name of the data plane, unique in the fleet; shown to operators."""
     version: _builtins.str
@@ -116,6 +117,12 @@ class Hello(_message.Message):
     def lineage(self) -> Global___Lineage:
         """Of what it serves."""
 
+    @_builtins.property
+    def refused(self) -> Global___Refused:
+        """The last configuration that it was sent and found to be of no use, if that came after what it serves. It is not sent
+        again; a node that has just started names none, and tries it once.
+        """
+
     def __init__(
         self,
         *,
@@ -126,14 +133,47 @@ class Hello(_message.Message):
         leaving: _abc.Iterable[_status_pb2.InFlight] | None = ...,
         lineage: Global___Lineage | None = ...,
         takes_deltas: _builtins.bool = ...,
+        refused: Global___Refused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage", "refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "leaving", b"leaving", "lineage", b"lineage", "node", b"node", "revision", b"revision", "takes_deltas", b"takes_deltas", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "leaving", b"leaving", "lineage", b"lineage", "node", b"node", "refused", b"refused", "revision", b"revision", "takes_deltas", b"takes_deltas", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class Refused(_message.Message):
+    """A configuration that a data plane cannot use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    digest: _builtins.str
+    @_builtins.property
+    def lineage(self) -> Global___Lineage: ...
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]: ...
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        lineage: Global___Lineage | None = ...,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "lineage", b"lineage", "problems", b"problems", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refused: _TypeAlias = Refused  # noqa: Y015
 
 @_typing.final
 class Lineage(_message.Message):

@@ -228,6 +228,43 @@ async def test_an_answer_goes_only_where_it_was_asked_for(fake: FakeControlPlane
         assert (fake.connections[0].acked, fake.connections[1].acked) == ([], [5])
 
 
+async def after_a_hang_up(fake: FakeControlPlane) -> pb.Refused:
+    """What the next hello says is of no use."""
+    before = len(fake.connections)
+    fake.hang_up()
+    await eventually(lambda: len(fake.connections) > before)
+    return fake.latest.hello.refused
+
+
+async def test_what_is_of_no_use_is_named_until_something_later_is_served(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(6))
+    async with streaming(fake.address) as stream:
+        await arrives(stream)
+        stream.nack(6, [Problem("route/a", "prefix", "is wrong")])
+        refused = await after_a_hang_up(fake)
+        assert (refused.revision, refused.digest) == (6, snapshot(6).digest)
+        assert [one.detail for one in refused.problems] == ["is wrong"]
+        # What was served before it, and is served in its place, makes it no better.
+        fake.publish(snapshot(5))
+        assert await arrives(stream) in (5, 6)
+        stream.ack(5)
+        stream.nack(5, [])
+        assert (await after_a_hang_up(fake)).revision == 6
+        fake.publish(snapshot(7))
+        while await arrives(stream) != 7:
+            pass
+        stream.ack(7)
+        assert not (await after_a_hang_up(fake)).revision
+
+
+async def test_what_failed_for_now_is_tried_again(fake: FakeControlPlane) -> None:
+    fake.publish(snapshot(6))
+    async with streaming(fake.address) as stream:
+        await arrives(stream)
+        stream.nack(6, [Problem("", "", "a worker was stuck")], for_good=False)
+        assert not (await after_a_hang_up(fake)).revision
+
+
 async def test_a_wrong_token_is_told_and_tried_again(
     fake: FakeControlPlane, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,7 +27,7 @@ from controlplane.model.resources import (
     User,
 )
 from controlplane.model.stored import key_of
-from controlplane.publish import CircuitState
+from controlplane.publish import CircuitState, Whole
 from controlplane.store import Delete
 from dataplane.config.decode import NOTHING, Bundle, decode
 from dataplane.config.reports import CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
@@ -125,8 +125,8 @@ EXTREMES: list[Resource] = [
 class DataPlane:
     """The data plane's stream client, which takes everything in but what it is told to reject."""
 
-    def __init__(self, *addresses: str, token: str = DATAPLANE_TOKEN) -> None:
-        self.held = Held("gw-1", "0.1.0", 0, "")
+    def __init__(self, *addresses: str, token: str = DATAPLANE_TOKEN, name: str = "gw-1") -> None:
+        self.held = Held(name, "0.1.0", 0, "")
         self.served = NOTHING
         self.bundles: list[Bundle] = []
         self.rejects: set[int] = set()
@@ -258,6 +258,84 @@ async def test_a_change_is_served_within_milliseconds(plane: ControlPlane, data_
     revision = await plane.put(Service(service_name="a"))
     await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == revision, every=0.001)
     assert time.monotonic() - started < 0.5
+
+
+# Rejections
+
+
+async def test_a_new_one_that_rejects_what_is_published_boots_with_what_the_others_served(
+    plane: ControlPlane, data_plane: DataPlane
+) -> None:
+    good = await plane.put(Service(service_name="a"))
+    await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == good)
+    bad = plane.store.revision + 1
+    data_plane.rejects.add(bad)
+    await plane.put(Service(service_name="b"))
+    await eventually(lambda: plane.fleet.nodes["gw-1"].last_rejection)
+    new = DataPlane(plane.address, name="gw-2")
+    new.rejects.add(bad)
+    async with running(new):
+        await eventually(lambda: plane.fleet.nodes["gw-2"].applied_revision == good)
+        assert [bundle.revision for bundle in new.bundles] == [bad, good]
+        rejection = plane.fleet.nodes["gw-2"].last_rejection
+        assert rejection is not None and rejection.revision == bad
+        better = await plane.put(Service(service_name="c"))
+        await eventually(lambda: new.held.revision == data_plane.held.revision == better)
+    assert new.bundles[-1].touched == {("service", "b"), ("service", "c")}
+    assert plane.fleet.mismatches == 0
+
+
+async def test_one_that_cannot_use_that_either_stays_without(
+    plane: ControlPlane, data_plane: DataPlane
+) -> None:
+    good = await plane.put(Service(service_name="a"))
+    await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == good)
+    bad = await plane.put(Service(service_name="b"))
+    new = DataPlane(plane.address, name="gw-2")
+    new.rejects |= {good, bad}
+    async with running(new):
+        await eventually(lambda: len(new.bundles) == 2)
+        better = await plane.put(Service(service_name="c"))
+        await eventually(lambda: new.held.revision == better)
+    assert [bundle.revision for bundle in new.bundles] == [bad, good, better]
+    rejection = plane.fleet.nodes["gw-2"].last_rejection
+    assert rejection is not None and rejection.revision == bad
+
+
+async def test_what_was_rejected_is_not_sent_again_on_another_stream() -> None:
+    async with ControlPlane() as one, ControlPlane() as other:
+        planes = {each.address: each for each in (one, other)}
+        for each in planes.values():
+            await each.put(Service(service_name="a"))
+        node = DataPlane(*planes)
+        async with running(node):
+            await eventually(lambda: node.held.revision == 2)
+            node.rejects.add(3)
+            for each in planes.values():
+                await each.put(Service(service_name="b"))
+            await eventually(lambda: len(node.bundles) == 2)
+            left = planes.pop(node.stream.connected_to)
+            await left.server.stop(0)
+            (there,) = planes.values()
+            await eventually(lambda: node.stream.connected_to == there.address)
+            # It is shown where it was never sent.
+            rejection = await eventually(lambda: there.fleet.nodes["gw-1"].last_rejection)
+            assert rejection is not None
+            assert (rejection.revision, list(map(str, rejection.problems))) == (
+                3,
+                ["route/x prefix: is beyond me"],
+            )
+            await eventually(lambda: there.fleet.messages.marks == 1)
+            assert (there.fleet.messages.deltas, there.fleet.messages.snapshots) == (0, {})
+            assert await there.put(Service(service_name="c")) == 4
+            await eventually(lambda: node.held.revision == 4)
+        assert [bundle.revision for bundle in node.bundles] == [2, 3, 2, 4]
+        # Another process may be another version, or have other settings.
+        node.start_over(there.address)
+        node.served, node.held = NOTHING, replace(node.held, revision=0, digest="")
+        async with running(node):
+            await eventually(lambda: node.held.revision == 4)
+        assert there.fleet.messages.snapshots == {Whole.FIRST: 1}
 
 
 # Deltas

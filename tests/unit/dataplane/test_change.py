@@ -80,8 +80,8 @@ class Node:
     def ack(self, revision: int) -> None:
         self.events.append(("ack", revision))
 
-    def nack(self, revision: int, problems: Iterable[Problem]) -> None:
-        self.events.append(("nack", revision, *map(str, problems)))
+    def nack(self, revision: int, problems: Iterable[Problem], *, for_good: bool = True) -> None:
+        self.events.append(("nack" if for_good else "nack for now", revision, *map(str, problems)))
 
     def health(self, instances: Iterable[InstanceHealth]) -> None:
         self.told = [(one.id, one.status.value) for one in instances]
@@ -91,7 +91,7 @@ class Node:
         self.events.clear()
         for one in bundles:
             self.arriving.put_nowait(one)
-        answers = ("ack", "nack")
+        answers = ("ack", "nack", "nack for now")
         await eventually(lambda: sum(cast(Any, event)[0] in answers for event in self.events) == len(bundles))
         return list(self.events)
 
@@ -148,7 +148,7 @@ async def test_what_a_worker_refuses_is_taken_back_everywhere(node: Node) -> Non
             ("unavailable", "orders/orders-1"),  # it has moved to another port
             ("apply", 6),
             ("unavailable", "orders/orders-1"),  # and back
-            ("nack", 6, "no"),
+            ("nack for now", 6, "no"),
         ]
         assert (node.changes.table.revision, dict(node.changes.table.users)) == (5, {})
         assert (await node.hears(bundle(7)))[-1] == ("ack", 7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlplane.publish import NodeProblem
+from controlplane.publish import NodeProblem, Whole
 from controlplane.store import Put
 from tests.support.api import Api
 from tests.support.waiting import eventually
@@ -44,6 +44,9 @@ async def test_metrics(api: Api) -> None:
     fleet.hello("b", "0.1.0")
     fleet.nack("a", 9, [NodeProblem("", "", "no")])
     fleet.disconnect("b")
+    fleet.messages.snapshots[Whole.UNKNOWN_BASE] += 2
+    fleet.messages.marks += 3
+    fleet.messages.resources["delta"] += 4
     await api.client.get("/nothing")
     found = await metrics(api)
     prefix = "headgate_controlplane_"
@@ -57,6 +60,11 @@ async def test_metrics(api: Api) -> None:
     assert found[f"{prefix}dataplane_rejected_revision[('node', 'a')]"] == 9
     assert found[f"{prefix}dataplane_rejected_revision[('node', 'b')]"] == 0
     assert found[f"{prefix}admin_requests_total[('method', 'GET'), ('status', '404')]"] == 1
+    assert found[f"{prefix}snapshots_sent_total[('reason', 'unknown_base')]"] == 2
+    assert found[f"{prefix}snapshots_sent_total[('reason', 'first')]"] == 0
+    assert found[f"{prefix}deltas_sent_total"] == 0
+    assert found[f"{prefix}marks_sent_total"] == 3
+    assert found[f"{prefix}resources_sent_total[('form', 'delta')]"] == 4
     assert found["process_open_fds"] > 0
 
 

@@ -226,6 +226,17 @@ def test_the_trail_begins_with_the_first_snapshot_and_knows_no_future(base: int,
     assert (trail.between(base, "any", at(7)) is not None) == known
 
 
+def test_the_first_snapshot_is_known_by_an_earlier_revision_too() -> None:
+    """Another control plane published the same before this one started."""
+    trail = Trail()
+    trail.add(4, (), "four")
+    trail.add(7, X)
+    assert trail.between(2, "another", at(7)) is None
+    delta = trail.between(2, "four", at(7))
+    assert delta is not None
+    assert (delta.base_revision, set(delta.changed) | set(delta.removed)) == (2, set(X))
+
+
 def test_the_trail_of_nothing() -> None:
     assert Trail().between(0, "", at(7)) is None
 

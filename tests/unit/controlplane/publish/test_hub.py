@@ -12,6 +12,8 @@ from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.publish.fleet import Fleet
 from controlplane.publish.hub import Ending, Hub
+from controlplane.publish.node import NodeState
+from controlplane.publish.subscriber import Whole
 from controlplane.publish.watcher import Watcher
 from controlplane.store import MemoryStore
 
@@ -109,3 +111,66 @@ def test_an_answer_wakes_the_stream_only_if_there_is_something_to_send(hub: Hub)
         session.subscriber.ack(6)
         session.answered()
         assert session.wake.is_set()
+
+
+# What the whole fleet served
+
+
+def supersede(hub: Hub, revision: int) -> None:
+    """Publish as the watcher does."""
+    if hub.watcher.current is not None:
+        hub.watcher.superseding(hub.watcher.current)
+    publish(hub, revision)
+
+
+def digest(hub: Hub) -> str:
+    assert hub.watcher.current is not None
+    return hub.watcher.current.digest
+
+
+def accepted(hub: Hub) -> int | None:
+    return hub.accepted.revision if hub.accepted else None
+
+
+def test_accepted_is_what_all_served_when_the_next_one_came(hub: Hub) -> None:
+    supersede(hub, 1)
+    with hub.session("gw-1", "0.1.0", 0, ""), hub.session("gw-2", "0.1.0", 0, ""):
+        supersede(hub, 2)
+        assert accepted(hub) is None, "nobody served anything"
+        hub.fleet.ack("gw-1", 2, digest(hub))
+        supersede(hub, 3)
+        assert accepted(hub) == 2, "who has nothing has refused nothing"
+        hub.fleet.ack("gw-1", 3, digest(hub))
+        hub.fleet.ack("gw-2", 2, "two")
+        supersede(hub, 4)
+        assert accepted(hub) == 2
+    assert not [node for node in hub.fleet.nodes.values() if node.connected]
+    supersede(hub, 5)
+    assert accepted(hub) == 2
+
+
+def test_the_data_planes_of_others_count_as_well(hub: Hub) -> None:
+    supersede(hub, 1)
+    with hub.session("gw-1", "0.1.0", 1, digest(hub)):
+        hub.fleet.hear("other", [NodeState("gw-2", "0.1.0", digest="zero", applied_revision=0)])
+        supersede(hub, 2)
+        assert accepted(hub) is None
+        hub.fleet.ack("gw-1", 2, digest(hub))
+        hub.fleet.hear("other", [NodeState("gw-2", "0.1.0", digest=digest(hub), applied_revision=2)])
+        supersede(hub, 3)
+        assert accepted(hub) == 2
+
+
+def test_messages_are_counted_by_what_they_bring(hub: Hub) -> None:
+    publish(hub, 5)
+    with (
+        hub.session("gw-1", "0.1.0", 0, "") as one,
+        hub.session("gw-2", "0.1.0", 5, digest(hub), deltas=True) as two,
+    ):
+        for session in (one, two):
+            message = session.next()
+            assert message is not None
+            hub.sent(session, message)
+    sent = hub.fleet.messages
+    assert (sent.snapshots, sent.deltas, sent.marks) == ({Whole.FIRST: 1}, 0, 1)
+    assert sent.resources == {"snapshot": 1, "delta": 0}

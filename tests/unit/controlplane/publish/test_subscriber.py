@@ -10,7 +10,7 @@ from controlplane.model.resources import Scope
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.model.trail import Trail
-from controlplane.publish.subscriber import Mark, Subscriber
+from controlplane.publish.subscriber import Mark, Subscriber, Whole
 
 
 def at(revision: int, content: int | None = None) -> Snapshot:
@@ -22,13 +22,15 @@ def at(revision: int, content: int | None = None) -> Snapshot:
 class Script:
     """Plays lines like `publish 5`, `ack 5`, and writes down what goes out after each.
 
-    A line `hello 5` or `hello 5 as of 4` begins anew, with a data plane that takes deltas and serves this; the trail
+    A line `hello 5` or `hello 5 as of 4` begins anew, with a data plane that takes deltas and serves this (0: nothing);
+    `hello 5 refusing 7` with one that cannot use the latter. `accepted 4` is what the fleet served before. The trail
     reaches back to revision 3.
     """
 
     def __init__(self) -> None:
         self.subscriber = Subscriber()
         self.current: Snapshot | None = None
+        self.accepted: Snapshot | None = None
         self._trail = Trail()
         self._trail.add(3, ())
 
@@ -37,19 +39,24 @@ class Script:
 
     def _outcome(self, line: str) -> str:
         verb, _, rest = line.partition(" ")
+        rest, _, refused = rest.partition(" refusing ")
         revision, _, content = rest.partition(" as of ")
+        if verb == "accepted":
+            self.accepted = at(int(revision))
+            return self._told(None)
         if verb == "publish":
             self.current = at(int(revision), int(content) if content else None)
             self._trail.add(int(revision), [("scope", "x")])
         elif verb == "hello":
-            held = at(int(revision), int(content) if content else None)
-            self.subscriber = Subscriber(Mark(held.revision, held.digest), self._between)
+            held = Mark.of(at(int(revision), int(content) if content else None)) if int(revision) else None
+            cannot = Mark.of(at(int(refused))) if refused else None
+            self.subscriber = Subscriber(held, self._between, cannot)
         elif verb in ("ack", "nack", "mismatch"):
             if not getattr(self.subscriber, verb)(int(revision)):
                 return "no answer to anything"
         elif verb == "tick":
             return self._told(self.subscriber.mark(self.current))
-        return self._told(self.subscriber.next(self.current))
+        return self._told(self.subscriber.next(self.current, self.accepted))
 
     def _between(self, base: Mark, current: Snapshot) -> Delta | None:
         return self._trail.between(base.revision, base.digest, current)
@@ -211,6 +218,77 @@ class Script:
             ],
             id="after a rejection the base is what is served still",
         ),
+        pytest.param(
+            [
+                "accepted 4: -",
+                "publish 5: send 5",
+                "nack 5: send 4",
+                "publish 5: -",
+                "ack 4: -",
+                "tick: -",
+                "publish 6: send 6",
+                "nack 6: -",
+            ],
+            id="who has nothing, and refuses what is published, gets what the others accepted",
+        ),
+        pytest.param(
+            [
+                "accepted 4: -",
+                "publish 5: send 5",
+                "nack 5: send 4",
+                "nack 4: no answer to anything",
+                "look: -",
+                "publish 6: send 6",
+                "nack 6: -",
+                "accepted 6: -",
+                "publish 7: send 7",
+                "nack 7: send 6",
+            ],
+            id="which is tried once, and is no rejection of what is published",
+        ),
+        pytest.param(
+            ["accepted 5: -", "publish 5: send 5", "nack 5: -"],
+            id="what is published is nothing else than itself",
+        ),
+        pytest.param(
+            ["accepted 4: -", "publish 7: send 7", "hello 5: send 5..7", "nack 7: -", "look: -"],
+            id="who serves something keeps it",
+        ),
+        pytest.param(
+            [
+                "accepted 4: -",
+                "publish 7: send 7",
+                "hello 5: send 5..7",
+                "mismatch 7: send 7",
+                "nack 7: -",
+                "look: -",
+            ],
+            id="also when a delta did not fit that",
+        ),
+        pytest.param(
+            [
+                "publish 7: send 7",
+                "hello 5 refusing 7: send 5..5",
+                "look: -",
+                "ack 5: -",
+                "tick: -",
+                "publish 9 as of 7: -",
+                "publish 10: send 5..10",
+            ],
+            id="what was refused on another stream is not sent on this one",
+        ),
+        pytest.param(
+            ["publish 7: send 7", "hello 5 refusing 6: send 5..7"],
+            id="what is published now may be of use",
+        ),
+        pytest.param(
+            ["accepted 4: -", "publish 7: send 7", "hello 0 refusing 7: send 4", "ack 4: -"],
+            id="also by one that has nothing",
+        ),
+        pytest.param(
+            ["publish 7: send 7", "hello 0 refusing 7: send 7", "nack 7: -", "look: -"],
+            id="it is better than silence",
+        ),
     ],
 )
 def test_transcript(transcript: list[str]) -> None:
@@ -224,6 +302,19 @@ def test_sent_acked_and_nacked_are_separate_facts() -> None:
     assert (subscriber.acked, subscriber.nacked) == (Mark(5, at(5).digest), Mark(6, at(6).digest))
     assert subscriber.sent == Mark(7, at(7).digest)
     assert repr(subscriber) == "<Subscriber held 5, sent 7, acked 5, nacked 6, unanswered>"
+
+
+def test_why_a_message_is_no_delta() -> None:
+    script = Script()
+    reasons = []
+    for line in ("publish 7", "hello 7", "hello 2", "mismatch 7", "accepted 4", "hello 0", "nack 7", "ack 4"):
+        script.play(line)
+        reasons.append(script.subscriber.whole)
+    first, unknown, mismatch, instead = Whole.FIRST, Whole.UNKNOWN_BASE, Whole.MISMATCH, Whole.INSTEAD
+    assert reasons == [first, None, unknown, mismatch, mismatch, first, instead, instead]
+    without_deltas = Subscriber(Mark.of(at(5)))
+    without_deltas.next(at(7))
+    assert without_deltas.whole is Whole.NO_DELTAS
 
 
 def test_answers_name_what_they_answer() -> None:
