@@ -67,14 +67,12 @@ class Session:
             self._mark_at = self._now() + MARKS_APART
         return message
 
-    async def woken(self) -> None:
-        """Return when there may be something to send, or the session was ended."""
-        due = self._due()
-        if due is None:
-            await self.wake.wait()
-            return
+    async def woken(self, within: float) -> None:
+        """Return when there may be something to send, or the session was ended; after some seconds in any case."""
+        if (due := self._due()) is not None:
+            within = min(within, max(0.0, due - self._now()))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, due - self._now())):
+            async with asyncio.timeout(within):
                 await self.wake.wait()
 
     def answered(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,7 +18,7 @@ import grpc
 import grpc.aio
 
 from controlplane.publish import Ending, Hub, Session
-from controlplane.rpc.credentials import Credentials
+from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
 from controlplane.rpc.wire import reports
 from controlplane.rpc.wire.encoder import Encoder
@@ -40,8 +41,16 @@ class ConfigStream:
     """Serves ConfigService to at most `most` data planes at once."""
 
     def __init__(
-        self, hub: Hub, credentials: Credentials, *, most: int = 2000, hello_within: float = HELLO_WITHIN
+        self,
+        hub: Hub,
+        credentials: Credentials,
+        *,
+        most: int = 2000,
+        hello_within: float = HELLO_WITHIN,
+        recheck: float = RECHECK,
     ) -> None:
+        """`recheck`: seconds from one look at a stream's credential to the next."""
+        self._recheck = recheck
         self._hub = hub
         self._credentials = credentials
         self._most = most
@@ -131,6 +140,7 @@ class ConfigStream:
             raise Refused(_ENDINGS[session.ending], session.ending.value)
 
     async def _write(self, session: Session, reader: asyncio.Task[None], context: Context) -> None:
+        checked = time.monotonic()
         while True:
             # Cleared before looking: what comes later sets it again.
             session.wake.clear()
@@ -138,8 +148,11 @@ class ConfigStream:
                 # Only here, between two writes: a call that is ended while a write waits for a slow reader would
                 # hang at the client for ever.
                 return
+            if time.monotonic() - checked >= self._recheck:
+                self._credentials.require_dataplane(context)
+                checked = time.monotonic()
             if (message := session.next()) is None:
-                await session.woken()
+                await session.woken(self._recheck)
                 continue
             await context.write(self._encoder.encode(message))
             self._hub.sent(session, message)

@@ -23,6 +23,9 @@ from controlplane.rpc import peer
 from controlplane.rpc.errors import Code, Context, Refused, forbidden, not_ready, unauthenticated
 from controlplane.rpc.peer import Role
 
+RECHECK = 5.0
+"""Seconds after which whoever holds a stream has to be somebody still: what is withdrawn ends what it opened."""
+
 
 class Right(Enum):
     """What a call of the registry needs."""

@@ -14,7 +14,7 @@ from controlplane.commands.waiting import MOST_WAIT, Progress, Waiting
 from controlplane.model.resources import Route
 from controlplane.model.snapshot import Snapshot
 from controlplane.publish import Fleet, Signal, Watcher
-from controlplane.rpc.credentials import Caller, Credentials, Right
+from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
 from controlplane.rpc.wire import views
 from controlplane.rpc.wire.registrations import registration
@@ -71,8 +71,13 @@ class Registry:
         *,
         wall: Callable[[], float] = time.time,
         most_watches: int = 500,
+        recheck: float = RECHECK,
     ) -> None:
-        """`wall` gives Unix seconds; at most `most_watches` are served at once."""
+        """`wall` gives Unix seconds; at most `most_watches` are served at once.
+
+        `recheck`: seconds from one look at the credential of a watch to the next.
+        """
+        self._recheck = recheck
         self._commands = commands
         self._watcher = watcher
         self._fleet = fleet
@@ -168,17 +173,21 @@ class Registry:
 
     async def _watch(self, caller: Caller, context: Context) -> None:
         sent: pb.WatchResponse | None = None
-        wake = asyncio.Event()
+        wake, checked = asyncio.Event(), time.monotonic()
         with self._watcher.changed.wakes(wake), self._fleet.changed.wakes(wake), self._stopped.wakes(wake):
             while not self._stopping:
                 wake.clear()
                 if caller.expires is not None and caller.expires <= self._wall():
                     raise unauthenticated()
+                if time.monotonic() - checked >= self._recheck:
+                    caller = await self._credentials.require(Right.LOOK, context)
+                    checked = time.monotonic()
                 if (view := self._view()) is not None and not _same(view, sent):
                     await context.write(view)
                     sent = view
                     await asyncio.sleep(GAP)
-                await wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(wake.wait(), self._recheck)
         raise Refused(Code.UNAVAILABLE, "the control plane is stopping")
 
     async def _seen(self, revision: int) -> None:

@@ -18,7 +18,7 @@ from controlplane.identity import SharedTokens, TokenIssuer
 from controlplane.publish import Fleet, Hub, Watcher
 from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
-from controlplane.rpc.credentials import Credentials
+from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.registry import Registry
 from controlplane.rpc.tls import TlsFiles, server_credentials
 from headgate_api.v1 import registry_pb2_grpc
@@ -80,16 +80,19 @@ async def serve(
     service_tokens: SharedTokens,
     tls: TlsFiles | None = None,
     most_dataplanes: int = MOST_DATAPLANES,
+    recheck: float = RECHECK,
 ) -> RpcServer:
     """Listen on `listen` (host:port) and serve until stopped.
 
-    `tokens` may give None until the signing keys have been read. Raises CannotListen and TlsError.
+    `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of
+    open streams are looked at again. Raises CannotListen and TlsError.
     """
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands)
-    parts = _Parts(Hub(watcher, fleet), Registry(commands, watcher, fleet, credentials), watcher)
+    services = Registry(commands, watcher, fleet, credentials, recheck=recheck)
+    parts = _Parts(Hub(watcher, fleet), services, watcher)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS)
-    stream = ConfigStream(parts.hub, credentials, most=most_dataplanes)
+    stream = ConfigStream(parts.hub, credentials, most=most_dataplanes, recheck=recheck)
     server.add_generic_rpc_handlers((stream.handler(),))
     # Not a subclass of the generated servicer, whose types know no coroutine that writes a stream.
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(cast(Any, parts.registry), server)

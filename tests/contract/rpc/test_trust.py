@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import grpc.aio
 import pytest
 
 from controlplane.identity import KeyRing, SharedTokens
-from controlplane.model.resources import Scope, Service
+from controlplane.model.resources import Scope, Service, User
 from controlplane.rpc import TlsFiles
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2
@@ -27,6 +28,9 @@ from tests.support.control_plane import (
     bearer,
     registry,
 )
+from tests.support.waiting import eventually
+
+Code = grpc.StatusCode
 
 STREAM, OTHER_NODE, LOOK, ORDERS, PAYMENTS, ADMIN_API, CHANGE = (
     "stream",
@@ -210,10 +214,6 @@ async def test_tokens_are_exchanged_without_a_restart(tmp_path: Path) -> None:
     file.write_text("the-first-token-of-all\n")
     plane = ControlPlane(dataplane_tokens=SharedTokens(file=file))
     async with standing(plane), plane.channel() as channel:
-        first = Node(channel, token="the-first-token-of-all")
-        await first.hello()
-        held = await first.receive()
-        await first.ack(held.revision)
         file.write_text("# new ones first\nthe-second-token-of-all\nthe-first-token-of-all\n")
         for token in ("the-first-token-of-all", "the-second-token-of-all"):
             assert await Caller(channel, token).may(OTHER_NODE)
@@ -225,9 +225,51 @@ async def test_tokens_are_exchanged_without_a_restart(tmp_path: Path) -> None:
         assert await Caller(channel, "the-second-token-of-all").may(OTHER_NODE)
         file.unlink()
         assert await Caller(channel, "the-second-token-of-all").may(OTHER_NODE)
-        # Through all of it, the stream that was open stayed so.
+
+
+async def test_what_is_withdrawn_ends_the_streams_that_it_opened(ring: KeyRing, tmp_path: Path) -> None:
+    dataplanes, services = tmp_path / "dataplanes", tmp_path / "services"
+    dataplanes.write_text("the-token-that-stays\nthe-token-that-goes\n")
+    services.write_text("the-service-that-stays\nthe-service-that-goes\n")
+    plane = ControlPlane(
+        ring,
+        dataplane_tokens=SharedTokens(file=dataplanes),
+        service_tokens=SharedTokens(file=services),
+        recheck=0.05,
+    )
+    async with standing(plane), plane.channel() as channel:
+        nodes, watches = {}, {}
+        for what in ("stays", "goes"):
+            node = nodes[what] = Node(channel, f"gw-{what}", token=f"the-token-that-{what}")
+            await node.hello()
+            await node.ack((await node.receive()).revision)
+        access = await plane.user("ann", "gateway:read")
+        for what, token in (
+            ("stays", "the-service-that-stays"),
+            ("goes", "the-service-that-goes"),
+            ("ann", access),
+        ):
+            watches[what] = registry(channel).Watch(pb.WatchRequest(), metadata=bearer(token))
+            await anext(aiter(watches[what]))
+
+        dataplanes.write_text("the-token-that-stays\n")
+        services.write_text("the-service-that-stays\n")
+        await plane.put(User(username="ann", scopes=("gateway:read",), disabled=True))
+        with pytest.raises(Ended, match="Could not validate credentials"):
+            await _reads_on(nodes["goes"])
+        for who in ("goes", "ann"):
+            assert await asyncio.wait_for(watches[who].code(), 5) is Code.UNAUTHENTICATED
+        await eventually(lambda: not plane.fleet.nodes["gw-goes"].connected)
+        # The others are asked as often, and go on.
         revision = await plane.put(Service(service_name="carts"))
-        assert (await first.receive()).revision == revision
+        await _reads_on(nodes["stays"], until=revision)
+        assert not watches["stays"].done()
+
+
+async def _reads_on(node: Node, until: int = 0) -> None:
+    """Take everything in up to a revision, or without end."""
+    while (received := await node.receive()).revision != until:
+        await node.ack(received.revision)
 
 
 # Certificates
