@@ -10,6 +10,7 @@ import base64
 import shutil
 import signal
 import ssl
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -95,6 +96,17 @@ class Etcd:
     def wipe(self) -> None:
         """Lose everything it stored; it must not run."""
         shutil.rmtree(self._folder / "data")
+
+    def copy(self) -> Path:
+        """A copy of what it has stored, as a backup; it must not run."""
+        return shutil.copytree(self._folder / "data", Path(tempfile.mkdtemp(dir=self._folder)) / "data")
+
+    def exchange(self, other: Path) -> Path:
+        """Make `other` what it has stored; returns where that lies which it had. It must not run."""
+        data, aside = self._folder / "data", Path(tempfile.mkdtemp(dir=self._folder)) / "data"
+        data.rename(aside)
+        other.rename(data)
+        return aside
 
     def freeze(self) -> None:
         """Leave its connections open and let it answer nothing, until `thaw`."""

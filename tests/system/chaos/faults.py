@@ -6,15 +6,18 @@ import asyncio
 import base64
 import json
 import random
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
 from tests.support.etcd import Etcd, base64_of
 from tests.support.load import Load
 from tests.support.proxy import Proxy
+from tests.support.rolling import Working
 from tests.support.waiting import eventually
 from tests.system.chaos.history import History
 from tests.system.chaos.world import SERVICE, ChaosWorld, blocking
@@ -95,6 +98,21 @@ async def two_of_three_frozen(scene: Scene) -> None:
         await blocking(member.thaw)
 
 
+async def stale_member_alone(scene: Scene) -> None:
+    """The only member that answers missed what was written last, and there is nobody who could tell it."""
+    stale = await scene.world.follower()
+    others = [member for member in scene.world.members if member is not stale]
+    await blocking(stale.freeze)
+    written = len(scene.history.acknowledged)
+    await eventually(lambda: len(scene.history.acknowledged) > written + 2, within=30)
+    for member in others:
+        await blocking(member.freeze)
+    await blocking(stale.thaw)
+    await scene.hold()
+    for member in others:
+        await blocking(member.thaw)
+
+
 async def compacted_while_disconnected(scene: Scene) -> None:
     """What was written and deleted meanwhile is not in the history any more when the control planes are back."""
     for wire in scene.world.store_wires:
@@ -142,6 +160,14 @@ async def _restart(scene: Scene, name: str, end: Callable[[str], Awaitable[None]
 async def control_plane_frozen(scene: Scene) -> None:
     async with scene.world.frozen(scene.a_controlplane()):
         await scene.hold(max(scene.held, 11.0))  # longer than leases and than it takes data planes to notice
+
+
+async def elected_control_plane_killed(scene: Scene) -> None:
+    if (leader := await _elected(scene)) is None:
+        return
+    await scene.world.kill(leader)
+    await eventually(lambda: _other_elected(scene, leader), within=40)
+    await scene.world.start(next(one for one in scene.world.controlplanes if one.name == leader))
 
 
 async def elected_control_plane_frozen(scene: Scene) -> None:
@@ -198,6 +224,20 @@ async def _accepts(port: int) -> bool:
     return True
 
 
+async def data_plane_frozen(scene: Scene) -> None:
+    """With its workers; it goes on from where it was, and catches up."""
+    name = scene.a_dataplane()
+    async with scene.load.sparing(name):
+        workers = scene.world.workers(name)
+        async with scene.world.frozen(name):
+            for worker in workers:
+                worker.suspend()
+            await scene.hold(max(scene.held, 11.0))  # longer than it takes control planes to notice
+            for worker in workers:
+                worker.resume()
+        await scene.world.healthy()
+
+
 async def supervisor_frozen(scene: Scene) -> None:
     """Its workers go on."""
     async with scene.world.frozen(scene.a_dataplane()):
@@ -229,6 +269,30 @@ async def rolling_upgrade_of_control_planes(scene: Scene) -> None:
         await scene.world.stop(plane.name)
         await scene.world.start(plane)
         await scene.world.settled()
+
+
+# the service
+
+
+async def service_rolled(scene: Scene) -> None:
+    """Beside the instances that are there one more, again and again another one; each breaks off when it may."""
+    stack = AsyncExitStack()
+    for _ in range(4):
+        newer = AsyncExitStack()
+        await newer.enter_async_context(_rolled(scene, f"rolled-{scene.luck.getrandbits(32):x}"))
+        await stack.aclose()
+        stack = newer
+        await scene.hold(0.3)
+    await stack.aclose()
+
+
+@asynccontextmanager
+async def _rolled(scene: Scene, name: str) -> AsyncIterator[None]:
+    async with Working(name) as instance:
+        async with scene.world.registered(instance, wait=20):
+            await eventually(lambda: instance.heads, within=20)
+            yield
+        await instance.die()
 
 
 # wires
@@ -264,6 +328,14 @@ async def store_wires_black(scene: Scene) -> None:
     await _on(scene, scene.world.store_wires, "holding", True)
 
 
+async def one_control_plane_without_store(scene: Scene) -> None:
+    """The other one takes changes meanwhile."""
+    lonely = scene.luck.choice(scene.world.controlplanes)
+    for wire in scene.world.wires_of(lonely):
+        wire.cut()
+    await _on(scene, scene.world.wires_of(lonely), "refusing", True)
+
+
 async def one_store_wire_black(scene: Scene) -> None:
     await _on(scene, [scene.luck.choice(scene.world.store_wires)], "holding", True)
 
@@ -297,19 +369,24 @@ FAULTS: tuple[Fault, ...] = (
     etcd_follower_frozen,
     two_of_three_killed,
     two_of_three_frozen,
+    stale_member_alone,
     compacted_while_disconnected,
     control_plane_killed,
     control_plane_stopped,
     control_plane_frozen,
+    elected_control_plane_killed,
     elected_control_plane_frozen,
     data_plane_killed,
+    data_plane_frozen,
     worker_killed,
     supervisor_frozen,
     data_plane_restarted_alone,
+    service_rolled,
     store_wires_cut,
     store_wires_down,
     store_wires_slow,
     store_wires_black,
+    one_control_plane_without_store,
     one_store_wire_black,
     control_wires_cut,
     control_wires_down,
@@ -318,7 +395,7 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-# the last one
+# the store itself
 
 
 async def settle(scene: Scene) -> None:
@@ -337,6 +414,36 @@ async def wipe(scene: Scene) -> None:
         await blocking(member.wait)
 
 
+async def copied(scene: Scene) -> list[Path]:
+    """etcd goes down for a backup of every member, and comes back."""
+    for member in scene.world.members:
+        await blocking(member.kill)
+    copies = [await blocking(member.copy) for member in scene.world.members]
+    await _all_back(scene)
+    return copies
+
+
+async def exchanged(scene: Scene, data: list[Path]) -> list[Path]:
+    """etcd comes back with other data; returns what it had."""
+    for member in scene.world.members:
+        await blocking(member.kill)
+    had = [member.exchange(other) for member, other in zip(scene.world.members, data, strict=True)]
+    await _all_back(scene)
+    return had
+
+
+async def _all_back(scene: Scene) -> None:
+    for member in scene.world.members:
+        await blocking(member.launch)
+    for member in scene.world.members:
+        await blocking(member.wait)
+
+
 async def frozen(scene: Scene) -> bool:
     """Whether every control plane says that the store is in doubt."""
     return all([(await scene.world.view("/api/v1/store", plane))["frozen"] for plane in (0, 1)])
+
+
+async def thawed(scene: Scene) -> bool:
+    """Whether no control plane says so any more."""
+    return not any([(await scene.world.view("/api/v1/store", plane))["frozen"] for plane in (0, 1)])

@@ -72,6 +72,25 @@ async def test_faults_at_random(scene: Scene, turn: int) -> None:
             await fault(scene)
 
 
+async def test_etcd_restored_from_an_older_copy(scene: Scene) -> None:
+    """The fleet keeps what is newer, and goes on by itself when the right data are back."""
+    older = await faults.copied(scene)
+    await faults.settle(scene)
+    written = len(scene.history.acknowledged)
+    await eventually(lambda: len(scene.history.acknowledged) > written + 3, within=30)
+    async with judged(scene, "etcd restored from an older copy"):
+        scene.history.writing = False
+        stamps = {node: seen.stamp for node, seen in scene.history.seen.items()}
+        newer = await faults.exchanged(scene, older)
+        await eventually(lambda: faults.frozen(scene), within=20, every=0.1)
+        assert await scene.history.write(0, "chaos-into-the-past") == 503
+        await scene.hold(1.0)
+        assert all(seen.stamp >= stamps[node] for node, seen in scene.history.seen.items())
+        await faults.exchanged(scene, newer)
+        await eventually(lambda: faults.thawed(scene), within=20, every=0.1)
+        scene.history.writing = True
+
+
 async def test_etcd_wiped(scene: Scene) -> None:
     """The last one: the fleet keeps what it has until an operator has his say."""
     scene.history.writing = False

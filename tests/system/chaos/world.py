@@ -1,6 +1,6 @@
 """Three etcd members, two control planes, three data planes and a service, with a faulty wire between any two.
 
-data planes ── wires ──▶ control planes ── wires ──▶ etcd members
+data planes ── wires ──▶ control planes ── wires, for each its own ──▶ etcd members
 """
 
 from __future__ import annotations
@@ -37,11 +37,35 @@ class ChaosWorld:
     folder: Path
     members: list[Etcd]
     store_wires: list[Proxy]
+    """From any control plane to any etcd member: those of the first control plane, then those of the second."""
     control_wires: list[Proxy]
     controlplanes: list[ControlPlane]
     dataplanes: list[DataPlane]
     instances: list[Instance]
     processes: dict[str, Process] = field(default_factory=dict)
+
+    def wires_of(self, plane: ControlPlane) -> list[Proxy]:
+        """One control plane's wires to the store."""
+        each = len(self.members)
+        first = self.controlplanes.index(plane) * each
+        return self.store_wires[first : first + each]
+
+    @property
+    def addresses(self) -> str:
+        """Of the control planes, for data planes and services."""
+        return ",".join(f"127.0.0.1:{wire.port}" for wire in self.control_wires)
+
+    def registered(self, instance: Instance, **options: Any) -> headgate.Registration:
+        """An instance of the service, registered within the block."""
+        return headgate.register(
+            ServiceDefinition(SERVICE, check_interval=1, check_timeout=1),
+            host="127.0.0.1",
+            port=instance.port,
+            instance_id=instance.name,
+            controlplane=self.addresses,
+            token=self.controlplanes[0].secrets.service_token,
+            **options,
+        )
 
     @property
     def ports(self) -> dict[str, int]:
@@ -147,15 +171,15 @@ async def running(folder: Path) -> AsyncIterator[ChaosWorld]:
         cluster_of_three = cluster(folder / "etcd", 3)
         members = await blocking(cluster_of_three.__enter__)
         stack.push_async_callback(lambda: blocking(lambda: cluster_of_three.__exit__(None, None, None)))
-        store_wires = [await stack.enter_async_context(Proxy(member.port)) for member in members]
+        store_wires = [await stack.enter_async_context(Proxy(member.port)) for member in (*members, *members)]
         grpc_ports = [free_port(), free_port()]
         control_wires = [await stack.enter_async_context(Proxy(port)) for port in grpc_ports]
         secrets = Secrets()
-        urls = ",".join(wire.url for wire in store_wires)
         settings = {"ANONYMOUS_READ": "true"}
+        urls = [",".join(wire.url for wire in wires) for wires in (store_wires[:3], store_wires[3:])]
         controlplanes = [
-            ControlPlane(urls, secrets, f"controlplane-{number}", grpc_port=port, settings=settings)
-            for number, port in enumerate(grpc_ports, 1)
+            ControlPlane(endpoints, secrets, f"controlplane-{number}", grpc_port=port, settings=settings)
+            for number, (port, endpoints) in enumerate(zip(grpc_ports, urls, strict=True), 1)
         ]
         addresses = ",".join(f"127.0.0.1:{wire.port}" for wire in control_wires)
         quiet = {"RATE_LIMIT_PER_SECOND": "0", "ACCESS_LOG": "false"}
@@ -168,17 +192,7 @@ async def running(folder: Path) -> AsyncIterator[ChaosWorld]:
         for dataplane in dataplanes:
             await world.start(dataplane, wait=False)
         for instance in instances:
-            definition = ServiceDefinition(SERVICE, check_interval=1, check_timeout=1)
-            await stack.enter_async_context(
-                headgate.register(
-                    definition,
-                    host="127.0.0.1",
-                    port=instance.port,
-                    instance_id=instance.name,
-                    controlplane=addresses,
-                    token=secrets.service_token,
-                )
-            )
+            await stack.enter_async_context(world.registered(instance))
         yield world
 
 
