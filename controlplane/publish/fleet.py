@@ -77,6 +77,11 @@ class Fleet:
         return MappingProxyType(self._nodes)
 
     @property
+    def alone(self) -> bool:
+        """Whether no other control plane has told of itself."""
+        return not self._elsewhere
+
+    @property
     def unsettled(self) -> float:
         """Seconds for which a data plane may still come back that goes on serving meanwhile; 0: all are here."""
         if self._among_strangers:

@@ -26,9 +26,17 @@ PATIENCE = 5.0
 """Seconds that a node which is ahead of this control plane waits for it to catch up, rather than be set back."""
 
 
+BLIND_FOR = 3.0
+"""Seconds without the store after which data planes are sent to other control planes, which may have news."""
+
+AWAY_FOR = 60.0
+"""Seconds until one that came back is sent away again: perhaps it is no better elsewhere."""
+
+
 class Ending(Enum):
     """Why the control plane ends a session."""
 
+    BLIND = "this control plane has lost the store"
     SUPERSEDED = "another stream of the same node was opened"
     STOPPING = "the control plane is stopping"
 
@@ -100,6 +108,11 @@ class Session:
         held = self.subscriber.held
         if self.subscriber.sent is not None or held is None or held.order <= Mark.of(current).order:
             return 0.0
+        if held.leads(current):
+            return 0.0
+        if self._watcher.lost_at is not None:
+            # What it has not seen may be there all the same.
+            self._patient_until = max(self._patient_until, self._now() + PATIENCE)
         return self._patient_until - self._now()
 
 
@@ -114,6 +127,8 @@ class Hub:
         gets that cannot use the present one. None until there was such a moment since this process started."""
         self._now = now
         self._sessions: dict[str, Session] = {}
+        self._blind_since: float | None = None
+        self._sent_away: dict[str, float] = {}
         self._stopping = False
         watcher.superseding = self._superseding
 
@@ -159,6 +174,24 @@ class Hub:
         """The message went out."""
         self.fleet.sent(session.node, message.revision)
         self.fleet.messages.count(message, session.subscriber.whole)
+
+    def look_after(self, session: Session) -> None:
+        """End the session if the node is better off at another control plane; to be asked now and then.
+
+        Whoever lost the store has no news for anybody, and others may have. Where there is no other, it keeps what it
+        has; only whoever came for a first snapshot, and finds none, had better ask again.
+        """
+        now, lost_at = self._now(), self.watcher.lost_at
+        if lost_at is None or now - lost_at < BLIND_FOR:
+            return
+        if lost_at != self._blind_since:
+            self._blind_since = lost_at
+            self._sent_away = {node: at for node, at in self._sent_away.items() if now - at < AWAY_FOR}
+        if self.watcher.current is None:
+            session.end(Ending.BLIND)
+        elif not self.fleet.alone and now - self._sent_away.get(session.node, -AWAY_FOR) >= AWAY_FOR:
+            self._sent_away[session.node] = now
+            session.end(Ending.BLIND)
 
     def _superseding(self, previous: Snapshot) -> None:
         """Keep what is about to be replaced if all who serve anything serve it, here and at other control planes."""

@@ -47,6 +47,11 @@ class Mark:
         """What grows from one snapshot to a later one."""
         return self.lineage.epoch, self.revision
 
+    def leads(self, snapshot: Snapshot) -> bool:
+        """Whether this is the snapshot's content under a later revision."""
+        same = (self.digest, self.lineage) == (snapshot.digest, snapshot.lineage)
+        return same and self.revision > snapshot.revision
+
 
 Between = Callable[[Mark, Snapshot], Delta | None]
 """Gives the delta from what a data plane has to a snapshot; None when it is not known."""
@@ -111,7 +116,12 @@ class Subscriber:
         """
         if current is None or not self.news(current):
             return None
-        return self._instead(current, accepted) if self._refuses(current) else self._send(current)
+        if self._refuses(current):
+            return self._instead(current, accepted)
+        held = self.held
+        if self.sent is None and held is not None and self._between is not None and held.leads(current):
+            return self._greet(held)
+        return self._send(current)
 
     def news(self, current: Snapshot) -> bool:
         """Whether `next` may send something; what is refused may have to be replaced."""
@@ -178,9 +188,13 @@ class Subscriber:
             return accepted
         if self.sent is not None:
             return None
-        if (held := self.held) is None or self._between is None:
+        if self.held is None or self._between is None:
             return self._send(current)
-        self.sent, self._unanswered = held, True
+        return self._greet(self.held)
+
+    def _greet(self, held: Mark) -> Delta:
+        """Nothing but that the node is connected."""
+        self.sent, self._unanswered, self.whole = held, True, None
         return Delta(held.revision, held.digest, held.revision, held.digest, {}, (), held.lineage)
 
     def _may_help(self, accepted: Snapshot, current: Snapshot) -> bool:

@@ -58,6 +58,8 @@ class Watcher:
         """Everything in the store up to this revision has been seen."""
         self.connected = False
         """Whether the store answered when it was last asked."""
+        self.lost_at: float | None = time.monotonic()
+        """Since when it does not answer, in monotonic seconds; None while it does."""
         self.problems: tuple[Problem, ...] = ()
         """Why what is in the store now is not published; empty when it is."""
         self.caught_up = asyncio.Event()
@@ -232,12 +234,13 @@ class Watcher:
         if self.connected or not self._said_lost:
             logger.warning("store lost", extra={"reason": str(error), "revision": self.revision})
             self.connected, self._said_lost = False, True
+            self.lost_at = self.lost_at or time.monotonic()
             self.changed.notify()
 
     def _answered(self) -> None:
         if not self.connected:
             logger.info("store answers", extra={"revision": self.revision})
-            self.connected = True
+            self.connected, self.lost_at = True, None
             self.changed.notify()
 
     # Publishing

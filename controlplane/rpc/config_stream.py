@@ -32,7 +32,11 @@ HELLO_WITHIN = 10.0
 """Seconds that a data plane has to say who it is."""
 
 _NODE = re.compile(r"[!-~]{1,128}")
-_ENDINGS = {Ending.SUPERSEDED: Code.ABORTED, Ending.STOPPING: Code.UNAVAILABLE}
+_ENDINGS = {
+    Ending.BLIND: Code.UNAVAILABLE,
+    Ending.SUPERSEDED: Code.ABORTED,
+    Ending.STOPPING: Code.UNAVAILABLE,
+}
 
 Requests = AsyncIterator[pb.StreamRequest]
 
@@ -144,6 +148,7 @@ class ConfigStream:
         while True:
             # Cleared before looking: what comes later sets it again.
             session.wake.clear()
+            self._hub.look_after(session)
             if reader.done() or session.ending is not None:
                 # Only here, between two writes: a call that is ended while a write waits for a slow reader would
                 # hang at the client for ever.

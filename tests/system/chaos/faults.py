@@ -329,11 +329,15 @@ async def store_wires_black(scene: Scene) -> None:
 
 
 async def one_control_plane_without_store(scene: Scene) -> None:
-    """The other one takes changes meanwhile."""
-    lonely = scene.luck.choice(scene.world.controlplanes)
-    for wire in scene.world.wires_of(lonely):
+    """The other one takes changes, and all data planes serve them before anything is mended."""
+    lonely = scene.world.wires_of(await scene.world.busiest())
+    for wire in lonely:
+        wire.refusing = True
         wire.cut()
-    await _on(scene, scene.world.wires_of(lonely), "refusing", True)
+    await scene.hold(1.0)
+    await scene.history.everywhere(within=15.0)
+    for wire in lonely:
+        wire.refusing = False
 
 
 async def one_store_wire_black(scene: Scene) -> None:

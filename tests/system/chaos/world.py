@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -121,6 +122,16 @@ class ChaosWorld:
         """A GET on the admin API of one control plane."""
         async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
             return (await client.get(self.controlplanes[plane].url + path)).json()
+
+    async def busiest(self) -> ControlPlane:
+        """The control plane that most data planes are connected to."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            shown = [
+                (await client.get(f"{plane.status_url}/debug/config")).json() for plane in self.dataplanes
+            ]
+        chosen = Counter(config["controlplane"] for config in shown)
+        address = f"127.0.0.1:{self.control_wires[0].port}"
+        return self.controlplanes[0 if 2 * chosen[address] > len(shown) else 1]
 
     async def healthy(self) -> None:
         """Wait until every data plane is ready, and has found every instance of the service healthy."""

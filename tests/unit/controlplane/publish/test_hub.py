@@ -8,10 +8,10 @@ from types import MappingProxyType
 import pytest
 
 from controlplane.model.resources import Scope
-from controlplane.model.snapshot import Snapshot
+from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.publish.fleet import Fleet
-from controlplane.publish.hub import Ending, Hub
+from controlplane.publish.hub import AWAY_FOR, BLIND_FOR, PATIENCE, Ending, Hub
 from controlplane.publish.node import NodeState
 from controlplane.publish.subscriber import Whole
 from controlplane.publish.watcher import Watcher
@@ -174,3 +174,75 @@ def test_messages_are_counted_by_what_they_bring(hub: Hub) -> None:
     sent = hub.fleet.messages
     assert (sent.snapshots, sent.deltas, sent.marks) == ({Whole.FIRST: 1}, 0, 1)
     assert sent.resources == {"snapshot": 1, "delta": 0}
+
+
+# Without the store
+
+
+class Blind:
+    """A hub that lost the store, at a time of the test's own."""
+
+    def __init__(self, *, lost_for: float = BLIND_FOR) -> None:
+        self.now = 1000.0
+        self.hub = Hub(Watcher(MemoryStore()), Fleet(), lambda: self.now)
+        publish(self.hub, 5)
+        self.hub.watcher.lost_at = self.now - lost_for
+
+    def sends_away(self, node: str = "gw-1") -> bool:
+        """Whether a data plane that connects now is told to go."""
+        with self.hub.session(node, "0.1.0", 5, digest(self.hub)) as session:
+            self.hub.look_after(session)
+            return session.ending is Ending.BLIND
+
+
+def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
+    blind = Blind()
+    assert not blind.sends_away(), "there is no other"
+    blind.hub.fleet.hear("other", [])
+    assert blind.sends_away()
+    assert not blind.sends_away(), "it came back: the other is no better"
+    assert blind.sends_away("gw-2")
+    blind.now += AWAY_FOR
+    assert blind.sends_away()
+    # Another outage begins.
+    blind.hub.watcher.lost_at = blind.now
+    blind.now += BLIND_FOR
+    assert not blind.sends_away()
+    blind.now += AWAY_FOR
+    assert blind.sends_away()
+
+
+def test_an_outage_is_not_noticed_at_once() -> None:
+    blind = Blind(lost_for=BLIND_FOR - 0.1)
+    blind.hub.fleet.hear("other", [])
+    assert not blind.sends_away()
+    blind.hub.watcher.lost_at = None
+    blind.now += 100
+    assert not blind.sends_away()
+
+
+def test_without_anything_to_serve_it_keeps_nobody() -> None:
+    blind = Blind()
+    blind.hub.watcher.current = None
+    with blind.hub.session("gw-1", "0.1.0", 0, "") as session:
+        blind.hub.look_after(session)
+        assert session.ending is Ending.BLIND
+
+
+def test_who_is_ahead_of_a_control_plane_without_store_is_not_set_back() -> None:
+    blind = Blind()
+    with blind.hub.session("gw-1", "0.1.0", 9, "of another content", deltas=True) as session:
+        blind.now += 10 * PATIENCE
+        assert session.next() is None
+        blind.hub.watcher.lost_at = None
+        assert session.next() is None
+        blind.now += PATIENCE
+        older = session.next()
+        assert older is not None and older.revision == 5
+    # The same content under a later revision is no reason to wait.
+    with blind.hub.session("gw-2", "0.1.0", 9, digest(blind.hub), deltas=True) as session:
+        told = session.next()
+        assert isinstance(told, Delta)
+        assert (told.base_revision, told.revision, told.changed) == (9, 9, {})
+        assert session.subscriber.ack(9)
+        assert session.next() is None
