@@ -232,7 +232,7 @@ async def data_plane_frozen(scene: Scene) -> None:
         async with scene.world.frozen(name):
             for worker in workers:
                 worker.suspend()
-            await scene.hold(max(scene.held, 11.0))  # longer than it takes control planes to notice
+            await scene.hold()  # in the long form longer than it takes control planes to notice
             for worker in workers:
                 worker.resume()
         await scene.world.healthy()
