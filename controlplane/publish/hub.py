@@ -37,6 +37,7 @@ class Ending(Enum):
     """Why the control plane ends a session."""
 
     BLIND = "this control plane has lost the store"
+    HELPLESS = "what is published is refused, and another control plane may know what was served before"
     SUPERSEDED = "another stream of the same node was opened"
     STOPPING = "the control plane is stopping"
 
@@ -127,8 +128,8 @@ class Hub:
         gets that cannot use the present one. None until there was such a moment since this process started."""
         self._now = now
         self._sessions: dict[str, Session] = {}
-        self._blind_since: float | None = None
         self._sent_away: dict[str, float] = {}
+        """When nodes were sent away, the last one at the end."""
         self._stopping = False
         watcher.superseding = self._superseding
 
@@ -176,22 +177,31 @@ class Hub:
         self.fleet.messages.count(message, session.subscriber.whole)
 
     def look_after(self, session: Session) -> None:
-        """End the session if the node is better off at another control plane; to be asked now and then.
+        """End the session if the node may be better off at another control plane; to be asked now and then.
 
         Whoever lost the store has no news for anybody, and others may have. Where there is no other, it keeps what it
-        has; only whoever came for a first snapshot, and finds none, had better ask again.
+        has; only whoever came for a first snapshot, and finds none, had better ask again. A node that has nothing and
+        refuses what is published gets what the fleet served before, and one that has just started does not know that.
         """
-        now, lost_at = self._now(), self.watcher.lost_at
-        if lost_at is None or now - lost_at < BLIND_FOR:
-            return
-        if lost_at != self._blind_since:
-            self._blind_since = lost_at
-            self._sent_away = {node: at for node, at in self._sent_away.items() if now - at < AWAY_FOR}
-        if self.watcher.current is None:
+        if self._blind and (self.watcher.current is None or self._may_go(session.node)):
             session.end(Ending.BLIND)
-        elif not self.fleet.alone and now - self._sent_away.get(session.node, -AWAY_FOR) >= AWAY_FOR:
-            self._sent_away[session.node] = now
-            session.end(Ending.BLIND)
+        elif session.subscriber.helpless and self.accepted is None and self._may_go(session.node):
+            session.end(Ending.HELPLESS)
+
+    @property
+    def _blind(self) -> bool:
+        lost_at = self.watcher.lost_at
+        return lost_at is not None and self._now() - lost_at >= BLIND_FOR
+
+    def _may_go(self, node: str) -> bool:
+        """Whether there is somewhere else to go, and the node was not sent there a moment ago; it is from now on."""
+        now = self._now()
+        while self._sent_away and now - next(iter(self._sent_away.values())) >= AWAY_FOR:
+            del self._sent_away[next(iter(self._sent_away))]
+        if self.fleet.alone or node in self._sent_away:
+            return False
+        self._sent_away[node] = now
+        return True
 
     def _superseding(self, previous: Snapshot) -> None:
         """Keep what is about to be replaced if all who serve anything serve it, here and at other control planes."""

@@ -108,6 +108,11 @@ class Subscriber:
         facts = (f"{name} {mark.revision}" for name, mark in marks.items() if mark)
         return f"<Subscriber {', '.join(facts) or 'new'}{', unanswered' if self._unanswered else ''}>"
 
+    @property
+    def helpless(self) -> bool:
+        """Whether the node has nothing, and refuses what it was sent."""
+        return self._bare and self.nacked is not None and not self._unanswered
+
     def next(self, current: Snapshot | None, accepted: Snapshot | None = None) -> Snapshot | Delta | None:
         """What to send now, when `current` is the published snapshot; None when there is no news.
 

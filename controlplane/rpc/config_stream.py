@@ -34,6 +34,7 @@ HELLO_WITHIN = 10.0
 _NODE = re.compile(r"[!-~]{1,128}")
 _ENDINGS = {
     Ending.BLIND: Code.UNAVAILABLE,
+    Ending.HELPLESS: Code.UNAVAILABLE,
     Ending.SUPERSEDED: Code.ABORTED,
     Ending.STOPPING: Code.UNAVAILABLE,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -32,6 +33,7 @@ from controlplane.store import Delete
 from dataplane.config.decode import NOTHING, Bundle, decode
 from dataplane.config.reports import CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
 from dataplane.config.stream import ConfigStream, Endpoint
+from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem, UnlinkedRoute
 from dataplane.policy import resources as policy
 from tests.support.control_plane import DATAPLANE_TOKEN, ControlPlane
@@ -283,6 +285,28 @@ async def test_a_new_one_that_rejects_what_is_published_boots_with_what_the_othe
         await eventually(lambda: new.held.revision == data_plane.held.revision == better)
     assert new.bundles[-1].touched == {("service", "b"), ("service", "c")}
     assert plane.fleet.mismatches == 0
+
+
+async def test_what_one_control_plane_does_not_know_another_may(
+    plane: ControlPlane, data_plane: DataPlane
+) -> None:
+    async with ControlPlane() as restarted:
+        good = await plane.put(Service(service_name="a"))
+        await restarted.put(Service(service_name="a"))
+        await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == good)
+        bad = await plane.put(Service(service_name="b"))
+        await restarted.put(Service(service_name="b"))
+        restarted.fleet.hear("the other one", [])
+        addresses = (restarted.address, plane.address)
+        names = (f"new-{number}" for number in itertools.count())
+        name = next(name for name in names if preferred(addresses, name)[0] == restarted.address)
+        new = DataPlane(*addresses, name=name)
+        new.rejects.add(bad)
+        async with running(new):
+            await eventually(lambda: new.held.revision == good)
+            assert new.stream.connected_to == plane.address
+        assert [bundle.revision for bundle in new.bundles] == [bad, good]
+        assert plane.fleet.messages.snapshots[Whole.INSTEAD] == 1
 
 
 async def test_one_that_cannot_use_that_either_stays_without(

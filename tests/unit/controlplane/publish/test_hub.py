@@ -13,7 +13,7 @@ from controlplane.model.stored import Stamped
 from controlplane.publish.fleet import Fleet
 from controlplane.publish.hub import AWAY_FOR, BLIND_FOR, PATIENCE, Ending, Hub
 from controlplane.publish.node import NodeState
-from controlplane.publish.subscriber import Whole
+from controlplane.publish.subscriber import Mark, Whole
 from controlplane.publish.watcher import Watcher
 from controlplane.store import MemoryStore
 
@@ -219,6 +219,23 @@ def test_an_outage_is_not_noticed_at_once() -> None:
     blind.hub.watcher.lost_at = None
     blind.now += 100
     assert not blind.sends_away()
+
+
+def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub) -> None:
+    publish(hub, 5)
+    hub.fleet.hear("other", [])
+    cannot = Mark(5, digest(hub))
+    with hub.session("gw-1", "0.1.0", 4, "four", refused=cannot) as session:
+        hub.look_after(session)
+        assert session.ending is None, "it serves something"
+    for expected in (Ending.HELPLESS, None):
+        with hub.session("gw-2", "0.1.0", 0, "", refused=cannot) as session:
+            hub.look_after(session)
+            assert session.ending is expected
+    hub.accepted = hub.watcher.current
+    with hub.session("gw-3", "0.1.0", 0, "", refused=cannot) as session:
+        hub.look_after(session)
+        assert session.ending is None
 
 
 def test_without_anything_to_serve_it_keeps_nobody() -> None:
