@@ -22,7 +22,8 @@ from controlplane.api.table import TABLE
 
 def make_api(parts: Parts) -> ASGIApp:
     """The whole admin API over these parts. It has no lifespan: `app` starts and stops the parts."""
-    return Recorder(Router(_routes(parts), default=_not_found, redirect_slashes=False), parts.answered)
+    router = Router(_routes(parts), default=_not_found, redirect_slashes=False)
+    return Recorder(router, parts.answered, lambda: parts.published_revision)
 
 
 def _routes(parts: Parts) -> list[Route]:

@@ -39,7 +39,7 @@ class PartsCollector(Collector):
         yield _gauge("ready", "Whether requests can be answered.", not self._parts.not_ready())
         yield _gauge("store_up", "Whether etcd answered when it was last asked.", watcher.connected)
         yield _gauge("revision", "Store revision up to which every change was seen.", watcher.revision)
-        published = watcher.current.revision if watcher.current else 0
+        published = self._parts.published_revision
         yield _gauge("published_revision", "Revision of the published snapshot.", published)
         yield _gauge("snapshot_problems", "What keeps the store from being published.", len(watcher.problems))
         yield _counter(

@@ -148,7 +148,13 @@ def _parameter(parameter: Parameter) -> Json:
 
 
 def _answer(answer: Answer, references: Mapping[ModelKey, Json]) -> Json:
-    headers: Json = {"X-Request-Id": {"schema": {"type": "string"}}}
+    headers: Json = {
+        "X-Request-Id": {"schema": {"type": "string"}},
+        "X-Headgate-Revision": {
+            "description": "Revision that the change made, or else of what is published.",
+            "schema": {"type": "integer"},
+        },
+    }
     if answer.etag:
         headers["ETag"] = {
             "description": "Revision of the last change.",

@@ -37,6 +37,11 @@ class Parts:
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Puts what a control plane needs into a store that came in the place of another one."""
 
+    @property
+    def published_revision(self) -> int:
+        """Revision of the published snapshot; 0 before the first."""
+        return self.watcher.current.revision if self.watcher.current else 0
+
     async def find_user(self, username: str) -> User | None:
         """A user with the password's hash, as the fleet knows it while the store's content is in doubt."""
         return self.watcher.held_user(username) or await self.commands.find_user(username)

@@ -1,4 +1,4 @@
-"""The outermost layer of the admin API: an id for every request, one log line for each, and their count."""
+"""The outermost layer of the admin API: id and revision for every answer, one log line for each, and their count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,11 +70,15 @@ def record_of(scope: MutableMapping[str, Any]) -> Record:
 
 
 class Recorder:
-    """Wraps the application; `answered` counts requests by method and status."""
+    """Wraps the application."""
 
-    def __init__(self, app: ASGIApp, answered: Counter[tuple[str, int]]) -> None:
+    def __init__(
+        self, app: ASGIApp, answered: Counter[tuple[str, int]], published: Callable[[], int]
+    ) -> None:
+        """`answered` counts requests by method and status; `published` gives the revision that is published now."""
         self._app = app
         self._answered = answered
+        self._published = published
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an HTTP request on; everything else is not ours to count."""
@@ -96,6 +100,7 @@ class Recorder:
                 record.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = record.request_id
+                headers["X-Headgate-Revision"] = str(record.revision or self._published())
                 for name, value in _PROTECTION.items():
                     headers.setdefault(name, value)
             await send(message)

@@ -32,6 +32,15 @@ async def test_an_id_is_made(api: Api, given: str) -> None:
     assert len(answer.headers["X-Request-Id"]) == 32
 
 
+async def test_every_answer_tells_its_revision(admin: httpx.AsyncClient, api: Api) -> None:
+    changed = await admin.post("/api/v1/apply", json={"scopes": [{"name": "new"}]})
+    assert changed.headers["X-Headgate-Revision"] == str(changed.json()["revision"])
+    await api.seen()
+    for path in ("/api/v1/services", "/api/v1/circuits", "/nothing", "/health"):
+        answer = await admin.get(path)
+        assert answer.headers["X-Headgate-Revision"] == str(api.store.revision)
+
+
 async def test_a_change_is_logged_with_author_and_revision(
     admin: httpx.AsyncClient, api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
