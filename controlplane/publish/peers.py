@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 
@@ -29,6 +30,8 @@ RENEW = 3.0
 SOON, LATE = 0.2, 5.0
 """Seconds between two summaries, when something happened that may be waited for, and otherwise."""
 BYTES_PER_SECOND = 50_000
+SHARE = 10
+"""Making summaries takes this part of the time at most, a tenth: streams wait meanwhile."""
 PAUSE = 2.0
 """Seconds until a failure is tried again."""
 
@@ -145,12 +148,13 @@ class Peers:
                 wake.clear()
                 pause = self._soon
                 if self._others:
-                    nodes = tuple(self._fleet.own.values())
+                    nodes, began = tuple(self._fleet.own.values()), time.perf_counter()
                     essence = summary.essence(nodes)
                     value = summary.encode(nodes)
+                    took = time.perf_counter() - began
                     await self._write(value)
                     told = essence
-                    pause = max(pause, len(value) / BYTES_PER_SECOND)
+                    pause = max(pause, len(value) / BYTES_PER_SECOND, took * SHARE)
                 else:
                     self._met.clear()
                 await asyncio.sleep(pause)

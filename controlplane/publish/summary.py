@@ -95,7 +95,8 @@ def _rejection(rejection: Rejection | None) -> list[Any] | None:
 
 
 def _health(one: InstanceHealth) -> list[Any]:
-    return [one.service_name, one.instance_id, one.status, one.last_check, one.reason]
+    # Whole seconds: fractions would be half of a large summary.
+    return [one.service_name, one.instance_id, one.status, round(one.last_check), one.reason]
 
 
 def _stats(stats: StatsReport, detail: int) -> list[Any]:
