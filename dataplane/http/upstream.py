@@ -85,7 +85,7 @@ class Upstream(asyncio.Protocol):
         exchange.sent_at = now
         assert exchange.request is not None
         self._reader.expect(exchange.request.method == "HEAD")
-        if exchange.body or not exchange.complete:
+        if exchange.request.length:
             if exchange.attempts == 1:
                 _begin_replay(exchange)
             self.outgoing.write(exchange.head)

@@ -14,13 +14,14 @@ REQUESTS = {
     "length": b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world",
     "chunks": b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"6;x=y\r\nhello \r\n5\r\nworld\r\n0\r\nX-T: 1\r\n\r\n",
+    "no chunk but the last": b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "pipelined": b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"
     b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world"
     b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n",
     "old": b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "empty line first": b"\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n",
 }
-BODIES = {"length": b"hello world", "chunks": b"hello world"}
+BODIES = {"length": b"hello world", "chunks": b"hello world", "no chunk but the last": b""}
 
 ANSWERS = {
     "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello", b"hello"),
