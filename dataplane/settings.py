@@ -202,7 +202,7 @@ class Settings(BaseSettings):
     """Requests one address may send at once."""
 
     max_head_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = BOUNDS.head
-    """A request's head, or its trailers: 431. A response's: 502."""
+    """A request's head: 431. A response's: 502."""
     max_fields: Annotated[int, Field(ge=8, le=10_000)] = BOUNDS.fields
     """Fields in a request's head: 431."""
     max_target_bytes: Annotated[int, Field(ge=64, le=1024 * 1024)] = BOUNDS.target

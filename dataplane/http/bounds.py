@@ -19,7 +19,7 @@ class Bounds:
     target: int = 8_192
     """A request target: 414."""
     framing: int = 16_384
-    """What chunked framing (extensions, trailers) may add to eight times the data it carries."""
+    """What chunked framing (extensions, trailers) may have beyond eight bytes for each byte of data it carries."""
     connections: int = 20_000
     """Client connections at once: further ones get 503 and are closed."""
     connections_per_address: int = 2_000

@@ -213,8 +213,9 @@ class RequestReader:
             if left > UNPARSED:
                 self._left = left
         elif began_before:
-            self._overhead += self._size - (exchange.received - before)
-            if self._overhead > self._bounds.framing + 8 * exchange.received:
+            # As for responses: what larger chunks need less is no credit.
+            self._overhead = max(0, self._overhead + self._size - 9 * (exchange.received - before))
+            if self._overhead > self._bounds.framing:
                 self.fault(BadRequest(400, "more framing than data"))
 
     def _pass(self, data: bytes) -> bytes:

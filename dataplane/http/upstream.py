@@ -228,7 +228,7 @@ class Upstream(asyncio.Protocol):
         if whole:
             self._finish(exchange, now)
         else:
-            self._go_on(exchange, answer, raw, now)
+            self._go_on(exchange, answer, raw - 9 * size, now)
 
     def _begin(self, exchange: Exchange, answer: Answer, now: float) -> list[bytes]:
         """The head, in pieces, after what interim responses there were."""
@@ -253,8 +253,11 @@ class Upstream(asyncio.Protocol):
         interim.clear()
         return heads if request.http11 else []
 
-    def _go_on(self, exchange: Exchange, answer: Answer, raw: int, now: float) -> None:
-        """The body goes on: bound the framing, or, where the length is known, leave the parser out of it."""
+    def _go_on(self, exchange: Exchange, answer: Answer, excess: int, now: float) -> None:
+        """The body goes on: bound the framing, or, where the length is known, leave the parser out of it.
+
+        `excess` is by how much more has been read than the smallest chunks need for the data in it.
+        """
         exchange.client.touch(exchange, now)
         if exchange.client.write_paused:
             self.pause()
@@ -264,9 +267,10 @@ class Upstream(asyncio.Protocol):
                 self._left = left
                 self._reader.let_go()
         elif answer.framing == CHUNKS:
-            self._raw += raw
             bounds = self._server.bounds
-            if self._raw > bounds.head + bounds.framing + 9 * exchange.sent:
+            # What larger chunks need less is no credit: trailers behind a long body could grow by it.
+            self._raw = max(0, self._raw + excess)
+            if self._raw > bounds.head + bounds.framing:
                 self._fail(exchange, BadResponse("more framing than data"))
 
     def _pass(self, exchange: Exchange, data: bytes) -> None:

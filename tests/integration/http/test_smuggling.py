@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.support.http_stage import OK, Upstream, answering, stage
+from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
 from tests.support.waiting import eventually
 
 G = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -198,6 +200,30 @@ async def test_framing_that_outweighs_the_data_is_refused(flood: bytes) -> None:
         writing = (flood * (3_000_000 // len(flood)))[:3_000_000]
         client.writer.write(writing)
         await eventually(lambda: gate.observer.decisions == [("bad_request", 400)])
+
+
+@pytest.mark.parametrize("endless", [b"A: 1\r\n" * 100, b"a" * 1000], ids=["fields", "one field"])
+async def test_endless_trailers_behind_a_long_body_are_not_kept(endless: bytes) -> None:
+    """What a long body has carried is no credit for what follows it."""
+    size, read = 2_000_000, asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        got = 0
+        while got < size:
+            got += (await talk.reader.read(65536)).count(b"x")
+        read.set()
+        await talk.gone()
+
+    async with stage(Upstream(script)) as gate:
+        client = await gate.client()
+        await client.say(C + b"%x\r\n%b\r\n" % (size, b"x" * size))
+        await asyncio.wait_for(read.wait(), 5.0)
+        await client.say(b"0\r\nA: ")
+        for _ in range(40):
+            await client.say(endless)
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+        assert gate.observer.decisions == [("bad_request", 400)]
 
 
 async def test_a_refused_request_ends_what_was_pipelined_behind_it() -> None:
