@@ -19,16 +19,20 @@ from dataplane.http.names import (
     PASS,
     PERSISTENT,
     RESPONSE_NAMES,
+    TRAILER,
     TRANSFER_ENCODING,
     begin,
     nominated,
     without,
 )
+from dataplane.http.trailers import Announced, announced
 
 NO_BODY: Final = 0
 LENGTH: Final = 1
-CHUNKS: Final = 2
-UNTIL_CLOSE: Final = 3
+UNTIL_CLOSE: Final = 2
+CHUNKS: Final = 3
+TRAILED: Final = 4
+"""Chunks, with trailers that were announced and travel on."""
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus
@@ -43,15 +47,17 @@ class BadAnswer(Exception):
 class Answer:
     """A response head."""
 
-    __slots__ = ("dated", "digits", "framing", "head", "length", "status")
+    __slots__ = ("announced", "dated", "digits", "framing", "head", "length", "status")
 
     status: int
     framing: int
-    """How the upstream delimits the body: NO_BODY, LENGTH, CHUNKS or UNTIL_CLOSE."""
+    """How the upstream delimits the body: NO_BODY, LENGTH, UNTIL_CLOSE, CHUNKS or TRAILED."""
     length: int
     """Content-Length, also where no body follows (HEAD, 304); -1 without."""
     digits: bytes
     dated: bool
+    announced: Announced
+    """Names of trailers; there only where the framing is TRAILED."""
     head: list[bytes]
     """What the client gets of it: the status line, then two pieces (`names.begin`) for each field that travels on."""
 
@@ -78,6 +84,7 @@ def read_answer(
     answer.dated = chunked = False
     length = -1
     connection: list[bytes] | None = None
+    trailer: list[bytes] | None = None
     known = RESPONSE_NAMES.known
     for name, value in special:
         kind = known[name] if name in known else RESPONSE_NAMES.kind(name)
@@ -97,6 +104,8 @@ def read_answer(
             if value.strip().lower() != b"chunked":
                 raise BadAnswer("transfer coding other than chunked")
             chunked = True
+        elif kind == TRAILER:
+            trailer = [value] if trailer is None else [*trailer, value]
     if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
         head[1:] = without(head[1:], nominated(connection))
     if not keep_alive or (chunked and connection is not None):
@@ -106,10 +115,16 @@ def read_answer(
     if to_head or status in _BODILESS:
         answer.framing = NO_BODY
     elif chunked:
-        answer.framing = CHUNKS
+        answer.framing = CHUNKS if trailer is None else _announce(answer, trailer, connection or [])
     else:
         answer.framing = LENGTH if length >= 0 else UNTIL_CLOSE
     return answer
+
+
+def _announce(answer: Answer, trailer: list[bytes], connection: list[bytes]) -> int:
+    """Keep what the Trailer fields announce. Returns the framing: without any that may travel on, just CHUNKS."""
+    answer.announced = announced(trailer, nominated(connection))
+    return TRAILED if answer.announced else CHUNKS
 
 
 def _check_version(version: str, chunked: bool) -> None:
@@ -127,9 +142,11 @@ def answer_head(
     be False. `date` is a whole Date field, used where the upstream sent none (RFC 9110 section 6.6.1).
     """
     pieces = answer.head
-    if answer.framing >= CHUNKS:
+    if answer.framing > LENGTH:
         if http11:
             pieces.append(b"\r\ntransfer-encoding: chunked")
+            if answer.framing == TRAILED:
+                pieces += (b"\r\ntrailer: ", b", ".join(answer.announced))
     elif answer.length >= 0 and answer.status != 204:
         pieces += (b"\r\ncontent-length: ", answer.digits)
     if not answer.dated:

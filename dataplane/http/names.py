@@ -117,7 +117,7 @@ class Names:
         lower = name.lower()
         if (kind := self._kinds.get(lower)) is not None:
             return kind
-        return DROP if _FOLDED.sub(b"-", lower) in self._kinds else PASS
+        return DROP if folded(lower) in self._kinds else PASS
 
 
 REQUEST_NAMES: Final = Names(REQUEST)
@@ -125,6 +125,11 @@ RESPONSE_NAMES: Final = Names(RESPONSE)
 
 PERSISTENT: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
 """Connection fields that name no other field."""
+
+
+def folded(lower: bytes) -> bytes:
+    """What a CGI-style server makes equal: all that is neither letter nor digit counts as a dash."""
+    return _FOLDED.sub(b"-", lower)
 
 
 def begin(name: bytes) -> bytes:

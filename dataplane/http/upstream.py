@@ -17,6 +17,7 @@ from dataplane.http.answers import (
     CHUNKS,
     LAST_CHUNK,
     LENGTH,
+    TRAILED,
     UNTIL_CLOSE,
     Answer,
     BadAnswer,
@@ -27,6 +28,7 @@ from dataplane.http.headers import CHUNKED
 from dataplane.http.outgoing import Outgoing
 from dataplane.http.refusals import BadResponse, Unavailable
 from dataplane.http.response_reader import ResponseReader
+from dataplane.http.trailers import last_chunk
 from dataplane.http.tunnel import Tunnel
 from dataplane.http.upgrade import Switch, switch_head
 from dataplane.policy.breaker import Outcome
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come passes without the parser and its copies."""
+_LAST: Final = (LAST_CHUNK,)
 _CONNECT_ONLY: Final = frozenset({CONNECT})
 _SUCCESS: Final = Outcome.SUCCESS
 _FAILURE: Final = Outcome.FAILURE
@@ -72,7 +75,7 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self.write_paused = False
         self._server = server
-        self._reader = ResponseReader()
+        self._reader = ResponseReader(server.bounds)
         self._chunked = self._paused = self._used = False
         self._left = self._raw = 0
 
@@ -223,7 +226,7 @@ class Upstream(asyncio.Protocol):
             pieces.clear()
         whole = not reader.unfinished
         if whole and self._chunked:
-            out.append(LAST_CHUNK)
+            out += last_chunk(reader.trailers) if answer.framing == TRAILED else _LAST
         exchange.client.outgoing.writelines(out, size)
         if whole:
             self._finish(exchange, now)
@@ -241,7 +244,7 @@ class Upstream(asyncio.Protocol):
         exchange.keep_alive = keep = (
             request.keep_alive and exchange.complete and not server.draining and (http11 or framing <= LENGTH)
         )
-        self._chunked = http11 and framing >= CHUNKS
+        self._chunked = http11 and framing > LENGTH
         head = answer_head(answer, http11, keep, exchange.request_id, server.date)
         return [*self._interim(exchange), *head] if self._reader.interim else head
 
@@ -266,7 +269,7 @@ class Upstream(asyncio.Protocol):
             if left > UNPARSED:
                 self._left = left
                 self._reader.let_go()
-        elif answer.framing == CHUNKS:
+        elif answer.framing >= CHUNKS:
             bounds = self._server.bounds
             # What larger chunks need less is no credit: trailers behind a long body could grow by it.
             self._raw = max(0, self._raw + excess)

@@ -159,6 +159,8 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.trailers: list[bytes] = []
+        """Of the last answer in chunks, as lines."""
 
     async def say(self, data: bytes) -> None:
         """Send these bytes."""
@@ -192,7 +194,9 @@ class Client:
         body = b""
         while size := int((await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 5.0)).strip(), 16):
             body += (await self.reader.readexactly(size + 2))[:-2]
-        await self.reader.readexactly(2)
+        self.trailers = []
+        while line := (await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 5.0))[:-2]:
+            self.trailers.append(line)
         return body
 
     def close(self) -> None:

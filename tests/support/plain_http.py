@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ONCE = frozenset({"host", "content-length", "transfer-encoding", "date", "x-request-id"})
 """Fields that must not be there twice."""
@@ -18,6 +18,7 @@ class Message:
     body: bytes
     whole: bool
     """False: the bytes ended before it did."""
+    trailers: dict[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> int:
@@ -70,6 +71,10 @@ def _head(data: bytes) -> tuple[tuple[str, dict[str, str]] | None, bytes]:
     if not end:
         return None, b""
     start, *lines = raw.decode("latin-1").split("\r\n")
+    return (start, _fields(lines)), rest
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(": ")
@@ -79,32 +84,41 @@ def _head(data: bytes) -> tuple[tuple[str, dict[str, str]] | None, bytes]:
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     if {"content-length", "transfer-encoding"} <= fields.keys():
         raise Unreadable(f"two framings: {fields}")
-    return (start, fields), rest
+    return fields
 
 
 def _message(start: str, fields: dict[str, str], data: bytes) -> tuple[Message, bytes]:
     if fields.get("transfer-encoding") == "chunked":
         body, rest = _chunks(data)
+        trailers, rest = _trailers(rest) if rest is not None else ({}, None)
         if rest is None:
             return Message(start, fields, body, False), b""
-        return Message(start, fields, body, True), rest
+        return Message(start, fields, body, True, trailers), rest
     length = int(fields.get("content-length", "0"))
     return Message(start, fields, data[:length], len(data) >= length), data[length:]
 
 
 def _chunks(data: bytes) -> tuple[bytes, bytes | None]:
-    """The body so far, and what comes after it, or None when it has not ended."""
+    """The body so far, and what comes after its last chunk, or None when that has not come."""
     body = b""
     while True:
         line, end, data = data.partition(b"\r\n")
         if not end:
             return body, None
         size = int(line, 16)
+        if not size:
+            return body, data
         body += data[:size]
         if len(data) < size + 2:
             return body, None
         if data[size : size + 2] != b"\r\n":
             raise Unreadable(data[: size + 2])
         data = data[size + 2 :]
-        if not size:
-            return body, data
+
+
+def _trailers(data: bytes) -> tuple[dict[str, str], bytes | None]:
+    """The trailer section, and what comes after it, or None when it has not ended."""
+    if data.startswith(b"\r\n"):
+        return {}, data[2:]
+    raw, end, rest = data.partition(b"\r\n\r\n")
+    return (_fields(raw.decode("latin-1").split("\r\n")), rest) if end else ({}, None)

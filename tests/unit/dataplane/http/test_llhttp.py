@@ -83,6 +83,28 @@ def test_bytes_in_values(parse: Any, byte: int) -> None:
             parse(data)
 
 
+IN_TRAILERS = {
+    request: b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+    response: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+}
+
+
+@pytest.mark.parametrize("parse", IN_TRAILERS)
+def test_trailers_are_read_as_strictly_as_heads(parse: Any) -> None:
+    for byte in range(256):
+        name = IN_TRAILERS[parse] + b"A" + bytes([byte]) + b"B: x\r\n\r\n"
+        value = IN_TRAILERS[parse] + b"A: x" + bytes([byte]) + b"y\r\n\r\n"
+        for data, good in (
+            (name, byte in TOKEN or byte == ord(":")),
+            (value, byte == 9 or (byte >= 32 and byte != 127)),
+        ):
+            if good:
+                assert parse(data).messages == 1
+            else:
+                with pytest.raises(HttpParserError):
+                    parse(data)
+
+
 @pytest.mark.parametrize("place", [b"/x%by", b"/?x%by"])
 @pytest.mark.parametrize("byte", range(256))
 def test_bytes_in_targets(place: bytes, byte: int) -> None:
@@ -189,6 +211,12 @@ def test_keep_alive_is_known_when_the_head_is_complete(version: bytes, connectio
     assert response(b"HTTP/" + version + b" 200 OK\r\n" + connection + b"\r\n").keep == [False]
 
 
+def test_a_close_among_trailers_is_believed_and_shuts_the_parser() -> None:
+    """So a parser that has read trailers reads nothing else."""
+    with pytest.raises(HttpParserError):
+        response(IN_TRAILERS[response] + b"Connection: close\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+
+
 def test_data_after_close_stops_the_parser() -> None:
     with pytest.raises(HttpParserError):
         request(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\nG")
@@ -216,6 +244,9 @@ def test_responses_without_body(status: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiX",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\nB: c\r\n\r\n",
     ],
 )
 def test_refused_responses(data: bytes) -> None:
