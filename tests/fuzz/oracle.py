@@ -148,9 +148,10 @@ def _forwarded(said: Iterable[bytes]) -> Iterator[tuple[str, dict[str, str], byt
 def check_response(data: bytes) -> None:
     """Any bytes from an instance; the first one says what they answer."""
     method = "HEAD" if data[:1] == b"H" else "GET"
-    whole = _answer(method, [data[1:]])
+    version = "1.0" if data[:1] == b"O" else "1.1"
+    whole = _answer(method, version, [data[1:]])
     for cut in (1, 7):
-        assert _answer(method, pieces(data[1:], cut)) == whole, f"read in two ways: cut by {cut}"
+        assert _answer(method, version, pieces(data[1:], cut)) == whole, f"read in two ways: cut by {cut}"
 
 
 def _next_is_clean(run: Run, upstream: FakeTransport) -> None:
@@ -169,10 +170,36 @@ def _next_is_clean(run: Run, upstream: FakeTransport) -> None:
     assert second.fields.keys() == {"content-length", "date", "x-request-id"}, second.fields
 
 
-def _answer(method: str, said: Iterable[bytes]) -> tuple[int, bytes, bool]:
-    """Status, body and wholeness of what the client gets."""
+EARLY = frozenset(
+    (
+        *(
+            "host",
+            "connection",
+            "keep-alive",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "content-length",
+            "upgrade",
+        ),
+        *("authorization", "www-authenticate", "set-cookie", "cache-control", "date", "location"),
+        *("content-type", "content-encoding", "content-range", "x-request-id"),
+    )
+)
+"""What is never read after a body."""
+
+
+def _check_trailers(response: plain_http.Message) -> None:
+    """Announced, and of those that may be trailers."""
+    announced = response.fields.get("trailer", "").split(", ")
+    assert set(response.trailers) <= set(announced), response
+    assert not EARLY.intersection(name.replace("_", "-") for name in announced), response
+
+
+def _answer(method: str, version: str, said: Iterable[bytes]) -> tuple[int, bytes, dict[str, str], bool]:
+    """Status, body, trailers and wholeness of what the client gets."""
     run = Run()
-    run.client.inbox += f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    run.client.inbox += f"{method} / HTTP/{version}\r\nHost: a\r\n\r\n".encode()
     run.client.deliver(1 << 20)
     run.settle()
     (upstream,) = run.upstreams
@@ -195,7 +222,8 @@ def _answer(method: str, said: Iterable[bytes]) -> tuple[int, bytes, bool]:
     assert len(got) == 1, got
     run.leave()
     (response,) = got
+    _check_trailers(response)
     if not response.whole or response.status == 502:
         # What was passed on before it broke depends on the cut.
-        return 0, b"", False
-    return response.status, response.body, True
+        return 0, b"", {}, False
+    return response.status, response.body, response.trailers, True

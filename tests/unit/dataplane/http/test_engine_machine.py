@@ -42,6 +42,7 @@ GOOD: Final = {
     "chunked": b"PUT /%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\nX-T: %d\r\n\r\n",
     "waiting": b"POST /%d HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n%b",
     "last": b"GET /%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "old": b"GET /%d HTTP/1.0\r\nHost: a\r\n\r\n",
 }
 BAD: Final = (
     b"GET /bad%d HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
@@ -54,13 +55,15 @@ BAD: Final = (
     b"CONNECT bad%d:80 HTTP/1.1\r\nHost: a\r\n\r\n",
 )
 KINDS: Final = (
-    *("length", "length", "chunks", "chunks", "busy", "interim", "empty"),
+    *("length", "length", "chunks", "chunks", "trailers", "trailers", "busy", "interim", "empty"),
     *("close", "more", "broken", "short", "none"),
 )
 MISHAPS: Final = (
     *("nonsense", "time", "refused", "client leaves", "client congested", "client congested"),
     *("instance leaves", "instance congested", "instance congested"),
 )
+TRAILERS: Final = b"Set-Cookie: a=b\r\nConnection: close\r\nX-Number: 0\r\n"
+"""Nothing that may travel on, or change what comes after it on the connection."""
 CUT: Final = st.one_of(st.just(1), st.integers(1, 20), st.just(1 << 20))
 T = TypeVar("T")
 FIRST: Final = st.integers(0, 1000)
@@ -156,7 +159,7 @@ class Engine(RuleBasedStateMachine):
             said, body = form % number, b""
         client.transport.inbox += said
         client.asked.append((number, said.split(b" ")[0].decode()))
-        client.spoilt = kind == "last"
+        client.spoilt = kind in ("last", "old")
         self.bodies[number] = body
 
     # --- instances
@@ -282,6 +285,7 @@ class Engine(RuleBasedStateMachine):
                 number = int(request.start.split(" ")[1][1:])
                 sent = self.bodies[number]
                 assert request.body == sent if request.whole else sent.startswith(request.body)
+                assert not request.trailers
 
     @invariant()
     def clients_get_their_answers_in_order(self) -> None:
@@ -303,6 +307,8 @@ class Engine(RuleBasedStateMachine):
             assert b"about:blank" in response.body or not response.body
             return
         assert response.fields["x-number"] == str(number) and "x-stray" not in response.fields
+        announced = response.fields.get("trailer") == "x-sum"
+        assert response.trailers == ({"x-sum": str(number)} if announced and response.whole else {})
         if response.whole and response.body:
             assert response.body in self.whole.get(number, ())
         assert filled(b"r%d", number, len(response.body)).startswith(response.body)
@@ -368,7 +374,12 @@ class Engine(RuleBasedStateMachine):
         if kind == "chunks":
             said, framed = (
                 b"Transfer-Encoding: chunked\r\n\r\n",
-                b"%x\r\n%b\r\n0\r\nX-Stray: %d\r\n\r\n" % (len(body), body, number),
+                b"%b0\r\nX-Stray: %d\r\n\r\n" % (in_chunks(body), number),
+            )
+        elif kind == "trailers":
+            said, framed = (
+                b"Trailer: Set-Cookie, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b"%b0\r\n%b\r\n" % (in_chunks(body), b"X-Sum: %d\r\nX-Stray: 1\r\n%b" % (number, TRAILERS)),
             )
         elif kind == "close":
             said, framed = b"\r\n", body
