@@ -107,10 +107,7 @@ bench-soak: bench-tools $(COMPILED) ## Ten minutes of load, changes and churn: n
 FUZZ_SECONDS ?= 30
 .PHONY: fuzz
 fuzz: setup ## Fuzz what clients and instances may say, FUZZ_SECONDS (30) for each
-	@$(BIN)/pip install --quiet --only-binary :all: -r requirements-fuzz.txt || echo "atheris has no wheel for this machine"
-	@for side in request response; do mkdir -p build/fuzz/$$side && $(BIN)/python -m tests.fuzz.$$side build/fuzz/$$side \
-	    tests/fuzz/corpus/$$side -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=8192 \
-	    -artifact_prefix=build/fuzz/ -print_final_stats=1 || exit 1; done
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 .env:
 	@umask 077 && for name in SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD; do \
