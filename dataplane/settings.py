@@ -223,6 +223,9 @@ class Settings(BaseSettings):
     """Seconds a client's connection may stay silent between requests."""
     linger_timeout: Duration = BOUNDS.linger_timeout
     """Seconds that a refused client's remaining bytes are read, so that it gets to see the answer."""
+    half_close_timeout: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = BOUNDS.half_close
+    """Seconds that a client which has ended its side may wait without a byte of its answer before it counts as gone;
+    0: it does so at once."""
     retry_body_bytes: Annotated[int, Field(ge=0, le=16 * 1024 * 1024)] = BOUNDS.replay
     """Request body that is kept for retries; a request with a longer one is sent once."""
     pool_idle: Annotated[int, Field(ge=0, le=100_000)] = BOUNDS.pool_idle
@@ -282,6 +285,7 @@ class Settings(BaseSettings):
             body_timeout=self.body_timeout,
             keep_alive_timeout=self.keep_alive_timeout,
             linger_timeout=self.linger_timeout,
+            half_close=self.half_close_timeout,
             replay=self.retry_body_bytes,
             pool_idle=self.pool_idle,
             pool_timeout=self.pool_timeout,

@@ -36,6 +36,8 @@ class Bounds:
     """A client connection between requests, also before the first."""
     linger_timeout: float = 2.0
     """How long a refused client's remaining bytes are read and thrown away, so that it gets to see the answer."""
+    half_close: float = 0.25
+    """Without a byte of an answer for a client that has ended its side: it counts as gone. 0: at once."""
     replay: int = 65_536
     """A request body that is kept so that it can be sent again; a request with a longer one is not."""
     pool_idle: int = 256

@@ -39,6 +39,7 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_closing",
+        "_ended",
         "_in_head",
         "_reader",
         "_reading",
@@ -75,6 +76,8 @@ class Downstream(asyncio.Protocol):
         self._reader = RequestReader(self, server)
         self._reading = True
         self._closing = self._in_head = False
+        self._ended = False
+        """The client sends no more, and is still answered."""
 
     # --- asyncio.Protocol
 
@@ -119,12 +122,24 @@ class Downstream(asyncio.Protocol):
             self.touch(self.current, monotonic())
             self.current.upstream.resume()
 
-    def eof_received(self) -> None:
-        # The transport closes by itself after this, and knows nothing of what is kept for the end of the turn.
+    def eof_received(self) -> bool:
+        """True where the client may still be there, for what it has asked for whole."""
+        # The transport may close by itself after this, and knows nothing of what is kept for the end of the turn.
         self.outgoing.flush()
-        if self.current is not None or self._reader.queue:
-            self._leave()
-            self.outgoing.abort()
+        reader = self._reader
+        last = reader.queue[-1] if reader.queue else self.current
+        if last is None:
+            return False
+        if not self._may_wait(last):
+            self.left()
+            return False
+        assert last.request is not None
+        last.request.keep_alive = last.keep_alive = False
+        self._ended = True
+        reader.close()
+        if self.current is not None:
+            self._server.half_closed.watch(self.current, monotonic())
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -142,6 +157,8 @@ class Downstream(asyncio.Protocol):
 
     def settle_reading(self) -> None:
         """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
+        if self._ended:
+            return
         wanted = self._closing or (not self._reader.queue and self._takes_more())
         if wanted != self._reading:
             self._reading = wanted
@@ -195,6 +212,16 @@ class Downstream(asyncio.Protocol):
         self._finish(exchange, now)
 
     # --- what the server asks
+
+    def is_reset(self) -> bool:
+        """Whether the client has reset a connection that nothing is read from any more."""
+        raw: socket.socket | None = self.transport.get_extra_info("socket")
+        return raw is not None and raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def left(self) -> None:
+        """The client is gone."""
+        self._leave()
+        self.transport.abort()
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -275,6 +302,17 @@ class Downstream(asyncio.Protocol):
         if not exchange.started:
             exchange.started = now
         self._server.decider.finished(exchange)
+
+    def _may_wait(self, last: Exchange) -> bool:
+        """Whether its client may have ended its side after `last` and wait (TLS has no half-closed connections)."""
+        reader = self._reader
+        return (
+            self._server.bounds.half_close > 0
+            and last.complete
+            and not reader.in_head
+            and reader.early is None
+            and self.transport.can_write_eof()
+        )
 
     def _leave(self) -> None:
         """The client is gone: nobody waits for what is under way."""

@@ -24,6 +24,7 @@ from dataplane.http.bounds import Bounds
 from dataplane.http.descriptors import EXHAUSTED
 from dataplane.http.downstream import Downstream
 from dataplane.http.exchange import Decider, Exchange
+from dataplane.http.half_closed import HalfClosed
 from dataplane.http.outgoing import Turn
 from dataplane.http.pool import Connection, Endpoint, Pool
 from dataplane.http.refusals import Exhausted, TimedOut, Unavailable
@@ -79,6 +80,7 @@ class Server:
         """Since the start."""
         self._by_address: dict[str, int] = {}
         """Connections of each address that is no trusted proxy; kept only where they are bounded."""
+        self.half_closed = HalfClosed(self.bounds.half_close)
         self.draining = False
         self.date = b""
         """The Date field of this second (`names.begin` tells the form)."""
@@ -240,6 +242,9 @@ class Server:
             connection.expire()
         if self._limited:
             self._end_overdue(now)
+        if self.half_closed:
+            for exchange in self.half_closed.gone(now):
+                exchange.client.left()
 
     def connected(self, exchange: Exchange, upstream: Upstream) -> None:
         """A connection for the exchange has been made."""

@@ -9,12 +9,16 @@ from time import monotonic
 import pytest
 
 from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.http.bounds import Bounds
+from dataplane.http.downstream import Downstream
 from dataplane.policy.breaker import Outcome
 from dataplane.policy.resources import Circuit, Instance, Route, Service
 from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 
 
 async def silent(talk: Conversation) -> None:
@@ -26,6 +30,21 @@ async def talking(talk: Conversation) -> None:
     await talk.head()
     await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello")
     await talk.gone()
+
+
+async def whole(talk: Conversation) -> None:
+    """Take the next request to its end."""
+    head = await talk.head()
+    if b"transfer-encoding" in head:
+        await talk.chunks()
+    elif b"content-length" in head:
+        await talk.body(5)
+
+
+async def answering_each(talk: Conversation) -> None:
+    while True:
+        await whole(talk)
+        await talk.say(OK)
 
 
 def leave_by_reset(client: Client) -> None:
@@ -49,6 +68,132 @@ async def test_a_client_that_leaves_takes_the_upstream_call_with_it(script: obje
         assert done.status == (200 if script is talking else 0)
         assert gate.endpoint().in_flight == 0 and gate.endpoint().idle == []
         await eventually(lambda: not gate.server.connections)
+
+
+# --- clients that end their side and wait: nothing tells them from those that left, but the answer
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [GET, GET.replace(b"1.1", b"1.0"), GET[:-2] + b"Connection: close\r\n\r\n", POST, CHUNKED],
+    ids=["GET", "HTTP/1.0", "close", "length", "chunks"],
+)
+async def test_a_client_that_has_ended_its_side_is_answered(request_bytes: bytes) -> None:
+    go = asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            await whole(talk)
+            await go.wait()
+            await talk.say(OK)
+
+    async with stage(Upstream(script)) as gate:
+        client = await gate.client()
+        await client.say(request_bytes)
+        client.writer.write_eof()
+        await eventually(lambda: gate.server.half_closed)
+        go.set()
+        got = await client.rest()
+        assert got.startswith(b"HTTP/1.1 200 ") and got.endswith(b"ok")
+        assert b"\r\nconnection: close\r\n" in got
+        await eventually(lambda: not gate.server.connections)
+        assert gate.observer.decisions == [("forwarded", 200)]
+        assert len(gate.endpoint().idle) == 1 and gate.endpoint().in_flight == 0
+
+
+async def test_all_that_was_asked_before_the_end_is_answered_in_order() -> None:
+    upstream = Upstream(answering_each)
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say((GET + POST + CHUNKED) * 10)
+        client.writer.write_eof()
+        got = await client.rest()
+        assert got.count(b"HTTP/1.1 200 ") == 30 and got.count(b"\r\nconnection: close\r\n") == 1
+        assert gate.observer.decisions == [("forwarded", 200)] * 30
+
+
+async def test_a_long_answer_to_a_slow_client_that_has_ended_its_side() -> None:
+    size = 20_000_000
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(20):
+            await talk.say(b"x" * (size // 20))
+
+    async with stage(Upstream(script), bounds=Bounds(half_close=0.15)) as gate:
+        client = await gate.client(limit=65536)
+        await client.say(GET)
+        client.writer.write_eof()
+        await client.head()
+        (connection,) = gate.server.connections
+        assert isinstance(connection, Downstream)
+        await eventually(lambda: connection.write_paused)
+        started = monotonic()
+        await eventually(lambda: monotonic() > started + 0.6)
+        got = 0
+        while piece := await client.reader.read(65536):
+            got += len(piece)
+        assert got == size and gate.observer.decisions == [("forwarded", 200)]
+
+
+async def test_events_go_on_for_a_client_that_has_ended_its_side_and_is_there() -> None:
+    go = asyncio.Queue[bytes]()
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while event := await go.get():
+            await talk.say(b"%x\r\n%b\r\n" % (len(event), event))
+
+    upstream = Upstream(script)
+    async with stage(upstream, bounds=Bounds(half_close=0.2)) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        await client.head()
+        client.writer.write_eof()
+        go.put_nowait(b"one")
+        assert await client.reader.readexactly(8) == b"3\r\none\r\n"
+        # Known to be there: now it may be silent for as long as anybody.
+        await eventually(lambda: not gate.server.half_closed)
+        started = monotonic()
+        await eventually(lambda: monotonic() > started + 0.6)
+        go.put_nowait(b"two")
+        assert await client.reader.readexactly(8) == b"3\r\ntwo\r\n"
+
+
+@pytest.mark.parametrize("event", [b"", b"1\r\nx\r\n"], ids=["silence", "one event"])
+async def test_a_client_that_is_gone_is_not_taken_for_one_that_waits(event: bytes) -> None:
+    go = asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await go.wait()
+        await talk.say(event)
+        await talk.gone()
+
+    upstream = Upstream(script)
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        await client.head()
+        client.close()
+        await eventually(lambda: gate.server.half_closed)
+        go.set()
+        await eventually(lambda: not upstream.open, within=1.0)
+        assert gate.observer.decisions == [("client_left", 200)]
+
+
+async def test_a_bound_of_nothing_takes_them_all_for_gone() -> None:
+    upstream = Upstream(silent)
+    async with stage(upstream, bounds=Bounds(half_close=0)) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        await eventually(lambda: upstream.heads)
+        client.writer.write_eof()
+        assert await client.rest() == b""
+        assert gate.observer.decisions == [("client_left", 0)] and not gate.server.half_closed
 
 
 async def test_a_client_that_leaves_while_the_gateway_connects() -> None:
