@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.config.table import Item, Resources, UnlinkedRoute, build
 from dataplane.gateway import Gateway
 from dataplane.http.bounds import Bounds
 from dataplane.http.exchange import Exchange
@@ -269,11 +269,12 @@ async def stage(
     proxies: Sequence[str] = (),
     retries: Retries | None = None,
     chance: Callable[[], float] = random.random,
+    more: Sequence[Item] = (),
 ) -> AsyncIterator[Stage]:
     """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/".
 
     `tls` is how it speaks to them, `front` what clients are shown, both None in the clear. Peers within `proxies` must
-    say whom they speak for (PROXY protocol).
+    say whom they speak for (PROXY protocol). `more` are users and keys.
     """
     service = Service(
         "s",
@@ -292,7 +293,7 @@ async def stage(
             ports.append(upstream)
     instances = [Instance("s", str(n), "127.0.0.1", port) for n, port in enumerate(ports)]
     chosen = (Route("all", "s", prefix="/", public=True),) if routes is None else routes
-    resources = Resources.of(service, *instances, *(UnlinkedRoute(route) for route in chosen))
+    resources = Resources.of(service, *instances, *(UnlinkedRoute(route) for route in chosen), *more)
     believed = TrustedProxies(trusted)
     observer, pool = Watching(), Pool(bounds)
     gateway = Gateway(observer, pool, trusted=believed, chance=chance)

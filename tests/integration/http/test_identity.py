@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from time import time
 
 import pytest
+from joserfc import jwk, jwt
 
-from tests.support.http_stage import OK, Upstream, answering, stage
+from dataplane.policy.resources import Route, User, VerificationKey
+from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
 
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TRACE, SPAN = PARENT[3:35], PARENT[36:52]
@@ -72,6 +76,76 @@ async def test_two_forwarded_fields_are_one_list() -> None:
 async def test_what_we_say_cannot_be_said_by_clients_in_any_spelling(name: bytes) -> None:
     sent, _, _ = await told(name + b": evil")
     assert b"evil" not in b" ".join(sent.values()), sent
+
+
+KEY = jwk.ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256"}, private=True)
+ALICE = (
+    User("alice", frozenset({"orders:read"})),
+    VerificationKey("k1", json.dumps(KEY.as_dict(private=False)), "headgate", "headgate"),
+)
+
+
+def token() -> bytes:
+    claims = {
+        "iss": "headgate",
+        "aud": "headgate",
+        "sub": "alice",
+        "scope": "orders:read",
+        "iat": int(time()),
+    }
+    head = {"alg": "ES256", "kid": "k1", "typ": "at+jwt"}
+    return jwt.encode(head, {**claims, "exp": int(time()) + 600}, KEY, ["ES256"]).encode()
+
+
+async def test_a_caller_is_who_its_token_says_whatever_else_it_says() -> None:
+    """Nor can a Connection field take away what we say: identity, client, framing, Host."""
+    ours = [
+        *(b"x-auth-subject", b"x-auth-scopes", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"),
+        *(b"x-request-id", b"traceparent", b"host", b"content-length", b"transfer-encoding"),
+    ]
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            assert await talk.chunks() == b"hello" if b"chunked" in await talk.head() else await talk.body(5)
+            await talk.say(OK)
+
+    upstream = Upstream(script)
+    guarded = [Route("orders", "s", prefix="/", scopes=frozenset({"orders:read"}))]
+    said = b"\r\n".join(
+        [
+            *(
+                b"Host: a",
+                b"Authorization: Bearer " + token(),
+                b"Connection: keep-alive, " + b", ".join(ours),
+            ),
+            *(
+                b"X-Auth-Subject: root",
+                b"x_auth_subject: root",
+                b"X-AUTH-SCOPES: admin",
+                b"X.Auth.Scopes: admin",
+            ),
+        ]
+    )
+    async with stage(upstream, routes=guarded, more=ALICE) as gate:
+        client = await gate.client()
+        for framed in (
+            b"Content-Length: 5\r\n\r\nhello",
+            b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Auth-Subject: root\r\n\r\n",
+        ):
+            await client.say(b"POST / HTTP/1.1\r\n%b\r\n%b" % (said, framed))
+            assert (await client.answer())[1] == b"ok"
+        assert (await gate.ask(b"GET / HTTP/1.1\r\nHost: a\r\nX-Auth-Subject: root\r\n\r\n"))[0][
+            9:12
+        ] == b"401"
+    assert len(upstream.heads) == 2
+    for head, framing in zip(
+        upstream.heads, (b"content-length: 5", b"transfer-encoding: chunked"), strict=True
+    ):
+        lines = head.lower().split(b"\r\n")
+        names = [line.split(b":")[0] for line in lines[1:-2]]
+        assert {b"x-auth-subject: alice", b"x-auth-scopes: orders:read", b"host: a", framing} <= set(lines)
+        assert b"root" not in head and b"admin" not in head
+        assert all(names.count(name) == 1 for name in ours[:8]), names
 
 
 # --- trace context
