@@ -10,6 +10,7 @@ import resource
 import pytest
 
 from dataplane.http.bounds import Bounds
+from dataplane.policy.resources import Timeouts
 from tests.support.http_stage import OK, Conversation, Upstream, stage
 from tests.support.waiting import eventually
 
@@ -141,6 +142,39 @@ async def test_memory_stays_flat_while_a_large_body_passes() -> None:
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_gibibyte_to_a_slow_reader_holds_a_bounded_buffer(chunked: bool) -> None:
+    """The reader takes less than comes at any time, to the end; at no time is more than the bound on its way."""
+    size, sent = 2**30, 0
+    bound = Bounds(write_buffer=65536)
+
+    async def script(talk: Conversation) -> None:
+        nonlocal sent
+        await talk.head()
+        framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
+        await talk.say(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
+        piece = b"%x\r\n%b\r\n" % (len(PIECE), PIECE) if chunked else PIECE
+        while sent < size:
+            await talk.say(piece)
+            sent += len(PIECE)
+        await talk.say(b"0\r\n\r\n" if chunked else b"")
+
+    async with stage(Upstream(script), bounds=bound) as gate:
+        client = await gate.client(limit=65536)
+        await client.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.head()
+        (connection,) = gate.server.connections
+        before, got, highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0, 0
+        while got < size:
+            got += len(await client.reader.read(2**18))
+            highest = max(highest, connection.transport.get_write_buffer_size())
+            # Most of that is in the kernel's buffers, which grow with the speed.
+            assert sent - got < 2**25
+        # One read of the source beyond the mark.
+        assert 0 < highest <= bound.write_buffer + 2**19
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
+
+
 async def test_a_client_that_stops_reading_is_given_up() -> None:
     left = asyncio.Event()
 
@@ -149,8 +183,6 @@ async def test_a_client_that_stops_reading_is_given_up() -> None:
             await flood(talk, [], False)
         finally:
             left.set()
-
-    from dataplane.policy.resources import Timeouts
 
     async with stage(Upstream(script), timeouts=Timeouts(idle=0.3), bounds=Bounds()) as gate:
         client = await gate.client(limit=1024)

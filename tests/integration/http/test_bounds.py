@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from dataplane.http.bounds import Bounds
-from tests.support.http_stage import OK, Upstream, answering, stage
+from dataplane.policy.resources import Route
+from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
 from tests.support.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -43,6 +46,50 @@ async def test_a_target_that_is_too_long() -> None:
     long = GET.replace(b"/ ", b"/" + b"a" * 99 + b" ")
     assert (await refusal(long, Bounds(target=99))).startswith(b"HTTP/1.1 414 ")
     assert await accepted(long, Bounds(target=100))
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [b"Content-Length: 6\r\n\r\nsixsix", b"Transfer-Encoding: chunked\r\n\r\n6\r\nsixsix\r\n0\r\n\r\n"],
+)
+async def test_a_body_is_as_long_as_its_route_allows(framed: bytes) -> None:
+    post = b"POST / HTTP/1.1\r\nHost: a\r\n" + framed
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            assert await talk.chunks() if b"chunked" in await talk.head() else await talk.body(6)
+            await talk.say(OK)
+
+    def route(most: int) -> Route:
+        return Route("all", "s", prefix="/", public=True, max_body_bytes=most)
+
+    upstream = Upstream(script)
+    async with stage(upstream, routes=[route(5)]) as gate:
+        assert (await gate.ask(post))[0].startswith(b"HTTP/1.1 413 ")
+        assert not upstream.heads
+        # Also where that shows only once it is under way; what comes then is not read as a request.
+        client = await gate.client()
+        await client.say(post[:-1])
+        if b"chunked" in post:
+            assert (await client.head()).startswith(b"HTTP/1.1 413 ")
+            await client.say(post[-1:] + GET)
+            assert b"HTTP/1.1 " not in await client.rest()
+            await eventually(lambda: not upstream.open)
+        else:
+            assert b"\r\nconnection: close" in await client.head()
+        assert gate.observer.decisions == [("too_large", 413)] * 2
+    async with stage(Upstream(script), routes=[route(6)]) as gate:
+        assert (await gate.ask(post))[1] == b"ok"
+
+
+async def test_a_body_that_is_too_long_is_not_asked_for() -> None:
+    upstream = Upstream(answering(OK))
+    route = Route("all", "s", prefix="/", public=True, max_body_bytes=5)
+    async with stage(upstream, routes=[route]) as gate:
+        got = await gate.until_closed(
+            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n"
+        )
+        assert got.startswith(b"HTTP/1.1 413 ") and not upstream.connections
 
 
 async def test_a_connection_carries_so_many_requests() -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+from time import monotonic
 
 from dataplane.http.bounds import Bounds
+from dataplane.policy.resources import Timeouts
 from tests.support.http_stage import OK, Upstream, answering, stage
 from tests.support.waiting import eventually
 
@@ -62,6 +66,22 @@ async def test_refused_clients_are_not_listened_to_for_ever() -> None:
         await client.say(b"x" * 100_000)
         assert await client.rest() == b""
         await eventually(lambda: not gate.server.connections)
+
+
+async def test_an_instance_that_does_not_accept() -> None:
+    """Its queue is full, so that the kernel answers nothing at all."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        async with stage(full.getsockname()[1], timeouts=Timeouts(connect=0.3)) as gate:
+            started = monotonic()
+            head, body = await gate.ask(GET)
+            assert head.startswith(b"HTTP/1.1 504 ") and b'"Service unavailable"' in body
+            assert 0.3 <= monotonic() - started < 2.0
+            assert gate.observer.decisions == [("timed_out", 504)] and gate.endpoint().in_flight == 0
 
 
 async def test_idle_upstream_connections_are_closed() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from dataplane.policy.breaker import Outcome
 from dataplane.policy.resources import Circuit, Retries, Timeouts
+from tests.integration.http.test_smuggling import BODIES, C
 from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 
@@ -74,6 +75,58 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("name", sorted(BODIES.keys() - {"coding as trailer"}))
+@pytest.mark.parametrize("apart", [False, True])
+async def test_framing_of_instances_is_read_as_strictly_as_that_of_clients(name: str, apart: bool) -> None:
+    """Nothing of it reaches the client as whole, whether or not the head has gone out before."""
+    head, framed = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n",
+        BODIES[name][len(C) :],
+    )
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await talk.say(head if apart else head + framed)
+        await seen.wait()
+        await talk.say(framed if apart else b"")
+        await talk.gone()
+
+    seen = asyncio.Event()
+    upstream = Upstream(script)
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        begun = await client.head()
+        assert begun.startswith(b"HTTP/1.1 200 " if apart else b"HTTP/1.1 502 ")
+        seen.set()
+        if apart:
+            assert b"0\r\n" not in await client.rest()
+        await eventually(lambda: not upstream.open)
+        assert gate.observer.decisions == [("bad_response", 200 if apart else 502)]
+        assert gate.endpoint().idle == []
+
+
+@pytest.mark.parametrize("http", [b"1.1", b"1.0"])
+async def test_a_body_that_should_end_with_the_connection_and_ends_in_a_reset_is_broken(http: bytes) -> None:
+    go_on = asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await talk.say(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await go_on.wait()
+        talk.reset()
+
+    async with stage(Upstream(script)) as gate:
+        client = await gate.client()
+        await client.say(GET.replace(b"1.1", http))
+        await client.reader.readuntil(b"half")
+        go_on.set()
+        with pytest.raises(ConnectionResetError):
+            while piece := await client.reader.read(100):
+                assert b"0\r\n" not in piece
+        assert gate.observer.decisions == [("bad_response", 200)]
+
+
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_body_that_breaks_off_is_visibly_broken(name: str, reset: bool) -> None:
@@ -116,6 +169,8 @@ LEFTOVERS = {
     "garbage": OK + b"garbage",
     "longer than its length": OK + b"!",
     "body to a 204": b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+    "a second one after trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n"
+    b"2\r\nok\r\n0\r\nA: b\r\n\r\n" + OK,
     "data after close": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n",
 }
 
@@ -127,7 +182,10 @@ async def test_what_follows_a_response_is_never_taken_for_the_next(name: str, ap
         first = upstream.connections == 1
         await talk.head()
         answer = LEFTOVERS[name] if first else OK
-        cut = answer.index(b"ok") + 2 if b"ok" in answer else answer.index(b"\r\n\r\n") + 4
+        cut = len(answer)
+        if first:
+            end = b"b\r\n\r\n" if b"chunked" in answer else b"ok" if b"ok" in answer else b"\r\n\r\n"
+            cut = answer.index(end) + len(end)
         await talk.say(answer[:cut])
         if apart and answer[cut:]:
             await asyncio.sleep(0.02)
