@@ -53,6 +53,7 @@ class Upstream(asyncio.Protocol):
     __slots__ = (
         "_chunked",
         "_left",
+        "_longest",
         "_paused",
         "_raw",
         "_reader",
@@ -78,6 +79,7 @@ class Upstream(asyncio.Protocol):
         self._reader = ResponseReader(server.bounds)
         self._chunked = self._paused = self._used = False
         self._left = self._raw = 0
+        self._longest = server.bounds.head
 
     # --- the exchange's side
 
@@ -189,7 +191,7 @@ class Upstream(asyncio.Protocol):
             return
         if self._reader.interim:
             exchange.client.outgoing.writelines(self._interim(exchange), 0)
-        if self._raw > self._server.bounds.head:
+        if self._raw > self._longest:
             self._fail(exchange, BadResponse("head too long"))
 
     def _change(self, exchange: Exchange, switch: Switch) -> None:
@@ -214,6 +216,9 @@ class Upstream(asyncio.Protocol):
         reader = self._reader
         if exchange.responded:
             out: list[bytes] = []
+        elif raw + self._raw > self._longest and self._head_size(answer) > self._longest:
+            self._fail(exchange, BadResponse("head too long"))
+            return
         elif answer.status >= 500 and self._passed_on(exchange, answer.status):
             return
         else:
@@ -232,6 +237,10 @@ class Upstream(asyncio.Protocol):
             self._finish(exchange, now)
         else:
             self._go_on(exchange, answer, raw - 9 * size, now)
+
+    def _head_size(self, answer: Answer) -> int:
+        """More was read than a head may have: how much of it was the head?"""
+        return sum(map(len, answer.head)) + sum(len(head) for _, head in self._reader.interim)
 
     def _begin(self, exchange: Exchange, answer: Answer, now: float) -> list[bytes]:
         """The head, in pieces, after what interim responses there were."""

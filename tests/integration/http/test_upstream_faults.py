@@ -67,6 +67,38 @@ async def test_nonsense_is_a_502(name: str) -> None:
         assert upstream.connections == 2
 
 
+@pytest.mark.parametrize(
+    ("fields", "whole"),
+    [
+        (b"A: " + b"b" * 60_000 + b"\r\n", True),
+        (b"A: " + b"b" * 70_000 + b"\r\n", False),
+        (b"A: " + b"b" * 200_000 + b"\r\n", False),
+        (b"A: b\r\n" * 9_000, True),
+        (b"A: b\r\n" * 12_000, False),
+    ],
+    ids=["60 KB", "70 KB", "200 KB", "9,000 fields", "12,000 fields"],
+)
+@pytest.mark.parametrize("body", [b"", b"x" * 1_000_000], ids=["alone", "with a body"])
+@pytest.mark.parametrize("cut", [1, 30_000, 1_000_000_000])
+async def test_a_head_has_one_bound_however_much_comes_at_once(
+    fields: bytes, whole: bool, body: bytes, cut: int
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n" + fields + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await talk.say(answer[:cut])
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await talk.say(answer[cut:])
+        await talk.gone()
+
+    async with stage(Upstream(script)) as gate:
+        head, got = await gate.ask(GET)
+        assert head.startswith(b"HTTP/1.1 200 " if whole else b"HTTP/1.1 502 ")
+        assert got == body or not whole
+
+
 BROKEN = {
     "bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\nzz\r\n",
     "short body": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhe",
