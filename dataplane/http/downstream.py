@@ -16,6 +16,7 @@ import struct
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
+from dataplane.http.half_closed import CLOSE_WAIT, CLOSED, tcp_state
 from dataplane.http.headers import BadRequest
 from dataplane.http.outbound import forwarded_fields
 from dataplane.http.outgoing import Outgoing
@@ -163,8 +164,11 @@ class Downstream(asyncio.Protocol):
         if wanted != self._reading:
             self._reading = wanted
             if wanted:
+                self._server.unread.discard(self)
                 self.transport.resume_reading()
             else:
+                if self._reader.queue:
+                    self._server.unread.add(self)
                 self.transport.pause_reading()
 
     def completed(self, exchange: Exchange, now: float) -> None:
@@ -203,6 +207,7 @@ class Downstream(asyncio.Protocol):
         self.current = None
         self._closing = True
         self._reader.release()
+        self._server.unread.discard(self)
         if not self._reading:
             self.transport.resume_reading()
         return early
@@ -217,6 +222,14 @@ class Downstream(asyncio.Protocol):
         """Whether the client has reset a connection that nothing is read from any more."""
         raw: socket.socket | None = self.transport.get_extra_info("socket")
         return raw is not None and raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def look_at_peer(self, now: float) -> None:
+        """While nothing is read, the kernel alone knows whether the client has ended its side, or the connection."""
+        exchange, state = self.current, tcp_state(self.transport)
+        if state == CLOSE_WAIT and exchange is not None and self._may_wait(exchange):
+            self._server.half_closed.watch(exchange, now)
+        elif state in (CLOSE_WAIT, CLOSED):
+            self.left()
 
     def left(self) -> None:
         """The client is gone."""

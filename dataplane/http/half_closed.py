@@ -7,10 +7,25 @@ bytes come. So such a client is answered, but may not wait for long: nobody work
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dataplane.http.exchange import Exchange
+
+CLOSED: Final = 7
+CLOSE_WAIT: Final = 8
+"""States of a connection in the kernel (linux/tcp_states.h): reset, and ended by the peer alone."""
+_TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
+
+
+def tcp_state(transport: asyncio.BaseTransport) -> int | None:
+    """The state of the transport's connection; None where the system does not tell."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is None or _TCP_INFO is None:
+        return None
+    return raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0]
 
 
 class HalfClosed:
@@ -28,8 +43,9 @@ class HalfClosed:
         return len(self._watched)
 
     def watch(self, exchange: Exchange, now: float) -> None:
-        """Its client has ended its side."""
-        self._watched[exchange] = (now + self._patience, _progress(exchange))
+        """Its client has ended its side; may be told several times."""
+        if exchange not in self._watched:
+            self._watched[exchange] = (now + self._patience, _progress(exchange))
 
     def gone(self, now: float) -> list[Exchange]:
         """Exchanges whose clients are gone, or have waited in vain."""

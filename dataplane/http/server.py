@@ -81,6 +81,8 @@ class Server:
         self._by_address: dict[str, int] = {}
         """Connections of each address that is no trusted proxy; kept only where they are bounded."""
         self.half_closed = HalfClosed(self.bounds.half_close)
+        self.unread: set[Downstream] = set()
+        """Clients whose next requests wait, so that nothing is read from them: not even that they leave."""
         self.draining = False
         self.date = b""
         """The Date field of this second (`names.begin` tells the form)."""
@@ -165,6 +167,7 @@ class Server:
 
     def gone(self, connection: ClientConnection) -> None:
         """A client connection has ended; it may be one that was not admitted."""
+        self.unread.discard(connection)
         if connection not in self.connections:
             return
         self.connections.remove(connection)
@@ -242,6 +245,9 @@ class Server:
             connection.expire()
         if self._limited:
             self._end_overdue(now)
+        if self.unread:
+            for client in list(self.unread):
+                client.look_at_peer(now)
         if self.half_closed:
             for exchange in self.half_closed.gone(now):
                 exchange.client.left()

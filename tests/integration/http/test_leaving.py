@@ -196,6 +196,44 @@ async def test_a_bound_of_nothing_takes_them_all_for_gone() -> None:
         assert gate.observer.decisions == [("client_left", 0)] and not gate.server.half_closed
 
 
+@pytest.mark.parametrize("count", [2, 100])
+@pytest.mark.parametrize("half_close", [0.25, 0])
+async def test_a_client_that_leaves_with_requests_waiting_is_noticed(count: int, half_close: float) -> None:
+    """Nothing is read from it meanwhile, so only the kernel knows."""
+    upstream = Upstream(silent)
+    async with stage(upstream, bounds=Bounds(half_close=half_close)) as gate:
+        client = await gate.client()
+        await client.say(GET * count)
+        await eventually(lambda: upstream.heads)
+        client.close()
+        await eventually(lambda: not upstream.open, within=1.0)
+        await eventually(lambda: not gate.server.connections)
+        assert gate.observer.decisions == [("client_left", 0)] * count
+        assert not gate.server.unread and not gate.server.half_closed and gate.endpoint().in_flight == 0
+
+
+async def test_a_client_that_waits_with_requests_waiting_is_not_taken_for_gone() -> None:
+    go = asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            await talk.head()
+            await go.wait()
+            await talk.say(OK)
+
+    upstream = Upstream(script)
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say(GET * 3)
+        await eventually(lambda: gate.server.unread)
+        started = monotonic()
+        await eventually(lambda: monotonic() > started + 0.5)
+        go.set()
+        for _ in range(3):
+            assert (await client.answer())[1] == b"ok"
+        assert not gate.server.unread
+
+
 async def test_a_client_that_leaves_while_the_gateway_connects() -> None:
     upstream = Upstream(answering(OK))
     async with stage(upstream) as gate:
