@@ -16,8 +16,8 @@ import struct
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
-from dataplane.http.half_closed import CLOSE_WAIT, CLOSED, tcp_state
 from dataplane.http.headers import BadRequest
+from dataplane.http.kernel import CLOSE_WAIT, CLOSED, is_broken, tcp_state
 from dataplane.http.outbound import forwarded_fields
 from dataplane.http.outgoing import Outgoing
 from dataplane.http.refusals import TimedOut, TooLarge, TooManyConnections
@@ -220,8 +220,7 @@ class Downstream(asyncio.Protocol):
 
     def is_reset(self) -> bool:
         """Whether the client has reset a connection that nothing is read from any more."""
-        raw: socket.socket | None = self.transport.get_extra_info("socket")
-        return raw is not None and raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        return is_broken(self.transport)
 
     def look_at_peer(self, now: float) -> None:
         """While nothing is read, the kernel alone knows whether the client has ended its side, or the connection."""

@@ -7,25 +7,10 @@ bytes come. So such a client is answered, but may not wait for long: nobody work
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dataplane.http.exchange import Exchange
-
-CLOSED: Final = 7
-CLOSE_WAIT: Final = 8
-"""States of a connection in the kernel (linux/tcp_states.h): reset, and ended by the peer alone."""
-_TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
-
-
-def tcp_state(transport: asyncio.BaseTransport) -> int | None:
-    """The state of the transport's connection; None where the system does not tell."""
-    raw: socket.socket | None = transport.get_extra_info("socket")
-    if raw is None or _TCP_INFO is None:
-        return None
-    return raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0]
 
 
 class HalfClosed:

@@ -1,0 +1,26 @@
+"""What the kernel knows of a connection that nothing is read from."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final
+
+CLOSED: Final = 7
+CLOSE_WAIT: Final = 8
+"""States of a connection (linux/tcp_states.h): reset, and ended by the peer's side alone."""
+_TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
+
+
+def tcp_state(transport: asyncio.BaseTransport) -> int | None:
+    """The connection's state; None where the system does not tell."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is None or _TCP_INFO is None:
+        return None
+    return raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0]
+
+
+def is_broken(transport: asyncio.BaseTransport) -> bool:
+    """Whether an error waits for the next read or write, such as a reset."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    return raw is not None and raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
