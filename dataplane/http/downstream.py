@@ -233,7 +233,7 @@ class Downstream(asyncio.Protocol):
     def left(self) -> None:
         """The client is gone."""
         self._leave()
-        self.transport.abort()
+        self.outgoing.abort()
 
     def expire(self) -> None:
         """The deadline has passed."""
