@@ -202,9 +202,9 @@ class Settings(BaseSettings):
     """Requests one address may send at once."""
 
     max_head_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = BOUNDS.head
-    """A request's head: 431. A response's: 502. A response's trailers: 502, or its body breaks off."""
+    """A request's head: 431. A response's: 502. A response's trailers: its body is cut off."""
     max_fields: Annotated[int, Field(ge=8, le=10_000)] = BOUNDS.fields
-    """Fields in a request's head: 431. Trailers of a response: 502, or its body breaks off."""
+    """Fields in a request's head: 431. Trailers of a response: its body is cut off."""
     max_target_bytes: Annotated[int, Field(ge=64, le=1024 * 1024)] = BOUNDS.target
     """A request's target: 414."""
     max_connections: Annotated[int, Field(ge=1, le=10_000_000)] = BOUNDS.connections

@@ -15,7 +15,7 @@ class Bounds:
     head: int = 65_536
     """A request's or response's head, or a trailer section; a longer request head gets 431, a response's 502."""
     fields: int = 128
-    """Fields in one request head: 431. Trailers of one response: 502, or its body is cut off."""
+    """Fields in one request head: 431. Trailers of one response: its body is cut off."""
     target: int = 8_192
     """A request target: 414."""
     framing: int = 16_384

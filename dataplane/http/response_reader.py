@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from dataplane.http.answers import TRAILED, Answer, BadAnswer, interim_head, read_answer
+from dataplane.http.answers import Answer, BadAnswer, interim_head, read_answer
 from dataplane.http.bounds import Bounds
 from dataplane.http.names import RESPONSE_NAMES, collector
 from dataplane.http.trailers import excessive, kept
@@ -22,12 +22,11 @@ class ResponseReader:
     """The response side of one upstream connection."""
 
     __slots__ = (
-        "_bounds",
-        "_closely",
         "_may_begin",
         "_parser",
         "_passing",
         "_special",
+        "_to_head",
         "answer",
         "interim",
         "keep",
@@ -37,11 +36,10 @@ class ResponseReader:
         "on_message_complete",
         "pieces",
         "switch",
-        "trailers",
         "unfinished",
     )
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self) -> None:
         self.answer: Answer | None = None
         """The final response's head, once it has come."""
         self.interim: list[tuple[int, bytes]] = []
@@ -54,11 +52,7 @@ class ResponseReader:
         """A 101, with what came after it in `pieces`; whether anybody asked for it is for others to say."""
         self.keep = False
         """The connection may carry another exchange, as far as the response says."""
-        self.trailers: list[bytes] = []
-        """Those that travel on (`trailers.kept`), once a response that announced any has been read to its end."""
-        self._bounds = bounds
-        self._closely = False
-        """What is read must be looked at: the response is to HEAD, or, once its head is read, announces trailers."""
+        self._to_head = False
         self._parser: HttpResponseParser | None = None
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
@@ -77,7 +71,7 @@ class ResponseReader:
             # The parser has read them too, and believes a "Connection: close" among them.
             self._special.clear()
             self._parser = None
-        self._closely = to_head
+        self._to_head = to_head
         self._may_begin.append(None)
         self.unfinished.append(None)
         if self._parser is None:
@@ -95,8 +89,16 @@ class ResponseReader:
             if self.unfinished or self.answer is None:
                 cause = error.__context__
                 raise cause if isinstance(cause, BadAnswer) else BadAnswer(str(error)) from None
-        if self._closely and self.answer is not None:
-            self._look_closely(self.answer)
+        if self._to_head and self.pieces and self.answer is not None:
+            # A body where none may be: it ends here, and so does the connection.
+            self.pieces.clear()
+            self.keep = False
+
+    def trailers(self, answer: Answer, bounds: Bounds) -> list[bytes]:
+        """Those that travel on, at the end of a response that announced any. Raises BadAnswer if they are too many."""
+        if excessive(self._passing, self._special, bounds.fields, bounds.head):
+            raise BadAnswer("trailers too long")
+        return kept(answer.announced, self._passing, self._special)
 
     def end(self) -> None:
         """The body ended where the parser cannot see it."""
@@ -120,37 +122,18 @@ class ResponseReader:
         else:
             self.keep = keep = parser.should_keep_alive()
             version = parser.get_http_version
-            to_head = self._closely
-            self.answer = answer = read_answer(status, self._passing, self._special, to_head, keep, version)
-            if to_head:
+            self.answer = read_answer(status, self._passing, self._special, self._to_head, keep, version)
+            if self._to_head:
                 # The parser goes on to wait for the body that was announced.
                 self.unfinished.clear()
                 self._parser = None
             elif not self.unfinished:
                 # An interim response has ended before.
                 self.unfinished.append(None)
-            if answer.framing == TRAILED:
-                self._closely = True
         self._passing.clear()
         self._special.clear()
 
     # --- inside
-
-    def _look_closely(self, answer: Answer) -> None:
-        if answer.framing == TRAILED:
-            if not self.unfinished:
-                self._read_trailers(answer)
-        elif self.pieces:
-            # A body where none may be: it ends here, and so does the connection.
-            self.pieces.clear()
-            self.keep = False
-
-    def _read_trailers(self, answer: Answer) -> None:
-        """The fields collected since the head: as many and as long as a head's may be."""
-        passing, special, bounds = self._passing, self._special, self._bounds
-        if excessive(passing, special, bounds.fields, bounds.head):
-            raise BadAnswer("trailers too long")
-        self.trailers = kept(answer.announced, passing, special)
 
     def _read_switch(self, version: str) -> Switch:
         switch = read_switch(self._passing, self._special)

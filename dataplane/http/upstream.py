@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come passes without the parser and its copies."""
-_LAST: Final = (LAST_CHUNK,)
 _CONNECT_ONLY: Final = frozenset({CONNECT})
 _SUCCESS: Final = Outcome.SUCCESS
 _FAILURE: Final = Outcome.FAILURE
@@ -76,7 +75,7 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self.write_paused = False
         self._server = server
-        self._reader = ResponseReader(server.bounds)
+        self._reader = ResponseReader()
         self._chunked = self._paused = self._used = False
         self._left = self._raw = 0
         self._longest = server.bounds.head
@@ -231,7 +230,14 @@ class Upstream(asyncio.Protocol):
             pieces.clear()
         whole = not reader.unfinished
         if whole and self._chunked:
-            out += last_chunk(reader.trailers) if answer.framing == TRAILED else _LAST
+            if answer.framing == TRAILED:
+                try:
+                    out += last_chunk(reader.trailers(answer, self._server.bounds))
+                except BadAnswer as bad:
+                    self._fail(exchange, BadResponse(str(bad)))
+                    return
+            else:
+                out.append(LAST_CHUNK)
         exchange.client.outgoing.writelines(out, size)
         if whole:
             self._finish(exchange, now)

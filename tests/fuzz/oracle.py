@@ -219,8 +219,12 @@ def _answer(method: str, version: str, said: Iterable[bytes]) -> tuple[int, byte
     run.first = run.first or bytes(run.client.written)
     ended = run.client.closing and not run.client.aborted
     got = list(plain_http.responses(run.first, [method], ended))
-    assert len(got) == 1, got
+    broken = run.client.aborted
     run.leave()
+    if broken and not got:
+        # Broken before anything had gone out.
+        return 0, b"", {}, False
+    assert len(got) == 1, got
     (response,) = got
     _check_trailers(response)
     if not response.whole or response.status == 502:
