@@ -100,7 +100,8 @@ class Names:
         self.known: dict[bytes, int] = {}
         """Kind by spelling, of those seen before."""
         self.passing: dict[bytes, bytes] = {}
-        """Spellings known to be of kind PASS, with the bytes that begin such a field: line end, name, colon."""
+        """Spellings seen before: those of kind PASS with the bytes that begin such a field (line end, name, colon),
+        all others with none."""
 
     def kind(self, name: bytes) -> int:
         """The kind of a name in any spelling."""
@@ -109,8 +110,7 @@ class Names:
             known = self._classify(name)
             if len(self.known) < _REMEMBERED and len(name) <= 64:
                 self.known[name] = known
-                if known == PASS:
-                    self.passing[name] = begin(name)
+                self.passing[name] = begin(name) if known == PASS else b""
         return known
 
     def _classify(self, name: bytes) -> int:
@@ -155,17 +155,20 @@ def without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
 def collector(
     names: Names, passing: list[bytes], special: list[tuple[bytes, bytes]]
 ) -> Callable[[bytes, bytes], None]:
-    """A parser's `on_header`: fields known to travel unread go to `passing` as they will be written, others to
-    `special`.
+    """A parser's `on_header`: fields that travel unread go to `passing` as they will be written, others to `special`.
 
-    Called for every field of every message, hence a closure and no method.
+    Both in the order they come in, also where a spelling is new: a proxy must not change the order of fields with the
+    same name (RFC 9110 section 5.3). Called for every field of every message, hence a closure and no method.
     """
     known = names.passing
 
     def on_header(name: bytes, value: bytes) -> None:
         start = known.get(name)
-        if start is not None:
+        if start:
             passing.append(start)
+            passing.append(value)
+        elif start is None and names.kind(name) == PASS:
+            passing.append(begin(name))
             passing.append(value)
         else:
             special.append((name, value))

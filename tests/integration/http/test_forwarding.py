@@ -37,6 +37,21 @@ async def test_a_head_is_written_anew() -> None:
     assert body == b"ok"
 
 
+async def test_fields_of_one_name_stay_in_order_however_they_are_spelled() -> None:
+    """RFC 9110 section 5.3; and whether or not a spelling has been seen before."""
+    spelled = [b"x-order: 1", b"X-Order: 2", b"X-ORDER: 3", b"x-order: 4", b"X-oRdEr: 5"]
+    ordered = b"\r\n".join(spelled)
+    answer = OK.replace(b"\r\nContent", b"\r\n" + ordered + b"\r\nContent")
+    upstream = Upstream(answering(OK.replace(b"\r\nContent", b"\r\nX-Order: 0\r\nContent"), answer))
+    async with stage(upstream) as gate:
+        await gate.ask(GET.replace(b"\r\n\r\n", b"\r\nX-Order: 0\r\n\r\n"))
+        for _ in range(2):
+            head, _ = await gate.ask(GET.replace(b"\r\n\r\n", b"\r\n" + ordered + b"\r\n\r\n"))
+            assert [line for line in lines(head) if line.lower().startswith(b"x-order")] == spelled
+    for head in upstream.heads[1:]:
+        assert [line for line in lines(head) if line.lower().startswith(b"x-order")] == spelled
+
+
 async def test_fields_that_are_ours_or_hop_by_hop_do_not_pass() -> None:
     upstream = Upstream(answering(OK))
     said = [

@@ -62,8 +62,20 @@ def test_fields_are_collected_as_they_will_be_written() -> None:
     names.kind(b"Accept")
     for name in (b"Accept", b"Host", b"X-New", b"Accept"):
         heard(name, b"v")
-    assert passing == [b"\r\nAccept: ", b"v", b"\r\nAccept: ", b"v"]
-    assert special == [(b"Host", b"v"), (b"X-New", b"v")]
+    assert passing == [b"\r\nAccept: ", b"v", b"\r\nX-New: ", b"v", b"\r\nAccept: ", b"v"]
+    assert special == [(b"Host", b"v")]
+
+
+def test_spellings_stay_in_order_whether_or_not_they_were_seen_before() -> None:
+    for seen in ((), (b"X-A", b"Host"), (b"x-a",), tuple(b"x-%d" % number for number in range(2_000))):
+        names, passing, special = Names(REQUEST), list[bytes](), list[tuple[bytes, bytes]]()
+        for name in seen:
+            names.kind(name)
+        heard = collector(names, passing, special)
+        for name, value in ((b"X-A", b"1"), (b"Host", b"2"), (b"x-a", b"3"), (b"HOST", b"4"), (b"X-a", b"5")):
+            heard(name, value)
+        assert passing == [b"\r\nX-A: ", b"1", b"\r\nx-a: ", b"3", b"\r\nX-a: ", b"5"]
+        assert special == [(b"Host", b"2"), (b"HOST", b"4")]
 
 
 def test_nominated() -> None:
