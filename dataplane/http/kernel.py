@@ -9,13 +9,14 @@ from typing import Final
 CLOSED: Final = 7
 CLOSE_WAIT: Final = 8
 """States of a connection (linux/tcp_states.h): reset, and ended by the peer's side alone."""
-_TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
+_TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", -1)
+"""Linux has it; -1 elsewhere."""
 
 
 def tcp_state(transport: asyncio.BaseTransport) -> int | None:
     """The connection's state; None where the system does not tell."""
     raw: socket.socket | None = transport.get_extra_info("socket")
-    if raw is None or _TCP_INFO is None:
+    if raw is None or _TCP_INFO < 0:
         return None
     return raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0]
 
