@@ -14,7 +14,7 @@ from time import time
 from typing import Final, Protocol
 
 from dataplane.config.table import EMPTY, Table
-from dataplane.http.exchange import Exchange
+from dataplane.http.exchange import Decider, Exchange
 from dataplane.http.forwarded import adopt_forwarded
 from dataplane.http.headers import Request, Told
 from dataplane.http.outbound import forwarded_fields, identity_fields, request_head
@@ -81,7 +81,7 @@ class Plan:
 _NOBODY: Final[Balancer[Endpoint]] = make_balancer(Service("").load_balancer, ())
 
 
-class Gateway:
+class Gateway(Decider):
     """Decides on every request of one worker."""
 
     def __init__(

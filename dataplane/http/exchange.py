@@ -7,7 +7,7 @@ settled, counters counted and the log line written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from dataplane.policy.authorize import Permit
 from dataplane.policy.breaker import Outcome, Trial
@@ -147,17 +147,23 @@ class Exchange:
         return self.endpoint.instance if self.endpoint is not None else None
 
 
-class Decider(Protocol):
-    """What the HTTP engine asks of the gateway. Nothing here waits."""
+class Decider:
+    """What the HTTP engine asks of the gateway. Nothing here waits.
+
+    A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
+    """
 
     def decide(self, exchange: Exchange, now: float) -> object | None:
         """A refusal (`respond` knows every kind), or None: then `exchange` has its endpoint and its head."""
+        raise NotImplementedError
 
     def retry(self, exchange: Exchange, cause: str) -> float | None:
         """Move an exchange that failed by `cause` (`policy.retry`) to another endpoint.
 
         Returns the seconds to wait before it is sent there, or None when it is not to be tried again.
         """
+        raise NotImplementedError
 
     def finished(self, exchange: Exchange) -> None:
         """The exchange is over; called once for every exchange."""
+        raise NotImplementedError

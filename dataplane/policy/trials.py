@@ -27,11 +27,17 @@ _SUCCESS = Outcome.SUCCESS
 _FAILURE = Outcome.FAILURE
 
 
-class Trial(Protocol):
-    """An admitted request. Whoever holds it settles it once, whatever happens."""
+class Trial:
+    """An admitted request. Whoever holds it settles it once, whatever happens.
+
+    A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
+    """
+
+    __slots__ = ()
 
     def settle(self, outcome: Outcome, now: float) -> None:
         """Tell how it ended."""
+        raise NotImplementedError
 
 
 class Owner(Protocol):
@@ -47,7 +53,7 @@ class Owner(Protocol):
         """A trial of a half-open period ended."""
 
 
-class ClosedTrial:
+class ClosedTrial(Trial):
     """The one trial that all requests of a closed period share: it is the window, so nothing is made per request.
 
     Being shared it cannot tell a second `settle` of one request from the first of another: settling once is up to the
@@ -111,7 +117,7 @@ class ClosedTrial:
         self._marks.extend([(self.requests, self.failures)] * min(steps, STEPS))
 
 
-class HalfOpenTrial:
+class HalfOpenTrial(Trial):
     """One of the few requests that show whether the service is back. Settling it again changes nothing."""
 
     __slots__ = ("_owner", "deadline", "settled")

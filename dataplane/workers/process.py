@@ -123,6 +123,18 @@ class WorkerProcess:
             self.sent = self.holds
 
 
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """A worker's: without secrets, and with room in glibc's caches of free memory for what its requests allocate.
+
+    Heads and small bodies are often above the 1,032 bytes that are cached unasked, and more than 7 of a size are in
+    use. Of each of the 256 sizes up to 4 KiB 64 are kept, which cannot be more than 34 MiB (glibc manual, "Memory
+    Allocation Tunables").
+    """
+    found = {name: value for name, value in ours.items() if name not in SECRETS}
+    found.setdefault("GLIBC_TUNABLES", "glibc.malloc.tcache_max=4096:glibc.malloc.tcache_count=64")
+    return found
+
+
 async def spawn(index: int, options: MakeOptions, *listeners: socket.socket) -> WorkerProcess:
     """Start a worker that inherits its end of a channel and the listeners. A new process, never a fork of this one."""
     ours, theirs = socket.socketpair()
@@ -134,7 +146,7 @@ async def spawn(index: int, options: MakeOptions, *listeners: socket.socket) -> 
             *("-m", "dataplane.worker", text),
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=inherited,
-            env={name: value for name, value in os.environ.items() if name not in SECRETS},
+            env=environment(os.environ),
         )
     except BaseException:
         ours.close()
