@@ -2,8 +2,8 @@
 
     HATCH_BUILD_HOOK_ENABLE_CUSTOM=true pip wheel ./dataplane
 
-needs a C compiler. The modules that run for every request become C extensions beside their sources, which stay in the
-wheel for tracebacks. docs/performance.md tells what it brings.
+needs a C compiler. The modules on the request path, and those that hold it up for a change, become C extensions beside
+their sources, which stay in the wheel for tracebacks. docs/performance.md tells what it brings.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ COMPILED: Final = (
     "http/*.py",
     "policy/*.py",
     "gateway.py",
+    "config/decode/*.py",
+    "config/apply.py",
+    "config/builtin.py",
+    "config/resources.py",
     "config/table.py",
     "observe/access.py",
     "observe/record.py",
 )
-"""What runs for every request, as patterns."""
+"""What runs for every request, and what takes in a change between two of them, as patterns."""
 PLAIN: Final = frozenset(
     {
         "policy/tokens.py",  # off the path of cached tokens, and mypyc 2.4 cannot translate it

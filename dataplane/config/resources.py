@@ -7,7 +7,7 @@ that keeping the old ones beside the new ones costs nothing, and a change as muc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from immutables import Map
 
@@ -103,7 +103,7 @@ class Resources:
         return items
 
 
-KINDS = frozenset(Resources.__slots__)
+KINDS = frozenset(each.name for each in fields(Resources))
 """Names of the kinds, as in ResourceName.kind on the wire."""
 
 
