@@ -121,6 +121,30 @@ def read_answer(
     return answer
 
 
+def repeatable(answer: Answer) -> Answer:
+    """A copy of a head whose body has a known length, for `repeated`; to be made before `answer_head` adds to it."""
+    kept = _same(answer)
+    kept.head = [b"".join(answer.head)]
+    return kept
+
+
+def repeated(kept: Answer) -> Answer:
+    """A head that was read before, for another response."""
+    answer = _same(kept)
+    answer.head = kept.head.copy()
+    return answer
+
+
+def _same(other: Answer) -> Answer:
+    answer = Answer()
+    answer.status = other.status
+    answer.framing = LENGTH
+    answer.length = other.length
+    answer.digits = other.digits
+    answer.dated = other.dated
+    return answer
+
+
 def _announce(answer: Answer, trailer: list[bytes], connection: list[bytes]) -> int:
     """Keep what the Trailer fields announce. Returns the framing: without any that may travel on, just CHUNKS."""
     answer.announced = announced(trailer, nominated(connection))

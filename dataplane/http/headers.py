@@ -59,6 +59,8 @@ METHODS: Final = frozenset(_METHODS.values())
 _AUTHORITY: Final = re.compile(
     rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?(?::(?P<port>[0-9]{0,5}))?"
 )
+PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
+"""What RFC 3986 lets a path and a query consist of."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _BOUNDS: Final = Bounds()
@@ -114,6 +116,7 @@ class Request:
         "fields",
         "host",
         "http11",
+        "joined",
         "keep_alive",
         "length",
         "method",
@@ -144,6 +147,8 @@ class Request:
     """Protocols that the client would change to; once it is decided, the one that the route allows, or none."""
     fields: list[bytes]
     """Those that travel on, two pieces to a field: what it begins with (`names.begin`) and its value."""
+    joined: bytes
+    """All of `fields`, where that was made once for many requests; else empty."""
 
     @property
     def query(self) -> bytes:
@@ -187,6 +192,7 @@ def read_request(
     request.expects_continue = False
     request.upgrade = ()
     request.length = 0
+    request.joined = b""
     request.fields = fields = passing.copy()
     authority: bytes | None = None
     connection: list[bytes] | None = None
@@ -218,7 +224,10 @@ def read_request(
     if method not in _METHODS:
         _refuse(f"method {method.decode('latin-1')} is not supported", 501)
     request.method = _METHODS[method]
-    _read_target(request, target, authority)
+    if not target.startswith(b"/"):
+        target, authority = _absolute(target, authority)
+    _read_host(request, authority)
+    _read_path(request, target)
     if not request.http11:
         _check_http10(request)
     if not request.length:
@@ -312,16 +321,61 @@ def _check_http10(request: Request) -> None:
     request.expects_continue = False
 
 
-def _read_target(request: Request, target: bytes, authority: bytes | None) -> None:
-    """RFC 9112 section 3.2: origin form, or absolute form that agrees with Host."""
-    if not target.startswith(b"/"):
-        target, authority = _absolute(target, authority)
+def is_common(request: Request) -> bool:
+    """Whether what follows its request line means the same after any other that `is_plain`.
+
+    That is so for untrusted peers; what trusted ones and traces tell is each request's own.
+    """
+    return (
+        request.http11
+        and request.keep_alive
+        and not request.length
+        and not request.upgrade
+        and request.told is None
+    )
+
+
+def is_plain(method: bytes, target: bytes, bounds: Bounds = _BOUNDS) -> bool:
+    """Whether a parser could read these two in a request line in one way only: a method that is served, and a path."""
+    return (
+        method in _METHODS
+        and target.startswith(b"/")
+        and len(target) <= bounds.target
+        and not target.translate(None, PLAIN)
+    )
+
+
+def read_again(known: Request, method: bytes, target: bytes) -> Request:
+    """A request whose head is that of `known`, but for its request line, which `is_plain`. Raises BadRequest."""
+    if not known.joined:
+        known.joined = b"".join(known.fields)
+    request = Request()
+    request.authorization = known.authorization
+    request.told = None
+    request.expects_continue = False
+    request.upgrade = ()
+    request.length = 0
+    request.joined = known.joined
+    request.fields = known.fields
+    request.http11 = request.keep_alive = True
+    request.method = _METHODS[method]
+    request.authority = known.authority
+    request.host = known.host
+    _read_path(request, target)
+    return request
+
+
+def _read_host(request: Request, authority: bytes | None) -> None:
+    """RFC 9112 section 3.2."""
     if not authority:
         if request.http11:
             _refuse("no Host")
         authority = b""
     request.authority = authority
     request.host = _hosts[authority] if authority in _hosts else _host(authority)
+
+
+def _read_path(request: Request, target: bytes) -> None:
     end = target.find(b"?")
     if end < 0:
         end = len(target)
@@ -336,6 +390,7 @@ def _read_target(request: Request, target: bytes, authority: bytes | None) -> No
 
 
 def _absolute(target: bytes, authority: bytes | None) -> tuple[bytes, bytes]:
+    """RFC 9112 section 3.2.2: the target in origin form, and the Host it names, with which the field must agree."""
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
         _refuse("target is neither a path nor an http URL")

@@ -32,7 +32,10 @@ def request_head(
     """
     authority = request.authority or default_authority
     pieces = [_METHOD[request.method], target, b" HTTP/1.1\r\nhost: ", authority]
-    pieces += request.fields
+    if request.joined:
+        pieces.append(request.joined)
+    else:
+        pieces += request.fields
     told, framing = request.told, _framing(request) if request.length else _UNFRAMED[request.method]
     if told is not None:
         pieces += (forwarded, *_told_fields(told, authority, request_id, sampled), identity, framing)

@@ -1,5 +1,6 @@
 """Reading requests from a client's bytes: heads become exchanges in a queue, bodies go to the exchange they belong to.
 
+A request that comes in one piece and says what another has said before is known without the parser (`remembered`).
 Parser callbacks only collect. What cannot be read becomes the `fault` of the exchange it happened in, or of one made
 for it, and ends the reading: there is no telling where the next request would begin.
 """
@@ -14,8 +15,18 @@ from typing import TYPE_CHECKING, Final
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from dataplane.http.exchange import Exchange
-from dataplane.http.headers import CHUNKED, BadRequest, Request, Told, read_request
+from dataplane.http.headers import (
+    CHUNKED,
+    BadRequest,
+    Request,
+    Told,
+    is_common,
+    is_plain,
+    read_again,
+    read_request,
+)
 from dataplane.http.names import REQUEST_NAMES, collector
+from dataplane.http.remembered import LONGEST, Luck
 from dataplane.http.trace import read_traceparent
 
 if TYPE_CHECKING:
@@ -35,6 +46,8 @@ class RequestReader:
         "_bounds",
         "_client",
         "_left",
+        "_longest",
+        "_luck",
         "_overhead",
         "_parser",
         "_passing",
@@ -69,6 +82,8 @@ class RequestReader:
         self._server = server
         self._bounds = bounds = server.bounds
         self._requests = bounds.requests
+        self._longest = min(LONGEST, bounds.head)
+        self._luck = Luck()
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
@@ -106,8 +121,19 @@ class RequestReader:
                 self._came_early(data)
             return
         self._size = len(data)
+        new: bytes | None = None
         if self.between:
             self._raw = 0
+            if len(data) <= self._longest and not self._client.peer.trusted and self._luck.tries():
+                parts = data.split(b" ", 2)
+                if len(parts) == 3 and is_plain(parts[0], parts[1], self._bounds):
+                    new = parts[2]
+                    known = self._server.heads.recall(new)
+                    if known is not None:
+                        self._luck.found()
+                        self._recalled(known, parts[0], parts[1])
+                        return
+                self._luck.missed()
         goes_on = self.incoming
         assert self._parser is not None
         try:
@@ -121,11 +147,13 @@ class RequestReader:
             self._body_goes_on(self.incoming, self.incoming is goes_on)
         elif not self.between:
             self._head_goes_on()
+        elif new is not None and not self.closed:
+            self._remember(new)
 
     # --- parser callbacks
 
     def on_headers_complete(self) -> None:
-        parser, target, server, client = self._parser, self._target, self._server, self._client
+        parser, target, client = self._parser, self._target, self._client
         bounds = self._bounds
         assert parser is not None
         if self._size > bounds.head or self._raw + self._size > bounds.head:
@@ -141,20 +169,12 @@ class RequestReader:
             parser.get_http_version,
             bounds,
         )
-        self._requests -= 1
-        if not self._requests:
-            request.keep_alive = False
         self._passing.clear()
         self._special.clear()
         target.clear()
         if request.upgrade:
             self._consider_upgrade(request, parser.should_upgrade())
-        told = request.told
-        request_id = server.request_id()
-        if told is not None:
-            request_id = _place(told, request_id)
-        self.incoming = exchange = Exchange(client, request, request_id)
-        self.queue.append(exchange)
+        self.incoming = self._begin(request)
 
     def on_message_complete(self) -> None:
         exchange = self.incoming
@@ -173,6 +193,37 @@ class RequestReader:
             self.closed = True
 
     # --- inside
+
+    def _begin(self, request: Request) -> Exchange:
+        self._requests -= 1
+        if not self._requests:
+            request.keep_alive = False
+        told = request.told
+        request_id = self._server.request_id()
+        if told is not None:
+            request_id = _place(told, request_id)
+        exchange = Exchange(self._client, request, request_id)
+        self.queue.append(exchange)
+        return exchange
+
+    def _recalled(self, known: Request, method: bytes, target: bytes) -> None:
+        """A whole request, all of it known but the request line."""
+        try:
+            exchange = self._begin(read_again(known, method, target))
+        except BadRequest as bad:
+            self.fault(bad)
+            return
+        exchange.complete = True
+        assert exchange.request is not None
+        if not exchange.request.keep_alive:
+            self.closed = True
+
+    def _remember(self, head: bytes) -> None:
+        """What has just been read was one whole request, and is `head` but for what comes before its version."""
+        if len(self.queue) == 1:
+            request = self.queue[0].request
+            if request is not None and is_common(request) and self._server.heads.learns():
+                self._server.heads.keep(head, request)
 
     def _consider_upgrade(self, request: Request, asked: bool) -> None:
         """Only beside "Connection: upgrade" does the field speak to us: then the parser stops after the head."""

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from dataplane.http.answers import Answer, BadAnswer, interim_head, read_answer
+from dataplane.http.answers import LENGTH, Answer, BadAnswer, interim_head, read_answer, repeatable, repeated
 from dataplane.http.bounds import Bounds
 from dataplane.http.names import RESPONSE_NAMES, collector
+from dataplane.http.remembered import LONGEST, Luck, Remembered
 from dataplane.http.trailers import excessive, kept
 from dataplane.http.upgrade import Switch, read_switch
 
@@ -22,6 +23,8 @@ class ResponseReader:
     """The response side of one upstream connection."""
 
     __slots__ = (
+        "_known",
+        "_luck",
         "_may_begin",
         "_parser",
         "_passing",
@@ -39,7 +42,10 @@ class ResponseReader:
         "unfinished",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, known: Remembered[Answer]) -> None:
+        """`known` has what other responses said, by their heads."""
+        self._known = known
+        self._luck = Luck()
         self.answer: Answer | None = None
         """The final response's head, once it has come."""
         self.interim: list[tuple[int, bytes]] = []
@@ -79,6 +85,18 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> None:
         """Read on. Raises BadAnswer unless the response was whole before what made no sense."""
+        new: bytes | None = None
+        end = 0
+        if self._may_begin and not self._to_head and self._luck.tries():
+            end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
+            if end > 4:
+                new = data[:end]
+                known = self._known.recall(new)
+                if known is not None and known.length == len(data) - end:
+                    self._luck.found()
+                    self._recalled(known, data[end:])
+                    return
+            self._luck.missed()
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
@@ -93,6 +111,8 @@ class ResponseReader:
             # A body where none may be: it ends here, and so does the connection.
             self.pieces.clear()
             self.keep = False
+        elif new is not None and self.keep and not (self.unfinished or self.interim):
+            self._remember(new, len(data) - end)
 
     def trailers(self, answer: Answer, bounds: Bounds) -> list[bytes]:
         """Those that travel on, at the end of a response that announced any. Raises BadAnswer if they are too many."""
@@ -134,6 +154,26 @@ class ResponseReader:
         self._special.clear()
 
     # --- inside
+
+    def _recalled(self, known: Answer, body: bytes) -> None:
+        """A whole response, its head known."""
+        self._may_begin.clear()
+        self.unfinished.clear()
+        self.keep = True
+        self.answer = repeated(known)
+        if body:
+            self.pieces.append(body)
+
+    def _remember(self, head: bytes, length: int) -> None:
+        """What has just been read was one whole response; was it `head` and a body of this length?"""
+        answer, pieces = self.answer, self.pieces
+        if (
+            answer is not None
+            and answer.framing == LENGTH
+            and answer.length == length == sum(map(len, pieces))
+            and self._known.learns()
+        ):
+            self._known.keep(head, repeatable(answer))
 
     def _read_switch(self, version: str) -> Switch:
         switch = read_switch(self._passing, self._special)

@@ -20,14 +20,17 @@ from time import monotonic, time
 from typing import Final, Protocol
 
 from dataplane.http.acceptor import Acceptor
+from dataplane.http.answers import Answer
 from dataplane.http.bounds import Bounds
 from dataplane.http.descriptors import EXHAUSTED
 from dataplane.http.downstream import Downstream
 from dataplane.http.exchange import Decider, Exchange
 from dataplane.http.half_closed import HalfClosed
+from dataplane.http.headers import Request
 from dataplane.http.outgoing import Turn
 from dataplane.http.pool import Connection, Endpoint, Pool
 from dataplane.http.refusals import Exhausted, TimedOut, Unavailable
+from dataplane.http.remembered import Remembered
 from dataplane.http.tls import ClientContexts
 from dataplane.http.trust import Peer, TrustedProxies
 from dataplane.http.upstream import Upstream
@@ -75,6 +78,10 @@ class Server:
         self.contexts = ClientContexts()
         """For connections to instances over TLS."""
         self.turn = Turn(self.soon)
+        self.heads: Remembered[Request] = Remembered()
+        """What untrusted clients' requests said, by all that followed their targets."""
+        self.answers: Remembered[Answer] = Remembered()
+        """What responses said, by their heads."""
         self.connections: set[ClientConnection] = set()
         self.refused_connections = 0
         """Since the start."""

@@ -75,7 +75,7 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self.write_paused = False
         self._server = server
-        self._reader = ResponseReader()
+        self._reader = ResponseReader(server.answers)
         self._chunked = self._paused = self._used = False
         self._left = self._raw = 0
         self._longest = server.bounds.head

@@ -31,6 +31,8 @@ class Contender:
     path: str = "/orders"
     paths: int = 0
     """With n > 0, "<path>/0" to "<path>/<n-1>" are asked in turn."""
+    fresh: bool = False
+    """No request says what another has said before."""
 
     @property
     def port(self) -> int:

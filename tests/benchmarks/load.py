@@ -89,7 +89,12 @@ def closed(contender: Contender, tokens: Path, seconds: float) -> Sample:
         str(SCRIPT),
         contender.url,
     ]
-    environment = {"TOKENS": str(tokens), "TARGET": contender.path, "COUNT": str(contender.paths)}
+    environment = {
+        "TOKENS": str(tokens),
+        "TARGET": contender.path,
+        "COUNT": str(contender.paths),
+        "FRESH": "1" if contender.fresh else "",
+    }
     with metered(contender) as spent:
         printed = run(argv, seconds, environment)
     return parse(printed, spent)

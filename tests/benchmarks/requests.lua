@@ -1,6 +1,6 @@
 -- Nine ordinary header fields and a bearer token, one of those in the file TOKENS in turn, sent to path TARGET, or to
--- TARGET/0 up to TARGET/(COUNT-1) in turn when COUNT is not 0.
-local requests, next_one = {}, 0
+-- TARGET/0 up to TARGET/(COUNT-1) in turn when COUNT is not 0. With FRESH each request has a number of its own.
+local requests, next_one, fresh, sent = {}, 0, (os.getenv("FRESH") or "") ~= "", 0
 
 function init(args)
   local headers = {
@@ -26,5 +26,9 @@ end
 
 function request()
   next_one = next_one % #requests + 1
+  if fresh then
+    sent = sent + 1
+    return string.sub(requests[next_one], 1, -3) .. "X-Number: " .. sent .. "\r\n\r\n"
+  end
   return requests[next_one]
 end

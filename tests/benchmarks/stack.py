@@ -60,6 +60,11 @@ class Stack:
         """A public route without limits of its own."""
         return self.at("headgate plain", "/open")
 
+    @property
+    def fresh(self) -> Contender:
+        """The whole policy, where neither requests nor responses say again what was said before."""
+        return Contender("headgate new heads", self.dataplane.url, self.node, "/fresh", fresh=True)
+
     def share(self, folder: Path) -> None:
         """Leave the keys where the peers' configurations look for them."""
         shutil.copy(self.folder / "jwks.json", folder)
@@ -72,7 +77,7 @@ def route(name: str, prefix: str, **fields: object) -> dict[str, object]:
 
 
 def configuration(upstream: int, sink: int, routes: int) -> dict[str, object]:
-    """/orders and /r/<number> have the whole policy, /open has none; /download and /upload take large bodies."""
+    """The whole policy for /orders, /fresh, /r/<number>, none for /open; /download and /upload take large bodies."""
     return {
         "scopes": [{"name": "orders:read"}],
         "services": [_service("orders", upstream), _service("sink", sink)],
@@ -81,6 +86,7 @@ def configuration(upstream: int, sink: int, routes: int) -> dict[str, object]:
         ],
         "routes": [
             route("orders", "/orders"),
+            route("fresh", "/fresh"),
             {"name": "open", "prefix": "/open", "service_name": "orders", "public": True},
             route("download", "/download"),
             route("upload", "/upload", service_name="sink", max_body_bytes=LARGE_BODY),

@@ -22,6 +22,8 @@ RATIOS = {
     "policy_rps_over_haproxy_plain": ("headgate policy", "haproxy plain"),
     "policy_rps_over_caddy_plain": ("headgate policy", "caddy plain"),
     "policy_on_over_off": ("headgate policy", "headgate plain"),
+    "policy_rps_over_new_heads": ("headgate policy", "headgate new heads"),
+    "policy_rps_new_heads_over_envoy": ("headgate new heads", "envoy policy"),
     "policy_rps_compiled_over_uncompiled": ("headgate policy", "headgate uncompiled"),
     "policy_rps_uncompiled_over_envoy": ("headgate uncompiled", "envoy policy"),
 }
@@ -31,7 +33,7 @@ Samples = Mapping[str, Sequence[Sample]]
 
 def measure(bed: Bed, rounds: Rounds) -> Part:
     """Every proxy in turn, round by round; the first round warms up and does not count."""
-    ours = [bed.gateway.policy_on, bed.gateway.policy_off]
+    ours = [bed.gateway.policy_on, bed.gateway.policy_off, bed.gateway.fresh]
     if bed.uncompiled is not None:
         ours.append(bed.uncompiled)
     contenders = [*ours, *bed.peers(*PEERS)]

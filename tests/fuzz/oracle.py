@@ -1,7 +1,8 @@
 """What must hold for any bytes from a client or an instance: one reading, however they are cut; nothing half passed on.
 
-`check_request` and `check_response` take the bytes, run them through the engine whole and in cuts, without sockets, and
-raise when the two differ, when anything that leaves the engine is not well-formed, or when the engine itself fails.
+`check_request` and `check_response` take the bytes, run them through the engine without sockets: whole, in cuts, and by
+an engine that has read the like before and remembers it. They raise when two of these differ, when anything that leaves
+the engine is not well-formed, or when the engine itself fails.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def heard() -> Iterator[None]:
 class Run:
     """One engine, one client."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Run | None = None) -> None:
+        """An engine that remembers what another one `before` has read."""
         self.soon: deque[Callable[[], None]] = deque()
         self.over: list[Exchange] = []
         self.upstreams: list[FakeTransport] = []
@@ -71,6 +73,8 @@ class Run:
         gateway.swap(_TABLE, 0.0)
         self.endpoint = pool.endpoint(_INSTANCE)
         self.server = InProcess(gateway, pool, BOUNDS, self.soon.append)
+        if before is not None:
+            self.server.heads, self.server.answers = before.server.heads, before.server.answers
         self.first = b""
         """What the client had got before it asked for more."""
         self.client = FakeTransport(Downstream(self.server), self.soon.append, "192.0.2.1")
@@ -107,18 +111,24 @@ def pieces(data: bytes, cut: int) -> Iterator[bytes]:
 @heard()
 def check_request(data: bytes) -> None:
     """Any bytes from a client."""
-    whole = list(_forwarded([data]))
+    first = Run()
+    whole = list(_forwarded(first, [data]))
     for cut in (1, 7):
-        assert list(_forwarded(pieces(data, cut))) == whole, f"read in two ways: cut by {cut}"
+        assert list(_forwarded(Run(), pieces(data, cut))) == whole, f"read in two ways: cut by {cut}"
+    assert list(_forwarded(Run(first), [data])) == whole, "read in two ways: the second time"
+    line = data.split(b" ", 2)
+    if len(line) == 3:
+        other = Run()
+        list(_forwarded(other, [b"PUT /elsewhere " + line[2]]))
+        assert list(_forwarded(Run(other), [data])) == whole, "read in two ways: after the like"
 
 
 OURS = ("x-request-id", "traceparent")
 """Fields that differ from one reading to the next."""
 
 
-def _forwarded(said: Iterable[bytes]) -> Iterator[tuple[str, dict[str, str], bytes]]:
+def _forwarded(run: Run, said: Iterable[bytes]) -> Iterator[tuple[str, dict[str, str], bytes]]:
     """The requests that an instance gets whole, each answered with OK."""
-    run = Run()
     answered: Counter[FakeTransport] = Counter()
     for piece in said:
         run.client.inbox += piece
@@ -149,9 +159,16 @@ def check_response(data: bytes) -> None:
     """Any bytes from an instance; the first one says what they answer."""
     method = "HEAD" if data[:1] == b"H" else "GET"
     version = "1.0" if data[:1] == b"O" else "1.1"
-    whole = _answer(method, version, [data[1:]])
+    first = Run()
+    whole = _answer(first, method, version, [data[1:]])
     for cut in (1, 7):
-        assert _answer(method, version, pieces(data[1:], cut)) == whole, f"read in two ways: cut by {cut}"
+        assert _answer(Run(), method, version, pieces(data[1:], cut)) == whole, (
+            f"read in two ways: cut by {cut}"
+        )
+    assert _answer(Run(first), method, version, [data[1:]]) == whole, "read in two ways: the second time"
+    other = Run()
+    _answer(other, "GET", "1.1", [data[1:]])
+    assert _answer(Run(other), method, version, [data[1:]]) == whole, "read in two ways: after the like"
 
 
 def _next_is_clean(run: Run, upstream: FakeTransport) -> None:
@@ -196,9 +213,10 @@ def _check_trailers(response: plain_http.Message) -> None:
     assert not EARLY.intersection(name.replace("_", "-") for name in announced), response
 
 
-def _answer(method: str, version: str, said: Iterable[bytes]) -> tuple[int, bytes, dict[str, str], bool]:
+def _answer(
+    run: Run, method: str, version: str, said: Iterable[bytes]
+) -> tuple[int, bytes, dict[str, str], bool]:
     """Status, body, trailers and wholeness of what the client gets."""
-    run = Run()
     run.client.inbox += f"{method} / HTTP/{version}\r\nHost: a\r\n\r\n".encode()
     run.client.deliver(1 << 20)
     run.settle()

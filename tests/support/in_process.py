@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from dataplane.gateway import Gateway
+from dataplane.http.answers import Answer
 from dataplane.http.bounds import Bounds
 from dataplane.http.exchange import Exchange
+from dataplane.http.headers import Request
 from dataplane.http.pool import Pool
+from dataplane.http.remembered import Remembered
 from dataplane.http.server import ClientConnection, Server
+
+T = TypeVar("T")
+
+
+class Attentive(Remembered[T]):
+    """Learns whatever may be learnt, at once."""
+
+    def learns(self) -> bool:
+        return True
 
 
 class InOrder(set[ClientConnection]):
@@ -36,6 +49,8 @@ class InProcess(Server):
         super().__init__(gateway, pool, bounds)
         self._later = later
         self.connections = InOrder()
+        self.heads: Remembered[Request] = Attentive()
+        self.answers: Remembered[Answer] = Attentive()
         self.dials: list[Exchange] = []
         self.waits: list[Exchange] = []
         self.date = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT"

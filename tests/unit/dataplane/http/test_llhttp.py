@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
+from dataplane.http.headers import METHODS, PLAIN
+
 TOKEN = set(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
@@ -252,3 +254,17 @@ def test_responses_without_body(status: bytes) -> None:
 def test_refused_responses(data: bytes) -> None:
     with pytest.raises(HttpParserError):
         response(data)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_methods_that_are_served(method: str) -> None:
+    heard = request(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    assert heard.messages == 1
+    assert heard.parser.get_method().decode() == method
+
+
+def test_plain_targets_are_read_as_they_are() -> None:
+    for byte in PLAIN:
+        for target in (b"/%c" % byte, b"/?%c" % byte, b"/a%ca" % byte):
+            heard = request(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+            assert (heard.messages, heard.target) == (1, target)
