@@ -39,8 +39,8 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # Data planes ping every 5 s, in silence too. Below this interval pings count as abuse, and end the connection.
-    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    # Data planes ping every second, in silence too. Below this interval pings count as abuse, and end the connection.
+    ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_concurrent_streams", 100),
 )

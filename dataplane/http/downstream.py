@@ -16,8 +16,8 @@ import struct
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
-from dataplane.http.headers import BadRequest
-from dataplane.http.kernel import CLOSE_WAIT, CLOSED, is_broken, tcp_state
+from dataplane.http.headers import CHUNKED, BadRequest
+from dataplane.http.kernel import CLOSE_WAIT, CLOSED, is_broken, tcp_state, unread
 from dataplane.http.outbound import forwarded_fields
 from dataplane.http.outgoing import Outgoing
 from dataplane.http.refusals import TimedOut, TooLarge, TooManyConnections
@@ -167,8 +167,7 @@ class Downstream(asyncio.Protocol):
                 self._server.unread.discard(self)
                 self.transport.resume_reading()
             else:
-                if self._reader.queue:
-                    self._server.unread.add(self)
+                self._server.unread.add(self)
                 self.transport.pause_reading()
 
     def completed(self, exchange: Exchange, now: float) -> None:
@@ -227,7 +226,7 @@ class Downstream(asyncio.Protocol):
         exchange, state = self.current, tcp_state(self.transport)
         if state == CLOSE_WAIT and exchange is not None and self._may_wait(exchange):
             self._server.half_closed.watch(exchange, now)
-        elif state in (CLOSE_WAIT, CLOSED):
+        elif state == CLOSED or (state == CLOSE_WAIT and not self._may_end_body(exchange)):
             self.left()
 
     def left(self) -> None:
@@ -325,6 +324,15 @@ class Downstream(asyncio.Protocol):
             and reader.early is None
             and self.transport.can_write_eof()
         )
+
+    def _may_end_body(self, exchange: Exchange | None) -> bool:
+        """Whether what has come and not been read may be the rest of the body that is being sent."""
+        if exchange is None or exchange.complete or exchange.request is None:
+            return False
+        plain, length = self.transport.can_write_eof(), exchange.request.length
+        # Neither chunks nor TLS records tell how much of the body they hold before they are read.
+        wanted = length - exchange.received if plain and length != CHUNKED else 1
+        return unread(self.transport) >= wanted
 
     def _leave(self) -> None:
         """The client is gone: nobody waits for what is under way."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 from typing import Final
 
 CLOSED: Final = 7
@@ -25,3 +28,12 @@ def is_broken(transport: asyncio.BaseTransport) -> bool:
     """Whether an error waits for the next read or write, such as a reset."""
     raw: socket.socket | None = transport.get_extra_info("socket")
     return raw is not None and raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+
+def unread(transport: asyncio.BaseTransport) -> int:
+    """Bytes that have come and wait to be read (ioctl_tcp(7), SIOCINQ)."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is None:
+        return 0
+    found: int = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.FIONREAD, b"\0\0\0\0"))[0]
+    return found

@@ -89,7 +89,7 @@ class Server:
         """Connections of each address that is no trusted proxy; kept only where they are bounded."""
         self.half_closed = HalfClosed(self.bounds.half_close)
         self.unread: set[Downstream] = set()
-        """Clients whose next requests wait, so that nothing is read from them: not even that they leave."""
+        """Clients that nothing is read from while what they sent waits: not even that they leave."""
         self.draining = False
         self.date = b""
         """The Date field of this second (`names.begin` tells the form)."""

@@ -78,8 +78,8 @@ class Pair:
         await self.settled()
 
     @asynccontextmanager
-    async def frozen(self, plane: DataPlane) -> AsyncIterator[None]:
-        """Its supervisor gets SIGSTOP within the block, and SIGCONT after it; its workers go on."""
+    async def frozen(self, plane: ControlPlane | DataPlane) -> AsyncIterator[None]:
+        """It gets SIGSTOP within the block, and SIGCONT after it; a data plane's workers go on."""
         self.processes[plane.name].signal(signal.SIGSTOP)
         try:
             yield

@@ -88,6 +88,21 @@ async def test_a_frozen_one_at_the_other_is_named(pair: Pair) -> None:
     assert (await apply(pair, route("late")))["serving"] == 3
 
 
+async def test_a_frozen_control_plane_is_left_within_two_seconds(pair: Pair) -> None:
+    moving = await pair.add(pair.prefers(pair.b, "moving"), *pair.addresses)
+    await pair.settled()
+    assert moving.name in await pair.serving(pair.b)
+    async with pair.frozen(pair.b):
+        begun = time.monotonic()
+
+        async def moved() -> bool:
+            return moving.name in await pair.serving(pair.a)
+
+        await eventually(moved, within=10)
+        assert time.monotonic() - begun < 2.5, "2 s, and what this machine may take to show it"
+    await pair.remove(moving)
+
+
 async def test_a_rejection_at_the_other_ends_the_wait_and_shows_here(pair: Pair) -> None:
     await apply(pair, route("known"))
     count = len(await pair.view(pair.a, "/routes"))

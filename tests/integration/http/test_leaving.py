@@ -11,9 +11,10 @@ import pytest
 from dataplane.config.table import Resources, UnlinkedRoute, build
 from dataplane.http.bounds import Bounds
 from dataplane.http.downstream import Downstream
+from dataplane.http.server import TICK
 from dataplane.policy.breaker import Outcome
 from dataplane.policy.resources import Circuit, Instance, Route, Service
-from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, refused_port, stage
+from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -30,6 +31,19 @@ async def talking(talk: Conversation) -> None:
     await talk.head()
     await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello")
     await talk.gone()
+
+
+async def deaf(talk: Conversation) -> None:
+    await talk.head()
+    await asyncio.Event().wait()
+
+
+async def fill(gate: Stage, client: Client) -> None:
+    """Send until nothing is taken any more, but not so much that the end could not get through."""
+    while not gate.server.unread:
+        client.writer.write(b"x" * 65536)
+        await eventually(lambda: not client.writer.transport.get_write_buffer_size())
+        await asyncio.sleep(TICK / 10)
 
 
 async def whole(talk: Conversation) -> None:
@@ -68,6 +82,48 @@ async def test_a_client_that_leaves_takes_the_upstream_call_with_it(script: obje
         assert done.status == (200 if script is talking else 0)
         assert gate.endpoint().in_flight == 0 and gate.endpoint().idle == []
         await eventually(lambda: not gate.server.connections)
+
+
+@pytest.mark.parametrize("leave", [Client.close, leave_by_reset])
+@pytest.mark.parametrize("framing", [b"Content-Length: 100000000", b"Transfer-Encoding: chunked"])
+async def test_a_client_that_leaves_in_the_middle_of_an_upload_that_nobody_takes(
+    framing: bytes, leave: object
+) -> None:
+    upstream = Upstream(deaf)
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+        if b"chunked" in framing:
+            await client.say(b"5000000\r\n")
+        await eventually(lambda: upstream.heads)
+        await fill(gate, client)
+        leave(client)  # type: ignore[operator]
+        await eventually(lambda: gate.observer.exchanges, within=1.0)
+        assert gate.observer.decisions == [("client_left", 0)]
+        assert gate.endpoint().in_flight == 0
+        await eventually(lambda: not gate.server.connections)
+
+
+async def test_a_client_that_has_sent_a_whole_upload_that_nobody_takes_yet_may_end_its_side() -> None:
+    taking = asyncio.Event()
+    size = 8_000_000
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await taking.wait()
+        await talk.body(size)
+        await talk.say(OK)
+
+    async with stage(Upstream(script)) as gate:
+        client = await gate.client()
+        await client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.writer.write(b"x" * size)
+        client.writer.write_eof()
+        await eventually(lambda: gate.server.unread)
+        await asyncio.sleep(3 * TICK)  # it has been looked at twice
+        assert gate.observer.exchanges == []
+        taking.set()
+        assert (await client.rest()).startswith(b"HTTP/1.1 200 ")
 
 
 # --- clients that end their side and wait: nothing tells them from those that left, but the answer
