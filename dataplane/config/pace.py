@@ -8,7 +8,7 @@ from __future__ import annotations
 
 BURST = 10
 """Changes that may come one right after the other."""
-SUSTAINED = 10.0
+SUSTAINED = 5.0
 """Changes a second while they keep coming."""
 
 
