@@ -102,7 +102,7 @@ bench-config: setup $(COMPILED) ## Measure how configuration is distributed (wri
 
 .PHONY: bench-soak
 bench-soak: bench-tools $(COMPILED) ## Ten minutes of load, changes and churn: no errors, flat memory (SECONDS=…)
-	@$(BIN)/python -m tests.benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
+	@$(BIN)/python -m tests.benchmarks.soak $(if $(FIRST),--first) $(if $(SECONDS),--seconds $(SECONDS))
 
 FUZZ_SECONDS ?= 30
 .PHONY: fuzz

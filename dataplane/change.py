@@ -94,8 +94,10 @@ class Changes:
             pace = Pace()
             while True:
                 bundle = await self._stream.next_bundle(self.served)
-                # The control plane sends the next one when this is answered, whatever else there is in it by then.
-                await asyncio.sleep(pace.wait(monotonic()))
+                wait = pace.wait(monotonic())
+                if not bundle.moves_instances:
+                    # The control plane sends the next one when this is answered, whatever else there is in it by then.
+                    await asyncio.sleep(wait)
                 async with self._turn:
                     await self._take(bundle)
 

@@ -1,7 +1,8 @@
 """How fast changes may follow each other.
 
 A change takes a worker some tenths of a millisecond in which it serves nobody. Many in a row would show in the tail of
-the latencies, so from some number on they are spread; what arrives at the control plane meanwhile comes as one.
+the latencies, so from some number on they are spread; what arrives at the control plane meanwhile comes as one. Changes
+of instances count and do not wait: requests should go where somebody is.
 """
 
 from __future__ import annotations

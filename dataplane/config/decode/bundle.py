@@ -39,6 +39,11 @@ class Bundle:
     touched: frozenset[ResourceKey] = field(default=frozenset(), repr=False, compare=False)
     """What differs from that one, at most."""
 
+    @property
+    def moves_instances(self) -> bool:
+        """Whether it came as a delta that adds, changes or removes instances."""
+        return any(kind == "instance" for kind, _ in self.touched)
+
     def behind(self, served: Bundle) -> str:
         """Why this must not take the place of `served`; empty when it may. See Lineage in config.proto."""
         if not served.revision or self.epoch > served.epoch:

@@ -14,7 +14,7 @@ import pytest
 from dataplane.change import Changes
 from dataplane.config.apply import Assembly
 from dataplane.config.cache import Cache
-from dataplane.config.decode import NOTHING, Bundle, unpack
+from dataplane.config.decode import NOTHING, Bundle, applied, unpack
 from dataplane.config.kept import Kept
 from dataplane.config.reports import InstanceHealth
 from dataplane.config.table import Problem
@@ -152,6 +152,30 @@ async def test_what_a_worker_refuses_is_taken_back_everywhere(node: Node) -> Non
         ]
         assert (node.changes.table.revision, dict(node.changes.table.users)) == (5, {})
         assert (await node.hears(bundle(7)))[-1] == ("ack", 7)
+
+
+class Endless:
+    """A pace at which nothing ever gets its turn."""
+
+    def wait(self, _: float) -> float:
+        return 3600.0
+
+
+async def test_instances_do_not_wait_for_their_turn(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.change.Pace", Endless)
+    served = wire.snapshot(wire.service("orders"), wire.route("orders", "orders"), revision=5)
+    one = wire.snapshot(*served.resources, wire.instance("orders", "orders-1", 9001), revision=6)
+    other = wire.snapshot(*one.resources, wire.route("more", "orders"), revision=7)
+    base = unpack(served)
+    moving = applied(base, wire.delta(served, one))
+    async with following(node, base):
+        await eventually(lambda: node.changes.served.revision == 5)
+        assert (await node.hears(moving))[-1] == ("ack", 6)
+        assert (await node.hears(applied(moving, wire.delta(one, served, revision=7))))[-1] == ("ack", 7)
+        node.events.clear()
+        node.arriving.put_nowait(applied(moving, wire.delta(one, other)))
+        await eventually(node.arriving.empty)
+        assert node.events == [] and node.changes.served.revision == 7
 
 
 async def test_nothing_goes_back(node: Node) -> None:
