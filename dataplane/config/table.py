@@ -86,8 +86,8 @@ def evolve(
 ) -> Table:
     """The table of `resources`, given that they differ from those of `table` in `touched` only.
 
-    The cost grows with what was touched; of the rest only the router's dictionaries are copied. Raises TableError
-    with every problem found.
+    The cost grows with what was touched, all else is shared. Raises TableError with every problem
+    found.
     """
     return finished(evolving(table, resources, touched, revision, digest))
 
@@ -101,7 +101,7 @@ def evolving(
         return replace(table, revision=revision, digest=digest)
     kinds = {kind for kind, _ in touched}
     stale = _stale_routes(resources, touched)
-    routes = _Routes(table, stale) if stale else None
+    routes = _Routes(table, resources, stale) if stale else None
     for start in range(0, len(stale), STEP_ROUTES):
         yield
         assert routes is not None
@@ -182,7 +182,7 @@ def _route_problems(resources: Resources, names: Iterable[str]) -> Iterator[Prob
 class _Routes:
     """The routes of the table to come, and all that is made of them."""
 
-    def __init__(self, table: Table, stale: Iterable[str]) -> None:
+    def __init__(self, table: Table, resources: Resources, stale: Iterable[str]) -> None:
         old = [table.routes[name] for name in stale if name in table.routes]
         self.router = table.router
         self.linked = table.routes
@@ -191,8 +191,11 @@ class _Routes:
         self._dangling: list[Problem] = []
         self._colliding: list[Problem] = []
         for route in old:
-            self.linked = self.linked.delete(route.name)
-            self.matches = self.matches.delete(_match(route))
+            entry = resources.route.get(route.name)
+            if entry is None:
+                self.linked = self.linked.delete(route.name)
+            if entry is None or _match(entry.route) != _match(route):
+                self.matches = self.matches.delete(_match(route))
 
     def link(self, resources: Resources, names: list[str]) -> None:
         """Take in some of the stale routes, as they are now."""
@@ -200,9 +203,10 @@ class _Routes:
         entries = {name: entry for name in names if (entry := resources.route.get(name)) is not None}
         for name, entry in entries.items():
             match = _match(entry.route)
-            other = self.matches.get(match, name)
-            self.matches = self.matches.set(match, other)
-            if other != name:
+            other = self.matches.get(match)
+            if other is None:
+                self.matches = self.matches.set(match, name)
+            elif other != name:
                 detail = f"matches the same requests as route {other!r}"
                 self._colliding.append(Problem(f"route/{name}", "", detail))
         if self._dangling or self._colliding:

@@ -43,7 +43,7 @@ class Paths:
         return twin
 
     def add(self, route: Route) -> None:
-        """Put `route` in, only while the table is being made."""
+        """Put `route` in, or in the place of one of that name; only while the table is being made."""
         whole = _whole(route)
         self.whole = _with(self.whole, whole, route)
         if route.prefix is not None:
@@ -97,7 +97,11 @@ def _whole(route: Route) -> str:
 
 
 def _with(table: Map[str, _Routes], key: str, route: Route) -> Map[str, _Routes]:
-    return table.set(key, tuple(sorted((*table.get(key, ()), route), key=_preference)))
+    others = table.get(key)
+    if others is None:
+        return table.set(key, (route,))
+    routes = [route, *(other for other in others if other.name != route.name)]
+    return table.set(key, tuple(sorted(routes, key=_preference)))
 
 
 def _without(table: Map[str, _Routes], key: str, route: Route) -> Map[str, _Routes]:

@@ -75,10 +75,14 @@ class Router:
         twin._any, twin._longest = self._any, self._longest
         twin._hosts, twin._wildcards = self._hosts, self._wildcards
         copied: dict[str, Paths] = {}
+        new = {route.name: route for route in added}
         for route in removed:
+            successor = new.get(route.name)
+            if successor is not None and _place(successor) == _place(route):
+                continue
             for host in _patterns(route):
                 twin._own(host, copied).remove(route)
-        for route in added:
+        for route in new.values():
             for host in _patterns(route):
                 twin._own(host, copied).add(route)
         twin._forget_empty(copied)
@@ -160,6 +164,11 @@ def upstream_path(route: Route, path: str) -> str:
     if route.rewrite or route.strip_prefix:
         return route.rewrite.rstrip("/") + path[len(bare(route.prefix)) :] or "/"
     return path
+
+
+def _place(route: Route) -> tuple[object, ...]:
+    """Where a route stands; one of the same name there takes its place."""
+    return route.hosts, route.path, route.prefix
 
 
 def _patterns(route: Route) -> Iterable[str]:

@@ -115,11 +115,21 @@ def random_item(luck: random.Random) -> Item:
             return User(f"u{number}", frozenset({f"x:{luck.randrange(3)}"}))
         case _:
             limits = tuple(sorted({f"l{luck.randrange(3)}" for _ in range(luck.randrange(3))}))
-            return UnlinkedRoute(Route(f"r{number}", service, prefix=f"/{luck.randrange(7)}"), limits)
+            hosts: tuple[str, ...] = luck.choice([(), (), ("any.host",), ("*.host", "any.host")])
+            methods = luck.choice([frozenset(), frozenset({"GET"})])
+            prefix = f"/{luck.randrange(7)}"
+            return UnlinkedRoute(
+                Route(f"r{number}", service, prefix=prefix, hosts=hosts, methods=methods), limits
+            )
 
 
 def seen(table: Table) -> list[object]:
-    paths = [table.router.match("any.host", f"/{number}/x", "GET") for number in range(7)]
+    paths = [
+        table.router.match(host, f"/{number}/x", method)
+        for number in range(7)
+        for host in ("any.host", "other.host", "else")
+        for method in ("GET", "POST")
+    ]
     return [table.routes, table.services, table.instances, table.limits, table.users, table.matches, paths]
 
 
