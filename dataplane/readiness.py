@@ -48,9 +48,13 @@ class Readiness:
         return ""
 
     def _first_probes_are_in(self) -> bool:
-        """Until then every instance is taken for one that is not healthy; but that is not waited for for ever."""
+        """And known to the workers. Until then every instance is taken for one that is not healthy; but that is not
+        waited for for ever.
+        """
         if self._served_since is None:
             self._served_since = self._clock()
-        waited = self._clock() - self._served_since
-        self._probed = self._probed or waited > FIRST_PROBES or self._prober.first_round_done
+        if not self._probed:
+            waited = self._clock() - self._served_since
+            told = self._prober.first_round_done and self._pool.unavailable == self._prober.unavailable()
+            self._probed = told or waited > FIRST_PROBES
         return self._probed

@@ -49,7 +49,8 @@ class Pool:
         self._drain_timeout = drain_timeout
         self._stats = stats
         self._workers: dict[int, WorkerProcess] = {}
-        self._unavailable: list[str] = []
+        self.unavailable: list[str] = []
+        """What the workers have been told, and those to come will be."""
         self._identity = b""
         self._changed = asyncio.Event()
         self._draining = asyncio.Event()
@@ -109,9 +110,9 @@ class Pool:
 
     def set_unavailable(self, names: Iterable[str]) -> None:
         """Tell the workers, and those to come, which instances take no traffic."""
-        self._unavailable = list(names)
+        self.unavailable = list(names)
         for worker in self._workers.values():
-            worker.health(self._unavailable)
+            worker.health(self.unavailable)
 
     def set_identity(self, identity: bytes) -> None:
         """Hand the workers, and those to come, the node's certificates."""
@@ -210,7 +211,7 @@ class Pool:
         self._changed.set()
 
     def _begin(self, worker: WorkerProcess) -> None:
-        worker.health(self._unavailable)
+        worker.health(self.unavailable)
         if self.target is not NOTHING:
             worker.move_to(self.target)
         if self._identity:

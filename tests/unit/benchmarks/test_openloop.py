@@ -66,7 +66,7 @@ def test_answers_are_counted_by_status(listener: socket.socket) -> None:
     bad = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
     thread = answering(listener, [ANSWER, bad, ANSWER])
     load = Load(port(listener), [REQUEST], 1)
-    load.run(0.03, repeat(0.01))
+    load.run(0.025, repeat(0.01))
     thread.join()
     assert summary(load, 0.0)["statuses"] == {"200": 2, "503": 1}
     assert load.broken == 0
@@ -88,7 +88,7 @@ def test_a_stall_counts_for_every_request_that_was_due_meanwhile(listener: socke
     timer = threading.Timer(0.3, released.set)
     timer.start()
     load = Load(port(listener), [REQUEST], 1)
-    load.run(0.1, repeat(0.01))
+    load.run(0.095, repeat(0.01))
     thread.join()
     timer.join()
     # A closed loop would have seen one slow request and nine quick ones.

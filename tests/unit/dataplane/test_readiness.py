@@ -14,8 +14,8 @@ class Node:
     def __init__(self) -> None:
         self.now = 100.0
         self.changes = SimpleNamespace(served=SimpleNamespace(revision=5))
-        self.pool = SimpleNamespace(draining=False, loaded=2)
-        self.prober = SimpleNamespace(first_round_done=True)
+        self.pool = SimpleNamespace(draining=False, loaded=2, unavailable=["s/0"])
+        self.prober = SimpleNamespace(first_round_done=True, unavailable=lambda: ["s/0"])
         parts = cast(tuple[Any, Any, Any], (self.changes, self.pool, self.prober))
         self.readiness = Readiness(*parts, workers=2, clock=lambda: self.now)
 
@@ -54,6 +54,16 @@ def test_the_first_probes_are_waited_for_but_not_for_ever() -> None:
     assert node.reason == "instances are being probed for the first time"
     node.now += FIRST_PROBES + 0.1
     assert node.reason == ""
+
+
+def test_the_workers_must_know_of_the_first_probes() -> None:
+    node = Node()
+    node.pool.unavailable = ["s/0", "s/1"]
+    assert node.reason == "instances are being probed for the first time"
+    node.pool.unavailable = ["s/0"]
+    assert node.reason == ""
+    node.pool.unavailable = ["s/0", "s/1"]
+    assert node.reason == "", "from then on it is the balancer's business"
 
 
 def test_probes_of_later_instances_are_not_waited_for() -> None:
