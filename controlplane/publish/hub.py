@@ -30,7 +30,7 @@ BLIND_FOR = 3.0
 """Seconds without the store after which data planes are sent to other control planes, which may have news."""
 
 AWAY_FOR = 60.0
-"""Seconds until one that came back is sent away again: perhaps it is no better elsewhere."""
+"""Seconds until one that came back is sent away again in the same outage: perhaps it is no better elsewhere."""
 
 
 class Ending(Enum):
@@ -128,8 +128,8 @@ class Hub:
         gets that cannot use the present one. None until there was such a moment since this process started."""
         self._now = now
         self._sessions: dict[str, Session] = {}
-        self._sent_away: dict[str, float] = {}
-        """When nodes were sent away, the last one at the end."""
+        self._sent_away: dict[str, tuple[float, float | None]] = {}
+        """When nodes were sent away, and in which outage (`Watcher.lost_at`); the last one at the end."""
         self._stopping = False
         watcher.superseding = self._superseding
 
@@ -195,12 +195,13 @@ class Hub:
 
     def _may_go(self, node: str) -> bool:
         """Whether there is somewhere else to go, and the node was not sent there a moment ago; it is from now on."""
-        now = self._now()
-        while self._sent_away and now - next(iter(self._sent_away.values())) >= AWAY_FOR:
+        now, outage = self._now(), self.watcher.lost_at
+        while self._sent_away and now - next(iter(self._sent_away.values()))[0] >= AWAY_FOR:
             del self._sent_away[next(iter(self._sent_away))]
-        if self.fleet.alone or node in self._sent_away:
+        if self.fleet.alone or (node in self._sent_away and self._sent_away[node][1] == outage):
             return False
-        self._sent_away[node] = now
+        self._sent_away.pop(node, None)
+        self._sent_away[node] = now, outage
         return True
 
     def _superseding(self, previous: Snapshot) -> None:

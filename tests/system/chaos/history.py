@@ -45,6 +45,8 @@ class History:
         self.violations: list[str] = []
         self.seen: dict[str, Seen] = {plane.name: Seen() for plane in world.dataplanes}
         self.writing = True
+        self._pen = asyncio.Lock()
+        """Held while a write is under way."""
         self._every = every
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
@@ -129,10 +131,17 @@ class History:
     async def _write_on(self) -> None:
         for number in self._numbers:
             await asyncio.sleep(self._every)
-            if self.writing:
-                status = await self.write(number % 2, f"{PREFIX}{number}")
-                self.refused += status not in (0, 200)
-                self.unknown += not status
+            async with self._pen:
+                if self.writing:
+                    status = await self.write(number % 2, f"{PREFIX}{number}")
+                    self.refused += status not in (0, 200)
+                    self.unknown += not status
+
+    async def rest(self) -> None:
+        """Write no more, and wait for the answer to what is under way."""
+        self.writing = False
+        async with self._pen:
+            return
 
     async def _look_on(self, node: str, url: str) -> None:
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:

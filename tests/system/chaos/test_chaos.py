@@ -46,7 +46,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 
 async def test_twenty_live_changes(scene: Scene) -> None:
     async with judged(scene, "20 live changes"):
-        scene.history.writing = False
+        await scene.history.rest()
         for number in range(20):
             assert await scene.history.write(number % 2, f"chaos-live-{number}") == 200
             assert await scene.history.everywhere(within=5.0) < 2.0
@@ -79,7 +79,7 @@ async def test_etcd_restored_from_an_older_copy(scene: Scene) -> None:
     written = len(scene.history.acknowledged)
     await eventually(lambda: len(scene.history.acknowledged) > written + 3, within=30)
     async with judged(scene, "etcd restored from an older copy"):
-        scene.history.writing = False
+        await scene.history.rest()
         stamps = {node: seen.stamp for node, seen in scene.history.seen.items()}
         newer = await faults.exchanged(scene, older)
         await eventually(lambda: faults.frozen(scene), within=20, every=0.1)
@@ -93,7 +93,7 @@ async def test_etcd_restored_from_an_older_copy(scene: Scene) -> None:
 
 async def test_etcd_wiped(scene: Scene) -> None:
     """The last one: the fleet keeps what it has until an operator has his say."""
-    scene.history.writing = False
+    await scene.history.rest()
     await scene.history.everywhere(within=15.0)
     await faults.settle(scene)
     before = {node: seen.stamp for node, seen in scene.history.seen.items()}

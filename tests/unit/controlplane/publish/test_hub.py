@@ -204,9 +204,10 @@ def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
     assert blind.sends_away("gw-2")
     blind.now += AWAY_FOR
     assert blind.sends_away()
-    # Another outage begins.
+    # Another outage begins: that the other was no better in the last one says nothing of this one.
     blind.hub.watcher.lost_at = blind.now
     blind.now += BLIND_FOR
+    assert blind.sends_away()
     assert not blind.sends_away()
     blind.now += AWAY_FOR
     assert blind.sends_away()
