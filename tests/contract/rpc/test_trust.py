@@ -92,12 +92,18 @@ class Caller:
         )
         return made
 
-    async def _stream(self, name: str) -> None:
+    async def _stream(self, name: str, attempts: int = 5) -> None:
         node = Node(self.channel, name, self.token)
         # A refusal may come before the hello is sent.
         with contextlib.suppress(grpc.aio.AioRpcError):
             await node.hello()
-        await node.receive()
+        try:
+            await node.receive()
+        except Ended as ended:
+            if ended.code is not grpc.StatusCode.INTERNAL or attempts == 1:
+                raise
+            # The client's gRPC loses a status that comes while a message is being written.
+            await self._stream(name, attempts - 1)
         node.call.cancel()
 
 
