@@ -86,8 +86,7 @@ def evolve(
 ) -> Table:
     """The table of `resources`, given that they differ from those of `table` in `touched` only.
 
-    The cost grows with what was touched, all else is shared. Raises TableError with every problem
-    found.
+    The cost grows with what was touched; all else is shared. Raises TableError with every problem found.
     """
     return finished(evolving(table, resources, touched, revision, digest))
 

@@ -17,10 +17,14 @@ ENTRIES: Final = 512
 """Heads that a generation holds."""
 _LEARNT: Final = 8
 """One of so many new heads is learnt: soon every one that comes often, and few that were read for once."""
-_HIT, _MISS = 2, 1
+_HIT: Final = 2
+_MISS: Final = 1
 """A find spares about twice what looking in vain costs (docs/performance.md)."""
-_FIRST, _MOST = 16, 64
+_FIRST: Final = 16
+"""Looks in vain that a new connection has to spare, and the most that it can save up."""
+_MOST: Final = 64
 _ANYHOW: Final = 32
+"""Who has none to spare looks at one head of so many."""
 
 
 class Remembered(Generic[T]):

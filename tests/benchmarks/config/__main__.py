@@ -43,6 +43,7 @@ from tests.benchmarks.stack import as_shipped
 
 RATE = 50.0
 BEFOREHAND = 1.0
+"""Seconds of changes before the load that meets them."""
 TURNS = 15
 """Of a few seconds each: the machine is slower at times, and the longer a turn, the more such times fall into one."""
 UNLIMITED = {"RATE_LIMIT_PER_SECOND": "0", "ACCESS_LOG": "false"}
