@@ -12,12 +12,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from dataplane.certificates import BadFiles
-from dataplane.listen import ListenError, TrafficPort, listen
 from dataplane.observe import logs
 from dataplane.settings import Settings, SettingsError, load, split_address
+from dataplane.supervisor.listen import ListenError, TrafficPort, listen
 
 if TYPE_CHECKING:
-    from dataplane.launch import Launcher
+    from dataplane.supervisor.launch import Launcher
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def _run(settings: Settings) -> int:
     status = listen(*split_address(settings.status_listen), "STATUS_LISTEN")
     logs.set_up(settings.level, node=settings.node_name)
     # Imported only now, because it takes longer than it takes to find out that a port is in use.
-    from dataplane.launch import Launcher
+    from dataplane.supervisor.launch import Launcher
 
     asyncio.run(_supervise(settings, Launcher(settings, traffic, secured), status))
     return 0
@@ -46,7 +46,7 @@ async def _supervise(settings: Settings, launcher: Launcher, status: socket.sock
     # What is imported stays: collections would only walk through it, again and again.
     gc.disable()
     # gRPC among other things; the workers start meanwhile.
-    from dataplane.supervisor import Supervisor
+    from dataplane.supervisor.supervisor import Supervisor
 
     supervisor = Supervisor(settings, launcher, status)
     gc.freeze()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataplane.http.tls import BadChain, Chain, client_context, names_of, server_context
+from dataplane.proxy.tls import BadChain, Chain, client_context, names_of, server_context
 
 CHECK_EVERY = 3.0
 """Seconds between two looks at the files."""

@@ -19,13 +19,14 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE: Final = "dataplane"
 COMPILED: Final = (
-    "http/*.py",
-    "policy/*.py",
-    "gateway.py",
+    "proxy/*.py",
+    "proxy/http1/*.py",
+    "gateway/*.py",
+    "gateway/policy/*.py",
     "config/decode/*.py",
     "config/apply.py",
     "config/builtin.py",
-    "config/resources.py",
+    "config/items.py",
     "config/table.py",
     "observe/access.py",
     "observe/record.py",
@@ -33,7 +34,7 @@ COMPILED: Final = (
 """What runs for every request, and what takes in a change between two of them, as patterns."""
 PLAIN: Final = frozenset(
     {
-        "policy/tokens.py",  # off the path of cached tokens, and mypyc 2.4 cannot translate it
+        "gateway/policy/tokens.py",  # off the path of cached tokens, and mypyc 2.4 cannot translate it
     }
 )
 _SETUP: Final = """

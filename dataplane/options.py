@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 
-from dataplane.http.bounds import Bounds
+from dataplane.proxy.bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from dataplane.certificates import BadFiles, Identity, read
-from dataplane.http.bounds import Bounds
+from dataplane.proxy.bounds import Bounds
 
 
 class SettingsError(Exception):

@@ -23,7 +23,7 @@ from dataplane.config.table import (
     evolving,
     finished,
 )
-from dataplane.policy.authenticate import Authenticator
+from dataplane.gateway.policy.authenticate import Authenticator
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dataplane.config.resources import Item, ResourceKey, Resources, UnlinkedRoute, key_of
-from dataplane.policy.resources import Circuit, Instance, Route, Service, Timeouts
+from dataplane.config.items import Item, ResourceKey, Resources, UnlinkedRoute, key_of
+from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service, Timeouts
 
 STATUS_SERVICE = "headgate-status"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to, translated from

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from immutables import Map
 
-from dataplane.config.resources import (
+from dataplane.config.items import (
     Item,
     Problem,
     ResourceKey,
@@ -21,8 +21,8 @@ from dataplane.config.resources import (
     UnlinkedRoute,
     key_of,
 )
-from dataplane.policy.resources import Instance, Limit, Reset, Route, Service, User, VerificationKey
-from dataplane.policy.router import Router
+from dataplane.gateway.policy.resources import Instance, Limit, Reset, Route, Service, User, VerificationKey
+from dataplane.gateway.policy.router import Router
 
 __all__ = [
     "EMPTY",

@@ -11,9 +11,9 @@ import time
 
 import httptools
 
+from dataplane.gateway.policy.resources import HealthCheck, Instance
 from dataplane.health.state import Probe
-from dataplane.http.tls import Chain, ClientContexts
-from dataplane.policy.resources import HealthCheck, Instance
+from dataplane.proxy.tls import Chain, ClientContexts
 
 MAX_HEAD = 64 * 1024
 """Bytes within which an answer's head must end."""

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dataplane.config.reports import InstanceHealth, InstanceStatus
+from dataplane.gateway.policy.resources import HealthCheck, Instance, Service
 from dataplane.health.state import Health, Probe, next_probe, update_status
-from dataplane.policy.resources import HealthCheck, Instance, Service
 
 MAX_AT_ONCE = 64
 """Most probes under way at the same time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dataplane.config.reports import InstanceStatus
-from dataplane.policy.resources import HealthCheck
+from dataplane.gateway.policy.resources import HealthCheck
 
 FIRST_RETRY = 0.25
 """Seconds after which an instance that is starting is probed again; doubles up to its service's interval."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from dataplane.config.builtin import STATUS_SERVICE
 from dataplane.config.reports import BucketStats, CircuitStats
+from dataplane.gateway.policy.breaker import Breakers, CircuitReport
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.observe.record import Recorder
-from dataplane.policy.breaker import Breakers, CircuitReport
-from dataplane.policy.limiter import Limiter
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from bisect import bisect_left
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from dataplane.http.exchange import Exchange
 from dataplane.observe.access import AccessLog
 from dataplane.observe.stats import BOUNDS, STATUS_CLASSES
+from dataplane.proxy.exchange import Exchange
 
 UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
 """Decisions that are an instance's doing."""

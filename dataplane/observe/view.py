@@ -8,8 +8,8 @@ from typing import Any
 
 from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
 from dataplane.config.table import Table
+from dataplane.gateway.policy.resources import Route
 from dataplane.observe.stats import Totals
-from dataplane.policy.resources import Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from time import monotonic, perf_counter
 from dataplane.config.apply import Assembly
 from dataplane.config.decode import NOTHING, Bundle, difference, read_part
 from dataplane.config.table import ResourceKey
-from dataplane.gateway import Gateway
-from dataplane.http.exchange import Exchange
-from dataplane.http.pool import Pool
+from dataplane.gateway.decide import Gateway
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.pool import Pool
 from headgate_api.v1.resources_pb2 import Circuit, LoadBalancer, Resource, Route, Service, Timeouts
 
 ROUTES = 10_000

@@ -24,13 +24,21 @@ from time import monotonic
 import uvloop
 
 from dataplane.config.table import Resources, Table, UnlinkedRoute, build
-from dataplane.gateway import Gateway
-from dataplane.http.exchange import Exchange
-from dataplane.http.pool import Pool
-from dataplane.http.server import Server
+from dataplane.gateway.decide import Gateway
+from dataplane.gateway.policy.resources import (
+    Instance,
+    Limit,
+    LimitKey,
+    Route,
+    Service,
+    User,
+    VerificationKey,
+)
 from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
-from dataplane.policy.resources import Instance, Limit, LimitKey, Route, Service, User, VerificationKey
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.pool import Pool
+from dataplane.proxy.server import Server
 
 UNLIMITED = 1_000_000
 SCOPE = frozenset({"orders:read"})

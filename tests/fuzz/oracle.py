@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from dataplane.config.table import Resources, UnlinkedRoute, build
-from dataplane.gateway import Gateway
-from dataplane.http.bounds import Bounds
-from dataplane.http.downstream import Downstream
-from dataplane.http.exchange import Exchange
-from dataplane.http.pool import Pool
-from dataplane.http.upstream import Upstream
-from dataplane.policy.resources import Circuit, Instance, Route, Service
+from dataplane.gateway.decide import Gateway
+from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.client import Downstream
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.pool import Pool
+from dataplane.proxy.upstream import Upstream
 from tests.support import plain_http
 from tests.support.fake_transport import FakeTransport
 from tests.support.in_process import InProcess

@@ -6,7 +6,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["dataplane.http"]):
+with atheris.instrument_imports(include=["dataplane.proxy"]):
     from tests.fuzz.oracle import check_response
 
 if __name__ == "__main__":

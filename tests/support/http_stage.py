@@ -13,14 +13,22 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from dataplane.config.table import Item, Resources, UnlinkedRoute, build
-from dataplane.gateway import Gateway
-from dataplane.http.bounds import Bounds
-from dataplane.http.exchange import Exchange
-from dataplane.http.pool import Endpoint, Pool
-from dataplane.http.server import Server
-from dataplane.http.tls import Front
-from dataplane.http.trust import TrustedProxies
-from dataplane.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts, UpstreamTls
+from dataplane.gateway.decide import Gateway
+from dataplane.gateway.policy.resources import (
+    Circuit,
+    Instance,
+    Retries,
+    Route,
+    Service,
+    Timeouts,
+    UpstreamTls,
+)
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.pool import Endpoint, Pool
+from dataplane.proxy.server import Server
+from dataplane.proxy.tls import Front
+from dataplane.proxy.trust import TrustedProxies
 
 Script = Callable[["Conversation"], Awaitable[None]]
 LIMIT = 2**20

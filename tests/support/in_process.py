@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from dataplane.gateway import Gateway
-from dataplane.http.answers import Answer
-from dataplane.http.bounds import Bounds
-from dataplane.http.exchange import Exchange
-from dataplane.http.headers import Request
-from dataplane.http.pool import Pool
-from dataplane.http.remembered import Remembered
-from dataplane.http.server import ClientConnection, Server
+from dataplane.gateway.decide import Gateway
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.http1.head_cache import Remembered
+from dataplane.proxy.http1.request import Request
+from dataplane.proxy.http1.response import Answer
+from dataplane.proxy.pool import Pool
+from dataplane.proxy.server import ClientConnection, Server
 
 T = TypeVar("T")
 

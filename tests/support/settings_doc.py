@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from dataplane.http.bounds import Bounds
+from dataplane.proxy.bounds import Bounds
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "docs" / "settings.md"

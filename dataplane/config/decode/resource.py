@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 
 from dataplane.config.decode.checker import Checker
 from dataplane.config.table import Item, Problem, TableError, UnlinkedRoute
-from dataplane.policy import resources as policy
-from dataplane.policy.retry import CONDITIONS
+from dataplane.gateway.policy import resources as policy
+from dataplane.gateway.policy.retry import CONDITIONS
 from headgate_api.v1 import resources_pb2 as pb
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataplane.config.stream.channel import Endpoint
 from dataplane.config.stream.client import Backoff, ConfigStream
+from dataplane.config.stream.connect import Endpoint
 
 __all__ = ["Backoff", "ConfigStream", "Endpoint"]

@@ -19,7 +19,7 @@ import grpc.aio
 from dataplane.config.decode import Bundle, Mismatch, applied, unpack
 from dataplane.config.reports import Held, InstanceHealth, Stats
 from dataplane.config.stream import wire
-from dataplane.config.stream.channel import Endpoint, connected
+from dataplane.config.stream.connect import Endpoint, connected
 from dataplane.config.stream.order import after, preferred
 from dataplane.config.table import Problem, TableError
 from headgate_api.v1 import config_pb2 as pb

@@ -22,8 +22,8 @@ from controlplane.rpc.wire.encoder import Encoder
 from controlplane.store import Entry
 from dataplane.config.apply import Assembly
 from dataplane.config.decode import NOTHING, Bundle, applied, difference, read_part, unpack
-from dataplane.gateway import Gateway
-from dataplane.http.pool import Pool
+from dataplane.gateway.decide import Gateway
+from dataplane.proxy.pool import Pool
 from headgate_api.v1 import config_pb2 as pb
 from tests.benchmarks.config.changes import changed, document
 

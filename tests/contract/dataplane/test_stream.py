@@ -15,7 +15,7 @@ import pytest
 from dataplane.config.decode import NOTHING, unpack
 from dataplane.config.reports import BucketStats, CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
 from dataplane.config.stream import ConfigStream, Endpoint
-from dataplane.config.stream import channel as channel_module
+from dataplane.config.stream import connect as channel_module
 from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem
 from headgate_api.v1 import config_pb2 as pb

@@ -35,7 +35,7 @@ from dataplane.config.reports import CircuitStats, Held, InstanceHealth, Instanc
 from dataplane.config.stream import ConfigStream, Endpoint
 from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem, UnlinkedRoute
-from dataplane.policy import resources as policy
+from dataplane.gateway.policy import resources as policy
 from tests.support.control_plane import DATAPLANE_TOKEN, ControlPlane
 from tests.support.waiting import eventually
 

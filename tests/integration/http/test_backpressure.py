@@ -9,8 +9,8 @@ import resource
 
 import pytest
 
-from dataplane.http.bounds import Bounds
-from dataplane.policy.resources import Timeouts
+from dataplane.gateway.policy.resources import Timeouts
+from dataplane.proxy.bounds import Bounds
 from tests.support.http_stage import OK, Conversation, Upstream, stage
 from tests.support.waiting import eventually
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from dataplane.http.bounds import Bounds
-from dataplane.policy.resources import Route
+from dataplane.gateway.policy.resources import Route
+from dataplane.proxy.bounds import Bounds
 from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
 from tests.support.waiting import eventually
 

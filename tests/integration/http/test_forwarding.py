@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dataplane.policy.resources import Route
+from dataplane.gateway.policy.resources import Route
 from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: gate.example\r\n\r\n"

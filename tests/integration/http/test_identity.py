@@ -9,7 +9,7 @@ from time import time
 import pytest
 from joserfc import jwk, jwt
 
-from dataplane.policy.resources import Route, User, VerificationKey
+from dataplane.gateway.policy.resources import Route, User, VerificationKey
 from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
 
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

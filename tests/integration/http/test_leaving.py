@@ -9,11 +9,11 @@ from time import monotonic
 import pytest
 
 from dataplane.config.table import Resources, UnlinkedRoute, build
-from dataplane.http.bounds import Bounds
-from dataplane.http.downstream import Downstream
-from dataplane.http.server import TICK
-from dataplane.policy.breaker import Outcome
-from dataplane.policy.resources import Circuit, Instance, Route, Service
+from dataplane.gateway.policy.breaker import Outcome
+from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.client import Downstream
+from dataplane.proxy.server import TICK
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 

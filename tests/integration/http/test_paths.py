@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from dataplane.policy.resources import Route
+from dataplane.gateway.policy.resources import Route
 from tests.support.http_stage import OK, Client, Stage, Upstream, answering, stage
 
 ROUTES = [

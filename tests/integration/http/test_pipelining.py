@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataplane.http.downstream import Downstream
-from dataplane.policy.resources import Route
+from dataplane.gateway.policy.resources import Route
+from dataplane.proxy.client import Downstream
 from tests.integration.http.test_cuts import echo
 from tests.support.http_stage import Upstream, answering, stage
 from tests.support.waiting import eventually

@@ -11,9 +11,9 @@ import struct
 
 import pytest
 
-from dataplane.http.bounds import Bounds
-from dataplane.http.proxy_protocol import SIGNATURE
-from dataplane.http.tls import Chain, Front
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.proxy_protocol import SIGNATURE
+from dataplane.proxy.tls import Chain, Front
 from tests.support.certificates import Authority
 from tests.support.http_stage import OK, Client, Stage, Upstream, answering, stage
 from tests.support.waiting import eventually
@@ -102,7 +102,7 @@ async def test_from_others_it_is_no_request(header: bytes) -> None:
     ids=["none", "cut", "bare LF", "endless", "version 3"],
 )
 async def test_configured_peers_must_send_one(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "dataplane.http.acceptor")
+    caplog.set_level(logging.WARNING, "dataplane.proxy.acceptor")
     upstream = Upstream(answering(OK))
     async with stage(upstream, proxies=NEAR) as gate:
         assert await refused(gate, said)

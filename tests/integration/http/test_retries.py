@@ -7,9 +7,9 @@ from time import monotonic
 
 import pytest
 
-from dataplane.http.bounds import Bounds
-from dataplane.policy.breaker import Outcome
-from dataplane.policy.resources import Circuit, Retries, Timeouts
+from dataplane.gateway.policy.breaker import Outcome
+from dataplane.gateway.policy.resources import Circuit, Retries, Timeouts
+from dataplane.proxy.bounds import Bounds
 from tests.support.http_stage import OK, Conversation, Script, Stage, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 

@@ -7,8 +7,8 @@ import contextlib
 import socket
 from time import monotonic
 
-from dataplane.http.bounds import Bounds
-from dataplane.policy.resources import Timeouts
+from dataplane.gateway.policy.resources import Timeouts
+from dataplane.proxy.bounds import Bounds
 from tests.support.http_stage import OK, Upstream, answering, stage
 from tests.support.waiting import eventually
 

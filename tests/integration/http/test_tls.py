@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 from cryptography import x509
 
-from dataplane.http.bounds import Bounds
-from dataplane.http.tls import BadChain, Chain, Front, names_of
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.tls import BadChain, Chain, Front, names_of
 from tests.support.certificates import Authority
 from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, stage
 from tests.support.waiting import eventually

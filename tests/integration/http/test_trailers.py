@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from dataplane.http.bounds import Bounds
-from dataplane.http.trailers import NEVER
-from dataplane.policy.resources import Retries
+from dataplane.gateway.policy.resources import Retries
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.http1.trailers import NEVER
 from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
 from tests.support.waiting import eventually
 

@@ -12,9 +12,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from dataplane.http.bounds import Bounds
-from dataplane.policy.breaker import Outcome
-from dataplane.policy.resources import Circuit, Route, Timeouts
+from dataplane.gateway.policy.breaker import Outcome
+from dataplane.gateway.policy.resources import Circuit, Route, Timeouts
+from dataplane.proxy.bounds import Bounds
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, stage
 from tests.support.waiting import eventually
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from dataplane.policy.breaker import Outcome
-from dataplane.policy.resources import Circuit, Retries, Timeouts
+from dataplane.gateway.policy.breaker import Outcome
+from dataplane.gateway.policy.resources import Circuit, Retries, Timeouts
 from tests.integration.http.test_smuggling import BODIES, C
 from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually

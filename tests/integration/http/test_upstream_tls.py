@@ -10,10 +10,18 @@ from time import monotonic
 import pytest
 
 from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.gateway.policy.resources import (
+    HealthCheck,
+    Instance,
+    Retries,
+    Route,
+    Service,
+    Timeouts,
+    UpstreamTls,
+)
 from dataplane.health.endpoint import EndpointChecker
-from dataplane.http.bounds import Bounds
-from dataplane.http.tls import Chain
-from dataplane.policy.resources import HealthCheck, Instance, Retries, Route, Service, Timeouts, UpstreamTls
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.tls import Chain
 from tests.support.certificates import Authority
 from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataplane.certificates import BadFiles, Identity, Watch, read
-from dataplane.http.tls import names_of
+from dataplane.proxy.tls import names_of
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.http.bounds import Bounds
-from dataplane.policy.resources import Retries, Timeouts
+from dataplane.gateway.policy.resources import Retries, Timeouts
+from dataplane.proxy.bounds import Bounds
 from dataplane.settings import Settings
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "http.md").read_text()

@@ -8,7 +8,7 @@ from dataplane.config.apply import Assembly
 from dataplane.config.builtin import STATUS_SERVICE, status_items
 from dataplane.config.decode import NOTHING, Bundle, difference, read_part, unpack
 from dataplane.config.table import Table, TableError
-from dataplane.policy.resources import Route
+from dataplane.gateway.policy.resources import Route
 from tests.support import wire
 
 

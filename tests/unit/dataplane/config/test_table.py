@@ -18,7 +18,7 @@ from dataplane.config.table import (
     evolve,
     key_of,
 )
-from dataplane.policy.resources import (
+from dataplane.gateway.policy.resources import (
     Instance,
     Limit,
     LimitKey,

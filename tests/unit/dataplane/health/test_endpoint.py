@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from dataplane.gateway.policy.resources import HealthCheck, Instance, UpstreamTls
 from dataplane.health.endpoint import EndpointChecker, _request
 from dataplane.health.state import Probe
-from dataplane.policy.resources import HealthCheck, Instance, UpstreamTls
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from dataplane.config.reports import InstanceStatus
+from dataplane.gateway.policy.resources import HealthCheck, Instance, Service
 from dataplane.health.prober import MAX_AT_ONCE, Prober
 from dataplane.health.state import Probe
-from dataplane.policy.resources import HealthCheck, Instance, Service
 
 ORDERS = Service("orders", health_check=HealthCheck(healthy_threshold=2, unhealthy_threshold=1))
 SERVICES = {"orders": ORDERS}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dataplane.config.reports import InstanceStatus
+from dataplane.gateway.policy.resources import HealthCheck
 from dataplane.health.state import Health, Probe, next_probe, update_status
-from dataplane.policy.resources import HealthCheck
 
 CHECK = HealthCheck(interval=30.0, healthy_threshold=2, unhealthy_threshold=3)
 

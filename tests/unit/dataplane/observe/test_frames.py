@@ -7,12 +7,12 @@ import json
 import pytest
 
 from dataplane.config.builtin import STATUS_SERVICE
+from dataplane.gateway.policy.breaker import Breakers, Open, Outcome
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey
 from dataplane.observe.frames import StatsFrames
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import NodeStats
-from dataplane.policy.breaker import Breakers, Open, Outcome
-from dataplane.policy.limiter import Limiter
-from dataplane.policy.resources import Circuit, Limit, LimitKey
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from typing import Any, cast
 
 import pytest
 
-from dataplane.http.exchange import Exchange
-from dataplane.http.headers import Request, Told
-from dataplane.http.trace import Context
+from dataplane.gateway.policy.resources import Instance, Route
 from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import BOUNDS
-from dataplane.policy.resources import Instance, Route
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.http1.request import Request, Told
+from dataplane.proxy.http1.trace import Context
 
 REQUEST_ID = b"0123456789abcdef0123456789abcdef"
 

@@ -11,10 +11,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
 from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.gateway.policy.resources import (
+    Instance,
+    Limit,
+    LimitKey,
+    Route,
+    Service,
+    User,
+    VerificationKey,
+)
 from dataplane.observe.stats import BOUNDS, Totals
 from dataplane.observe.status import make_app
 from dataplane.observe.view import NodeView
-from dataplane.policy.resources import Instance, Limit, LimitKey, Route, Service, User, VerificationKey
 
 JWK = '{"kty":"OKP","crv":"Ed25519","x":"secret-looking"}'
 TABLE = build(

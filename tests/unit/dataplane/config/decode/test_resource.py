@@ -9,7 +9,7 @@ import pytest
 
 from dataplane.config.decode import decode
 from dataplane.config.table import Problem, TableError, UnlinkedRoute
-from dataplane.policy import resources as policy
+from dataplane.gateway.policy import resources as policy
 from headgate_api.v1 import resources_pb2 as pb
 from tests.support import wire
 

@@ -1,0 +1,126 @@
+"""What a table is made of: decoded resources by kind and name, and what can be wrong with them.
+
+They lie in persistent maps (hash array mapped tries): a changed map shares all but a few nodes with the one before, so
+that keeping the old ones beside the new ones costs nothing, and a change as much as it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+
+from immutables import Map
+
+from dataplane.gateway.policy.resources import Instance, Limit, Reset, Route, Service, User, VerificationKey
+
+ResourceKey = tuple[str, str]
+"""Kind and name, for instance ("route", "orders") or ("instance", "orders/orders-1")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a configuration cannot be used."""
+
+    resource: str
+    """Kind and name, for instance "route/orders"; empty when the whole table is meant."""
+    field: str
+    """Field path within the resource; may be empty."""
+    detail: str
+
+    def __str__(self) -> str:
+        place = " ".join(filter(None, (self.resource, self.field)))
+        return f"{place}: {self.detail}" if place else self.detail
+
+
+class TableError(Exception):
+    """The configuration cannot become a table; `problems` names every reason."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class UnlinkedRoute:
+    """A route as it comes from the wire: its limits are still names, and `route.limits` is empty."""
+
+    route: Route
+    limits: tuple[str, ...] = ()
+
+
+Item = Service | Instance | UnlinkedRoute | Limit | User | VerificationKey | Reset
+
+
+@dataclass(slots=True)
+class Resources:
+    """The parts a table is built from, by kind and name. Mutable, because changes are applied in steps."""
+
+    service: Map[str, Service] = field(default_factory=Map)
+    instance: Map[str, Instance] = field(default_factory=Map)
+    """By "<service>/<id>"."""
+    route: Map[str, UnlinkedRoute] = field(default_factory=Map)
+    rate_limit: Map[str, Limit] = field(default_factory=Map)
+    user: Map[str, User] = field(default_factory=Map)
+    verification_key: Map[str, VerificationKey] = field(default_factory=Map)
+    reset: Map[str, Reset] = field(default_factory=Map)
+
+    @classmethod
+    def of(cls, *items: Item) -> Resources:
+        """Resources under their own names; a reset under its revision."""
+        resources = cls()
+        for item in items:
+            resources.put(key_of(item), item)
+        return resources
+
+    def put(self, key: ResourceKey, item: Item) -> None:
+        """Add or replace one resource. KeyError for a kind that does not exist."""
+        kind, name = key
+        setattr(self, kind, self._kind(kind).set(name, item))
+
+    def remove(self, key: ResourceKey) -> None:
+        """Forget one resource; one that is not there is no error. KeyError for a kind that does not exist."""
+        kind, name = key
+        items = self._kind(kind)
+        if name in items:
+            setattr(self, kind, items.delete(name))
+
+    def get(self, key: ResourceKey) -> Item | None:
+        """One resource, if it is there. KeyError for a kind that does not exist."""
+        return self._kind(key[0]).get(key[1])
+
+    def keys(self) -> Iterator[ResourceKey]:
+        """Kind and name of every resource."""
+        return ((kind, name) for kind in KINDS for name in self._kind(kind))
+
+    def copy(self) -> Resources:
+        """The same resources, to be changed without these."""
+        return replace(self)
+
+    def _kind(self, kind: str) -> Map[str, Item]:
+        if kind not in KINDS:
+            raise KeyError(kind)
+        items: Map[str, Item] = getattr(self, kind)
+        return items
+
+
+KINDS = frozenset(each.name for each in fields(Resources))
+"""Names of the kinds, as in ResourceName.kind on the wire."""
+
+
+def key_of(item: Item) -> ResourceKey:
+    """Kind and name of a resource."""
+    match item:
+        case Service():
+            return "service", item.name
+        case Instance():
+            return "instance", f"{item.service}/{item.id}"
+        case UnlinkedRoute():
+            return "route", item.route.name
+        case Limit():
+            return "rate_limit", item.name
+        case User():
+            return "user", item.name
+        case VerificationKey():
+            return "verification_key", item.id
+        case Reset():
+            return "reset", str(item.revision)

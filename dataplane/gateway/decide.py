@@ -1,0 +1,340 @@
+"""The gateway: what happens to a request, in order, readable top to bottom.
+
+    match → limits by address, route, field → authenticate → authorize → limits by subject → breaker → pick → forward
+
+Deciding is synchronous and does no I/O; time comes in as an argument. One table serves an exchange from its first
+byte to its last; `swap` puts a new one in place between two decisions and carries limiter and breaker state over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import random
+from time import time
+from typing import Final, Protocol
+
+from dataplane.config.table import EMPTY, Table
+from dataplane.gateway.policy import retry
+from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller
+from dataplane.gateway.policy.authorize import Permit, authorize
+from dataplane.gateway.policy.balancer import Balancer, make_balancer
+from dataplane.gateway.policy.breaker import Breakers, Open
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import Instance, Limit, LimitKey, Route, Service
+from dataplane.gateway.policy.router import upstream_path
+from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
+from dataplane.proxy.exchange import Decider, Exchange
+from dataplane.proxy.http1.forwarded import adopt_forwarded
+from dataplane.proxy.http1.request import Request, Told
+from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
+from dataplane.proxy.http1.trace import threshold
+from dataplane.proxy.http1.upgrade import upgrading
+from dataplane.proxy.pool import Endpoint, Pool
+from dataplane.proxy.trust import Peer, TrustedProxies
+
+
+class Observer(Protocol):
+    """Hears of every exchange that ended, refused and broken ones too."""
+
+    def finished(self, exchange: Exchange) -> None:
+        """Count it and log it. On the request path: plain integers, no I/O."""
+
+
+class Plan:
+    """A route with all it leads to, linked when it is first used, so that a request looks up nothing twice."""
+
+    __slots__ = (
+        "balancer",
+        "by_address",
+        "by_subject",
+        "coarse",
+        "known",
+        "max_body",
+        "response_timeout",
+        "rewrites",
+        "service",
+    )
+
+    def __init__(
+        self,
+        route: Route,
+        service: Service | None,
+        known: bool,
+        balancer: Balancer[Endpoint],
+        default_limit: Limit | None,
+    ) -> None:
+        limits = (default_limit, *route.limits) if default_limit is not None else route.limits
+        self.service = service
+        self.known = known
+        """The service has instances, healthy or not."""
+        self.balancer = balancer
+        self.by_address = tuple(limit for limit in limits if limit.key is LimitKey.ADDRESS)
+        self.by_subject = tuple(limit for limit in limits if limit.key is LimitKey.SUBJECT)
+        self.coarse = tuple(limit for limit in limits if limit.key in (LimitKey.ROUTE, LimitKey.HEADER))
+        """Those that need neither address nor caller."""
+        self.rewrites = bool(route.rewrite or route.strip_prefix)
+        self.max_body = route.max_body_bytes
+        response = service.timeouts.response if service is not None else 0.0
+        self.response_timeout = response if route.timeout is None else route.timeout
+
+
+_NOBODY: Final[Balancer[Endpoint]] = make_balancer(Service("").load_balancer, ())
+
+
+class Gateway(Decider):
+    """Decides on every request of one worker."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        pool: Pool,
+        *,
+        limiter: Limiter | None = None,
+        breakers: Breakers | None = None,
+        default_limit: Limit | None = None,
+        trusted: TrustedProxies | None = None,
+        start: int = 0,
+        chance: Callable[[], float] = random,
+        trace_sampling: float = 1.0,
+    ) -> None:
+        """`default_limit` holds for every client address on every route; `start` keeps workers out of step; `chance`
+        is uniform in [0, 1), for back-offs; `trace_sampling` is the share of traces begun here that are recorded.
+        """
+        self.limiter = limiter or Limiter()
+        self.breakers = breakers or Breakers()
+        self._observer = observer
+        self._pool = pool
+        self._default_limit = default_limit
+        self._trusted = trusted or TrustedProxies()
+        self._start = start
+        self._chance = chance
+        self._sampled = threshold(trace_sampling)
+        self._budgets: dict[str, retry.Budget] = {}
+        self._authenticator = Authenticator(())
+        self._unhealthy: frozenset[str] = frozenset()
+        self._balancers: dict[str, Balancer[Endpoint]] = {}
+        self._plans: dict[str, Plan] = {}
+        self._obeyed = 0
+        self._table = EMPTY
+
+    @property
+    def table(self) -> Table:
+        """The table in force."""
+        return self._table
+
+    # --- a request
+
+    def decide(self, exchange: Exchange, now: float) -> object | None:
+        """The request line. Returns a refusal, or None when `exchange` is ready to be forwarded."""
+        request = exchange.request
+        assert request is not None
+        table = self._table
+        exchange.revision = table.revision
+
+        route = table.router.match(request.host, request.path, request.method)
+        if type(route) is not Route:
+            return route if table.revision else NotConfigured()
+        plan = self._plans.get(route.name) or self._plan(route)
+        exchange.route, exchange.service, exchange.service_name = route, plan.service, route.service
+
+        address = exchange.address
+        if request.told is not None:
+            address = exchange.address = self._client(exchange.client.peer, request.told)
+        for limit in plan.by_address:
+            refused = self.limiter.take(limit, address, now)
+            if refused is not None:
+                return refused
+        for limit in plan.coarse:
+            refused = self.limiter.take(limit, _coarse_key(limit, route, request), now)
+            if refused is not None:
+                return refused
+
+        caller = ANONYMOUS
+        if not route.public:
+            found = self._authenticator.authenticate(request.authorization, time())
+            if type(found) is not Caller:
+                return found
+            caller = found
+
+        permit = authorize(route, caller, table.users)
+        if not isinstance(permit, Permit):
+            return permit
+        exchange.permit = permit
+
+        for limit in plan.by_subject:
+            refused = self.limiter.take(limit, caller.subject or address, now)
+            if refused is not None:
+                return refused
+
+        max_body = plan.max_body
+        if max_body is not None:
+            exchange.max_body = max_body
+            if request.length > max_body or exchange.received > max_body:
+                return TooLarge(max_body)
+
+        if not plan.known:
+            return NotRegistered(route.service)
+        trial = self.breakers.admit(route.service, now)
+        if isinstance(trial, Open):
+            return CircuitOpen(route.service, trial.retry_after)
+        exchange.trial = trial
+
+        endpoint = plan.balancer.pick(address)
+        if endpoint is None:
+            return self._none_healthy(plan)
+        endpoint.in_flight += 1
+        exchange.endpoint = endpoint
+        exchange.attempts = 1
+        exchange.decision = "forwarded"
+        exchange.response_timeout = plan.response_timeout
+        exchange.head = self._head(exchange, request, permit, plan.rewrites, endpoint)
+        return None
+
+    def retry(self, exchange: Exchange, cause: str) -> float | None:
+        """Move a failed exchange to another endpoint if that is safe, wanted and borne; seconds to wait, or None."""
+        service, before, request = exchange.service, exchange.endpoint, exchange.request
+        assert service is not None and before is not None and request is not None
+        name, made = service.name, exchange.attempts
+        unsent = cause == retry.CONNECT
+        at_hand = not request.length or exchange.replay is not None
+        if not retry.wanted(service.retries, cause, made):
+            return None
+        if not unsent and not (retry.repeatable(request.method, at_hand) and self.breakers.closed(name)):
+            return None
+        balancer = self._balancers.get(name, _NOBODY)
+        endpoint = balancer.another(exchange.address, (*exchange.tried, before))
+        if endpoint is None or not (unsent or self._bears(service)):
+            return None
+        exchange.tried = (*exchange.tried, before)
+        exchange.attempts += 1
+        exchange.endpoint = endpoint
+        endpoint.in_flight += 1
+        before.in_flight -= 1
+        if before.leaving:
+            self._pool.settle(before)
+        return retry.wait(cause, made, self._chance())
+
+    def _bears(self, service: Service) -> bool:
+        """Whether the service's budget has another retry."""
+        budget = self._budgets.setdefault(service.name, retry.Budget())
+        return budget.take(service.retries.budget, self.breakers.requests(service.name))
+
+    def finished(self, exchange: Exchange) -> None:
+        """Settle what the decision took, count and log. The engine calls it once for every exchange it began."""
+        if exchange.trial is not None:
+            exchange.trial.settle(exchange.outcome, exchange.ended)
+        endpoint = exchange.endpoint
+        if endpoint is not None:
+            endpoint.in_flight -= 1
+            if endpoint.leaving:
+                self._pool.settle(endpoint)
+        self._observer.finished(exchange)
+
+    # --- a change
+
+    def swap(self, table: Table, now: float) -> None:
+        """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over.
+
+        What is the same object as before is not looked into: a change of one route costs as much as one route.
+        """
+        before = self._table
+        if table.keys is not before.keys:
+            self._authenticator = self._authenticator.changed(table.keys)
+        if table.instances is not before.instances:
+            instances = (instance for group in table.instances.values() for instance in group)
+            secured = {name: service.tls for name, service in table.services.items() if service.tls}
+            self._pool.adopt(instances, secured)
+        if table.limits is not before.limits:
+            default = self._default_limit
+            self.limiter.adopt({**table.limits, default.name: default} if default else table.limits)
+        if table.services is not before.services:
+            self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
+            self._budgets = {name: kept for name, kept in self._budgets.items() if name in table.services}
+        self._table = table
+        self._link(before)
+        self._obey_resets(now)
+
+    def set_health(self, unhealthy: frozenset[str]) -> None:
+        """Instances ("<service>/<id>") that take no requests, because they failed their probes or had none yet."""
+        if unhealthy != self._unhealthy:
+            self._unhealthy = unhealthy
+            self._link(EMPTY)
+
+    # --- inside
+
+    def _client(self, peer: Peer, told: Told) -> str:
+        if told.forwarded is not None and told.forwarded_for is None:
+            adopt_forwarded(told, told.forwarded, self._trusted)
+        said = told.forwarded_for
+        return peer.address if said is None else self._trusted.client(peer, said.decode("latin-1"))
+
+    def _head(
+        self, exchange: Exchange, request: Request, permit: Permit, rewrites: bool, endpoint: Endpoint
+    ) -> bytes:
+        identity = permit.prepared
+        if identity is None:
+            subject = permit.caller.subject
+            identity = permit.prepared = identity_fields(subject, permit.scopes) if subject else b""
+        client = exchange.client
+        forwarded = client.forwarded if request.told is None else forwarded_fields(client.peer, request.told)
+        target = request.target
+        if rewrites:
+            target = upstream_path(permit.route, request.path).encode() + request.query
+        request_id, sampled = exchange.request_id, self._sampled
+        head = request_head(request, target, forwarded, identity, request_id, endpoint.authority, sampled)
+        if request.upgrade:
+            allowed = (protocol for protocol in request.upgrade if protocol in permit.route.upgrades)
+            request.upgrade = chosen = tuple(allowed)[:1]
+            return upgrading(head, chosen[0]) if chosen else head
+        return head
+
+    def _none_healthy(self, plan: Plan) -> NoneHealthy:
+        assert plan.service is not None
+        return NoneHealthy(plan.service.name, plan.service.health_check.interval)
+
+    def _plan(self, route: Route) -> Plan:
+        name = route.service
+        known = bool(self._table.instances.get(name))
+        balancer = self._balancers.get(name, _NOBODY)
+        service = self._table.services.get(name)
+        plan = self._plans[route.name] = Plan(route, service, known, balancer, self._default_limit)
+        return plan
+
+    def _link(self, before: Table) -> None:
+        """Balancers over the instances that take requests; plans are made anew as routes are used.
+
+        Balancers of services that are as in the table `before` stay, and with them whose turn it is.
+        """
+        self._plans = {}
+        services, groups = self._table.services, self._table.instances
+        if services is before.services and groups is before.instances:
+            return
+        self._balancers = {
+            name: self._balancers[name]
+            if instances is before.instances.get(name) and services[name] is before.services.get(name)
+            else self._balancer(services[name], instances)
+            for name, instances in groups.items()
+        }
+
+    def _balancer(self, service: Service, instances: tuple[Instance, ...]) -> Balancer[Endpoint]:
+        takers = [
+            self._pool.endpoint(instance)
+            for instance in instances
+            if not instance.draining and f"{instance.service}/{instance.id}" not in self._unhealthy
+        ]
+        return make_balancer(service.load_balancer, takers, self._start)
+
+    def _obey_resets(self, now: float) -> None:
+        """Operators' orders, each once: a table holds them for a while."""
+        for reset in self._table.resets:
+            if reset.revision > self._obeyed:
+                self._obeyed = reset.revision
+                if reset.circuit:
+                    self.breakers.reset(reset.circuit, now)
+                if reset.rate_limit:
+                    self.limiter.reset(reset.rate_limit)
+
+
+def _coarse_key(limit: Limit, route: Route, request: Request) -> str:
+    # Without the field callers share one bucket: leaving it out must not lift the limit.
+    return request.field(limit.header) if limit.key is LimitKey.HEADER else route.name

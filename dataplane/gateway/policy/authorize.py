@@ -1,0 +1,85 @@
+"""May this caller use this route: makes the permit that everything further down the request line asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Never
+
+from dataplane.gateway.policy.authenticate import ANONYMOUS, Caller, Unauthenticated
+from dataplane.gateway.policy.resources import Route, User
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+class Permit:
+    """Evidence that `caller` may use `route`. Only `authorize` makes it; the caller's next request may get it too."""
+
+    __slots__ = ("caller", "prepared", "route", "scopes", "user")
+
+    route: Route
+    caller: Caller
+    user: User | None
+    """The caller's user as of this permit; None on public routes."""
+    scopes: frozenset[str]
+    """What the token grants and the user still holds; empty on public routes."""
+    prepared: bytes | None
+    """Room for the HTTP layer, which keeps here what it tells the service of this caller, once it has rendered it."""
+
+    def __init__(self, made_by_authorize_only: Never) -> None:
+        raise TypeError("only authorize() makes permits")
+
+    def __repr__(self) -> str:
+        return f"Permit({self.route.name!r}, {self.caller!r}, scopes={sorted(self.scopes)})"
+
+
+class _Permit(Permit):
+    __slots__ = ()
+
+    def __init__(self, route: Route, caller: Caller, user: User | None, scopes: frozenset[str]) -> None:
+        self.route = route
+        self.caller = caller
+        self.user = user
+        self.scopes = scopes
+        self.prepared = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """The caller lacks `missing`; all of `route.scopes` are needed (RFC 6750, section 3.1: insufficient_scope)."""
+
+    route: Route
+    missing: frozenset[str]
+
+
+def authorize(
+    route: Route, caller: Caller, users: Mapping[str, User]
+) -> Permit | Forbidden | Unauthenticated:
+    """May `caller` (ANONYMOUS where no token was read) use `route`, given the `users` of this revision?
+
+    A scope counts if the token grants it and the user still holds it: what an administrator takes away is gone at once,
+    not when the token expires. The token of a user who is gone or disabled is as bad as an expired one.
+    """
+    user = None if route.public else users.get(caller.subject)
+    last = caller.last_permit
+    if last is not None and last.route is route and last.user is user:
+        return last
+    return _decide(route, caller, user)
+
+
+def _decide(route: Route, caller: Caller, user: User | None) -> Permit | Forbidden | Unauthenticated:
+    if route.public:
+        return _grant(route, caller, None, _NOTHING)
+    if user is None or user.disabled:
+        return Unauthenticated.MISSING if caller is ANONYMOUS else Unauthenticated.INVALID
+    scopes = caller.scopes & user.scopes
+    if not route.scopes <= scopes:
+        return Forbidden(route, route.scopes - scopes)
+    return _grant(route, caller, user, scopes)
+
+
+def _grant(route: Route, caller: Caller, user: User | None, scopes: frozenset[str]) -> Permit:
+    """Routes and users are frozen, so the same two of them mean the same answer: it is kept for the next request."""
+    permit = _Permit(route, caller, user, scopes)
+    caller.last_permit = permit
+    return permit

@@ -1,0 +1,202 @@
+"""Which of the healthy instances takes a request.
+
+A balancer serves a fixed set of endpoints; when the set changes, another is made. So whatever can be worked out from
+the set is worked out then, and a pick is a step in a ring or a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from hashlib import blake2b
+from itertools import cycle, islice
+from math import gcd, log
+from typing import Generic, Protocol, TypeVar
+from zlib import crc32
+
+from dataplane.gateway.policy.resources import LoadBalancer
+
+_RING = 4096
+"""Places in a ring, at most. Weights that need more are rounded, each to at least one place."""
+_SLOTS = 4096
+"""Groups that ip_hash divides the addresses into."""
+
+
+class Endpoint(Protocol):
+    """What a balancer needs to know of an instance."""
+
+    @property
+    def id(self) -> str:
+        """Unique within the service; ip_hash goes by it."""
+
+    @property
+    def weight(self) -> int:
+        """Relative share of the traffic, 1 to 1000."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+
+
+E = TypeVar("E", bound=Endpoint)
+E_co = TypeVar("E_co", bound=Endpoint, covariant=True)
+T = TypeVar("T")
+
+
+class Balancer(Protocol[E_co]):
+    """Picks among a fixed set of endpoints."""
+
+    def pick(self, address: str) -> E_co | None:
+        """The endpoint for a request from `address`; None when there is none."""
+
+    def another(self, address: str, tried: Collection[object]) -> E_co | None:
+        """The endpoint for a request that `tried` could not serve; None when they are all there are."""
+
+
+def make_balancer(kind: LoadBalancer, endpoints: Sequence[E], start: int = 0) -> Balancer[E]:
+    """A balancer over `endpoints`, all healthy.
+
+    Rings begin `start` places on: workers that pass different ones do not all begin with the same instance.
+    """
+    if not endpoints:
+        return _Nobody()
+    if len(endpoints) == 1:
+        return _Only(endpoints[0])
+    if kind is LoadBalancer.IP_HASH:
+        return _IpHash(endpoints)
+    if kind is LoadBalancer.LEAST_REQUEST:
+        return _LeastRequest(endpoints, start)
+    return _RoundRobin(endpoints, start)
+
+
+class _Nobody(Generic[E]):
+    def pick(self, address: str) -> E | None:
+        return None
+
+    def another(self, address: str, tried: Collection[object]) -> E | None:
+        return None
+
+
+class _Only(Generic[E]):
+    def __init__(self, endpoint: E) -> None:
+        self._endpoint = endpoint
+
+    def pick(self, address: str) -> E | None:
+        return self._endpoint
+
+    def another(self, address: str, tried: Collection[object]) -> E | None:
+        return None if self._endpoint in tried else self._endpoint
+
+
+class _RoundRobin(Generic[E]):
+    """Each endpoint in turn, as often as its weight says and as evenly spread as it goes."""
+
+    def __init__(self, endpoints: Sequence[E], start: int) -> None:
+        ring = _ring(endpoints)
+        self._length = len(ring)
+        self._ring = cycle(_turned(ring, start))
+
+    def pick(self, address: str) -> E | None:
+        return next(self._ring)
+
+    def another(self, address: str, tried: Collection[object]) -> E | None:
+        return next((each for each in islice(self._ring, self._length) if each not in tried), None)
+
+
+class _LeastRequest(Generic[E]):
+    """The less busy of two, in proportion to their weights; between equals, round robin.
+
+    Two choices are nearly as good as all (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001)
+    and cost the same however many there are. Chance is not needed: the second choice moves on each time around, so
+    that everybody is compared with everybody, or with as many as fit the ring.
+    """
+
+    def __init__(self, endpoints: Sequence[E], start: int) -> None:
+        self._endpoints = tuple(endpoints)
+        self._pairs = cycle(_turned(_pairs(endpoints), start))
+
+    def pick(self, address: str) -> E | None:
+        first, second = next(self._pairs)
+        if second.in_flight * first.weight < first.in_flight * second.weight:
+            return second
+        return first
+
+    def another(self, address: str, tried: Collection[object]) -> E | None:
+        left = [each for each in self._endpoints if each not in tried]
+        return min(left, key=lambda each: each.in_flight / each.weight, default=None)
+
+
+class _IpHash(Generic[E]):
+    """The same address, the same endpoint, on every worker and data plane: rendezvous hashing (Thaler and Ravishankar,
+    1998). When an endpoint leaves, only its callers move; when it returns, they are back.
+
+    Addresses are put into groups, and a group's endpoint is worked out when the first caller of it comes. So a pick is
+    cheap, and a flood of addresses cannot make it dear.
+    """
+
+    def __init__(self, endpoints: Sequence[E]) -> None:
+        self._endpoints = tuple(endpoints)
+        self._slots: list[E | None] = [None] * _SLOTS
+
+    def pick(self, address: str) -> E | None:
+        slot = crc32(address.encode()) % _SLOTS
+        endpoint = self._slots[slot]
+        return self._fill(slot) if endpoint is None else endpoint
+
+    def another(self, address: str, tried: Collection[object]) -> E | None:
+        left = [each for each in self._endpoints if each not in tried]
+        return _winner(left, crc32(address.encode()) % _SLOTS) if left else None
+
+    def _fill(self, slot: int) -> E:
+        winner = self._slots[slot] = _winner(self._endpoints, slot)
+        return winner
+
+
+def _winner(endpoints: Sequence[E], slot: int) -> E:
+    """The endpoint with the highest score, where higher weights win in proportion: w / -ln(u), u uniform in (0, 1)."""
+
+    def score(endpoint: E) -> tuple[float, str]:
+        digest = blake2b(f"{slot} {endpoint.id}".encode(), digest_size=7).digest()
+        uniform = (int.from_bytes(digest, "big") + 0.5) / 2.0**56
+        return endpoint.weight / -log(uniform), endpoint.id
+
+    return max(endpoints, key=score)
+
+
+def _ring(endpoints: Sequence[E]) -> list[E]:
+    """Every endpoint as often as its weight says, evenly spread: the nth of w places lies at (n + phase) / w.
+
+    The phases are all different, so that endpoints of one weight alternate instead of coming in a row.
+    """
+    places = _places([endpoint.weight for endpoint in endpoints])
+    spread = sorted(
+        ((nth + (index + 1) / (len(endpoints) + 1)) / count, index)
+        for index, count in enumerate(places)
+        for nth in range(count)
+    )
+    return [endpoints[index] for _, index in spread]
+
+
+def _places(weights: Sequence[int]) -> list[int]:
+    """The weights in lowest terms, or rounded so that a ring holds them."""
+    common = gcd(*weights)
+    total = sum(weights) // common
+    if total <= _RING:
+        return [weight // common for weight in weights]
+    return [max(1, round(weight / common / total * _RING)) for weight in weights]
+
+
+def _pairs(endpoints: Sequence[E]) -> list[tuple[E, E]]:
+    """The ring, several times over, each place paired with another endpoint: the next one, then the one after it..."""
+    ring = _ring(endpoints)
+    index = {id(endpoint): place for place, endpoint in enumerate(endpoints)}
+    others = len(endpoints) - 1
+    rounds = min(others, max(1, _RING // len(ring)))
+    steps = [1 + number * others // rounds for number in range(rounds)]
+    return [
+        (first, endpoints[(index[id(first)] + step) % len(endpoints)]) for step in steps for first in ring
+    ]
+
+
+def _turned(ring: list[T], start: int) -> list[T]:
+    start %= len(ring)
+    return ring[start:] + ring[:start]

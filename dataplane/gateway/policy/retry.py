@@ -1,0 +1,75 @@
+"""When a request may be sent to another instance, and how long to wait before.
+
+Three questions, each answered here: is it safe (`repeatable`), does the service want it (`wanted`), and can the service
+bear it (`Budget`)? Where nothing was sent because connecting failed, any request is safe to repeat, and no instance
+gets more work by it, so the first alone is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dataplane.gateway.policy.resources import Retries
+
+CONNECT: Final = "connect"
+"""No connection could be made: nothing was sent."""
+RESET: Final = "reset"
+"""The connection ended before a whole response head had come."""
+TIMEOUT: Final = "timeout"
+"""No response in time."""
+CONDITIONS: Final = frozenset({CONNECT, RESET, TIMEOUT, "500", "502", "503", "504"})
+
+IDEMPOTENT: Final = frozenset(
+    {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"}
+)
+"""Methods whose requests may be repeated (RFC 9110 section 9.2.2; for the others the IANA registry of methods)."""
+
+FIRST_WAIT: Final = 0.025
+"""Seconds that the first wait is at most; each further one twice that."""
+LONGEST_WAIT: Final = 0.25
+SAVED: Final = 10.0
+"""Retries that a budget starts with and saves up at most, so that a quiet service has some too."""
+
+
+def wanted(retries: Retries, cause: str, made: int) -> bool:
+    """Whether a request that failed by `cause` in `made` attempts (1 or more) is to be tried again."""
+    return made <= retries.attempts and cause in retries.on
+
+
+def repeatable(method: str, body_at_hand: bool) -> bool:
+    """Whether a request that an instance may have acted on can be sent again (RFC 9110 section 9.2.2)."""
+    return body_at_hand and method in IDEMPOTENT
+
+
+def wait(cause: str, made: int, chance: float) -> float:
+    """Seconds before the next attempt after `made` ones: exponential, with full jitter.
+
+    `chance` is uniform in [0, 1). (M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog 2015.) The first
+    refused connection costs no wait: the next instance has nothing to do with it.
+    """
+    if cause == CONNECT and made == 1:
+        return 0.0
+    return chance * min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (made - 1))
+
+
+class Budget:
+    """Retries of one service: a share of its requests, plus what was saved (Finagle calls it a retry budget).
+
+    It is told how many requests there have been only when a retry is asked for, so that requests pay nothing for it.
+    """
+
+    __slots__ = ("_requests", "_saved")
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._saved = SAVED
+
+    def take(self, share: float, requests: int) -> bool:
+        """Take one retry, if there is one; `requests` is the count since any point in time."""
+        earned = share * max(0, requests - self._requests)
+        self._requests = requests
+        self._saved = min(SAVED, self._saved + earned)
+        if self._saved < 1.0:
+            return False
+        self._saved -= 1.0
+        return True

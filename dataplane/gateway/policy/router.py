@@ -1,0 +1,176 @@
+"""Finds the route of a request: the cost grows with the depth of the path, not with the number of routes.
+
+Which of several matching routes wins, most important first:
+
+1. a named host over a wildcard, a longer wildcard over a shorter one, any wildcard over "every host";
+2. an exact path over a prefix, a longer prefix over a shorter one;
+3. a route that names methods over one that takes all;
+4. the route's name, so that the answer never depends on the order of the configuration.
+
+The method is part of the match: a route that does not take it is passed over, and only if nothing else is found the
+answer is 405 (RFC 9110, section 15.5.6). Hosts are compared without regard to case, paths and methods with regard to it
+(RFC 9110, sections 4.2.3 and 9.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from immutables import Map
+
+from dataplane.gateway.policy.paths import Paths, bare
+from dataplane.gateway.policy.resources import Route
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """No route matches host and path."""
+
+
+NOT_FOUND = NotFound()
+
+
+@dataclass(frozen=True, slots=True)
+class MethodNotAllowed:
+    """Routes match host and path, none of them the method. `allow` is sorted, for the Allow field."""
+
+    allow: tuple[str, ...]
+
+
+class Router:
+    """An immutable table of routes. Two routes of one name, or of the same match, are the table builder's to refuse."""
+
+    __slots__ = ("_any", "_hosts", "_longest", "_wildcards")
+
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self._any = Paths()
+        self._hosts: Map[str, Paths] = Map()
+        self._wildcards: Map[str, Paths] = Map()
+        """By what follows the "*": ".example.org"."""
+        self._longest = 0
+        """No wildcard's suffix has more characters than this."""
+        for route in routes:
+            for host in _patterns(route):
+                paths = self._get(host)
+                if paths is None:
+                    paths = self._set(host, Paths())
+                paths.add(route)
+
+    def match(self, host: str, path: str, method: str) -> Route | NotFound | MethodNotAllowed:
+        """The preferred route. `host` without port, in any case; `path` in its normal form, without query."""
+        if self._hosts or self._wildcards:
+            route = self._find_named(host.lower(), path, method)
+            if route is not None:
+                return route
+        route = self._any.find(path, method)
+        return self._refuse(host, path) if route is None else route
+
+    def changed(self, removed: Iterable[Route], added: Iterable[Route]) -> Router:
+        """A router without `removed` and with `added`; this one stays as it is.
+
+        All but what is touched is shared. Raises KeyError for a route in `removed` that is not there.
+        """
+        twin = Router()
+        twin._any, twin._longest = self._any, self._longest
+        twin._hosts, twin._wildcards = self._hosts, self._wildcards
+        copied: dict[str, Paths] = {}
+        new = {route.name: route for route in added}
+        for route in removed:
+            successor = new.get(route.name)
+            if successor is not None and _place(successor) == _place(route):
+                continue
+            for host in _patterns(route):
+                twin._own(host, copied).remove(route)
+        for route in new.values():
+            for host in _patterns(route):
+                twin._own(host, copied).add(route)
+        twin._forget_empty(copied)
+        return twin
+
+    def _find_named(self, host: str, path: str, method: str) -> Route | None:
+        paths = self._hosts.get(host)
+        route = None if paths is None else paths.find(path, method)
+        if route is None and self._wildcards:
+            dot = self._first_dot(host)
+            while dot > 0:
+                paths = self._wildcards.get(host[dot:])
+                if paths is not None:
+                    route = paths.find(path, method)
+                    if route is not None:
+                        return route
+                dot = host.find(".", dot + 1)
+        return route
+
+    def _first_dot(self, host: str) -> int:
+        """Where the longest suffix begins that could be a wildcard's: at least one character stays for the "*"."""
+        return host.find(".", max(1, len(host) - self._longest))
+
+    def _refuse(self, host: str, path: str) -> NotFound | MethodNotAllowed:
+        # A route that takes every method would have been found, so no methods means no route.
+        allow = {method for paths in self._tables(host.lower()) for method in paths.methods(path)}
+        return MethodNotAllowed(tuple(sorted(allow))) if allow else NOT_FOUND
+
+    def _tables(self, host: str) -> Iterator[Paths]:
+        yield self._any
+        if host in self._hosts:
+            yield self._hosts[host]
+        dot = self._first_dot(host)
+        while dot > 0:
+            if host[dot:] in self._wildcards:
+                yield self._wildcards[host[dot:]]
+            dot = host.find(".", dot + 1)
+
+    def _own(self, host: str, copied: dict[str, Paths]) -> Paths:
+        """This router's own table for the pattern `host`: copied before it is first changed."""
+        if host not in copied:
+            shared = self._get(host)
+            copied[host] = self._set(host, Paths() if shared is None else shared.copy())
+        return copied[host]
+
+    def _get(self, host: str) -> Paths | None:
+        if not host:
+            return self._any
+        return self._wildcards.get(host[1:]) if host.startswith("*.") else self._hosts.get(host)
+
+    def _set(self, host: str, paths: Paths) -> Paths:
+        if not host:
+            self._any = paths
+        elif host.startswith("*."):
+            self._wildcards = self._wildcards.set(host[1:], paths)
+            self._longest = max(self._longest, len(host) - 1)
+        else:
+            self._hosts = self._hosts.set(host, paths)
+        return paths
+
+    def _forget_empty(self, hosts: Iterable[str]) -> None:
+        """Drop tables without routes: a router that once knew hosts becomes as fast as one that never did."""
+        for host in hosts:
+            if host and not self._get(host):
+                if host.startswith("*."):
+                    self._wildcards = self._wildcards.delete(host[1:])
+                else:
+                    self._hosts = self._hosts.delete(host)
+
+
+def upstream_path(route: Route, path: str) -> str:
+    """The path sent to the service: `path` (normal form, without query) after `strip_prefix` and `rewrite`.
+
+    `rewrite` replaces what the route matched, the prefix or the whole path; `strip_prefix` is a rewrite to nothing and
+    concerns prefixes only. The result always begins with "/".
+    """
+    if route.prefix is None:
+        return route.rewrite or path
+    if route.rewrite or route.strip_prefix:
+        return route.rewrite.rstrip("/") + path[len(bare(route.prefix)) :] or "/"
+    return path
+
+
+def _place(route: Route) -> tuple[object, ...]:
+    """Where a route stands; one of the same name there takes its place."""
+    return route.hosts, route.path, route.prefix
+
+
+def _patterns(route: Route) -> Iterable[str]:
+    """The route's host patterns, once each; "" is every host."""
+    return dict.fromkeys(host.lower() for host in route.hosts) if route.hosts else ("",)

@@ -1,0 +1,171 @@
+"""Verifies one signed token: RFC 7515 (JWS), RFC 7519 (JWT), with the hardening of RFC 8725.
+
+A token is believed only when all of this holds:
+
+- it is a compact JWS of at most 8 KiB whose `kid` and `iss` name a key we hold (RFC 8725, 3.8);
+- its `alg` is the one of that key's type, so never "none" or an HMAC (RFC 8725, 3.1 and 3.2);
+- its header has no `crit`, since we understand no extension (RFC 7515, 4.1.11);
+- it is an access token, so its `typ` is "at+jwt" (RFC 9068, 4): refresh tokens are signed by the same key;
+- `aud` contains the key's audience, `exp` lies ahead, `nbf` and `iat` do not, give or take `LEEWAY`;
+- its signature is valid. This comes last: a flood of stale or foreign tokens then costs no public-key operation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
+
+from dataplane.gateway.policy.resources import VerificationKey
+
+MAX_TOKEN = 8 * 1024
+"""Longest token, in characters."""
+LEEWAY = 5.0
+"""Seconds that `nbf` and `iat` may lie ahead, for clocks that differ. `exp` has no leeway."""
+
+_TYPES = frozenset({"at+jwt", "application/at+jwt"})
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
+"""A scope-token (RFC 6749, section 3.3)."""
+_SUBJECT = re.compile(r"[ -~]{1,255}")
+"""The subject goes into a header field and the log."""
+_LATEST = 2.0**53
+_MALFORMED = (JoseError, ValueError, TypeError, LookupError, RecursionError)
+
+
+class Refused(Exception):
+    """The token is not believed. The message is for the debug log, never for the caller."""
+
+
+class _Pinned(jws.JWSRegistry):
+    """Knows the algorithms of one key, by any of their names, and no other."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(algorithms=names, strict_check_header=False)
+        self._models = dict.fromkeys(names, jws.JWSRegistry.algorithms[names[0]])
+
+    def get_alg(self, name: str) -> Any:
+        if name not in self._models:
+            raise Refused("alg is not the key's")
+        return self._models[name]
+
+
+class Verifier:
+    """One key, ready for use."""
+
+    __slots__ = ("_audience", "_jwk", "_registry", "issuer", "kid")
+
+    def __init__(self, key: VerificationKey) -> None:
+        """Raises ValueError, naming the key, when it cannot verify tokens."""
+        try:
+            jwk = json.loads(key.jwk)
+            if not isinstance(jwk, dict):
+                raise ValueError("it is no JSON object")
+            self._jwk = import_key(jwk)
+            names = _algorithms(self._jwk)
+            if self._jwk.alg not in (None, *names) or self._jwk.get("use") not in (None, "sig"):
+                raise ValueError("its alg or use is another")
+            self._registry = _Pinned(names)
+        except _MALFORMED as error:
+            raise ValueError(f"verification key {key.id!r} cannot be used: {error}") from error
+        self.kid = self._jwk.kid or key.id
+        self.issuer = key.issuer
+        self._audience = key.audience
+
+    def verify(self, token: jws.CompactSignature, claims: dict[str, Any], now: float) -> None:
+        """Check everything but `kid` and `iss`, by which this verifier was found. Raises Refused."""
+        _check_times(claims, now)
+        audience = claims.get("aud")
+        if audience != self._audience and not (isinstance(audience, list) and self._audience in audience):
+            raise Refused("aud is another")
+        try:
+            valid = jws.validate_compact(token, self._jwk, registry=self._registry)
+        except _MALFORMED as error:
+            raise Refused("header is malformed") from error
+        if not valid:
+            raise Refused("signature does not match")
+
+
+def parse(text: str) -> tuple[jws.CompactSignature, dict[str, Any]]:
+    """Split a token into header and claims, neither of them believed yet. Raises Refused."""
+    if len(text) > MAX_TOKEN:
+        raise Refused("token is too long")
+    try:
+        token = jws.extract_compact(text.encode("ascii"))
+        claims = json.loads(token.payload)
+    except _MALFORMED as error:
+        raise Refused("token is malformed") from error
+    header: object = token.protected
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise Refused("header or claims are no object")
+    _check_header(header)
+    return token, claims
+
+
+def subject(claims: dict[str, Any]) -> str:
+    """Whom the token speaks of. Raises Refused."""
+    sub = claims.get("sub")
+    if not isinstance(sub, str) or not _SUBJECT.fullmatch(sub):
+        raise Refused("sub is absent or unusable")
+    return sub
+
+
+def scopes(claims: dict[str, Any]) -> frozenset[str]:
+    """What the token grants: `scope`, a string (RFC 9068, 2.2.3), or else `scopes`, a list. Raises Refused."""
+    granted = claims.get("scope", claims.get("scopes", []))
+    if isinstance(granted, str):
+        granted = granted.split()
+    if not isinstance(granted, list) or not all(
+        isinstance(one, str) and _SCOPE.fullmatch(one) for one in granted
+    ):
+        raise Refused("scopes are malformed")
+    return frozenset(granted)
+
+
+def expiry(claims: dict[str, Any]) -> float:
+    """The Unix time at which the token ends. Raises Refused if it never does."""
+    exp = _time(claims, "exp")
+    if exp is None:
+        raise Refused("exp is absent")
+    return exp
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    kind = header.get("typ")
+    if not isinstance(kind, str) or kind.lower() not in _TYPES:
+        raise Refused("typ is not an access token's")
+    if "crit" in header or "b64" in header:
+        raise Refused("critical header parameters are not understood")
+
+
+def _check_times(claims: dict[str, Any], now: float) -> None:
+    if not now < expiry(claims):
+        raise Refused("token has expired")
+    for claim in ("nbf", "iat"):
+        begin = _time(claims, claim)
+        if begin is not None and begin > now + LEEWAY:
+            raise Refused(f"{claim} lies in the future")
+
+
+def _time(claims: dict[str, Any], claim: str) -> float | None:
+    """A NumericDate (RFC 7519, section 2). JSON has no NaN and no infinity, but the parser knows both."""
+    value = claims.get(claim)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LATEST:
+        raise Refused(f"{claim} is no time")
+    return float(value)
+
+
+def _algorithms(key: Key) -> tuple[str, ...]:
+    """The one algorithm of a key, with the names it goes by. Raises ValueError for keys we do not take."""
+    if isinstance(key, RSAKey) and key.public_key.key_size >= 2048:
+        return ("RS256",)
+    if isinstance(key, ECKey) and key.curve_name == "P-256":
+        return ("ES256",)
+    if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
+        return "Ed25519", "EdDSA"  # RFC 9864 renamed it
+    raise ValueError("it is neither RSA of 2048 bits or more, nor EC P-256, nor Ed25519")

@@ -1,0 +1,152 @@
+"""The one table that turns refusals into responses: problem documents of RFC 9457.
+
+Statuses, details and fields are the contract's. What does not change from request to request is prepared as bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from http import HTTPStatus
+from math import ceil
+from typing import Any, Final
+
+from dataplane.gateway.policy.authenticate import Unauthenticated
+from dataplane.gateway.policy.authorize import Forbidden
+from dataplane.gateway.policy.limiter import TooMany
+from dataplane.gateway.policy.router import MethodNotAllowed, NotFound
+from dataplane.proxy.errors import (
+    BadResponse,
+    CircuitOpen,
+    Exhausted,
+    NoneHealthy,
+    NotConfigured,
+    NotRegistered,
+    TimedOut,
+    TooLarge,
+    TooManyConnections,
+    Unavailable,
+)
+from dataplane.proxy.http1.request import BadRequest
+from dataplane.proxy.http1.response import persistence, status_line
+
+
+class Reply:
+    """A response of our own."""
+
+    __slots__ = ("body", "decision", "head", "reason", "status")
+
+    def __init__(
+        self, status: int, decision: str, detail: str, fields: bytes = b"", reason: str = ""
+    ) -> None:
+        self.status = status
+        self.decision = decision
+        """One word for the log."""
+        self.reason = reason
+        """More for the log, not for the client."""
+        self.body = _document(status, detail)
+        self.head = _start(status, len(self.body)) + fields
+        """Status line and fields, short of those that change with every response."""
+
+    def bytes(self, date: bytes, request_id: bytes, http11: bool, keep_alive: bool, bodiless: bool) -> bytes:
+        """The whole response; without its body where it answers HEAD."""
+        tail = b"\r\n\r\n" if http11 and keep_alive else persistence(keep_alive)
+        body = b"" if bodiless else self.body
+        return b"".join((self.head, date, b"\r\nx-request-id: ", request_id, tail, body))
+
+
+def respond(refusal: object) -> Reply:
+    """The response to a refusal. KeyError for something that is none."""
+    return TABLE[type(refusal)](refusal)
+
+
+def _document(status: int, detail: str) -> bytes:
+    title = HTTPStatus(status).phrase
+    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
+
+
+def _start(status: int, length: int) -> bytes:
+    fields = b"\r\ncontent-type: application/problem+json\r\ncontent-length: %d" % length
+    return status_line(status) + fields
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> bytes:
+    return "".join(f"\r\n{name.lower()}: {value}" for name, value in pairs).encode("latin-1")
+
+
+def _retry(seconds: float) -> bytes:
+    return b"\r\nretry-after: %d" % max(1, ceil(seconds))
+
+
+_NOT_FOUND = Reply(404, "not_found", "Service not found")
+_NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
+_TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
+_EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
+_CREDENTIALS = "Could not validate credentials"
+_UNAUTHENTICATED = {
+    Unauthenticated.MISSING: Reply(401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: Bearer"),
+    Unauthenticated.INVALID: Reply(
+        401, "unauthenticated", _CREDENTIALS, b'\r\nwww-authenticate: Bearer error="invalid_token"'
+    ),
+}
+
+
+def _method_not_allowed(refusal: MethodNotAllowed) -> Reply:
+    allow = _fields([("allow", ", ".join(refusal.allow))])
+    return Reply(405, "method_not_allowed", "Method not allowed", allow)
+
+
+def _forbidden(refusal: Forbidden) -> Reply:
+    scopes = " ".join(sorted(refusal.route.scopes))
+    challenge = f'Bearer error="insufficient_scope", scope="{scopes}"'
+    reason = f"missing: {' '.join(sorted(refusal.missing))}"
+    return Reply(
+        403, "forbidden", "Not enough permissions", _fields([("www-authenticate", challenge)]), reason
+    )
+
+
+def _too_many(refusal: TooMany) -> Reply:
+    return Reply(
+        429, "limited", "Too many requests", _fields(refusal.headers()), f"limit {refusal.limit.name}"
+    )
+
+
+def _circuit_open(refusal: CircuitOpen) -> Reply:
+    detail = f"Circuit breaker is open for service {refusal.service}"
+    return Reply(503, "circuit_open", detail, _retry(refusal.retry_after))
+
+
+def _not_registered(refusal: NotRegistered) -> Reply:
+    return Reply(503, "not_registered", f"Service '{refusal.service}' not found in registry")
+
+
+def _none_healthy(refusal: NoneHealthy) -> Reply:
+    detail = "No healthy instances available"
+    return Reply(503, "none_healthy", detail, _retry(refusal.retry_after))
+
+
+@lru_cache(maxsize=256)
+def _malformed(status: int, reason: str) -> Reply:
+    return Reply(status, "bad_request", f"{HTTPStatus(status).phrase}: {reason}", b"", reason)
+
+
+TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
+    NotFound: lambda _: _NOT_FOUND,
+    MethodNotAllowed: _method_not_allowed,
+    Unauthenticated: _UNAUTHENTICATED.__getitem__,
+    Forbidden: _forbidden,
+    TooMany: _too_many,
+    CircuitOpen: _circuit_open,
+    NotConfigured: lambda _: _NOT_CONFIGURED,
+    NotRegistered: _not_registered,
+    NoneHealthy: _none_healthy,
+    TooLarge: lambda _: Reply(413, "too_large", "Content too large"),
+    BadRequest: lambda bad: _malformed(bad.status, bad.reason),
+    TooManyConnections: lambda _: _TOO_MANY_CONNECTIONS,
+    Exhausted: lambda _: _EXHAUSTED,
+    Unavailable: lambda refusal: Reply(503, "unavailable", "Service unavailable", b"", refusal.reason),
+    BadResponse: lambda refusal: Reply(502, "bad_response", "Service unavailable", b"", refusal.reason),
+    TimedOut: lambda refusal: Reply(504, "timed_out", "Service unavailable", b"", refusal.reason),
+}
+"""Every refusal there is, by its type."""

@@ -1,0 +1,440 @@
+"""A client's connection: has the gateway decide on each request and answers in order.
+
+    queue (RequestReader) → current: decide ─→ refuse ─────────────────────→ finished → the next in the queue, or linger
+                                     └→ forward → response relayed ─┘
+
+One exchange is current; pipelined ones wait in the reader's queue, and while any waits nothing more is read, so that
+the queue is bounded by one read. Every exchange ends in `_finish`, which tells the gateway; `connection_lost` sees to
+those that nothing else ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from dataplane.gateway.policy.breaker import Outcome
+from dataplane.gateway.policy.retry import TIMEOUT
+from dataplane.gateway.refusals import respond
+from dataplane.proxy.errors import TimedOut, TooLarge, TooManyConnections
+from dataplane.proxy.http1.request import CHUNKED, BadRequest
+from dataplane.proxy.http1.request_reader import RequestReader
+from dataplane.proxy.http1.request_writer import forwarded_fields
+from dataplane.proxy.kernel import CLOSE_WAIT, CLOSED, is_broken, tcp_state, unread
+from dataplane.proxy.trust import Peer
+from dataplane.proxy.writer import Outgoing
+
+if TYPE_CHECKING:
+    from dataplane.proxy.exchange import Exchange
+    from dataplane.proxy.server import Server
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing sends a reset, so that a response that ends by closing cannot look whole."""
+
+
+class Downstream(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_closing",
+        "_ended",
+        "_in_head",
+        "_reader",
+        "_reading",
+        "_scheme",
+        "_server",
+        "_source",
+        "address",
+        "current",
+        "deadline",
+        "forwarded",
+        "outgoing",
+        "peer",
+        "transport",
+        "write_paused",
+    )
+
+    peer: Peer
+    address: str
+    forwarded: bytes
+    """What upstreams are told of an untrusted peer, as fields."""
+    transport: asyncio.Transport
+    outgoing: Outgoing
+
+    def __init__(self, server: Server, scheme: str = "http", source: str | None = None) -> None:
+        """`source` is the address that the peer speaks for, as the PROXY protocol told; None for its own."""
+        self.current: Exchange | None = None
+        """The exchange being answered, None between requests."""
+        self.deadline = 0.0
+        """Monotonic time at which `expire` is called."""
+        self.write_paused = False
+        self._server = server
+        self._scheme = scheme
+        self._source = source
+        self._reader = RequestReader(self, server)
+        self._reading = True
+        self._closing = self._in_head = False
+        self._ended = False
+        """The client sends no more, and is still answered."""
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.outgoing = Outgoing(self.transport, self._server.turn)
+        self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
+        if self._source is None:
+            name = transport.get_extra_info("peername")
+            self._source = name[0] if name else ""
+        self.peer = self._server.trusted.peer(self._source, self._scheme)
+        self.address = self.peer.address
+        self.forwarded = forwarded_fields(self.peer)
+        self.deadline = monotonic() + self._server.bounds.keep_alive_timeout
+        if not self._server.admit(self):
+            self._turn_away()
+
+    def data_received(self, data: bytes) -> None:
+        current, reader = self.current, self._reader
+        whole = current is None or current.complete
+        reader.feed(data)
+        if current is not None:
+            if not whole:
+                self._body_came(current)
+            if reader.queue:
+                self.settle_reading()
+        elif reader.queue:
+            self._advance()
+        elif reader.in_head:
+            self._head_came()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.current is not None and self.current.upstream is not None:
+            self.current.upstream.pause()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.current is None:
+            self._advance()
+        elif self.current.upstream is not None:
+            self.touch(self.current, monotonic())
+            self.current.upstream.resume()
+
+    def eof_received(self) -> bool:
+        """True where the client may still be there, for what it has asked for whole."""
+        # The transport may close by itself after this, and knows nothing of what is kept for the end of the turn.
+        self.outgoing.flush()
+        reader = self._reader
+        last = reader.queue[-1] if reader.queue else self.current
+        if last is None:
+            return False
+        if not self._may_wait(last):
+            self.left()
+            return False
+        assert last.request is not None
+        last.request.keep_alive = last.keep_alive = False
+        self._ended = True
+        reader.close()
+        if self.current is not None:
+            self._server.half_closed.watch(self.current, monotonic())
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self.outgoing.drop()
+        self._leave()
+        self._server.gone(self)
+        self._reader.release()
+
+    # --- what the upstream's side asks of this one
+
+    def touch(self, exchange: Exchange, now: float) -> None:
+        """Something of the response moved: its idle time begins anew."""
+        if exchange.service is not None:
+            self.deadline = now + exchange.service.timeouts.idle
+
+    def settle_reading(self) -> None:
+        """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
+        if self._ended:
+            return
+        wanted = self._closing or (not self._reader.queue and self._takes_more())
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self._server.unread.discard(self)
+                self.transport.resume_reading()
+            else:
+                self._server.unread.add(self)
+                self.transport.pause_reading()
+
+    def completed(self, exchange: Exchange, now: float) -> None:
+        """The response has been handed to the transport, whole."""
+        self._finish(exchange, now)
+        self.current = None
+        if not exchange.keep_alive:
+            self._linger(exchange)
+            return
+        reader = self._reader
+        if not reader.between:
+            self._await_request(now)
+        else:
+            self.deadline = now + self._server.bounds.keep_alive_timeout
+        if reader.queue:
+            self._advance()
+        elif not self._reading:
+            self.settle_reading()
+
+    def failed(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
+        """The exchange cannot go on: refuse it, or, if the response has begun, cut it off visibly."""
+        exchange.outcome = outcome
+        if exchange.responded:
+            exchange.decision = respond(refusal).decision
+            self._finish(exchange, monotonic())
+            self.current = None
+            self._reset()
+        else:
+            self._refuse(exchange, refusal)
+            self._advance()
+
+    def hand_over(self) -> bytes:
+        """Leave the connection to a tunnel. Returns what the client sent ahead of it."""
+        early = self._reader.early or b""
+        self.outgoing.flush()
+        self.current = None
+        self._closing = True
+        self._reader.release()
+        self._server.unread.discard(self)
+        if not self._reading:
+            self.transport.resume_reading()
+        return early
+
+    def over(self, exchange: Exchange, now: float) -> None:
+        """The tunnel that this connection was left to has ended."""
+        self._finish(exchange, now)
+
+    # --- what the server asks
+
+    def is_reset(self) -> bool:
+        """Whether the client has reset a connection that nothing is read from any more."""
+        return is_broken(self.transport)
+
+    def look_at_peer(self, now: float) -> None:
+        """While nothing is read, the kernel alone knows whether the client has ended its side, or the connection."""
+        exchange, state = self.current, tcp_state(self.transport)
+        if state == CLOSE_WAIT and exchange is not None and self._may_wait(exchange):
+            self._server.half_closed.watch(exchange, now)
+        elif state == CLOSED or (state == CLOSE_WAIT and not self._may_end_body(exchange)):
+            self.left()
+
+    def left(self) -> None:
+        """The client is gone."""
+        self._leave()
+        self.outgoing.abort()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        exchange = self.current
+        if self._closing:
+            self.outgoing.abort()
+        elif exchange is None:
+            self._expire_idle()
+        elif exchange.responded:
+            self._give_up(exchange, TimedOut("the response stopped"), Outcome.ABANDONED)
+        elif exchange.complete or (exchange.request is not None and exchange.request.expects_continue):
+            self._respond_late(exchange)
+        else:
+            self._give_up(exchange, BadRequest(408, "the body stopped"), Outcome.ABANDONED)
+
+    def overdue(self, exchange: Exchange) -> None:
+        """The time for the whole exchange is up."""
+        self._give_up(exchange, TimedOut("the exchange took too long"), Outcome.FAILURE)
+
+    def drain(self) -> None:
+        """Take no new requests: close now if nothing is under way, else after the response."""
+        if self.current is None and not self._reader.queue and not self._closing:
+            self._closing = True
+            self.outgoing.close()
+
+    # --- inside
+
+    def _advance(self) -> None:
+        """Take up exchanges from the queue until one has to wait for its upstream."""
+        reader, server = self._reader, self._server
+        queue = reader.queue
+        while queue and self.current is None and not (self.write_paused or self._closing):
+            self.current = exchange = queue.popleft()
+            exchange.started = now = monotonic()
+            refusal = exchange.fault or server.decider.decide(exchange, now)
+            if refusal is not None:
+                self._refuse(exchange, refusal)
+                continue
+            self.deadline = now + (
+                exchange.response_timeout if exchange.complete else server.bounds.body_timeout
+            )
+            assert exchange.endpoint is not None and exchange.service is not None
+            total = exchange.service.timeouts.total
+            if total:
+                server.limit(exchange, now + total)
+            idle = exchange.endpoint.idle
+            if idle:
+                idle.pop().send(exchange, now)
+            else:
+                server.dial(exchange)
+        if queue or not self._reading or reader.incoming is not None:
+            self.settle_reading()
+
+    def _refuse(self, exchange: Exchange, refusal: object) -> None:
+        """Answer by ourselves, in the place of this exchange's response."""
+        reply = respond(refusal)
+        server, request = self._server, exchange.request
+        bodiless = request is not None and request.method == "HEAD"
+        http11 = request is None or request.http11
+        # Another request may follow only where this one was read to its end.
+        keep = request is not None and request.keep_alive and exchange.complete and not server.draining
+        exchange.responded, exchange.keep_alive = True, keep
+        exchange.status, exchange.decision = reply.status, reply.decision
+        exchange.sent = 0 if bodiless else len(reply.body)
+        self.outgoing.write(reply.bytes(server.date, exchange.request_id, http11, keep, bodiless))
+        self._finish(exchange, monotonic())
+        self.current = None
+        if keep:
+            self._await_request(exchange.ended)
+        else:
+            self._linger(exchange)
+
+    def _finish(self, exchange: Exchange, now: float) -> None:
+        """The one place where exchanges end. Those that were never taken up begin and end here."""
+        if exchange.ended:
+            return
+        exchange.ended = now
+        if not exchange.started:
+            exchange.started = now
+        self._server.decider.finished(exchange)
+
+    def _may_wait(self, last: Exchange) -> bool:
+        """Whether its client may have ended its side after `last` and wait (TLS has no half-closed connections)."""
+        reader = self._reader
+        return (
+            self._server.bounds.half_close > 0
+            and last.complete
+            and not reader.in_head
+            and reader.early is None
+            and self.transport.can_write_eof()
+        )
+
+    def _may_end_body(self, exchange: Exchange | None) -> bool:
+        """Whether what has come and not been read may be the rest of the body that is being sent."""
+        if exchange is None or exchange.complete or exchange.request is None:
+            return False
+        plain, length = self.transport.can_write_eof(), exchange.request.length
+        # Neither chunks nor TLS records tell how much of the body they hold before they are read.
+        wanted = length - exchange.received if plain and length != CHUNKED else 1
+        return unread(self.transport) >= wanted
+
+    def _leave(self) -> None:
+        """The client is gone: nobody waits for what is under way."""
+        exchange, self.current = self.current, None
+        if exchange is not None:
+            if exchange.upstream is not None:
+                exchange.upstream.cancel()
+            self._drop(exchange, "client_left")
+        self._drop_queue("client_left")
+
+    def _drop_queue(self, decision: str) -> None:
+        self._reader.close()
+        while self._reader.queue:
+            self._drop(self._reader.queue.popleft(), decision)
+
+    def _drop(self, exchange: Exchange, decision: str) -> None:
+        exchange.decision = decision
+        exchange.outcome = Outcome.ABANDONED
+        self._finish(exchange, monotonic())
+
+    def _give_up(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
+        if exchange.upstream is not None:
+            exchange.upstream.cancel()
+        self.failed(exchange, refusal, outcome)
+
+    def _respond_late(self, exchange: Exchange) -> None:
+        """No response in time: another instance may be quicker."""
+        if exchange.upstream is not None:
+            exchange.upstream.cancel()
+            if self._server.try_again(exchange, TIMEOUT):
+                return
+        self.failed(exchange, TimedOut("no response in time"), Outcome.FAILURE)
+
+    def _body_came(self, exchange: Exchange) -> None:
+        """More of the current request's body has been read, or its end."""
+        if exchange.fault is not None:
+            self._give_up(exchange, exchange.fault, Outcome.ABANDONED)
+        elif exchange.max_body is not None and exchange.received > exchange.max_body:
+            self._give_up(exchange, TooLarge(exchange.max_body), Outcome.ABANDONED)
+        else:
+            if not exchange.responded:
+                bounds = self._server.bounds
+                wait = exchange.response_timeout if exchange.complete else bounds.body_timeout
+                self.deadline = monotonic() + wait
+            if exchange.upstream is not None:
+                exchange.upstream.send_body(exchange)
+
+    def _takes_more(self) -> bool:
+        """Whether body bytes of the current request have somewhere to go."""
+        exchange = self.current
+        if exchange is None or exchange.complete:
+            return True
+        return exchange.upstream is not None and not exchange.upstream.write_paused
+
+    def _head_came(self) -> None:
+        """A first part of a head: from now on the rest is expected in time (slowloris)."""
+        if not self._in_head:
+            self._in_head = True
+            self.deadline = monotonic() + self._server.bounds.head_timeout
+
+    def _await_request(self, now: float) -> None:
+        bounds = self._server.bounds
+        self._in_head = in_head = self._reader.in_head
+        self.deadline = now + (bounds.head_timeout if in_head else bounds.keep_alive_timeout)
+
+    def _expire_idle(self) -> None:
+        if self._in_head:
+            self._reader.fault(BadRequest(408, "the head did not come in time"))
+            self._advance()
+        else:
+            self._closing = True
+            self.outgoing.close()
+
+    def _linger(self, exchange: Exchange) -> None:
+        """Close, but let the client read the answer first: a reset would throw it away (RFC 9112 section 9.6)."""
+        bounds = self._server.bounds
+        self._closing = True
+        self._drop_queue("connection_closed")
+        if exchange.complete or not self.transport.can_write_eof():
+            # TLS has no half-closed connections: its closing reads on, and throws away, until the client agrees.
+            self.deadline = monotonic() + bounds.body_timeout
+            self.outgoing.close()
+        else:
+            self.deadline = monotonic() + bounds.linger_timeout
+            self.outgoing.write_eof()
+            self.settle_reading()
+
+    def _turn_away(self) -> None:
+        """One connection too many: say so and close, without waiting for a request."""
+        server = self._server
+        self._closing = True
+        self._reader.close()
+        self.outgoing.write(
+            respond(TooManyConnections()).bytes(server.date, server.request_id(), True, False, False)
+        )
+        self.outgoing.close()
+
+    def _reset(self) -> None:
+        self._closing = True
+        self.outgoing.flush()
+        self._drop_queue("connection_closed")
+        raw: socket.socket | None = self.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.outgoing.abort()

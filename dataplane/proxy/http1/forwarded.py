@@ -1,0 +1,82 @@
+"""The Forwarded field (RFC 7239), read where a trusted proxy sends it in place of X-Forwarded-For.
+
+Upstreams get the X-Forwarded fields and never this one, so that there are no two stories of where a request came from.
+A proxy that writes X-Forwarded-For may well hand on a Forwarded of its client's: beside the former the latter counts
+for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from dataplane.proxy.http1.request import Told, is_authority
+from dataplane.proxy.trust import TrustedProxies, canonical
+
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PAIR: Final = re.compile(
+    rb"[ \t]*(?:(%b)=(?:(%b)|\"((?:[^\"\\]|\\.)*)\"))?[ \t]*([;,]|$)" % (_TOKEN, _TOKEN)
+)
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
+MAX_HOPS: Final = 64
+"""Longer lists are ignored as a whole."""
+
+
+class Hop(NamedTuple):
+    """What one proxy says of the request it got; empty where it does not."""
+
+    node: bytes = b""
+    """Where it came from: an IP address, perhaps with a port, "unknown", or a made-up name."""
+    proto: bytes = b""
+    host: bytes = b""
+
+
+def read_forwarded(value: bytes) -> tuple[Hop, ...]:
+    """The hops, nearest to us last; none where the field is malformed."""
+    hops: list[Hop] = []
+    said: dict[bytes, bytes] = {}
+    position = 0
+    while True:
+        found = _PAIR.match(value, position)
+        if found is None or len(hops) >= MAX_HOPS:
+            return ()
+        name, plain, quoted, end = found.groups()
+        if name is not None:
+            name = name.lower()
+            if name in said:
+                return ()
+            said[name] = plain if plain is not None else _ESCAPED.sub(rb"\1", quoted)
+        if end != b";":
+            # Empty members of a list are no members (RFC 9110 section 5.6.1.2).
+            if said:
+                hops.append(
+                    Hop(said.get(b"for", b""), said.get(b"proto", b"").lower(), said.get(b"host", b""))
+                )
+            said = {}
+        if not end:
+            return tuple(hops)
+        position = found.end()
+
+
+def adopt_forwarded(told: Told, value: bytes, trusted: TrustedProxies) -> None:
+    """Take over what a trusted peer's Forwarded says, as if it had said so in X-Forwarded fields.
+
+    Scheme and host are those of the outermost hop that a trusted proxy vouches for: the client's own request.
+    """
+    hops = read_forwarded(value)
+    if not hops:
+        return
+    told.forwarded_for = b", ".join(_address(hop.node) for hop in hops)
+    place = len(hops) - 1
+    while place and _address(hops[place].node).decode() in trusted:
+        place -= 1
+    client = hops[place]
+    if told.forwarded_proto is None and client.proto in (b"http", b"https"):
+        told.forwarded_proto = client.proto
+    if told.forwarded_host is None and is_authority(client.host):
+        told.forwarded_host = client.host
+
+
+def _address(node: bytes) -> bytes:
+    """In its shortest form; "unknown" for what is none (RFC 7239 section 6)."""
+    return (canonical(node.decode("latin-1")) or "unknown").encode()

@@ -1,0 +1,413 @@
+"""Reading a request's head strictly: one reading of every message, or 400 and close (RFC 9112 section 11.2).
+
+llhttp, as httptools drives it, already refuses bare CR, LF and NUL, obs-fold, space before a colon, malformed,
+repeated or overflowing Content-Length, Content-Length beside Transfer-Encoding, and broken chunk framing
+(tests/unit/dataplane/proxy/http1/test_llhttp.py holds it to that). What it lets through is refused here: other
+versions, other transfer codings, a missing or second Host, targets that disagree with it, CONNECT, TRACE, h2c. Nothing
+of the client's bytes is copied to an upstream unread: `request_writer` writes a new head from the values found here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NoReturn
+
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.http1.names import (
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_LENGTH,
+    DROP,
+    EXPECT,
+    FORWARDED,
+    FORWARDED_FOR,
+    FORWARDED_HOST,
+    FORWARDED_PROTO,
+    HOST,
+    PASS,
+    PERSISTENT,
+    REQUEST_ID,
+    REQUEST_NAMES,
+    TRACEPARENT,
+    TRACESTATE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    begin,
+    nominated,
+    without,
+)
+from dataplane.proxy.http1.normal_path import BadPath, normal_form
+from dataplane.proxy.http1.trace import Context
+from dataplane.proxy.http1.upgrade import BadUpgrade, wishes
+from dataplane.proxy.trust import Peer
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+CHUNKED: Final = -1
+"""A body's length when it is not known beforehand."""
+
+_METHODS: Final[Mapping[bytes, str]] = {
+    name.encode(): name
+    for name in (
+        *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
+        *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
+    )
+}
+METHODS: Final = frozenset(_METHODS.values())
+"""Methods that are served; any other gets 501."""
+_AUTHORITY: Final = re.compile(
+    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?(?::(?P<port>[0-9]{0,5}))?"
+)
+PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
+"""What RFC 3986 lets a path and a query consist of."""
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_BOUNDS: Final = Bounds()
+_REMEMBERED_HOSTS: Final = 1_000
+_hosts: Final[dict[bytes, str]] = {}
+
+
+class BadRequest(Exception):
+    """The request cannot be read, or not in one way only: answered with `status`, then the connection closes."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Told:
+    """What others say of a request: a trusted proxy, and of the trace anybody. Each None if they do not."""
+
+    __slots__ = (
+        "context",
+        "forwarded",
+        "forwarded_for",
+        "forwarded_host",
+        "forwarded_proto",
+        "fresh_id",
+        "request_id",
+        "traceparent",
+        "tracestate",
+    )
+
+    def __init__(self) -> None:
+        self.forwarded: bytes | None = None
+        self.forwarded_for: bytes | None = None
+        self.forwarded_host: bytes | None = None
+        self.forwarded_proto: bytes | None = None
+        self.request_id: bytes | None = None
+        self.traceparent: bytes | None = None
+        self.tracestate: bytes | None = None
+        self.context: Context | None = None
+        """The trace that it belongs to; None: one that we start."""
+        self.fresh_id: bytes | None = None
+        """An id of ours, whatever id the request came with."""
+
+
+class Request:
+    """A request's head as we understand it."""
+
+    __slots__ = (
+        "authority",
+        "authorization",
+        "expects_continue",
+        "fields",
+        "host",
+        "http11",
+        "joined",
+        "keep_alive",
+        "length",
+        "method",
+        "path",
+        "target",
+        "told",
+        "upgrade",
+    )
+
+    method: str
+    path: str
+    """The normal form (module `paths`)."""
+    target: bytes
+    """Path and query, in normal form: what goes upstream on a route that does not rewrite."""
+    authority: bytes
+    """The Host as it was sent."""
+    host: str
+    """Lower case, without port and final dot: what routes match."""
+    http11: bool
+    keep_alive: bool
+    length: int
+    """Of the body in bytes; CHUNKED when it is not known beforehand."""
+    expects_continue: bool
+    authorization: str | None
+    told: Told | None
+    """What was said of the client and the trace; None if nothing was, or by nobody who is believed."""
+    upgrade: tuple[str, ...]
+    """Protocols that the client would change to; once it is decided, the one that the route allows, or none."""
+    fields: list[bytes]
+    """Those that travel on, two pieces to a field: what it begins with (`names.begin`) and its value."""
+    joined: bytes
+    """All of `fields`, where that was made once for many requests; else empty."""
+
+    @property
+    def query(self) -> bytes:
+        """With its question mark, or empty."""
+        return b"".join(self.target.partition(b"?")[1:])
+
+    def field(self, name: str) -> str:
+        """The value of a field that travels on, by lower-case name; several are joined, none is ""."""
+        wanted = name.encode("latin-1")
+        fields = self.fields
+        found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
+        return b", ".join(found).decode("latin-1")
+
+
+def is_authority(value: bytes) -> bool:
+    """Whether it could be a Host: a name or address, perhaps with a port."""
+    return _AUTHORITY.fullmatch(value) is not None
+
+
+def read_request(
+    method: bytes,
+    target: bytes,
+    passing: list[bytes],
+    special: Fields,
+    peer: Peer,
+    keep_alive: bool,
+    version: Callable[[], str],
+    bounds: Bounds = _BOUNDS,
+) -> Request:
+    """The head's one meaning. Raises BadRequest.
+
+    `passing` are the fields known to be of kind PASS, already in two pieces each; `special` all others.
+    `keep_alive` and `version` are the parser's; the version is asked for only where keep-alive does not tell it.
+    """
+    if len(target) > bounds.target:
+        _refuse("target too long", 414)
+    if len(passing) + 2 * len(special) > 2 * bounds.fields:
+        _refuse("too many fields", 431)
+    request = Request()
+    request.authorization = request.told = None
+    request.expects_continue = False
+    request.upgrade = ()
+    request.length = 0
+    request.joined = b""
+    request.fields = fields = passing.copy()
+    authority: bytes | None = None
+    connection: list[bytes] | None = None
+    known, learn = REQUEST_NAMES.known, REQUEST_NAMES.kind
+    for name, value in special:
+        kind = known[name] if name in known else learn(name)
+        if kind == HOST:
+            if authority is not None:
+                _refuse("more than one Host")
+            authority = value
+        elif kind == AUTHORIZATION:
+            if request.authorization is not None:
+                _refuse("more than one Authorization")
+            request.authorization = value.decode("latin-1")
+            fields += (b"\r\nauthorization: ", value)
+        elif kind == PASS:
+            fields += (begin(name), value)
+        elif kind == CONNECTION:
+            connection = [value] if connection is None else [*connection, value]
+        elif kind == CONTENT_LENGTH:
+            request.length = _length(value)
+        elif kind != DROP:
+            _read_rare(request, kind, value, peer)
+    # Without a Connection field only HTTP/1.1 keeps a connection alive (RFC 9112 section 9.3).
+    request.http11 = (keep_alive and connection is None) or _is_http11(version())
+    request.keep_alive = keep_alive
+    if connection is not None:
+        _read_connection(request, connection)
+    if method not in _METHODS:
+        _refuse(f"method {method.decode('latin-1')} is not supported", 501)
+    request.method = _METHODS[method]
+    if not target.startswith(b"/"):
+        target, authority = _absolute(target, authority)
+    _read_host(request, authority)
+    _read_path(request, target)
+    if not request.http11:
+        _check_http10(request)
+    if not request.length:
+        request.expects_continue = False
+    return request
+
+
+def _refuse(reason: str, status: int = 400) -> NoReturn:
+    raise BadRequest(status, reason)
+
+
+def _read_rare(request: Request, kind: int, value: bytes, peer: Peer) -> None:
+    if kind == TRANSFER_ENCODING:
+        if value.strip().lower() != b"chunked":
+            _refuse("transfer coding other than chunked", 501)
+        request.length = CHUNKED
+    elif kind == UPGRADE:
+        _read_upgrade(request, value)
+    elif kind == EXPECT:
+        if value.strip().lower() != b"100-continue":
+            _refuse("unknown expectation", 417)
+        request.expects_continue = True
+    elif kind in (TRACEPARENT, TRACESTATE):
+        _read_trace(request, kind, value)
+    elif peer.trusted:
+        _read_trusted(request, kind, value)
+
+
+def _read_upgrade(request: Request, value: bytes) -> None:
+    try:
+        request.upgrade += wishes(value)
+    except BadUpgrade as bad:
+        _refuse(str(bad), 501)
+
+
+def _read_trusted(request: Request, kind: int, value: bytes) -> None:
+    """What a trusted proxy says of the client; nonsense is ignored."""
+    told = request.told = request.told or Told()
+    if kind == FORWARDED:
+        told.forwarded = _listed(told.forwarded, value)
+    elif kind == REQUEST_ID:
+        told.request_id = value if _REQUEST_ID.fullmatch(value) else None
+    elif kind == FORWARDED_FOR:
+        told.forwarded_for = _listed(told.forwarded_for, value)
+    elif kind == FORWARDED_PROTO:
+        told.forwarded_proto = value if value in (b"http", b"https") else None
+    elif kind == FORWARDED_HOST:
+        told.forwarded_host = value if is_authority(value) else None
+
+
+def _read_trace(request: Request, kind: int, value: bytes) -> None:
+    """Two traceparents are as good as none: joined, they have no reading."""
+    told = request.told = request.told or Told()
+    if kind == TRACEPARENT:
+        told.traceparent = _listed(told.traceparent, value)
+    else:
+        told.tracestate = _listed(told.tracestate, value)
+
+
+def _listed(earlier: bytes | None, value: bytes) -> bytes:
+    """RFC 9110 section 5.3: several fields of one name are one list."""
+    return value if earlier is None else b"%b, %b" % (earlier, value)
+
+
+def _read_connection(request: Request, values: list[bytes]) -> None:
+    """RFC 9110 section 7.6.1: what the client declares hop-by-hop stays here. What we write comes after this."""
+    if len(values) == 1 and values[0] in PERSISTENT:
+        return
+    names = nominated(values)
+    if names:
+        request.fields = without(request.fields, names)
+
+
+def _length(value: bytes) -> int:
+    """RFC 9112 section 6.2: digits and nothing else. Python's int() alone would take "+1" and "1_0"."""
+    if not _LENGTH.fullmatch(value.rstrip(b" \t")):
+        _refuse("malformed Content-Length")
+    return int(value)
+
+
+def _is_http11(version: str) -> bool:
+    if version not in ("1.1", "1.0"):
+        _refuse(f"HTTP version {version}")
+    return version == "1.1"
+
+
+def _check_http10(request: Request) -> None:
+    """HTTP/1.0 knows neither chunks nor expectations (RFC 9112 section 6.1, RFC 9110 section 10.1.1)."""
+    if request.length == CHUNKED:
+        _refuse("transfer coding in HTTP/1.0")
+    request.expects_continue = False
+
+
+def is_common(request: Request) -> bool:
+    """Whether what follows its request line means the same after any other that `is_plain`.
+
+    That is so for untrusted peers; what trusted ones and traces tell is each request's own.
+    """
+    return (
+        request.http11
+        and request.keep_alive
+        and not request.length
+        and not request.upgrade
+        and request.told is None
+    )
+
+
+def is_plain(method: bytes, target: bytes, bounds: Bounds = _BOUNDS) -> bool:
+    """Whether a parser could read these two in a request line in one way only: a method that is served, and a path."""
+    return (
+        method in _METHODS
+        and target.startswith(b"/")
+        and len(target) <= bounds.target
+        and not target.translate(None, PLAIN)
+    )
+
+
+def read_again(known: Request, method: bytes, target: bytes) -> Request:
+    """A request whose head is that of `known`, but for its request line, which `is_plain`. Raises BadRequest."""
+    if not known.joined:
+        known.joined = b"".join(known.fields)
+    request = Request()
+    request.authorization = known.authorization
+    request.told = None
+    request.expects_continue = False
+    request.upgrade = ()
+    request.length = 0
+    request.joined = known.joined
+    request.fields = known.fields
+    request.http11 = request.keep_alive = True
+    request.method = _METHODS[method]
+    request.authority = known.authority
+    request.host = known.host
+    _read_path(request, target)
+    return request
+
+
+def _read_host(request: Request, authority: bytes | None) -> None:
+    """RFC 9112 section 3.2."""
+    if not authority:
+        if request.http11:
+            _refuse("no Host")
+        authority = b""
+    request.authority = authority
+    request.host = _hosts[authority] if authority in _hosts else _host(authority)
+
+
+def _read_path(request: Request, target: bytes) -> None:
+    end = target.find(b"?")
+    if end < 0:
+        end = len(target)
+    elif b"#" in target:
+        _refuse("fragment in the target")
+    before = target[:end].decode("latin-1")
+    try:
+        request.path = path = normal_form(before)
+    except BadPath as bad:
+        raise BadRequest(400, f"path: {bad}") from None
+    request.target = target if path is before else path.encode("latin-1") + target[end:]
+
+
+def _absolute(target: bytes, authority: bytes | None) -> tuple[bytes, bytes]:
+    """RFC 9112 section 3.2.2: the target in origin form, and the Host it names, with which the field must agree."""
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        _refuse("target is neither a path nor an http URL")
+    end = min((i for i in (rest.find(b"/"), rest.find(b"?"), rest.find(b"#")) if i >= 0), default=len(rest))
+    named, path = rest[:end], rest[end:]
+    if authority is not None and authority.lower() != named.lower():
+        _refuse("Host and target disagree")
+    return (path if path.startswith(b"/") else b"/" + path), named
+
+
+def _host(authority: bytes) -> str:
+    """Lower case, without port: RFC 9110 section 7.2. Remembered, because a gateway sees few of them."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None and authority:
+        _refuse("malformed Host")
+    host = found["host"].decode("ascii").lower() if found else ""
+    if len(_hosts) >= _REMEMBERED_HOSTS:
+        _hosts.clear()
+    _hosts[authority] = host
+    return host

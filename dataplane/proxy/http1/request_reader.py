@@ -1,0 +1,319 @@
+"""Reading requests from a client's bytes: heads become exchanges in a queue, bodies go to the exchange they belong to.
+
+A request that comes in one piece and says what another has said before is known without the parser (`remembered`).
+Parser callbacks only collect. What cannot be read becomes the `fault` of the exchange it happened in, or of one made
+for it, and ends the reading: there is no telling where the next request would begin.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.http1.head_cache import LONGEST, Luck
+from dataplane.proxy.http1.names import REQUEST_NAMES, collector
+from dataplane.proxy.http1.request import (
+    CHUNKED,
+    BadRequest,
+    Request,
+    Told,
+    is_common,
+    is_plain,
+    read_again,
+    read_request,
+)
+from dataplane.proxy.http1.trace import read_traceparent
+
+if TYPE_CHECKING:
+    from dataplane.proxy.client import Downstream
+    from dataplane.proxy.server import Server
+
+logger = logging.getLogger(__name__)
+
+UNPARSED: Final = 65_536
+"""A body of known length with more than this to come is read without the parser and its copies."""
+
+
+class RequestReader:
+    """The request side of one connection."""
+
+    __slots__ = (
+        "_bounds",
+        "_client",
+        "_left",
+        "_longest",
+        "_luck",
+        "_overhead",
+        "_parser",
+        "_passing",
+        "_pieces",
+        "_raw",
+        "_requests",
+        "_server",
+        "_size",
+        "_special",
+        "_target",
+        "between",
+        "closed",
+        "early",
+        "incoming",
+        "on_body",
+        "on_header",
+        "on_message_begin",
+        "on_url",
+        "queue",
+    )
+
+    def __init__(self, client: Downstream, server: Server) -> None:
+        self.queue: deque[Exchange] = deque()
+        """Exchanges whose heads have been read and that nobody has taken up."""
+        self.incoming: Exchange | None = None
+        """The one whose body is being read."""
+        self.closed = False
+        """Nothing more is wanted: what still comes is thrown away."""
+        self.early: bytes | None = None
+        """What came after a request that asks for an upgrade: of that protocol, if it comes to that. Else None."""
+        self._client = client
+        self._server = server
+        self._bounds = bounds = server.bounds
+        self._requests = bounds.requests
+        self._longest = min(LONGEST, bounds.head)
+        self._luck = Luck()
+        self._passing: list[bytes] = []
+        self._special: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._target: list[bytes] = []
+        self.between: list[None] = [None]
+        """Empty while a request is being read."""
+        self._raw = self._size = self._left = self._overhead = 0
+        self.on_header = collector(REQUEST_NAMES, self._passing, self._special)
+        self.on_body: Callable[[bytes], None] = self._pieces.append
+        self.on_url: Callable[[bytes], None] = self._target.append
+        self.on_message_begin: Callable[[], None] = self.between.clear
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+
+    @property
+    def in_head(self) -> bool:
+        """A head has begun and not ended."""
+        return not self.between and self.incoming is None
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self.closed = True
+        self._left = 0
+
+    def release(self) -> None:
+        """The connection is gone: let go of the parser, which holds on to this object."""
+        self.close()
+        self._parser = None
+
+    def feed(self, data: bytes) -> None:
+        """Read on."""
+        if self._left:
+            data = self._pass(data)
+        if self.closed or not data:
+            if self.early is not None:
+                self._came_early(data)
+            return
+        self._size = len(data)
+        new: bytes | None = None
+        if self.between:
+            self._raw = 0
+            if len(data) <= self._longest and not self._client.peer.trusted and self._luck.tries():
+                parts = data.split(b" ", 2)
+                if len(parts) == 3 and is_plain(parts[0], parts[1], self._bounds):
+                    new = parts[2]
+                    known = self._server.heads.recall(new)
+                    if known is not None:
+                        self._luck.found()
+                        self._recalled(known, parts[0], parts[1])
+                        return
+                self._luck.missed()
+        goes_on = self.incoming
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            self._malformed(error)
+        except HttpParserUpgrade as pause:
+            self.early = b""
+            self._came_early(data[pause.args[0] :])
+        if self.incoming is not None:
+            self._body_goes_on(self.incoming, self.incoming is goes_on)
+        elif not self.between:
+            self._head_goes_on()
+        elif new is not None and not self.closed:
+            self._remember(new)
+
+    # --- parser callbacks
+
+    def on_headers_complete(self) -> None:
+        parser, target, client = self._parser, self._target, self._client
+        bounds = self._bounds
+        assert parser is not None
+        if self._size > bounds.head or self._raw + self._size > bounds.head:
+            self._measure_head()
+        self._overhead = 0
+        request = read_request(
+            parser.get_method(),
+            target[0] if len(target) == 1 else b"".join(target),
+            self._passing,
+            self._special,
+            client.peer,
+            parser.should_keep_alive(),
+            parser.get_http_version,
+            bounds,
+        )
+        self._passing.clear()
+        self._special.clear()
+        target.clear()
+        if request.upgrade:
+            self._consider_upgrade(request, parser.should_upgrade())
+        self.incoming = self._begin(request)
+
+    def on_message_complete(self) -> None:
+        exchange = self.incoming
+        assert exchange is not None and exchange.request is not None
+        if exchange.request.length:
+            self._collect(exchange)
+            # Trailers have been collected like fields: they are dropped (RFC 9110 section 6.5.1).
+            self._passing.clear()
+            self._special.clear()
+        self.incoming = None
+        self.between.append(None)
+        # Nothing of the present read counts for the next head; if that ends in it too, it is measured.
+        self._raw = -self._size
+        exchange.complete = True
+        if not exchange.request.keep_alive:
+            self.closed = True
+
+    # --- inside
+
+    def _begin(self, request: Request) -> Exchange:
+        self._requests -= 1
+        if not self._requests:
+            request.keep_alive = False
+        told = request.told
+        request_id = self._server.request_id()
+        if told is not None:
+            request_id = _place(told, request_id)
+        exchange = Exchange(self._client, request, request_id)
+        self.queue.append(exchange)
+        return exchange
+
+    def _recalled(self, known: Request, method: bytes, target: bytes) -> None:
+        """A whole request, all of it known but the request line."""
+        try:
+            exchange = self._begin(read_again(known, method, target))
+        except BadRequest as bad:
+            self.fault(bad)
+            return
+        exchange.complete = True
+        assert exchange.request is not None
+        if not exchange.request.keep_alive:
+            self.closed = True
+
+    def _remember(self, head: bytes) -> None:
+        """What has just been read was one whole request, and is `head` but for what comes before its version."""
+        if len(self.queue) == 1:
+            request = self.queue[0].request
+            if request is not None and is_common(request) and self._server.heads.learns():
+                self._server.heads.keep(head, request)
+
+    def _consider_upgrade(self, request: Request, asked: bool) -> None:
+        """Only beside "Connection: upgrade" does the field speak to us: then the parser stops after the head."""
+        if not asked:
+            request.upgrade = ()
+            return
+        if request.length:
+            raise BadRequest(501, "upgrade of a request with a body")
+        if not request.http11:
+            request.upgrade = ()
+        request.keep_alive = False
+
+    def _came_early(self, data: bytes) -> None:
+        assert self.early is not None
+        self.early += data
+        if len(self.early) > self._server.bounds.write_buffer:
+            # Nobody may speak another protocol before it was agreed on, and nobody needs to.
+            self._client.outgoing.abort()
+
+    def _collect(self, exchange: Exchange) -> None:
+        pieces = self._pieces
+        exchange.body += pieces
+        exchange.received += sum(map(len, pieces))
+        pieces.clear()
+
+    def _head_goes_on(self) -> None:
+        self._raw += self._size
+        if self._raw > self._bounds.head and not self.closed:
+            self.fault(BadRequest(431, "head too long"))
+
+    def _body_goes_on(self, exchange: Exchange, began_before: bool) -> None:
+        before = exchange.received
+        self._collect(exchange)
+        assert exchange.request is not None
+        length = exchange.request.length
+        if length != CHUNKED:
+            left = length - exchange.received
+            if left > UNPARSED:
+                self._left = left
+        elif began_before:
+            # As for responses: what larger chunks need less is no credit.
+            self._overhead = max(0, self._overhead + self._size - 9 * (exchange.received - before))
+            if self._overhead > self._bounds.framing:
+                self.fault(BadRequest(400, "more framing than data"))
+
+    def _pass(self, data: bytes) -> bytes:
+        """A piece of a body of known length, unparsed; returns what comes after the body."""
+        exchange = self.incoming
+        assert exchange is not None
+        piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
+        self._left -= len(piece)
+        exchange.body.append(piece)
+        exchange.received += len(piece)
+        if not self._left:
+            self.on_message_complete()
+            self._parser = HttpRequestParser(self)
+        return rest
+
+    def _measure_head(self) -> None:
+        """More was read than a head may have: was it the head?"""
+        size = sum(len(name) + len(value) + 4 for name, value in self._special)
+        size += sum(map(len, self._passing)) + sum(map(len, self._target))
+        if size > self._bounds.head:
+            raise BadRequest(431, "head too long")
+
+    def _malformed(self, error: HttpParserError) -> None:
+        if self.closed:
+            # Bytes after the last request: RFC 9112 section 9.6 lets us throw them away.
+            return
+        cause = error.__context__
+        if isinstance(cause, BadRequest):
+            self.fault(cause)
+            return
+        if isinstance(error, HttpParserCallbackError):
+            logger.error("reading a request failed", exc_info=cause)
+        self.fault(BadRequest(400, str(error)))
+
+    def fault(self, bad: BadRequest) -> None:
+        self.close()
+        exchange = self.incoming
+        if exchange is None:
+            exchange = Exchange(self._client, None, self._server.request_id())
+            self.queue.append(exchange)
+        self.incoming = None
+        exchange.fault = bad
+
+
+def _place(told: Told, fresh: bytes) -> bytes:
+    """Put a request that others have told of in its trace. Returns its id: theirs, or else the fresh one."""
+    told.fresh_id = fresh
+    if told.traceparent is not None:
+        told.context = read_traceparent(told.traceparent)
+    return told.request_id or fresh

@@ -1,0 +1,102 @@
+"""Writing the head that goes upstream: from parsed values, with exactly one framing and one Host.
+
+What we say of the client (X-Forwarded-*, X-Request-Id, X-Auth-*) is written last, after the Connection field had
+its way with the client's own fields, so that nothing of ours can be removed by it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+from dataplane.proxy.http1.request import CHUNKED, METHODS, Request, Told
+from dataplane.proxy.http1.trace import ALWAYS, continued, started
+from dataplane.proxy.trust import Peer
+
+_VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
+
+
+def request_head(
+    request: Request,
+    target: bytes,
+    forwarded: bytes,
+    identity: bytes,
+    request_id: bytes,
+    default_authority: bytes,
+    sampled: bytes = ALWAYS,
+) -> bytes:
+    """The whole head, with its final empty line.
+
+    `forwarded` and `identity` are whole fields (`forwarded_fields`, `identity_fields`); `default_authority` is the
+    Host of an HTTP/1.0 request without one; `sampled` is as for `trace.started`.
+    """
+    authority = request.authority or default_authority
+    pieces = [_METHOD[request.method], target, b" HTTP/1.1\r\nhost: ", authority]
+    if request.joined:
+        pieces.append(request.joined)
+    else:
+        pieces += request.fields
+    told, framing = request.told, _framing(request) if request.length else _UNFRAMED[request.method]
+    if told is not None:
+        pieces += (forwarded, *_told_fields(told, authority, request_id, sampled), identity, framing)
+        return b"".join(pieces)
+    span = request_id[16:]
+    pieces += (
+        forwarded,
+        b"\r\nx-forwarded-host: ",
+        authority,
+        b"\r\nx-request-id: ",
+        request_id,
+        # As `trace.started` says it; spelt out, because nearly every request comes here.
+        b"\r\ntraceparent: 00-",
+        request_id,
+        b"-",
+        span,
+        b"-01" if span < sampled else b"-00",
+        identity,
+        framing,
+    )
+    return b"".join(pieces)
+
+
+def _told_fields(told: Told, authority: bytes, request_id: bytes, sampled: bytes) -> tuple[bytes, ...]:
+    """X-Forwarded-Host, X-Request-Id and trace of a request that others have told of."""
+    own = told.fresh_id or request_id
+    return (
+        b"\r\nx-forwarded-host: ",
+        told.forwarded_host or authority,
+        b"\r\nx-request-id: ",
+        request_id,
+        started(own, sampled) if told.context is None else continued(told.context, told.tracestate, own),
+    )
+
+
+_METHOD: Final = {method: f"{method} ".encode() for method in METHODS}
+_UNFRAMED: Final = dict.fromkeys(METHODS, b"\r\n\r\n")
+# A length of 0 says "no body" where the method makes one likely (RFC 9110 section 8.6).
+_UNFRAMED.update(dict.fromkeys(("POST", "PUT", "PATCH"), b"\r\ncontent-length: 0\r\n\r\n"))
+
+
+def _framing(request: Request) -> bytes:
+    """The framing, the expectation, and the empty line after the head."""
+    expectation = b"\r\nexpect: 100-continue" if request.expects_continue else b""
+    if request.length == CHUNKED:
+        return b"\r\ntransfer-encoding: chunked%b\r\n\r\n" % expectation
+    return b"\r\ncontent-length: %d%b\r\n\r\n" % (request.length, expectation)
+
+
+def forwarded_fields(peer: Peer, told: Told | None = None) -> bytes:
+    """X-Forwarded-For and X-Forwarded-Proto; with what the peer, a trusted proxy, said itself."""
+    hops, scheme = peer.address.encode(), peer.scheme.encode()
+    if told is not None:
+        if told.forwarded_for is not None:
+            hops = b"%b, %b" % (told.forwarded_for, hops)
+        scheme = told.forwarded_proto or scheme
+    return b"\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b" % (hops, scheme)
+
+
+def identity_fields(subject: str, scopes: frozenset[str]) -> bytes:
+    """X-Auth-Subject and X-Auth-Scopes; visible ASCII as it is, everything else percent-encoded."""
+    said = quote(subject, safe=_VISIBLE, errors="replace")
+    held = quote(" ".join(sorted(scopes)), safe=_VISIBLE + " ", errors="replace")
+    return f"\r\nx-auth-subject: {said}\r\nx-auth-scopes: {held}".encode("ascii")

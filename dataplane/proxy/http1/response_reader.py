@@ -1,0 +1,190 @@
+"""Reading responses from an instance's bytes: one for each request sent, believed as little as a request is.
+
+Parser callbacks only collect; `Upstream` acts on what they collected when the parser returns. Callbacks that need no
+code of ours are methods of lists, which cost no frame: a list of what may begin, which fails when it is empty and so
+stops the parser at a response that nobody asked for, and a list of what has not ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.http1.head_cache import LONGEST, Luck, Remembered
+from dataplane.proxy.http1.names import RESPONSE_NAMES, collector
+from dataplane.proxy.http1.response import (
+    LENGTH,
+    Answer,
+    BadAnswer,
+    interim_head,
+    read_answer,
+    repeatable,
+    repeated,
+)
+from dataplane.proxy.http1.trailers import excessive, kept
+from dataplane.proxy.http1.upgrade import Switch, read_switch
+
+
+class ResponseReader:
+    """The response side of one upstream connection."""
+
+    __slots__ = (
+        "_known",
+        "_luck",
+        "_may_begin",
+        "_parser",
+        "_passing",
+        "_special",
+        "_to_head",
+        "answer",
+        "interim",
+        "keep",
+        "on_body",
+        "on_header",
+        "on_message_begin",
+        "on_message_complete",
+        "pieces",
+        "switch",
+        "unfinished",
+    )
+
+    def __init__(self, known: Remembered[Answer]) -> None:
+        """`known` has what other responses said, by their heads."""
+        self._known = known
+        self._luck = Luck()
+        self.answer: Answer | None = None
+        """The final response's head, once it has come."""
+        self.interim: list[tuple[int, bytes]] = []
+        """Interim responses since they were last taken: status and head."""
+        self.pieces: list[bytes] = []
+        """Pieces of the body since they were last taken."""
+        self.unfinished: list[None] = []
+        """Empty once the response has been read to its end."""
+        self.switch: Switch | None = None
+        """A 101, with what came after it in `pieces`; whether anybody asked for it is for others to say."""
+        self.keep = False
+        """The connection may carry another exchange, as far as the response says."""
+        self._to_head = False
+        self._parser: HttpResponseParser | None = None
+        self._passing: list[bytes] = []
+        self._special: list[tuple[bytes, bytes]] = []
+        self._may_begin: list[None] = []
+        self.on_header = collector(RESPONSE_NAMES, self._passing, self._special)
+        self.on_body: Callable[[bytes], None] = self.pieces.append
+        self.on_message_begin: Callable[[], None] = self._may_begin.pop
+        self.on_message_complete: Callable[[], None] = self.unfinished.clear
+
+    def expect(self, to_head: bool) -> None:
+        """A request has been sent, with HEAD or another method: its response may come."""
+        self.answer = None
+        # Trailers of the response before have been collected like fields: they are nobody's head.
+        self._passing.clear()
+        if self._special:
+            # The parser has read them too, and believes a "Connection: close" among them.
+            self._special.clear()
+            self._parser = None
+        self._to_head = to_head
+        self._may_begin.append(None)
+        self.unfinished.append(None)
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Read on. Raises BadAnswer unless the response was whole before what made no sense."""
+        new: bytes | None = None
+        end = 0
+        if self._may_begin and not self._to_head and self._luck.tries():
+            end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
+            if end > 4:
+                new = data[:end]
+                known = self._known.recall(new)
+                if known is not None and known.length == len(data) - end:
+                    self._luck.found()
+                    self._recalled(known, data[end:])
+                    return
+            self._luck.missed()
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as pause:
+            self.pieces.append(data[pause.args[0] :])
+        except HttpParserError as error:
+            self.keep = False
+            if self.unfinished or self.answer is None:
+                cause = error.__context__
+                raise cause if isinstance(cause, BadAnswer) else BadAnswer(str(error)) from None
+        if self._to_head and self.pieces and self.answer is not None:
+            # A body where none may be: it ends here, and so does the connection.
+            self.pieces.clear()
+            self.keep = False
+        elif new is not None and self.keep and not (self.unfinished or self.interim):
+            self._remember(new, len(data) - end)
+
+    def trailers(self, answer: Answer, bounds: Bounds) -> list[bytes]:
+        """Those that travel on, at the end of a response that announced any. Raises BadAnswer if they are too many."""
+        if excessive(self._passing, self._special, bounds.fields, bounds.head):
+            raise BadAnswer("trailers too long")
+        return kept(answer.announced, self._passing, self._special)
+
+    def end(self) -> None:
+        """The body ended where the parser cannot see it."""
+        self.unfinished.clear()
+
+    def let_go(self) -> None:
+        """Drop the parser: what comes next is not for it, or it still waits for what will not come."""
+        self._parser = None
+
+    # --- parser callbacks
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        status = parser.get_status_code()
+        if status == 101:
+            self.switch = self._read_switch(parser.get_http_version())
+        elif 100 <= status < 200:
+            self.interim.append((status, interim_head(status, self._passing, self._special)))
+            self._may_begin.append(None)
+        else:
+            self.keep = keep = parser.should_keep_alive()
+            version = parser.get_http_version
+            self.answer = read_answer(status, self._passing, self._special, self._to_head, keep, version)
+            if self._to_head:
+                # The parser goes on to wait for the body that was announced.
+                self.unfinished.clear()
+                self._parser = None
+            elif not self.unfinished:
+                # An interim response has ended before.
+                self.unfinished.append(None)
+        self._passing.clear()
+        self._special.clear()
+
+    # --- inside
+
+    def _recalled(self, known: Answer, body: bytes) -> None:
+        """A whole response, its head known."""
+        self._may_begin.clear()
+        self.unfinished.clear()
+        self.keep = True
+        self.answer = repeated(known)
+        if body:
+            self.pieces.append(body)
+
+    def _remember(self, head: bytes, length: int) -> None:
+        """What has just been read was one whole response; was it `head` and a body of this length?"""
+        answer, pieces = self.answer, self.pieces
+        if (
+            answer is not None
+            and answer.framing == LENGTH
+            and answer.length == length == sum(map(len, pieces))
+            and self._known.learns()
+        ):
+            self._known.keep(head, repeatable(answer))
+
+    def _read_switch(self, version: str) -> Switch:
+        switch = read_switch(self._passing, self._special)
+        if switch is None or version != "1.1":
+            raise BadAnswer("101 that does not say to what")
+        return switch

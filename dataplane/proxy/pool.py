@@ -1,0 +1,175 @@
+"""Upstream connections kept for reuse, by instance.
+
+A connection comes here only when its last exchange left it clean (`Upstream` judges that) and reading; one that
+hears anything while idle, even its end, takes itself out. The latest used is reused first, so that surplus ones
+grow old and are closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
+
+from dataplane.gateway.policy.resources import Instance, UpstreamTls
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.exchange import Exchange
+
+
+class Connection(Protocol):
+    """What the pool needs of an upstream connection."""
+
+    idle_since: float
+    """Monotonic seconds."""
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """Carry this exchange."""
+
+    def close(self) -> None:
+        """End it; nothing is under way."""
+
+
+class Endpoint:
+    """An instance as the data path sees it: its idle connections, and how many requests are under way."""
+
+    __slots__ = ("authority", "bounds", "idle", "in_flight", "instance", "leaving", "retired", "tls")
+
+    def __init__(self, instance: Instance, bounds: Bounds, tls: UpstreamTls | None = None) -> None:
+        self.instance = instance
+        self.tls = tls
+        """None: spoken to in the clear."""
+        self.bounds = bounds
+        self.in_flight = 0
+        self.idle: list[Connection] = []
+        """In order of last use; whoever pops one has it to himself."""
+        self.leaving = False
+        """It takes no new requests, and the end of those under way is waited for."""
+        self.retired = False
+        host = f"[{instance.host}]" if ":" in instance.host else instance.host
+        self.authority = f"{host}:{instance.port}".encode("ascii", "replace")
+
+    @property
+    def id(self) -> str:
+        """Unique within the service."""
+        return self.instance.id
+
+    @property
+    def weight(self) -> int:
+        """Relative share of the traffic."""
+        return self.instance.weight
+
+    def __repr__(self) -> str:
+        state = " retired" if self.retired else ""
+        return (
+            f"<Endpoint {self.instance.service}/{self.id}{state} busy={self.in_flight} idle={len(self.idle)}>"
+        )
+
+    def give(self, connection: Connection, now: float) -> bool:
+        """Keep a clean connection; False if there is no room or use for it."""
+        if self.retired or len(self.idle) >= self.bounds.pool_idle:
+            return False
+        connection.idle_since = now
+        self.idle.append(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """An idle connection has ended by itself."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def expired(self, now: float) -> list[Connection]:
+        """Take out the connections idle for too long, or all of a retired endpoint; the caller closes them."""
+        limit = float("inf") if self.retired else now - self.bounds.pool_timeout
+        count = 0
+        while count < len(self.idle) and self.idle[count].idle_since < limit:
+            count += 1
+        old, self.idle = self.idle[:count], self.idle[count:]
+        return old
+
+
+_NONE_SECURED: Final[Mapping[str, UpstreamTls]] = {}
+
+
+class Pool:
+    """The endpoints of the present table, carried over from the one before."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+        self._endpoints: dict[tuple[str, str, str, int], Endpoint] = {}
+        self._leaving: list[Endpoint] = []
+        self.left: Callable[[], None] = _nothing
+        """Called when an endpoint that is leaving has answered its last request."""
+
+    def adopt(
+        self, instances: Iterable[Instance], secured: Mapping[str, UpstreamTls] = _NONE_SECURED
+    ) -> None:
+        """From now on these instances exist, and services in `secured` are spoken to over TLS.
+
+        Endpoints that are reached as before keep their connections.
+        """
+        endpoints = {}
+        for instance in instances:
+            key = (instance.service, instance.id, instance.host, instance.port)
+            tls = secured.get(instance.service)
+            endpoint = self._endpoints.get(key)
+            if endpoint is None or endpoint.tls != tls:
+                endpoint = Endpoint(instance, self._bounds, tls)
+            else:
+                del self._endpoints[key]
+            endpoint.instance = instance
+            endpoints[key] = endpoint
+        for gone in self._endpoints.values():
+            gone.retired = True
+            _close(gone.expired(0.0))
+        before, self._endpoints = self._endpoints, endpoints
+        self._follow_leaving([*before.values(), *self._leaving])
+
+    def endpoint(self, instance: Instance) -> Endpoint:
+        """The endpoint of an adopted instance. KeyError for any other."""
+        return self._endpoints[instance.service, instance.id, instance.host, instance.port]
+
+    def leaving(self) -> dict[str, int]:
+        """Requests under way, by "<service>/<id>", at instances that take no new ones; those with none are left out."""
+        found: dict[str, int] = {}
+        for endpoint in self._leaving:
+            name = f"{endpoint.instance.service}/{endpoint.instance.id}"
+            found[name] = found.get(name, 0) + endpoint.in_flight
+        return found
+
+    def settle(self, endpoint: Endpoint) -> None:
+        """An endpoint that is leaving has one request less."""
+        if not endpoint.in_flight and endpoint in self._leaving:
+            self._leaving.remove(endpoint)
+            self.left()
+
+    def _follow_leaving(self, gone: list[Endpoint]) -> None:
+        """Those among the present and the gone endpoints that are busy and take nothing new."""
+        for endpoint in gone:
+            endpoint.leaving = endpoint.retired
+        for endpoint in self._endpoints.values():
+            endpoint.leaving = endpoint.instance.draining
+        candidates = dict.fromkeys([*gone, *self._endpoints.values()])
+        self._leaving = [endpoint for endpoint in candidates if endpoint.leaving and endpoint.in_flight]
+
+    def sweep(self, now: float) -> None:
+        """Close the connections that were idle for too long."""
+        for endpoint in self._endpoints.values():
+            if endpoint.idle:
+                _close(endpoint.expired(now))
+
+    def shed(self) -> None:
+        """Close the idle connections: their file descriptors are needed for something else."""
+        for endpoint in self._endpoints.values():
+            _close(endpoint.expired(float("inf")))
+
+    def close(self) -> None:
+        """Close every idle connection; busy ones close when they are done."""
+        self.adopt(())
+
+
+def _nothing() -> None:
+    return
+
+
+def _close(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.close()

@@ -1,0 +1,158 @@
+"""A tunnel: after a 101, bytes go both ways between a client and an instance, unread.
+
+    client ⇄ End ─ Tunnel ─ End ⇄ instance
+
+Each end takes the place of the HTTP protocol on its transport. A slow reader on one side pauses reading on the other;
+an end of stream is passed on where the transport can tell it, and closes both sides where it cannot (TLS); nothing
+moving for the service's idle time closes both. The exchange ends when both sides are closed: then bytes and duration
+are logged. Its breaker trial was settled when the tunnel began, because a tunnel may outlive any window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+from dataplane.gateway.policy.breaker import Outcome
+
+if TYPE_CHECKING:
+    from dataplane.proxy.exchange import Exchange
+    from dataplane.proxy.server import Server
+
+
+class End(asyncio.Protocol):
+    """One side of a tunnel."""
+
+    __slots__ = ("_heard", "_other", "_over", "_tunnel", "moved", "transport")
+
+    _other: End
+
+    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.moved = 0
+        """Bytes that came in here."""
+        self._tunnel = tunnel
+        self._heard = self._over = False
+
+    def join(self, other: End) -> Self:
+        """From now on what comes in here goes out there."""
+        self._other = other
+        self.transport.set_protocol(self)
+        return self
+
+    def data_received(self, data: bytes) -> None:
+        self.moved += len(data)
+        self._tunnel.touch()
+        if not self._other.transport.is_closing():
+            self._other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """True where this side stays open for what the other one still has to say."""
+        theirs = self._other.transport
+        self._heard = True
+        if self._other._heard or not (self.transport.can_write_eof() and theirs.can_write_eof()):
+            return False
+        if not theirs.is_closing():
+            theirs.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        if not self._other.transport.is_closing():
+            self._other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._tunnel.touch()
+        if not self._other.transport.is_closing():
+            self._other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._over:
+            self._over = True
+            if exc is None:
+                self._other.transport.close()
+            else:
+                self._other.transport.abort()
+            self._tunnel.lost()
+
+
+class Tunnel:
+    """Both ends, and the exchange they belong to. It stands in `Server.connections` in the client's place."""
+
+    __slots__ = (
+        "_client",
+        "_exchange",
+        "_idle",
+        "_instance",
+        "_open",
+        "_server",
+        "deadline",
+        "peer",
+        "transport",
+    )
+
+    def __init__(
+        self, server: Server, exchange: Exchange, client: asyncio.Transport, instance: asyncio.Transport
+    ) -> None:
+        assert exchange.service is not None
+        self.transport = client
+        self.peer = exchange.client.peer
+        self.deadline = 0.0
+        """Monotonic time at which `expire` is called."""
+        self._server = server
+        self._exchange = exchange
+        self._idle = exchange.service.timeouts.idle
+        self._client = End(self, client)
+        self._instance = End(self, instance)
+        self._open = 2
+
+    def begin(self, head: bytes, early: bytes, first: bytes, now: float) -> None:
+        """Send the 101 on, and what either side has said since: `early` the client, `first` the instance."""
+        exchange, client, instance = self._exchange, self._client, self._instance
+        exchange.responded = True
+        exchange.status = 101
+        exchange.keep_alive = False
+        exchange.streamed_at = now
+        # How long a tunnel stays open is no latency of the service.
+        exchange.sent_at = 0.0
+        exchange.outcome = Outcome.SUCCESS
+        if exchange.trial is not None:
+            exchange.trial.settle(Outcome.SUCCESS, now)
+            exchange.trial = None
+        self._server.tunnelled(exchange, self)
+        self.deadline = now + self._idle
+        instance.join(client)
+        client.join(instance)
+        client.moved, instance.moved = len(early), len(first)
+        client.transport.write(head + first)
+        if early:
+            instance.transport.write(early)
+
+    def touch(self) -> None:
+        """Something moved."""
+        self.deadline = monotonic() + self._idle
+
+    def expire(self) -> None:
+        """Nothing has moved for the idle time; or it did not close in the time it had for that."""
+        closing = self._client.transport.is_closing() or self._instance.transport.is_closing()
+        self.deadline = monotonic() + self._server.bounds.linger_timeout
+        for end in (self._client, self._instance):
+            if closing:
+                end.transport.abort()
+            else:
+                end.transport.close()
+
+    def drain(self) -> None:
+        """Whoever drains waits for the tunnel as for any exchange, and aborts it in the end."""
+
+    def lost(self) -> None:
+        """One end is closed; the other gets a little time to take what was sent to it."""
+        self._open -= 1
+        now = monotonic()
+        if self._open:
+            self.deadline = now + self._server.bounds.linger_timeout
+            return
+        exchange = self._exchange
+        exchange.received, exchange.sent = self._client.moved, self._instance.moved
+        exchange.client.over(exchange, now)
+        self._server.gone(self)

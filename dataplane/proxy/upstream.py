@@ -1,0 +1,401 @@
+"""A connection to an instance: sends one request at a time and hands its response on, piece by piece.
+
+    idle, in the pool → send → response relayed → idle again
+                                                └→ aborted: it failed, or something is left over on it
+
+The head of a response and the body that came with it leave in one write. What cannot be read in one way only is a 502,
+or, when the head has already gone out, a body that is visibly cut short; the connection is then never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from dataplane.gateway.policy.breaker import Outcome
+from dataplane.gateway.policy.retry import CONNECT, IDEMPOTENT, RESET
+from dataplane.proxy.errors import BadResponse, Unavailable
+from dataplane.proxy.http1.request import CHUNKED
+from dataplane.proxy.http1.response import (
+    CHUNKS,
+    LAST_CHUNK,
+    LENGTH,
+    TRAILED,
+    UNTIL_CLOSE,
+    Answer,
+    BadAnswer,
+    answer_head,
+    chunk,
+)
+from dataplane.proxy.http1.response_reader import ResponseReader
+from dataplane.proxy.http1.trailers import last_chunk
+from dataplane.proxy.http1.upgrade import Switch, switch_head
+from dataplane.proxy.tunnel import Tunnel
+from dataplane.proxy.writer import Outgoing
+
+if TYPE_CHECKING:
+    from dataplane.proxy.exchange import Exchange
+    from dataplane.proxy.pool import Endpoint
+    from dataplane.proxy.server import Server
+
+UNPARSED: Final = 65_536
+"""A body of known length with more than this to come passes without the parser and its copies."""
+_CONNECT_ONLY: Final = frozenset({CONNECT})
+_SUCCESS: Final = Outcome.SUCCESS
+_FAILURE: Final = Outcome.FAILURE
+
+
+class Upstream(asyncio.Protocol):
+    """One connection. `exchange` is the one it carries, or None while it is idle."""
+
+    __slots__ = (
+        "_chunked",
+        "_left",
+        "_longest",
+        "_paused",
+        "_raw",
+        "_reader",
+        "_server",
+        "_used",
+        "endpoint",
+        "exchange",
+        "idle_since",
+        "outgoing",
+        "transport",
+        "write_paused",
+    )
+
+    transport: asyncio.Transport
+    outgoing: Outgoing
+
+    def __init__(self, endpoint: Endpoint, server: Server) -> None:
+        self.endpoint = endpoint
+        self.exchange: Exchange | None = None
+        self.idle_since = 0.0
+        self.write_paused = False
+        self._server = server
+        self._reader = ResponseReader(server.answers)
+        self._chunked = self._paused = self._used = False
+        self._left = self._raw = 0
+        self._longest = server.bounds.head
+
+    # --- the exchange's side
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """Send the head and what there is of the body; from now on the response belongs to `exchange`."""
+        self.exchange = exchange
+        exchange.upstream = self
+        exchange.sent_at = now
+        assert exchange.request is not None
+        self._reader.expect(exchange.request.method == "HEAD")
+        if exchange.request.length:
+            if exchange.attempts == 1:
+                _begin_replay(exchange)
+            self.outgoing.write(exchange.head)
+            self.send_body(exchange)
+        else:
+            self.outgoing.write(exchange.head)
+
+    def send_body(self, exchange: Exchange) -> None:
+        """Send the pieces of the request body that have come since."""
+        pieces = self._framed(exchange)
+        self.outgoing.writelines(pieces, sum(map(len, pieces)))
+
+    def pause(self) -> None:
+        """Stop reading: the client takes no more for now."""
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def cancel(self) -> None:
+        """Nobody waits for the response any more: leave at once."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.upstream = None
+        self.outgoing.abort()
+
+    def close(self) -> None:
+        """End an idle connection."""
+        self.outgoing.close()
+
+    def keep(self, now: float) -> None:
+        """Leave a clean connection to the pool, or end it."""
+        if not self.endpoint.give(self, now):
+            self.outgoing.close()
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.outgoing = Outgoing(self.transport, self._server.turn)
+        self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            # Nobody asked: whatever this is, it must not be taken for the next response.
+            self.endpoint.forget(self)
+            self.outgoing.abort()
+        elif self._left:
+            self._pass(exchange, data)
+        else:
+            reader = self._reader
+            try:
+                reader.feed(data)
+            except BadAnswer as bad:
+                self._fail(exchange, BadResponse(str(bad)))
+                return
+            if reader.answer is None:
+                self._await_head(exchange, len(data))
+            else:
+                self._relay(exchange, reader.answer, len(data))
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.exchange is not None:
+            self.exchange.client.settle_reading()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.exchange is not None:
+            self.exchange.client.settle_reading()
+
+    def eof_received(self) -> None:
+        exchange, answer = self.exchange, self._reader.answer
+        if exchange is not None and answer is not None and answer.framing == UNTIL_CLOSE:
+            self._reader.end()
+            self._reader.keep = False
+            self._relay(exchange, answer, 0)
+        else:
+            self._ended("closed the connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.outgoing.drop()
+        self._ended("reset the connection" if exc is not None else "closed the connection")
+        self._reader.let_go()
+
+    # --- the response
+
+    def _await_head(self, exchange: Exchange, size: int) -> None:
+        self._raw += size
+        if self._reader.switch is not None:
+            self._change(exchange, self._reader.switch)
+            return
+        if self._reader.interim:
+            exchange.client.outgoing.writelines(self._interim(exchange), 0)
+        if self._raw > self._longest:
+            self._fail(exchange, BadResponse("head too long"))
+
+    def _change(self, exchange: Exchange, switch: Switch) -> None:
+        """A 101: a tunnel, if this is what the client asked for and the route allows."""
+        request, client = exchange.request, exchange.client
+        assert request is not None
+        if request.upgrade != (switch.protocol,):
+            self._fail(exchange, BadResponse(f"101 to {switch.protocol}, which was not asked for"))
+            return
+        first = b"".join(self._reader.pieces)
+        head = b"".join([*self._interim(exchange), switch_head(switch, exchange.request_id)])
+        self.exchange = exchange.upstream = None
+        self._reader.let_go()
+        self.resume()
+        self.outgoing.flush()
+        tunnel = Tunnel(self._server, exchange, client.transport, self.transport)
+        tunnel.begin(head, client.hand_over(), first, monotonic())
+
+    def _relay(self, exchange: Exchange, answer: Answer, raw: int) -> None:
+        """Hand on what has been read: the head if it is new, body pieces, the end."""
+        now = monotonic()
+        reader = self._reader
+        if exchange.responded:
+            out: list[bytes] = []
+        elif raw + self._raw > self._longest and self._head_size(answer) > self._longest:
+            self._fail(exchange, BadResponse("head too long"))
+            return
+        elif answer.status >= 500 and self._passed_on(exchange, answer.status):
+            return
+        else:
+            out = self._begin(exchange, answer, now)
+        size = 0
+        if pieces := reader.pieces:
+            size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+            exchange.sent += size
+            out += chunk(pieces, size) if self._chunked else pieces
+            pieces.clear()
+        whole = not reader.unfinished
+        if whole and self._chunked:
+            if answer.framing == TRAILED:
+                try:
+                    out += last_chunk(reader.trailers(answer, self._server.bounds))
+                except BadAnswer as bad:
+                    self._fail(exchange, BadResponse(str(bad)))
+                    return
+            else:
+                out.append(LAST_CHUNK)
+        exchange.client.outgoing.writelines(out, size)
+        if whole:
+            self._finish(exchange, now)
+        else:
+            self._go_on(exchange, answer, raw - 9 * size, now)
+
+    def _head_size(self, answer: Answer) -> int:
+        """More was read than a head may have: how much of it was the head?"""
+        return sum(map(len, answer.head)) + sum(len(head) for _, head in self._reader.interim)
+
+    def _begin(self, exchange: Exchange, answer: Answer, now: float) -> list[bytes]:
+        """The head, in pieces, after what interim responses there were."""
+        request, server = exchange.request, self._server
+        assert request is not None
+        framing, http11 = answer.framing, request.http11
+        exchange.streamed_at = now
+        exchange.responded = True
+        exchange.status = answer.status
+        exchange.keep_alive = keep = (
+            request.keep_alive and exchange.complete and not server.draining and (http11 or framing <= LENGTH)
+        )
+        self._chunked = http11 and framing > LENGTH
+        head = answer_head(answer, http11, keep, exchange.request_id, server.date)
+        return [*self._interim(exchange), *head] if self._reader.interim else head
+
+    def _interim(self, exchange: Exchange) -> list[bytes]:
+        """RFC 9110 section 15.2: passed on to HTTP/1.1, 100 only to those who asked for it."""
+        request, interim = exchange.request, self._reader.interim
+        assert request is not None
+        heads = [head for status, head in interim if status != 100 or request.expects_continue]
+        interim.clear()
+        return heads if request.http11 else []
+
+    def _go_on(self, exchange: Exchange, answer: Answer, excess: int, now: float) -> None:
+        """The body goes on: bound the framing, or, where the length is known, leave the parser out of it.
+
+        `excess` is by how much more has been read than the smallest chunks need for the data in it.
+        """
+        exchange.client.touch(exchange, now)
+        if exchange.client.write_paused:
+            self.pause()
+        if answer.framing == LENGTH:
+            left = answer.length - exchange.sent
+            if left > UNPARSED:
+                self._left = left
+                self._reader.let_go()
+        elif answer.framing >= CHUNKS:
+            bounds = self._server.bounds
+            # What larger chunks need less is no credit: trailers behind a long body could grow by it.
+            self._raw = max(0, self._raw + excess)
+            if self._raw > bounds.head + bounds.framing:
+                self._fail(exchange, BadResponse("more framing than data"))
+
+    def _pass(self, exchange: Exchange, data: bytes) -> None:
+        """A piece of a body of known length, unparsed."""
+        if len(data) > self._left:
+            data = data[: self._left]
+            self._reader.keep = False
+        self._left -= len(data)
+        exchange.sent += len(data)
+        client = exchange.client
+        client.outgoing.write(data)
+        now = monotonic()
+        if not self._left:
+            self._reader.end()
+            self._finish(exchange, now)
+            return
+        client.touch(exchange, now)
+        if client.write_paused:
+            self.pause()
+
+    # --- the end
+
+    def _finish(self, exchange: Exchange, now: float) -> None:
+        """The response is whole: keep the connection if nothing is left over on it, tell the client's side."""
+        self.exchange = exchange.upstream = None
+        self._raw = 0
+        if self._reader.keep and exchange.complete and not self.write_paused:
+            if self._paused:
+                # Never kept while paused: its next response would not be heard.
+                self.resume()
+            self._used = True
+            if not self.endpoint.give(self, now):
+                self.outgoing.close()
+        else:
+            self.outgoing.abort()
+        exchange.outcome = _FAILURE if exchange.status >= 500 else _SUCCESS
+        exchange.client.completed(exchange, now)
+
+    def _ended(self, how: str) -> None:
+        """The instance closed or reset the connection, which it may do while it is idle."""
+        exchange = self.exchange
+        if exchange is None:
+            self.endpoint.forget(self)
+        elif self._reader.answer is not None:
+            self._fail(exchange, BadResponse(f"{how} in the middle of its response"))
+        elif self._raw:
+            self._lost(exchange, BadResponse(f"{how} in the middle of its response"))
+        elif self._used and not exchange.retried and _repeatable(exchange):
+            # It was closing while we sent (RFC 9112 section 9.3.1): once more, on a fresh connection.
+            self.cancel()
+            exchange.retried = True
+            self._server.dial(exchange)
+        else:
+            self._lost(exchange, Unavailable(how))
+
+    def _lost(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
+        """The connection ended before a response head had come: another instance may do better."""
+        self.cancel()
+        if not self._server.try_again(exchange, RESET):
+            exchange.client.failed(exchange, refusal, _FAILURE)
+
+    def _passed_on(self, exchange: Exchange, status: int) -> bool:
+        """Whether another instance gets to answer instead; then this response is thrown away."""
+        clean = self._reader.keep and not self._reader.unfinished and exchange.complete
+        self.exchange = exchange.upstream = None
+        if not self._server.try_again(exchange, str(status)):
+            self.exchange, exchange.upstream = exchange, self
+            return False
+        self._reader.pieces.clear()
+        self._reader.interim.clear()
+        self._raw = 0
+        self._used = True
+        if not clean or self.write_paused or not self.endpoint.give(self, monotonic()):
+            self.outgoing.abort()
+        return True
+
+    def _fail(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
+        self.cancel()
+        exchange.client.failed(exchange, refusal, _FAILURE)
+
+    def _framed(self, exchange: Exchange) -> list[bytes]:
+        """Take the body pieces that have come, in the framing the upstream head announced."""
+        request = exchange.request
+        assert request is not None
+        pieces = exchange.body
+        exchange.body = []
+        if exchange.replay is not None:
+            exchange.replay = (
+                exchange.replay + pieces if exchange.received <= self._server.bounds.replay else None
+            )
+        if request.length != CHUNKED:
+            return pieces
+        framed = chunk(pieces, sum(map(len, pieces))) if pieces else []
+        if exchange.complete:
+            framed.append(LAST_CHUNK)
+        return framed
+
+
+def _begin_replay(exchange: Exchange) -> None:
+    """Keep the body's pieces from here on, if there are causes to send it again."""
+    service, request = exchange.service, exchange.request
+    assert service is not None and request is not None
+    retries = service.retries
+    if retries.attempts and request.method in IDEMPOTENT and retries.on != _CONNECT_ONLY:
+        exchange.replay = []
+
+
+def _repeatable(exchange: Exchange) -> bool:
+    request = exchange.request
+    return request is not None and not request.length and request.method in IDEMPOTENT

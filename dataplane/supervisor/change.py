@@ -1,0 +1,227 @@
+"""A change on its way through the node: check → tell the prober → keep on disk → move the workers → answer.
+
+One change at a time. Whatever stops it, the revision served before is served on. Each step costs what the change
+costs, not what the configuration does. It is on disk before a worker has it, so that a node that is killed never
+comes back with less than somebody has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from time import monotonic
+
+from dataplane.config.apply import Assembly
+from dataplane.config.builtin import STATUS_SERVICE
+from dataplane.config.decode import NOTHING, Bundle, difference, read_part
+from dataplane.config.kept import Kept
+from dataplane.config.pace import Pace
+from dataplane.config.stream import ConfigStream
+from dataplane.config.table import Problem, Table, TableError
+from dataplane.health import Prober
+from dataplane.supervisor.workers import Pool
+
+_CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
+SYNC_EVERY = 1.0
+"""Seconds from one forcing of changes to the disk to the next while they keep coming."""
+
+_log = logging.getLogger(__name__)
+
+
+class Changes:
+    """Takes configurations in and brings the workers to them."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        prober: Prober,
+        pool: Pool,
+        stream: ConfigStream,
+        kept: Kept,
+        on_served: Callable[[bool], None] = lambda instances: None,
+    ) -> None:
+        """`on_served` is called before a change is acknowledged; its argument tells whether instances changed."""
+        self._assembly = assembly
+        self._prober = prober
+        self._pool = pool
+        self._stream = stream
+        self._kept = kept
+        self._on_served = on_served
+        self._checked: Bundle = NOTHING
+        self.served: Bundle = NOTHING
+        """What every worker of this node has applied."""
+        self.served_table = assembly.table
+        """Its table; `table` may be ahead of it while workers take a change in."""
+        self.rejections = 0
+        self._told: tuple[object, object] = (None, None)
+        """Services and instances that the prober knows."""
+        self._written = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """Held while a change is under way, or the disk is tended."""
+
+    @property
+    def table(self) -> Table:
+        """The table in use, for those who look at it."""
+        return self._assembly.table
+
+    async def restore(self, *, before_last: bool = False) -> Bundle | None:
+        """Make the configuration on disk the one that workers start with; None when there is none to be used."""
+        bundle = await asyncio.to_thread(self._kept.load, before_last=before_last)
+        if bundle is None:
+            return None
+        try:
+            await self._check(bundle)
+        except TableError as error:
+            self._kept.distrust(str(error))
+            return None
+        self._tell_prober()
+        self._pool.move_to(bundle)
+        _log.info("configuration read from the cache", extra={"revision": bundle.revision})
+        return bundle
+
+    async def follow(self, restored: Bundle | None) -> None:
+        """Wait for the workers to serve what was restored, then for every configuration that arrives."""
+        if restored is not None and self.served is NOTHING and not await self._begin(restored):
+            # It was on disk before a worker had it, and may never have been served. The one before it was.
+            older = await self.restore(before_last=True)
+            if older is not None:
+                await self._begin(older)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tend(), name="cache")
+            pace = Pace()
+            while True:
+                bundle = await self._stream.next_bundle(self.served)
+                wait = pace.wait(monotonic())
+                if not bundle.moves_instances:
+                    # The control plane sends the next one when this is answered, whatever else there is in it by then.
+                    await asyncio.sleep(wait)
+                async with self._turn:
+                    await self._take(bundle)
+
+    async def _begin(self, restored: Bundle) -> bool:
+        """Serve what was restored; False when the workers refuse it."""
+        if problems := await self._move(restored):
+            self._reject(restored, problems, for_good=False)
+            return False
+        if not self._pool.draining:
+            self.served, self.served_table = restored, self.table
+            self._written.set()
+        return True
+
+    async def _take(self, bundle: Bundle) -> None:
+        """Serve `bundle` and ack it, or go on as before and nack it."""
+        if (bundle.revision, bundle.digest) == (self.served.revision, self.served.digest):
+            self._stream.ack(bundle.revision)
+            return
+        if reason := bundle.behind(self.served):
+            self._reject(bundle, (Problem("", "revision", f"{reason}; {_CONFIRM}"),))
+            return
+        before = self.table.instances
+        try:
+            parts = await self._check(bundle)
+        except TableError as error:
+            self._reject(bundle, error.problems)
+            return
+        news = self._tell_prober()
+        # In a thread, because a disk may be slow.
+        await asyncio.to_thread(self._kept.write, self.served, bundle, parts)
+        self._written.set()
+        if problems := await self._move(bundle):
+            await self._tend_once()
+            # Workers that ended or were stuck may do better another time.
+            self._reject(bundle, problems, for_good=False)
+        elif not self._pool.draining:
+            self._serve(bundle, moved=self.table.instances is not before)
+            if news:
+                self._stream.health(self._prober.view())
+
+    def _serve(self, bundle: Bundle, *, moved: bool) -> None:
+        """Every worker serves it: say so. `moved` says whether there are other instances now."""
+        before, self.served = self.served, bundle
+        self.served_table = self.table
+        self._on_served(moved)
+        self._stream.ack(bundle.revision)
+        extra = {"revision": bundle.revision, "digest": bundle.digest}
+        if bundle.digest == before.digest:
+            _log.debug("revision moved on", extra=extra)
+            return
+        _log.info("configuration applied", extra=extra)
+
+    async def _check(self, bundle: Bundle) -> list[bytes]:
+        """Make the table of `bundle`, as the workers will, of these parts; raises TableError with all problems."""
+        parts = list(difference(self._checked, bundle))
+        with _uncollected() if len(parts) > 1 else nullcontext():
+            for data in parts:
+                self._assembly.take(read_part(data))
+                await asyncio.sleep(0)
+            self._assembly.complete(bundle.revision, bundle.digest)
+        self._checked = bundle
+        return parts
+
+    async def _move(self, bundle: Bundle) -> tuple[Problem, ...]:
+        """Bring the workers to `bundle`; if there are problems, back to what is served."""
+        problems = await self._pool.apply(bundle)
+        if problems:
+            self._assembly.revert()
+            self._checked = self.served
+            self._tell_prober()
+        return problems
+
+    def _tell_prober(self) -> bool:
+        """Let new instances be probed, and let the workers know of them before they come into the table.
+
+        False when there is nothing that it does not know.
+        """
+        told = self.table.services, self.table.instances
+        if all(new is old for new, old in zip(told, self._told, strict=True)):
+            return False
+        self._told = told
+        groups = self.table.instances.items()
+        instances = (instance for name, group in groups if name != STATUS_SERVICE for instance in group)
+        self._prober.adopt(self.table.services, instances)
+        self._pool.set_unavailable(self._prober.unavailable())
+        return True
+
+    def _reject(self, bundle: Bundle, problems: tuple[Problem, ...], *, for_good: bool = True) -> None:
+        self.rejections += 1
+        extra = {
+            "revision": bundle.revision,
+            "served": self.served.revision,
+            "problems": list(map(str, problems[:20])),
+        }
+        _log.error("configuration rejected", extra=extra)
+        self._stream.nack(bundle.revision, problems, for_good=for_good)
+
+    async def _tend(self) -> None:
+        """After changes, have nothing on disk that is not served, and let it outlive a loss of power."""
+        try:
+            while True:
+                await self._written.wait()
+                self._written.clear()
+                async with self._turn:
+                    await self._tend_once()
+                await asyncio.to_thread(self._kept.sync)
+                await asyncio.sleep(SYNC_EVERY)
+        finally:
+            self._kept.sync()
+
+    async def _tend_once(self) -> None:
+        # While draining, a change may be on disk that workers serve and did not tell of: it stays.
+        if not self._pool.draining:
+            await asyncio.to_thread(self._kept.tend, self.served)
+            if self._kept.refused:
+                self._written.set()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """For a big change, which is here to stay: collections would walk through all of it again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

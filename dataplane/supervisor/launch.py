@@ -1,0 +1,73 @@
+"""Starting workers: their sockets and options, out of the settings.
+
+Imports no gRPC, so that a node's first workers start up while the supervisor still imports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from dataplane.options import WorkerOptions
+from dataplane.settings import Settings, split_address
+from dataplane.supervisor.listen import TrafficPort
+from dataplane.supervisor.process import WorkerProcess, spawn
+
+
+class Launcher:
+    """Starts a worker for a place; the first ones perhaps before they are asked for."""
+
+    def __init__(self, settings: Settings, traffic: TrafficPort, secured: TrafficPort | None = None) -> None:
+        """`secured` is the traffic port of TLS."""
+        self._settings = settings
+        self._ports = [traffic] if secured is None else [traffic, secured]
+        self._ahead: dict[int, WorkerProcess] = {}
+
+    async def ahead(self) -> None:
+        """Start a worker for every place. One that cannot be started is tried again when it is asked for."""
+        await asyncio.gather(*map(self._start_ahead, range(self._settings.workers)))
+
+    async def __call__(self, index: int) -> WorkerProcess:
+        """A worker for this place. Raises OSError."""
+        return self._ahead.pop(index, None) or await self._start(index)
+
+    def close(self) -> None:
+        """Give the addresses up."""
+        for port in self._ports:
+            port.close()
+
+    async def _start_ahead(self, index: int) -> None:
+        with contextlib.suppress(OSError):
+            self._ahead[index] = await self._start(index)
+
+    async def _start(self, index: int) -> WorkerProcess:
+        def options(control: int, listen: int, secured: int = -1) -> WorkerOptions:
+            return self._options(index, control, listen, secured)
+
+        with contextlib.ExitStack() as stack:
+            listeners = [stack.enter_context(port.socket()) for port in self._ports]
+            return await spawn(index, options, *listeners)
+
+    def _options(self, index: int, control: int, listen: int, secured: int) -> WorkerOptions:
+        settings = self._settings
+        host, port = split_address(settings.status_listen)
+        return WorkerOptions(
+            node=settings.node_name,
+            index=index,
+            workers=settings.workers,
+            control_fd=control,
+            listen_fd=listen,
+            tls_listen_fd=secured,
+            level=settings.level,
+            access_log=settings.access_log,
+            drain_timeout=settings.drain_timeout,
+            rate_limit_per_second=settings.rate_limit_per_second,
+            rate_limit_burst=settings.rate_limit_burst,
+            trusted_proxies=tuple(map(str, settings.trusted_proxies)),
+            trace_sampling=settings.trace_sampling,
+            proxy_protocol_from=tuple(map(str, settings.proxy_protocol_from)),
+            status_host=host,
+            status_port=port,
+            expose_metrics=settings.expose_metrics,
+            bounds=settings.bounds,
+        )

@@ -1,0 +1,245 @@
+"""A worker: serves traffic on one socket and event loop, with the table the supervisor gave it.
+
+Started as `python -m dataplane.worker <options as JSON>`, with two inherited file descriptors: its end of the channel
+and a bound socket. It knows nothing of the control plane and imports no gRPC. When the supervisor dies it drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from typing import TypeVar
+
+import uvloop
+
+from dataplane.certificates import Identity
+from dataplane.channel import Channel, Kind, read_json
+from dataplane.config.apply import Assembly
+from dataplane.config.builtin import status_items
+from dataplane.config.decode import Part, read_part
+from dataplane.config.table import Problem, Steps, TableError
+from dataplane.gateway.decide import Gateway
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.observe import logs
+from dataplane.observe.access import AccessLog
+from dataplane.observe.frames import StatsFrames
+from dataplane.observe.record import Recorder
+from dataplane.options import WorkerOptions
+from dataplane.proxy.descriptors import within_descriptors
+from dataplane.proxy.pool import Pool
+from dataplane.proxy.server import Server
+from dataplane.proxy.tls import Front
+from dataplane.proxy.trust import TrustedProxies
+
+T = TypeVar("T")
+
+STATS_INTERVAL = 1.0
+"""Seconds between two statistics frames."""
+
+MAX_BACKLOG = 1024 * 1024
+"""Bytes the supervisor may leave unread before it is told no more."""
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """The parts of a worker, put together."""
+
+    def __init__(self, options: WorkerOptions, channel: Channel) -> None:
+        self._options = options
+        self._channel = channel
+        self._drain = asyncio.Event()
+        trusted = TrustedProxies(options.trusted_proxies)
+        self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
+        recorder = Recorder(self._access_log)
+        self._leaving: dict[str, int] = {}
+        self._front: Front | None = None
+        bounds = within_descriptors(options.bounds)
+        pool = self._pool = Pool(bounds)
+        pool.left = self._tell_leaving
+        self._gateway = Gateway(
+            recorder,
+            pool,
+            limiter=Limiter(share=1 / options.workers),
+            default_limit=_coarse_limit(options),
+            trusted=trusted,
+            start=options.index,
+            trace_sampling=options.trace_sampling,
+        )
+        self._server = Server(self._gateway, pool, bounds, trusted)
+        self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
+        status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)
+        self._assembly = Assembly(status)
+        self._gateway.swap(self._assembly.table, time.monotonic())
+
+    async def run(self) -> None:
+        """Serve until told to drain, or until the supervisor is gone; then finish what is under way."""
+        self._handle_signals()
+        following = asyncio.create_task(self._follow(), name="channel")
+        following.add_done_callback(lambda _: self._drain.set())
+        counting = asyncio.create_task(self._count(), name="statistics")
+        counting.add_done_callback(lambda _: self._drain.set())
+        await self._drain.wait()
+        await self._server.drain(self._options.drain_timeout)
+        counting.cancel()
+        following.cancel()
+        results = await asyncio.gather(following, counting, return_exceptions=True)
+        self._send_stats()
+        await self._channel.close()
+        if self._access_log is not None:
+            self._access_log.close()
+        _raise_unexpected(results)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._drain.set)
+        # Ctrl-C reaches the whole process group; draining is for the supervisor to say.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        # So does a terminal's end: if the supervisor goes with it, that is heard on the channel.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
+    async def _follow(self) -> None:
+        """Do what the supervisor says, one frame at a time, with traffic in between."""
+        while (frame := await self._channel.receive()) is not None:
+            kind, payload = frame
+            if kind is Kind.DRAIN:
+                return
+            await self._obey(kind, payload)
+            await asyncio.sleep(0)
+
+    async def _obey(self, kind: Kind, payload: bytes) -> None:
+        match kind:
+            case Kind.PART | Kind.DELTA:
+                part = read_part(payload)
+                await asyncio.sleep(0)
+                await self._change(part, last=kind is Kind.DELTA)
+            case Kind.HEALTH:
+                self._gateway.set_health(frozenset(read_json(payload)))
+            case Kind.IDENTITY:
+                self._identify(Identity.from_bytes(payload))
+            case Kind.SERVE:
+                # What is here now stays: no later collection needs to walk through it, and hold up requests.
+                gc.collect()
+                gc.freeze()
+                await self._serve()
+                self._channel.send(Kind.SERVING)
+
+    async def _serve(self) -> None:
+        """Accept connections, in the clear and over TLS."""
+        options = self._options
+        proxies = TrustedProxies(options.proxy_protocol_from) if options.proxy_protocol_from else None
+        await self._server.start(socket.socket(fileno=options.listen_fd), proxies=proxies)
+        if self._front is not None:
+            secured = socket.socket(fileno=options.tls_listen_fd)
+            await self._server.start(secured, self._front.context, proxies)
+
+    def _identify(self, identity: Identity) -> None:
+        """Show these certificates from now on. They have been checked by the supervisor."""
+        self._server.contexts.adopt(identity.upstream)
+        if self._front is not None:
+            self._front.adopt(identity.front)
+        elif identity.front:
+            self._front = Front(identity.front)
+
+    async def _change(self, part: Part, *, last: bool) -> None:
+        """Take in a piece of a change; with the last one put the new table in use, or say why not.
+
+        With traffic in between: each step alone is short.
+        """
+        self._assembly.take(part)
+        await asyncio.sleep(0)
+        if not last:
+            # A big change: collections meanwhile would walk through all of it again and again.
+            gc.disable()
+            return
+        answer = {"revision": part.revision, "digest": part.digest}
+        try:
+            await self._swap(part)
+        except TableError as error:
+            problems = [[problem.resource, problem.field, problem.detail] for problem in error.problems]
+            self._channel.send_json(Kind.REJECTED, {**answer, "problems": problems})
+        else:
+            self._tell_leaving()
+            self._channel.send_json(Kind.APPLIED, answer)
+        if not gc.isenabled():
+            # What came with it is here to stay: see SERVE. Without a collection before, which would hold up requests.
+            gc.freeze()
+            gc.enable()
+
+    async def _swap(self, part: Part) -> None:
+        table = await _gently(self._assembly.completing(part.revision, part.digest))
+        try:
+            self._gateway.swap(table, time.monotonic())
+        except Exception as error:
+            # Not foreseen, so the supervisor did not see it either: better the old table than no worker.
+            _log.exception("the table cannot be put in use", extra={"revision": part.revision})
+            self._assembly.revert()
+            raise TableError([Problem("", "", f"{type(error).__name__}: {error}")]) from None
+
+    def _tell_leaving(self) -> None:
+        """Tell of the requests that drains wait for, if there is news."""
+        before, self._leaving = self._leaving, self._pool.leaving()
+        if self._leaving != before:
+            self._channel.send_json(Kind.LEAVING, self._leaving)
+
+    async def _count(self) -> None:
+        while True:
+            await asyncio.sleep(STATS_INTERVAL)
+            self._send_stats()
+            self._tell_leaving()
+
+    def _send_stats(self) -> None:
+        if self._channel.backlog > MAX_BACKLOG:
+            return  # counted on, and told when the supervisor listens again
+        server = self._server
+        frame = self._frames.next(
+            time.monotonic(), time.time(), len(server.connections), server.refused_connections
+        )
+        self._channel.send_json(Kind.STATS, frame)
+
+
+async def _gently(steps: Steps[T]) -> T:
+    """Take the steps one by one, with traffic in between."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        await asyncio.sleep(0)
+
+
+def _coarse_limit(options: WorkerOptions) -> Limit | None:
+    """RATE_LIMIT_PER_SECOND and RATE_LIMIT_BURST; the limiter takes this worker's share of every limit."""
+    if not options.rate_limit_per_second:
+        return None
+    return Limit("address", options.rate_limit_per_second, options.rate_limit_burst, LimitKey.ADDRESS)
+
+
+def _raise_unexpected(results: Iterable[BaseException | None]) -> None:
+    """Let the process end with the error that made it drain, if there was one."""
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _main(options: WorkerOptions) -> None:
+    control = socket.socket(fileno=options.control_fd)
+    channel = Channel(*await asyncio.open_connection(sock=control))
+    await Worker(options, channel).run()
+
+
+def main() -> int:
+    """The process; 0 after a drain."""
+    options = WorkerOptions.from_json(sys.argv[1])
+    logs.set_up(options.level, node=options.node, worker=options.index)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(options))
+    return 0

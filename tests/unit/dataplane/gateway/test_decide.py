@@ -1,0 +1,364 @@
+"""The request line: the order of its decisions, and that whatever it took is given back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from time import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from joserfc import jwk, jwt
+
+from dataplane.config.table import Item, Resources, UnlinkedRoute, build
+from dataplane.gateway.decide import Gateway
+from dataplane.gateway.policy.authenticate import Unauthenticated
+from dataplane.gateway.policy.authorize import Forbidden
+from dataplane.gateway.policy.breaker import Outcome
+from dataplane.gateway.policy.limiter import TooMany
+from dataplane.gateway.policy.resources import (
+    Circuit,
+    Instance,
+    Limit,
+    LimitKey,
+    Reset,
+    Route,
+    Service,
+    User,
+    VerificationKey,
+)
+from dataplane.gateway.policy.router import MethodNotAllowed, NotFound
+from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.http1.request import read_request
+from dataplane.proxy.http1.request_writer import forwarded_fields
+from dataplane.proxy.pool import Pool
+from dataplane.proxy.trust import TrustedProxies
+
+KEY = jwk.ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256"}, private=True)
+VERIFIED_BY = VerificationKey("k1", json.dumps(KEY.as_dict(private=False)), "headgate", "headgate")
+SCOPE = frozenset({"orders:read"})
+BY_ADDRESS = Limit("by-address", 1, 2, LimitKey.ADDRESS)
+BY_SUBJECT = Limit("by-subject", 1, 2, LimitKey.SUBJECT)
+BY_FIELD = Limit("by-field", 1, 2, LimitKey.HEADER, "x-key")
+BY_ROUTE = Limit("by-route", 1, 2, LimitKey.ROUTE)
+ONE = Instance("orders", "1", "127.0.0.1", 81)
+TWO = Instance("orders", "2", "127.0.0.1", 82)
+
+
+class Ended:
+    """Remembers what ended."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+
+    def finished(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+
+
+class Line:
+    """A gateway at one moment."""
+
+    def __init__(self, *items: Item, default: Limit | None = None, trusted: Sequence[str] = ()) -> None:
+        self.trusted = TrustedProxies(trusted)
+        self.observer = Ended()
+        self.gateway = Gateway(self.observer, Pool(), default_limit=default, trusted=self.trusted)
+        self.revision = 0
+        self.swap(*items)
+
+    def swap(self, *items: Item, now: float = 0.0) -> None:
+        self.revision += 1
+        self.gateway.swap(build(Resources.of(*items), self.revision), now)
+
+    def ask(
+        self,
+        path: str = "/orders/1",
+        *fields: tuple[bytes, bytes],
+        method: bytes = b"GET",
+        token: str = "",
+        address: str = "203.0.113.9",
+        now: float = 0.0,
+    ) -> tuple[object, Exchange]:
+        peer = self.trusted.peer(address)
+        said = [(b"Host", b"a.example"), *fields]
+        if token:
+            said.append((b"Authorization", b"Bearer " + token.encode()))
+        request = read_request(method, path.encode(), [], said, peer, True, lambda: "1.1")
+        client = SimpleNamespace(peer=peer, address=peer.address, forwarded=forwarded_fields(peer))
+        exchange = Exchange(cast(Any, client), request, b"id-1")
+        return self.gateway.decide(exchange, now), exchange
+
+    def end(self, exchange: Exchange, outcome: Outcome = Outcome.SUCCESS, now: float = 0.0) -> None:
+        exchange.outcome, exchange.ended = outcome, now
+        self.gateway.finished(exchange)
+
+
+def orders(*limits: str, **fields: Any) -> UnlinkedRoute:
+    return UnlinkedRoute(Route("orders", "orders", prefix="/orders", **{"scopes": SCOPE, **fields}), limits)
+
+
+def token(subject: str = "alice", scopes: str = "orders:read", lifetime: float = 600.0) -> str:
+    claims = {"iss": "headgate", "aud": "headgate", "sub": subject, "scope": scopes, "iat": int(time())}
+    return jwt.encode(
+        {"alg": "ES256", "kid": "k1", "typ": "at+jwt"},
+        {**claims, "exp": int(time() + lifetime)},
+        KEY,
+        ["ES256"],
+    )
+
+
+ALICE = token()
+BASE: tuple[Item, ...] = (Service("orders"), ONE, User("alice", SCOPE), VERIFIED_BY)
+
+
+def test_a_request_that_may_pass() -> None:
+    line = Line(*BASE, orders())
+    refusal, exchange = line.ask(token=ALICE)
+    assert refusal is None and exchange.endpoint is not None and exchange.endpoint.in_flight == 1
+    assert (exchange.decision, exchange.revision, exchange.service_name) == ("forwarded", 1, "orders")
+    assert exchange.head.startswith(b"GET /orders/1 HTTP/1.1\r\nhost: a.example\r\n")
+    assert b"\r\nx-auth-subject: alice\r\nx-auth-scopes: orders:read\r\n" in exchange.head
+    assert b"\r\nauthorization: Bearer " in exchange.head
+    line.end(exchange)
+    assert exchange.endpoint.in_flight == 0 and line.observer.exchanges == [exchange]
+
+
+def test_no_route() -> None:
+    assert isinstance(Line(*BASE, orders()).ask("/ordersx")[0], NotFound)
+
+
+def test_no_such_method() -> None:
+    refusal, exchange = Line(*BASE, orders(methods=frozenset({"GET"}))).ask(method=b"PUT", token=ALICE)
+    assert refusal == MethodNotAllowed(("GET",)) and exchange.route is None
+
+
+def test_no_token() -> None:
+    assert Line(*BASE, orders()).ask()[0] is Unauthenticated.MISSING
+
+
+@pytest.mark.parametrize("sent", ["nonsense", token(lifetime=-60), token("mallory"), ALICE[:-4] + "AAAA"])
+def test_bad_tokens(sent: str) -> None:
+    assert Line(*BASE, orders()).ask(token=sent)[0] is Unauthenticated.INVALID
+
+
+def test_too_few_scopes() -> None:
+    refusal, _ = Line(*BASE, orders()).ask(token=token(scopes="other"))
+    assert isinstance(refusal, Forbidden) and refusal.missing == SCOPE
+
+
+def test_scopes_that_were_taken_away_are_gone_at_once() -> None:
+    line = Line(*BASE, orders())
+    assert line.ask(token=ALICE)[0] is None
+    line.swap(Service("orders"), ONE, User("alice", frozenset()), VERIFIED_BY, orders())
+    assert isinstance(line.ask(token=ALICE)[0], Forbidden)
+    line.swap(Service("orders"), ONE, User("alice", SCOPE, disabled=True), VERIFIED_BY, orders())
+    assert line.ask(token=ALICE)[0] is Unauthenticated.INVALID
+
+
+def test_a_public_route_asks_nobody() -> None:
+    line = Line(*BASE, orders(scopes=frozenset(), public=True))
+    for sent in ("", "nonsense"):
+        refusal, exchange = line.ask(token=sent)
+        assert refusal is None and b"x-auth-" not in exchange.head
+
+
+def test_the_default_limit_comes_before_everything_but_the_route() -> None:
+    line = Line(*BASE, orders(), default=BY_ADDRESS)
+    assert [type(line.ask()[0]) for _ in range(3)] == [Unauthenticated, Unauthenticated, TooMany]
+    assert line.ask(address="203.0.113.10")[0] is Unauthenticated.MISSING
+    assert isinstance(line.ask("/none")[0], NotFound)
+
+
+@pytest.mark.parametrize("limit", [BY_ADDRESS, BY_FIELD, BY_ROUTE])
+def test_coarse_limits_come_before_the_token(limit: Limit) -> None:
+    line = Line(*BASE, limit, orders(limit.name))
+    answers = [line.ask("/orders", (b"X-Key", b"k"))[0] for _ in range(3)]
+    assert [type(answer) for answer in answers] == [Unauthenticated, Unauthenticated, TooMany]
+
+
+def test_what_coarse_limits_count_by() -> None:
+    line = Line(*BASE, BY_ADDRESS, BY_FIELD, orders("by-address", "by-field"))
+    for number in range(5):
+        address = f"203.0.113.{number}"
+        assert line.ask("/orders", (b"X-Key", b"%d" % number), address=address, token=ALICE)[0] is None
+    # Without the field all share one bucket.
+    answers = [line.ask(address=f"198.51.100.{number}", token=ALICE)[0] for number in range(3)]
+    assert answers[:2] == [None, None] and isinstance(answers[2], TooMany)
+
+
+def test_limits_by_subject_come_after_the_scopes() -> None:
+    line = Line(*BASE, User("bob", SCOPE), BY_SUBJECT, orders("by-subject"))
+    for _ in range(5):
+        assert isinstance(line.ask(token=token(scopes=""))[0], Forbidden)
+    assert [line.ask(token=ALICE)[0] for _ in range(2)] == [None, None]
+    refusal, _ = line.ask(token=token())
+    assert isinstance(refusal, TooMany) and refusal.limit == BY_SUBJECT
+    assert line.ask(token=token("bob"))[0] is None
+    assert line.ask(token=ALICE, now=1.0)[0] is None
+
+
+def test_nobody_in_particular_is_counted_by_address() -> None:
+    line = Line(*BASE, BY_SUBJECT, orders("by-subject", scopes=frozenset(), public=True))
+    answers = [line.ask()[0] for _ in range(3)]
+    assert answers[:2] == [None, None] and isinstance(answers[2], TooMany)
+    assert line.ask(address="203.0.113.10")[0] is None
+
+
+def test_behind_a_proxy_the_client_is_counted() -> None:
+    line = Line(*BASE, orders(), default=BY_ADDRESS, trusted=["10.0.0.0/8"])
+
+    def ask(said: bytes) -> object:
+        refusal, exchange = line.ask("/orders", (b"X-Forwarded-For", said), token=ALICE, address="10.0.0.1")
+        assert exchange.address == said.decode()
+        return refusal
+
+    assert [ask(b"203.0.113.9") for _ in range(2)] == [None, None]
+    assert isinstance(ask(b"203.0.113.9"), TooMany)
+    assert ask(b"203.0.113.10") is None
+
+
+def test_a_stranger_cannot_choose_his_address() -> None:
+    line = Line(*BASE, orders(), default=BY_ADDRESS)
+    answers = [line.ask("/orders", (b"X-Forwarded-For", b"1.1.1.%d" % n), token=ALICE)[0] for n in range(3)]
+    assert isinstance(answers[2], TooMany)
+
+
+def test_large_bodies() -> None:
+    line = Line(*BASE, orders(max_body_bytes=10))
+    assert line.ask("/orders", (b"Content-Length", b"10"), token=ALICE, method=b"POST")[0] is None
+    refusal, _ = line.ask("/orders", (b"Content-Length", b"11"), token=ALICE, method=b"POST")
+    assert refusal == TooLarge(10)
+    assert isinstance(line.ask("/orders", (b"Content-Length", b"11"), method=b"POST")[0], Unauthenticated)
+
+
+def test_no_instances() -> None:
+    line = Line(Service("orders"), User("alice", SCOPE), VERIFIED_BY, orders())
+    assert line.ask(token=ALICE)[0] == NotRegistered("orders")
+
+
+def test_no_healthy_instances() -> None:
+    line = Line(*BASE, orders())
+    line.gateway.set_health(frozenset({"orders/1"}))
+    refusal, exchange = line.ask(token=ALICE)
+    assert isinstance(refusal, NoneHealthy) and refusal.service == "orders" and refusal.retry_after == 30.0
+    # It is no answer of the service's, so the breaker must not take it for a failure.
+    line.end(exchange, Outcome.ABANDONED)
+    assert [report.failed_requests for report in line.gateway.breakers.report(0.0)] == [0]
+    line.gateway.set_health(frozenset())
+    assert line.ask(token=ALICE)[0] is None
+
+
+def test_draining_instances_get_nothing() -> None:
+    leaving = Instance("orders", "1", "127.0.0.1", 81, draining=True)
+    line = Line(Service("orders"), leaving, TWO, User("alice", SCOPE), VERIFIED_BY, orders())
+    for _ in range(4):
+        _, exchange = line.ask(token=ALICE)
+        assert exchange.endpoint is not None and exchange.endpoint.id == "2"
+
+
+def test_an_open_breaker() -> None:
+    circuit = Circuit(failure_threshold=2, min_throughput=2, recovery_timeout=10.0)
+    line = Line(Service("orders", circuit=circuit), ONE, User("alice", SCOPE), VERIFIED_BY, orders())
+    for _ in range(2):
+        _, exchange = line.ask(token=ALICE)
+        line.end(exchange, Outcome.FAILURE)
+    refusal, exchange = line.ask(token=ALICE, now=4.0)
+    assert refusal == CircuitOpen("orders", 6.0)
+    line.end(exchange, Outcome.ABANDONED, now=4.0)
+    # Once it may be tried again, one request is let through, and what becomes of it decides.
+    refusal, probe = line.ask(token=ALICE, now=10.5)
+    assert refusal is None
+    assert isinstance(line.ask(token=ALICE, now=10.6)[0], CircuitOpen)
+    line.end(probe, Outcome.SUCCESS, now=11.0)
+    assert line.ask(token=ALICE, now=11.0)[0] is None
+
+
+def test_the_breaker_comes_before_the_choice_and_after_the_limits() -> None:
+    circuit = Circuit(failure_threshold=1, min_throughput=1)
+    line = Line(
+        Service("orders", circuit=circuit),
+        ONE,
+        User("alice", SCOPE),
+        VERIFIED_BY,
+        BY_SUBJECT,
+        orders("by-subject"),
+    )
+    _, exchange = line.ask(token=ALICE)
+    line.end(exchange, Outcome.FAILURE)
+    line.gateway.set_health(frozenset({"orders/1"}))
+    assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
+    assert isinstance(line.ask(token=ALICE)[0], TooMany)
+
+
+def test_state_survives_a_new_table() -> None:
+    circuit = Circuit(failure_threshold=1, min_throughput=1)
+    base = (Service("orders", circuit=circuit), ONE, User("alice", SCOPE), VERIFIED_BY, BY_ADDRESS)
+    line = Line(*base, orders("by-address"))
+    _, exchange = line.ask(token=ALICE)
+    line.end(exchange, Outcome.FAILURE)
+    line.swap(*base, orders("by-address", strip_prefix=True))
+    assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
+    assert isinstance(line.ask(token=ALICE)[0], TooMany)
+
+
+def test_resets_are_obeyed_once() -> None:
+    circuit = Circuit(failure_threshold=1, min_throughput=1)
+    base = (Service("orders", circuit=circuit), ONE, User("alice", SCOPE), VERIFIED_BY, orders())
+    line = Line(*base)
+
+    def fail() -> None:
+        _, exchange = line.ask(token=ALICE)
+        line.end(exchange, Outcome.FAILURE)
+
+    fail()
+    assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
+    line.swap(*base, Reset(5, circuit="orders"))
+    assert line.ask(token=ALICE)[0] is None
+    fail()
+    line.swap(*base, Reset(5, circuit="orders"), User("bob", SCOPE))
+    assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
+    line.swap(*base, Reset(5, circuit="orders"), Reset(6, circuit="orders"))
+    assert line.ask(token=ALICE)[0] is None
+
+
+def test_turns_are_taken() -> None:
+    line = Line(*BASE, TWO, orders())
+    picked = [exchange.endpoint.id for _ in range(4) if (exchange := line.ask(token=ALICE)[1]).endpoint]
+    assert sorted(picked) == ["1", "1", "2", "2"]
+
+
+def test_a_new_key_set_forgets_what_the_old_one_vouched_for() -> None:
+    line = Line(*BASE, orders())
+    assert line.ask(token=ALICE)[0] is None
+    other = jwk.ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256"}, private=True)
+    replaced = VerificationKey("k1", json.dumps(other.as_dict(private=False)), "headgate", "headgate")
+    line.swap(Service("orders"), ONE, User("alice", SCOPE), replaced, orders())
+    assert line.ask(token=ALICE)[0] is Unauthenticated.INVALID
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "first"),
+    [
+        ({}, "/orders/a?b", b"GET /orders/a?b "),
+        ({"strip_prefix": True}, "/orders/a?b", b"GET /a?b "),
+        ({"strip_prefix": True}, "/orders", b"GET / "),
+        ({"rewrite": "/v2"}, "/orders/a?b=/orders", b"GET /v2/a?b=/orders "),
+    ],
+)
+def test_rewriting(fields: dict[str, Any], path: str, first: bytes) -> None:
+    _, exchange = Line(*BASE, orders(**fields)).ask(path, token=ALICE)
+    assert exchange.head.startswith(first)
+
+
+def test_a_routes_own_time_limit() -> None:
+    assert Line(*BASE, orders()).ask(token=ALICE)[1].response_timeout == 15.0
+    assert Line(*BASE, orders(timeout=2.5)).ask(token=ALICE)[1].response_timeout == 2.5
+
+
+def test_an_exchange_that_was_refused_gives_nothing_back_twice() -> None:
+    line = Line(*BASE, orders())
+    _, exchange = line.ask()
+    line.end(exchange, Outcome.ABANDONED)
+    assert exchange.trial is None and exchange.endpoint is None
+    assert [report.total_requests for report in line.gateway.breakers.report(0.0)] == [0]

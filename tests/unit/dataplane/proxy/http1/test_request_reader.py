@@ -1,0 +1,231 @@
+"""Requests that say what others said before are known without the parser, and read as it would read them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataplane.gateway.decide import Gateway
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.client import Downstream
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.http1.request import METHODS, Request, Told
+from dataplane.proxy.http1.request_reader import RequestReader
+from dataplane.proxy.pool import Pool
+from dataplane.proxy.trust import Peer
+from tests.support.in_process import InProcess
+
+STRANGER, PROXY = Peer("203.0.113.9"), Peer("10.0.0.1", trusted=True)
+GET = b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nAuthorization: Bearer t\r\nCookie: d=e\r\n\r\n"
+BOUNDS = Bounds(head=4096, target=100)
+
+
+class Readers:
+    """Readers of one worker, which remember what any of them has read."""
+
+    def __init__(self, bounds: Bounds = BOUNDS) -> None:
+        soon: deque[Callable[[], None]] = deque()
+        pool = Pool(bounds)
+        self.server = InProcess(Gateway(mock.Mock(), pool), pool, bounds, soon.append)
+
+    def connect(self, peer: Peer = STRANGER) -> RequestReader:
+        client: Any = mock.Mock(spec=Downstream, peer=peer, address=peer.address)
+        return RequestReader(client, self.server)
+
+    def read(self, data: bytes, peer: Peer = STRANGER) -> list[Exchange]:
+        reader = self.connect(peer)
+        reader.feed(data)
+        return list(reader.queue)
+
+    @property
+    def remembered(self) -> int:
+        return len(self.server.heads._younger)
+
+
+def meaning(exchange: Exchange) -> object:
+    """All that a reading consists of, but for the ids that each gets."""
+    fault, request = exchange.fault, exchange.request
+    if request is None:
+        return fault.status, fault.reason  # type: ignore[attr-defined]
+    said = {
+        name: getattr(request, name) for name in Request.__slots__ if name not in ("joined", "fields", "told")
+    }
+    told = [getattr(request.told, name, None) for name in Told.__slots__ if name != "fresh_id"]
+    return said, told, b"".join(request.fields), exchange.complete, exchange.body
+
+
+def test_the_second_request_is_known() -> None:
+    readers = Readers()
+    (first,) = readers.read(GET)
+    with mock.patch("dataplane.proxy.http1.request_reader.HttpRequestParser") as parser:
+        (second,) = readers.read(GET)
+    parser.return_value.feed_data.assert_not_called()
+    assert meaning(first) == meaning(second)
+    assert first.request_id != second.request_id
+    assert first.request is not None and second.request is not None
+    assert second.request.joined == b"".join(first.request.fields)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f"{method} /x" for method in sorted(METHODS)),
+        *("GET /%61/./b//c?d=%2F", "GET /?", "GET /?a?b", "GET /a%2Fb", "GET /a;b", "GET /../x", "GET /%zz"),
+        *(
+            "GET /a#b",
+            "GET /?a#b",
+            "GET  /a",
+            "GET /a b",
+            "GET\t/a",
+            "get /a",
+            "BREW /a",
+            "GET a",
+            "GET *",
+            "GET",
+        ),
+        *(
+            "GET http://a/x",
+            "GET http://b/x",
+            "GET //b/x",
+            "CONNECT a:80",
+            "OPTIONS *",
+            "GET /\x80",
+            'GET /"<>',
+        ),
+        *(
+            "GET /" + "a" * 99,
+            "GET /" + "a" * 100,
+            "GET /a\x00",
+            "GET /a\r",
+            "GET /a\n",
+            "\r\nGET /a",
+            "PRI *",
+        ),
+    ],
+)
+def test_any_other_request_line_before_the_same_head(line: str) -> None:
+    data = line.encode("latin-1") + GET[GET.index(b" HTTP/1.1") :]
+    readers = Readers()
+    readers.read(GET)
+    assert [meaning(each) for each in readers.read(data)] == [meaning(each) for each in Readers().read(data)]
+
+
+@given(data=st.data())
+def test_any_two_requests(data: st.DataObject) -> None:
+    fields = st.sampled_from(
+        [
+            *(b"Host: a\r\n", b"Host: b:80\r\n", b"X-A: 1\r\n", b"x-a: 2\r\n", b"Connection: x-a\r\n"),
+            *(b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Content-Length: 0\r\n"),
+            *(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Upgrade: websocket\r\n"),
+            *(b"Connection: upgrade\r\n", b"Expect: 100-continue\r\n", b"X-Forwarded-For: 1.2.3.4\r\n"),
+            *(b"X-Request-Id: 1\r\n", b"traceparent: 00-1\r\n", b"X-Auth-Subject: root\r\n", b" folded\r\n"),
+            *(b"Trailer: x-a\r\n", b"X_A : 1\r\n"),
+        ]
+    )
+    lines = st.tuples(
+        st.sampled_from([b"GET", b"POST", b"HEAD", b"BREW"]),
+        st.sampled_from([b"/", b"/a?b", b"/%2F", b"http://a/", b"*", b""]),
+        st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0"]),
+    ).map(b" ".join)
+    after = st.sampled_from([b"", b"\r\n", b"abc", b"GET", b"0\r\n\r\n", GET])
+    heads = st.lists(fields, max_size=5).map(b"".join)
+    head, rest = data.draw(heads), data.draw(after)
+    peers = st.sampled_from([STRANGER, PROXY])
+    first, second = (data.draw(lines) + b"\r\n" + head + b"\r\n" + rest for _ in range(2))
+    readers = Readers()
+    readers.read(first, data.draw(peers))
+    peer = data.draw(peers)
+    assert [meaning(each) for each in readers.read(second, peer)] == [
+        meaning(each) for each in Readers().read(second, peer)
+    ]
+
+
+HEAD = GET[:-2]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD.replace(b"1.1", b"1.0") + b"\r\n",
+        HEAD.replace(b"/a?b", b"http://a/") + b"\r\n",
+        HEAD + b"Connection: close\r\n\r\n",
+        HEAD + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        HEAD + b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n",
+        HEAD + b"Content-Length: 1\r\n\r\na",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"X-Long: " + b"a" * 4096 + b"\r\n\r\n",
+        HEAD + b"Host: b\r\n\r\n",
+        GET + GET,
+        GET + b"GET",
+        HEAD,
+    ],
+)
+def test_what_is_not_one_whole_and_common_request_is_not_remembered(data: bytes) -> None:
+    readers = Readers()
+    readers.read(data)
+    assert readers.remembered == 0
+
+
+def test_what_comes_in_pieces_is_not_remembered() -> None:
+    readers = Readers()
+    reader = readers.connect()
+    reader.feed(GET[:20])
+    reader.feed(GET[20:])
+    assert len(reader.queue) == 1 and readers.remembered == 0
+
+
+def test_of_trusted_proxies_nothing_is_remembered_or_recalled() -> None:
+    readers = Readers()
+    readers.read(GET, PROXY)
+    assert readers.remembered == 0
+    said = GET[:-2] + b"X-Forwarded-For: 198.51.100.1\r\n\r\n"
+    readers.read(said)
+    assert readers.remembered == 1
+    (exchange,) = readers.read(said, PROXY)
+    assert exchange.request is not None and exchange.request.told is not None
+
+
+def test_the_last_request_that_a_connection_may_make() -> None:
+    readers = Readers(Bounds(requests=2))
+    readers.read(GET)
+    reader = readers.connect()
+    for _ in range(3):
+        reader.feed(GET)
+    first, last = reader.queue
+    assert first.request is not None and first.request.keep_alive
+    assert last.request is not None and not last.request.keep_alive
+    assert reader.closed
+    assert readers.read(GET)[0].request.keep_alive  # type: ignore[union-attr]
+
+
+def test_known_and_new_requests_in_turn_on_one_connection() -> None:
+    readers = Readers()
+    reader = readers.connect()
+    post = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok"
+    for number in range(6):
+        reader.feed(GET if number % 2 else post % number)
+    assert [each.request.path for each in reader.queue if each.request] == [
+        "/0",
+        "/a",
+        "/2",
+        "/a",
+        "/4",
+        "/a",
+    ]
+    assert [b"".join(each.body) for each in reader.queue] == [b"ok", b"", b"ok", b"", b"ok", b""]
+    assert all(each.complete for each in reader.queue)
+
+
+def test_what_never_repeats_is_hardly_looked_for() -> None:
+    readers = Readers()
+    reader = readers.connect()
+    with mock.patch.object(type(readers.server.heads), "recall", return_value=None) as recall:
+        for number in range(16 + 64):
+            reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX-Number: %d\r\n\r\n" % number)
+    assert recall.call_count == 16 + 2

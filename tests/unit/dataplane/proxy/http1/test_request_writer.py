@@ -1,0 +1,88 @@
+"""The head that goes upstream."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataplane.proxy.http1.request import CHUNKED, Request, Told, read_request
+from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
+from dataplane.proxy.trust import Peer
+
+PEER = Peer("203.0.113.9")
+ID = b"0123456789abcdef" * 2
+TRACE = b"\r\ntraceparent: 00-" + ID + b"-0123456789abcdef-01"
+
+
+def request(method: bytes = b"GET", **more: object) -> Request:
+    made = read_request(method, b"/", [], [(b"Host", b"a")], PEER, True, str)
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+def head(made: Request, identity: bytes = b"") -> bytes:
+    return request_head(made, b"/x?y", forwarded_fields(PEER), identity, ID, b"10.0.0.1:80")
+
+
+def test_the_whole_head() -> None:
+    made = request(fields=[b"\r\nA: ", b"b"])
+    assert head(made, b"\r\nx-auth-subject: alice") == (
+        b"GET /x?y HTTP/1.1\r\nhost: a\r\nA: b\r\nx-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: http"
+        b"\r\nx-forwarded-host: a\r\nx-request-id: " + ID + TRACE + b"\r\nx-auth-subject: alice\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "framing"),
+    [
+        (request(), b""),
+        (request(b"DELETE"), b""),
+        (request(b"POST"), b"\r\ncontent-length: 0"),
+        (request(b"POST", length=5), b"\r\ncontent-length: 5"),
+        (request(length=5), b"\r\ncontent-length: 5"),
+        (request(b"PUT", length=CHUNKED), b"\r\ntransfer-encoding: chunked"),
+        (request(b"PUT", length=5, expects_continue=True), b"\r\ncontent-length: 5\r\nexpect: 100-continue"),
+        (
+            request(length=CHUNKED, expects_continue=True),
+            b"\r\ntransfer-encoding: chunked\r\nexpect: 100-continue",
+        ),
+    ],
+)
+def test_exactly_one_framing(made: Request, framing: bytes) -> None:
+    assert head(made).endswith(b"x-request-id: " + ID + TRACE + framing + b"\r\n\r\n")
+
+
+def test_a_request_without_host_gets_the_instances() -> None:
+    assert b"\r\nhost: 10.0.0.1:80\r\n" in head(request(authority=b""))
+
+
+def test_what_a_trusted_proxy_said_is_carried_on() -> None:
+    told = Told()
+    assert forwarded_fields(PEER, told) == b"\r\nx-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: http"
+    told.forwarded_for, told.forwarded_proto, told.forwarded_host = b"1.1.1.1", b"https", b"shop"
+    assert (
+        forwarded_fields(PEER, told)
+        == b"\r\nx-forwarded-for: 1.1.1.1, 203.0.113.9\r\nx-forwarded-proto: https"
+    )
+    assert b"\r\nhost: a\r\n" in head(request(told=told)) and b"\r\nx-forwarded-host: shop\r\n" in head(
+        request(told=told)
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        ("alice", b"alice"),
+        ("a@b.example", b"a@b.example"),
+        ("a\r\nX-Evil: 1", b"a%0D%0AX-Evil:%201"),
+        ("ä", b"%C3%A4"),
+        ("100%", b"100%25"),
+        ("\0", b"%00"),
+        ("\ud800", b"?"),
+    ],
+)
+def test_subjects_cannot_break_out_of_their_field(subject: str, said: bytes) -> None:
+    scopes = frozenset({"b:write", "a:read"})
+    assert (
+        identity_fields(subject, scopes) == b"\r\nx-auth-subject: %b\r\nx-auth-scopes: a:read b:write" % said
+    )
