@@ -21,5 +21,9 @@ def test_samples_by_piece() -> None:
 
 
 def test_samples_by_function_include_what_it_calls() -> None:
-    expected = {"worker.py main": 7, "http/upstream.py Upstream.send": 8, "http/request_reader.py feed": 2}
+    expected = {
+        "worker/worker.py main": 7,
+        "proxy/upstream.py Upstream.send": 8,
+        "proxy/http1/request_reader.py feed": 2,
+    }
     assert functions(LINES) == expected
