@@ -27,9 +27,12 @@ from controlplane import logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
 from controlplane.commands import Commands, Decided, Sweeper, Undecided
+from controlplane.distribute.hub import Hub
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.peers import Peers
 from controlplane.identity import Hasher, SharedTokens, UnusableFile
 from controlplane.presence import Presence, instance_of
-from controlplane.publish import Fleet, Peers, Watcher
 from controlplane.rpc import CannotListen, RpcServer, TlsError, TlsFiles, serve
 from controlplane.settings import Settings, SettingsError, load
 from controlplane.startup import StartError, Startup
@@ -109,8 +112,11 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         store = _open_store(settings)
         stack.push_async_callback(store.close)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet(settle=SETTLE)
+        hub = Hub(watcher, fleet)
         commands = Commands(store, hasher, time.time, watcher)
-        parts = Parts(commands, watcher, fleet, VERSION, settings.anonymous_read, store=store)
+        parts = Parts(
+            commands, watcher, fleet, VERSION, settings.anonymous_read, messages=hub.messages, store=store
+        )
         startup = Startup(settings, store, parts, hasher)
         parts.prepare_store = startup.repeat
         await startup.try_now()
@@ -122,19 +128,19 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         election = Election(store, "sweeper", peers.name)
         sweeping = election.run(lambda fenced: Sweeper(fenced, Undecided(watcher)).run())
         await stack.enter_async_context(background(sweeping, failed))
-        stack.push_async_callback((await _serve_rpc(settings, parts)).stop)
+        stack.push_async_callback((await _serve_rpc(settings, parts, hub)).stop)
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)
 
 
-async def _serve_rpc(settings: Settings, parts: Parts) -> RpcServer:
+async def _serve_rpc(settings: Settings, parts: Parts, hub: Hub) -> RpcServer:
     files = None
     if settings.grpc_cert and settings.grpc_key:
         files = TlsFiles(settings.grpc_cert, settings.grpc_key, settings.grpc_client_ca)
     try:
         return await serve(
             listen=settings.grpc_listen,
-            watcher=parts.watcher,
+            hub=hub,
             fleet=parts.fleet,
             commands=parts.commands,
             tokens=lambda: parts.tokens,

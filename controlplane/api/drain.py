@@ -8,7 +8,7 @@ from controlplane.api import rollout
 from controlplane.api.answers import json_answer
 from controlplane.api.operation import Call
 from controlplane.api.problems import Refused
-from controlplane.commands.waiting import Waiting
+from controlplane.fleet.waiting import Waiting
 
 
 async def drain(call: Call) -> Response:

@@ -9,7 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from controlplane.api.parts import Parts
-from controlplane.publish import Messages, Whole
+from controlplane.distribute.messages import Messages
+from controlplane.distribute.subscriber import Whole
 
 PREFIX = "headgate_controlplane_"
 
@@ -49,11 +50,13 @@ class PartsCollector(Collector):
             "store_frozen", "Whether the store's content awaits an operator's word.", bool(watcher.frozen)
         )
         yield _counter(
-            "delta_mismatches", "Deltas that did not fit what a data plane had.", self._parts.fleet.mismatches
+            "delta_mismatches",
+            "Deltas that did not fit what a data plane had.",
+            self._parts.messages.mismatches,
         )
         yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
         yield from self._dataplanes()
-        yield from _messages(self._parts.fleet.messages)
+        yield from _messages(self._parts.messages)
         yield self._requests()
 
     def _dataplanes(self) -> Iterator[Metric]:

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 
 from controlplane.api.problems import Refused, starting
 from controlplane.commands import Commands
+from controlplane.distribute.guard import WHAT_TO_DO
+from controlplane.distribute.messages import Messages
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Grants, TokenIssuer
 from controlplane.model.lineage import LINEAGE, read_lineage
 from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
-from controlplane.publish import WHAT_TO_DO, Fleet, Watcher
 from controlplane.store import Store
 
 
@@ -33,6 +36,8 @@ class Parts:
     """What the start still waits for, in words; None when it is over."""
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Admin requests by method and status."""
+    messages: Messages = field(default_factory=Messages)
+    """What the config stream sent."""
     store: Store | None = None
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Puts what a control plane needs into a store that came in the place of another one."""

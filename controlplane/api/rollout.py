@@ -12,7 +12,7 @@ from controlplane.api.answers import json_answer, model_answer
 from controlplane.api.operation import Call, Parameter
 from controlplane.api.problems import Refused
 from controlplane.api.shapes import rejection
-from controlplane.commands.waiting import ALL, MOST_WAIT, NodeProgress, Progress, Quorum, Waiting
+from controlplane.fleet.waiting import ALL, MOST_WAIT, NodeProgress, Progress, Quorum, Waiting
 
 PARAMETERS = (
     Parameter(

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from controlplane.fleet.reports import Rejection
 from controlplane.model.resources import Circuit
-from controlplane.publish import Rejection
 
 Moment = Annotated[str | None, Field(description="RFC 3339, UTC; null when it has not happened.")]
 

@@ -9,7 +9,7 @@ from controlplane.api.answers import model_answer
 from controlplane.api.operation import Call
 from controlplane.api.problems import starting
 from controlplane.commands import confirm_store
-from controlplane.publish import WHAT_TO_DO
+from controlplane.distribute.guard import WHAT_TO_DO
 
 
 async def show(call: Call) -> Response:

@@ -12,15 +12,9 @@ from controlplane.api.answers import json_answer, model_answer
 from controlplane.api.operation import Call
 from controlplane.api.problems import Refused
 from controlplane.api.shapes import moment
+from controlplane.fleet.reports import CircuitReport, NodeState
+from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
 from controlplane.model.resources import RateLimit
-from controlplane.publish import (
-    CircuitReport,
-    CircuitView,
-    InstanceView,
-    NodeState,
-    RateLimitView,
-    ServiceView,
-)
 
 
 async def services(call: Call) -> Response:

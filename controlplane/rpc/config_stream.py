@@ -17,7 +17,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from controlplane.publish import Ending, Hub, Session
+from controlplane.distribute.hub import Ending, Hub, Session
+from controlplane.fleet.nodes import Fleet
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
 from controlplane.rpc.wire import reports
@@ -48,6 +49,7 @@ class ConfigStream:
     def __init__(
         self,
         hub: Hub,
+        fleet: Fleet,
         credentials: Credentials,
         *,
         most: int = 2000,
@@ -57,6 +59,7 @@ class ConfigStream:
         """`recheck`: seconds from one look at a stream's credential to the next."""
         self._recheck = recheck
         self._hub = hub
+        self._fleet = fleet
         self._credentials = credentials
         self._most = most
         self._hello_within = hello_within
@@ -125,9 +128,9 @@ class ConfigStream:
         """Show what the node refused on another stream, which may have been another control plane's."""
         if (mark := session.subscriber.nacked) is None:
             return
-        known = self._hub.fleet.nodes[session.node].last_rejection
+        known = self._fleet.nodes[session.node].last_rejection
         if known is None or (known.revision, known.digest) != (mark.revision, mark.digest):
-            self._hub.fleet.nack(session.node, mark.revision, reports.problems(refused), mark.digest)
+            self._fleet.nack(session.node, mark.revision, reports.problems(refused), mark.digest)
 
     async def _serve(self, session: Session, requests: Requests, context: Context) -> None:
         reader = asyncio.create_task(self._read(session, requests), name=f"config stream of {session.node}")
@@ -177,31 +180,31 @@ class ConfigStream:
             case "nack":
                 self._nacked(session, request.nack)
             case "health":
-                self._hub.fleet.health(session.node, reports.health(request.health), request.health.revision)
+                self._fleet.health(session.node, reports.health(request.health), request.health.revision)
             case "leaving":
-                self._hub.fleet.leaving(session.node, reports.leaving(request.leaving.instances))
+                self._fleet.leaving(session.node, reports.leaving(request.leaving.instances))
             case "stats":
-                self._hub.fleet.stats(session.node, reports.stats(request.stats))
+                self._fleet.stats(session.node, reports.stats(request.stats))
             case "hello":
                 raise Refused(Code.FAILED_PRECONDITION, "hello comes once, at the beginning")
             # Anything else is a newer data plane's, and means nothing to us.
 
     def _acked(self, session: Session, revision: int) -> None:
         if (mark := session.subscriber.ack(revision)) is not None:
-            self._hub.fleet.ack(session.node, mark.revision, mark.digest)
+            self._fleet.ack(session.node, mark.revision, mark.digest)
             session.answered()
 
     def _nacked(self, session: Session, nack: pb.Nack) -> None:
         if (mark := session.subscriber.nack(nack.revision)) is not None:
             problems = reports.problems(nack)
-            self._hub.fleet.nack(session.node, mark.revision, problems, mark.digest)
+            self._fleet.nack(session.node, mark.revision, problems, mark.digest)
             session.wake.set()
             extra = {"revision": mark.revision, "problems": list(map(str, problems))}
             logger.warning("data plane rejected a revision", extra=_about(session) | extra)
 
     def _mismatched(self, session: Session, revision: int) -> None:
         if session.subscriber.mismatch(revision):
-            self._hub.fleet.mismatches += 1
+            self._hub.messages.mismatches += 1
             session.wake.set()
             logger.warning("a delta did not fit", extra=_about(session) | {"revision": revision})
 

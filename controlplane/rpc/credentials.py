@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from controlplane.commands import Commands
+from controlplane.distribute.watcher import Watcher
 from controlplane.identity import Claims, InvalidToken, SharedTokens, TokenIssuer
 from controlplane.model.resources import User
-from controlplane.publish import Watcher
 from controlplane.rpc import peer
 from controlplane.rpc.errors import Code, Context, Refused, forbidden, not_ready, unauthenticated
 from controlplane.rpc.peer import Role

@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from controlplane.commands import Commands, NotFound
-from controlplane.commands.waiting import MOST_WAIT, Progress, Waiting
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.waiting import MOST_WAIT, Progress, Waiting
 from controlplane.model.resources import Route
 from controlplane.model.snapshot import Snapshot
-from controlplane.publish import Fleet, Signal, Watcher
 from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
 from controlplane.rpc.wire import views
 from controlplane.rpc.wire.registrations import registration
+from controlplane.signal import Signal
 from controlplane.store import LeaseGone
 from headgate_api.v1 import registry_pb2 as pb
 

@@ -14,8 +14,10 @@ from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from controlplane.commands import Commands
+from controlplane.distribute.hub import Hub
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
 from controlplane.identity import SharedTokens, TokenIssuer
-from controlplane.publish import Fleet, Hub, Watcher
 from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import RECHECK, Credentials
@@ -72,7 +74,7 @@ class RpcServer:
 async def serve(
     *,
     listen: str,
-    watcher: Watcher,
+    hub: Hub,
     fleet: Fleet,
     commands: Commands,
     tokens: Callable[[], TokenIssuer | None],
@@ -87,12 +89,13 @@ async def serve(
     `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of
     open streams are looked at again. Raises CannotListen and TlsError.
     """
+    watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands)
     services = Registry(commands, watcher, fleet, credentials, recheck=recheck)
-    parts = _Parts(Hub(watcher, fleet), services, watcher)
+    parts = _Parts(hub, services, watcher)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS)
-    stream = ConfigStream(parts.hub, credentials, most=most_dataplanes, recheck=recheck)
+    stream = ConfigStream(hub, fleet, credentials, most=most_dataplanes, recheck=recheck)
     server.add_generic_rpc_handlers((stream.handler(),))
     # Not a subclass of the generated servicer, whose types know no coroutine that writes a stream.
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(cast(Any, parts.registry), server)

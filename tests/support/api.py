@@ -13,8 +13,9 @@ import httpx
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
 from controlplane.commands import Commands
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Grants, Hasher, KeyRing, TokenIssuer, Users, open_keys
-from controlplane.publish import Fleet, Watcher
 from controlplane.store import Entry, MemoryStore, Put
 
 SECRET_KEY = "0123456789abcdef0123456789abcdef"

@@ -12,11 +12,13 @@ import grpc
 import grpc.aio
 
 from controlplane.commands import Commands
+from controlplane.distribute.hub import Hub
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Hasher, KeyRing, SharedTokens, TokenIssuer, open_keys
 from controlplane.model.resources import Resource, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
-from controlplane.publish import Fleet, Watcher
 from controlplane.rpc import RpcServer, serve
 from controlplane.store import MemoryStore, Put
 from headgate_api.v1 import config_pb2, config_pb2_grpc, registry_pb2_grpc
@@ -47,6 +49,7 @@ class ControlPlane:
         self.store = MemoryStore()
         self.watcher = Watcher(self.store, retry=(0.01, 0.05), probe=0.05)
         self.fleet = Fleet()
+        self.hub = Hub(self.watcher, self.fleet)
         self.commands = Commands(
             self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), time.time, self.watcher
         )
@@ -61,7 +64,7 @@ class ControlPlane:
 
     async def __aenter__(self) -> Self:
         self.server: RpcServer = await serve(
-            watcher=self.watcher,
+            hub=self.hub,
             fleet=self.fleet,
             commands=self.commands,
             tokens=lambda: self.tokens,

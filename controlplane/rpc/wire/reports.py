@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from controlplane.model.lineage import Lineage
-from controlplane.publish import Mark
-from controlplane.publish.reports import (
+from controlplane.distribute.subscriber import Mark
+from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,
@@ -17,6 +16,7 @@ from controlplane.publish.reports import (
     RateLimitReport,
     StatsReport,
 )
+from controlplane.model.lineage import Lineage
 from headgate_api.v1 import config_pb2, status_pb2
 
 LONGEST_TEXT = 500

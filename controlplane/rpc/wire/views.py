@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from controlplane.fleet.reports import CircuitReport, CircuitState, InstanceStatus
+from controlplane.fleet.views import CircuitView, InstanceView, ServiceView
 from controlplane.model.resources import Route
-from controlplane.publish.reports import CircuitReport, CircuitState, InstanceStatus
-from controlplane.publish.views import CircuitView, InstanceView, ServiceView
 from controlplane.rpc.wire import resources
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import status_pb2

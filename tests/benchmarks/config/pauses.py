@@ -13,11 +13,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+from controlplane.distribute.deltas import Deltas
+from controlplane.distribute.subscriber import Mark
 from controlplane.model.config import Config
 from controlplane.model.resources import parse
 from controlplane.model.stored import encode, key_of
-from controlplane.publish.deltas import Deltas
-from controlplane.publish.subscriber import Mark
 from controlplane.rpc.wire.encoder import Encoder
 from controlplane.store import Entry
 from dataplane.config.apply import Assembly

@@ -10,8 +10,14 @@ import grpc
 import grpc.aio
 import pytest
 
+from controlplane.fleet.reports import (
+    CircuitReport,
+    CircuitState,
+    InstanceHealth,
+    InstanceStatus,
+    StatsReport,
+)
 from controlplane.model.resources import Route, Scope, Service, User
-from controlplane.publish import CircuitReport, CircuitState, InstanceHealth, InstanceStatus, StatsReport
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2, status_pb2
 from tests.support.control_plane import SERVICE_TOKEN, ControlPlane, bearer, registry

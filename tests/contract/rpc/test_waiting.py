@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from controlplane.publish import InstanceHealth, InstanceStatus
+from controlplane.fleet.reports import InstanceHealth, InstanceStatus
 from headgate_api.v1 import config_pb2, resources_pb2, status_pb2
 from headgate_api.v1 import registry_pb2 as pb
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, Node, bearer, registry

@@ -15,8 +15,10 @@ import uvicorn
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
 from controlplane.commands import Commands
+from controlplane.distribute.hub import Hub
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Hasher, SharedTokens
-from controlplane.publish import Fleet, Watcher
 from controlplane.rpc.server import serve
 from controlplane.settings import Settings
 from controlplane.startup import Startup
@@ -60,7 +62,7 @@ async def controlplane() -> AsyncIterator[ControlPlane]:
         await Startup(settings, store, parts, hasher).run()
         server = await serve(
             listen="127.0.0.1:0",
-            watcher=watcher,
+            hub=Hub(watcher, fleet),
             fleet=fleet,
             commands=parts.commands,
             tokens=lambda: parts.tokens,

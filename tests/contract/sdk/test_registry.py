@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import headgate
-from controlplane.publish.reports import (
+from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import pytest
 
+from controlplane.distribute.subscriber import Whole
+from controlplane.fleet.reports import CircuitState
 from controlplane.model.resources import (
     Circuit,
     Instance,
@@ -28,7 +30,6 @@ from controlplane.model.resources import (
     User,
 )
 from controlplane.model.stored import key_of
-from controlplane.publish import CircuitState, Whole
 from controlplane.store import Delete
 from dataplane.config.decode import NOTHING, Bundle, decode
 from dataplane.config.reports import CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
@@ -284,7 +285,7 @@ async def test_a_new_one_that_rejects_what_is_published_boots_with_what_the_othe
         better = await plane.put(Service(service_name="c"))
         await eventually(lambda: new.held.revision == data_plane.held.revision == better)
     assert new.bundles[-1].touched == {("service", "b"), ("service", "c")}
-    assert plane.fleet.mismatches == 0
+    assert plane.hub.messages.mismatches == 0
 
 
 async def test_what_one_control_plane_does_not_know_another_may(
@@ -306,7 +307,7 @@ async def test_what_one_control_plane_does_not_know_another_may(
             await eventually(lambda: new.held.revision == good)
             assert new.stream.connected_to == plane.address
         assert [bundle.revision for bundle in new.bundles] == [bad, good]
-        assert plane.fleet.messages.snapshots[Whole.INSTEAD] == 1
+        assert plane.hub.messages.snapshots[Whole.INSTEAD] == 1
 
 
 async def test_one_that_cannot_use_that_either_stays_without(
@@ -349,8 +350,8 @@ async def test_what_was_rejected_is_not_sent_again_on_another_stream() -> None:
                 3,
                 ["route/x prefix: is beyond me"],
             )
-            await eventually(lambda: there.fleet.messages.marks == 1)
-            assert (there.fleet.messages.deltas, there.fleet.messages.snapshots) == (0, {})
+            await eventually(lambda: there.hub.messages.marks == 1)
+            assert (there.hub.messages.deltas, there.hub.messages.snapshots) == (0, {})
             assert await there.put(Service(service_name="c")) == 4
             await eventually(lambda: node.held.revision == 4)
         assert [bundle.revision for bundle in node.bundles] == [2, 3, 2, 4]
@@ -359,7 +360,7 @@ async def test_what_was_rejected_is_not_sent_again_on_another_stream() -> None:
         node.served, node.held = NOTHING, replace(node.held, revision=0, digest="")
         async with running(node):
             await eventually(lambda: node.held.revision == 4)
-        assert there.fleet.messages.snapshots == {Whole.FIRST: 1}
+        assert there.hub.messages.snapshots == {Whole.FIRST: 1}
 
 
 # Deltas
@@ -373,7 +374,7 @@ async def test_only_what_differs_travels(plane: ControlPlane, data_plane: DataPl
     assert data_plane.bundles[-1].base
     assert ("service", "b") in data_plane.bundles[-1].touched
     assert plane.current.digest == data_plane.held.digest
-    assert (plane.fleet.mismatches, data_plane.stream.mismatches) == (0, 0)
+    assert (plane.hub.messages.mismatches, data_plane.stream.mismatches) == (0, 0)
 
 
 async def test_after_a_loss_it_gets_what_it_missed(plane: ControlPlane) -> None:
@@ -416,7 +417,7 @@ async def test_one_who_lost_something_is_mended_by_a_snapshot(plane: ControlPlan
     revision = await plane.put(Service(service_name="b"))
     async with running(node):
         await eventually(lambda: node.held.revision == revision)
-    assert (plane.fleet.mismatches, node.stream.mismatches) == (1, 1)
+    assert (plane.hub.messages.mismatches, node.stream.mismatches) == (1, 1)
     assert (node.bundles[-1].base, node.held.digest) == ("", plane.current.digest)
     assert plane.fleet.nodes["gw-1"].last_rejection is None
 

@@ -12,12 +12,12 @@ import pytest
 
 from controlplane.commands import MOST_CHANGES, AlreadyExists, Commands, NotFound, StaleWrite
 from controlplane.commands.state import list_state
+from controlplane.distribute.watcher import Watcher
 from controlplane.identity import Hasher
 from controlplane.model.config import View
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.model.resources import Route, Scope, User
 from controlplane.model.stored import CHANGE, PREFIX, encode, key_of, shown
-from controlplane.publish import Watcher
 from controlplane.store import Conflict, Entry, Listing, MemoryStore, Put, StoreUnavailable, Write
 from tests.support.waiting import eventually
 

@@ -12,9 +12,10 @@ import uvicorn
 from controlplane import startup
 from controlplane.api.parts import Parts
 from controlplane.commands import Commands, NotFound
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Hasher
 from controlplane.model.resources import Service, User
-from controlplane.publish import Fleet, Watcher
 from controlplane.startup import StartError, Startup
 from controlplane.store import AccessDenied, MemoryStore, Put, Write
 from tests.support.controlplane_settings import settings

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlplane.publish import NodeProblem, Whole
+from controlplane.distribute.subscriber import Whole
+from controlplane.fleet.reports import NodeProblem
 from controlplane.store import Put
 from tests.support.api import Api
 from tests.support.waiting import eventually
@@ -44,9 +45,9 @@ async def test_metrics(api: Api) -> None:
     fleet.hello("b", "0.1.0")
     fleet.nack("a", 9, [NodeProblem("", "", "no")])
     fleet.disconnect("b")
-    fleet.messages.snapshots[Whole.UNKNOWN_BASE] += 2
-    fleet.messages.marks += 3
-    fleet.messages.resources["delta"] += 4
+    api.parts.messages.snapshots[Whole.UNKNOWN_BASE] += 2
+    api.parts.messages.marks += 3
+    api.parts.messages.resources["delta"] += 4
     await api.client.get("/nothing")
     found = await metrics(api)
     prefix = "headgate_controlplane_"

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from controlplane.publish import NodeProblem
+from controlplane.fleet.reports import NodeProblem
 from tests.support.api import Api
 from tests.support.waiting import eventually
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from controlplane.api.shapes import moment
-from controlplane.publish import (
+from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,

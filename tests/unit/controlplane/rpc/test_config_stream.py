@@ -10,8 +10,10 @@ import grpc.aio
 import pytest
 
 from controlplane.commands import Commands
+from controlplane.distribute.hub import Hub
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Hasher, SharedTokens
-from controlplane.publish import Fleet, Hub, Watcher
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import Credentials
 from controlplane.store import MemoryStore
@@ -29,7 +31,8 @@ async def address() -> AsyncIterator[str]:
         SharedTokens(TOKEN), SharedTokens(SERVICE_TOKEN), lambda: None, watcher, commands
     )
     server = grpc.aio.server()
-    stream = ConfigStream(Hub(watcher, Fleet()), credentials, most=1, hello_within=0.05)
+    fleet = Fleet()
+    stream = ConfigStream(Hub(watcher, fleet), fleet, credentials, most=1, hello_within=0.05)
     server.add_generic_rpc_handlers((stream.handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from controlplane.publish import CircuitState, InstanceStatus
+from controlplane.fleet.reports import CircuitState, InstanceStatus
 from controlplane.rpc.wire import reports
 from headgate_api.v1 import config_pb2
 from headgate_api.v1 import status_pb2 as pb

@@ -11,14 +11,15 @@ import zlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from controlplane.publish.node import NodeState, Rejection
-from controlplane.publish.reports import (
+from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,
     InstanceStatus,
     NodeProblem,
+    NodeState,
     RateLimitReport,
+    Rejection,
     StatsReport,
 )
 

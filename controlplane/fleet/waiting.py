@@ -10,10 +10,15 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from controlplane.publish import Fleet, InstanceHealth, InstanceStatus, NodeState, Rejection, Watcher
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeState, Rejection
+from controlplane.model.problems import Problem
+from controlplane.model.snapshot import Snapshot
+from controlplane.signal import Signal
 
 MOST_WAIT = 300.0
 """Longest wait in seconds: a connection that is silent for longer is cut by somebody on the way."""
@@ -113,11 +118,29 @@ class Progress:
         return tuple(node for node in self.nodes if node.connected and not node.done)
 
 
+class Published(Protocol):
+    """What is published to data planes now. `distribute.watcher.Watcher` implements it."""
+
+    changed: Signal
+
+    @property
+    def current(self) -> Snapshot | None:
+        """The published snapshot; None before the first."""
+
+    @property
+    def revision(self) -> int:
+        """The store was read up to this revision."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Why the store's present content is not published; empty when it is."""
+
+
 class Waiting:
     """What may be waited for. Every wait ends after `seconds` at the latest, with the progress made by then."""
 
-    def __init__(self, watcher: Watcher, fleet: Fleet) -> None:
-        self._watcher = watcher
+    def __init__(self, published: Published, fleet: Fleet) -> None:
+        self._published = published
         self._fleet = fleet
 
     async def served(self, revision: int, seconds: float, quorum: Quorum = ALL) -> Progress:
@@ -161,7 +184,7 @@ class Waiting:
 
     def _progress(self, revision: int, quorum: Quorum, hindrance: Callable[[NodeState], str]) -> Progress:
         """Every node that serves `revision` is done, unless there is a `hindrance`."""
-        current = self._watcher.current
+        current = self._published.current
         published = current if current is not None and current.revision >= revision else None
         digest = published.digest if published else ""
         nodes = tuple(
@@ -175,16 +198,16 @@ class Waiting:
         return Progress(revision, digest, needed, nodes, problem, settled)
 
     def _unpublished(self, revision: int) -> str:
-        if self._watcher.problems:
-            return f"what is in the store cannot be published: {self._watcher.problems[0]}"
-        return f"revision {revision} has not arrived here; the store was at {self._watcher.revision}"
+        if self._published.problems:
+            return f"what is in the store cannot be published: {self._published.problems[0]}"
+        return f"revision {revision} has not arrived here; the store was at {self._published.revision}"
 
     async def _until(
         self, look: Callable[[], Progress], over: Callable[[Progress], bool], seconds: float
     ) -> Progress:
         loop, wake = asyncio.get_running_loop(), asyncio.Event()
         try:
-            with self._watcher.changed.wakes(wake), self._fleet.moved.wakes(wake):
+            with self._published.changed.wakes(wake), self._fleet.moved.wakes(wake):
                 async with asyncio.timeout(seconds):
                     while True:
                         # Cleared before looking: what comes later sets it again.

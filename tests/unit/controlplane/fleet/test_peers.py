@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from controlplane.publish.fleet import Fleet
-from controlplane.publish.node import NodeState
-from controlplane.publish.peers import PREFIX, TTL, Peers
-from controlplane.publish.reports import InstanceHealth, InstanceStatus
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.peers import PREFIX, TTL, Peers
+from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeState
 from controlplane.store import MemoryStore, Put
 from tests.support.waiting import eventually
 
@@ -150,8 +149,8 @@ async def test_nonsense_of_others_harms_nobody(store: MemoryStore) -> None:
 
 
 async def test_it_is_there_again_after_an_outage(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controlplane.publish.peers.PAUSE", 0.02)
-    monkeypatch.setattr("controlplane.publish.peers.RENEW", 0.02)
+    monkeypatch.setattr("controlplane.fleet.peers.PAUSE", 0.02)
+    monkeypatch.setattr("controlplane.fleet.peers.RENEW", 0.02)
     one, two = Plane(store, "one"), Plane(store, "two")
     async with running(one, two):
         one.fleet.hello("gw-1", "1", 5, "abc")
@@ -167,7 +166,7 @@ async def test_it_is_there_again_after_an_outage(store: MemoryStore, monkeypatch
 async def test_whoever_lost_its_lease_tells_of_all_its_data_planes_at_once(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controlplane.publish.peers.RENEW", 0.02)
+    monkeypatch.setattr("controlplane.fleet.peers.RENEW", 0.02)
     one, two = Plane(store, "one"), Plane(store, "two")
     async with running(one, two):
         one.fleet.hello("gw-1", "1", 5, "abc")

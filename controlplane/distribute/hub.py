@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from types import MappingProxyType
+from typing import Protocol
 
+from controlplane.distribute.messages import Messages
+from controlplane.distribute.subscriber import Mark, Subscriber
+from controlplane.distribute.watcher import Watcher
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.snapshot import Delta, Snapshot
-from controlplane.publish.fleet import Fleet
-from controlplane.publish.subscriber import Mark, Subscriber
-from controlplane.publish.watcher import Watcher
 
 MARKS_APART = 1.0
 """Seconds from one message to a mark, which says only that the revision moved on: many such changes make one mark."""
@@ -31,6 +32,28 @@ BLIND_FOR = 3.0
 
 AWAY_FOR = 60.0
 """Seconds until one that came back is sent away again in the same outage: perhaps it is no better elsewhere."""
+
+
+class Nodes(Protocol):
+    """What the hub tells of its sessions, and asks about the whole fleet. `fleet.nodes.Fleet` implements it."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other control plane."""
+
+    def hello(
+        self, node: str, version: str, revision: int, digest: str, leaving: Mapping[tuple[str, str], int]
+    ) -> None:
+        """A data plane connected, serving `revision`."""
+
+    def sent(self, node: str, revision: int) -> None:
+        """A revision was sent to it."""
+
+    def disconnect(self, node: str) -> None:
+        """Its stream ended."""
+
+    def all_serve(self, digest: str) -> bool:
+        """Whether every connected data plane that serves a configuration serves this one."""
 
 
 class Ending(Enum):
@@ -120,12 +143,13 @@ class Session:
 class Hub:
     """The sessions that are open now, one a node: the newest."""
 
-    def __init__(self, watcher: Watcher, fleet: Fleet, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, watcher: Watcher, nodes: Nodes, now: Callable[[], float] = time.monotonic) -> None:
         self.watcher = watcher
-        self.fleet = fleet
+        self.messages = Messages()
         self.accepted: Snapshot | None = None
         """The last snapshot that every data plane served before the next one was published: what a new data plane
         gets that cannot use the present one. None until there was such a moment since this process started."""
+        self._nodes = nodes
         self._now = now
         self._sessions: dict[str, Session] = {}
         self._sent_away: dict[str, tuple[float, float | None]] = {}
@@ -162,19 +186,19 @@ class Hub:
         if self._stopping:
             session.end(Ending.STOPPING)
         self._sessions[node] = session
-        self.fleet.hello(node, version, revision, digest, leaving)
+        self._nodes.hello(node, version, revision, digest, leaving)
         try:
             with self.watcher.changed.wakes(session.wake):
                 yield session
         finally:
             if self._sessions.get(node) is session:
                 del self._sessions[node]
-                self.fleet.disconnect(node)
+                self._nodes.disconnect(node)
 
     def sent(self, session: Session, message: Snapshot | Delta) -> None:
         """The message went out."""
-        self.fleet.sent(session.node, message.revision)
-        self.fleet.messages.count(message, session.subscriber.whole)
+        self._nodes.sent(session.node, message.revision)
+        self.messages.count(message, session.subscriber.whole)
 
     def look_after(self, session: Session) -> None:
         """End the session if the node may be better off at another control plane; to be asked now and then.
@@ -198,7 +222,7 @@ class Hub:
         now, outage = self._now(), self.watcher.lost_at
         while self._sent_away and now - next(iter(self._sent_away.values()))[0] >= AWAY_FOR:
             del self._sent_away[next(iter(self._sent_away))]
-        if self.fleet.alone or (node in self._sent_away and self._sent_away[node][1] == outage):
+        if self._nodes.alone or (node in self._sent_away and self._sent_away[node][1] == outage):
             return False
         self._sent_away.pop(node, None)
         self._sent_away[node] = now, outage
@@ -206,11 +230,7 @@ class Hub:
 
     def _superseding(self, previous: Snapshot) -> None:
         """Keep what is about to be replaced if all who serve anything serve it, here and at other control planes."""
-        for nodes in (self.fleet.own, self.fleet.nodes):
-            serving = [node for node in nodes.values() if node.connected and node.digest]
-            if any(node.digest != previous.digest for node in serving):
-                return
-        if serving:
+        if self._nodes.all_serve(previous.digest):
             self.accepted = previous
 
     def stop(self) -> None:

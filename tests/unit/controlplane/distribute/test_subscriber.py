@@ -6,11 +6,11 @@ from types import MappingProxyType
 
 import pytest
 
+from controlplane.distribute.subscriber import Mark, Subscriber, Whole
 from controlplane.model.resources import Scope
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.model.trail import Trail
-from controlplane.publish.subscriber import Mark, Subscriber, Whole
 
 
 def at(revision: int, content: int | None = None) -> Snapshot:

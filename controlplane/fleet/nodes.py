@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from controlplane.fleet import views
+from controlplane.fleet.reports import InstanceHealth, NodeProblem, NodeState, Rejection, StatsReport
+from controlplane.fleet.views import CircuitView, RateLimitView, ServiceView
 from controlplane.model.snapshot import Snapshot
-from controlplane.publish import views
-from controlplane.publish.messages import Messages
-from controlplane.publish.node import NodeState, Rejection
-from controlplane.publish.reports import InstanceHealth, NodeProblem, StatsReport
-from controlplane.publish.signal import Signal
-from controlplane.publish.views import CircuitView, RateLimitView, ServiceView
+from controlplane.signal import Signal
 
 KEPT = 600.0
 """Seconds that a data plane is shown after it left."""
@@ -44,9 +42,6 @@ class Fleet:
         self.changed = Signal()
         self.moved = Signal()
         """The part of `changed` that may end a wait: answers, comings and goings, health, requests that ended."""
-        self.mismatches = 0
-        """How many deltas did not fit what a data plane had, for metrics."""
-        self.messages = Messages()
         self._now = now
         self._settle = settle
         self._started = now()
@@ -194,6 +189,17 @@ class Fleet:
             self._forget()
             self.changed.notify()
             self.moved.notify()
+
+    def all_serve(self, digest: str) -> bool:
+        """Whether every connected data plane that serves a configuration serves this one, here and elsewhere.
+
+        False when no data plane serves any.
+        """
+        for nodes in (self.own, self.nodes):
+            serving = [node for node in nodes.values() if node.connected and node.digest]
+            if any(node.digest != digest for node in serving):
+                return False
+        return bool(serving)
 
     # Views
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from controlplane.distribute.guard import Guard
 from controlplane.model.lineage import LINEAGE, Lineage, lineage_value, read_lineage
 from controlplane.model.stored import key_of
-from controlplane.publish.guard import Guard
 from controlplane.store import Entry
 
 SERVICES = {key_of("service", f"s{number}"): 10 + number for number in range(8)}

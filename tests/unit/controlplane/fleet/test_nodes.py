@@ -8,19 +8,20 @@ from types import MappingProxyType
 
 import pytest
 
-from controlplane.model.resources import Instance, Service
-from controlplane.model.snapshot import Snapshot
-from controlplane.model.stored import Stamped
-from controlplane.publish.fleet import KEPT, MOST_GONE, Fleet
-from controlplane.publish.node import NodeState, Rejection
-from controlplane.publish.reports import (
+from controlplane.fleet.nodes import KEPT, MOST_GONE, Fleet
+from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,
     InstanceStatus,
     NodeProblem,
+    NodeState,
+    Rejection,
     StatsReport,
 )
+from controlplane.model.resources import Instance, Service
+from controlplane.model.snapshot import Snapshot
+from controlplane.model.stored import Stamped
 
 ORDERS = Snapshot(
     7,

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from controlplane.commands.waiting import ALL, Progress, Quorum, Waiting
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem
+from controlplane.fleet.waiting import ALL, Progress, Quorum, Waiting
 from controlplane.model.resources import Scope, Service
 from controlplane.model.stored import encode, key_of
-from controlplane.publish import Fleet, InstanceHealth, InstanceStatus, NodeProblem, Watcher
 from controlplane.store import MemoryStore, Put
 
 

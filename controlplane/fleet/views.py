@@ -6,15 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from controlplane.model.resources import Circuit, Instance, RateLimit, Service
-from controlplane.model.snapshot import Snapshot
-from controlplane.publish.reports import (
+from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,
     InstanceStatus,
     RateLimitReport,
 )
+from controlplane.model.resources import Circuit, Instance, RateLimit, Service
+from controlplane.model.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

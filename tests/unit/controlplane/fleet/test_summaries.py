@@ -9,17 +9,18 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.publish.node import NodeState, Rejection
-from controlplane.publish.reports import (
+from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,
     InstanceStatus,
     NodeProblem,
+    NodeState,
     RateLimitReport,
+    Rejection,
     StatsReport,
 )
-from controlplane.publish.summary import decode, encode, essence
+from controlplane.fleet.summaries import decode, encode, essence
 
 FULL = NodeState(
     node="gw-1",

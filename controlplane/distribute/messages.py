@@ -1,28 +1,30 @@
-"""What went out to data planes since this process started, for metrics: they tell what a reconnect costs."""
+"""Counts of the messages sent to data planes since this process started, for metrics."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from controlplane.distribute.subscriber import Whole
 from controlplane.model.snapshot import Delta, Snapshot
-from controlplane.publish.subscriber import Whole
 
 
 class Messages:
-    """Counts every message by what it brings."""
+    """Counts every message by its content."""
 
     def __init__(self) -> None:
+        self.mismatches = 0
+        """Deltas that did not fit what a data plane had."""
         self.snapshots: Counter[Whole] = Counter()
-        """By the reason why it was no delta."""
+        """By the reason for not sending a delta."""
         self.deltas = 0
-        """Those that bring something."""
+        """Deltas with content."""
         self.marks = 0
-        """Those that bring nothing: the revision moved on, or the node has everything."""
+        """Empty deltas: only the revision moved on, or the node is up to date."""
         self.resources: Counter[str] = Counter()
-        """Resources brought by snapshots, and by deltas."""
+        """Resources sent, by `snapshot` and `delta`."""
 
     def count(self, message: Snapshot | Delta, whole: Whole | None) -> None:
-        """One that was sent; `whole` is why it is a snapshot."""
+        """Count a message that was sent; `whole` is the reason when it is a snapshot."""
         if isinstance(message, Snapshot):
             self.snapshots[whole or Whole.FIRST] += 1
             self.resources["snapshot"] += len(message.resources)

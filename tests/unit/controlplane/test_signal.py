@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 
-from controlplane.publish.signal import AT_ONCE, Signal
+from controlplane.signal import AT_ONCE, Signal
 
 
 async def test_wakes_all_who_listen() -> None:

@@ -7,20 +7,25 @@ from types import MappingProxyType
 
 import pytest
 
+from controlplane.distribute.hub import AWAY_FOR, BLIND_FOR, PATIENCE, Ending, Hub
+from controlplane.distribute.subscriber import Mark, Whole
+from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.reports import NodeState
 from controlplane.model.resources import Scope
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
-from controlplane.publish.fleet import Fleet
-from controlplane.publish.hub import AWAY_FOR, BLIND_FOR, PATIENCE, Ending, Hub
-from controlplane.publish.node import NodeState
-from controlplane.publish.subscriber import Mark, Whole
-from controlplane.publish.watcher import Watcher
 from controlplane.store import MemoryStore
 
 
 @pytest.fixture
-def hub() -> Hub:
-    return Hub(Watcher(MemoryStore()), Fleet())
+def fleet() -> Fleet:
+    return Fleet()
+
+
+@pytest.fixture
+def hub(fleet: Fleet) -> Hub:
+    return Hub(Watcher(MemoryStore()), fleet)
 
 
 def publish(hub: Hub, revision: int) -> None:
@@ -54,22 +59,22 @@ def test_before_anything_is_published_there_is_nothing_to_send(hub: Hub) -> None
         assert session.next() is None
 
 
-def test_a_node_is_connected_while_its_session_lasts(hub: Hub) -> None:
+def test_a_node_is_connected_while_its_session_lasts(hub: Hub, fleet: Fleet) -> None:
     with hub.session("gw-1", "0.1.0", 4, "four"):
-        assert [(node.node, node.connected) for node in hub.fleet.dataplanes_view()] == [("gw-1", True)]
+        assert [(node.node, node.connected) for node in fleet.dataplanes_view()] == [("gw-1", True)]
         assert len(hub) == 1
-    assert [(node.node, node.connected) for node in hub.fleet.dataplanes_view()] == [("gw-1", False)]
+    assert [(node.node, node.connected) for node in fleet.dataplanes_view()] == [("gw-1", False)]
     assert len(hub) == 0
 
 
-def test_an_error_ends_the_session_too(hub: Hub) -> None:
+def test_an_error_ends_the_session_too(hub: Hub, fleet: Fleet) -> None:
     with pytest.raises(ZeroDivisionError), hub.session("gw-1", "0.1.0", 0, ""):
         raise ZeroDivisionError
     assert len(hub) == 0
-    assert not hub.fleet.nodes["gw-1"].connected
+    assert not fleet.nodes["gw-1"].connected
 
 
-def test_the_newest_stream_of_a_node_wins(hub: Hub) -> None:
+def test_the_newest_stream_of_a_node_wins(hub: Hub, fleet: Fleet) -> None:
     older = ExitStack()
     first = older.enter_context(hub.session("gw-1", "0.1.0", 0, ""))
     with hub.session("gw-1", "0.1.1", 0, "") as second:
@@ -77,8 +82,8 @@ def test_the_newest_stream_of_a_node_wins(hub: Hub) -> None:
         assert first.wake.is_set()
         older.close()
         # What is left of the older one takes nothing away from the newer.
-        assert len(hub) == 1 and hub.fleet.nodes["gw-1"].connected
-    assert not hub.fleet.nodes["gw-1"].connected
+        assert len(hub) == 1 and fleet.nodes["gw-1"].connected
+    assert not fleet.nodes["gw-1"].connected
 
 
 def test_stopping_ends_all_now_and_to_come(hub: Hub) -> None:
@@ -132,31 +137,31 @@ def accepted(hub: Hub) -> int | None:
     return hub.accepted.revision if hub.accepted else None
 
 
-def test_accepted_is_what_all_served_when_the_next_one_came(hub: Hub) -> None:
+def test_accepted_is_what_all_served_when_the_next_one_came(hub: Hub, fleet: Fleet) -> None:
     supersede(hub, 1)
     with hub.session("gw-1", "0.1.0", 0, ""), hub.session("gw-2", "0.1.0", 0, ""):
         supersede(hub, 2)
         assert accepted(hub) is None, "nobody served anything"
-        hub.fleet.ack("gw-1", 2, digest(hub))
+        fleet.ack("gw-1", 2, digest(hub))
         supersede(hub, 3)
         assert accepted(hub) == 2, "who has nothing has refused nothing"
-        hub.fleet.ack("gw-1", 3, digest(hub))
-        hub.fleet.ack("gw-2", 2, "two")
+        fleet.ack("gw-1", 3, digest(hub))
+        fleet.ack("gw-2", 2, "two")
         supersede(hub, 4)
         assert accepted(hub) == 2
-    assert not [node for node in hub.fleet.nodes.values() if node.connected]
+    assert not [node for node in fleet.nodes.values() if node.connected]
     supersede(hub, 5)
     assert accepted(hub) == 2
 
 
-def test_the_data_planes_of_others_count_as_well(hub: Hub) -> None:
+def test_the_data_planes_of_others_count_as_well(hub: Hub, fleet: Fleet) -> None:
     supersede(hub, 1)
     with hub.session("gw-1", "0.1.0", 1, digest(hub)):
-        hub.fleet.hear("other", [NodeState("gw-2", "0.1.0", digest="zero", applied_revision=0)])
+        fleet.hear("other", [NodeState("gw-2", "0.1.0", digest="zero", applied_revision=0)])
         supersede(hub, 2)
         assert accepted(hub) is None
-        hub.fleet.ack("gw-1", 2, digest(hub))
-        hub.fleet.hear("other", [NodeState("gw-2", "0.1.0", digest=digest(hub), applied_revision=2)])
+        fleet.ack("gw-1", 2, digest(hub))
+        fleet.hear("other", [NodeState("gw-2", "0.1.0", digest=digest(hub), applied_revision=2)])
         supersede(hub, 3)
         assert accepted(hub) == 2
 
@@ -171,7 +176,7 @@ def test_messages_are_counted_by_what_they_bring(hub: Hub) -> None:
             message = session.next()
             assert message is not None
             hub.sent(session, message)
-    sent = hub.fleet.messages
+    sent = hub.messages
     assert (sent.snapshots, sent.deltas, sent.marks) == ({Whole.FIRST: 1}, 0, 1)
     assert sent.resources == {"snapshot": 1, "delta": 0}
 
@@ -184,7 +189,8 @@ class Blind:
 
     def __init__(self, *, lost_for: float = BLIND_FOR) -> None:
         self.now = 1000.0
-        self.hub = Hub(Watcher(MemoryStore()), Fleet(), lambda: self.now)
+        self.fleet = Fleet()
+        self.hub = Hub(Watcher(MemoryStore()), self.fleet, lambda: self.now)
         publish(self.hub, 5)
         self.hub.watcher.lost_at = self.now - lost_for
 
@@ -198,7 +204,7 @@ class Blind:
 def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
     blind = Blind()
     assert not blind.sends_away(), "there is no other"
-    blind.hub.fleet.hear("other", [])
+    blind.fleet.hear("other", [])
     assert blind.sends_away()
     assert not blind.sends_away(), "it came back: the other is no better"
     assert blind.sends_away("gw-2")
@@ -215,16 +221,16 @@ def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
 
 def test_an_outage_is_not_noticed_at_once() -> None:
     blind = Blind(lost_for=BLIND_FOR - 0.1)
-    blind.hub.fleet.hear("other", [])
+    blind.fleet.hear("other", [])
     assert not blind.sends_away()
     blind.hub.watcher.lost_at = None
     blind.now += 100
     assert not blind.sends_away()
 
 
-def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub) -> None:
+def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub, fleet: Fleet) -> None:
     publish(hub, 5)
-    hub.fleet.hear("other", [])
+    fleet.hear("other", [])
     cannot = Mark(5, digest(hub))
     with hub.session("gw-1", "0.1.0", 4, "four", refused=cannot) as session:
         hub.look_after(session)

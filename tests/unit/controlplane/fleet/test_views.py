@@ -7,17 +7,17 @@ from types import MappingProxyType
 
 import pytest
 
-from controlplane.model.resources import Circuit, Instance, RateLimit, Resource, Service
-from controlplane.model.snapshot import EMPTY, Snapshot
-from controlplane.model.stored import Stamped
-from controlplane.publish import views
-from controlplane.publish.reports import (
+from controlplane.fleet import views
+from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,
     InstanceStatus,
     RateLimitReport,
 )
+from controlplane.model.resources import Circuit, Instance, RateLimit, Resource, Service
+from controlplane.model.snapshot import EMPTY, Snapshot
+from controlplane.model.stored import Stamped
 
 HEALTHY, UNHEALTHY = InstanceStatus.HEALTHY, InstanceStatus.UNHEALTHY
 STARTING, DRAINING = InstanceStatus.STARTING, InstanceStatus.DRAINING

@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 
-from controlplane.publish import summary
-from controlplane.publish.fleet import Fleet
+from controlplane.fleet import summaries
+from controlplane.fleet.nodes import Fleet
 from controlplane.store import Compacted, Entry, LeaseGone, Put, Store, StoreError
 
 PREFIX = "/headgate/fleet/v1/"
@@ -107,7 +107,7 @@ class Peers:
         if name == self.name:
             return
         try:
-            nodes = summary.decode(entry.value)
+            nodes = summaries.decode(entry.value)
         except ValueError as error:
             logger.warning("a summary cannot be read", extra={"controlplane": name, "reason": str(error)})
             return
@@ -130,7 +130,7 @@ class Peers:
         while True:
             self._lease, self._written = await self._store.grant(TTL), None
             # With all there is: others who forgot its data planes meanwhile would take a wait for over without them.
-            await self._write(summary.encode(tuple(self._fleet.own.values())) if self._others else b"")
+            await self._write(summaries.encode(tuple(self._fleet.own.values())) if self._others else b"")
             self._met.set()
             with suppress(LeaseGone):
                 await self._keep_alive()
@@ -149,8 +149,8 @@ class Peers:
                 pause = self._soon
                 if self._others:
                     nodes, began = tuple(self._fleet.own.values()), time.perf_counter()
-                    essence = summary.essence(nodes)
-                    value = summary.encode(nodes)
+                    essence = summaries.essence(nodes)
+                    value = summaries.encode(nodes)
                     took = time.perf_counter() - began
                     await self._write(value)
                     told = essence
@@ -164,7 +164,9 @@ class Peers:
         """Return when there is something to be told: at once what matters, the rest a little later."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._late):
-                while self._written is not None and summary.essence(tuple(self._fleet.own.values())) == told:
+                while (
+                    self._written is not None and summaries.essence(tuple(self._fleet.own.values())) == told
+                ):
                     await wake.wait()
                     wake.clear()
                     await asyncio.sleep(self._soon)

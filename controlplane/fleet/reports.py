@@ -1,8 +1,9 @@
-"""What data planes report, in the control plane's own types. Times are Unix seconds."""
+"""What data planes report, and what is known of each, in the control plane's own types. Times are Unix seconds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -91,3 +92,41 @@ class NodeProblem:
     def __str__(self) -> str:
         where = " ".join(part for part in (self.resource, self.field) if part)
         return f"{where}: {self.detail}" if where else self.detail
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A revision that a data plane refused."""
+
+    revision: int
+    problems: tuple[NodeProblem, ...]
+    at: float
+    """Unix seconds."""
+    digest: str = ""
+    """Of the refused table: a later revision with the same one is refused, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What is known of one data plane. Times are Unix seconds."""
+
+    node: str
+    version: str
+    connected: bool = True
+    since: float = 0.0
+    """When its stream was opened, by the clock of the control plane that it was opened to."""
+    sent_revision: int = 0
+    """The last revision handed to its stream; 0 before the first."""
+    applied_revision: int = 0
+    """Every worker of the node serves this revision; 0 when there is none."""
+    digest: str = ""
+    """Digest of the applied revision."""
+    last_seen: float = 0.0
+    """When it was last heard of."""
+    last_rejection: Rejection | None = None
+    health: tuple[InstanceHealth, ...] = ()
+    health_revision: int = 0
+    """What every worker served when that was reported."""
+    leaving: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Requests under way at instances that take no new ones, by service and id; complete as of the applied revision."""
+    stats: StatsReport = field(default_factory=StatsReport)

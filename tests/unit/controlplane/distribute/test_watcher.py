@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
+from controlplane.distribute.watcher import Watcher
 from controlplane.model.config import Config
 from controlplane.model.resources import Resource, Route, Scope, Service
 from controlplane.model.stored import COMMITS, PREFIX, encode, key_of
-from controlplane.publish.watcher import Watcher
 from controlplane.store import Batch, Delete, Entry, Listing, MemoryStore, Put, StoreUnavailable
 from tests.support.waiting import eventually
 

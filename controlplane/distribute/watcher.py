@@ -18,6 +18,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 
+from controlplane.distribute.deltas import Deltas
+from controlplane.distribute.guard import WHAT_TO_DO, Guard
 from controlplane.model.config import Config, View
 from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
@@ -25,9 +27,7 @@ from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import PREFIX
 from controlplane.model.trail import Trail
-from controlplane.publish.deltas import Deltas
-from controlplane.publish.guard import WHAT_TO_DO, Guard
-from controlplane.publish.signal import Signal
+from controlplane.signal import Signal
 from controlplane.store import Batch, Compacted, Entry, Listing, Store, StoreError
 
 logger = logging.getLogger(__name__)

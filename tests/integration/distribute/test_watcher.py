@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.distribute.watcher import Watcher
 from controlplane.model.resources import Service
 from controlplane.model.stored import encode, key_of
-from controlplane.publish import Watcher
 from controlplane.store import EtcdStore, Put
 from tests.support.etcd import Etcd, base64_of
 from tests.support.proxy import Proxy

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from controlplane.distribute.subscriber import Mark
 from controlplane.model.snapshot import Delta, Snapshot, narrowed
 from controlplane.model.trail import Trail
-from controlplane.publish.subscriber import Mark
 
 MOST_BASES = 256
 """Deltas that are kept for one snapshot. Bases are revisions published lately, so there are few."""
