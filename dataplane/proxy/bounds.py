@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Sizes in bytes, times in seconds, all for one worker. Times are kept to within one tick (`Server.TICK`)."""
+    """Sizes in bytes, times in seconds, all for one worker. Times are kept to within one tick (`deadlines.TICK`)."""
 
     head: int = 65_536
     """A request's or response's head, or a trailer section; a longer request head gets 431, a response's 502."""

@@ -25,11 +25,15 @@ from dataplane.proxy.http1.request_reader import RequestReader
 from dataplane.proxy.http1.request_writer import forwarded_fields
 from dataplane.proxy.kernel import CLOSE_WAIT, CLOSED, is_broken, tcp_state, unread
 from dataplane.proxy.trust import Peer
+from dataplane.proxy.tunnel import Tunnel
 from dataplane.proxy.writer import Outgoing
 
 if TYPE_CHECKING:
+    from dataplane.proxy.deadlines import Deadlines
     from dataplane.proxy.exchange import Exchange
-    from dataplane.proxy.server import Server
+    from dataplane.proxy.listener import Connections
+    from dataplane.proxy.shared import Shared
+    from dataplane.proxy.upstream import Sender
 
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends a reset, so that a response that ends by closing cannot look whole."""
@@ -40,12 +44,15 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_closing",
+        "_connections",
+        "_deadlines",
+        "_dialer",
         "_ended",
         "_in_head",
         "_reader",
         "_reading",
         "_scheme",
-        "_server",
+        "_shared",
         "_source",
         "address",
         "current",
@@ -64,17 +71,28 @@ class Downstream(asyncio.Protocol):
     transport: asyncio.Transport
     outgoing: Outgoing
 
-    def __init__(self, server: Server, scheme: str = "http", source: str | None = None) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        connections: Connections,
+        dialer: Sender,
+        deadlines: Deadlines,
+        scheme: str = "http",
+        source: str | None = None,
+    ) -> None:
         """`source` is the address that the peer speaks for, as the PROXY protocol told; None for its own."""
         self.current: Exchange | None = None
         """The exchange being answered, None between requests."""
         self.deadline = 0.0
         """Monotonic time at which `expire` is called."""
         self.write_paused = False
-        self._server = server
+        self._shared = shared
+        self._connections = connections
+        self._dialer = dialer
+        self._deadlines = deadlines
         self._scheme = scheme
         self._source = source
-        self._reader = RequestReader(self, server)
+        self._reader = RequestReader(self, shared)
         self._reading = True
         self._closing = self._in_head = False
         self._ended = False
@@ -84,16 +102,16 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.outgoing = Outgoing(self.transport, self._server.turn)
-        self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
+        self.outgoing = Outgoing(self.transport, self._shared.turn)
+        self.transport.set_write_buffer_limits(self._shared.bounds.write_buffer)
         if self._source is None:
             name = transport.get_extra_info("peername")
             self._source = name[0] if name else ""
-        self.peer = self._server.trusted.peer(self._source, self._scheme)
+        self.peer = self._shared.trusted.peer(self._source, self._scheme)
         self.address = self.peer.address
         self.forwarded = forwarded_fields(self.peer)
-        self.deadline = monotonic() + self._server.bounds.keep_alive_timeout
-        if not self._server.admit(self):
+        self.deadline = monotonic() + self._shared.bounds.keep_alive_timeout
+        if not self._connections.admit(self):
             self._turn_away()
 
     def data_received(self, data: bytes) -> None:
@@ -139,14 +157,15 @@ class Downstream(asyncio.Protocol):
         self._ended = True
         reader.close()
         if self.current is not None:
-            self._server.half_closed.watch(self.current, monotonic())
+            self._deadlines.half_closed.watch(self.current, monotonic())
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self.outgoing.drop()
         self._leave()
-        self._server.gone(self)
+        self._deadlines.unread.discard(self)
+        self._connections.gone(self)
         self._reader.release()
 
     # --- what the upstream's side asks of this one
@@ -164,10 +183,10 @@ class Downstream(asyncio.Protocol):
         if wanted != self._reading:
             self._reading = wanted
             if wanted:
-                self._server.unread.discard(self)
+                self._deadlines.unread.discard(self)
                 self.transport.resume_reading()
             else:
-                self._server.unread.add(self)
+                self._deadlines.unread.add(self)
                 self.transport.pause_reading()
 
     def completed(self, exchange: Exchange, now: float) -> None:
@@ -181,7 +200,7 @@ class Downstream(asyncio.Protocol):
         if not reader.between:
             self._await_request(now)
         else:
-            self.deadline = now + self._server.bounds.keep_alive_timeout
+            self.deadline = now + self._shared.bounds.keep_alive_timeout
         if reader.queue:
             self._advance()
         elif not self._reading:
@@ -199,17 +218,24 @@ class Downstream(asyncio.Protocol):
             self._refuse(exchange, refusal)
             self._advance()
 
-    def hand_over(self) -> bytes:
-        """Leave the connection to a tunnel. Returns what the client sent ahead of it."""
+    def begin_tunnel(
+        self, exchange: Exchange, instance: asyncio.Transport, head: bytes, first: bytes, now: float
+    ) -> None:
+        """Leave the connection to a tunnel: `head` is the 101, `first` what the instance has said after it."""
         early = self._reader.early or b""
         self.outgoing.flush()
         self.current = None
         self._closing = True
         self._reader.release()
-        self._server.unread.discard(self)
+        self._deadlines.unread.discard(self)
         if not self._reading:
             self.transport.resume_reading()
-        return early
+        tunnel = Tunnel(
+            exchange, self.transport, instance, self._shared.bounds.linger_timeout, self._connections
+        )
+        self._connections.replace(self, tunnel)
+        self._deadlines.lift(exchange)
+        tunnel.begin(head, early, first, now)
 
     def over(self, exchange: Exchange, now: float) -> None:
         """The tunnel that this connection was left to has ended."""
@@ -225,7 +251,7 @@ class Downstream(asyncio.Protocol):
         """While nothing is read, the kernel alone knows whether the client has ended its side, or the connection."""
         exchange, state = self.current, tcp_state(self.transport)
         if state == CLOSE_WAIT and exchange is not None and self._may_wait(exchange):
-            self._server.half_closed.watch(exchange, now)
+            self._deadlines.half_closed.watch(exchange, now)
         elif state == CLOSED or (state == CLOSE_WAIT and not self._may_end_body(exchange)):
             self.left()
 
@@ -262,42 +288,42 @@ class Downstream(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Take up exchanges from the queue until one has to wait for its upstream."""
-        reader, server = self._reader, self._server
+        reader, shared = self._reader, self._shared
         queue = reader.queue
         while queue and self.current is None and not (self.write_paused or self._closing):
             self.current = exchange = queue.popleft()
             exchange.started = now = monotonic()
-            refusal = exchange.fault or server.decider.decide(exchange, now)
+            refusal = exchange.fault or shared.decider.decide(exchange, now)
             if refusal is not None:
                 self._refuse(exchange, refusal)
                 continue
             self.deadline = now + (
-                exchange.response_timeout if exchange.complete else server.bounds.body_timeout
+                exchange.response_timeout if exchange.complete else shared.bounds.body_timeout
             )
             assert exchange.endpoint is not None and exchange.service is not None
             total = exchange.service.timeouts.total
             if total:
-                server.limit(exchange, now + total)
+                self._deadlines.limit(exchange, now + total)
             idle = exchange.endpoint.idle
             if idle:
                 idle.pop().send(exchange, now)
             else:
-                server.dial(exchange)
+                self._dialer.dial(exchange)
         if queue or not self._reading or reader.incoming is not None:
             self.settle_reading()
 
     def _refuse(self, exchange: Exchange, refusal: object) -> None:
         """Answer by ourselves, in the place of this exchange's response."""
         reply = respond(refusal)
-        server, request = self._server, exchange.request
+        shared, request = self._shared, exchange.request
         bodiless = request is not None and request.method == "HEAD"
         http11 = request is None or request.http11
         # Another request may follow only where this one was read to its end.
-        keep = request is not None and request.keep_alive and exchange.complete and not server.draining
+        keep = request is not None and request.keep_alive and exchange.complete and not shared.draining
         exchange.responded, exchange.keep_alive = True, keep
         exchange.status, exchange.decision = reply.status, reply.decision
         exchange.sent = 0 if bodiless else len(reply.body)
-        self.outgoing.write(reply.bytes(server.date, exchange.request_id, http11, keep, bodiless))
+        self.outgoing.write(reply.bytes(shared.date, exchange.request_id, http11, keep, bodiless))
         self._finish(exchange, monotonic())
         self.current = None
         if keep:
@@ -312,13 +338,13 @@ class Downstream(asyncio.Protocol):
         exchange.ended = now
         if not exchange.started:
             exchange.started = now
-        self._server.decider.finished(exchange)
+        self._shared.decider.finished(exchange)
 
     def _may_wait(self, last: Exchange) -> bool:
         """Whether its client may have ended its side after `last` and wait (TLS has no half-closed connections)."""
         reader = self._reader
         return (
-            self._server.bounds.half_close > 0
+            self._shared.bounds.half_close > 0
             and last.complete
             and not reader.in_head
             and reader.early is None
@@ -362,7 +388,7 @@ class Downstream(asyncio.Protocol):
         """No response in time: another instance may be quicker."""
         if exchange.upstream is not None:
             exchange.upstream.cancel()
-            if self._server.try_again(exchange, TIMEOUT):
+            if self._dialer.try_again(exchange, TIMEOUT):
                 return
         self.failed(exchange, TimedOut("no response in time"), Outcome.FAILURE)
 
@@ -374,7 +400,7 @@ class Downstream(asyncio.Protocol):
             self._give_up(exchange, TooLarge(exchange.max_body), Outcome.ABANDONED)
         else:
             if not exchange.responded:
-                bounds = self._server.bounds
+                bounds = self._shared.bounds
                 wait = exchange.response_timeout if exchange.complete else bounds.body_timeout
                 self.deadline = monotonic() + wait
             if exchange.upstream is not None:
@@ -391,10 +417,10 @@ class Downstream(asyncio.Protocol):
         """A first part of a head: from now on the rest is expected in time (slowloris)."""
         if not self._in_head:
             self._in_head = True
-            self.deadline = monotonic() + self._server.bounds.head_timeout
+            self.deadline = monotonic() + self._shared.bounds.head_timeout
 
     def _await_request(self, now: float) -> None:
-        bounds = self._server.bounds
+        bounds = self._shared.bounds
         self._in_head = in_head = self._reader.in_head
         self.deadline = now + (bounds.head_timeout if in_head else bounds.keep_alive_timeout)
 
@@ -408,7 +434,7 @@ class Downstream(asyncio.Protocol):
 
     def _linger(self, exchange: Exchange) -> None:
         """Close, but let the client read the answer first: a reset would throw it away (RFC 9112 section 9.6)."""
-        bounds = self._server.bounds
+        bounds = self._shared.bounds
         self._closing = True
         self._drop_queue("connection_closed")
         if exchange.complete or not self.transport.can_write_eof():
@@ -422,11 +448,11 @@ class Downstream(asyncio.Protocol):
 
     def _turn_away(self) -> None:
         """One connection too many: say so and close, without waiting for a request."""
-        server = self._server
+        shared = self._shared
         self._closing = True
         self._reader.close()
         self.outgoing.write(
-            respond(TooManyConnections()).bytes(server.date, server.request_id(), True, False, False)
+            respond(TooManyConnections()).bytes(shared.date, shared.request_id(), True, False, False)
         )
         self.outgoing.close()
 

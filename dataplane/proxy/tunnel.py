@@ -18,7 +18,7 @@ from dataplane.gateway.policy.breaker import Outcome
 
 if TYPE_CHECKING:
     from dataplane.proxy.exchange import Exchange
-    from dataplane.proxy.server import Server
+    from dataplane.proxy.listener import Connections
 
 
 class End(asyncio.Protocol):
@@ -77,29 +77,37 @@ class End(asyncio.Protocol):
 
 
 class Tunnel:
-    """Both ends, and the exchange they belong to. It stands in `Server.connections` in the client's place."""
+    """Both ends, and the exchange they belong to. It stands in `Connections` in the client's place."""
 
     __slots__ = (
         "_client",
+        "_connections",
         "_exchange",
         "_idle",
         "_instance",
+        "_linger",
         "_open",
-        "_server",
         "deadline",
         "peer",
         "transport",
     )
 
     def __init__(
-        self, server: Server, exchange: Exchange, client: asyncio.Transport, instance: asyncio.Transport
+        self,
+        exchange: Exchange,
+        client: asyncio.Transport,
+        instance: asyncio.Transport,
+        linger: float,
+        connections: Connections,
     ) -> None:
+        """`linger` is how long an end may take to close."""
         assert exchange.service is not None
         self.transport = client
         self.peer = exchange.client.peer
         self.deadline = 0.0
         """Monotonic time at which `expire` is called."""
-        self._server = server
+        self._linger = linger
+        self._connections = connections
         self._exchange = exchange
         self._idle = exchange.service.timeouts.idle
         self._client = End(self, client)
@@ -119,7 +127,6 @@ class Tunnel:
         if exchange.trial is not None:
             exchange.trial.settle(Outcome.SUCCESS, now)
             exchange.trial = None
-        self._server.tunnelled(exchange, self)
         self.deadline = now + self._idle
         instance.join(client)
         client.join(instance)
@@ -135,7 +142,7 @@ class Tunnel:
     def expire(self) -> None:
         """Nothing has moved for the idle time; or it did not close in the time it had for that."""
         closing = self._client.transport.is_closing() or self._instance.transport.is_closing()
-        self.deadline = monotonic() + self._server.bounds.linger_timeout
+        self.deadline = monotonic() + self._linger
         for end in (self._client, self._instance):
             if closing:
                 end.transport.abort()
@@ -150,9 +157,9 @@ class Tunnel:
         self._open -= 1
         now = monotonic()
         if self._open:
-            self.deadline = now + self._server.bounds.linger_timeout
+            self.deadline = now + self._linger
             return
         exchange = self._exchange
         exchange.received, exchange.sent = self._client.moved, self._instance.moved
         exchange.client.over(exchange, now)
-        self._server.gone(self)
+        self._connections.gone(self)

@@ -31,19 +31,30 @@ from dataplane.proxy.http1.response import (
 from dataplane.proxy.http1.response_reader import ResponseReader
 from dataplane.proxy.http1.trailers import last_chunk
 from dataplane.proxy.http1.upgrade import Switch, switch_head
-from dataplane.proxy.tunnel import Tunnel
 from dataplane.proxy.writer import Outgoing
 
 if TYPE_CHECKING:
     from dataplane.proxy.exchange import Exchange
     from dataplane.proxy.pool import Endpoint
-    from dataplane.proxy.server import Server
+    from dataplane.proxy.shared import Shared
 
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come passes without the parser and its copies."""
 _CONNECT_ONLY: Final = frozenset({CONNECT})
 _SUCCESS: Final = Outcome.SUCCESS
 _FAILURE: Final = Outcome.FAILURE
+
+
+class Sender:
+    """Sends exchanges that have no connection, or have lost theirs (`dialer.Dialer`)."""
+
+    def dial(self, exchange: Exchange) -> None:
+        """Connect to the exchange's endpoint, or another that accepts, and send it there."""
+        raise NotImplementedError
+
+    def try_again(self, exchange: Exchange, cause: str) -> bool:
+        """Send the exchange to another instance; False if it may not be."""
+        raise NotImplementedError
 
 
 class Upstream(asyncio.Protocol):
@@ -56,7 +67,8 @@ class Upstream(asyncio.Protocol):
         "_paused",
         "_raw",
         "_reader",
-        "_server",
+        "_sender",
+        "_shared",
         "_used",
         "endpoint",
         "exchange",
@@ -69,16 +81,17 @@ class Upstream(asyncio.Protocol):
     transport: asyncio.Transport
     outgoing: Outgoing
 
-    def __init__(self, endpoint: Endpoint, server: Server) -> None:
+    def __init__(self, endpoint: Endpoint, shared: Shared, sender: Sender) -> None:
         self.endpoint = endpoint
         self.exchange: Exchange | None = None
         self.idle_since = 0.0
         self.write_paused = False
-        self._server = server
-        self._reader = ResponseReader(server.answers)
+        self._shared = shared
+        self._sender = sender
+        self._reader = ResponseReader(shared.answers)
         self._chunked = self._paused = self._used = False
         self._left = self._raw = 0
-        self._longest = server.bounds.head
+        self._longest = shared.bounds.head
 
     # --- the exchange's side
 
@@ -134,8 +147,8 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.outgoing = Outgoing(self.transport, self._server.turn)
-        self.transport.set_write_buffer_limits(self._server.bounds.write_buffer)
+        self.outgoing = Outgoing(self.transport, self._shared.turn)
+        self.transport.set_write_buffer_limits(self._shared.bounds.write_buffer)
 
     def data_received(self, data: bytes) -> None:
         exchange = self.exchange
@@ -206,8 +219,7 @@ class Upstream(asyncio.Protocol):
         self._reader.let_go()
         self.resume()
         self.outgoing.flush()
-        tunnel = Tunnel(self._server, exchange, client.transport, self.transport)
-        tunnel.begin(head, client.hand_over(), first, monotonic())
+        client.begin_tunnel(exchange, self.transport, head, first, monotonic())
 
     def _relay(self, exchange: Exchange, answer: Answer, raw: int) -> None:
         """Hand on what has been read: the head if it is new, body pieces, the end."""
@@ -232,7 +244,7 @@ class Upstream(asyncio.Protocol):
         if whole and self._chunked:
             if answer.framing == TRAILED:
                 try:
-                    out += last_chunk(reader.trailers(answer, self._server.bounds))
+                    out += last_chunk(reader.trailers(answer, self._shared.bounds))
                 except BadAnswer as bad:
                     self._fail(exchange, BadResponse(str(bad)))
                     return
@@ -250,17 +262,17 @@ class Upstream(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange, answer: Answer, now: float) -> list[bytes]:
         """The head, in pieces, after what interim responses there were."""
-        request, server = exchange.request, self._server
+        request, shared = exchange.request, self._shared
         assert request is not None
         framing, http11 = answer.framing, request.http11
         exchange.streamed_at = now
         exchange.responded = True
         exchange.status = answer.status
         exchange.keep_alive = keep = (
-            request.keep_alive and exchange.complete and not server.draining and (http11 or framing <= LENGTH)
+            request.keep_alive and exchange.complete and not shared.draining and (http11 or framing <= LENGTH)
         )
         self._chunked = http11 and framing > LENGTH
-        head = answer_head(answer, http11, keep, exchange.request_id, server.date)
+        head = answer_head(answer, http11, keep, exchange.request_id, shared.date)
         return [*self._interim(exchange), *head] if self._reader.interim else head
 
     def _interim(self, exchange: Exchange) -> list[bytes]:
@@ -285,7 +297,7 @@ class Upstream(asyncio.Protocol):
                 self._left = left
                 self._reader.let_go()
         elif answer.framing >= CHUNKS:
-            bounds = self._server.bounds
+            bounds = self._shared.bounds
             # What larger chunks need less is no credit: trailers behind a long body could grow by it.
             self._raw = max(0, self._raw + excess)
             if self._raw > bounds.head + bounds.framing:
@@ -340,21 +352,21 @@ class Upstream(asyncio.Protocol):
             # It was closing while we sent (RFC 9112 section 9.3.1): once more, on a fresh connection.
             self.cancel()
             exchange.retried = True
-            self._server.dial(exchange)
+            self._sender.dial(exchange)
         else:
             self._lost(exchange, Unavailable(how))
 
     def _lost(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
         """The connection ended before a response head had come: another instance may do better."""
         self.cancel()
-        if not self._server.try_again(exchange, RESET):
+        if not self._sender.try_again(exchange, RESET):
             exchange.client.failed(exchange, refusal, _FAILURE)
 
     def _passed_on(self, exchange: Exchange, status: int) -> bool:
         """Whether another instance gets to answer instead; then this response is thrown away."""
         clean = self._reader.keep and not self._reader.unfinished and exchange.complete
         self.exchange = exchange.upstream = None
-        if not self._server.try_again(exchange, str(status)):
+        if not self._sender.try_again(exchange, str(status)):
             self.exchange, exchange.upstream = exchange, self
             return False
         self._reader.pieces.clear()
@@ -377,7 +389,7 @@ class Upstream(asyncio.Protocol):
         exchange.body = []
         if exchange.replay is not None:
             exchange.replay = (
-                exchange.replay + pieces if exchange.received <= self._server.bounds.replay else None
+                exchange.replay + pieces if exchange.received <= self._shared.bounds.replay else None
             )
         if request.length != CHUNKED:
             return pieces

@@ -34,7 +34,7 @@ from dataplane.observe.record import Recorder
 from dataplane.options import WorkerOptions
 from dataplane.proxy.descriptors import within_descriptors
 from dataplane.proxy.pool import Pool
-from dataplane.proxy.server import Server
+from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
 
@@ -73,7 +73,7 @@ class Worker:
             start=options.index,
             trace_sampling=options.trace_sampling,
         )
-        self._server = Server(self._gateway, pool, bounds, trusted)
+        self._proxy = Proxy(self._gateway, pool, bounds, trusted)
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
         status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)
         self._assembly = Assembly(status)
@@ -87,7 +87,7 @@ class Worker:
         counting = asyncio.create_task(self._count(), name="statistics")
         counting.add_done_callback(lambda _: self._drain.set())
         await self._drain.wait()
-        await self._server.drain(self._options.drain_timeout)
+        await self._proxy.drain(self._options.drain_timeout)
         counting.cancel()
         following.cancel()
         results = await asyncio.gather(following, counting, return_exceptions=True)
@@ -135,14 +135,14 @@ class Worker:
         """Accept connections, in the clear and over TLS."""
         options = self._options
         proxies = TrustedProxies(options.proxy_protocol_from) if options.proxy_protocol_from else None
-        await self._server.start(socket.socket(fileno=options.listen_fd), proxies=proxies)
+        await self._proxy.start(socket.socket(fileno=options.listen_fd), proxies=proxies)
         if self._front is not None:
             secured = socket.socket(fileno=options.tls_listen_fd)
-            await self._server.start(secured, self._front.context, proxies)
+            await self._proxy.start(secured, self._front.context, proxies)
 
     def _identify(self, identity: Identity) -> None:
         """Show these certificates from now on. They have been checked by the supervisor."""
-        self._server.contexts.adopt(identity.upstream)
+        self._proxy.dialer.contexts.adopt(identity.upstream)
         if self._front is not None:
             self._front.adopt(identity.front)
         elif identity.front:
@@ -198,10 +198,8 @@ class Worker:
     def _send_stats(self) -> None:
         if self._channel.backlog > MAX_BACKLOG:
             return  # counted on, and told when the supervisor listens again
-        server = self._server
-        frame = self._frames.next(
-            time.monotonic(), time.time(), len(server.connections), server.refused_connections
-        )
+        connections = self._proxy.connections
+        frame = self._frames.next(time.monotonic(), time.time(), len(connections), connections.refused)
         self._channel.send_json(Kind.STATS, frame)
 
 

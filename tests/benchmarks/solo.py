@@ -38,7 +38,7 @@ from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.pool import Pool
-from dataplane.proxy.server import Server
+from dataplane.proxy.proxy import Proxy
 
 UNLIMITED = 1_000_000
 SCOPE = frozenset({"orders:read"})
@@ -85,8 +85,8 @@ async def serve(options: argparse.Namespace) -> None:
     gateway = Gateway(observer, pool, default_limit=address if options.policy == "on" else None)
     gateway.swap(table(options), monotonic())
     listener = socket.create_server(("127.0.0.1", options.port), backlog=4096, reuse_port=True)
-    server = Server(gateway, pool)
-    await server.start(listener)
+    proxy = Proxy(gateway, pool)
+    await proxy.start(listener)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -100,7 +100,7 @@ async def serve(options: argparse.Namespace) -> None:
             await asyncio.wait_for(stop.wait(), 1.0)
         except TimeoutError:
             recorder.report()
-    await server.drain(1.0)
+    await proxy.drain(1.0)
     log.close()
 
 

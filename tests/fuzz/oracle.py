@@ -16,10 +16,8 @@ from dataplane.config.table import Resources, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.client import Downstream
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.pool import Pool
-from dataplane.proxy.upstream import Upstream
 from tests.support import plain_http
 from tests.support.fake_transport import FakeTransport
 from tests.support.in_process import InProcess
@@ -72,12 +70,13 @@ class Run:
         gateway = Gateway(self, pool)
         gateway.swap(_TABLE, 0.0)
         self.endpoint = pool.endpoint(_INSTANCE)
-        self.server = InProcess(gateway, pool, BOUNDS, self.soon.append)
+        self.proxy = InProcess(gateway, pool, BOUNDS, self.soon.append)
         if before is not None:
-            self.server.heads, self.server.answers = before.server.heads, before.server.answers
+            ours, theirs = self.proxy.shared, before.proxy.shared
+            ours.heads, ours.answers = theirs.heads, theirs.answers
         self.first = b""
         """What the client had got before it asked for more."""
-        self.client = FakeTransport(Downstream(self.server), self.soon.append, "192.0.2.1")
+        self.client = FakeTransport(self.proxy.client(), self.soon.append, "192.0.2.1")
 
     def finished(self, exchange: Exchange) -> None:
         """The observer."""
@@ -86,21 +85,21 @@ class Run:
 
     def settle(self) -> None:
         """Do what the event loop would, and make every connection that is asked for."""
-        while self.soon or self.server.dials:
+        while self.soon or self.proxy.dialer.dials:
             while self.soon:
                 self.soon.popleft()()
-            for exchange in self.server.dials:
+            for exchange in self.proxy.dialer.dials:
                 assert exchange.endpoint is not None
-                upstream = Upstream(exchange.endpoint, self.server)
+                upstream = self.proxy.upstream(exchange.endpoint)
                 self.upstreams.append(FakeTransport(upstream, self.soon.append, "192.0.2.2"))
-                self.server.connected(exchange, upstream)
-            self.server.dials = []
+                self.proxy.dialer.connected(exchange, upstream)
+            self.proxy.dialer.dials = []
 
     def leave(self) -> None:
         """The client goes, and with it everything that was under way."""
         self.client.reset()
         self.settle()
-        assert self.endpoint.in_flight == 0 and not self.server.connections
+        assert self.endpoint.in_flight == 0 and not self.proxy.connections
 
 
 def pieces(data: bytes, cut: int) -> Iterator[bytes]:

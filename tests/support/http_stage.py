@@ -26,7 +26,7 @@ from dataplane.gateway.policy.resources import (
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.pool import Endpoint, Pool
-from dataplane.proxy.server import Server
+from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
 
@@ -215,9 +215,9 @@ class Client:
 class Stage:
     """The gateway and what it talks to."""
 
-    def __init__(self, gateway: Gateway, server: Server, pool: Pool, observer: Watching, port: int) -> None:
+    def __init__(self, gateway: Gateway, proxy: Proxy, pool: Pool, observer: Watching, port: int) -> None:
         self.gateway = gateway
-        self.server = server
+        self.proxy = proxy
         self.pool = pool
         self.observer = observer
         self.port = port
@@ -306,16 +306,16 @@ async def stage(
     observer, pool = Watching(), Pool(bounds)
     gateway = Gateway(observer, pool, trusted=believed, chance=chance)
     gateway.swap(build(resources, 7), monotonic())
-    server = Server(gateway, pool, bounds, believed)
+    proxy = Proxy(gateway, pool, bounds, believed)
     listener = socket.create_server(("127.0.0.1", 0))
     context = front.context if front is not None else None
-    await server.start(listener, context, TrustedProxies(proxies) if proxies else None)
-    set_up = Stage(gateway, server, pool, observer, listener.getsockname()[1])
+    await proxy.start(listener, context, TrustedProxies(proxies) if proxies else None)
+    set_up = Stage(gateway, proxy, pool, observer, listener.getsockname()[1])
     try:
         yield set_up
     finally:
         set_up.close_clients()
-        await server.drain(0.0)
+        await proxy.drain(0.0)
         for upstream in upstreams:
             if isinstance(upstream, Upstream):
                 await upstream.stop()

@@ -1,4 +1,4 @@
-"""The engine's server without sockets, tasks and timers: whoever drives it says when connections are made."""
+"""The engine without sockets, tasks and timers: whoever drives it says when connections are made."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TypeVar
 
 from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.client import Downstream
+from dataplane.proxy.deadlines import Deadlines
+from dataplane.proxy.dialer import Dialer
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.head_cache import Remembered
-from dataplane.proxy.http1.request import Request
-from dataplane.proxy.http1.response import Answer
-from dataplane.proxy.pool import Pool
-from dataplane.proxy.server import ClientConnection, Server
+from dataplane.proxy.listener import ClientConnection, Connections
+from dataplane.proxy.pool import Endpoint, Pool
+from dataplane.proxy.shared import Shared
+from dataplane.proxy.upstream import Upstream
 
 T = TypeVar("T")
 
@@ -39,24 +42,13 @@ class InOrder(set[ClientConnection]):
         return (each for each in self._order if each in self)
 
 
-class InProcess(Server):
-    """A server that neither connects nor waits: the machine does."""
+class Scripted(Dialer):
+    """Neither connects nor waits: whoever drives it does."""
 
-    def __init__(
-        self, gateway: Gateway, pool: Pool, bounds: Bounds, later: Callable[[Callable[[], None]], None]
-    ) -> None:
-        """`later` keeps what the event loop would call at the end of a turn."""
-        super().__init__(gateway, pool, bounds)
-        self._later = later
-        self.connections = InOrder()
-        self.heads: Remembered[Request] = Attentive()
-        self.answers: Remembered[Answer] = Attentive()
+    def __init__(self, shared: Shared, pool: Pool) -> None:
+        super().__init__(shared, pool)
         self.dials: list[Exchange] = []
         self.waits: list[Exchange] = []
-        self.date = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT"
-
-    def soon(self, callback: Callable[[], None]) -> None:
-        self._later(callback)
 
     def dial(self, exchange: Exchange) -> None:
         self.dials.append(exchange)
@@ -64,3 +56,28 @@ class InProcess(Server):
     def back_off(self, exchange: Exchange, seconds: float) -> None:
         assert 0 < seconds < 1
         self.waits.append(exchange)
+
+
+class InProcess:
+    """The parts of a proxy but for its listener."""
+
+    def __init__(
+        self, gateway: Gateway, pool: Pool, bounds: Bounds, later: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """`later` keeps what the event loop would call at the end of a turn."""
+        self.shared = Shared(gateway, bounds, soon=later)
+        self.shared.heads = Attentive()
+        self.shared.answers = Attentive()
+        self.shared.date = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT"
+        self.connections = Connections(bounds)
+        self.connections._open = InOrder()
+        self.dialer = Scripted(self.shared, pool)
+        self.deadlines = Deadlines(self.shared, self.connections, pool)
+
+    def client(self) -> Downstream:
+        """A new client connection."""
+        return Downstream(self.shared, self.connections, self.dialer, self.deadlines)
+
+    def upstream(self, endpoint: Endpoint) -> Upstream:
+        """A new connection to an instance."""
+        return Upstream(endpoint, self.shared, self.dialer)

@@ -31,7 +31,7 @@ from dataplane.proxy.http1.trace import read_traceparent
 
 if TYPE_CHECKING:
     from dataplane.proxy.client import Downstream
-    from dataplane.proxy.server import Server
+    from dataplane.proxy.shared import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class RequestReader:
         "_pieces",
         "_raw",
         "_requests",
-        "_server",
+        "_shared",
         "_size",
         "_special",
         "_target",
@@ -69,7 +69,7 @@ class RequestReader:
         "queue",
     )
 
-    def __init__(self, client: Downstream, server: Server) -> None:
+    def __init__(self, client: Downstream, shared: Shared) -> None:
         self.queue: deque[Exchange] = deque()
         """Exchanges whose heads have been read and that nobody has taken up."""
         self.incoming: Exchange | None = None
@@ -79,8 +79,8 @@ class RequestReader:
         self.early: bytes | None = None
         """What came after a request that asks for an upgrade: of that protocol, if it comes to that. Else None."""
         self._client = client
-        self._server = server
-        self._bounds = bounds = server.bounds
+        self._shared = shared
+        self._bounds = bounds = shared.bounds
         self._requests = bounds.requests
         self._longest = min(LONGEST, bounds.head)
         self._luck = Luck()
@@ -128,7 +128,7 @@ class RequestReader:
                 parts = data.split(b" ", 2)
                 if len(parts) == 3 and is_plain(parts[0], parts[1], self._bounds):
                     new = parts[2]
-                    known = self._server.heads.recall(new)
+                    known = self._shared.heads.recall(new)
                     if known is not None:
                         self._luck.found()
                         self._recalled(known, parts[0], parts[1])
@@ -199,7 +199,7 @@ class RequestReader:
         if not self._requests:
             request.keep_alive = False
         told = request.told
-        request_id = self._server.request_id()
+        request_id = self._shared.request_id()
         if told is not None:
             request_id = _place(told, request_id)
         exchange = Exchange(self._client, request, request_id)
@@ -222,8 +222,8 @@ class RequestReader:
         """What has just been read was one whole request, and is `head` but for what comes before its version."""
         if len(self.queue) == 1:
             request = self.queue[0].request
-            if request is not None and is_common(request) and self._server.heads.learns():
-                self._server.heads.keep(head, request)
+            if request is not None and is_common(request) and self._shared.heads.learns():
+                self._shared.heads.keep(head, request)
 
     def _consider_upgrade(self, request: Request, asked: bool) -> None:
         """Only beside "Connection: upgrade" does the field speak to us: then the parser stops after the head."""
@@ -239,7 +239,7 @@ class RequestReader:
     def _came_early(self, data: bytes) -> None:
         assert self.early is not None
         self.early += data
-        if len(self.early) > self._server.bounds.write_buffer:
+        if len(self.early) > self._shared.bounds.write_buffer:
             # Nobody may speak another protocol before it was agreed on, and nobody needs to.
             self._client.outgoing.abort()
 
@@ -305,7 +305,7 @@ class RequestReader:
         self.close()
         exchange = self.incoming
         if exchange is None:
-            exchange = Exchange(self._client, None, self._server.request_id())
+            exchange = Exchange(self._client, None, self._shared.request_id())
             self.queue.append(exchange)
         self.incoming = None
         exchange.fault = bad

@@ -47,7 +47,7 @@ async def test_a_slow_reader_of_a_large_body(chunked: bool) -> None:
         await client.head()
         await settled(sent)
         assert sum(sent) < SIZE // 2
-        (connection,) = gate.server.connections
+        (connection,) = gate.proxy.connections
         assert connection.transport.get_write_buffer_size() < HELD
         digest, got = hashlib.sha256(), 0
         while got < SIZE:
@@ -163,7 +163,7 @@ async def test_a_gibibyte_to_a_slow_reader_holds_a_bounded_buffer(chunked: bool)
         client = await gate.client(limit=65536)
         await client.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await client.head()
-        (connection,) = gate.server.connections
+        (connection,) = gate.proxy.connections
         before, got, highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0, 0
         while got < size:
             got += len(await client.reader.read(2**18))
@@ -189,4 +189,4 @@ async def test_a_client_that_stops_reading_is_given_up() -> None:
         await client.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await asyncio.wait_for(left.wait(), 5.0)
         await eventually(lambda: gate.observer.decisions == [("timed_out", 200)])
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)

@@ -103,7 +103,7 @@ async def test_a_connection_carries_so_many_requests() -> None:
 async def test_a_worker_has_so_many_connections() -> None:
     async with stage(Upstream(answering(OK)), bounds=Bounds(connections=3)) as gate:
         clients = [await gate.client() for _ in range(3)]
-        await eventually(lambda: len(gate.server.connections) == 3)
+        await eventually(lambda: len(gate.proxy.connections) == 3)
         got = await gate.until_closed(b"")
         assert got.startswith(b"HTTP/1.1 503 ") and b'"Too many connections"' in got
         assert b"\r\nretry-after: 1" in got and b"\r\nconnection: close" in got
@@ -112,15 +112,15 @@ async def test_a_worker_has_so_many_connections() -> None:
             await client.say(GET)
             assert (await client.answer())[1] == b"ok"
         clients[0].close()
-        await eventually(lambda: len(gate.server.connections) == 2)
+        await eventually(lambda: len(gate.proxy.connections) == 2)
         assert (await gate.ask(GET))[1] == b"ok"
-        assert gate.server.refused_connections == 1
+        assert gate.proxy.connections.refused == 1
 
 
 async def test_an_address_has_so_many_connections() -> None:
     async with stage(Upstream(answering(OK)), bounds=Bounds(connections_per_address=2)) as gate:
         clients = [await gate.client() for _ in range(2)]
-        await eventually(lambda: len(gate.server.connections) == 2)
+        await eventually(lambda: len(gate.proxy.connections) == 2)
         assert (await gate.until_closed(b"")).startswith(b"HTTP/1.1 503 ")
         reader, writer = await asyncio.open_connection("127.0.0.1", gate.port, local_addr=("127.0.0.2", 0))
         writer.write(GET)
@@ -128,7 +128,7 @@ async def test_an_address_has_so_many_connections() -> None:
         writer.close()
         for client in clients:
             client.close()
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
         assert (await gate.ask(GET))[1] == b"ok"
 
 

@@ -13,7 +13,7 @@ from dataplane.gateway.policy.breaker import Outcome
 from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.client import Downstream
-from dataplane.proxy.server import TICK
+from dataplane.proxy.deadlines import TICK
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 
@@ -40,7 +40,7 @@ async def deaf(talk: Conversation) -> None:
 
 async def fill(gate: Stage, client: Client) -> None:
     """Send until nothing is taken any more, but not so much that the end could not get through."""
-    while not gate.server.unread:
+    while not gate.proxy.deadlines.unread:
         client.writer.write(b"x" * 65536)
         await eventually(lambda: not client.writer.transport.get_write_buffer_size())
         await asyncio.sleep(TICK / 10)
@@ -81,7 +81,7 @@ async def test_a_client_that_leaves_takes_the_upstream_call_with_it(script: obje
         assert (done.decision, done.outcome) == ("client_left", Outcome.ABANDONED)
         assert done.status == (200 if script is talking else 0)
         assert gate.endpoint().in_flight == 0 and gate.endpoint().idle == []
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
 
 
 @pytest.mark.parametrize("leave", [Client.close, leave_by_reset])
@@ -101,7 +101,7 @@ async def test_a_client_that_leaves_in_the_middle_of_an_upload_that_nobody_takes
         await eventually(lambda: gate.observer.exchanges, within=1.0)
         assert gate.observer.decisions == [("client_left", 0)]
         assert gate.endpoint().in_flight == 0
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
 
 
 async def test_a_client_that_has_sent_a_whole_upload_that_nobody_takes_yet_may_end_its_side() -> None:
@@ -119,7 +119,7 @@ async def test_a_client_that_has_sent_a_whole_upload_that_nobody_takes_yet_may_e
         await client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
         client.writer.write(b"x" * size)
         client.writer.write_eof()
-        await eventually(lambda: gate.server.unread)
+        await eventually(lambda: gate.proxy.deadlines.unread)
         await asyncio.sleep(3 * TICK)  # it has been looked at twice
         assert gate.observer.exchanges == []
         taking.set()
@@ -147,12 +147,12 @@ async def test_a_client_that_has_ended_its_side_is_answered(request_bytes: bytes
         client = await gate.client()
         await client.say(request_bytes)
         client.writer.write_eof()
-        await eventually(lambda: gate.server.half_closed)
+        await eventually(lambda: gate.proxy.deadlines.half_closed)
         go.set()
         got = await client.rest()
         assert got.startswith(b"HTTP/1.1 200 ") and got.endswith(b"ok")
         assert b"\r\nconnection: close\r\n" in got
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
         assert gate.observer.decisions == [("forwarded", 200)]
         assert len(gate.endpoint().idle) == 1 and gate.endpoint().in_flight == 0
 
@@ -182,7 +182,7 @@ async def test_a_long_answer_to_a_slow_client_that_has_ended_its_side() -> None:
         await client.say(GET)
         client.writer.write_eof()
         await client.head()
-        (connection,) = gate.server.connections
+        (connection,) = gate.proxy.connections
         assert isinstance(connection, Downstream)
         await eventually(lambda: connection.write_paused)
         started = monotonic()
@@ -211,7 +211,7 @@ async def test_events_go_on_for_a_client_that_has_ended_its_side_and_is_there() 
         go.put_nowait(b"one")
         assert await client.reader.readexactly(8) == b"3\r\none\r\n"
         # Known to be there: now it may be silent for as long as anybody.
-        await eventually(lambda: not gate.server.half_closed)
+        await eventually(lambda: not gate.proxy.deadlines.half_closed)
         started = monotonic()
         await eventually(lambda: monotonic() > started + 0.6)
         go.put_nowait(b"two")
@@ -235,7 +235,7 @@ async def test_a_client_that_is_gone_is_not_taken_for_one_that_waits(event: byte
         await client.say(GET)
         await client.head()
         client.close()
-        await eventually(lambda: gate.server.half_closed)
+        await eventually(lambda: gate.proxy.deadlines.half_closed)
         go.set()
         await eventually(lambda: not upstream.open, within=1.0)
         assert gate.observer.decisions == [("client_left", 200)]
@@ -249,7 +249,7 @@ async def test_a_bound_of_nothing_takes_them_all_for_gone() -> None:
         await eventually(lambda: upstream.heads)
         client.writer.write_eof()
         assert await client.rest() == b""
-        assert gate.observer.decisions == [("client_left", 0)] and not gate.server.half_closed
+        assert gate.observer.decisions == [("client_left", 0)] and not gate.proxy.deadlines.half_closed
 
 
 @pytest.mark.parametrize("count", [2, 100])
@@ -263,9 +263,13 @@ async def test_a_client_that_leaves_with_requests_waiting_is_noticed(count: int,
         await eventually(lambda: upstream.heads)
         client.close()
         await eventually(lambda: not upstream.open, within=1.0)
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
         assert gate.observer.decisions == [("client_left", 0)] * count
-        assert not gate.server.unread and not gate.server.half_closed and gate.endpoint().in_flight == 0
+        assert (
+            not gate.proxy.deadlines.unread
+            and not gate.proxy.deadlines.half_closed
+            and gate.endpoint().in_flight == 0
+        )
 
 
 async def test_a_client_that_waits_with_requests_waiting_is_not_taken_for_gone() -> None:
@@ -281,13 +285,13 @@ async def test_a_client_that_waits_with_requests_waiting_is_not_taken_for_gone()
     async with stage(upstream) as gate:
         client = await gate.client()
         await client.say(GET * 3)
-        await eventually(lambda: gate.server.unread)
+        await eventually(lambda: gate.proxy.deadlines.unread)
         started = monotonic()
         await eventually(lambda: monotonic() > started + 0.5)
         go.set()
         for _ in range(3):
             assert (await client.answer())[1] == b"ok"
-        assert not gate.server.unread
+        assert not gate.proxy.deadlines.unread
 
 
 async def test_a_client_that_leaves_while_the_gateway_connects() -> None:
@@ -297,7 +301,7 @@ async def test_a_client_that_leaves_while_the_gateway_connects() -> None:
             client = await gate.client()
             await client.say(GET)
             leave_by_reset(client)
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
         await eventually(lambda: gate.endpoint().in_flight == 0)
         assert all(decision in ("client_left", "forwarded") for decision, _ in gate.observer.decisions)
         # The connections made for those that left serve others.
@@ -355,7 +359,7 @@ async def test_draining_finishes_what_is_under_way() -> None:
         idle, busy = await gate.client(), await gate.client()
         await busy.say(GET)
         await eventually(lambda: upstream.heads)
-        draining = asyncio.create_task(gate.server.drain(5.0))
+        draining = asyncio.create_task(gate.proxy.drain(5.0))
         assert await idle.rest() == b""
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", gate.port)
@@ -372,7 +376,7 @@ async def test_draining_is_bounded() -> None:
         client = await gate.client()
         await client.say(GET)
         await eventually(lambda: upstream.heads)
-        await asyncio.wait_for(gate.server.drain(0.2), 2.0)
+        await asyncio.wait_for(gate.proxy.drain(0.2), 2.0)
         assert await client.rest() == b""
         assert gate.observer.decisions == [("client_left", 0)]
 

@@ -62,7 +62,7 @@ async def test_refusals_that_nobody_reads_are_not_piled_up() -> None:
         client = await gate.client(limit=1024)
         client.writer.transport.set_write_buffer_limits(2**26)
         client.writer.write(get("/" + "a" * 100) * 100_000)
-        (connection,) = await eventually(lambda: gate.server.connections)
+        (connection,) = await eventually(lambda: gate.proxy.connections)
         assert isinstance(connection, Downstream)
         await eventually(lambda: connection.write_paused)
         assert connection.transport.get_write_buffer_size() < 300_000

@@ -141,7 +141,7 @@ async def test_draining_turns_those_away_that_have_not_said_who_they_are() -> No
         waiting, served = await gate.client(), await gate.client()
         await served.say(V1 + ASK)
         assert (await served.answer())[1] == b"ok"
-        await gate.server.drain(5.0)
+        await gate.proxy.drain(5.0)
         assert await waiting.rest() == b"" and await served.rest() == b""
         with pytest.raises(OSError):
             await gate.client()
@@ -181,7 +181,7 @@ async def test_the_header_comes_before_the_handshake(
         assert (await client.answer())[1] == b"ok"
         assert gate.observer.exchanges[0].address == "192.0.2.1"
         client.close()
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
     assert b"\r\nx-forwarded-for: 192.0.2.1\r\nx-forwarded-proto: https\r\n" in upstream.heads[0]
 
 
@@ -200,4 +200,4 @@ async def test_a_handshake_that_fails_after_the_header(front: Front) -> None:
         for said in (ASK, b"", b"\x16\x03\x01"):
             with contextlib.suppress(ConnectionError):
                 assert b"HTTP/" not in await gate.until_closed(V1 + said)
-        assert not gate.server.connections
+        assert not gate.proxy.connections

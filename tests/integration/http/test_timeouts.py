@@ -65,7 +65,7 @@ async def test_refused_clients_are_not_listened_to_for_ever() -> None:
         # What is still sent is taken, so that the answer is not lost in a reset.
         await client.say(b"x" * 100_000)
         assert await client.rest() == b""
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
 
 
 async def test_an_instance_that_does_not_accept() -> None:

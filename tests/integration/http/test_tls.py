@@ -147,7 +147,7 @@ async def test_weak_handshakes_fail(
     async with stage(Upstream(answering(OK)), front=Front(chains)) as gate:
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
             await gate.client(tls=context)
-        assert not gate.server.connections
+        assert not gate.proxy.connections
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -168,7 +168,7 @@ async def test_what_is_no_handshake_is_closed_in_time(chains: list[Chain], said:
         client = await gate.client()
         await client.say(said)
         assert b"HTTP/" not in await client.rest()
-        assert not gate.server.connections and not upstream.connections
+        assert not gate.proxy.connections and not upstream.connections
 
 
 async def test_refusals_can_be_read_to_their_end(chains: list[Chain], trusting: ssl.SSLContext) -> None:
@@ -179,7 +179,7 @@ async def test_refusals_can_be_read_to_their_end(chains: list[Chain], trusting: 
         head, body = await client.answer()
         assert head.startswith(b"HTTP/1.1 417 ") and b"\r\nconnection: close\r\n" in head and body
         assert await client.rest() == b""
-        await eventually(lambda: not gate.server.connections)
+        await eventually(lambda: not gate.proxy.connections)
 
 
 async def test_a_response_that_breaks_off_is_not_taken_for_whole(

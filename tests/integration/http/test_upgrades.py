@@ -91,14 +91,14 @@ async def test_websockets_pass() -> None:
         assert (exchange.status, exchange.decision, exchange.outcome) == (101, "forwarded", Outcome.SUCCESS)
         assert exchange.sent > 1_000_000 and exchange.received > 1_000_000
         assert exchange.ended > exchange.started and exchange.sent_at == 0
-        assert not gate.server.connections and gate.endpoint().in_flight == 0
+        assert not gate.proxy.connections and gate.endpoint().in_flight == 0
 
 
 async def test_a_hundred_websockets_at_once() -> None:
     async with chat() as port, stage(port, routes=ROUTES) as gate, contextlib.AsyncExitStack() as stack:
         url = f"ws://127.0.0.1:{gate.port}/ws"
         clients = [await stack.enter_async_context(connect(url)) for _ in range(100)]
-        assert len(gate.server.connections) == gate.endpoint().in_flight == 100
+        assert len(gate.proxy.connections) == gate.endpoint().in_flight == 100
         for number, client in enumerate(clients):
             await client.send(str(number))
         assert [await client.recv() for client in clients] == [str(number) for number in range(100)]
@@ -344,13 +344,13 @@ async def test_a_side_that_takes_nothing_does_not_keep_a_closed_tunnel() -> None
     bounds = Bounds(write_buffer=65536, linger_timeout=0.2)
     async with opened(tunnel(push), Timeouts(idle=0.3), bounds) as (gate, _):
         await eventually(lambda: gate.observer.exchanges)
-        assert not gate.server.connections
+        assert not gate.proxy.connections
 
 
 async def test_draining_gives_tunnels_their_time_and_then_closes_them() -> None:
     async with opened(tunnel(echo)) as (gate, client):
-        draining = asyncio.create_task(gate.server.drain(1.0))
-        await eventually(lambda: gate.server.draining)
+        draining = asyncio.create_task(gate.proxy.drain(1.0))
+        await eventually(lambda: gate.proxy.shared.draining)
         await client.say(b"still here")
         assert await client.reader.readexactly(10) == b"still here"
         assert await client.rest() == b""
@@ -358,8 +358,8 @@ async def test_draining_gives_tunnels_their_time_and_then_closes_them() -> None:
         assert gate.observer.decisions == [("forwarded", 101)]
 
     async with opened(tunnel(echo)) as (gate, client):
-        draining = asyncio.create_task(gate.server.drain(60.0))
-        await eventually(lambda: gate.server.draining)
+        draining = asyncio.create_task(gate.proxy.drain(60.0))
+        await eventually(lambda: gate.proxy.shared.draining)
         client.close()
         await asyncio.wait_for(draining, 5.0)
 

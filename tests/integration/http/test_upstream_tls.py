@@ -116,7 +116,7 @@ async def test_our_certificate_is_shown_to_who_asks(authority: Authority, strang
         # TLS 1.3 tells the client only after its handshake: that is a connection that ends without an answer.
         assert (await gate.ask(ASK))[0].split()[1] in (b"502", b"503")
         cert, key = stranger.issue("gateway")
-        gate.server.contexts.adopt(Chain(cert.read_bytes(), key.read_bytes()))
+        gate.proxy.dialer.contexts.adopt(Chain(cert.read_bytes(), key.read_bytes()))
         assert (await gate.ask(ASK))[0].startswith(b"HTTP/1.1 200 ")
 
 

@@ -25,7 +25,6 @@ from dataplane.config.table import Resources, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.client import Downstream
 from dataplane.proxy.errors import Unavailable
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.pool import Pool
@@ -99,7 +98,7 @@ class Engine(RuleBasedStateMachine):
         self.whole: dict[int, list[bytes]] = {}
         self.begun: list[Exchange] = []
         self.over: list[Exchange] = []
-        names = ("client", "upstream", "server")
+        names = ("client", "upstream", "dialer")
         self.patches = [mock.patch(f"dataplane.proxy.{name}.monotonic", lambda: self.now) for name in names]
         for patch in self.patches:
             patch.start()
@@ -117,7 +116,7 @@ class Engine(RuleBasedStateMachine):
         self.gateway = Gateway(self, self.pool, chance=lambda: 0.5)
         self.gateway.swap(build(Resources.of(service, *several, route), 1), self.now)
         self.endpoints = [self.pool.endpoint(instance) for instance in several]
-        self.server = InProcess(self.gateway, self.pool, self.bounds, self.soon.append)
+        self.proxy = InProcess(self.gateway, self.pool, self.bounds, self.soon.append)
 
     def finished(self, exchange: Exchange) -> None:
         """The observer: every exchange ends here."""
@@ -140,7 +139,7 @@ class Engine(RuleBasedStateMachine):
         """One that may still talk; a new one now and then."""
         talking = [each for each in self.clients if not (each.spoilt or each.left or each.transport.closing)]
         if len(talking) < 3 and which % 4 >= len(talking):
-            transport = FakeTransport(Downstream(self.server), self.soon.append, "192.0.2.7")
+            transport = FakeTransport(self.proxy.client(), self.soon.append, "192.0.2.7")
             self.clients.append(Client(transport))
             return self.clients[-1]
         return one_of(talking, which)
@@ -183,19 +182,19 @@ class Engine(RuleBasedStateMachine):
     def going_on(self) -> list[Callable[[int], None]]:
         transports = [*(client.transport for client in self.clients), *self.upstreams]
         bytes_arrive = [each.deliver for each in transports if each.inbox and each.is_reading()]
-        connected = [self.connected] if self.server.dials else []
-        waited = [self.waited] if self.server.waits else []
+        connected = [self.connected] if self.proxy.dialer.dials else []
+        waited = [self.waited] if self.proxy.dialer.waits else []
         return [*bytes_arrive, *connected, *waited]
 
     def connected(self, which: int) -> None:
-        exchange = self.server.dials.pop(which % len(self.server.dials))
+        exchange = self.proxy.dialer.dials.pop(which % len(self.proxy.dialer.dials))
         assert exchange.endpoint is not None
-        upstream = Upstream(exchange.endpoint, self.server)
+        upstream = self.proxy.upstream(exchange.endpoint)
         self.upstreams.append(FakeTransport(upstream, self.soon.append, "192.0.2.8"))
-        self.server.connected(exchange, upstream)
+        self.proxy.dialer.connected(exchange, upstream)
 
     def waited(self, which: int) -> None:
-        self.server.resume(self.server.waits.pop(which % len(self.server.waits)))
+        self.proxy.dialer.resume(self.proxy.dialer.waits.pop(which % len(self.proxy.dialer.waits)))
 
     @rule(
         which=FIRST,
@@ -230,9 +229,9 @@ class Engine(RuleBasedStateMachine):
             self.talk_nonsense(self.client(which), form)
         elif mishap == "time":
             self.pass_time((1.0, 11.0, 80.0)[which % 3])
-        elif mishap == "refused" and self.server.dials:
-            exchange = self.server.dials.pop(which % len(self.server.dials))
-            self.server.unconnected(exchange, Unavailable("refused"))
+        elif mishap == "refused" and self.proxy.dialer.dials:
+            exchange = self.proxy.dialer.dials.pop(which % len(self.proxy.dialer.dials))
+            self.proxy.dialer.unconnected(exchange, Unavailable("refused"))
         elif mishap == "client leaves" and self.clients:
             client = one_of(self.clients, which)
             client.left = True
@@ -252,14 +251,14 @@ class Engine(RuleBasedStateMachine):
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        self.server.look(self.now)
+        self.proxy.deadlines.look(self.now)
         self.pool.sweep(self.now)
 
     # --- what must hold
 
     @invariant()
     def requests_under_way_are_counted(self) -> None:
-        if not hasattr(self, "server"):
+        if not hasattr(self, "proxy"):
             return
         current = [client.transport.protocol.current for client in self.clients]  # type: ignore[attr-defined]
         busy = [exchange.endpoint for exchange in current if exchange is not None and not exchange.ended]
@@ -315,18 +314,18 @@ class Engine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Everybody leaves: nothing is left under way."""
-        if not hasattr(self, "server"):
+        if not hasattr(self, "proxy"):
             return
         try:
             for client in self.clients:
                 client.transport.reset()
             self.settle()
-            while self.server.dials:
+            while self.proxy.dialer.dials:
                 self.connected(0)
-            for exchange in self.server.waits:
-                self.server.resume(exchange)
+            for exchange in self.proxy.dialer.waits:
+                self.proxy.dialer.resume(exchange)
             self.settle()
-            assert not self.server.connections and not self.server.dials
+            assert not self.proxy.connections and not self.proxy.dialer.dials
             assert [endpoint.in_flight for endpoint in self.endpoints] == [0] * len(self.endpoints)
             assert all(exchange.ended for exchange in self.over)
             self.pool.close()

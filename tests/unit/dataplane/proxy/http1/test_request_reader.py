@@ -32,11 +32,11 @@ class Readers:
     def __init__(self, bounds: Bounds = BOUNDS) -> None:
         soon: deque[Callable[[], None]] = deque()
         pool = Pool(bounds)
-        self.server = InProcess(Gateway(mock.Mock(), pool), pool, bounds, soon.append)
+        self.proxy = InProcess(Gateway(mock.Mock(), pool), pool, bounds, soon.append)
 
     def connect(self, peer: Peer = STRANGER) -> RequestReader:
         client: Any = mock.Mock(spec=Downstream, peer=peer, address=peer.address)
-        return RequestReader(client, self.server)
+        return RequestReader(client, self.proxy.shared)
 
     def read(self, data: bytes, peer: Peer = STRANGER) -> list[Exchange]:
         reader = self.connect(peer)
@@ -45,7 +45,7 @@ class Readers:
 
     @property
     def remembered(self) -> int:
-        return len(self.server.heads._younger)
+        return len(self.proxy.shared.heads._younger)
 
 
 def meaning(exchange: Exchange) -> object:
@@ -225,7 +225,7 @@ def test_known_and_new_requests_in_turn_on_one_connection() -> None:
 def test_what_never_repeats_is_hardly_looked_for() -> None:
     readers = Readers()
     reader = readers.connect()
-    with mock.patch.object(type(readers.server.heads), "recall", return_value=None) as recall:
+    with mock.patch.object(type(readers.proxy.shared.heads), "recall", return_value=None) as recall:
         for number in range(16 + 64):
             reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX-Number: %d\r\n\r\n" % number)
     assert recall.call_count == 16 + 2

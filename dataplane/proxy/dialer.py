@@ -1,0 +1,152 @@
+"""New connections to instances, and exchanges that are sent again.
+
+An exchange that finds no pooled connection becomes a task, for as long as it takes to connect. One that has failed may
+go to another instance, perhaps after a back-off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+
+from dataplane.gateway.policy.breaker import Outcome
+from dataplane.gateway.policy.retry import CONNECT
+from dataplane.proxy.descriptors import EXHAUSTED
+from dataplane.proxy.errors import Exhausted, TimedOut, Unavailable
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.pool import Connection, Endpoint, Pool
+from dataplane.proxy.shared import Shared
+from dataplane.proxy.tls import ClientContexts
+from dataplane.proxy.upstream import Sender, Upstream
+
+logger = logging.getLogger(__name__)
+
+
+class Dialer(Sender):
+    """Connects for the exchanges of one worker."""
+
+    def __init__(self, shared: Shared, pool: Pool) -> None:
+        self.contexts = ClientContexts()
+        """For connections to instances over TLS."""
+        self._shared = shared
+        self._pool = pool
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def dial(self, exchange: Exchange) -> None:
+        """Connect to the exchange's endpoint, or another that accepts, and send it there."""
+        task = asyncio.get_running_loop().create_task(self._dial(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._dialled)
+
+    def try_again(self, exchange: Exchange, cause: str) -> bool:
+        """Send an exchange that has lost its connection to another instance, perhaps after a back-off, if it may be.
+
+        The one kind of exchange that gets a timer; all others have their client's deadline.
+        """
+        wait = self._shared.decider.retry(exchange, cause)
+        if wait is None:
+            return False
+        if exchange.replay:
+            exchange.body, exchange.replay = exchange.replay + exchange.body, []
+        exchange.client.deadline = monotonic() + wait + 1.0
+        exchange.client.settle_reading()
+        if wait:
+            self.back_off(exchange, wait)
+        else:
+            self.resume(exchange)
+        return True
+
+    def back_off(self, exchange: Exchange, seconds: float) -> None:
+        """Resume the exchange after a while."""
+        asyncio.get_running_loop().call_later(seconds, self.resume, exchange)
+
+    def resume(self, exchange: Exchange) -> None:
+        """Send an exchange to the endpoint it has now, unless it has ended."""
+        endpoint = exchange.endpoint
+        if exchange.ended or endpoint is None:
+            return
+        if endpoint.idle:
+            self._send(exchange, endpoint.idle.pop())
+        else:
+            self.dial(exchange)
+
+    def connected(self, exchange: Exchange, upstream: Upstream) -> None:
+        """A connection for the exchange has been made."""
+        if exchange.ended:
+            # The client left meanwhile: the connection may serve somebody else.
+            upstream.keep(monotonic())
+        else:
+            self._send(exchange, upstream)
+
+    def unconnected(self, exchange: Exchange, refusal: object) -> None:
+        """No connection for the exchange could be made: another instance may accept."""
+        if not exchange.ended and not self.try_again(exchange, CONNECT):
+            self._fail(exchange, refusal, Outcome.FAILURE)
+
+    async def stop(self) -> None:
+        """Give up whatever is being connected."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- inside
+
+    async def _dial(self, exchange: Exchange) -> None:
+        service, endpoint = exchange.service, exchange.endpoint
+        assert service is not None and endpoint is not None
+        exchange.client.deadline = monotonic() + service.timeouts.connect + 1.0
+        refusal: TimedOut | Unavailable
+        try:
+            async with asyncio.timeout(service.timeouts.connect):
+                upstream = await self._connect(endpoint)
+        except TimeoutError:
+            refusal = TimedOut(f"no connection to {endpoint.id} in time")
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                # Ours to mend, not the instance's, and not another's.
+                self._pool.shed()
+                self._fail(exchange, Exhausted(), Outcome.ABANDONED)
+                return
+            refusal = Unavailable(f"no connection to {endpoint.id}: {error.strerror or error}")
+        else:
+            if not upstream.transport.is_closing():
+                self.connected(exchange, upstream)
+                return
+            refusal = Unavailable(f"{endpoint.id} closed the connection at once")
+        self.unconnected(exchange, refusal)
+
+    def _fail(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
+        if not exchange.ended:
+            exchange.client.failed(exchange, refusal, outcome)
+
+    async def _connect(self, endpoint: Endpoint) -> Upstream:
+        loop = asyncio.get_running_loop()
+        host, port, tls = endpoint.instance.host, endpoint.instance.port, endpoint.tls
+        if tls is None:
+            _, upstream = await loop.create_connection(
+                lambda: Upstream(endpoint, self._shared, self), host, port
+            )
+            return upstream
+        _, upstream = await loop.create_connection(
+            lambda: Upstream(endpoint, self._shared, self),
+            host,
+            port,
+            ssl=await self.contexts.get(tls.ca),
+            server_hostname=tls.server_name or host,
+            ssl_shutdown_timeout=self._shared.bounds.linger_timeout,
+        )
+        return upstream
+
+    def _send(self, exchange: Exchange, upstream: Connection) -> None:
+        now = monotonic()
+        client = exchange.client
+        body_timeout = self._shared.bounds.body_timeout
+        client.deadline = now + (exchange.response_timeout if exchange.complete else body_timeout)
+        upstream.send(exchange, now)
+        client.settle_reading()
+
+    def _dialled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("connecting to an instance failed unexpectedly", exc_info=error)

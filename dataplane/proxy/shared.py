@@ -1,0 +1,72 @@
+"""What all connections of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from binascii import hexlify
+from collections.abc import Callable
+from email.utils import formatdate
+from time import time
+from typing import Final
+
+from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.exchange import Decider
+from dataplane.proxy.http1.head_cache import Remembered
+from dataplane.proxy.http1.request import Request
+from dataplane.proxy.http1.response import Answer
+from dataplane.proxy.trust import TrustedProxies
+from dataplane.proxy.writer import Turn
+
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+"""2**64 over the golden ratio, odd: steps of it, modulo 2**64, spread as evenly as any (a Weyl sequence)."""
+_MASK: Final = 2**64 - 1
+
+
+def at_end_of_turn(callback: Callable[[], None]) -> None:
+    """Have this called when the event loop has handled what it found to do."""
+    asyncio.get_running_loop().call_soon(callback)
+
+
+class Shared:
+    """Settings, caches and request ids; belongs to one event loop."""
+
+    def __init__(
+        self,
+        decider: Decider,
+        bounds: Bounds | None = None,
+        trusted: TrustedProxies | None = None,
+        soon: Callable[[Callable[[], None]], None] = at_end_of_turn,
+    ) -> None:
+        self.decider = decider
+        self.bounds = bounds or Bounds()
+        self.trusted = trusted or TrustedProxies()
+        self.turn = Turn(soon)
+        self.heads: Remembered[Request] = Remembered()
+        """What untrusted clients' requests said, by all that followed their targets."""
+        self.answers: Remembered[Answer] = Remembered()
+        """What responses said, by their heads."""
+        self.draining = False
+        """Every connection closes after its current response."""
+        self.date = b""
+        """The Date field of this second (`names.begin` tells the form)."""
+        self._second = 0
+        self._ids = os.urandom(8).hex().encode()
+        self._last_id = int.from_bytes(os.urandom(8))
+
+    def request_id(self) -> bytes:
+        """32 hex digits, unique: a random half for this worker, and one that takes every value once, evenly spread.
+
+        So a trace that has it as its id is sampled like one with a random id.
+        """
+        self._last_id = count = (self._last_id + _GOLDEN) & _MASK
+        return self._ids + hexlify(count.to_bytes(8))
+
+    def second_passed(self) -> bool:
+        """Bring the Date field up to date; whether a new second has begun since the last call."""
+        second = int(time())
+        if second == self._second:
+            return False
+        self._second = second
+        self.date = f"\r\ndate: {formatdate(usegmt=True)}".encode()
+        return True
