@@ -1,7 +1,7 @@
 """The channel between the supervisor and one worker: frames over a socket pair that both inherit.
 
-A frame is 4 bytes of length (big endian, of the payload), 1 byte of kind, and the payload. When one side dies the
-other reads the end of the stream: that is how a worker learns that it is alone.
+A frame is 4 bytes of payload length (big endian), 1 byte of kind, and the payload. When one side dies, the other reads
+the end of the stream. A worker sends a frame at least every second: see `supervisor.liveness`.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ _HEADER = struct.Struct(">IB")
 
 
 class Kind(IntEnum):
-    """What a frame says. From the supervisor down:"""
+    """What a frame means. From the supervisor to a worker:"""
 
     PART = 1
-    """A piece of a change, more follow: protobuf headgate.v1.Delta."""
+    """A part of a change, more follow: protobuf headgate.v1.Delta."""
     DELTA = 2
-    """The last or only piece of a change, which is to be applied now."""
+    """The last or only part of a change, which the worker now applies."""
     HEALTH = 3
-    """JSON list of "<service>/<instance>" that take no traffic; sent before a change that brings new ones."""
+    """JSON list of every "<service>/<instance>" that takes no traffic; sent before a change that adds instances."""
     SERVE = 4
     """Start accepting connections; sent once, after the first change if there is one."""
     IDENTITY = 6
-    """The node's certificates and keys (`certificates.Identity`); sent before SERVE where there are any, and again
-    when they change."""
+    """The node's certificates and keys (`certificates.Identity`), if there are any; sent before SERVE, and again when
+    they change."""
     DRAIN = 5
-    """Stop accepting, finish what is in flight, exit."""
+    """Stop accepting, finish the requests in flight, exit."""
 
     APPLIED = 10
-    """From the worker up: JSON {revision, digest}: the table is in use."""
+    """From a worker to the supervisor: JSON {revision, digest}: the table is in use."""
     REJECTED = 11
-    """JSON {revision, digest, problems: [[resource, field, detail]…]}: the table before is still in use."""
+    """JSON {revision, digest, problems: [[resource, field, detail]…]}: the previous table is still in use."""
     STATS = 12
-    """JSON, every second: see observe.stats."""
+    """JSON, every second: see observe.stats. Its absence means that the worker's event loop does not run."""
     SERVING = 14
-    """It accepts connections: the answer to SERVE."""
+    """The answer to SERVE: the worker accepts connections."""
     LEAVING = 13
-    """JSON {"<service>/<instance>": requests under way} of all that take no new ones, where there are any; sent before
-    the APPLIED that makes it so, and whenever one has answered its last."""
+    """JSON {"<service>/<instance>": requests in flight} of all instances that take no new ones; sent before the APPLIED
+    of the change that removes them, and whenever one has answered its last request."""
 
 
 class ChannelError(Exception):
-    """The other side does not speak this protocol."""
+    """The peer violated this protocol."""
 
 
 class Channel:
@@ -70,7 +70,7 @@ class Channel:
             raise ChannelError("a frame of unknown kind") from None
 
     def send(self, kind: Kind, payload: bytes = b"") -> None:
-        """Queue a frame. One that can no longer be delivered is dropped: `receive` tells that the peer is gone."""
+        """Queue a frame; dropped when the peer is gone, which `receive` reports."""
         if not self._writer.is_closing():
             self._writer.write(_HEADER.pack(len(payload), kind) + payload)
 
@@ -80,8 +80,12 @@ class Channel:
 
     @property
     def backlog(self) -> int:
-        """Bytes that the peer has not taken yet."""
+        """Bytes queued that the kernel has not taken yet."""
         return self._writer.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Close this end at once, without flushing."""
+        self._writer.transport.abort()
 
     async def close(self) -> None:
         """Flush and close this end."""

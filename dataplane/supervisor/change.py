@@ -22,7 +22,7 @@ from dataplane.config.pace import Pace
 from dataplane.config.stream import ConfigStream
 from dataplane.config.table import Problem, Table, TableError
 from dataplane.health import Prober
-from dataplane.supervisor.workers import Pool
+from dataplane.supervisor.workers import Workers
 
 _CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
 SYNC_EVERY = 1.0
@@ -38,7 +38,7 @@ class Changes:
         self,
         assembly: Assembly,
         prober: Prober,
-        pool: Pool,
+        workers: Workers,
         stream: ConfigStream,
         kept: Kept,
         on_served: Callable[[bool], None] = lambda instances: None,
@@ -46,7 +46,7 @@ class Changes:
         """`on_served` is called before a change is acknowledged; its argument tells whether instances changed."""
         self._assembly = assembly
         self._prober = prober
-        self._pool = pool
+        self._workers = workers
         self._stream = stream
         self._kept = kept
         self._on_served = on_served
@@ -78,7 +78,7 @@ class Changes:
             self._kept.distrust(str(error))
             return None
         self._tell_prober()
-        self._pool.move_to(bundle)
+        self._workers.move_to(bundle)
         _log.info("configuration read from the cache", extra={"revision": bundle.revision})
         return bundle
 
@@ -106,7 +106,7 @@ class Changes:
         if problems := await self._move(restored):
             self._reject(restored, problems, for_good=False)
             return False
-        if not self._pool.draining:
+        if not self._workers.draining:
             self.served, self.served_table = restored, self.table
             self._written.set()
         return True
@@ -133,7 +133,7 @@ class Changes:
             await self._tend_once()
             # Workers that ended or were stuck may do better another time.
             self._reject(bundle, problems, for_good=False)
-        elif not self._pool.draining:
+        elif not self._workers.draining:
             self._serve(bundle, moved=self.table.instances is not before)
             if news:
                 self._stream.health(self._prober.view())
@@ -163,7 +163,7 @@ class Changes:
 
     async def _move(self, bundle: Bundle) -> tuple[Problem, ...]:
         """Bring the workers to `bundle`; if there are problems, back to what is served."""
-        problems = await self._pool.apply(bundle)
+        problems = await self._workers.apply(bundle)
         if problems:
             self._assembly.revert()
             self._checked = self.served
@@ -182,7 +182,7 @@ class Changes:
         groups = self.table.instances.items()
         instances = (instance for name, group in groups if name != STATUS_SERVICE for instance in group)
         self._prober.adopt(self.table.services, instances)
-        self._pool.set_unavailable(self._prober.unavailable())
+        self._workers.set_unavailable(self._prober.unavailable())
         return True
 
     def _reject(self, bundle: Bundle, problems: tuple[Problem, ...], *, for_good: bool = True) -> None:
@@ -210,7 +210,7 @@ class Changes:
 
     async def _tend_once(self) -> None:
         # While draining, a change may be on disk that workers serve and did not tell of: it stays.
-        if not self._pool.draining:
+        if not self._workers.draining:
             await asyncio.to_thread(self._kept.tend, self.served)
             if self._kept.refused:
                 self._written.set()

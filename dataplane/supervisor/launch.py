@@ -1,6 +1,6 @@
-"""Starting workers: their sockets and options, out of the settings.
+"""Starts workers: makes their sockets and their options from the settings.
 
-Imports no gRPC, so that a node's first workers start up while the supervisor still imports it.
+Imports no gRPC: the first workers start while the supervisor still imports it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from dataplane.supervisor.process import WorkerProcess, spawn
 
 
 class Launcher:
-    """Starts a worker for a place; the first ones perhaps before they are asked for."""
+    """Starts workers. `ahead` starts the first ones before they are asked for."""
 
     def __init__(self, settings: Settings, traffic: TrafficPort, secured: TrafficPort | None = None) -> None:
-        """`secured` is the traffic port of TLS."""
+        """`secured` is the traffic port for TLS."""
         self._settings = settings
         self._ports = [traffic] if secured is None else [traffic, secured]
         self._ahead: dict[int, WorkerProcess] = {}
 
     async def ahead(self) -> None:
-        """Start a worker for every place. One that cannot be started is tried again when it is asked for."""
+        """Start one worker for every index. One that fails to start is tried again when it is asked for."""
         await asyncio.gather(*map(self._start_ahead, range(self._settings.workers)))
 
     async def __call__(self, index: int) -> WorkerProcess:
-        """A worker for this place. Raises OSError."""
+        """A worker with this index. Raises OSError."""
         return self._ahead.pop(index, None) or await self._start(index)
 
     def close(self) -> None:
-        """Give the addresses up."""
+        """Release the addresses."""
         for port in self._ports:
             port.close()
 
@@ -46,7 +46,7 @@ class Launcher:
 
         with contextlib.ExitStack() as stack:
             listeners = [stack.enter_context(port.socket()) for port in self._ports]
-            return await spawn(index, options, *listeners)
+            return await spawn(index, self._settings.worker_timeout, options, *listeners)
 
     def _options(self, index: int, control: int, listen: int, secured: int) -> WorkerOptions:
         settings = self._settings

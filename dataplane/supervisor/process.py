@@ -1,4 +1,4 @@
-"""One life of one worker process, as the supervisor sees it."""
+"""One worker process, from its start to its end, as the supervisor sees it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from dataplane.channel import Channel, Kind, read_json
 from dataplane.config.decode import NOTHING, Bundle, difference
 from dataplane.config.table import Problem
 from dataplane.options import WorkerOptions
+from dataplane.supervisor.liveness import Liveness
 
 SECRETS = ("DATAPLANE_TOKEN",)
-"""Left out of a worker's environment: workers meet strangers and need no secret."""
+"""Left out of a worker's environment: workers talk to strangers and need no secret."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,30 +26,34 @@ MakeOptions = Callable[..., WorkerOptions]
 
 
 class WorkerProcess:
-    """A running worker: what it holds, and what was sent and not answered yet."""
+    """A running worker: what it serves, and what was sent to it and is not answered yet."""
 
-    def __init__(self, index: int, process: asyncio.subprocess.Process, channel: Channel) -> None:
+    def __init__(
+        self, index: int, process: asyncio.subprocess.Process, channel: Channel, liveness: Liveness
+    ) -> None:
         self.index = index
         self.process = process
         self._channel = channel
+        self._liveness = liveness
         self.holds: Bundle = NOTHING
-        """What it said it serves."""
+        """The last configuration it acknowledged."""
         self.sent: Bundle = NOTHING
         """What it will hold once it has answered everything."""
+        self._draining = False
         self.serving = False
         """Whether it accepts connections."""
         self.leaving: Mapping[str, int] = {}
-        """Requests under way at instances that take no new ones, by "<service>/<instance>"."""
+        """Requests in flight at instances that take no new ones, by "<service>/<instance>"."""
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
-        """Revision and digest of the last change it refused, and why."""
+        """Revision and digest of the last change it rejected, and why."""
 
     @property
     def settled(self) -> bool:
-        """Whether it has answered everything."""
+        """Whether it has answered every change."""
         return self.holds is self.sent
 
     def move_to(self, bundle: Bundle) -> None:
-        """Send what leads from what it has to `bundle`."""
+        """Send the difference between what it has and `bundle`."""
         parts = list(difference(self.sent, bundle))
         for part in parts[:-1]:
             self._channel.send(Kind.PART, part)
@@ -56,11 +61,11 @@ class WorkerProcess:
         self.sent, self.rejected = bundle, None
 
     def health(self, unavailable: Iterable[str]) -> None:
-        """Tell which instances take no traffic."""
+        """Say which instances take no traffic."""
         self._channel.send_json(Kind.HEALTH, list(unavailable))
 
     def identify(self, identity: bytes) -> None:
-        """Hand it the node's certificates."""
+        """Send the node's certificates."""
         self._channel.send(Kind.IDENTITY, identity)
 
     def serve(self) -> None:
@@ -68,7 +73,8 @@ class WorkerProcess:
         self._channel.send(Kind.SERVE)
 
     def drain(self) -> None:
-        """Let it finish and exit."""
+        """Let it finish its requests and exit. It answers no changes from now on."""
+        self._draining = True
         self._channel.send(Kind.DRAIN)
 
     async def follow(
@@ -77,12 +83,13 @@ class WorkerProcess:
         counted: Callable[[Any], None],
         left: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take in what it says until it ends.
+        """Read its frames until it ends.
 
         `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed.
         """
         try:
             while (frame := await self._channel.receive()) is not None:
+                self._liveness.heard()
                 if frame[0] is Kind.STATS:
                     counted(read_json(frame[1]))
                 elif frame[0] is Kind.SERVING:
@@ -94,22 +101,27 @@ class WorkerProcess:
                     self._answer(frame[0], read_json(frame[1]))
                     answered()
         except Exception:
-            # Whatever it says, the others go on; this one is replaced.
-            _log.exception("worker does not make sense", extra={"worker": self.index})
+            # Whatever it sends, the other workers go on; this one is replaced.
+            _log.exception("worker sent an invalid frame", extra={"worker": self.index})
+
+    def tick(self) -> str:
+        """Call once a second. Why the worker counts as dead; empty while it lives."""
+        return self._liveness.tick(settled=self._draining or (self.settled and self.serving))
 
     async def end(self, within: float) -> int:
-        """Wait for its exit, kill it when that takes longer than `within` seconds; its return code."""
-        await self._channel.close()
+        """Wait for its exit and return its code; TimeoutError, and it is killed, after `within` seconds."""
         try:
             async with asyncio.timeout(within):
+                await self._channel.close()
                 return await self.process.wait()
         except (TimeoutError, asyncio.CancelledError):
             self.kill()
+            self._channel.abort()
             await self.process.wait()
             raise
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, also when it is stopped."""
         if self.process.returncode is None:
             self.process.kill()
 
@@ -124,19 +136,22 @@ class WorkerProcess:
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """A worker's: without secrets, and with room in glibc's caches of free memory for what its requests allocate.
+    """A worker's environment: without secrets, and with larger per-thread caches in glibc's malloc.
 
-    Heads and small bodies are often above the 1,032 bytes that are cached unasked, and more than 7 of a size are in
-    use. Of each of the 256 sizes up to 4 KiB 64 are kept, which cannot be more than 34 MiB (glibc manual, "Memory
-    Allocation Tunables").
+    Request heads and small bodies often exceed the 1,032 bytes that glibc caches by default, and more than 7 blocks of
+    a size are in use. With these values it caches 64 blocks of each of the 256 sizes up to 4 KiB, at most 34 MiB (glibc
+    manual, "Memory Allocation Tunables").
     """
     found = {name: value for name, value in ours.items() if name not in SECRETS}
     found.setdefault("GLIBC_TUNABLES", "glibc.malloc.tcache_max=4096:glibc.malloc.tcache_count=64")
     return found
 
 
-async def spawn(index: int, options: MakeOptions, *listeners: socket.socket) -> WorkerProcess:
-    """Start a worker that inherits its end of a channel and the listeners. A new process, never a fork of this one."""
+async def spawn(index: int, timeout: float, options: MakeOptions, *listeners: socket.socket) -> WorkerProcess:
+    """Start a worker that inherits its end of a channel and the listeners. A new process, never a fork of this one.
+
+    `timeout`: seconds of silence after which it counts as dead. Raises OSError.
+    """
     ours, theirs = socket.socketpair()
     inherited = [each.fileno() for each in (theirs, *listeners)]
     try:
@@ -153,4 +168,5 @@ async def spawn(index: int, options: MakeOptions, *listeners: socket.socket) -> 
         raise
     finally:
         theirs.close()
-    return WorkerProcess(index, process, Channel(*await asyncio.open_connection(sock=ours)))
+    channel = Channel(*await asyncio.open_connection(sock=ours))
+    return WorkerProcess(index, process, channel, Liveness(timeout))

@@ -7,54 +7,56 @@ from collections.abc import Callable
 
 from dataplane.health import Prober
 from dataplane.supervisor.change import Changes
-from dataplane.supervisor.workers import Pool
+from dataplane.supervisor.workers import Workers
 
 FIRST_PROBES = 2.0
-"""Seconds for which the first table waits for its first probes."""
+"""Seconds that readiness waits for the first probes of the first table."""
 
 
 class Readiness:
-    """A node is ready when every worker serves a table and does not drain.
+    """A node is ready when every worker serves a table and none is draining.
 
-    Being ready says nothing of the control plane: a node without one serves what it has.
+    The control plane does not matter: a node that cannot reach it serves the configuration it has.
     """
 
     def __init__(
         self,
         changes: Changes,
-        pool: Pool,
+        workers: Workers,
         prober: Prober,
-        workers: int,
+        wanted: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`wanted` is the number of workers that must serve."""
         self._changes = changes
-        self._pool = pool
-        self._prober = prober
         self._workers = workers
+        self._prober = prober
+        self._wanted = wanted
         self._clock = clock
         self._served_since: float | None = None
         self._probed = False
 
     def reason(self) -> str:
-        """Why traffic should go elsewhere; empty when it should come."""
-        if self._pool.draining:
+        """Why the node is not ready; empty when it is."""
+        if self._workers.draining:
             return "draining"
         if not self._changes.served.revision:
             return "no configuration yet"
-        if (loaded := self._pool.loaded) < self._workers:
-            return f"{loaded} of {self._workers} workers serve a configuration"
-        if not self._first_probes_are_in():
+        if (loaded := self._workers.loaded) < self._wanted:
+            return f"{loaded} of {self._wanted} workers serve a configuration"
+        if not self._first_probes_done():
             return "instances are being probed for the first time"
         return ""
 
-    def _first_probes_are_in(self) -> bool:
-        """And known to the workers. Until then every instance is taken for one that is not healthy; but that is not
-        waited for for ever.
+    def _first_probes_done(self) -> bool:
+        """Whether the workers know the result of every first probe, or FIRST_PROBES seconds have passed.
+
+        Until its first probe passes, an instance takes no traffic.
         """
         if self._served_since is None:
             self._served_since = self._clock()
         if not self._probed:
             waited = self._clock() - self._served_since
-            told = self._prober.first_round_done and self._pool.unavailable == self._prober.unavailable()
+            told = self._prober.first_round_done and self._workers.unavailable == self._prober.unavailable()
             self._probed = told or waited > FIRST_PROBES
         return self._probed

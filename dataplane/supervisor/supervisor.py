@@ -35,7 +35,7 @@ from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
 from dataplane.supervisor.readiness import Readiness
 from dataplane.supervisor.uplink import Uplink
-from dataplane.supervisor.workers import Pool
+from dataplane.supervisor.workers import Workers
 
 HEALTH_EVERY = 5
 """Statistics reports to one health report when nothing changes."""
@@ -61,18 +61,18 @@ class Supervisor:
         self._stats = NodeStats()
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)
-        self._pool = Pool(settings.workers, launcher, settings.drain_timeout, self._stats)
+        self._workers = Workers(settings.workers, launcher, settings.drain_timeout, self._stats)
         self._certificates = Watch(settings.identity, self._identify)
         self._stream = ConfigStream(Uplink(settings).endpoint, self._held)
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)
-        self._pool.left = self._tell_leaving
+        self._workers.left = self._tell_leaving
         self._changes = Changes(
-            assembly, self._prober, self._pool, self._stream, Kept(self._cache), self._changed_over
+            assembly, self._prober, self._workers, self._stream, Kept(self._cache), self._changed_over
         )
         self._status = StatusServer(self.view)
-        self._readiness = Readiness(self._changes, self._pool, self._prober, settings.workers)
+        self._readiness = Readiness(self._changes, self._workers, self._prober, settings.workers)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once."""
@@ -87,7 +87,7 @@ class Supervisor:
             self._identify(self._certificates.identity)
             loop.add_signal_handler(signal.SIGHUP, self._certificates.look)
         restored = await self._changes.restore()
-        workers = asyncio.create_task(self._pool.run(), name="workers")
+        workers = asyncio.create_task(self._workers.run(), name="workers")
         tasks += [
             self._keep("configuration", lambda: self._changes.follow(restored)),
             self._keep("config stream", self._stream.run),
@@ -118,9 +118,9 @@ class Supervisor:
             instances=tuple(self._prober.view()),
             circuits=self._stats.circuits(),
             totals=self._stats.totals,
-            workers=len(self._pool.workers),
+            workers=self._workers.running,
             workers_wanted=self._settings.workers,
-            worker_restarts=self._pool.restarts,
+            worker_restarts=self._workers.restarts,
             connections=self._stats.connections,
             controlplane=self._stream.connected_to,
             controlplane_problem=self._stream.failure,
@@ -128,20 +128,20 @@ class Supervisor:
             mismatches=self._stream.mismatches,
             cache_warnings=self._cache.warnings,
             cache_problem=self._cache.problem,
-            draining=self._pool.draining,
+            draining=self._workers.draining,
             not_ready=self._readiness.reason(),
         )
 
     def _signalled(self) -> None:
         if self._stop.is_set():
             _log.warning("told to stop twice: not waiting for requests under way")
-            self._pool.kill()
+            self._workers.kill()
         self._stop.set()
 
     async def _drain(self, workers: asyncio.Task[None]) -> None:
         """Let the workers finish. Status and probes go on meanwhile."""
         _log.info("draining", extra={"seconds": self._settings.drain_timeout})
-        self._pool.drain()
+        self._workers.drain()
         await asyncio.wait((workers,))
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
@@ -149,7 +149,7 @@ class Supervisor:
 
     def _held(self) -> Held:
         served = self._changes.served
-        name, leaving = self._settings.node_name, self._pool.leaving()
+        name, leaving = self._settings.node_name, self._workers.leaving()
         return Held(
             name, self._version, served.revision, served.digest, leaving, served.lineage, served.epoch
         )
@@ -162,7 +162,7 @@ class Supervisor:
 
     def _tell_leaving(self) -> None:
         """The requests at instances that leave, if there is news."""
-        before, self._leaving = self._leaving, self._pool.leaving()
+        before, self._leaving = self._leaving, self._workers.leaving()
         if self._leaving != before:
             self._stream.leaving(self._leaving)
 
@@ -175,7 +175,7 @@ class Supervisor:
 
     def _tell_health(self) -> None:
         self._health_told = True
-        self._pool.set_unavailable(self._prober.unavailable())
+        self._workers.set_unavailable(self._prober.unavailable())
         self._report_health()
 
     async def _report(self) -> None:
@@ -192,7 +192,7 @@ class Supervisor:
 
     def _identify(self, identity: Identity) -> None:
         """The node's certificates, for whoever speaks TLS in its name."""
-        self._pool.set_identity(identity.to_bytes())
+        self._workers.set_identity(identity.to_bytes())
         self._checker.identify(identity.upstream)
 
 

@@ -1,4 +1,4 @@
-"""All workers of the node: keeps each place filled, moves all of them to one configuration, drains them together."""
+"""All workers of the node: starts them, replaces those that end or hang, applies changes to them, drains them."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from typing import Any, Protocol
 
 from dataplane.config.decode import NOTHING, Bundle
 from dataplane.config.table import Problem
+from dataplane.supervisor.liveness import TICK
 from dataplane.supervisor.process import WorkerProcess
 
 APPLY_TIMEOUT = 60.0
-"""Seconds a worker has to answer a change before it is taken for stuck and replaced."""
+"""Seconds a worker has to answer a change before it is replaced and the change is rejected."""
 MOST_DEATHS = 2
-"""Workers that may die under a change before the change is taken for the reason."""
+"""Workers that may die under one change before the change is rejected as the cause."""
 STEADY = 10.0
-"""Seconds a worker must have lived for its end not to count as one more in a row."""
+"""A worker that lived this many seconds resets the restart delay."""
 GRACE = 5.0
-"""Seconds a worker has to exit after it should have, before it is killed."""
+"""Seconds a worker has to exit after its drain or the end of its channel before it is killed."""
 RESTART_FIRST, RESTART_MOST = 0.1, 10.0
-"""Seconds until a worker is started again, doubling with each end in a row."""
+"""Seconds before a worker is started again; doubles with each early end."""
 
 _log = logging.getLogger(__name__)
 
 Spawn = Callable[[int], Awaitable[WorkerProcess]]
-"""Starts a worker for the place of this index."""
+"""Starts the worker with this index."""
 
 
 class WorkerStats(Protocol):
-    """Who is told of the workers' statistics."""
+    """Receives the workers' statistics."""
 
     def take(self, worker: int, report: Any) -> None:
-        """A worker counted this."""
+        """Add a frame from this worker."""
 
     def end(self, worker: int) -> None:
-        """It will count no more."""
+        """This worker has ended."""
 
 
-class Pool:
-    """The workers. `target` is what every one of them is to hold."""
+class Workers:
+    """The workers. `target` is the configuration that every one of them should hold."""
 
     def __init__(self, count: int, spawn: Spawn, drain_timeout: float, stats: WorkerStats) -> None:
         self._count = count
@@ -50,7 +51,7 @@ class Pool:
         self._stats = stats
         self._workers: dict[int, WorkerProcess] = {}
         self.unavailable: list[str] = []
-        """What the workers have been told, and those to come will be."""
+        """The instances that take no traffic, as last sent to the workers."""
         self._identity = b""
         self._changed = asyncio.Event()
         self._draining = asyncio.Event()
@@ -58,27 +59,27 @@ class Pool:
         self._applying = False
         self.target: Bundle = NOTHING
         self._served: Bundle = NOTHING
-        """The last one that all have served: what they go back to."""
+        """The last configuration that all workers served: they go back to it when a change is rejected."""
         self.restarts = 0
         self.left: Callable[[], None] = _nothing
         """Called when `leaving` may have changed."""
 
     @property
-    def workers(self) -> tuple[WorkerProcess, ...]:
-        """Those that run."""
-        return tuple(self._workers.values())
+    def running(self) -> int:
+        """How many workers run."""
+        return len(self._workers)
 
     def serving(self, bundle: Bundle) -> int:
-        """How many workers serve exactly this."""
+        """How many workers serve exactly this configuration."""
         return sum(worker.holds is bundle for worker in self._workers.values())
 
     @property
     def loaded(self) -> int:
-        """How many workers accept connections and have a configuration, the present one or the one before."""
+        """How many workers accept connections and have a configuration, the current or the previous one."""
         return sum(worker.serving and worker.holds is not NOTHING for worker in self._workers.values())
 
     def leaving(self) -> dict[str, int]:
-        """Requests under way, over all workers, at instances that take no new ones, by "<service>/<instance>"."""
+        """Requests in flight, over all workers, at instances that take no new ones, by "<service>/<instance>"."""
         found: Counter[str] = Counter()
         for worker in self._workers.values():
             found.update(worker.leaving)
@@ -90,13 +91,16 @@ class Pool:
         return self._draining.is_set()
 
     async def run(self) -> None:
-        """Keep every place filled until drained; ends when the last worker has."""
-        async with asyncio.TaskGroup() as group:
-            for index in range(self._count):
-                group.create_task(self._fill(index), name=f"worker {index}")
+        """Keep every worker running until drained; returns when the last one has ended."""
+        async with asyncio.TaskGroup() as watch:
+            ticks = watch.create_task(self._tick(), name="worker liveness")
+            async with asyncio.TaskGroup() as group:
+                for index in range(self._count):
+                    group.create_task(self._keep_running(index), name=f"worker {index}")
+            ticks.cancel()
 
     def drain(self) -> None:
-        """Let every worker finish what it has and exit; none is started any more."""
+        """Let every worker finish its requests and exit; none is started again."""
         self._draining.set()
         self._changed.set()
         for worker in self._workers.values():
@@ -109,21 +113,21 @@ class Pool:
             worker.kill()
 
     def set_unavailable(self, names: Iterable[str]) -> None:
-        """Tell the workers, and those to come, which instances take no traffic."""
+        """Tell the workers, also those that start later, which instances take no traffic."""
         self.unavailable = list(names)
         for worker in self._workers.values():
             worker.health(self.unavailable)
 
     def set_identity(self, identity: bytes) -> None:
-        """Hand the workers, and those to come, the node's certificates."""
+        """Send the node's certificates to the workers, also to those that start later."""
         self._identity = identity
         for worker in self._workers.values():
             worker.identify(identity)
 
     async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
-        """Move every worker to `bundle` and wait until all serve it: no problems. Otherwise all move back.
+        """Move every worker to `bundle` and wait until all serve it. On a problem, move all back and return why.
 
-        Ends early, without problems, when the node drains.
+        Returns early, without problems, when the node drains.
         """
         deaths = self._deaths
         self._applying = True
@@ -172,20 +176,30 @@ class Pool:
             else:
                 worker.move_to(self.target)
 
-    async def _fill(self, index: int) -> None:
-        """One place: a worker, and after its end the next one."""
+    async def _tick(self) -> None:
+        """Kill workers that hang; they are then replaced like any that died."""
+        while True:
+            await asyncio.sleep(TICK)
+            for worker in self._workers.values():
+                if reason := worker.tick():
+                    extra = {"worker": worker.index, "pid": worker.process.pid, "reason": reason}
+                    _log.error("worker hangs and is killed", extra=extra)
+                    worker.kill()
+
+    async def _keep_running(self, index: int) -> None:
+        """Run one worker, and after its end the next one with the same index."""
         wait = RESTART_FIRST
         while not self.draining:
             started = time.monotonic()
-            await self._live(index)
+            await self._run_one(index)
             if self._draining.is_set():
                 return
             wait = RESTART_FIRST if time.monotonic() - started > STEADY else min(wait * 2, RESTART_MOST)
             self.restarts += 1
             await self._wait_unless_draining(wait)
 
-    async def _live(self, index: int) -> None:
-        """One worker from its start to its end."""
+    async def _run_one(self, index: int) -> None:
+        """One worker process, from its start to its end."""
         try:
             worker = await self._spawn(index)
         except OSError as error:
@@ -201,12 +215,12 @@ class Pool:
             )
         finally:
             del self._workers[index]
-            await self._bury(worker)
+            await self._ended(worker)
 
     def _answered(self, worker: WorkerProcess) -> None:
         if worker.rejected is not None and not self._applying:
-            # It refuses what the others serve: another one may do better.
-            _log.error("worker refuses the configuration in use", extra={"worker": worker.index})
+            # It rejects what the others serve; a new process may not.
+            _log.error("worker rejects the configuration in use", extra={"worker": worker.index})
             worker.kill()
         self._changed.set()
 
@@ -221,7 +235,7 @@ class Pool:
             worker.drain()
         _log.info("worker started", extra={"worker": worker.index, "pid": worker.process.pid})
 
-    async def _bury(self, worker: WorkerProcess) -> None:
+    async def _ended(self, worker: WorkerProcess) -> None:
         self._stats.end(worker.index)
         try:
             code = await worker.end(within=GRACE)

@@ -14,10 +14,10 @@ class Node:
     def __init__(self) -> None:
         self.now = 100.0
         self.changes = SimpleNamespace(served=SimpleNamespace(revision=5))
-        self.pool = SimpleNamespace(draining=False, loaded=2, unavailable=["s/0"])
+        self.workers = SimpleNamespace(draining=False, loaded=2, unavailable=["s/0"])
         self.prober = SimpleNamespace(first_round_done=True, unavailable=lambda: ["s/0"])
-        parts = cast(tuple[Any, Any, Any], (self.changes, self.pool, self.prober))
-        self.readiness = Readiness(*parts, workers=2, clock=lambda: self.now)
+        parts = cast(tuple[Any, Any, Any], (self.changes, self.workers, self.prober))
+        self.readiness = Readiness(*parts, wanted=2, clock=lambda: self.now)
 
     @property
     def reason(self) -> str:
@@ -36,15 +36,15 @@ def test_without_a_configuration() -> None:
 
 def test_while_a_worker_is_missing() -> None:
     node = Node()
-    node.pool.loaded = 1
+    node.workers.loaded = 1
     assert node.reason == "1 of 2 workers serve a configuration"
-    node.pool.loaded = 2
+    node.workers.loaded = 2
     assert node.reason == ""
 
 
 def test_while_draining() -> None:
     node = Node()
-    node.pool.draining = True
+    node.workers.draining = True
     assert node.reason == "draining"
 
 
@@ -58,11 +58,11 @@ def test_the_first_probes_are_waited_for_but_not_for_ever() -> None:
 
 def test_the_workers_must_know_of_the_first_probes() -> None:
     node = Node()
-    node.pool.unavailable = ["s/0", "s/1"]
+    node.workers.unavailable = ["s/0", "s/1"]
     assert node.reason == "instances are being probed for the first time"
-    node.pool.unavailable = ["s/0"]
+    node.workers.unavailable = ["s/0"]
     assert node.reason == ""
-    node.pool.unavailable = ["s/0", "s/1"]
+    node.workers.unavailable = ["s/0", "s/1"]
     assert node.reason == "", "from then on it is the balancer's business"
 
 

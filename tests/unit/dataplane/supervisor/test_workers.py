@@ -12,8 +12,8 @@ import pytest
 
 from dataplane.config.decode import NOTHING, Bundle, unpack
 from dataplane.config.table import Problem
-from dataplane.supervisor import workers as pool_module
-from dataplane.supervisor.workers import Pool
+from dataplane.supervisor import workers as workers_module
+from dataplane.supervisor.workers import Workers
 from tests.support import wire
 from tests.support.waiting import eventually
 
@@ -61,6 +61,9 @@ class Worker:
     def kill(self) -> None:
         self._gone.set()
 
+    def tick(self) -> str:
+        return "silent for 5 s" if self.index in self.world.frozen else ""
+
     async def follow(
         self, answered: Callable[[], None], counted: Callable[[Any], None], *_: Callable[[], None]
     ) -> None:
@@ -91,10 +94,11 @@ class World:
 
     def __init__(self, count: int = 2) -> None:
         self.behaviour: dict[tuple[int, int], str] = {}
+        self.frozen: set[int] = set()
         self.born: list[Worker] = []
         self.ended: list[int] = []
         self.counted: list[int] = []
-        self.pool = Pool(count, cast(Any, self.spawn), 5.0, cast(Any, self))
+        self.workers = Workers(count, cast(Any, self.spawn), 5.0, cast(Any, self))
 
     async def spawn(self, index: int) -> Worker:
         worker = Worker(self, index)
@@ -110,120 +114,132 @@ class World:
 
 
 @asynccontextmanager
-async def running(world: World) -> AsyncIterator[Pool]:
-    task = asyncio.create_task(world.pool.run())
-    await eventually(lambda: len(world.pool.workers) == 2)
+async def running(world: World) -> AsyncIterator[Workers]:
+    task = asyncio.create_task(world.workers.run())
+    await eventually(lambda: world.workers.running == 2)
     try:
-        yield world.pool
+        yield world.workers
     finally:
-        world.pool.drain()
+        world.workers.drain()
         await asyncio.wait_for(task, 5)
 
 
 @pytest.fixture(autouse=True)
 def _quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "RESTART_FIRST", 0.001)
+    monkeypatch.setattr(workers_module, "RESTART_FIRST", 0.001)
 
 
 async def test_a_change_is_applied_when_every_worker_serves_it() -> None:
     world = World()
-    async with running(world) as pool:
-        assert pool.loaded == 0
-        assert await pool.apply(FIRST) == ()
-        assert (pool.serving(FIRST), pool.loaded) == (2, 2)
-        assert await pool.apply(SECOND) == ()
-        assert (pool.serving(FIRST), pool.serving(SECOND)) == (0, 2)
+    async with running(world) as workers:
+        assert workers.loaded == 0
+        assert await workers.apply(FIRST) == ()
+        assert (workers.serving(FIRST), workers.loaded) == (2, 2)
+        assert await workers.apply(SECOND) == ()
+        assert (workers.serving(FIRST), workers.serving(SECOND)) == (0, 2)
         assert world.counted == [0, 1]
 
 
 async def test_one_refusal_takes_all_back() -> None:
     world = World()
     world.behaviour[1, 2] = "refuse"
-    async with running(world) as pool:
-        await pool.apply(FIRST)
-        assert await pool.apply(SECOND) == (Problem("", "", "no, says 1"),)
-        await eventually(lambda: pool.serving(FIRST) == 2)
-        assert pool.target is FIRST
+    async with running(world) as workers:
+        await workers.apply(FIRST)
+        assert await workers.apply(SECOND) == (Problem("", "", "no, says 1"),)
+        await eventually(lambda: workers.serving(FIRST) == 2)
+        assert workers.target is FIRST
         assert len(world.born) == 2
 
 
 async def test_a_worker_that_died_under_a_change_gets_a_second_try() -> None:
     world = World()
     world.behaviour[0, 2] = "die once"
-    async with running(world) as pool:
-        await pool.apply(FIRST)
-        assert await pool.apply(SECOND) == ()
+    async with running(world) as workers:
+        await workers.apply(FIRST)
+        assert await workers.apply(SECOND) == ()
         assert world.ended == [0]
-        assert pool.serving(SECOND) == 2
-        assert pool.restarts == 1
+        assert workers.serving(SECOND) == 2
+        assert workers.restarts == 1
 
 
 async def test_a_change_that_kills_workers_is_refused() -> None:
     world = World()
     world.behaviour[0, 2] = "die"
-    async with running(world) as pool:
-        await pool.apply(FIRST)
-        (problem,) = await pool.apply(SECOND)
+    async with running(world) as workers:
+        await workers.apply(FIRST)
+        (problem,) = await workers.apply(SECOND)
         assert problem.detail == "2 workers ended while they applied it"
-        await eventually(lambda: pool.serving(FIRST) == 2)
+        await eventually(lambda: workers.serving(FIRST) == 2)
 
 
 async def test_a_worker_that_hangs_is_replaced_and_the_change_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pool_module, "APPLY_TIMEOUT", 0.05)
+    monkeypatch.setattr(workers_module, "APPLY_TIMEOUT", 0.05)
     world = World()
     world.behaviour[0, 2] = "hang"
-    async with running(world) as pool:
-        await pool.apply(FIRST)
-        (problem,) = await pool.apply(SECOND)
+    async with running(world) as workers:
+        await workers.apply(FIRST)
+        (problem,) = await workers.apply(SECOND)
         assert problem.detail == "worker 0 did not apply it within 0.05 s"
-        await eventually(lambda: pool.serving(FIRST) == 2)
+        await eventually(lambda: workers.serving(FIRST) == 2)
         assert world.ended == [0]
+
+
+async def test_a_worker_that_counts_as_dead_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "TICK", 0.001)
+    world = World()
+    async with running(world) as workers:
+        await workers.apply(FIRST)
+        world.frozen = {1}
+        await eventually(lambda: world.ended)
+        world.frozen.clear()
+        await eventually(lambda: workers.serving(FIRST) == 2)
+        assert set(world.ended) == {1}
 
 
 async def test_a_worker_starts_with_health_then_the_table_then_traffic() -> None:
     world = World()
-    world.pool.set_unavailable(["orders/o-1"])
-    world.pool.move_to(FIRST)
+    world.workers.set_unavailable(["orders/o-1"])
+    world.workers.move_to(FIRST)
     async with running(world):
         assert [worker.heard for worker in world.born] == [[["orders/o-1"], 1, "serve"]] * 2
 
 
 async def test_a_new_worker_that_refuses_the_table_in_use_is_replaced() -> None:
     world = World()
-    async with running(world) as pool:
-        await pool.apply(FIRST)
+    async with running(world) as workers:
+        await workers.apply(FIRST)
         world.behaviour[0, 1] = "refuse"
         world.born[0].kill()
         await eventually(lambda: len(world.born) >= 4)
         world.behaviour.clear()
-        await eventually(lambda: pool.serving(FIRST) == 2)
+        await eventually(lambda: workers.serving(FIRST) == 2)
 
 
 async def test_health_reaches_every_worker() -> None:
     world = World()
-    async with running(world) as pool:
-        pool.set_unavailable(["orders/o-2"])
+    async with running(world) as workers:
+        workers.set_unavailable(["orders/o-2"])
         assert all(worker.heard[-1] == ["orders/o-2"] for worker in world.born)
 
 
 async def test_nothing_is_started_while_draining() -> None:
     world = World()
-    async with running(world) as pool:
-        pool.drain()
+    async with running(world) as workers:
+        workers.drain()
         await eventually(lambda: sorted(world.ended) == [0, 1])
-        assert pool.draining
+        assert workers.draining
     assert len(world.born) == 2
 
 
 async def test_a_change_under_way_ends_with_the_drain() -> None:
     world = World()
     world.behaviour[0, 1] = "hang"
-    async with running(world) as pool:
-        task = asyncio.create_task(pool.apply(FIRST))
+    async with running(world) as workers:
+        task = asyncio.create_task(workers.apply(FIRST))
         await asyncio.sleep(0)
-        pool.drain()
+        workers.drain()
         assert await asyncio.wait_for(task, 5) == ()
 
 
@@ -237,6 +253,6 @@ async def test_a_worker_that_cannot_be_started_is_tried_again() -> None:
             raise error
         return await real(index)
 
-    world.pool._spawn = cast(Any, spawn)
-    async with running(world) as pool:
-        assert pool.restarts == 2
+    world.workers._spawn = cast(Any, spawn)
+    async with running(world) as workers:
+        assert workers.restarts == 2

@@ -1,0 +1,42 @@
+"""Whether a worker is alive: it speaks every second, and it answers what it was sent.
+
+Silence is counted in ticks of the supervisor, not in seconds of a clock. A supervisor that was stopped itself, or that
+got no CPU for a while, makes no ticks, so it does not take its workers for dead when it goes on.
+"""
+
+from __future__ import annotations
+
+TICK = 1.0
+"""Seconds between two ticks. Workers send statistics as often."""
+START_TIMEOUT = 30.0
+"""Seconds from the start of the process to its first frame: imports on a busy machine take long."""
+ANSWER_TIMEOUT = 60.0
+"""Seconds a worker may leave a change, or the order to serve, unanswered."""
+
+
+class Liveness:
+    """Counts for one worker. `heard` is called for every frame, `tick` every TICK seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout`: seconds of silence after which the worker counts as dead."""
+        self._timeout = timeout
+        self._limit = max(timeout, START_TIMEOUT)
+        self._silent = 0.0
+        self._owing = 0.0
+
+    def heard(self) -> None:
+        """A frame arrived: the worker's event loop runs."""
+        self._silent, self._limit = 0.0, self._timeout
+
+    def tick(self, *, settled: bool) -> str:
+        """Why the worker counts as dead; empty while it lives. `settled`: it has answered everything."""
+        if self._silent >= self._limit:
+            return f"silent for {self._silent:g} s"
+        self._silent += TICK
+        if settled:
+            self._owing = 0.0
+        elif self._owing >= ANSWER_TIMEOUT:
+            return f"no answer for {self._owing:g} s"
+        else:
+            self._owing += TICK
+        return ""
