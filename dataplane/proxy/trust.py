@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 
 _REMEMBERED = 10_000
+_BLOCK_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,21 @@ def canonical(address: str) -> str | None:
         return None
     mapped = getattr(parsed, "ipv4_mapped", None)
     return str(mapped or parsed)
+
+
+def address_block(address: str) -> str:
+    """What limits and bounds count by: an IPv4 address itself, the /64 of an IPv6 one, both in canonical form.
+
+    One IPv6 host owns at least a /64 (RFC 6177, section 2; RFC 7421), so it would have 2**64 buckets otherwise.
+    Anything that is no address, the path of a Unix socket say, counts as itself.
+    """
+    return address if ":" not in address else _ipv6_block(address)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _ipv6_block(address: str) -> str:
+    found = canonical(address)
+    if found is None or ":" not in found:
+        return found or address
+    host_bits = 128 - _BLOCK_BITS
+    return f"{IPv6Address(int(IPv6Address(found)) >> host_bits << host_bits)}/{_BLOCK_BITS}"

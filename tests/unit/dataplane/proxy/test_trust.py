@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.proxy.trust import Peer, TrustedProxies, canonical
+from dataplane.proxy.trust import Peer, TrustedProxies, address_block, canonical
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,22 @@ def test_canonical(written: str, meant: str | None) -> None:
 def test_nobody_is_trusted_unless_told() -> None:
     assert "127.0.0.1" not in TrustedProxies()
     assert not TrustedProxies().peer("127.0.0.1").trusted
+
+
+@pytest.mark.parametrize(
+    ("address", "block"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("unix:/run/proxy.sock", "unix:/run/proxy.sock"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_host_counts_as_its_64(address: str, block: str) -> None:
+    assert address_block(address) == block
 
 
 def test_networks() -> None:
