@@ -1,7 +1,7 @@
-"""Taking changes in: parts of a change are gathered beside the table in use, and make a new table when complete.
+"""Applies changes: collects the parts of a change beside the table in use, and builds the new table from them.
 
-The supervisor and its workers run this same code over the same parts. The supervisor does so first, so that a change
-which cannot become a table is refused before any worker has seen it.
+The supervisor and its workers run this code over the same parts. The supervisor goes first, so that a change which
+cannot become a table is rejected before a worker has seen it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from dataplane.gateway.policy.authenticate import Authenticator
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """A table and what it was made of."""
+    """A table and what it was built from."""
 
     table: Table
     resources: Resources
-    taken: dict[str, str | None]
+    replaced: dict[str, str | None]
+    """Path by name of the routes that replace built-in ones."""
 
 
 @dataclass(slots=True)
 class _Change:
-    """What was gathered of a change so far."""
+    """The parts of a change so far."""
 
     resources: Resources
     touched: set[ResourceKey] = field(default_factory=set)
@@ -45,10 +46,10 @@ class _Change:
 
 
 class Assembly:
-    """The table in use, and the change being taken in, if any. A change that fails leaves the table as it was."""
+    """The table in use, and the change being applied, if any. A change that fails leaves the table as it was."""
 
     def __init__(self, builtin: Iterable[Item] = (), max_routes: int | None = None) -> None:
-        """`max_routes` is given where changes are checked; workers, who get checked ones, leave it out."""
+        """The supervisor, which checks changes, sets `max_routes`; workers get checked changes and leave it out."""
         self._builtin = Builtin(builtin)
         self._max_routes = max_routes
         self._applied = self._before = _Applied(EMPTY, Resources(), {})
@@ -61,7 +62,7 @@ class Assembly:
         return self._applied.table
 
     def take(self, part: Part) -> None:
-        """Gather one part; what is wrong with it is told by `complete`."""
+        """Collect one part. `complete` raises its problems."""
         change = self._change = self._change or _Change(self._applied.resources.copy())
         if (part.base_revision, part.base_digest) != (self.table.revision, self.table.digest):
             change.problems.append(
@@ -77,26 +78,26 @@ class Assembly:
             change.touched.add(key)
 
     def complete(self, revision: int, digest: str) -> Table:
-        """Build the table from everything gathered and put it in use; raises TableError, then nothing changed."""
+        """Build the table from the collected parts and put it in use. Raises TableError; then nothing has changed."""
         return finished(self.completing(revision, digest))
 
     def completing(self, revision: int, digest: str) -> Steps[Table]:
-        """`complete` in steps of about a millisecond; nothing else may be asked of this object before the last."""
+        """`complete` in steps of about a millisecond. Call no other method before the last step."""
         change, self._change = self._change or _Change(self._applied.resources.copy()), None
         if change.problems:
             raise TableError(change.problems)
         if self._max_routes is not None:
             routes = len(change.resources.route) - self._builtin.routes_in(change.resources)
             _check_size(routes, self._max_routes)
-        taken = self._builtin.join(change.resources, change.touched, self._applied.taken)
+        replaced = self._builtin.join(change.resources, change.touched, self._applied.replaced)
         table = yield from evolving(self.table, change.resources, change.touched, revision, digest)
         if self._max_routes is not None:
             _check_keys(table)
-        self._before, self._applied = self._applied, _Applied(table, change.resources, taken)
+        self._before, self._applied = self._applied, _Applied(table, change.resources, replaced)
         return table
 
     def revert(self) -> None:
-        """Put the table before the last `complete` in use again."""
+        """Undo the last `complete`."""
         self._applied = self._before
 
 
@@ -106,7 +107,7 @@ def _check_size(routes: int, most: int) -> None:
 
 
 def _check_keys(table: Table) -> None:
-    """Whether tokens can be verified with these keys; workers will find out only when they put them in use."""
+    """Raise TableError when a key cannot verify tokens: workers would notice only when they swap the table."""
     for key in table.keys:
         try:
             Authenticator([key])

@@ -1,7 +1,8 @@
-"""What every table holds beside the configuration: the node's own status, reachable through the traffic port.
+"""Built-in resources of every table: the node's own status, reachable through the traffic port.
 
-It is an ordinary service with an ordinary instance and ordinary routes, so that the request path knows no special
-case. An operator's route to the same path, for every host, takes its place; so does anything of the same name.
+They are an ordinary service, instance and routes, so that the request path needs no special case. Their names begin
+with BUILTIN, which no resource of the configuration can have, so neither can replace or join the other. A route of the
+configuration with the path of a built-in one, for every host, replaces it.
 """
 
 from __future__ import annotations
@@ -9,26 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dataplane.config.items import Item, ResourceKey, Resources, UnlinkedRoute, key_of
-from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service, Timeouts
+from dataplane.gateway.policy.resources import BUILTIN, Circuit, Instance, Route, Service, Timeouts
 
-STATUS_SERVICE = "headgate-status"
+STATUS_SERVICE = f"{BUILTIN}status"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to, translated from
 
 
 def status_items(host: str, port: int, *, expose_metrics: bool) -> tuple[Item, ...]:
-    """`GET /health`, and `GET /metrics` where wanted, led to the status server at this address."""
+    """Resources that route `GET /health`, and `GET /metrics` if exposed, to the status server at this address."""
     items: list[Item] = [
         Service(
             STATUS_SERVICE,
-            # The answers are this process's own: their status says something about the node, not about the server.
+            # A 503 from /health tells about the node, not about the status server: it must not open the breaker.
             circuit=Circuit(failure_threshold=1_000_000_000),
             timeouts=Timeouts(connect=2.0, response=5.0, idle=60.0),
         ),
         Instance(STATUS_SERVICE, "self", _ANY_ADDRESS.get(host, host), port),
-        UnlinkedRoute(_status_route("headgate-health", "/health")),
+        UnlinkedRoute(_status_route(f"{BUILTIN}health", "/health")),
     ]
     if expose_metrics:
-        items.append(UnlinkedRoute(_status_route("headgate-metrics", "/metrics")))
+        items.append(UnlinkedRoute(_status_route(f"{BUILTIN}metrics", "/metrics")))
     return tuple(items)
 
 
@@ -38,7 +39,7 @@ def _status_route(name: str, path: str) -> Route:
 
 
 class Builtin:
-    """Keeps built-in items in resources that are changed by others."""
+    """Adds the built-in resources to those of the configuration, whenever these change."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = {key_of(item): item for item in items}
@@ -46,45 +47,42 @@ class Builtin:
 
     def routes_in(self, resources: Resources) -> int:
         """How many of the routes are built in."""
-        return sum(
-            kind == "route" and resources.get((kind, name)) is item
-            for (kind, name), item in self._items.items()
-        )
+        return sum(kind == "route" and name in resources.route for kind, name in self._items)
 
     def join(
-        self, resources: Resources, touched: set[ResourceKey], taken: dict[str, str | None]
+        self, resources: Resources, touched: set[ResourceKey], replaced: dict[str, str | None]
     ) -> dict[str, str | None]:
-        """Bring the items into changed `resources`, or out of them, and add to `touched` what that changes.
+        """Add or remove built-in items in `resources`, and note in `touched` which.
 
-        `taken` says which operators' routes stood in the place of built-in ones before, path by name; returned is
-        which do so now.
+        `replaced`: path by name of the configuration's routes that replaced built-in ones before this change. Returns
+        the same for after it.
         """
         if any(kind == "route" for kind, _ in touched):
-            taken = self._taken(resources, touched, taken)
-        paths = set(taken.values())
+            replaced = self._replaced(resources, touched, replaced)
+        paths = set(replaced.values())
         for key, item in self._items.items():
             wanted = not (isinstance(item, UnlinkedRoute) and item.route.path in paths)
-            found = resources.get(key)
-            if wanted and found is None:
+            found = resources.get(key) is not None
+            if wanted and not found:
                 resources.put(key, item)
                 touched.add(key)
-            elif not wanted and found is item:
+            elif found and not wanted:
                 resources.remove(key)
                 touched.add(key)
-        return taken
+        return replaced
 
-    def _taken(
-        self, resources: Resources, touched: Iterable[ResourceKey], taken: dict[str, str | None]
+    def _replaced(
+        self, resources: Resources, touched: Iterable[ResourceKey], replaced: dict[str, str | None]
     ) -> dict[str, str | None]:
-        now = dict(taken)
+        now = dict(replaced)
         for kind, name in touched:
             if kind == "route":
                 now.pop(name, None)
                 entry = resources.route.get(name)
-                if entry is not None and self._stands_in(entry):
+                if entry is not None and self._replaces(entry):
                     now[name] = entry.route.path
         return now
 
-    def _stands_in(self, entry: UnlinkedRoute) -> bool:
+    def _replaces(self, entry: UnlinkedRoute) -> bool:
         route = entry.route
-        return route.path in self._paths and not route.hosts and entry not in self._items.values()
+        return route.path in self._paths and not route.hosts and not route.name.startswith(BUILTIN)

@@ -15,12 +15,12 @@ from contextlib import contextmanager, nullcontext
 from time import monotonic
 
 from dataplane.config.apply import Assembly
-from dataplane.config.builtin import STATUS_SERVICE
 from dataplane.config.decode import NOTHING, Bundle, difference, read_part
 from dataplane.config.kept import Kept
 from dataplane.config.pace import Pace
 from dataplane.config.stream import ConfigStream
 from dataplane.config.table import Problem, Table, TableError
+from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.health import Prober
 from dataplane.supervisor.workers import Workers
 
@@ -180,7 +180,7 @@ class Changes:
             return False
         self._told = told
         groups = self.table.instances.items()
-        instances = (instance for name, group in groups if name != STATUS_SERVICE for instance in group)
+        instances = (instance for name, group in groups if not name.startswith(BUILTIN) for instance in group)
         self._prober.adopt(self.table.services, instances)
         self._workers.set_unavailable(self._prober.unavailable())
         return True

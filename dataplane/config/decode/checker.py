@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dataplane.config.table import Problem, TableError
+from dataplane.gateway.policy.resources import BUILTIN
 
 T = TypeVar("T")
 
@@ -63,9 +64,11 @@ class Checker:
         return value
 
     def name(self, path: str, value: str) -> str:
-        """A resource's name: nothing that a log line, a label or a URL would have to escape."""
+        """A resource's name: nothing that a log line, a label or a URL would have to escape, and no built-in one."""
         if not _NAME.fullmatch(value):
             self.wrong(path, f"{value!r} is not a name")
+        elif value.startswith(BUILTIN):
+            self.wrong(path, f"{value!r}: names that begin with {BUILTIN!r} are built into the data plane")
         return value
 
     def path(self, path: str, value: str) -> str:

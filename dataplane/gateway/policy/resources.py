@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+BUILTIN = "headgate:"
+"""Prefix of the names of built-in resources. Resources of the configuration cannot have such a name: the control plane
+allows no colon in names, and `config.decode` refuses the prefix."""
+
 
 class LoadBalancer(Enum):
     """How an instance is picked among the healthy ones."""

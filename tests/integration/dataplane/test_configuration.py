@@ -42,6 +42,31 @@ async def test_a_snapshot_is_served_by_every_worker_and_acked(
         assert len(node.workers()) == 2
 
 
+async def test_nobody_joins_or_reaches_the_nodes_own_status(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance
+) -> None:
+    namesake = (
+        wire.service("headgate-status"),
+        wire.instance("headgate-status", "stranger", orders.port),
+        wire.route("theirs", "headgate-status"),
+    )
+    controlplane.publish(snapshot(orders, *namesake, revision=5))
+    async with DataPlane(tmp_path, controlplane.address) as node:
+        await node.started()
+        for _ in range(4):
+            assert (await node.get("/health")).json()["node"] == "node-1"
+        assert (await node.get("/theirs/debug/config")).text == "orders-1"
+        strangers = (
+            wire.instance("headgate:status", "stranger", orders.port),
+            wire.route("theirs", "headgate:status"),
+        )
+        for number, stranger in enumerate(strangers, start=1):
+            controlplane.publish(snapshot(orders, stranger, revision=5 + number))
+            await eventually(lambda wanted=number: len(controlplane.latest.nacked) == wanted)  # type: ignore[misc]
+        details = {problem.detail for nack in controlplane.latest.nacked for problem in nack.problems}
+        assert any("are built into the data plane" in detail for detail in details)
+
+
 async def test_changes_are_served_as_they_come(
     tmp_path: Path, controlplane: FakeControlPlane, orders: Instance
 ) -> None:

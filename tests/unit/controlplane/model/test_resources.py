@@ -144,6 +144,8 @@ BAD: list[tuple[str, object, str, str]] = [
     ("service", {}, "service_name", "is required"),
     ("service", service(service_name=""), "service_name", "1 to 63 lower-case letters"),
     ("service", service(service_name="a" * 64), "service_name", "1 to 63 lower-case letters"),
+    # The data plane's built-in resources have such names.
+    ("service", service(service_name="headgate:status"), "service_name", "1 to 63 lower-case letters"),
     ("service", service(service_name="Orders"), "service_name", "lower-case"),
     ("service", service(service_name="a/b"), "service_name", "lower-case"),
     ("service", service(service_name="a\n"), "service_name", "lower-case"),

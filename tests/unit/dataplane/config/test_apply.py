@@ -10,6 +10,7 @@ from dataplane.config.decode import NOTHING, Bundle, difference, read_part, unpa
 from dataplane.config.table import Table, TableError
 from dataplane.gateway.policy.resources import Route
 from tests.support import wire
+from tests.support.wire import Resource
 
 
 def bundle(*resources: wire.Resource, revision: int) -> Bundle:
@@ -118,6 +119,33 @@ def test_an_operators_route_takes_the_place_of_a_built_in_one() -> None:
     assert table.router.match("any.host", "/health", "GET") is table.routes["mine"]
 
 
+def test_a_service_of_a_similar_name_is_the_operators_own() -> None:
+    assembly = Assembly(status_items("127.0.0.1", 8001, expose_metrics=False))
+    own = bundle(wire.service("headgate-status"), wire.instance("headgate-status", "o-1", 9000), revision=5)
+    table = move(assembly, NOTHING, own)
+    assert [one.id for one in table.instances["headgate-status"]] == ["o-1"]
+    assert [one.port for one in table.instances[STATUS_SERVICE]] == [8001]
+
+
+@pytest.mark.parametrize(
+    ("resource", "field"),
+    [
+        (wire.service("headgate:status"), "name"),
+        (wire.instance("headgate:status", "o-1", 9000), "service_name"),
+        (wire.route("headgate:health", "orders"), "name"),
+        (wire.route("mine", "headgate:status"), "service_name"),
+        (wire.rate_limit("headgate:x"), "name"),
+    ],
+    ids=["service", "instance", "route", "a route to it", "limit"],
+)
+def test_names_of_built_in_resources_are_refused(resource: Resource, field: str) -> None:
+    assembly = Assembly(status_items("127.0.0.1", 8001, expose_metrics=False))
+    with pytest.raises(TableError) as caught:
+        move(assembly, NOTHING, bundle(wire.service("orders"), resource, revision=5))
+    (problem,) = caught.value.problems
+    assert (problem.field, "are built into the data plane" in problem.detail) == (field, True)
+
+
 def test_a_built_in_route_comes_back_when_the_operators_goes() -> None:
     assembly = Assembly(status_items("127.0.0.1", 8001, expose_metrics=False))
     own = bundle(wire.service("orders"), wire.route("mine", "orders", path="/health"), revision=5)
@@ -125,7 +153,7 @@ def test_a_built_in_route_comes_back_when_the_operators_goes() -> None:
     gone = bundle(wire.service("orders"), revision=7)
     steps = ((NOTHING, own), (own, moved), (moved, own), (own, gone))
     found = [move(assembly, *step).router.match("any.host", "/health", "GET").name for step in steps]  # type: ignore[union-attr]
-    assert found == ["mine", "headgate-health", "mine", "headgate-health"]
+    assert found == ["mine", "headgate:health", "mine", "headgate:health"]
 
 
 def test_an_operators_route_for_one_host_leaves_the_built_in_one_to_the_others() -> None:
@@ -133,4 +161,4 @@ def test_an_operators_route_for_one_host_leaves_the_built_in_one_to_the_others()
     own = wire.route("mine", "orders", path="/health", hosts=["own.host"])
     table = move(assembly, NOTHING, bundle(wire.service("orders"), own, revision=5))
     found = [table.router.match(host, "/health", "GET").name for host in ("own.host", "any.host")]  # type: ignore[union-attr]
-    assert found == ["mine", "headgate-health"]
+    assert found == ["mine", "headgate:health"]
