@@ -1,6 +1,6 @@
-"""Active health checks, by the chain: schedule → check endpoint → update status → notify router.
+"""Active health checks, as a chain: schedule → check endpoint → update status → notify router.
 
-One prober per node, in the supervisor; workers and the control plane are told what it found.
+Each node has one prober, in the supervisor, which reports to the workers and to the control plane.
 """
 
 from __future__ import annotations

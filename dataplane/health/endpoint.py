@@ -1,7 +1,7 @@
-"""Asks one instance how it is: GET on the service's check path; 2xx in time is healthy, everything else is not.
+"""Probes one instance: GET on the service's check path. 2xx within the time-out passes, everything else fails.
 
-One request on one connection, of which only the answer's head is read: a whole HTTP client would take a node with
-many instances more time for its probes than everything else that its supervisor does.
+One request on one connection; only the response's head is read. With a full HTTP client, the probes of a node with many
+instances would cost its supervisor more CPU than all its other work.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from dataplane.health.state import Probe
 from dataplane.proxy.tls import Chain, ClientContexts
 
 MAX_HEAD = 64 * 1024
-"""Bytes within which an answer's head must end."""
+"""Most bytes of a response's head."""
 
 
-class BadAnswer(Exception):
-    """The instance said something else than an HTTP answer."""
+class BadProbeResponse(Exception):
+    """The instance did not send a valid HTTP response."""
 
 
 class EndpointChecker:
-    """Sends probes. Each has a connection of its own, because a kept one would say little about new ones."""
+    """Sends probes. Each opens a connection, because a kept one would not show whether new ones succeed."""
 
     def __init__(self) -> None:
         self._contexts = ClientContexts()
 
     def identify(self, chain: Chain | None) -> None:
-        """Show this certificate to instances that ask for one."""
+        """Present this client certificate to instances that ask for one."""
         self._contexts.adopt(chain)
 
     async def __call__(self, instance: Instance, check: HealthCheck) -> Probe:
@@ -41,12 +41,12 @@ class EndpointChecker:
             reason = "" if 200 <= status < 300 else f"answered {status}"
         except TimeoutError:
             reason = f"no answer within {check.timeout:g} s"
-        except (BadAnswer, OSError, ValueError) as error:
+        except (BadProbeResponse, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
         return Probe(not reason, time.time(), reason)
 
     async def _ask(self, instance: Instance, check: HealthCheck) -> int:
-        """The status of the answer; its body is not waited for."""
+        """The status of the response; its body is not read."""
         context = name = None
         if check.tls is not None:
             context = await self._contexts.get(check.tls.ca)
@@ -62,7 +62,7 @@ class EndpointChecker:
 
 
 class _Head:
-    """Notes when the head of the final answer is there."""
+    """Parses until the head of the final response is complete."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -73,7 +73,7 @@ class _Head:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             if not self.status:  # what comes after the head is not looked at
-                raise BadAnswer(f"did not answer in HTTP: {error}") from None
+                raise BadProbeResponse(f"did not answer in HTTP: {error}") from None
 
     def on_headers_complete(self) -> None:
         if (status := self._parser.get_status_code()) >= 200 or status == 101:
@@ -84,9 +84,9 @@ async def _status(reader: asyncio.StreamReader) -> int:
     head, room = _Head(), MAX_HEAD
     while not head.status:
         if room <= 0:
-            raise BadAnswer(f"answered with a head of more than {MAX_HEAD} bytes")
+            raise BadProbeResponse(f"answered with a head of more than {MAX_HEAD} bytes")
         if not (data := await reader.read(room)):
-            raise BadAnswer("closed the connection without an answer")
+            raise BadProbeResponse("closed the connection without an answer")
         head.feed(data)
         room -= len(data)
     return head.status

@@ -1,31 +1,42 @@
-"""Keeps every instance under watch: one task each, which probes, waits and probes again."""
+"""Probes every instance of the table in use: first at once, then again and again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import resource
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from dataplane.config.reports import InstanceHealth, InstanceStatus
 from dataplane.gateway.policy.resources import HealthCheck, Instance, Service
+from dataplane.health.schedule import Job, Schedule
 from dataplane.health.state import Health, Probe, next_probe, update_status
 
-MAX_AT_ONCE = 64
-"""Most probes under way at the same time."""
+MAX_SLOTS = 512
+"""Most probes in flight. A quarter of the file descriptors, if that is less."""
+BATCH = 16
+"""Most probes that start in one turn of the event loop."""
 
 _log = logging.getLogger(__name__)
 
 Check = Callable[[Instance, HealthCheck], Awaitable[Probe]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Watched:
     instance: Instance
     check: HealthCheck
+    job: Job
     health: Health = field(default_factory=Health)
     task: asyncio.Task[None] | None = None
+    """The probe in flight."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.instance.service}/{self.instance.id}"
 
     @property
     def status(self) -> InstanceStatus:
@@ -39,39 +50,57 @@ class Prober:
         self,
         check_endpoint: Check,
         notify_router: Callable[[], None],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[asyncio.Event, float | None], Awaitable[None]] | None = None,
         luck: Callable[[], float] = random.random,
     ) -> None:
+        """`wait` waits for the event, at most for the seconds given."""
         self._check_endpoint = check_endpoint
         self._notify_router = notify_router
-        self._sleep = sleep
+        self._clock = clock
+        self._wait = wait or _wait
         self._luck = luck
-        self._watched: dict[str, _Watched] = {}
-        self._group: asyncio.TaskGroup | None = None
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._services: dict[str, dict[str, _Watched]] = {}
+        """By service, then by id."""
+        self._adopted: dict[str, tuple[tuple[Instance, ...], HealthCheck]] = {}
+        self._unavailable: set[str] = set()
+        self._jobs: dict[Job, _Watched] = {}
+        self._schedule: Schedule | None = None
+        """While `run` runs."""
+        self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Probe until cancelled."""
+        schedule = self._schedule = Schedule(slots())
+        for watched in self._jobs.values():
+            self._plan(watched)
         try:
-            async with asyncio.TaskGroup() as self._group:
-                for watched in self._watched.values():
-                    self._schedule(watched)
-                await asyncio.Event().wait()
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    self._wake.clear()
+                    if self._start_due(schedule, group):
+                        await asyncio.sleep(0)
+                    else:
+                        at = schedule.wake_at()
+                        await self._wait(self._wake, None if at is None else max(0.0, at - self._clock()))
         finally:
-            self._group = None
+            self._schedule = None
 
-    def adopt(self, services: Mapping[str, Service], instances: Iterable[Instance]) -> None:
-        """Watch exactly these instances from now on; those known already keep their health.
+    def adopt(self, services: Mapping[str, Service], instances: Mapping[str, tuple[Instance, ...]]) -> None:
+        """Watch exactly these instances, by service, from now on; known ones keep their health.
 
-        One that is new, or has moved to another address, is starting and is probed at once.
+        An instance that is new or has another address is starting and is probed at once. Only services whose instances
+        or checks changed cost more than a look.
         """
-        before, self._watched = self._watched, {}
-        for instance in instances:
-            name = f"{instance.service}/{instance.id}"
-            check = services[instance.service].health_check
-            self._watched[name] = self._kept(before.pop(name, None), _Watched(instance, check))
-        for gone in before.values():
-            _cancel(gone)
+        for gone in self._adopted.keys() - instances.keys():
+            self._adopt_service(gone, (), self._adopted[gone][1])
+            del self._adopted[gone], self._services[gone]
+        for name, group in instances.items():
+            check = services[name].health_check
+            known = self._adopted.get(name)
+            if known is None or known[0] is not group or known[1] != check:
+                self._adopted[name] = group, check
+                self._adopt_service(name, group, check)
 
     def view(self) -> list[InstanceHealth]:
         """What is known of every instance."""
@@ -83,21 +112,33 @@ class Prober:
                 watched.health.last_check,
                 watched.health.reason,
             )
-            for watched in self._watched.values()
+            for group in self._services.values()
+            for watched in group.values()
         ]
 
     def unavailable(self) -> list[str]:
         """ "<service>/<id>" of every instance that takes no traffic, sorted."""
-        return sorted(
-            name for name, watched in self._watched.items() if watched.status is not InstanceStatus.HEALTHY
-        )
+        return sorted(self._unavailable)
 
     @property
     def first_round_done(self) -> bool:
         """Whether every instance has been probed at least once."""
         return all(
-            watched.instance.draining or watched.health.last_check for watched in self._watched.values()
+            watched.instance.draining or watched.health.last_check
+            for group in self._services.values()
+            for watched in group.values()
         )
+
+    def _adopt_service(self, name: str, instances: tuple[Instance, ...], check: HealthCheck) -> None:
+        before = self._services.get(name, {})
+        group = self._services[name] = {}
+        for instance in instances:
+            watched = _Watched(instance, check, Job(name, check.timeout))
+            group[instance.id] = self._kept(before.pop(instance.id, None), watched)
+            self._note(group[instance.id])
+        for gone in before.values():
+            self._forget(gone)
+            self._unavailable.discard(gone.name)
 
     def _kept(self, old: _Watched | None, new: _Watched) -> _Watched:
         """The watch over an instance that may have been watched before."""
@@ -106,37 +147,78 @@ class Prober:
             if (old.check, old.instance.draining) == (new.check, new.instance.draining):
                 old.instance = new.instance
                 return old
+            new.job.rank = old.job.rank
         if old is not None:
-            _cancel(old)
-        self._schedule(new)
+            self._forget(old)
+        self._jobs[new.job] = new
+        self._plan(new)
         return new
 
-    def _schedule(self, watched: _Watched) -> None:
-        if self._group is not None and not watched.instance.draining:
-            name = f"probe {watched.instance.service}/{watched.instance.id}"
-            watched.task = self._group.create_task(self._watch(watched), name=name)
+    def _plan(self, watched: _Watched) -> None:
+        if self._schedule is not None and not watched.instance.draining:
+            self._schedule.plan(watched.job, self._clock())
+            self._wake.set()
 
-    async def _watch(self, watched: _Watched) -> None:
-        while True:
-            async with self._slots:
-                probe = await self._check_endpoint(watched.instance, watched.check)
-            self._update(watched, probe)
-            await self._sleep(next_probe(watched.health, watched.check, self._luck()))
+    def _forget(self, watched: _Watched) -> None:
+        del self._jobs[watched.job]
+        if self._schedule is not None:
+            self._schedule.drop(watched.job)
+        if watched.task is not None:
+            watched.task.cancel()
+
+    def _start_due(self, schedule: Schedule, group: asyncio.TaskGroup) -> bool:
+        """Start probes that are due; whether there may be more."""
+        for _ in range(BATCH):
+            if (job := schedule.start(self._clock())) is None:
+                return False
+            watched = self._jobs[job]
+            watched.task = group.create_task(self._probe(schedule, watched), name=f"probe {watched.name}")
+            watched.task.add_done_callback(lambda _, job=job: self._ended(schedule, job))  # type: ignore[misc]
+        return True
+
+    async def _probe(self, schedule: Schedule, watched: _Watched) -> None:
+        probe = await self._check_endpoint(watched.instance, watched.check)
+        self._update(watched, probe)
+
+    def _ended(self, schedule: Schedule, job: Job) -> None:
+        """Also called for a probe that was cancelled before it began."""
+        now = self._clock()
+        schedule.end(job, now)
+        if (watched := self._jobs.get(job)) is not None:
+            watched.task = None
+            schedule.plan(job, now + next_probe(watched.health, watched.check, self._luck()))
+        self._wake.set()
 
     def _update(self, watched: _Watched, probe: Probe) -> None:
         before, watched.health = watched.health, update_status(watched.health, probe, watched.check)
         if watched.health.status is not before.status:
+            self._note(watched)
             _log_change(watched, before)
             self._notify_router()
+
+    def _note(self, watched: _Watched) -> None:
+        if watched.status is InstanceStatus.HEALTHY:
+            self._unavailable.discard(watched.name)
+        else:
+            self._unavailable.add(watched.name)
+
+
+def slots() -> int:
+    """How many probes may be in flight: as many as leave most file descriptors to the rest of the supervisor."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_SLOTS if soft == resource.RLIM_INFINITY else max(1, min(MAX_SLOTS, soft // 4))
+
+
+async def _wait(event: asyncio.Event, seconds: float | None) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
 
 
 def _address(watched: _Watched) -> tuple[str, int]:
     return watched.instance.host, watched.instance.port
-
-
-def _cancel(watched: _Watched) -> None:
-    if watched.task is not None:
-        watched.task.cancel()
 
 
 def _log_change(watched: _Watched, before: Health) -> None:

@@ -1,4 +1,4 @@
-"""What probes say of one instance, as a value: thresholds and nothing else. No clock, no I/O."""
+"""The health of one instance as a value: what probes and thresholds make of it. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """An instance's status and the probes in a row that speak for or against it."""
+    """An instance's status, and how many probes in a row passed or failed."""
 
     status: InstanceStatus = InstanceStatus.STARTING
     passes: int = 0
@@ -38,8 +38,8 @@ class Health:
 def update_status(health: Health, probe: Probe, check: HealthCheck) -> Health:
     """The health after one more probe.
 
-    A starting instance is healthy with its first pass: nobody relies on it yet, and it should not wait. Any other
-    change of mind takes as many probes in a row as the service's thresholds say.
+    A starting instance is healthy after its first passed probe, because nobody relies on it yet and it should not wait.
+    Any other change of status takes as many probes in a row as the service's thresholds say.
     """
     passes = health.passes + 1 if probe.passed else 0
     failures = 0 if probe.passed else health.failures + 1

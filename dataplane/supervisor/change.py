@@ -179,9 +179,10 @@ class Changes:
         if all(new is old for new, old in zip(told, self._told, strict=True)):
             return False
         self._told = told
-        groups = self.table.instances.items()
-        instances = (instance for name, group in groups if not name.startswith(BUILTIN) for instance in group)
-        self._prober.adopt(self.table.services, instances)
+        configured = {
+            name: group for name, group in self.table.instances.items() if not name.startswith(BUILTIN)
+        }
+        self._prober.adopt(self.table.services, configured)
         self._workers.set_unavailable(self._prober.unavailable())
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,33 @@ async def _both_serve(node: DataPlane) -> bool:
 async def _statuses(node: DataPlane) -> dict[str, str]:
     instances = (await node.status("/debug/config")).json()["services"]["orders"]["instances"]
     return {name: instance["status"] for name, instance in instances.items()}
+
+
+async def test_instances_that_never_answer_do_not_delay_the_first_probes_of_others(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance
+) -> None:
+    """A thousand instances of twenty services. Half of them are black holes, which hold a probe until its time-out."""
+    interval = 10.0
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        services, groups = [f"s{number}" for number in range(20)], range(25)
+        controlplane.publish(
+            wire.snapshot(
+                *(wire.service(name, check_interval=interval, check_timeout=5) for name in services),
+                *(wire.instance(name, f"good-{one}", orders.port) for name in services for one in groups),
+                *(
+                    wire.instance(name, f"hole-{one}", hole.getsockname()[1])
+                    for name in services
+                    for one in groups
+                ),
+                revision=5,
+            )
+        )
+        async with DataPlane(tmp_path, controlplane.address) as node:
+            node.start()
+            await node.serves(5)
+
+            async def all_found() -> bool:
+                services = (await node.status("/health")).json()["services"]
+                return [one["healthy"] for one in services.values()] == [25] * 20
+
+            await eventually(all_found, within=interval)
