@@ -1,23 +1,95 @@
-"""Circuit breakers, one per service: stop asking a service that fails, and try again carefully.
+"""Circuit breakers, one per service: stop sending to a service that fails, then probe it with a few requests.
 
-How a breaker decides is in `circuit`, how requests are counted in `trials`. Here is the request path: a closed breaker
-costs one look-up to admit and one addition to settle.
+    closed ──failures──▶ open ──first request after recovery_timeout──▶ half open ──enough successes──▶ closed
+                           ◀──a trial fails, or is unsettled for half_open_timeout──┘
+
+(M. Nygard, Release It!, 2nd ed. 2018, section 5.2.) Closed, a breaker opens at a failure when its window holds at least
+`failure_threshold` failures, at least `min_throughput` requests, and at least the share `failure_ratio` of failures. A
+success never opens it.
+
+A state machine without a clock: time is an argument. A trial that passes its deadline fails *at* the deadline, however
+late that is noticed. On the request path a closed breaker costs one look-up to admit and one addition to settle.
+
+The whole machine is in this file, hence its length: `Breakers` is what the gateway calls, `Breaker` holds the states,
+`ClosedTrial` counts the requests of a closed period, `HalfOpenTrial` is one probe.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
-from dataplane.gateway.policy.circuit import Breaker
-from dataplane.gateway.policy.circuit_report import CircuitReport, Open, State, Transition
 from dataplane.gateway.policy.resources import Circuit
-from dataplane.gateway.policy.trials import ClosedTrial, Outcome, Trial
 
-__all__ = ["Breakers", "CircuitReport", "Open", "Outcome", "State", "Transition", "Trial"]
+STEPS: Final = 10
+"""Steps in a breaker's window, which moves on by whole steps. A request older than the window is never counted; one
+younger than (1 - 1/STEPS) of it always is."""
+_MAX_LOG: Final = 1000
+"""Transitions kept until `drain`; the oldest are dropped first."""
+_NEVER: Final = -math.inf
 
-_MAX_LOG = 1000
-"""Transitions kept for the shell; the oldest go first if it does not ask for them."""
+
+class State(Enum):
+    """The state of a breaker."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Outcome(Enum):
+    """How an admitted request ended. ABANDONED: the client left, which says nothing about the service."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ABANDONED = "abandoned"
+
+
+# Members of an enum are slow to reach through its class.
+_SUCCESS: Final = Outcome.SUCCESS
+_FAILURE: Final = Outcome.FAILURE
+
+
+class Open:
+    """Refused; `retry_after` is the seconds until a retry makes sense, not rounded."""
+
+    __slots__ = ("retry_after",)
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of state at monotonic time `at`, for the log."""
+
+    service: str
+    at: float
+    old: State
+    new: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitReport:
+    """What operators see of one breaker. Totals count from its creation."""
+
+    service: str
+    state: str
+    last_state_change: float | None
+    """Monotonic time; None before the first."""
+    total_requests: int
+    """Admitted and ended, abandoned ones included."""
+    failed_requests: int
+    rejected_requests: int
+    recent_failures: int
+    """Within the window; while not closed, since it was last closed."""
+    reason: str
+    """The last change in words."""
 
 
 class Breakers:
@@ -26,24 +98,24 @@ class Breakers:
     def __init__(self) -> None:
         self._breakers: dict[str, Breaker] = {}
         self._closed: dict[str, ClosedTrial] = {}
-        """The shared trials of those that are closed; the breakers keep it up to date."""
+        """The shared trial of every closed breaker, by service; the breakers maintain it."""
         self._log: deque[Transition] = deque(maxlen=_MAX_LOG)
 
     def admit(self, service: str, now: float) -> Trial | Open:
-        """Let a request to `service` through, or not. A service that was not adopted gets a breaker with defaults."""
+        """Admit a request to `service`, or refuse. A service that was not adopted gets a breaker with defaults."""
         return self._closed.get(service) or self._breaker(service).admit(now)
 
     def closed(self, service: str) -> bool:
-        """Whether requests to `service` are let through freely."""
+        """Whether the breaker of `service` is closed."""
         return service in self._closed
 
     def requests(self, service: str) -> int:
-        """How many requests to `service` have ended so far; 0 for a service without breaker."""
+        """Requests to `service` that have ended; 0 for a service without a breaker."""
         breaker = self._breakers.get(service)
         return breaker.requests if breaker is not None else 0
 
     def adopt(self, circuits: Mapping[str, Circuit]) -> None:
-        """From now on these services have breakers, with these settings; the state is carried by name."""
+        """Use these settings from now on. State is carried over by name; breakers of other services are dropped."""
         for service in self._breakers.keys() - circuits.keys():
             self._breakers.pop(service).retire()
             self._closed.pop(service, None)
@@ -55,16 +127,16 @@ class Breakers:
                 breaker.adopt(circuit)
 
     def reset(self, service: str, now: float) -> None:
-        """Close the breaker of `service` and forget its failures; does nothing for a service without one."""
+        """Close the breaker of `service` and forget its failures; no effect without one."""
         if service in self._breakers:
             self._breakers[service].reset(now)
 
     def report(self, now: float) -> list[CircuitReport]:
-        """All breakers, by name."""
+        """Every breaker, sorted by service."""
         return [self._breakers[service].report(now) for service in sorted(self._breakers)]
 
     def drain(self) -> list[Transition]:
-        """The changes of state since the last call, oldest first."""
+        """The transitions since the last call, oldest first."""
         changes = list(self._log)
         self._log.clear()
         return changes
@@ -73,3 +145,281 @@ class Breakers:
         if service not in self._breakers:
             self._breakers[service] = Breaker(service, Circuit(), self._closed, self._log)
         return self._breakers[service]
+
+
+class Breaker:
+    """The breaker of one service. Appends its transitions to `log`, and its trial to `closed` while it is closed."""
+
+    __slots__ = (
+        "_changed_at",
+        "_closed",
+        "_failed",
+        "_failures",
+        "_log",
+        "_opened_at",
+        "_pending",
+        "_period",
+        "_reason",
+        "_rejected",
+        "_service",
+        "_state",
+        "_successes",
+        "_total",
+        "circuit",
+    )
+
+    def __init__(
+        self, service: str, circuit: Circuit, closed: dict[str, ClosedTrial], log: deque[Transition]
+    ) -> None:
+        self._service = service
+        self._closed = closed
+        self._log = log
+        self.circuit = circuit
+        self._state = State.CLOSED
+        self._changed_at: float | None = None
+        self._reason = ""
+        self._total = self._failed = self._rejected = 0
+        """Excluding the current closed period, which is counted in `_period`."""
+        self._opened_at = 0.0
+        self._failures = 0
+        """Since it was last closed: the failures that opened it, and failed trials."""
+        self._successes = 0
+        """Successful trials since it became half open."""
+        self._pending: list[HalfOpenTrial] = []
+        self._period = self._begin_period()
+
+    def admit(self, now: float) -> Trial | Open:
+        """Admit a request, or refuse."""
+        self._expire(now)
+        if self._state is State.OPEN:
+            wait = self._opened_at + self.circuit.recovery_timeout - now
+            if wait > 0:
+                return self._reject(wait)
+            self._half_open(now)
+        if self._state is State.HALF_OPEN:
+            return self._admit_half_open(now)
+        return self._period
+
+    def failed(self, requests: int, failures: int, now: float) -> None:
+        """A request failed while closed; the window now holds `requests` and `failures`. Open if that is too much."""
+        circuit = self.circuit
+        if (
+            failures >= circuit.failure_threshold
+            and requests >= circuit.min_throughput
+            and failures / requests >= circuit.failure_ratio
+        ):
+            self._end_period()
+            self._open(failures, now)
+
+    def settle(self, trial: HalfOpenTrial, outcome: Outcome, now: float) -> None:
+        """A trial ended. It may be late, of an earlier half-open period, or settled before."""
+        self._expire(now)
+        if trial.settled:
+            return
+        trial.settled = True
+        self.count(outcome)
+        if trial not in self._pending:
+            return
+        self._pending.remove(trial)
+        if outcome is Outcome.FAILURE:
+            self._open(self._failures + 1, now)
+        elif outcome is Outcome.SUCCESS:
+            self._successes += 1
+            self._close_if_enough(now)
+
+    def count(self, outcome: Outcome) -> None:
+        """Count a request in the totals only: it ended outside the current closed period, or was abandoned."""
+        self._total += 1
+        self._failed += outcome is Outcome.FAILURE
+
+    def adopt(self, circuit: Circuit) -> None:
+        """Use new settings, in the current state. Trials in flight keep their deadlines."""
+        if circuit.failure_window != self.circuit.failure_window:
+            self._period.stretch(circuit.failure_window)
+        self.circuit = circuit
+
+    def reset(self, now: float) -> None:
+        """Close and forget the failures; totals stay."""
+        self._expire(now)
+        if self._state is State.CLOSED:
+            self._end_period()
+            self._period = self._begin_period()
+        else:
+            self._close(now, "Circuit was reset")
+
+    def retire(self) -> None:
+        """The service is gone: requests still in flight settle without effect."""
+        self._closed, self._log = {}, deque(maxlen=0)
+
+    @property
+    def requests(self) -> int:
+        """Requests that have ended."""
+        return self._total + (self._period.requests if self._state is State.CLOSED else 0)
+
+    def report(self, now: float) -> CircuitReport:
+        """The figures for operators."""
+        self._expire(now)
+        closed = self._state is State.CLOSED
+        return CircuitReport(
+            self._service,
+            self._state.value,
+            self._changed_at,
+            self._total + (self._period.requests if closed else 0),
+            self._failed + (self._period.failures if closed else 0),
+            self._rejected,
+            self._period.recent(now)[1] if closed else self._failures,
+            self._reason,
+        )
+
+    def _admit_half_open(self, now: float) -> Trial | Open:
+        if self._close_if_enough(now):
+            return self._period
+        if len(self._pending) + self._successes >= self.circuit.half_open_requests:
+            return self._reject(min(trial.deadline for trial in self._pending) - now)
+        trial = HalfOpenTrial(self, now + self.circuit.half_open_timeout)
+        self._pending.append(trial)
+        return trial
+
+    def _reject(self, wait: float) -> Open:
+        self._rejected += 1
+        return Open(wait)
+
+    def _expire(self, now: float) -> None:
+        """Fail the first trial past its deadline. That opens the breaker, so the other trials no longer count."""
+        if not self._pending:
+            return
+        first = min(self._pending, key=lambda trial: trial.deadline)
+        if now >= first.deadline:
+            first.settled = True
+            self.count(Outcome.FAILURE)
+            self._open(self._failures + 1, first.deadline)
+
+    def _open(self, failures: int, at: float) -> None:
+        self._pending = []
+        self._failures = failures
+        self._opened_at = at
+        self._change(State.OPEN, at, f"Circuit opened after {failures} failures")
+
+    def _half_open(self, now: float) -> None:
+        self._successes = 0
+        self._change(State.HALF_OPEN, now, f"Circuit half open after {self.circuit.recovery_timeout:g} s")
+
+    def _close_if_enough(self, now: float) -> bool:
+        if self._successes < self.circuit.half_open_requests:
+            return False
+        self._close(now, f"Circuit closed after {self._successes} successful trials")
+        return True
+
+    def _close(self, now: float, reason: str) -> None:
+        self._pending = []
+        self._failures = 0
+        self._period = self._begin_period()
+        self._change(State.CLOSED, now, reason)
+
+    def _begin_period(self) -> ClosedTrial:
+        period = self._closed[self._service] = ClosedTrial(self, self.circuit.failure_window)
+        return period
+
+    def _end_period(self) -> None:
+        period = self._period
+        period.end()
+        self._total += period.requests
+        self._failed += period.failures
+        self._closed.pop(self._service, None)
+
+    def _change(self, new: State, at: float, reason: str) -> None:
+        self._log.append(Transition(self._service, at, self._state, new, reason))
+        self._state, self._changed_at, self._reason = new, at, reason
+
+
+class Trial:
+    """An admitted request. The holder settles it exactly once, whatever happens.
+
+    A base class instead of a protocol, because it is on the request path: mypyc compiles the call to a C call.
+    """
+
+    __slots__ = ()
+
+    def settle(self, outcome: Outcome, now: float) -> None:
+        """Report the outcome."""
+        raise NotImplementedError
+
+
+class ClosedTrial(Trial):
+    """The trial that all requests of a closed period share: the window itself, so a request allocates nothing.
+
+    It cannot detect a request settled twice; the holder must not do that. Requests that end after the period count in
+    the totals only.
+    """
+
+    __slots__ = ("_breaker", "_ended", "_marks", "_step", "_step_ends", "failures", "requests")
+
+    def __init__(self, breaker: Breaker, window: float) -> None:
+        self._breaker = breaker
+        self._step = window / STEPS
+        self._step_ends = _NEVER
+        """`_NEVER` before the first step and after the period, so that the request path needs one comparison."""
+        self._marks = deque([(0, 0)], STEPS)
+        """(requests, failures) at the start of each step in the window."""
+        self._ended = False
+        self.requests = 0
+        """Ended in this period with success or failure."""
+        self.failures = 0
+
+    def settle(self, outcome: Outcome, now: float) -> None:
+        """Count one request."""
+        if now >= self._step_ends:
+            if self._ended:
+                self._breaker.count(outcome)
+                return
+            self._move(now)
+        if outcome is _SUCCESS:
+            self.requests += 1
+        elif outcome is _FAILURE:
+            self.requests += 1
+            self.failures += 1
+            self._breaker.failed(*self.recent(now), now)
+        else:
+            self._breaker.count(outcome)
+
+    def recent(self, now: float) -> tuple[int, int]:
+        """(requests, failures) within the window that ends at `now`."""
+        if now >= self._step_ends and not self._ended:
+            self._move(now)
+        requests, failures = self._marks[0]
+        return self.requests - requests, self.failures - failures
+
+    def stretch(self, window: float) -> None:
+        """Change the length of the window. Its content counts as if it had just happened."""
+        self._marks = deque([self._marks[0]], STEPS)
+        self._step = window / STEPS
+        self._step_ends = _NEVER
+
+    def end(self) -> None:
+        """End the closed period."""
+        self._ended = True
+        self._step_ends = _NEVER
+
+    def _move(self, now: float) -> None:
+        if self._step_ends == _NEVER:
+            self._step_ends = now + self._step
+            return
+        steps = int((now - self._step_ends) // self._step) + 1
+        self._step_ends += steps * self._step
+        self._marks.extend([(self.requests, self.failures)] * min(steps, STEPS))
+
+
+class HalfOpenTrial(Trial):
+    """One probing request of a half-open period. Settling it again has no effect."""
+
+    __slots__ = ("_breaker", "deadline", "settled")
+
+    def __init__(self, breaker: Breaker, deadline: float) -> None:
+        self._breaker = breaker
+        self.deadline = deadline
+        """Monotonic time at which it fails unless settled."""
+        self.settled = False
+
+    def settle(self, outcome: Outcome, now: float) -> None:
+        """Report the outcome."""
+        self._breaker.settle(self, outcome, now)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from immutables import Map
 
-from dataplane.gateway.policy.paths import Paths, bare
+from dataplane.gateway.policy.path_index import PathIndex, bare
 from dataplane.gateway.policy.resources import Route
 
 
@@ -44,9 +44,9 @@ class Router:
     __slots__ = ("_any", "_hosts", "_longest", "_wildcards")
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
-        self._any = Paths()
-        self._hosts: Map[str, Paths] = Map()
-        self._wildcards: Map[str, Paths] = Map()
+        self._any = PathIndex()
+        self._hosts: Map[str, PathIndex] = Map()
+        self._wildcards: Map[str, PathIndex] = Map()
         """By what follows the "*": ".example.org"."""
         self._longest = 0
         """No wildcard's suffix has more characters than this."""
@@ -54,7 +54,7 @@ class Router:
             for host in _patterns(route):
                 paths = self._get(host)
                 if paths is None:
-                    paths = self._set(host, Paths())
+                    paths = self._set(host, PathIndex())
                 paths.add(route)
 
     def match(self, host: str, path: str, method: str) -> Route | NotFound | MethodNotAllowed:
@@ -74,7 +74,7 @@ class Router:
         twin = Router()
         twin._any, twin._longest = self._any, self._longest
         twin._hosts, twin._wildcards = self._hosts, self._wildcards
-        copied: dict[str, Paths] = {}
+        copied: dict[str, PathIndex] = {}
         new = {route.name: route for route in added}
         for route in removed:
             successor = new.get(route.name)
@@ -111,7 +111,7 @@ class Router:
         allow = {method for paths in self._tables(host.lower()) for method in paths.methods(path)}
         return MethodNotAllowed(tuple(sorted(allow))) if allow else NOT_FOUND
 
-    def _tables(self, host: str) -> Iterator[Paths]:
+    def _tables(self, host: str) -> Iterator[PathIndex]:
         yield self._any
         if host in self._hosts:
             yield self._hosts[host]
@@ -121,19 +121,19 @@ class Router:
                 yield self._wildcards[host[dot:]]
             dot = host.find(".", dot + 1)
 
-    def _own(self, host: str, copied: dict[str, Paths]) -> Paths:
+    def _own(self, host: str, copied: dict[str, PathIndex]) -> PathIndex:
         """This router's own table for the pattern `host`: copied before it is first changed."""
         if host not in copied:
             shared = self._get(host)
-            copied[host] = self._set(host, Paths() if shared is None else shared.copy())
+            copied[host] = self._set(host, PathIndex() if shared is None else shared.copy())
         return copied[host]
 
-    def _get(self, host: str) -> Paths | None:
+    def _get(self, host: str) -> PathIndex | None:
         if not host:
             return self._any
         return self._wildcards.get(host[1:]) if host.startswith("*.") else self._hosts.get(host)
 
-    def _set(self, host: str, paths: Paths) -> Paths:
+    def _set(self, host: str, paths: PathIndex) -> PathIndex:
         if not host:
             self._any = paths
         elif host.startswith("*."):

@@ -18,7 +18,7 @@ from dataplane.gateway.policy.resources import Route
 _Routes = tuple[Route, ...]
 
 
-class Paths:
+class PathIndex:
     """Tuples of routes in order of preference, so that a search is a few look-ups."""
 
     __slots__ = ("longest", "prefixes", "whole")
@@ -34,9 +34,9 @@ class Paths:
     def __bool__(self) -> bool:
         return bool(self.whole)
 
-    def copy(self) -> Paths:
+    def copy(self) -> PathIndex:
         """A table that can be changed without this one."""
-        twin = Paths()
+        twin = PathIndex()
         twin.whole = self.whole
         twin.prefixes = self.prefixes
         twin.longest = self.longest
