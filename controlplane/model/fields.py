@@ -44,7 +44,6 @@ SCOPE = _pattern(
     "1 to 63 lower-case letters, digits, '.', '_', '-' or ':', with a letter or digit at both ends",
 )
 USERNAME = _pattern(r"^[A-Za-z0-9._@-]{1,64}$", "1 to 64 letters, digits, '.', '_', '@' or '-'")
-METHOD = _pattern(r"^[A-Z][A-Z0-9_-]{0,31}$", "an HTTP method in upper case, like GET")
 HEADER = _pattern(
     r"^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$",
     "the name of a header field in lower case, like x-client (RFC 9110, 5.1)",
@@ -56,7 +55,16 @@ UPGRADE = _pattern(
 LABEL = _pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_', '/' or '-'")
 
 _HOST = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
-_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
+_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,=:@/-]|%[0-9A-Fa-f]{2})*")
+_TRIPLET = re.compile(r"%[0-9A-Fa-f]{2}")
+_UNMATCHED = re.compile(r"%(?:[01][0-9A-F]|7F|2F|5C|3B|25[0-9A-F]{2})", re.IGNORECASE)
+_BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@")
+
+METHODS = (
+    *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
+    *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
+)
+"""Methods that data planes serve; they answer any other with 501 before a route is looked for."""
 
 
 def _host_complaint(text: str) -> str | None:
@@ -70,15 +78,31 @@ def _host_complaint(text: str) -> str | None:
 def _path_complaint(text: str) -> str | None:
     if not text.startswith("/"):
         return "must start with '/'"
-    for character, reason in (("%", "escapes"), ("?", "a query"), (";", "parameters"), ("#", "a fragment")):
+    for character, reason in (("?", "a query"), (";", "parameters"), ("#", "a fragment")):
         if character in text:
             return f"must not contain {reason} ({character!r})"
     if not _PATH.fullmatch(text):
-        return "must contain only characters that a path may have unescaped (RFC 3986, 3.3)"
+        return "must contain only characters that a path may hold (RFC 3986, 3.3); others are percent-encoded"
+    if found := _UNMATCHED.search(text):
+        return f"must not contain {found[0]!r}: the gateway answers such requests with 400"
+    if (canonical := _TRIPLET.sub(_canonical, text)) != text:
+        return f"must be written {canonical!r}, the form that requests are matched in"
     if "//" in text:
         return "must not contain '//'"
     if any(segment in (".", "..") for segment in text.split("/")):
         return "must not contain the segments '.' and '..'"
+    return None
+
+
+def _canonical(triplet: re.Match[str]) -> str:
+    """A percent-encoded character as data planes match it: bare where RFC 3986 allows that in a segment."""
+    character = chr(int(triplet[0][1:], 16))
+    return character if character in _BARE else triplet[0].upper()
+
+
+def _method_complaint(text: str) -> str | None:
+    if text not in METHODS:
+        return f"must be a method that the gateway serves: {', '.join(METHODS)}"
     return None
 
 
@@ -122,7 +146,9 @@ def _certificates_complaint(text: str) -> str | None:
 Name = Annotated[str, Field(pattern=NAME)]
 ScopeName = Annotated[str, Field(pattern=SCOPE)]
 Username = Annotated[str, Field(pattern=USERNAME)]
-Method = Annotated[str, Field(pattern=METHOD)]
+Method = Annotated[
+    str, Field(max_length=32, json_schema_extra={"enum": list(METHODS)}), _checked(_method_complaint)
+]
 HeaderName = Annotated[str, Field(pattern=HEADER)]
 Label = Annotated[str, Field(pattern=LABEL)]
 Host = Annotated[str, Field(max_length=253), _checked(_host_complaint)]

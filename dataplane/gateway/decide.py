@@ -21,7 +21,7 @@ from dataplane.gateway.policy.balancer import Balancer, make_balancer
 from dataplane.gateway.policy.breaker import Breakers, Open
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Instance, Limit, LimitKey, Route, Service
-from dataplane.gateway.policy.router import upstream_path
+from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
 from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
 from dataplane.proxy.exchange import Decider, Exchange
 from dataplane.proxy.http1.forwarded import adopt_forwarded
@@ -134,6 +134,9 @@ class Gateway(Decider):
         route = table.router.match(request.host, request.path, request.method)
         if type(route) is not Route:
             return route if table.revision else NotConfigured()
+        sent_path = request.sent_path
+        if sent_path is not None and table.router.ambiguous(request.host, sent_path, request.method, route):
+            return AMBIGUOUS_PATH
         plan = self._plans.get(route.name) or self._plan(route)
         exchange.route, exchange.service, exchange.service_name = route, plan.service, route.service
 
@@ -279,7 +282,7 @@ class Gateway(Decider):
         forwarded = client.forwarded if request.told is None else forwarded_fields(client.peer, request.told)
         target = request.target
         if rewrites:
-            target = upstream_path(permit.route, request.path).encode() + request.query
+            target = _rewritten(permit.route, request)
         request_id, sampled = exchange.request_id, self._sampled
         head = request_head(request, target, forwarded, identity, request_id, endpoint.authority, sampled)
         if request.upgrade:
@@ -333,6 +336,11 @@ class Gateway(Decider):
                     self.breakers.reset(reset.circuit, now)
                 if reset.rate_limit:
                     self.limiter.reset(reset.rate_limit)
+
+
+def _rewritten(route: Route, request: Request) -> bytes:
+    path = upstream_path(route, request.path if request.sent_path is None else request.sent_path)
+    return path.encode("latin-1") + request.query
 
 
 def _coarse_key(limit: Limit, route: Route, request: Request) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.limiter import TooMany
-from dataplane.gateway.policy.router import MethodNotAllowed, NotFound
+from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.proxy.errors import (
     BadResponse,
     CircuitOpen,
@@ -134,6 +134,7 @@ def _malformed(status: int, reason: str) -> Reply:
 TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     NotFound: lambda _: _NOT_FOUND,
     MethodNotAllowed: _method_not_allowed,
+    AmbiguousPath: lambda _: _malformed(400, "path: percent-encoded characters lead to another route"),
     Unauthenticated: _UNAUTHENTICATED.__getitem__,
     Forbidden: _forbidden,
     TooMany: _too_many,

@@ -73,7 +73,7 @@ class Recorder:
         request, permit, endpoint = exchange.request, exchange.permit, exchange.endpoint
         method, host, path, trace = "", "", '""', ""
         if request is not None:
-            method, host, path = request.method, request.host, quoted(request.path)
+            method, host, path = request.method, request.host, quoted(request.sent_path or request.path)
             if request.told is not None and request.told.context is not None:
                 trace = f',"trace_id":"{request.told.context.trace_id.decode("ascii")}"'
         return (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dataplane.config.table import Problem, TableError
 from dataplane.gateway.policy.resources import BUILTIN
+from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
 
 T = TypeVar("T")
 
@@ -77,6 +78,14 @@ class Checker:
             self.wrong(path, f"must be a path that begins with '/', not {value!r}")
         return value
 
+    def route_path(self, path: str, value: str) -> str:
+        """A path that requests can have, in the form that they are matched on."""
+        try:
+            return match_form(normal_form(self.path(path, value)))
+        except BadPath as bad:
+            self.wrong(path, f"no request can have it: {bad}")
+            return value
+
     def token(self, path: str, value: str) -> str:
         """A method or field name."""
         if not _TOKEN.fullmatch(value):
@@ -92,6 +101,13 @@ class Checker:
             if not pattern.fullmatch(value):
                 self.wrong(f"{path}[{position}]", f"{value!r} is not {what}")
         return found
+
+    def members(self, path: str, values: Sequence[str], known: Collection[str], what: str) -> tuple[str, ...]:
+        """A list of known words."""
+        for position, value in enumerate(values):
+            if value not in known:
+                self.wrong(f"{path}[{position}]", f"{value!r} is not {what}")
+        return tuple(values)
 
     def choice(self, path: str, value: int, known: Mapping[int, T], fallback: T) -> T:
         """An enum value that this version understands."""

@@ -32,6 +32,14 @@ NOT_FOUND = NotFound()
 
 
 @dataclass(frozen=True, slots=True)
+class AmbiguousPath:
+    """The path's percent-encoding decides which guard applies: an instance may read it otherwise than we do."""
+
+
+AMBIGUOUS_PATH = AmbiguousPath()
+
+
+@dataclass(frozen=True, slots=True)
 class MethodNotAllowed:
     """Routes match host and path, none of them the method. `allow` is sorted, for the Allow field."""
 
@@ -58,13 +66,18 @@ class Router:
                 paths.add(route)
 
     def match(self, host: str, path: str, method: str) -> Route | NotFound | MethodNotAllowed:
-        """The preferred route. `host` without port, in any case; `path` in its normal form, without query."""
+        """The preferred route. `host` without port, in any case; `path` in its match form, without query."""
         if self._hosts or self._wildcards:
             route = self._find_named(host.lower(), path, method)
             if route is not None:
                 return route
         route = self._any.find(path, method)
         return self._refuse(host, path) if route is None else route
+
+    def ambiguous(self, host: str, sent_path: str, method: str, route: Route) -> bool:
+        """Whether a path that matches `route` leads to a route with another guard when read as it was sent."""
+        other = self.match(host, sent_path, method)
+        return type(other) is Route and other is not route and _guard(other) != _guard(route)
 
     def changed(self, removed: Iterable[Route], added: Iterable[Route]) -> Router:
         """A router without `removed` and with `added`; this one stays as it is.
@@ -153,8 +166,13 @@ class Router:
                     self._hosts = self._hosts.delete(host)
 
 
+def _guard(route: Route) -> tuple[object, ...]:
+    """What a request must satisfy to pass."""
+    return route.public, route.scopes, route.limits
+
+
 def upstream_path(route: Route, path: str) -> str:
-    """The path sent to the service: `path` (normal form, without query) after `strip_prefix` and `rewrite`.
+    """The path sent to the service: `path` (as sent, without query) after `strip_prefix` and `rewrite`.
 
     `rewrite` replaces what the route matched, the prefix or the whole path; `strip_prefix` is a rewrite to nothing and
     concerns prefixes only. The result always begins with "/".
@@ -162,7 +180,10 @@ def upstream_path(route: Route, path: str) -> str:
     if route.prefix is None:
         return route.rewrite or path
     if route.rewrite or route.strip_prefix:
-        return route.rewrite.rstrip("/") + path[len(bare(route.prefix)) :] or "/"
+        # By segments, not characters: the prefix may have been sent percent-encoded.
+        segments = bare(route.prefix).count("/")
+        below = path.split("/", segments + 1)[segments + 1 :]
+        return route.rewrite.rstrip("/") + "".join(("/", *below) if below else ()) or "/"
     return path
 
 

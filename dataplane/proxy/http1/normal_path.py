@@ -1,14 +1,19 @@
-"""The normal form of a request path: what is routed is what is forwarded.
+"""The two forms of a request path: the normal form is forwarded, the match form is what routes are matched on.
 
-The rule. First the path is normalised as RFC 3986 section 6.2.2 says: percent-encoded unreserved characters are
-decoded, other triplets get upper-case digits, empty segments are merged, dot segments are removed. Then whatever
-an upstream might still read otherwise than we do is refused:
+Normal form: the path is normalised by RFC 3986 section 6.2.2. Percent-encoded unreserved characters are decoded, other
+triplets get upper-case digits, empty segments are merged, dot segments are removed. Then whatever an instance might
+still read otherwise than we do is refused:
 
 - an encoded slash or backslash (%2F, %5C), or a bare backslash: a separator to some, a letter to others;
 - an encoded control character (%00 to %1F, %7F);
 - `;` and %3B: servlet containers cut parameters out of segments before they match paths;
 - %25 before two hex digits: double encoding, which a second decoder would open;
 - a percent sign without two hex digits; dot segments that climb above the root; a fragment.
+
+Match form: besides, everything that RFC 3986 allows bare in a segment (pchar: unreserved, sub-delims, ":" and "@") is
+bare, and everything else is percent-encoded. RFC 3986 section 2.2 lets `/%24admin` and `/$admin` be two resources, but
+nearly every server makes them one: a guard on one of them must hold for both. Reserved characters are forwarded as they
+came, because decoding them for the instance would change signed URLs. Segments of the two forms correspond one to one.
 
 The query is not normalised; only fragments and control characters are refused there (llhttp does the latter).
 """
@@ -23,6 +28,8 @@ _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _REFUSED: Final = frozenset(map(chr, range(0x20))) | frozenset("\x7f/\\;")
 _DOUBLE: Final = re.compile(r"%25[0-9A-Fa-f]{2}")
+_ENCODED_PCHAR: Final = re.compile(r"%(?:2[146-9ABC]|3[AD]|40)")
+_NOT_PCHAR: Final = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,=:@/%]")
 
 
 class BadPath(ValueError):
@@ -40,6 +47,20 @@ def normal_form(path: str) -> str:
     if "//" in path or "/." in path:
         return _without_dots(path)
     return path
+
+
+def match_form(normal: str) -> str:
+    """The one spelling that routes are matched on, of a path in normal form. Its own match form is itself."""
+    path = _ENCODED_PCHAR.sub(_bare, normal) if "%" in normal else normal
+    return _NOT_PCHAR.sub(_encoded, path)
+
+
+def _bare(match: re.Match[str]) -> str:
+    return chr(int(match[0][1:], 16))
+
+
+def _encoded(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("latin-1"))
 
 
 def _decoded(match: re.Match[str]) -> str:

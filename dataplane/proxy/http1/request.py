@@ -37,7 +37,7 @@ from dataplane.proxy.http1.names import (
     nominated,
     without,
 )
-from dataplane.proxy.http1.normal_path import BadPath, normal_form
+from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
 from dataplane.proxy.http1.trace import Context
 from dataplane.proxy.http1.upgrade import BadUpgrade, wishes
 from dataplane.proxy.trust import Peer
@@ -121,6 +121,7 @@ class Request:
         "length",
         "method",
         "path",
+        "sent_path",
         "target",
         "told",
         "upgrade",
@@ -128,7 +129,9 @@ class Request:
 
     method: str
     path: str
-    """The normal form (module `paths`)."""
+    """What routes are matched on: the match form (module `normal_path`)."""
+    sent_path: str | None
+    """The normal form, which is forwarded, where it differs from `path`; else None."""
     target: bytes
     """Path and query, in normal form: what goes upstream on a route that does not rewrite."""
     authority: bytes
@@ -190,6 +193,7 @@ def read_request(
     request = Request()
     request.authorization = request.told = None
     request.expects_continue = False
+    request.sent_path = None
     request.upgrade = ()
     request.length = 0
     request.joined = b""
@@ -227,7 +231,7 @@ def read_request(
     if not target.startswith(b"/"):
         target, authority = _absolute(target, authority)
     _read_host(request, authority)
-    _read_path(request, target)
+    _read_path(request, target, not target.translate(None, PLAIN))
     if not request.http11:
         _check_http10(request)
     if not request.length:
@@ -353,6 +357,7 @@ def read_again(known: Request, method: bytes, target: bytes) -> Request:
     request.authorization = known.authorization
     request.told = None
     request.expects_continue = False
+    request.sent_path = None
     request.upgrade = ()
     request.length = 0
     request.joined = known.joined
@@ -361,7 +366,7 @@ def read_again(known: Request, method: bytes, target: bytes) -> Request:
     request.method = _METHODS[method]
     request.authority = known.authority
     request.host = known.host
-    _read_path(request, target)
+    _read_path(request, target, True)
     return request
 
 
@@ -375,7 +380,8 @@ def _read_host(request: Request, authority: bytes | None) -> None:
     request.host = _hosts[authority] if authority in _hosts else _host(authority)
 
 
-def _read_path(request: Request, target: bytes) -> None:
+def _read_path(request: Request, target: bytes, plain: bool) -> None:
+    """`plain`: the target consists of `PLAIN` characters."""
     end = target.find(b"?")
     if end < 0:
         end = len(target)
@@ -383,10 +389,15 @@ def _read_path(request: Request, target: bytes) -> None:
         _refuse("fragment in the target")
     before = target[:end].decode("latin-1")
     try:
-        request.path = path = normal_form(before)
+        path = normal_form(before)
     except BadPath as bad:
         raise BadRequest(400, f"path: {bad}") from None
     request.target = target if path is before else path.encode("latin-1") + target[end:]
+    request.path = path
+    if not plain or "%" in path:
+        request.path = match_form(path)
+        if request.path != path:
+            request.sent_path = path
 
 
 def _absolute(target: bytes, authority: bytes | None) -> tuple[bytes, bytes]:

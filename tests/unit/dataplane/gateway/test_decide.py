@@ -28,7 +28,7 @@ from dataplane.gateway.policy.resources import (
     User,
     VerificationKey,
 )
-from dataplane.gateway.policy.router import MethodNotAllowed, NotFound
+from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.request import read_request
@@ -79,12 +79,13 @@ class Line:
         token: str = "",
         address: str = "203.0.113.9",
         now: float = 0.0,
+        encoding: str = "ascii",
     ) -> tuple[object, Exchange]:
         peer = self.trusted.peer(address)
         said = [(b"Host", b"a.example"), *fields]
         if token:
             said.append((b"Authorization", b"Bearer " + token.encode()))
-        request = read_request(method, path.encode(), [], said, peer, True, lambda: "1.1")
+        request = read_request(method, path.encode(encoding), [], said, peer, True, lambda: "1.1")
         client = SimpleNamespace(peer=peer, address=peer.address, forwarded=forwarded_fields(peer))
         exchange = Exchange(cast(Any, client), request, b"id-1")
         return self.gateway.decide(exchange, now), exchange
@@ -362,3 +363,53 @@ def test_an_exchange_that_was_refused_gives_nothing_back_twice() -> None:
     line.end(exchange, Outcome.ABANDONED)
     assert exchange.trial is None and exchange.endpoint is None
     assert [report.total_requests for report in line.gateway.breakers.report(0.0)] == [0]
+
+
+ADMIN = UnlinkedRoute(Route("admin", "orders", prefix="/$admin", scopes=SCOPE))
+OPEN = UnlinkedRoute(Route("open", "orders", prefix="/", public=True))
+
+
+@pytest.mark.parametrize(
+    ("guarded", "path"),
+    [
+        ("/$admin", "/%24admin"),
+        ("/$admin", "/%24admin/users"),
+        ("/jobs:purge", "/jobs%3Apurge"),
+        ("/jobs:purge", "/jobs%3apurge"),
+        ("/@internal", "/%40internal"),
+        ("/a,b", "/x/../a%2cb"),
+        ("/caf%E9", "/caf\u00e9"),
+    ],
+)
+def test_a_guard_cannot_be_passed_by_another_spelling(guarded: str, path: str) -> None:
+    line = Line(*BASE, OPEN, UnlinkedRoute(Route("guarded", "orders", prefix=guarded, scopes=SCOPE)))
+    assert isinstance(line.ask(path, token=ALICE, encoding="latin-1")[0], AmbiguousPath)
+
+
+def test_nor_can_an_open_route_be_used_to_pass_the_guard_around_it() -> None:
+    guarded = UnlinkedRoute(Route("all", "orders", prefix="/", scopes=SCOPE))
+    ping = UnlinkedRoute(Route("ping", "orders", path="/:ping", public=True))
+    line = Line(*BASE, guarded, ping)
+    assert line.ask("/:ping")[0] is None
+    assert isinstance(line.ask("/%3Aping")[0], AmbiguousPath)
+
+
+def test_a_limit_cannot_be_dodged_by_another_spelling() -> None:
+    login = UnlinkedRoute(Route("login", "orders", path="/auth:login", public=True), ("by-address",))
+    line = Line(*BASE, OPEN, login, BY_ADDRESS)
+    assert isinstance(line.ask("/auth%3Alogin")[0], AmbiguousPath)
+
+
+def test_where_the_guards_agree_the_bytes_travel_as_they_came() -> None:
+    line = Line(*BASE, ADMIN, UnlinkedRoute(Route("all", "orders", prefix="/", scopes=SCOPE)))
+    refusal, exchange = line.ask("/%24admin/%2B%3d?q=%24", token=ALICE)
+    assert refusal is None and exchange.route is not None and exchange.route.name == "admin"
+    assert exchange.head.startswith(b"GET /%24admin/%2B%3D?q=%24 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("path", ["/$admin/a%2Bb", "/%24admin/a%2Bb", "/x/..//%24admin/a%2bb"])
+def test_an_encoded_prefix_is_stripped_and_what_is_below_it_stays(path: str) -> None:
+    line = Line(
+        *BASE, UnlinkedRoute(Route("admin", "orders", prefix="/$admin", public=True, strip_prefix=True))
+    )
+    assert line.ask(path)[1].head.startswith(b"GET /a%2Bb HTTP/1.1\r\n")

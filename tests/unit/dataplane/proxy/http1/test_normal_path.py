@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.proxy.http1.normal_path import BadPath, normal_form
+from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,29 @@ def test_refused(path: str) -> None:
         normal_form(path)
 
 
+@pytest.mark.parametrize(
+    ("sent", "matched"),
+    [
+        ("/%24admin", "/$admin"),
+        ("/jobs%3apurge", "/jobs:purge"),
+        ("/%40internal", "/@internal"),
+        ("/%21%24%26%27%28%29%2A%2B%2C%3D%3A%40", "/!$&'()*+,=:@"),
+        ("/!$&'()*+,=:@-._~", "/!$&'()*+,=:@-._~"),
+        ("/a%20b/100%25", "/a%20b/100%25"),
+        ("/%3f%23%5b%5D", "/%3F%23%5B%5D"),
+        ('/a{b}|^`<>"[]', "/a%7Bb%7D%7C%5E%60%3C%3E%22%5B%5D"),
+        ("/caf\u00e9", "/caf%E9"),
+        ("/caf%c3%a9", "/caf%C3%A9"),
+    ],
+)
+def test_match_forms(sent: str, matched: str) -> None:
+    assert match_form(normal_form(sent)) == matched
+
+
 PATHS = st.lists(
-    st.sampled_from(["/", ".", "..", "a", "b", "%2e", "%2E", "%61", "%C3%A9", "%25", "%20", "~", "c.d"]),
+    st.sampled_from(
+        ["/", ".", "..", "a", "b", "%2e", "%2E", "%61", "%C3%A9", "%25", "%20", "~", "c.d", "%24", ":", "{"]
+    ),
     max_size=12,
 ).map(lambda parts: "/" + "".join(parts))
 
@@ -102,6 +123,9 @@ def test_a_normal_form_is_its_own_normal_form(path: str) -> None:
     except BadPath:
         return
     assert normal_form(normal) == normal
+    matched = match_form(normal)
+    assert match_form(normal_form(matched)) == matched
+    assert matched.count("/") == normal.count("/")
     assert "//" not in normal and "/./" not in normal and "/../" not in normal
 
 
