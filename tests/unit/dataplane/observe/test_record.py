@@ -26,7 +26,7 @@ def exchange(**fields: Any) -> Exchange:
     """A request to /orders/1 that was forwarded and answered within 3 ms."""
     request = Request()
     request.method, request.host, request.path = "GET", "example.org", "/orders/1"
-    request.told = None
+    request.told = request.sent_path = None
     client = SimpleNamespace(address="192.0.2.1")
     made = Exchange(cast(Any, client), request, REQUEST_ID)
     made.started = time.monotonic()
