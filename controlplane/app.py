@@ -115,7 +115,14 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         hub = Hub(watcher, fleet)
         commands = Commands(store, hasher, time.time, watcher)
         parts = Parts(
-            commands, watcher, fleet, VERSION, settings.anonymous_read, messages=hub.messages, store=store
+            commands,
+            watcher,
+            fleet,
+            VERSION,
+            settings.anonymous_read,
+            trusted_proxies=settings.trusted_proxies,
+            messages=hub.messages,
+            store=store,
         )
         startup = Startup(settings, store, parts, hasher)
         parts.prepare_store = startup.repeat

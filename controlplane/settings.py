@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Set
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -47,6 +48,13 @@ def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _networks(value: object) -> object:
+    try:
+        return tuple(ip_network(str(part)) for part in value) if isinstance(value, tuple) else value
+    except ValueError as error:
+        raise _wrong(str(error)) from None
 
 
 def _endpoints(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -98,6 +106,9 @@ Address = Annotated[str, AfterValidator(_address)]
 Endpoints = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_endpoints)
 ]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
+]
 Certificates = Annotated[Path, AfterValidator(_certificates)]
 KeyFile = Annotated[Path, AfterValidator(_readable)]
 TokenFile = Annotated[Path, AfterValidator(_tokens)]
@@ -113,6 +124,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
+        validate_default=True,
     )
 
     admin_listen: Address = "127.0.0.1:8080"
@@ -159,11 +171,18 @@ class Settings(BaseSettings):
 
     access_token_ttl: Annotated[int, Field(ge=10, le=86_400)] = 900
     """Seconds an access token is valid."""
+    refresh_token_ttl: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
+    """Seconds a refresh token is valid that nobody uses."""
+    refresh_token_lifetime: Annotated[int, Field(ge=60, le=31_536_000)] = 2_592_000
+    """Seconds after which a login ends, however often it was renewed."""
     token_issuer: Annotated[str, Field(min_length=1, max_length=256)] = "headgate"  # noqa: S105
     """`iss` of the tokens that are issued."""
     token_audience: Annotated[str, Field(min_length=1, max_length=256)] = "headgate"  # noqa: S105
     """`aud` of the tokens that are issued."""
 
+    trusted_proxies: Networks = ("127.0.0.0/8", "::1/128")  # type: ignore[assignment]  # validated as well
+    """Comma separated networks whose X-Forwarded-For is believed, where wrong passwords are counted by address: the
+    data planes that route /api/v1 here, and load balancers."""
     expose_admin: bool = True
     """Lead /api/v1 on the gateway to this control plane."""
     advertise: Address | None = None

@@ -15,7 +15,7 @@ from typing import Any
 from controlplane.api.parts import Parts
 from controlplane.api.problems import Refused
 from controlplane.commands import AlreadyExists, Commands, NotFound, ensure_lineage
-from controlplane.identity import Grants, Hasher, TokenIssuer, Users, WrongSecretKey, open_keys
+from controlplane.identity import Grants, Hasher, Rotation, TokenIssuer, Users, WrongSecretKey, open_keys
 from controlplane.model.problems import ConfigProblems, InconsistentConfig
 from controlplane.model.stored import key_of
 from controlplane.settings import Settings
@@ -64,6 +64,7 @@ class Startup:
         self._store = store
         self._parts = parts
         self._hasher = hasher
+        self._users: Users | None = None
 
     async def try_now(self) -> None:
         """What can be done at once, so that what can never work is said first. A silent store is `run`'s business."""
@@ -129,10 +130,21 @@ class Startup:
             keys = await open_keys(self._store, secret_key, issuer=issuer, audience=audience, now=time.time())
         except WrongSecretKey as error:
             raise StartError(str(error)) from None
-        ttl = settings.access_token_ttl
-        tokens = TokenIssuer(keys, time.time, issuer=issuer, audience=audience, access_ttl=ttl)
-        users = Users(self._parts.find_user, self._hasher, time.monotonic)
-        self._parts.tokens, self._parts.grants = tokens, Grants(users, tokens)
+        tokens = TokenIssuer(
+            keys,
+            time.time,
+            issuer=issuer,
+            audience=audience,
+            access_ttl=settings.access_token_ttl,
+            refresh_ttl=settings.refresh_token_ttl,
+            refresh_lifetime=settings.refresh_token_lifetime,
+        )
+        if self._users is None:
+            # Once: what is known of wrong passwords outlives a store that is replaced.
+            self._users = Users(self._parts.find_user, self._hasher, time.monotonic)
+        rotation = Rotation(self._store, settings.refresh_token_lifetime)
+        self._parts.tokens = tokens
+        self._parts.grants = Grants(self._users, tokens, rotation, time.time)
 
     async def _create_built_in(self) -> None:
         commands, exposed = self._parts.commands, self._settings.expose_admin

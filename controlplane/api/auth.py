@@ -1,7 +1,8 @@
 """Who asks, and whether they may: bearer tokens of our own (RFC 6750), and the demo's reads from this machine.
 
 A token says who somebody is and which scopes it was made for. What counts is what the user holds now: a user
-that is gone or disabled is nobody, and a scope that was taken away is gone at once. The watcher's view is asked
+that is gone or disabled is nobody, a password that was changed ends the tokens it gave, and a scope that was taken
+away is gone at once. The watcher's view is asked
 first; before a refusal the store itself is, because the view may be a moment behind.
 """
 
@@ -34,7 +35,7 @@ async def author(parts: Parts, request: Request, access: Access) -> str:
     claims = _verify(parts, sent)
     if not _holds(claims, _watched(parts, claims.subject), access):
         user = await parts.find_user(claims.subject)
-        if user is None or user.disabled:
+        if user is None or user.disabled or not claims.of(user):
             raise unauthorized(token_was_sent=True)
         if not _holds(claims, user, access):
             raise forbidden(access)
@@ -57,7 +58,7 @@ def _watched(parts: Parts, username: str) -> User | None:
 
 
 def _holds(claims: Claims, user: User | None, access: Access) -> bool:
-    if user is None or user.disabled:
+    if user is None or user.disabled or not claims.of(user):
         return False
     effective = claims.scopes & frozenset(user.scopes)
     return any(access in _IMPLIED.get(scope, {scope}) for scope in effective)

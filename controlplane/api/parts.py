@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from controlplane.api.caller import Network
 from controlplane.api.problems import Refused, starting
 from controlplane.commands import Commands
 from controlplane.distribute.guard import WHAT_TO_DO
@@ -29,6 +30,8 @@ class Parts:
     version: str
     anonymous_read: bool = False
     """Answer GETs without a token that come from this machine."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Who is believed about where a request comes from."""
     tokens: TokenIssuer | None = None
     """None until the signing keys were read from the store."""
     grants: Grants | None = None

@@ -279,8 +279,8 @@ class TokenShape(Shape):
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
     expires_in: Annotated[int, Field(description="Seconds.")]
-    scope: str
-    refresh_token: str | None = None
+    scope: Annotated[str | None, Field(description="Left out where the user holds none.")] = None
+    refresh_token: Annotated[str | None, Field(description="Good for one use.")] = None
 
 
 class ServiceTokenShape(Shape):

@@ -56,6 +56,11 @@ _TOKEN_FORM = {
         "scope": {**_TEXT, "description": "Separated by spaces; left out: all that the user holds."},
     },
 }
+_REVOCATION_FORM = {
+    "type": "object",
+    "required": ["token"],
+    "properties": {"token": _TEXT, "token_type_hint": _TEXT},
+}
 _DOCUMENT = {
     "type": "object",
     "description": "Resources by kind. What is left out is left alone.",
@@ -82,6 +87,19 @@ def _identity() -> Iterator[Operation]:
         answers=(Answer(200, "Tokens", shapes.TokenShape),),
         tag="identity",
         body=Body(_TOKEN_FORM, (FORM,)),
+        refusals=(401, 429, 503),
+        refusal=shapes.TokenErrorShape,
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/auth/revoke",
+        handler=token.revoke,
+        access="public",
+        id="revokeToken",
+        summary="End the login that a refresh token belongs to (RFC 7009)",
+        answers=(Answer(200, "The token is of no use any more; also when it never was", _OBJECT),),
+        tag="identity",
+        body=Body(_REVOCATION_FORM, (FORM,)),
         refusals=(401, 429, 503),
         refusal=shapes.TokenErrorShape,
     )

@@ -1,14 +1,16 @@
-"""The token endpoint (RFC 6749) and the public keys (RFC 7517).
+"""The token endpoint (RFC 6749), revocation (RFC 7009) and the public keys (RFC 7517).
 
 The guide's curl sends a username and a password and nothing else, so `grant_type` may be left out, and no client
 has to name itself. Errors have the form of RFC 6749 §5.2, which OAuth clients know, not that of a problem.
+`docs/oauth.md` goes through the RFCs, requirement by requirement.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
@@ -16,11 +18,14 @@ from starlette.responses import Response
 
 from controlplane.api import body
 from controlplane.api.answers import json_answer
+from controlplane.api.caller import address_of
 from controlplane.api.explain import explain
 from controlplane.api.operation import Call
 from controlplane.api.problems import Refused
-from controlplane.identity import BadCredentials, InvalidScope, Tokens
+from controlplane.identity import BadCredentials, Grants, InvalidScope, InvalidToken, Tokens
 
+_DESCRIBABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+"""What must not stand in an error_description (§5.2)."""
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -38,15 +43,28 @@ class OAuthError(Exception):
 
 async def token(call: Call) -> Response:
     """Exchanges a form for tokens."""
+    return await _answered(call, lambda form: _grant(call, form))
+
+
+async def revoke(call: Call) -> Response:
+    """Ends the login that a refresh token belongs to."""
+    return await _answered(call, lambda form: _revoke(call, form))
+
+
+async def _answered(
+    call: Call, handle: Callable[[Mapping[str, str]], Awaitable[dict[str, object]]]
+) -> Response:
     try:
-        tokens = await _grant(call, await body.form(call.request))
+        form = await body.form(call.request)
+        # What is sent without a value is treated as left out (§3.2).
+        answer = await handle({name: value for name, value in form.items() if value})
     except Exception as error:
         told = _told(error)
         if told is None:
             raise
-        document = {"error": told.code, "error_description": str(told)}
+        document = {"error": told.code, "error_description": _DESCRIBABLE.sub("'", str(told))}
         return json_answer(document, told.status, headers={**told.headers, **_NO_STORE})
-    return json_answer(_shown(tokens), headers=_NO_STORE)
+    return json_answer(answer, headers=_NO_STORE)
 
 
 async def jwks(call: Call) -> Response:
@@ -55,30 +73,66 @@ async def jwks(call: Call) -> Response:
     return json_answer(call.parts.issuer().jwks(), headers={"Cache-Control": "public, max-age=60"})
 
 
-async def _grant(call: Call, form: Mapping[str, str]) -> Tokens:
+async def _grant(call: Call, form: Mapping[str, str]) -> dict[str, object]:
     call.parts.issuer()  # or 503: still starting
-    grants, scope = call.parts.grants, form.get("scope")
-    assert grants is not None
+    grants, scope = _grants(call), form.get("scope")
+    address = address_of(call.request, call.parts.trusted_proxies)
     match form.get("grant_type", "password"):
         case "password":
             username, password = _needed(form, "username"), _needed(form, "password")
-            tokens = await grants.password(username, password, scope)
+            await _known_client(call, form, address)
+            tokens = await grants.password(username, password, scope, address)
             # Logged only now: people type passwords into the wrong field.
             call.record.author = username
-            return tokens
+            return _shown(tokens)
         case "client_credentials":
-            client, secret = _client(call.request, form)
-            try:
-                tokens = await grants.client_credentials(client, secret, scope)
-            except BadCredentials:
-                raise _bad_client("wrong client id or secret") from None
+            client, secret = _client(call.request, form) or _in_form(form)
+            tokens = await _as_client(grants.client_credentials(client, secret, scope, address))
             call.record.author = client
-            return tokens
+            return _shown(tokens)
         case "refresh_token":
-            return await grants.refresh(_needed(form, "refresh_token"), scope)
+            token = _needed(form, "refresh_token")
+            await _known_client(call, form, address)
+            return _shown(await grants.refresh(token, scope))
     raise OAuthError(
         "unsupported_grant_type", "grant_type must be password, client_credentials or refresh_token"
     )
+
+
+async def _revoke(call: Call, form: Mapping[str, str]) -> dict[str, object]:
+    """An access token is judged by its user at every request and ends by itself soon: it cannot be revoked."""
+    call.parts.issuer()
+    token = _needed(form, "token")
+    await _known_client(call, form, address_of(call.request, call.parts.trusted_proxies))
+    try:
+        call.parts.issuer().verify(token)
+    except InvalidToken:
+        await _grants(call).revoke(token)
+        return {}
+    raise OAuthError("unsupported_token_type", "only refresh tokens can be revoked")
+
+
+def _grants(call: Call) -> Grants:
+    assert call.parts.grants is not None
+    return call.parts.grants
+
+
+async def _known_client(call: Call, form: Mapping[str, str], address: str) -> None:
+    """No client has to authenticate for these grants; one that does must be right (§3.2.1, §4.3.2, §6).
+
+    An access token in the header does not authenticate a client, and some send it with everything.
+    """
+    if call.request.headers.get("authorization", "basic").partition(" ")[0].lower() != "basic":
+        return
+    if (client := _client(call.request, form)) is not None:
+        await _as_client(_grants(call).client_credentials(*client, address=address))
+
+
+async def _as_client(granting: Awaitable[Tokens]) -> Tokens:
+    try:
+        return await granting
+    except BadCredentials:
+        raise _bad_client("wrong client id or secret") from None
 
 
 def _told(error: Exception) -> OAuthError | None:
@@ -105,11 +159,15 @@ def _needed(form: Mapping[str, str], name: str) -> str:
     return form[name]
 
 
-def _client(request: Request, form: Mapping[str, str]) -> tuple[str, str]:
-    """A client's id and secret, from the header or the form, not both (RFC 6749 §2.3)."""
+def _in_form(form: Mapping[str, str]) -> tuple[str, str]:
+    return _needed(form, "client_id"), _needed(form, "client_secret")
+
+
+def _client(request: Request, form: Mapping[str, str]) -> tuple[str, str] | None:
+    """A client's id and secret, from the header or the form, not both (§2.3); None when it does not authenticate."""
     header = request.headers.get("authorization")
     if header is None:
-        return _needed(form, "client_id"), _needed(form, "client_secret")
+        return _in_form(form) if "client_secret" in form else None
     if "client_secret" in form:
         raise OAuthError("invalid_request", "The client's secret is given twice, in header and form")
     scheme, _, encoded = header.partition(" ")
@@ -119,12 +177,11 @@ def _client(request: Request, form: Mapping[str, str]) -> tuple[str, str]:
         colon = ""
     if scheme.lower() != "basic" or not colon:
         raise _bad_client("Authorization must be Basic, with client id and secret")
-    return _unescaped(client), _unescaped(secret)
-
-
-def _unescaped(text: str) -> str:
-    """RFC 6749 has id and secret form-encoded before Basic. curl does not: what holds no escape is taken as it is."""
-    return unquote_plus(text) if "%" in text else text
+    # Each is form-encoded before they are joined (§2.3.1): "+" is a space.
+    client, secret = unquote_plus(client), unquote_plus(secret)
+    if form.get("client_id", client) != client:
+        raise OAuthError("invalid_request", "header and form name different clients")
+    return client, secret
 
 
 def _bad_client(description: str) -> OAuthError:
@@ -137,8 +194,9 @@ def _shown(tokens: Tokens) -> dict[str, object]:
         "access_token": tokens.access_token,
         "token_type": "Bearer",
         "expires_in": tokens.expires_in,
-        "scope": tokens.scope,
     }
+    if tokens.scope:  # a scope has at least one word (§3.3)
+        shown["scope"] = tokens.scope
     if tokens.refresh_token is not None:
         shown["refresh_token"] = tokens.refresh_token
     return shown

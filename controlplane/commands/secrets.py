@@ -37,10 +37,14 @@ class Passwords:
 
     async def settle(self, resource: Resource, stored: Mapping[ResourceId, Stamped]) -> Resource:
         """The resource as it will be stored: a user keeps the stored hash, unless another password is given."""
-        if not isinstance(resource, User) or resource.password_hash is not None:
+        if not isinstance(resource, User):
             return resource
-        before = stored.get(("user", resource.username))
-        secret = before.resource.password_hash if before and isinstance(before.resource, User) else None
+        stamped = stored.get(("user", resource.username))
+        before = stamped.resource if stamped and isinstance(stamped.resource, User) else None
+        resource = resource.model_copy(update={"generation": next_generation(resource, before)})
+        if resource.password_hash is not None:
+            return resource
+        secret = before.password_hash if before else None
         known = secret.get_secret_value() if secret else None
         plain = self._plain.get(resource.username)
         if plain is None or (known is not None and await self._hasher.verify(plain, known)):
@@ -60,3 +64,9 @@ class Passwords:
         found = await self._hasher.hash(self._plain[user.username])
         self._hashes[user.username] = found
         return replace(step, resource=with_hash(user, found))
+
+
+def next_generation(user: User, before: User | None) -> int:
+    """The generation of a user that replaces `before`: one that is enabled again does not get old tokens back."""
+    known = before.generation if before else 0
+    return known + 1 if before and user.disabled and not before.disabled else known

@@ -11,11 +11,13 @@ from controlplane.identity.errors import (
     TooManyAttempts,
     WrongSecretKey,
 )
+from controlplane.identity.families import Rotation
 from controlplane.identity.grants import Grants
 from controlplane.identity.keys import KeyRing, SigningKey, open_keys
 from controlplane.identity.passwords import Hasher
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
 from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens
+from controlplane.identity.turns import Turns
 from controlplane.identity.users import Users
 
 __all__ = [
@@ -28,12 +30,14 @@ __all__ = [
     "InvalidScope",
     "InvalidToken",
     "KeyRing",
+    "Rotation",
     "ServiceClaims",
     "SharedTokens",
     "SigningKey",
     "TokenIssuer",
     "Tokens",
     "TooManyAttempts",
+    "Turns",
     "UnusableFile",
     "Users",
     "WrongSecretKey",

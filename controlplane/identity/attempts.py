@@ -1,8 +1,15 @@
-"""Slows down whoever guesses passwords: after a few failures a username has to wait, longer each time."""
+"""Slows down whoever guesses passwords: after a few failures a name has to wait at that address, longer each time.
+
+Counted by name and address together: whoever guesses at somebody's password makes nobody wait but themselves.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
+
+Who = tuple[str, str]
+"""A user's name, and where it is asked for (see `place`)."""
 
 
 @dataclass(slots=True)
@@ -13,11 +20,10 @@ class _Failures:
 
 
 class Attempts:
-    """Counts failures by username. Time is handed in: monotonic seconds.
+    """Counts failures by name and address. Time is handed in: monotonic seconds.
 
-    After `free` failures each further one makes the name wait 1, 2, 4 … up to `longest` seconds: short enough that
-    nobody is locked out for good by somebody else's guesses. Failures are forgotten after `memory` seconds without
-    one, and the oldest are when there are more than `most` names.
+    After `free` failures each further one makes the pair wait 1, 2, 4 … up to `longest` seconds. Failures are
+    forgotten after `memory` seconds without one, and the oldest are when there are more than `most` pairs.
     """
 
     def __init__(
@@ -27,28 +33,45 @@ class Attempts:
         self._longest = longest
         self._memory = memory
         self._most = most
-        self._failures: dict[str, _Failures] = {}
+        self._failures: dict[Who, _Failures] = {}
 
-    def begin(self, username: str, now: float) -> float:
-        """Seconds that this name must wait; 0 lets it try.
+    def wait(self, who: Who, now: float) -> float:
+        """Seconds that this pair must wait; 0 lets it try. Counts nothing."""
+        failures = self._failures.get(who)
+        return max(0.0, failures.until - now) if failures is not None else 0.0
+
+    def begin(self, who: Who, now: float) -> float:
+        """Seconds that this pair must wait; 0 lets it try.
 
         An attempt counts as failed until `succeeded` is told, so that attempts side by side gain nothing.
         """
-        failures = self._failures.pop(username, None)
+        failures = self._failures.pop(who, None)
         if failures is None or now - failures.last > self._memory:
             failures = _Failures()
         if (wait := failures.until - now) <= 0:
             failures.count += 1
             failures.last = now
             failures.until = now + self._delay(failures.count)
-        self._failures[username] = failures
+        self._failures[who] = failures
         if len(self._failures) > self._most:
             del self._failures[next(iter(self._failures))]
         return max(0.0, wait)
 
-    def succeeded(self, username: str) -> None:
-        """Forget the failures of a name."""
-        self._failures.pop(username, None)
+    def succeeded(self, who: Who) -> None:
+        """Forget the failures of a pair."""
+        self._failures.pop(who, None)
 
     def _delay(self, count: int) -> float:
         return min(self._longest, 2.0 ** min(count - self._free, 30)) if count >= self._free else 0.0
+
+
+def place(address: str) -> str:
+    """What is counted as one address: an IPv6 host has a whole /64 to call from (RFC 6177)."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(found, IPv6Address):
+        mapped = found.ipv4_mapped
+        return str(mapped) if mapped else str(ip_network((int(found), 64), strict=False))
+    return str(found)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+from collections.abc import Callable
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from controlplane.identity.turns import Turns
+
+T = TypeVar("T")
 
 LONGEST = 128
 """Characters; what is longer matches no hash."""
@@ -16,26 +22,43 @@ LONGEST = 128
 class Hasher:
     """Hashes and compares in threads, a few at a time: each takes 64 MiB and tens of milliseconds.
 
-    The parameters are RFC 9106's second recommendation; smaller ones are for tests.
+    The parameters are RFC 9106's second recommendation; smaller ones are for tests. `turns` says whose turn it is.
     """
 
     def __init__(
-        self, *, time_cost: int = 3, memory_cost: int = 65_536, parallelism: int = 4, at_once: int = 2
+        self,
+        *,
+        time_cost: int = 3,
+        memory_cost: int = 65_536,
+        parallelism: int = 4,
+        turns: Turns | None = None,
     ) -> None:
         self._argon2 = PasswordHasher(time_cost=time_cost, memory_cost=memory_cost, parallelism=parallelism)
-        self._slots = asyncio.Semaphore(at_once)
+        self._turns = turns or Turns(2)
         self._nobody = _unknown_password(time_cost, memory_cost, parallelism)
 
     async def hash(self, password: str) -> str:
         """A new hash in PHC form, with a salt of its own."""
-        async with self._slots:
-            return await asyncio.to_thread(self._argon2.hash, password)
+        async with self._turns.take(None):
+            return await _in_thread(lambda: self._argon2.hash(password))
 
-    async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Whether the hash was made from the password. Without a hash the answer is no, at the same cost."""
+    async def verify(
+        self,
+        password: str,
+        password_hash: str | None,
+        *,
+        caller: str | None = None,
+        begin: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Whether the hash was made from the password. Without a hash the answer is no, at the same cost.
+
+        `caller` is who queues for it, None for the control plane itself; `begin` is called once it is the turn, and
+        may raise. Raises TooManyAttempts when the queue is too long.
+        """
         fits = password_hash is not None and len(password) <= LONGEST
-        async with self._slots:
-            same = await asyncio.to_thread(self._same, password[:LONGEST], password_hash or self._nobody)
+        async with self._turns.take(caller):
+            begin()
+            same = await _in_thread(lambda: self._same(password[:LONGEST], password_hash or self._nobody))
         return same and fits
 
     def _same(self, password: str, password_hash: str) -> bool:
@@ -43,6 +66,16 @@ class Hasher:
             return self._argon2.verify(password_hash, password)
         except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Run off the event loop. A thread cannot be cancelled: whoever is cancelled waits for it, and so does the turn."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def _unknown_password(time_cost: int, memory_cost: int, parallelism: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joserfc import jwt
@@ -17,6 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import GuestProtocol, RSAKey
 
 from controlplane.identity.errors import InvalidScope, InvalidToken
+from controlplane.identity.families import Member
 from controlplane.identity.keys import ALGORITHM, KeyRing
 from controlplane.model.resources import User
 
@@ -24,6 +25,7 @@ LONGEST = 8192
 """Bytes of a token; data planes refuse longer ones unread."""
 
 _ACCESS, _REFRESH, _SERVICE = "at+jwt", "rt+jwt", "st+jwt"
+_TOO_LONG = "a token with all scopes would be too long; ask for fewer"
 _SKEW = 60.0
 """Seconds that the clocks of two control planes may differ."""
 
@@ -36,6 +38,19 @@ class Claims:
     scopes: frozenset[str]
     expires: float
     """Unix seconds."""
+    credentials: str = ""
+    """Which credentials of the user it was made for (`User.credentials`); empty in tokens of versions before 0.2."""
+
+    def of(self, user: User) -> bool:
+        """Whether the user's credentials are still those that the token was made for."""
+        return not self.credentials or self.credentials == user.credentials
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshClaims(Claims):
+    """What a valid refresh token says."""
+
+    member: Member = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,9 @@ class TokenIssuer:
         audience: str = "headgate",
         access_ttl: int = 900,
         refresh_ttl: int = 86_400,
+        refresh_lifetime: int = 2_592_000,
     ) -> None:
+        """A refresh token is valid for `refresh_ttl`, and no token of its family beyond `refresh_lifetime`."""
         self._keys = keys
         self._clock = clock
         self._issuer = issuer
@@ -83,26 +100,43 @@ class TokenIssuer:
         self._registry = f"{issuer}/registry"
         self._access_ttl = access_ttl
         self._refresh_ttl = refresh_ttl
+        self._refresh_lifetime = refresh_lifetime
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The public keys as a JWK set, for anybody who verifies our tokens."""
         return self._keys.jwks()
 
-    def issue(self, user: User, scope: str | None = None, *, refresh: bool = True) -> Tokens:
-        """Tokens for the scopes asked for (separated by spaces), or for all that the user holds.
+    def issue(self, user: User, scope: str | None = None) -> Tokens:
+        """An access token for the scopes asked for (separated by spaces), or for all that the user holds.
 
         Raises InvalidScope when the user does not hold them all.
         """
-        granted = _granted(user, scope)
-        access = self._sign(_ACCESS, self._audience, self._access_ttl, user.username, _scopes(granted))
+        granted = _granted(user.scopes, scope)
+        who = {"client_id": user.username, "cred": user.credentials}
+        access = self._sign(_ACCESS, self._audience, self._access_ttl, user.username, _scopes(granted) | who)
         if len(access) > LONGEST:
-            raise InvalidScope("a token with all scopes would be too long; ask for fewer")
-        again = (
-            self._sign(_REFRESH, self._own, self._refresh_ttl, user.username, _scopes(granted))
-            if refresh
-            else None
-        )
-        return Tokens(access, again, self._access_ttl, " ".join(granted))
+            raise InvalidScope(_TOO_LONG)
+        return Tokens(access, None, self._access_ttl, " ".join(granted))
+
+    def begin_family(self, user: User, tokens: Tokens) -> Tokens:
+        """The tokens of a login, with the first refresh token of a new family."""
+        member = Member(secrets.token_urlsafe(12), 0, self._clock())
+        return self.continue_family(user, tokens, member, tokens.scope.split())
+
+    def continue_family(self, user: User, tokens: Tokens, member: Member, scopes: Collection[str]) -> Tokens:
+        """The same tokens with this refresh token of a family that was granted these scopes (RFC 6749, 6)."""
+        now = int(self._clock())
+        ttl = min(self._refresh_ttl, int(member.started + self._refresh_lifetime) - now)
+        more = {
+            "cred": user.credentials,
+            "fam": member.family,
+            "seq": member.sequence,
+            "auth_time": member.started,
+        }
+        refresh = self._sign(_REFRESH, self._own, ttl, user.username, _scopes(scopes) | more)
+        if len(refresh) > LONGEST:
+            raise InvalidScope(_TOO_LONG)
+        return replace(tokens, refresh_token=refresh)
 
     def issue_service(self, service: str, ttl: int) -> str:
         """A token for the registrations of this service, valid for `ttl` seconds."""
@@ -112,9 +146,14 @@ class TokenIssuer:
         """What an access token says; InvalidToken unless it is one of ours and still valid."""
         return _claims(self._read(access_token, _ACCESS, self._audience))
 
-    def verify_refresh(self, refresh_token: str) -> Claims:
+    def verify_refresh(self, refresh_token: str) -> RefreshClaims:
         """What a refresh token says; InvalidToken unless it is one of ours and still valid."""
-        return _claims(self._read(refresh_token, _REFRESH, self._own))
+        claims = self._read(refresh_token, _REFRESH, self._own)
+        member = _member(claims)
+        if member.started + self._refresh_lifetime <= self._clock():
+            raise InvalidToken
+        said = _claims(claims)
+        return RefreshClaims(said.subject, said.scopes, said.expires, said.credentials, member=member)
 
     def verify_service(self, service_token: str) -> ServiceClaims:
         """What a service token says; InvalidToken unless it is one of ours and still valid."""
@@ -170,21 +209,29 @@ class TokenIssuer:
             raise InvalidToken
 
 
-def _scopes(granted: Collection[str]) -> Mapping[str, object]:
+def _scopes(granted: Collection[str]) -> dict[str, object]:
     return {"scope": " ".join(granted), "scopes": list(granted)}
 
 
-def _claims(claims: Mapping[str, Any]) -> Claims:
-    subject, scopes = claims.get("sub"), claims.get("scopes")
-    if not isinstance(subject, str) or not isinstance(scopes, list):
+def _member(claims: Mapping[str, Any]) -> Member:
+    family, sequence, started = claims.get("fam"), claims.get("seq"), claims.get("auth_time")
+    if not isinstance(family, str) or not isinstance(sequence, int) or not isinstance(started, int | float):
         raise InvalidToken
-    return Claims(subject, frozenset(scope for scope in scopes if isinstance(scope, str)), claims["exp"])
+    return Member(family, sequence, float(started))
 
 
-def _granted(user: User, scope: str | None) -> tuple[str, ...]:
+def _claims(claims: Mapping[str, Any]) -> Claims:
+    subject, scopes, credentials = claims.get("sub"), claims.get("scopes"), claims.get("cred", "")
+    if not isinstance(subject, str) or not isinstance(scopes, list) or not isinstance(credentials, str):
+        raise InvalidToken
+    held = frozenset(scope for scope in scopes if isinstance(scope, str))
+    return Claims(subject, held, claims["exp"], credentials)
+
+
+def _granted(held: tuple[str, ...], scope: str | None) -> tuple[str, ...]:
     if scope is None or not scope.split():
-        return user.scopes
+        return held
     asked = tuple(dict.fromkeys(scope.split()))
-    if missing := [name for name in asked if name not in user.scopes]:
+    if missing := [name for name in asked if name not in held]:
         raise InvalidScope("scopes were asked for that the user does not hold", missing)
     return asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from controlplane.identity.attempts import Attempts
+from controlplane.identity.attempts import Attempts, Who, place
 from controlplane.identity.errors import BadCredentials, TooManyAttempts
 from controlplane.identity.passwords import Hasher
 from controlplane.model.resources import User
@@ -14,7 +14,7 @@ FindUser = Callable[[str], Awaitable[User | None]]
 
 
 class Users:
-    """Checks credentials. `clock` gives monotonic seconds; at most `most` checks wait for their turn."""
+    """Checks credentials. `clock` gives monotonic seconds."""
 
     def __init__(
         self,
@@ -23,27 +23,32 @@ class Users:
         clock: Callable[[], float],
         *,
         attempts: Attempts | None = None,
-        most: int = 32,
     ) -> None:
         self._find = find
         self._hasher = hasher
         self._clock = clock
         self._attempts = attempts or Attempts()
-        self._most = most
-        self._under_way = 0
 
-    async def authenticate(self, username: str, password: str) -> User:
-        """The user with this name and password.
+    async def authenticate(self, username: str, password: str, address: str = "") -> User:
+        """The user with this name and password, asked for from an IP address.
 
         Raises BadCredentials, TooManyAttempts, and the store's errors.
         """
-        if self._under_way >= self._most:
-            raise TooManyAttempts(1.0)
-        self._under_way += 1
-        try:
-            return await self._authenticate(username, password)
-        finally:
-            self._under_way -= 1
+        who = username[:64], place(address)
+        if wait := self._attempts.wait(who, self._clock()):
+            raise TooManyAttempts(wait)
+        user = await self._find(username)
+        secret = user.password_hash if user else None
+        right = await self._hasher.verify(
+            password,
+            secret.get_secret_value() if secret else None,
+            caller=who[1],
+            begin=lambda: self._begin(who),
+        )
+        if not right or user is None or user.disabled:
+            raise BadCredentials
+        self._attempts.succeeded(who)
+        return user
 
     async def current(self, username: str) -> User:
         """The user as it is now; BadCredentials when it is gone or disabled."""
@@ -52,13 +57,7 @@ class Users:
             raise BadCredentials
         return user
 
-    async def _authenticate(self, username: str, password: str) -> User:
-        user = await self._find(username)
-        if wait := self._attempts.begin(username[:64], self._clock()):
+    def _begin(self, who: Who) -> None:
+        """Count the attempt only once it is looked at: what the queue refuses is no wrong password."""
+        if wait := self._attempts.begin(who, self._clock()):
             raise TooManyAttempts(wait)
-        secret = user.password_hash if user else None
-        right = await self._hasher.verify(password, secret.get_secret_value() if secret else None)
-        if not right or user is None or user.disabled:
-            raise BadCredentials
-        self._attempts.succeeded(username[:64])
-        return user

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from controlplane.model.base import Later, Resource
@@ -83,11 +85,26 @@ class User(Resource):
         tuple[ScopeName, ...], AsList, Field(max_length=64, description="Scopes that the user holds."), Unique
     ] = ()
     disabled: Annotated[bool, Field(description="Gets no tokens, and those in hand are refused.")] = False
+    generation: Annotated[SkipJsonSchema[int], Field(ge=0, exclude=True)] = 0
+    """How often the user was disabled: kept by the control plane, whatever a document says."""
+    credentials_id: Annotated[SkipJsonSchema[str | None], Field(exclude=True)] = None
+    """Never stored: what `credentials` answers once the hash was taken out."""
 
     @property
     def name(self) -> str:
         """The user's own name."""
         return self.username
+
+    @property
+    def credentials(self) -> str:
+        """Differs after every change of password and every disabling; tokens carry it and end with it.
+
+        The salt within the hash has 128 random bits: nobody can test passwords against this.
+        """
+        if self.credentials_id is not None:
+            return self.credentials_id
+        secret = self.password_hash.get_secret_value() if self.password_hash else ""
+        return hashlib.sha256(f"{self.generation} {secret}".encode()).hexdigest()[:16]
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:

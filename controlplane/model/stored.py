@@ -56,6 +56,8 @@ def encode(resource: Resource) -> bytes:
     fields = resource.model_dump(mode="json", exclude_none=True)
     if isinstance(resource, User) and resource.password_hash is not None:
         fields["password_hash"] = resource.password_hash.get_secret_value()
+    if isinstance(resource, User) and resource.generation:
+        fields["generation"] = resource.generation
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
@@ -102,7 +104,8 @@ def shown(resource: Resource) -> dict[str, object]:
 
 def without_secrets(user: User) -> User:
     """A user as data planes may know it."""
-    return user.model_copy(update={"password": None, "password_hash": None})
+    known = {"password": None, "password_hash": None, "credentials_id": user.credentials}
+    return user.model_copy(update=known)
 
 
 def with_hash(user: User, password_hash: str | None) -> User:

@@ -145,7 +145,7 @@ class Credentials:
             return
         # The watcher may be a moment behind: before a refusal the store itself is asked.
         user = await self._commands.find_user(claims.subject)
-        if user is None or user.disabled:
+        if user is None or user.disabled or not claims.of(user):
             raise unauthenticated()
         if not _may(claims, user, right):
             raise forbidden()
@@ -167,7 +167,7 @@ def _by_jwt(tokens: TokenIssuer, sent: str) -> Caller:
 
 
 def _may(claims: Claims, user: User | None, right: Right) -> bool:
-    if user is None or user.disabled:
+    if user is None or user.disabled or not claims.of(user):
         return False
     held = claims.scopes & frozenset(user.scopes)
     return any(right in _SCOPES.get(scope, ()) for scope in held)

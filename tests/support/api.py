@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
 import httpx
 
@@ -15,7 +16,7 @@ from controlplane.api.parts import Parts
 from controlplane.commands import Commands
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import Grants, Hasher, KeyRing, TokenIssuer, Users, open_keys
+from controlplane.identity import Grants, Hasher, KeyRing, Rotation, TokenIssuer, Users, open_keys
 from controlplane.store import Entry, MemoryStore, Put
 
 SECRET_KEY = "0123456789abcdef0123456789abcdef"
@@ -86,13 +87,14 @@ async def running_api(
     store, wall, hasher = MemoryStore(), Wall(), Hasher(time_cost=1, memory_cost=64, parallelism=1)
     watcher, fleet = Watcher(store), Fleet(wall=wall)
     commands = Commands(store, hasher, wall, watcher)
-    parts = Parts(commands, watcher, fleet, "1.2.3", anonymous_read)
+    parts = Parts(commands, watcher, fleet, "1.2.3", anonymous_read, trusted_proxies=(ip_network(peer),))
     store.available = started
     if started:
         await commands.apply(users(), author="test")
         keys = await _keys(store, wall())
         parts.tokens = TokenIssuer(keys, wall)
-        parts.grants = Grants(Users(parts.find_user, hasher, time.monotonic), parts.tokens)
+        users_of = Users(parts.find_user, hasher, time.monotonic)
+        parts.grants = Grants(users_of, parts.tokens, Rotation(store, 2_592_000), wall)
         parts.starting = None
     following = asyncio.create_task(watcher.run())
     transport = httpx.ASGITransport(make_api(parts), client=(peer, 50000), raise_app_exceptions=False)

@@ -51,7 +51,9 @@ def _fill(message: pb.Resource, body: Resource) -> None:
         case RateLimit():
             message.rate_limit.CopyFrom(rate_limit(body))
         case User():
-            message.user.CopyFrom(pb.User(scopes=body.scopes, disabled=body.disabled))
+            message.user.CopyFrom(
+                pb.User(scopes=body.scopes, disabled=body.disabled, credentials=body.credentials)
+            )
         case VerificationKey():
             message.verification_key.CopyFrom(
                 pb.VerificationKey(jwk=body.jwk, issuer=body.issuer, audience=body.audience)

@@ -183,7 +183,7 @@ def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
 def _user(resource: pb.Resource, check: Checker) -> policy.User:
     body = resource.user
     scopes = check.each("scopes", body.scopes, _SCOPE, "a scope token (RFC 6749)")
-    return policy.User(check.name("name", resource.name), frozenset(scopes), body.disabled)
+    return policy.User(check.name("name", resource.name), frozenset(scopes), body.disabled, body.credentials)
 
 
 def _verification_key(resource: pb.Resource, check: Checker) -> policy.VerificationKey:

@@ -28,12 +28,13 @@ class Unauthenticated(Enum):
 class Caller:
     """A verified token's bearer. `expires` is Unix time; `last_permit` belongs to `authorize`."""
 
-    __slots__ = ("expires", "last_permit", "scopes", "subject")
+    __slots__ = ("credentials", "expires", "last_permit", "scopes", "subject")
 
-    def __init__(self, subject: str, scopes: frozenset[str], expires: float) -> None:
+    def __init__(self, subject: str, scopes: frozenset[str], expires: float, credentials: str = "") -> None:
         self.subject = subject
         self.scopes = scopes
         self.expires = expires
+        self.credentials = credentials
         self.last_permit: Permit | None = None
 
     def __repr__(self) -> str:
@@ -95,7 +96,9 @@ class Authenticator:
         kid, issuer = token.protected.get("kid"), claims.get("iss")
         if not isinstance(kid, str) or not isinstance(issuer, str) or (issuer, kid) not in self._verifiers:
             raise tokens.Refused("no such key")
-        caller = Caller(tokens.subject(claims), tokens.scopes(claims), tokens.expiry(claims))
+        caller = Caller(
+            tokens.subject(claims), tokens.scopes(claims), tokens.expiry(claims), tokens.credentials(claims)
+        )
         self._verifiers[issuer, kid].verify(token, claims, wall_now)
         return caller
 

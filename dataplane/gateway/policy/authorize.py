@@ -58,7 +58,8 @@ def authorize(
     """May `caller` (ANONYMOUS where no token was read) use `route`, given the `users` of this revision?
 
     A scope counts if the token grants it and the user still holds it: what an administrator takes away is gone at once,
-    not when the token expires. The token of a user who is gone or disabled is as bad as an expired one.
+    not when the token expires. The token of a user who is gone or disabled, or whose password was changed since, is as
+    bad as an expired one.
     """
     user = None if route.public else users.get(caller.subject)
     last = caller.last_permit
@@ -72,6 +73,8 @@ def _decide(route: Route, caller: Caller, user: User | None) -> Permit | Forbidd
         return _grant(route, caller, None, _NOTHING)
     if user is None or user.disabled:
         return Unauthenticated.MISSING if caller is ANONYMOUS else Unauthenticated.INVALID
+    if caller.credentials and user.credentials and caller.credentials != user.credentials:
+        return Unauthenticated.INVALID
     scopes = caller.scopes & user.scopes
     if not route.scopes <= scopes:
         return Forbidden(route, route.scopes - scopes)

@@ -161,6 +161,8 @@ class User:
     name: str
     scopes: frozenset[str]
     disabled: bool = False
+    credentials: str = ""
+    """Tokens that name others have ended: the password was changed, or the user disabled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,9 @@ def subject(claims: dict[str, Any]) -> str:
 
 def scopes(claims: dict[str, Any]) -> frozenset[str]:
     """What the token grants: `scope`, a string (RFC 9068, 2.2.3), or else `scopes`, a list. Raises Refused."""
-    granted = claims.get("scope", claims.get("scopes", []))
+    granted = claims.get("scope")
+    if granted is None:
+        granted = claims.get("scopes", [])
     if isinstance(granted, str):
         granted = granted.split()
     if not isinstance(granted, list) or not all(
@@ -123,6 +125,14 @@ def scopes(claims: dict[str, Any]) -> frozenset[str]:
     ):
         raise Refused("scopes are malformed")
     return frozenset(granted)
+
+
+def credentials(claims: dict[str, Any]) -> str:
+    """Which credentials of the subject the token was made for, `cred`; empty when it does not say. Raises Refused."""
+    cred = claims.get("cred", "")
+    if not isinstance(cred, str):
+        raise Refused("cred is malformed")
+    return cred
 
 
 def expiry(claims: dict[str, Any]) -> float:

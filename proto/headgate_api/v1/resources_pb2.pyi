@@ -538,7 +538,12 @@ class User(_message.Message):
 
     SCOPES_FIELD_NUMBER: _builtins.int
     DISABLED_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
     disabled: _builtins.bool
+    credentials: _builtins.str
+    """Differs after every change of password and every disabling. A token whose claim "cred" is another one has ended; a
+    token without the claim is judged by the rest.
+    """
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -546,10 +551,11 @@ class User(_message.Message):
         *,
         scopes: _abc.Iterable[_builtins.str] | None = ...,
         disabled: _builtins.bool = ...,
+        credentials: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "disabled", b"disabled", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

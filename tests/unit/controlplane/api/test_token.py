@@ -150,3 +150,135 @@ async def test_public_keys(api: Api) -> None:
     (key,) = answer.json()["keys"]
     assert {"kty", "kid", "n", "e", "alg", "use"} == key.keys()
     assert (await api.client.get("/api/v1/.well-known/jwks.json")).json() == answer.json()
+
+
+async def test_parameters_without_a_value_count_as_left_out(api: Api) -> None:
+    """RFC 6749, section 3.2."""
+    form = {**FORM, "grant_type": "", "scope": "", "client_id": "", "client_secret": ""}
+    assert (await ask(api, form)).status_code == 200
+    answer = await ask(api, {**FORM, "password": ""})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_a_secret_in_the_header_is_form_encoded(api: Api) -> None:
+    """RFC 6749, section 2.3.1: a plus sign is a space."""
+    user = {"username": "program", "password": "pass word+1", "scopes": ["gateway:read"]}
+    made = await api.client.post("/api/v1/config/users", json=user, headers=await api.token())
+    assert made.status_code == 201
+    for secret, status in (("pass+word%2B1", 200), ("pass%20word%2b1", 200), ("pass word+1", 401)):
+        header = "Basic " + base64.b64encode(f"program:{secret}".encode()).decode()
+        assert (await ask(api, CLIENT, headers={"Authorization": header})).status_code == status
+
+
+async def test_a_client_that_authenticates_must_be_right_whatever_the_grant(api: Api) -> None:
+    """RFC 6749, sections 3.2.1, 4.3.2 and 6."""
+    right = {"client_id": "nobody", "client_secret": "password"}
+    first = await ask(api, {**FORM, **right})
+    assert first.status_code == 200
+    refresh = {"grant_type": "refresh_token", "refresh_token": first.json()["refresh_token"]}
+    for form in (FORM, refresh):
+        answer = await ask(api, {**form, **right, "client_secret": "wrong"})
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    assert (await ask(api, {**refresh, **right})).status_code == 200, "the token was not used up"
+
+
+async def test_one_client_not_two(api: Api) -> None:
+    header = "Basic " + base64.b64encode(b"reader:password").decode()
+    answer = await ask(api, {**CLIENT, "client_id": "nobody"}, headers={"Authorization": header})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_a_refresh_token_is_good_for_one_use(api: Api) -> None:
+    token = (await ask(api, FORM)).json()["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    following = (await ask(api, form)).json()["refresh_token"]
+    again = await ask(api, form)
+    assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+    ended = await ask(api, {**form, "refresh_token": following})
+    assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_a_new_password_ends_every_token(api: Api) -> None:
+    tokens = (await ask(api, FORM)).json()
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await api.client.get("/api/v1/services", headers=headers)).status_code == 200
+    change = {"username": "reader", "password": "another password", "scopes": ["gateway:read"]}
+    put = await api.client.put("/api/v1/config/users/reader", json=change, headers=await api.token())
+    assert put.status_code == 200
+    await api.seen()
+    assert (await api.client.get("/api/v1/services", headers=headers)).status_code == 401
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    assert (await ask(api, form)).json()["error"] == "invalid_grant"
+
+
+async def test_disabling_ends_every_token_for_good(api: Api) -> None:
+    tokens = (await ask(api, FORM)).json()
+    admin = await api.token()
+    for disabled in (True, False):
+        change = {"username": "reader", "scopes": ["gateway:read"], "disabled": disabled}
+        assert (
+            await api.client.put("/api/v1/config/users/reader", json=change, headers=admin)
+        ).status_code == 200
+    await api.seen()
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await api.client.get("/api/v1/services", headers=headers)).status_code == 401
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    assert (await ask(api, form)).json()["error"] == "invalid_grant"
+    assert (await ask(api, FORM)).status_code == 200, "a new login is"
+
+
+async def test_other_changes_of_a_user_end_nothing(api: Api) -> None:
+    tokens = (await ask(api, FORM)).json()
+    change = {"username": "reader", "scopes": ["gateway:read", "orders:read"], "password": "password"}
+    await api.client.put("/api/v1/config/users/reader", json=change, headers=await api.token())
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await api.client.get("/api/v1/services", headers=headers)).status_code == 200
+
+
+async def test_what_the_control_plane_keeps_of_a_user_is_not_shown(api: Api) -> None:
+    shown = (await api.client.get("/api/v1/config/users/reader", headers=await api.token())).json()
+    assert not {"password", "password_hash", "generation", "credentials_id"} & set(shown)
+
+
+async def test_a_guesser_elsewhere_keeps_nobody_out(api: Api) -> None:
+    """Behind the gateway, too, whose address all of them share."""
+    guesser, owner = {"X-Forwarded-For": "192.0.2.66"}, {"X-Forwarded-For": "198.51.100.1"}
+    for grant, secret in (("password", "password"), ("client_credentials", "client_secret")):
+        who = "username" if grant == "password" else "client_id"
+        for _ in range(20):
+            await ask(api, {"grant_type": grant, who: "reader", secret: "guess"}, headers=guesser)
+        good = {"grant_type": grant, who: "reader", secret: "password"}
+        assert (await ask(api, good, headers=guesser)).status_code == 429
+        assert (await ask(api, good, headers=owner)).status_code == 200
+
+
+async def test_revocation(api: Api) -> None:
+    """RFC 7009: success whatever the token, and nothing of the login is left."""
+    tokens = (await ask(api, FORM)).json()
+    for token in (tokens["refresh_token"], tokens["refresh_token"], "nonsense"):
+        answer = await api.client.post("/api/v1/auth/revoke", data={"token": token})
+        assert answer.status_code == 200
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    assert (await ask(api, form)).json()["error"] == "invalid_grant"
+    access = await api.client.post("/api/v1/auth/revoke", data={"token": tokens["access_token"]})
+    assert (access.status_code, access.json()["error"]) == (400, "unsupported_token_type")
+    nothing = await api.client.post("/api/v1/auth/revoke", data={"token_type_hint": "refresh_token"})
+    assert (nothing.status_code, nothing.json()["error"]) == (400, "invalid_request")
+
+
+async def test_a_user_without_scopes_gets_an_answer_without_scope(api: Api) -> None:
+    """RFC 6749, section 3.3: a scope has at least one word."""
+    user = {"username": "nothing", "password": "password"}
+    await api.client.post("/api/v1/config/users", json=user, headers=await api.token())
+    assert "scope" not in (await ask(api, {"username": "nothing", "password": "password"})).json()
+
+
+async def test_only_post(api: Api) -> None:
+    assert (await api.client.get(TOKEN, params=FORM)).status_code == 405
+
+
+async def test_descriptions_are_plain(api: Api) -> None:
+    """RFC 6749, section 5.2: no quotation marks, no backslashes, ASCII only."""
+    answer = await api.client.post(TOKEN, content=b"a=%ff", headers={"Content-Type": b't\xe9"xt\\plain'})
+    described = answer.json()["error_description"]
+    assert described.isascii() and not set('"\\') & set(described)

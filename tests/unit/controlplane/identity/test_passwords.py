@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from controlplane.identity import Hasher
+from controlplane.identity import Hasher, Turns
 from controlplane.model.resources import parse
 
 
@@ -65,6 +65,6 @@ async def test_somebody_who_does_not_exist_costs_the_same() -> None:
 
 
 async def test_few_are_compared_at_once() -> None:
-    hasher = Hasher(time_cost=1, memory_cost=8, parallelism=1, at_once=1)
+    hasher = Hasher(time_cost=1, memory_cost=8, parallelism=1, turns=Turns(1))
     made = await hasher.hash("testpass")
     assert await asyncio.gather(*(hasher.verify("testpass", made) for _ in range(5))) == [True] * 5

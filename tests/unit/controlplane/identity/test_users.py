@@ -14,13 +14,17 @@ from controlplane.identity import (
     Hasher,
     InvalidScope,
     KeyRing,
+    Rotation,
     TokenIssuer,
     TooManyAttempts,
     Users,
 )
 from controlplane.model.resources import User
 from controlplane.model.stored import with_hash
-from controlplane.store import StoreUnavailable
+from controlplane.store import MemoryStore, StoreUnavailable
+
+DAY = 86_400
+LIFETIME = 30 * DAY
 
 
 class World:
@@ -31,8 +35,11 @@ class World:
         self.people: dict[str, User] = {}
         self.store_answers = True
         self.hasher = Hasher(time_cost=1, memory_cost=8, parallelism=1)
-        self.users = Users(self.find, self.hasher, lambda: self.now, attempts=Attempts(free=3), most=4)
-        self.grants = Grants(self.users, TokenIssuer(ring, lambda: self.now))
+        self.users = Users(self.find, self.hasher, lambda: self.now, attempts=Attempts(free=3))
+        self.store = MemoryStore(clock=lambda: self.now)
+        self.issuer = TokenIssuer(ring, lambda: self.now, refresh_lifetime=LIFETIME)
+        rotation = Rotation(self.store, LIFETIME)
+        self.grants = Grants(self.users, self.issuer, rotation, lambda: self.now)
 
     async def find(self, username: str) -> User | None:
         if not self.store_answers:
@@ -41,7 +48,10 @@ class World:
         return self.people.get(username)
 
     async def add(self, username: str, password: str | None, *scopes: str, disabled: bool = False) -> None:
-        made = await self.hasher.hash(password) if password else None
+        before = self.people.get(username)
+        known = before.password_hash.get_secret_value() if before and before.password_hash else None
+        same = password and known and await self.hasher.verify(password, known)
+        made = known if same else await self.hasher.hash(password) if password else None
         self.people[username] = with_hash(User(username=username, scopes=scopes, disabled=disabled), made)
 
 
@@ -100,12 +110,41 @@ async def test_names_that_do_not_exist_are_slowed_down_as_well(world: World) -> 
         await world.users.authenticate("nobody", "guess")
 
 
-async def test_only_so_many_wait_for_their_turn(world: World) -> None:
-    await asyncio.gather(*(world.add(f"u{number}", "testpass") for number in range(6)))
-    logins = (world.users.authenticate(f"u{number}", "testpass") for number in range(6))
-    found = await asyncio.gather(*logins, return_exceptions=True)
-    assert [isinstance(one, TooManyAttempts) for one in found] == [False] * 4 + [True] * 2
-    await world.users.authenticate("u5", "testpass")
+async def test_who_guesses_makes_nobody_wait_but_themselves(world: World) -> None:
+    """Five guesses a second from one address, and the owner is let in every time from another."""
+    for _ in range(100):
+        with pytest.raises((BadCredentials, TooManyAttempts)):
+            await world.users.authenticate("testuser", "guess", "192.0.2.66")
+        await world.users.authenticate("testuser", "testpass", "198.51.100.1")
+        world.now += 0.2
+    with pytest.raises(TooManyAttempts):
+        await world.users.authenticate("testuser", "testpass", "192.0.2.66")
+
+
+async def test_clients_are_counted_in_the_same_way(world: World) -> None:
+    for _ in range(10):
+        with pytest.raises((BadCredentials, TooManyAttempts)):
+            await world.grants.client_credentials("testuser", "guess", address="192.0.2.66")
+    await world.grants.client_credentials("testuser", "testpass", address="198.51.100.1")
+
+
+async def test_a_flood_from_one_address_takes_no_turn_from_another(world: World) -> None:
+    flood = [
+        asyncio.create_task(world.users.authenticate(f"u{number}", "guess", "192.0.2.66"))
+        for number in range(1000)
+    ]
+    await asyncio.sleep(0)
+    await world.users.authenticate("testuser", "testpass", "198.51.100.1")
+    refused = await asyncio.gather(*flood, return_exceptions=True)
+    assert {type(one) for one in refused} == {BadCredentials, TooManyAttempts}
+    assert sum(isinstance(one, BadCredentials) for one in refused) <= 10
+
+
+async def test_what_was_not_looked_at_is_no_failure(world: World) -> None:
+    """The queue refuses most of these at once; none of those counts as a guess."""
+    crowd = (world.users.authenticate("testuser", "testpass", "192.0.2.1") for _ in range(100))
+    await asyncio.gather(*crowd, return_exceptions=True)
+    await world.users.authenticate("testuser", "testpass", "192.0.2.1")
 
 
 async def test_a_store_that_does_not_answer_is_no_wrong_password(world: World) -> None:
@@ -144,17 +183,106 @@ async def refresh_token(world: World, scope: str | None = None) -> str:
 
 async def test_with_a_refresh_token(world: World) -> None:
     token = await refresh_token(world)
-    world.now += 86_000
-    assert (await world.grants.refresh(token)).scope == "orders:read orders:write"
-    assert (await world.grants.refresh(token, "orders:write")).scope == "orders:write"
-    world.now += 400
+    world.now += DAY - 1
+    second = await world.grants.refresh(token)
+    assert second.scope == "orders:read orders:write"
+    third = await world.grants.refresh(str(second.refresh_token), "orders:write")
+    assert third.scope == "orders:write"
+    world.now += DAY
+    with pytest.raises(BadCredentials):
+        await world.grants.refresh(str(third.refresh_token))
+
+
+async def renew(world: World, token: str) -> str:
+    return str((await world.grants.refresh(token)).refresh_token)
+
+
+async def test_a_refresh_token_that_comes_again_ends_its_family(world: World) -> None:
+    first, other = await refresh_token(world), await refresh_token(world)
+    second = await renew(world, first)
+    third = await renew(world, second)
+    for token in (first, third, second):
+        with pytest.raises(BadCredentials):
+            await world.grants.refresh(token)
+    assert await renew(world, other), "another login goes on"
+
+
+async def test_of_many_uses_at_once_at_most_one_succeeds_and_the_family_ends(world: World) -> None:
+    token = await refresh_token(world)
+    found = await asyncio.gather(*(world.grants.refresh(token) for _ in range(4)), return_exceptions=True)
+    (good,) = [one for one in found if not isinstance(one, BaseException)]
+    with pytest.raises(BadCredentials):
+        await world.grants.refresh(str(good.refresh_token))
+
+
+async def test_a_login_ends_after_its_lifetime_however_often_it_is_renewed(world: World) -> None:
+    token, began = await refresh_token(world), world.now
+    with pytest.raises(BadCredentials):
+        while True:
+            world.now += DAY - 100
+            token = await renew(world, token)
+    assert LIFETIME - DAY <= world.now - began <= LIFETIME + DAY
+
+
+async def test_refresh_tokens_end_with_the_password(world: World) -> None:
+    used, unused = await renew(world, await refresh_token(world)), await refresh_token(world)
+    access = (await world.grants.password("testuser", "testpass")).access_token
+    await world.add("testuser", "another password", "orders:read", "orders:write")
+    for token in (used, unused):
+        with pytest.raises(BadCredentials):
+            await world.grants.refresh(token)
+    assert not world.issuer.verify(access).of(world.people["testuser"])
+
+
+async def test_a_wrong_scope_does_not_cost_the_login(world: World) -> None:
+    token = await refresh_token(world)
+    with pytest.raises(InvalidScope):
+        await world.grants.refresh(token, "payments:write")
+    assert await renew(world, token)
+
+
+async def test_a_narrower_access_token_leaves_the_next_refresh_token_as_it_was(world: World) -> None:
+    """RFC 6749, section 6."""
+    narrow = await world.grants.refresh(await refresh_token(world), "orders:read")
+    assert narrow.scope == "orders:read"
+    assert (await world.grants.refresh(str(narrow.refresh_token))).scope == "orders:read orders:write"
+
+
+async def test_revoking_ends_the_login_and_says_nothing_of_strange_tokens(world: World) -> None:
+    token, other = await refresh_token(world), await refresh_token(world)
+    token = await renew(world, token)
+    await world.grants.revoke(token)
+    await world.grants.revoke(token)
+    await world.grants.revoke("nonsense")
     with pytest.raises(BadCredentials):
         await world.grants.refresh(token)
+    assert await renew(world, other)
+
+
+async def test_one_user_takes_only_so_much_room_in_the_store(world: World) -> None:
+    """The oldest of too many logins end; none of them comes back to life."""
+    logins = []
+    for _ in range(100):
+        logins.append(await renew(world, await refresh_token(world)))
+        world.now += 1
+    (entry,) = (await world.store.list("/headgate/refresh/")).entries
+    assert len(entry.value) < 5000
+    with pytest.raises(BadCredentials):
+        await world.grants.refresh(logins[0])
+    assert await renew(world, logins[-1])
+
+
+async def test_what_has_ended_leaves_the_store_by_itself(world: World) -> None:
+    await renew(world, await refresh_token(world))
+    world.now += 2 * LIFETIME + 1
+    assert not (await world.store.list("/headgate/refresh/")).entries
 
 
 async def test_refreshing_never_widens(world: World) -> None:
     token = await refresh_token(world, "orders:read")
-    assert (await world.grants.refresh(token)).scope == "orders:read"
+    again = await world.grants.refresh(token)
+    assert again.scope == "orders:read"
+    token = str(again.refresh_token)
     with pytest.raises(InvalidScope):
         await world.grants.refresh(token, "orders:write")
 
@@ -162,7 +290,9 @@ async def test_refreshing_never_widens(world: World) -> None:
 async def test_refreshing_follows_what_the_user_still_holds(world: World) -> None:
     token = await refresh_token(world)
     await world.add("testuser", "testpass", "orders:write", "payments:write")
-    assert (await world.grants.refresh(token)).scope == "orders:write"
+    narrower = await world.grants.refresh(token)
+    assert narrower.scope == "orders:write"
+    token = str(narrower.refresh_token)
     await world.add("testuser", "testpass", "payments:write")
     with pytest.raises(InvalidScope):
         await world.grants.refresh(token)

@@ -72,7 +72,18 @@ def test_a_user_is_stored_with_the_hash_and_shown_without() -> None:
         "disabled": False,
     }
     assert shown(user) == {"username": "u", "scopes": [], "disabled": False}
-    assert without_secrets(user) == User(username="u")
+    known = without_secrets(user)
+    assert (known.password, known.password_hash) == (None, None)
+    assert known.credentials == user.credentials, "which can still be told"
+
+
+def test_credentials_differ_after_every_change_of_password_and_every_disabling() -> None:
+    user = with_hash(User(username="u"), PHC)
+    other = with_hash(User(username="u"), PHC.replace("c2Fs", "c2Ft"))
+    disabled = user.model_copy(update={"generation": 1})
+    assert len({user.credentials, other.credentials, disabled.credentials}) == 3
+    assert with_hash(User(username="u", scopes=("orders:read",)), PHC).credentials == user.credentials
+    assert json.loads(encode(disabled))["generation"] == 1
 
 
 def test_a_signing_key_is_read_as_its_public_part() -> None:

@@ -124,6 +124,7 @@ def test_each_kind_of_key_verifies_its_algorithm(key: Callable[[], Key], algorit
     [
         {"aud": ["other", "headgate"]},
         {"scope": ABSENT, "scopes": ["orders:read", "orders:write"]},
+        {"scope": None, "scopes": ["orders:read", "orders:write"]},
         {"scope": "  orders:write   orders:read "},
         {"nbf": NOW},
         {"nbf": NOW + tokens.LEEWAY, "iat": NOW + tokens.LEEWAY},
@@ -230,6 +231,7 @@ def test_another_scheme_is_not_searched_for_tokens(gate: Authenticator) -> None:
         {"sub": "a\x00b"},
         {"sub": "ä"},
         {"sub": "a" * 256},
+        {"cred": 7},
         {"scope": 7},
         {"scope": {"orders:read": True}},
         {"scope": ABSENT, "scopes": 7},

@@ -35,6 +35,15 @@ def test_whoever_holds_all_scopes_gets_a_permit() -> None:
     assert repr(permit).startswith("Permit('r', Caller('alice'")
 
 
+def test_a_token_ends_with_the_credentials_that_it_was_made_for() -> None:
+    alice = Caller("alice", frozenset("a"), 1e10, "before")
+    before, after = ({"alice": User("alice", frozenset("a"), credentials=it)} for it in ("before", "after"))
+    assert isinstance(authorize(route("a"), alice, before), Permit)
+    assert authorize(route("a"), alice, after) is Unauthenticated.INVALID
+    assert isinstance(authorize(route("a"), alice, users("a")), Permit), "an older control plane does not say"
+    assert isinstance(authorize(route("a"), caller("a"), after), Permit), "nor does an older token"
+
+
 def test_a_route_without_scopes_asks_for_any_user() -> None:
     assert isinstance(authorize(route(), caller(), users()), Permit)
     assert authorize(route(), ANONYMOUS, users()) is Unauthenticated.MISSING

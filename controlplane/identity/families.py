@@ -1,0 +1,147 @@
+"""Refresh tokens are used once. All that descend from one login are a family, and a family has one valid token.
+
+Each use gives the next token of the family (rotation, RFC 9700, 4.14.2). A token that comes again was copied: by whom
+cannot be known, so the whole family ends (RFC 6749, 10.4). A family ends also after a total lifetime, however often it
+is renewed.
+
+The store holds one entry a user: the families that were ever renewed, by how often. A family that is absent was never
+renewed, so a login writes nothing. The entry is under a lease that outlives every family in it, and it is bounded: the
+oldest family above `MOST` is left out, and everything that began no later is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from controlplane.identity.errors import InvalidToken
+from controlplane.store import Conflict, Entry, LeaseGone, Put, Store, StoreError
+
+PREFIX = "/headgate/refresh/v1/"
+MOST = 64
+"""Families of one user that are kept in mind."""
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One refresh token of a family."""
+
+    family: str
+    sequence: int
+    """How often the family was renewed before this token."""
+    started: float
+    """Unix seconds of the login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """What is known of one user's families."""
+
+    renewed: Mapping[str, tuple[int | None, float]] = field(default_factory=dict)
+    """By family: the sequence of its valid token, None once it has ended; and when it started."""
+    floor: float = 0.0
+    """Families that started no later and are not in `renewed` have ended."""
+    until: float = 0.0
+    """Unix seconds at which the lease of the entry ends."""
+
+    @classmethod
+    def read(cls, value: bytes | None) -> Families:
+        """From the store. What cannot be read is refused as a whole. Raises InvalidToken."""
+        if value is None:
+            return cls()
+        try:
+            raw = json.loads(value)
+            renewed = {str(name): (one[0], float(one[1])) for name, one in raw["families"].items()}
+            return cls(renewed, float(raw["floor"]), float(raw["until"]))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            raise InvalidToken from None
+
+    @property
+    def value(self) -> bytes:
+        """For the store."""
+        return json.dumps({"families": self.renewed, "floor": self.floor, "until": self.until}).encode()
+
+    def valid(self, member: Member) -> bool:
+        """Whether this is the one token of its family that may be used."""
+        held = self.renewed.get(member.family)
+        if held is None:
+            return member.sequence == 0 and member.started > self.floor
+        return held[0] == member.sequence
+
+    def ended(self, member: Member) -> bool:
+        """Whether the family is known to have ended already."""
+        held = self.renewed.get(member.family)
+        return (held is not None and held[0] is None) or (held is None and not self.valid(member))
+
+    def after(self, member: Member, sequence: int | None, now: float, lifetime: float) -> Families:
+        """With another valid token for the family, or none; without what has ended by itself, and within bounds."""
+        held = {name: one for name, one in self.renewed.items() if one[1] + lifetime > now}
+        held[member.family] = sequence, member.started
+        floor = self.floor
+        for name, (_, started) in sorted(held.items(), key=lambda item: item[1][1])[: len(held) - MOST]:
+            floor = max(floor, started)
+            del held[name]
+        return replace(self, renewed=held, floor=floor)
+
+
+class Rotation:
+    """The families in the store. `lifetime`: seconds that a family lasts at most."""
+
+    def __init__(self, store: Store, lifetime: float) -> None:
+        self._store = store
+        self._lifetime = lifetime
+
+    async def use(self, username: str, member: Member, now: float) -> Member:
+        """Use a token up; return the next one of its family. Raises InvalidToken, and the store's errors.
+
+        A token that was used before ends its family.
+        """
+        for _ in range(_TRIES):
+            entry = await self._store.get(PREFIX + username)
+            families = Families.read(entry.value if entry else None)
+            valid = families.valid(member)
+            if not valid and families.ended(member):
+                raise InvalidToken
+            following = replace(member, sequence=member.sequence + 1)
+            changed = families.after(member, following.sequence if valid else None, now, self._lifetime)
+            with contextlib.suppress(Conflict, LeaseGone):
+                await self._write(username, entry, changed, now)
+                if not valid:
+                    raise InvalidToken
+                return following
+        raise InvalidToken  # used by many at once: it was copied
+
+    async def end(self, username: str, member: Member, now: float) -> None:
+        """End a family (RFC 7009). Raises the store's errors."""
+        for _ in range(_TRIES):
+            entry = await self._store.get(PREFIX + username)
+            families = Families.read(entry.value if entry else None)
+            if families.ended(member):
+                return
+            with contextlib.suppress(Conflict, LeaseGone):
+                await self._write(username, entry, families.after(member, None, now, self._lifetime), now)
+                return
+
+    async def _write(self, username: str, entry: Entry | None, families: Families, now: float) -> None:
+        key, lease = PREFIX + username, entry.lease if entry else 0
+        expected = {key: entry.revision if entry else 0}
+        if lease and families.until >= now + self._lifetime:
+            await self._store.commit(expected, [Put(key, families.value, lease)])
+            return
+        # For twice as long as is needed, so that not every renewal takes a lease of its own.
+        granted = await self._store.grant(2 * self._lifetime)
+        families = replace(families, until=now + 2 * self._lifetime)
+        try:
+            await self._store.commit(expected, [Put(key, families.value, granted)])
+        except (Conflict, LeaseGone):
+            await self._revoke(granted)
+            raise
+        if lease:
+            await self._revoke(lease)
+
+    async def _revoke(self, lease: int) -> None:
+        with contextlib.suppress(StoreError):
+            await self._store.revoke(lease)
