@@ -279,6 +279,6 @@ async def test_only_post(api: Api) -> None:
 
 async def test_descriptions_are_plain(api: Api) -> None:
     """RFC 6749, section 5.2: no quotation marks, no backslashes, ASCII only."""
-    answer = await api.client.post(TOKEN, content=b"a=%ff", headers={"Content-Type": b't\xe9"xt\\plain'})
+    answer = await api.client.post(TOKEN, content=b"a=%ff", headers={b"Content-Type": b't\xe9"xt\\plain'})
     described = answer.json()["error_description"]
     assert described.isascii() and not set('"\\') & set(described)
