@@ -11,26 +11,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import random
 from time import time
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
 from dataplane.gateway.policy import retry
 from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller
 from dataplane.gateway.policy.authorize import Permit, authorize
 from dataplane.gateway.policy.balancer import Balancer, make_balancer
-from dataplane.gateway.policy.breaker import Breakers, Open
+from dataplane.gateway.policy.breaker import Breakers, Open, Outcome, Trial
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Instance, Limit, LimitKey, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
+from dataplane.gateway.refusals import respond
 from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
-from dataplane.proxy.exchange import Decider, Exchange
+from dataplane.proxy.exchange import Decider, Exchange, Forwarding, Result
 from dataplane.proxy.http1.forwarded import adopt_forwarded
-from dataplane.proxy.http1.request import Request, Told
+from dataplane.proxy.http1.request import IDEMPOTENT, Request, Told
 from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
 from dataplane.proxy.http1.trace import threshold
 from dataplane.proxy.http1.upgrade import upgrading
 from dataplane.proxy.pool import Endpoint, Pool
+from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies
+
+_ANSWERED: Final = Result.ANSWERED
+_FAILED: Final = Result.FAILED
+_SUCCESS: Final = Outcome.SUCCESS
+_FAILURE: Final = Outcome.FAILURE
+_ABANDONED: Final = Outcome.ABANDONED
 
 
 class Observer(Protocol):
@@ -40,7 +48,7 @@ class Observer(Protocol):
         """Count it and log it. On the request path: plain integers, no I/O."""
 
 
-class Plan:
+class Plan(Forwarding):
     """A route with all it leads to, linked when it is first used, so that a request looks up nothing twice."""
 
     __slots__ = (
@@ -49,9 +57,8 @@ class Plan:
         "by_subject",
         "coarse",
         "known",
-        "max_body",
-        "response_timeout",
         "rewrites",
+        "route",
         "service",
     )
 
@@ -63,7 +70,9 @@ class Plan:
         balancer: Balancer[Endpoint],
         default_limit: Limit | None,
     ) -> None:
+        super().__init__(route.name, route.service)
         limits = (default_limit, *route.limits) if default_limit is not None else route.limits
+        self.route = route
         self.service = service
         self.known = known
         """The service has instances, healthy or not."""
@@ -74,10 +83,15 @@ class Plan:
         """Those that need neither address nor caller."""
         self.rewrites = bool(route.rewrite or route.strip_prefix)
         self.max_body = route.max_body_bytes
-        response = service.timeouts.response if service is not None else 0.0
-        self.response_timeout = response if route.timeout is None else route.timeout
+        if service is not None:
+            timeouts, retries = service.timeouts, service.retries
+            self.connect_timeout, self.idle_timeout = timeouts.connect, timeouts.idle
+            self.total_timeout = timeouts.total or 0.0
+            self.response_timeout = timeouts.response if route.timeout is None else route.timeout
+            self.replays = retries.attempts > 0 and retries.on != _CONNECT_ONLY
 
 
+_CONNECT_ONLY: Final = frozenset({retry.CONNECT})
 _NOBODY: Final[Balancer[Endpoint]] = make_balancer(Service("").load_balancer, ())
 
 
@@ -138,7 +152,7 @@ class Gateway(Decider):
         if sent_path is not None and table.router.ambiguous(request.host, sent_path, request.method, route):
             return AMBIGUOUS_PATH
         plan = self._plans.get(route.name) or self._plan(route)
-        exchange.route, exchange.service, exchange.service_name = route, plan.service, route.service
+        exchange.plan = plan
 
         address = exchange.address
         if request.told is not None:
@@ -162,7 +176,7 @@ class Gateway(Decider):
         permit = authorize(route, caller, table.users)
         if not isinstance(permit, Permit):
             return permit
-        exchange.permit = permit
+        exchange.subject = caller.subject
 
         for limit in plan.by_subject:
             refused = self.limiter.take(limit, caller.subject or address, now)
@@ -170,17 +184,15 @@ class Gateway(Decider):
                 return refused
 
         max_body = plan.max_body
-        if max_body is not None:
-            exchange.max_body = max_body
-            if request.length > max_body or exchange.received > max_body:
-                return TooLarge(max_body)
+        if max_body is not None and (request.length > max_body or exchange.received > max_body):
+            return TooLarge(max_body)
 
         if not plan.known:
             return NotRegistered(route.service)
         trial = self.breakers.admit(route.service, now)
         if isinstance(trial, Open):
             return CircuitOpen(route.service, trial.retry_after)
-        exchange.trial = trial
+        exchange.ticket = trial
 
         endpoint = plan.balancer.pick(address)
         if endpoint is None:
@@ -189,20 +201,21 @@ class Gateway(Decider):
         exchange.endpoint = endpoint
         exchange.attempts = 1
         exchange.decision = "forwarded"
-        exchange.response_timeout = plan.response_timeout
         exchange.head = self._head(exchange, request, permit, plan.rewrites, endpoint)
         return None
 
     def retry(self, exchange: Exchange, cause: str) -> float | None:
         """Move a failed exchange to another endpoint if that is safe, wanted and borne; seconds to wait, or None."""
-        service, before, request = exchange.service, exchange.endpoint, exchange.request
+        service, before, request = cast(Plan, exchange.plan).service, exchange.endpoint, exchange.request
         assert service is not None and before is not None and request is not None
         name, made = service.name, exchange.attempts
         unsent = cause == retry.CONNECT
         at_hand = not request.length or exchange.replay is not None
         if not retry.wanted(service.retries, cause, made):
             return None
-        if not unsent and not (retry.repeatable(request.method, at_hand) and self.breakers.closed(name)):
+        if not unsent and not (
+            retry.repeatable(request.method in IDEMPOTENT, at_hand) and self.breakers.closed(name)
+        ):
             return None
         balancer = self._balancers.get(name, _NOBODY)
         endpoint = balancer.another(exchange.address, (*exchange.tried, before))
@@ -224,14 +237,33 @@ class Gateway(Decider):
 
     def finished(self, exchange: Exchange) -> None:
         """Settle what the decision took, count and log. The engine calls it once for every exchange it began."""
-        if exchange.trial is not None:
-            exchange.trial.settle(exchange.outcome, exchange.ended)
+        if exchange.ticket is not None:
+            self._settle(exchange, exchange.ended)
         endpoint = exchange.endpoint
         if endpoint is not None:
             endpoint.in_flight -= 1
             if endpoint.leaving:
                 self._pool.settle(endpoint)
         self._observer.finished(exchange)
+
+    def tunnelled(self, exchange: Exchange, now: float) -> None:
+        """Settle the breaker's trial when a tunnel begins: it may outlive any window."""
+        if exchange.ticket is not None:
+            self._settle(exchange, now)
+            exchange.ticket = None
+
+    def refuse(self, exchange: Exchange | None, refusal: object) -> Reply:
+        """The response to a refusal, by the table in `refusals`."""
+        return respond(refusal)
+
+    def _settle(self, exchange: Exchange, now: float) -> None:
+        """What the exchange tells the breaker: an instance's own error is a failure of the service too."""
+        result = exchange.result
+        if result is _ANSWERED:
+            outcome = _FAILURE if exchange.status >= 500 else _SUCCESS
+        else:
+            outcome = _FAILURE if result is _FAILED else _ABANDONED
+        cast(Trial, exchange.ticket).settle(outcome, now)
 
     # --- a change
 

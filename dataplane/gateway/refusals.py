@@ -5,7 +5,6 @@ Statuses, details and fields are the contract's. What does not change from reque
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
@@ -29,46 +28,12 @@ from dataplane.proxy.errors import (
     Unavailable,
 )
 from dataplane.proxy.http1.request import BadRequest
-from dataplane.proxy.http1.response import persistence, status_line
-
-
-class Reply:
-    """A response of our own."""
-
-    __slots__ = ("body", "decision", "head", "reason", "status")
-
-    def __init__(
-        self, status: int, decision: str, detail: str, fields: bytes = b"", reason: str = ""
-    ) -> None:
-        self.status = status
-        self.decision = decision
-        """One word for the log."""
-        self.reason = reason
-        """More for the log, not for the client."""
-        self.body = _document(status, detail)
-        self.head = _start(status, len(self.body)) + fields
-        """Status line and fields, short of those that change with every response."""
-
-    def bytes(self, date: bytes, request_id: bytes, http11: bool, keep_alive: bool, bodiless: bool) -> bytes:
-        """The whole response; without its body where it answers HEAD."""
-        tail = b"\r\n\r\n" if http11 and keep_alive else persistence(keep_alive)
-        body = b"" if bodiless else self.body
-        return b"".join((self.head, date, b"\r\nx-request-id: ", request_id, tail, body))
+from dataplane.proxy.reply import Reply
 
 
 def respond(refusal: object) -> Reply:
     """The response to a refusal. KeyError for something that is none."""
     return TABLE[type(refusal)](refusal)
-
-
-def _document(status: int, detail: str) -> bytes:
-    title = HTTPStatus(status).phrase
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
-
-
-def _start(status: int, length: int) -> bytes:
-    fields = b"\r\ncontent-type: application/problem+json\r\ncontent-length: %d" % length
-    return status_line(status) + fields
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> bytes:

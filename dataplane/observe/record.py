@@ -38,8 +38,8 @@ class Recorder:
 
     def finished(self, exchange: Exchange) -> None:
         """Count one exchange, and write its line."""
-        route = exchange.route
-        name = route.name if route is not None else ""
+        plan = exchange.plan
+        name, service = (plan.route_name, plan.service_name) if plan is not None else ("", "")
         counts = self._requests.get(name)
         if counts is None:
             counts = self._requests[name] = _NO_COUNTS.copy()
@@ -47,20 +47,20 @@ class Recorder:
         # One whose client left before its turn was never started.
         seconds = exchange.ended - (exchange.started or exchange.ended)
         if exchange.sent_at:
-            latency = self._latency.get(exchange.service_name)
+            latency = self._latency.get(service)
             if latency is None:
-                latency = self._latency[exchange.service_name] = _NO_LATENCY.copy()
+                latency = self._latency[service] = _NO_LATENCY.copy()
             latency[bisect_left(BOUNDS, seconds)] += 1
             latency[-1] += seconds
         if exchange.attempts > 1:
-            retries = self._retries.get(exchange.service_name, 0)
-            self._retries[exchange.service_name] = retries + exchange.attempts - 1
+            retries = self._retries.get(service, 0)
+            self._retries[service] = retries + exchange.attempts - 1
         if exchange.decision != "forwarded":
-            self._refused(name, exchange)
+            self._refused(name, service, exchange.decision)
         if self._log is not None:
-            self._log.write(self.line(exchange, name, seconds))
+            self._log.write(self.line(exchange, name, service, seconds))
 
-    def line(self, exchange: Exchange, route: str, seconds: float) -> str:
+    def line(self, exchange: Exchange, route: str, service: str, seconds: float) -> str:
         """The exchange as one line of JSON.
 
         Names from the configuration, addresses, methods, hosts and request ids hold nothing that JSON would have to
@@ -70,7 +70,7 @@ class Recorder:
         if millisecond != self._millisecond:
             self._millisecond = millisecond
             self._time = _iso(millisecond)
-        request, permit, endpoint = exchange.request, exchange.permit, exchange.endpoint
+        request, endpoint = exchange.request, exchange.endpoint
         method, host, path, trace = "", "", '""', ""
         if request is not None:
             method, host, path = request.method, request.host, quoted(request.sent_path or request.path)
@@ -80,9 +80,9 @@ class Recorder:
             f'{{"time":"{self._time}","request_id":"{exchange.request_id.decode("ascii")}"'
             f',"client":"{exchange.address}","method":"{method}","host":"{host}","path":{path}'
             f',"status":{exchange.status},"decision":"{exchange.decision}","revision":{exchange.revision}'
-            f',"route":"{route}","service":"{exchange.service_name}"'
-            f',"instance":"{endpoint.instance.id if endpoint is not None else ""}"'
-            f',"subject":{quoted(permit.caller.subject if permit is not None else "")}'
+            f',"route":"{route}","service":"{service}"'
+            f',"instance":"{endpoint.id if endpoint is not None else ""}"'
+            f',"subject":{quoted(exchange.subject)}'
             f',"attempts":{exchange.attempts},"duration_us":{int(seconds * 1e6)}'
             f',"received":{exchange.received},"sent":{exchange.sent}{trace}}}\n'
         )
@@ -113,10 +113,9 @@ class Recorder:
         self._log.flush()
         return self._log.dropped
 
-    def _refused(self, route: str, exchange: Exchange) -> None:
-        decision = exchange.decision
+    def _refused(self, route: str, service: str, decision: str) -> None:
         if decision in UPSTREAM_ERRORS:
-            counts, key = self._upstream_errors, (exchange.service_name, decision)
+            counts, key = self._upstream_errors, (service, decision)
         else:
             counts, key = self._refusals, (route, decision)
         counts[key] = counts.get(key, 0) + 1

@@ -14,32 +14,25 @@ import asyncio
 import socket
 import struct
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
-from dataplane.gateway.policy.breaker import Outcome
-from dataplane.gateway.policy.retry import TIMEOUT
-from dataplane.gateway.refusals import respond
-from dataplane.proxy.errors import TimedOut, TooLarge, TooManyConnections
+from dataplane.proxy.deadlines import Deadlines
+from dataplane.proxy.errors import TIMEOUT, TimedOut, TooLarge, TooManyConnections
+from dataplane.proxy.exchange import ClientSide, Exchange, Result, Sender, take_idle
 from dataplane.proxy.http1.request import CHUNKED, BadRequest
 from dataplane.proxy.http1.request_reader import RequestReader
 from dataplane.proxy.http1.request_writer import forwarded_fields
 from dataplane.proxy.kernel import CLOSE_WAIT, CLOSED, is_broken, tcp_state, unread
-from dataplane.proxy.trust import Peer
+from dataplane.proxy.listener import Connections
+from dataplane.proxy.shared import Shared
 from dataplane.proxy.tunnel import Tunnel
 from dataplane.proxy.writer import Outgoing
-
-if TYPE_CHECKING:
-    from dataplane.proxy.deadlines import Deadlines
-    from dataplane.proxy.exchange import Exchange
-    from dataplane.proxy.listener import Connections
-    from dataplane.proxy.shared import Shared
-    from dataplane.proxy.upstream import Sender
 
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends a reset, so that a response that ends by closing cannot look whole."""
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(ClientSide):
     """One client connection."""
 
     __slots__ = (
@@ -54,22 +47,7 @@ class Downstream(asyncio.Protocol):
         "_scheme",
         "_shared",
         "_source",
-        "address",
-        "current",
-        "deadline",
-        "forwarded",
-        "outgoing",
-        "peer",
-        "transport",
-        "write_paused",
     )
-
-    peer: Peer
-    address: str
-    forwarded: bytes
-    """What upstreams are told of an untrusted peer, as fields."""
-    transport: asyncio.Transport
-    outgoing: Outgoing
 
     def __init__(
         self,
@@ -81,10 +59,8 @@ class Downstream(asyncio.Protocol):
         source: str | None = None,
     ) -> None:
         """`source` is the address that the peer speaks for, as the PROXY protocol told; None for its own."""
-        self.current: Exchange | None = None
-        """The exchange being answered, None between requests."""
+        self.current = None
         self.deadline = 0.0
-        """Monotonic time at which `expire` is called."""
         self.write_paused = False
         self._shared = shared
         self._connections = connections
@@ -172,8 +148,8 @@ class Downstream(asyncio.Protocol):
 
     def touch(self, exchange: Exchange, now: float) -> None:
         """Something of the response moved: its idle time begins anew."""
-        if exchange.service is not None:
-            self.deadline = now + exchange.service.timeouts.idle
+        if exchange.plan is not None:
+            self.deadline = now + exchange.plan.idle_timeout
 
     def settle_reading(self) -> None:
         """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
@@ -206,11 +182,12 @@ class Downstream(asyncio.Protocol):
         elif not self._reading:
             self.settle_reading()
 
-    def failed(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
+    def failed(self, exchange: Exchange, refusal: object, result: Result) -> None:
         """The exchange cannot go on: refuse it, or, if the response has begun, cut it off visibly."""
-        exchange.outcome = outcome
-        if exchange.responded:
-            exchange.decision = respond(refusal).decision
+        exchange.result = result
+        if exchange.status:
+            reply = self._shared.decider.refuse(exchange, refusal)
+            exchange.decision, exchange.reason = reply.decision, reply.reason
             self._finish(exchange, monotonic())
             self.current = None
             self._reset()
@@ -235,7 +212,7 @@ class Downstream(asyncio.Protocol):
         )
         self._connections.replace(self, tunnel)
         self._deadlines.lift(exchange)
-        tunnel.begin(head, early, first, now)
+        tunnel.begin(self._shared.decider, head, early, first, now)
 
     def over(self, exchange: Exchange, now: float) -> None:
         """The tunnel that this connection was left to has ended."""
@@ -267,16 +244,16 @@ class Downstream(asyncio.Protocol):
             self.outgoing.abort()
         elif exchange is None:
             self._expire_idle()
-        elif exchange.responded:
-            self._give_up(exchange, TimedOut("the response stopped"), Outcome.ABANDONED)
+        elif exchange.status:
+            self._give_up(exchange, TimedOut("the response stopped"), Result.ABANDONED)
         elif exchange.complete or (exchange.request is not None and exchange.request.expects_continue):
             self._respond_late(exchange)
         else:
-            self._give_up(exchange, BadRequest(408, "the body stopped"), Outcome.ABANDONED)
+            self._give_up(exchange, BadRequest(408, "the body stopped"), Result.ABANDONED)
 
     def overdue(self, exchange: Exchange) -> None:
         """The time for the whole exchange is up."""
-        self._give_up(exchange, TimedOut("the exchange took too long"), Outcome.FAILURE)
+        self._give_up(exchange, TimedOut("the exchange took too long"), Result.FAILED)
 
     def drain(self) -> None:
         """Take no new requests: close now if nothing is under way, else after the response."""
@@ -297,16 +274,15 @@ class Downstream(asyncio.Protocol):
             if refusal is not None:
                 self._refuse(exchange, refusal)
                 continue
-            self.deadline = now + (
-                exchange.response_timeout if exchange.complete else shared.bounds.body_timeout
-            )
-            assert exchange.endpoint is not None and exchange.service is not None
-            total = exchange.service.timeouts.total
+            plan = exchange.plan
+            assert plan is not None and exchange.endpoint is not None
+            self.deadline = now + (plan.response_timeout if exchange.complete else shared.bounds.body_timeout)
+            total = plan.total_timeout
             if total:
                 self._deadlines.limit(exchange, now + total)
             idle = exchange.endpoint.idle
             if idle:
-                idle.pop().send(exchange, now)
+                take_idle(exchange.endpoint).send(exchange, now)
             else:
                 self._dialer.dial(exchange)
         if queue or not self._reading or reader.incoming is not None:
@@ -314,14 +290,14 @@ class Downstream(asyncio.Protocol):
 
     def _refuse(self, exchange: Exchange, refusal: object) -> None:
         """Answer by ourselves, in the place of this exchange's response."""
-        reply = respond(refusal)
         shared, request = self._shared, exchange.request
+        reply = shared.decider.refuse(exchange, refusal)
         bodiless = request is not None and request.method == "HEAD"
         http11 = request is None or request.http11
         # Another request may follow only where this one was read to its end.
         keep = request is not None and request.keep_alive and exchange.complete and not shared.draining
-        exchange.responded, exchange.keep_alive = True, keep
-        exchange.status, exchange.decision = reply.status, reply.decision
+        exchange.keep_alive, exchange.status = keep, reply.status
+        exchange.decision, exchange.reason = reply.decision, reply.reason
         exchange.sent = 0 if bodiless else len(reply.body)
         self.outgoing.write(reply.bytes(shared.date, exchange.request_id, http11, keep, bodiless))
         self._finish(exchange, monotonic())
@@ -376,13 +352,13 @@ class Downstream(asyncio.Protocol):
 
     def _drop(self, exchange: Exchange, decision: str) -> None:
         exchange.decision = decision
-        exchange.outcome = Outcome.ABANDONED
+        exchange.result = Result.ABANDONED
         self._finish(exchange, monotonic())
 
-    def _give_up(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
+    def _give_up(self, exchange: Exchange, refusal: object, result: Result) -> None:
         if exchange.upstream is not None:
             exchange.upstream.cancel()
-        self.failed(exchange, refusal, outcome)
+        self.failed(exchange, refusal, result)
 
     def _respond_late(self, exchange: Exchange) -> None:
         """No response in time: another instance may be quicker."""
@@ -390,18 +366,19 @@ class Downstream(asyncio.Protocol):
             exchange.upstream.cancel()
             if self._dialer.try_again(exchange, TIMEOUT):
                 return
-        self.failed(exchange, TimedOut("no response in time"), Outcome.FAILURE)
+        self.failed(exchange, TimedOut("no response in time"), Result.FAILED)
 
     def _body_came(self, exchange: Exchange) -> None:
         """More of the current request's body has been read, or its end."""
+        plan = exchange.plan
         if exchange.fault is not None:
-            self._give_up(exchange, exchange.fault, Outcome.ABANDONED)
-        elif exchange.max_body is not None and exchange.received > exchange.max_body:
-            self._give_up(exchange, TooLarge(exchange.max_body), Outcome.ABANDONED)
+            self._give_up(exchange, exchange.fault, Result.ABANDONED)
+        elif plan is not None and plan.max_body is not None and exchange.received > plan.max_body:
+            self._give_up(exchange, TooLarge(plan.max_body), Result.ABANDONED)
         else:
-            if not exchange.responded:
+            if not exchange.status and plan is not None:
                 bounds = self._shared.bounds
-                wait = exchange.response_timeout if exchange.complete else bounds.body_timeout
+                wait = plan.response_timeout if exchange.complete else bounds.body_timeout
                 self.deadline = monotonic() + wait
             if exchange.upstream is not None:
                 exchange.upstream.send_body(exchange)
@@ -451,9 +428,8 @@ class Downstream(asyncio.Protocol):
         shared = self._shared
         self._closing = True
         self._reader.close()
-        self.outgoing.write(
-            respond(TooManyConnections()).bytes(shared.date, shared.request_id(), True, False, False)
-        )
+        reply = shared.decider.refuse(None, TooManyConnections())
+        self.outgoing.write(reply.bytes(shared.date, shared.request_id(), True, False, False))
         self.outgoing.close()
 
     def _reset(self) -> None:

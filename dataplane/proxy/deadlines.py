@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+from dataplane.proxy.exchange import ClientSide, Exchange
 from dataplane.proxy.half_closed import HalfClosed
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.shared import Shared
-
-if TYPE_CHECKING:
-    from dataplane.proxy.client import Downstream
-    from dataplane.proxy.exchange import Exchange
 
 TICK: Final = 0.1
 """Seconds between looks at the deadlines: time-outs come up to this much late."""
@@ -39,7 +36,7 @@ class Deadlines:
     def __init__(self, shared: Shared, connections: Iterable[Expiring], pool: Pool) -> None:
         """`connections` are all that there are at the time of each look."""
         self.half_closed = HalfClosed(shared.bounds.half_close)
-        self.unread: set[Downstream] = set()
+        self.unread: set[ClientSide] = set()
         """Clients that nothing is read from while what they sent waits: not even that they leave."""
         self._shared = shared
         self._connections = connections

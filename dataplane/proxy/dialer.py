@@ -10,15 +10,13 @@ import asyncio
 import logging
 from time import monotonic
 
-from dataplane.gateway.policy.breaker import Outcome
-from dataplane.gateway.policy.retry import CONNECT
 from dataplane.proxy.descriptors import EXHAUSTED
-from dataplane.proxy.errors import Exhausted, TimedOut, Unavailable
-from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.pool import Connection, Endpoint, Pool
+from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
+from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender, take_idle
+from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.tls import ClientContexts
-from dataplane.proxy.upstream import Sender, Upstream
+from dataplane.proxy.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +65,11 @@ class Dialer(Sender):
         if exchange.ended or endpoint is None:
             return
         if endpoint.idle:
-            self._send(exchange, endpoint.idle.pop())
+            self._send(exchange, take_idle(endpoint))
         else:
             self.dial(exchange)
 
-    def connected(self, exchange: Exchange, upstream: Upstream) -> None:
+    def connected(self, exchange: Exchange, upstream: InstanceSide) -> None:
         """A connection for the exchange has been made."""
         if exchange.ended:
             # The client left meanwhile: the connection may serve somebody else.
@@ -82,7 +80,7 @@ class Dialer(Sender):
     def unconnected(self, exchange: Exchange, refusal: object) -> None:
         """No connection for the exchange could be made: another instance may accept."""
         if not exchange.ended and not self.try_again(exchange, CONNECT):
-            self._fail(exchange, refusal, Outcome.FAILURE)
+            self._fail(exchange, refusal, Result.FAILED)
 
     async def stop(self) -> None:
         """Give up whatever is being connected."""
@@ -93,12 +91,12 @@ class Dialer(Sender):
     # --- inside
 
     async def _dial(self, exchange: Exchange) -> None:
-        service, endpoint = exchange.service, exchange.endpoint
-        assert service is not None and endpoint is not None
-        exchange.client.deadline = monotonic() + service.timeouts.connect + 1.0
+        plan, endpoint = exchange.plan, exchange.endpoint
+        assert plan is not None and endpoint is not None
+        exchange.client.deadline = monotonic() + plan.connect_timeout + 1.0
         refusal: TimedOut | Unavailable
         try:
-            async with asyncio.timeout(service.timeouts.connect):
+            async with asyncio.timeout(plan.connect_timeout):
                 upstream = await self._connect(endpoint)
         except TimeoutError:
             refusal = TimedOut(f"no connection to {endpoint.id} in time")
@@ -106,7 +104,7 @@ class Dialer(Sender):
             if error.errno in EXHAUSTED:
                 # Ours to mend, not the instance's, and not another's.
                 self._pool.shed()
-                self._fail(exchange, Exhausted(), Outcome.ABANDONED)
+                self._fail(exchange, Exhausted(), Result.ABANDONED)
                 return
             refusal = Unavailable(f"no connection to {endpoint.id}: {error.strerror or error}")
         else:
@@ -116,9 +114,9 @@ class Dialer(Sender):
             refusal = Unavailable(f"{endpoint.id} closed the connection at once")
         self.unconnected(exchange, refusal)
 
-    def _fail(self, exchange: Exchange, refusal: object, outcome: Outcome) -> None:
+    def _fail(self, exchange: Exchange, refusal: object, result: Result) -> None:
         if not exchange.ended:
-            exchange.client.failed(exchange, refusal, outcome)
+            exchange.client.failed(exchange, refusal, result)
 
     async def _connect(self, endpoint: Endpoint) -> Upstream:
         loop = asyncio.get_running_loop()
@@ -138,11 +136,12 @@ class Dialer(Sender):
         )
         return upstream
 
-    def _send(self, exchange: Exchange, upstream: Connection) -> None:
+    def _send(self, exchange: Exchange, upstream: InstanceSide) -> None:
         now = monotonic()
         client = exchange.client
         body_timeout = self._shared.bounds.body_timeout
-        client.deadline = now + (exchange.response_timeout if exchange.complete else body_timeout)
+        assert exchange.plan is not None
+        client.deadline = now + (exchange.plan.response_timeout if exchange.complete else body_timeout)
         upstream.send(exchange, now)
         client.settle_reading()
 

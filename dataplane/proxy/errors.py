@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+CONNECT: Final = "connect"
+"""Cause of a failed attempt: no connection could be made, so nothing was sent."""
+RESET: Final = "reset"
+"""The connection ended before a whole response head had come."""
+TIMEOUT: Final = "timeout"
+"""No response in time."""
 
 
 class NotConfigured:

@@ -1,26 +1,170 @@
-"""One request and its response, from the first byte to the last: what is known of it and where it stands.
+"""One request and its response, from the first byte to the last: what is known of it, where it stands, who carries it.
 
-The downstream connection makes an exchange when a head has been read. The gateway decides on it, an upstream
-connection carries it, and `Decider.finished` hears of it exactly once, whatever happens: that is where breakers are
-settled, counters counted and the log line written.
+A client's connection (`ClientSide`) makes an exchange when it has read a head. The gateway (`Decider`) decides on it,
+a connection to an instance (`InstanceSide`) carries it, and `Decider.finished` hears of it exactly once, whatever
+happens: that is where breakers are settled, counters counted and the log line written.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from enum import Enum
+from typing import Final
 
-from dataplane.gateway.policy.authorize import Permit
-from dataplane.gateway.policy.breaker import Outcome, Trial
-from dataplane.gateway.policy.resources import Instance, Route, Service
-
-if TYPE_CHECKING:
-    from dataplane.proxy.client import Downstream
-    from dataplane.proxy.http1.request import Request
-    from dataplane.proxy.pool import Endpoint
-    from dataplane.proxy.upstream import Upstream
+from dataplane.proxy.http1.request import Request
+from dataplane.proxy.pool import Connection, Endpoint
+from dataplane.proxy.reply import Reply
+from dataplane.proxy.trust import Peer
+from dataplane.proxy.writer import Outgoing
 
 
-_ABANDONED: Final = Outcome.ABANDONED
+class Result(Enum):
+    """What an exchange tells of the instance that it went to."""
+
+    ANSWERED = "answered"
+    """Its response came whole; the status says whether it is a good one."""
+    FAILED = "failed"
+    """The instance did not answer, or not properly, or not in time."""
+    ABANDONED = "abandoned"
+    """Nothing: the client left or was too slow, or it never got as far as an instance."""
+
+
+_ABANDONED: Final = Result.ABANDONED
+
+
+class Forwarding:
+    """How exchanges of one route are carried. The gateway prepares it when a table comes, and adds what it needs."""
+
+    __slots__ = (
+        "connect_timeout",
+        "idle_timeout",
+        "max_body",
+        "replays",
+        "response_timeout",
+        "route_name",
+        "service_name",
+        "total_timeout",
+    )
+
+    def __init__(self, route_name: str, service_name: str) -> None:
+        self.route_name = route_name
+        self.service_name = service_name
+        self.connect_timeout = self.response_timeout = self.idle_timeout = 0.0
+        """Seconds to connect; from the whole request to the response's head; without progress of its body."""
+        self.total_timeout = 0.0
+        """Seconds for the whole exchange; 0: as long as it takes."""
+        self.max_body: int | None = None
+        """Bytes of a request's body."""
+        self.replays = False
+        """A request may go to another instance after its body has been sent: keep the body."""
+
+
+class ClientSide(asyncio.Protocol):
+    """A client's connection, as the rest of the engine sees it (`client.Downstream`).
+
+    A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
+    """
+
+    __slots__ = (
+        "address",
+        "current",
+        "deadline",
+        "forwarded",
+        "outgoing",
+        "peer",
+        "transport",
+        "write_paused",
+    )
+
+    peer: Peer
+    address: str
+    """Of the peer, or whom it speaks for in the PROXY protocol."""
+    forwarded: bytes
+    """What instances are told of an untrusted peer, as fields."""
+    transport: asyncio.Transport
+    outgoing: Outgoing
+    current: Exchange | None
+    """The exchange being answered, None between requests."""
+    deadline: float
+    """Monotonic time at which `expire` is called."""
+    write_paused: bool
+    """The client takes no more for now."""
+
+    def settle_reading(self) -> None:
+        """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
+        raise NotImplementedError
+
+    def touch(self, exchange: Exchange, now: float) -> None:
+        """Something of the response moved: its idle time begins anew."""
+        raise NotImplementedError
+
+    def completed(self, exchange: Exchange, now: float) -> None:
+        """The response has been handed to the transport, whole."""
+        raise NotImplementedError
+
+    def failed(self, exchange: Exchange, refusal: object, result: Result) -> None:
+        """The exchange cannot go on: refuse it, or, if the response has begun, cut it off visibly."""
+        raise NotImplementedError
+
+    def begin_tunnel(
+        self, exchange: Exchange, instance: asyncio.Transport, head: bytes, first: bytes, now: float
+    ) -> None:
+        """Leave the connection to a tunnel: `head` is the 101, `first` what the instance has said after it."""
+        raise NotImplementedError
+
+    def over(self, exchange: Exchange, now: float) -> None:
+        """The tunnel that this connection was left to has ended."""
+        raise NotImplementedError
+
+    def overdue(self, exchange: Exchange) -> None:
+        """The time for the whole exchange is up."""
+        raise NotImplementedError
+
+    def left(self) -> None:
+        """The client is gone."""
+        raise NotImplementedError
+
+    def is_reset(self) -> bool:
+        """Whether the client has reset a connection that nothing is read from any more."""
+        raise NotImplementedError
+
+    def look_at_peer(self, now: float) -> None:
+        """While nothing is read, ask the kernel whether the client has ended its side, or the connection."""
+        raise NotImplementedError
+
+
+class InstanceSide(Connection):
+    """A connection to an instance, as the rest of the engine sees it (`upstream.Upstream`)."""
+
+    __slots__ = ("transport", "write_paused")
+
+    transport: asyncio.Transport
+    write_paused: bool
+    """The instance takes no more for now."""
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """Send the head and what there is of the body; from now on the response belongs to `exchange`."""
+        raise NotImplementedError
+
+    def send_body(self, exchange: Exchange) -> None:
+        """Send the pieces of the request body that have come since."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Stop reading: the client takes no more for now."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Read again."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Nobody waits for the response any more: leave at once."""
+        raise NotImplementedError
+
+    def keep(self, now: float) -> None:
+        """Leave a clean connection to the pool, or end it."""
+        raise NotImplementedError
 
 
 class Exchange:
@@ -38,31 +182,27 @@ class Exchange:
         "fault",
         "head",
         "keep_alive",
-        "max_body",
-        "outcome",
-        "permit",
+        "plan",
+        "reason",
         "received",
         "replay",
         "request",
         "request_id",
-        "responded",
-        "response_timeout",
+        "result",
         "retried",
         "revision",
-        "route",
         "sent",
         "sent_at",
-        "service",
-        "service_name",
         "started",
         "status",
         "streamed_at",
-        "trial",
+        "subject",
+        "ticket",
         "tried",
         "upstream",
     )
 
-    client: Downstream
+    client: ClientSide
     address: str
     """Of the client, which need not be the peer: trusted proxies may stand between."""
     request: Request | None
@@ -72,19 +212,21 @@ class Exchange:
     """Of the table the decision was made with."""
     decision: str
     """One word for the log: "forwarded", or what refused it."""
+    reason: str
+    """More of that for the log, never for the client."""
     status: int
-    """Sent to the client; 0 when it left before that."""
-    outcome: Outcome
-    """What the breaker hears."""
+    """Of the final response, whose head has gone to the client; 0 before that."""
+    result: Result
 
-    route: Route | None
-    service: Service | None
-    service_name: str
-    permit: Permit | None
-    trial: Trial | None
+    plan: Forwarding | None
+    """Of its route, from the match on."""
+    ticket: object | None
+    """The gateway's own: what it took for this exchange and settles when it is finished."""
+    subject: str
+    """Who asks, as the token said."""
     endpoint: Endpoint | None
     """The instance it goes to; counted in its `in_flight` while set."""
-    upstream: Upstream | None
+    upstream: InstanceSide | None
     """The connection that carries it, only while it does."""
 
     head: bytes
@@ -99,16 +241,12 @@ class Exchange:
     """Those that failed."""
     complete: bool
     """The request has been read to its end."""
-    responded: bool
-    """The final response's head has gone to the client."""
     retried: bool
     """It was sent a second time, because a reused connection closed before it answered."""
     keep_alive: bool
     """The client's connection stays open after this exchange."""
     fault: object | None
     """A refusal that was known before the gateway was asked: what was read makes no sense."""
-    max_body: int | None
-    response_timeout: float
 
     received: int
     """Bytes of request body."""
@@ -123,47 +261,68 @@ class Exchange:
     ended: float
     """When `Decider.finished` was told."""
 
-    def __init__(self, client: Downstream, request: Request | None, request_id: bytes) -> None:
+    def __init__(self, client: ClientSide, request: Request | None, request_id: bytes) -> None:
         self.client = client
         self.address = client.address
         self.request = request
         self.request_id = request_id
         self.started = self.sent_at = self.streamed_at = self.ended = 0.0
         self.attempts = self.revision = self.status = self.received = self.sent = 0
-        self.complete = self.responded = self.retried = False
-        self.route = self.service = self.permit = self.trial = self.endpoint = self.upstream = None
-        self.max_body = self.fault = self.replay = None
+        self.complete = self.retried = False
+        self.plan = self.ticket = self.endpoint = self.upstream = None
+        self.fault = self.replay = None
         self.tried = ()
         self.keep_alive = True
-        self.service_name = self.decision = ""
-        self.outcome = _ABANDONED
+        self.decision = self.reason = self.subject = ""
+        self.result = _ABANDONED
         self.head = b""
         self.body = []
-        self.response_timeout = 0.0
-
-    @property
-    def instance(self) -> Instance | None:
-        """Where it went, for the log."""
-        return self.endpoint.instance if self.endpoint is not None else None
 
 
 class Decider:
-    """What the HTTP engine asks of the gateway. Nothing here waits.
+    """What the engine asks of the gateway. Nothing here waits.
 
     A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
     """
 
     def decide(self, exchange: Exchange, now: float) -> object | None:
-        """A refusal (`respond` knows every kind), or None: then `exchange` has its endpoint and its head."""
+        """A refusal (`refuse` knows every kind), or None: then `exchange` has its plan, its endpoint and its head."""
+        raise NotImplementedError
+
+    def refuse(self, exchange: Exchange | None, refusal: object) -> Reply:
+        """The response to a refusal, the gateway's or the engine's own; without an exchange if there is none yet."""
         raise NotImplementedError
 
     def retry(self, exchange: Exchange, cause: str) -> float | None:
-        """Move an exchange that failed by `cause` (`policy.retry`) to another endpoint.
+        """Move an exchange that failed by `cause` (`errors.CONNECT` and its like, or a status) to another endpoint.
 
         Returns the seconds to wait before it is sent there, or None when it is not to be tried again.
         """
         raise NotImplementedError
 
+    def tunnelled(self, exchange: Exchange, now: float) -> None:
+        """The exchange has become a tunnel, which may outlive whatever waits for its end."""
+        raise NotImplementedError
+
     def finished(self, exchange: Exchange) -> None:
         """The exchange is over; called once for every exchange."""
         raise NotImplementedError
+
+
+class Sender:
+    """Sends exchanges that have no connection, or have lost theirs (`dialer.Dialer`)."""
+
+    def dial(self, exchange: Exchange) -> None:
+        """Connect to the exchange's endpoint, or another that accepts, and send it there."""
+        raise NotImplementedError
+
+    def try_again(self, exchange: Exchange, cause: str) -> bool:
+        """Send the exchange to another instance; False if it may not be."""
+        raise NotImplementedError
+
+
+def take_idle(endpoint: Endpoint) -> InstanceSide:
+    """The idle connection that was used last; there must be one."""
+    found = endpoint.idle.pop()
+    assert isinstance(found, InstanceSide)
+    return found

@@ -7,10 +7,7 @@ bytes come. So such a client is answered, but may not wait for long: nobody work
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.exchange import Exchange
 
 
 class HalfClosed:
@@ -54,4 +51,4 @@ class HalfClosed:
 
 def _progress(exchange: Exchange) -> int:
     """Grows with whatever is sent of the response."""
-    return exchange.sent + exchange.responded
+    return exchange.sent + exchange.status

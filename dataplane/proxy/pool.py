@@ -7,34 +7,64 @@ grow old and are closed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
-from dataplane.gateway.policy.resources import Instance, UpstreamTls
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.exchange import Exchange
 
 
-class Connection(Protocol):
-    """What the pool needs of an upstream connection."""
+class Tls(Protocol):
+    """How an instance is spoken to over TLS."""
+
+    @property
+    def ca(self) -> str:
+        """Certificates that its own is checked against, PEM; "": the system's."""
+
+    @property
+    def server_name(self) -> str:
+        """The name that its certificate must have; "": its host."""
+
+
+class Instance(Protocol):
+    """Where an instance is, and what of it matters here; any object that has this."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def weight(self) -> int: ...
+    @property
+    def draining(self) -> bool: ...
+
+
+class Connection(asyncio.Protocol):
+    """What the pool needs of a connection to an instance."""
+
+    __slots__ = ("idle_since",)
 
     idle_since: float
     """Monotonic seconds."""
 
-    def send(self, exchange: Exchange, now: float) -> None:
-        """Carry this exchange."""
-
     def close(self) -> None:
         """End it; nothing is under way."""
+        raise NotImplementedError
 
 
 class Endpoint:
     """An instance as the data path sees it: its idle connections, and how many requests are under way."""
 
-    __slots__ = ("authority", "bounds", "idle", "in_flight", "instance", "leaving", "retired", "tls")
+    __slots__ = ("authority", "bounds", "id", "idle", "in_flight", "instance", "leaving", "retired", "tls")
 
-    def __init__(self, instance: Instance, bounds: Bounds, tls: UpstreamTls | None = None) -> None:
+    def __init__(self, instance: Instance, bounds: Bounds, tls: Tls | None = None) -> None:
         self.instance = instance
+        self.id = instance.id
+        """Unique within the service."""
         self.tls = tls
         """None: spoken to in the clear."""
         self.bounds = bounds
@@ -46,11 +76,6 @@ class Endpoint:
         self.retired = False
         host = f"[{instance.host}]" if ":" in instance.host else instance.host
         self.authority = f"{host}:{instance.port}".encode("ascii", "replace")
-
-    @property
-    def id(self) -> str:
-        """Unique within the service."""
-        return self.instance.id
 
     @property
     def weight(self) -> int:
@@ -86,7 +111,7 @@ class Endpoint:
         return old
 
 
-_NONE_SECURED: Final[Mapping[str, UpstreamTls]] = {}
+_NONE_SECURED: Final[Mapping[str, Tls]] = {}
 
 
 class Pool:
@@ -99,9 +124,7 @@ class Pool:
         self.left: Callable[[], None] = _nothing
         """Called when an endpoint that is leaving has answered its last request."""
 
-    def adopt(
-        self, instances: Iterable[Instance], secured: Mapping[str, UpstreamTls] = _NONE_SECURED
-    ) -> None:
+    def adopt(self, instances: Iterable[Instance], secured: Mapping[str, Tls] = _NONE_SECURED) -> None:
         """From now on these instances exist, and services in `secured` are spoken to over TLS.
 
         Endpoints that are reached as before keep their connections.

@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from dataplane.gateway.policy.breaker import Outcome
-
-if TYPE_CHECKING:
-    from dataplane.proxy.exchange import Exchange
-    from dataplane.proxy.listener import Connections
+from dataplane.proxy.exchange import Decider, Exchange, Result
+from dataplane.proxy.listener import Connections
 
 
 class End(asyncio.Protocol):
@@ -101,7 +98,7 @@ class Tunnel:
         connections: Connections,
     ) -> None:
         """`linger` is how long an end may take to close."""
-        assert exchange.service is not None
+        assert exchange.plan is not None
         self.transport = client
         self.peer = exchange.client.peer
         self.deadline = 0.0
@@ -109,24 +106,21 @@ class Tunnel:
         self._linger = linger
         self._connections = connections
         self._exchange = exchange
-        self._idle = exchange.service.timeouts.idle
+        self._idle = exchange.plan.idle_timeout
         self._client = End(self, client)
         self._instance = End(self, instance)
         self._open = 2
 
-    def begin(self, head: bytes, early: bytes, first: bytes, now: float) -> None:
+    def begin(self, decider: Decider, head: bytes, early: bytes, first: bytes, now: float) -> None:
         """Send the 101 on, and what either side has said since: `early` the client, `first` the instance."""
         exchange, client, instance = self._exchange, self._client, self._instance
-        exchange.responded = True
         exchange.status = 101
         exchange.keep_alive = False
         exchange.streamed_at = now
         # How long a tunnel stays open is no latency of the service.
         exchange.sent_at = 0.0
-        exchange.outcome = Outcome.SUCCESS
-        if exchange.trial is not None:
-            exchange.trial.settle(Outcome.SUCCESS, now)
-            exchange.trial = None
+        exchange.result = Result.ANSWERED
+        decider.tunnelled(exchange, now)
         self.deadline = now + self._idle
         instance.join(client)
         client.join(instance)

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
-from dataplane.gateway.policy.breaker import Outcome
-from dataplane.gateway.policy.retry import CONNECT, IDEMPOTENT, RESET
-from dataplane.proxy.errors import BadResponse, Unavailable
-from dataplane.proxy.http1.request import CHUNKED
+from dataplane.proxy.errors import RESET, BadResponse, Unavailable
+from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender
+from dataplane.proxy.http1.request import CHUNKED, IDEMPOTENT
 from dataplane.proxy.http1.response import (
     CHUNKS,
     LAST_CHUNK,
@@ -31,33 +30,17 @@ from dataplane.proxy.http1.response import (
 from dataplane.proxy.http1.response_reader import ResponseReader
 from dataplane.proxy.http1.trailers import last_chunk
 from dataplane.proxy.http1.upgrade import Switch, switch_head
+from dataplane.proxy.pool import Endpoint
+from dataplane.proxy.shared import Shared
 from dataplane.proxy.writer import Outgoing
-
-if TYPE_CHECKING:
-    from dataplane.proxy.exchange import Exchange
-    from dataplane.proxy.pool import Endpoint
-    from dataplane.proxy.shared import Shared
 
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come passes without the parser and its copies."""
-_CONNECT_ONLY: Final = frozenset({CONNECT})
-_SUCCESS: Final = Outcome.SUCCESS
-_FAILURE: Final = Outcome.FAILURE
+_ANSWERED: Final = Result.ANSWERED
+_FAILED: Final = Result.FAILED
 
 
-class Sender:
-    """Sends exchanges that have no connection, or have lost theirs (`dialer.Dialer`)."""
-
-    def dial(self, exchange: Exchange) -> None:
-        """Connect to the exchange's endpoint, or another that accepts, and send it there."""
-        raise NotImplementedError
-
-    def try_again(self, exchange: Exchange, cause: str) -> bool:
-        """Send the exchange to another instance; False if it may not be."""
-        raise NotImplementedError
-
-
-class Upstream(asyncio.Protocol):
+class Upstream(InstanceSide):
     """One connection. `exchange` is the one it carries, or None while it is idle."""
 
     __slots__ = (
@@ -72,13 +55,9 @@ class Upstream(asyncio.Protocol):
         "_used",
         "endpoint",
         "exchange",
-        "idle_since",
         "outgoing",
-        "transport",
-        "write_paused",
     )
 
-    transport: asyncio.Transport
     outgoing: Outgoing
 
     def __init__(self, endpoint: Endpoint, shared: Shared, sender: Sender) -> None:
@@ -225,7 +204,7 @@ class Upstream(asyncio.Protocol):
         """Hand on what has been read: the head if it is new, body pieces, the end."""
         now = monotonic()
         reader = self._reader
-        if exchange.responded:
+        if exchange.status:
             out: list[bytes] = []
         elif raw + self._raw > self._longest and self._head_size(answer) > self._longest:
             self._fail(exchange, BadResponse("head too long"))
@@ -266,7 +245,6 @@ class Upstream(asyncio.Protocol):
         assert request is not None
         framing, http11 = answer.framing, request.http11
         exchange.streamed_at = now
-        exchange.responded = True
         exchange.status = answer.status
         exchange.keep_alive = keep = (
             request.keep_alive and exchange.complete and not shared.draining and (http11 or framing <= LENGTH)
@@ -336,7 +314,7 @@ class Upstream(asyncio.Protocol):
                 self.outgoing.close()
         else:
             self.outgoing.abort()
-        exchange.outcome = _FAILURE if exchange.status >= 500 else _SUCCESS
+        exchange.result = _ANSWERED
         exchange.client.completed(exchange, now)
 
     def _ended(self, how: str) -> None:
@@ -360,7 +338,7 @@ class Upstream(asyncio.Protocol):
         """The connection ended before a response head had come: another instance may do better."""
         self.cancel()
         if not self._sender.try_again(exchange, RESET):
-            exchange.client.failed(exchange, refusal, _FAILURE)
+            exchange.client.failed(exchange, refusal, _FAILED)
 
     def _passed_on(self, exchange: Exchange, status: int) -> bool:
         """Whether another instance gets to answer instead; then this response is thrown away."""
@@ -379,7 +357,7 @@ class Upstream(asyncio.Protocol):
 
     def _fail(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
         self.cancel()
-        exchange.client.failed(exchange, refusal, _FAILURE)
+        exchange.client.failed(exchange, refusal, _FAILED)
 
     def _framed(self, exchange: Exchange) -> list[bytes]:
         """Take the body pieces that have come, in the framing the upstream head announced."""
@@ -401,10 +379,9 @@ class Upstream(asyncio.Protocol):
 
 def _begin_replay(exchange: Exchange) -> None:
     """Keep the body's pieces from here on, if there are causes to send it again."""
-    service, request = exchange.service, exchange.request
-    assert service is not None and request is not None
-    retries = service.retries
-    if retries.attempts and request.method in IDEMPOTENT and retries.on != _CONNECT_ONLY:
+    plan, request = exchange.plan, exchange.request
+    assert plan is not None and request is not None
+    if plan.replays and request.method in IDEMPOTENT:
         exchange.replay = []
 
 

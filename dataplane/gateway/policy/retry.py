@@ -18,12 +18,6 @@ RESET: Final = "reset"
 TIMEOUT: Final = "timeout"
 """No response in time."""
 CONDITIONS: Final = frozenset({CONNECT, RESET, TIMEOUT, "500", "502", "503", "504"})
-
-IDEMPOTENT: Final = frozenset(
-    {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"}
-)
-"""Methods whose requests may be repeated (RFC 9110 section 9.2.2; for the others the IANA registry of methods)."""
-
 FIRST_WAIT: Final = 0.025
 """Seconds that the first wait is at most; each further one twice that."""
 LONGEST_WAIT: Final = 0.25
@@ -36,9 +30,9 @@ def wanted(retries: Retries, cause: str, made: int) -> bool:
     return made <= retries.attempts and cause in retries.on
 
 
-def repeatable(method: str, body_at_hand: bool) -> bool:
+def repeatable(idempotent: bool, body_at_hand: bool) -> bool:
     """Whether a request that an instance may have acted on can be sent again (RFC 9110 section 9.2.2)."""
-    return body_at_hand and method in IDEMPOTENT
+    return body_at_hand and idempotent
 
 
 def wait(cause: str, made: int, chance: float) -> float:

@@ -56,6 +56,10 @@ _METHODS: Final[Mapping[bytes, str]] = {
 }
 METHODS: Final = frozenset(_METHODS.values())
 """Methods that are served; any other gets 501."""
+IDEMPOTENT: Final = frozenset(
+    {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"}
+)
+"""Methods whose requests may be repeated (RFC 9110 section 9.2.2; for the others the IANA registry of methods)."""
 _AUTHORITY: Final = re.compile(
     rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?(?::(?P<port>[0-9]{0,5}))?"
 )

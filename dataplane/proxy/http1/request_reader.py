@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.exchange import ClientSide, Exchange
 from dataplane.proxy.http1.head_cache import LONGEST, Luck
 from dataplane.proxy.http1.names import REQUEST_NAMES, collector
 from dataplane.proxy.http1.request import (
@@ -28,10 +28,7 @@ from dataplane.proxy.http1.request import (
     read_request,
 )
 from dataplane.proxy.http1.trace import read_traceparent
-
-if TYPE_CHECKING:
-    from dataplane.proxy.client import Downstream
-    from dataplane.proxy.shared import Shared
+from dataplane.proxy.shared import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +66,7 @@ class RequestReader:
         "queue",
     )
 
-    def __init__(self, client: Downstream, shared: Shared) -> None:
+    def __init__(self, client: ClientSide, shared: Shared) -> None:
         self.queue: deque[Exchange] = deque()
         """Exchanges whose heads have been read and that nobody has taken up."""
         self.incoming: Exchange | None = None

@@ -346,4 +346,4 @@ async def test_what_is_known_of_an_exchange_at_its_end() -> None:
         7,
     )
     assert done.started <= done.sent_at <= done.streamed_at <= done.ended
-    assert done.instance is not None and done.instance.id == "0" and done.route is not None
+    assert done.endpoint is not None and done.endpoint.id == "0" and done.plan is not None

@@ -9,11 +9,11 @@ from time import monotonic
 import pytest
 
 from dataplane.config.table import Resources, UnlinkedRoute, build
-from dataplane.gateway.policy.breaker import Outcome
 from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.client import Downstream
 from dataplane.proxy.deadlines import TICK
+from dataplane.proxy.exchange import Result
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 
@@ -78,7 +78,7 @@ async def test_a_client_that_leaves_takes_the_upstream_call_with_it(script: obje
         leave(client)  # type: ignore[operator]
         await eventually(lambda: not upstream.open, within=1.0)
         (done,) = gate.observer.exchanges
-        assert (done.decision, done.outcome) == ("client_left", Outcome.ABANDONED)
+        assert (done.decision, done.result) == ("client_left", Result.ABANDONED)
         assert done.status == (200 if script is talking else 0)
         assert gate.endpoint().in_flight == 0 and gate.endpoint().idle == []
         await eventually(lambda: not gate.proxy.connections)

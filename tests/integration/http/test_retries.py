@@ -7,9 +7,9 @@ from time import monotonic
 
 import pytest
 
-from dataplane.gateway.policy.breaker import Outcome
 from dataplane.gateway.policy.resources import Circuit, Retries, Timeouts
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.exchange import Result
 from tests.support.http_stage import OK, Conversation, Script, Stage, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 
@@ -60,8 +60,8 @@ async def test_what_fails_at_one_instance_is_asked_of_another(script: Script) ->
     async with stage(bad, good, retries=ALL, timeouts=Timeouts(response=0.2)) as gate:
         assert (await first_at(gate, GET))[1] == b"ok"
         (done,) = gate.observer.exchanges
-        assert (done.attempts, done.outcome) == (2, Outcome.SUCCESS)
-        assert done.instance is not None and done.instance.id == "1"
+        assert (done.attempts, done.result) == (2, Result.ANSWERED)
+        assert done.endpoint is not None and done.endpoint.id == "1"
         assert [gate.endpoint("s", name).in_flight for name in "01"] == [0, 0]
         assert len(bad.heads) == len(good.heads) == 1
 

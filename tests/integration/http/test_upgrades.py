@@ -12,9 +12,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from dataplane.gateway.policy.breaker import Outcome
 from dataplane.gateway.policy.resources import Circuit, Route, Timeouts
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.exchange import Result
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, stage
 from tests.support.waiting import eventually
 
@@ -88,7 +88,7 @@ async def test_websockets_pass() -> None:
             await (await client.ping())
         await eventually(lambda: gate.observer.exchanges)
         (exchange,) = gate.observer.exchanges
-        assert (exchange.status, exchange.decision, exchange.outcome) == (101, "forwarded", Outcome.SUCCESS)
+        assert (exchange.status, exchange.decision, exchange.result) == (101, "forwarded", Result.ANSWERED)
         assert exchange.sent > 1_000_000 and exchange.received > 1_000_000
         assert exchange.ended > exchange.started and exchange.sent_at == 0
         assert not gate.proxy.connections and gate.endpoint().in_flight == 0

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from dataplane.gateway.policy.breaker import Outcome
 from dataplane.gateway.policy.resources import Circuit, Retries, Timeouts
+from dataplane.proxy.exchange import Result
 from tests.integration.http.test_smuggling import BODIES, C
 from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
@@ -60,7 +60,7 @@ async def test_nonsense_is_a_502(name: str) -> None:
         assert head.startswith(b"HTTP/1.1 502 Bad Gateway\r\n") and b'"Service unavailable"' in body
         assert gate.endpoint().idle == [] and gate.endpoint().in_flight == 0
         (done,) = gate.observer.exchanges
-        assert (done.decision, done.outcome) == ("bad_response", Outcome.FAILURE)
+        assert (done.decision, done.result) == ("bad_response", Result.FAILED)
         # The client's connection goes on, over another upstream connection.
         await client.say(GET)
         assert (await client.answer())[1] == b"ok"
@@ -173,7 +173,7 @@ async def test_a_body_that_breaks_off_is_visibly_broken(name: str, reset: bool) 
         # A reset may throw away what the client had not read; what came with the head can still be a 502.
         assert not got or got.endswith((b"\r\nhe", b"\r\nhe\r\n")) or got.startswith(b"HTTP/1.1 502 ")
         (done,) = gate.observer.exchanges
-        assert done.outcome is Outcome.FAILURE
+        assert done.result is Result.FAILED
         assert done.decision in ("bad_response", "unavailable")
         assert gate.endpoint().idle == []
 
@@ -252,7 +252,7 @@ async def test_refused_connections_go_to_another_instance() -> None:
     async with stage(refused_port(), upstream) as gate:
         for _ in range(4):
             assert (await gate.ask(GET))[1] == b"ok"
-        assert {exchange.instance.id for exchange in gate.observer.exchanges if exchange.instance} == {"1"}
+        assert {exchange.endpoint.id for exchange in gate.observer.exchanges if exchange.endpoint} == {"1"}
         assert gate.endpoint("s", "0").in_flight == gate.endpoint("s", "1").in_flight == 0
 
 
@@ -273,7 +273,7 @@ async def test_no_instance_accepts() -> None:
         head, body = await gate.ask(GET)
         assert head.startswith(b"HTTP/1.1 503 ") and b'"Service unavailable"' in body
         assert gate.observer.decisions == [("unavailable", 503)]
-        assert gate.observer.exchanges[0].outcome is Outcome.FAILURE
+        assert gate.observer.exchanges[0].result is Result.FAILED
 
 
 async def test_retries_can_be_switched_off() -> None:

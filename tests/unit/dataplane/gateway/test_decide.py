@@ -15,7 +15,6 @@ from dataplane.config.table import Item, Resources, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
-from dataplane.gateway.policy.breaker import Outcome
 from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.resources import (
     Circuit,
@@ -30,7 +29,7 @@ from dataplane.gateway.policy.resources import (
 )
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
-from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.exchange import Exchange, Result
 from dataplane.proxy.http1.request import read_request
 from dataplane.proxy.http1.request_writer import forwarded_fields
 from dataplane.proxy.pool import Pool
@@ -90,13 +89,19 @@ class Line:
         exchange = Exchange(cast(Any, client), request, b"id-1")
         return self.gateway.decide(exchange, now), exchange
 
-    def end(self, exchange: Exchange, outcome: Outcome = Outcome.SUCCESS, now: float = 0.0) -> None:
-        exchange.outcome, exchange.ended = outcome, now
+    def end(self, exchange: Exchange, result: Result = Result.ANSWERED, now: float = 0.0) -> None:
+        exchange.result, exchange.ended = result, now
         self.gateway.finished(exchange)
 
 
 def orders(*limits: str, **fields: Any) -> UnlinkedRoute:
     return UnlinkedRoute(Route("orders", "orders", prefix="/orders", **{"scopes": SCOPE, **fields}), limits)
+
+
+def response_timeout(route: UnlinkedRoute) -> float:
+    plan = Line(*BASE, route).ask(token=ALICE)[1].plan
+    assert plan is not None
+    return plan.response_timeout
 
 
 def token(subject: str = "alice", scopes: str = "orders:read", lifetime: float = 600.0) -> str:
@@ -117,7 +122,8 @@ def test_a_request_that_may_pass() -> None:
     line = Line(*BASE, orders())
     refusal, exchange = line.ask(token=ALICE)
     assert refusal is None and exchange.endpoint is not None and exchange.endpoint.in_flight == 1
-    assert (exchange.decision, exchange.revision, exchange.service_name) == ("forwarded", 1, "orders")
+    assert exchange.plan is not None and exchange.plan.service_name == "orders"
+    assert (exchange.decision, exchange.revision, exchange.subject) == ("forwarded", 1, "alice")
     assert exchange.head.startswith(b"GET /orders/1 HTTP/1.1\r\nhost: a.example\r\n")
     assert b"\r\nx-auth-subject: alice\r\nx-auth-scopes: orders:read\r\n" in exchange.head
     assert b"\r\nauthorization: Bearer " in exchange.head
@@ -131,7 +137,7 @@ def test_no_route() -> None:
 
 def test_no_such_method() -> None:
     refusal, exchange = Line(*BASE, orders(methods=frozenset({"GET"}))).ask(method=b"PUT", token=ALICE)
-    assert refusal == MethodNotAllowed(("GET",)) and exchange.route is None
+    assert refusal == MethodNotAllowed(("GET",)) and exchange.plan is None
 
 
 def test_no_token() -> None:
@@ -244,7 +250,7 @@ def test_no_healthy_instances() -> None:
     refusal, exchange = line.ask(token=ALICE)
     assert isinstance(refusal, NoneHealthy) and refusal.service == "orders" and refusal.retry_after == 30.0
     # It is no answer of the service's, so the breaker must not take it for a failure.
-    line.end(exchange, Outcome.ABANDONED)
+    line.end(exchange, Result.ABANDONED)
     assert [report.failed_requests for report in line.gateway.breakers.report(0.0)] == [0]
     line.gateway.set_health(frozenset())
     assert line.ask(token=ALICE)[0] is None
@@ -263,15 +269,15 @@ def test_an_open_breaker() -> None:
     line = Line(Service("orders", circuit=circuit), ONE, User("alice", SCOPE), VERIFIED_BY, orders())
     for _ in range(2):
         _, exchange = line.ask(token=ALICE)
-        line.end(exchange, Outcome.FAILURE)
+        line.end(exchange, Result.FAILED)
     refusal, exchange = line.ask(token=ALICE, now=4.0)
     assert refusal == CircuitOpen("orders", 6.0)
-    line.end(exchange, Outcome.ABANDONED, now=4.0)
+    line.end(exchange, Result.ABANDONED, now=4.0)
     # Once it may be tried again, one request is let through, and what becomes of it decides.
     refusal, probe = line.ask(token=ALICE, now=10.5)
     assert refusal is None
     assert isinstance(line.ask(token=ALICE, now=10.6)[0], CircuitOpen)
-    line.end(probe, Outcome.SUCCESS, now=11.0)
+    line.end(probe, Result.ANSWERED, now=11.0)
     assert line.ask(token=ALICE, now=11.0)[0] is None
 
 
@@ -286,7 +292,7 @@ def test_the_breaker_comes_before_the_choice_and_after_the_limits() -> None:
         orders("by-subject"),
     )
     _, exchange = line.ask(token=ALICE)
-    line.end(exchange, Outcome.FAILURE)
+    line.end(exchange, Result.FAILED)
     line.gateway.set_health(frozenset({"orders/1"}))
     assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
     assert isinstance(line.ask(token=ALICE)[0], TooMany)
@@ -297,7 +303,7 @@ def test_state_survives_a_new_table() -> None:
     base = (Service("orders", circuit=circuit), ONE, User("alice", SCOPE), VERIFIED_BY, BY_ADDRESS)
     line = Line(*base, orders("by-address"))
     _, exchange = line.ask(token=ALICE)
-    line.end(exchange, Outcome.FAILURE)
+    line.end(exchange, Result.FAILED)
     line.swap(*base, orders("by-address", strip_prefix=True))
     assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
     assert isinstance(line.ask(token=ALICE)[0], TooMany)
@@ -310,7 +316,7 @@ def test_resets_are_obeyed_once() -> None:
 
     def fail() -> None:
         _, exchange = line.ask(token=ALICE)
-        line.end(exchange, Outcome.FAILURE)
+        line.end(exchange, Result.FAILED)
 
     fail()
     assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
@@ -353,15 +359,15 @@ def test_rewriting(fields: dict[str, Any], path: str, first: bytes) -> None:
 
 
 def test_a_routes_own_time_limit() -> None:
-    assert Line(*BASE, orders()).ask(token=ALICE)[1].response_timeout == 15.0
-    assert Line(*BASE, orders(timeout=2.5)).ask(token=ALICE)[1].response_timeout == 2.5
+    assert response_timeout(orders()) == 15.0
+    assert response_timeout(orders(timeout=2.5)) == 2.5
 
 
 def test_an_exchange_that_was_refused_gives_nothing_back_twice() -> None:
     line = Line(*BASE, orders())
     _, exchange = line.ask()
-    line.end(exchange, Outcome.ABANDONED)
-    assert exchange.trial is None and exchange.endpoint is None
+    line.end(exchange, Result.ABANDONED)
+    assert exchange.ticket is None and exchange.endpoint is None
     assert [report.total_requests for report in line.gateway.breakers.report(0.0)] == [0]
 
 
@@ -403,7 +409,7 @@ def test_a_limit_cannot_be_dodged_by_another_spelling() -> None:
 def test_where_the_guards_agree_the_bytes_travel_as_they_came() -> None:
     line = Line(*BASE, ADMIN, UnlinkedRoute(Route("all", "orders", prefix="/", scopes=SCOPE)))
     refusal, exchange = line.ask("/%24admin/%2B%3d?q=%24", token=ALICE)
-    assert refusal is None and exchange.route is not None and exchange.route.name == "admin"
+    assert refusal is None and exchange.plan is not None and exchange.plan.route_name == "admin"
     assert exchange.head.startswith(b"GET /%24admin/%2B%3D?q=%24 HTTP/1.1\r\n")
 
 

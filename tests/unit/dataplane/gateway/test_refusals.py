@@ -11,7 +11,7 @@ from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.resources import Limit, LimitKey, Route
 from dataplane.gateway.policy.router import MethodNotAllowed, NotFound
-from dataplane.gateway.refusals import TABLE, Reply, respond
+from dataplane.gateway.refusals import TABLE, respond
 from dataplane.proxy import errors as refusals
 from dataplane.proxy.errors import (
     BadResponse,
@@ -23,6 +23,7 @@ from dataplane.proxy.errors import (
     Unavailable,
 )
 from dataplane.proxy.http1.request import BadRequest
+from dataplane.proxy.reply import Reply
 
 ROUTE = Route("r", "orders", prefix="/", scopes=frozenset({"b", "a"}))
 LIMIT = Limit("slow", 1, 5, LimitKey.SUBJECT)

@@ -11,11 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from dataplane.gateway.policy.resources import Instance, Route
 from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import BOUNDS
-from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.exchange import Exchange, Forwarding
 from dataplane.proxy.http1.request import Request, Told
 from dataplane.proxy.http1.trace import Context
 
@@ -32,9 +31,9 @@ def exchange(**fields: Any) -> Exchange:
     made.started = time.monotonic()
     made.sent_at, made.ended = made.started + 0.001, made.started + 0.003
     made.status, made.decision, made.revision = 200, "forwarded", 41
-    made.route, made.service_name = Route("orders", "orders", prefix="/orders"), "orders"
-    made.endpoint = cast(Any, SimpleNamespace(instance=Instance("orders", "orders-1", "127.0.0.1", 1)))
-    made.permit = cast(Any, SimpleNamespace(caller=SimpleNamespace(subject="testuser")))
+    made.plan = Forwarding("orders", "orders")
+    made.endpoint = cast(Any, SimpleNamespace(id="orders-1"))
+    made.subject = "testuser"
     made.received, made.sent, made.attempts = 7, 1024, 1
     for name, value in fields.items():
         setattr(made, name, value)
@@ -57,8 +56,8 @@ def logged() -> Iterator[tuple[Recorder, int]]:
 
 
 def line(recorder: Recorder, made: Exchange) -> dict[str, Any]:
-    route = made.route.name if made.route is not None else ""
-    text = recorder.line(made, route, made.ended - made.started)
+    plan = made.plan or Forwarding("", "")
+    text = recorder.line(made, plan.route_name, plan.service_name, made.ended - made.started)
     assert text.endswith("}\n")
     assert text.count("\n") == 1
     return cast(dict[str, Any], json.loads(text))
@@ -96,7 +95,7 @@ def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> 
 
 
 def test_the_line_of_a_request_that_could_not_be_read(recorder: Recorder) -> None:
-    bad = exchange(request=None, route=None, endpoint=None, permit=None, service_name="", status=400)
+    bad = exchange(request=None, plan=None, endpoint=None, subject="", status=400)
     found = line(recorder, bad)
     assert (found["method"], found["path"], found["route"], found["instance"], found["subject"]) == ("",) * 5
 
@@ -105,7 +104,7 @@ def test_the_line_of_a_request_that_could_not_be_read(recorder: Recorder) -> Non
     "nasty", ['"', "\\", '","status":200,"x":"', "\n", "\x00", "ä", "\u2028", "</script>"]
 )
 def test_nothing_a_caller_sends_breaks_out_of_its_field(recorder: Recorder, nasty: str) -> None:
-    made = exchange(permit=SimpleNamespace(caller=SimpleNamespace(subject=nasty)), status=404)
+    made = exchange(subject=nasty, status=404)
     assert made.request is not None
     made.request.path = f"/a{nasty}b"
     found = line(recorder, made)
@@ -117,7 +116,7 @@ def test_behind_a_trusted_proxy_the_client_is_who_it_says(recorder: Recorder) ->
 
 
 def test_counts_by_route_and_class(recorder: Recorder) -> None:
-    for fields in ({}, {}, {"status": 404}, {"status": 503}, {"status": 0}, {"route": None, "status": 404}):
+    for fields in ({}, {}, {"status": 404}, {"status": 503}, {"status": 0}, {"plan": None, "status": 404}):
         recorder.finished(exchange(**fields))
     assert recorder.report()["requests"] == {
         "orders": [1, 0, 2, 0, 1, 1, 0, 0, 0, 0],

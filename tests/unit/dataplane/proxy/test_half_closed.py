@@ -17,7 +17,7 @@ def exchange(**client: Any) -> Any:
 class Exchange:
     def __init__(self, client: SimpleNamespace) -> None:
         self.client = client
-        self.ended, self.sent, self.responded = 0.0, 0, False
+        self.ended, self.sent, self.status = 0.0, 0, 0
 
 
 def watching(*exchanges: Any) -> HalfClosed:
@@ -38,7 +38,7 @@ def test_who_is_sent_nothing_is_gone_in_time_and_once() -> None:
 def test_who_takes_what_is_sent_is_there() -> None:
     served = exchange()
     half_closed = watching(served)
-    served.responded, served.sent = True, 10
+    served.status, served.sent = 200, 10
     assert half_closed.gone(100.3) == [] and len(half_closed) == 1
     assert half_closed.gone(100.6) == [] and len(half_closed) == 0
 
@@ -47,7 +47,7 @@ def test_who_resets_is_gone() -> None:
     for at in (100.3, 100.6):
         left = exchange()
         half_closed = watching(left)
-        left.responded = True
+        left.status = 200
         if at > 100.3:
             assert half_closed.gone(100.3) == []
         left.client.is_reset = lambda: True

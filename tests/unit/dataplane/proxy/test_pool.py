@@ -5,20 +5,17 @@ from __future__ import annotations
 import pytest
 
 from dataplane.gateway.policy.resources import Instance
+from dataplane.proxy import pool as pools
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.pool import Endpoint, Pool
 
 
-class Connection:
+class Connection(pools.Connection):
     """One that only remembers whether it was closed."""
 
     def __init__(self) -> None:
         self.idle_since = 0.0
         self.closed = False
-
-    def send(self, exchange: Exchange, now: float) -> None:
-        raise NotImplementedError
 
     def close(self) -> None:
         self.closed = True

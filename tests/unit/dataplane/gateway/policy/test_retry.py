@@ -17,6 +17,8 @@ from dataplane.gateway.policy.retry import (
     wait,
     wanted,
 )
+from dataplane.proxy import errors
+from dataplane.proxy.http1.request import IDEMPOTENT
 
 
 @pytest.mark.parametrize(
@@ -35,12 +37,16 @@ def test_for_the_causes_the_service_names_and_no_others(cause: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "LOCK", "MOVE", "get"])
 def test_methods_that_are_not_idempotent_are_never_repeated(method: str) -> None:
-    assert not repeatable(method, body_at_hand=True)
+    assert method not in IDEMPOTENT
+
+
+def test_causes_of_the_engine_are_ones_that_a_service_can_name() -> None:
+    assert {errors.CONNECT, errors.RESET, errors.TIMEOUT} <= CONDITIONS
 
 
 def test_a_body_that_is_gone_cannot_be_sent_again() -> None:
-    assert repeatable("PUT", body_at_hand=True)
-    assert not repeatable("PUT", body_at_hand=False)
+    assert repeatable(True, body_at_hand=True)
+    assert not repeatable(True, body_at_hand=False)
 
 
 def test_a_refused_connection_is_followed_by_the_next_at_once() -> None:
