@@ -179,8 +179,8 @@ class Settings(BaseSettings):
     """Where the last good configuration is kept, in a folder named after the node."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes that serve traffic. Local rate limits are divided by their number."""
-    worker_timeout: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 5.0
-    """Seconds of silence after which a worker counts as dead; it is killed and replaced."""
+    worker_timeout: Annotated[float, Field(ge=3, le=3600, allow_inf_nan=False)] = 5.0
+    """Seconds of silence after which a worker counts as dead, is killed and replaced. Workers speak every second."""
     max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """A configuration with more routes is rejected."""
     drain_timeout: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0

@@ -25,6 +25,8 @@ from dataplane.health import Prober
 from dataplane.supervisor.workers import Workers
 
 _CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
+LARGE = 16
+"""Parts of a change from which on it counts as large: a thousand resources."""
 SYNC_EVERY = 1.0
 """Seconds from one forcing of changes to the disk to the next while they keep coming."""
 
@@ -153,7 +155,7 @@ class Changes:
     async def _check(self, bundle: Bundle) -> list[bytes]:
         """Make the table of `bundle`, as the workers will, of these parts; raises TableError with all problems."""
         parts = list(difference(self._checked, bundle))
-        with _uncollected() if len(parts) > 1 else nullcontext():
+        with _uncollected() if len(parts) > LARGE else nullcontext():
             for data in parts:
                 self._assembly.take(read_part(data))
                 await asyncio.sleep(0)
@@ -219,7 +221,10 @@ class Changes:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """For a big change, which is here to stay: collections would walk through all of it again and again."""
+    """For a large change: collections would walk through all of it several times, now and later.
+
+    Garbage that is frozen is never freed, so this is not done for small changes, of which there may be many.
+    """
     gc.disable()
     try:
         yield

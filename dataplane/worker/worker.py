@@ -7,7 +7,6 @@ and a bound socket. It knows nothing of the control plane and imports no gRPC. W
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -37,6 +36,7 @@ from dataplane.proxy.pool import Pool
 from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
+from dataplane.worker.collector import Collector
 
 T = TypeVar("T")
 
@@ -55,6 +55,7 @@ class Worker:
     def __init__(self, options: WorkerOptions, channel: Channel) -> None:
         self._options = options
         self._channel = channel
+        self._collector = Collector()
         self._drain = asyncio.Event()
         trusted = TrustedProxies(options.trusted_proxies)
         self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
@@ -125,9 +126,7 @@ class Worker:
             case Kind.IDENTITY:
                 self._identify(Identity.from_bytes(payload))
             case Kind.SERVE:
-                # What is here now stays: no later collection needs to walk through it, and hold up requests.
-                gc.collect()
-                gc.freeze()
+                self._collector.freeze()
                 await self._serve()
                 self._channel.send(Kind.SERVING)
 
@@ -153,11 +152,10 @@ class Worker:
 
         With traffic in between: each step alone is short.
         """
+        self._collector.take_part()
         self._assembly.take(part)
         await asyncio.sleep(0)
         if not last:
-            # A big change: collections meanwhile would walk through all of it again and again.
-            gc.disable()
             return
         answer = {"revision": part.revision, "digest": part.digest}
         try:
@@ -168,10 +166,7 @@ class Worker:
         else:
             self._tell_leaving()
             self._channel.send_json(Kind.APPLIED, answer)
-        if not gc.isenabled():
-            # What came with it is here to stay: see SERVE. Without a collection before, which would hold up requests.
-            gc.freeze()
-            gc.enable()
+        self._collector.end_change()
 
     async def _swap(self, part: Part) -> None:
         table = await _gently(self._assembly.completing(part.revision, part.digest))
@@ -201,6 +196,7 @@ class Worker:
         connections = self._proxy.connections
         frame = self._frames.next(time.monotonic(), time.time(), len(connections), connections.refused)
         self._channel.send_json(Kind.STATS, frame)
+        self._collector.tick(idle=not frame["requests"])
 
 
 async def _gently(steps: Steps[T]) -> T:
