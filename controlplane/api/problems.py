@@ -64,15 +64,19 @@ def invalid(error: ConfigProblems) -> Refused:
     return Refused(400, f"The configuration has {found}; nothing was changed", errors=error.problems)
 
 
+_BEARER = 'Bearer realm="headgate"'
+"""A challenge has at least one parameter (RFC 6750 §3)."""
+
+
 def unauthorized(*, token_was_sent: bool) -> Refused:
     """No caller is known (RFC 6750 §3: an error code only when a token was sent)."""
-    challenge = 'Bearer error="invalid_token"' if token_was_sent else "Bearer"
+    challenge = f'{_BEARER}, error="invalid_token"' if token_was_sent else _BEARER
     return Refused(401, CREDENTIALS, headers={"WWW-Authenticate": challenge})
 
 
 def forbidden(scope: str) -> Refused:
     """The caller is known and lacks this scope."""
-    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+    challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
     return Refused(403, PERMISSIONS, headers={"WWW-Authenticate": challenge})
 
 

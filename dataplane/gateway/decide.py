@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
 from dataplane.gateway.policy import retry
-from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller
+from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller, canonical
 from dataplane.gateway.policy.authorize import Permit, authorize
 from dataplane.gateway.policy.balancer import Balancer, make_balancer
 from dataplane.gateway.policy.breaker import Breakers, Open, Outcome, Trial
@@ -32,7 +32,7 @@ from dataplane.proxy.http1.trace import threshold
 from dataplane.proxy.http1.upgrade import upgrading
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
-from dataplane.proxy.trust import Peer, TrustedProxies
+from dataplane.proxy.trust import Peer, TrustedProxies, address_block
 
 _ANSWERED: Final = Result.ANSWERED
 _FAILED: Final = Result.FAILED
@@ -157,8 +157,9 @@ class Gateway(Decider):
         address = exchange.address
         if request.told is not None:
             address = exchange.address = self._client(exchange.client.peer, request.told)
+        block = address_block(address)
         for limit in plan.by_address:
-            refused = self.limiter.take(limit, address, now)
+            refused = self.limiter.take(limit, block, now)
             if refused is not None:
                 return refused
         for limit in plan.coarse:
@@ -179,7 +180,7 @@ class Gateway(Decider):
         exchange.subject = caller.subject
 
         for limit in plan.by_subject:
-            refused = self.limiter.take(limit, caller.subject or address, now)
+            refused = self.limiter.take(limit, caller.subject or block, now)
             if refused is not None:
                 return refused
 
@@ -376,5 +377,8 @@ def _rewritten(route: Route, request: Request) -> bytes:
 
 
 def _coarse_key(limit: Limit, route: Route, request: Request) -> str:
+    if limit.key is not LimitKey.HEADER:
+        return route.name
     # Without the field callers share one bucket: leaving it out must not lift the limit.
-    return request.field(limit.header) if limit.key is LimitKey.HEADER else route.name
+    value = request.field(limit.header)
+    return canonical(value) if limit.header == "authorization" else value

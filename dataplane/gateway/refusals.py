@@ -48,11 +48,18 @@ _NOT_FOUND = Reply(404, "not_found", "Service not found")
 _NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
 _TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
 _EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
+# RFC 6750, section 3: a challenge has at least one parameter, and realm tells a client which credentials to take.
+_CHALLENGE: Final = b'Bearer realm="headgate"'
 _CREDENTIALS = "Could not validate credentials"
 _UNAUTHENTICATED = {
-    Unauthenticated.MISSING: Reply(401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: Bearer"),
+    Unauthenticated.MISSING: Reply(
+        401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: " + _CHALLENGE
+    ),
     Unauthenticated.INVALID: Reply(
-        401, "unauthenticated", _CREDENTIALS, b'\r\nwww-authenticate: Bearer error="invalid_token"'
+        401,
+        "unauthenticated",
+        _CREDENTIALS,
+        b"\r\nwww-authenticate: " + _CHALLENGE + b', error="invalid_token"',
     ),
 }
 
@@ -64,7 +71,7 @@ def _method_not_allowed(refusal: MethodNotAllowed) -> Reply:
 
 def _forbidden(refusal: Forbidden) -> Reply:
     scopes = " ".join(sorted(refusal.route.scopes))
-    challenge = f'Bearer error="insufficient_scope", scope="{scopes}"'
+    challenge = f'{_CHALLENGE.decode()}, error="insufficient_scope", scope="{scopes}"'
     reason = f"missing: {' '.join(sorted(refusal.missing))}"
     return Reply(
         403, "forbidden", "Not enough permissions", _fields([("www-authenticate", challenge)]), reason

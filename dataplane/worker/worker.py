@@ -25,7 +25,7 @@ from dataplane.config.decode import Part, read_part
 from dataplane.config.table import Problem, Steps, TableError
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey
 from dataplane.observe import logs
 from dataplane.observe.access import AccessLog
 from dataplane.observe.frames import StatsFrames
@@ -214,7 +214,9 @@ def _coarse_limit(options: WorkerOptions) -> Limit | None:
     """RATE_LIMIT_PER_SECOND and RATE_LIMIT_BURST; the limiter takes this worker's share of every limit."""
     if not options.rate_limit_per_second:
         return None
-    return Limit("address", options.rate_limit_per_second, options.rate_limit_burst, LimitKey.ADDRESS)
+    return Limit(
+        f"{BUILTIN}address", options.rate_limit_per_second, options.rate_limit_burst, LimitKey.ADDRESS
+    )
 
 
 def _raise_unexpected(results: Iterable[BaseException | None]) -> None:

@@ -97,7 +97,9 @@ def test_not_enough_permissions(gateway: httpx.Client) -> None:
     token = token_of(gateway, "testuser", "testpass")
     answer = gateway.get("/payments", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["detail"]) == (403, "Not enough permissions")
-    assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope", scope="payments:write"'
+    assert answer.headers["WWW-Authenticate"] == (
+        'Bearer realm="headgate", error="insufficient_scope", scope="payments:write"'
+    )
 
 
 # Circuit breakers

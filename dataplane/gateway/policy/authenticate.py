@@ -1,21 +1,27 @@
-"""Who is calling: reads the Authorization field, verifies bearer tokens, and remembers those it verified.
+"""Who is calling: reads the Authorization field, verifies bearer tokens, and caches those it verified.
 
-Verifying a signature costs as much as the rest of the request line a hundred times over, so verified values are kept,
-by the whole field value, until they expire or are crowded out. Refusals are not kept: they would let strangers crowd
-out callers. A key that leaves the configuration takes its cache with it: one authenticator serves one set of keys.
+Verifying a signature costs a hundred times as much as the rest of the request line, so verified tokens are cached until
+they expire or are evicted. A token has one entry, however the field spells scheme and spaces: its key is the canonical
+spelling, "Bearer <token>". Refusals are not cached: strangers could evict callers with them. One authenticator serves
+one set of verification keys; a change of keys drops the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dataplane.gateway.policy import tokens
 from dataplane.gateway.policy.resources import VerificationKey
 
 if TYPE_CHECKING:
     from dataplane.gateway.policy.authorize import Permit
+
+
+_BEARER: Final = "Bearer "
+_ENTRY_OVERHEAD: Final = 1_024
+"""Bytes that a cache entry is taken to need beside its key and the scopes."""
 
 
 class Unauthenticated(Enum):
@@ -48,14 +54,19 @@ ANONYMOUS = Caller("", frozenset(), float("inf"))
 class Authenticator:
     """Verifies Authorization values against a set of keys."""
 
-    def __init__(self, keys: Iterable[VerificationKey], max_cached: int = 10_000) -> None:
+    def __init__(
+        self, keys: Iterable[VerificationKey], max_cached: int = 10_000, max_bytes: int = 32 * 1024 * 1024
+    ) -> None:
         """Raises ValueError naming a key that cannot be used.
 
-        The cache has two generations of half of `max_cached` each: when the young one is full it becomes the old one,
-        and the old one is dropped. What is in use moves back to the young one: the least recently used go, at O(1).
+        The cache holds at most `max_cached` tokens and about `max_bytes`, in two generations of half of that each. A
+        full young generation becomes the old one, and the old one is dropped. An entry that is used moves back to the
+        young one, so the least recently used are evicted, in O(1).
         """
         self._keys = tuple(keys)
         self._max_cached = max_cached
+        self._max_bytes = max_bytes
+        self._young_bytes = 0
         verifiers = [tokens.Verifier(key) for key in self._keys]
         self._verifiers = {(verifier.issuer, verifier.kid): verifier for verifier in verifiers}
         if len(self._verifiers) < len(verifiers):
@@ -64,7 +75,8 @@ class Authenticator:
         self._old: dict[str | None, Caller] = {}
 
     def authenticate(self, authorization: str | None, wall_now: float) -> Caller | Unauthenticated:
-        """The caller behind an Authorization field's value (None if absent) at Unix time `wall_now`. Never raises."""
+        """The caller of an Authorization field's value (None if absent) at Unix time `wall_now`. Never raises."""
+        # Other spellings than the canonical one miss here, and find their entry in `_look_closer`.
         caller = self._young.get(authorization)
         if caller is not None and wall_now < caller.expires:
             return caller
@@ -74,13 +86,14 @@ class Authenticator:
         """This authenticator, cache and all, if `keys` are the same in any order; else a new one."""
         keys = tuple(keys)
         same = len(keys) == len(self._keys) and set(keys) == set(self._keys)
-        return self if same else Authenticator(keys, self._max_cached)
+        return self if same else Authenticator(keys, self._max_cached, self._max_bytes)
 
     def _look_closer(self, authorization: str | None, wall_now: float) -> Caller | Unauthenticated:
         token = _bearer_token(authorization)
         if token is None:
             return Unauthenticated.MISSING
-        caller = self._old.get(authorization)
+        key = _BEARER + token
+        caller = self._young.get(key) or self._old.get(key)
         if caller is None:
             try:
                 caller = self._verify(token, wall_now)
@@ -88,7 +101,7 @@ class Authenticator:
                 return Unauthenticated.INVALID
         if not wall_now < caller.expires:
             return Unauthenticated.INVALID
-        self._remember(authorization, caller)
+        self._keep(key, caller)
         return caller
 
     def _verify(self, text: str, wall_now: float) -> Caller:
@@ -102,14 +115,28 @@ class Authenticator:
         self._verifiers[issuer, kid].verify(token, claims, wall_now)
         return caller
 
-    def _remember(self, authorization: str | None, caller: Caller) -> None:
-        if len(self._young) * 2 >= self._max_cached:
-            self._old, self._young = self._young, {}
-        self._young[authorization] = caller
+    def _keep(self, key: str, caller: Caller) -> None:
+        if key in self._young:
+            return
+        # The scopes are a part of the token, so they are not longer than it.
+        size = 2 * len(key) + _ENTRY_OVERHEAD
+        if len(self._young) * 2 >= self._max_cached or (self._young_bytes + size) * 2 > self._max_bytes:
+            self._old, self._young, self._young_bytes = self._young, {}, 0
+        self._young[key] = caller
+        self._young_bytes += size
+
+
+def canonical(authorization: str) -> str:
+    """The one spelling of a bearer token's Authorization value; the value itself for other schemes."""
+    token = _bearer_token(authorization)
+    return authorization if token is None else _BEARER + token
 
 
 def _bearer_token(authorization: str | None) -> str | None:
-    """The token of `Bearer <token>`; None if the field is absent or of another scheme (RFC 9110, 11.1: any case)."""
+    """The token of "Bearer" 1*SP token (RFC 6750, 2.1; RFC 9110, 11.4); None if absent or of another scheme.
+
+    Schemes have no case (RFC 9110, 11.1).
+    """
     if authorization is None:
         return None
     scheme, _, token = authorization.partition(" ")

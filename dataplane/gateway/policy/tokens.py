@@ -2,6 +2,8 @@
 
 A token is believed only when all of this holds:
 
+- header and claims are JSON objects in UTF-8, without byte order mark (RFC 7515, 2; RFC 7519, 7.2), and no member is
+  there twice, since parsers differ in which one counts (RFC 7515, 4; RFC 8725, 2.4);
 - it is a compact JWS of at most 8 KiB whose `kid` and `iss` name a key we hold (RFC 8725, 3.8);
 - its `alg` is the one of that key's type, so never "none" or an HMAC (RFC 8725, 3.1 and 3.2);
 - its header has no `crit`, since we understand no extension (RFC 7515, 4.1.11);
@@ -19,6 +21,7 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
+from joserfc.util import urlsafe_b64decode
 
 from dataplane.gateway.policy.resources import VerificationKey
 
@@ -95,14 +98,33 @@ def parse(text: str) -> tuple[jws.CompactSignature, dict[str, Any]]:
         raise Refused("token is too long")
     try:
         token = jws.extract_compact(text.encode("ascii"))
-        claims = json.loads(token.payload)
+        header = _object(urlsafe_b64decode(text.partition(".")[0].encode("ascii")))
+        claims = _object(token.payload)
     except _MALFORMED as error:
         raise Refused("token is malformed") from error
-    header: object = token.protected
-    if not isinstance(header, dict) or not isinstance(claims, dict):
-        raise Refused("header or claims are no object")
+    if header != token.protected:
+        raise Refused("header has two readings")
     _check_header(header)
     return token, claims
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    """A JSON object in UTF-8, read in the one way that everybody does. Raises ValueError."""
+    found = json.loads(data.decode("utf-8"), object_pairs_hook=_members, parse_constant=_no_json)
+    if not isinstance(found, dict):
+        raise ValueError("is no JSON object")
+    return found
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is there twice")
+    return members
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def subject(claims: dict[str, Any]) -> str:

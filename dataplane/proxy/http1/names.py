@@ -152,6 +152,13 @@ def without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     return kept
 
 
+def removed(pieces: list[bytes], names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    """The names and values of those fields that `without` leaves out."""
+    return [
+        (pieces[i][2:-2], pieces[i + 1]) for i in range(0, len(pieces), 2) if pieces[i][2:-2].lower() in names
+    ]
+
+
 def collector(
     names: Names, passing: list[bytes], special: list[tuple[bytes, bytes]]
 ) -> Callable[[bytes, bytes], None]:

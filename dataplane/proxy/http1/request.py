@@ -35,6 +35,7 @@ from dataplane.proxy.http1.names import (
     UPGRADE,
     begin,
     nominated,
+    removed,
     without,
 )
 from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
@@ -124,6 +125,7 @@ class Request:
         "keep_alive",
         "length",
         "method",
+        "own_fields",
         "path",
         "sent_path",
         "target",
@@ -154,6 +156,8 @@ class Request:
     """Protocols that the client would change to; once it is decided, the one that the route allows, or none."""
     fields: list[bytes]
     """Those that travel on, two pieces to a field: what it begins with (`names.begin`) and its value."""
+    own_fields: list[tuple[bytes, bytes]]
+    """Names and values, as they came, of the fields that the gateway reads, drops or writes anew."""
     joined: bytes
     """All of `fields`, where that was made once for many requests; else empty."""
 
@@ -163,10 +167,17 @@ class Request:
         return b"".join(self.target.partition(b"?")[1:])
 
     def field(self, name: str) -> str:
-        """The value of a field that travels on, by lower-case name; several are joined, none is ""."""
+        """The value of any field as the client sent it, by lower-case name; several are joined, none is "".
+
+        Host is the exception: its normal form, so that one host has one value.
+        """
         wanted = name.encode("latin-1")
-        fields = self.fields
-        found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
+        if wanted == b"host":
+            return self.host
+        found = [value for own, value in self.own_fields if own.lower() == wanted]
+        if not found:
+            fields = self.fields
+            found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
         return b", ".join(found).decode("latin-1")
 
 
@@ -202,6 +213,7 @@ def read_request(
     request.length = 0
     request.joined = b""
     request.fields = fields = passing.copy()
+    request.own_fields = list(special)
     authority: bytes | None = None
     connection: list[bytes] | None = None
     known, learn = REQUEST_NAMES.known, REQUEST_NAMES.kind
@@ -306,7 +318,8 @@ def _read_connection(request: Request, values: list[bytes]) -> None:
         return
     names = nominated(values)
     if names:
-        request.fields = without(request.fields, names)
+        before, request.fields = request.fields, without(request.fields, names)
+        request.own_fields += removed(before, names)
 
 
 def _length(value: bytes) -> int:
@@ -366,6 +379,7 @@ def read_again(known: Request, method: bytes, target: bytes) -> Request:
     request.length = 0
     request.joined = known.joined
     request.fields = known.fields
+    request.own_fields = known.own_fields
     request.http11 = request.keep_alive = True
     request.method = _METHODS[method]
     request.authority = known.authority

@@ -18,7 +18,7 @@ async def create_scope(api: Api, headers: dict[str, str]) -> httpx.Response:
 async def test_without_a_token(api: Api) -> None:
     answer = await api.client.get(SERVICES)
     assert (answer.status_code, answer.json()["detail"]) == (401, "Could not validate credentials")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="headgate"'
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
@@ -26,12 +26,12 @@ async def test_without_a_token(api: Api) -> None:
 async def test_with_a_bad_token(api: Api, token: str) -> None:
     answer = await api.client.get(SERVICES, headers={b"Authorization": f"Bearer {token}".encode()})
     assert (answer.status_code, answer.json()["detail"]) == (401, "Could not validate credentials")
-    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="headgate", error="invalid_token"'
 
 
 async def test_another_scheme_is_no_token(api: Api) -> None:
     answer = await api.client.get(SERVICES, auth=("admin", "password"))
-    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="headgate"')
 
 
 async def test_two_tokens_are_none(api: Api) -> None:
@@ -59,7 +59,8 @@ async def test_a_reader_may_look_and_not_change(api: Api) -> None:
     assert (await api.client.get(SERVICES, headers=headers)).status_code == 200
     answer = await create_scope(api, headers)
     assert (answer.status_code, answer.json()["detail"]) == (403, "Not enough permissions")
-    assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope", scope="gateway:admin"'
+    challenge = 'Bearer realm="headgate", error="insufficient_scope", scope="gateway:admin"'
+    assert answer.headers["WWW-Authenticate"] == challenge
 
 
 async def test_somebody_else_may_not_even_look(api: Api) -> None:

@@ -30,6 +30,7 @@ from dataplane.gateway.policy.resources import (
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
 from dataplane.proxy.exchange import Exchange, Result
+from dataplane.proxy.http1.names import REQUEST_NAMES, collector
 from dataplane.proxy.http1.request import read_request
 from dataplane.proxy.http1.request_writer import forwarded_fields
 from dataplane.proxy.pool import Pool
@@ -79,12 +80,18 @@ class Line:
         address: str = "203.0.113.9",
         now: float = 0.0,
         encoding: str = "ascii",
+        host: bytes = b"a.example",
     ) -> tuple[object, Exchange]:
         peer = self.trusted.peer(address)
-        said = [(b"Host", b"a.example"), *fields]
+        said = [(b"Host", host), *fields]
         if token:
             said.append((b"Authorization", b"Bearer " + token.encode()))
-        request = read_request(method, path.encode(encoding), [], said, peer, True, lambda: "1.1")
+        passing: list[bytes] = []
+        special: list[tuple[bytes, bytes]] = []
+        collect = collector(REQUEST_NAMES, passing, special)
+        for name, value in said:
+            collect(name, value)
+        request = read_request(method, path.encode(encoding), passing, special, peer, True, lambda: "1.1")
         client = SimpleNamespace(peer=peer, address=peer.address, forwarded=forwarded_fields(peer))
         exchange = Exchange(cast(Any, client), request, b"id-1")
         return self.gateway.decide(exchange, now), exchange
@@ -369,6 +376,60 @@ def test_an_exchange_that_was_refused_gives_nothing_back_twice() -> None:
     line.end(exchange, Result.ABANDONED)
     assert exchange.ticket is None and exchange.endpoint is None
     assert [report.total_requests for report in line.gateway.breakers.report(0.0)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("x-forwarded-for", "192.0.2.1", "192.0.2.2"),
+        ("x-real-ip", "192.0.2.1", "192.0.2.2"),
+        ("x-request-id", "a", "b"),
+        ("x-auth-subject", "a", "b"),
+        ("traceparent", f"00-{'1' * 32}-{'1' * 16}-01", f"00-{'2' * 32}-{'1' * 16}-01"),
+        ("authorization", "Basic YQ==", "Basic Yg=="),
+        ("content-length", "0", "00"),
+        ("te", "trailers", "gzip"),
+        ("expect", "100-continue", "100-Continue"),
+        ("connection", "close", "keep-alive"),
+        ("x-key", "a", "b"),
+    ],
+)
+def test_a_limit_counts_by_any_field(name: str, one: str, other: str) -> None:
+    limit = Limit("by-field", 1, 1, LimitKey.HEADER, name)
+    line = Line(*BASE, limit, orders("by-field", public=True, scopes=frozenset()))
+    said = [(name.title().encode(), value.encode()) for value in (one, other)]
+    assert [line.ask("/orders", field)[0] for field in said] == [None, None]
+    assert all(isinstance(line.ask("/orders", field)[0], TooMany) for field in said)
+
+
+def test_a_limit_by_host_counts_by_what_routes_match() -> None:
+    limit = Limit("by-host", 1, 1, LimitKey.HEADER, "host")
+    line = Line(*BASE, limit, orders("by-host", public=True, scopes=frozenset()))
+    assert line.ask(host=b"a.example")[0] is None and line.ask(host=b"b.example")[0] is None
+    for spelling in (b"a.example", b"A.Example:8000", b"a.example."):
+        assert isinstance(line.ask(host=spelling)[0], TooMany)
+
+
+def test_a_field_that_connection_names_counts_too() -> None:
+    line = Line(*BASE, BY_FIELD, orders("by-field", public=True, scopes=frozenset()))
+    for _ in range(2):
+        assert line.ask("/orders", (b"X-Key", b"a"), (b"Connection", b"x-key"))[0] is None
+    assert isinstance(line.ask("/orders", (b"X-Key", b"a"))[0], TooMany)
+    assert line.ask("/orders", (b"Connection", b"x-key"))[0] is None
+
+
+def test_a_limit_by_authorization_counts_by_the_token() -> None:
+    limit = Limit("by-token", 1, 1, LimitKey.HEADER, "authorization")
+    line = Line(*BASE, limit, orders("by-token"))
+    assert line.ask(token=ALICE)[0] is None
+    assert isinstance(line.ask("/orders", (b"authorization", f"bearer   {ALICE}".encode()))[0], TooMany)
+
+
+def test_ipv6_addresses_of_one_host_share_a_bucket() -> None:
+    line = Line(*BASE, orders(public=True, scopes=frozenset()), default=BY_ADDRESS)
+    found = [line.ask(address=f"2001:db8:1:2::{number}")[0] for number in range(3)]
+    assert found[:2] == [None, None] and isinstance(found[2], TooMany)
+    assert line.ask(address="2001:db8:1:3::1")[0] is None
 
 
 ADMIN = UnlinkedRoute(Route("admin", "orders", prefix="/$admin", scopes=SCOPE))

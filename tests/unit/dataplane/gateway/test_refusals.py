@@ -31,18 +31,23 @@ LIMIT = Limit("slow", 1, 5, LimitKey.SUBJECT)
 CONTRACT: list[tuple[object, int, str, dict[str, str]]] = [
     (NotFound(), 404, "Service not found", {}),
     (MethodNotAllowed(("GET", "POST")), 405, "Method not allowed", {"allow": "GET, POST"}),
-    (Unauthenticated.MISSING, 401, "Could not validate credentials", {"www-authenticate": "Bearer"}),
+    (
+        Unauthenticated.MISSING,
+        401,
+        "Could not validate credentials",
+        {"www-authenticate": 'Bearer realm="headgate"'},
+    ),
     (
         Unauthenticated.INVALID,
         401,
         "Could not validate credentials",
-        {"www-authenticate": 'Bearer error="invalid_token"'},
+        {"www-authenticate": 'Bearer realm="headgate", error="invalid_token"'},
     ),
     (
         Forbidden(ROUTE, frozenset({"a"})),
         403,
         "Not enough permissions",
-        {"www-authenticate": 'Bearer error="insufficient_scope", scope="a b"'},
+        {"www-authenticate": 'Bearer realm="headgate", error="insufficient_scope", scope="a b"'},
     ),
     (
         TooMany(LIMIT, 1.2, '"slow";q=5;w=5'),

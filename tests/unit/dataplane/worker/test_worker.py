@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey
 from dataplane.options import WorkerOptions
+from dataplane.worker.worker import _coarse_limit
 
 OPTIONS = WorkerOptions(
     node="node-1",
@@ -40,3 +43,12 @@ def test_a_worker_imports_nothing_it_has_no_use_for() -> None:
     code = f"import sys, dataplane.worker.worker; found = {found}; sys.exit(' '.join(found) or 0)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_coarse_limit_has_a_name_that_no_configured_limit_can_have() -> None:
+    coarse = _coarse_limit(OPTIONS)
+    assert coarse is not None and coarse.name.startswith(BUILTIN)
+    limiter, own = Limiter(), Limit("address", 1, 1, LimitKey.ADDRESS)
+    assert limiter.take(coarse, "192.0.2.1", 0.0) is None
+    assert limiter.take(own, "192.0.2.1", 0.0) is None
+    assert limiter.take(own, "192.0.2.1", 0.0) is not None

@@ -15,7 +15,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from dataplane.gateway.policy import tokens
-from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller, Unauthenticated
+from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller, Unauthenticated, canonical
 from dataplane.gateway.policy.resources import VerificationKey
 
 NOW = 1_800_000_000.0
@@ -345,6 +345,43 @@ def mangled() -> Iterator[str]:
         yield signed(HEADER, data, rsa())
 
 
+ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-8-sig")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_claims_in_another_encoding_are_refused(gate: Authenticator, encoding: str) -> None:
+    assert outcome(gate, signed(HEADER, json.dumps(CLAIMS).encode(encoding), rsa())) is INVALID
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_header_in_another_encoding_is_refused(gate: Authenticator, encoding: str) -> None:
+    assert outcome(gate, with_header(json.dumps(HEADER).encode(encoding))) is INVALID
+
+
+@pytest.mark.parametrize("again", ["sub", "exp", "iss"])
+def test_a_claim_that_is_there_twice_is_refused(gate: Authenticator, again: str) -> None:
+    text = json.dumps(CLAIMS)
+    twice = f'{{"{again}": {json.dumps(CLAIMS[again])}, {text[1:]}'
+    assert outcome(gate, signed(HEADER, twice.encode(), rsa())) is INVALID
+
+
+def test_so_are_a_nested_one_and_a_header_parameter(gate: Authenticator) -> None:
+    nested = json.dumps(CLAIMS)[:-1] + ', "act": {"sub": "a", "sub": "b"}}'
+    assert outcome(gate, signed(HEADER, nested.encode(), rsa())) is INVALID
+    assert outcome(gate, with_header(b'{"typ": "JWT", ' + json.dumps(HEADER).encode()[1:])) is INVALID
+
+
+def test_numbers_that_json_does_not_know_are_refused(gate: Authenticator) -> None:
+    assert outcome(gate, token(extra=float("nan"))) is INVALID
+
+
+def with_header(header: bytes) -> str:
+    """A signed token with these very bytes of a header."""
+    body = json.dumps(CLAIMS).encode()
+    signing = f"{b64(header)}.{b64(body)}"
+    return f"{signing}.{b64(jws.JWSRegistry.algorithms['RS256'].sign(signing.encode(), rsa()))}"
+
+
 @pytest.mark.parametrize("number", range(29))
 def test_what_is_no_jws(gate: Authenticator, number: int) -> None:
     assert outcome(gate, list(mangled())[number]) is INVALID
@@ -429,6 +466,26 @@ def test_the_cache_is_bounded_and_keeps_what_is_in_use() -> None:
         assert len(gate._young) + len(gate._old) <= 10
     assert outcome(gate, texts[29]) is outcome(gate, texts[29])
     assert f"Bearer {texts[1]}" not in {**gate._young, **gate._old}
+
+
+def test_every_spelling_of_the_field_shares_one_entry() -> None:
+    gate = Authenticator([trusted(ed())])
+    text = token({"alg": "Ed25519"}, ed())
+    first = outcome(gate, text)
+    spellings = [f"{scheme}{' ' * n}{text}" for scheme in ("Bearer", "bearer", "BEARER") for n in (1, 2, 99)]
+    assert all(gate.authenticate(value, NOW) is first for value in spellings)
+    assert {**gate._young, **gate._old} == {f"Bearer {text}": first}
+    assert {canonical(value) for value in spellings} == {f"Bearer {text}"}
+    assert canonical("Basic  eA==") == "Basic  eA=="
+
+
+def test_the_cache_is_bounded_in_bytes_too() -> None:
+    gate = Authenticator([trusted(ed())], max_bytes=100_000)
+    long = "x" * 4_000
+    for number in range(40):
+        assert isinstance(outcome(gate, token({"alg": "Ed25519"}, ed(), jti=f"{number}{long}")), Caller)
+        assert sum(len(key or "") for key in (*gate._young, *gate._old)) * 2 <= 100_000
+    assert gate._young and gate._old
 
 
 def test_a_token_in_the_old_generation_expires_too() -> None:
