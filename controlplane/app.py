@@ -26,7 +26,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from controlplane import logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
-from controlplane.commands import Commands, Decided, Sweeper, Undecided
+from controlplane.commands.commands import Commands
+from controlplane.commands.staging import Decided, Sweeper, Undecided
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet

@@ -9,9 +9,10 @@ import logging
 import re
 import socket
 
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
+from controlplane.commands.errors import UnknownService
 from controlplane.model.problems import InvalidConfig
-from controlplane.model.resources import Instance, Service
+from controlplane.model.resources import Instance
 from controlplane.settings import Settings
 from controlplane.startup import SERVICE
 from controlplane.store import LeaseGone, StoreError
@@ -46,14 +47,16 @@ class Presence:
 
     async def _stay(self) -> None:
         try:
-            registered = await self._commands.register(
-                self._instance, Service.model_validate(SERVICE), self._ttl
-            )
+            registered = await self._commands.register(self._instance, None, self._ttl)
             self._registered = True
             logger.info("registered itself", extra={"revision": registered.revision, **self._named()})
             await self._keep(registered.lease)
         except LeaseGone:
             logger.warning("registration was lost", extra=self._named())
+        except UnknownService:
+            # An operator deleted it: nobody wants the admin API on the gateway.
+            logger.info("not registered: the service does not exist", extra=self._named())
+            await asyncio.sleep(self._ttl)
         except (StoreError, InvalidConfig) as error:
             logger.warning("registration failed", extra={"reason": str(error), **self._named()})
             await asyncio.sleep(self._pause)

@@ -1,7 +1,7 @@
-"""What a control plane does once, when the store first answers: keys, built-in resources, the first user.
+"""What a control plane does when the store first answers: signing keys, built-in resources, the first user.
 
-Each step may be done by several control planes at once, and is done by one of them. Nothing that an operator has
-changed is changed back.
+Several control planes may do each step at once; one of them succeeds. Nothing that an operator has changed or deleted
+is changed back.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 
 from controlplane.api.parts import Parts
 from controlplane.api.problems import Refused
-from controlplane.commands import AlreadyExists, Commands, NotFound, ensure_lineage
-from controlplane.identity import Grants, Hasher, Rotation, TokenIssuer, Users, WrongSecretKey, open_keys
-from controlplane.model.problems import ConfigProblems, InconsistentConfig
+from controlplane.commands.errors import AlreadyExists
+from controlplane.commands.signing_keys import open_keys
+from controlplane.identity import Grants, Hasher, Rotation, TokenIssuer, Users, WrongSecretKey
+from controlplane.model.problems import ConfigProblems
+from controlplane.model.resources import ResourceId, parse
 from controlplane.model.stored import key_of
 from controlplane.settings import Settings
 from controlplane.store import AccessDenied, Store, StoreError
@@ -106,7 +108,7 @@ class Startup:
 
     async def _steps(self) -> None:
         try:
-            await ensure_lineage(self._store, AUTHOR)
+            await self._parts.commands.ensure_lineage(AUTHOR)
             await self._open_keys()
             await self._create_built_in()
             await self._create_first_user()
@@ -127,7 +129,8 @@ class Startup:
         issuer, audience = settings.token_issuer, settings.token_audience
         secret_key = settings.secret_key.get_secret_value()
         try:
-            keys = await open_keys(self._store, secret_key, issuer=issuer, audience=audience, now=time.time())
+            executor = self._parts.commands.executor
+            keys = await open_keys(executor, secret_key, issuer=issuer, audience=audience, now=time.time())
         except WrongSecretKey as error:
             raise StartError(str(error)) from None
         tokens = TokenIssuer(
@@ -147,20 +150,13 @@ class Startup:
         self._parts.grants = Grants(self._users, tokens, rotation, time.time)
 
     async def _create_built_in(self) -> None:
-        commands, exposed = self._parts.commands, self._settings.expose_admin
-        document = {
-            "scopes": [scope for scope in SCOPES if not await _exists(commands, "scope", scope["name"])]
-        }
-        if exposed and not await _exists(commands, "service", SERVICE["service_name"]):
-            document["services"] = [SERVICE]
-        if exposed and not await _exists(commands, "route", ROUTE["name"]):
-            document["routes"] = [ROUTE]
-        if any(document.values()):
-            await commands.apply(document, author=AUTHOR)
-        if not exposed and await _exists(commands, "route", ROUTE["name"]):
-            logger.info("removing the route to the admin API: EXPOSE_ADMIN is false")
-            with contextlib.suppress(NotFound):
-                await commands.delete("route", ROUTE["name"], author=AUTHOR)
+        resources = [parse("scope", scope) for scope in SCOPES]
+        switched_off: tuple[ResourceId, ...] = ()
+        if self._settings.expose_admin:
+            resources += [parse("service", SERVICE), parse("route", ROUTE)]
+        else:
+            switched_off = (("route", ROUTE["name"]),)
+        await self._parts.commands.build_in(tuple(resources), switched_off, author=AUTHOR)
 
     async def _create_first_user(self) -> None:
         if (await self._store.list(key_of("user", ""))).entries:
@@ -176,13 +172,3 @@ class Startup:
         with contextlib.suppress(AlreadyExists):  # another control plane was faster
             await self._parts.commands.create("user", user, author=AUTHOR)
             logger.info("created the first user", extra={"username": username})
-
-
-async def _exists(commands: Commands, kind: str, name: str) -> bool:
-    try:
-        await commands.get(kind, name)
-    except NotFound:
-        return False
-    except InconsistentConfig:
-        return True  # somebody's to mend, not ours to overwrite
-    return True

@@ -8,7 +8,12 @@ from controlplane.api import body, rollout
 from controlplane.api.answers import json_answer
 from controlplane.api.operation import Call
 from controlplane.api.problems import Refused
-from controlplane.commands import Receipt
+from controlplane.commands.errors import Receipt
+
+UNFINISHED = (
+    "The change is decided at this revision, and the store (etcd) failed before all of it was in place. It is "
+    "completed as soon as the store answers; do not repeat it."
+)
 
 _FLAGS = {"true": True, "1": True, "": True, "false": False, "0": False}
 
@@ -24,7 +29,9 @@ async def apply(call: Call) -> Response:
     call.record.dry_run = dry
     if dry:
         return json_answer(shown(receipt))
-    return await rollout.finish(call, receipt.revision, shown(receipt), wait)
+    return await rollout.finish(
+        call, receipt.revision, shown(receipt), wait, 202 if receipt.unfinished else 200
+    )
 
 
 def dry_run(call: Call) -> bool:
@@ -38,4 +45,8 @@ def dry_run(call: Call) -> bool:
 def shown(receipt: Receipt) -> dict[str, object]:
     """A receipt as programs read it."""
     changes = [{"action": c.action, "kind": c.kind, "name": c.name} for c in receipt.changes]
-    return {"revision": receipt.revision, "changes": changes}
+    return {
+        "revision": receipt.revision,
+        "changes": changes,
+        **({"unfinished": UNFINISHED} if receipt.unfinished else {}),
+    }

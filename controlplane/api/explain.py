@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.api.problems import RETRY_AFTER, Refused, invalid
-from controlplane.commands import NotFound, StaleWrite
+from controlplane.commands.errors import NotFound, StaleWrite
 from controlplane.identity import TooManyAttempts
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.store import AccessDenied, Conflict, LeaseGone, StoreError, StoreUnavailable, TooLarge

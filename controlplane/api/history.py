@@ -64,21 +64,25 @@ async def rollback(call: Call) -> Response:
     """Makes an old configuration the present one."""
     dry, wait = dry_run(call), rollout.asked(call, "dry_run")
     document = await body.document(call.request)
-    if unknown := sorted(set(document) - {"to", "dry_run"}):
+    if unknown := sorted(set(document) - {"to", "dry_run", "users"}):
         raise InvalidConfig([Problem(unknown[0], "is not known here")])
     to, in_body = document.get("to"), document.get("dry_run", False)
     if not isinstance(to, int) or isinstance(to, bool) or not 0 < to < 2**63:
         raise InvalidConfig([Problem("to", "must be a revision")])
-    if not isinstance(in_body, bool):
-        raise InvalidConfig([Problem("dry_run", "must be true or false")])
-    dry = dry or in_body
+    users = document.get("users", False)
+    for name, flag in (("dry_run", in_body), ("users", users)):
+        if not isinstance(flag, bool):
+            raise InvalidConfig([Problem(name, "must be true or false")])
+    dry = dry or bool(in_body)
     if dry and wait:
         raise Refused(400, "A dry run writes nothing that could be waited for")
-    receipt = await call.parts.commands.rollback(to, author=call.author, dry_run=dry)
+    receipt = await call.parts.commands.rollback(to, author=call.author, users=bool(users), dry_run=dry)
     call.record.revision, call.record.dry_run = receipt.revision, dry
     if dry:
         return json_answer(shown(receipt))
-    return await rollout.finish(call, receipt.revision, shown(receipt), wait)
+    return await rollout.finish(
+        call, receipt.revision, shown(receipt), wait, 202 if receipt.unfinished else 200
+    )
 
 
 def _number(call: Call, name: str) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from controlplane.api.caller import Network
 from controlplane.api.problems import Refused, starting
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
 from controlplane.distribute.guard import WHAT_TO_DO
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.watcher import Watcher
@@ -17,7 +17,7 @@ from controlplane.identity import Grants, TokenIssuer
 from controlplane.model.lineage import LINEAGE, read_lineage
 from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
-from controlplane.store import Store
+from controlplane.store import Store, StoreError
 
 
 @dataclass
@@ -61,10 +61,15 @@ class Parts:
             raise Refused(503, f"{detail}; {WHAT_TO_DO}")
 
     async def require_same_store(self) -> None:
-        """Refused 503 when what was just written went to a store that took the other's place a moment ago."""
+        """Refused 503 when what was just written went to a store that replaced the published one a moment ago."""
         known = self.watcher.guard.lineage.id
-        entry = await self.store.get(LINEAGE) if self.store is not None and known else None
-        if known and self.store is not None and read_lineage(entry.value if entry else None).id != known:
+        if self.store is None or not known:
+            return
+        try:
+            entry = await self.store.get(LINEAGE)
+        except StoreError:
+            return  # the change is made, and the answer to it must not say otherwise
+        if read_lineage(entry.value if entry else None).id != known:
             raise Refused(503, f"The change went to another store than the one that is served; {WHAT_TO_DO}")
 
     def issuer(self) -> TokenIssuer:

@@ -8,7 +8,7 @@ from controlplane.api import body, conditions
 from controlplane.api.answers import json_answer, not_modified
 from controlplane.api.operation import Call, Handler
 from controlplane.api.problems import Refused
-from controlplane.commands import AlreadyExists, NotFound
+from controlplane.commands.errors import AlreadyExists, NotFound
 from controlplane.model.problems import InconsistentConfig
 from controlplane.model.stored import Stamped, shown
 

@@ -58,13 +58,16 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-async def finish(call: Call, revision: int, receipt: dict[str, object], wait: Wait | None) -> Response:
-    """Answer a change: at once, or when it is served; 409 when it was rejected, 504 when that takes too long."""
+async def finish(
+    call: Call, revision: int, receipt: dict[str, object], wait: Wait | None, status: int
+) -> Response:
+    """Answer a change: at once with `status`, or when it is served; 409 when it was rejected, 504 after the wait."""
     if wait is None:
-        return json_answer(receipt)
+        return json_answer(receipt, status)
     seen = await Waiting(call.parts.watcher, call.parts.fleet).served(revision, wait.seconds, wait.quorum)
     receipt = {**receipt, **dict(shown(seen).model_dump())}
     if seen.complete:
+        receipt.pop("unfinished", None)  # what is served is in place
         return json_answer(receipt)
     which = ", ".join(map(str, seen.stragglers[:10])) or "no data plane is connected"
     more = f" and {len(seen.stragglers) - 10} more" if len(seen.stragglers) > 10 else ""

@@ -175,6 +175,12 @@ class ReceiptShape(Shape):
 
     revision: int
     changes: list[ChangeShape]
+    unfinished: Annotated[
+        str | None,
+        Field(
+            description="With 202: the change is decided and not in place yet, in words. It will be completed."
+        ),
+    ] = None
     digest: str | None = None
     state: Literal["served", "waiting", "rejected"] | None = None
     serving: int | None = None
@@ -231,6 +237,12 @@ class RollbackShape(Shape):
     """What to go back to."""
 
     to: Annotated[int, Field(ge=1, description="Revision whose configuration is put in force again.")]
+    users: Annotated[
+        bool,
+        Field(
+            description="Users, too: scopes that were taken away come back. Otherwise they stay as they are."
+        ),
+    ] = False
     dry_run: Annotated[bool, Field(description="Only say what would change.")] = False
 
 

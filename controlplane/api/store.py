@@ -8,7 +8,6 @@ from controlplane.api import shapes
 from controlplane.api.answers import model_answer
 from controlplane.api.operation import Call
 from controlplane.api.problems import starting
-from controlplane.commands import confirm_store
 from controlplane.distribute.guard import WHAT_TO_DO
 
 
@@ -39,7 +38,7 @@ async def confirm(call: Call) -> Response:
     # A store that lacks signing keys and users would be of no use to anybody.
     await parts.prepare_store()
     above = parts.watcher.guard.good.lineage.epoch
-    revision, lineage = await confirm_store(parts.store, call.author, above=above)
+    revision, lineage = await parts.commands.confirm_store(call.author, above=above)
     call.record.revision = revision
     return model_answer(
         shapes.ConfirmedShape(

@@ -137,7 +137,10 @@ def _config() -> Iterator[Operation]:
         access=ADMIN,
         id="apply",
         summary="Create or update everything a document declares, or nothing of it",
-        answers=(Answer(200, "What became of each resource", shapes.ReceiptShape),),
+        answers=(
+            Answer(200, "What became of each resource", shapes.ReceiptShape),
+            Answer(202, "The same; decided, and not in place yet", shapes.ReceiptShape),
+        ),
         tag="configuration",
         body=Body(_DOCUMENT),
         parameters=(_DRY_RUN, *rollout.PARAMETERS),
@@ -189,7 +192,10 @@ def _history() -> Iterator[Operation]:
         access=ADMIN,
         id="rollback",
         summary="Make the configuration again what it was at a revision, as a new change",
-        answers=(Answer(200, "What became of each resource", shapes.ReceiptShape),),
+        answers=(
+            Answer(200, "What became of each resource", shapes.ReceiptShape),
+            Answer(202, "The same; decided, and not in place yet", shapes.ReceiptShape),
+        ),
         tag="configuration",
         body=Body(shapes.RollbackShape),
         parameters=(_DRY_RUN, *rollout.PARAMETERS),

@@ -1,6 +1,47 @@
-"""Why a command was not carried out, beside InvalidConfig and the store's own errors. Nothing was written."""
+"""What commands answer, and why one was refused, beside InvalidConfig and the store's own errors.
+
+Where an error is raised nothing was written.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from controlplane.model.problems import InvalidConfig, Problem
+
+Action = Literal["create", "update", "delete", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became, or in a dry run would become, of one resource."""
+
+    action: Action
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A change of configuration that was made."""
+
+    revision: int
+    """Store revision of the change; of the last earlier one when nothing had to be written."""
+    changes: tuple[Change, ...]
+    """One for each resource of the request, in its order by kind."""
+    unfinished: bool = False
+    """Decided, and not in place yet, because the store failed meanwhile. It will be completed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """An instance that is in the table as long as its lease is kept alive."""
+
+    lease: int
+    ttl: float
+    """Seconds without keep-alive after which it is removed."""
+    revision: int
 
 
 class CommandError(Exception):
@@ -34,3 +75,11 @@ class AlreadyExists(StaleWrite):
     def __init__(self, kind: str, name: str, revision: int) -> None:
         super().__init__(kind, name, revision)
         self.args = (f"{kind} {name!r} exists already",)
+
+
+class UnknownService(InvalidConfig):
+    """An instance of a service that does not exist."""
+
+    def __init__(self, service_name: str) -> None:
+        detail = f"service {service_name!r} does not exist, and the registration does not declare it"
+        super().__init__([Problem("service_name", detail)])

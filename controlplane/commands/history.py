@@ -1,4 +1,4 @@
-"""The history in the store: written with every change, read, and trimmed as it grows."""
+"""The history in the store: a record is written with every change, and the oldest ones are removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from controlplane.model import history
 from controlplane.model.history import HEAD, RECORDS, Edit, Head, Record
-from controlplane.model.stored import PREFIX
 from controlplane.store import MAX_OPERATIONS, Delete, Put, Store, Write
 
 OWN_WRITES = 2
@@ -18,12 +17,12 @@ LEAST_TRIMMED, MOST_TRIMMED = 2, 32
 
 
 FEW = 16
-"""Resources whose documents are encoded faster than a thread is woken."""
+"""Up to so many resources a record is encoded on the event loop: that is faster than waking a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a change has to expect and to write to be on record."""
+    """What a change expects and writes to be on record."""
 
     expected: Mapping[str, int]
     writes: Sequence[Write]
@@ -36,8 +35,8 @@ class Prepared:
 class History:
     """Records of changes of the configuration.
 
-    The head is written with every change, and so has the revision of the change entry. What is known of it from the
-    last change that was made here is good as long as nobody else has made one.
+    The head is written with every change, so it has the revision of the change entry. The head that the last change
+    made here left is kept, and is valid as long as nobody else has made one.
     """
 
     def __init__(self, store: Store) -> None:
@@ -50,7 +49,7 @@ class History:
     async def record(
         self, edits: Sequence[Edit], author: str, time: float, words: str, others: int, change: int
     ) -> Prepared:
-        """What puts a change on record beside `others` operations of its own, after the one at revision `change`."""
+        """The record of a change with `others` operations of its own that follows the change at revision `change`."""
         revision, head = await self._head(change)
         value = await _encoded(author, time, words, edits)
         room = max(LEAST_TRIMMED, min(MOST_TRIMMED, MAX_OPERATIONS - others - OWN_WRITES))
@@ -70,7 +69,7 @@ class History:
             }
 
     def forget(self) -> None:
-        """Something was not as it was taken to be: look again."""
+        """The head that is kept may be outdated: read it again."""
         self._known = None
 
     async def _head(self, change: int) -> tuple[int, Head]:
@@ -79,7 +78,7 @@ class History:
         entry = await self._store.get(HEAD)
         head = Head.read(entry.value if entry else None)
         if head.next <= max(self._sizes, default=0):
-            self._sizes.clear()  # it is the history of another store
+            self._sizes.clear()  # the history of another store
         return entry.revision if entry else 0, head
 
     async def _trimmed(self, head: Head, more: int, room: int) -> tuple[Head, list[Write]]:
@@ -98,13 +97,7 @@ class History:
 
     async def records(self) -> list[Record]:
         """Every record that is kept, the newest first."""
-        listing = await self._store.list(RECORDS)
-        found = (record for record in map(history.decode_record, listing.entries) if record is not None)
-        return sorted(found, key=lambda record: record.revision, reverse=True)
-
-    async def revision(self) -> int:
-        """The store's revision now."""
-        return (await self._store.list(f"{PREFIX}change/")).revision
+        return history.read_records((await self._store.list(RECORDS)).entries)
 
 
 async def _encoded(author: str, time: float, words: str, edits: Sequence[Edit]) -> bytes:

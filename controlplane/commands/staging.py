@@ -1,11 +1,11 @@
-"""Changes that are too big for one transaction, all or nothing all the same (docs/decisions/0004).
+"""Changes that are too big for one transaction, and are all or nothing nevertheless (docs/decisions/0004).
 
-    stage    the values are written beside the configuration, in parts that one transaction carries each
+    stage    the values are written beside the configuration, in parts of one transaction each
     decide   one transaction writes the commit record: from here on the change is made, whoever dies
     move     each part is put in its place and removed, in one transaction; then the commit record is removed
 
-While there is a commit record nobody publishes a snapshot and no command begins: readers see none of it or all. Every
-control plane may move parts at any time. A part that was moved is gone, so that a late mover finds nothing to write.
+While there is a commit record no snapshot is published and no other change is planned: readers see none of it or all.
+Every control plane may move parts at any time. A part that was moved is gone, so a late mover finds nothing to write.
 """
 
 from __future__ import annotations
@@ -19,8 +19,19 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import Protocol
 
 from controlplane.commands.history import LEAST_TRIMMED, OWN_WRITES
-from controlplane.model.stored import CHANGE, COMMITS, STAGED
-from controlplane.store import MAX_OPERATIONS, Conflict, Delete, Entry, Put, Store, StoreError, Write
+from controlplane.model.stored import CHANGE, COMMITS, QUARANTINE, STAGED, id_of
+from controlplane.store import (
+    MAX_OPERATIONS,
+    Conflict,
+    Delete,
+    Entry,
+    Put,
+    Store,
+    StoreError,
+    StoreUnavailable,
+    TooLarge,
+    Write,
+)
 
 MOST_CHANGES = 20_000
 """Resources that one change may write."""
@@ -38,7 +49,7 @@ PART_BYTES = 1_000_000
 """Bytes of values in one part, if it is more than one."""
 
 STAGE_TTL = 60.0
-"""Seconds that a writer has for staging. What it leaves undecided then is swept away."""
+"""Seconds that a writer has for staging. What is not decided then is removed."""
 PATIENCE = 2.0
 """Seconds that a change may be under way before others help."""
 
@@ -48,7 +59,7 @@ logger = logging.getLogger(__name__)
 
 
 def fits(writes: Sequence[Write]) -> bool:
-    """Whether one transaction carries all of it, with its record."""
+    """Whether one transaction carries all of them, with the record."""
     return len(writes) <= ONE_TRANSACTION and size_of(writes) <= PART_BYTES
 
 
@@ -59,21 +70,21 @@ def size_of(writes: Iterable[Write]) -> int:
 
 async def write_staged(
     store: Store, expected: Mapping[str, int], record: Sequence[Write], writes: Sequence[Write]
-) -> int:
-    """Do `writes` and keep their record, if the keys in `expected` have these revisions; return the revision at which
-    all of it is in place.
+) -> tuple[int, bool]:
+    """Do `writes` and keep their record, if the keys in `expected` have these revisions.
 
-    Raises Conflict when another change came between, and what the store raises: an unknown outcome too.
+    Returns the revision of the decision, and whether the change is unfinished: from the decision on it is made, so a
+    store that fails later is no error of it. Raises Conflict when another change came between, and what the store
+    raises before the decision, an unknown outcome too.
     """
     name = secrets.token_hex(8)
     lease = await store.grant(STAGE_TTL)
     writer = f"{STAGED}{name}/{_WRITER}"
     mine = await store.commit({writer: 0}, [Put(writer, b"", lease)])
     try:
-        for number, part in enumerate(parts(writes)):
-            await store.commit({writer: mine}, [Put(f"{STAGED}{name}/{number:05}", _packed(part))])
+        await _stage(store, name, mine, writes)
         decision = Put(COMMITS + name, json.dumps({"resources": len(writes)}).encode())
-        await store.commit({**expected, writer: mine}, [*record, decision, Delete(writer)])
+        decided = await store.commit({**expected, writer: mine}, [*record, decision, Delete(writer)])
     except Conflict as error:
         await discard(store, name)
         # To be tried again, on what the follower knows by then.
@@ -81,15 +92,49 @@ async def write_staged(
     finally:
         with contextlib.suppress(StoreError):
             await store.revoke(lease)
-    return await finish(store, name)
+    try:
+        await finish(store, name)
+    except StoreError as error:
+        logger.warning(
+            "a decided change is not in place yet", extra={"revision": decided, "reason": str(error)}
+        )
+        return decided, True
+    return decided, False
 
 
-async def finish(store: Store, name: str) -> int:
-    """Move what is left of a decided change to its place; return the revision at which all of it is there."""
+async def _stage(store: Store, name: str, mine: int, writes: Sequence[Write]) -> None:
+    """Write the parts, as long as the writer's mark is at revision `mine`."""
+    writer = f"{STAGED}{name}/{_WRITER}"
+    try:
+        for number, part in enumerate(parts(writes)):
+            await store.commit({writer: mine}, [Put(f"{STAGED}{name}/{number:05}", _packed(part))])
+    except StoreUnavailable as error:
+        # Whether the part was staged may be unknown. That nothing is decided is certain.
+        raise StoreUnavailable(error.detail) from error
+
+
+async def finish(store: Store, name: str) -> None:
+    """Move what is left of a decided change to its place. A part that is damaged is put aside."""
     for part in (await store.list(f"{STAGED}{name}/")).entries:
         with contextlib.suppress(Conflict):  # moved by somebody else
-            await store.commit({part.key: part.revision}, [*_unpacked(part), Delete(part.key)])
-    return await store.commit({}, [Delete(COMMITS + name)])
+            await _move(store, part)
+    await store.commit({}, [Delete(COMMITS + name)])
+
+
+async def _move(store: Store, part: Entry) -> None:
+    try:
+        writes = list(_unpacked(part))
+        await store.commit({part.key: part.revision}, [*writes, Delete(part.key)])
+    except (Damaged, TooLarge) as error:
+        await _put_aside(store, part, str(error))
+
+
+async def _put_aside(store: Store, part: Entry, reason: str) -> None:
+    """Keep a part that cannot be moved where nobody looks for parts, so that it holds up no other change."""
+    key = QUARANTINE + part.key.removeprefix(STAGED)
+    await store.commit({part.key: part.revision}, [Put(key, part.value), Delete(part.key)])
+    extra = {"key": part.key, "kept_as": key, "reason": reason}
+    logger.error("a part of a change is damaged and was put aside: its resources are unchanged", extra=extra)
 
 
 async def discard(store: Store, name: str) -> None:
@@ -104,7 +149,7 @@ async def discard(store: Store, name: str) -> None:
 
 
 def parts(writes: Sequence[Write]) -> Iterator[list[Write]]:
-    """The writes in lots that one transaction carries each."""
+    """The writes in lots of one transaction each."""
     part: list[Write] = []
     size = 0
     for one in writes:
@@ -118,8 +163,12 @@ def parts(writes: Sequence[Write]) -> Iterator[list[Write]]:
         yield part
 
 
+class Damaged(Exception):
+    """A part that was not written by `write_staged`, or was changed since."""
+
+
 class Staged(Protocol):
-    """Who knows what lies staged and decided: the watcher."""
+    """Who knows what is staged and decided: the watcher."""
 
     @property
     def staged(self) -> frozenset[str]:
@@ -131,7 +180,7 @@ class Staged(Protocol):
 
 
 class Undecided(Staged):
-    """What may wait until somebody is elected: the rest holds up everybody, and is finished by whoever sees it."""
+    """Undecided changes only. They may wait for the elected sweeper: nobody waits for them."""
 
     def __init__(self, staged: Staged) -> None:
         self._all = staged
@@ -146,7 +195,7 @@ class Undecided(Staged):
 
 
 class Decided(Undecided):
-    """What must not wait."""
+    """Decided changes only. They hold up every other change, so every control plane finishes what it sees."""
 
     @property
     def staged(self) -> frozenset[str]:
@@ -158,7 +207,7 @@ class Decided(Undecided):
 
 
 class Sweeper:
-    """Finishes what others decided and did not finish, and removes what they staged and did not decide."""
+    """Finishes changes that others decided and did not finish, and removes what they staged and did not decide."""
 
     def __init__(
         self, store: Store, staged: Staged, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -168,7 +217,7 @@ class Sweeper:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Look now and then, until cancelled. What is there twice in a row is nobody's any more."""
+        """Look every `PATIENCE` seconds, until cancelled. What is there twice in a row has no writer any more."""
         seen: frozenset[str] = frozenset()
         while True:
             await self._sleep(PATIENCE)
@@ -186,6 +235,9 @@ class Sweeper:
                 await discard(self._store, _name(key))
         except StoreError as error:
             logger.warning("cannot tidy up", extra={"key": key, "reason": str(error)})
+        except Exception:
+            # Whatever lies in the store, it must not end the control plane.
+            logger.exception("cannot tidy up", extra={"key": key})
 
 
 def _without_writer(keys: frozenset[str]) -> frozenset[str]:
@@ -206,7 +258,16 @@ def _packed(part: Sequence[Write]) -> bytes:
 
 
 def _unpacked(part: Entry) -> Iterator[Write]:
-    for key, value in json.loads(part.value).items():
+    """The writes in a part. Raises Damaged for what no writer has staged."""
+    try:
+        values = json.loads(part.value)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise Damaged("is not an object")
+    for key, value in values.items():
+        if id_of(key) is None or key.startswith((COMMITS, STAGED)):
+            raise Damaged(f"writes {key[:200]!r}, which is no resource")
         if value is None:
             yield Delete(key)
         else:

@@ -13,7 +13,7 @@ from controlplane.identity.errors import (
 )
 from controlplane.identity.families import Rotation
 from controlplane.identity.grants import Grants
-from controlplane.identity.keys import KeyRing, SigningKey, open_keys
+from controlplane.identity.keys import KeyRing, SigningKey
 from controlplane.identity.passwords import Hasher
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
 from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens
@@ -41,6 +41,5 @@ __all__ = [
     "UnusableFile",
     "Users",
     "WrongSecretKey",
-    "open_keys",
     "read_tokens",
 ]

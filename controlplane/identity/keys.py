@@ -7,7 +7,6 @@ curve. The value in the store is {kid, public, private, created, issuer, audienc
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections.abc import Iterable, Mapping
@@ -21,8 +20,8 @@ from joserfc.jwk import OctKey, RSAKey
 
 from controlplane.identity.errors import WrongSecretKey
 from controlplane.model.problems import InconsistentConfig, Problem
-from controlplane.model.stored import CHANGE, change_value, key_of
-from controlplane.store import Conflict, Entry, Put, Store
+from controlplane.model.stored import key_of
+from controlplane.store import Entry
 
 ALGORITHM = "RS256"
 _BITS = 2048
@@ -58,55 +57,8 @@ class KeyRing:
         return {"keys": [dict(key.public) for key in self._keys.values()]}
 
 
-async def open_keys(store: Store, secret_key: str, *, issuer: str, audience: str, now: float) -> KeyRing:
-    """Read the keys, or make the first one. Tokens of `issuer` for `audience` will be believed.
-
-    Raises WrongSecretKey, InconsistentConfig when an entry is damaged, and the store's errors.
-    """
-    wrapping = _wrapping_key(secret_key)
-    while True:
-        listing = await store.list(key_of("signing_key", ""))
-        keys = [_unwrap(entry, wrapping) for entry in listing.entries]
-        try:
-            if keys:
-                await _keep_up(store, listing.entries, issuer, audience)
-            else:
-                keys = [await _first(store, wrapping, issuer, audience, now)]
-            return KeyRing(keys)
-        except Conflict:
-            continue  # Another control plane was faster.
-
-
-async def _first(store: Store, wrapping: OctKey, issuer: str, audience: str, now: float) -> SigningKey:
-    change = await store.get(CHANGE)
-    key = await asyncio.to_thread(_generate, now)
-    value = {
-        "kid": key.kid,
-        "public": key.public,
-        "private": _wrap(key, wrapping),
-        "created": now,
-        "issuer": issuer,
-        "audience": audience,
-    }
-    # The name is random; what keeps two control planes from making a key each is the change entry.
-    expected = {CHANGE: change.revision if change else 0, key_of("signing_key", key.kid): 0}
-    put = Put(key_of("signing_key", key.kid), json.dumps(value).encode())
-    await store.commit(
-        expected, [put, Put(CHANGE, change_value("controlplane", now, "create the signing key"))]
-    )
-    return key
-
-
-async def _keep_up(store: Store, entries: Iterable[Entry], issuer: str, audience: str) -> None:
-    """Take over issuer and audience when the settings have changed since the keys were made."""
-    for entry in entries:
-        value = json.loads(entry.value)
-        if (value.get("issuer"), value.get("audience")) != (issuer, audience):
-            value = {**value, "issuer": issuer, "audience": audience}
-            await store.commit({entry.key: entry.revision}, [Put(entry.key, json.dumps(value).encode())])
-
-
-def _generate(now: float) -> SigningKey:
+def generate(now: float) -> SigningKey:
+    """A new key; a tenth of a second of computing."""
     kid = secrets.token_hex(_KID_BYTES)
     pair = RSAKey.generate_key(_BITS, {"kid": kid, "alg": ALGORITHM, "use": "sig"}, private=True)
     return SigningKey(kid, now, _public(pair), pair)
@@ -116,17 +68,20 @@ def _public(pair: RSAKey) -> dict[str, str]:
     return {name: str(value) for name, value in pair.as_dict(private=False).items()}
 
 
-def _wrapping_key(secret_key: str) -> OctKey:
+def wrapping_key(secret_key: str) -> OctKey:
+    """The key that private keys are encrypted with."""
     derived = HKDF(SHA256(), 32, salt=None, info=b"headgate signing key").derive(secret_key.encode())
     return OctKey.import_key(derived)
 
 
-def _wrap(key: SigningKey, wrapping: OctKey) -> str:
+def wrap(key: SigningKey, wrapping: OctKey) -> str:
+    """The private key, encrypted."""
     header = {"alg": "dir", "enc": "A256GCM", "kid": key.kid}
     return jwe.encrypt_compact(header, json.dumps(key.pair.as_dict(private=True)), wrapping)
 
 
-def _unwrap(entry: Entry, wrapping: OctKey) -> SigningKey:
+def unwrap(entry: Entry, wrapping: OctKey) -> SigningKey:
+    """The key in an entry. Raises WrongSecretKey, and InconsistentConfig for an entry that is damaged."""
     try:
         value = json.loads(entry.value)
         kid, created, private = str(value["kid"]), float(value["created"]), str(value["private"])

@@ -15,6 +15,11 @@ from controlplane.model.base import Later, Resource
 from controlplane.model.fields import AsList, HeaderName, Name, ScopeName, Unique, Username
 from controlplane.model.problems import Problem
 
+ADMIN = "gateway:admin"
+"""The scope of those who may change the configuration."""
+READ = "gateway:read"
+"""The scope of those who may look at it; ADMIN implies it."""
+
 _PHC = re.compile(
     r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
 )

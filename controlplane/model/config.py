@@ -45,7 +45,7 @@ class View:
     unreadable: Mapping[ResourceId, int]
     """Revisions of entries that do not parse."""
     links: Links
-    """Over the resources. Not a copy: to be looked at before anything else is awaited."""
+    """Over the resources."""
 
     def revision(self, identity: ResourceId) -> int:
         """The revision of a resource, readable or not; 0 when absent."""
@@ -148,7 +148,7 @@ class Config:
         """The configuration as it is now."""
         self._lent = True
         unreadable = {identity: revision for identity, (revision, _) in self._unreadable.items()}
-        return View(self._change, self._resources, unreadable, self._links)
+        return View(self._change, self._resources, unreadable, self._links.frozen())
 
     def publish(self, revision: int, lineage: Lineage = UNKNOWN) -> tuple[Snapshot, frozenset[ResourceId]]:
         """The snapshot as of `revision`, and what of it differs from the one published before.

@@ -146,6 +146,12 @@ def decode_record(entry: StoredEntry) -> Record | None:
         return None
 
 
+def read_records(entries: Iterable[StoredEntry]) -> list[Record]:
+    """The records in a listing, the newest first."""
+    found = (record for record in map(decode_record, entries) if record is not None)
+    return sorted(found, key=lambda record: record.revision, reverse=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Numbers of the first record that is kept and of the next to come, and the bytes in between."""

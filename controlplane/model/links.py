@@ -13,35 +13,68 @@ _NOBODY: Set[ResourceId] = frozenset()
 
 
 class Links:
-    """An index over resources; who adds one takes out the one that it replaces first."""
+    """An index over resources; who adds one takes out the one that it replaces first.
+
+    `frozen` gives a copy that later changes do not touch, at the cost of a copy of what is changed next.
+    """
 
     def __init__(self, resources: Mapping[ResourceId, Resource] | None = None) -> None:
         self._needing: dict[ResourceId, set[ResourceId]] = {}
         self._matching: dict[Match, dict[str, Route]] = {}
+        self._shared = False
+        """Whether a frozen copy has the same dictionaries."""
+        self._own: set[object] | None = None
+        """Keys whose values are in no frozen copy; None: all of them."""
         for identity, resource in (resources or {}).items():
             self.add(identity, resource)
 
+    def frozen(self) -> Links:
+        """These links as they are now."""
+        copy = Links()
+        copy._needing, copy._matching = self._needing, self._matching
+        self._shared, self._own = True, set()
+        return copy
+
     def add(self, identity: ResourceId, resource: Resource) -> None:
         """Take a resource in."""
+        self._unshare()
         for _, target in references(identity[0], vars(resource)):
-            self._needing.setdefault(target, set()).add(identity)
+            self._needing_of(target).add(identity)
         if isinstance(resource, Route):
             for match in matches_of(resource):
-                self._matching.setdefault(match, {})[resource.name] = resource
+                self._matching_of(match)[resource.name] = resource
 
     def remove(self, identity: ResourceId, resource: Resource) -> None:
         """Take out what was taken in."""
+        self._unshare()
         for _, target in references(identity[0], vars(resource)):
-            if (needing := self._needing.get(target)) is not None:
-                needing.discard(identity)
-                if not needing:
+            if target in self._needing:
+                self._needing_of(target).discard(identity)
+                if not self._needing[target]:
                     del self._needing[target]
         if isinstance(resource, Route):
             for match in matches_of(resource):
-                if (routes := self._matching.get(match)) is not None:
-                    routes.pop(resource.name, None)
-                    if not routes:
+                if match in self._matching:
+                    self._matching_of(match).pop(resource.name, None)
+                    if not self._matching[match]:
                         del self._matching[match]
+
+    def _unshare(self) -> None:
+        if self._shared:
+            self._needing, self._matching = self._needing.copy(), self._matching.copy()
+            self._shared = False
+
+    def _needing_of(self, target: ResourceId) -> set[ResourceId]:
+        if self._own is not None and target not in self._own:
+            self._needing[target] = self._needing.get(target, set()).copy()
+            self._own.add(target)
+        return self._needing.setdefault(target, set())
+
+    def _matching_of(self, match: Match) -> dict[str, Route]:
+        if self._own is not None and match not in self._own:
+            self._matching[match] = self._matching.get(match, {}).copy()
+            self._own.add(match)
+        return self._matching.setdefault(match, {})
 
     def needing(self, target: ResourceId) -> Set[ResourceId]:
         """Who could not do without `target`, whether it is there or not."""

@@ -18,9 +18,11 @@ CHANGE = f"{PREFIX}change/latest"
 """Who changed the configuration last, when, and what: {author, time (Unix seconds), summary}. Every write of
 configuration expects its revision, so that such writes happen one after the other."""
 COMMITS = f"{PREFIX}commit/"
-"""Where a change that takes several transactions is named while it is under way; see `commands.staging`."""
+"""Commit records of changes that take several transactions; see `commands.staging`."""
 STAGED = f"{PREFIX}staged/"
-"""Where the values of such a change wait."""
+"""Where the values of such a change are staged."""
+QUARANTINE = "/headgate/quarantine/v1/"
+"""Where staged values are kept that could not be read, for people to look at. Nothing else reads them."""
 
 _MODELS: dict[str, type[Resource]] = {
     **{kind: model for kind, model in KINDS.items() if kind != "issuer"},

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
 from controlplane.distribute.watcher import Watcher
 from controlplane.identity import Claims, InvalidToken, SharedTokens, TokenIssuer
 from controlplane.model.resources import User

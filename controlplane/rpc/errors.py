@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from controlplane.commands import NotFound
+from controlplane.commands.errors import NotFound
 from controlplane.model.problems import InvalidConfig
 from controlplane.store import Conflict, LeaseGone, StoreError, StoreUnavailable, TooLarge
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from controlplane.commands import Commands, NotFound
+from controlplane.commands.commands import Commands
+from controlplane.commands.errors import NotFound
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.waiting import MOST_WAIT, Progress, Waiting

@@ -13,7 +13,7 @@ import grpc.aio
 from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet

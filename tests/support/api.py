@@ -13,11 +13,12 @@ import httpx
 
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import Grants, Hasher, KeyRing, Rotation, TokenIssuer, Users, open_keys
+from controlplane.identity import Grants, Hasher, KeyRing, Rotation, TokenIssuer, Users
 from controlplane.store import Entry, MemoryStore, Put
+from tests.support.keys import open_keys
 
 SECRET_KEY = "0123456789abcdef0123456789abcdef"
 ADMIN, READER, NOBODY = "admin", "reader", "nobody"

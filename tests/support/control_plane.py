@@ -11,17 +11,18 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import Hasher, KeyRing, SharedTokens, TokenIssuer, open_keys
+from controlplane.identity import Hasher, KeyRing, SharedTokens, TokenIssuer
 from controlplane.model.resources import Resource, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
 from controlplane.rpc import RpcServer, serve
 from controlplane.store import MemoryStore, Put
 from headgate_api.v1 import config_pb2, config_pb2_grpc, registry_pb2_grpc
+from tests.support.keys import open_keys
 from tests.support.waiting import eventually
 
 DATAPLANE_TOKEN = "the-data-planes-token"

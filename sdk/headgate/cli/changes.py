@@ -122,6 +122,8 @@ def print_receipt(
         print_line(f"Dry run, nothing was changed: {summary or nothing}")
     else:
         print_line(f"{done} at revision {receipt['revision']}: {summary or nothing}")
+    if receipt.get("unfinished"):
+        print_line(receipt["unfinished"])
 
 
 def print_comparison(changes: Sequence[ResourceChange]) -> None:

@@ -1,4 +1,4 @@
-"""The commands on the configuration: changing it, comparing it, its past, and taking an instance out of it."""
+"""The commands on the configuration: changing it, comparing it, its history, and taking an instance out of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from headgate.cli import changes, drain, past
+from headgate.cli import changes, drain
+from headgate.cli import history as past
 from headgate.cli.failure import Failure
 from headgate.cli.options import (
     FILE,
@@ -96,13 +97,18 @@ def history(
 def rollback(
     ctx: typer.Context,
     to: Annotated[int, typer.Option("--to", min=1, help="Revision, as `headgate history` shows it.")],
+    users: Annotated[
+        bool, typer.Option("--users", help="Take users back, too: scopes that were taken away come back.")
+    ] = False,
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = 60.0,
     quorum: QuorumOption = "all",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make the configuration again what it was at a revision, as a new change. Passwords stay as they are.
+    """Make the configuration again what it was at a revision, as a new change.
+
+    Users stay as they are unless --users is given; passwords stay as they are in any case.
 
     \b
     headgate rollback --to 57 --dry-run
@@ -110,7 +116,7 @@ def rollback(
     """
     check_wait(wait, dry_run)
     with ctx.obj.api() as api:
-        receipt = past.rollback(api, to, dry_run=dry_run)
+        receipt = past.rollback(api, to, users=users, dry_run=dry_run)
         table = partial(
             changes.print_receipt, dry_run=dry_run, done="Rolled back", nothing="it was like this already"
         )

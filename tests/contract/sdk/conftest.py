@@ -14,7 +14,7 @@ import uvicorn
 
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet

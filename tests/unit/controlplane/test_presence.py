@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
 from controlplane.identity import Hasher
-from controlplane.model.resources import Instance
+from controlplane.model.resources import Instance, parse
 from controlplane.presence import Presence, instance_of
-from controlplane.store import MemoryStore
+from controlplane.startup import SERVICE
+from controlplane.store import Entry, MemoryStore
 from tests.support.controlplane_settings import settings
 from tests.support.waiting import eventually
 
@@ -28,6 +29,11 @@ class Scene:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.commands = Commands(self.store, Hasher(time_cost=1, memory_cost=64, parallelism=1), time.time)
+
+    async def start(self, *, available: bool = True) -> None:
+        """Put the service in place, as the start of a control plane does, and begin."""
+        await self.commands.build_in((parse("service", SERVICE),), (), author="test")
+        self.store.available = available
         self.task = asyncio.create_task(Presence(self.commands, HERE, ttl=TTL, pause=0.005).run())
 
     async def revision(self) -> int:
@@ -46,14 +52,25 @@ class Scene:
 async def scene() -> AsyncIterator[Scene]:
     """A presence that has registered."""
     scene = Scene()
+    await scene.start()
     await eventually(scene.revision)
     yield scene
     await scene.leave()
 
 
-async def test_it_brings_its_service_along(scene: Scene) -> None:
-    service = (await scene.commands.get("service", "controlplane")).resource
-    assert service.name == "controlplane"
+async def test_a_service_that_an_operator_deleted_does_not_come_back(scene: Scene) -> None:
+    await scene.commands.deregister("controlplane", "here")
+    await scene.commands.delete("service", "controlplane", author="jo")
+    asked, get = asyncio.Event(), scene.store.get
+
+    async def counted(key: str) -> Entry | None:
+        asked.set()
+        return await get(key)
+
+    scene.store.get = counted  # type: ignore[method-assign]
+    await asyncio.wait_for(asked.wait(), 5)
+    assert await scene.commands.list("service") == ()
+    assert not scene.task.done()
 
 
 async def test_it_outlives_its_lease(scene: Scene) -> None:
@@ -94,7 +111,7 @@ async def test_it_registers_anew_after_an_outage(scene: Scene) -> None:
 
 async def test_it_waits_for_a_store_that_is_away() -> None:
     scene = Scene()
-    scene.store.available = False
+    await scene.start(available=False)
     assert not scene.task.done()
     scene.store.available = True
     await eventually(scene.revision)

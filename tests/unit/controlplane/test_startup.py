@@ -11,13 +11,15 @@ import uvicorn
 
 from controlplane import startup
 from controlplane.api.parts import Parts
-from controlplane.commands import Commands, NotFound
+from controlplane.commands.commands import Commands
+from controlplane.commands.errors import NotFound
+from controlplane.commands.plans.own import BUILT_IN
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Hasher
 from controlplane.model.resources import Service, User
 from controlplane.startup import StartError, Startup
-from controlplane.store import AccessDenied, MemoryStore, Put, Write
+from controlplane.store import AccessDenied, Delete, MemoryStore, Put, Write
 from tests.support.controlplane_settings import settings
 from tests.support.waiting import eventually
 
@@ -72,13 +74,43 @@ async def test_what_an_operator_changed_stays() -> None:
         "hosts": ["admin.example"],
     }
     await commands.put("route", changed, name="headgate-api", author="jo")
-    await commands.put("user", {"scopes": []}, name="admin", author="jo")
+    await commands.put("user", {"scopes": ["gateway:admin"]}, name="admin", author="jo")
     await Plane(store, admin_password="another one").startup.run()
     route = (await commands.get("route", "headgate-api")).resource
     assert route.model_dump()["hosts"] == ("admin.example",)
     user = (await commands.get("user", "admin")).resource
     assert isinstance(user, User)
-    assert user.scopes == ()
+    assert user.scopes == ("gateway:admin",)
+
+
+async def test_what_an_operator_deleted_stays_deleted() -> None:
+    store = MemoryStore()
+    await Plane(store).startup.run()
+    commands = Plane(store).commands
+    await commands.put("user", {"scopes": ["gateway:admin"]}, name="admin", author="jo")
+    deleted = [("route", "headgate-api"), ("service", "controlplane"), ("scope", "gateway:read")]
+    for kind, name in deleted:
+        await commands.delete(kind, name, author="jo")
+    before = store.revision
+    await Plane(store).startup.run()
+    assert store.revision == before
+    for kind, name in deleted:
+        with pytest.raises(NotFound):
+            await commands.get(kind, name)
+
+
+async def test_built_in_resources_from_before_they_were_listed_are_adopted() -> None:
+    store = MemoryStore()
+    await Plane(store).startup.run()
+    await store.commit({}, [Delete(BUILT_IN)])
+    commands = Plane(store).commands
+    await commands.delete("route", "headgate-api", author="jo")
+    await Plane(store).startup.run()
+    assert (await commands.get("route", "headgate-api")).revision == store.revision
+    await commands.delete("route", "headgate-api", author="jo")
+    await Plane(store).startup.run()
+    with pytest.raises(NotFound):
+        await commands.get("route", "headgate-api")
 
 
 async def test_the_admin_api_can_be_kept_off_the_gateway() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
+from controlplane.model.stored import COMMITS
+from controlplane.store import Write
 from tests.support.api import Api
 
 APPLY = "/api/v1/apply"
@@ -34,6 +37,53 @@ async def test_a_dry_run_writes_nothing(admin: httpx.AsyncClient, api: Api) -> N
     assert api.store.revision == before
     wrong = await admin.post(f"{APPLY}?dry_run=true", json={"routes": [{"name": "a"}]})
     assert wrong.status_code == 400
+
+
+async def test_a_change_that_is_decided_when_the_store_fails(
+    admin: httpx.AsyncClient, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {"scopes": [{"name": f"s{number}"} for number in range(200)]}
+    commit = api.store.commit
+
+    async def until_decided(expected: Mapping[str, int], writes: Sequence[Write]) -> int:
+        revision = await commit(expected, writes)
+        if any(write.key.startswith(COMMITS) for write in writes):
+            api.store.available = False
+        return revision
+
+    monkeypatch.setattr(api.store, "commit", until_decided)
+    answer = await admin.post(APPLY, json=document)
+    assert answer.status_code == 202
+    receipt = answer.json()
+    assert "completed as soon as the store answers" in receipt["unfinished"]
+    assert len(receipt["changes"]) == 200
+
+    monkeypatch.setattr(api.store, "commit", commit)
+    api.store.available = True
+    decided = receipt["revision"]
+    (record,) = [one for one in await api.parts.commands.changes() if one.revision == decided]
+    assert len(record.actions) == 200
+    # The next change completes it, as the sweeper would.
+    await admin.post(APPLY, json={"scopes": [{"name": "another"}]})
+    assert len(await api.parts.commands.list("scope")) == 3 + 200 + 1
+
+
+async def test_a_change_that_is_made_when_the_store_fails_is_not_denied(
+    admin: httpx.AsyncClient, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.parts.store = api.store
+    await api.parts.commands.ensure_lineage("test")
+    await api.seen()
+    commit = api.store.commit
+
+    async def the_last(expected: Mapping[str, int], writes: Sequence[Write]) -> int:
+        revision = await commit(expected, writes)
+        api.store.available = False
+        return revision
+
+    monkeypatch.setattr(api.store, "commit", the_last)
+    answer = await admin.post(APPLY, json={"scopes": [{"name": "new"}]})
+    assert (answer.status_code, answer.json()["revision"]) == (200, api.store.revision)
 
 
 @pytest.mark.parametrize("query", ["dry_run=perhaps", "dryrun=true"])

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from controlplane.commands import ensure_lineage
 from controlplane.model.resources import Scope
 from controlplane.model.stored import encode, key_of
 from controlplane.store import Delete, Put
@@ -21,7 +20,7 @@ HEADERS = {"Content-Type": "application/json"}
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
     async with running_api() as api:
-        await ensure_lineage(api.store, "test")
+        await api.parts.commands.ensure_lineage("test")
         await eventually(lambda: api.parts.watcher.guard.good.lineage.id)
         api.parts.store = api.store
         api.prepared = 0  # type: ignore[attr-defined]

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from controlplane.identity import KeyRing, open_keys
+from controlplane.identity import KeyRing
 from controlplane.store import MemoryStore
+from tests.support.keys import open_keys
 
 
 async def _new_ring() -> KeyRing:

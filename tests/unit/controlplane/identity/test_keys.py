@@ -8,12 +8,13 @@ import json
 import pytest
 from joserfc.jwk import RSAKey
 
-from controlplane.identity import KeyRing, WrongSecretKey, open_keys
+from controlplane.identity import KeyRing, WrongSecretKey
 from controlplane.model.config import build
 from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import VerificationKey
 from controlplane.model.stored import key_of
 from controlplane.store import Entry, MemoryStore, Put, StoreUnavailable
+from tests.support.keys import open_keys
 
 SECRET = "a secret of more than 32 characters, for tests"
 

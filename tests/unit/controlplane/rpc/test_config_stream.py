@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from controlplane.commands import Commands
+from controlplane.commands.commands import Commands
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import grpc
 import pytest
 
-from controlplane.commands import NotFound
+from controlplane.commands.errors import NotFound
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.rpc.errors import MOST_DETAIL, Refused, rescued
 from controlplane.store import AccessDenied, Conflict, LeaseGone, StoreUnavailable, TooLarge

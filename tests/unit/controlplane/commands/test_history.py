@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from controlplane.commands import Commands, NotFound
+from controlplane.commands.commands import Commands
+from controlplane.commands.errors import NotFound
 from controlplane.identity import Hasher
 from controlplane.model import history
 from controlplane.model.history import HEAD, RECORDS, Edit, Head, Unknown, differences, undone
@@ -135,18 +136,52 @@ async def test_deletes_come_back(commands: Commands) -> None:
     assert await prefix(commands) == "/orders"
 
 
+async def test_a_rollback_brings_no_right_back(commands: Commands) -> None:
+    admin = {"username": "root", "password": "root-password", "scopes": ["gateway:admin"]}
+    left = {"username": "anna", "password": "old-password", "scopes": ["gateway:admin"]}
+    gone = {"username": "bert", "password": "old-password", "scopes": ["gateway:admin"]}
+    first = await apply(
+        commands, **{**DOCUMENT, "scopes": [SCOPE, {"name": "gateway:admin"}], "users": [admin, left, gone]}
+    )
+    await commands.put("user", {"username": "anna", "disabled": True}, author="root")
+    await commands.delete("user", "bert", author="root")
+    await apply(commands, users=[{"username": "cleo", "password": "new-password"}])
+    await commands.put("route", {**ROUTE, "prefix": "/o"}, author="root")
+
+    receipt = await commands.rollback(first, author="root")
+    assert [(one.kind, one.name) for one in receipt.changes] == [("route", "orders")]
+    anna = await commands.find_user("anna")
+    assert anna is not None and (anna.disabled, anna.scopes) == (True, ())
+    assert await commands.find_user("bert") is None
+    assert await commands.find_user("cleo") is not None
+
+    await commands.rollback(first, author="root", users=True)
+    anna = await commands.find_user("anna")
+    assert anna is not None and (anna.disabled, anna.scopes) == (False, ("gateway:admin",))
+    assert await commands.find_user("bert") is not None
+    assert await commands.find_user("cleo") is None
+
+
+async def test_a_rollback_that_would_take_a_scope_from_a_user(commands: Commands) -> None:
+    first = await apply(commands, **DOCUMENT)
+    await apply(commands, scopes=[{"name": "new"}], users=[{"username": "anna", "scopes": ["new"]}])
+    assert await refused(commands.rollback(first, author="me")) == [
+        "scope/new: did not exist then, and is needed by user 'anna'"
+    ]
+
+
 async def test_users_keep_their_passwords_and_come_back_without(commands: Commands) -> None:
     first = await apply(commands, scopes=[SCOPE], users=[{"username": "anna", "password": "old-password"}])
     await apply(commands, users=[{"username": "anna", "password": "new-password", "scopes": ["orders:read"]}])
     changed = await commands.find_user("anna")
-    await commands.rollback(first, author="me")
+    await commands.rollback(first, author="me", users=True)
     anna = await commands.find_user("anna")
     assert isinstance(anna, User)
     assert isinstance(changed, User)
     assert anna.scopes == ()
     assert anna.password_hash == changed.password_hash
     await commands.delete("user", "anna", author="me")
-    await commands.rollback(first, author="me")
+    await commands.rollback(first, author="me", users=True)
     back = await commands.find_user("anna")
     assert isinstance(back, User)
     assert back.password_hash is None

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
-from controlplane.commands import Commands, Sweeper
-from controlplane.commands.staging import PART_BYTES, PART_WRITES, discard, finish, parts, write_staged
+from controlplane.commands.commands import Commands
+from controlplane.commands.staging import (
+    PART_BYTES,
+    PART_WRITES,
+    Sweeper,
+    discard,
+    finish,
+    parts,
+    write_staged,
+)
 from controlplane.identity import Hasher
 from controlplane.model.config import Config
-from controlplane.model.stored import CHANGE, COMMITS, PREFIX, STAGED, key_of
-from controlplane.store import Conflict, MemoryStore, Put, StoreUnavailable, Write
+from controlplane.model.stored import CHANGE, COMMITS, PREFIX, QUARANTINE, STAGED, key_of
+from controlplane.store import Conflict, Listing, MemoryStore, Put, StoreUnavailable, Write
 
 MANY = 3 * PART_WRITES + 1
 SCOPES = {"scopes": [{"name": f"s{number:03}"} for number in range(MANY)]}
@@ -36,6 +45,21 @@ class Dying(MemoryStore):
             await self.before()
         if self.commits == self.dies_at:
             raise asyncio.CancelledError
+        self.commits += 1
+        return await super().commit(expected, writes)
+
+
+class Failing(MemoryStore):
+    """A store that answers no more from its n-th transaction on."""
+
+    def __init__(self, fails_at: int | None) -> None:
+        super().__init__(clock=lambda: 0.0)
+        self.fails_at = fails_at
+        self.commits = 0
+
+    async def commit(self, expected: Mapping[str, int], writes: Sequence[Write]) -> int:
+        if self.fails_at is not None and self.commits >= self.fails_at:
+            raise StoreUnavailable("the store does not answer")
         self.commits += 1
         return await super().commit(expected, writes)
 
@@ -87,7 +111,8 @@ async def test_a_big_change_is_one_change() -> None:
     store = MemoryStore(clock=lambda: 0.0)
     receipt = await commands_on(store).apply(SCOPES, author="me")
     assert len(receipt.changes) == MANY
-    assert receipt.revision == store.revision
+    assert not receipt.unfinished
+    assert [record.revision for record in await commands_on(store).changes()] == [receipt.revision]
     assert await keys(store) == [CHANGE, *(key_of("scope", f"s{number:03}") for number in range(MANY))]
     again = await commands_on(store).apply(SCOPES, author="me")
     assert {change.action for change in again.changes} == {"unchanged"}
@@ -189,8 +214,7 @@ async def test_another_change_in_between_is_seen_and_the_big_one_tried_again() -
             await commands_on(store).apply(rivals.pop(), author="rival")
 
     store.before = look
-    receipt = await commands_on(store).apply(SCOPES, author="me")
-    assert receipt.revision == store.revision
+    await commands_on(store).apply(SCOPES, author="me")
     assert len(await keys(store)) == MANY + 2
 
 
@@ -224,6 +248,83 @@ async def test_a_store_that_fails_at_the_decision_leaves_it_open() -> None:
     store.commit = commit  # type: ignore[method-assign]
     await swept(store)
     assert await keys(store) == [CHANGE, *(put.key for put in PUTS)]
+
+
+@pytest.mark.parametrize("fails_at", range(6, 11))
+async def test_once_it_is_decided_a_store_that_fails_does_not_undo_it(fails_at: int) -> None:
+    store = Failing(fails_at)
+    receipt = await commands_on(store).apply(SCOPES, author="me")
+    assert receipt.unfinished
+    assert len(receipt.changes) == MANY
+    store.fails_at = None
+    await swept(store)
+    assert len(await keys(store)) == MANY + 1
+    (record,) = await commands_on(store).changes()
+    assert record.revision == receipt.revision
+
+
+async def test_a_store_that_fails_before_the_decision_leaves_nothing() -> None:
+    store = Failing(fails_at=3)
+    with pytest.raises(StoreUnavailable):
+        await commands_on(store).apply(SCOPES, author="me")
+    store.fails_at = None
+    store.advance(61.0)
+    await swept(store)
+    assert await keys(store) == []
+    assert await commands_on(store).changes() == []
+
+
+# What lies in the store may be anything
+
+DAMAGED = [
+    b"",
+    b"not JSON",
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b'{"": {}}',
+    b'{"/elsewhere": {}}',
+    b'{"/headgate/v1/staged/x/00001": {}}',
+    b"[" * 100_000,
+    json.dumps({key_of("scope", f"t{number}"): {} for number in range(200)}).encode(),
+]
+
+
+@pytest.mark.parametrize("value", DAMAGED, ids=range(len(DAMAGED)))
+async def test_a_damaged_part_is_put_aside_and_the_rest_arrives(
+    value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore(clock=lambda: 0.0)
+    good, bad = f"{STAGED}x/00000", f"{STAGED}x/00001"
+    part = json.dumps({key_of("scope", "a"): {"name": "a"}}).encode()
+    await store.commit({}, [Put(COMMITS + "x", b"{}"), Put(good, part), Put(bad, value)])
+    await swept(store)
+    assert await keys(store) == [key_of("scope", "a")]
+    kept = await store.get(f"{QUARANTINE}x/00001")
+    assert kept is not None and kept.value == value
+    assert [vars(record)["key"] for record in caplog.records if "damaged" in record.message] == [bad]
+
+
+async def test_a_damaged_part_does_not_keep_commands_from_working() -> None:
+    store = MemoryStore(clock=lambda: 0.0)
+    await store.commit({}, [Put(COMMITS + "x", b"{}"), Put(f"{STAGED}x/00000", b"nonsense")])
+    await commands_on(store).create("scope", {"name": "a"}, author="me")
+    assert await keys(store) == [CHANGE, key_of("scope", "a")]
+
+
+async def test_the_sweeper_outlives_whatever_fails() -> None:
+    store = MemoryStore(clock=lambda: 0.0)
+    await store.commit({}, [Put(COMMITS + "x", b"{}"), Put(COMMITS + "y", b"{}")])
+    listed = store.list
+
+    async def list_but_x(prefix: str) -> Listing:
+        if prefix == f"{STAGED}x/":
+            raise ZeroDivisionError
+        return await listed(prefix)
+
+    store.list = list_but_x  # type: ignore[method-assign]
+    await swept(store)
+    assert await keys(store) == [COMMITS + "x"]
 
 
 def test_parts_fit_into_transactions() -> None:

@@ -7,12 +7,13 @@ import json
 
 import pytest
 
-from controlplane.commands import Commands, NotFound
+from controlplane.commands.commands import Commands
+from controlplane.commands.errors import NotFound
 from controlplane.identity import Hasher
 from controlplane.model.config import build
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.model.resources import Instance, Service
-from controlplane.model.stored import CHANGE, key_of
+from controlplane.model.stored import CHANGE, COMMITS, STAGED, encode, key_of
 from controlplane.store import Conflict, LeaseGone, MemoryStore, Put, StoreUnavailable
 
 
@@ -142,6 +143,19 @@ async def test_a_service_with_instances_is_not_deleted(commands: Commands) -> No
         await commands.delete("service", "orders", author="me")
     await commands.deregister("orders", "1")
     await commands.delete("service", "orders", author="me")
+
+
+async def test_a_registration_between_decision_and_move_finds_the_service_that_was_decided(
+    store: MemoryStore, commands: Commands
+) -> None:
+    """A change in several transactions declares the service, and its values are not in place yet."""
+    declared = Service(service_name="orders", check_path="/declared")
+    part = json.dumps({key_of("service", "orders"): json.loads(encode(declared))}).encode()
+    decided = [Put(COMMITS + "x", b"{}"), Put(f"{STAGED}x/00000", part), Put(CHANGE, b"{}")]
+    await store.commit({}, decided)
+    await commands.register(instance(), ORDERS, 15)
+    assert (await commands.get("service", "orders")).resource == declared
+    assert await commands.changes() == [], "it has created nothing"
 
 
 async def test_a_lease_is_given_back_when_registering_fails(store: MemoryStore, commands: Commands) -> None:

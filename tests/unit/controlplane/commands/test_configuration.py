@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from controlplane.commands import MOST_CHANGES, AlreadyExists, Commands, NotFound, StaleWrite
-from controlplane.commands.state import list_state
+from controlplane.commands.commands import Commands
+from controlplane.commands.errors import AlreadyExists, NotFound, StaleWrite
+from controlplane.commands.executor import read_configuration
+from controlplane.commands.staging import MOST_CHANGES
 from controlplane.distribute.watcher import Watcher
 from controlplane.identity import Hasher
 from controlplane.model.config import View
@@ -445,6 +447,72 @@ async def test_what_is_needed_is_not_deleted(commands: Commands) -> None:
         await commands.delete(kind, name, author="me")
 
 
+ADMIN = "gateway:admin"
+LAST = [
+    "would leave nobody who can change the configuration: no user who is enabled and has a password would hold "
+    "gateway:admin. Give gateway:admin to another user first"
+]
+
+
+@pytest.fixture
+async def admins(commands: Commands) -> Commands:
+    """Commands on a store with one administrator, and with users who would be if they were not kept from it."""
+    users = [
+        {"username": "root", "password": "testpass", "scopes": [ADMIN]},
+        {"username": "disabled", "password": "testpass", "scopes": [ADMIN], "disabled": True},
+        {"username": "no-password", "scopes": [ADMIN]},
+        {"username": "reader", "password": "testpass"},
+    ]
+    await commands.apply({"scopes": [{"name": ADMIN}], "users": users}, author="root")
+    return commands
+
+
+async def test_the_last_administrator_stays(store: RacedStore, admins: Commands) -> None:
+    before = store.revision
+    assert await refused(admins.delete("user", "root", author="root")) == LAST
+    losses: tuple[dict[str, object], ...] = ({"disabled": True, "scopes": [ADMIN]}, {"scopes": []})
+    for user in losses:
+        assert await refused(admins.put("user", user, name="root", author="root")) == LAST
+        assert await refused(admins.apply({"users": [{**user, "username": "root"}]}, author="root")) == LAST
+    dry = admins.apply({"users": [{"username": "root"}]}, author="root", dry_run=True)
+    assert await refused(dry) == LAST
+    assert store.revision == before
+
+
+async def test_an_administrator_may_go_where_another_one_is(admins: Commands) -> None:
+    users = [
+        {"username": "root", "scopes": []},
+        {"username": "next", "password": "testpass", "scopes": [ADMIN]},
+    ]
+    await admins.apply({"users": users}, author="root")
+    await admins.delete("user", "root", author="next")
+    await admins.put("user", {"scopes": [ADMIN]}, name="next", author="next")
+
+
+async def test_of_two_administrators_who_delete_each_other_one_stays(admins: Commands) -> None:
+    await admins.create("user", {"username": "two", "password": "testpass", "scopes": [ADMIN]}, author="root")
+    said = await asyncio.gather(
+        admins.delete("user", "two", author="root"),
+        admins.delete("user", "root", author="two"),
+        return_exceptions=True,
+    )
+    assert sorted(isinstance(one, InvalidConfig) for one in said) == [False, True]
+
+
+async def test_a_rollback_keeps_an_administrator(admins: Commands) -> None:
+    first = await admins.put("user", {"scopes": []}, name="reader", author="root")
+    users = [{"username": "next", "password": "testpass", "scopes": [ADMIN]}, {"username": "root"}]
+    await admins.apply({"users": users}, author="root")
+    await admins.delete("user", "root", author="next")
+    # Then there was no `next`, and `root` would come back without a password.
+    assert await refused(admins.rollback(first.revision, author="next", users=True)) == LAST
+
+
+async def test_where_there_is_no_administrator_anything_goes(commands: Commands) -> None:
+    await commands.create("user", {"username": "u", "password": "testpass"}, author="me")
+    await commands.delete("user", "u", author="me")
+
+
 async def test_deleting_what_is_not_there(store: RacedStore, commands: Commands) -> None:
     before = store.revision
     with pytest.raises(NotFound, match="route 'x' does not exist"):
@@ -544,13 +612,13 @@ class Behind:
         self._store, self._known = store, known
 
     async def view(self, after: int, within: float) -> View | None:
-        return self._known if after <= self._known.change else await list_state(self._store)
+        return self._known if after <= self._known.change else await read_configuration(self._store)
 
 
 async def test_what_somebody_else_changed_a_moment_ago_counts() -> None:
     store = ListingStore()
     await elsewhere(store).apply({"scopes": [SCOPE]}, author="other")
-    follower = Behind(store, await list_state(store))
+    follower = Behind(store, await read_configuration(store))
     commands = Commands(store, CountingHasher(), lambda: NOW, follower)
     newer = {**SCOPE, "description": "new"}
     other = await elsewhere(store).put("scope", newer, author="other")
@@ -566,17 +634,17 @@ async def test_a_change_that_the_follower_never_sees_is_waited_for_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As after a restored store, whose revisions are lower."""
-    monkeypatch.setattr("controlplane.commands.config._AT_ONCE", 0.01)
+    monkeypatch.setattr("controlplane.commands.executor.KNOWN_WITHIN", 0.01)
     store = MemoryStore(clock=lambda: 0.0)
     waited: list[int] = []
 
     class Lost:
         async def view(self, after: int, within: float) -> View | None:
             waited.append(after)
-            return None if after > 1000 else await list_state(store)
+            return None if after > 1000 else await read_configuration(store)
 
     commands = Commands(store, CountingHasher(), lambda: NOW, Lost())
-    commands._latest = 5000
+    commands.executor._latest = 5000
     await commands.put("scope", SCOPE, author="me")
     await commands.put("scope", {**SCOPE, "description": "new"}, author="me")
     assert [after for after in waited if after > 1000] == [5000]
@@ -612,7 +680,7 @@ async def test_what_was_written_by_hand_is_met_and_then_read() -> None:
 async def test_a_follower_that_fell_silent_is_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("controlplane.commands.state.SEEN_WITHIN", 0.01)
+    monkeypatch.setattr("controlplane.commands.executor.SEEN_WITHIN", 0.01)
     store = ListingStore()
     async with followed(store) as (commands, watcher):
         watcher._advance = lambda revision: None  # type: ignore[method-assign]

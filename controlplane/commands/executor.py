@@ -1,0 +1,252 @@
+"""Carries out every plan: the one place in the control plane that writes what people and services ask for.
+
+    take the turn → view → plan → record for the history → commit or stage → again, on what another writer left
+
+No lock protects what is written: each transaction expects the revisions that its plan was made on. Taking turns only
+keeps the writers of this process from failing because of each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Protocol
+
+from controlplane.commands import staging
+from controlplane.commands.errors import CommandError
+from controlplane.commands.history import History
+from controlplane.commands.plan import (
+    NO_CONFIGURATION,
+    Done,
+    Password,
+    Plan,
+    Planner,
+    PlanView,
+    Q,
+    R,
+    Request,
+)
+from controlplane.identity.passwords import Hasher
+from controlplane.model.config import Config, View
+from controlplane.model.problems import ConfigProblems, InvalidConfig, Problem
+from controlplane.model.stored import CHANGE, COMMITS, PREFIX, change_value
+from controlplane.store import Conflict, Put, Store, StoreError, TooLarge
+
+TRIES = 8
+KNOWN_WITHIN = 0.5
+"""Seconds that a small change waits for the follower to see the last change made here; then it asks the store."""
+SEEN_WITHIN = 2.0
+"""Seconds that a change waits for the follower to see the last change of all; then it reads the store itself."""
+TURN = 5.0
+"""Seconds that a change waits for its turn; then it tries without, so that a store that is silent is told to all."""
+LONGEST_AUTHOR = 128
+
+NOT_HASHED = "not hashed"
+"""Stands for the hash of a new password in a dry run."""
+
+
+class Follower(Protocol):
+    """Who knows the configuration without asking the store: the watcher."""
+
+    async def view(self, after: int, within: float) -> View | None:
+        """The configuration as of revision `after` or later; None when it is not known within some seconds."""
+
+
+class Executor:
+    """Runs commands: plan functions with their requests."""
+
+    def __init__(
+        self, store: Store, hasher: Hasher, clock: Callable[[], float], follower: Follower | None = None
+    ) -> None:
+        """`clock` gives Unix seconds; `follower` spares reading the whole store for every change."""
+        self.store = store
+        self.history = History(store)
+        self._hasher = hasher
+        self._clock = clock
+        self._follower = follower
+        self._turn = asyncio.Lock()
+        self._latest = 0
+        """Revision of the last change of configuration made here, if the follower sees it in time."""
+
+    async def run(self, planner: Planner[Q, R], request: Q) -> Done[R]:
+        """Plan and carry out.
+
+        Raises what the planner raises, Conflict after some tries, and the store's errors.
+        """
+        hashing = _Hashing(self._hasher)
+        async with self._leased(request) as leased, self._turn_of(leased):
+            if leased.small and (done := await self._run_on_known(planner, leased, hashing)) is not None:
+                return done
+            missed: tuple[str, ...] = ()
+            for _ in range(TRIES - 1):
+                try:
+                    return await self._run_once(planner, leased, hashing, missed)
+                except Conflict as error:
+                    missed = error.keys
+            return await self._run_once(planner, leased, hashing, missed)
+
+    async def view(self) -> View:
+        """The configuration as of now, or newer."""
+        return await self._configuration(())
+
+    # One try
+
+    async def _run_once(
+        self, planner: Planner[Q, R], request: Q, hashing: _Hashing, missed: tuple[str, ...]
+    ) -> Done[R]:
+        config = await self._configuration(missed) if request.configuration else NO_CONFIGURATION
+        view = await self._with_entries(config, request)
+        return await self._carry_out(await _planned(planner, view, request, hashing), view, request)
+
+    async def _run_on_known(self, planner: Planner[Q, R], request: Q, hashing: _Hashing) -> Done[R] | None:
+        """Try on the configuration as it is known here, without asking the store first.
+
+        Counts only if something is written: then the transaction has found that nothing else was changed. Every other
+        outcome may come from not knowing what somebody has changed a moment ago.
+        """
+        config = await self._follower.view(self._latest, KNOWN_WITHIN) if self._follower else None
+        if config is None:
+            # Not waited for again: in a store that was restored it may take for ever.
+            self._latest = 0
+            return None
+        with contextlib.suppress(Conflict, CommandError, ConfigProblems):
+            view = await self._with_entries(config, request)
+            plan = await _planned(planner, view, request, hashing)
+            if plan.writes:
+                return await self._carry_out(plan, view, request)
+        return None
+
+    async def _carry_out(self, plan: Plan[R], view: View, request: Request) -> Done[R]:
+        if plan.summary:
+            done = await self._change(plan, view, request.author[:LONGEST_AUTHOR])
+        elif plan.writes or not request.configuration:
+            # Without writes this asks the store for its present revision.
+            done = Done(await self.store.commit(plan.expects, plan.writes), plan.receipt, bool(plan.writes))
+        else:
+            return Done(view.change, plan.receipt, written=False)
+        for lease in plan.releases:
+            await self._release(lease)
+        return done
+
+    async def _change(self, plan: Plan[R], view: View, author: str) -> Done[R]:
+        """Write a change of the configuration with its record: there is neither without the other."""
+        whole, now = staging.fits(plan.writes), self._clock()
+        others = (len(plan.writes) if whole else staging.DECIDING) + 1
+        record = await self.history.record(plan.edits, author, now, plan.summary, others, view.change)
+        expects = {CHANGE: view.change, **record.expected}
+        beside = [*record.writes, Put(CHANGE, change_value(author, now, plan.summary))]
+        unfinished = False
+        try:
+            if whole:
+                revision = await self.store.commit({**plan.expects, **expects}, [*plan.writes, *beside])
+            else:
+                revision, unfinished = await staging.write_staged(self.store, expects, beside, plan.writes)
+        except TooLarge as error:
+            raise InvalidConfig([Problem("", f"does not fit into one transaction: {error.detail}")]) from None
+        except StoreError:
+            self.history.forget()
+            raise
+        self.history.recorded(record, revision)
+        self._latest = max(revision, self._latest)
+        return Done(revision, plan.receipt, written=True, unfinished=unfinished)
+
+    # What a plan is made on
+
+    async def _configuration(self, missed: tuple[str, ...]) -> View:
+        """The configuration as of now, or newer.
+
+        Only the change entry is read: every change writes it, so that a follower that has seen its revision has seen
+        them all. A write past the commands may not be seen yet; the expectations find out, and then, with CHANGE not
+        among the keys that were `missed`, the store is read as a whole.
+        """
+        if self._follower is not None and (not missed or CHANGE in missed):
+            change = await self.store.get(CHANGE)
+            view = await self._follower.view(change.revision if change else 0, SEEN_WITHIN)
+            if view is not None:
+                return view
+        return await read_configuration(self.store)
+
+    async def _with_entries(self, config: View, request: Request) -> PlanView:
+        entries = {key: await self.store.get(key) for key in request.keys}
+        listings = {prefix: await self.store.list(prefix) for prefix in request.prefixes}
+        return PlanView(config.change, config.resources, config.unreadable, config.links, entries, listings)
+
+    # Turns and leases
+
+    @contextlib.asynccontextmanager
+    async def _turn_of(self, request: Request) -> AsyncIterator[None]:
+        """Changes of the configuration all expect the change entry: in this process one follows the other."""
+        mine = False
+        if request.configuration:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TURN):
+                    mine = await self._turn.acquire()
+        try:
+            yield
+        finally:
+            if mine:
+                self._turn.release()
+
+    @contextlib.asynccontextmanager
+    async def _leased(self, request: Q) -> AsyncIterator[Q]:
+        """The request with the lease that it needs, which is given back if the request fails."""
+        if not request.ttl:
+            yield request
+            return
+        lease = await self.store.grant(request.ttl)
+        try:
+            yield replace(request, lease=lease)
+        except BaseException:
+            await self._release(lease)
+            raise
+
+    async def _release(self, lease: int) -> None:
+        """End a lease (0: none); if that fails, it ends by itself."""
+        if lease:
+            with contextlib.suppress(StoreError):
+                await self.store.revoke(lease)
+
+
+class _Hashing:
+    """Compares and hashes the passwords of one request. Each is hashed once, however often the request is planned."""
+
+    def __init__(self, hasher: Hasher) -> None:
+        self.hashes: dict[Password, str] = {}
+        self._hasher = hasher
+        self._fresh: dict[str, str] = {}
+
+    async def answer(self, password: Password) -> None:
+        """Find the hash that has to be stored: the one that is, where it fits."""
+        self.hashes[password] = await self._hash_for(password)
+
+    async def _hash_for(self, password: Password) -> str:
+        plain = password.plain.get_secret_value()
+        if password.stored is not None and await self._hasher.verify(plain, password.stored):
+            return password.stored
+        if password.compare_only:
+            return NOT_HASHED
+        if password.username not in self._fresh:
+            self._fresh[password.username] = await self._hasher.hash(plain)
+        return self._fresh[password.username]
+
+
+async def _planned(planner: Planner[Q, R], view: PlanView, request: Q, hashing: _Hashing) -> Plan[R]:
+    """The plan, with the passwords hashed that it asks for."""
+    plan = planner(view, replace(request, hashes=hashing.hashes))
+    while plan.passwords:
+        for password in plan.passwords:
+            await hashing.answer(password)
+        plan = planner(view, replace(request, hashes=hashing.hashes))
+    return plan
+
+
+async def read_configuration(store: Store) -> View:
+    """The configuration, read as a whole. A change that is decided and not in place yet is finished first."""
+    while True:
+        config = Config((await store.list(PREFIX)).entries)
+        if not config.decided:
+            return config.view()
+        for key in config.decided:
+            await staging.finish(store, key.removeprefix(COMMITS))

@@ -1,0 +1,135 @@
+"""What a command is: a pure function from what is stored and a request to what has to be written.
+
+    plan(view, request) -> Plan(expects, writes, edits, receipt)
+
+A plan does nothing. The executor reads the view, calls the function, writes what the plan says, and calls it again on a
+new view when another writer came between. So a plan function has no side effects, reads no clock, and may be called any
+number of times, in any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeAlias, TypeVar
+
+from pydantic import SecretStr
+
+from controlplane.model.config import View
+from controlplane.model.history import Edit
+from controlplane.model.links import Links
+from controlplane.store.protocol import Entry, Listing, Write
+
+Q = TypeVar("Q", bound="Request")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView(View):
+    """What a plan is made on: the configuration, and the keys and prefixes that the request names."""
+
+    entries: Mapping[str, Entry | None] = field(default_factory=dict)
+    """By key, as the request named them; None: absent."""
+    listings: Mapping[str, Listing] = field(default_factory=dict)
+    """By prefix. Read after the configuration: they may be newer."""
+
+
+NO_CONFIGURATION = View(0, {}, {}, Links())
+"""Takes the place of the configuration for requests that do not look at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A password on its way into the store. Comparing and hashing take tens of milliseconds, so no plan does it."""
+
+    username: str
+    plain: SecretStr = field(repr=False)
+    stored: str | None = field(repr=False)
+    """The hash it is compared with: when it fits, it stays. None: there is none."""
+    compare_only: bool = False
+    """For a dry run: whether it would change is all that has to be known."""
+
+
+Hashes: TypeAlias = Mapping[Password, str]
+"""The hash to store for each password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for. A command adds its own fields, and overrides what it looks at."""
+
+    author: str
+    """Who asks, as the change entry and the history show it."""
+    hashes: Hashes = field(default_factory=dict)
+    """Passwords that were hashed for this request so far; filled by the executor."""
+    lease: int = 0
+    """A new lease of `ttl` seconds; filled by the executor."""
+
+    @property
+    def configuration(self) -> bool:
+        """Whether the plan looks at the configuration."""
+        return True
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that the plan looks at beside the configuration."""
+        return ()
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """Prefixes whose entries it looks at."""
+        return ()
+
+    @property
+    def ttl(self) -> float:
+        """Seconds of the lease that it needs; 0: none."""
+        return 0.0
+
+    @property
+    def small(self) -> bool:
+        """Whether planning twice costs little. Then the first plan is made on the configuration as it is known here,
+        which may be a moment old, and counts if its transaction holds."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[R_co]):
+    """What a command wants to be done."""
+
+    receipt: R_co
+    """What the caller is told, beside the revision."""
+    writes: Sequence[Write] = ()
+    """Empty: nothing has to be done."""
+    expects: Mapping[str, int] = field(default_factory=dict)
+    """Revisions of keys, as they were seen (0: absent). Where one differs, nothing is written."""
+    summary: str = ""
+    """The change in words. A plan with a summary changes the configuration: it expects the change entry as it was seen,
+    so that such changes happen one after the other, and goes on record."""
+    edits: Sequence[Edit] = ()
+    """What it changes, for the record."""
+    releases: tuple[int, ...] = ()
+    """Leases that are no longer needed once it is written."""
+    passwords: tuple[Password, ...] = ()
+    """Passwords to be hashed before this can be planned. The executor does that and asks again."""
+
+    def dry(self) -> Plan[R_co]:
+        """The same receipt, with nothing done."""
+        return replace(self, writes=(), expects={}, summary="", edits=(), releases=())
+
+
+Planner: TypeAlias = Callable[[PlanView, Q], Plan[R]]
+"""A command. Raises InvalidConfig or a CommandError when it refuses the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[R_co]):
+    """A plan that was carried out."""
+
+    revision: int
+    """Of the change; of the last earlier one when nothing had to be written."""
+    receipt: R_co
+    written: bool
+    unfinished: bool = False
+    """The change is decided and not in place yet: the store failed meanwhile. Any control plane completes it, and
+    nothing is published before."""

@@ -1,0 +1,102 @@
+"""Changes that people make: a whole document, one resource, a deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from controlplane.commands.errors import AlreadyExists, Change, NotFound, StaleWrite
+from controlplane.commands.plan import Plan, PlanView, Request
+from controlplane.commands.plans.puts import delete_step, plan_steps, put_step, refusal, with_passwords
+from controlplane.model.document import Document
+from controlplane.model.problems import Problem
+from controlplane.model.resources import Resource
+from controlplane.model.stored import Stamped
+from controlplane.model.validate import Declared, check_references
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apply(Request):
+    """Create or update everything that the document declares; what it leaves out is left alone."""
+
+    document: Document
+    dry_run: bool = False
+
+
+def apply(view: PlanView, request: Apply) -> Plan[tuple[Change, ...]]:
+    """Raises InvalidConfig with all problems."""
+    declared = _checked(view, request.document.declared, request.document.problems)
+    resources, passwords = with_passwords(view, declared, request.hashes, dry_run=request.dry_run)
+    if passwords:
+        return Plan((), passwords=passwords)
+    plan = plan_steps(view, [put_step(view, resource) for resource in resources])
+    return plan.dry() if request.dry_run else plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutOne(Request):
+    """Create a resource or replace it as a whole."""
+
+    declared: Declared
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with it by itself."""
+    if_match: int | None = None
+    """Only if it is at this revision."""
+    only_new: bool = False
+    """Only if there is none yet."""
+
+    @property
+    def small(self) -> bool:
+        return True
+
+
+def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
+    """Raises InvalidConfig, StaleWrite, AlreadyExists. The receipt has the revision before the change."""
+    kind, name = request.declared.kind, request.declared.name
+    revision = view.revision((kind, name))
+    # A body that is wrong is told so whatever the conditions (RFC 9110, 13.2.1).
+    if not request.problems and request.only_new and revision:
+        raise AlreadyExists(kind, name, revision)
+    if not request.problems and request.if_match is not None and revision != request.if_match:
+        raise StaleWrite(kind, name, revision)
+    declared = _checked(view, (request.declared,), request.problems)
+    (resource,), passwords = with_passwords(view, declared, request.hashes, dry_run=False)
+    receipt = Stamped(resource, revision)
+    if passwords:
+        return Plan(receipt, passwords=passwords)
+    plan = plan_steps(view, [put_step(view, resource)])
+    return Plan(receipt, plan.writes, plan.expects, plan.summary, plan.edits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOne(Request):
+    """Remove a resource that nothing needs."""
+
+    kind: str
+    name: str
+    if_match: int | None = None
+
+    @property
+    def small(self) -> bool:
+        return True
+
+
+def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
+    """Raises NotFound, StaleWrite, and InvalidConfig naming who needs it."""
+    kind, name = request.kind, request.name
+    revision = view.revision((kind, name))
+    if request.if_match is not None and revision != request.if_match:
+        raise StaleWrite(kind, name, revision)
+    if not revision:
+        raise NotFound(kind, name)
+    if needing := view.links.needing((kind, name)):
+        raise refusal([Problem("", f"is needed by {who} {what!r}") for who, what in sorted(needing)])
+    return plan_steps(view, [delete_step(view, (kind, name))])
+
+
+def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:
+    """The declared resources, or InvalidConfig with everything that is wrong with them by themselves or in the view."""
+    found = [*problems, *check_references(view.resources, view.links, declared, also=view.unreadable)]
+    if found:
+        raise refusal(found)
+    return [item.resource for item in declared if item.resource is not None]

@@ -1,0 +1,209 @@
+"""What services and operators do at run time: instances under a lease, and orders to forget counters."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from controlplane.commands.errors import NotFound, UnknownService
+from controlplane.commands.plan import Plan, PlanView, Request
+from controlplane.commands.plans.puts import plan_steps, put_step
+from controlplane.model.base import parse_as
+from controlplane.model.problems import InvalidConfig, Problem
+from controlplane.model.resources import Instance, Reset, Service
+from controlplane.model.stored import decode, encode, key_of
+from controlplane.store.protocol import Delete, Entry, Put
+
+DEFAULT_TTL, LEAST_TTL, MOST_TTL = 15.0, 5.0, 300.0
+"""Seconds."""
+
+RESET_TTL = 60.0
+"""Seconds that a reset stays in the store; data planes that come later have nothing to reset."""
+
+
+class _Beside(Request):
+    """A request that does not look at the configuration as a whole."""
+
+    __slots__ = ()
+
+    @property
+    def configuration(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register(_Beside):
+    """Create or replace an instance under a new lease."""
+
+    instance: Instance
+    service: Service | None
+    """The instance's service, as the caller declares it."""
+    ttl_asked: float
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return key_of("service", self.instance.service_name), key_of("instance", self.instance.name)
+
+    @property
+    def ttl(self) -> float:
+        return self.ttl_asked
+
+
+def register(view: PlanView, request: Register) -> Plan[int]:
+    """The receipt is the lease. Raises UnknownService when the service does not exist."""
+    service, before = (view.entries[key] for key in request.keys)
+    if service is None:
+        raise UnknownService(request.instance.service_name)
+    service_key, key = request.keys
+    return Plan(
+        request.lease,
+        [Put(key, encode(request.instance), request.lease)],
+        {service_key: service.revision, key: _revision(before)},
+        releases=(before.lease,) if before else (),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduce(Register):
+    """Register the first instance of a service together with the service: that changes the configuration."""
+
+    @property
+    def configuration(self) -> bool:
+        return True
+
+
+def introduce(view: PlanView, request: Introduce) -> Plan[int]:
+    """An existing service stays as it is, because its settings are the operator's."""
+    assert request.service is not None
+    service_key, key = request.keys
+    before = view.entries[key]
+    if view.revision(("service", request.instance.service_name)):
+        return register(view, request)
+    plan = plan_steps(view, [put_step(view, request.service)], "register")
+    return Plan(
+        request.lease,
+        [Put(key, encode(request.instance), request.lease), *plan.writes],
+        {service_key: 0, key: _revision(before)},
+        plan.summary,
+        plan.edits,
+        releases=(before.lease,) if before else (),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfInstance(_Beside):
+    """A request about one registered instance."""
+
+    service_name: str
+    instance_id: str
+
+    @property
+    def name(self) -> str:
+        """The instance's name."""
+        return f"{self.service_name}/{self.instance_id}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (key_of("instance", self.name),)
+
+
+def deregister(view: PlanView, request: OfInstance) -> Plan[None]:
+    """One that is gone already stays so."""
+    (key,) = request.keys
+    if (entry := view.entries[key]) is None:
+        return Plan(None)
+    return Plan(None, [Delete(key)], {key: entry.revision}, releases=(entry.lease,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain(OfInstance):
+    """Let an instance take no new requests.
+
+    It stays under its lease, or with `hold` under a new one that ends so many seconds later by itself: then nobody
+    needs to keep it alive any more.
+    """
+
+    hold: float = 0.0
+
+    @property
+    def ttl(self) -> float:
+        return self.hold
+
+
+def drain(view: PlanView, request: Drain) -> Plan[None]:
+    """Raises NotFound."""
+    (key,) = request.keys
+    entry = view.entries[key]
+    instance = decode(entry) if entry is not None else None
+    if entry is None or not isinstance(instance, Instance):
+        raise NotFound("instance", request.name)
+    if instance.draining and not request.lease:
+        return Plan(None)
+    write = Put(key, encode(instance.model_copy(update={"draining": True})), request.lease or entry.lease)
+    return Plan(None, [write], {key: entry.revision}, releases=(entry.lease,) if request.lease else ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetCircuit(_Beside):
+    """Have every data plane close a service's breaker."""
+
+    service_name: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (key_of("service", self.service_name),)
+
+    @property
+    def ttl(self) -> float:
+        return RESET_TTL
+
+
+def reset_circuit(view: PlanView, request: ResetCircuit) -> Plan[None]:
+    """Raises NotFound."""
+    if view.entries[request.keys[0]] is None:
+        raise NotFound("service", request.service_name)
+    name = request.service_name
+    return _order(Reset(id=f"circuit-{name}", circuit=name), request.lease)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetRateLimit(_Beside):
+    """Have every data plane fill up the buckets of a caller key."""
+
+    key: str
+
+    @property
+    def ttl(self) -> float:
+        return RESET_TTL
+
+
+def reset_rate_limit(view: PlanView, request: ResetRateLimit) -> Plan[None]:
+    """Raises InvalidConfig when the key is empty, above 512 characters or no Unicode text."""
+    if not 1 <= len(request.key) <= 512:
+        raise InvalidConfig([Problem("key", "must have 1 to 512 characters")])
+    digest = hashlib.sha256(request.key.encode(errors="surrogatepass")).hexdigest()[:32]
+    order = parse_as(Reset, {"id": f"rate_limit-{digest}", "rate_limit": request.key})
+    return _order(order, request.lease)
+
+
+def _order(reset: Reset, lease: int) -> Plan[None]:
+    return Plan(None, [Put(key_of("reset", reset.name), encode(reset), lease)])
+
+
+def check_registration(instance: Instance, service: Service | None, ttl: float) -> None:
+    """Raise InvalidConfig for a lease out of bounds, or a service that is not the instance's."""
+    problems = []
+    if not LEAST_TTL <= ttl <= MOST_TTL:
+        problems.append(
+            Problem("ttl", f"must be {LEAST_TTL:g} to {MOST_TTL:g} seconds, or 0 for {DEFAULT_TTL:g}")
+        )
+    if service is not None and service.name != instance.service_name:
+        problems.append(
+            Problem("service.service_name", f"must be {instance.service_name!r}, as in the instance")
+        )
+    if problems:
+        raise InvalidConfig(problems)
+
+
+def _revision(entry: Entry | None) -> int:
+    return entry.revision if entry else 0

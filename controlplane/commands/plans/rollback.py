@@ -1,0 +1,129 @@
+"""Going back: the configuration of an earlier revision, put in force again as a new change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controlplane.commands.errors import Change, NotFound
+from controlplane.commands.plan import Plan, PlanView, Request
+from controlplane.commands.plans.puts import (
+    delete_step,
+    hash_of,
+    plan_steps,
+    present,
+    put_step,
+    refusal,
+    with_generation,
+)
+from controlplane.model.document import read_one
+from controlplane.model.history import RECORDS, Edit, Fields, Record, Unknown, fields_of, read_records, undone
+from controlplane.model.links import Links
+from controlplane.model.problems import Problem
+from controlplane.model.resources import KINDS, Resource, ResourceId, User
+from controlplane.model.stored import with_hash
+from controlplane.model.validate import Declared, check_references
+
+Past = Mapping[ResourceId, Fields | None]
+"""Resources as they were; None: there was none."""
+
+_ORDER = {kind: position for position, kind in enumerate(KINDS)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback(Request):
+    """Undo every change after revision `to`.
+
+    Users are left as they are, so that no right comes back that was taken away, unless `users` is set. Then they get
+    the scopes that they had and are enabled or disabled as they were. Passwords stay as they are in any case: a user
+    that comes back from a deletion has none.
+    """
+
+    to: int
+    users: bool = False
+    dry_run: bool = False
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        return (RECORDS,)
+
+
+def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
+    """Raises NotFound for a revision that the history does not reach, and InvalidConfig when the old state does not go
+    together with what is left as it is."""
+    listing = view.listings[RECORDS]
+    past = past_of(read_records(listing.entries), request.to, listing.revision)
+    if not request.users:
+        past = {identity: fields for identity, fields in past.items() if identity[0] != "user"}
+    gone = sorted((name for name, then in past.items() if then is None and view.revision(name)), key=_place)
+    declared = _checked(view, past, gone)
+    steps = [put_step(view, _with_credentials(view, resource)) for resource in declared]
+    needed = [step for step in steps if step.action != "unchanged"]
+    plan = plan_steps(
+        view, [*needed, *(delete_step(view, one) for one in gone)], f"roll back to revision {request.to}"
+    )
+    return plan.dry() if request.dry_run else plan
+
+
+def compare(view: PlanView, records: Sequence[Record], latest: int, old: int, new: int | None) -> list[Edit]:
+    """What leads from the configuration at revision `old` to that at `new`, None for now; by kind and name.
+
+    Raises NotFound for revisions that the history does not reach.
+    """
+    before = past_of(records, old, latest)
+    after = past_of(records, new, latest) if new is not None else {}
+    edits = []
+    for identity in sorted({*before, *after}, key=_place):
+        now = fields_of(present(view, identity))
+        one = Edit(*identity, before.get(identity, now), after.get(identity, now))
+        if one.before != one.after:
+            edits.append(one)
+    return edits
+
+
+def past_of(records: Sequence[Record], revision: int, latest: int) -> Past:
+    """What was changed after `revision`, as it was then. Raises NotFound."""
+    if revision > latest:
+        raise NotFound("revision", str(revision))
+    try:
+        return undone(records, revision)
+    except Unknown as error:
+        raise NotFound("revision", str(revision), str(error)) from None
+
+
+def _checked(view: PlanView, past: Past, gone: Sequence[ResourceId]) -> list[Resource]:
+    """The resources as they were, as far as they fit what is left as it is. Raises InvalidConfig."""
+    declared, problems = _declared(past)
+    left = {identity: one.resource for identity, one in view.resources.items() if identity not in past}
+    problems += check_references(left, Links(left), declared, also=view.unreadable.keys() - past.keys())
+    back = [item.resource for item in declared if item.resource is not None]
+    links = Links(left | {(one.KIND, one.name): one for one in back})
+    for identity in gone:
+        for kind, name in sorted(links.needing(identity)):
+            where = "/".join(identity)
+            problems.append(Problem(where, f"did not exist then, and is needed by {kind} {name!r}"))
+    if problems:
+        raise refusal(problems)
+    return back
+
+
+def _declared(past: Past) -> tuple[list[Declared], list[Problem]]:
+    """The resources of then, as somebody would write them now."""
+    declared: list[Declared] = []
+    problems: list[Problem] = []
+    for identity, fields in sorted(past.items(), key=lambda item: _place(item[0])):
+        if fields is not None:
+            one, wrong = read_one(identity[0], fields, "/".join(identity))
+            declared.append(one)
+            problems += wrong
+    return declared, problems
+
+
+def _with_credentials(view: PlanView, resource: Resource) -> Resource:
+    if not isinstance(resource, User):
+        return resource
+    return with_hash(with_generation(view, resource), hash_of(present(view, ("user", resource.username))))
+
+
+def _place(identity: ResourceId) -> tuple[int, str]:
+    return _ORDER.get(identity[0], len(_ORDER)), identity[1]

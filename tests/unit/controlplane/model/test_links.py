@@ -1,0 +1,29 @@
+"""The index of references: a frozen copy stays as it was, whatever is changed afterwards."""
+
+from __future__ import annotations
+
+from controlplane.model.links import Links
+from controlplane.model.resources import Route
+
+
+def route(name: str, **fields: object) -> Route:
+    return Route.model_validate({"name": name, "prefix": "/orders", "service_name": "orders", **fields})
+
+
+def test_a_frozen_copy_does_not_change() -> None:
+    one, two = route("one", methods=["GET"]), route("two", methods=["POST"])
+    links = Links({("route", "one"): one})
+    before = links.frozen()
+    links.add(("route", "two"), two)
+    between = links.frozen()
+    links.remove(("route", "one"), one)
+    links.remove(("route", "two"), two)
+    links.add(("route", "one"), one)
+    links.remove(("route", "one"), one)
+
+    assert before.needing(("service", "orders")) == {("route", "one")}
+    assert between.needing(("service", "orders")) == {("route", "one"), ("route", "two")}
+    assert links.needing(("service", "orders")) == frozenset()
+    assert set(before.rivals(one)) == {"one"}
+    assert set(between.rivals(one)) == {"one", "two"}
+    assert links.rivals(one) == {}
