@@ -12,6 +12,7 @@ from headgate import sync
 from headgate.circuits import CircuitBreaker
 from headgate.client import Gateway, Registry, Router, connect
 from headgate.errors import (
+    DuplicateInstance,
     Forbidden,
     HeadgateError,
     InvalidDefinition,
@@ -45,6 +46,7 @@ __all__ = [
     "CircuitReport",
     "CircuitState",
     "CircuitStats",
+    "DuplicateInstance",
     "Forbidden",
     "Gateway",
     "HeadgateError",

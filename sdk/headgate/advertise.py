@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import socket
 
 from headgate.errors import Unavailable
 from headgate.target import Target
 
+LONGEST_ID = 63
+"""Characters of an instance_id."""
+_DIGEST = 8
+
 
 def default_instance_id(host_name: str, port: int) -> str:
     """Host name and port as a resource name: the same after a restart, so that the instance replaces itself."""
-    joined = re.sub(r"[^a-z0-9._-]", "-", f"{host_name}-{port}".lower())
-    return joined[-63:].lstrip("._-")
+    return fitted_id(f"{host_name}-{port}")
+
+
+def fitted_id(text: str) -> str:
+    """A resource name for any text. Of a long one the end is kept, behind a digest that no other text has."""
+    name = re.sub(r"[^a-z0-9._-]", "-", text.lower()).lstrip("._-")
+    if len(name) <= LONGEST_ID:
+        return name
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGEST]
+    return f"{digest}-{name[_DIGEST + 1 - LONGEST_ID :]}"
 
 
 async def local_address(target: Target) -> str:

@@ -38,13 +38,13 @@ class Registry:
     async def register_service(self, request: RegistrationRequest, *, wait: Wait = False) -> Instance:
         """Register an instance, and keep it registered until it is deregistered or the connection is closed.
 
-        Where the service itself keeps it, too, it is left to the service.
+        Where the service itself keeps it, too, it stays as long as either does.
         After that it leaves when its lease ends; `headgate.register` says goodbye by itself. One attempt: raises
         Unavailable, InvalidDefinition, Unauthenticated, Forbidden. With `wait` (True: 30 s) it returns once every
         connected data plane sends it requests, and raises Stragglers when that takes longer; it stays registered.
         """
         barrier.seconds(wait)
-        keeper = Keeper(self._transport, request, yields=True)
+        keeper = Keeper(self._transport, request)
         await self._let_go(request.service_name, request.instance_id)
         await keeper.register(until=0)
         keeper.start()
@@ -57,6 +57,8 @@ class Registry:
     async def deregister_service(self, service_name: str, instance_id: str, *, wait: Wait = False) -> None:
         """Take an instance out of the table. Not an error when it is gone already.
 
+        It stays out, also while the service runs on, until somebody registers it anew: the service itself when it is
+        started again, or `register_service`.
         With `wait` (True: 30 s) it returns once no connected data plane sends it new requests and those under way are
         done: then it can be stopped without a failed request. Raises Stragglers when that takes longer; it has been
         removed all the same.

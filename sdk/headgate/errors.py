@@ -45,6 +45,10 @@ class NotRegistered(HeadgateError):
         super().__init__(f"instance {service_name}/{instance_id} is not registered")
 
 
+class DuplicateInstance(HeadgateError):
+    """Another process is registered under this instance_id, at another address. It keeps its place."""
+
+
 class Stragglers(HeadgateError):
     """What was waited for did not happen on some data planes in time; what was asked for has been done all the same."""
 

@@ -1,6 +1,8 @@
 """The background work of staying registered: takes each step of the lease when it is due, and never ends by itself.
 
-What fails is noted in `last_error`, logged when it is news, and tried again; a lease that ended is taken anew.
+What fails is noted in `last_error`, logged when it is news, and tried again; a lease that ended is taken anew. Two
+things are left as they are: an instance that somebody removed from outside stays out, and one that another process
+registered at another address stays that process's.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from headgate import barrier
-from headgate.errors import HeadgateError, Unavailable
+from headgate.errors import DuplicateInstance, HeadgateError, Unavailable
 from headgate.lease import Lease
 from headgate.models import Instance, RegistrationRequest
 from headgate.transport import CALL_TIMEOUT, NotFound, Transport
@@ -24,8 +26,8 @@ log = logging.getLogger("headgate")
 
 Clock = Callable[[], float]
 
-SETTLE = 1.0
-"""Seconds until what the registry shows has caught up with what was just written."""
+LAST_ANSWER = 1.0
+"""Seconds that a registration under way has left once it is of no use any more."""
 
 
 class Keeper:
@@ -36,24 +38,20 @@ class Keeper:
         transport: Transport,
         request: RegistrationRequest,
         on_change: Callable[[bool], None] | None = None,
-        *,
-        yields: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`on_change` is told whenever `registered` was seen to change. Raises InvalidDefinition.
-
-        A keeper that `yields` gives way to another one of the same instance: an operator's to the service's own.
-        Without that, each would take the lease from the other for ever.
-        """
+        """`on_change` is told whenever `registered` was seen to change. Raises InvalidDefinition."""
         self.request = request
         self.revision: int | None = None
         self.last_error: HeadgateError | None = None
-        self.announced = False
-        """Whether a registration was ever sent: it may have arrived even if no answer did."""
+        self.removed = False
+        """Whether somebody took the instance out from outside: it stays out until it is registered anew."""
+        self.workers = 0
+        """How many processes held the instance when it was registered, this one among them."""
+        self._draining = False
         self._message = encode_registration(request)
         self._transport = transport
         self._on_change = on_change
-        self._yields = yields
         self._clock = clock
         self._lease = Lease(due=clock())
         self._told = False
@@ -63,7 +61,12 @@ class Keeper:
     @property
     def registered(self) -> bool:
         """Whether the registry holds the instance, as far as can be known from here."""
-        return self._lease.alive(self._clock())
+        return self._lease.alive(self._clock()) and not self.removed
+
+    @property
+    def lease(self) -> int | None:
+        """The lease that this process holds the instance with; None when it holds none."""
+        return self._lease.id
 
     @property
     def instance(self) -> Instance:
@@ -137,10 +140,12 @@ class Keeper:
     async def _step(self) -> None:
         """Take the step that is due. Raises HeadgateError, with the next step scheduled."""
         try:
-            if self._lease.id is None:
-                await self._register()
-            else:
+            if self._lease.id is not None:
                 await self._keep_alive(self._lease.id)
+            elif self.removed:
+                self._lease.due = self._clock() + self.request.ttl
+            else:
+                await self._register()
         except HeadgateError as error:
             self._note(error)
             raise
@@ -149,11 +154,31 @@ class Keeper:
 
     async def _register(self) -> None:
         asked = self._clock()
-        self.announced = True
-        response = await self._transport.call(lambda stub: stub.Register, self._message)
+        # Once in, this process takes nobody's place any more.
+        self._message.only_if_absent = self.revision is not None
+        self._message.instance.draining = self._draining
+        call = asyncio.ensure_future(self._transport.call(lambda stub: stub.Register, self._message))
+        try:
+            response = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await self._await_answer(call, asked)
+            raise
         self._lease.granted(response.lease_id, response.ttl, asked)
-        self.revision = response.revision
-        log.info("registered %s at revision=%d", self._name, response.revision)
+        self.revision, self.workers = response.revision, response.workers
+        if response.replaced:
+            log.warning("%s took the place of the one at %s", self._name, response.replaced)
+        among = f" as one of {self.workers} processes" if self.workers > 1 else ""
+        log.info("registered %s at revision=%d%s", self._name, response.revision, among)
+
+    async def _await_answer(self, call: asyncio.Future[registry_pb2.RegisterResponse], asked: float) -> None:
+        """Whoever registers and goes away has to know the lease to say goodbye.
+
+        A control plane whose call is cancelled takes the registration back by itself.
+        """
+        await asyncio.wait({call}, timeout=LAST_ANSWER)
+        call.cancel()
+        if call.done() and not call.cancelled() and call.exception() is None:
+            self._lease.granted(call.result().lease_id, call.result().ttl, asked)
 
     async def _keep_alive(self, lease: int) -> None:
         asked = self._clock()
@@ -168,32 +193,31 @@ class Keeper:
             await self._lost()
         else:
             self._lease.granted(lease, response.ttl, asked)
+            self._draining = response.draining
+            self._note_removed(response.removed)
+
+    def _note_removed(self, removed: bool) -> None:
+        if removed and not self.removed:
+            log.warning("%s was deregistered from outside: it stays out until it registers anew", self._name)
+        elif self.removed and not removed:
+            log.info("%s was registered anew from outside", self._name)
+        self.removed = removed
 
     async def _lost(self) -> None:
-        """The lease is gone: by an outage if it was not kept in time, else by somebody's doing."""
+        """The lease is gone: by an outage if it was not kept in time, else another process took the place."""
         taken = self._lease.alive(self._clock())
         self._lease.ended(self._clock())
         self._tell()
-        if taken and self._yields and await self._held_by_another():
-            log.info("somebody else keeps %s registered now", self._name)
-            self._stopping.set()
+        if self.removed:
             return
-        why = "was removed, or registered by another process" if taken else "has lost its lease"
+        why = "was registered by another process" if taken else "has lost its lease"
         log.warning("%s %s: registering again", self._name, why)
         await self._register()
 
-    async def _held_by_another(self) -> bool:
-        await asyncio.sleep(SETTLE)
-        query = registry_pb2.GetServiceRequest(service_name=self.request.service_name)
-        try:
-            response = await self._transport.call(lambda stub: stub.GetService, query)
-        except NotFound:
-            return False
-        return self.request.instance_id in decode_service(response.service).instances
-
     def _note(self, error: HeadgateError) -> None:
         if str(error) != str(self.last_error):
-            log.warning("%s: %s; trying again", self._name, error)
+            loud = logging.ERROR if isinstance(error, DuplicateInstance) else logging.WARNING
+            log.log(loud, "%s: %s; trying again", self._name, error)
         self.last_error = error
         self._lease.failed(self._clock(), random.random())  # noqa: S311 - jitter
         self._tell()
@@ -216,15 +240,18 @@ class Keeper:
 
 
 async def deregister(
-    transport: Transport, service_name: str, instance_id: str, wait: barrier.Wait = False
+    transport: Transport, service_name: str, instance_id: str, wait: barrier.Wait = False, lease: int = 0
 ) -> int:
     """Remove an instance; its absence is no error. Returns the revision.
 
+    With a `lease` only its holder says goodbye: others that hold the instance keep it, and a newer registration stays.
     With `wait` it is drained first: no data plane sends it new requests, and those under way are done. It is removed
     in any case; raises Stragglers when they were not.
     """
     limit = barrier.seconds(wait)
-    message = registry_pb2.DeregisterRequest(service_name=service_name, instance_id=instance_id, wait=limit)
+    message = registry_pb2.DeregisterRequest(
+        service_name=service_name, instance_id=instance_id, wait=limit, lease_id=lease
+    )
     response = await transport.call(lambda stub: stub.Deregister, message, timeout=limit + CALL_TIMEOUT)
     log.info("deregistered instance %s/%s at revision=%d", service_name, instance_id, response.revision)
     late = f"instance {service_name}/{instance_id} was removed, but is not drained after {limit:g} s"

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """One event loop in a daemon thread, running while anybody holds it."""
+    """One event loop in a daemon thread, running while anybody holds it.
+
+    A thread does not survive a fork: in a child of a process that holds the loop, every use is refused.
+    """
 
     def __init__(self) -> None:
         """Starts nothing yet."""
@@ -29,8 +32,8 @@ class LoopThread:
 
     def __enter__(self) -> Self:
         """Hold the loop; the first holder starts it."""
+        self._refuse_fork()
         with self._lock:
-            self._refuse_fork()
             if self._holders == 0:
                 self._start()
             self._holders += 1
@@ -39,7 +42,9 @@ class LoopThread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the loop go; the last holder ends it."""
+        """Let the loop go; the last holder ends it. In a forked child there is nothing to let go."""
+        if self._forked:
+            return
         with self._lock:
             self._holders -= 1
             if self._holders == 0:
@@ -48,8 +53,9 @@ class LoopThread:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run in the loop and wait. An interruption here (Ctrl-C, SystemExit) cancels it there, and lets it end."""
         loop = self._loop
-        if loop is None:
+        if loop is None or self._forked:
             coroutine.close()
+            self._refuse_fork()
             raise HeadgateError("not connected: use `with headgate.sync.connect(...) as gateway:`")
         outcome: futures.Future[T] = futures.Future()
         tasks: list[asyncio.Task[T]] = []
@@ -67,9 +73,20 @@ class LoopThread:
                 futures.wait([outcome])
             raise
 
+    @property
+    def _forked(self) -> bool:
+        return self._loop is not None and self._pid != os.getpid()
+
     def _refuse_fork(self) -> None:
-        if self._holders and self._pid != os.getpid():
-            raise HeadgateError("this process was forked from one that uses headgate: connect after the fork")
+        if self._forked:
+            raise HeadgateError(
+                "this process was forked from one that uses headgate: connect after the fork (gunicorn: in "
+                "post_worker_init, without preload_app)"
+            )
+
+    def after_fork(self) -> None:
+        """In the child: the lock may have been held, and nobody here would give it back."""
+        self._lock = threading.Lock()
 
     def _start(self) -> None:
         self._pid = os.getpid()
@@ -97,3 +114,6 @@ def _copy_outcome(outcome: futures.Future[T], task: asyncio.Task[T]) -> None:
 
 loop_thread = LoopThread()
 """The one loop of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=loop_thread.after_fork)

@@ -88,12 +88,8 @@ class Registration:
         self._sigterm.install()
         try:
             await self._enter()
-        except (asyncio.CancelledError, Stragglers) as error:
+        except BaseException as error:
             await self._exit(error)
-            raise
-        except BaseException:
-            self._sigterm.remove()
-            await self._close()
             raise
         return self
 
@@ -144,9 +140,9 @@ class Registration:
         try:
             if self._keeper is not None:
                 await self._keeper.stop()
-            if self._keeper is not None and self._keeper.announced:
+            if self._keeper is not None and self._keeper.lease is not None:
                 name = self.request.service_name, self.request.instance_id
-                await deregister(self._transport, *name, self._drain)
+                await deregister(self._transport, *name, self._drain, self._keeper.lease)
         except Stragglers as error:
             log.warning("%s", error)
         except HeadgateError as error:
@@ -205,7 +201,8 @@ def register(
     service: its definition, or the name of one that exists already.
     host, port: where the data planes reach this instance. Without a host, the local address that leads to the
         control plane: say it when that is not the one the data planes see.
-    instance_id: unique within the service; the same id replaces the instance. Default: host name and port.
+    instance_id: unique within the service. The same id at the same host and port joins the instance, which stays until
+        the last process has left; at another address it takes the other one's place. Default: host name and port.
     ttl: seconds after which the instance leaves the table when this process dies without goodbye, 5 to 300.
     deadline: seconds that entering tries while no control plane answers; None: for ever.
     on_change: told True or False whenever `registered` changes; runs on the event loop, so it must not block.

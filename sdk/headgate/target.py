@@ -171,6 +171,12 @@ def _token() -> Token | None:
     return read
 
 
+def present_token() -> str | None:
+    """The credential in HEADGATE_TOKEN, or in the file that HEADGATE_TOKEN_FILE names. Raises HeadgateError."""
+    token = _token()
+    return token() if callable(token) else token
+
+
 def _switch(variable: str) -> bool:
     given = os.environ.get(variable, "").lower()
     if given not in ("", "0", "1", "false", "true", "no", "yes"):

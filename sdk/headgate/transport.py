@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 import grpc.aio
 
-from headgate.errors import Forbidden, HeadgateError, InvalidDefinition, Unauthenticated, Unavailable
+from headgate.errors import (
+    DuplicateInstance,
+    Forbidden,
+    HeadgateError,
+    InvalidDefinition,
+    Unauthenticated,
+    Unavailable,
+)
 from headgate.links import Links
 from headgate.target import Target
 from headgate_api.v1 import registry_pb2
@@ -144,6 +151,8 @@ class Transport:
                 return InvalidDefinition(line for line in details.splitlines() if line.strip())
             case grpc.StatusCode.NOT_FOUND:
                 return NotFound(details)
+            case grpc.StatusCode.ALREADY_EXISTS:
+                return DuplicateInstance(details)
             case code:
                 return HeadgateError(f"{peer} answered {code.name}: {details}")
 

@@ -52,6 +52,10 @@ class FakeAdmin:
         """Access tokens are refused from now on."""
         self._access.clear()
 
+    def accept(self, token: str) -> None:
+        """Take this access token, too."""
+        self._access.add(token)
+
     def end_login(self) -> None:
         """Refresh tokens, too."""
         self._access.clear()
@@ -77,6 +81,9 @@ class FakeAdmin:
             return httpx.Response(200, json={"status": "ok", "version": "1.2.3", "revision": self.revision})
         if path[2:] == ["auth", "token"]:
             return self._token(parse_qs(request.content.decode()))
+        if path[2:] == ["auth", "revoke"]:
+            self.end_login()
+            return httpx.Response(200, json={})
         sent = request.headers.get("authorization", "").removeprefix("Bearer ")
         anonymous = self.anonymous_read and request.method == "GET" and not sent
         if sent not in self._access and not anonymous:
@@ -90,6 +97,7 @@ class FakeAdmin:
             return httpx.Response(
                 400, json={"error": "invalid_grant", "error_description": "Wrong user or password"}
             )
+        self._refresh.discard(fields.get("refresh_token", ""))
         self._count += 1
         access, refresh = f"access-{self._count}", f"refresh-{self._count}"
         self._access.add(access)

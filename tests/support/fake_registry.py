@@ -22,7 +22,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     Switches: `down` answers UNAVAILABLE, `stop()` and `start()` take the port away and bring it back, `token` and
     `forbidden` refuse, `silent` never answers, `slow` makes a registration but answers it only when the event is set,
-    `status` is that of new instances, `stragglers` are the nodes (with reasons) that every wait ends with,
+    `fail_waits` answers UNAVAILABLE to who waits to be routable, `status` is that of new instances,
+    `stragglers` are the nodes (with reasons) that every wait ends with,
     `end_leases()` forgets every lease and instance.
     """
 
@@ -38,11 +39,13 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.services: dict[str, resources_pb2.Service] = {}
         self.instances: dict[tuple[str, str], pb.InstanceView] = {}
         self.leases: dict[int, tuple[str, str]] = {}
+        self.removed: set[int] = set()
         self.routes: dict[str, resources_pb2.Route] = {}
         self.circuits: dict[str, pb.CircuitView] = {}
         self.resets: list[str] = []
         self.waits: list[float] = []
         self.stragglers: dict[str, str] = {}
+        self.fail_waits = False
         self.calls: list[str] = []
         self.revision = 0
         self.port = 0
@@ -112,27 +115,63 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         if request.HasField("service"):
             self.services.setdefault(instance.service_name, request.service)
         key = (instance.service_name, instance.instance_id)
+        before = self.instances[key].instance if key in self.instances else None
+        there = (before.host, before.port) if before is not None else None
+        replaced = f"{there[0]}:{there[1]}" if there and there != (instance.host, instance.port) else ""
+        if replaced:
+            if request.only_if_absent:
+                await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{key[1]} is registered at {replaced}")
+            self.leases = {lease: held for lease, held in self.leases.items() if held != key}
         self.instances[key] = pb.InstanceView(instance=instance, status=self.status)
-        self.leases = {lease: held for lease, held in self.leases.items() if held != key}
         self.changed()
         lease = self.revision
         self.leases[lease] = key
-        if self.slow is not None:
-            await self.slow.wait()
-        return pb.RegisterResponse(lease_id=lease, ttl=self.ttl or request.ttl, revision=self.revision)
+        try:
+            if self.slow is not None:
+                await self.slow.wait()
+        except asyncio.CancelledError:
+            self._leave(lease)
+            raise
+        return pb.RegisterResponse(
+            lease_id=lease,
+            ttl=self.ttl or request.ttl,
+            revision=self.revision,
+            workers=self._holders(key),
+            replaced=replaced,
+        )
+
+    def _holders(self, key: tuple[str, str]) -> int:
+        return sum(held == key and lease not in self.removed for lease, held in self.leases.items())
+
+    def _leave(self, lease: int) -> None:
+        """One holder goes; the last takes the instance along."""
+        key = self.leases.pop(lease, None)
+        if key is not None and lease not in self.removed and not self._holders(key):
+            self.instances.pop(key, None)
+            self.changed()
 
     async def KeepAlive(self, request: pb.KeepAliveRequest, context: Context) -> pb.KeepAliveResponse:
         await self._admit("KeepAlive", context)
         if request.lease_id not in self.leases:
             await context.abort(grpc.StatusCode.NOT_FOUND, "the lease has ended")
-        return pb.KeepAliveResponse(ttl=self.ttl or 15)
+        view = self.instances.get(self.leases[request.lease_id])
+        if view is not None:
+            self.removed.discard(request.lease_id)
+        return pb.KeepAliveResponse(
+            ttl=self.ttl or 15,
+            removed=request.lease_id in self.removed,
+            draining=view is not None and view.status == status_pb2.INSTANCE_STATUS_DRAINING,
+        )
 
     async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
         await self._admit("Deregister", context)
         key = (request.service_name, request.instance_id)
-        self.instances.pop(key, None)
-        self.leases = {lease: held for lease, held in self.leases.items() if held != key}
-        self.changed()
+        if request.lease_id:
+            self._leave(request.lease_id)
+        else:
+            self.removed.update(lease for lease, held in self.leases.items() if held == key)
+            self.instances.pop(key, None)
+            self.changed()
         self.waits.append(request.wait)
         late = self._late() if request.wait else []
         return pb.DeregisterResponse(revision=self.revision, stragglers=late)
@@ -151,6 +190,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self, request: pb.AwaitRoutableRequest, context: Context
     ) -> pb.AwaitRoutableResponse:
         await self._admit("AwaitRoutable", context)
+        if self.fail_waits:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the control plane is stopping")
         assert request.revision
         self.waits.append(request.wait)
         return pb.AwaitRoutableResponse(stragglers=self._late())

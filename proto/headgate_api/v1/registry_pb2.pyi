@@ -27,8 +27,13 @@ class RegisterRequest(_message.Message):
     INSTANCE_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
+    ONLY_IF_ABSENT_FIELD_NUMBER: _builtins.int
     ttl: _builtins.float
     """Seconds without keep-alive after which the instance is removed; 5 to 300, 0 takes 15."""
+    only_if_absent: _builtins.bool
+    """Whoever lost a registration may take it up again, but from nobody: ALREADY_EXISTS when the instance is registered at
+    another host or port.
+    """
     @_builtins.property
     def instance(self) -> _resources_pb2.Instance: ...
     @_builtins.property
@@ -41,10 +46,11 @@ class RegisterRequest(_message.Message):
         instance: _resources_pb2.Instance | None = ...,
         service: _resources_pb2.Service | None = ...,
         ttl: _builtins.float = ...,
+        only_if_absent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "service", b"service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "service", b"service", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "only_if_absent", b"only_if_absent", "service", b"service", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -57,21 +63,29 @@ class RegisterResponse(_message.Message):
     LEASE_ID_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.int
-    """etcd lease that holds the instance."""
+    """etcd lease of the caller."""
     ttl: _builtins.float
     revision: _builtins.int
     """Revision at which the registration is in the store."""
+    workers: _builtins.int
+    """How many hold the instance now, the caller among them. 0 from control planes before 0.2."""
+    replaced: _builtins.str
+    """host:port of another registration whose place this one took; empty when there was none."""
     def __init__(
         self,
         *,
         lease_id: _builtins.int = ...,
         ttl: _builtins.float = ...,
         revision: _builtins.int = ...,
+        workers: _builtins.int = ...,
+        replaced: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_id", b"lease_id", "revision", b"revision", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_id", b"lease_id", "replaced", b"replaced", "revision", b"revision", "ttl", b"ttl", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -110,16 +124,24 @@ class KeepAliveResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TTL_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
     ttl: _builtins.float
     """Seconds that are left now."""
+    removed: _builtins.bool
+    """Somebody removed the instance: it is not in the table, and stays out until it is registered anew."""
+    draining: _builtins.bool
+    """Somebody has it drained; whoever loses the lease says so when registering again."""
     def __init__(
         self,
         *,
         ttl: _builtins.float = ...,
+        removed: _builtins.bool = ...,
+        draining: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "removed", b"removed", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,11 +154,16 @@ class DeregisterRequest(_message.Message):
     SERVICE_NAME_FIELD_NUMBER: _builtins.int
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
     service_name: _builtins.str
     instance_id: _builtins.str
     wait: _builtins.float
     """Seconds to wait, at most 300, until no connected data plane sends it new requests and those under way are done;
     then it is removed in any case. 0 removes it at once.
+    """
+    lease_id: _builtins.int
+    """The lease whose holder says goodbye. Others that hold the instance keep it; a lease that holds it no more removes
+    nothing. 0: remove it, whoever holds it.
     """
     def __init__(
         self,
@@ -144,10 +171,11 @@ class DeregisterRequest(_message.Message):
         service_name: _builtins.str = ...,
         instance_id: _builtins.str = ...,
         wait: _builtins.float = ...,
+        lease_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "service_name", b"service_name", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "lease_id", b"lease_id", "service_name", b"service_name", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,7 +101,8 @@ class RegistryServiceServicer:
     """
 
     def Register(self, request, context):
-        """Creates or replaces the instance, and its service where one is given, and starts its lease.
+        """Creates or replaces the instance, and its service where one is given, and starts a lease. Where it is registered at
+        the same host and port already, the caller joins: the instance stays until the last of them has gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,7 +116,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Deregister(self, request, context):
-        """Removes the instance. Not an error when it is gone already.
+        """Removes the instance, or with a lease takes only its holder out. Not an error when it is gone already. An instance
+        that was removed without a lease stays out until it is registered anew: keep-alives do not bring it back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

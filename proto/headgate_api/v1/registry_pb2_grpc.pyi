@@ -37,11 +37,15 @@ class RegistryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RegistryServiceAsyncStub: ...
     Register: _grpc.UnaryUnaryMultiCallable[_registry_pb2.RegisterRequest, _registry_pb2.RegisterResponse]
-    """Creates or replaces the instance, and its service where one is given, and starts its lease."""
+    """Creates or replaces the instance, and its service where one is given, and starts a lease. Where it is registered at
+    the same host and port already, the caller joins: the instance stays until the last of them has gone.
+    """
     KeepAlive: _grpc.UnaryUnaryMultiCallable[_registry_pb2.KeepAliveRequest, _registry_pb2.KeepAliveResponse]
     """Extends the lease. NOT_FOUND when it has ended: register again."""
     Deregister: _grpc.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]
-    """Removes the instance. Not an error when it is gone already."""
+    """Removes the instance, or with a lease takes only its holder out. Not an error when it is gone already. An instance
+    that was removed without a lease stays out until it is registered anew: keep-alives do not bring it back.
+    """
     Drain: _grpc.UnaryUnaryMultiCallable[_registry_pb2.DrainRequest, _registry_pb2.DrainResponse]
     """Lets the instance take no new requests, and waits for those under way. It stays registered, draining, until it is
     deregistered, registered anew or its lease ends. NOT_FOUND when it is not registered.
@@ -67,11 +71,15 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.UnaryUnaryMultiCallable[_registry_pb2.RegisterRequest, _registry_pb2.RegisterResponse]  # type: ignore[assignment]
-    """Creates or replaces the instance, and its service where one is given, and starts its lease."""
+    """Creates or replaces the instance, and its service where one is given, and starts a lease. Where it is registered at
+    the same host and port already, the caller joins: the instance stays until the last of them has gone.
+    """
     KeepAlive: _aio.UnaryUnaryMultiCallable[_registry_pb2.KeepAliveRequest, _registry_pb2.KeepAliveResponse]  # type: ignore[assignment]
     """Extends the lease. NOT_FOUND when it has ended: register again."""
     Deregister: _aio.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]  # type: ignore[assignment]
-    """Removes the instance. Not an error when it is gone already."""
+    """Removes the instance, or with a lease takes only its holder out. Not an error when it is gone already. An instance
+    that was removed without a lease stays out until it is registered anew: keep-alives do not bring it back.
+    """
     Drain: _aio.UnaryUnaryMultiCallable[_registry_pb2.DrainRequest, _registry_pb2.DrainResponse]  # type: ignore[assignment]
     """Lets the instance take no new requests, and waits for those under way. It stays registered, draining, until it is
     deregistered, registered anew or its lease ends. NOT_FOUND when it is not registered.
@@ -100,7 +108,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_pb2.RegisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.RegisterResponse, _abc.Awaitable[_registry_pb2.RegisterResponse]]:
-        """Creates or replaces the instance, and its service where one is given, and starts its lease."""
+        """Creates or replaces the instance, and its service where one is given, and starts a lease. Where it is registered at
+        the same host and port already, the caller joins: the instance stays until the last of them has gone.
+        """
 
     @_abc_1.abstractmethod
     def KeepAlive(
@@ -116,7 +126,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_pb2.DeregisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.DeregisterResponse, _abc.Awaitable[_registry_pb2.DeregisterResponse]]:
-        """Removes the instance. Not an error when it is gone already."""
+        """Removes the instance, or with a lease takes only its holder out. Not an error when it is gone already. An instance
+        that was removed without a lease stays out until it is registered anew: keep-alives do not bring it back.
+        """
 
     @_abc_1.abstractmethod
     def Drain(

@@ -39,9 +39,15 @@ class Refused(Failure):
 class AdminApi:
     """One control plane's admin API."""
 
-    def __init__(self, url: str, credentials: Credentials, ca: Path | None = None) -> None:
-        """Raises Failure when the URL is none, or the CA's certificate cannot be read."""
+    def __init__(
+        self, url: str, credentials: Credentials, ca: Path | None = None, token: str | None = None
+    ) -> None:
+        """An access `token` takes the place of the login.
+
+        Raises Failure when the URL is none, or the CA's certificate cannot be read.
+        """
         self.url = normal_url(url)
+        self._token_given = token
         self._credentials = credentials
         self._client = make_client(self.url, ca)
 
@@ -87,7 +93,21 @@ class AdminApi:
             sys.stderr.write(f"headgate: warning: the password goes to {where}: use https, or a tunnel\n")
         self._save(self._token(grant_type="password", username=username, password=password), username)
 
+    def logout(self) -> bool:
+        """End the login and forget it; False when there was none."""
+        with self._credentials.locked():
+            login = self._credentials.find(self.url)
+            if login is None:
+                return False
+            if login.refresh_token is not None:
+                form = {"token": login.refresh_token}
+                self._read(self._send("POST", api_path("auth", "revoke"), data=form))
+            self._credentials.remove(self.url)
+        return True
+
     def _ask(self, method: str, path: str, **options: Any) -> Any:
+        if self._token_given is not None:
+            return self._ask_with_token(self._token_given, method, path, options)
         login = self._credentials.find(self.url)
         if login is not None and login.expires - time.time() < RENEW_BEFORE:
             login = self._renew(login)
@@ -100,8 +120,23 @@ class AdminApi:
             raise Failure(f"the login at {self.url} has ended: type `headgate login`")
         return self._read(response)
 
+    def _ask_with_token(self, token: str, method: str, path: str, options: dict[str, Any]) -> Any:
+        response = self._send(method, path, login=Login("", token, 0.0), **options)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise Failure(
+                f"{self.url} refuses the access token in HEADGATE_TOKEN: it has ended, or is another's"
+            )
+        return self._read(response)
+
     def _renew(self, login: Login) -> Login:
         """A login with a fresh access token, by its refresh token. Raises Failure when that has ended, too."""
+        with self._credentials.locked():
+            found = self._credentials.find(self.url)
+            if found is not None and found.access_token != login.access_token:
+                return found  # another command was faster
+            return self._renew_alone(login)
+
+    def _renew_alone(self, login: Login) -> Login:
         if login.refresh_token is None:
             raise Failure(f"the login at {self.url} has ended: type `headgate login`")
         try:

@@ -102,6 +102,17 @@ def login(
         print_line(f"Logged in at {api.url} as {username}")
 
 
+@app.command()
+def logout(ctx: typer.Context) -> None:
+    """End the login: its tokens are of no use any more, wherever they are.
+
+    An access token that was copied lasts a few minutes yet; a new password ends it at once.
+    """
+    with ctx.obj.api() as api:
+        ended = api.logout()
+        print_line(f"Logged out at {api.url}" if ended else f"Not logged in at {api.url}")
+
+
 app.command()(configuration.apply)
 app.command()(configuration.diff)
 app.command()(configuration.history)

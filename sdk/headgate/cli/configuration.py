@@ -131,8 +131,8 @@ def drain_instance(
 ) -> None:
     """Let an instance take no new requests, and return when those under way are done: then it can be stopped.
 
-    It stays registered, draining. With HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE), as in a Kubernetes preStop, the
-    registry is asked; otherwise the admin API.
+    It stays registered, draining. With a service's token in HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE, HEADGATE_CA), as
+    in a Kubernetes preStop, the registry is asked; otherwise the admin API.
 
     \b
     headgate drain orders orders-1

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headgate.cli.failure import Failure
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,30 @@ class Credentials:
         logins = content.get("logins")
         known = logins if isinstance(logins, dict) else {}
         self._write({"current": url, "logins": known | {url: asdict(login)}})
+
+    def remove(self, url: str) -> None:
+        """Forget a login."""
+        content = self._read()
+        logins = content.get("logins")
+        known = logins if isinstance(logins, dict) else {}
+        self._write(content | {"logins": {other: login for other, login in known.items() if other != url}})
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other commands out: a refresh token is good for one use, and they share it."""
+        if sys.platform == "win32":
+            yield
+            return
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self._path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise Failure(f"cannot lock {self._path}: {error.strerror}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _read(self) -> dict[str, object]:
         try:

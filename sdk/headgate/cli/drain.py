@@ -1,4 +1,7 @@
-"""Draining an instance: with the services' token where there is one, as in a pod, otherwise as whoever is logged in."""
+"""Draining an instance: with the services' token where there is one, as in a pod, otherwise as whoever is logged in.
+
+In a pod the instance is the service's own, so it is named as the service names itself: see `headgate.advertise`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import asyncio
 import os
 
 from headgate import barrier
+from headgate.advertise import fitted_id
 from headgate.cli.failure import Failure
-from headgate.cli.session import Session
+from headgate.cli.session import Session, access_token
 from headgate.errors import HeadgateError
 from headgate.target import Target
 from headgate.transport import Transport
@@ -15,8 +19,9 @@ from headgate.transport import Transport
 
 def drain(session: Session, service: str, instance: str, seconds: float) -> None:
     """Return once no data plane has requests under way at the instance. Raises Failure naming those that do."""
-    if os.environ.get("HEADGATE_TOKEN") or os.environ.get("HEADGATE_TOKEN_FILE"):
-        asyncio.run(_through_registry(service, instance, seconds))
+    named = any(os.environ.get(name) for name in ("HEADGATE_TOKEN", "HEADGATE_TOKEN_FILE", "HEADGATE_CERT"))
+    if named and access_token() is None:
+        asyncio.run(_through_registry(service, fitted_id(instance), seconds))
         return
     with session.api() as api:
         query = {"wait": f"{seconds:g}"}

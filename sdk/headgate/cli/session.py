@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typer.core import TyperGroup
 from headgate.cli.api import DEFAULT_URL, AdminApi
 from headgate.cli.credentials import Credentials
 from headgate.cli.failure import Failure
+from headgate.errors import HeadgateError
+from headgate.target import present_token
 
 
 class Commands(TyperGroup):
@@ -36,4 +40,29 @@ class Session:
 
     def api(self, url: str | None = None) -> AdminApi:
         """The admin API at the URL that was given, else that of the last login, else the local one."""
-        return AdminApi(url or self.url or self.credentials.current or DEFAULT_URL, self.credentials, self.ca)
+        where = url or self.url or self.credentials.current or DEFAULT_URL
+        return AdminApi(where, self.credentials, self.ca, access_token())
+
+
+def access_token() -> str | None:
+    """The access token in HEADGATE_TOKEN or HEADGATE_TOKEN_FILE. A service's token there is not for people's commands.
+
+    Raises Failure for a file that holds no token.
+    """
+    try:
+        given = present_token()
+    except HeadgateError as error:
+        raise Failure(str(error)) from error
+    return given if given is not None and _is_for_people(given) else None
+
+
+def _is_for_people(token: str) -> bool:
+    """Services' tokens are no JWTs, or say that they are service tokens: those are for the registry alone."""
+    header, dot, rest = token.partition(".")
+    if not dot or rest.count(".") != 1:
+        return False
+    try:
+        kind = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))).get("typ")
+    except (ValueError, AttributeError):
+        return False
+    return bool(kind != "st+jwt")

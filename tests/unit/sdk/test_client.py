@@ -59,22 +59,33 @@ async def test_what_was_registered_is_kept_alive_while_connected() -> None:
         assert not registry.instances
 
 
-async def test_the_service_itself_keeps_what_an_operator_registered_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(headgate.keeper, "SETTLE", 0.02)
+async def test_the_service_itself_keeps_what_an_operator_registered_anew() -> None:
     async with FakeRegistry(ttl=0.15) as registry, connected(registry) as gateway:
         options: dict[str, Any] = {"controlplane": registry.address, "token": TOKEN, "host": "127.0.0.1"}
         service = ServiceDefinition("orders")
         async with headgate.register(service, port=9001, instance_id="a", **options) as registration:
             await gateway.registry.deregister_service("orders", "a")
+            await eventually(lambda: not registration.registered)
             await gateway.registry.register_service(request())
-            # The operator's, the service's return, and no more.
-            await eventually(lambda: registry.calls.count("Register") == 3)
+            await eventually(lambda: registration.registered)
             kept = registry.calls.count("KeepAlive")
             await eventually(lambda: registry.calls.count("KeepAlive") >= kept + 5)
-            assert registry.calls.count("Register") == 3
-            assert registration.registered
+            assert registry.calls.count("Register") == 2, "the service's and the operator's, and no more"
+
+
+async def test_what_an_operator_takes_out_stays_out() -> None:
+    """The service goes on running, and its keep-alives do not bring it back."""
+    async with FakeRegistry(ttl=0.15) as registry, connected(registry) as gateway:
+        options: dict[str, Any] = {"controlplane": registry.address, "token": TOKEN, "host": "127.0.0.1"}
+        async with headgate.register(ServiceDefinition("orders"), port=9001, instance_id="a", **options):
+            await gateway.registry.deregister_service("orders", "a", wait=True)
+            kept = registry.calls.count("KeepAlive")
+            await eventually(lambda: registry.calls.count("KeepAlive") >= kept + 5)
+            assert not registry.instances
+            registry.end_leases()
+            await eventually(lambda: registry.calls.count("KeepAlive") >= kept + 6)
+        assert not registry.instances, "nor does the loss of its lease"
+        assert registry.calls.count("Register") == 1
 
 
 async def test_registering_again_replaces(registry: FakeRegistry) -> None:

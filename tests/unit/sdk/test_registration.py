@@ -17,6 +17,7 @@ from headgate import (
     Unauthenticated,
     Unavailable,
 )
+from headgate_api.v1 import status_pb2
 from tests.support.fake_registry import TOKEN, FakeRegistry
 from tests.support.waiting import eventually
 
@@ -242,3 +243,70 @@ async def test_a_control_plane_that_cannot_be_resolved_is_waited_for(registry: F
 async def test_outside_the_block_there_is_no_instance(registry: FakeRegistry) -> None:
     with pytest.raises(HeadgateError, match="async with"):
         _ = registering(registry).instance
+
+
+async def test_workers_that_share_an_address_share_the_instance(
+    hasty: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As gunicorn's do: nobody takes anything from anybody, and the last one takes the instance out."""
+    caplog.set_level(logging.INFO, "headgate")
+    async with registering(hasty) as first:
+        async with registering(hasty):
+            kept = hasty.calls.count("KeepAlive")
+            await eventually(lambda: hasty.calls.count("KeepAlive") >= kept + 10)
+            assert hasty.calls.count("Register") == 2
+            assert "as one of 2 processes" in caplog.text
+        assert KEY in hasty.instances
+        assert is_in(first)
+    assert KEY not in hasty.instances
+
+
+async def test_a_late_goodbye_leaves_the_successor_alone(registry: FakeRegistry) -> None:
+    async with registering(registry):
+        successor = registering(registry, port=9002)
+        await successor.__aenter__()
+    assert registry.instances[KEY].instance.port == 9002
+    await successor.__aexit__(None, None, None)
+    assert KEY not in registry.instances
+
+
+async def test_a_duplicate_is_told_loudly_and_fights_with_nobody(
+    hasty: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with registering(hasty) as first:
+        async with registering(hasty, port=9002) as second:
+            await eventually(lambda: isinstance(first.last_error, headgate.DuplicateInstance))
+            assert not is_in(first)
+            assert is_in(second)
+            assert hasty.instances[KEY].instance.port == 9002
+        await eventually(lambda: is_in(first))  # the place is free again
+    (loud,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "is registered at 127.0.0.1:9002" in loud.getMessage()
+    assert "took the place of the one at 127.0.0.1:9001" in caplog.text
+
+
+async def test_draining_outlives_the_lease(hasty: FakeRegistry) -> None:
+    async with registering(hasty):
+        hasty.instances[KEY].status = status_pb2.INSTANCE_STATUS_DRAINING
+        kept = hasty.calls.count("KeepAlive")
+        await eventually(lambda: hasty.calls.count("KeepAlive") >= kept + 2)
+        hasty.end_leases()
+        await eventually(lambda: KEY in hasty.instances)
+        assert hasty.instances[KEY].instance.draining
+
+
+async def test_a_failing_entry_leaves_no_instance_behind(registry: FakeRegistry) -> None:
+    """Whatever fails, and whether the answer of the registration arrived or not."""
+    registry.slow = asyncio.Event()
+    entering = asyncio.create_task(enter_and_leave(registry))
+    await eventually(lambda: KEY in registry.instances)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    await eventually(lambda: KEY not in registry.instances)
+    registry.slow = None
+    registry.fail_waits = True
+    with pytest.raises(Unavailable):
+        async with registering(registry, wait=True):
+            pass
+    assert KEY not in registry.instances

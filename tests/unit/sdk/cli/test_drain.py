@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from headgate.advertise import default_instance_id
+from headgate.target import Target
 from headgate_api.v1 import registry_pb2
 from tests.support.fake_registry import TOKEN, FakeRegistry
 
@@ -37,3 +42,27 @@ async def test_late(run: Any, in_a_pod: FakeRegistry) -> None:
 async def test_no_such_instance(run: Any, in_a_pod: FakeRegistry) -> None:
     result = await asyncio.to_thread(run, "drain", "orders", "typo")
     assert (result.exit_code, result.stderr) == (1, "headgate: instance orders/typo is not registered\n")
+
+
+def test_what_the_docs_put_into_a_pod_lets_the_token_travel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As documented, address and all: the token goes to another machine, and only encrypted."""
+    page = (Path(__file__).resolve().parents[4] / "docs/distribution.md").read_text()
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.S) if "preStop" in text]
+    pod = yaml.safe_load(block)
+    for variable in pod["env"]:
+        monkeypatch.setenv(variable["name"], variable.get("value", TOKEN))
+    target = Target.make()
+    assert target.encrypted and target._far()
+    command = pod["lifecycle"]["preStop"]["exec"]["command"]
+    assert "headgate drain orders" in command[-1]
+
+
+async def test_an_instance_with_a_long_name_is_found_by_host_name_and_port(
+    run: Any, in_a_pod: FakeRegistry
+) -> None:
+    host = "a-service-with-a-long-name-in-a-team-with-a-long-name-7f9c-x2x4z"
+    in_a_pod.instances["orders", default_instance_id(host, 9000)] = registry_pb2.InstanceView()
+    result = await asyncio.to_thread(run, "drain", "orders", f"{host}-9000", "--timeout", "3")
+    assert result.exit_code == 0, result.output

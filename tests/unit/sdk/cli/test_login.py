@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from headgate.cli.api import AdminApi
 from headgate.cli.credentials import Credentials, Login
 from tests.support.fake_admin import FakeAdmin, problem
 
@@ -224,3 +226,50 @@ def test_a_password_in_plain_text_is_warned_of(run: Any, admin: FakeAdmin, url: 
     result = run("login", url, "-u", "admin", "--password-stdin", input="correct horse\n")
     assert result.exit_code == 0
     assert ("the password goes to gateway.example.org in plain text" in result.stderr) is warned
+
+
+def access(kind: str) -> str:
+    """What looks like a JWT of this kind."""
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "typ": kind}).encode()).decode()
+    return f"{header.rstrip('=')}.e30.c2ln"
+
+
+def test_an_access_token_in_the_environment_takes_the_place_of_the_login(
+    run: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_TOKEN", access("at+jwt"))
+    admin.accept(access("at+jwt"))
+    assert run("get", "routes").exit_code == 0
+    assert run("apply", "-f", "-", input="scopes: [{name: 'a:b'}]").exit_code == 0
+    admin.end_access()
+    result = run("get", "routes")
+    assert (result.exit_code, "HEADGATE_TOKEN" in result.stderr) == (1, True)
+    assert "auth/token" not in str(admin.requests)
+
+
+@pytest.mark.parametrize("token", ["a-shared-services-token", access("st+jwt"), "no.jwt.either"])
+def test_a_services_token_in_the_environment_leaves_the_login_in_its_place(
+    logged_in: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("HEADGATE_TOKEN", token)
+    assert logged_in("get", "routes").exit_code == 0
+
+
+def test_commands_side_by_side_renew_once(logged_in: Any, admin: FakeAdmin, home: Path) -> None:
+    """A refresh token is good for one use: whoever comes second takes what the first one got."""
+    credentials = Credentials()
+    stale = credentials.find(URL)
+    assert stale is not None
+    apis = [AdminApi(URL, credentials) for _ in range(2)]
+    renewed = [api._renew(stale) for api in apis]
+    assert renewed[0] == renewed[1] != stale
+    assert str(admin.requests).count("auth/token") == 1
+
+
+def test_logging_out_ends_the_login(logged_in: Any, admin: FakeAdmin, home: Path) -> None:
+    result = logged_in("logout")
+    assert (result.exit_code, result.output) == (0, f"Logged out at {URL}\n")
+    assert "auth/revoke" in str(admin.requests)
+    assert stored(home)["logins"] == {}
+    assert logged_in("logout").output == f"Not logged in at {URL}\n"
+    assert logged_in("get", "routes").exit_code == 1
