@@ -109,7 +109,7 @@ EXTREMES: list[Resource] = [
         name="r-1.x_y",
         path="/~a/$&'()*+,=:@!/" + "x" * 900,
         hosts=("*.example.org", "xn--bcher-kva.example", "_x"),
-        methods=("GET", "M-SEARCH"),
+        methods=("GET", "PROPFIND"),
         service_name="s",
         scopes=("orders:read", "a.b_c-d"),
         rate_limits=("h", "l"),
