@@ -210,7 +210,7 @@ class Settings(BaseSettings):
     max_target_bytes: Annotated[int, Field(ge=64, le=1024 * 1024)] = BOUNDS.target
     """A request's target: 414."""
     max_connections: Annotated[int, Field(ge=1, le=10_000_000)] = BOUNDS.connections
-    """Client connections of one worker: 503 and close. Three quarters of its file descriptors, if that is less."""
+    """Client connections of one worker, from accept on: 503 and close. At most three quarters of its descriptors."""
     max_connections_per_address: Annotated[int, Field(ge=0, le=10_000_000)] = BOUNDS.connections_per_address
     """Of these, from one address that is no trusted proxy: 503 and close; 0 lifts it."""
     max_requests_per_connection: Annotated[int, Field(ge=1, le=1_000_000_000)] = BOUNDS.requests

@@ -1,52 +1,71 @@
-"""Accepts connections where some peers must say first whom they speak for (PROXY protocol).
+"""Accepts connections from a listening socket: counts them, and hands on those that may stay.
 
-The event loop's own server reads as much as it gets; here nothing may be read past the header, because TLS may begin
-right after it. So sockets are accepted and read by hand until the header is whole, and only then become connections.
-Where no peer is configured for it none of this runs.
+The event loop's own server accepts whatever waits, in one go, and closes all of it when there is no file descriptor
+left. Here a turn accepts a bounded number; without descriptors nothing is accepted for a moment, and clients wait in
+the backlog. Some peers must say first whom they speak for (PROXY protocol): their sockets are read by hand until the
+header is whole and no further, because TLS may begin right after it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import logging
 import socket
-from collections.abc import Callable
 from time import monotonic
+from typing import Final, Protocol
 
+from dataplane.proxy.connections import Connections
+from dataplane.proxy.descriptors import EXHAUSTED
 from dataplane.proxy.proxy_protocol import BadHeader, HeaderReader
-from dataplane.proxy.trust import TrustedProxies
+from dataplane.proxy.trust import Peer, TrustedProxies
 
-AT_ONCE = 64
-"""Most connections accepted in one go, so that others get their turn."""
-PAUSE = 0.5
+AT_ONCE: Final = 64
+"""Most connections accepted in one turn of the event loop, so that others get their turn."""
+PAUSE: Final = 0.1
 """Seconds without accepting after the system had no room for another connection."""
-COMPLAIN_EVERY = 10.0
-"""Seconds between two complaints about peers that send no header."""
+COMPLAIN_EVERY: Final = 10.0
+"""Seconds between two complaints of one kind."""
+_UNREAD: Final = 65_536
+"""Bytes of a refused client that are read: closing with more unread resets the connection, and loses the refusal."""
 
 _log = logging.getLogger(__name__)
 
-Begin = Callable[[socket.socket, str | None], None]
-"""Takes over a socket; and the address it speaks for, None where that is its own."""
+
+class Taker(Protocol):
+    """Who makes connections of accepted sockets."""
+
+    def peer(self, address: str) -> Peer:
+        """The client at this address."""
+
+    def take(self, accepted: socket.socket, peer: Peer) -> None:
+        """Serve this client; it has been admitted."""
+
+    def refusal(self) -> bytes:
+        """What a client is told of which there are too many; empty where nothing can be said."""
 
 
 class Acceptor:
-    """Listens on one socket."""
+    """Accepts from one socket."""
 
     def __init__(
-        self, listener: socket.socket, peers: TrustedProxies, begin: Begin, timeout: float, most: int
+        self,
+        listener: socket.socket,
+        taker: Taker,
+        connections: Connections,
+        proxies: TrustedProxies | None = None,
+        timeout: float = 10.0,
     ) -> None:
-        """`timeout` seconds for a header; at most `most` are waited for at once."""
+        """`proxies` must send a PROXY header, within `timeout` seconds. The socket must be listening."""
         self._listener = listener
-        self._peers = peers
-        self._begin = begin
+        self._taker = taker
+        self._connections = connections
+        self._proxies = proxies
         self._timeout = timeout
-        self._most = most
         self._waiting: set[_Greeting] = set()
-        self._complained = -COMPLAIN_EVERY
+        self._complained: dict[str, float] = {}
         self._paused: asyncio.TimerHandle | None = None
         listener.setblocking(False)
-        listener.listen(4096)
         self._listen()
 
     def close(self) -> None:
@@ -59,18 +78,22 @@ class Acceptor:
         for greeting in list(self._waiting):
             greeting.end()
 
-    def greeted(self, greeting: _Greeting, source: str | None) -> None:
+    def greeted(self, greeting: _Greeting, source: str) -> None:
         """A header is whole."""
         self._waiting.discard(greeting)
-        self._begin(greeting.socket, source)
+        peer = self._taker.peer(source)
+        if self._connections.name(peer):
+            self._taker.take(greeting.socket, peer)
+        else:
+            self._connections.left(None)
+            self._refuse(greeting.socket, self._taker.refusal())
 
     def failed(self, greeting: _Greeting, why: str) -> None:
         """A header never came, or was none."""
         self._waiting.discard(greeting)
-        now = monotonic()
-        if why and now - self._complained >= COMPLAIN_EVERY:
-            self._complained = now
-            _log.warning("connection of a peer in PROXY_PROTOCOL_FROM refused: %s", why)
+        self._connections.left(None)
+        if why:
+            self._complain("connection of a peer in PROXY_PROTOCOL_FROM refused: %s", why)
 
     def _listen(self) -> None:
         self._paused = None
@@ -83,30 +106,60 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    self._pause()
+                if error.errno in EXHAUSTED:
+                    self._pause(error)
                     return
                 continue
             accepted.setblocking(False)
-            if address[0] not in self._peers:
-                self._begin(accepted, None)
-            elif len(self._waiting) >= self._most:
-                accepted.close()
+            # The name of a peer on a Unix socket is empty, and no tuple.
+            host: str = address[0] if address else ""
+            if self._proxies is not None and host in self._proxies:
+                self._greet(accepted, host)
             else:
-                self._waiting.add(_Greeting(self, accepted, self._timeout))
+                self._take(accepted, host)
 
-    def _pause(self) -> None:
+    def _take(self, accepted: socket.socket, host: str) -> None:
+        peer = self._taker.peer(host)
+        if self._connections.admit(peer):
+            self._taker.take(accepted, peer)
+        else:
+            self._refuse(accepted, self._taker.refusal())
+
+    def _greet(self, accepted: socket.socket, host: str) -> None:
+        """The bound by address is that of the client whom the header names."""
+        if self._connections.admit_unnamed():
+            self._waiting.add(_Greeting(self, accepted, host, self._timeout))
+        else:
+            accepted.close()
+
+    def _refuse(self, accepted: socket.socket, refusal: bytes) -> None:
+        with contextlib.suppress(OSError):
+            if refusal:
+                accepted.send(refusal)
+                accepted.shutdown(socket.SHUT_WR)
+                accepted.recv(_UNREAD)
+        accepted.close()
+
+    def _pause(self, error: OSError) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener)
         self._paused = loop.call_later(PAUSE, self._listen)
+        self._complain("no connection can be accepted for a moment: %s", error.strerror or str(error))
+
+    def _complain(self, message: str, why: str) -> None:
+        now = monotonic()
+        if now - self._complained.get(message, -COMPLAIN_EVERY) >= COMPLAIN_EVERY:
+            self._complained[message] = now
+            _log.warning(message, why)
 
 
 class _Greeting:
     """A connection whose header has not come yet."""
 
-    def __init__(self, acceptor: Acceptor, accepted: socket.socket, timeout: float) -> None:
+    def __init__(self, acceptor: Acceptor, accepted: socket.socket, host: str, timeout: float) -> None:
         loop = asyncio.get_running_loop()
         self.socket = accepted
+        self._host = host
         self._acceptor = acceptor
         self._header = HeaderReader()
         self._timer = loop.call_later(timeout, self._fail, "no PROXY header in time")
@@ -134,7 +187,7 @@ class _Greeting:
         else:
             self._leave()
             source = header.source
-            self._acceptor.greeted(self, source if isinstance(source, str) else None)
+            self._acceptor.greeted(self, source if isinstance(source, str) else self._host)
 
     def _fail(self, why: str) -> None:
         self._leave()

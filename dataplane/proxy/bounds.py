@@ -21,9 +21,9 @@ class Bounds:
     framing: int = 16_384
     """What chunked framing (extensions, trailers) may have beyond eight bytes for each byte of data it carries."""
     connections: int = 20_000
-    """Client connections at once: further ones get 503 and are closed."""
+    """Client connections at once, from accept on: further ones get 503 and are closed, those of TLS without a word."""
     connections_per_address: int = 2_000
-    """The same for one peer address; trusted proxies are not counted. 0 lifts it."""
+    """The same for one peer address, of IPv6 for a /64; trusted proxies are not counted. 0 lifts it."""
     requests: int = 100_000
     """Requests on one connection; the response to the last says that it closes."""
     handshake_timeout: float = 10.0

@@ -16,15 +16,16 @@ import struct
 from time import monotonic
 from typing import Final, cast
 
+from dataplane.proxy.connections import Connections
 from dataplane.proxy.deadlines import Deadlines
-from dataplane.proxy.errors import TIMEOUT, TimedOut, TooLarge, TooManyConnections
+from dataplane.proxy.errors import TIMEOUT, TimedOut, TooLarge
 from dataplane.proxy.exchange import ClientSide, Exchange, Result, Sender, take_idle
 from dataplane.proxy.http1.request import CHUNKED, BadRequest
 from dataplane.proxy.http1.request_reader import RequestReader
 from dataplane.proxy.http1.request_writer import forwarded_fields
 from dataplane.proxy.kernel import CLOSE_WAIT, CLOSED, is_broken, tcp_state, unread
-from dataplane.proxy.listener import Connections
 from dataplane.proxy.shared import Shared
+from dataplane.proxy.trust import Peer
 from dataplane.proxy.tunnel import Tunnel
 from dataplane.proxy.writer import Outgoing
 
@@ -44,9 +45,7 @@ class Downstream(ClientSide):
         "_in_head",
         "_reader",
         "_reading",
-        "_scheme",
         "_shared",
-        "_source",
     )
 
     def __init__(
@@ -55,10 +54,8 @@ class Downstream(ClientSide):
         connections: Connections,
         dialer: Sender,
         deadlines: Deadlines,
-        scheme: str = "http",
-        source: str | None = None,
+        peer: Peer,
     ) -> None:
-        """`source` is the address that the peer speaks for, as the PROXY protocol told; None for its own."""
         self.current = None
         self.deadline = 0.0
         self.write_paused = False
@@ -66,8 +63,8 @@ class Downstream(ClientSide):
         self._connections = connections
         self._dialer = dialer
         self._deadlines = deadlines
-        self._scheme = scheme
-        self._source = source
+        self.peer = peer
+        self.address = peer.address
         self._reader = RequestReader(self, shared)
         self._reading = True
         self._closing = self._in_head = False
@@ -80,15 +77,9 @@ class Downstream(ClientSide):
         self.transport = cast(asyncio.Transport, transport)
         self.outgoing = Outgoing(self.transport, self._shared.turn)
         self.transport.set_write_buffer_limits(self._shared.bounds.write_buffer)
-        if self._source is None:
-            name = transport.get_extra_info("peername")
-            self._source = name[0] if name else ""
-        self.peer = self._shared.trusted.peer(self._source, self._scheme)
-        self.address = self.peer.address
         self.forwarded = forwarded_fields(self.peer)
         self.deadline = monotonic() + self._shared.bounds.keep_alive_timeout
-        if not self._connections.admit(self):
-            self._turn_away()
+        self._connections.begin(self)
 
     def data_received(self, data: bytes) -> None:
         current, reader = self.current, self._reader
@@ -422,15 +413,6 @@ class Downstream(ClientSide):
             self.deadline = monotonic() + bounds.linger_timeout
             self.outgoing.write_eof()
             self.settle_reading()
-
-    def _turn_away(self) -> None:
-        """One connection too many: say so and close, without waiting for a request."""
-        shared = self._shared
-        self._closing = True
-        self._reader.close()
-        reply = shared.decider.refuse(None, TooManyConnections())
-        self.outgoing.write(reply.bytes(shared.date, shared.request_id(), True, False, False))
-        self.outgoing.close()
 
     def _reset(self) -> None:
         self._closing = True

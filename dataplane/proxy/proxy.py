@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.client import Downstream
+from dataplane.proxy.connections import Connections
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.dialer import Dialer
+from dataplane.proxy.errors import TooManyConnections
 from dataplane.proxy.exchange import Decider
-from dataplane.proxy.listener import Connections, Listener
+from dataplane.proxy.listener import Listener
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.shared import Shared
-from dataplane.proxy.trust import TrustedProxies
+from dataplane.proxy.tls import Front
+from dataplane.proxy.trust import Peer, TrustedProxies
 
 
 class Proxy:
@@ -36,21 +38,17 @@ class Proxy:
         self.dialer = Dialer(self.shared, pool)
         self.deadlines = Deadlines(self.shared, self.connections, pool)
         self._pool = pool
-        self._listener = Listener(self.connection, self.connections, self.shared.bounds)
-
-    def connection(self, scheme: str = "http", source: str | None = None) -> asyncio.Protocol:
-        """The protocol of a new client connection."""
-        return Downstream(self.shared, self.connections, self.dialer, self.deadlines, scheme, source)
+        shared = self.shared
+        self._listener = Listener(
+            self._connection, self.connections, shared.bounds, shared.trusted, self._refusal
+        )
 
     async def start(
-        self,
-        listener: socket.socket,
-        tls: ssl.SSLContext | None = None,
-        proxies: TrustedProxies | None = None,
+        self, listener: socket.socket, front: Front | None = None, proxies: TrustedProxies | None = None
     ) -> None:
         """Accept connections on a bound socket; see `Listener.start`."""
         self.deadlines.start()
-        await self._listener.start(listener, tls, proxies)
+        self._listener.start(listener, front, proxies)
 
     async def drain(self, timeout: float) -> None:
         """Accept nothing more, finish what is under way for at most `timeout` seconds, then close everything."""
@@ -59,3 +57,12 @@ class Proxy:
         self._pool.close()
         self.deadlines.stop()
         await self.dialer.stop()
+
+    def _connection(self, peer: Peer) -> asyncio.Protocol:
+        return Downstream(self.shared, self.connections, self.dialer, self.deadlines, peer)
+
+    def _refusal(self) -> bytes:
+        """What one connection too many is told, without waiting for a request."""
+        shared = self.shared
+        reply = shared.decider.refuse(None, TooManyConnections())
+        return reply.bytes(shared.date, shared.request_id(), True, False, False)

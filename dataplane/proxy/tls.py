@@ -55,38 +55,48 @@ def server_context(chain: Chain) -> ssl.SSLContext:
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_ciphers(_SUITES)
     context.set_alpn_protocols(_ALPN)
+    # Every connection gets a new one, and TLS 1.3 would send two.
+    context.num_tickets = 1
     _load(context, chain)
     return context
 
 
 class Front:
-    """The certificates shown to clients. `context` is for the listener and never changes."""
+    """The certificates shown to clients."""
+
+    context: ssl.SSLContext
+    """For the next handshake."""
 
     def __init__(self, chains: Iterable[Chain]) -> None:
         """The first of `chains` is shown to whoever asks for no name, or for one that no other is for."""
-        chains = tuple(chains)
         self._by_name: Mapping[str, ssl.SSLContext] = {}
-        self.context = server_context(chains[0])
-        self.context.sni_callback = self._choose
         self.adopt(chains)
 
     def adopt(self, chains: Iterable[Chain]) -> None:
-        """Use these from the next handshake on. Raises BadChain, and then nothing has changed."""
+        """Use these from the next handshake on. Raises BadChain, and then nothing has changed.
+
+        Sessions from before cannot be resumed any more.
+        """
         made = [(names_of(chain), server_context(chain)) for chain in chains]
         by_name: dict[str, ssl.SSLContext] = {}
         for names, context in made:
             for name in names:
                 by_name.setdefault(name, context)
-        self._by_name, self._default = by_name, made[0][1]
+        self._by_name, self.context = by_name, made[0][1]
+        if len(made) > 1:
+            self.context.sni_callback = self._choose
 
     def find(self, name: str | None) -> ssl.SSLContext:
         """By the very name, else by a wildcard for its first label (RFC 9525 section 6.3), else the default."""
         name = (name or "").lower().rstrip(".")
         wildcard = f"*.{name.partition('.')[2]}"
-        return self._by_name.get(name) or self._by_name.get(wildcard) or self._default
+        return self._by_name.get(name) or self._by_name.get(wildcard) or self.context
 
-    def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        connection.context = self.find(name)
+    def _choose(self, connection: ssl.SSLObject, name: str | None, shown: ssl.SSLContext) -> None:
+        found = self.find(name)
+        # The change copies certificates, and costs more than all the rest of this.
+        if found is not shown:
+            connection.context = found
 
 
 def client_context(ca: str, chain: Chain | None) -> ssl.SSLContext:

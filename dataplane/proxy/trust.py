@@ -33,6 +33,7 @@ class TrustedProxies:
         """`networks` in CIDR notation. Raises ValueError for one that is not."""
         self._networks = tuple(ip_network(network) for network in networks)
         self._known: dict[str, bool] = {}
+        self._peers: dict[tuple[str, str], Peer] = {}
 
     def __contains__(self, address: str) -> bool:
         if not self._networks:
@@ -46,8 +47,13 @@ class TrustedProxies:
 
     def peer(self, address: str, scheme: str = "http") -> Peer:
         """The peer at a socket address."""
-        address = canonical(address) or address
-        return Peer(address, address in self, scheme)
+        peer = self._peers.get((address, scheme))
+        if peer is None:
+            if len(self._peers) >= _REMEMBERED:
+                self._peers.clear()
+            shortest = canonical(address) or address
+            peer = self._peers[address, scheme] = Peer(shortest, shortest in self, scheme)
+        return peer
 
     def client(self, peer: Peer, forwarded_for: str) -> str:
         """The client's address, given the X-Forwarded-For of a trusted peer."""

@@ -14,8 +14,8 @@ import asyncio
 from time import monotonic
 from typing import Self
 
+from dataplane.proxy.connections import Connections
 from dataplane.proxy.exchange import Decider, Exchange, Result
-from dataplane.proxy.listener import Connections
 
 
 class End(asyncio.Protocol):

@@ -137,7 +137,7 @@ class Worker:
         await self._proxy.start(socket.socket(fileno=options.listen_fd), proxies=proxies)
         if self._front is not None:
             secured = socket.socket(fileno=options.tls_listen_fd)
-            await self._proxy.start(secured, self._front.context, proxies)
+            await self._proxy.start(secured, self._front, proxies)
 
     def _identify(self, identity: Identity) -> None:
         """Show these certificates from now on. They have been checked by the supervisor."""

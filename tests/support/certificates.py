@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,10 @@ class Authority:
         )
         self.certificate = folder / "ca.pem"
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def trusted(self) -> ssl.SSLContext:
+        """What a client has that trusts this authority alone."""
+        return ssl.create_default_context(cafile=str(self.certificate))
 
     def issue(
         self, name: str, *uris: str, hosts: Sequence[str] = ("localhost", "127.0.0.1")

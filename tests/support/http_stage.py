@@ -308,8 +308,7 @@ async def stage(
     gateway.swap(build(resources, 7), monotonic())
     proxy = Proxy(gateway, pool, bounds, believed)
     listener = socket.create_server(("127.0.0.1", 0))
-    context = front.context if front is not None else None
-    await proxy.start(listener, context, TrustedProxies(proxies) if proxies else None)
+    await proxy.start(listener, front, TrustedProxies(proxies) if proxies else None)
     set_up = Stage(gateway, proxy, pool, observer, listener.getsockname()[1])
     try:
         yield set_up

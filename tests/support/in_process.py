@@ -8,15 +8,16 @@ from typing import TypeVar
 from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.client import Downstream
+from dataplane.proxy.connections import ClientConnection, Connections
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.dialer import Dialer
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.head_cache import Remembered
-from dataplane.proxy.listener import ClientConnection, Connections
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.upstream import Upstream
 
+CLIENT = "192.0.2.7"
 T = TypeVar("T")
 
 
@@ -76,7 +77,9 @@ class InProcess:
 
     def client(self) -> Downstream:
         """A new client connection."""
-        return Downstream(self.shared, self.connections, self.dialer, self.deadlines)
+        peer = self.shared.trusted.peer(CLIENT)
+        self.connections.admit(peer)
+        return Downstream(self.shared, self.connections, self.dialer, self.deadlines, peer)
 
     def upstream(self, endpoint: Endpoint) -> Upstream:
         """A new connection to an instance."""

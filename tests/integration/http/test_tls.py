@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -211,3 +214,94 @@ def test_what_is_no_certificate_is_refused(chains: list[Chain], broken: bytes) -
         Front([Chain(broken, chains[0].key)])
     with pytest.raises(BadChain):
         Front([Chain(chains[0].certificate, broken)])
+
+
+async def test_a_response_that_closes_arrives_whole_however_slow_the_client(
+    chains: list[Chain], authority: Authority
+) -> None:
+    """Also where reading it takes much longer than the time that a peer has to end its side."""
+    size = 4_000_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"y" * size
+
+    def ask(port: int) -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port), 5.0) as raw,
+            authority.trusted().wrap_socket(raw, server_hostname="localhost") as secured,
+        ):
+            secured.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            got = b""
+            while piece := secured.recv(65_536):
+                got += piece
+                # The pace of a slow line, for as long as it takes the timers of the other side to run out.
+                time.sleep(0.02 if len(got) < 1_000_000 else 0)
+            return got
+
+    async with stage(
+        Upstream(answering(answer)), front=Front(chains), bounds=Bounds(linger_timeout=0.1)
+    ) as gate:
+        got = await asyncio.to_thread(ask, gate.port)
+        assert len(got.partition(b"\r\n\r\n")[2]) == size
+        await eventually(lambda: not gate.proxy.connections)
+
+
+async def test_a_closed_connection_is_ended_in_tls(chains: list[Chain], authority: Authority) -> None:
+    """With close_notify, and at once when the client agrees."""
+
+    def ask(port: int) -> bytes:
+        context = authority.trusted()
+        with (
+            socket.create_connection(("127.0.0.1", port), 5.0) as raw,
+            context.wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False) as secured,
+        ):
+            secured.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            got = b""
+            while piece := secured.recv(65_536):
+                got += piece
+            secured.unwrap()
+            return got
+
+    async with stage(
+        Upstream(answering(OK)), front=Front(chains), bounds=Bounds(linger_timeout=60.0)
+    ) as gate:
+        assert (await asyncio.to_thread(ask, gate.port)).endswith(b"ok")
+        await eventually(lambda: not gate.proxy.connections)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_is_resumed(
+    chains: list[Chain], authority: Authority, version: ssl.TLSVersion
+) -> None:
+    context = authority.trusted()
+    context.minimum_version = context.maximum_version = version
+
+    def ask(port: int, session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
+        with (
+            socket.create_connection(("127.0.0.1", port), 5.0) as raw,
+            context.wrap_socket(raw, server_hostname="localhost", session=session) as secured,
+        ):
+            secured.sendall(ASK)
+            assert secured.recv(65_536).startswith(b"HTTP/1.1 200 ")
+            return bool(secured.session_reused), secured.session
+
+    async with stage(Upstream(answering(OK)), front=Front(chains)) as gate:
+        resumed, session = await asyncio.to_thread(ask, gate.port, None)
+        assert not resumed
+        resumed, _ = await asyncio.to_thread(ask, gate.port, session)
+        assert resumed
+
+
+async def test_a_client_that_is_no_tls(chains: list[Chain]) -> None:
+    async with stage(Upstream(answering(OK)), front=Front(chains)) as gate:
+        assert b"HTTP" not in await gate.until_closed(ASK)
+        await eventually(lambda: not gate.proxy.connections)
+
+
+async def test_a_record_that_was_tampered_with(chains: list[Chain], trusting: ssl.SSLContext) -> None:
+    async with stage(Upstream(answering(OK)), front=Front(chains)) as gate:
+        client = await gate.client(tls=trusting)
+        await client.say(ASK)
+        assert (await client.answer())[1] == b"ok"
+        with socket.socket(fileno=os.dup(client.writer.get_extra_info("socket").fileno())) as raw:
+            raw.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        assert await client.rest() == b""
+        await eventually(lambda: not gate.proxy.connections)

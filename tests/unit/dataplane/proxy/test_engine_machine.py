@@ -31,7 +31,7 @@ from dataplane.proxy.pool import Pool
 from dataplane.proxy.upstream import Upstream
 from tests.support import plain_http
 from tests.support.fake_transport import FakeTransport
-from tests.support.in_process import InProcess
+from tests.support.in_process import CLIENT, InProcess
 
 GOOD: Final = {
     "get": b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -139,7 +139,7 @@ class Engine(RuleBasedStateMachine):
         """One that may still talk; a new one now and then."""
         talking = [each for each in self.clients if not (each.spoilt or each.left or each.transport.closing)]
         if len(talking) < 3 and which % 4 >= len(talking):
-            transport = FakeTransport(self.proxy.client(), self.soon.append, "192.0.2.7")
+            transport = FakeTransport(self.proxy.client(), self.soon.append, CLIENT)
             self.clients.append(Client(transport))
             return self.clients[-1]
         return one_of(talking, which)
