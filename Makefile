@@ -44,8 +44,8 @@ check: setup ## Formatting, lint, types, imports, generated code
 
 .PHONY: unit
 unit: setup
-	@# Mostly waiting for real processes, hence several at once. What fails beside others is tried once more, alone.
-	$(BIN)/pytest -n 4 --dist loadfile || $(BIN)/pytest --last-failed --last-failed-no-failures none
+	@# Tests mostly wait for real processes, hence four at once.
+	$(BIN)/pytest -n 4 --dist loadfile
 
 .PHONY: chaos
 chaos: setup ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)

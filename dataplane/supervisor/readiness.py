@@ -9,8 +9,8 @@ from dataplane.health import Prober
 from dataplane.supervisor.change import Changes
 from dataplane.supervisor.workers import Workers
 
-FIRST_PROBES = 2.0
-"""Seconds that readiness waits for the first probes of the first table."""
+FIRST_PROBES = 5.0
+"""Seconds that readiness waits for the first probes of the first table, at most: one instance may never answer."""
 
 
 class Readiness:

@@ -56,7 +56,7 @@ class Api:
         wake = asyncio.Event()
         with self.parts.watcher.changed.wakes(wake):
             while self.parts.watcher.current is None or self.parts.watcher.current.revision < wanted:
-                await asyncio.wait_for(wake.wait(), 5)
+                await asyncio.wait_for(wake.wait(), 30)
                 wake.clear()
 
 

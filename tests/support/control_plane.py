@@ -156,7 +156,7 @@ class Node:
     async def receive(self) -> config_pb2.Snapshot:
         """The next snapshot. Raises Ended when there is none to come."""
         try:
-            response = await asyncio.wait_for(self.call.read(), 5)
+            response = await asyncio.wait_for(self.call.read(), 30)
         except grpc.aio.AioRpcError:
             response = None
         if not isinstance(response, config_pb2.StreamResponse):
@@ -171,7 +171,7 @@ class Node:
 
     async def end(self) -> tuple[grpc.StatusCode, str]:
         """How the stream ended."""
-        return await asyncio.wait_for(self.call.code(), 5), await self.call.details()
+        return await asyncio.wait_for(self.call.code(), 30), await self.call.details()
 
 
 class Ended(Exception):

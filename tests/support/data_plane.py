@@ -16,7 +16,7 @@ import psutil
 
 from demo.processes import Process, free_port, start
 from tests.support.fake_controlplane import TOKEN
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 
 class DataPlane:
@@ -37,7 +37,7 @@ class DataPlane:
             **settings,
         }
         self.process: Process | None = None
-        self._client = httpx.AsyncClient(trust_env=False, timeout=10)
+        self._client = httpx.AsyncClient(trust_env=False, timeout=30)
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,11 +72,11 @@ class DataPlane:
         await self.ready()
         return self
 
-    async def ready(self, within: float = 15.0) -> None:
+    async def ready(self, within: float = PATIENCE) -> None:
         """Wait until /ready says so."""
         await eventually(self._is_ready, within=within)
 
-    async def serves(self, revision: int, within: float = 10.0) -> None:
+    async def serves(self, revision: int, within: float = PATIENCE) -> None:
         """Wait until every worker serves `revision`."""
         await eventually(lambda: self._serves(revision), within=within)
 
@@ -107,7 +107,7 @@ class DataPlane:
         assert self.process is not None
         self.process.signal(number)
 
-    async def exit_code(self, within: float = 10.0) -> int:
+    async def exit_code(self, within: float = PATIENCE) -> int:
         """Wait for its end."""
         assert self.process is not None
         return await asyncio.to_thread(self.process.popen.wait, within)

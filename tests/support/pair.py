@@ -88,19 +88,19 @@ class Pair:
 
     async def view(self, controlplane: ControlPlane, path: str) -> Any:
         """A GET on the admin API."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             return (await client.get(f"{controlplane.url}/api/v1{path}")).raise_for_status().json()
 
     async def metrics(self, controlplane: ControlPlane) -> Mapping[str, float]:
         """Every sample by its name and labels, as they are written."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             text = (await client.get(f"{controlplane.url}/metrics")).raise_for_status().text
         lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
 
     async def serving(self, controlplane: ControlPlane) -> set[str]:
         """Names of the data planes that are connected to this one itself."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             shown = [
                 (name, (await client.get(f"{plane.status_url}/debug/config")).json())
                 for name, plane in self.dataplanes.items()
@@ -128,7 +128,7 @@ class Pair:
                     return False
             return True
 
-        await eventually(same, within=20)
+        await eventually(same, within=30)
 
     async def headgate(
         self, *arguments: str, stdin: str = "", **environment: str

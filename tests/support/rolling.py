@@ -50,7 +50,7 @@ class Callers:
         self._ending = True
 
     async def _ask(self, url: str) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             while not self._ending:
                 try:
                     answer = await client.get(url)
@@ -61,4 +61,4 @@ class Callers:
     async def more(self, name: str, count: int = 30) -> None:
         """Wait for so many further answers of one instance."""
         wanted = self.answers[name] + count
-        await eventually(lambda: self.answers[name] >= wanted, within=20)
+        await eventually(lambda: self.answers[name] >= wanted, within=30)

@@ -10,15 +10,19 @@ from typing import TypeVar, cast, overload
 
 T = TypeVar("T")
 
+PATIENCE = 30.0
+"""Seconds after which a condition will not come true any more. Only a test that fails waits for so long, so this is
+generous: the machine may be busy. A test gives a shorter time where that is what it is about."""
+
 
 @overload
 async def eventually(
-    condition: Callable[[], Awaitable[T]], within: float = 5.0, every: float = 0.01
+    condition: Callable[[], Awaitable[T]], within: float = PATIENCE, every: float = 0.01
 ) -> T: ...
 @overload
-async def eventually(condition: Callable[[], T], within: float = 5.0, every: float = 0.01) -> T: ...
+async def eventually(condition: Callable[[], T], within: float = PATIENCE, every: float = 0.01) -> T: ...
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], within: float = 5.0, every: float = 0.01
+    condition: Callable[[], T | Awaitable[T]], within: float = PATIENCE, every: float = 0.01
 ) -> T:
     """Return the first truthy value of `condition`; fail after `within` seconds with the last value or error.
 
@@ -33,7 +37,7 @@ async def eventually(
     return cast(T, attempt.value)
 
 
-def eventually_now(condition: Callable[[], T], within: float = 10.0, every: float = 0.02) -> T:
+def eventually_now(condition: Callable[[], T], within: float = PATIENCE, every: float = 0.02) -> T:
     """`eventually` for code that may block."""
     attempt = _Attempt(within)
     while not attempt.over():

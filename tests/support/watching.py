@@ -25,14 +25,14 @@ class Watching:
         """The values put, in order of arrival."""
         return [entry.value.decode() for batch in self.batches for entry in batch.puts]
 
-    async def until(self, count: int, within: float = 15.0) -> None:
+    async def until(self, count: int, within: float = 30.0) -> None:
         """Wait for `count` batches."""
         await eventually(lambda: len(self.batches) >= count or self._ended(), within)
         if self._ended():
             assert self._task is not None
             await self._task
 
-    async def ended(self, within: float = 15.0) -> None:
+    async def ended(self, within: float = 30.0) -> None:
         """Wait until the watch ends, and raise what ended it."""
         assert self._task is not None
         async with asyncio.timeout(within):

@@ -204,7 +204,7 @@ def test_everything_is_renewed_under_load(gateway: Gateway) -> None:
     # The service, which was never restarted either, notices that it was taken out, and comes back.
     asyncio.run(_take_out(gateway, successor))
     eventually_now(lambda: gateway.get().status_code == 503)
-    eventually_now(lambda: gateway.get().status_code == 200, within=15)
+    eventually_now(lambda: gateway.get().status_code == 200, within=30)
 
 
 def _connect(gateway: Gateway, folder: Path, ca: Path | None = None) -> headgate.Gateway:

@@ -117,11 +117,11 @@ def test_the_example_service(operator: Headgate, world: World) -> None:
     script = ROOT / "examples/register_service.py"
     with subprocess.Popen([sys.executable, str(script), "hello", str(port)], env=environment) as service:
         try:
-            eventually_now(lambda: instance_of(operator, "hello"), within=20)
+            eventually_now(lambda: instance_of(operator, "hello"), within=30)
             route = {"name": "hello", "prefix": "/hello", "service_name": "hello", "public": True}
             operator("apply", "-f", "-", input=json.dumps({"routes": [route]}))
             url = f"{world.dataplanes[0].url}/hello"
-            found = eventually_now(lambda: is_hello(httpx.get(url, trust_env=False)), within=20)
+            found = eventually_now(lambda: is_hello(httpx.get(url, trust_env=False)), within=30)
             assert found
             service.send_signal(signal.SIGTERM)
             assert service.wait(10) == 0

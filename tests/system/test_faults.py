@@ -61,12 +61,12 @@ def test_etcd_gone_and_back(own_world: World, admin: httpx.Client) -> None:
 
     own_world.processes["etcd"] = own_world.etcd.start(run)
     eventually_now(
-        lambda: admin.post("/api/v1/apply", json=live_route("after")).status_code == 200, within=15
+        lambda: admin.post("/api/v1/apply", json=live_route("after")).status_code == 200, within=30
     )
     for dataplane in own_world.dataplanes:
         eventually_now(partial(serving, dataplane, "/after"), within=CATCH_UP + 5)
         assert get(dataplane, "/meanwhile").status_code == 404
-    eventually_now(lambda: instances_of(own_world, "orders") == {"orders-1", "orders-2"}, within=20)
+    eventually_now(lambda: instances_of(own_world, "orders") == {"orders-1", "orders-2"}, within=30)
 
 
 def instances_of(world: World, service: str) -> set[str]:

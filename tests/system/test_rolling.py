@@ -123,7 +123,7 @@ async def test_a_request_under_way_holds_the_drain_up(own_world: World, planes: 
         draining = asyncio.create_task(gateway.registry.drain_service("rolled", "first"))
         first.hold.set()
         assert (await held).text == "first"
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 30)
         first.hold = None
 
 

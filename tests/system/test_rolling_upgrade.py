@@ -78,7 +78,7 @@ async def all_at(pair: Pair, controlplane: ControlPlane, since: float) -> float:
     async def there() -> bool:
         return await pair.serving(controlplane) == everyone
 
-    await eventually(there, within=10, every=0.02)
+    await eventually(there, within=30, every=0.02)
     return time.monotonic() - since
 
 

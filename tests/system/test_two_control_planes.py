@@ -46,7 +46,7 @@ def route(name: str, service: str = "orders") -> dict[str, Any]:
 
 async def statuses(pair: Pair, path: str) -> set[int]:
     """What every data plane answers."""
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         return {(await client.get(url)).status_code for url in pair.urls(path)}
 
 
@@ -98,7 +98,7 @@ async def test_a_frozen_control_plane_is_left_within_two_seconds(pair: Pair) -> 
         async def moved() -> bool:
             return moving.name in await pair.serving(pair.a)
 
-        await eventually(moved, within=10)
+        await eventually(moved, within=30)
         assert time.monotonic() - begun < 2.5, "2 s, and what this machine may take to show it"
     await pair.remove(moving)
 
@@ -127,7 +127,7 @@ async def test_a_rejection_at_the_other_ends_the_wait_and_shows_here(pair: Pair)
     shown = {node["node"]: node for node in await pair.view(pair.b, "/dataplanes")}
     assert shown["small-too"]["applied_revision"] == shown["small"]["applied_revision"]
     assert why in str(shown["small-too"]["last_rejection"])
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         answers = [(await client.get(new.url + path)).status_code for path in ("/known", "/many2")]
     assert answers == [503, 404], "an old route that nobody is behind, and a new one"
 
@@ -277,7 +277,7 @@ async def test_a_request_under_way_at_the_other_holds_the_drain_up(pair: Pair) -
         assert instance.hold is not None
         instance.hold.set()
         assert (await asking).text == "held"
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 30)
 
 
 @pytest.mark.parametrize("end", ["stop", "kill", "cut"])
@@ -305,7 +305,7 @@ async def test_a_drain_while_the_other_is_lost_waits_for_those_that_move(pair: P
             async def back() -> bool:
                 return (await stragglers(gateway, service, wait=0.3)).get("moves") == "1 request under way"
 
-            await eventually(back, within=10)
+            await eventually(back, within=30)
         if end != "cut":
             await pair.start(pair.b)
         await pair.remove(moving)

@@ -24,7 +24,7 @@ Status = health_pb2.HealthCheckResponse
 
 async def health(channel: grpc.aio.Channel, service: str = "") -> int:
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
     return int(answer.status)
 
 

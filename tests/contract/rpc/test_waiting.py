@@ -20,7 +20,7 @@ A: dict[str, Any] = {"service_name": "orders", "instance_id": "a"}
 
 
 async def call(channel: grpc.aio.Channel, method: str, request: Any, token: str = SERVICE_TOKEN) -> Any:
-    return await getattr(registry(channel), method)(request, metadata=bearer(token), timeout=10)
+    return await getattr(registry(channel), method)(request, metadata=bearer(token), timeout=30)
 
 
 async def registered(channel: grpc.aio.Channel) -> int:

@@ -83,7 +83,7 @@ class RawNode:
         await self._call.write(data)
 
     async def receive(self) -> config_pb2.StreamResponse:
-        data = await asyncio.wait_for(self._call.read(), 5)
+        data = await asyncio.wait_for(self._call.read(), 30)
         return config_pb2.StreamResponse.FromString(data)
 
     async def ack(self, revision: int) -> None:
@@ -149,10 +149,10 @@ async def test_services_of_another_version(
         instance=instance, service=resources_pb2.Service(service_name="orders")
     )
     stub, metadata = registry(channel), bearer(SERVICE_TOKEN)
-    made = await stub.Register(version(request), metadata=metadata, timeout=5)
+    made = await stub.Register(version(request), metadata=metadata, timeout=30)
     await plane.published(made.revision)
     assert ("instance", "orders/a") in plane.current.resources
     keep = registry_pb2.KeepAliveRequest(lease_id=made.lease_id, service_name="orders", instance_id="a")
-    assert (await stub.KeepAlive(version(keep), metadata=metadata, timeout=5)).ttl > 0
+    assert (await stub.KeepAlive(version(keep), metadata=metadata, timeout=30)).ttl > 0
     gone = registry_pb2.DeregisterRequest(service_name="orders", instance_id="a")
-    await stub.Deregister(version(gone), metadata=metadata, timeout=5)
+    await stub.Deregister(version(gone), metadata=metadata, timeout=30)

@@ -66,7 +66,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     await world.store.close()
 
 
-async def batches(world: World, after: int, count: int, within: float = 10.0) -> list[Batch]:
+async def batches(world: World, after: int, count: int, within: float = 30.0) -> list[Batch]:
     """The next `count` batches with changes in them."""
     found: list[Batch] = []
     async with asyncio.timeout(within), aclosing(world.store.watch(world.prefix, after)) as watch:
@@ -223,7 +223,7 @@ class TestWatching:
     async def test_history_first_and_then_what_happens(self, world: World) -> None:
         start = await world.put("before")
         await world.put("a")
-        async with asyncio.timeout(10), aclosing(world.store.watch(world.prefix, start)) as watch:
+        async with asyncio.timeout(30), aclosing(world.store.watch(world.prefix, start)) as watch:
             assert names(world, await anext(watch)) == (["a"], [])
             revision = await world.put("b")
             batch = await anext(watch)
@@ -265,7 +265,7 @@ class TestWatching:
 
     async def test_a_slow_reader_loses_nothing(self, world: World) -> None:
         start = await world.put("a")
-        async with asyncio.timeout(20), aclosing(world.store.watch(world.prefix, start)) as watch:
+        async with asyncio.timeout(30), aclosing(world.store.watch(world.prefix, start)) as watch:
             await world.put("first")
             found = [await anext(watch)]
             for number in range(100):

@@ -2,48 +2,84 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from dataplane.config.cache import Cache
 
 WRITER = """
-import sys
+import os, sys
 from pathlib import Path
 from dataplane.config import cache
 cache.LEAST_GROWTH = 100_000
-file = cache.Cache(Path(sys.argv[1]))
-file.load()
-for number in range(int(sys.argv[2]), 1_000_000):
-    payload = b"%d " % number * 2_000
-    assert (file.append if file.whole and not file.grown else file.replace)(payload)
-    sys.stdout.write(f"{number}\\n")
-    sys.stdout.flush()
+
+def say(what):
+    # In one piece, whenever the kill comes.
+    os.write(1, b"%s\\n" % str(what).encode())
+
+def write(first):
+    file = cache.Cache(Path(sys.argv[1]))
+    file.load()
+    say(os.getpid())
+    for number in range(first, 1_000_000):
+        payload = b"%d " % number * 2_000
+        assert (file.append if file.whole and not file.grown else file.replace)(payload)
+        say(number)
+
+# Every line asks for a writer that begins with this number; forked, as a start of Python takes much longer.
+for line in sys.stdin:
+    if not (writer := os.fork()):
+        write(int(line))
+    os.waitpid(writer, 0)
+    say("killed")
 """
 
 
-def confirmed_before_kill(folder: Path, first: int, seconds: float) -> int:
-    """Let a process write records numbered from `first`, kill it, and return the last number it confirmed."""
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder), str(first)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        timer = threading.Timer(seconds, process.kill)
+class Writers:
+    """Processes that write numbered records to a cache, one after the other."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self._asks, self._said = process.stdin, process.stdout
+
+    def confirmed_before_kill(self, first: int, seconds: float) -> int:
+        """Let one write records numbered from `first`, kill it, and return the last number it confirmed."""
+        self._asks.write(f"{first}\n")
+        self._asks.flush()
+        pid = int(self._said.readline())
+        line = self._said.readline()
+        timer = threading.Timer(seconds, os.kill, (pid, signal.SIGKILL))
         timer.start()
-        rest = process.stdout.read().splitlines()
+        numbers = [line, *iter(self._said.readline, "killed\n")]
         timer.join()
-    return int(rest[-1] if rest else line)
+        return int(numbers[-1])
 
 
-def test_kill_after_kill_nothing_confirmed_is_lost(tmp_path: Path) -> None:
+@pytest.fixture
+def writers(tmp_path: Path) -> Iterator[Writers]:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Writers(process)
+        process.communicate()
+
+
+def test_kill_after_kill_nothing_confirmed_is_lost(tmp_path: Path, writers: Writers) -> None:
     luck = random.Random(1)
     number = 1
     for _ in range(100):
-        number = confirmed_before_kill(tmp_path, number, luck.uniform(0.0, 0.02))
+        number = writers.confirmed_before_kill(number, luck.uniform(0.0, 0.02))
         cache = Cache(tmp_path)
         records = cache.load()
         found = [int(record.split()[0]) for record in records]

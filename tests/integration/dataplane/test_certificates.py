@@ -85,7 +85,7 @@ async def test_certificates_are_renewed_under_open_connections(
         assert (await client.get(url)).status_code == 200
         # Without being told, too.
         put(authority, certs, "third")
-        await eventually(lambda: _shows(port, authority, "third"), within=15)
+        await eventually(lambda: _shows(port, authority, "third"), within=30)
         # What is wrong stays without effect, also on workers that are started meanwhile.
         (certs / "tls.key").write_text("half of a")
         node.send(signal.SIGHUP)
@@ -93,7 +93,7 @@ async def test_certificates_are_renewed_under_open_connections(
         before = [worker.pid for worker in psutil.Process(node.pid).children()]
         for worker in before:
             os.kill(worker, signal.SIGKILL)
-        await eventually(lambda: _renewed(node.pid, before), within=15)
+        await eventually(lambda: _renewed(node.pid, before), within=30)
         await node.ready()
         assert await shown(port, authority) == "third"
         assert (await client.get(url)).status_code == 200

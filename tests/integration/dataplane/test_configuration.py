@@ -125,7 +125,7 @@ async def test_dangling_references_are_rejected(
     async with DataPlane(tmp_path, controlplane.address) as node:
         node.start()
         controlplane.publish(snapshot(orders, wire.route("stray", "nowhere"), revision=6))
-        await eventually(lambda: controlplane.connections and controlplane.latest.nacked, within=15)
+        await eventually(lambda: controlplane.connections and controlplane.latest.nacked, within=30)
         (problem,) = controlplane.latest.nacked[0].problems
         assert (problem.resource, problem.field, problem.detail) == (
             "route/stray",
@@ -161,7 +161,7 @@ async def test_a_snapshot_whose_digest_does_not_fit_is_rejected(
     controlplane.publish(broken)
     async with DataPlane(tmp_path, controlplane.address) as node:
         node.start()
-        await eventually(lambda: controlplane.connections and controlplane.latest.nacked, within=15)
+        await eventually(lambda: controlplane.connections and controlplane.latest.nacked, within=30)
         assert controlplane.latest.nacked[0].problems[0].field == "digest"
 
 
@@ -170,7 +170,7 @@ async def test_without_any_configuration_nothing_is_served_but_the_nodes_own_hea
 ) -> None:
     async with DataPlane(tmp_path) as node:
         node.start()
-        answer = await eventually(lambda: node.get("/health"), within=15)
+        answer = await eventually(lambda: node.get("/health"), within=30)
         assert answer.json()["status"] == "starting"
         assert (await node.status("/ready")).status_code == 503
         refused = await node.get("/orders")
@@ -263,7 +263,7 @@ async def test_a_cached_configuration_that_is_too_big_now_is_a_warning(
         await controlplane.stop()
         node.settings["MAX_ROUTES"] = "1"
         node.start()
-        await eventually(lambda: any("2 exceeds MAX_ROUTES 1" in line for line in node.output()), within=15)
+        await eventually(lambda: any("2 exceeds MAX_ROUTES 1" in line for line in node.output()), within=30)
         await eventually(lambda: _health_says(node, "no configuration yet"))
 
 

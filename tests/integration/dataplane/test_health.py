@@ -14,7 +14,7 @@ from tests.support.fake_controlplane import FakeControlPlane
 from tests.support.instance import Instance
 from tests.support.waiting import eventually
 
-QUICK = {"check_interval": 0.1, "check_timeout": 1, "healthy_threshold": 2, "unhealthy_threshold": 2}
+QUICK = {"check_interval": 0.1, "check_timeout": 5, "healthy_threshold": 2, "unhealthy_threshold": 2}
 
 
 def snapshot(
@@ -95,7 +95,7 @@ async def test_a_new_instance_takes_traffic_once_it_answers_its_probe(
         assert await served_by(node) == {"one": 20}
         assert (await _statuses(node)) == {"one": "healthy", "two": "starting"}
         two.healthy = True
-        await eventually(lambda: _both_serve(node), within=10)
+        await eventually(lambda: _both_serve(node), within=30)
 
 
 async def test_an_instance_that_drains_takes_nothing_new(
@@ -108,6 +108,7 @@ async def test_an_instance_that_drains_takes_nothing_new(
     ):
         controlplane.publish(snapshot(one, two))
         await node.started()
+        await eventually(lambda: controlplane.latest.statuses() == {"one": "healthy", "two": "healthy"})
         controlplane.publish(snapshot(one, two, revision=6, draining="one"))
         await node.serves(6)
         assert await served_by(node) == {"two": 20}
@@ -122,7 +123,7 @@ async def test_health_is_reported_now_and_then_also_when_nothing_changes(
         await node.started()
         await eventually(lambda: controlplane.latest.statuses() == {"orders-1": "healthy"})
         controlplane.latest.health = None
-        await eventually(lambda: controlplane.latest.health is not None, within=10)
+        await eventually(lambda: controlplane.latest.health is not None, within=30)
 
 
 async def test_a_worker_that_is_replaced_knows_who_is_unhealthy(

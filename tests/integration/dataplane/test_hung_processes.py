@@ -39,7 +39,7 @@ async def test_a_frozen_worker_is_noticed_and_replaced(
         frozen = node.workers()[0]
         frozen.suspend()
         # A restart takes a moment, in which readiness and health say what is missing.
-        await eventually(lambda: _not_ready(node), within=15, every=0.001)
+        await eventually(lambda: _not_ready(node), within=30, every=0.001)
         await eventually(lambda: not _runs(frozen))
         await node.ready()
         assert len({worker.pid for worker in node.workers()} - before) == 1
@@ -58,7 +58,7 @@ async def test_a_frozen_worker_that_drains_does_not_outlast_its_timeout(
         await node.started()
         node.workers()[0].suspend()
         node.send(signal.SIGTERM)
-        assert await node.exit_code(within=15) == 0
+        assert await node.exit_code(within=30) == 0
 
 
 async def test_workers_serve_on_while_the_supervisor_is_frozen_and_are_not_blamed_for_it(

@@ -72,7 +72,7 @@ async def test_sigterm_gives_them_the_drain_timeout(tmp_path: Path, controlplane
         await client.send("still there")
         assert await client.recv() == "still there"
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(client.recv(), 10)
+            await asyncio.wait_for(client.recv(), 30)
         assert await node.exit_code() == 0
 
 

@@ -37,7 +37,7 @@ async def running(store: EtcdStore) -> AsyncIterator[Watcher]:
     await put(store, "orders")
     watcher = Watcher(store, retry=(0.05, 0.2), probe=0.1)
     task = asyncio.create_task(watcher.run())
-    await asyncio.wait_for(watcher.caught_up.wait(), 5)
+    await asyncio.wait_for(watcher.caught_up.wait(), 30)
     yield watcher
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -285,7 +285,7 @@ async def test_a_slow_reader_holds_a_bounded_buffer() -> None:
             before, last = sent, before
             return bool(sent) and sent == last
 
-        await eventually(stalled, within=10.0)
+        await eventually(stalled, within=30)
         assert sent < 100_000_000
         stopped = sent
         for _ in range(50):
@@ -361,7 +361,7 @@ async def test_draining_gives_tunnels_their_time_and_then_closes_them() -> None:
         draining = asyncio.create_task(gate.proxy.drain(60.0))
         await eventually(lambda: gate.proxy.shared.draining)
         client.close()
-        await asyncio.wait_for(draining, 5.0)
+        await asyncio.wait_for(draining, 30)
 
 
 async def test_the_breaker_hears_of_the_101_and_of_no_more() -> None:

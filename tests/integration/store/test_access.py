@@ -150,4 +150,4 @@ async def expired(etcd: Etcd, store: EtcdStore) -> None:
         return False
 
     # Asking renews a token that still lives, so the pauses are longer than its life.
-    await eventually(refused, within=15, every=2.2)
+    await eventually(refused, within=30, every=2.2)

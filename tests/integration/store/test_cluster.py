@@ -38,7 +38,7 @@ async def test_the_leader_is_killed_under_writes_and_a_watch(tmp_path: Path) -> 
             await eventually(lambda: len(confirmed) > 50)
             members[0].kill()
             so_far = len(confirmed)
-            await eventually(lambda: len(confirmed) > so_far + 50, within=15)
+            await eventually(lambda: len(confirmed) > so_far + 50, within=30)
             done.set()
             await writing
             await eventually(lambda: confirmed[-1] in watching.values)

@@ -55,14 +55,14 @@ async def test_a_paused_leader_that_wakes_cannot_write(etcd: Etcd, paused: Proce
         await done.wait()
 
     try:
-        await eventually(lambda: "wrote 3" in paused.log.read_text(), within=15)
+        await eventually(lambda: "wrote 3" in paused.log.read_text(), within=30)
         task = asyncio.create_task(Election(store, "fencing-test", "ours", ttl=1.0, pause=0.05).run(work))
         await asyncio.sleep(0.2)
         assert not terms
         paused.signal(signal.SIGSTOP)
-        await eventually(lambda: terms, within=15)
+        await eventually(lambda: terms, within=30)
         paused.signal(signal.SIGCONT)
-        await eventually(lambda: "deposed" in paused.log.read_text(), within=10)
+        await eventually(lambda: "deposed" in paused.log.read_text(), within=30)
         entry = await store.get("/test/fenced/work")
         assert entry is not None and entry.value == b"ours"
         task.cancel()

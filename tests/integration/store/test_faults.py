@@ -110,7 +110,7 @@ async def test_a_watch_leaves_a_silent_endpoint_for_another(etcd: Etcd, proxy: P
         await watching.until(1)
         proxy.silent = True
         etcd.put(prefix + "n", "by the second")
-        await watching.until(2, within=5)
+        await watching.until(2, within=30)
     await store.close()
     assert watching.values == ["by the first", "by the second"]
 

@@ -128,7 +128,7 @@ async def compacted_while_disconnected(scene: Scene) -> None:
     await scene.hold()
     for wire in scene.world.store_wires:
         wire.refusing = False
-    await eventually(lambda: _has_route(scene, name, "to-be-deleted"), within=20)
+    await eventually(lambda: _has_route(scene, name, "to-be-deleted"), within=30)
 
 
 async def _has_route(scene: Scene, there: str, gone: str) -> bool:
@@ -213,7 +213,7 @@ async def worker_killed(scene: Scene) -> None:
             worker.kill()
         await blocking(lambda: psutil.wait_procs(killed, timeout=5))
         plane = next(one for one in scene.world.dataplanes if one.name == name)
-        await eventually(lambda: _accepts(plane.port), within=10)
+        await eventually(lambda: _accepts(plane.port), within=30)
         await scene.world.healthy()
 
 
@@ -289,7 +289,7 @@ async def service_rolled(scene: Scene) -> None:
 async def _rolled(scene: Scene, name: str) -> AsyncIterator[None]:
     async with Working(name) as instance:
         async with scene.world.registered(instance, wait=20):
-            await eventually(lambda: instance.heads, within=20)
+            await eventually(lambda: instance.heads, within=30)
             yield
         await instance.die()
 
@@ -334,7 +334,7 @@ async def one_control_plane_without_store(scene: Scene) -> None:
         wire.refusing = True
         wire.cut()
     await scene.hold(1.0)
-    await scene.history.everywhere(within=15.0)
+    await scene.history.everywhere(within=30)
     for wire in lonely:
         wire.refusing = False
 

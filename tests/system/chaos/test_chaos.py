@@ -49,7 +49,7 @@ async def test_twenty_live_changes(scene: Scene) -> None:
         await scene.history.rest()
         for number in range(20):
             assert await scene.history.write(number % 2, f"chaos-live-{number}") == 200
-            assert await scene.history.everywhere(within=5.0) < 2.0
+            assert await scene.history.everywhere(within=30) < 2.0
         scene.history.writing = True
 
 
@@ -82,32 +82,32 @@ async def test_etcd_restored_from_an_older_copy(scene: Scene) -> None:
         await scene.history.rest()
         stamps = {node: seen.stamp for node, seen in scene.history.seen.items()}
         newer = await faults.exchanged(scene, older)
-        await eventually(lambda: faults.frozen(scene), within=20, every=0.1)
+        await eventually(lambda: faults.frozen(scene), within=30, every=0.1)
         assert await scene.history.write(0, "chaos-into-the-past") == 503
         await scene.hold(1.0)
         assert all(seen.stamp >= stamps[node] for node, seen in scene.history.seen.items())
         await faults.exchanged(scene, newer)
-        await eventually(lambda: faults.thawed(scene), within=20, every=0.1)
+        await eventually(lambda: faults.thawed(scene), within=30, every=0.1)
         scene.history.writing = True
 
 
 async def test_etcd_wiped(scene: Scene) -> None:
     """The last one: the fleet keeps what it has until an operator has his say."""
     await scene.history.rest()
-    await scene.history.everywhere(within=15.0)
+    await scene.history.everywhere(within=30)
     await faults.settle(scene)
     before = {node: seen.stamp for node, seen in scene.history.seen.items()}
     routes = {node: seen.routes for node, seen in scene.history.seen.items()}
     begun = time.monotonic()
     await faults.wipe(scene)
-    await eventually(lambda: faults.frozen(scene), within=20, every=0.1)
+    await eventually(lambda: faults.frozen(scene), within=30, every=0.1)
     assert await scene.history.write(0, "chaos-into-the-void") == 503
     # A control plane that is started now knows nothing else, and believes the store. Data planes do not.
     restarted = scene.world.controlplanes[1]
     await scene.world.stop(restarted.name)
     await scene.world.start(restarted)
     scene.history.forget_logins()
-    await eventually(lambda: scene.world.holds(SERVICE, len(scene.world.instances), 1), within=20)
+    await eventually(lambda: scene.world.holds(SERVICE, len(scene.world.instances), 1), within=30)
     await scene.history.put([ROUTE], 1)
     await scene.hold(2.0)
     assert all(seen.stamp[0] == before[node][0] for node, seen in scene.history.seen.items())
@@ -115,7 +115,7 @@ async def test_etcd_wiped(scene: Scene) -> None:
 
     await scene.history.confirm(1)
     await eventually(
-        lambda: all(seen.stamp[0] > before[node][0] for node, seen in scene.history.seen.items()), within=15
+        lambda: all(seen.stamp[0] > before[node][0] for node, seen in scene.history.seen.items()), within=30
     )
     await scene.world.settled()
     await scene.hold(1.0)

@@ -110,7 +110,7 @@ class ChaosWorld:
                     continue
             return None
 
-        found = await eventually(lambda: blocking(find), within=15)
+        found = await eventually(lambda: blocking(find), within=30)
         assert found is not None
         return found
 
@@ -120,12 +120,12 @@ class ChaosWorld:
 
     async def view(self, path: str, plane: int = 0) -> Any:
         """A GET on the admin API of one control plane."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             return (await client.get(self.controlplanes[plane].url + path)).json()
 
     async def busiest(self) -> ControlPlane:
         """The control plane that most data planes are connected to."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             shown = [
                 (await client.get(f"{plane.status_url}/debug/config")).json() for plane in self.dataplanes
             ]
@@ -135,7 +135,7 @@ class ChaosWorld:
 
     async def healthy(self) -> None:
         """Wait until every data plane is ready, and has found every instance of the service healthy."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
 
             async def found() -> bool:
                 for plane in self.dataplanes:
@@ -146,7 +146,7 @@ class ChaosWorld:
                         return False
                 return True
 
-            await eventually(found, within=20)
+            await eventually(found, within=30)
 
     async def holds(self, service: str, instances: int, plane: int) -> bool:
         """Whether a control plane knows so many instances of a service."""

@@ -86,7 +86,7 @@ async def test_it_outlives_its_lease(scene: Scene) -> None:
     scene.store.keep_alive = counted  # type: ignore[method-assign]
     for _ in range(4):
         renewed.clear()
-        await asyncio.wait_for(renewed.wait(), 5)
+        await asyncio.wait_for(renewed.wait(), 30)
         scene.store.advance(TTL * 0.8)
     assert await scene.revision() == before
 
@@ -125,7 +125,7 @@ async def test_it_takes_leave(scene: Scene) -> None:
 
 async def test_it_does_not_linger_when_the_store_is_away(scene: Scene) -> None:
     scene.store.available = False
-    await asyncio.wait_for(scene.leave(), 2)
+    await asyncio.wait_for(scene.leave(), 30)
 
 
 def test_where_it_is_reached() -> None:

@@ -163,7 +163,7 @@ async def test_a_silent_store_is_waited_for(
     assert waiting
     assert "127.0.0.1:2379" in vars(waiting[0])["endpoints"]
     store.available = True
-    await asyncio.wait_for(starting, 5)
+    await asyncio.wait_for(starting, 30)
     assert plane.parts.starting is None
 
 
@@ -175,7 +175,7 @@ async def test_a_store_that_hangs_does_not_hold_up_the_start(monkeypatch: pytest
         await asyncio.Event().wait()
 
     monkeypatch.setattr(store, "list", hang)
-    await asyncio.wait_for(Plane(store).startup.try_now(), 2)
+    await asyncio.wait_for(Plane(store).startup.try_now(), 30)
 
 
 async def test_credentials_that_the_store_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
