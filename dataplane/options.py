@@ -50,5 +50,6 @@ class WorkerOptions:
         fields = json.loads(text)
         fields["trusted_proxies"] = tuple(fields["trusted_proxies"])
         fields["proxy_protocol_from"] = tuple(fields["proxy_protocol_from"])
-        fields["bounds"] = Bounds(**fields["bounds"])
+        bounds = fields["bounds"]
+        fields["bounds"] = Bounds(**{**bounds, "strip": tuple(bounds["strip"])})
         return cls(**fields)

@@ -29,6 +29,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from dataplane.certificates import BadFiles, Identity, read
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.http1.names import REQUEST
 
 
 class SettingsError(Exception):
@@ -68,6 +69,15 @@ def _networks(value: object) -> object:
         return tuple(ip_network(str(part)) for part in value) if isinstance(value, tuple) else value
     except ValueError as error:
         raise _wrong(str(error)) from None
+
+
+def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not _FIELD_NAME.fullmatch(name):
+            raise _wrong(f"{name!r} is no field name, nor a prefix that ends with *")
+        if name.lower().encode() in REQUEST:
+            raise _wrong(f"{name!r} is read by the gateway and never forwarded as it came")
+    return value
 
 
 def _content(value: Path) -> bytes:
@@ -122,6 +132,9 @@ Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_places)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
 ]
+FieldNames = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), Field(max_length=100), AfterValidator(_field_names)
+]
 Certificates = Annotated[Path, AfterValidator(_certificates)]
 KeyFile = Annotated[Path, AfterValidator(_readable)]
 TokenFile = Annotated[Path, AfterValidator(_holds_token)]
@@ -130,6 +143,7 @@ TokenFile = Annotated[Path, AfterValidator(_holds_token)]
 Duration = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 """Seconds."""
 BOUNDS = Bounds()
+_FIELD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\*?")
 
 
 class Settings(BaseSettings):
@@ -187,6 +201,9 @@ class Settings(BaseSettings):
     """Seconds that requests in flight have left after SIGTERM."""
     trusted_proxies: Networks = ()
     """Comma separated networks whose X-Forwarded-For is believed."""
+    strip_request_headers: FieldNames = ()
+    """Comma separated names of request fields that are not forwarded, beside those that tell who the client is
+    (docs/security.md). A name that ends with * is a prefix."""
     proxy_protocol_from: Networks = ()
     """Comma separated networks whose connections must begin with a PROXY header, version 1 or 2. The address it names
     counts as the client's own; from all others such a header is a malformed request."""
@@ -292,6 +309,7 @@ class Settings(BaseSettings):
             pool_idle=self.pool_idle,
             pool_timeout=self.pool_timeout,
             write_buffer=self.write_buffer_bytes,
+            strip=self.strip_request_headers,
         )
 
     def identity(self) -> Identity:

@@ -23,10 +23,17 @@ from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Instance, Limit, LimitKey, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
 from dataplane.gateway.refusals import respond
-from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotConfigured, NotRegistered, TooLarge
+from dataplane.proxy.errors import (
+    AboutServer,
+    CircuitOpen,
+    NoneHealthy,
+    NotConfigured,
+    NotRegistered,
+    TooLarge,
+)
 from dataplane.proxy.exchange import Decider, Exchange, Forwarding, Result
 from dataplane.proxy.http1.forwarded import adopt_forwarded
-from dataplane.proxy.http1.request import IDEMPOTENT, Request, Told
+from dataplane.proxy.http1.request import IDEMPOTENT, SERVER, Request, Told
 from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
 from dataplane.proxy.http1.trace import threshold
 from dataplane.proxy.http1.upgrade import upgrading
@@ -147,6 +154,8 @@ class Gateway(Decider):
 
         route = table.router.match(request.host, request.path, request.method)
         if type(route) is not Route:
+            if request.path == SERVER:
+                return AboutServer()
             return route if table.revision else NotConfigured()
         sent_path = request.sent_path
         if sent_path is not None and table.router.ambiguous(request.host, sent_path, request.method, route):

@@ -16,6 +16,7 @@ from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.proxy.errors import (
+    AboutServer,
     BadResponse,
     CircuitOpen,
     Exhausted,
@@ -27,7 +28,7 @@ from dataplane.proxy.errors import (
     TooManyConnections,
     Unavailable,
 )
-from dataplane.proxy.http1.request import BadRequest
+from dataplane.proxy.http1.request import METHODS, BadRequest
 from dataplane.proxy.reply import Reply
 
 
@@ -44,6 +45,7 @@ def _retry(seconds: float) -> bytes:
     return b"\r\nretry-after: %d" % max(1, ceil(seconds))
 
 
+_ABOUT_SERVER = Reply(200, "about_server", "", _fields([("allow", ", ".join(sorted(METHODS)))]))
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
 _NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
 _TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
@@ -104,6 +106,7 @@ def _malformed(status: int, reason: str) -> Reply:
 
 
 TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
+    AboutServer: lambda _: _ABOUT_SERVER,
     NotFound: lambda _: _NOT_FOUND,
     MethodNotAllowed: _method_not_allowed,
     AmbiguousPath: lambda _: _malformed(400, "path: percent-encoded characters lead to another route"),

@@ -44,5 +44,7 @@ class Bounds:
     """Idle connections kept for one instance."""
     pool_timeout: float = 60.0
     """How long an idle upstream connection is kept."""
+    strip: tuple[str, ...] = ()
+    """Names of request fields that are not forwarded, beside those of `http1.asserted`; "*" at the end: a prefix."""
     write_buffer: int = 131_072
     """Unsent bytes of one connection above which its source is paused."""

@@ -1,4 +1,4 @@
-"""Why a request is not forwarded, or got no usable answer, beyond what `policy` itself says."""
+"""Why a request is not forwarded, or got no usable response, beyond what `policy` itself says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ RESET: Final = "reset"
 """The connection ended before a whole response head had come."""
 TIMEOUT: Final = "timeout"
 """No response in time."""
+
+
+class AboutServer:
+    """An OPTIONS request about the gateway itself: `OPTIONS *`, or with Max-Forwards: 0 (RFC 9110 section 7.6.2)."""
+
+    __slots__ = ()
 
 
 class NotConfigured:

@@ -9,7 +9,7 @@ from dataplane.proxy.http1.response import persistence, status_line
 
 
 class Reply:
-    """The response to a refusal; may be given any number of times."""
+    """The response to a refusal; without `detail` it has no body. May be given any number of times."""
 
     __slots__ = ("body", "decision", "head", "reason", "status")
 
@@ -21,7 +21,7 @@ class Reply:
         """One word for the log."""
         self.reason = reason
         """More for the log, not for the client."""
-        self.body = _document(status, detail)
+        self.body = _document(status, detail) if detail else b""
         self.head = _start(status, len(self.body)) + fields
         """Status line and fields, short of those that change with every response."""
 
@@ -38,5 +38,5 @@ def _document(status: int, detail: str) -> bytes:
 
 
 def _start(status: int, length: int) -> bytes:
-    fields = b"\r\ncontent-type: application/problem+json\r\ncontent-length: %d" % length
-    return status_line(status) + fields
+    kind = b"\r\ncontent-type: application/problem+json" if length else b""
+    return b"%b%b\r\ncontent-length: %d" % (status_line(status), kind, length)

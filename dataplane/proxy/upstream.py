@@ -29,7 +29,7 @@ from dataplane.proxy.http1.response import (
 )
 from dataplane.proxy.http1.response_reader import ResponseReader
 from dataplane.proxy.http1.trailers import last_chunk
-from dataplane.proxy.http1.upgrade import Switch, switch_head
+from dataplane.proxy.http1.upgrade import Switch, agrees, switch_head
 from dataplane.proxy.pool import Endpoint
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.writer import Outgoing
@@ -189,7 +189,7 @@ class Upstream(InstanceSide):
         """A 101: a tunnel, if this is what the client asked for and the route allows."""
         request, client = exchange.request, exchange.client
         assert request is not None
-        if request.upgrade != (switch.protocol,):
+        if not agrees(switch, request):
             self._fail(exchange, BadResponse(f"101 to {switch.protocol}, which was not asked for"))
             return
         first = b"".join(self._reader.pieces)
@@ -254,10 +254,10 @@ class Upstream(InstanceSide):
         return [*self._interim(exchange), *head] if self._reader.interim else head
 
     def _interim(self, exchange: Exchange) -> list[bytes]:
-        """RFC 9110 section 15.2: passed on to HTTP/1.1, 100 only to those who asked for it."""
+        """RFC 9110 section 15.2: forwarded to HTTP/1.1, a 100 too that nobody asked for."""
         request, interim = exchange.request, self._reader.interim
         assert request is not None
-        heads = [head for status, head in interim if status != 100 or request.expects_continue]
+        heads = [head for _, head in interim]
         interim.clear()
         return heads if request.http11 else []
 

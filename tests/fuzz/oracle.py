@@ -17,6 +17,7 @@ from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.http1.names import PASS, request_names
 from dataplane.proxy.pool import Pool
 from tests.support import plain_http
 from tests.support.fake_transport import FakeTransport
@@ -126,6 +127,21 @@ OURS = ("x-request-id", "traceparent")
 """Fields that differ from one reading to the next."""
 
 
+def _check_fields(request: plain_http.Message) -> None:
+    """What an instance gets: one Host, our Via last, no offered protocol, no identity of somebody else's."""
+    names = request_names()
+    assert "," not in request.fields["host"] and "upgrade" not in request.fields, request
+    assert request.fields["via"].rpartition(", ")[2] in ("1.1 headgate", "1.0 headgate"), request
+    ours = {"host", "content-length", "transfer-encoding", "authorization", "expect", "max-forwards", *OURS}
+    ours |= {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "tracestate"}
+    for name in request.fields.keys() - ours:
+        assert names.kind(name.encode("latin-1")) == PASS, request
+    for name, value in request.fields.items():
+        assert not (name == "max-forwards" and request.start.startswith("OPTIONS ") and int(value) < 0), (
+            request
+        )
+
+
 def _forwarded(run: Run, said: Iterable[bytes]) -> Iterator[tuple[str, dict[str, str], bytes]]:
     """The requests that an instance gets whole, each answered with OK."""
     answered: Counter[FakeTransport] = Counter()
@@ -148,6 +164,7 @@ def _forwarded(run: Run, said: Iterable[bytes]) -> Iterator[tuple[str, dict[str,
     run.leave()
     for request in found:
         if request.whole:
+            _check_fields(request)
             fields = {name: value for name, value in request.fields.items() if name not in OURS}
             # How a body of unknown length is cut into chunks is not part of the message.
             yield request.start, fields, request.body
@@ -183,7 +200,7 @@ def _next_is_clean(run: Run, upstream: FakeTransport) -> None:
     run.settle()
     (second,) = plain_http.responses(bytes(run.client.written)[len(run.first) :], ["GET"], False)
     assert second.status == 200 and second.body == b"ok" and second.whole, second
-    assert second.fields.keys() == {"content-length", "date", "x-request-id"}, second.fields
+    assert second.fields.keys() == {"content-length", "date", "via", "x-request-id"}, second.fields
 
 
 EARLY = frozenset(

@@ -1,15 +1,19 @@
-"""What a field name means to us: one table for requests, one for responses (RFC 9110 section 7.6, RFC 9112).
+"""What a field name means: one table for requests, one for responses (RFC 9110 section 7.6, RFC 9112).
 
-Fields of kind PASS travel unread. Every other kind is ours to read, to drop or to write anew. A name that would
-only equal one of ours after a CGI-style server folded it ("Content_Length", "X.Auth.Subject") is dropped: to the
-upstream it might be the real one.
+Fields of kind PASS are forwarded unread. Every other kind is read, dropped or written anew. A name that equals one of
+these only after a CGI-style server has folded it ("Content_Length", "X.Auth.Subject") is dropped: to the instance it
+might be the real one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Final
+
+from dataplane.proxy.http1.asserted import ASSERTED, CREDENTIALS, split
 
 PASS: Final = 0
 DROP: Final = 1
@@ -29,6 +33,7 @@ DATE: Final = 14
 FORWARDED: Final = 15
 TRACEPARENT: Final = 16
 TRACESTATE: Final = 17
+MAX_FORWARDS: Final = 18
 
 _HOP_BY_HOP = dict.fromkeys(
     (
@@ -57,22 +62,8 @@ REQUEST: Final[Mapping[bytes, int]] = _HOP_BY_HOP | {
     b"x-forwarded-host": FORWARDED_HOST,
     b"traceparent": TRACEPARENT,
     b"tracestate": TRACESTATE,
-    # Said by us and by nobody else.
-    b"x-auth-subject": DROP,
-    b"x-auth-scopes": DROP,
-    # Other ways to say who or where the client is; upstreams get the X-Forwarded fields instead.
+    b"max-forwards": MAX_FORWARDS,
     b"forwarded": FORWARDED,
-    b"x-forwarded-port": DROP,
-    b"x-forwarded-server": DROP,
-    b"x-forwarded-prefix": DROP,
-    b"x-forwarded-scheme": DROP,
-    b"x-forwarded-ssl": DROP,
-    b"x-real-ip": DROP,
-    # Some frameworks route by these in place of the target, behind the back of the route that was matched.
-    b"x-original-url": DROP,
-    b"x-rewrite-url": DROP,
-    # Becomes HTTP_PROXY in CGI environments (CVE-2016-5385).
-    b"proxy": DROP,
 }
 
 RESPONSE: Final[Mapping[bytes, int]] = _HOP_BY_HOP | {
@@ -86,17 +77,24 @@ RESPONSE: Final[Mapping[bytes, int]] = _HOP_BY_HOP | {
 }
 
 _FOLDED: Final = re.compile(rb"[^a-z0-9-]")
-_REMEMBERED: Final = 2_000
+_MAX_KNOWN: Final = 2_000
+_MAX_OPTIONS: Final = 64
+
+VIA: Final = b"\r\nvia: 1.1 headgate"
+"""Our part of the Via field (RFC 9110 section 7.6.3), for a message that came in HTTP/1.1."""
+VIA_10: Final = b"\r\nvia: 1.0 headgate"
 
 
 class Names:
-    """What each name means, by its spelling on the wire, so that most look-ups need no case folding.
+    """The kind of each name, by its spelling on the wire, so that most look-ups need no case folding.
 
-    Bounded: clients choose the names, so past `_REMEMBERED` spellings new ones are classified each time.
+    Bounded: clients choose the names, so past `_MAX_KNOWN` spellings new ones are classified each time.
     """
 
-    def __init__(self, kinds: Mapping[bytes, int]) -> None:
+    def __init__(self, kinds: Mapping[bytes, int], dropped: Sequence[bytes] = ()) -> None:
+        """`dropped` are further names, or prefixes that end with "*", that are not forwarded in any spelling."""
         self._kinds = kinds
+        self._dropped, self._prefixes = split(dropped)
         self.known: dict[bytes, int] = {}
         """Kind by spelling, of those seen before."""
         self.passing: dict[bytes, bytes] = {}
@@ -108,37 +106,62 @@ class Names:
         known = self.known.get(name)
         if known is None:
             known = self._classify(name)
-            if len(self.known) < _REMEMBERED and len(name) <= 64:
+            if len(self.known) < _MAX_KNOWN and len(name) <= 64:
                 self.known[name] = known
                 self.passing[name] = begin(name) if known == PASS else b""
         return known
 
     def _classify(self, name: bytes) -> int:
         lower = name.lower()
-        if (kind := self._kinds.get(lower)) is not None:
+        kind = self._kinds.get(lower)
+        if kind is not None:
             return kind
-        return DROP if folded(lower) in self._kinds else PASS
+        plain = folded(lower)
+        if plain in CREDENTIALS and plain not in self._dropped:
+            return PASS
+        if plain in self._kinds or plain in self._dropped or plain.startswith(self._prefixes):
+            return DROP
+        return PASS
 
 
-REQUEST_NAMES: Final = Names(REQUEST)
+_ASSERTED: Final = tuple(chain.from_iterable(ASSERTED.values()))
+
+
+@lru_cache(maxsize=8)
+def request_names(stripped: tuple[str, ...] = ()) -> Names:
+    """Those of requests; `stripped` names and prefixes (ending with "*") are not forwarded either."""
+    more = (name.lower().replace("_", "-").encode("ascii") for name in stripped)
+    return Names(REQUEST, (*_ASSERTED, *more))
+
+
+REQUEST_NAMES: Final = request_names()
 RESPONSE_NAMES: Final = Names(RESPONSE)
 
 PERSISTENT: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
 """Connection fields that name no other field."""
 
 
+class TooManyOptions(ValueError):
+    """A Connection field names more options than any sender needs."""
+
+
 def folded(lower: bytes) -> bytes:
-    """What a CGI-style server makes equal: all that is neither letter nor digit counts as a dash."""
+    """A lower-case name as a CGI-style server reads it: all that is neither letter nor digit counts as a dash."""
     return _FOLDED.sub(b"-", lower)
 
 
 def begin(name: bytes) -> bytes:
-    """What a field begins with, the end of the line before it included: a head is such beginnings and values."""
+    """What comes before a field's value, with the end of the line before it. A head is such beginnings and values."""
     return b"\r\n%b: " % name
 
 
 def nominated(values: list[bytes]) -> frozenset[bytes]:
-    """Lower-case names that Connection fields declare hop-by-hop (RFC 9110 section 7.6.1), options left out."""
+    """Lower-case names that Connection fields declare hop-by-hop (RFC 9110 section 7.6.1), options left out.
+
+    Raises TooManyOptions before the time for it grows with the head.
+    """
+    if sum(value.count(b",") for value in values) >= _MAX_OPTIONS:
+        raise TooManyOptions("too many connection options")
     tokens = (token.strip().lower() for value in values for token in value.split(b","))
     return frozenset(token for token in tokens if token not in (b"", b"close", b"keep-alive"))
 
@@ -162,9 +185,10 @@ def removed(pieces: list[bytes], names: frozenset[bytes]) -> list[tuple[bytes, b
 def collector(
     names: Names, passing: list[bytes], special: list[tuple[bytes, bytes]]
 ) -> Callable[[bytes, bytes], None]:
-    """A parser's `on_header`: fields that travel unread go to `passing` as they will be written, others to `special`.
+    """A parser's `on_header`: fields that are forwarded unread go to `passing` as they will be written, others to
+    `special`.
 
-    Both in the order they come in, also where a spelling is new: a proxy must not change the order of fields with the
+    Both keep the order of the wire, also where a spelling is new: a proxy must not change the order of fields with the
     same name (RFC 9110 section 5.3). Called for every field of every message, hence a closure and no method.
     """
     known = names.passing

@@ -3,8 +3,8 @@
 llhttp, as httptools drives it, already refuses bare CR, LF and NUL, obs-fold, space before a colon, malformed,
 repeated or overflowing Content-Length, Content-Length beside Transfer-Encoding, and broken chunk framing
 (tests/unit/dataplane/proxy/http1/test_llhttp.py holds it to that). What it lets through is refused here: other
-versions, other transfer codings, a missing or second Host, targets that disagree with it, CONNECT, TRACE, h2c. Nothing
-of the client's bytes is copied to an upstream unread: `request_writer` writes a new head from the values found here.
+versions, other transfer codings, a missing or second Host, CONNECT, TRACE. None of the client's bytes is copied to an
+upstream unread: `request_writer` writes a new head from the values found here.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dataplane.proxy.http1.names import (
     FORWARDED_HOST,
     FORWARDED_PROTO,
     HOST,
+    MAX_FORWARDS,
     PASS,
     PERSISTENT,
     REQUEST_ID,
@@ -33,6 +34,8 @@ from dataplane.proxy.http1.names import (
     TRACESTATE,
     TRANSFER_ENCODING,
     UPGRADE,
+    Names,
+    TooManyOptions,
     begin,
     nominated,
     removed,
@@ -40,7 +43,7 @@ from dataplane.proxy.http1.names import (
 )
 from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
 from dataplane.proxy.http1.trace import Context
-from dataplane.proxy.http1.upgrade import BadUpgrade, wishes
+from dataplane.proxy.http1.upgrade import offers
 from dataplane.proxy.trust import Peer
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -68,6 +71,9 @@ PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-
 """What RFC 3986 lets a path and a query consist of."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_HOPS: Final = re.compile(rb"[0-9]{1,9}")
+SERVER: Final = "*"
+"""The path of an OPTIONS request that is about the gateway and not about a resource (RFC 9112 section 3.2.4)."""
 _BOUNDS: Final = Bounds()
 _REMEMBERED_HOSTS: Final = 1_000
 _hosts: Final[dict[bytes, str]] = {}
@@ -92,6 +98,7 @@ class Told:
         "forwarded_host",
         "forwarded_proto",
         "fresh_id",
+        "last_hop",
         "request_id",
         "traceparent",
         "tracestate",
@@ -109,6 +116,8 @@ class Told:
         """The trace that it belongs to; None: one that we start."""
         self.fresh_id: bytes | None = None
         """An id of ours, whatever id the request came with."""
+        self.last_hop = False
+        """It must not be forwarded (Max-Forwards: 0)."""
 
 
 class Request:
@@ -195,6 +204,7 @@ def read_request(
     keep_alive: bool,
     version: Callable[[], str],
     bounds: Bounds = _BOUNDS,
+    names: Names = REQUEST_NAMES,
 ) -> Request:
     """The head's one meaning. Raises BadRequest.
 
@@ -205,7 +215,10 @@ def read_request(
         _refuse("target too long", 414)
     if len(passing) + 2 * len(special) > 2 * bounds.fields:
         _refuse("too many fields", 431)
+    if method not in _METHODS:
+        _refuse(f"method {method.decode('latin-1')} is not supported", 501)
     request = Request()
+    request.method = _METHODS[method]
     request.authorization = request.told = None
     request.expects_continue = False
     request.sent_path = None
@@ -216,7 +229,7 @@ def read_request(
     request.own_fields = list(special)
     authority: bytes | None = None
     connection: list[bytes] | None = None
-    known, learn = REQUEST_NAMES.known, REQUEST_NAMES.kind
+    known, learn = names.known, names.kind
     for name, value in special:
         kind = known[name] if name in known else learn(name)
         if kind == HOST:
@@ -241,13 +254,11 @@ def read_request(
     request.keep_alive = keep_alive
     if connection is not None:
         _read_connection(request, connection)
-    if method not in _METHODS:
-        _refuse(f"method {method.decode('latin-1')} is not supported", 501)
-    request.method = _METHODS[method]
-    if not target.startswith(b"/"):
-        target, authority = _absolute(target, authority)
+    if target.startswith(b"/"):
+        _read_path(request, target, not target.translate(None, PLAIN))
+    else:
+        authority = _read_other_form(request, target, authority)
     _read_host(request, authority)
-    _read_path(request, target, not target.translate(None, PLAIN))
     if not request.http11:
         _check_http10(request)
     if not request.length:
@@ -265,22 +276,37 @@ def _read_rare(request: Request, kind: int, value: bytes, peer: Peer) -> None:
             _refuse("transfer coding other than chunked", 501)
         request.length = CHUNKED
     elif kind == UPGRADE:
-        _read_upgrade(request, value)
+        request.upgrade += offers(value)
     elif kind == EXPECT:
-        if value.strip().lower() != b"100-continue":
-            _refuse("unknown expectation", 417)
-        request.expects_continue = True
+        _read_expectation(request, value)
+    elif kind == MAX_FORWARDS:
+        _read_max_forwards(request, value)
     elif kind in (TRACEPARENT, TRACESTATE):
         _read_trace(request, kind, value)
     elif peer.trusted:
         _read_trusted(request, kind, value)
 
 
-def _read_upgrade(request: Request, value: bytes) -> None:
-    try:
-        request.upgrade += wishes(value)
-    except BadUpgrade as bad:
-        _refuse(str(bad), 501)
+def _read_expectation(request: Request, value: bytes) -> None:
+    """RFC 9110 section 10.1.1. Empty members of a list are no members (section 5.6.1.2)."""
+    for member in value.split(b",", 8):
+        expectation = member.strip().lower()
+        if expectation == b"100-continue":
+            request.expects_continue = True
+        elif expectation:
+            _refuse("unknown expectation", 417)
+
+
+def _read_max_forwards(request: Request, value: bytes) -> None:
+    """RFC 9110 section 7.6.2: how many more times an OPTIONS request may be forwarded. Other methods ignore it."""
+    # What it means depends on the method: such a head is never taken from the cache (`is_common`).
+    told = request.told = request.told or Told()
+    if request.method == "OPTIONS":
+        if not _HOPS.fullmatch(value):
+            _refuse("malformed Max-Forwards")
+        told.last_hop = told.last_hop or not int(value)
+        value = b"%d" % (int(value) - 1)
+    request.fields += (b"\r\nmax-forwards: ", value)
 
 
 def _read_trusted(request: Request, kind: int, value: bytes) -> None:
@@ -316,7 +342,10 @@ def _read_connection(request: Request, values: list[bytes]) -> None:
     """RFC 9110 section 7.6.1: what the client declares hop-by-hop stays here. What we write comes after this."""
     if len(values) == 1 and values[0] in PERSISTENT:
         return
-    names = nominated(values)
+    try:
+        names = nominated(values)
+    except TooManyOptions as many:
+        raise BadRequest(400, str(many)) from None
     if names:
         before, request.fields = request.fields, without(request.fields, names)
         request.own_fields += removed(before, names)
@@ -331,7 +360,7 @@ def _length(value: bytes) -> int:
 
 def _is_http11(version: str) -> bool:
     if version not in ("1.1", "1.0"):
-        _refuse(f"HTTP version {version}")
+        _refuse(f"HTTP version {version}", 505)
     return version == "1.1"
 
 
@@ -416,18 +445,31 @@ def _read_path(request: Request, target: bytes, plain: bool) -> None:
         request.path = match_form(path)
         if request.path != path:
             request.sent_path = path
+    if request.told is not None and request.told.last_hop:
+        request.path = SERVER
 
 
-def _absolute(target: bytes, authority: bytes | None) -> tuple[bytes, bytes]:
-    """RFC 9112 section 3.2.2: the target in origin form, and the Host it names, with which the field must agree."""
+def _read_other_form(request: Request, target: bytes, authority: bytes | None) -> bytes | None:
+    """A target that is no path. Returns the authority that counts: that of a URL, whatever Host says.
+
+    RFC 9112 sections 3.2.2 and 3.2.4. There must be one Host field all the same (section 3.2).
+    """
+    options = request.method == "OPTIONS"
+    if options and target == b"*":
+        request.path, request.target = SERVER, target
+        return authority
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
         _refuse("target is neither a path nor an http URL")
+    _read_host(request, authority)
     end = min((i for i in (rest.find(b"/"), rest.find(b"?"), rest.find(b"#")) if i >= 0), default=len(rest))
-    named, path = rest[:end], rest[end:]
-    if authority is not None and authority.lower() != named.lower():
-        _refuse("Host and target disagree")
-    return (path if path.startswith(b"/") else b"/" + path), named
+    path = rest[end:]
+    if options and not path:
+        request.path, request.target = SERVER, b"*"
+    else:
+        path = path if path.startswith(b"/") else b"/" + path
+        _read_path(request, path, not path.translate(None, PLAIN))
+    return rest[:end]
 
 
 def _host(authority: bytes) -> str:

@@ -8,15 +8,22 @@ for it, and ends the reading: there is no telling where the next request would b
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 
 from dataplane.proxy.exchange import ClientSide, Exchange
 from dataplane.proxy.http1.head_cache import LONGEST, Luck
-from dataplane.proxy.http1.names import REQUEST_NAMES, collector
+from dataplane.proxy.http1.names import collector, request_names
 from dataplane.proxy.http1.request import (
     CHUNKED,
     BadRequest,
@@ -34,6 +41,10 @@ logger = logging.getLogger(__name__)
 
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come is read without the parser and its copies."""
+_CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+_LENGTH_HEAD: Final = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
+_VERSION_ERRORS: Final = ("Invalid HTTP version", "Pause on PRI/Upgrade")
+_REQUEST_LINE: Final = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/[0-9]\.[0-9]\r")
 
 
 class RequestReader:
@@ -45,6 +56,7 @@ class RequestReader:
         "_left",
         "_longest",
         "_luck",
+        "_names",
         "_overhead",
         "_parser",
         "_passing",
@@ -88,7 +100,8 @@ class RequestReader:
         self.between: list[None] = [None]
         """Empty while a request is being read."""
         self._raw = self._size = self._left = self._overhead = 0
-        self.on_header = collector(REQUEST_NAMES, self._passing, self._special)
+        self._names = names = request_names(bounds.strip)
+        self.on_header = collector(names, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self.on_url: Callable[[bytes], None] = self._target.append
         self.on_message_begin: Callable[[], None] = self.between.clear
@@ -136,10 +149,9 @@ class RequestReader:
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            self._malformed(error)
+            self._malformed(error, data)
         except HttpParserUpgrade as pause:
-            self.early = b""
-            self._came_early(data[pause.args[0] :])
+            self._stopped(memoryview(data)[pause.args[0] :])
         if self.incoming is not None:
             self._body_goes_on(self.incoming, self.incoming is goes_on)
         elif not self.between:
@@ -150,6 +162,9 @@ class RequestReader:
     # --- parser callbacks
 
     def on_headers_complete(self) -> None:
+        if self.incoming is not None:
+            # The head that `_body_parser` begins with.
+            return
         parser, target, client = self._parser, self._target, self._client
         bounds = self._bounds
         assert parser is not None
@@ -165,6 +180,7 @@ class RequestReader:
             parser.should_keep_alive(),
             parser.get_http_version,
             bounds,
+            self._names,
         )
         self._passing.clear()
         self._special.clear()
@@ -177,6 +193,9 @@ class RequestReader:
         exchange = self.incoming
         assert exchange is not None and exchange.request is not None
         if exchange.request.length:
+            if self._parser is not None and self._parser.should_upgrade():
+                # The parser takes the body for another protocol: see `_stopped`.
+                return
             self._collect(exchange)
             # Trailers have been collected like fields: they are dropped (RFC 9110 section 6.5.1).
             self._passing.clear()
@@ -222,16 +241,48 @@ class RequestReader:
             if request is not None and is_common(request) and self._shared.heads.learns():
                 self._shared.heads.keep(head, request)
 
-    def _consider_upgrade(self, request: Request, asked: bool) -> None:
-        """Only beside "Connection: upgrade" does the field speak to us: then the parser stops after the head."""
-        if not asked:
+    def _consider_upgrade(self, request: Request, nominated: bool) -> None:
+        """An offer that may count makes the request the last one; any other is ignored (module `upgrade`)."""
+        if nominated and request.http11 and not request.length:
+            request.keep_alive = False
+        else:
             request.upgrade = ()
+
+    def _stopped(self, rest: memoryview) -> None:
+        """The parser stops after the head of every request that offers an upgrade; `rest` is what follows.
+
+        It does so too where the offer is ignored. Then `rest` is HTTP: the body, or the next request.
+        """
+        while True:
+            if self.incoming is not None:
+                self._parser = self._body_parser(self.incoming)
+            elif self.closed:
+                last = self.queue[-1].request
+                if last is not None and last.upgrade:
+                    self.early = b""
+                    self._came_early(bytes(rest))
+                return
+            else:
+                self._parser = HttpRequestParser(self)
+            try:
+                self._parser.feed_data(rest)
+            except HttpParserError as error:
+                self._malformed(error, bytes(rest))
+            except HttpParserUpgrade as pause:
+                rest = rest[pause.args[0] :]
+                continue
             return
-        if request.length:
-            raise BadRequest(501, "upgrade of a request with a body")
-        if not request.http11:
-            request.upgrade = ()
-        request.keep_alive = False
+
+    def _body_parser(self, exchange: Exchange) -> HttpRequestParser:
+        """A parser that is past a head with the framing of this exchange's body."""
+        assert exchange.request is not None
+        length = exchange.request.length
+        parser = self._parser = HttpRequestParser(self)
+        parser.feed_data(_CHUNKED_HEAD if length == CHUNKED else _LENGTH_HEAD % length)
+        self._special.clear()
+        self._passing.clear()
+        self._target.clear()
+        return parser
 
     def _came_early(self, data: bytes) -> None:
         assert self.early is not None
@@ -286,7 +337,7 @@ class RequestReader:
         if size > self._bounds.head:
             raise BadRequest(431, "head too long")
 
-    def _malformed(self, error: HttpParserError) -> None:
+    def _malformed(self, error: HttpParserError, data: bytes) -> None:
         if self.closed:
             # Bytes after the last request: RFC 9112 section 9.6 lets us throw them away.
             return
@@ -296,7 +347,7 @@ class RequestReader:
             return
         if isinstance(error, HttpParserCallbackError):
             logger.error("reading a request failed", exc_info=cause)
-        self.fault(BadRequest(400, str(error)))
+        self.fault(BadRequest(_status(error, data), str(error)))
 
     def fault(self, bad: BadRequest) -> None:
         self.close()
@@ -314,3 +365,11 @@ def _place(told: Told, fresh: bytes) -> bytes:
     if told.traceparent is not None:
         told.context = read_traceparent(told.traceparent)
     return told.request_id or fresh
+
+
+def _status(error: HttpParserError, data: bytes) -> int:
+    """Of a request that the parser refused in these bytes."""
+    if isinstance(error, HttpParserInvalidMethodError) and _REQUEST_LINE.match(data):
+        # A method that the parser does not know (RFC 9110 section 9.1).
+        return 501
+    return 505 if str(error) in _VERSION_ERRORS else 400

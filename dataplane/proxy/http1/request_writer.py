@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
+from dataplane.proxy.http1.names import VIA, VIA_10
 from dataplane.proxy.http1.request import CHUNKED, METHODS, Request, Told
 from dataplane.proxy.http1.trace import ALWAYS, continued, started
 from dataplane.proxy.trust import Peer
@@ -38,12 +39,13 @@ def request_head(
         pieces += request.fields
     told, framing = request.told, _framing(request) if request.length else _UNFRAMED[request.method]
     if told is not None:
-        pieces += (forwarded, *_told_fields(told, authority, request_id, sampled), identity, framing)
+        via = _VIA_AND_HOST if request.http11 else _VIA_10_AND_HOST
+        pieces += (forwarded, via, *_told_fields(told, authority, request_id, sampled), identity, framing)
         return b"".join(pieces)
     span = request_id[16:]
     pieces += (
         forwarded,
-        b"\r\nx-forwarded-host: ",
+        _VIA_AND_HOST if request.http11 else _VIA_10_AND_HOST,
         authority,
         b"\r\nx-request-id: ",
         request_id,
@@ -60,10 +62,9 @@ def request_head(
 
 
 def _told_fields(told: Told, authority: bytes, request_id: bytes, sampled: bytes) -> tuple[bytes, ...]:
-    """X-Forwarded-Host, X-Request-Id and trace of a request that others have told of."""
+    """The value of X-Forwarded-Host, then X-Request-Id and trace, of a request that others have told of."""
     own = told.fresh_id or request_id
     return (
-        b"\r\nx-forwarded-host: ",
         told.forwarded_host or authority,
         b"\r\nx-request-id: ",
         request_id,
@@ -71,6 +72,8 @@ def _told_fields(told: Told, authority: bytes, request_id: bytes, sampled: bytes
     )
 
 
+_VIA_AND_HOST: Final = VIA + b"\r\nx-forwarded-host: "
+_VIA_10_AND_HOST: Final = VIA_10 + b"\r\nx-forwarded-host: "
 _METHOD: Final = {method: f"{method} ".encode() for method in METHODS}
 _UNFRAMED: Final = dict.fromkeys(METHODS, b"\r\n\r\n")
 # A length of 0 says "no body" where the method makes one likely (RFC 9110 section 8.6).

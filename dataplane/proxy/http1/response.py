@@ -20,6 +20,10 @@ from dataplane.proxy.http1.names import (
     RESPONSE_NAMES,
     TRAILER,
     TRANSFER_ENCODING,
+    UPGRADE,
+    VIA,
+    VIA_10,
+    TooManyOptions,
     begin,
     nominated,
     without,
@@ -85,6 +89,7 @@ def read_answer(
     length = -1
     connection: list[bytes] | None = None
     trailer: list[bytes] | None = None
+    upgrade: list[bytes] | None = None
     known = RESPONSE_NAMES.known
     for name, value in special:
         kind = known[name] if name in known else RESPONSE_NAMES.kind(name)
@@ -106,10 +111,21 @@ def read_answer(
             chunked = True
         elif kind == TRAILER:
             trailer = [value] if trailer is None else [*trailer, value]
-    if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
-        head[1:] = without(head[1:], nominated(connection))
-    if not keep_alive or (chunked and connection is not None):
-        _check_version(version(), chunked)
+        elif kind == UPGRADE:
+            upgrade = [value] if upgrade is None else [*upgrade, value]
+    # Without a Connection field only HTTP/1.1 keeps a connection alive (RFC 9112 section 9.3).
+    if keep_alive and connection is None:
+        head.append(VIA)
+    else:
+        http11 = _is_http11(version())
+        if chunked and not http11:
+            raise BadAnswer("chunks in HTTP/1.0")
+        if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
+            head[1:] = without(head[1:], _nominated(connection))
+        head.append(VIA if http11 else VIA_10)
+    if upgrade is not None and status == 426:
+        # What the client must change to (RFC 9110 section 15.5.22); everywhere else Upgrade is only an advertisement.
+        head += (b"\r\nconnection: upgrade\r\nupgrade: ", b", ".join(upgrade))
     answer.head = head
     answer.length = length
     if to_head or status in _BODILESS:
@@ -147,14 +163,21 @@ def _same(other: Answer) -> Answer:
 
 def _announce(answer: Answer, trailer: list[bytes], connection: list[bytes]) -> int:
     """Keep what the Trailer fields announce. Returns the framing: without any that may travel on, just CHUNKS."""
-    answer.announced = announced(trailer, nominated(connection))
+    answer.announced = announced(trailer, _nominated(connection))
     return TRAILED if answer.announced else CHUNKS
 
 
-def _check_version(version: str, chunked: bool) -> None:
-    """HTTP/1.0 knows no chunks (RFC 9112 section 6.1)."""
-    if version != "1.1" and (chunked or version != "1.0"):
+def _is_http11(version: str) -> bool:
+    if version not in ("1.1", "1.0"):
         raise BadAnswer(f"HTTP version {version}")
+    return version == "1.1"
+
+
+def _nominated(connection: list[bytes]) -> frozenset[bytes]:
+    try:
+        return nominated(connection)
+    except TooManyOptions as many:
+        raise BadAnswer(str(many)) from None
 
 
 def answer_head(
@@ -188,12 +211,17 @@ def persistence(keep_alive: bool) -> bytes:
 
 
 def interim_head(status: int, passing: list[bytes], special: Fields) -> bytes:
-    """A 1xx response for the client (RFC 9110 section 15.2), 101 excepted: end-to-end fields only."""
-    pieces = [status_line(status), *passing]
+    """A 1xx response for the client (RFC 9110 section 15.2), 101 excepted: end-to-end fields only. Raises BadAnswer."""
+    fields, connection = passing.copy(), list[bytes]()
     for name, value in special:
-        if RESPONSE_NAMES.kind(name) == PASS:
-            pieces += (begin(name), value)
-    return b"".join([*pieces, b"\r\n\r\n"])
+        kind = RESPONSE_NAMES.kind(name)
+        if kind == PASS:
+            fields += (begin(name), value)
+        elif kind == CONNECTION:
+            connection.append(value)
+    if connection:
+        fields = without(fields, _nominated(connection))
+    return b"".join([status_line(status), *fields, b"\r\n\r\n"])
 
 
 def status_line(status: int) -> bytes:

@@ -18,7 +18,7 @@ Announced = Mapping[bytes, None]
 
 NEVER: Final = frozenset((*REQUEST, *RESPONSE)) | frozenset(
     b"""
-    max-forwards via alt-svc
+    via alt-svc x-auth-subject x-auth-scopes x-real-ip
     cache-control pragma range te prefer if-match if-none-match if-modified-since if-unmodified-since if-range
     accept accept-charset accept-encoding accept-language
     cookie cookie2 set-cookie set-cookie2 www-authenticate authentication-info proxy-authentication-info
@@ -34,11 +34,17 @@ NEVER: Final = frozenset((*REQUEST, *RESPONSE)) | frozenset(
 """No trailers: framing, routing, request modifiers, authentication, response control, content format (RFC 9110
 section 6.5.1), what only one hop is told, and what we say ourselves."""
 
+_MOST: Final = 128
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def announced(values: Sequence[bytes], hop_by_hop: frozenset[bytes]) -> Announced:
-    """What Trailer fields announce, without what never travels on, in any spelling, or stays on this hop."""
+    """What Trailer fields announce, without what is never forwarded, in any spelling, or stays on this hop.
+
+    A list with more than `_MOST` names announces nothing: the time for it must not grow with the head.
+    """
+    if sum(value.count(b",") for value in values) >= _MOST:
+        return {}
     tokens = (token.strip(b" \t").lower() for value in values for token in value.split(b","))
     return {
         token: None

@@ -1,27 +1,40 @@
-"""Upgrades (RFC 9110 section 7.8): what a client wishes for, what goes upstream, and what a 101 must say.
+"""Upgrades (RFC 9110 section 7.8): what a client offers, what goes upstream, and what a 101 must say.
 
-The rule. `Upgrade` counts only beside `Connection: upgrade` in HTTP/1.1. A wish that the route does not list is
-ignored: the request goes on without it, as section 7.8 allows. `h2c` is refused wherever it stands (501), because
-requests inside it would pass the gateway unread; so is an upgrade of a request with a body (501). Whatever is answered,
-a request that asks for an upgrade is the last one on its connection, for what follows it may be no HTTP.
+An offer counts in a request of HTTP/1.1 without a body that has `Connection: upgrade`, for a protocol that the route
+lists. Every other offer is ignored, as section 7.8 allows, and the request is forwarded without it. `h2c` never counts:
+requests inside it would pass the gateway unread. A request whose offer may count is the last one on its connection,
+whatever the response, because what follows it may be no HTTP.
 
-Upstream is told of one protocol, and only a 101 that names that one and nominates it in `Connection` begins a tunnel.
+Upstream is told of one protocol. Only a 101 that names it and nominates Upgrade in `Connection` begins a tunnel; for
+`websocket` it must also accept the client's key (RFC 6455 section 4.2.2).
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from hashlib import sha1
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dataplane.proxy.http1.names import CONNECTION, PASS, RESPONSE_NAMES, UPGRADE, begin, nominated, without
+from dataplane.proxy.http1.names import (
+    CONNECTION,
+    PASS,
+    RESPONSE_NAMES,
+    UPGRADE,
+    TooManyOptions,
+    begin,
+    nominated,
+    without,
+)
+
+if TYPE_CHECKING:
+    from dataplane.proxy.http1.request import Request
 
 _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(/[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32})?")
 _MOST: Final = 8
-
-
-class BadUpgrade(ValueError):
-    """The field is no list of protocols, or names one that is never changed to."""
+_WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_ACCEPT: Final = begin(b"sec-websocket-accept")
 
 
 class Switch(NamedTuple):
@@ -29,28 +42,42 @@ class Switch(NamedTuple):
 
     protocol: str
     """The one it changes to, lower case."""
+    accept: bytes
+    """Its Sec-WebSocket-Accept, or empty."""
     fields: tuple[bytes, ...]
-    """Those that travel on, two pieces to a field (`names.begin`)."""
+    """Those that are forwarded, two pieces to a field (`names.begin`)."""
 
 
-def wishes(value: bytes) -> tuple[str, ...]:
-    """The protocols of one Upgrade field, lower case, by the client's preference. Raises BadUpgrade."""
-    names = [name.strip(b" \t") for name in value.split(b",")]
-    if len(names) > _MOST or not all(map(_PROTOCOL.fullmatch, names)):
-        raise BadUpgrade("malformed Upgrade")
-    found = tuple(name.decode("ascii").lower() for name in names)
-    if "h2c" in found:
-        raise BadUpgrade("upgrade to h2c")
-    return found
+def offers(value: bytes) -> tuple[str, ...]:
+    """The protocols of one Upgrade field, lower case, by the client's preference, without h2c; none if malformed."""
+    if value.count(b",") >= _MOST:
+        return ()
+    names = [name for name in (name.strip(b" \t") for name in value.split(b",")) if name]
+    if not all(map(_PROTOCOL.fullmatch, names)):
+        return ()
+    found = (name.decode("ascii").lower() for name in names)
+    return tuple(name for name in found if name != "h2c")
+
+
+def agrees(switch: Switch, request: Request) -> bool:
+    """Whether a 101 is to what the request offered."""
+    if request.upgrade != (switch.protocol,):
+        return False
+    return switch.protocol != "websocket" or switch.accept == _accept(request.field("sec-websocket-key"))
+
+
+def _accept(key: str) -> bytes:
+    """The answer to a WebSocket key."""
+    return b64encode(sha1(key.encode("latin-1") + _WEBSOCKET_GUID, usedforsecurity=False).digest())
 
 
 def upgrading(head: bytes, protocol: str) -> bytes:
-    """A request's head, with the wish that goes upstream before its final empty line."""
+    """A request's head, with the offer that goes upstream before its final empty line."""
     return b"%bconnection: upgrade\r\nupgrade: %b\r\n\r\n" % (head[:-2], protocol.encode())
 
 
 def read_switch(passing: Sequence[bytes], special: Sequence[tuple[bytes, bytes]]) -> Switch | None:
-    """What a 101 says; None unless it names one protocol and nominates Upgrade. The fields are as for `read_answer`."""
+    """What a 101 says; None unless it names one protocol and nominates Upgrade. Fields are as for `read_answer`."""
     fields, protocols, connection = list(passing), [], []
     for name, value in special:
         kind = RESPONSE_NAMES.kind(name)
@@ -60,10 +87,15 @@ def read_switch(passing: Sequence[bytes], special: Sequence[tuple[bytes, bytes]]
             connection.append(value)
         elif kind == PASS:
             fields += (begin(name), value)
-    names = nominated(connection)
+    try:
+        names = nominated(connection)
+    except TooManyOptions:
+        return None
     if len(protocols) != 1 or b"upgrade" not in names or not _PROTOCOL.fullmatch(protocols[0]):
         return None
-    return Switch(protocols[0].decode("ascii").lower(), tuple(without(fields, names)))
+    accepts = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i].lower() == _ACCEPT]
+    accept = accepts[0].strip(b" \t") if len(accepts) == 1 else b""
+    return Switch(protocols[0].decode("ascii").lower(), accept, tuple(without(fields, names)))
 
 
 def switch_head(switch: Switch, request_id: bytes) -> bytes:

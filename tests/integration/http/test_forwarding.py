@@ -25,14 +25,15 @@ async def test_a_head_is_written_anew() -> None:
     sent = lines(upstream.heads[0])
     assert sent[:2] == [b"GET /a?b=c HTTP/1.1", b"host: gate.example"]
     assert sent[2:5] == [b"Accept: */*", b"X-Two: 1", b"X-Two: 2"]
-    assert sent[5:8] == [
+    assert sent[5:9] == [
         b"x-forwarded-for: 127.0.0.1",
         b"x-forwarded-proto: http",
+        b"via: 1.1 headgate",
         b"x-forwarded-host: gate.example",
     ]
-    request_id = sent[8].removeprefix(b"x-request-id: ")
-    assert sent[9] == b"traceparent: 00-" + request_id + b"-" + request_id[16:] + b"-01"
-    assert len(sent) == 10 and len(request_id) == 32
+    request_id = sent[9].removeprefix(b"x-request-id: ")
+    assert sent[10] == b"traceparent: 00-" + request_id + b"-" + request_id[16:] + b"-01"
+    assert len(sent) == 11 and len(request_id) == 32
     assert lines(head)[0] == b"HTTP/1.1 200 OK" and b"x-request-id: " + request_id in lines(head)
     assert body == b"ok"
 
@@ -82,6 +83,7 @@ async def test_fields_that_are_ours_or_hop_by_hop_do_not_pass() -> None:
     assert [line.split(b":")[0] for line in sent[3:]] == [
         b"x-forwarded-for",
         b"x-forwarded-proto",
+        b"via",
         b"x-forwarded-host",
         b"x-request-id",
         b"traceparent",
@@ -264,6 +266,7 @@ async def test_interim_responses() -> None:
     async with stage(upstream) as gate:
         client = await gate.client()
         await client.say(GET)
+        assert lines(await client.head()) == [b"HTTP/1.1 100 Continue"]
         assert lines(await client.head()) == [b"HTTP/1.1 103 Early Hints", b"Link: </x>"]
         assert (await client.answer())[1] == b"ok"
         await client.say(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")

@@ -49,7 +49,7 @@ async def silence(talk: Conversation) -> None:
 
 async def caught_up(gate: Stage) -> None:
     """The gateway has answered a request of somebody else's, and so has read all that was sent to it before."""
-    assert b" 501 " in (await gate.ask(b"GET / HTTP/1.1\r\nHost: b\r\nUpgrade: h2c\r\n\r\n"))[0]
+    assert b" 501 " in (await gate.ask(b"TRACE / HTTP/1.1\r\nHost: b\r\n\r\n"))[0]
 
 
 @contextlib.asynccontextmanager

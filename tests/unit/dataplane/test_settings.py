@@ -185,3 +185,12 @@ def test_certificates_that_cannot_be_used(
 ) -> None:
     given(monkeypatch, **variables)
     assert complaint() == said
+
+
+def test_request_headers_that_are_stripped(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, STRIP_REQUEST_HEADERS="X-Tenant, x_corp_*")
+    assert load().bounds.strip == ("X-Tenant", "x_corp_*")
+    given(monkeypatch, STRIP_REQUEST_HEADERS="*, X Tenant, Host")
+    assert "'*' is no field name, nor a prefix" in complaint()
+    given(monkeypatch, STRIP_REQUEST_HEADERS="Host")
+    assert "'Host' is read by the gateway" in complaint()

@@ -9,6 +9,7 @@ import sys
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey
 from dataplane.options import WorkerOptions
+from dataplane.proxy.bounds import Bounds
 from dataplane.worker.worker import _coarse_limit
 
 OPTIONS = WorkerOptions(
@@ -26,6 +27,7 @@ OPTIONS = WorkerOptions(
     status_host="127.0.0.1",
     status_port=8001,
     expose_metrics=False,
+    bounds=Bounds(strip=("x-tenant",)),
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from dataplane.proxy.http1.request import CHUNKED, BadRequest, Request, read_request
+from dataplane.proxy.http1.request import CHUNKED, SERVER, BadRequest, Request, is_common, read_request
 from dataplane.proxy.trust import Peer
 
 STRANGER = Peer("203.0.113.9")
@@ -130,8 +130,6 @@ def test_absolute_targets(target: bytes, path: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        b"http://b.example/",
-        b"http://a.example:80/",
         b"http://u@a.example/",
         b"http:///x",
         b"http://",
@@ -219,8 +217,27 @@ def test_spellings_that_only_a_cgi_would_read_are_dropped() -> None:
 
 @pytest.mark.parametrize("version", ["0.9", "2.0", "1.2", "3.0", "1.11", ""])
 def test_versions(version: str) -> None:
-    assert refused(HOST, keep=False, version=version)[0] == 400
-    assert refused(HOST, (b"Connection", b"keep-alive"), version=version)[0] == 400
+    assert refused(HOST, keep=False, version=version)[0] == 505
+    assert refused(HOST, (b"Connection", b"keep-alive"), version=version)[0] == 505
+
+
+def test_the_authority_of_a_url_counts() -> None:
+    for target in (b"http://b.example/x", b"http://B.example:80/x"):
+        request = read(HOST, target=target)
+        assert (request.host, request.path, request.target) == ("b.example", "/x", b"/x")
+    assert refused(target=b"http://a.example/x") == (400, "no Host")
+    assert refused((b"Host", b"a/b"), target=b"http://a.example/x") == (400, "malformed Host")
+    assert read(target=b"http://a.example/x", keep=False, version="1.0").host == "a.example"
+
+
+def test_options_about_the_server() -> None:
+    for target in (b"*", b"http://a.example"):
+        request = read(HOST, method=b"OPTIONS", target=target)
+        assert (request.path, request.target, request.host) == (SERVER, b"*", "a.example")
+    assert read(HOST, (b"Max-Forwards", b"0"), method=b"OPTIONS", target=b"/x").path == SERVER
+    request = read(HOST, (b"Max-Forwards", b"5"), method=b"OPTIONS", target=b"/x")
+    assert request.path == "/x" and request.fields == [b"\r\nmax-forwards: ", b"4"]
+    assert not is_common(request) and not is_common(read(HOST, (b"Max-Forwards", b"5")))
 
 
 def test_persistence() -> None:

@@ -28,7 +28,10 @@ def test_the_whole_head() -> None:
     made = request(fields=[b"\r\nA: ", b"b"])
     assert head(made, b"\r\nx-auth-subject: alice") == (
         b"GET /x?y HTTP/1.1\r\nhost: a\r\nA: b\r\nx-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: http"
-        b"\r\nx-forwarded-host: a\r\nx-request-id: " + ID + TRACE + b"\r\nx-auth-subject: alice\r\n\r\n"
+        b"\r\nvia: 1.1 headgate\r\nx-forwarded-host: a\r\nx-request-id: "
+        + ID
+        + TRACE
+        + b"\r\nx-auth-subject: alice\r\n\r\n"
     )
 
 
