@@ -6,7 +6,7 @@ its last. A table that does not check out is never built: every problem is colle
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -61,7 +61,7 @@ class Table:
     router: Router
     routes: Map[str, Route]
     services: Map[str, Service]
-    instances: Mapping[str, tuple[Instance, ...]]
+    instances: Map[str, tuple[Instance, ...]]
     """By service name; every service has an entry, which is empty when nothing is registered."""
     limits: Map[str, Limit]
     users: Map[str, User]
@@ -70,9 +70,22 @@ class Table:
     """By rising revision."""
     matches: Map[Match, str] = field(repr=False)
     """Which route matches what: no two match the same."""
+    touched: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """Services that differ, themselves or in their instances, from the table that this one was made from."""
+    identity: object = field(default_factory=object, compare=False, repr=False)
+    made_from: object = field(default=None, compare=False, repr=False)
+    """`identity` of the table that this one was made from; not the table, which would keep all before it in memory."""
+
+    def services_changed_since(self, before: Table) -> Iterable[str]:
+        """The services that differ, at most, themselves or in their instances."""
+        if self.identity is before.identity:
+            return ()
+        if self.made_from is before.identity:
+            return self.touched
+        return {**self.services, **before.services}
 
 
-EMPTY = Table(0, "", Router(), Map(), Map(), {}, Map(), Map(), (), (), Map())
+EMPTY = Table(0, "", Router(), Map(), Map(), Map(), Map(), Map(), (), (), Map())
 """The table before any configuration arrived: revision 0, no routes."""
 
 
@@ -122,6 +135,10 @@ def evolving(
         keys=tuple(resources.verification_key.values()) if "verification_key" in kinds else table.keys,
         resets=tuple(sorted(resources.reset.values(), key=lambda reset: reset.revision)),
         matches=routes.matches if routes else table.matches,
+        touched=frozenset(
+            name.partition("/")[0] for kind, name in touched if kind in ("service", "instance")
+        ),
+        made_from=table.identity,
     )
 
 
@@ -230,15 +247,21 @@ def _linked(entry: UnlinkedRoute, resources: Resources) -> Route:
     return replace(entry.route, limits=tuple(resources.rate_limit[name] for name in entry.limits))
 
 
-def _instances(table: Table, resources: Resources, touched: Touched) -> dict[str, tuple[Instance, ...]]:
+def _instances(table: Table, resources: Resources, touched: Touched) -> Map[str, tuple[Instance, ...]]:
     """Every service's instances by rising id; only those of services that were touched are put together anew."""
-    grouped = {name: table.instances.get(name, ()) for name in resources.service}
     changed: dict[str, dict[str, Instance | None]] = {}
     for kind, name in touched:
         service, _, instance_id = name.partition("/")
-        if kind == "instance" and service in grouped:
+        if kind == "service":
+            changed.setdefault(service, {})
+        elif kind == "instance":
             changed.setdefault(service, {})[instance_id] = resources.instance.get(name)
+    groups = table.instances
     for service, instances in changed.items():
-        found = {instance.id: instance for instance in grouped[service]} | instances
-        grouped[service] = tuple(instance for _, instance in sorted(found.items()) if instance is not None)
-    return grouped
+        if service not in resources.service:
+            groups = groups.delete(service) if service in groups else groups
+        elif instances or service not in groups:
+            found = {instance.id: instance for instance in groups.get(service, ())} | instances
+            left = (instance for _, instance in sorted(found.items()) if instance is not None)
+            groups = groups.set(service, tuple(left))
+    return groups

@@ -14,13 +14,13 @@ from time import time
 from typing import Final, Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
+from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.policy import retry
 from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller, canonical
 from dataplane.gateway.policy.authorize import Permit, authorize
-from dataplane.gateway.policy.balancer import Balancer, make_balancer
 from dataplane.gateway.policy.breaker import Breakers, Open, Outcome, Trial
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import Instance, Limit, LimitKey, Route, Service
+from dataplane.gateway.policy.resources import Limit, LimitKey, Reset, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
 from dataplane.gateway.refusals import respond
 from dataplane.proxy.errors import (
@@ -46,6 +46,10 @@ _FAILED: Final = Result.FAILED
 _SUCCESS: Final = Outcome.SUCCESS
 _FAILURE: Final = Outcome.FAILURE
 _ABANDONED: Final = Outcome.ABANDONED
+_EXCUSED: Final = Outcome.EXCUSED
+_MOST_OBEYED: Final = 1_000
+"""Resets remembered that are no longer in the table."""
+_ADDRESS: Final = f"{LimitKey.ADDRESS.value}:"
 
 
 class Observer(Protocol):
@@ -59,31 +63,23 @@ class Plan(Forwarding):
     """A route with all it leads to, linked when it is first used, so that a request looks up nothing twice."""
 
     __slots__ = (
-        "balancer",
+        "backend",
         "by_address",
         "by_subject",
         "coarse",
-        "known",
         "rewrites",
         "route",
         "service",
     )
 
     def __init__(
-        self,
-        route: Route,
-        service: Service | None,
-        known: bool,
-        balancer: Balancer[Endpoint],
-        default_limit: Limit | None,
+        self, route: Route, service: Service | None, backend: Backend, default_limit: Limit | None
     ) -> None:
         super().__init__(route.name, route.service)
         limits = (default_limit, *route.limits) if default_limit is not None else route.limits
         self.route = route
         self.service = service
-        self.known = known
-        """The service has instances, healthy or not."""
-        self.balancer = balancer
+        self.backend = backend
         self.by_address = tuple(limit for limit in limits if limit.key is LimitKey.ADDRESS)
         self.by_subject = tuple(limit for limit in limits if limit.key is LimitKey.SUBJECT)
         self.coarse = tuple(limit for limit in limits if limit.key in (LimitKey.ROUTE, LimitKey.HEADER))
@@ -99,7 +95,6 @@ class Plan(Forwarding):
 
 
 _CONNECT_ONLY: Final = frozenset({retry.CONNECT})
-_NOBODY: Final[Balancer[Endpoint]] = make_balancer(Service("").load_balancer, ())
 
 
 class Gateway(Decider):
@@ -127,15 +122,13 @@ class Gateway(Decider):
         self._pool = pool
         self._default_limit = default_limit
         self._trusted = trusted or TrustedProxies()
-        self._start = start
         self._chance = chance
         self._sampled = threshold(trace_sampling)
         self._budgets: dict[str, retry.Budget] = {}
         self._authenticator = Authenticator(())
-        self._unhealthy: frozenset[str] = frozenset()
-        self._balancers: dict[str, Balancer[Endpoint]] = {}
+        self.backends = Backends(pool, start)
         self._plans: dict[str, Plan] = {}
-        self._obeyed = 0
+        self._obeyed: dict[Reset, None] = {}
         self._table = EMPTY
 
     @property
@@ -151,6 +144,8 @@ class Gateway(Decider):
         assert request is not None
         table = self._table
         exchange.revision = table.revision
+        if now >= self.backends.next_return:
+            self.backends.reinstate(now)
 
         route = table.router.match(request.host, request.path, request.method)
         if type(route) is not Route:
@@ -197,14 +192,15 @@ class Gateway(Decider):
         if max_body is not None and (request.length > max_body or exchange.received > max_body):
             return TooLarge(max_body)
 
-        if not plan.known:
+        backend = plan.backend
+        if not backend.endpoints:
             return NotRegistered(route.service)
         trial = self.breakers.admit(route.service, now)
         if isinstance(trial, Open):
             return CircuitOpen(route.service, trial.retry_after)
         exchange.ticket = trial
 
-        endpoint = plan.balancer.pick(address)
+        endpoint = backend.balancer.pick(address)
         if endpoint is None:
             return self._none_healthy(plan)
         endpoint.in_flight += 1
@@ -214,9 +210,10 @@ class Gateway(Decider):
         exchange.head = self._head(exchange, request, permit, plan.rewrites, endpoint)
         return None
 
-    def retry(self, exchange: Exchange, cause: str) -> float | None:
+    def retry(self, exchange: Exchange, cause: str, now: float) -> float | None:
         """Move a failed exchange to another endpoint if that is safe, wanted and borne; seconds to wait, or None."""
-        service, before, request = cast(Plan, exchange.plan).service, exchange.endpoint, exchange.request
+        plan, before, request = cast(Plan, exchange.plan), exchange.endpoint, exchange.request
+        service = plan.service
         assert service is not None and before is not None and request is not None
         name, made = service.name, exchange.attempts
         unsent = cause == retry.CONNECT
@@ -227,10 +224,10 @@ class Gateway(Decider):
             retry.repeatable(request.method in IDEMPOTENT, at_hand) and self.breakers.closed(name)
         ):
             return None
-        balancer = self._balancers.get(name, _NOBODY)
-        endpoint = balancer.another(exchange.address, (*exchange.tried, before))
+        endpoint = plan.backend.balancer.another(exchange.address, (*exchange.tried, before))
         if endpoint is None or not (unsent or self._bears(service)):
             return None
+        self.backends.failed(plan.backend, before, now)
         exchange.tried = (*exchange.tried, before)
         exchange.attempts += 1
         exchange.endpoint = endpoint
@@ -273,37 +270,72 @@ class Gateway(Decider):
             outcome = _FAILURE if exchange.status >= 500 else _SUCCESS
         else:
             outcome = _FAILURE if result is _FAILED else _ABANDONED
+        backend, endpoint = cast(Plan, exchange.plan).backend, exchange.endpoint
+        if endpoint is not None:
+            if outcome is _FAILURE:
+                outcome = self._blame(backend, endpoint, now)
+            elif backend.ejector.streaks and outcome is _SUCCESS:
+                backend.ejector.succeeded(endpoint.id)
         cast(Trial, exchange.ticket).settle(outcome, now)
+
+    def _blame(self, backend: Backend, endpoint: Endpoint, now: float) -> Outcome:
+        """A failure is the service's, unless its instance is ejected: then that instance's last ones are not either."""
+        failures = self.backends.failed(backend, endpoint, now)
+        if failures > 1:
+            self.breakers.excuse(backend.name, failures - 1, now)
+        return _EXCUSED if endpoint.id in backend.ejector.ejected else _FAILURE
 
     # --- a change
 
     def swap(self, table: Table, now: float) -> None:
         """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over.
 
-        What is the same object as before is not looked into: a change of one route costs as much as one route.
+        Costs as much as what differs from the table before. If anything raises, that one stays in force.
         """
         before = self._table
+        try:
+            self._put_in_force(table)
+        except Exception:
+            self._put_in_force(before)
+            raise
+        self._obey_resets(before, now)
+
+    def set_health(self, unhealthy: frozenset[str]) -> None:
+        """Instances ("<service>/<id>") that take no requests: their probes fail, or there was none yet."""
+        self.backends.set_health(unhealthy)
+
+    def _put_in_force(self, table: Table) -> None:
+        before, self._table = self._table, table
         if table.keys is not before.keys:
             self._authenticator = self._authenticator.changed(table.keys)
-        if table.instances is not before.instances:
-            instances = (instance for group in table.instances.values() for instance in group)
-            secured = {name: service.tls for name, service in table.services.items() if service.tls}
-            self._pool.adopt(instances, secured)
         if table.limits is not before.limits:
             default = self._default_limit
             self.limiter.adopt({**table.limits, default.name: default} if default else table.limits)
         if table.services is not before.services:
             self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
             self._budgets = {name: kept for name, kept in self._budgets.items() if name in table.services}
-        self._table = table
-        self._link(before)
-        self._obey_resets(now)
+        self.backends.change(table, table.services_changed_since(before))
+        if table.services is not before.services or table.routes is not before.routes:
+            # Made again as routes are used.
+            self._plans = {}
 
-    def set_health(self, unhealthy: frozenset[str]) -> None:
-        """Instances ("<service>/<id>") that take no requests, because they failed their probes or had none yet."""
-        if unhealthy != self._unhealthy:
-            self._unhealthy = unhealthy
-            self._link(EMPTY)
+    def _obey_resets(self, before: Table, now: float) -> None:
+        """Operators' orders, each once. A table holds them for a while, and a restored store may bring back old ones.
+
+        An order is known by its target and revision. Revisions are not compared: they go back with the store.
+        """
+        if self._table.resets is before.resets:
+            return
+        for reset in self._table.resets:
+            if reset in self._obeyed:
+                continue
+            self._obeyed[reset] = None
+            if reset.circuit:
+                self.breakers.reset(reset.circuit, now)
+            if reset.rate_limit:
+                self.limiter.reset(_bucket(reset.rate_limit))
+        while len(self._obeyed) > _MOST_OBEYED + len(self._table.resets):
+            del self._obeyed[next(iter(self._obeyed))]
 
     # --- inside
 
@@ -338,46 +370,16 @@ class Gateway(Decider):
         return NoneHealthy(plan.service.name, plan.service.health_check.interval)
 
     def _plan(self, route: Route) -> Plan:
-        name = route.service
-        known = bool(self._table.instances.get(name))
-        balancer = self._balancers.get(name, _NOBODY)
-        service = self._table.services.get(name)
-        plan = self._plans[route.name] = Plan(route, service, known, balancer, self._default_limit)
+        service, backend = self._table.services.get(route.service), self.backends.get(route.service)
+        plan = self._plans[route.name] = Plan(route, service, backend, self._default_limit)
         return plan
 
-    def _link(self, before: Table) -> None:
-        """Balancers over the instances that take requests; plans are made anew as routes are used.
 
-        Balancers of services that are as in the table `before` stay, and with them whose turn it is.
-        """
-        self._plans = {}
-        services, groups = self._table.services, self._table.instances
-        if services is before.services and groups is before.instances:
-            return
-        self._balancers = {
-            name: self._balancers[name]
-            if instances is before.instances.get(name) and services[name] is before.services.get(name)
-            else self._balancer(services[name], instances)
-            for name, instances in groups.items()
-        }
-
-    def _balancer(self, service: Service, instances: tuple[Instance, ...]) -> Balancer[Endpoint]:
-        takers = [
-            self._pool.endpoint(instance)
-            for instance in instances
-            if not instance.draining and f"{instance.service}/{instance.id}" not in self._unhealthy
-        ]
-        return make_balancer(service.load_balancer, takers, self._start)
-
-    def _obey_resets(self, now: float) -> None:
-        """Operators' orders, each once: a table holds them for a while."""
-        for reset in self._table.resets:
-            if reset.revision > self._obeyed:
-                self._obeyed = reset.revision
-                if reset.circuit:
-                    self.breakers.reset(reset.circuit, now)
-                if reset.rate_limit:
-                    self.limiter.reset(reset.rate_limit)
+def _bucket(key: str) -> str:
+    """The key of a bucket that an operator names: any address of an IPv6 host means its block."""
+    if key.startswith(_ADDRESS):
+        return _ADDRESS + address_block(key.removeprefix(_ADDRESS))
+    return address_block(key)
 
 
 def _rewritten(route: Route, request: Request) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +26,9 @@ class StatsFrames:
         self._told: dict[str, CircuitReport] = {}
         self._refused = 0
 
-    def next(self, now: float, wall: float, connections: int, refused: int = 0) -> dict[str, Any]:
+    def next(
+        self, now: float, wall: float, connections: int, refused: int = 0, ejected: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start."""
         self._log_transitions()
         before, self._refused = self._refused, refused
@@ -35,6 +38,7 @@ class StatsFrames:
             "circuits": [asdict(_circuit(report, wall - now)) for report in self._changed(now)],
             "buckets": [asdict(BucketStats(b.name, b.key, b.remaining, b.refused)) for b in buckets],
             "connections": connections,
+            "ejected": list(ejected),
             "connections_refused": refused - before,
         }
 

@@ -107,7 +107,15 @@ def _instances(view: NodeView) -> Iterator[Metric]:
         counted[key] = counted.get(key, 0) + 1
     for key, count in sorted(counted.items()):
         instances.add_metric(list(key), count)
-    yield instances
+    ejected = _gauge(
+        "instances_ejected",
+        "Workers that have ejected the instance, which kept failing.",
+        "service",
+        "instance",
+    )
+    for name, workers in view.ejected.items():
+        ejected.add_metric(list(name.split("/", 1)), workers)
+    yield from (instances, ejected)
 
 
 def _node(view: NodeView) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ the emptiest rate limit buckets and the connections as they are now. Times are U
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -72,6 +73,7 @@ class NodeStats:
         self._circuits: dict[int, dict[str, CircuitStats]] = {}
         self._buckets: dict[int, list[BucketStats]] = {}
         self._connections: dict[int, int] = {}
+        self._ejected: dict[int, list[str]] = {}
         self._past: dict[str, CircuitStats] = {}
         """Counters of workers that ended."""
 
@@ -80,11 +82,16 @@ class NodeStats:
         """Client connections that are open."""
         return sum(self._connections.values())
 
+    def ejected(self) -> dict[str, int]:
+        """How many workers have ejected an instance, by "<service>/<id>"."""
+        return dict(sorted(Counter(name for names in self._ejected.values() for name in names).items()))
+
     def take(self, worker: int, report: Mapping[str, Any]) -> None:
         """Add a worker's frame. Raises LookupError, TypeError or ValueError when it makes no sense."""
         circuits = [CircuitStats(**circuit) for circuit in report["circuits"]]
         self._buckets[worker] = [BucketStats(**bucket) for bucket in report["buckets"]]
         self._connections[worker] = int(report["connections"])
+        self._ejected[worker] = [str(instance) for instance in report["ejected"]]
         self._circuits.setdefault(worker, {}).update((circuit.service, circuit) for circuit in circuits)
         self.totals.add(report)
 
@@ -92,6 +99,7 @@ class NodeStats:
         """A worker is gone: its breakers and buckets with it, its counters stay."""
         self._buckets.pop(worker, None)
         self._connections.pop(worker, None)
+        self._ejected.pop(worker, None)
         for name, circuit in self._circuits.pop(worker, {}).items():
             ended = CircuitStats(name, "closed")
             self._past[name] = _summed(self._past.get(name, ended), circuit, ended)

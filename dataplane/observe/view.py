@@ -27,6 +27,8 @@ class NodeView:
     table: Table
     instances: tuple[InstanceHealth, ...]
     circuits: tuple[CircuitStats, ...]
+    ejected: Mapping[str, int]
+    """How many workers have ejected an instance, by "<service>/<id>"."""
     totals: Totals
     workers: int
     """That run."""
@@ -138,7 +140,7 @@ def _route(route: Route) -> dict[str, Any]:
 
 def _instances(view: NodeView, table: Table, service: str) -> dict[str, Any]:
     known = {(health.service, health.id): health for health in view.instances}
-    shown = {}
+    shown: dict[str, dict[str, Any]] = {}
     for instance in table.instances[service]:
         found = known.get((service, instance.id))
         shown[instance.id] = {
@@ -148,4 +150,6 @@ def _instances(view: NodeView, table: Table, service: str) -> dict[str, Any]:
             "last_check": found.last_check if found is not None else 0.0,
             "reason": found.reason if found is not None else "",
         }
+        if workers := view.ejected.get(f"{service}/{instance.id}"):
+            shown[instance.id]["ejected_by_workers"] = workers
     return shown

@@ -42,7 +42,7 @@ class Dialer(Sender):
 
         The one kind of exchange that gets a timer; all others have their client's deadline.
         """
-        wait = self._shared.decider.retry(exchange, cause)
+        wait = self._shared.decider.retry(exchange, cause, monotonic())
         if wait is None:
             return False
         if exchange.replay:

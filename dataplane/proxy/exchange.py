@@ -293,7 +293,7 @@ class Decider:
         """The response to a refusal, the gateway's or the engine's own; without an exchange if there is none yet."""
         raise NotImplementedError
 
-    def retry(self, exchange: Exchange, cause: str) -> float | None:
+    def retry(self, exchange: Exchange, cause: str, now: float) -> float | None:
         """Move an exchange that failed by `cause` (`errors.CONNECT` and its like, or a status) to another endpoint.
 
         Returns the seconds to wait before it is sent there, or None when it is not to be tried again.

@@ -8,7 +8,7 @@ grow old and are closed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from dataplane.proxy.bounds import Bounds
@@ -111,7 +111,9 @@ class Endpoint:
         return old
 
 
-_NONE_SECURED: Final[Mapping[str, Tls]] = {}
+_Place = tuple[str, str, int]
+"""Id, host and port of an instance."""
+_NO_ENDPOINTS: Final[Mapping[_Place, Endpoint]] = {}
 
 
 class Pool:
@@ -119,36 +121,38 @@ class Pool:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
-        self._endpoints: dict[tuple[str, str, str, int], Endpoint] = {}
+        self._endpoints: dict[str, dict[_Place, Endpoint]] = {}
+        """By service."""
         self._leaving: list[Endpoint] = []
         self.left: Callable[[], None] = _nothing
         """Called when an endpoint that is leaving has answered its last request."""
 
-    def adopt(self, instances: Iterable[Instance], secured: Mapping[str, Tls] = _NONE_SECURED) -> None:
-        """From now on these instances exist, and services in `secured` are spoken to over TLS.
+    def change(self, service: str, instances: Iterable[Instance], tls: Tls | None = None) -> list[Endpoint]:
+        """From now on these are the instances of `service`; returns their endpoints.
 
-        Endpoints that are reached as before keep their connections.
+        Endpoints that are reached as before keep their connections. Costs as much as the service has instances.
         """
-        endpoints = {}
+        before = self._endpoints.pop(service, _NO_ENDPOINTS)
+        endpoints: dict[_Place, Endpoint] = {}
         for instance in instances:
-            key = (instance.service, instance.id, instance.host, instance.port)
-            tls = secured.get(instance.service)
-            endpoint = self._endpoints.get(key)
+            place = (instance.id, instance.host, instance.port)
+            endpoint = before.get(place)
             if endpoint is None or endpoint.tls != tls:
                 endpoint = Endpoint(instance, self._bounds, tls)
-            else:
-                del self._endpoints[key]
             endpoint.instance = instance
-            endpoints[key] = endpoint
-        for gone in self._endpoints.values():
-            gone.retired = True
-            _close(gone.expired(0.0))
-        before, self._endpoints = self._endpoints, endpoints
-        self._follow_leaving([*before.values(), *self._leaving])
+            endpoints[place] = endpoint
+        gone = [endpoint for place, endpoint in before.items() if endpoints.get(place) is not endpoint]
+        for endpoint in gone:
+            endpoint.retired = True
+            _close(endpoint.expired(0.0))
+        if endpoints:
+            self._endpoints[service] = endpoints
+        self._follow_leaving(service, [*gone, *endpoints.values()])
+        return list(endpoints.values())
 
     def endpoint(self, instance: Instance) -> Endpoint:
-        """The endpoint of an adopted instance. KeyError for any other."""
-        return self._endpoints[instance.service, instance.id, instance.host, instance.port]
+        """The endpoint of an instance that is there. KeyError for any other."""
+        return self._endpoints[instance.service][instance.id, instance.host, instance.port]
 
     def leaving(self) -> dict[str, int]:
         """Requests under way, by "<service>/<id>", at instances that take no new ones; those with none are left out."""
@@ -164,29 +168,34 @@ class Pool:
             self._leaving.remove(endpoint)
             self.left()
 
-    def _follow_leaving(self, gone: list[Endpoint]) -> None:
-        """Those among the present and the gone endpoints that are busy and take nothing new."""
-        for endpoint in gone:
-            endpoint.leaving = endpoint.retired
-        for endpoint in self._endpoints.values():
-            endpoint.leaving = endpoint.instance.draining
-        candidates = dict.fromkeys([*gone, *self._endpoints.values()])
-        self._leaving = [endpoint for endpoint in candidates if endpoint.leaving and endpoint.in_flight]
+    def _follow_leaving(self, service: str, endpoints: list[Endpoint]) -> None:
+        """Those among `endpoints`, all of one service, that are busy and take nothing new."""
+        for endpoint in endpoints:
+            endpoint.leaving = endpoint.retired or endpoint.instance.draining
+        # Those that retired at an earlier change may still be busy.
+        candidates = [each for each in self._leaving if each.instance.service == service] + endpoints
+        others = [each for each in self._leaving if each.instance.service != service]
+        busy = [each for each in dict.fromkeys(candidates) if each.leaving and each.in_flight]
+        self._leaving = others + busy
 
     def sweep(self, now: float) -> None:
         """Close the connections that were idle for too long."""
-        for endpoint in self._endpoints.values():
+        for endpoint in self._all():
             if endpoint.idle:
                 _close(endpoint.expired(now))
 
     def shed(self) -> None:
         """Close the idle connections: their file descriptors are needed for something else."""
-        for endpoint in self._endpoints.values():
+        for endpoint in self._all():
             _close(endpoint.expired(float("inf")))
 
     def close(self) -> None:
         """Close every idle connection; busy ones close when they are done."""
-        self.adopt(())
+        for service in list(self._endpoints):
+            self.change(service, ())
+
+    def _all(self) -> Iterator[Endpoint]:
+        return (endpoint for group in self._endpoints.values() for endpoint in group.values())
 
 
 def _nothing() -> None:

@@ -117,6 +117,7 @@ class Supervisor:
             table=self._changes.served_table,
             instances=tuple(self._prober.view()),
             circuits=self._stats.circuits(),
+            ejected=self._stats.ejected(),
             totals=self._stats.totals,
             workers=self._workers.running,
             workers_wanted=self._settings.workers,

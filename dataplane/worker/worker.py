@@ -194,7 +194,13 @@ class Worker:
         if self._channel.backlog > MAX_BACKLOG:
             return  # counted on, and told when the supervisor listens again
         connections = self._proxy.connections
-        frame = self._frames.next(time.monotonic(), time.time(), len(connections), connections.refused)
+        frame = self._frames.next(
+            time.monotonic(),
+            time.time(),
+            len(connections),
+            connections.refused,
+            self._gateway.backends.ejected(),
+        )
         self._channel.send_json(Kind.STATS, frame)
         self._collector.tick(idle=not frame["requests"])
 

@@ -42,16 +42,20 @@ class State(Enum):
 
 
 class Outcome(Enum):
-    """How an admitted request ended. ABANDONED: the client left, which says nothing about the service."""
+    """How an admitted request ended."""
 
     SUCCESS = "success"
     FAILURE = "failure"
     ABANDONED = "abandoned"
+    """The client left, which says nothing about the service."""
+    EXCUSED = "excused"
+    """It failed at an instance that is ejected: that says nothing about the rest of the service."""
 
 
 # Members of an enum are slow to reach through its class.
 _SUCCESS: Final = Outcome.SUCCESS
 _FAILURE: Final = Outcome.FAILURE
+_EXCUSED: Final = Outcome.EXCUSED
 
 
 class Open:
@@ -125,6 +129,12 @@ class Breakers:
                 self._breakers[service] = Breaker(service, circuit, self._closed, self._log)
             elif breaker.circuit != circuit:
                 breaker.adopt(circuit)
+
+    def excuse(self, service: str, failures: int, now: float) -> None:
+        """Take so many failures out of the window of `service`, if closed: they were one instance's."""
+        period = self._closed.get(service)
+        if period is not None:
+            self._breakers[service].excuse(period.excuse(failures, now))
 
     def reset(self, service: str, now: float) -> None:
         """Close the breaker of `service` and forget its failures; no effect without one."""
@@ -230,7 +240,12 @@ class Breaker:
     def count(self, outcome: Outcome) -> None:
         """Count a request in the totals only: it ended outside the current closed period, or was abandoned."""
         self._total += 1
-        self._failed += outcome is Outcome.FAILURE
+        self._failed += outcome is _FAILURE or outcome is _EXCUSED
+
+    def excuse(self, failures: int) -> None:
+        """So many failures of the closed period now count in the totals only."""
+        self._total += failures
+        self._failed += failures
 
     def adopt(self, circuit: Circuit) -> None:
         """Use new settings, in the current state. Trials in flight keep their deadlines."""
@@ -394,6 +409,16 @@ class ClosedTrial(Trial):
         self._marks = deque([self._marks[0]], STEPS)
         self._step = window / STEPS
         self._step_ends = _NEVER
+
+    def excuse(self, failures: int, now: float) -> int:
+        """Forget up to so many failures of the window; returns how many. What is left counts as the oldest."""
+        failures = min(failures, self.recent(now)[1])
+        self.requests -= failures
+        self.failures -= failures
+        requests, failed = self.requests, self.failures
+        marks = [(min(each[0], requests), min(each[1], failed)) for each in self._marks]
+        self._marks = deque(marks, STEPS)
+        return failures
 
     def end(self) -> None:
         """End the closed period."""

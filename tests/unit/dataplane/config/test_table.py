@@ -55,7 +55,7 @@ def test_routes_are_linked_to_their_limits() -> None:
 def test_instances_stand_by_service_and_every_service_has_an_entry() -> None:
     second, first = Instance("orders", "o-2", "127.0.0.1", 2), Instance("orders", "o-1", "127.0.0.1", 1)
     table = build(Resources.of(ORDERS, Service("payments"), second, first))
-    assert table.instances == {"orders": (first, second), "payments": ()}
+    assert dict(table.instances) == {"orders": (first, second), "payments": ()}
 
 
 def test_everything_else_is_at_hand() -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from joserfc import jwk, jwt
 
-from dataplane.config.table import Item, Resources, UnlinkedRoute, build
+from dataplane.config.table import Item, Resources, UnlinkedRoute, build, evolve
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
@@ -22,6 +22,7 @@ from dataplane.gateway.policy.resources import (
     Limit,
     LimitKey,
     Reset,
+    Retries,
     Route,
     Service,
     User,
@@ -480,3 +481,155 @@ def test_an_encoded_prefix_is_stripped_and_what_is_below_it_stays(path: str) -> 
         *BASE, UnlinkedRoute(Route("admin", "orders", prefix="/$admin", public=True, strip_prefix=True))
     )
     assert line.ask(path)[1].head.startswith(b"GET /a%2Bb HTTP/1.1\r\n")
+
+
+# --- ejection
+
+
+PUBLIC = orders(public=True, scopes=frozenset())
+
+
+def serve(line: Line, sick: str, times: int, now: float = 0.0) -> list[str]:
+    """So many requests, of which those to the instance `sick` fail. Returns where they went; "" if refused."""
+    went = []
+    for _ in range(times):
+        refusal, exchange = line.ask(now=now)
+        went.append(exchange.endpoint.id if refusal is None and exchange.endpoint is not None else "")
+        failed = exchange.endpoint is not None and exchange.endpoint.id in sick
+        line.end(exchange, Result.FAILED if failed else Result.ANSWERED, now)
+    return went
+
+
+def circuit_of(line: Line) -> str:
+    (report,) = line.gateway.breakers.report(0.0)
+    return report.state
+
+
+def test_one_sick_instance_of_two_is_ejected_and_the_breaker_stays_closed() -> None:
+    line = Line(*BASE, TWO, PUBLIC)
+    assert sorted(serve(line, "1", 10)) == ["1"] * 5 + ["2"] * 5
+    assert line.gateway.backends.ejected() == ["orders/1"]
+    assert serve(line, "1", 100) == ["2"] * 100
+    assert circuit_of(line) == "closed"
+
+
+def test_the_breaker_judges_what_is_left() -> None:
+    line = Line(*BASE, TWO, PUBLIC)
+    serve(line, "1", 10)
+    serve(line, "2", 10)
+    assert circuit_of(line) == "open" and line.gateway.backends.ejected() == ["orders/1"]
+
+
+def test_the_only_instance_is_not_ejected() -> None:
+    line = Line(*BASE, PUBLIC)
+    serve(line, "1", 10)
+    assert circuit_of(line) == "open" and line.gateway.backends.ejected() == []
+
+
+def test_requests_that_were_under_way_fail_at_the_ejected_instance_not_at_the_service() -> None:
+    line = Line(*BASE, TWO, PUBLIC)
+    under_way = [line.ask()[1] for _ in range(100)]
+    for exchange in under_way:
+        assert exchange.endpoint is not None
+        line.end(exchange, Result.FAILED if exchange.endpoint.id == "1" else Result.ANSWERED)
+    assert circuit_of(line) == "closed" and line.gateway.backends.ejected() == ["orders/1"]
+
+
+def test_an_ejected_instance_returns_on_probation() -> None:
+    line = Line(*BASE, TWO, PUBLIC)
+    serve(line, "1", 10)
+    assert sorted(serve(line, "", 4, now=30.0)) == ["1", "1", "2", "2"]
+    assert line.gateway.backends.ejected() == []
+
+
+def test_ejections_are_carried_over_changes() -> None:
+    line = Line(*BASE, TWO, PUBLIC)
+    serve(line, "1", 10)
+    three = Instance("orders", "3", "127.0.0.1", 83)
+    line.swap(*BASE, TWO, three, PUBLIC)
+    assert set(serve(line, "", 4)) == {"2", "3"}
+    line.gateway.set_health(frozenset({"orders/2"}))
+    assert set(serve(line, "", 4)) == {"3"}
+
+
+def test_an_ejection_ends_where_nobody_else_is_left() -> None:
+    line = Line(*BASE, TWO, PUBLIC)
+    serve(line, "1", 10)
+    line.gateway.set_health(frozenset({"orders/2"}))
+    assert serve(line, "", 2) == ["1", "1"]
+
+
+def test_a_failed_attempt_counts_though_a_retry_saves_the_request() -> None:
+    service = Service("orders", retries=Retries(attempts=1, on=frozenset({"connect"})))
+    line = Line(service, ONE, TWO, PUBLIC)
+    while not line.gateway.backends.ejected():
+        refusal, exchange = line.ask()
+        assert refusal is None and exchange.endpoint is not None
+        if exchange.endpoint.id == "1":
+            assert line.gateway.retry(exchange, "connect", 0.0) is not None
+        line.end(exchange)
+    assert circuit_of(line) == "closed"
+
+
+# --- changes cost what they change
+
+
+def test_a_flip_of_health_makes_only_its_own_services_balancer_anew() -> None:
+    line = Line(*BASE, TWO, Service("payments"), Instance("payments", "1", "127.0.0.1", 91), PUBLIC)
+    before = {name: line.gateway.backends.get(name).balancer for name in ("orders", "payments")}
+    line.gateway.set_health(frozenset({"orders/1"}))
+    after = {name: line.gateway.backends.get(name).balancer for name in ("orders", "payments")}
+    assert after["payments"] is before["payments"] and after["orders"] is not before["orders"]
+
+
+def test_so_does_a_registration() -> None:
+    items = (*BASE, Service("payments"), Instance("payments", "1", "127.0.0.1", 91), PUBLIC)
+    line = Line(*items)
+    before = {name: line.gateway.backends.get(name).balancer for name in ("orders", "payments")}
+    resources = Resources.of(*items, TWO)
+    line.gateway.swap(evolve(line.gateway.table, resources, [("instance", "orders/2")], 2, ""), 0.0)
+    after = {name: line.gateway.backends.get(name).balancer for name in ("orders", "payments")}
+    assert after["payments"] is before["payments"] and after["orders"] is not before["orders"]
+    assert set(serve(line, "", 4)) == {"1", "2"}
+
+
+def test_a_service_that_is_gone_and_back_starts_anew() -> None:
+    line = Line(*BASE, TWO, PUBLIC)
+    serve(line, "1", 10)
+    line.swap()
+    line.swap(*BASE, TWO, PUBLIC)
+    assert set(serve(line, "", 4)) == {"1", "2"}
+
+
+def test_a_change_that_cannot_be_put_in_force_leaves_the_table_before() -> None:
+    line = Line(*BASE, PUBLIC)
+    bad = VerificationKey("k2", "{}", "headgate", "headgate")
+    with pytest.raises(ValueError, match="k2"):
+        line.swap(Service("orders"), TWO, bad)
+    assert line.gateway.table.revision == 1
+    assert serve(line, "", 2) == ["1", "1"]
+
+
+# --- resets
+
+
+def test_a_reset_after_a_restored_store_is_obeyed_though_its_revision_is_lower() -> None:
+    circuit = Circuit(failure_threshold=1, min_throughput=1)
+    base = (Service("orders", circuit=circuit), ONE, PUBLIC)
+    line = Line(*base, Reset(500, circuit="orders"))
+    serve(line, "1", 1)
+    line.swap(*base, Reset(80, circuit="orders"))
+    assert circuit_of(line) == "closed"
+    serve(line, "1", 1)
+    line.swap(*base, Reset(500, circuit="orders"), Reset(80, circuit="orders"))
+    assert circuit_of(line) == "open"
+
+
+def test_a_reset_by_any_address_of_an_ipv6_host_fills_its_bucket() -> None:
+    for number, key in enumerate(("address:2001:db8::1:7", "2001:db8::9", "address:2001:db8::/64")):
+        line = Line(*BASE, PUBLIC, default=BY_ADDRESS)
+        for _ in range(3):
+            refusal, _ = line.ask(address="2001:db8::1")
+        assert isinstance(refusal, TooMany)
+        line.swap(*BASE, PUBLIC, Reset(9 + number, rate_limit=key))
+        assert line.ask(address="2001:db8::1")[0] is None

@@ -21,6 +21,7 @@ def frame(**fields: Any) -> dict[str, Any]:
         "circuits": [],
         "buckets": [],
         "connections": 0,
+        "ejected": [],
         **fields,
     }
 

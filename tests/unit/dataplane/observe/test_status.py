@@ -53,6 +53,7 @@ HEALTHY = NodeView(
         InstanceHealth("orders", "orders-2", InstanceStatus.UNHEALTHY, 1700000001.0, "answered 503"),
     ),
     circuits=(CircuitStats("orders", "closed", 0.0, 10, 2, 1, 0, ""),),
+    ejected={},
     totals=Totals(
         requests={"orders": [1, 0, 8, 0, 1, 0, 0, 0, 0, 0], "": [0, 0, 0, 0, 3, 0, 0, 0, 0, 0]},
         latency={"orders": [4.0, 3.0] + [0.0] * (len(BOUNDS) - 3) + [2.0, 1.0, 12.5]},

@@ -18,7 +18,7 @@ class Scene:
         self.pool = Pool()
         self.pool.left = self._left
         self.lefts = 0
-        self.pool.adopt(instances)
+        self.pool.change("orders", instances)
 
     def _left(self) -> None:
         self.lefts += 1
@@ -39,7 +39,7 @@ def test_draining_ends_with_the_last_request() -> None:
     endpoint = scene.begin(A, 2)
     scene.begin(B)
     assert scene.pool.leaving() == {}
-    scene.pool.adopt([replace(A, draining=True), B])
+    scene.pool.change("orders", [replace(A, draining=True), B])
     assert scene.pool.leaving() == {"orders/a": 2}
     scene.end(endpoint)
     assert (scene.pool.leaving(), scene.lefts) == ({"orders/a": 1}, 0)
@@ -49,9 +49,9 @@ def test_draining_ends_with_the_last_request() -> None:
 
 def test_an_idle_instance_has_nothing_to_wait_for() -> None:
     scene = Scene(A)
-    scene.pool.adopt([replace(A, draining=True)])
+    scene.pool.change("orders", [replace(A, draining=True)])
     assert scene.pool.leaving() == {}
-    scene.pool.adopt([])
+    scene.pool.change("orders", [])
     assert scene.pool.leaving() == {}
     assert scene.lefts == 0
 
@@ -59,9 +59,9 @@ def test_an_idle_instance_has_nothing_to_wait_for() -> None:
 def test_removal_counts_like_draining_and_outlives_further_changes() -> None:
     scene = Scene(A)
     endpoint = scene.begin(A)
-    scene.pool.adopt([])
-    scene.pool.adopt([B])
-    scene.pool.adopt([])
+    scene.pool.change("orders", [])
+    scene.pool.change("orders", [B])
+    scene.pool.change("orders", [])
     assert scene.pool.leaving() == {"orders/a": 1}
     scene.end(endpoint)
     assert (scene.pool.leaving(), scene.lefts) == ({}, 1)
@@ -71,10 +71,10 @@ def test_an_instance_that_moved_leaves_its_old_address() -> None:
     scene = Scene(A)
     old = scene.begin(A)
     moved = replace(A, port=81)
-    scene.pool.adopt([moved])
+    scene.pool.change("orders", [moved])
     new = scene.begin(moved)
     assert scene.pool.leaving() == {"orders/a": 1}
-    scene.pool.adopt([replace(moved, draining=True)])
+    scene.pool.change("orders", [replace(moved, draining=True)])
     assert scene.pool.leaving() == {"orders/a": 2}
     scene.end(old)
     scene.end(new)
@@ -84,8 +84,8 @@ def test_an_instance_that_moved_leaves_its_old_address() -> None:
 def test_one_that_takes_requests_again_is_not_leaving() -> None:
     scene = Scene(A)
     endpoint = scene.begin(A)
-    scene.pool.adopt([replace(A, draining=True)])
-    scene.pool.adopt([A])
+    scene.pool.change("orders", [replace(A, draining=True)])
+    scene.pool.change("orders", [A])
     assert scene.pool.leaving() == {}
     scene.end(endpoint)
     assert scene.lefts == 0

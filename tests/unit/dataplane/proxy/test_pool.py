@@ -65,11 +65,11 @@ def test_authorities(host: str, authority: bytes) -> None:
 
 def test_connections_survive_a_new_table() -> None:
     pool = Pool(BOUNDS)
-    pool.adopt([ONE, TWO])
+    pool.change("s", [ONE, TWO])
     endpoint, connection = pool.endpoint(ONE), Connection()
     endpoint.give(connection, 0.0)
     heavier = Instance("s", "1", "127.0.0.1", 81, weight=5)
-    pool.adopt([heavier])
+    pool.change("s", [heavier])
     assert pool.endpoint(heavier) is endpoint and endpoint.weight == 5
     assert not connection.closed and endpoint.idle == [connection]
     with pytest.raises(KeyError):
@@ -77,14 +77,14 @@ def test_connections_survive_a_new_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "after", [[], [Instance("s", "1", "127.0.0.1", 99)], [Instance("t", "1", "127.0.0.1", 81)]]
+    "after", [[], [Instance("s", "1", "127.0.0.1", 99)], [Instance("s", "9", "127.0.0.1", 81)]]
 )
 def test_connections_of_what_is_gone_are_closed(after: list[Instance]) -> None:
     pool = Pool(BOUNDS)
-    pool.adopt([ONE])
+    pool.change("s", [ONE])
     endpoint, idle, busy = pool.endpoint(ONE), Connection(), Connection()
     endpoint.give(idle, 0.0)
-    pool.adopt(after)
+    pool.change("s", after)
     assert idle.closed and endpoint.idle == []
     # One that was busy meanwhile is not taken back.
     assert not endpoint.give(busy, 0.0)
@@ -92,7 +92,7 @@ def test_connections_of_what_is_gone_are_closed(after: list[Instance]) -> None:
 
 def test_sweeping() -> None:
     pool = Pool(BOUNDS)
-    pool.adopt([ONE, TWO])
+    pool.change("s", [ONE, TWO])
     old, young = Connection(), Connection()
     pool.endpoint(ONE).give(old, 0.0)
     pool.endpoint(TWO).give(young, 9.0)

@@ -668,3 +668,41 @@ def test_it_does_what_the_dumb_breaker_does(
             report.rejected_requests,
             report.recent_failures,
         )
+
+
+# --- failures that are excused
+
+
+def test_excused_failures_count_in_the_totals_only() -> None:
+    script = Script()
+    script.request(FAILURE, 2)
+    script.request(SUCCESS, 2)
+    script.breakers.excuse("svc", 2, script.now)
+    script.admit().settle(Outcome.EXCUSED, script.now)
+    assert (script.report.total_requests, script.report.failed_requests) == (5, 3)
+    assert script.report.recent_failures == 0
+    script.request(FAILURE, 2)
+    assert script.state == "closed"
+    script.request(FAILURE)
+    assert script.state == "open"
+
+
+def test_no_more_is_excused_than_the_window_holds() -> None:
+    script = Script()
+    script.request(FAILURE, 2)
+    script.now += 11.0
+    script.request(FAILURE)
+    script.breakers.excuse("svc", 5, script.now)
+    assert script.report.recent_failures == 0
+    for _ in range(12):
+        script.now += 1.0
+        assert script.report.recent_failures == 0
+
+
+def test_an_excused_trial_frees_its_place() -> None:
+    script = Script()
+    script.half_open().settle(Outcome.EXCUSED, script.now)
+    assert script.state == "half_open"
+    script.breakers.excuse("svc", 3, script.now)
+    script.request(SUCCESS)
+    assert script.state == "closed"
