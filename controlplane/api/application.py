@@ -17,7 +17,7 @@ from controlplane.api.operation import Call, Operation
 from controlplane.api.parts import Parts
 from controlplane.api.problems import Refused, respond
 from controlplane.api.recorder import Recorder, record_of
-from controlplane.api.table import TABLE
+from controlplane.api.table import operations
 
 
 def make_api(parts: Parts) -> ASGIApp:
@@ -28,7 +28,7 @@ def make_api(parts: Parts) -> ASGIApp:
 
 def _routes(parts: Parts) -> list[Route]:
     by_path: dict[str, dict[str, Operation]] = defaultdict(dict)
-    for operation in TABLE:
+    for operation in operations():
         by_path[operation.path][operation.method] = operation
     return [Route(path, _Endpoint(parts, operations)) for path, operations in by_path.items()]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
 from controlplane.api import shapes
 from controlplane.api.answers import model_answer
 from controlplane.api.metrics import registry
-from controlplane.api.operation import Call
+from controlplane.api.operation import Answer, Call, Operation, get
+
+_TEXT = {"type": "string"}
 
 
 async def health(call: Call) -> Response:
@@ -43,3 +47,22 @@ async def metrics(call: Call) -> Response:
     """The exposition for Prometheus, in the form that it asks for."""
     encode, media_type = choose_encoder(call.request.headers.get("accept", ""))
     return Response(encode(registry(call.parts)), headers={"Content-Type": media_type})
+
+
+def operations() -> Iterator[Operation]:
+    """What the handlers above answer."""
+    for path, handler, summary, answer in (
+        ("/health", health, "Whether the process lives", Answer(200, "It does", shapes.HealthShape)),
+        ("/metrics", metrics, "Metrics", Answer(200, "For Prometheus", _TEXT, "text/plain")),
+    ):
+        yield get(path, handler, f"get{path[1:].title()}", summary, answer, access="public", tag="process")
+    yield get(
+        "/ready",
+        ready,
+        "getReady",
+        "Whether requests can be answered",
+        Answer(200, "They can", shapes.ReadyShape),
+        Answer(503, "Not yet, and why", shapes.ReadyShape),
+        access="public",
+        tag="process",
+    )

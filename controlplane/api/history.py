@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from starlette.responses import Response
 
 from controlplane.api import body, rollout, shapes
 from controlplane.api.answers import json_answer, model_answer
-from controlplane.api.apply import dry_run, shown
-from controlplane.api.operation import Call, Parameter
+from controlplane.api.configuration import dry_run, receipt_answer
+from controlplane.api.operation import (
+    ADMIN,
+    DRY_RUN,
+    ROOT,
+    Answer,
+    Body,
+    Call,
+    Operation,
+    Parameter,
+    get,
+    many,
+)
 from controlplane.api.problems import Refused
 from controlplane.api.shapes import moment
 from controlplane.model.history import MOST_RECORDS, Edit, Record, differences
@@ -79,9 +90,9 @@ async def rollback(call: Call) -> Response:
     receipt = await call.parts.commands.rollback(to, author=call.author, users=bool(users), dry_run=dry)
     call.record.revision, call.record.dry_run = receipt.revision, dry
     if dry:
-        return json_answer(shown(receipt))
+        return json_answer(receipt_answer(receipt))
     return await rollout.finish(
-        call, receipt.revision, shown(receipt), wait, 202 if receipt.unfinished else 200
+        call, receipt.revision, receipt_answer(receipt), wait, 202 if receipt.unfinished else 200
     )
 
 
@@ -129,3 +140,52 @@ def _fields(one: Edit) -> Iterable[shapes.FieldShape]:
     if one.before is not None and one.after is not None:
         for field, old, new in differences(one.before, one.after):
             yield shapes.FieldShape(field=field, before=old, after=new)
+
+
+def operations() -> Iterator[Operation]:
+    """What the handlers above answer."""
+    yield get(
+        f"{ROOT}/history",
+        changes,
+        "getHistory",
+        "The changes of the configuration that are on record",
+        Answer(200, "The newest first", many(shapes.ChangeRecordShape)),
+        tag="configuration",
+        parameters=PARAMETERS,
+        refusals=(400,),
+    )
+    yield get(
+        f"{ROOT}/history/{{revision}}",
+        change,
+        "getChange",
+        "One change with the resources before and after",
+        Answer(200, "The change", shapes.RecordShape),
+        tag="configuration",
+        refusals=(404,),
+    )
+    yield get(
+        f"{ROOT}/diff",
+        diff,
+        "getDiff",
+        "What leads from the configuration at one revision to that at another",
+        Answer(200, "By kind and name", many(shapes.EditShape)),
+        tag="configuration",
+        parameters=BETWEEN,
+        refusals=(400, 404),
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/rollback",
+        handler=rollback,
+        access=ADMIN,
+        id="rollback",
+        summary="Make the configuration again what it was at a revision, as a new change",
+        answers=(
+            Answer(200, "What became of each resource", shapes.ReceiptShape),
+            Answer(202, "The same; decided, and not in place yet", shapes.ReceiptShape),
+        ),
+        tag="configuration",
+        body=Body(shapes.RollbackShape),
+        parameters=(DRY_RUN, *rollout.PARAMETERS),
+        refusals=(404, 409, 504),
+    )

@@ -21,6 +21,8 @@ READ: Final = "gateway:read"
 ADMIN: Final = "gateway:admin"
 """Implies gateway:read."""
 
+ROOT: Final = "/api/v1"
+
 Schema = type[BaseModel] | Mapping[str, Any]
 """A pydantic model, a list of one (`many`), or JSON schema."""
 
@@ -48,7 +50,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One way in which an operation ends well."""
+    """A successful answer of an operation."""
 
     status: int
     description: str
@@ -73,6 +75,9 @@ class Parameter:
     description: str
     place: Literal["query", "header"] = "query"
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+DRY_RUN = Parameter("dry_run", "Only say what would change.", schema={"type": "boolean", "default": False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +105,20 @@ class Operation:
 def many(model: type[BaseModel]) -> Mapping[str, Any]:
     """The schema of a list of these; `openapi` puts the model's own schema in its place."""
     return {"type": "array", "items": model}
+
+
+def get(
+    path: str,
+    handler: Handler,
+    operation_id: str,
+    summary: str,
+    *answers: Answer,
+    access: Access = READ,
+    tag: str = "fleet",
+    parameters: tuple[Parameter, ...] = (),
+    refusals: tuple[int, ...] = (),
+) -> Operation:
+    """An operation that answers a GET, mostly about the fleet."""
+    return Operation(
+        "GET", path, handler, access, operation_id, summary, answers, tag, None, parameters, refusals
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from controlplane.api import shapes
 from controlplane.api.answers import json_answer, model_answer
-from controlplane.api.operation import Call, Parameter
+from controlplane.api.operation import ROOT, Answer, Call, Operation, Parameter, get
 from controlplane.api.problems import Refused
 from controlplane.api.shapes import rejection
 from controlplane.fleet.waiting import ALL, MOST_WAIT, NodeProgress, Progress, Quorum, Waiting
@@ -119,4 +120,17 @@ def _node(node: NodeProgress) -> shapes.NodeProgressShape:
         done=node.done,
         reason=node.reason,
         rejection=rejection(node.rejection),
+    )
+
+
+def operations() -> Iterator[Operation]:
+    """What the handlers above answer."""
+    yield get(
+        f"{ROOT}/rollouts/{{revision}}",
+        rollout,
+        "getRollout",
+        "How far the data planes are with a revision",
+        Answer(200, "Where each of them is", shapes.RolloutShape),
+        parameters=PARAMETERS,
+        refusals=(400, 404),
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 from starlette.responses import Response
 
-from controlplane.api import body
+from controlplane.api import body, shapes
 from controlplane.api.answers import json_answer
-from controlplane.api.operation import Call
+from controlplane.api.operation import ADMIN, ROOT, Answer, Body, Call, Operation
 from controlplane.model.base import Part, parse_as
 from controlplane.model.fields import Name
 
@@ -39,3 +40,19 @@ async def create(call: Call) -> Response:
     logger.info("service token issued", extra=extra)
     shown = {"token": token, "service_name": asked.service_name, "expires_in": asked.ttl}
     return json_answer(shown, 201, headers={"Cache-Control": "no-store"})
+
+
+def operations() -> Iterator[Operation]:
+    """What the handlers above answer."""
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/auth/service-token",
+        handler=create,
+        access=ADMIN,
+        id="createServiceToken",
+        summary="Make a token with which one service, and no other, registers its instances",
+        answers=(Answer(201, "The token, which is kept nowhere", shapes.ServiceTokenShape),),
+        tag="identity",
+        body=Body(ServiceTokenRequest),
+        refusals=(503,),
+    )

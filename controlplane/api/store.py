@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from starlette.responses import Response
 
 from controlplane.api import shapes
 from controlplane.api.answers import model_answer
-from controlplane.api.operation import Call
+from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, get
 from controlplane.api.problems import starting
 from controlplane.distribute.guard import WHAT_TO_DO
 
@@ -44,4 +46,26 @@ async def confirm(call: Call) -> Response:
         shapes.ConfirmedShape(
             revision=revision, lineage=shapes.LineageShape(id=lineage.id, epoch=lineage.epoch), reason=was
         )
+    )
+
+
+def operations() -> Iterator[Operation]:
+    """What the handlers above answer."""
+    yield get(
+        f"{ROOT}/store",
+        show,
+        "getStore",
+        "The store, and whether what it holds is published",
+        Answer(200, "As this control plane sees it", shapes.StoreShape),
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/store/confirm",
+        handler=confirm,
+        access=ADMIN,
+        id="confirmStore",
+        summary="Let a store that was wiped, restored or replaced be published, whatever it holds",
+        answers=(Answer(200, "It is published from this revision on", shapes.ConfirmedShape),),
+        tag="fleet",
+        refusals=(409,),
     )

@@ -10,19 +10,41 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from controlplane.api import body
+from controlplane.api import body, shapes
 from controlplane.api.answers import json_answer
+from controlplane.api.body import FORM
 from controlplane.api.caller import address_of
 from controlplane.api.explain import explain
-from controlplane.api.operation import Call
+from controlplane.api.operation import ROOT, Answer, Body, Call, Operation
 from controlplane.api.problems import Refused
 from controlplane.identity import BadCredentials, Grants, InvalidScope, InvalidToken, Tokens
+
+_TEXT = {"type": "string"}
+_TOKEN_FORM = {
+    "type": "object",
+    "properties": {
+        "grant_type": {"enum": ["password", "client_credentials", "refresh_token"], "default": "password"},
+        "username": _TEXT,
+        "password": {**_TEXT, "format": "password"},
+        "client_id": _TEXT,
+        "client_secret": {**_TEXT, "format": "password"},
+        "refresh_token": _TEXT,
+        "scope": {**_TEXT, "description": "Separated by spaces; left out: all that the user holds."},
+    },
+}
+_REVOCATION_FORM = {
+    "type": "object",
+    "required": ["token"],
+    "properties": {"token": _TEXT, "token_type_hint": _TEXT},
+}
+_JWKS = {"type": "object", "properties": {"keys": {"type": "array", "items": {"type": "object"}}}}
+_OBJECT = {"type": "object"}
 
 _DESCRIBABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 """What must not stand in an error_description (§5.2)."""
@@ -200,3 +222,45 @@ def _shown(tokens: Tokens) -> dict[str, object]:
     if tokens.refresh_token is not None:
         shown["refresh_token"] = tokens.refresh_token
     return shown
+
+
+def operations() -> Iterator[Operation]:
+    """What the handlers above answer."""
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/auth/token",
+        handler=token,
+        access="public",
+        id="getToken",
+        summary="Get tokens (OAuth 2.0); errors as in RFC 6749 §5.2",
+        answers=(Answer(200, "Tokens", shapes.TokenShape),),
+        tag="identity",
+        body=Body(_TOKEN_FORM, (FORM,)),
+        refusals=(401, 429, 503),
+        refusal=shapes.TokenErrorShape,
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/auth/revoke",
+        handler=revoke,
+        access="public",
+        id="revokeToken",
+        summary="End the login that a refresh token belongs to (RFC 7009)",
+        answers=(Answer(200, "The token is of no use any more; also when it never was", _OBJECT),),
+        tag="identity",
+        body=Body(_REVOCATION_FORM, (FORM,)),
+        refusals=(401, 429, 503),
+        refusal=shapes.TokenErrorShape,
+    )
+    for operation_id, prefix in (("getKeys", ""), ("getKeysUnderRoot", ROOT)):
+        yield Operation(
+            method="GET",
+            path=f"{prefix}/.well-known/jwks.json",
+            handler=jwks,
+            access="public",
+            id=operation_id,
+            summary="The public keys that verify tokens (RFC 7517)",
+            answers=(Answer(200, "JWK set", _JWKS),),
+            tag="identity",
+            refusals=(503,),
+        )

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.model.lineage import LINEAGE, UNKNOWN, Lineage, read_lineage
+from controlplane.model.resources import documents
 from controlplane.model.stored import PREFIX, StoredEntry
 
 WHAT_TO_DO = (
     "the fleet keeps the last good configuration until `headgate store confirm`, or until that store is back"
 )
 
-CONFIG = tuple(f"{PREFIX}{kind}/" for kind in ("service", "route", "scope", "user", "rate_limit", "issuer"))
+CONFIG = tuple(f"{PREFIX}{model.KIND}/" for model in documents().values())
 """Prefixes of what operators write. Registrations end by themselves, so that many may be gone at once."""
 
 MASS = 5

@@ -56,6 +56,8 @@ class Scope(Resource):
 
     KIND: ClassVar[str] = "scope"
     PLURAL: ClassVar[str] = "scopes"
+    DATA_PLANES: ClassVar[bool] = False
+    """Routes and users name the scopes that matter."""
 
     name: ScopeName
     description: Annotated[str, Field(max_length=500)] = ""
@@ -67,6 +69,7 @@ class User(Resource):
     KIND: ClassVar[str] = "user"
     PLURAL: ClassVar[str] = "users"
     NAMED_BY: ClassVar[str] = "username"
+    REFERENCES: ClassVar[Mapping[str, str]] = {"scopes[]": "scope"}
 
     username: Username
     password: Annotated[
@@ -164,6 +167,7 @@ class Issuer(Resource):
     KIND: ClassVar[str] = "issuer"
     PLURAL: ClassVar[str] = "issuers"
     NAMED_BY: ClassVar[str] = "issuer"
+    DATA_PLANES: ClassVar[bool] = False
 
     issuer: Name
 

@@ -77,6 +77,12 @@ class Resource(Part):
     """As in documents: `rate_limits`."""
     NAMED_BY: ClassVar[str] = "name"
     """The field that holds the name."""
+    REFERENCES: ClassVar[Mapping[str, str]] = {}
+    """Fields that name other resources, which must exist: by field the kind; `scopes[]` is a list of names."""
+    DATA_PLANES: ClassVar[bool] = True
+    """Whether data planes are sent it, in the field of `headgate.v1.Resource` that is called like the kind."""
+    DOCUMENTS: ClassVar[bool] = True
+    """Whether people write it: in documents, and one by one over the admin API."""
 
     if TYPE_CHECKING:
         # Some kinds have a field of this name, others compute it: pydantic must not see a declaration here.

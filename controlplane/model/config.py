@@ -15,7 +15,7 @@ from controlplane.model import digest
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.links import Links
 from controlplane.model.problems import InconsistentConfig, Problem
-from controlplane.model.resources import Instance, Resource, ResourceId, Route, Service, User
+from controlplane.model.resources import Instance, Resource, ResourceId, Route, Service, User, model_of
 from controlplane.model.snapshot import EMPTY, Snapshot
 from controlplane.model.stored import (
     CHANGE,
@@ -30,9 +30,6 @@ from controlplane.model.stored import (
 from controlplane.model.validate import colliding, dangling
 
 E = TypeVar("E", bound=StoredEntry)
-
-NEEDED = frozenset({"service", "instance", "route", "rate_limit", "user", "verification_key", "reset"})
-"""The kinds that data planes need. Scopes are not among them: routes and users name the ones that matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +237,8 @@ class Config:
 
     def _for_data_planes(self, identity: ResourceId) -> Stamped | None:
         """A resource as data planes know it; None when they need not."""
-        if identity[0] not in NEEDED:
+        model = model_of(identity[0])
+        if model is None or not model.DATA_PLANES:
             return None
         stamped = self._resources.get(identity)
         resource = stamped.resource if stamped else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.model.problems import InvalidConfig, Problem, join
-from controlplane.model.resources import KINDS, PLURALS, Resource, parse
+from controlplane.model.resources import KINDS, Resource, documents, parse
 from controlplane.model.validate import Declared
 from controlplane.model.words import unknown_field
 
@@ -25,10 +25,11 @@ def read_document(raw: object) -> Document:
     A section that is left empty (null) counts as an empty list.
     """
     if not isinstance(raw, Mapping):
-        return Document((), (Problem("", f"must be an object with some of {', '.join(PLURALS)}"),))
-    problems = [_unknown(name) for name in raw if name not in PLURALS]
+        return Document((), (Problem("", f"must be an object with some of {', '.join(documents())}"),))
+    plurals = documents()
+    problems = [_unknown(name) for name in raw if name not in plurals]
     declared = []
-    for plural, model in PLURALS.items():
+    for plural, model in plurals.items():
         items = raw.get(plural)
         if not isinstance(items, list | tuple | None):
             problems.append(Problem(plural, "must be a list"))
@@ -59,7 +60,7 @@ def _unknown(name: object) -> Problem:
         return Problem("", "must have names that are strings")
     if name == "instances":
         return Problem(name, "instances register themselves, or are listed in their service")
-    return Problem(name, unknown_field(name, PLURALS))
+    return Problem(name, unknown_field(name, documents()))
 
 
 def _duplicates(declared: list[Declared]) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ class VerificationKey(Resource):
 
     KIND: ClassVar[str] = "verification_key"
     PLURAL: ClassVar[str] = "verification_keys"
+    DOCUMENTS: ClassVar[bool] = False
 
     kid: Annotated[str, Field(min_length=1, max_length=64)]
     jwk: Annotated[str, Field(min_length=2, max_length=8192, description="The public key, JSON (RFC 7517).")]
@@ -36,6 +37,7 @@ class Reset(Resource):
 
     KIND: ClassVar[str] = "reset"
     PLURAL: ClassVar[str] = "resets"
+    DOCUMENTS: ClassVar[bool] = False
 
     id: Annotated[str, Field(min_length=1, max_length=128)]
     circuit: Annotated[Name | None, Field(description="Service whose breaker is closed and emptied.")] = None

@@ -15,16 +15,24 @@ from controlplane.model.service import Circuit, Instance, Retries, Service, Stat
 ResourceId = tuple[str, str]
 """Kind and name."""
 
-KINDS: Mapping[str, type[Resource]] = MappingProxyType(
-    {model.KIND: model for model in (Service, Instance, Route, Scope, User, RateLimit, Issuer)}
-)
-"""Every kind that people know, as in the store's keys."""
+_KINDS: dict[str, type[Resource]] = {
+    model.KIND: model for model in (Service, Instance, Route, Scope, User, RateLimit, Issuer)
+}
+_INTERNAL: dict[str, type[Resource]] = {model.KIND: model for model in (VerificationKey, Reset)}
 
-PLURALS: Mapping[str, type[Resource]] = MappingProxyType(
-    {model.PLURAL: model for kind, model in KINDS.items() if kind != "instance"}
-)
-"""Every kind that people write, by its name in documents, in the order in which documents list them.
-Instances register themselves, or are listed in their service."""
+KINDS: Mapping[str, type[Resource]] = MappingProxyType(_KINDS)
+"""Every kind that people know, as in the store's keys. A kind is declared by its class, and listed here: documents, the
+store, the admin API, OpenAPI, the wire and the command line follow from that (CONTRIBUTING.md)."""
+
+
+def documents() -> dict[str, type[Resource]]:
+    """Every kind that people write, by its name in documents, in the order in which documents list them."""
+    return {model.PLURAL: model for model in KINDS.values() if model.DOCUMENTS}
+
+
+def model_of(kind: str) -> type[Resource] | None:
+    """The class of a kind, those of the control plane's own included; None for no kind."""
+    return _KINDS.get(kind) or _INTERNAL.get(kind)
 
 
 def parse(kind: str, raw: object, field: str = "") -> Resource:
@@ -38,25 +46,19 @@ def parse(kind: str, raw: object, field: str = "") -> Resource:
     return parse_as(KINDS[kind], raw, field)
 
 
-_REFERENCES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
-    {
-        "instance": (("service_name", "service"),),
-        "route": (("service_name", "service"), ("scopes", "scope"), ("rate_limits", "rate_limit")),
-        "user": (("scopes", "scope"),),
-    }
-)
-
-
 def references(kind: str, fields: Mapping[str, object]) -> Iterator[tuple[str, ResourceId]]:
     """What a resource with these fields cannot do without: field path and target.
 
     The fields may be raw, so that what is dangling is told together with what is malformed.
     """
-    for field, target in _REFERENCES.get(kind, ()):
+    model = model_of(kind)
+    for reference, target in model.REFERENCES.items() if model else ():
+        field = reference.removesuffix("[]")
         value = fields.get(field)
-        if isinstance(value, str) and field == "service_name":
-            yield field, (target, value)
-        elif isinstance(value, list | tuple) and field != "service_name":
+        if field == reference:
+            if isinstance(value, str):
+                yield field, (target, value)
+        elif isinstance(value, list | tuple):
             for position, name in enumerate(value):
                 if isinstance(name, str):
                     yield f"{field}[{position}]", (target, name)
@@ -64,7 +66,6 @@ def references(kind: str, fields: Mapping[str, object]) -> Iterator[tuple[str, R
 
 __all__ = [
     "KINDS",
-    "PLURALS",
     "Circuit",
     "Instance",
     "Issuer",
@@ -81,6 +82,8 @@ __all__ = [
     "Tls",
     "User",
     "VerificationKey",
+    "documents",
+    "model_of",
     "parse",
     "references",
 ]

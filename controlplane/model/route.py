@@ -27,6 +27,11 @@ class Route(Resource):
 
     KIND: ClassVar[str] = "route"
     PLURAL: ClassVar[str] = "routes"
+    REFERENCES: ClassVar[Mapping[str, str]] = {
+        "service_name": "service",
+        "scopes[]": "scope",
+        "rate_limits[]": "rate_limit",
+    }
 
     name: Name
     prefix: Annotated[

@@ -179,6 +179,8 @@ class Instance(Resource):
 
     KIND: ClassVar[str] = "instance"
     PLURAL: ClassVar[str] = "instances"
+    REFERENCES: ClassVar[Mapping[str, str]] = {"service_name": "service"}
+    DOCUMENTS: ClassVar[bool] = False
 
     service_name: Name
     instance_id: Name

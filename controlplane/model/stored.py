@@ -9,9 +9,9 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from controlplane.model.base import parse_as
-from controlplane.model.internal import Reset, VerificationKey
+from controlplane.model.internal import VerificationKey
 from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
-from controlplane.model.resources import KINDS, Resource, ResourceId, User
+from controlplane.model.resources import Issuer, Resource, ResourceId, User, model_of
 
 PREFIX = "/headgate/v1/"
 CHANGE = f"{PREFIX}change/latest"
@@ -23,12 +23,6 @@ STAGED = f"{PREFIX}staged/"
 """Where the values of such a change are staged."""
 QUARANTINE = "/headgate/quarantine/v1/"
 """Where staged values are kept that could not be read, for people to look at. Nothing else reads them."""
-
-_MODELS: dict[str, type[Resource]] = {
-    **{kind: model for kind, model in KINDS.items() if kind != "issuer"},
-    "reset": Reset,
-    "signing_key": VerificationKey,
-}
 
 
 class StoredEntry(Protocol):
@@ -77,11 +71,12 @@ def decode(entry: StoredEntry) -> Resource | None:
     value is not what the key says; field paths begin with `kind/name`.
     """
     identity = id_of(entry.key)
-    if identity is None or identity[0] not in _MODELS:
+    model = _model(identity[0]) if identity else None
+    if identity is None or model is None:
         return None
     where = "/".join(identity)
     try:
-        resource = parse_as(_MODELS[identity[0]], _raw(identity[0], entry.value))
+        resource = parse_as(model, _raw(identity[0], entry.value))
     except InvalidConfig as error:
         raise InconsistentConfig(Problem(where, str(problem)) for problem in error.problems) from None
     except (ValueError, RecursionError):
@@ -89,6 +84,13 @@ def decode(entry: StoredEntry) -> Resource | None:
     if resource.name != identity[1]:
         raise InconsistentConfig([Problem(where, f"holds {resource.name!r}")])
     return resource
+
+
+def _model(kind: str) -> type[Resource] | None:
+    """What the entries of a kind hold; an issuer is only announced."""
+    if kind == Issuer.KIND:
+        return None
+    return VerificationKey if kind == "signing_key" else model_of(kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from controlplane.model.problems import InvalidConfig, Problem
-from controlplane.model.resources import Instance, Service, parse
+from controlplane.model.resources import Circuit, Instance, Service, parse
+from controlplane.rpc.wire.resources import numbers_of
 from headgate_api.v1 import registry_pb2
 
-_CIRCUIT_FIELDS = 7
+_CIRCUIT_FIELDS = len(Circuit.model_fields)
 
 
 def registration(request: registry_pb2.RegisterRequest) -> tuple[Instance, Service | None]:
@@ -57,13 +58,13 @@ def _value(field: FieldDescriptor, value: Any) -> Any:
     if isinstance(value, Message):
         return _fields(value)
     if field.enum_type is not None:
-        return _word(field.enum_type, field.name, value)
+        return _word(field.enum_type, value)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         return dict(value)
     return list(value) if field.is_repeated else value
 
 
-def _word(values: EnumDescriptor, field: str, number: int) -> str | int:
-    """`LOAD_BALANCER_IP_HASH` of a field `load_balancer` is `ip_hash`; a number that is not known stays one."""
-    known = values.values_by_number.get(number)
-    return known.name.removeprefix(f"{field.upper()}_").lower() if known else number
+def _word(values: EnumDescriptor, number: int) -> str | int:
+    """The model's word for a number; one that is not known stays a number."""
+    words = {known: word for word, known in numbers_of(values).items()}
+    return words.get(number, number)

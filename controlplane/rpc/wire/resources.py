@@ -1,152 +1,86 @@
-"""Resources of the model as messages."""
+"""Resources of the model as messages, field by field: a field of the message takes the model's field of its name.
+
+So the model and the .proto file say everything, and nothing has to be written here for a new field or kind. What is not
+in the .proto file (a user's password, say) stays here. A test holds both against each other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeVar
 
-from controlplane.model.resources import (
-    Circuit,
-    Instance,
-    RateLimit,
-    Reset,
-    Resource,
-    Route,
-    Service,
-    Tls,
-    User,
-    VerificationKey,
-)
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from controlplane.model.base import Part
 from controlplane.model.stored import Stamped
 from headgate_api.v1 import resources_pb2 as pb
 
-LOAD_BALANCERS: Mapping[str, pb.LoadBalancer.ValueType] = {
-    "round_robin": pb.LOAD_BALANCER_ROUND_ROBIN,
-    "least_request": pb.LOAD_BALANCER_LEAST_REQUEST,
-    "ip_hash": pb.LOAD_BALANCER_IP_HASH,
-}
-_LIMIT_KEYS: Mapping[str, pb.LimitKey.ValueType] = {
-    "address": pb.LIMIT_KEY_ADDRESS,
-    "subject": pb.LIMIT_KEY_SUBJECT,
-    "route": pb.LIMIT_KEY_ROUTE,
-    "header": pb.LIMIT_KEY_HEADER,
-}
-_LIMIT_MODES: Mapping[str, pb.LimitMode.ValueType] = {"local": pb.LIMIT_MODE_LOCAL}
+M = TypeVar("M", bound=Message)
+Convert = Callable[[Any], Any]
 
 
 def resource(stamped: Stamped) -> pb.Resource:
     """A resource as data planes get it. TypeError for a kind that they do not."""
-    message = pb.Resource(name=stamped.resource.name, revision=stamped.revision)
-    _fill(message, stamped.resource)
-    return message
+    body = stamped.resource
+    field = pb.Resource.DESCRIPTOR.fields_by_name.get(body.KIND)
+    if field is None or field.message_type is None:
+        raise TypeError(f"data planes are not sent any {body.KIND}")
+    content = message(GetMessageClass(field.message_type), body)
+    return pb.Resource(name=body.name, revision=stamped.revision, **{body.KIND: content})  # type: ignore[arg-type]
 
 
-def _fill(message: pb.Resource, body: Resource) -> None:
-    match body:
-        case Service():
-            message.service.CopyFrom(service(body))
-        case Instance():
-            message.instance.CopyFrom(instance(body))
-        case Route():
-            message.route.CopyFrom(route(body))
-        case RateLimit():
-            message.rate_limit.CopyFrom(rate_limit(body))
-        case User():
-            message.user.CopyFrom(
-                pb.User(scopes=body.scopes, disabled=body.disabled, credentials=body.credentials)
-            )
-        case VerificationKey():
-            message.verification_key.CopyFrom(
-                pb.VerificationKey(jwk=body.jwk, issuer=body.issuer, audience=body.audience)
-            )
-        case Reset():
-            message.reset.CopyFrom(_reset(body))
-        case _:
-            raise TypeError(f"data planes are not sent any {body.KIND}")
+def message(made: type[M], value: Part) -> M:
+    """A value of the model as a message of this class. What is None is left out."""
+    fields: dict[str, Any] = {}
+    for name, convert in _converters(made.DESCRIPTOR):
+        found = getattr(value, name)
+        if found is not None:
+            fields[name] = convert(found) if convert else found
+    return made(**fields)
 
 
-def _reset(body: Reset) -> pb.Reset:
-    if body.circuit is not None:
-        return pb.Reset(circuit=body.circuit)
-    return pb.Reset(rate_limit=body.rate_limit or "")
+@cache
+def _converters(descriptor: Descriptor) -> tuple[tuple[str, Convert | None], ...]:
+    """What to do with the value of each field; None: it is taken as it is."""
+    return tuple((field.name, _converter(field)) for field in descriptor.fields)
 
 
-def service(body: Service) -> pb.Service:
-    """A service without its static instances, which go out as instances."""
-    timeouts, retries = body.timeouts, body.retries
-    return pb.Service(
-        service_name=body.service_name,
-        check_path=body.check_path,
-        check_interval=body.check_interval,
-        check_timeout=body.check_timeout,
-        healthy_threshold=body.healthy_threshold,
-        unhealthy_threshold=body.unhealthy_threshold,
-        load_balancer=LOAD_BALANCERS[body.load_balancer],
-        circuit=circuit(body.circuit),
-        timeouts=pb.Timeouts(
-            connect=timeouts.connect, response=timeouts.response, idle=timeouts.idle, total=timeouts.total
-        ),
-        retries=pb.Retries(attempts=retries.attempts, on=map(str, retries.on), budget=retries.budget),
-        tls=_tls(body.tls),
-    )
+def _converter(field: FieldDescriptor) -> Convert | None:
+    convert = _single(field)
+    if convert is None or not field.is_repeated or _is_map(field):
+        return convert
+    return lambda values: [convert(one) for one in values]
 
 
-def _tls(body: Tls | None) -> pb.UpstreamTls | None:
-    if body is None or not body.enabled:
+def _single(field: FieldDescriptor) -> Convert | None:
+    if _is_map(field):
         return None
-    return pb.UpstreamTls(server_name=body.server_name or "", ca=body.ca or "")
+    if field.enum_type is not None:
+        return numbers_of(field.enum_type).__getitem__
+    if field.message_type is not None:
+        made: type[Message] = GetMessageClass(field.message_type)
+        return lambda value: _part(made, value)
+    if field.type == FieldDescriptor.TYPE_STRING and field.is_repeated:
+        # A condition for a retry is a word or a status.
+        return str
+    return None
 
 
-def circuit(body: Circuit) -> pb.Circuit:
-    """A breaker's settings."""
-    return pb.Circuit(
-        failure_threshold=body.failure_threshold,
-        failure_ratio=body.failure_ratio,
-        failure_window=body.failure_window,
-        min_throughput=body.min_throughput,
-        recovery_timeout=body.recovery_timeout,
-        half_open_timeout=body.half_open_timeout,
-        half_open_requests=body.half_open_requests,
-    )
+def _part(made: type[Message], value: Part) -> Message | None:
+    # A part that can be switched off is there, or it is not.
+    return message(made, value) if getattr(value, "enabled", True) else None
 
 
-def instance(body: Instance) -> pb.Instance:
-    """An instance, registered or static."""
-    return pb.Instance(
-        service_name=body.service_name,
-        instance_id=body.instance_id,
-        host=body.host,
-        port=body.port,
-        weight=body.weight,
-        metadata=body.metadata,
-        draining=body.draining,
-    )
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
-def route(body: Route) -> pb.Route:
-    """A route; its name travels beside it."""
-    return pb.Route(
-        prefix=body.prefix or "",
-        path=body.path or "",
-        hosts=body.hosts,
-        methods=body.methods,
-        service_name=body.service_name,
-        scopes=body.scopes,
-        public=body.public,
-        strip_prefix=body.strip_prefix,
-        rewrite=body.rewrite or "",
-        rate_limits=body.rate_limits,
-        timeout=body.timeout or 0,
-        max_body_bytes=body.max_body_bytes,
-        upgrades=body.upgrades,
-    )
-
-
-def rate_limit(body: RateLimit) -> pb.RateLimit:
-    """A limit; its name travels beside it."""
-    return pb.RateLimit(
-        per_second=body.per_second,
-        burst=body.burst,
-        key=_LIMIT_KEYS[body.key],
-        header=body.header or "",
-        mode=_LIMIT_MODES[body.mode],
-    )
+@cache
+def numbers_of(values: EnumDescriptor) -> Mapping[str, int]:
+    """The numbers of an enum by the model's words: `LOAD_BALANCER_IP_HASH` of `LoadBalancer` is `ip_hash`."""
+    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", values.name).upper() + "_"
+    return {one.name.removeprefix(prefix).lower(): one.number for one in values.values}

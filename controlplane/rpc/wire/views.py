@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from controlplane.fleet.reports import CircuitReport, CircuitState, InstanceStatus
 from controlplane.fleet.views import CircuitView, InstanceView, ServiceView
 from controlplane.model.resources import Route
-from controlplane.rpc.wire import resources
+from controlplane.rpc.wire.resources import message
 from headgate_api.v1 import registry_pb2 as pb
-from headgate_api.v1 import status_pb2
+from headgate_api.v1 import resources_pb2, status_pb2
 
 _STATUS: Mapping[InstanceStatus, status_pb2.InstanceStatus.ValueType] = {
     InstanceStatus.STARTING: status_pb2.INSTANCE_STATUS_STARTING,
@@ -27,26 +27,29 @@ _STATES: Mapping[CircuitState, status_pb2.CircuitState.ValueType] = {
 def service(view: ServiceView) -> pb.ServiceView:
     """A service with its instances and their status."""
     return pb.ServiceView(
-        service=resources.service(view.service), instances=[_instance(one) for one in view.instances]
+        service=message(resources_pb2.Service, view.service),
+        instances=[_instance(one) for one in view.instances],
     )
 
 
 def _instance(view: InstanceView) -> pb.InstanceView:
     return pb.InstanceView(
-        instance=resources.instance(view.instance), status=_STATUS[view.status], last_check=view.last_check
+        instance=message(resources_pb2.Instance, view.instance),
+        status=_STATUS[view.status],
+        last_check=view.last_check,
     )
 
 
 def route(route: Route) -> pb.RouteView:
     """A route with its name."""
-    return pb.RouteView(name=route.name, route=resources.route(route))
+    return pb.RouteView(name=route.name, route=message(resources_pb2.Route, route))
 
 
 def circuit(view: CircuitView) -> pb.CircuitView:
     """A breaker over the fleet, with that of each data plane."""
     return pb.CircuitView(
         circuit=_report(view.circuit),
-        config=resources.circuit(view.config),
+        config=message(resources_pb2.Circuit, view.config),
         dataplanes={node: _report(report) for node, report in view.dataplanes.items()},
     )
 

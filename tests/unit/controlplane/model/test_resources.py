@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controlplane.model.problems import InvalidConfig
-from controlplane.model.resources import KINDS, PLURALS, Instance, Route, Service, User, parse
+from controlplane.model.resources import KINDS, Instance, Route, Service, User, documents, parse
 from controlplane.model.stored import encode, shown
 
 PHC = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo"
@@ -45,7 +45,7 @@ def limit(**fields: Any) -> dict[str, Any]:
 
 def test_kinds_have_their_names_of_the_contract() -> None:
     assert set(KINDS) == {"service", "instance", "route", "scope", "user", "rate_limit", "issuer"}
-    assert set(PLURALS) == {"services", "routes", "scopes", "users", "rate_limits", "issuers"}
+    assert set(documents()) == {"services", "routes", "scopes", "users", "rate_limits", "issuers"}
 
 
 def test_a_service_needs_only_a_name_and_has_the_contract_s_defaults() -> None:

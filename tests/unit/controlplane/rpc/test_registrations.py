@@ -35,7 +35,7 @@ def test_a_service_comes_back_as_it_went_out() -> None:
         timeouts=Timeouts(connect=1, response=2, idle=3),
         retries=Retries(attempts=0),
     )
-    assert service_of(resources.service(service)) == service
+    assert service_of(resources.message(pb.Service, service)) == service
 
 
 def test_an_instance_comes_back_as_it_went_out() -> None:
@@ -48,7 +48,7 @@ def test_an_instance_comes_back_as_it_went_out() -> None:
         metadata={"zone": "b"},
         draining=True,
     )
-    request = registry_pb2.RegisterRequest(instance=resources.instance(instance))
+    request = registry_pb2.RegisterRequest(instance=resources.message(pb.Instance, instance))
     assert registration(request) == (instance, None)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from starlette.responses import Response
 
-from controlplane.api import shapes
+from controlplane.api import rollout, shapes
 from controlplane.api.answers import json_answer, model_answer
-from controlplane.api.operation import Call
+from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, get, many
 from controlplane.api.problems import Refused
 from controlplane.api.shapes import moment
 from controlplane.fleet.reports import CircuitReport, NodeState
 from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
+from controlplane.fleet.waiting import Waiting
 from controlplane.model.resources import RateLimit
 
 
@@ -142,4 +143,101 @@ def _dataplane(state: NodeState) -> shapes.DataplaneShape:
         last_seen=moment(state.last_seen),
         last_rejection=shapes.rejection(state.last_rejection),
         total_requests=state.stats.total_requests,
+    )
+
+
+async def drain(call: Call) -> Response:
+    """Marks the instance as draining; with `wait`, answers when nothing is under way there any more, or 504."""
+    service, instance = call.path("service"), call.path("instance")
+    if "quorum" in call.request.query_params:
+        raise Refused(400, "Unknown parameter 'quorum'")
+    wait = rollout.asked(call)
+    revision = await call.parts.commands.drain(service, instance)
+    call.record.revision = revision
+    if wait is None:
+        return json_answer({"revision": revision}, 202)
+    waiting = Waiting(call.parts.watcher, call.parts.fleet)
+    seen = await waiting.drained(service, instance, revision, wait.seconds)
+    receipt = rollout.shown(seen).model_dump()
+    if seen.complete:
+        return json_answer(receipt)
+    which = seen.problem or ", ".join(map(str, seen.stragglers[:10]))
+    detail = f"Instance {service}/{instance} takes no new requests, but is not drained: {which}"
+    raise Refused(504, detail, more=receipt)
+
+
+def operations() -> Iterator[Operation]:
+    """What the handlers above answer."""
+    yield get(
+        f"{ROOT}/services",
+        services,
+        "getServices",
+        "Every service with its instances and their status",
+        Answer(200, "Sorted by name", many(shapes.ServiceShape)),
+    )
+    yield get(
+        f"{ROOT}/services/{{name}}",
+        service,
+        "getService",
+        "One service with its instances and their status",
+        Answer(200, "The service", shapes.ServiceShape),
+        refusals=(404,),
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/services/{{service}}/instances/{{instance}}/drain",
+        handler=drain,
+        access=ADMIN,
+        id="drainInstance",
+        summary="Let an instance take no new requests, and wait for those under way",
+        answers=(
+            Answer(200, "Nothing is under way there any more", shapes.RolloutShape),
+            Answer(202, "The order is on its way to the data planes", shapes.RevisionShape),
+        ),
+        tag="fleet",
+        parameters=rollout.PARAMETERS[:1],
+        refusals=(400, 404, 504),
+    )
+    yield get(
+        f"{ROOT}/circuits",
+        circuits,
+        "getCircuits",
+        "The circuit breaker of every service",
+        Answer(200, "Sorted by service", many(shapes.CircuitShape)),
+    )
+    yield Operation(
+        method="POST",
+        path=f"{ROOT}/circuits/{{service}}/reset",
+        handler=reset_circuit,
+        access=ADMIN,
+        id="resetCircuit",
+        summary="Close a service's breaker on every data plane, and forget its failures",
+        answers=(Answer(202, "The order is on its way to the data planes", shapes.RevisionShape),),
+        tag="fleet",
+        refusals=(404,),
+    )
+    yield get(
+        f"{ROOT}/rate-limits",
+        rate_limits,
+        "getRateLimits",
+        "Every rate limit with the buckets in use",
+        Answer(200, "Sorted by name", many(shapes.RateLimitShape)),
+    )
+    yield Operation(
+        method="DELETE",
+        path=f"{ROOT}/rate-limits/{{key:path}}",
+        handler=reset_rate_limit,
+        access=ADMIN,
+        id="resetRateLimit",
+        summary="Fill up the buckets of a caller key on every data plane",
+        answers=(Answer(202, "The order is on its way to the data planes", shapes.RevisionShape),),
+        tag="fleet",
+        refusals=(400,),
+    )
+    yield get(
+        f"{ROOT}/dataplanes",
+        dataplanes,
+        "getDataplanes",
+        "Every data plane, what it serves and what it refused",
+        Answer(200, "Sorted by node", many(shapes.DataplaneShape)),
     )
