@@ -58,6 +58,7 @@ proto: setup ## Generate the protobuf code anew
 	    --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto \
 	    proto/headgate_api/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. controlplane/store/etcdpb/*.proto
+	$(BIN)/python -m tests.support.kinds_table
 
 .PHONY: proto-baseline
 proto-baseline: setup ## At a release: what later versions of the wire format are held against

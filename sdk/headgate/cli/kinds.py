@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headgate.cli.failure import Failure
+from headgate.cli.resource_kinds import RESOURCES
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row], object]
@@ -74,62 +75,41 @@ def _rejection(row: Row) -> object:
     return f"revision {rejected.get('revision')} at {rejected.get('at')}: {problems}"
 
 
-_RESOURCES = (
-    Kind(
-        "service",
-        "services",
-        ("config", "services"),
-        "service_name",
-        {
-            "SERVICE": _field("service_name"),
-            "CHECK": lambda row: f"{row.get('check_path')} every {row.get('check_interval'):g} s",
-            "BALANCER": _field("load_balancer"),
-            "OPENS AFTER": lambda row: f"{(row.get('circuit') or {}).get('failure_threshold')} failures",
-        },
-        "services",
-    ),
-    Kind(
-        "route",
-        "routes",
-        ("config", "routes"),
-        "name",
-        {
-            "ROUTE": _field("name"),
-            "MATCH": lambda row: row.get("prefix") or f"= {row.get('path')}",
-            "HOSTS": _listed("hosts", "any"),
-            "METHODS": _listed("methods", "any"),
-            "SERVICE": _field("service_name"),
-            "ACCESS": _access,
-            "LIMITS": _listed("rate_limits"),
-        },
-        "routes",
-    ),
-    Kind(
-        "scope",
-        "scopes",
-        ("config", "scopes"),
-        "name",
-        {"SCOPE": _field("name"), "DESCRIPTION": _field("description")},
-        "scopes",
-    ),
-    Kind(
-        "user",
-        "users",
-        ("config", "users"),
-        "username",
-        {"USER": _field("username"), "SCOPES": _listed("scopes"), "DISABLED": _field("disabled")},
-        "users",
-    ),
-    Kind(
-        "rate-limit",
-        "rate-limits",
-        ("config", "rate-limits"),
-        "name",
-        {"LIMIT": _field("name"), "RATE": _limit, "PER": _field("key"), "MODE": _field("mode")},
-        "rate_limits",
-    ),
-    Kind("issuer", "issuers", ("config", "issuers"), "issuer", {"ISSUER": _field("issuer")}, "issuers"),
-)
+_COLUMNS: Mapping[str, Mapping[str, Cell]] = {
+    "service": {
+        "SERVICE": _field("service_name"),
+        "CHECK": lambda row: f"{row.get('check_path')} every {row.get('check_interval'):g} s",
+        "BALANCER": _field("load_balancer"),
+        "OPENS AFTER": lambda row: f"{(row.get('circuit') or {}).get('failure_threshold')} failures",
+    },
+    "route": {
+        "ROUTE": _field("name"),
+        "MATCH": lambda row: row.get("prefix") or f"= {row.get('path')}",
+        "HOSTS": _listed("hosts", "any"),
+        "METHODS": _listed("methods", "any"),
+        "SERVICE": _field("service_name"),
+        "ACCESS": _access,
+        "LIMITS": _listed("rate_limits"),
+    },
+    "scope": {"SCOPE": _field("name"), "DESCRIPTION": _field("description")},
+    "user": {"USER": _field("username"), "SCOPES": _listed("scopes"), "DISABLED": _field("disabled")},
+    "rate_limit": {"LIMIT": _field("name"), "RATE": _limit, "PER": _field("key"), "MODE": _field("mode")},
+}
+"""What `get` shows of kinds that somebody has thought about; see `_columns` for the others."""
+
+
+def _columns(kind: str, key: str, fields: tuple[str, ...]) -> Mapping[str, Cell]:
+    return _COLUMNS.get(kind) or {name.replace("_", " ").upper(): _field(name) for name in (key, *fields[:5])}
+
+
+def _resource(kind: str, plural: str, key: str, fields: tuple[str, ...]) -> Kind:
+    spelled = plural.replace("_", "-")
+    return Kind(
+        kind.replace("_", "-"), spelled, ("config", spelled), key, _columns(kind, key, fields), plural
+    )
+
+
+_RESOURCES = tuple(_resource(*one) for one in RESOURCES)
 
 _VIEWS = (
     Kind(
