@@ -488,3 +488,112 @@ async def test_a_websocket_needs_the_instance_to_accept_the_key(accept: list[byt
             )
         )
         assert (await client.head()).startswith(b"HTTP/1.1 %d " % status)
+
+
+# --- messages without a body (RFC 9110, 8.6, 15.3.5; RFC 9112, 6.1, 6.3)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+async def test_a_status_without_a_body_has_no_framing_of_one(answer: bytes) -> None:
+    async with stage(Upstream(answering(answer, OK))) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        head = await client.head()
+        assert not values(head, b"transfer-encoding")
+        assert values(head, b"content-length") == ([b"7"] if b" 304 " in head and b": 7" in answer else [])
+        await client.say(GET)
+        assert (await client.answer())[1] == b"ok"
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+async def test_what_follows_a_status_without_a_body_reaches_nobody(status: bytes, body: bytes) -> None:
+    upstream = Upstream(answering(b"HTTP/1.1 " + status + b"\r\n" + body, OK))
+    async with stage(upstream) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        head = await client.head()
+        assert head.startswith((b"HTTP/1.1 " + status[:3], b"HTTP/1.1 502")) and b"hello" not in head
+        if head.startswith(b"HTTP/1.1 502"):
+            await client.reader.readexactly(int(values(head, b"content-length")[0]))
+        await client.say(GET)
+        head, got = await client.answer()
+        assert head.startswith(b"HTTP/1.1 200 ") and got == b"ok"
+        assert upstream.connections == 2
+
+
+async def test_interim_responses_have_no_framing() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\nLink: </x>\r\n\r\n"
+    async with stage(Upstream(answering(hints + OK))) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        assert lines(await client.head()) == [b"HTTP/1.1 103 Early Hints", b"Link: </x>"]
+        assert (await client.answer())[1] == b"ok"
+
+
+# --- the gateway's own responses (RFC 9110, 6.6.1, 9.3.2, 15.5.2; RFC 6750)
+
+GUARDED = [Route("guarded", "s", prefix="/", methods=frozenset({"GET", "HEAD", "POST"}))]
+
+
+async def test_own_responses_are_dated_and_have_no_body_for_head() -> None:
+    async with stage(Upstream(answering(OK)), routes=GUARDED) as gate:
+        client = await gate.client()
+        for method in (b"HEAD", b"GET"):
+            await client.say(GET.replace(b"GET", method))
+            head = await client.head()
+            assert len(values(head, b"date")) == 1
+            length = int(values(head, b"content-length")[0])
+            assert length
+        assert len(await client.reader.readexactly(length)) == length
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GET.replace(b"/a", b"/a?access_token=abc"),
+        with_fields(POST, b"Content-Type: application/x-www-form-urlencoded", b"Content-Length: 16")
+        + b"access_token=abc",
+        with_fields(GET, b"Authorization: Basic YTpi"),
+        with_fields(GET, b"Authorization: Bearer"),
+        with_fields(GET, b"Cookie: access_token=abc"),
+    ],
+    ids=["query", "form", "another scheme", "no token", "cookie"],
+)
+async def test_a_token_counts_in_the_authorization_field_alone(request_: bytes) -> None:
+    """RFC 6750, 2 and 3: challenged with the scheme, without an error where no token was sent."""
+    upstream = Upstream(answering(OK))
+    async with stage(upstream, routes=GUARDED) as gate:
+        head, _ = await gate.ask(request_)
+        assert lines(head)[0] == b"HTTP/1.1 401 Unauthorized"
+        (challenge,) = values(head, b"www-authenticate")
+        assert challenge.startswith(b"Bearer") and b"error" not in challenge
+    assert upstream.connections == 0
+
+
+async def test_a_bad_token_is_told_so_and_two_are_a_bad_request() -> None:
+    """RFC 6750, 3.1."""
+    async with stage(Upstream(answering(OK)), routes=GUARDED) as gate:
+        head, _ = await gate.ask(with_fields(GET, b"Authorization: Bearer abc"))
+        (challenge,) = values(head, b"www-authenticate")
+        assert lines(head)[0] == b"HTTP/1.1 401 Unauthorized" and b'error="invalid_token"' in challenge
+        two = [b"Authorization: Bearer abc", b"authorization: Bearer abc"]
+        head, _ = await gate.ask(with_fields(GET, *two))
+        assert lines(head)[0] == b"HTTP/1.1 400 Bad Request"
+
+
+async def test_a_method_that_no_route_allows() -> None:
+    async with stage(Upstream(answering(OK)), routes=GUARDED) as gate:
+        head, _ = await gate.ask(GET.replace(b"GET", b"DELETE"))
+        assert lines(head)[0] == b"HTTP/1.1 405 Method Not Allowed"
+        assert values(head, b"allow") == [b"GET, HEAD, POST"]

@@ -86,6 +86,7 @@ HEADS = {
     "relative target": (400, G.replace(b"GET /", b"GET a") + b"\r\n"),
     "fragment": (400, G.replace(b"/ ", b"/#x ") + b"\r\n"),
     "fragment in the query": (400, G.replace(b"/ ", b"/?a#x ") + b"\r\n"),
+    "space in the target": (400, G.replace(b"/ ", b"/a b ") + b"\r\n"),
     "8-bit target": (400, G.replace(b"/ ", b"/\xff ") + b"\r\n"),
     "NUL in the target": (400, G.replace(b"/ ", b"/\0 ") + b"\r\n"),
     "encoded NUL": (400, G.replace(b"/ ", b"/%00 ") + b"\r\n"),
