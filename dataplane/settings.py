@@ -251,6 +251,8 @@ class Settings(BaseSettings):
     """Idle connections that a worker keeps to one instance."""
     pool_timeout: Duration = BOUNDS.pool_timeout
     """Seconds that an idle connection to an instance is kept."""
+    pool_age: Duration = BOUNDS.pool_age
+    """Seconds that a connection to an instance is used before it is replaced."""
     write_buffer_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = BOUNDS.write_buffer
     """Bytes that wait for a slow reader before its source is paused, for each connection."""
 
@@ -308,6 +310,7 @@ class Settings(BaseSettings):
             replay=self.retry_body_bytes,
             pool_idle=self.pool_idle,
             pool_timeout=self.pool_timeout,
+            pool_age=self.pool_age,
             write_buffer=self.write_buffer_bytes,
             strip=self.strip_request_headers,
         )

@@ -7,12 +7,14 @@ instances would cost its supervisor more CPU than all its other work.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 
 import httptools
 
 from dataplane.gateway.policy.resources import HealthCheck, Instance
 from dataplane.health.state import Probe
+from dataplane.proxy.resolver import look_up
 from dataplane.proxy.tls import Chain, ClientContexts
 
 MAX_HEAD = 64 * 1024
@@ -51,14 +53,25 @@ class EndpointChecker:
         if check.tls is not None:
             context = await self._contexts.get(check.tls.ca)
             name = check.tls.server_name or instance.host
-        reader, writer = await asyncio.open_connection(
-            instance.host, instance.port, ssl=context, server_hostname=name
-        )
+        reader, writer = await _connect(instance, context, name)
         try:
             writer.write(_request(instance, check))
             return await _status(reader)
         finally:
             writer.transport.abort()
+
+
+async def _connect(
+    instance: Instance, context: ssl.SSLContext | None, name: str | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """As requests connect: to the first of the host's addresses that accepts, in the same order."""
+    failure: OSError | None = None
+    for address in await look_up(instance.host):
+        try:
+            return await asyncio.open_connection(address, instance.port, ssl=context, server_hostname=name)
+        except OSError as error:
+            failure = error
+    raise failure or OSError(f"{instance.host} has no address")
 
 
 class _Head:

@@ -46,5 +46,7 @@ class Bounds:
     """How long an idle upstream connection is kept."""
     strip: tuple[str, ...] = ()
     """Names of request fields that are not forwarded, beside those of `http1.asserted`; "*" at the end: a prefix."""
+    pool_age: float = 600.0
+    """How long an upstream connection is used: then it closes after its exchange."""
     write_buffer: int = 131_072
     """Unsent bytes of one connection above which its source is paused."""

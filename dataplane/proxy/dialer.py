@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from random import uniform
 from time import monotonic
 
 from dataplane.proxy.descriptors import EXHAUSTED
 from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
 from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender, take_idle
 from dataplane.proxy.pool import Endpoint, Pool
+from dataplane.proxy.resolver import Resolver
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.tls import ClientContexts
 from dataplane.proxy.upstream import Upstream
@@ -25,6 +27,8 @@ class Dialer(Sender):
     """Connects for the exchanges of one worker."""
 
     def __init__(self, shared: Shared, pool: Pool) -> None:
+        self.resolver = Resolver()
+        """Of instances whose host is a name."""
         self.contexts = ClientContexts()
         """For connections to instances over TLS."""
         self._shared = shared
@@ -84,6 +88,7 @@ class Dialer(Sender):
 
     async def stop(self) -> None:
         """Give up whatever is being connected."""
+        self.resolver.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -119,16 +124,34 @@ class Dialer(Sender):
             exchange.client.failed(exchange, refusal, result)
 
     async def _connect(self, endpoint: Endpoint) -> Upstream:
+        """A connection to the first of its addresses that accepts."""
+        failure: OSError | None = None
+        for address in await self.resolver.addresses(endpoint):
+            try:
+                upstream = await self._connect_to(endpoint, address)
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    raise
+                failure = error
+            else:
+                # Not all at once, where many were made at once.
+                age = self._shared.bounds.pool_age * uniform(0.9, 1.0)  # noqa: S311
+                upstream.address, upstream.expires = address, monotonic() + age
+                return upstream
+        self.resolver.doubt(endpoint)
+        raise failure or OSError(f"{endpoint.instance.host} has no address")
+
+    async def _connect_to(self, endpoint: Endpoint, address: str) -> Upstream:
         loop = asyncio.get_running_loop()
         host, port, tls = endpoint.instance.host, endpoint.instance.port, endpoint.tls
         if tls is None:
             _, upstream = await loop.create_connection(
-                lambda: Upstream(endpoint, self._shared, self), host, port
+                lambda: Upstream(endpoint, self._shared, self), address, port
             )
             return upstream
         _, upstream = await loop.create_connection(
             lambda: Upstream(endpoint, self._shared, self),
-            host,
+            address,
             port,
             ssl=await self.contexts.get(tls.ca),
             server_hostname=tls.server_name or host,

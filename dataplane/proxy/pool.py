@@ -46,10 +46,14 @@ class Instance(Protocol):
 class Connection(asyncio.Protocol):
     """What the pool needs of a connection to an instance."""
 
-    __slots__ = ("idle_since",)
+    __slots__ = ("address", "expires", "idle_since")
 
+    address: str
+    """Where it leads to; "" where that does not matter."""
+    expires: float
+    """Monotonic seconds; it is not used again from then on."""
     idle_since: float
-    """Monotonic seconds."""
+    """The same."""
 
     def close(self) -> None:
         """End it; nothing is under way."""
@@ -59,7 +63,18 @@ class Connection(asyncio.Protocol):
 class Endpoint:
     """An instance as the data path sees it: its idle connections, and how many requests are under way."""
 
-    __slots__ = ("authority", "bounds", "id", "idle", "in_flight", "instance", "leaving", "retired", "tls")
+    __slots__ = (
+        "addresses",
+        "authority",
+        "bounds",
+        "id",
+        "idle",
+        "in_flight",
+        "instance",
+        "leaving",
+        "retired",
+        "tls",
+    )
 
     def __init__(self, instance: Instance, bounds: Bounds, tls: Tls | None = None) -> None:
         self.instance = instance
@@ -74,6 +89,8 @@ class Endpoint:
         self.leaving = False
         """It takes no new requests, and the end of those under way is waited for."""
         self.retired = False
+        self.addresses: tuple[str, ...] = ()
+        """Those of its host, where that is a name that has been looked up."""
         host = f"[{instance.host}]" if ":" in instance.host else instance.host
         self.authority = f"{host}:{instance.port}".encode("ascii", "replace")
 
@@ -90,7 +107,9 @@ class Endpoint:
 
     def give(self, connection: Connection, now: float) -> bool:
         """Keep a clean connection; False if there is no room or use for it."""
-        if self.retired or len(self.idle) >= self.bounds.pool_idle:
+        if self.retired or len(self.idle) >= self.bounds.pool_idle or now >= connection.expires:
+            return False
+        if self.addresses and connection.address not in self.addresses:
             return False
         connection.idle_since = now
         self.idle.append(connection)
@@ -102,13 +121,24 @@ class Endpoint:
             self.idle.remove(connection)
 
     def expired(self, now: float) -> list[Connection]:
-        """Take out the connections idle for too long, or all of a retired endpoint; the caller closes them."""
+        """Take out the connections that are idle for too long or too old, or all of a retired endpoint.
+
+        The caller closes them.
+        """
         limit = float("inf") if self.retired else now - self.bounds.pool_timeout
-        count = 0
-        while count < len(self.idle) and self.idle[count].idle_since < limit:
-            count += 1
-        old, self.idle = self.idle[:count], self.idle[count:]
+        old: list[Connection] = []
+        kept: list[Connection] = []
+        for each in self.idle:
+            (old if each.idle_since < limit or each.expires <= now else kept).append(each)
+        self.idle = kept
         return old
+
+    def move(self, addresses: tuple[str, ...]) -> list[Connection]:
+        """Its host has these addresses now. Take out the connections to others; the caller closes them."""
+        self.addresses = addresses
+        lost = [each for each in self.idle if each.address not in addresses]
+        self.idle = [each for each in self.idle if each.address in addresses]
+        return lost
 
 
 _Place = tuple[str, str, int]
@@ -144,7 +174,7 @@ class Pool:
         gone = [endpoint for place, endpoint in before.items() if endpoints.get(place) is not endpoint]
         for endpoint in gone:
             endpoint.retired = True
-            _close(endpoint.expired(0.0))
+            close_all(endpoint.expired(0.0))
         if endpoints:
             self._endpoints[service] = endpoints
         self._follow_leaving(service, [*gone, *endpoints.values()])
@@ -182,12 +212,12 @@ class Pool:
         """Close the connections that were idle for too long."""
         for endpoint in self._all():
             if endpoint.idle:
-                _close(endpoint.expired(now))
+                close_all(endpoint.expired(now))
 
     def shed(self) -> None:
         """Close the idle connections: their file descriptors are needed for something else."""
         for endpoint in self._all():
-            _close(endpoint.expired(float("inf")))
+            close_all(endpoint.expired(float("inf")))
 
     def close(self) -> None:
         """Close every idle connection; busy ones close when they are done."""
@@ -202,6 +232,7 @@ def _nothing() -> None:
     return
 
 
-def _close(connections: list[Connection]) -> None:
+def close_all(connections: Iterable[Connection]) -> None:
+    """Close idle connections."""
     for connection in connections:
         connection.close()

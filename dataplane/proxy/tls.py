@@ -114,11 +114,11 @@ def client_context(ca: str, chain: Chain | None) -> ssl.SSLContext:
 
 
 class ClientContexts:
-    """Contexts for connections to instances, by authority."""
+    """Contexts for connections to instances, by authority. Server names are given with each connection."""
 
     def __init__(self) -> None:
         self._chain: Chain | None = None
-        self._made: dict[str, ssl.SSLContext] = {}
+        self._made: dict[str, asyncio.Future[ssl.SSLContext]] = {}
 
     def adopt(self, chain: Chain | None) -> None:
         """Show this certificate on connections from now on."""
@@ -126,13 +126,21 @@ class ClientContexts:
         self._made = {}
 
     async def get(self, ca: str) -> ssl.SSLContext:
-        """The context for this authority; it is made in a thread, for reading the system's takes a while."""
+        """The context for this authority; made once, in a thread, for reading the system's takes a while."""
         made = self._made
-        if ca not in made:
+        making = made.get(ca)
+        if making is None:
             if len(made) >= _REMEMBERED:
                 made.clear()
-            made[ca] = await asyncio.to_thread(client_context, ca, self._chain)
-        return made[ca]
+            loop = asyncio.get_running_loop()
+            making = made[ca] = loop.run_in_executor(None, client_context, ca, self._chain)
+        try:
+            # Whoever waits no longer must not take it from the others.
+            return await asyncio.shield(making)
+        except BaseException:
+            if making.done() and made.get(ca) is making and (making.cancelled() or making.exception()):
+                del made[ca]
+            raise
 
 
 def _load(context: ssl.SSLContext, chain: Chain) -> None:

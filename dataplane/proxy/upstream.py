@@ -34,6 +34,7 @@ from dataplane.proxy.pool import Endpoint
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.writer import Outgoing
 
+_NEVER: Final = float("inf")
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come passes without the parser and its copies."""
 _ANSWERED: Final = Result.ANSWERED
@@ -63,6 +64,8 @@ class Upstream(InstanceSide):
     def __init__(self, endpoint: Endpoint, shared: Shared, sender: Sender) -> None:
         self.endpoint = endpoint
         self.exchange: Exchange | None = None
+        self.address = ""
+        self.expires = _NEVER
         self.idle_since = 0.0
         self.write_paused = False
         self._shared = shared

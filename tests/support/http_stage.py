@@ -92,9 +92,9 @@ class Upstream:
         self._tasks: set[asyncio.Task[None]] = set()
         self._talks: set[Conversation] = set()
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
         """Listen on loopback."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=LIMIT, ssl=self.tls)
+        self._server = await asyncio.start_server(self._serve, host, port, limit=LIMIT, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -13,7 +13,8 @@ from dataplane.proxy.pool import Endpoint, Pool
 class Connection(pools.Connection):
     """One that only remembers whether it was closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "", expires: float = 1e9) -> None:
+        self.address, self.expires = address, expires
         self.idle_since = 0.0
         self.closed = False
 
@@ -44,6 +45,23 @@ def test_old_ones_are_taken_out() -> None:
     endpoint.give(old, 1.0)
     endpoint.give(young, 5.0)
     assert endpoint.expired(11.0) == [] and endpoint.expired(12.0) == [old] and endpoint.idle == [young]
+
+
+def test_none_is_used_beyond_its_age_however_busy() -> None:
+    endpoint = Endpoint(ONE, BOUNDS)
+    connection = Connection(expires=8.0)
+    assert endpoint.give(connection, 7.0) and endpoint.expired(7.9) == []
+    assert endpoint.expired(8.0) == [connection] and not endpoint.idle
+    assert not endpoint.give(connection, 8.0)
+
+
+def test_connections_to_an_address_that_the_host_has_lost_are_not_used_again() -> None:
+    endpoint = Endpoint(ONE, BOUNDS)
+    assert endpoint.move(("10.0.0.1", "10.0.0.2")) == []
+    idle, busy, fine = Connection("10.0.0.1"), Connection("10.0.0.1"), Connection("10.0.0.2")
+    assert endpoint.give(idle, 0.0) and endpoint.give(fine, 0.0)
+    assert endpoint.move(("10.0.0.2", "10.0.0.3")) == [idle] and endpoint.idle == [fine]
+    assert not endpoint.give(busy, 1.0)
 
 
 def test_one_that_ended_is_forgotten() -> None:
