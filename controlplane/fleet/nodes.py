@@ -3,6 +3,8 @@
 Some are connected here, and others to other control planes, who tell of them: see `peers`. Knows no wire format. Only
 data planes that are connected count in the views of services, circuits and limits: what was true when one left is not
 known to be true now. One that left is shown for a while, so that its absence is seen.
+
+What is kept of the instances is votes (see `verdicts`), and not what each data plane said of each.
 """
 
 from __future__ import annotations
@@ -13,7 +15,19 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from controlplane.fleet import views
-from controlplane.fleet.reports import InstanceHealth, NodeProblem, NodeState, Rejection, StatsReport
+from controlplane.fleet.circuits import Circuits
+from controlplane.fleet.demand import Demand, Reporting
+from controlplane.fleet.reports import (
+    CircuitReport,
+    InstanceHealth,
+    InstanceStatus,
+    NodeProblem,
+    NodeState,
+    Rejection,
+    StatsReport,
+)
+from controlplane.fleet.told import Told
+from controlplane.fleet.verdicts import Effect, InstanceName, Verdict, Verdicts
 from controlplane.fleet.views import CircuitView, RateLimitView, ServiceView
 from controlplane.model.snapshot import Snapshot
 from controlplane.signal import Signal
@@ -42,15 +56,25 @@ class Fleet:
         self.changed = Signal()
         self.moved = Signal()
         """The part of `changed` that may end a wait: answers, comings and goings, health, requests that ended."""
+        self.asks = Signal()
+        """What is asked of the data planes' reports changed: see `reporting`."""
+        self.news = 0
+        """Grows with everything of the own data planes that somebody may wait for; not with counters and times."""
+        self.verdicts = Verdicts()
+        self.circuits = Circuits()
         self._now = now
         self._settle = settle
         self._started = now()
         self._wall = wall
         self._nodes: dict[str, NodeState] = {}
-        self._elsewhere: dict[str, Mapping[str, NodeState]] = {}
+        self._elsewhere: dict[str, Told] = {}
+        self._lost: dict[str, Told] = {}
+        """What control planes that are gone told of data planes that are not back yet, by node."""
         self._left: dict[str, float] = {}
         self._left_elsewhere: dict[str, float] = {}
-        self._among_strangers = False
+        self._peers_unknown = False
+        self._demand = Demand()
+        self._counting: _Counting | None = None
 
     @property
     def nodes(self) -> Mapping[str, NodeState]:
@@ -59,8 +83,8 @@ class Fleet:
         if not self._elsewhere:
             return MappingProxyType(self._nodes)
         merged = dict(self._nodes)
-        for states in self._elsewhere.values():
-            for name, state in states.items():
+        for told in self._elsewhere.values():
+            for name, state in told.nodes.items():
                 if name not in merged or _fresher(state, merged[name]):
                     merged[name] = state
         return MappingProxyType(merged)
@@ -71,6 +95,10 @@ class Fleet:
         self._forget()
         return MappingProxyType(self._nodes)
 
+    def tells(self) -> Told:
+        """What other control planes are told of them."""
+        return Told(self.own, self.verdicts.found, self.circuits.found, self.looks)
+
     @property
     def alone(self) -> bool:
         """Whether no other control plane has told of itself."""
@@ -79,7 +107,7 @@ class Fleet:
     @property
     def unsettled(self) -> float:
         """Seconds for which a data plane may still come back that goes on serving meanwhile; 0: all are here."""
-        if self._among_strangers:
+        if self._peers_unknown:
             return self._settle
         nodes = self.nodes
         left = (*self._left.items(), *self._left_elsewhere.items())
@@ -90,39 +118,73 @@ class Fleet:
 
     def await_peers(self) -> None:
         """There may be other control planes, and with them data planes that are not known yet: see `met_peers`."""
-        self._among_strangers = True
+        self._peers_unknown = True
 
     def met_peers(self) -> None:
         """From now on the other control planes are known, and tell of their data planes in a moment."""
-        if self._among_strangers:
-            self._among_strangers, self._started = False, self._now()
+        if self._peers_unknown:
+            self._peers_unknown, self._started = False, self._now()
             self.moved.notify()
 
-    def hear(self, controlplane: str, states: Iterable[NodeState]) -> None:
-        """Another control plane's data planes, in place of what it told before."""
-        before = self._elsewhere.get(controlplane, {})
-        after = self._elsewhere[controlplane] = {state.node: state for state in states}
+    def hear(self, controlplane: str, told: Told) -> None:
+        """What another control plane knows of its data planes, in place of what it told before."""
+        before = self._elsewhere.get(controlplane, Told())
+        self._elsewhere[controlplane] = told
         recently = self._now() - self._settle
         self._left_elsewhere = {node: at for node, at in self._left_elsewhere.items() if at > recently}
-        for node, state in before.items():
-            if state.connected and not (node in after and after[node].connected):
+        for node, state in before.nodes.items():
+            if state.connected and not (node in told.nodes and told.nodes[node].connected):
                 self._left_elsewhere[node] = self._now()
+        if told.looks:
+            self._demand.look(self._now())
+            self.settle_demand()
+        self._counting = None
         self.changed.notify()
         self.moved.notify()
 
     def lose(self, controlplane: str) -> None:
         """Another control plane is gone. Its data planes are known to have been there, and will be back elsewhere."""
-        before, told = self.nodes, self._elsewhere.pop(controlplane, {})
+        before, told = self.nodes, self._elsewhere.pop(controlplane, Told())
         after = self.nodes
-        for name, state in told.items():
+        for name, state in told.nodes.items():
             if name not in after or (state.connected and not after[name].connected):
-                self._nodes[name] = replace(before[name], connected=False)
+                slot = self._nodes[name].slot if name in self._nodes else self.verdicts.take_slot()
+                self._nodes[name] = replace(before[name], connected=False, slot=slot)
+                self._lost[name] = told
                 # At the end of those who left, as the last one.
                 self._left.pop(name, None)
                 self._left[name] = self._now()
         self._forget()
+        self._counting = None
         self.changed.notify()
         self.moved.notify()
+
+    # What is asked of the data planes
+
+    def reporting(self, node: str) -> Reporting:
+        """How this data plane is to report now; `asks` is given when that changed for any."""
+        return self._demand.of(node, self._now())
+
+    def look(self) -> None:
+        """Somebody looks at circuits or limits, and is taken to do so for a while."""
+        self._demand.look(self._now())
+        self.settle_demand()
+
+    @property
+    def looks(self) -> bool:
+        """Whether somebody does."""
+        return self._demand.looks(self._now())
+
+    def settle_demand(self) -> None:
+        """To be called now and then: what was asked for while somebody looked ends some time later."""
+        if not self._demand.changed(self._now()):
+            return
+        if not self._demand.details(self._now()):
+            self.circuits.drop_details()
+            for name, state in self._nodes.items():
+                if state.stats.rate_limits:
+                    self._nodes[name] = replace(state, stats=replace(state.stats, rate_limits=()))
+        self.asks.notify()
 
     # What the config stream reports
 
@@ -135,9 +197,10 @@ class Fleet:
         leaving: Mapping[tuple[str, str], int] = MappingProxyType({}),
     ) -> None:
         """A data plane connected, serving `revision`. What it reported before stands until it reports again."""
-        before = self.nodes.get(node, NodeState(node, version))
+        self._adopt(node, version)
         self._left.pop(node, None)
-        self._nodes[node] = before
+        self._demand.come(node)
+        self._counting = None
         self._update(
             node,
             version=version,
@@ -149,7 +212,8 @@ class Fleet:
             health_revision=0,
             leaving=leaving,
         )
-        self.moved.notify()
+        self._moved()
+        self.settle_demand()
 
     def sent(self, node: str, revision: int) -> None:
         """A revision went out to it."""
@@ -160,35 +224,67 @@ class Fleet:
     def ack(self, node: str, revision: int, digest: str) -> None:
         """It serves this revision."""
         self._update(node, applied_revision=revision, digest=digest)
-        self.moved.notify()
+        self._moved()
 
     def nack(self, node: str, revision: int, problems: Iterable[NodeProblem], digest: str = "") -> None:
         """It refuses this revision, and serves on what it had."""
         self._update(node, last_rejection=Rejection(revision, tuple(problems), self._wall(), digest))
-        self.moved.notify()
+        self._moved()
 
-    def health(self, node: str, instances: Iterable[InstanceHealth], revision: int = 0) -> None:
-        """Its whole view of the instances as it served `revision`, in place of the last one."""
-        self._update(node, health=tuple(instances), health_revision=revision)
-        self.moved.notify()
+    def health(
+        self,
+        node: str,
+        instances: Iterable[InstanceHealth],
+        revision: int | None = None,
+        *,
+        changes: bool = False,
+        unknown: Iterable[InstanceName] = (),
+        listed: Iterable[InstanceName] = (),
+    ) -> None:
+        """Its view of the instances as it served `revision`; with `changes`, what is not listed is as before.
+
+        It does not know the `unknown` instances any more. `listed` are those of the parts of a large report that came
+        before this one, the last; they come as changes, without a revision.
+        """
+        if (state := self._nodes.get(node)) is None:
+            return
+        effect, names = Effect.NONE, set(listed)
+        for one in instances:
+            effect = max(effect, self.verdicts.say(state.slot, one))
+            names.add((one.service_name, one.instance_id))
+        for name in unknown:
+            effect = max(effect, self.verdicts.forget(state.slot, name))
+        if not changes and self.verdicts.forget_others(state.slot, names):
+            effect = Effect.VOTED
+        served = state.health_revision if revision is None else revision
+        self._update(node, health_revision=served)
+        if effect is Effect.VOTED or served != state.health_revision:
+            self._moved()
 
     def leaving(self, node: str, requests: Mapping[tuple[str, str], int]) -> None:
         """Its requests under way at instances that take no new ones, in place of the last report."""
         self._update(node, leaving=requests)
-        self.moved.notify()
+        self._moved()
 
-    def stats(self, node: str, stats: StatsReport) -> None:
-        """Its counters, in place of the last ones."""
-        self._update(node, stats=stats)
+    def stats(self, node: str, stats: StatsReport, *, changes: bool = False) -> None:
+        """Its counters, in place of the last ones; with `changes`, circuits that are not listed are as before."""
+        if node not in self._nodes:
+            return
+        _, turned = self.circuits.take(node, stats.circuits, changes=changes)
+        self._update(node, stats=replace(stats, circuits=()))
+        self.news += turned
 
     def disconnect(self, node: str) -> None:
         """Its stream ended."""
         if node in self._nodes:
             self._left[node] = self._now()
             self._nodes[node] = replace(self._nodes[node], connected=False)
+            self._demand.leave(node)
+            self._counting = None
             self._forget()
             self.changed.notify()
-            self.moved.notify()
+            self._moved()
+            self.settle_demand()
 
     def all_serve(self, digest: str) -> bool:
         """Whether every connected data plane that serves a configuration serves this one, here and elsewhere.
@@ -205,14 +301,24 @@ class Fleet:
 
     def services_view(self, snapshot: Snapshot) -> tuple[ServiceView, ...]:
         """Every service with its instances and their status, sorted by name."""
-        return views.services(snapshot, [node.health for node in self._connected()])
+        return views.services(snapshot, self._count().votes)
+
+    def vote(self, node: str, service_name: str, instance_id: str) -> tuple[InstanceStatus | None, str]:
+        """What a data plane finds of an instance, None when it does not know it; and why a probe failed last."""
+        name = service_name, instance_id
+        for source in self._count().sources:
+            if node in source.counted and (found := source.votes.get(name)) is not None:
+                return found.vote(source.nodes[node].slot), found.reason
+        return None, ""
 
     def circuits_view(self, snapshot: Snapshot) -> tuple[CircuitView, ...]:
         """The breaker of every service, sorted by name."""
-        return views.circuits(snapshot, {node.node: node.stats.circuits for node in self._connected()})
+        self.look()
+        return views.circuits(snapshot, self._circuits)
 
     def rate_limits_view(self, snapshot: Snapshot) -> tuple[RateLimitView, ...]:
         """Every bucket in use, the emptiest first."""
+        self.look()
         return views.rate_limits(snapshot, {node.node: node.stats.rate_limits for node in self._connected()})
 
     def dataplanes_view(self, snapshot: Snapshot | None = None) -> tuple[NodeState, ...]:
@@ -226,6 +332,49 @@ class Fleet:
     def _connected(self) -> list[NodeState]:
         return [state for state in self.nodes.values() if state.connected]
 
+    def _circuits(self, service_name: str) -> dict[str, CircuitReport]:
+        found = {
+            node: report
+            for source in self._count().sources
+            for node, report in source.circuits.get(service_name, {}).items()
+            if node in source.counted
+        }
+        return dict(sorted(found.items()))
+
+    def _count(self) -> _Counting:
+        if self._counting is None:
+            merged = self.nodes
+            own = _Source(self._nodes, self.verdicts.found, self.circuits.found, merged)
+            others = (
+                _Source(told.nodes, told.votes, told.circuits, merged) for told in self._elsewhere.values()
+            )
+            self._counting = _Counting((own, *others))
+        return self._counting
+
+    def _adopt(self, node: str, version: str) -> None:
+        """Make the node an own one. What it reported elsewhere goes along until it reports again."""
+        if node in self._nodes and node not in self._lost and self._home(node) is None:
+            return
+        told = self._lost.pop(node, None) or self._home(node)
+        known = self._nodes.get(node)
+        slot = known.slot if known else self.verdicts.take_slot()
+        if told is not None and (there := told.nodes.get(node)) is not None:
+            self.verdicts.adopt(slot, told.votes, there.slot)
+            reports = [by_node[node] for by_node in told.circuits.values() if node in by_node]
+            self.circuits.take(node, reports, changes=False)
+        before = self.nodes.get(node, NodeState(node, version))
+        self._nodes[node] = replace(before, slot=slot)
+
+    def _home(self, node: str) -> Told | None:
+        """The other control plane that knows most of this node, if it knows more than this one."""
+        if (state := self.nodes.get(node)) is None:
+            return None
+        return next((told for told in self._elsewhere.values() if told.nodes.get(node) is state), None)
+
+    def _moved(self) -> None:
+        self.news += 1
+        self.moved.notify()
+
     def _update(self, node: str, **changes: object) -> None:
         if (known := self._nodes.get(node)) is not None:
             self._nodes[node] = replace(known, last_seen=self._wall(), **changes)  # type: ignore[arg-type]
@@ -236,7 +385,40 @@ class Fleet:
         for node, left in list(self._left.items()):
             if left > self._now() - KEPT and len(self._left) <= MOST_GONE:
                 break
+            self.verdicts.free_slot(self._nodes[node].slot)
+            self.circuits.drop(node)
+            self._lost.pop(node, None)
             del self._left[node], self._nodes[node]
+
+
+class _Source:
+    """What one control plane knows, and which data planes count there: each counts where it is connected now."""
+
+    def __init__(
+        self,
+        nodes: Mapping[str, NodeState],
+        votes: Mapping[InstanceName, Verdict],
+        circuits: Mapping[str, Mapping[str, CircuitReport]],
+        merged: Mapping[str, NodeState],
+    ) -> None:
+        here = (name for name, state in nodes.items() if state.connected and _is(merged.get(name), state))
+        self.nodes = nodes
+        self.votes = votes
+        self.circuits = circuits
+        self.counted = frozenset(here)
+        self.bits = sum(1 << slot for name in self.counted if (slot := nodes[name].slot) >= 0)
+
+
+class _Counting:
+    """All of them; made anew when a data plane comes, goes or moves."""
+
+    def __init__(self, sources: tuple[_Source, ...]) -> None:
+        self.sources = sources
+        self.votes = [(source.votes, source.bits) for source in sources]
+
+
+def _is(merged: NodeState | None, state: NodeState) -> bool:
+    return merged is not None and (merged.since, merged.slot) == (state.since, state.slot)
 
 
 def _fresher(one: NodeState, other: NodeState) -> bool:

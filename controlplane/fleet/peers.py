@@ -107,7 +107,7 @@ class Peers:
         if name == self.name:
             return
         try:
-            nodes = summaries.decode(entry.value)
+            told = summaries.decode(entry.value)
         except ValueError as error:
             logger.warning("a summary cannot be read", extra={"controlplane": name, "reason": str(error)})
             return
@@ -115,7 +115,7 @@ class Peers:
             self._others.add(name)
             self._met.set()
             logger.info("another control plane is there", extra={"controlplane": name})
-        self._fleet.hear(name, nodes)
+        self._fleet.hear(name, told)
 
     def _gone(self, key: str) -> None:
         name = key.removeprefix(PREFIX)
@@ -130,7 +130,7 @@ class Peers:
         while True:
             self._lease, self._written = await self._store.grant(TTL), None
             # With all there is: others who forgot its data planes meanwhile would take a wait for over without them.
-            await self._write(summaries.encode(tuple(self._fleet.own.values())) if self._others else b"")
+            await self._write(summaries.encode(self._fleet.tells()) if self._others else b"")
             self._met.set()
             with suppress(LeaseGone):
                 await self._keep_alive()
@@ -141,32 +141,32 @@ class Peers:
             await self._store.keep_alive(self._lease)
 
     async def _tell(self) -> None:
-        told, wake = 0, asyncio.Event()
+        told, wake = (0, False), asyncio.Event()
         with self._fleet.changed.wakes(wake), self._fleet.moved.wakes(wake):
             while True:
                 await self._met.wait()
                 wake.clear()
                 pause = self._soon
                 if self._others:
-                    nodes, began = tuple(self._fleet.own.values()), time.perf_counter()
-                    essence = summaries.essence(nodes)
-                    value = summaries.encode(nodes)
+                    began, news = time.perf_counter(), self._news_now()
+                    value = summaries.encode(self._fleet.tells())
                     took = time.perf_counter() - began
                     await self._write(value)
-                    told = essence
+                    told = news
                     pause = max(pause, len(value) / BYTES_PER_SECOND, took * SHARE)
                 else:
                     self._met.clear()
                 await asyncio.sleep(pause)
                 await self._news(told, wake)
 
-    async def _news(self, told: int, wake: asyncio.Event) -> None:
+    def _news_now(self) -> tuple[int, bool]:
+        return self._fleet.news, self._fleet.looks
+
+    async def _news(self, told: tuple[int, bool], wake: asyncio.Event) -> None:
         """Return when there is something to be told: at once what matters, the rest a little later."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._late):
-                while (
-                    self._written is not None and summaries.essence(tuple(self._fleet.own.values())) == told
-                ):
+                while self._written is not None and self._news_now() == told:
                     await wake.wait()
                     wake.clear()
                     await asyncio.sleep(self._soon)

@@ -76,6 +76,7 @@ class StatsReport:
     at: float = 0.0
     total_requests: int = 0
     circuits: tuple[CircuitReport, ...] = ()
+    """All, or those that changed; `Fleet` keeps them apart from the rest: see `circuits.Circuits`."""
     rate_limits: tuple[RateLimitReport, ...] = ()
 
 
@@ -124,9 +125,10 @@ class NodeState:
     last_seen: float = 0.0
     """When it was last heard of."""
     last_rejection: Rejection | None = None
-    health: tuple[InstanceHealth, ...] = ()
+    slot: int = -1
+    """Its place among the votes of its control plane: see `verdicts.Verdicts`."""
     health_revision: int = 0
-    """What every worker served when that was reported."""
+    """What every worker served when health was last reported."""
     leaving: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Requests under way at instances that take no new ones, by service and id; complete as of the applied revision."""
     stats: StatsReport = field(default_factory=StatsReport)

@@ -1,14 +1,17 @@
 """What one control plane tells the others of its data planes: the states of its nodes in one bounded value. Pure.
 
 JSON, compressed. Lists in place of objects keep it small; fields may be added at the end of a list, and a reader that
-does not know them passes them over.
+does not know them passes them over. So what is said of the instances as a whole, a list of votes, stands at the end of
+the first node's list. Control planes before 0.2 said it of each node.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from controlplane.fleet.reports import (
@@ -22,56 +25,88 @@ from controlplane.fleet.reports import (
     Rejection,
     StatsReport,
 )
+from controlplane.fleet.told import Told
+from controlplane.fleet.verdicts import InstanceName, Verdict, Verdicts
 
 MOST_BYTES = 512 * 1024
 """A summary above this leaves out first the buckets of limits, then circuits and health."""
 _MOST_JSON = 64 << 20
+MOST_SLOTS = 1 << 16
 
 
-def encode(nodes: Collection[NodeState], most: int = MOST_BYTES) -> bytes:
+def encode(told: Told, most: int = MOST_BYTES) -> bytes:
     """The value; shortened until it fits into `most` bytes, if it can."""
     for detail in (2, 1, 0):
-        listed = [_node(node, detail) for node in nodes]
+        circuits = _by_node(told.circuits) if detail else {}
+        listed = [_node(node, circuits.get(node.node, ()), detail) for node in told.nodes.values()]
+        if listed:
+            votes = [_verdict(name, found) for name, found in told.votes.items()] if detail else []
+            listed[0].append([votes, told.looks])
         value = zlib.compress(json.dumps(listed, ensure_ascii=False, separators=(",", ":")).encode(), 1)
         if len(value) <= most:
             break
     return value
 
 
-def decode(value: bytes) -> tuple[NodeState, ...]:
+def decode(value: bytes) -> Told:
     """What `encode` was given, as far as it was told. Raises ValueError for anything else."""
     if not value:
-        return ()
+        return Told()
     try:
         inflate = zlib.decompressobj()
-        listed = json.loads(inflate.decompress(value, _MOST_JSON))
-        return tuple(_read(*fields[:12]) for fields in listed)
-    except (ValueError, TypeError, KeyError, zlib.error, RecursionError) as error:
+        return _told(json.loads(inflate.decompress(value, _MOST_JSON)))
+    except (ValueError, TypeError, KeyError, IndexError, zlib.error, RecursionError) as error:
         raise ValueError(f"is not a summary: {error}") from None
 
 
-def essence(nodes: Collection[NodeState]) -> int:
-    """Changes with everything that somebody may wait for; not with counters and times."""
-    return hash(tuple(_essentials(nodes)))
+def _told(listed: list[Any]) -> Told:
+    nodes = {state.node: state for state in (_read(*fields[:13]) for fields in listed)}
+    circuits: dict[str, dict[str, CircuitReport]] = defaultdict(dict)
+    for fields in listed:
+        for one in fields[11][2]:
+            report = CircuitReport(one[0], CircuitState(one[1]), *one[2:8])
+            circuits[report.service_name][fields[0]] = report
+    if not listed or len(listed[0]) < 14:
+        return _told_by_older(nodes, listed, circuits)
+    votes, looks = listed[0][13][:2]
+    return Told(nodes, dict(map(_read_verdict, votes)), circuits, bool(looks))
 
 
-def _essentials(nodes: Collection[NodeState]) -> Iterator[object]:
-    for node in nodes:
-        yield (
-            node.node,
-            node.connected,
-            node.since,
-            node.applied_revision,
-            node.digest,
-            node.health_revision,
-        )
-        yield node.last_rejection and node.last_rejection.at
-        yield tuple(sorted(node.leaving.items()))
-        yield tuple((one.service_name, one.instance_id, one.status) for one in node.health)
-        yield tuple((one.service_name, one.state) for one in node.stats.circuits)
+def _told_by_older(
+    nodes: dict[str, NodeState], listed: list[Any], circuits: Mapping[str, Mapping[str, CircuitReport]]
+) -> Told:
+    """From a control plane that says of each node what it finds of the instances."""
+    votes = Verdicts()
+    for fields in listed:
+        nodes[fields[0]] = replace(nodes[fields[0]], slot=votes.take_slot())
+        for one in fields[10][1]:
+            votes.say(nodes[fields[0]].slot, _read_health(*one[:5]))
+    return Told(nodes, votes.found, circuits)
 
 
-def _node(node: NodeState, detail: int) -> list[Any]:
+def _by_node(circuits: Mapping[str, Mapping[str, CircuitReport]]) -> Mapping[str, Sequence[CircuitReport]]:
+    found: dict[str, list[CircuitReport]] = defaultdict(list)
+    for by_node in circuits.values():
+        for node, report in by_node.items():
+            found[node].append(report)
+    return found
+
+
+def _verdict(name: InstanceName, found: Verdict) -> list[Any]:
+    # Whole seconds: fractions would be half of a large summary.
+    seen = round(found.last_check), round(found.failed_at), found.reason
+    return [*name, f"{found.known:x}", f"{found.well:x}", f"{found.ill:x}", *seen]
+
+
+def _read_verdict(fields: list[Any]) -> tuple[InstanceName, Verdict]:
+    service, instance, known, well, ill, last_check, failed_at, reason = fields[:8]
+    bits = int(known, 16), int(well, 16), int(ill, 16)
+    if max(map(int.bit_length, bits)) > MOST_SLOTS:
+        raise ValueError(f"votes of more than {MOST_SLOTS} data planes")
+    return (str(service), str(instance)), Verdict(*bits, float(last_check), float(failed_at), str(reason))
+
+
+def _node(node: NodeState, circuits: Sequence[CircuitReport], detail: int) -> list[Any]:
     return [
         node.node,
         node.version,
@@ -83,8 +118,9 @@ def _node(node: NodeState, detail: int) -> list[Any]:
         node.last_seen,
         _rejection(node.last_rejection),
         [[*name, count] for name, count in node.leaving.items()],
-        [node.health_revision, list(map(_health, node.health)) if detail else []],
-        _stats(node.stats, detail),
+        [node.health_revision, []],
+        _stats(node.stats, circuits, detail),
+        node.slot,
     ]
 
 
@@ -95,13 +131,8 @@ def _rejection(rejection: Rejection | None) -> list[Any] | None:
     return [rejection.revision, rejection.at, rejection.digest, problems]
 
 
-def _health(one: InstanceHealth) -> list[Any]:
-    # Whole seconds: fractions would be half of a large summary.
-    return [one.service_name, one.instance_id, one.status, round(one.last_check), one.reason]
-
-
-def _stats(stats: StatsReport, detail: int) -> list[Any]:
-    circuits = [
+def _stats(stats: StatsReport, circuits: Sequence[CircuitReport], detail: int) -> list[Any]:
+    breakers = [
         [
             one.service_name,
             one.state,
@@ -112,13 +143,12 @@ def _stats(stats: StatsReport, detail: int) -> list[Any]:
             one.recent_failures,
             one.reason,
         ]
-        for one in stats.circuits
-        if detail
+        for one in circuits
     ]
     buckets = [
         [one.name, one.key, round(one.remaining, 3), one.refused] for one in stats.rate_limits if detail > 1
     ]
-    return [stats.at, stats.total_requests, circuits, buckets]
+    return [stats.at, stats.total_requests, breakers, buckets]
 
 
 def _read(
@@ -134,6 +164,7 @@ def _read(
     leaving: list[Any],
     health: list[Any],
     stats: list[Any],
+    slot: int = -1,
 ) -> NodeState:
     return NodeState(
         node=str(node),
@@ -147,7 +178,7 @@ def _read(
         last_rejection=_read_rejection(*rejection[:4]) if rejection else None,
         leaving={(service, instance): int(count) for service, instance, count in leaving},
         health_revision=int(health[0]),
-        health=tuple(_read_health(*one[:5]) for one in health[1]),
+        slot=int(slot),
         stats=_read_stats(*stats[:4]),
     )
 
@@ -161,10 +192,10 @@ def _read_health(service: str, instance: str, status: str, last_check: float, re
     return InstanceHealth(service, instance, InstanceStatus(status), float(last_check), str(reason))
 
 
-def _read_stats(at: float, total: int, circuits: list[Any], buckets: list[Any]) -> StatsReport:
+def _read_stats(at: float, total: int, _circuits: list[Any], buckets: list[Any]) -> StatsReport:
     return StatsReport(
         float(at),
         int(total),
-        tuple(CircuitReport(one[0], CircuitState(one[1]), *one[2:8]) for one in circuits),
+        (),
         tuple(RateLimitReport(*one[:4]) for one in buckets),
     )

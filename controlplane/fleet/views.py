@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
-    InstanceHealth,
     InstanceStatus,
     RateLimitReport,
 )
+from controlplane.fleet.verdicts import InstanceName, Verdict
 from controlplane.model.resources import Circuit, Instance, RateLimit, Service
 from controlplane.model.snapshot import Snapshot
 
@@ -71,33 +71,42 @@ class RateLimitView:
     dataplanes: Mapping[str, RateLimitReport]
 
 
-def services(snapshot: Snapshot, reports: Iterable[Iterable[InstanceHealth]]) -> tuple[ServiceView, ...]:
-    """Every service with its instances; `reports` holds one report a data plane."""
-    verdicts: dict[tuple[str, str], list[InstanceHealth]] = defaultdict(list)
-    for report in reports:
-        for health in report:
-            verdicts[health.service_name, health.instance_id].append(health)
+Heard = Iterable[tuple[Mapping[InstanceName, Verdict], int]]
+"""Votes at each control plane, and the bits of the data planes that count there."""
+
+
+def services(snapshot: Snapshot, heard: Heard) -> tuple[ServiceView, ...]:
+    """Every service with its instances."""
+    heard = list(heard)
     instances: dict[str, list[InstanceView]] = defaultdict(list)
     for instance in snapshot.of(Instance).values():
-        heard = verdicts.get((instance.service_name, instance.instance_id), [])
         instances[instance.service_name].append(instance_view(instance, heard))
     return tuple(
         ServiceView(service, tuple(instances[name])) for name, service in snapshot.of(Service).items()
     )
 
 
-def instance_view(instance: Instance, heard: list[InstanceHealth]) -> InstanceView:
+def instance_view(instance: Instance, heard: Heard) -> InstanceView:
     """The verdict of the majority of those that have one; a tie is unhealthy, for somebody cannot reach it."""
-    last_check = max((health.last_check for health in heard), default=0.0)
-    status = InstanceStatus.DRAINING if instance.draining else _verdict(heard)
-    failed = [health for health in heard if health.reason and status is not InstanceStatus.HEALTHY]
-    reason = max(failed, key=lambda health: health.last_check).reason if failed else ""
-    return InstanceView(instance, status, last_check, reason)
+    name = instance.service_name, instance.instance_id
+    well = ill = known = 0
+    last_check, failed_at, reason = 0.0, 0.0, ""
+    for votes, counted in heard:
+        if (found := votes.get(name)) is None or not (seen := found.known & counted):
+            continue
+        known += seen.bit_count()
+        well += (found.well & counted).bit_count()
+        ill += (found.ill & counted).bit_count()
+        last_check = max(last_check, found.last_check)
+        if found.reason and found.failed_at >= failed_at:
+            failed_at, reason = found.failed_at, found.reason
+    status = InstanceStatus.DRAINING if instance.draining else majority(well, ill)
+    failing = status is not InstanceStatus.HEALTHY and well < known
+    return InstanceView(instance, status, last_check, reason if failing else "")
 
 
-def _verdict(heard: Iterable[InstanceHealth]) -> InstanceStatus:
-    votes = [health.status for health in heard]
-    well, ill = votes.count(InstanceStatus.HEALTHY), votes.count(InstanceStatus.UNHEALTHY)
+def majority(well: int, ill: int) -> InstanceStatus:
+    """What so many votes make."""
     if not well and not ill:
         return InstanceStatus.STARTING
     return InstanceStatus.HEALTHY if well > ill else InstanceStatus.UNHEALTHY
@@ -106,16 +115,16 @@ def _verdict(heard: Iterable[InstanceHealth]) -> InstanceStatus:
 _BADNESS = list(CircuitState)
 
 
-def circuits(snapshot: Snapshot, reports: Mapping[str, Iterable[CircuitReport]]) -> tuple[CircuitView, ...]:
-    """The breaker of every service; `reports` holds those of each data plane, by node name."""
-    heard: dict[str, dict[str, CircuitReport]] = defaultdict(dict)
-    for node, report in sorted(reports.items()):
-        for circuit in report:
-            heard[circuit.service_name][node] = circuit
-    return tuple(
-        CircuitView(_together(name, heard[name]), service.circuit, heard[name])
-        for name, service in snapshot.of(Service).items()
-    )
+def circuits(
+    snapshot: Snapshot, heard: Callable[[str], Mapping[str, CircuitReport]]
+) -> tuple[CircuitView, ...]:
+    """The breaker of every service; `heard` gives those of each data plane, by node name."""
+    return tuple(circuit_view(service, heard(name)) for name, service in snapshot.of(Service).items())
+
+
+def circuit_view(service: Service, heard: Mapping[str, CircuitReport]) -> CircuitView:
+    """The breaker of one service."""
+    return CircuitView(_together(service.service_name, heard), service.circuit, heard)
 
 
 def _together(service_name: str, reports: Mapping[str, CircuitReport]) -> CircuitReport:

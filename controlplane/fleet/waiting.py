@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.fleet.nodes import Fleet
-from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeState, Rejection
+from controlplane.fleet.reports import InstanceStatus, NodeState, Rejection
 from controlplane.model.problems import Problem
 from controlplane.model.snapshot import Snapshot
 from controlplane.signal import Signal
@@ -167,10 +167,7 @@ class Waiting:
         def hindrance(state: NodeState) -> str:
             if state.health_revision < revision:
                 return "has not reported the health of instances yet"
-            for seen in state.health:
-                if (seen.service_name, seen.instance_id) == (service_name, instance_id):
-                    return _not_healthy(seen)
-            return "does not know the instance"
+            return _not_healthy(*self._fleet.vote(state.node, service_name, instance_id))
 
         return await self._by_all(revision, hindrance, seconds)
 
@@ -244,10 +241,12 @@ def _progress(
     return NodeProgress(state.node, True, state.applied_revision, not reason, reason, rejection)
 
 
-def _not_healthy(seen: InstanceHealth) -> str:
-    if seen.status is InstanceStatus.HEALTHY:
+def _not_healthy(status: InstanceStatus | None, reason: str) -> str:
+    if status is None:
+        return "does not know the instance"
+    if status is InstanceStatus.HEALTHY:
         return ""
-    return f"finds it {seen.status}" + (f": {seen.reason}" if seen.reason else "")
+    return f"finds it {status}" + (f": {reason}" if reason else "")
 
 
 def _rejection(state: NodeState, revision: int, digest: str) -> Rejection | None:

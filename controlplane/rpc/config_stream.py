@@ -18,16 +18,22 @@ import grpc
 import grpc.aio
 
 from controlplane.distribute.hub import Ending, Hub, Session
+from controlplane.fleet.demand import Reporting
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.verdicts import InstanceName
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
 from controlplane.rpc.wire import reports
 from controlplane.rpc.wire.encoder import Encoder
 from headgate_api.v1 import config_pb2 as pb
+from headgate_api.v1 import status_pb2
 
 logger = logging.getLogger(__name__)
 
 SERVICE = "headgate.v1.ConfigService"
+
+FOLLOWS = "reports.changes"
+"""Capability of data planes that follow what is asked of their reports."""
 
 HELLO_WITHIN = 10.0
 """Seconds that a data plane has to say who it is."""
@@ -84,6 +90,7 @@ class ConfigStream:
                 requests = aiter(requests)
                 hello = await self._hello(requests)
                 caller.check_node(hello.node)
+                following = FOLLOWS in hello.capabilities
                 with self._hub.session(
                     hello.node,
                     hello.version[:64],
@@ -96,7 +103,8 @@ class ConfigStream:
                 ) as session:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
                     self._recall(session, hello.refused)
-                    await self._serve(session, requests, context)
+                    with self._fleet.asks.wakes(session.wake):
+                        await self._serve(session, requests, context, following=following)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -132,11 +140,13 @@ class ConfigStream:
         if known is None or (known.revision, known.digest) != (mark.revision, mark.digest):
             self._fleet.nack(session.node, mark.revision, reports.problems(refused), mark.digest)
 
-    async def _serve(self, session: Session, requests: Requests, context: Context) -> None:
+    async def _serve(
+        self, session: Session, requests: Requests, context: Context, *, following: bool
+    ) -> None:
         reader = asyncio.create_task(self._read(session, requests), name=f"config stream of {session.node}")
         reader.add_done_callback(lambda _: session.wake.set())
         try:
-            await self._write(session, reader, context)
+            await self._write(session, reader, context, following=following)
         finally:
             reader.cancel()
             with suppress(asyncio.CancelledError):
@@ -147,8 +157,10 @@ class ConfigStream:
         if session.ending is not None:
             raise Refused(_ENDINGS[session.ending], session.ending.value)
 
-    async def _write(self, session: Session, reader: asyncio.Task[None], context: Context) -> None:
-        checked = time.monotonic()
+    async def _write(
+        self, session: Session, reader: asyncio.Task[None], context: Context, *, following: bool
+    ) -> None:
+        checked, asked = time.monotonic(), None
         while True:
             # Cleared before looking: what comes later sets it again.
             session.wake.clear()
@@ -160,16 +172,45 @@ class ConfigStream:
             if time.monotonic() - checked >= self._recheck:
                 self._credentials.require_dataplane(context)
                 checked = time.monotonic()
+            if following and asked != (asks := self._asks(session)):
+                asked = asks
+                await context.write(self._encoder.reporting(asks))
             if (message := session.next()) is None:
                 await session.woken(self._recheck)
                 continue
             await context.write(self._encoder.encode(message))
             self._hub.sent(session, message)
 
+    def _asks(self, session: Session) -> Reporting:
+        self._fleet.settle_demand()
+        return self._fleet.reporting(session.node)
+
     async def _read(self, session: Session, requests: Requests) -> None:
         async for request in requests:
-            if session.ending is None:
+            if session.ending is not None:
+                continue
+            if request.HasField("health"):
+                await self._take_health(session, request.health)
+            else:
                 self._take(session, request)
+
+    async def _take_health(self, session: Session, report: status_pb2.HealthReport) -> None:
+        """Take turns with the other streams: many data planes may report thousands of instances at once."""
+        node, parts = session.node, reports.slices(report)
+        listed: set[InstanceName] = set()
+        for part in parts[:-1]:
+            self._fleet.health(node, reports.health(part), changes=True, unknown=reports.unknown(part))
+            listed.update((one.service_name, one.instance_id) for one in part)
+            await asyncio.sleep(0)
+        last, whole = parts[-1], not report.changes
+        self._fleet.health(
+            node,
+            reports.health(last),
+            report.revision,
+            changes=report.changes,
+            unknown=reports.unknown(last),
+            listed=listed if whole else (),
+        )
 
     def _take(self, session: Session, request: pb.StreamRequest) -> None:
         match request.WhichOneof("message"):
@@ -179,12 +220,11 @@ class ConfigStream:
                 self._mismatched(session, request.nack.revision)
             case "nack":
                 self._nacked(session, request.nack)
-            case "health":
-                self._fleet.health(session.node, reports.health(request.health), request.health.revision)
             case "leaving":
                 self._fleet.leaving(session.node, reports.leaving(request.leaving.instances))
             case "stats":
-                self._fleet.stats(session.node, reports.stats(request.stats))
+                stats = reports.stats(request.stats)
+                self._fleet.stats(session.node, stats, changes=request.stats.changes)
             case "hello":
                 raise Refused(Code.FAILED_PRECONDITION, "hello comes once, at the beginning")
             # Anything else is a newer data plane's, and means nothing to us.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from controlplane.fleet.demand import Reporting
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.resources import ResourceId
 from controlplane.model.snapshot import Delta, Snapshot
@@ -38,6 +39,11 @@ class Encoder:
         if (encoded := self._kept.get(base)) is None:
             encoded = self._kept[base] = self._encode(message)
         return encoded
+
+    def reporting(self, asked: Reporting) -> bytes:
+        """The StreamResponse that says how to report."""
+        reporting = pb.Reporting(pace=asked.pace, checks=asked.checks, details=asked.details)
+        return pb.StreamResponse(reporting=reporting).SerializeToString()
 
     def _encode(self, message: Snapshot | Delta) -> bytes:
         if isinstance(message, Delta):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from controlplane.distribute.subscriber import Mark
@@ -23,6 +23,7 @@ LONGEST_TEXT = 500
 MOST_PROBLEMS = 100
 MOST_BUCKETS = 100
 MOST_REPORTS = 50_000
+SLICE = 500
 
 # What is not listed is unknown here: a newer data plane's word, taken as the least that can be said.
 _STATUS: Mapping[int, InstanceStatus] = {
@@ -56,9 +57,24 @@ def lineage(sent: config_pb2.Lineage) -> Lineage:
     return Lineage(sent.id[:64], sent.epoch)
 
 
-def health(report: status_pb2.HealthReport) -> tuple[InstanceHealth, ...]:
-    """One data plane's view of the instances."""
-    return tuple(
+def slices(report: status_pb2.HealthReport) -> list[list[status_pb2.InstanceHealth]]:
+    """The instances of a report in parts, one at least, that take a millisecond or so each."""
+    listed = list(report.instances[:MOST_REPORTS])
+    return [listed[start : start + SLICE] for start in range(0, len(listed) or 1, SLICE)]
+
+
+def unknown(instances: Iterable[status_pb2.InstanceHealth]) -> list[tuple[str, str]]:
+    """Those that it does not know any more."""
+    return [
+        (_text(one.service_name), _text(one.instance_id))
+        for one in instances
+        if one.status == status_pb2.INSTANCE_STATUS_UNSPECIFIED
+    ]
+
+
+def health(instances: Iterable[status_pb2.InstanceHealth]) -> Iterator[InstanceHealth]:
+    """What one data plane finds of instances that it knows."""
+    return (
         InstanceHealth(
             _text(one.service_name),
             _text(one.instance_id),
@@ -66,7 +82,8 @@ def health(report: status_pb2.HealthReport) -> tuple[InstanceHealth, ...]:
             _time(one.last_check),
             _text(one.reason),
         )
-        for one in report.instances[:MOST_REPORTS]
+        for one in instances
+        if one.status != status_pb2.INSTANCE_STATUS_UNSPECIFIED
     )
 
 

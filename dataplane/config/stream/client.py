@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from dataplane.config.reports import Held, InstanceHealth, Stats
 from dataplane.config.stream import wire
 from dataplane.config.stream.connect import Endpoint, connected
 from dataplane.config.stream.order import after, preferred
+from dataplane.config.stream.telling import Telling
 from dataplane.config.table import Problem, TableError
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1.config_pb2_grpc import ConfigServiceStub
@@ -72,8 +74,9 @@ class ConfigStream:
         self._refused: pb.Refused | None = None
         """What the control planes need not send again: it was found to be of no use, and nothing later was served."""
         self._leaving: pb.StreamRequest | None = None
-        self._health: pb.StreamRequest | None = None
-        self._stats: pb.StreamRequest | None = None
+        self._health: tuple[Sequence[InstanceHealth], int] | None = None
+        self._stats: Stats | None = None
+        self._telling = Telling()
         self._outgoing = asyncio.Event()
         self._received: pb.Snapshot | pb.Delta | None = None
         self._arrived = asyncio.Event()
@@ -121,6 +124,11 @@ class ConfigStream:
                 problem = Problem("", "delta", str(error))
                 self._answer(message.revision, wire.nack(message.revision, [problem], mismatch=True))
 
+    @property
+    def asked(self) -> bool:
+        """Whether the control plane said how to report."""
+        return self._telling.asked
+
     def ack(self, revision: int) -> None:
         """Say that every worker serves `revision`."""
         refused, served = self._refused, self._unanswered.get(revision)
@@ -137,9 +145,12 @@ class ConfigStream:
             self._refused = refused
         self._answer(revision, message)
 
-    def health(self, instances: Iterable[InstanceHealth], revision: int = 0) -> None:
-        """Report the whole view of the instances; an older report not sent yet is forgotten."""
-        self._health = wire.health(instances, revision)
+    def health(self, instances: Sequence[InstanceHealth], revision: int = 0) -> None:
+        """The whole view of the instances, of which is reported what the control plane wants to know.
+
+        An older one that was not reported yet is forgotten.
+        """
+        self._health = instances, revision
         self._outgoing.set()
 
     def leaving(self, requests: Mapping[str, int]) -> None:
@@ -148,8 +159,11 @@ class ConfigStream:
         self._outgoing.set()
 
     def stats(self, stats: Stats) -> None:
-        """Report the traffic; an older report not sent yet is forgotten."""
-        self._stats = wire.stats(stats)
+        """The traffic, of which is reported what the control plane wants to know, when it wants to.
+
+        An older report that was not sent yet is forgotten.
+        """
+        self._stats = stats
         self._outgoing.set()
 
     def _answer(self, revision: int, message: pb.StreamRequest) -> None:
@@ -198,6 +212,7 @@ class ConfigStream:
         # The hello says it all; what was said on the connection before, by either side, is old.
         self._leaving = None
         self._received = None
+        self._telling = Telling()
         # A refusal may be faster than the hello; reading then tells which it was.
         with suppress(grpc.aio.AioRpcError):
             await call.write(wire.hello(self._held(), self._refused))
@@ -232,6 +247,9 @@ class ConfigStream:
                 self._received = response.snapshot
             case "delta":
                 self._received = response.delta
+            case "reporting":
+                self._telling.ask(response.reporting, time.monotonic())
+                return
             case _:
                 return  # a newer control plane's; it means nothing to us
         self._unanswered[self._received.revision] = wire.refusable(self._received)
@@ -248,7 +266,10 @@ class ConfigStream:
     def _take_outgoing(self) -> list[pb.StreamRequest]:
         # What an applied revision makes of instances that leave must be known before the revision counts as applied.
         messages = [*filter(None, (self._leaving,)), *self._answers]
-        messages += filter(None, (self._health, self._stats))
+        if self._health is not None:
+            messages += filter(None, [self._telling.health(*self._health)])
+        if self._stats is not None:
+            messages += filter(None, [self._telling.stats(self._stats, time.monotonic())])
         self._answers.clear()
         self._leaving = self._health = self._stats = None
         return messages

@@ -13,6 +13,9 @@ from headgate_api.v1 import status_pb2
 MAX_PROBLEMS = 100
 """Most problems told in one nack: who made more will find the rest after mending these."""
 
+CAPABILITIES = ("reports.changes",)
+"""What this data plane knows beyond the first version of the protocol; see `Hello`."""
+
 _STATUS = {
     InstanceStatus.STARTING: status_pb2.INSTANCE_STATUS_STARTING,
     InstanceStatus.HEALTHY: status_pb2.INSTANCE_STATUS_HEALTHY,
@@ -38,6 +41,7 @@ def hello(held: Held, refused: pb.Refused | None = None) -> pb.StreamRequest:
             leaving=_in_flight(held.leaving),
             lineage=lineage,
             takes_deltas=True,
+            capabilities=CAPABILITIES,
             refused=refused,
         )
     )
@@ -77,7 +81,21 @@ def nack(revision: int, problems: Iterable[Problem], *, mismatch: bool = False) 
 
 def health(instances: Iterable[InstanceHealth], revision: int = 0) -> pb.StreamRequest:
     """The whole view of every instance, while `revision` is served."""
-    listed = [
+    return pb.StreamRequest(health=status_pb2.HealthReport(instances=_found(instances), revision=revision))
+
+
+def health_changes(
+    instances: Iterable[InstanceHealth], gone: Iterable[tuple[str, str]], revision: int
+) -> pb.StreamRequest:
+    """What differs from what was reported before; `gone` are the names of instances that are not known any more."""
+    listed = _found(instances)
+    listed += [status_pb2.InstanceHealth(service_name=name[0], instance_id=name[1]) for name in gone]
+    report = status_pb2.HealthReport(instances=listed, revision=revision, changes=True)
+    return pb.StreamRequest(health=report)
+
+
+def _found(instances: Iterable[InstanceHealth]) -> list[status_pb2.InstanceHealth]:
+    return [
         status_pb2.InstanceHealth(
             service_name=instance.service,
             instance_id=instance.id,
@@ -87,11 +105,10 @@ def health(instances: Iterable[InstanceHealth], revision: int = 0) -> pb.StreamR
         )
         for instance in instances
     ]
-    return pb.StreamRequest(health=status_pb2.HealthReport(instances=listed, revision=revision))
 
 
-def stats(report: Stats) -> pb.StreamRequest:
-    """The traffic of about a second."""
+def stats(report: Stats, *, changes: bool = False) -> pb.StreamRequest:
+    """Counters; with `changes`, circuits that are not listed are as they were reported before."""
     circuits = [
         status_pb2.CircuitReport(
             service_name=circuit.service,
@@ -112,6 +129,10 @@ def stats(report: Stats) -> pb.StreamRequest:
         for bucket in report.buckets
     ]
     message = status_pb2.StatsReport(
-        at=report.at, total_requests=report.total_requests, circuits=circuits, rate_limits=buckets
+        at=report.at,
+        total_requests=report.total_requests,
+        circuits=circuits,
+        rate_limits=buckets,
+        changes=changes,
     )
     return pb.StreamRequest(stats=message)

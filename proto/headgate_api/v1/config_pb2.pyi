@@ -68,21 +68,27 @@ class StreamResponse(_message.Message):
 
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
+    REPORTING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
     def delta(self) -> Global___Delta: ...
+    @_builtins.property
+    def reporting(self) -> Global___Reporting:
+        """Only to data planes with the capability "reports.changes"; may come before the first snapshot."""
+
     def __init__(
         self,
         *,
         snapshot: Global___Snapshot | None = ...,
         delta: Global___Delta | None = ...,
+        reporting: Global___Reporting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "reporting"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -100,6 +106,7 @@ class Hello(_message.Message):
     LINEAGE_FIELD_NUMBER: _builtins.int
     TAKES_DELTAS_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Name of the data plane, unique in the fleet; shown to operators."""
     version: _builtins.str
@@ -123,6 +130,13 @@ class Hello(_message.Message):
         again; a node that has just started names none, and tries it once.
         """
 
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What this data plane knows beyond the first version of the protocol. A word that the control plane does not know
+        means nothing to it.
+          "reports.changes"  It follows Reporting, and reports what changed.
+        """
+
     def __init__(
         self,
         *,
@@ -134,14 +148,49 @@ class Hello(_message.Message):
         lineage: Global___Lineage | None = ...,
         takes_deltas: _builtins.bool = ...,
         refused: Global___Refused | None = ...,
+        capabilities: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage", "refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "leaving", b"leaving", "lineage", b"lineage", "node", b"node", "refused", b"refused", "revision", b"revision", "takes_deltas", b"takes_deltas", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "digest", b"digest", "leaving", b"leaving", "lineage", b"lineage", "node", b"node", "refused", b"refused", "revision", b"revision", "takes_deltas", b"takes_deltas", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class Reporting(_message.Message):
+    """How the data plane is to report from now on, in place of what was said before on this stream. Changes of an instance's
+    status and of a circuit's state are reported at once, whatever this says.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACE_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    pace: _builtins.float
+    """Seconds between two StatsReports that tell only of counters. A data plane with nothing to tell sends an empty one, as
+    a sign of life.
+    """
+    checks: _builtins.bool
+    """Whether to report probes that changed nothing but `last_check`. A few data planes tell for all."""
+    details: _builtins.bool
+    """Whether to report counters of closed circuits and buckets of limits. Asked for while somebody looks at them."""
+    def __init__(
+        self,
+        *,
+        pace: _builtins.float = ...,
+        checks: _builtins.bool = ...,
+        details: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "details", b"details", "pace", b"pace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reporting: _TypeAlias = Reporting  # noqa: Y015
 
 @_typing.final
 class Refused(_message.Message):

@@ -96,14 +96,21 @@ Global___InstanceHealth: _TypeAlias = InstanceHealth  # noqa: Y015
 
 @_typing.final
 class HealthReport(_message.Message):
-    """One data plane's whole view of every instance it knows; sent on every change of status and at least every 10 s."""
+    """One data plane's view of the instances: at first all that it knows, and then, once the control plane has sent Reporting,
+    what changed. Without Reporting: all, on every change of status and at least every 10 s.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INSTANCES_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """What every worker of the node served when this was written."""
+    changes: _builtins.bool
+    """Instances that are not listed are as they were reported before. One with INSTANCE_STATUS_UNSPECIFIED is not known any
+    more.
+    """
     @_builtins.property
     def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceHealth]: ...
     def __init__(
@@ -111,10 +118,11 @@ class HealthReport(_message.Message):
         *,
         instances: _abc.Iterable[Global___InstanceHealth] | None = ...,
         revision: _builtins.int = ...,
+        changes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "instances", b"instances", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -251,7 +259,7 @@ Global___RateLimitReport: _TypeAlias = RateLimitReport  # noqa: Y015
 
 @_typing.final
 class StatsReport(_message.Message):
-    """Sent about once a second."""
+    """Sent about once a second; after Reporting, at the pace that it states, and at once when a circuit changed its state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -259,9 +267,14 @@ class StatsReport(_message.Message):
     TOTAL_REQUESTS_FIELD_NUMBER: _builtins.int
     CIRCUITS_FIELD_NUMBER: _builtins.int
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     """Unix seconds at the data plane."""
     total_requests: _builtins.int
+    changes: _builtins.bool
+    """Circuits that are not listed are as they were reported before. Counters are sums since the data plane started, so that
+    a report that is repeated or lost makes none of them wrong.
+    """
     @_builtins.property
     def circuits(self) -> _containers.RepeatedCompositeFieldContainer[Global___CircuitReport]: ...
     @_builtins.property
@@ -275,10 +288,11 @@ class StatsReport(_message.Message):
         total_requests: _builtins.int = ...,
         circuits: _abc.Iterable[Global___CircuitReport] | None = ...,
         rate_limits: _abc.Iterable[Global___RateLimitReport] | None = ...,
+        changes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "circuits", b"circuits", "rate_limits", b"rate_limits", "total_requests", b"total_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "changes", b"changes", "circuits", b"circuits", "rate_limits", b"rate_limits", "total_requests", b"total_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import httpx
 import psutil
 
 from demo.processes import (
@@ -34,7 +35,7 @@ from demo.processes import (
     wait_until,
 )
 from tests.benchmarks.config import report
-from tests.benchmarks.config.changes import change, churn, document
+from tests.benchmarks.config.changes import change, churn, document, quiet
 from tests.benchmarks.config.fleet import Change, Streams, latencies, percentile, streams
 from tests.benchmarks.contenders import start_upstream
 from tests.benchmarks.figures import paired
@@ -107,6 +108,28 @@ class Bench:
                 self._arrived(fleet, [change(self.admin, number)])
             rss = psutil.Process(self.processes[1].pid).memory_info().rss
             self.figures["controlplane_rss_mib"] = rss / 2**20
+
+    def reports(self, seconds: float) -> None:
+        """What a thousand data planes that report on 5,000 instances cost while nothing changes."""
+        services = int(500 * self.scale)
+        self.admin.post("/api/v1/apply", json=quiet(services), timeout=120).raise_for_status()
+        with streams(self.controlplanes[:1], int(1000 * self.scale), processes=2, services=services) as fleet:
+            self._at_rest()
+            self.figures["reports_controlplane_cpu"] = self._quiet(seconds)
+            with httpx.Client(base_url=self.controlplanes[0].url, headers=self.admin.headers) as looking:
+                looking.get("/api/v1/circuits", timeout=60).raise_for_status()
+            self.figures["reports_looked_at_cpu"] = self._quiet(seconds)
+            fleet.arrivals()
+
+    def _at_rest(self) -> None:
+        """Return when the control plane has taken in what came at the beginning."""
+        wait_until(lambda: self._quiet(1.0) < 0.5, self.processes[1], timeout=120)
+
+    def _quiet(self, seconds: float) -> float:
+        """Cores that the first control plane uses."""
+        before, began = _cpu(self.processes[1]), time.monotonic()
+        time.sleep(seconds)
+        return (_cpu(self.processes[1]) - before) / (time.monotonic() - began)
 
     def cold_start(self) -> None:
         """A real data plane without a cache, from its start until it is ready; the median of three."""
@@ -238,6 +261,7 @@ def main() -> int:
                 "1,000 data planes", lambda: bench.propagation("1000", both, thousand, 60), options.only
             )
             bench.step("memory", bench.memory, options.only)
+            bench.step("reports", lambda: bench.reports(options.seconds / 2), options.only)
             bench.step("cold start", bench.cold_start, options.only)
             bench.step("changes in a row", lambda: bench.churn(options.seconds), options.only)
             bench.step("traffic under changes", lambda: bench.traffic(options.seconds), options.only)

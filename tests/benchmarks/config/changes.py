@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import httpx
 
 from tests.benchmarks.config.fleet import Change
+from tests.benchmarks.config.streams import INSTANCES
 
 SERVICES = 100
 
@@ -24,6 +25,16 @@ def document(routes: int, upstream: int) -> dict[str, object]:
             for number in range(SERVICES)
         ],
         "routes": [route(number) for number in range(routes)],
+    }
+
+
+def quiet(services: int) -> dict[str, object]:
+    """So many services with ten instances each, that data planes report on and nobody uses."""
+    instances = [{"instance_id": f"i{number}", "host": "127.0.0.1", "port": 1} for number in range(INSTANCES)]
+    return {
+        "services": [
+            {"service_name": f"quiet-{number}", "instances": instances} for number in range(services)
+        ]
     }
 
 

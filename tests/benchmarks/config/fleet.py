@@ -43,8 +43,13 @@ class Streams:
 
 
 @contextlib.contextmanager
-def streams(controlplanes: Sequence[ControlPlane], count: int, processes: int = 1) -> Iterator[Streams]:
-    """So many simulated data planes, all connected, spread evenly over the control planes."""
+def streams(
+    controlplanes: Sequence[ControlPlane], count: int, processes: int = 1, services: int = 0
+) -> Iterator[Streams]:
+    """So many simulated data planes, all connected, spread evenly over the control planes.
+
+    They report on so many of the services of `changes.quiet`.
+    """
     started = []
     with contextlib.ExitStack() as stack:
         for number in range(processes):
@@ -54,6 +59,7 @@ def streams(controlplanes: Sequence[ControlPlane], count: int, processes: int = 
                 "token": controlplanes[0].secrets.dataplane_token,
                 "first": number * share,
                 "count": share,
+                "services": services,
             }
             argv = [sys.executable, "-m", "tests.benchmarks.config.streams", json.dumps(options)]
             process = subprocess.Popen(

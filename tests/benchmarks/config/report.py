@@ -13,6 +13,11 @@ GOALS: Mapping[str, tuple[str, float, float]] = {
     "propagation_p99_ms_1000": ("the same, 1,000 streams on two control planes, ms", 1000, 300),
     "churn_p99_ms": ("under 50 changes/s at 10,000 routes, 100 data planes, p99, ms", 300, 100),
     "churn_traffic_p99_ratio": ("traffic p99 under these changes over quiet", 1.1, 1.02),
+    "reports_controlplane_cpu": (
+        "control plane, 1,000 data planes report on 5,000 instances, cores",
+        0.25,
+        0.1,
+    ),
     "controlplane_rss_mib": ("control plane memory, 10,000 routes, 1,000 streams, MiB", 500, 250),
     "cold_start_ready_s": ("cold data plane with 10,000 routes: start → ready, s", 2, 0.7),
 }

@@ -10,26 +10,72 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import grpc.aio
 import uvloop
 
 from headgate_api.v1 import config_pb2 as pb
+from headgate_api.v1 import status_pb2
+from headgate_api.v1.status_pb2 import CircuitReport as Circuit
+from headgate_api.v1.status_pb2 import HealthReport as Health
+from headgate_api.v1.status_pb2 import InstanceHealth as Instance
+from headgate_api.v1.status_pb2 import StatsReport as Stats
 
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20))
 _STREAM = "/headgate.v1.ConfigService/Stream"
 _SMALL = 1 << 16
+INSTANCES = 10
+"""Of each service that is reported on."""
 _EOF: Any = grpc.aio.__dict__["EOF"]
+
+
+class Reports:
+    """What a data plane in peace reports of so many services with ten instances each, all healthy and all used."""
+
+    def __init__(self, services: int) -> None:
+        names = [f"quiet-{number}" for number in range(services)]
+        healthy = status_pb2.INSTANCE_STATUS_HEALTHY
+        self._circuits = [Circuit(service_name=name, total_requests=1000) for name in names]
+        self._health = [
+            Instance(service_name=name, instance_id=f"i{number}", status=healthy, last_check=1.0)
+            for name in names
+            for number in range(INSTANCES)
+        ]
+        self.whole = [
+            pb.StreamRequest(health=Health(instances=self._health)).SerializeToString(),
+            self._stats(self._circuits, changes=False),
+        ]
+
+    def _stats(self, circuits: Sequence[Circuit], *, changes: bool) -> bytes:
+        stats = Stats(at=time.time(), total_requests=1_000_000, circuits=circuits, changes=changes)
+        return pb.StreamRequest(stats=stats).SerializeToString()
+
+    def probed(self, seconds: float) -> bytes:
+        """So many instances as are probed in this time, each every 30 seconds."""
+        probed = random.sample(self._health, min(len(self._health), int(len(self._health) * seconds / 30.0)))
+        for one in probed:
+            one.last_check = time.time()
+        return pb.StreamRequest(health=Health(instances=probed, changes=True)).SerializeToString()
+
+    def nothing(self) -> bytes:
+        """A sign of life."""
+        return self._stats((), changes=True)
 
 
 class Stream:
     """One data plane. It keeps nothing of what it gets but revision and digest."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, reports: Reports | None) -> None:
         self.name = name
+        self._reports = reports
+        self._asked: pb.Reporting | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
         self.held = (0, "")
         self.first = asyncio.Event()
         self.arrived: list[tuple[int, float]] = []
@@ -42,20 +88,48 @@ class Stream:
             channel: Any = opened
             call = channel.stream_stream(_STREAM)(metadata=metadata)
             hello = pb.Hello(node=self.name, version="0.1.0", takes_deltas=True)
+            if self._reports is not None:
+                hello.capabilities.append("reports.changes")
             await call.write(pb.StreamRequest(hello=hello).SerializeToString())
+            for report in self._reports.whole if self._reports is not None else ():
+                await self._write(call, report)
             while (message := await call.read()) is not _EOF:
                 await self._take(message, call)
         raise ConnectionError(f"{self.name}: the stream ended: {await call.details()}")
 
     async def _take(self, message: bytes, call: Any) -> None:
         now = time.monotonic()
+        if len(message) < _SMALL and self._is_asked(message, call):
+            return
         revision, base, self.held = *_read(message), self.held
         if base is not None and base != self.held:
             raise ValueError(f"{self.name}: a delta for {base}, and {self.held} is held")
         self.held = revision
         self.arrived.append((revision[0], now))
-        await call.write(pb.StreamRequest(ack=pb.Ack(revision=revision[0])).SerializeToString())
+        await self._write(call, pb.StreamRequest(ack=pb.Ack(revision=revision[0])).SerializeToString())
         self.first.set()
+
+    async def _write(self, call: Any, message: bytes) -> None:
+        async with self._writing:
+            await call.write(message)
+
+    def _is_asked(self, message: bytes, call: Any) -> bool:
+        """Whether the control plane says how to report; then it is done so from now on."""
+        response = pb.StreamResponse.FromString(message)
+        if not response.HasField("reporting") or self._reports is None:
+            return False
+        self._asked = response.reporting
+        self._telling = self._telling or asyncio.create_task(self._tell(call, self._reports, self._asked))
+        return True
+
+    async def _tell(self, call: Any, reports: Reports, asked: pb.Reporting) -> None:
+        await asyncio.sleep(asked.pace * random.random())  # guards nothing
+        while True:
+            asked = self._asked or asked
+            if asked.checks:
+                await self._write(call, reports.probed(asked.pace))
+            await self._write(call, reports.nothing())
+            await asyncio.sleep(asked.pace)
 
 
 def _read(message: bytes) -> tuple[tuple[int, str], tuple[int, str] | None]:
@@ -81,7 +155,8 @@ def _cut(message: bytes) -> bytes:
 
 
 async def _main(options: dict[str, Any]) -> None:
-    streams = [Stream(f"node-{options['first'] + number:04}") for number in range(options["count"])]
+    reports = Reports(options["services"]) if options.get("services") else None
+    streams = [Stream(f"node-{options['first'] + number:04}", reports) for number in range(options["count"])]
     addresses = options["addresses"]
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()

@@ -203,6 +203,22 @@ async def test_reports_go_up_the_newest_first(fake: FakeControlPlane) -> None:
         assert fake.latest.heard == 2
 
 
+async def test_a_new_stream_begins_with_everything(fake: FakeControlPlane) -> None:
+    view = [InstanceHealth("orders", "o-1", InstanceStatus.HEALTHY, 12.5)]
+    async with streaming(fake.address) as stream:
+        for connections in (1, 2):
+            await eventually(lambda: len(fake.connections) == connections)  # noqa: B023
+            fake.send(pb.StreamResponse(reporting=pb.Reporting(pace=60.0)))
+            await eventually(lambda: stream.asked)
+            stream.health(view)
+            await eventually(lambda: fake.latest.statuses() == {"o-1": "healthy"})
+            assert fake.latest.health is not None and not fake.latest.health.changes
+            stream.health(view, 1)
+            await eventually(lambda: fake.latest.heard == 2)
+            assert fake.latest.health.changes
+            fake.hang_up()
+
+
 async def test_after_a_hang_up_it_comes_back(fake: FakeControlPlane) -> None:
     fake.publish(snapshot(5))
     async with streaming(fake.address) as stream:

@@ -14,6 +14,7 @@ import pytest
 
 from controlplane.distribute.subscriber import Whole
 from controlplane.fleet.reports import CircuitState
+from controlplane.fleet.told import Told
 from controlplane.model.resources import (
     Circuit,
     Instance,
@@ -30,6 +31,7 @@ from controlplane.model.resources import (
     User,
 )
 from controlplane.model.stored import key_of
+from controlplane.rpc.wire import reports
 from controlplane.store import Delete
 from dataplane.config.decode import NOTHING, Bundle, decode
 from dataplane.config.reports import CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
@@ -37,6 +39,7 @@ from dataplane.config.stream import ConfigStream, Endpoint
 from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem, UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
+from headgate_api.v1 import status_pb2
 from tests.support.control_plane import DATAPLANE_TOKEN, ControlPlane
 from tests.support.waiting import eventually
 
@@ -225,13 +228,40 @@ async def test_reports_arrive(plane: ControlPlane, data_plane: DataPlane) -> Non
     data_plane.stream.health([InstanceHealth("s", "i", InstanceStatus.UNHEALTHY, 12.5, "refused")])
     data_plane.stream.stats(Stats(13, 7, (CircuitStats("s", "open", 12, 7, 5, 1, 5, "Circuit opened"),), ()))
     await eventually(lambda: plane.fleet.nodes["gw-1"].stats.total_requests == 7)
-    await eventually(lambda: plane.fleet.nodes["gw-1"].health)
+    await eventually(lambda: plane.fleet.verdicts.found)
     (service,), (circuit,) = (
         plane.fleet.services_view(plane.current),
         plane.fleet.circuits_view(plane.current),
     )
     assert (service.instances[0].status, service.instances[0].reason) == ("unhealthy", "refused")
     assert (circuit.circuit.state, circuit.circuit.reason) == (CircuitState.OPEN, "Circuit opened")
+
+
+async def test_after_the_first_report_only_changes_go_up(
+    plane: ControlPlane, data_plane: DataPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand instances, of which one fails and one goes."""
+    view = [InstanceHealth("s", f"i{number}", InstanceStatus.HEALTHY, 12.5) for number in range(1000)]
+    data_plane.stream.health(view, 1)
+    await eventually(lambda: len(plane.fleet.verdicts.found) == 1000)
+    await eventually(lambda: data_plane.stream.asked)
+    sizes: list[int] = []
+    slices = reports.slices
+
+    def count(report: status_pb2.HealthReport) -> list[list[status_pb2.InstanceHealth]]:
+        sizes.append(len(report.instances))
+        return slices(report)
+
+    monkeypatch.setattr(reports, "slices", count)
+    view[7] = InstanceHealth("s", "i7", InstanceStatus.UNHEALTHY, 13.5, "refused")
+    data_plane.stream.health(view[:-1], 1)
+    await eventually(lambda: plane.fleet.vote("gw-1", "s", "i7") == ("unhealthy", "refused"))
+    assert len(plane.fleet.verdicts.found) == 999
+    # The same again is no news; what comes after it is.
+    data_plane.stream.health(view[:-1], 1)
+    data_plane.stream.health(view[:-1], 2)
+    await eventually(lambda: plane.fleet.nodes["gw-1"].health_revision == 2)
+    assert sizes == [2, 0]
 
 
 async def test_a_wrong_credential_is_said_plainly(plane: ControlPlane) -> None:
@@ -297,7 +327,7 @@ async def test_what_one_control_plane_does_not_know_another_may(
         await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == good)
         bad = await plane.put(Service(service_name="b"))
         await restarted.put(Service(service_name="b"))
-        restarted.fleet.hear("the other one", [])
+        restarted.fleet.hear("the other one", Told())
         addresses = (restarted.address, plane.address)
         names = (f"new-{number}" for number in itertools.count())
         name = next(name for name in names if preferred(addresses, name)[0] == restarted.address)

@@ -137,8 +137,8 @@ async def test_reports_reach_the_fleet(plane: ControlPlane, channel: grpc.aio.Ch
     await node.send(health=status_pb2.HealthReport(instances=[health]))
     await node.send(stats=status_pb2.StatsReport(at=13, total_requests=7))
     await eventually(lambda: plane.fleet.nodes["gw-1"].stats.total_requests == 7)
-    (seen,) = plane.fleet.nodes["gw-1"].health
-    assert (seen.service_name, seen.status, seen.last_check) == ("orders", "healthy", 12.5)
+    assert plane.fleet.vote("gw-1", "orders", "a") == ("healthy", "")
+    assert plane.fleet.verdicts.found["orders", "a"].last_check == 12.5
 
 
 async def test_leaving_cleans_up(plane: ControlPlane, channel: grpc.aio.Channel) -> None:

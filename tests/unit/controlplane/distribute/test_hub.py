@@ -12,6 +12,7 @@ from controlplane.distribute.subscriber import Mark, Whole
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import NodeState
+from controlplane.fleet.told import Told
 from controlplane.model.resources import Scope
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
@@ -157,11 +158,13 @@ def test_accepted_is_what_all_served_when_the_next_one_came(hub: Hub, fleet: Fle
 def test_the_data_planes_of_others_count_as_well(hub: Hub, fleet: Fleet) -> None:
     supersede(hub, 1)
     with hub.session("gw-1", "0.1.0", 1, digest(hub)):
-        fleet.hear("other", [NodeState("gw-2", "0.1.0", digest="zero", applied_revision=0)])
+        fleet.hear("other", Told({"gw-2": NodeState("gw-2", "0.1.0", digest="zero", applied_revision=0)}))
         supersede(hub, 2)
         assert accepted(hub) is None
         fleet.ack("gw-1", 2, digest(hub))
-        fleet.hear("other", [NodeState("gw-2", "0.1.0", digest=digest(hub), applied_revision=2)])
+        fleet.hear(
+            "other", Told({"gw-2": NodeState("gw-2", "0.1.0", digest=digest(hub), applied_revision=2)})
+        )
         supersede(hub, 3)
         assert accepted(hub) == 2
 
@@ -204,7 +207,7 @@ class Blind:
 def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
     blind = Blind()
     assert not blind.sends_away(), "there is no other"
-    blind.fleet.hear("other", [])
+    blind.fleet.hear("other", Told())
     assert blind.sends_away()
     assert not blind.sends_away(), "it came back: the other is no better"
     assert blind.sends_away("gw-2")
@@ -221,7 +224,7 @@ def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
 
 def test_an_outage_is_not_noticed_at_once() -> None:
     blind = Blind(lost_for=BLIND_FOR - 0.1)
-    blind.fleet.hear("other", [])
+    blind.fleet.hear("other", Told())
     assert not blind.sends_away()
     blind.hub.watcher.lost_at = None
     blind.now += 100
@@ -230,7 +233,7 @@ def test_an_outage_is_not_noticed_at_once() -> None:
 
 def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub, fleet: Fleet) -> None:
     publish(hub, 5)
-    fleet.hear("other", [])
+    fleet.hear("other", Told())
     cannot = Mark(5, digest(hub))
     with hub.session("gw-1", "0.1.0", 4, "four", refused=cannot) as session:
         hub.look_after(session)

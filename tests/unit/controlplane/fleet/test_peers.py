@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peers import PREFIX, TTL, Peers
-from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeState
+from controlplane.fleet.reports import InstanceHealth, InstanceStatus
+from controlplane.fleet.told import Told
 from controlplane.store import MemoryStore, Put
 from tests.support.waiting import eventually
 
@@ -90,7 +91,7 @@ async def test_a_data_plane_that_moved_is_where_it_said_hello_last(store: Memory
         two.fleet.hello("gw", "1", 5, "xyz")
         await eventually(lambda: one.seen() == two.seen() == {"gw": (True, 5)})
         # What it reported goes along until it reports again.
-        assert len(two.fleet.nodes["gw"].health) == 1
+        assert two.fleet.vote("gw", "orders", "a") == (InstanceStatus.HEALTHY, "")
         one.fleet.disconnect("gw")
         two.fleet.ack("gw", 6, "uvw")
         await eventually(lambda: one.seen() == two.seen() == {"gw": (True, 6)})
@@ -176,9 +177,8 @@ async def test_whoever_lost_its_lease_tells_of_all_its_data_planes_at_once(
         heard: list[list[str]] = []
         hear = two.fleet.hear
 
-        def listen(controlplane: str, states: Iterable[NodeState]) -> None:
-            told = list(states)
-            heard.append([state.node for state in told if controlplane == one.peers.name])
+        def listen(controlplane: str, told: Told) -> None:
+            heard.append([node for node in told.nodes if controlplane == one.peers.name])
             hear(controlplane, told)
 
         monkeypatch.setattr(two.fleet, "hear", listen)

@@ -12,7 +12,6 @@ import pytest
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
-    InstanceHealth,
     InstanceStatus,
     NodeProblem,
     NodeState,
@@ -20,7 +19,9 @@ from controlplane.fleet.reports import (
     Rejection,
     StatsReport,
 )
-from controlplane.fleet.summaries import decode, encode, essence
+from controlplane.fleet.summaries import MOST_BYTES, decode, encode
+from controlplane.fleet.told import Told
+from controlplane.fleet.verdicts import Verdict
 
 FULL = NodeState(
     node="gw-1",
@@ -32,30 +33,62 @@ FULL = NodeState(
     digest="abc",
     last_seen=101.25,
     last_rejection=Rejection(8, (NodeProblem("route/a", "prefix", "is „odd“"),), 99.0, "def"),
-    health=(InstanceHealth("orders", "o-1", InstanceStatus.UNHEALTHY, 98.0, "refused"),),
+    slot=3,
     health_revision=7,
     leaving={("orders", "o-2"): 3},
     stats=StatsReport(
         101.0,
         500,
-        (CircuitReport("orders", CircuitState.OPEN, 97.0, 10, 5, 2, 4, "Circuit opened after 5 failures"),),
-        (RateLimitReport("per-user", "subject:ann", 2.5, 1),),
+        rate_limits=(RateLimitReport("per-user", "subject:ann", 2.5, 1),),
     ),
 )
 
 
+OPEN = CircuitReport("orders", CircuitState.OPEN, 97.0, 10, 5, 2, 4, "Circuit opened after 5 failures")
+VOTES = {("orders", "o-1"): Verdict(0b1001, 0b1, 0b1000, 98.0, 98.0, "refused")}
+
+
+def told(*nodes: NodeState) -> Told:
+    return Told({one.node: one for one in nodes}, VOTES, {"orders": {one.node: OPEN for one in nodes}}, True)
+
+
 def test_everything_arrives() -> None:
-    nodes = (FULL, NodeState("gw-2", "1.2.3", connected=False))
-    assert decode(encode(nodes)) == nodes
-    assert decode(encode(())) == decode(b"") == ()
+    both = told(FULL, NodeState("gw-2", "1.2.3", connected=False, slot=0))
+    assert decode(encode(both)) == both
+    assert decode(encode(Told())) == decode(b"") == Told()
 
 
 def test_what_a_newer_control_plane_adds_is_passed_over() -> None:
-    listed = json.loads(zlib.decompress(encode((FULL,))))
-    listed[0].append({"new": True})
+    listed = json.loads(zlib.decompress(encode(told(FULL))))
     listed[0][11].append("new")
     listed[0][8].append("new")
-    assert decode(zlib.compress(json.dumps(listed).encode())) == (FULL,)
+    listed[0][13].append("new")
+    listed[0][13][0][0].append("new")
+    listed[0].append({"new": True})
+    assert decode(zlib.compress(json.dumps(listed).encode())) == told(FULL)
+
+
+def test_a_control_plane_before_these_votes_is_understood() -> None:
+    listed = json.loads(zlib.decompress(encode(told(FULL))))
+    del listed[0][12:]
+    listed[0][10] = [7, [["orders", "o-1", "unhealthy", 98, "refused"]]]
+    heard = decode(zlib.compress(json.dumps(listed).encode()))
+    found = heard.votes["orders", "o-1"]
+    assert found.vote(heard.nodes["gw-1"].slot) is InstanceStatus.UNHEALTHY
+    assert (found.last_check, found.reason) == (98.0, "refused")
+    assert heard.circuits == {"orders": {"gw-1": OPEN}}
+
+
+def test_votes_of_a_thousand_data_planes_fit() -> None:
+    """Five thousand instances, each with the votes of a thousand data planes."""
+    bits = (1 << 1000) - 1
+    votes = {
+        (f"s{number % 500}", str(number)): Verdict(bits, bits, 0, 9e8 + number) for number in range(5000)
+    }
+    nodes = {f"gw-{number}": replace(FULL, node=f"gw-{number}", slot=number) for number in range(1000)}
+    value = encode(Told(nodes, votes))
+    assert len(value) < MOST_BYTES
+    assert decode(value).votes == votes
 
 
 @pytest.mark.parametrize("text", ["{}x", "1", "[1]", '["a"]', "[[]]", '[{"node": 1}]', "[" * 5000, "null"])
@@ -83,27 +116,12 @@ def test_a_large_fleet_is_told_in_less_detail() -> None:
         )
         for number in range(200)
     ]
-    whole, shorter, shortest = encode(many, 10**9), encode(many, 40_000), encode(many, 1)
+    everything = told(*many)
+    whole, shorter, shortest = encode(everything, 10**9), encode(everything, 40_000), encode(everything, 1)
     assert len(whole) > 40_000 >= len(shorter) > len(shortest)
     for value, circuits, buckets in ((whole, 1, 100), (shorter, 1, 0), (shortest, 0, 0)):
-        first = decode(value)[0]
-        assert (len(first.stats.circuits), len(first.stats.rate_limits)) == (circuits, buckets)
+        heard = decode(value)
+        first = heard.nodes["gw-0"]
+        breakers = heard.circuits.get("orders", {})
+        assert (len(breakers) // 200, len(first.stats.rate_limits)) == (circuits, buckets)
         assert (first.digest, first.leaving) == (many[0].digest, FULL.leaving)
-
-
-@pytest.mark.parametrize(
-    ("changes", "matters"),
-    [
-        ({"applied_revision": 8}, True),
-        ({"connected": False}, True),
-        ({"leaving": {}}, True),
-        ({"last_rejection": None}, True),
-        ({"health": (replace(FULL.health[0], status=InstanceStatus.HEALTHY),)}, True),
-        ({"health": (replace(FULL.health[0], last_check=200.0),)}, False),
-        ({"last_seen": 200.0}, False),
-        ({"stats": replace(FULL.stats, total_requests=501)}, False),
-    ],
-)
-def test_what_somebody_may_wait_for(changes: dict[str, object], matters: bool) -> None:
-    other = replace(FULL, **changes)  # type: ignore[arg-type]
-    assert (essence((FULL,)) != essence((other,))) == matters

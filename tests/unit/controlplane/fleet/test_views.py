@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import MappingProxyType
 
 import pytest
@@ -15,6 +15,7 @@ from controlplane.fleet.reports import (
     InstanceStatus,
     RateLimitReport,
 )
+from controlplane.fleet.verdicts import Verdicts
 from controlplane.model.resources import Circuit, Instance, RateLimit, Resource, Service
 from controlplane.model.snapshot import EMPTY, Snapshot
 from controlplane.model.stored import Stamped
@@ -34,8 +35,18 @@ def instance(instance_id: str, draining: bool = False) -> Instance:
     )
 
 
-def verdicts(statuses: Iterable[InstanceStatus]) -> list[InstanceHealth]:
-    return [InstanceHealth("orders", "a", status, last_check=at) for at, status in enumerate(statuses, 1)]
+def verdicts(statuses: Iterable[InstanceStatus]) -> views.Heard:
+    """Each said by another data plane."""
+    return heard(
+        *(InstanceHealth("orders", "a", status, last_check=at) for at, status in enumerate(statuses, 1))
+    )
+
+
+def heard(*reports: InstanceHealth) -> views.Heard:
+    votes = Verdicts()
+    for slot, report in enumerate(reports):
+        votes.say(slot, report)
+    return [(votes.found, (1 << len(reports)) - 1)]
 
 
 @pytest.mark.parametrize(
@@ -69,16 +80,16 @@ def test_the_reason_is_the_newest_failure_and_only_while_there_is_one() -> None:
     failed = InstanceHealth("orders", "a", UNHEALTHY, 5, "refused")
     older = InstanceHealth("orders", "a", UNHEALTHY, 4, "timed out")
     well = InstanceHealth("orders", "a", HEALTHY, 6)
-    assert views.instance_view(instance("a"), [older, failed]).reason == "refused"
-    assert views.instance_view(instance("a"), [failed, well, well]).reason == ""
+    assert views.instance_view(instance("a"), heard(older, failed)).reason == "refused"
+    assert views.instance_view(instance("a"), heard(failed, well, well)).reason == ""
 
 
 def test_services_with_their_instances_sorted_and_counted() -> None:
     config = snapshot(
         Service(service_name="payments"), Service(service_name="orders"), instance("b"), instance("a")
     )
-    reports = [[InstanceHealth("orders", "a", HEALTHY)], [InstanceHealth("orders", "gone", HEALTHY)]]
-    orders, payments = views.services(config, reports)
+    reports = InstanceHealth("orders", "a", HEALTHY), InstanceHealth("orders", "gone", HEALTHY)
+    orders, payments = views.services(config, heard(*reports))
     assert [view.instance.instance_id for view in orders.instances] == ["a", "b"]
     assert [view.status for view in orders.instances] == [HEALTHY, STARTING]
     assert (orders.healthy, orders.total) == (1, 2)
@@ -99,10 +110,8 @@ def circuit(state: str, at: float = 0, reason: str = "", failed: int = 0) -> Cir
     ],
 )
 def test_the_worst_state_is_the_fleets(states: list[str], worst: str) -> None:
-    reports: Mapping[str, list[CircuitReport]] = {
-        f"gw-{number}": [circuit(state)] for number, state in enumerate(states)
-    }
-    (view,) = views.circuits(snapshot(Service(service_name="orders")), reports)
+    reports = {f"gw-{number}": circuit(state) for number, state in enumerate(states)}
+    (view,) = views.circuits(snapshot(Service(service_name="orders")), lambda _: reports)
     assert view.circuit.state == worst
     assert set(view.dataplanes) == set(reports)
 
@@ -110,10 +119,10 @@ def test_the_worst_state_is_the_fleets(states: list[str], worst: str) -> None:
 def test_counters_add_up_and_the_story_is_that_of_the_worst() -> None:
     config = snapshot(Service(service_name="orders", circuit=Circuit(failure_threshold=3)))
     reports = {
-        "gw-1": [circuit("open", at=50, reason="Circuit opened after 3 failures", failed=3)],
-        "gw-2": [circuit("closed", at=90, reason="Circuit closed", failed=1)],
+        "gw-1": circuit("open", at=50, reason="Circuit opened after 3 failures", failed=3),
+        "gw-2": circuit("closed", at=90, reason="Circuit closed", failed=1),
     }
-    (view,) = views.circuits(config, reports)
+    (view,) = views.circuits(config, lambda _: reports)
     fleet = view.circuit
     assert (fleet.total_requests, fleet.failed_requests, fleet.rejected_requests) == (20, 4, 2)
     assert (fleet.last_state_change, fleet.reason) == (50, "Circuit opened after 3 failures")
@@ -122,7 +131,7 @@ def test_counters_add_up_and_the_story_is_that_of_the_worst() -> None:
 
 
 def test_reports_on_services_that_are_gone_are_left_out() -> None:
-    assert views.circuits(EMPTY, {"gw-1": [circuit("open")]}) == ()
+    assert views.circuits(EMPTY, lambda _: {"gw-1": circuit("open")}) == ()
 
 
 def test_buckets_of_one_caller_are_put_together_emptiest_first() -> None:

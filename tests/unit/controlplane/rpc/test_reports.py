@@ -25,7 +25,7 @@ def test_health() -> None:
             )
         ]
     )
-    (one,) = reports.health(report)
+    (one,) = reports.health(report.instances)
     assert (one.service_name, one.instance_id, one.status) == ("orders", "a", InstanceStatus.UNHEALTHY)
     assert (one.last_check, one.reason) == (12.5, "timed out")
 
@@ -50,7 +50,7 @@ def test_stats() -> None:
 
 def test_words_of_a_newer_data_plane_say_the_least() -> None:
     unknown = pb.HealthReport.FromString(b"\x0a\x02\x18\x63")  # status 99
-    assert reports.health(unknown)[0].status is InstanceStatus.STARTING
+    assert next(reports.health(unknown.instances)).status is InstanceStatus.STARTING
     stats = reports.stats(pb.StatsReport.FromString(b"\x1a\x02\x10\x63"))  # state 99
     assert stats.circuits[0].state is CircuitState.CLOSED
 
@@ -62,7 +62,12 @@ def test_numbers_that_no_calendar_and_no_json_knows(value: float) -> None:
     stats = reports.stats(pb.StatsReport(at=value, circuits=[circuit], rate_limits=[bucket]))
     assert (stats.at, stats.circuits[0].last_state_change) == (0, 0)
     json.dumps(asdict(stats), allow_nan=False)
-    assert reports.health(pb.HealthReport(instances=[pb.InstanceHealth(last_check=value)]))[0].last_check == 0
+    assert (
+        next(
+            reports.health([pb.InstanceHealth(status=pb.INSTANCE_STATUS_STARTING, last_check=value)])
+        ).last_check
+        == 0
+    )
 
 
 def test_everything_is_bounded() -> None:

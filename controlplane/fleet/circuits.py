@@ -1,0 +1,81 @@
+"""What data planes report of their breakers, by service. Pure.
+
+Only breakers with something to tell are kept: that have counted a request, or have ever changed their state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from controlplane.fleet.reports import CircuitReport, CircuitState
+
+ByNode = Mapping[str, CircuitReport]
+NONE: ByNode = {}
+
+MOST_SERVICES = 50_000
+"""Services that are kept; whatever else a data plane may report is dropped."""
+
+
+class Circuits:
+    """The last report of each data plane's breakers."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, CircuitReport]] = {}
+
+    @property
+    def found(self) -> Mapping[str, ByNode]:
+        """By service, and then by node."""
+        return self._found
+
+    def of(self, service_name: str) -> ByNode:
+        """One service's breakers by node."""
+        return self._found.get(service_name, NONE)
+
+    def take(self, node: str, reports: Iterable[CircuitReport], *, changes: bool) -> tuple[set[str], bool]:
+        """A data plane's report, of all breakers or of those that changed.
+
+        Returns the services whose breakers are not what they were, and whether one changed its state.
+        """
+        touched: set[str] = set()
+        turned = False
+        listed: set[str] = set()
+        for report in reports:
+            before = self._found.get(report.service_name, NONE).get(node)
+            listed.add(report.service_name)
+            if report != before and (before is not None or _tells(report)) and self._has_room(report):
+                self._found.setdefault(report.service_name, {})[node] = report
+                touched.add(report.service_name)
+                turned = turned or report.state is not (before.state if before else CircuitState.CLOSED)
+        if not changes:
+            touched |= self._drop(node, lambda report: report.service_name not in listed)
+        return touched, turned
+
+    def drop(self, node: str) -> set[str]:
+        """The data plane is forgotten. Returns the services whose breakers it had reported."""
+        return self._drop(node, lambda _: True)
+
+    def drop_details(self) -> None:
+        """Keep what is not closed: nobody looks at the rest any more, and it gets old."""
+        for service, by_node in list(self._found.items()):
+            kept = {n: report for n, report in by_node.items() if report.state is not CircuitState.CLOSED}
+            if kept:
+                self._found[service] = kept
+            else:
+                del self._found[service]
+
+    def _has_room(self, report: CircuitReport) -> bool:
+        return report.service_name in self._found or len(self._found) < MOST_SERVICES
+
+    def _drop(self, node: str, gone: Callable[[CircuitReport], bool]) -> set[str]:
+        touched = set()
+        for service, by_node in list(self._found.items()):
+            if (report := by_node.get(node)) is not None and gone(report):
+                del by_node[node]
+                touched.add(service)
+                if not by_node:
+                    del self._found[service]
+        return touched
+
+
+def _tells(report: CircuitReport) -> bool:
+    return bool(report.total_requests or report.last_state_change or report.state is not CircuitState.CLOSED)
