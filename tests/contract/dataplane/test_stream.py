@@ -212,10 +212,11 @@ async def test_a_new_stream_begins_with_everything(fake: FakeControlPlane) -> No
             await eventually(lambda: stream.asked)
             stream.health(view)
             await eventually(lambda: fake.latest.statuses() == {"o-1": "healthy"})
-            assert fake.latest.health is not None and not fake.latest.health.changes
+            first = fake.latest.health
             stream.health(view, 1)
             await eventually(lambda: fake.latest.heard == 2)
-            assert fake.latest.health.changes
+            second = fake.latest.health
+            assert first and second and (first.changes, second.changes) == (False, True)
             fake.hang_up()
 
 
