@@ -34,6 +34,7 @@ async def service(call: Call) -> Response:
 
 async def circuits(call: Call) -> Response:
     """The breaker of every service."""
+    call.parts.fleet.look()
     return model_answer(tuple(map(_circuit, call.parts.fleet.circuits_view(call.parts.snapshot()))))
 
 

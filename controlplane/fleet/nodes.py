@@ -10,9 +10,10 @@ What is kept of the instances is votes (see `verdicts`), and not what each data 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TypeVar
 
 from controlplane.fleet import views
 from controlplane.fleet.circuits import Circuits
@@ -28,9 +29,13 @@ from controlplane.fleet.reports import (
 )
 from controlplane.fleet.told import Told
 from controlplane.fleet.verdicts import Effect, InstanceName, Verdict, Verdicts
-from controlplane.fleet.views import CircuitView, RateLimitView, ServiceView
+from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
+from controlplane.model.resources import Instance, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.signal import Signal
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 KEPT = 600.0
 """Seconds that a data plane is shown after it left."""
@@ -62,6 +67,8 @@ class Fleet:
         """Grows with everything of the own data planes that somebody may wait for; not with counters and times."""
         self.verdicts = Verdicts()
         self.circuits = Circuits()
+        self.followers: set[Touched] = set()
+        """Those who follow what the views of services and circuits depend on."""
         self._now = now
         self._settle = settle
         self._started = now()
@@ -139,6 +146,7 @@ class Fleet:
             self._demand.look(self._now())
             self.settle_demand()
         self._counting = None
+        self._compare(before, told)
         self.changed.notify()
         self.moved.notify()
 
@@ -155,7 +163,7 @@ class Fleet:
                 self._left.pop(name, None)
                 self._left[name] = self._now()
         self._forget()
-        self._counting = None
+        self._recount()
         self.changed.notify()
         self.moved.notify()
 
@@ -200,7 +208,7 @@ class Fleet:
         self._adopt(node, version)
         self._left.pop(node, None)
         self._demand.come(node)
-        self._counting = None
+        self._recount()
         self._update(
             node,
             version=version,
@@ -248,14 +256,19 @@ class Fleet:
         """
         if (state := self._nodes.get(node)) is None:
             return
-        effect, names = Effect.NONE, set(listed)
+        effect, names, touched = Effect.NONE, set(listed), set[str]()
         for one in instances:
-            effect = max(effect, self.verdicts.say(state.slot, one))
+            if found := self.verdicts.say(state.slot, one):
+                effect = max(effect, found)
+                touched.add(one.service_name)
             names.add((one.service_name, one.instance_id))
-        for name in unknown:
-            effect = max(effect, self.verdicts.forget(state.slot, name))
-        if not changes and self.verdicts.forget_others(state.slot, names):
+        gone = [name for name in unknown if self.verdicts.forget(state.slot, name)]
+        if not changes:
+            gone += self.verdicts.forget_others(state.slot, names)
+        if gone:
             effect = Effect.VOTED
+            touched.update(name for name, _ in gone)
+        self._touch(services=touched)
         served = state.health_revision if revision is None else revision
         self._update(node, health_revision=served)
         if effect is Effect.VOTED or served != state.health_revision:
@@ -270,7 +283,8 @@ class Fleet:
         """Its counters, in place of the last ones; with `changes`, circuits that are not listed are as before."""
         if node not in self._nodes:
             return
-        _, turned = self.circuits.take(node, stats.circuits, changes=changes)
+        touched, turned = self.circuits.take(node, stats.circuits, changes=changes)
+        self._touch(circuits=touched)
         self._update(node, stats=replace(stats, circuits=()))
         self.news += turned
 
@@ -280,7 +294,7 @@ class Fleet:
             self._left[node] = self._now()
             self._nodes[node] = replace(self._nodes[node], connected=False)
             self._demand.leave(node)
-            self._counting = None
+            self._recount()
             self._forget()
             self.changed.notify()
             self._moved()
@@ -299,6 +313,14 @@ class Fleet:
 
     # Views
 
+    def instance_view(self, instance: Instance) -> InstanceView:
+        """One instance."""
+        return views.instance_view(instance, self._count().votes)
+
+    def circuit_view(self, service: Service) -> CircuitView:
+        """One service's breaker."""
+        return views.circuit_view(service, self._circuits(service.service_name))
+
     def services_view(self, snapshot: Snapshot) -> tuple[ServiceView, ...]:
         """Every service with its instances and their status, sorted by name."""
         return views.services(snapshot, self._count().votes)
@@ -313,7 +335,6 @@ class Fleet:
 
     def circuits_view(self, snapshot: Snapshot) -> tuple[CircuitView, ...]:
         """The breaker of every service, sorted by name."""
-        self.look()
         return views.circuits(snapshot, self._circuits)
 
     def rate_limits_view(self, snapshot: Snapshot) -> tuple[RateLimitView, ...]:
@@ -371,6 +392,30 @@ class Fleet:
             return None
         return next((told for told in self._elsewhere.values() if told.nodes.get(node) is state), None)
 
+    def _touch(self, *, services: Collection[str] = (), circuits: Collection[str] = ()) -> None:
+        for follower in self.followers:
+            follower.services.update(services)
+            follower.circuits.update(circuits)
+
+    def _recount(self) -> None:
+        """Other data planes count than before."""
+        self._counting = None
+        for follower in self.followers:
+            follower.everything = True
+
+    def _compare(self, before: Told, told: Told) -> None:
+        """Another control plane told more: find what its data planes say otherwise than before."""
+        if not self.followers:
+            return
+        counts = {name: (state.connected, state.since) for name, state in before.nodes.items()}
+        if counts != {name: (state.connected, state.since) for name, state in told.nodes.items()}:
+            self._recount()
+            return
+        self._touch(
+            services={name[0] for name in _differing(before.votes, told.votes)},
+            circuits=_differing(before.circuits, told.circuits),
+        )
+
     def _moved(self) -> None:
         self.news += 1
         self.moved.notify()
@@ -389,6 +434,15 @@ class Fleet:
             self.circuits.drop(node)
             self._lost.pop(node, None)
             del self._left[node], self._nodes[node]
+
+
+class Touched:
+    """What is to be looked at anew, by those who follow: names of services."""
+
+    def __init__(self) -> None:
+        self.services: set[str] = set()
+        self.circuits: set[str] = set()
+        self.everything = True
 
 
 class _Source:
@@ -415,6 +469,10 @@ class _Counting:
     def __init__(self, sources: tuple[_Source, ...]) -> None:
         self.sources = sources
         self.votes = [(source.votes, source.bits) for source in sources]
+
+
+def _differing(before: Mapping[K, V], after: Mapping[K, V]) -> set[K]:
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
 def _is(merged: NodeState | None, state: NodeState) -> bool:

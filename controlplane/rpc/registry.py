@@ -18,6 +18,7 @@ from controlplane.model.resources import Route
 from controlplane.model.snapshot import Snapshot
 from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
+from controlplane.rpc.feed import CHECKED_WITHIN, GAP, Feed
 from controlplane.rpc.wire import views
 from controlplane.rpc.wire.registrations import registration
 from controlplane.signal import Signal
@@ -25,9 +26,6 @@ from controlplane.store import LeaseGone
 from headgate_api.v1 import registry_pb2 as pb
 
 SERVICE = "headgate.v1.RegistryService"
-
-GAP = 0.1
-"""Seconds between two views on one watch: data planes report all the time, and nobody reads faster."""
 
 HOLD = 15.0
 """Seconds that an instance stays draining beyond its wait, should nobody be left to remove it."""
@@ -86,6 +84,7 @@ class Registry:
         self._fleet = fleet
         self._credentials = credentials
         self._waiting = Waiting(watcher, fleet)
+        self._feed = Feed(watcher, fleet)
         self._wall = wall
         self._most_watches = most_watches
         self._watches = 0
@@ -170,24 +169,30 @@ class Registry:
                 raise Refused(Code.RESOURCE_EXHAUSTED, f"{self._most_watches} watches are open already")
             self._watches += 1
             try:
-                await self._watch(caller, context)
+                await self._watch(request, caller, context)
             finally:
                 self._watches -= 1
 
-    async def _watch(self, caller: Caller, context: Context) -> None:
-        sent: pb.WatchResponse | None = None
-        wake, checked = asyncio.Event(), time.monotonic()
-        with self._watcher.changed.wakes(wake), self._fleet.changed.wakes(wake), self._stopped.wakes(wake):
+    async def _watch(self, request: pb.WatchRequest, caller: Caller, context: Context) -> None:
+        seen, feed = -1, self._feed
+        wake, now = asyncio.Event(), time.monotonic
+        checked = told = now()
+        with feed.watched(), feed.changed.wakes(wake), self._stopped.wakes(wake):
             while not self._stopping:
                 wake.clear()
                 if caller.expires is not None and caller.expires <= self._wall():
                     raise unauthenticated()
-                if time.monotonic() - checked >= self._recheck:
+                if now() - checked >= self._recheck:
                     caller = await self._credentials.require(Right.LOOK, context)
-                    checked = time.monotonic()
-                if (view := self._view()) is not None and not _same(view, sent):
-                    await context.write(view)
-                    sent = view
+                    checked = now()
+                number = feed.number
+                # Whoever gets everything each time is spared the times of probes, but for now and then.
+                news = number if request.changes or now() - told >= CHECKED_WITHIN else feed.news
+                if feed.ready and news > seen:
+                    if (message := feed.message(seen, request)) is not None:
+                        await context.write(message)
+                        told = now()
+                    seen = number
                     await asyncio.sleep(GAP)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), self._recheck)
@@ -206,16 +211,6 @@ class Registry:
         """Whether the views are of this revision or later, or stand still because the store holds nonsense."""
         current = self._watcher.current
         return bool(self._watcher.problems) or (current is not None and current.revision >= revision)
-
-    def _view(self) -> pb.WatchResponse | None:
-        if (snapshot := self._watcher.current) is None:
-            return None
-        return pb.WatchResponse(
-            revision=snapshot.revision,
-            services=self._services(snapshot),
-            routes=_routes(snapshot),
-            circuits=self._circuits(snapshot),
-        )
 
     def _snapshot(self) -> Snapshot:
         if self._watcher.current is None:
@@ -248,13 +243,3 @@ def _service_of(request: Any) -> str:
 
 def _routes(snapshot: Snapshot) -> list[pb.RouteView]:
     return [views.route(route) for route in snapshot.of(Route).values()]
-
-
-def _same(view: pb.WatchResponse, sent: pb.WatchResponse | None) -> bool:
-    """Whether nothing but the revision differs."""
-    if sent is None:
-        return False
-    before: Any = pb.WatchResponse()
-    before.CopyFrom(sent)
-    before.revision = view.revision
-    return bool(before == view)

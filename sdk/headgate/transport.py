@@ -104,7 +104,8 @@ class Transport:
     async def _messages(
         self, stub: RegistryServiceAsyncStub, at: int, first_within: float
     ) -> AsyncGenerator[registry_pb2.WatchResponse, None]:
-        call = stub.Watch(registry_pb2.WatchRequest(), metadata=self._metadata())
+        request = registry_pb2.WatchRequest(changes=True, without_services=True, without_routes=True)
+        call = stub.Watch(request, metadata=self._metadata())
         try:
             messages = aiter(call)
             async with asyncio.timeout(first_within):

@@ -69,12 +69,15 @@ class Watcher:
 
     def _adopt(self, message: registry_pb2.WatchResponse) -> None:
         """Show the new views: a new dict, so that a loop over the old one is not disturbed; the breakers stay."""
-        breakers = {}
-        for view in sorted(map(decode_circuit, message.circuits), key=lambda view: view.service_name):
+        gone = {name.name for name in message.removed if name.kind == "circuit"}
+        breakers = {
+            name: kept for name, kept in self.breakers.items() if message.changes and name not in gone
+        }
+        for view in map(decode_circuit, message.circuits):
             breaker = self.breakers.get(view.service_name) or CircuitBreaker(view, self._transport)
             breaker.adopt(view)
             breakers[view.service_name] = breaker
-        self.breakers = breakers
+        self.breakers = dict(sorted(breakers.items()))
 
     def _found(self) -> None:
         if self._failures and self._first.done():

@@ -28,11 +28,12 @@ def service(view: ServiceView) -> pb.ServiceView:
     """A service with its instances and their status."""
     return pb.ServiceView(
         service=message(resources_pb2.Service, view.service),
-        instances=[_instance(one) for one in view.instances],
+        instances=[instance(one) for one in view.instances],
     )
 
 
-def _instance(view: InstanceView) -> pb.InstanceView:
+def instance(view: InstanceView) -> pb.InstanceView:
+    """An instance with its status."""
     return pb.InstanceView(
         instance=message(resources_pb2.Instance, view.instance),
         status=_STATUS[view.status],

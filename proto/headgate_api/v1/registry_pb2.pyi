@@ -648,12 +648,29 @@ Global___ResetCircuitResponse: _TypeAlias = ResetCircuitResponse  # noqa: Y015
 class WatchRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    CHANGES_FIELD_NUMBER: _builtins.int
+    WITHOUT_SERVICES_FIELD_NUMBER: _builtins.int
+    WITHOUT_ROUTES_FIELD_NUMBER: _builtins.int
+    WITHOUT_CIRCUITS_FIELD_NUMBER: _builtins.int
+    changes: _builtins.bool
+    """After the first message, only what changed. A control plane that does not know this sends everything: see
+    WatchResponse.changes.
+    """
+    without_services: _builtins.bool
+    """What to leave out."""
+    without_routes: _builtins.bool
+    without_circuits: _builtins.bool
     def __init__(
         self,
+        *,
+        changes: _builtins.bool = ...,
+        without_services: _builtins.bool = ...,
+        without_routes: _builtins.bool = ...,
+        without_circuits: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "without_circuits", b"without_circuits", "without_routes", b"without_routes", "without_services", b"without_services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -667,13 +684,21 @@ class WatchResponse(_message.Message):
     SERVICES_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     CIRCUITS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
+    changes: _builtins.bool
+    """What is not listed is as it was told before, or gone if it is in `removed`."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceView]: ...
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteView]: ...
     @_builtins.property
     def circuits(self) -> _containers.RepeatedCompositeFieldContainer[Global___CircuitView]: ...
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.ResourceName]:
+        """By name; the kind is service, route or circuit."""
+
     def __init__(
         self,
         *,
@@ -681,10 +706,12 @@ class WatchResponse(_message.Message):
         services: _abc.Iterable[Global___ServiceView] | None = ...,
         routes: _abc.Iterable[Global___RouteView] | None = ...,
         circuits: _abc.Iterable[Global___CircuitView] | None = ...,
+        changes: _builtins.bool = ...,
+        removed: _abc.Iterable[_resources_pb2.ResourceName] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuits", b"circuits", "revision", b"revision", "routes", b"routes", "services", b"services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "circuits", b"circuits", "removed", b"removed", "revision", b"revision", "routes", b"routes", "services", b"services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -171,7 +171,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """The whole view at once, then again after every change, latest wins.
+        """What is asked for at once, then again after every change, latest wins; or, if asked, what changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

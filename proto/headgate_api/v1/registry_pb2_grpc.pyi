@@ -60,7 +60,7 @@ class RegistryServiceStub:
     ResetCircuit: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ResetCircuitRequest, _registry_pb2.ResetCircuitResponse]
     """Closes the breaker of one service on every data plane; needs gateway:admin."""
     Watch: _grpc.UnaryStreamMultiCallable[_registry_pb2.WatchRequest, _registry_pb2.WatchResponse]
-    """The whole view at once, then again after every change, latest wins."""
+    """What is asked for at once, then again after every change, latest wins; or, if asked, what changed."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -94,7 +94,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     ResetCircuit: _aio.UnaryUnaryMultiCallable[_registry_pb2.ResetCircuitRequest, _registry_pb2.ResetCircuitResponse]  # type: ignore[assignment]
     """Closes the breaker of one service on every data plane; needs gateway:admin."""
     Watch: _aio.UnaryStreamMultiCallable[_registry_pb2.WatchRequest, _registry_pb2.WatchResponse]  # type: ignore[assignment]
-    """The whole view at once, then again after every change, latest wins."""
+    """What is asked for at once, then again after every change, latest wins; or, if asked, what changed."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
@@ -191,6 +191,6 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_pb2.WatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_registry_pb2.WatchResponse], _abc.AsyncIterator[_registry_pb2.WatchResponse]]:
-        """The whole view at once, then again after every change, latest wins."""
+        """What is asked for at once, then again after every change, latest wins; or, if asked, what changed."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

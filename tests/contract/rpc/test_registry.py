@@ -18,6 +18,8 @@ from controlplane.fleet.reports import (
     StatsReport,
 )
 from controlplane.model.resources import Route, Scope, Service, User
+from controlplane.model.stored import key_of
+from controlplane.store import Delete
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2, status_pb2
 from tests.support.control_plane import SERVICE_TOKEN, ControlPlane, bearer, registry
@@ -53,8 +55,8 @@ class Client:
         made: pb.RegisterResponse = await self.call("Register", request)
         return made
 
-    def watch(self) -> Any:
-        return self._stub.Watch(pb.WatchRequest(), metadata=self._metadata)
+    def watch(self, **asked: bool) -> Any:
+        return self._stub.Watch(pb.WatchRequest(**asked), metadata=self._metadata)
 
 
 @pytest.fixture
@@ -244,6 +246,38 @@ async def test_a_watch_is_silent_while_nothing_that_it_shows_changes(
     made = await services.register()
     second = await call.read()
     assert (len(first.services), len(second.services), second.revision) == (0, 1, made.revision)
+    call.cancel()
+
+
+async def test_a_watch_of_changes_is_told_what_changed(plane: ControlPlane, services: Client) -> None:
+    await plane.put(Service(service_name="quiet"), Service(service_name="busy"))
+    call = services.watch(changes=True, without_routes=True)
+    first = await call.read()
+    assert not first.changes and len(first.services) == len(first.circuits) == 2
+    await plane.put(Service(service_name="busy", check_path="/other"))
+    second = await call.read()
+    assert second.changes and [one.service.service_name for one in second.services] == ["busy"]
+    plane.fleet.hello("gw-1", "0.1.0")
+    plane.fleet.stats("gw-1", StatsReport(circuits=(CircuitReport("busy", total_requests=3),)))
+    third = await call.read()
+    assert (len(third.services), [one.circuit.total_requests for one in third.circuits]) == (0, [3])
+    await plane.store.commit({}, [Delete(key_of("service", "busy"))])
+    fourth = await call.read()
+    assert sorted((one.kind, one.name) for one in fourth.removed) == [
+        ("circuit", "busy"),
+        ("service", "busy"),
+    ]
+    call.cancel()
+
+
+async def test_what_was_not_asked_for_wakes_nobody(plane: ControlPlane, services: Client) -> None:
+    await plane.put(Service(service_name="orders"))
+    call = services.watch(changes=True, without_services=True, without_routes=True)
+    assert len((await call.read()).circuits) == 1
+    await services.register()
+    last = await plane.put(Service(service_name="payments"))
+    later = await call.read()
+    assert later.revision == last and [one.circuit.service_name for one in later.circuits] == ["payments"]
     call.cancel()
 
 

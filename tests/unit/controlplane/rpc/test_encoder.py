@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.model.resources import (
@@ -108,6 +108,7 @@ def test_an_empty_snapshot_is_a_snapshot() -> None:
     assert (message.revision, message.digest, len(message.resources)) == (0, EMPTY.digest, 0)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2**63 - 1))
 def test_varints(value: int) -> None:
     field = encoder._varint(1 << 3) + encoder._varint(value)
