@@ -13,6 +13,9 @@ from enum import IntEnum
 from typing import Any
 
 MAX_PAYLOAD = 64 * 1024 * 1024
+"""Bytes of a frame from the supervisor."""
+MAX_REPORT = 16 * 1024 * 1024
+"""Bytes of a frame from a worker: statistics of 100,000 services."""
 _HEADER = struct.Struct(">IB")
 
 
@@ -53,7 +56,11 @@ class ChannelError(Exception):
 class Channel:
     """One end of the channel."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int = MAX_PAYLOAD
+    ) -> None:
+        """`limit`: bytes that a frame from the peer may have."""
+        self._limit = limit
         self._reader = reader
         self._writer = writer
 
@@ -61,7 +68,7 @@ class Channel:
         """The next frame; None at the end of the stream. Raises ChannelError for nonsense."""
         try:
             length, kind = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))
-            if length > MAX_PAYLOAD:
+            if length > self._limit:
                 raise ChannelError(f"a frame of {length} bytes")
             return Kind(kind), await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -1,17 +1,19 @@
-"""Statistics of the node: what its workers count, summed; nothing is lost when a worker ends.
+"""Statistics of the node: the sums of what its workers count; nothing is lost when a worker ends.
 
-A worker's STATS frame is a JSON object: what was counted since the frame before, the circuits that changed since then,
-the emptiest rate limit buckets and the connections as they are now. Times are Unix seconds.
+A worker's STATS frame is a JSON object: what was counted since the last frame, the breakers that changed since then (a
+list of the fields of CircuitStats each), the emptiest rate limit buckets (of BucketStats) and the current number of
+connections. Times are Unix seconds.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from dataplane.config.reports import BucketStats, CircuitStats, Stats
+from dataplane.gateway.policy.resources import BUILTIN
 
 BOUNDS: tuple[float, ...] = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram, in seconds."""
@@ -19,13 +21,17 @@ STATUS_CLASSES = ("none", *(f"{digit}xx" for digit in range(1, 10)))
 """By the first digit of the status; "none" when the client left before there was one."""
 MAX_BUCKETS = 100
 """Most rate limit buckets in a report."""
+MAX_EJECTED = 10_000
+"""Most ejected instances taken from one worker."""
 _WORSE = {"closed": 0, "half_open": 1, "open": 2}
 
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over every worker since the start of the node."""
+    """Sums over every worker since the start of the node, for the routes and services of the table."""
 
+    total_requests: int = 0
+    """Every request, also of routes that are gone."""
     requests: dict[str, list[int]] = field(default_factory=dict)
     """By route, then by STATUS_CLASSES; "" for requests that matched none."""
     latency: dict[str, list[float]] = field(default_factory=dict)
@@ -42,34 +48,53 @@ class Totals:
     def add(self, report: Mapping[str, Any]) -> None:
         """Add what one worker counted."""
         for name, counts in report["requests"].items():
-            _add_all(self.requests, name, counts)
+            _add_all(self.requests, name, [int(count) for count in counts], len(STATUS_CLASSES))
+            self.total_requests += sum(counts)
         for name, counts in report["latency"].items():
-            _add_all(self.latency, name, counts)
+            _add_all(self.latency, name, [float(count) for count in counts], len(BOUNDS) + 2)
         for route, decision, count in report["refusals"]:
-            self.refusals[route, decision] = self.refusals.get((route, decision), 0) + count
+            self.refusals[route, decision] = self.refusals.get((route, decision), 0) + int(count)
         for service, decision, count in report["upstream_errors"]:
-            self.upstream_errors[service, decision] = self.upstream_errors.get((service, decision), 0) + count
+            before = self.upstream_errors.get((service, decision), 0)
+            self.upstream_errors[service, decision] = before + int(count)
         for service, count in report.get("retries", {}).items():
-            self.retries[service] = self.retries.get(service, 0) + count
-        self.access_log_drops += report["access_log_drops"]
-        self.connections_refused += report.get("connections_refused", 0)
+            self.retries[service] = self.retries.get(service, 0) + int(count)
+        self.access_log_drops += int(report["access_log_drops"])
+        self.connections_refused += int(report.get("connections_refused", 0))
 
-    @property
-    def total_requests(self) -> int:
-        """Every request there was."""
-        return sum(map(sum, self.requests.values()))
+    def keep(self, services: Container[str], routes: Container[str]) -> None:
+        """Forget the counters of services and routes that are gone."""
+        _keep(self.requests, lambda name: not name or name in routes)
+        _keep(self.refusals, lambda key: not key[0] or key[0] in routes)
+        _keep(self.latency, lambda name: name in services)
+        _keep(self.retries, lambda name: name in services)
+        _keep(self.upstream_errors, lambda key: key[0] in services)
 
 
-def _add_all(into: dict[str, list[Any]], key: str, counts: list[Any]) -> None:
+K = TypeVar("K")
+
+
+def _keep(counters: dict[K, Any], known: Callable[[K], bool]) -> None:
+    for key in [key for key in counters if not known(key)]:
+        del counters[key]
+
+
+def _add_all(into: dict[str, list[Any]], key: str, counts: list[Any], length: int) -> None:
+    if len(counts) != length:
+        raise ValueError(f"{len(counts)} counters instead of {length}")
     known = into.get(key)
     into[key] = counts if known is None else [a + b for a, b in zip(known, counts, strict=True)]
 
 
 class NodeStats:
-    """What the node's workers say."""
+    """The statistics of all workers."""
 
     def __init__(self) -> None:
         self.totals = Totals()
+        self._services: Mapping[str, object] = {}
+        self._routes: Mapping[str, object] = {}
+        self._quiet: dict[str, CircuitStats] = {}
+        """For every service, the breaker that no worker has reported yet."""
         self._circuits: dict[int, dict[str, CircuitStats]] = {}
         self._buckets: dict[int, list[BucketStats]] = {}
         self._connections: dict[int, int] = {}
@@ -87,16 +112,16 @@ class NodeStats:
         return dict(sorted(Counter(name for names in self._ejected.values() for name in names).items()))
 
     def take(self, worker: int, report: Mapping[str, Any]) -> None:
-        """Add a worker's frame. Raises LookupError, TypeError or ValueError when it makes no sense."""
-        circuits = [CircuitStats(**circuit) for circuit in report["circuits"]]
-        self._buckets[worker] = [BucketStats(**bucket) for bucket in report["buckets"]]
+        """Add a worker's frame. Raises LookupError, TypeError or ValueError for an invalid one."""
+        circuits = [_circuit(*circuit) for circuit in report["circuits"]]
+        self._buckets[worker] = [_bucket(*bucket) for bucket in report["buckets"][:MAX_BUCKETS]]
         self._connections[worker] = int(report["connections"])
-        self._ejected[worker] = [str(instance) for instance in report["ejected"]]
+        self._ejected[worker] = [str(instance) for instance in report["ejected"][:MAX_EJECTED]]
         self._circuits.setdefault(worker, {}).update((circuit.service, circuit) for circuit in circuits)
         self.totals.add(report)
 
     def end(self, worker: int) -> None:
-        """A worker is gone: its breakers and buckets with it, its counters stay."""
+        """A worker has ended: its breakers and buckets are gone, its counters stay."""
         self._buckets.pop(worker, None)
         self._connections.pop(worker, None)
         self._ejected.pop(worker, None)
@@ -104,16 +129,33 @@ class NodeStats:
             ended = CircuitStats(name, "closed")
             self._past[name] = _summed(self._past.get(name, ended), circuit, ended)
 
-    def keep(self, services: Iterable[str]) -> None:
-        """Forget the breakers of services that are gone."""
-        known = set(services)
+    def keep(self, services: Mapping[str, object], routes: Mapping[str, object]) -> None:
+        """These are the services and routes of the table: forget all others. Call it once a second.
+
+        Costs nothing while the table stays the same and workers report what is in it.
+        """
+        if services is not self._services:
+            self._quiet = {name: CircuitStats(name) for name in services if not name.startswith(BUILTIN)}
+        elif routes is self._routes and not self._unknown():
+            return
+        self._services, self._routes = services, routes
         for circuits in (self._past, *self._circuits.values()):
-            for gone in circuits.keys() - known:
-                del circuits[gone]
+            _keep(circuits, lambda name: name in services)
+        self.totals.keep(services, routes)
+
+    def _unknown(self) -> bool:
+        """Whether there are more names than the table has: workers may report what is not in it."""
+        reported = max(
+            len(self._past),
+            len(self.totals.latency),
+            len(self.totals.retries),
+            *map(len, self._circuits.values()),
+        )
+        return reported > len(self._services) or len(self.totals.requests) > len(self._routes) + 1
 
     def circuits(self) -> tuple[CircuitStats, ...]:
         """Each service's breaker over all workers: the worst state and its reason, the summed counters."""
-        merged = dict(self._past)
+        merged = self._quiet | self._past
         for circuits in self._circuits.values():
             for name, circuit in circuits.items():
                 known = merged.get(name)
@@ -134,6 +176,19 @@ class NodeStats:
     def report(self, at: float) -> Stats:
         """What the control plane is told, at Unix time `at`."""
         return Stats(at, self.totals.total_requests, self.circuits(), self.buckets())
+
+
+def _circuit(
+    service: Any, state: Any, changed: Any, total: Any, failed: Any, rejected: Any, recent: Any, reason: Any
+) -> CircuitStats:
+    if state not in _WORSE:
+        raise ValueError(f"circuit in state {state!r}")
+    counts = int(total), int(failed), int(rejected), int(recent)
+    return CircuitStats(str(service), str(state), float(changed), *counts, str(reason))
+
+
+def _bucket(name: Any, key: Any, remaining: Any, refused: Any) -> BucketStats:
+    return BucketStats(str(name), str(key), float(remaining), int(refused))
 
 
 def _worse(one: CircuitStats, other: CircuitStats) -> CircuitStats:

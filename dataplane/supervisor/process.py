@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dataplane.channel import Channel, Kind, read_json
+from dataplane.channel import MAX_REPORT, Channel, Kind, read_json
 from dataplane.config.decode import NOTHING, Bundle, difference
 from dataplane.config.table import Problem
 from dataplane.options import WorkerOptions
@@ -168,5 +168,5 @@ async def spawn(index: int, timeout: float, options: MakeOptions, *listeners: so
         raise
     finally:
         theirs.close()
-    channel = Channel(*await asyncio.open_connection(sock=ours))
+    channel = Channel(*await asyncio.open_connection(sock=ours), MAX_REPORT)
     return WorkerProcess(index, process, channel, Liveness(timeout))

@@ -184,7 +184,7 @@ class Supervisor:
         for turn in itertools.count():
             if turn % HEALTH_EVERY == 0:
                 self._report_health()
-            self._stats.keep(self._changes.table.services)
+            self._stats.keep(self._changes.table.services, self._changes.table.routes)
             self._stream.stats(self._stats.report(time.time()))
             await asyncio.sleep(1.0)
 

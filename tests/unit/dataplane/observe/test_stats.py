@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dataplane.config.reports import BucketStats, CircuitStats
-from dataplane.observe.stats import NodeStats
+from dataplane.observe.stats import BOUNDS, STATUS_CLASSES, NodeStats
 
 
 def frame(**fields: Any) -> dict[str, Any]:
@@ -26,18 +26,15 @@ def frame(**fields: Any) -> dict[str, Any]:
     }
 
 
-def circuit(state: str, total: int, changed: float = 0.0, **fields: Any) -> dict[str, Any]:
-    return {
-        "service": "orders",
-        "state": state,
-        "last_state_change": changed,
-        "total_requests": total,
-        "failed_requests": 0,
-        "rejected_requests": 0,
-        "recent_failures": 0,
-        "reason": "",
-        **fields,
-    }
+def circuit(state: str, total: int, changed: float = 0.0, recent: int = 0, reason: str = "") -> list[Any]:
+    return ["orders", state, changed, total, 0, 0, recent, reason]
+
+
+def counts(*some: float, length: int = len(STATUS_CLASSES)) -> list[Any]:
+    return [*some, *[0] * (length - len(some))]
+
+
+LATENCY = len(BOUNDS) + 2
 
 
 def test_workers_are_summed_up_over_time() -> None:
@@ -46,8 +43,8 @@ def test_workers_are_summed_up_over_time() -> None:
         stats.take(
             worker,
             frame(
-                requests={"orders": [0, 0, 2], "": [1, 0, 0]},
-                latency={"orders": [1, 2, 0.5]},
+                requests={"orders": counts(0, 0, 2), "": counts(1)},
+                latency={"orders": counts(1, 2, length=LATENCY)},
                 refusals=[["orders", "limited", 3]],
                 upstream_errors=[["orders", "timed_out", 1]],
                 access_log_drops=4,
@@ -55,8 +52,8 @@ def test_workers_are_summed_up_over_time() -> None:
             ),
         )
     totals = stats.totals
-    assert totals.requests == {"orders": [0, 0, 6], "": [3, 0, 0]}
-    assert totals.latency == {"orders": [3, 6, 1.5]}
+    assert totals.requests == {"orders": counts(0, 0, 6), "": counts(3)}
+    assert totals.latency == {"orders": counts(3, 6, length=LATENCY)}
     assert totals.refusals == {("orders", "limited"): 9}
     assert totals.upstream_errors == {("orders", "timed_out"): 3}
     assert (totals.access_log_drops, totals.total_requests, stats.connections) == (12, 9, 14)
@@ -64,7 +61,9 @@ def test_workers_are_summed_up_over_time() -> None:
 
 def test_what_a_worker_counted_outlives_it() -> None:
     stats = NodeStats()
-    stats.take(0, frame(requests={"orders": [0, 0, 2]}, connections=3, circuits=[circuit("open", 5, 9.0)]))
+    stats.take(
+        0, frame(requests={"orders": counts(0, 0, 2)}, connections=3, circuits=[circuit("open", 5, 9.0)])
+    )
     stats.end(0)
     assert (stats.totals.total_requests, stats.connections) == (2, 0)
     (past,) = stats.circuits()
@@ -76,10 +75,10 @@ def test_what_a_worker_counted_outlives_it() -> None:
 
 def test_the_worst_state_counts_and_of_equal_ones_the_latest() -> None:
     stats = NodeStats()
-    stats.take(0, frame(circuits=[circuit("open", 5, 8.0, recent_failures=2, reason="earlier")]))
-    stats.take(1, frame(circuits=[circuit("half_open", 5, 9.0, recent_failures=1, reason="other")]))
+    stats.take(0, frame(circuits=[circuit("open", 5, 8.0, recent=2, reason="earlier")]))
+    stats.take(1, frame(circuits=[circuit("half_open", 5, 9.0, recent=1, reason="other")]))
     assert stats.circuits() == (CircuitStats("orders", "open", 8.0, 10, 0, 0, 3, "earlier"),)
-    stats.take(1, frame(circuits=[circuit("open", 6, 12.0, recent_failures=1, reason="later")]))
+    stats.take(1, frame(circuits=[circuit("open", 6, 12.0, recent=1, reason="later")]))
     assert stats.circuits()[0].reason == "later"
 
 
@@ -95,23 +94,66 @@ def test_circuits_of_services_that_are_gone_are_forgotten() -> None:
     for worker in (0, 1):
         stats.take(worker, frame(circuits=[circuit("open", 5)]))
     stats.end(1)
-    stats.keep(["payments"])
-    assert stats.circuits() == ()
+    stats.keep({"payments": 1}, {})
+    assert stats.circuits() == (CircuitStats("payments"),)
+
+
+def test_counters_of_what_is_not_in_the_table_are_forgotten_and_the_sum_stays() -> None:
+    stats = NodeStats()
+    services, routes = {"orders": 1, "headgate:status": 1}, {"orders": 1}
+    stats.keep(services, routes)
+    names = ("orders", "gone", "")
+    for _ in range(2):
+        stats.take(
+            0,
+            frame(
+                requests={name: counts(0, 0, 1) for name in names},
+                latency={name: counts(1, length=LATENCY) for name in names},
+                refusals=[[name, "limited", 1] for name in names],
+                upstream_errors=[[name, "timed_out", 1] for name in names],
+                retries=dict.fromkeys(names, 1),
+            ),
+        )
+        stats.keep(services, routes)
+    totals = stats.totals
+    assert [sorted(each) for each in (totals.requests, totals.latency, totals.retries)] == [
+        ["", "orders"],
+        ["orders"],
+        ["orders"],
+    ]
+    assert list(totals.refusals) == [("orders", "limited"), ("", "limited")]
+    assert list(totals.upstream_errors) == [("orders", "timed_out")]
+    assert totals.total_requests == 6
+    assert stats.circuits() == (CircuitStats("orders"),)
 
 
 def test_buckets_are_summed_and_bounded_the_emptiest_first() -> None:
     stats = NodeStats()
     for worker in (0, 1):
-        buckets = [{"name": "burst", "key": f"address:{n}", "remaining": n, "refused": 1} for n in range(150)]
+        buckets = [["burst", f"address:{n}", n, 1] for n in range(100)]
         stats.take(worker, frame(buckets=buckets))
     report = stats.report(at=12.0)
+    stats.take(2, frame(buckets=[["flood", "address:1", 0, 1]] * 1000))
     assert (report.at, len(report.buckets)) == (12.0, 100)
     assert report.buckets[1] == BucketStats("burst", "address:1", 2.0, 2)
 
 
 @pytest.mark.parametrize(
     "nonsense",
-    [{}, [], None, frame(circuits=[{"name": "orders"}]), frame(requests=3), frame(connections="x")],
+    [
+        {},
+        [],
+        None,
+        frame(circuits=[["orders"]]),
+        frame(circuits=[circuit("ajar", 1)]),
+        frame(circuits=[circuit("open", "many")]),  # type: ignore[arg-type]
+        frame(buckets=[["limit", "key", "much", 1]]),
+        frame(requests=3),
+        frame(requests={"orders": [1]}),
+        frame(requests={"orders": counts("x")}),  # type: ignore[arg-type]
+        frame(latency={"orders": [0.5]}),
+        frame(connections="x"),
+    ],
 )
 def test_frames_that_make_no_sense(nonsense: Any) -> None:
     with pytest.raises((LookupError, TypeError, ValueError, AttributeError)):

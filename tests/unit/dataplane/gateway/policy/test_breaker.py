@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -706,3 +707,31 @@ def test_an_excused_trial_frees_its_place() -> None:
     script.breakers.excuse("svc", 3, script.now)
     script.request(SUCCESS)
     assert script.state == "closed"
+
+
+def test_changes_are_the_reports_that_differ_from_the_last_ones() -> None:
+    """Against a dumb comparison of all reports, over whatever a breaker can go through."""
+    luck = random.Random(7)
+    circuit = Circuit(failure_threshold=3, failure_window=10, recovery_timeout=5, half_open_timeout=2)
+    breakers, names, now = Breakers(), [f"s{number}" for number in range(20)], 0.0
+    breakers.adopt(dict.fromkeys(names, circuit))
+    trials: list[Trial] = []
+    told = {report.service: report for report in breakers.report(now)}
+    for _ in range(3000):
+        now += luck.choice((0.0, 0.1, 1.0, 3.0))
+        for _ in range(luck.randrange(3)):
+            found = breakers.admit(luck.choice(names[:15]), now)
+            if not isinstance(found, Open):
+                trials.append(found)
+        while trials and luck.random() < 0.7:
+            trials.pop(luck.randrange(len(trials))).settle(luck.choice(list(Outcome)), now)
+        if luck.random() < 0.05:
+            breakers.reset(luck.choice(names), now)
+        if luck.random() < 0.05:
+            breakers.excuse(luck.choice(names), luck.randrange(1, 4), now)
+        # The changes are asked for first: a report may itself let a trial expire.
+        changes = breakers.changes(now)
+        every = {report.service: report for report in breakers.report(now)}
+        assert {change.service for change in changes} == {name for name in names if told[name] != every[name]}
+        told.update((change.service, change) for change in changes)
+        assert told == every
