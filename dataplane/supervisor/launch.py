@@ -31,8 +31,13 @@ class Launcher:
         """A worker with this index. Raises OSError."""
         return self._ahead.pop(index, None) or await self._start(index)
 
+    def release(self, index: int) -> None:
+        """The next worker with this index starts later: what it would be sent goes to the others."""
+        for port in self._ports:
+            port.release(index)
+
     def close(self) -> None:
-        """Release the addresses."""
+        """Release the addresses; workers that run still accept. None can be started any more."""
         for port in self._ports:
             port.close()
 
@@ -44,9 +49,8 @@ class Launcher:
         def options(control: int, listen: int, secured: int = -1) -> WorkerOptions:
             return self._options(index, control, listen, secured)
 
-        with contextlib.ExitStack() as stack:
-            listeners = [stack.enter_context(port.socket()) for port in self._ports]
-            return await spawn(index, self._settings.worker_timeout, options, *listeners)
+        listeners = [port.socket(index) for port in self._ports]
+        return await spawn(index, self._settings.worker_timeout, options, *listeners)
 
     def _options(self, index: int, control: int, listen: int, secured: int) -> WorkerOptions:
         settings = self._settings

@@ -11,9 +11,10 @@ class ListenError(Exception):
 
 
 class TrafficPort:
-    """The traffic address: one socket per worker, all bound to it with SO_REUSEPORT, so that each has its own queue.
+    """The traffic address: a socket for every worker, bound to it with SO_REUSEPORT, so that each has its own queue.
 
-    A bound socket that never listens holds the address while no worker does.
+    They are kept here, so that a worker that dies leaves its queue to the next one: connections wait in the backlog
+    meanwhile. A bound socket that never listens holds the address while no worker does.
     """
 
     def __init__(self, host: str, port: int, setting: str = "LISTEN") -> None:
@@ -22,14 +23,26 @@ class TrafficPort:
             pass  # SO_REUSEPORT would let us share the port with a stranger
         self._address = (host, port)
         self._setting = setting
-        self._holder = self.socket()
+        self._holder = _bound(host, port, setting, share=True)
+        self._sockets: dict[int, socket.socket] = {}
 
-    def socket(self) -> socket.socket:
-        """A socket for one worker, bound and not listening yet; a crashed worker's queue dies with it."""
-        return _bound(*self._address, self._setting, share=True)
+    def socket(self, index: int) -> socket.socket:
+        """The socket of the worker with this index, to be inherited and not closed; the first one has it listen."""
+        found = self._sockets.get(index)
+        if found is None:
+            found = self._sockets[index] = _bound(*self._address, self._setting, share=True)
+        return found
+
+    def release(self, index: int) -> None:
+        """Close the socket of a worker that does not come back soon: new connections go to the others."""
+        found = self._sockets.pop(index, None)
+        if found is not None:
+            found.close()
 
     def close(self) -> None:
-        """Give the address up."""
+        """Give the address up; running workers still have it."""
+        for index in list(self._sockets):
+            self.release(index)
         self._holder.close()
 
 

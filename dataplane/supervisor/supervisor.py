@@ -61,7 +61,9 @@ class Supervisor:
         self._stats = NodeStats()
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)
-        self._workers = Workers(settings.workers, launcher, settings.drain_timeout, self._stats)
+        self._workers = Workers(
+            settings.workers, launcher, settings.drain_timeout, self._stats, launcher.release
+        )
         self._certificates = Watch(settings.identity, self._identify)
         self._stream = ConfigStream(Uplink(settings).endpoint, self._held)
         host, port = split_address(settings.status_listen)
@@ -101,7 +103,6 @@ class Supervisor:
         for task in (*tasks, stop):
             task.cancel()
         await asyncio.gather(*tasks, stop, return_exceptions=True)
-        self._launcher.close()
         workers.result()
 
     def view(self) -> NodeView:
@@ -143,6 +144,8 @@ class Supervisor:
         """Let the workers finish. Status and probes go on meanwhile."""
         _log.info("draining", extra={"seconds": self._settings.drain_timeout})
         self._workers.drain()
+        # Or connections would wait in queues that nobody accepts from.
+        self._launcher.close()
         await asyncio.wait((workers,))
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:

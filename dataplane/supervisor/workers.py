@@ -24,6 +24,8 @@ GRACE = 5.0
 """Seconds a worker has to exit after its drain or the end of its channel before it is killed."""
 RESTART_FIRST, RESTART_MOST = 0.1, 10.0
 """Seconds before a worker is started again; doubles with each early end."""
+BACKLOG_WAIT = 1.0
+"""Most seconds that connections wait in the queue of a worker that is not running."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +46,16 @@ class WorkerStats(Protocol):
 class Workers:
     """The workers. `target` is the configuration that every one of them should hold."""
 
-    def __init__(self, count: int, spawn: Spawn, drain_timeout: float, stats: WorkerStats) -> None:
+    def __init__(
+        self,
+        count: int,
+        spawn: Spawn,
+        drain_timeout: float,
+        stats: WorkerStats,
+        release: Callable[[int], None] | None = None,
+    ) -> None:
+        """`release` is called with the index of a worker that is not started again soon."""
+        self._release = release or _ignore
         self._count = count
         self._spawn = spawn
         self._drain_timeout = drain_timeout
@@ -196,6 +207,8 @@ class Workers:
                 return
             wait = RESTART_FIRST if time.monotonic() - started > STEADY else min(wait * 2, RESTART_MOST)
             self.restarts += 1
+            if wait > BACKLOG_WAIT:
+                self._release(index)
             await self._wait_unless_draining(wait)
 
     async def _run_one(self, index: int) -> None:
@@ -253,6 +266,10 @@ class Workers:
                 await self._draining.wait()
         except TimeoutError:
             return
+
+
+def _ignore(index: int) -> None:
+    return
 
 
 def _nothing() -> None:
