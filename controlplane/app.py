@@ -33,8 +33,8 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peers import Peers
 from controlplane.identity import Hasher, SharedTokens, UnusableFile
-from controlplane.presence import Presence, instance_of
-from controlplane.rpc import CannotListen, RpcServer, TlsError, TlsFiles, serve
+from controlplane.presence import Presence, instance_of, own_id
+from controlplane.rpc import CannotListen, RpcServer, Rules, TlsError, TlsFiles, serve
 from controlplane.settings import Settings, SettingsError, load
 from controlplane.startup import StartError, Startup
 from controlplane.store import Election, EtcdSettings, EtcdStore, Store
@@ -43,6 +43,11 @@ logger = logging.getLogger(__name__)
 
 SETTLE = 3.0
 """Seconds within which data planes are back after they lost a control plane; they try again every second."""
+
+_NOT_ADVERTISED = (
+    "the gateway does not route /api/v1 here: data planes may be on other machines, and the admin API has no address "
+    "that they reach; set ADVERTISE to host:port, or EXPOSE_ADMIN=false"
+)
 
 VERSION = importlib.metadata.version("headgate-controlplane")
 
@@ -130,7 +135,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         await startup.try_now()
         stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
-        peers = Peers(store, fleet, instance_of(settings).instance_id)
+        peers = Peers(store, fleet, own_id(settings))
         await stack.enter_async_context(background(peers.run(), failed))
         await stack.enter_async_context(background(Sweeper(store, Decided(watcher)).run(), failed))
         election = Election(store, "sweeper", peers.name)
@@ -155,6 +160,12 @@ async def _serve_rpc(settings: Settings, parts: Parts, hub: Hub) -> RpcServer:
             dataplane_tokens=_shared(settings.dataplane_token, settings.dataplane_token_file),
             service_tokens=_shared(settings.service_token, settings.service_token_file),
             tls=files,
+            rules=Rules(
+                settings.register_allow,
+                settings.register_deny,
+                settings.register_most_instances,
+                settings.register_most_services,
+            ),
         )
     except CannotListen as error:
         raise StartError(f"GRPC_LISTEN: {error}") from None
@@ -189,8 +200,12 @@ async def _live(startup: Startup, settings: Settings, commands: Commands) -> Non
     await startup.run()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(startup.follow(), name="startup: follow")
-        if settings.expose_admin:
-            tasks.create_task(Presence(commands, instance_of(settings)).run(), name="presence")
+        if not settings.expose_admin:
+            return
+        if (instance := instance_of(settings)) is None:
+            logger.warning(_NOT_ADVERTISED, extra={"admin": settings.admin_listen})
+        else:
+            tasks.create_task(Presence(commands, instance).run(), name="presence")
 
 
 @asynccontextmanager

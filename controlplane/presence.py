@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import ipaddress
 import logging
 import re
@@ -20,6 +21,7 @@ from controlplane.store import LeaseGone, StoreError
 logger = logging.getLogger(__name__)
 
 TTL = 15.0
+_LONGEST_ID = 63
 FAREWELL = 2.0
 """Seconds that taking the registration back may delay the end."""
 
@@ -35,7 +37,7 @@ class Presence:
         self._instance = instance
         self._ttl = ttl
         self._pause = pause
-        self._registered = False
+        self._lease = 0
 
     async def run(self) -> None:
         """Stay registered until cancelled, and take the registration back then."""
@@ -48,7 +50,7 @@ class Presence:
     async def _stay(self) -> None:
         try:
             registered = await self._commands.register(self._instance, None, self._ttl)
-            self._registered = True
+            self._lease = registered.lease
             logger.info("registered itself", extra={"revision": registered.revision, **self._named()})
             await self._keep(registered.lease)
         except LeaseGone:
@@ -66,38 +68,68 @@ class Presence:
         while True:
             await asyncio.sleep(self._pause)
             try:
-                await self._commands.keep_alive(lease)
+                await self._commands.keep(self._instance.name, lease)
             except LeaseGone:
                 raise
             except StoreError as error:
                 logger.debug("registration not renewed", extra={"reason": str(error)})
 
     async def _leave(self) -> None:
-        if not self._registered:
+        if not self._lease:
             return
+        name = self._instance.service_name, self._instance.instance_id
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(FAREWELL):
-                await self._commands.deregister(self._instance.service_name, self._instance.instance_id)
+                _, since = await self._commands.leave(self._instance.name, self._lease)
+                if since:
+                    await self._commands.deregister(*name, lease=self._lease, since=since)
 
     def _named(self) -> dict[str, str]:
         return {"instance": self._instance.name}
 
 
-def instance_of(settings: Settings) -> Instance:
-    """This process as an instance: under ADVERTISE, or the address it listens on."""
+def instance_of(settings: Settings) -> Instance | None:
+    """This process as an instance: under ADVERTISE, or the address it listens on.
+
+    None where that address would be another machine's own: people's passwords go there. Loopback is right only when no
+    data plane can be elsewhere, because the gRPC port and the store are on loopback, too.
+    """
     host, _, port = (settings.advertise or settings.admin_listen).rpartition(":")
-    own_port = settings.admin_listen.rpartition(":")[2]
-    machine = re.sub(r"[^a-z0-9.-]", "-", socket.gethostname().lower()).strip(".-")[:50].rstrip(".-")
+    reachable = _reachable(host.strip("[]"))
+    if reachable is None or (
+        settings.advertise is None and _loopback(reachable) and not _all_on_this_machine(settings)
+    ):
+        return None
     return Instance(
-        service_name=SERVICE["service_name"],
-        instance_id=f"{machine or 'controlplane'}-{own_port}",
-        host=_reachable(host.strip("[]")),
-        port=int(port),
+        service_name=SERVICE["service_name"], instance_id=own_id(settings), host=reachable, port=int(port)
     )
 
 
-def _reachable(host: str) -> str:
-    """The host, or this machine's own address where the host stands for all of them."""
+def own_id(settings: Settings) -> str:
+    """The name of this process among the control planes: host name and port; of a long one a digest and the end."""
+    machine = re.sub(r"[^a-z0-9.-]", "-", socket.gethostname().lower()).strip(".-") or "controlplane"
+    name = f"{machine}-{settings.admin_listen.rpartition(':')[2]}"
+    if len(name) <= _LONGEST_ID:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{digest}-{name[len(digest) + 1 - _LONGEST_ID :]}"
+
+
+def _all_on_this_machine(settings: Settings) -> bool:
+    endpoints = (endpoint.partition("://")[2] for endpoint in settings.etcd_endpoints)
+    hosts = (address.rpartition(":")[0].strip("[]") for address in (settings.grpc_listen, *endpoints))
+    return all(map(_loopback, hosts))
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _reachable(host: str) -> str | None:
+    """The host, or this machine's own address where the host stands for all of them; None when it has none."""
     try:
         if not ipaddress.ip_address(host).is_unspecified:
             return host
@@ -109,4 +141,4 @@ def _reachable(host: str) -> str:
             probe.connect(("192.0.2.1", 9))
             return str(probe.getsockname()[0])
         except OSError:
-            return "127.0.0.1"
+            return None

@@ -157,6 +157,16 @@ class Settings(BaseSettings):
     service_token_file: TokenFile | None = None
     """The same in a file, as for the data planes."""
 
+    register_allow: Networks = ()
+    """Comma separated networks that services may register although they are loopback, link-local, multicast or
+    reserved; for instance 127.0.0.0/8 where data planes and services share one machine."""
+    register_deny: Networks = ()
+    """Comma separated networks that services must not register beside those."""
+    register_most_instances: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Instances of one service that may be registered."""
+    register_most_services: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
+    """Services in all, beyond which a registration creates no further one."""
+
     admin_username: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] = "admin"
     """Name of the first user, who may do everything."""
     admin_password: Annotated[SecretStr, _secret(8, 128)] | None = None
@@ -184,9 +194,11 @@ class Settings(BaseSettings):
     """Comma separated networks whose X-Forwarded-For is believed, where wrong passwords are counted by address: the
     data planes that route /api/v1 here, and load balancers."""
     expose_admin: bool = True
-    """Lead /api/v1 on the gateway to this control plane."""
+    """Route /api/v1 on the gateway to this control plane's admin API."""
     advertise: Address | None = None
-    """host:port under which data planes reach the admin API; left out, ADMIN_LISTEN."""
+    """host:port under which data planes reach the admin API; left out, ADMIN_LISTEN. Loopback counts only where
+    GRPC_LISTEN and ETCD_ENDPOINTS are on loopback, too: otherwise the gateway does not route /api/v1 here, and a log
+    line says so."""
     anonymous_read: bool = False
     """Answer GETs without a token that come from this machine; for the demo."""
 

@@ -224,6 +224,8 @@ class ControlPlane:
             "SECRET_KEY": self.secrets.secret_key,
             "DATAPLANE_TOKEN": self.secrets.dataplane_token,
             "SERVICE_TOKEN": self.secrets.service_token,
+            # Gateway and services share this machine.
+            "REGISTER_ALLOW": "127.0.0.0/8,::1/128",
             "ADMIN_USERNAME": self.secrets.admin_username,
             "ADMIN_PASSWORD": self.secrets.admin_password,
             **self.settings,

@@ -6,13 +6,15 @@ What a command does is in its plan function (`plans`); how it is written is in `
 from __future__ import annotations
 
 import builtins
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from controlplane.commands.errors import NotFound, Receipt, Registration, UnknownService
+from controlplane.commands.errors import Kept, NotFound, Occupied, Receipt, Registration, UnknownService
 from controlplane.commands.executor import Executor, Follower
-from controlplane.commands.plan import PlanView
-from controlplane.commands.plans import configuration, own, registry
+from controlplane.commands.plan import Planner, PlanView, Q
+from controlplane.commands.plans import configuration, holders, own, registry
 from controlplane.commands.plans import rollback as past
 from controlplane.identity.passwords import Hasher
 from controlplane.model.document import read_document, read_one
@@ -21,7 +23,10 @@ from controlplane.model.lineage import Lineage
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import KINDS, Instance, Resource, ResourceId, Service, User
 from controlplane.model.stored import Stamped, decode, key_of
-from controlplane.store import LeaseGone, Store
+from controlplane.store import Conflict, Entry, LeaseGone, Store, StoreError
+
+_TRIES = 4
+"""For what other holders of the same instance do meanwhile."""
 
 
 class Commands:
@@ -142,48 +147,125 @@ class Commands:
 
     # Instances and counters
 
-    async def register(self, instance: Instance, service: Service | None, ttl: float) -> Registration:
-        """Create or replace an instance under a new lease of `ttl` seconds (5 to 300; 0 takes 15).
+    async def register(
+        self, instance: Instance, service: Service | None, ttl: float, *, only_if_absent: bool = False
+    ) -> Registration:
+        """Register an instance under a new lease of `ttl` seconds (5 to 300; 0 takes 15).
 
-        A service that comes with it is created when it does not exist; an existing one stays as it is, because its
-        settings are the operator's. Raises InvalidConfig.
+        Where it is registered at the same address, the caller joins those who hold it; from another address it takes
+        their place, or with `only_if_absent` raises DuplicateInstance. A service that comes with it is created when it
+        does not exist; an existing one stays as it is, because its settings are the operator's. Raises InvalidConfig.
         """
         ttl = ttl or registry.DEFAULT_TTL
         registry.check_registration(instance, service, ttl)
-        author = f"service {instance.service_name}"
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(Conflict, LeaseGone):  # of another holder: it is looked at anew
+                if (made := await self._register(instance, service, ttl, only_if_absent)) is not None:
+                    return made
+        made = await self._register(instance, service, ttl, only_if_absent)
+        if made is None:
+            raise Conflict([key_of("instance", instance.name)])
+        return made
+
+    async def _register(
+        self, instance: Instance, service: Service | None, ttl: float, only_if_absent: bool
+    ) -> Registration | None:
+        """None when those who were to be joined have just gone."""
+        asked: dict[str, Any] = {"author": f"service {instance.service_name}", "ttl_asked": ttl}
+        asked |= {"instance": instance, "service": service, "only_if_absent": only_if_absent}
         try:
-            request = registry.Register(author=author, instance=instance, service=service, ttl_asked=ttl)
-            done = await self.executor.run(registry.register, request)
-        except UnknownService:
-            if service is None:
-                raise
-            first = registry.Introduce(author=author, instance=instance, service=service, ttl_asked=ttl)
-            done = await self.executor.run(registry.introduce, first)
-        return Registration(done.receipt, ttl, done.revision)
+            try:
+                done = await self.executor.run(registry.register, registry.Register(**asked))
+            except UnknownService:
+                if service is None:
+                    raise
+                done = await self.executor.run(registry.introduce, registry.Introduce(**asked))
+        except Occupied:
+            return await self._join(instance, ttl)
+        return Registration(done.receipt.lease, ttl, done.revision, 1, done.receipt.replaced)
 
-    async def keep_alive(self, lease: int, name: str | None = None) -> float:
-        """Renew a registration; return the seconds that are left. Raises LeaseGone: register again then.
+    async def _join(self, instance: Instance, ttl: float) -> Registration | None:
+        shared = await self._store.grant(ttl)
+        request = holders.Join(author="", instance=instance, ttl_asked=ttl, shared=shared)
+        try:
+            done = await self.executor.run(holders.join, request)
+        except BaseException:
+            await self.release(shared)
+            raise
+        if not done.receipt.workers:
+            return None
+        return Registration(done.receipt.lease, ttl, done.revision, done.receipt.workers)
 
-        With the `name` of the instance ("service/id") no other lease than its own is renewed.
-        """
-        if name is not None:
-            entry = await self._store.get(key_of("instance", name))
-            if entry is None or entry.lease != lease:
-                raise LeaseGone(lease)
+    async def keep_alive(self, lease: int) -> float:
+        """Renew a lease, whatever it holds; return the seconds that are left. Raises LeaseGone: register again then."""
         return await self._store.keep_alive(lease)
 
-    async def deregister(self, service_name: str, instance_id: str) -> int:
-        """Remove an instance; return the revision. One that is gone already stays so."""
-        request = registry.OfInstance(author="", service_name=service_name, instance_id=instance_id)
-        return (await self.executor.run(registry.deregister, request)).revision
+    async def keep(self, name: str, lease: int) -> Kept:
+        """Renew what a process holds of an instance ("service/id"), and no other lease. Raises LeaseGone as above."""
+        entry = await self._store.get(key_of("instance", name))
+        if entry is not None and entry.lease == lease:
+            return Kept(await self._store.keep_alive(lease), draining=_draining(entry))
+        holder = await self._store.get(holders.holder_key(name, lease))
+        found = holders.standing(holder, entry)
+        if found is holders.Standing.GONE or holder is None:
+            raise LeaseGone(lease)
+        ttl = await self._store.keep_alive(lease)
+        if found is holders.Standing.REMOVED or entry is None:
+            return Kept(ttl, removed=True)
+        with contextlib.suppress(Conflict, LeaseGone):  # the next keep-alive finds out
+            if found is holders.Standing.BACK:
+                await self._store.commit(*holders.returning(name, holder, entry))
+            await self._store.keep_alive(entry.lease)
+        return Kept(ttl, draining=_draining(entry))
 
-    async def drain(self, service_name: str, instance_id: str, *, hold: float = 0.0) -> int:
+    async def leave(self, name: str, lease: int) -> tuple[int, int]:
+        """Take one holder out: the revision, and that of the instance if now it has to go, because it was the last."""
+        done = await self.executor.run(holders.leave, holders.Leave(author="", name=name, mine=lease))
+        return done.revision, done.receipt
+
+    async def deregister(self, service_name: str, instance_id: str, *, lease: int = 0, since: int = 0) -> int:
+        """Remove an instance; return the revision. One that is gone already stays so.
+
+        Without a `lease` it is removed from outside, and stays out for those who hold it. With `since` only the
+        registration of that revision is removed.
+        """
+        own = (lease,) if lease else ()
+        request = registry.OfInstance(
+            author="",
+            service_name=service_name,
+            instance_id=instance_id,
+            since=since,
+            mark=not since,
+            own=own,
+        )
+        return await self._marking(registry.deregister, request)
+
+    async def drain(self, service_name: str, instance_id: str, *, hold: float = 0.0, since: int = 0) -> int:
         """Let an instance take no new requests; return the revision. Raises NotFound, LeaseGone.
 
-        `hold`: see `plans.registry.Drain`.
+        `hold`: see `plans.registry.Drain`. `since`: as for `deregister`.
         """
-        request = registry.Drain(author="", service_name=service_name, instance_id=instance_id, hold=hold)
-        return (await self.executor.run(registry.drain, request)).revision
+        request = registry.Drain(
+            author="",
+            service_name=service_name,
+            instance_id=instance_id,
+            hold=hold,
+            since=since,
+            mark=bool(hold) and not since,
+        )
+        return await self._marking(registry.drain, request)
+
+    async def _marking(self, planner: Planner[Q, None], request: Q) -> int:
+        """A holder that dies at this moment takes its lease along: look again who is left."""
+        for _ in range(_TRIES):
+            with contextlib.suppress(LeaseGone):
+                return (await self.executor.run(planner, request)).revision
+        return (await self.executor.run(planner, request)).revision
+
+    async def release(self, lease: int) -> None:
+        """Give a lease back, and what it holds with it; if that fails, it ends by itself."""
+        with contextlib.suppress(StoreError):
+            await self._store.revoke(lease)
 
     async def reset_circuit(self, service_name: str) -> int:
         """Have every data plane close a service's breaker; return the order's revision. Raises NotFound."""
@@ -219,6 +301,11 @@ class Commands:
         """Create the built-in resources that were never created in this store, and remove those switched off."""
         request = own.BuildIn(author=author, resources=resources, switched_off=switched_off)
         await self.executor.run(own.build_in, request)
+
+
+def _draining(entry: Entry) -> bool:
+    instance = holders.instance_in(entry)
+    return instance is not None and instance.draining
 
 
 def _named(kind: str, body: object, name: str | None) -> object:

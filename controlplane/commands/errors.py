@@ -42,6 +42,21 @@ class Registration:
     ttl: float
     """Seconds without keep-alive after which it is removed."""
     revision: int
+    workers: int = 1
+    """How many hold it now."""
+    replaced: str = ""
+    """host:port of the registration whose place it took; empty when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A lease that was renewed."""
+
+    ttl: float
+    """Seconds that are left."""
+    removed: bool = False
+    """Somebody took the instance out from outside, and it stays out."""
+    draining: bool = False
 
 
 class CommandError(Exception):
@@ -75,6 +90,22 @@ class AlreadyExists(StaleWrite):
     def __init__(self, kind: str, name: str, revision: int) -> None:
         super().__init__(kind, name, revision)
         self.args = (f"{kind} {name!r} exists already",)
+
+
+class Occupied(CommandError):
+    """The instance is registered at the same address: the caller joins those who hold it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("instance", name, f"instance {name!r} is registered at this address already")
+
+
+class DuplicateInstance(CommandError):
+    """The instance is registered at another address, whose holder keeps it."""
+
+    def __init__(self, name: str, address: str) -> None:
+        super().__init__(
+            "instance", name, f"instance {name!r} is registered by another process, at {address}"
+        )
 
 
 class UnknownService(InvalidConfig):

@@ -133,6 +133,9 @@ class Executor:
     async def _change(self, plan: Plan[R], view: View, author: str) -> Done[R]:
         """Write a change of the configuration with its record: there is neither without the other."""
         whole, now = staging.fits(plan.writes), self._clock()
+        if not plan.on_record:
+            assert whole
+            return await self._change_off_record(plan, view, author)
         others = (len(plan.writes) if whole else staging.DECIDING) + 1
         record = await self.history.record(plan.edits, author, now, plan.summary, others, view.change)
         expects = {CHANGE: view.change, **record.expected}
@@ -151,6 +154,12 @@ class Executor:
         self.history.recorded(record, revision)
         self._latest = max(revision, self._latest)
         return Done(revision, plan.receipt, written=True, unfinished=unfinished)
+
+    async def _change_off_record(self, plan: Plan[R], view: View, author: str) -> Done[R]:
+        put = Put(CHANGE, change_value(author, self._clock(), plan.summary))
+        revision = await self.store.commit({**plan.expects, CHANGE: view.change}, [*plan.writes, put])
+        self._latest = max(revision, self._latest)
+        return Done(revision, plan.receipt, written=True)
 
     # What a plan is made on
 

@@ -108,6 +108,8 @@ class Plan(Generic[R_co]):
     so that such changes happen one after the other, and goes on record."""
     edits: Sequence[Edit] = ()
     """What it changes, for the record."""
+    on_record: bool = True
+    """Whether the history keeps it. What services do by themselves is not: it would push out what people did."""
     releases: tuple[int, ...] = ()
     """Leases that are no longer needed once it is written."""
     passwords: tuple[Password, ...] = ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from controlplane.rpc.rules import Rules
 from controlplane.rpc.server import CannotListen, RpcServer, serve
 from controlplane.rpc.tls import TlsError, TlsFiles
 
-__all__ = ["CannotListen", "RpcServer", "TlsError", "TlsFiles", "serve"]
+__all__ = ["CannotListen", "RpcServer", "Rules", "TlsError", "TlsFiles", "serve"]

@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from controlplane.commands.errors import NotFound
+from controlplane.commands.errors import DuplicateInstance, NotFound
 from controlplane.model.problems import InvalidConfig
 from controlplane.store import Conflict, LeaseGone, StoreError, StoreUnavailable, TooLarge
 
@@ -77,6 +77,8 @@ def _refusal(error: Exception) -> Refused:
             return Refused(Code.INVALID_ARGUMENT, _lines([error.detail]))
         case NotFound():
             return Refused(Code.NOT_FOUND, _lines([str(error)]))
+        case DuplicateInstance():
+            return Refused(Code.ALREADY_EXISTS, _lines([str(error)]))
         case LeaseGone():
             return Refused(Code.NOT_FOUND, "the lease has ended; register again")
         case Conflict():

@@ -19,10 +19,11 @@ from controlplane.model.snapshot import Snapshot
 from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
 from controlplane.rpc.feed import CHECKED_WITHIN, GAP, Feed
+from controlplane.rpc.rules import Rules
 from controlplane.rpc.wire import views
 from controlplane.rpc.wire.registrations import registration
 from controlplane.signal import Signal
-from controlplane.store import LeaseGone
+from controlplane.store import LeaseGone, StoreError
 from headgate_api.v1 import registry_pb2 as pb
 
 SERVICE = "headgate.v1.RegistryService"
@@ -70,6 +71,7 @@ class Registry:
         fleet: Fleet,
         credentials: Credentials,
         *,
+        rules: Rules | None = None,
         wall: Callable[[], float] = time.time,
         most_watches: int = 500,
         recheck: float = RECHECK,
@@ -80,6 +82,7 @@ class Registry:
         """
         self._recheck = recheck
         self._commands = commands
+        self._rules = rules or Rules()
         self._watcher = watcher
         self._fleet = fleet
         self._credentials = credentials
@@ -99,9 +102,23 @@ class Registry:
     @needs(Right.REGISTER)
     async def Register(self, request: pb.RegisterRequest, caller: Caller) -> pb.RegisterResponse:
         instance, service = registration(request)
-        made = await self._commands.register(instance, service, request.ttl)
-        await self._seen(made.revision)
-        return pb.RegisterResponse(lease_id=made.lease, ttl=made.ttl, revision=made.revision)
+        self._rules.check(instance, service, caller, self._watcher.current)
+        made = await self._commands.register(
+            instance, service, request.ttl, only_if_absent=request.only_if_absent
+        )
+        try:
+            await self._seen(made.revision)
+        except asyncio.CancelledError:
+            # The caller has gone, and does not know the lease that it would have to say goodbye with.
+            await self._withdraw(instance.service_name, instance.instance_id, made.lease)
+            raise
+        return pb.RegisterResponse(
+            lease_id=made.lease,
+            ttl=made.ttl,
+            revision=made.revision,
+            workers=made.workers,
+            replaced=made.replaced,
+        )
 
     @needs(Right.REGISTER)
     async def KeepAlive(self, request: pb.KeepAliveRequest, caller: Caller) -> pb.KeepAliveResponse:
@@ -109,19 +126,34 @@ class Registry:
         if caller.bound and name is None:
             detail = "service_name, instance_id: needed with a credential that is bound to one service"
             raise Refused(Code.INVALID_ARGUMENT, detail)
-        return pb.KeepAliveResponse(ttl=await self._commands.keep_alive(request.lease_id, name))
+        if name is None:
+            return pb.KeepAliveResponse(ttl=await self._commands.keep_alive(request.lease_id))
+        kept = await self._commands.keep(name, request.lease_id)
+        return pb.KeepAliveResponse(ttl=kept.ttl, removed=kept.removed, draining=kept.draining)
 
     @needs(Right.REGISTER)
     async def Deregister(self, request: pb.DeregisterRequest, caller: Caller) -> pb.DeregisterResponse:
-        name = request.service_name, request.instance_id
+        name, since = (request.service_name, request.instance_id), 0
+        seconds = _seconds(request.wait)
+        if request.lease_id:
+            revision, since = await self._commands.leave("/".join(name), request.lease_id)
+            if not since:  # others hold it, or it is somebody else's by now
+                await self._seen(revision)
+                return pb.DeregisterResponse(revision=revision)
         stragglers: list[pb.Straggler] = []
-        if seconds := _seconds(request.wait):
+        if seconds:
             with contextlib.suppress(NotFound, LeaseGone):  # gone already
-                revision = await self._commands.drain(*name, hold=seconds + HOLD)
-                stragglers = _stragglers(await self._waiting.drained(*name, revision, seconds))
-        revision = await self._commands.deregister(*name)
+                since = await self._commands.drain(*name, hold=seconds + HOLD, since=since)
+                stragglers = _stragglers(await self._waiting.drained(*name, since, seconds))
+        revision = await self._commands.deregister(*name, lease=request.lease_id, since=since)
         await self._seen(revision)
         return pb.DeregisterResponse(revision=revision, stragglers=stragglers)
+
+    async def _withdraw(self, service_name: str, instance_id: str, lease: int) -> None:
+        with contextlib.suppress(StoreError):
+            _, since = await self._commands.leave(f"{service_name}/{instance_id}", lease)
+            if since:
+                await self._commands.deregister(service_name, instance_id, lease=lease, since=since)
 
     @needs(Right.REGISTER)
     async def Drain(self, request: pb.DrainRequest, caller: Caller) -> pb.DrainResponse:

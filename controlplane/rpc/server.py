@@ -22,6 +22,7 @@ from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.registry import Registry
+from controlplane.rpc.rules import Rules
 from controlplane.rpc.tls import TlsFiles, server_credentials
 from headgate_api.v1 import registry_pb2_grpc
 
@@ -81,6 +82,7 @@ async def serve(
     dataplane_tokens: SharedTokens,
     service_tokens: SharedTokens,
     tls: TlsFiles | None = None,
+    rules: Rules | None = None,
     most_dataplanes: int = MOST_DATAPLANES,
     recheck: float = RECHECK,
 ) -> RpcServer:
@@ -91,7 +93,7 @@ async def serve(
     """
     watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands)
-    services = Registry(commands, watcher, fleet, credentials, recheck=recheck)
+    services = Registry(commands, watcher, fleet, credentials, rules=rules, recheck=recheck)
     parts = _Parts(hub, services, watcher)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from typing import Any, Self
 
 import grpc
@@ -20,6 +21,7 @@ from controlplane.model.resources import Resource, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
 from controlplane.rpc import RpcServer, serve
+from controlplane.rpc.rules import Rules
 from controlplane.store import MemoryStore, Put
 from headgate_api.v1 import config_pb2, config_pb2_grpc, registry_pb2_grpc
 from tests.support.keys import open_keys
@@ -27,6 +29,8 @@ from tests.support.waiting import eventually
 
 DATAPLANE_TOKEN = "the-data-planes-token"
 SERVICE_TOKEN = "the-services-token"
+ON_LOOPBACK = Rules(allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")))
+"""What may be registered where everything runs on one machine."""
 
 OPTIONS = [
     ("grpc.max_receive_message_length", 64 << 20),
@@ -59,6 +63,7 @@ class ControlPlane:
             "listen": "127.0.0.1:0",
             "dataplane_tokens": SharedTokens(DATAPLANE_TOKEN),
             "service_tokens": SharedTokens(SERVICE_TOKEN),
+            "rules": ON_LOOPBACK,
             **options,
         }
         self._stack = contextlib.AsyncExitStack()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controlplane.commands.errors import NotFound, UnknownService
-from controlplane.commands.plan import Plan, PlanView, Request
+from controlplane.commands.errors import NotFound, Occupied, UnknownService
+from controlplane.commands.plan import Plan, PlanView
+from controlplane.commands.plans import holders
 from controlplane.commands.plans.puts import plan_steps, put_step
+from controlplane.commands.plans.requests import Beside
 from controlplane.model.base import parse_as
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Reset, Service
 from controlplane.model.stored import decode, encode, key_of
-from controlplane.store.protocol import Delete, Entry, Put
+from controlplane.store.protocol import Delete, Entry, Put, Write
 
 DEFAULT_TTL, LEAST_TTL, MOST_TTL = 15.0, 5.0, 300.0
 """Seconds."""
@@ -21,24 +24,16 @@ RESET_TTL = 60.0
 """Seconds that a reset stays in the store; data planes that come later have nothing to reset."""
 
 
-class _Beside(Request):
-    """A request that does not look at the configuration as a whole."""
-
-    __slots__ = ()
-
-    @property
-    def configuration(self) -> bool:
-        return False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Register(_Beside):
+class Register(Beside):
     """Create or replace an instance under a new lease."""
 
     instance: Instance
     service: Service | None
     """The instance's service, as the caller declares it."""
     ttl_asked: float
+    only_if_absent: bool = False
+    """Take nobody's place."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -49,14 +44,27 @@ class Register(_Beside):
         return self.ttl_asked
 
 
-def register(view: PlanView, request: Register) -> Plan[int]:
-    """The receipt is the lease. Raises UnknownService when the service does not exist."""
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An instance that is registered under a new lease."""
+
+    lease: int
+    replaced: str = ""
+    """Address of the registration whose place it took."""
+
+
+def register(view: PlanView, request: Register) -> Plan[Registered]:
+    """Raises UnknownService when the service does not exist, Occupied when the instance is at this address already.
+
+    DuplicateInstance: it is at another one, and the request is to take nobody's place.
+    """
     service, before = (view.entries[key] for key in request.keys)
     if service is None:
         raise UnknownService(request.instance.service_name)
     service_key, key = request.keys
+    replaced = _replaced(request, before)
     return Plan(
-        request.lease,
+        Registered(request.lease, replaced),
         [Put(key, encode(request.instance), request.lease)],
         {service_key: service.revision, key: _revision(before)},
         releases=(before.lease,) if before else (),
@@ -72,7 +80,7 @@ class Introduce(Register):
         return True
 
 
-def introduce(view: PlanView, request: Introduce) -> Plan[int]:
+def introduce(view: PlanView, request: Introduce) -> Plan[Registered]:
     """An existing service stays as it is, because its settings are the operator's."""
     assert request.service is not None
     service_key, key = request.keys
@@ -81,21 +89,36 @@ def introduce(view: PlanView, request: Introduce) -> Plan[int]:
         return register(view, request)
     plan = plan_steps(view, [put_step(view, request.service)], "register")
     return Plan(
-        request.lease,
+        Registered(request.lease, _replaced(request, before)),
         [Put(key, encode(request.instance), request.lease), *plan.writes],
         {service_key: 0, key: _revision(before)},
         plan.summary,
         plan.edits,
         releases=(before.lease,) if before else (),
+        on_record=False,
     )
 
 
+def _replaced(request: Register, before: Entry | None) -> str:
+    """Address of the registration that makes room. Raises Occupied, DuplicateInstance."""
+    replaced = holders.taken_by_another(request.instance, before, request.only_if_absent)
+    if before is not None and before.lease and not replaced and holders.instance_in(before) is not None:
+        raise Occupied(request.instance.name)
+    return replaced
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfInstance(_Beside):
+class OfInstance(Beside):
     """A request about one registered instance."""
 
     service_name: str
     instance_id: str
+    since: int = 0
+    """Only the registration of this revision; 0: whichever is there."""
+    mark: bool = False
+    """It comes from outside: keep the instance out for those who hold it."""
+    own: tuple[int, ...] = ()
+    """Leases that are of no use to anybody afterwards."""
 
     @property
     def name(self) -> str:
@@ -106,13 +129,19 @@ class OfInstance(_Beside):
     def keys(self) -> tuple[str, ...]:
         return (key_of("instance", self.name),)
 
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        return (holders.holders_of(self.name),) if self.mark else ()
+
 
 def deregister(view: PlanView, request: OfInstance) -> Plan[None]:
     """One that is gone already stays so."""
     (key,) = request.keys
-    if (entry := view.entries[key]) is None:
-        return Plan(None)
-    return Plan(None, [Delete(key)], {key: entry.revision}, releases=(entry.lease,))
+    entry = view.entries[key]
+    if entry is None or request.since not in (0, entry.revision):
+        return Plan(None, releases=request.own)
+    marks, releases = _marks(view, request, entry)
+    return Plan(None, [Delete(key), *marks], {key: entry.revision}, releases=(*releases, *request.own))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,16 +164,24 @@ def drain(view: PlanView, request: Drain) -> Plan[None]:
     (key,) = request.keys
     entry = view.entries[key]
     instance = decode(entry) if entry is not None else None
-    if entry is None or not isinstance(instance, Instance):
+    if entry is None or not isinstance(instance, Instance) or request.since not in (0, entry.revision):
         raise NotFound("instance", request.name)
     if instance.draining and not request.lease:
         return Plan(None)
+    marks, releases = _marks(view, request, entry) if request.lease else ([], ())
     write = Put(key, encode(instance.model_copy(update={"draining": True})), request.lease or entry.lease)
-    return Plan(None, [write], {key: entry.revision}, releases=(entry.lease,) if request.lease else ())
+    return Plan(None, [write, *marks], {key: entry.revision}, releases=(*releases, *request.own))
+
+
+def _marks(view: PlanView, request: OfInstance, entry: Entry) -> tuple[Sequence[Write], tuple[int, ...]]:
+    """Marks for an instance that leaves its lease, and the leases that have no use any more."""
+    if not request.mark:
+        return (), (entry.lease,)
+    return holders.marks(request.name, entry, view.listings[request.prefixes[0]].entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResetCircuit(_Beside):
+class ResetCircuit(Beside):
     """Have every data plane close a service's breaker."""
 
     service_name: str
@@ -167,7 +204,7 @@ def reset_circuit(view: PlanView, request: ResetCircuit) -> Plan[None]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResetRateLimit(_Beside):
+class ResetRateLimit(Beside):
     """Have every data plane fill up the buckets of a caller key."""
 
     key: str

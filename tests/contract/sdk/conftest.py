@@ -23,6 +23,7 @@ from controlplane.rpc.server import serve
 from controlplane.settings import Settings
 from controlplane.startup import Startup
 from controlplane.store import MemoryStore
+from tests.support.control_plane import ON_LOOPBACK
 
 SERVICE_TOKEN = "the-services-token"
 ADMIN_PASSWORD = "correct horse"
@@ -68,6 +69,7 @@ async def controlplane() -> AsyncIterator[ControlPlane]:
             tokens=lambda: parts.tokens,
             dataplane_tokens=SharedTokens("d" * 16),
             service_tokens=SharedTokens(SERVICE_TOKEN),
+            rules=ON_LOOPBACK,
         )
         async with served(parts) as port:
             yield ControlPlane(

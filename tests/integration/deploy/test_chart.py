@@ -111,3 +111,24 @@ def test_wrong_values_are_refused(values: dict[str, Any]) -> None:
 
 def test_the_admin_api_is_not_exposed_by_default() -> None:
     assert environment(render(NEEDED), "controlplane")["EXPOSE_ADMIN"]["value"] == "false"
+
+
+def test_etcd_over_tls_needs_no_client_certificate() -> None:
+    over_tls = {"endpoints": ["https://a:2379"], "tlsSecret": "etcd-tls"}
+    for client, names in ((False, {"ETCD_CA"}), (True, {"ETCD_CA", "ETCD_CERT", "ETCD_KEY"})):
+        values = {**NEEDED, "etcd": {**over_tls, "clientCertificate": client}}
+        given = {name for name in environment(render(values), "controlplane") if name.startswith("ETCD_")}
+        assert given - {"ETCD_ENDPOINTS"} == names
+
+
+def test_who_is_believed_and_what_may_be_registered_is_set() -> None:
+    networks = {
+        "trustedProxies": ["10.0.0.0/8"],
+        "registerAllow": ["127.0.0.0/8"],
+        "registerDeny": ["10.1.0.0/16"],
+    }
+    found = environment(render({**NEEDED, "controlplane": networks}), "controlplane")
+    assert found["TRUSTED_PROXIES"]["value"] == "10.0.0.0/8"
+    assert found["REGISTER_ALLOW"]["value"] == "127.0.0.0/8"
+    assert found["REGISTER_DENY"]["value"] == "10.1.0.0/16"
+    assert not {"TRUSTED_PROXIES", "REGISTER_ALLOW"} & set(environment(render(NEEDED), "controlplane"))

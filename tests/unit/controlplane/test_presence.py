@@ -6,13 +6,14 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from controlplane.commands.commands import Commands
 from controlplane.identity import Hasher
 from controlplane.model.resources import Instance, parse
-from controlplane.presence import Presence, instance_of
+from controlplane.presence import Presence, instance_of, own_id
 from controlplane.startup import SERVICE
 from controlplane.store import Entry, MemoryStore
 from tests.support.controlplane_settings import settings
@@ -91,9 +92,10 @@ async def test_it_outlives_its_lease(scene: Scene) -> None:
     assert await scene.revision() == before
 
 
-async def test_it_registers_anew_when_it_was_removed(scene: Scene) -> None:
+async def test_it_registers_anew_when_it_lost_its_lease(scene: Scene) -> None:
     before = await scene.revision()
-    await scene.commands.deregister("controlplane", "here")
+    (entry,) = (await scene.store.list("/headgate/v1/instance/")).entries
+    await scene.store.revoke(entry.lease)
     assert await eventually(scene.revision) > before
 
 
@@ -130,22 +132,52 @@ async def test_it_does_not_linger_when_the_store_is_away(scene: Scene) -> None:
 
 def test_where_it_is_reached() -> None:
     own = instance_of(settings(admin_listen="127.0.0.1:18080"))
+    assert own is not None
     assert (own.host, own.port) == ("127.0.0.1", 18080)
     assert own.instance_id.endswith("-18080")
     set_apart = instance_of(settings(admin_listen="0.0.0.0:8080", advertise="Control-Plane:80"))
+    assert set_apart is not None
     assert (set_apart.host, set_apart.port) == ("control-plane", 80)
     assert set_apart.instance_id.endswith("-8080")
     six = instance_of(settings(advertise="[2001:db8::1]:80"))
+    assert six is not None
     assert six.host == "2001:db8::1"
 
 
 def test_all_addresses_are_no_address() -> None:
     for listen in ("0.0.0.0:8080", "[::]:8080"):
-        host = instance_of(settings(admin_listen=listen)).host
-        assert host not in ("0.0.0.0", "::")
+        found = instance_of(settings(admin_listen=listen))
+        assert found is None or found.host not in ("0.0.0.0", "::")
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"grpc_listen": "0.0.0.0:50051"},
+        {"grpc_listen": "10.0.0.1:50051"},
+        {"etcd_endpoints": ("http://etcd:2379",)},
+        {"etcd_endpoints": ("http://127.0.0.1:2379", "http://10.0.0.1:2379")},
+    ],
+)
+def test_loopback_is_advertised_only_where_everything_is_on_this_machine(elsewhere: dict[str, Any]) -> None:
+    """A data plane elsewhere would send people's passwords to whatever listens on its own loopback."""
+    assert instance_of(settings(**elsewhere)) is None
+    reachable = instance_of(settings(**elsewhere, advertise="10.0.0.1:8080"))
+    assert reachable is not None and reachable.host == "10.0.0.1"
+
+
+def test_pods_with_long_names_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = "a-release-with-a-long-name-headgate-controlplane-7f9c4d7b{}-x2x4z"
+    names = set()
+    for letter in "ab":
+        monkeypatch.setattr(socket, "gethostname", lambda: pod.format(letter))  # noqa: B023
+        names.add(own_id(settings()))
+        assert len(own_id(settings())) <= 63
+    monkeypatch.setattr(socket, "gethostname", lambda: pod.format("a").replace("x2x4z", "x2x5z"))
+    assert len(names | {own_id(settings())}) == 3
 
 
 @pytest.mark.parametrize("name", ["UPPER_case", "x" * 80, "-.-", "", "ünï"])
 def test_any_host_name_makes_an_id(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: name)
-    assert instance_of(settings()).instance_id.endswith("-8080")
+    assert own_id(settings()).endswith("-8080")

@@ -76,11 +76,15 @@ async def test_what_changes_nothing_leaves_no_record(commands: Commands) -> None
     assert len(await commands.changes()) == 1
 
 
-async def test_a_service_that_declares_itself_is_on_record(commands: Commands) -> None:
-    instance = Instance(service_name="orders", instance_id="a", host="10.0.0.1", port=80)
-    await commands.register(instance, Service(service_name="orders"), 15)
-    (record,) = await commands.changes()
-    assert (record.author, record.actions) == ("service orders", (("create", "service", "orders"),))
+async def test_what_services_do_pushes_out_nothing_that_people_did(commands: Commands) -> None:
+    await apply(commands, scopes=[{"name": "orders:read"}])
+    for number in range(20):
+        name = f"service-{number}"
+        instance = Instance(service_name=name, instance_id="a", host="10.0.0.1", port=80)
+        await commands.register(instance, Service(service_name=name), 15)
+    await apply(commands, scopes=[{"name": "orders:write"}])
+    newest, oldest = await commands.changes()
+    assert [one.actions[0][2] for one in (newest, oldest)] == ["orders:write", "orders:read"]
 
 
 async def test_no_secret_is_on_record(commands: Commands, store: MemoryStore) -> None:

@@ -1,0 +1,119 @@
+"""What a service may register. People with gateway:admin may register everything.
+
+Whoever registers an instance has the data planes open connections to its address. So addresses that mean something else
+to a data plane than to the service are refused: its own loopback, where its status port listens, and link-local
+addresses, where clouds answer with credentials. And nobody fills the table: there is a bound on instances of a service,
+and on services beyond which a registration creates no further one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from controlplane.model.problems import InvalidConfig, Problem
+from controlplane.model.resources import Instance, Service
+from controlplane.model.snapshot import Snapshot
+from controlplane.rpc.credentials import Caller
+from controlplane.rpc.errors import Code, Refused
+from controlplane.rpc.peer import Role
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_LOOPBACK_NAME = re.compile(r"(?:.*\.)?(?:localhost|localhost\.localdomain|ip6-localhost|ip6-loopback)\.?")
+_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
+"""What resolvers take for an address in one of the old notations (inet_aton)."""
+_METADATA = (
+    ip_network("169.254.169.254/32"),
+    ip_network("fd00:ec2::254/128"),
+    ip_network("100.100.100.200/32"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules, as the settings have them."""
+
+    allow: tuple[Network, ...] = ()
+    """Networks that may be registered although they are special."""
+    deny: tuple[Network, ...] = ()
+    """Networks that must not be, beside those that are special."""
+    most_instances: int = 1000
+    """Registered instances of one service."""
+    most_services: int = 5000
+    """Services in all beyond which a registration creates none."""
+
+    def check(
+        self, instance: Instance, service: Service | None, caller: Caller, snapshot: Snapshot | None
+    ) -> None:
+        """Raises InvalidConfig for an address that is refused, Refused when there is no room."""
+        if caller.role is not Role.SERVICE:
+            return
+        if reason := self.complaint(instance.host):
+            raise InvalidConfig([Problem("instance.host", reason)])
+        if snapshot is not None:
+            self._check_room(instance, service, snapshot)
+
+    def complaint(self, host: str) -> str | None:
+        """Why a host is refused; None when it is not."""
+        address = _address(host)
+        if address is None:
+            return self._name_complaint(host.lower())
+        if any(address in network for network in self.deny):
+            return f"{host} is in a network that must not be registered (REGISTER_DENY)"
+        what = _special(address)
+        if what is None or any(address in network for network in self.allow):
+            return None
+        return f"{host} is {what}, and means something else to a data plane (REGISTER_ALLOW permits it)"
+
+    def _name_complaint(self, name: str) -> str | None:
+        if _NUMBER.fullmatch(name):
+            return f"{name!r} is neither an IP address nor a host name"
+        loopback = ip_address("127.0.0.1")
+        if _LOOPBACK_NAME.fullmatch(name) and not any(loopback in network for network in self.allow):
+            return (
+                f"{name!r} is loopback, and means something else to a data plane (REGISTER_ALLOW permits it)"
+            )
+        return None
+
+    def _check_room(self, instance: Instance, service: Service | None, snapshot: Snapshot) -> None:
+        resources, name = snapshot.resources, instance.service_name
+        if ("instance", instance.name) in resources:
+            return
+        if ("service", name) in resources:
+            if _count(resources, "instance", f"{name}/") >= self.most_instances:
+                detail = f"service '{name}' has {self.most_instances} instances (REGISTER_MOST_INSTANCES)"
+                raise Refused(Code.RESOURCE_EXHAUSTED, detail)
+        elif service is not None and _count(resources, "service", "") >= self.most_services:
+            detail = f"there are {self.most_services} services (REGISTER_MOST_SERVICES)"
+            raise Refused(Code.RESOURCE_EXHAUSTED, f"{detail}: an administrator has to create this one")
+
+
+def _count(resources: Iterable[tuple[str, str]], kind: str, prefix: str) -> int:
+    return sum(one[0] == kind and one[1].startswith(prefix) for one in resources)
+
+
+def _address(host: str) -> Address | None:
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found.sixtofour or found if isinstance(found, IPv6Address) else found
+
+
+def _special(address: Address) -> str | None:
+    if any(address in network for network in _METADATA):
+        return "where clouds answer with credentials"
+    for is_so, what in (
+        (address.is_unspecified, "unspecified"),
+        (address.is_loopback, "loopback"),
+        (address.is_link_local, "link-local"),
+        (address.is_multicast, "multicast"),
+        (address.is_reserved, "reserved"),
+    ):
+        if is_so:
+            return what
+    return "of this host" if isinstance(address, IPv4Address) and address in ip_network("0.0.0.0/8") else None
