@@ -161,7 +161,7 @@ class Gateway(Decider):
         address = exchange.address
         if request.told is not None:
             address = exchange.address = self._client(exchange.client.peer, request.told)
-        block = address_block(address)
+        block = address if ":" not in address else address_block(address)
         for limit in plan.by_address:
             refused = self.limiter.take(limit, block, now)
             if refused is not None:

@@ -53,22 +53,17 @@ _EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
 # RFC 6750, section 3: a challenge has at least one parameter, and realm tells a client which credentials to take.
 _CHALLENGE: Final = b'Bearer realm="headgate"'
 _CREDENTIALS = "Could not validate credentials"
-_UNAUTHENTICATED = {
-    Unauthenticated.MISSING: Reply(
-        401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: " + _CHALLENGE
-    ),
-    Unauthenticated.INVALID: Reply(
-        401,
-        "unauthenticated",
-        _CREDENTIALS,
-        b"\r\nwww-authenticate: " + _CHALLENGE + b', error="invalid_token"',
-    ),
-}
 
 
 def _method_not_allowed(refusal: MethodNotAllowed) -> Reply:
     allow = _fields([("allow", ", ".join(refusal.allow))])
     return Reply(405, "method_not_allowed", "Method not allowed", allow)
+
+
+@lru_cache(maxsize=256)
+def _unauthenticated(token_sent: bool, reason: str) -> Reply:
+    challenge = _CHALLENGE + b', error="invalid_token"' if token_sent else _CHALLENGE
+    return Reply(401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: " + challenge, reason)
 
 
 def _forbidden(refusal: Forbidden) -> Reply:
@@ -110,7 +105,7 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     NotFound: lambda _: _NOT_FOUND,
     MethodNotAllowed: _method_not_allowed,
     AmbiguousPath: lambda _: _malformed(400, "path: percent-encoded characters lead to another route"),
-    Unauthenticated: _UNAUTHENTICATED.__getitem__,
+    Unauthenticated: lambda refusal: _unauthenticated(refusal.token_sent, refusal.reason),
     Forbidden: _forbidden,
     TooMany: _too_many,
     CircuitOpen: _circuit_open,

@@ -72,6 +72,7 @@ class Recorder:
             self._time = _iso(millisecond)
         request, endpoint = exchange.request, exchange.endpoint
         method, host, path, trace = "", "", '""', ""
+        reason = f',"reason":{quoted(exchange.reason)}' if exchange.reason else ""
         if request is not None:
             method, host, path = request.method, request.host, quoted(request.sent_path or request.path)
             if request.told is not None and request.told.context is not None:
@@ -79,7 +80,7 @@ class Recorder:
         return (
             f'{{"time":"{self._time}","request_id":"{exchange.request_id.decode("ascii")}"'
             f',"client":"{exchange.address}","method":"{method}","host":"{host}","path":{path}'
-            f',"status":{exchange.status},"decision":"{exchange.decision}","revision":{exchange.revision}'
+            f',"status":{exchange.status},"decision":"{exchange.decision}"{reason},"revision":{exchange.revision}'
             f',"route":"{route}","service":"{service}"'
             f',"instance":"{endpoint.id if endpoint is not None else ""}"'
             f',"subject":{quoted(exchange.subject)}'

@@ -9,7 +9,7 @@ one set of verification keys; a change of keys drops the cache.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dataplane.gateway.policy import tokens
@@ -24,11 +24,17 @@ _ENTRY_OVERHEAD: Final = 1_024
 """Bytes that a cache entry is taken to need beside its key and the scopes."""
 
 
-class Unauthenticated(Enum):
-    """Why there is no caller. RFC 6750, section 3.1: the error code is told only to those who sent a token."""
+@dataclass(frozen=True, slots=True)
+class Unauthenticated:
+    """There is no caller. RFC 6750, section 3.1: only those who sent a token are told an error code."""
 
-    MISSING = "missing"
-    INVALID = "invalid"
+    token_sent: bool
+    reason: str = field(default="", compare=False)
+    """For the log; it holds nothing of the token."""
+
+
+MISSING: Final = Unauthenticated(False)
+INVALID: Final = Unauthenticated(True)
 
 
 class Caller:
@@ -91,16 +97,16 @@ class Authenticator:
     def _look_closer(self, authorization: str | None, wall_now: float) -> Caller | Unauthenticated:
         token = _bearer_token(authorization)
         if token is None:
-            return Unauthenticated.MISSING
+            return MISSING
         key = _BEARER + token
         caller = self._young.get(key) or self._old.get(key)
         if caller is None:
             try:
                 caller = self._verify(token, wall_now)
-            except tokens.Refused:
-                return Unauthenticated.INVALID
+            except tokens.Refused as refused:
+                return Unauthenticated(True, str(refused))
         if not wall_now < caller.expires:
-            return Unauthenticated.INVALID
+            return Unauthenticated(True, "token has expired")
         self._keep(key, caller)
         return caller
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Never
 
-from dataplane.gateway.policy.authenticate import ANONYMOUS, Caller, Unauthenticated
+from dataplane.gateway.policy.authenticate import ANONYMOUS, MISSING, Caller, Unauthenticated
 from dataplane.gateway.policy.resources import Route, User
 
 _NOTHING: frozenset[str] = frozenset()
@@ -72,9 +72,9 @@ def _decide(route: Route, caller: Caller, user: User | None) -> Permit | Forbidd
     if route.public:
         return _grant(route, caller, None, _NOTHING)
     if user is None or user.disabled:
-        return Unauthenticated.MISSING if caller is ANONYMOUS else Unauthenticated.INVALID
+        return MISSING if caller is ANONYMOUS else Unauthenticated(True, "user is disabled or does not exist")
     if caller.credentials and user.credentials and caller.credentials != user.credentials:
-        return Unauthenticated.INVALID
+        return Unauthenticated(True, "the credentials were changed since")
     scopes = caller.scopes & user.scopes
     if not route.scopes <= scopes:
         return Forbidden(route, route.scopes - scopes)

@@ -40,7 +40,7 @@ _MALFORMED = (JoseError, ValueError, TypeError, LookupError, RecursionError)
 
 
 class Refused(Exception):
-    """The token is not believed. The message is for the debug log, never for the caller."""
+    """The token is not believed. The message is for the access log, not for the caller, and holds nothing of the token."""
 
 
 class _Pinned(jws.JWSRegistry):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dataplane.gateway.policy.authenticate import Unauthenticated
+from dataplane.gateway.policy.authenticate import INVALID, MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.resources import Limit, LimitKey, Route
@@ -32,13 +32,13 @@ CONTRACT: list[tuple[object, int, str, dict[str, str]]] = [
     (NotFound(), 404, "Service not found", {}),
     (MethodNotAllowed(("GET", "POST")), 405, "Method not allowed", {"allow": "GET, POST"}),
     (
-        Unauthenticated.MISSING,
+        MISSING,
         401,
         "Could not validate credentials",
         {"www-authenticate": 'Bearer realm="headgate"'},
     ),
     (
-        Unauthenticated.INVALID,
+        INVALID,
         401,
         "Could not validate credentials",
         {"www-authenticate": 'Bearer realm="headgate", error="invalid_token"'},
@@ -124,3 +124,14 @@ def test_persistence(http11: bool, keep: bool, connection: str | None) -> None:
 def test_answers_to_head_have_no_body_but_its_length() -> None:
     _, fields, body = parse(whole(respond(NotFound()), bodiless=True))
     assert body == b"" and int(fields["content-length"]) > 0
+
+
+def test_why_a_token_was_refused_is_for_the_log_only() -> None:
+    reply = respond(Unauthenticated(True, "token has expired"))
+    assert reply.reason == "token has expired"
+    assert b"expired" not in reply.bytes(b"date", b"id", True, True, False)
+
+
+def test_no_two_refused_tokens_share_a_reason_by_chance() -> None:
+    assert respond(Unauthenticated(True, "aud is another")).reason == "aud is another"
+    assert respond(MISSING).reason == ""

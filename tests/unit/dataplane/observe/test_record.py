@@ -87,6 +87,11 @@ def test_the_line_of_a_forwarded_request(recorder: Recorder) -> None:
     }
 
 
+def test_a_refusals_reason_is_in_the_line(recorder: Recorder) -> None:
+    assert line(recorder, exchange(decision="unavailable", reason='refused: "x"'))["reason"] == 'refused: "x"'
+    assert "reason" not in line(recorder, exchange())
+
+
 def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> None:
     for attempts in (1, 2, 4):
         recorder.finished(exchange(attempts=attempts))

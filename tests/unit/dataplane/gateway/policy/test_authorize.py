@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.gateway.policy.authenticate import ANONYMOUS, Caller, Unauthenticated
+from dataplane.gateway.policy.authenticate import ANONYMOUS, INVALID, MISSING, Caller
 from dataplane.gateway.policy.authorize import Forbidden, Permit, authorize
 from dataplane.gateway.policy.resources import Route, User
 
@@ -39,14 +39,14 @@ def test_a_token_ends_with_the_credentials_that_it_was_made_for() -> None:
     alice = Caller("alice", frozenset("a"), 1e10, "before")
     before, after = ({"alice": User("alice", frozenset("a"), credentials=it)} for it in ("before", "after"))
     assert isinstance(authorize(route("a"), alice, before), Permit)
-    assert authorize(route("a"), alice, after) is Unauthenticated.INVALID
+    assert authorize(route("a"), alice, after) == INVALID
     assert isinstance(authorize(route("a"), alice, users("a")), Permit), "an older control plane does not say"
     assert isinstance(authorize(route("a"), caller("a"), after), Permit), "nor does an older token"
 
 
 def test_a_route_without_scopes_asks_for_any_user() -> None:
     assert isinstance(authorize(route(), caller(), users()), Permit)
-    assert authorize(route(), ANONYMOUS, users()) is Unauthenticated.MISSING
+    assert authorize(route(), ANONYMOUS, users()) == MISSING
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_a_scope_must_be_granted_and_still_held(
 
 
 def test_a_user_who_is_gone_is_not_authenticated() -> None:
-    assert authorize(route("a"), caller("a"), {}) is Unauthenticated.INVALID
-    assert authorize(route("a"), caller("a", subject="bob"), users("a")) is Unauthenticated.INVALID
+    assert authorize(route("a"), caller("a"), {}) == INVALID
+    assert authorize(route("a"), caller("a", subject="bob"), users("a")) == INVALID
 
 
 def test_a_disabled_user_is_not_authenticated() -> None:
-    assert authorize(route(), caller("a"), users("a", disabled=True)) is Unauthenticated.INVALID
+    assert authorize(route(), caller("a"), users("a", disabled=True)) == INVALID
 
 
 def test_a_public_route_is_for_everybody() -> None:
@@ -92,8 +92,8 @@ def test_a_remembered_permit_does_not_outlive_the_users_scopes() -> None:
     alice, orders = caller("a"), route("a")
     assert isinstance(authorize(orders, alice, users("a")), Permit)
     assert isinstance(authorize(orders, alice, users()), Forbidden)
-    assert authorize(orders, alice, users("a", disabled=True)) is Unauthenticated.INVALID
-    assert authorize(orders, alice, {}) is Unauthenticated.INVALID
+    assert authorize(orders, alice, users("a", disabled=True)) == INVALID
+    assert authorize(orders, alice, {}) == INVALID
     assert isinstance(authorize(orders, alice, users("a")), Permit)
 
 
@@ -102,7 +102,7 @@ def test_a_remembered_permit_is_for_its_route_alone() -> None:
     assert isinstance(authorize(route("a"), alice, everybody), Permit)
     assert isinstance(authorize(route("a", "b"), alice, everybody), Forbidden)
     assert isinstance(authorize(route(public=True), alice, {}), Permit)
-    assert authorize(route("a"), alice, {}) is Unauthenticated.INVALID
+    assert authorize(route("a"), alice, {}) == INVALID
 
 
 def test_a_permit_cannot_be_made_by_anybody_else() -> None:
