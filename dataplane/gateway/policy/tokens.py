@@ -40,7 +40,7 @@ _MALFORMED = (JoseError, ValueError, TypeError, LookupError, RecursionError)
 
 
 class Refused(Exception):
-    """The token is not believed. The message is for the access log, not for the caller, and holds nothing of the token."""
+    """The token is not believed. The message is for the access log, not for the caller; it repeats nothing of it."""
 
 
 class _Pinned(jws.JWSRegistry):
