@@ -111,7 +111,7 @@ def _read(path: Path) -> bytes:
         raise BadFiles(f"cannot read {path}: {error.strerror}") from None
 
 
-class Watch:
+class CertificateWatcher:
     """Looks at the files every few seconds, and at once when told to."""
 
     def __init__(

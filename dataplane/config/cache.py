@@ -1,11 +1,11 @@
-"""The file that keeps the last good configuration, so that a data plane can start while its control plane is away.
+"""The cache file: the last good configuration, with which a data plane starts while no control plane can be reached.
 
 Format: one line `headgate-cache <version>`, then records: 4 bytes of length (big endian), the SHA-256 of the payload,
-the payload. A record is one change, the first of them from nothing; what it says is for `decode` to know.
+the payload. A record is one change, the first one from an empty configuration; `decode` reads the payloads.
 
-Records are appended, and what was written outlives the process that wrote it: after a SIGKILL at any moment every
-record is there that `append` has returned for. A new file is written beside the old one, forced to the disk and
-renamed over it. Whatever is wrong with the cache is a warning: it never stops a data plane.
+Records are appended. After a SIGKILL at any moment, every record is there for which `append` had returned. A new file
+is written beside the old one, fsynced and renamed over it. A problem with the cache is a warning; it never stops a
+data plane.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 
 VERSION = 2
 MAX_BYTES = 256 * 1024 * 1024
-"""A file above this is not read: nothing this version writes comes near."""
+"""A larger file is not read: this version writes none."""
 LEAST_GROWTH = 256 * 1024
-"""Bytes of changes that may always stand behind the first record."""
+"""Bytes of changes after the first record below which the file never counts as grown."""
 
 _HEADER = f"headgate-cache {VERSION}\n".encode()
 _FRAME = struct.Struct(">I32s")
@@ -32,34 +32,34 @@ _log = logging.getLogger(__name__)
 
 
 class CacheError(Exception):
-    """Why the cache cannot be read or written."""
+    """The cache cannot be read or written."""
 
 
 class Cache:
-    """One file in a folder that only its owner may enter. Everything may block for the disk; nothing raises OSError."""
+    """One file in a folder that only its owner may enter. Methods may block on the disk; none raises OSError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "table"
         self._first = self._end = 0
-        """Where the first and the last record end; 0 when nothing may be appended to what is there."""
+        """Where the first and the last record end; 0 when nothing may be appended to the file."""
         self.warnings = 0
         """How often reading or writing failed since the start."""
         self.problem = ""
-        """The latest of these, in words; empty after a success."""
+        """The last failure; empty after a success."""
 
     @property
     def whole(self) -> bool:
-        """Whether the file ends where its last record does."""
+        """Whether the file ends with its last record."""
         return self._end > 0
 
     @property
     def grown(self) -> bool:
-        """Whether the changes that were appended take more room than what they change."""
+        """Whether the appended changes are larger than the first record."""
         return self._end - self._first > max(self._first, LEAST_GROWTH)
 
     def load(self) -> list[bytes]:
-        """All records; with a warning only those before the first that cannot be trusted, which may be none."""
+        """All records before the first damaged one, which is a warning."""
         self._first = self._end = 0
         try:
             content = self._read()
@@ -73,21 +73,21 @@ class Cache:
         return self._records(content, at)
 
     def append(self, record: bytes) -> bool:
-        """Add a record; False, with a warning, when that fails, and no other may follow."""
+        """Append a record; False, with a warning, when that fails: then nothing more may be appended."""
         frame = _framed(record)
         return self._tried(lambda: self._extend(frame))
 
     def replace(self, record: bytes) -> bool:
-        """Begin a new file with this record; False, with a warning, when that fails."""
+        """Replace the file with one that holds this record; False, with a warning, when that fails."""
         content = _HEADER + _framed(record)
         return self._tried(lambda: self._rewrite(content))
 
     def clear(self) -> bool:
-        """Keep nothing; False, with a warning, when that fails."""
+        """Remove the file; False, with a warning, when that fails."""
         return self._tried(self._remove)
 
     def sync(self) -> None:
-        """Force what was appended to the disk: until then it outlives the process, but not a loss of power."""
+        """fsync: until then, appended records outlive the process but not a loss of power."""
         try:
             with open(_opened(self._file, os.O_RDONLY), "rb") as file:
                 os.fsync(file.fileno())
@@ -97,7 +97,7 @@ class Cache:
             self.distrust(str(error))
 
     def distrust(self, reason: str) -> None:
-        """Count and log that the cache is of no use now."""
+        """Count and log a failure."""
         self.warnings += 1
         self.problem = f"config cache {self._file}: {reason}"
         _log.warning("%s", self.problem)
@@ -159,13 +159,13 @@ class Cache:
         self._file.unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
-        """What a process killed while writing left behind."""
+        """Remove temporary files of processes that were killed while writing."""
         for leftover in self._folder.glob("table.*.tmp"):
             leftover.unlink(missing_ok=True)
 
 
 def _opened(file: Path, flags: int) -> int:
-    # Not followed, not waited for: a link or a pipe in its place is not ours.
+    # Do not follow a link or wait for a pipe in its place: it is not ours.
     descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check(os.fstat(descriptor))

@@ -1,29 +1,29 @@
-"""How fast changes may follow each other.
+"""The rate at which changes are applied.
 
-A change takes a worker some tenths of a millisecond in which it serves nobody. Many in a row would show in the tail of
-the latencies, so from some number on they are spread; what arrives at the control plane meanwhile comes as one. Changes
-of instances count and do not wait: requests should go where somebody is.
+Applying a change blocks a worker for some tenths of a millisecond. Many in a row would show in the tail latencies, so
+after a burst they are spread; the control plane merges what arrives meanwhile into one delta. Changes of instances
+count but do not wait, because traffic should follow them at once.
 """
 
 from __future__ import annotations
 
 BURST = 10
-"""Changes that may come one right after the other."""
+"""Changes that may follow each other without a wait."""
 SUSTAINED = 5.0
 """Changes a second while they keep coming."""
 
 
 class Pace:
-    """A token bucket as one number, like the rate limits' (generic cell rate algorithm, ITU-T I.371)."""
+    """A token bucket as one number, like the rate limits (generic cell rate algorithm, ITU-T I.371)."""
 
     def __init__(self, burst: int = BURST, per_second: float = SUSTAINED) -> None:
         self._interval = 1.0 / per_second
         self._slack = (burst - 1) * self._interval
         self._paid = 0.0
-        """Until when the changes so far would have taken, had they been spread."""
+        """When the changes so far would be done, had they been spread evenly."""
 
     def wait(self, now: float) -> float:
-        """Seconds that a change which is there at `now` has to wait; it is taken for granted that it then comes."""
+        """Seconds that a change which arrives at `now` has to wait. Counts it as applied after that."""
         at = max(now, self._paid - self._slack)
         self._paid = max(self._paid, at) + self._interval
         return at - now

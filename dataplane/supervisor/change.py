@@ -1,8 +1,8 @@
-"""A change on its way through the node: check → tell the prober → keep on disk → move the workers → answer.
+"""Applies changes to the node: check → tell the prober → write to disk → move the workers → ack or nack.
 
-One change at a time. Whatever stops it, the revision served before is served on. Each step costs what the change
-costs, not what the configuration does. It is on disk before a worker has it, so that a node that is killed never
-comes back with less than somebody has seen.
+One change at a time. If a step fails, the node keeps serving the previous revision. The cost of each step grows with
+the change, not with the configuration. A change is on disk before a worker has it, so that a node that is killed never
+comes back with an older configuration than a client has seen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from time import monotonic
 
 from dataplane.config.apply import Assembly
 from dataplane.config.decode import NOTHING, Bundle, difference, read_part
-from dataplane.config.kept import Kept
+from dataplane.config.journal import Journal
 from dataplane.config.pace import Pace
 from dataplane.config.stream import ConfigStream
 from dataplane.config.table import Problem, Table, TableError
@@ -28,13 +28,13 @@ _CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it
 LARGE = 16
 """Parts of a change from which on it counts as large: a thousand resources."""
 SYNC_EVERY = 1.0
-"""Seconds from one forcing of changes to the disk to the next while they keep coming."""
+"""Seconds between two fsyncs of the journal while changes keep coming."""
 
 _log = logging.getLogger(__name__)
 
 
 class Changes:
-    """Takes configurations in and brings the workers to them."""
+    """Receives configurations and applies them."""
 
     def __init__(
         self,
@@ -42,42 +42,45 @@ class Changes:
         prober: Prober,
         workers: Workers,
         stream: ConfigStream,
-        kept: Kept,
+        journal: Journal,
         on_served: Callable[[bool], None] = lambda instances: None,
     ) -> None:
-        """`on_served` is called before a change is acknowledged; its argument tells whether instances changed."""
+        """`on_served` is called before a change is acknowledged, with whether instances changed."""
         self._assembly = assembly
         self._prober = prober
         self._workers = workers
         self._stream = stream
-        self._kept = kept
+        self._journal = journal
         self._on_served = on_served
         self._checked: Bundle = NOTHING
         self.served: Bundle = NOTHING
-        """What every worker of this node has applied."""
+        """The configuration that every worker of this node has applied."""
         self.served_table = assembly.table
-        """Its table; `table` may be ahead of it while workers take a change in."""
+        """The table of `served`; `table` is ahead of it while workers apply a change."""
         self.rejections = 0
         self._told: tuple[object, object] = (None, None)
-        """Services and instances that the prober knows."""
+        """The services and instances that the prober has."""
         self._written = asyncio.Event()
         self._turn = asyncio.Lock()
-        """Held while a change is under way, or the disk is tended."""
+        """Held while a change is applied or the journal is compacted."""
 
     @property
     def table(self) -> Table:
-        """The table in use, for those who look at it."""
+        """The latest table, for readers."""
         return self._assembly.table
 
     async def restore(self, *, before_last: bool = False) -> Bundle | None:
-        """Make the configuration on disk the one that workers start with; None when there is none to be used."""
-        bundle = await asyncio.to_thread(self._kept.load, before_last=before_last)
+        """Let the workers start with the configuration on disk, and return it; None if there is no usable one.
+
+        `before_last`: without the last change.
+        """
+        bundle = await asyncio.to_thread(self._journal.load, before_last=before_last)
         if bundle is None:
             return None
         try:
             await self._check(bundle)
         except TableError as error:
-            self._kept.distrust(str(error))
+            self._journal.distrust(str(error))
             return None
         self._tell_prober()
         self._workers.move_to(bundle)
@@ -85,26 +88,26 @@ class Changes:
         return bundle
 
     async def follow(self, restored: Bundle | None) -> None:
-        """Wait for the workers to serve what was restored, then for every configuration that arrives."""
+        """Wait until the workers serve the restored configuration, then apply every one that arrives."""
         if restored is not None and self.served is NOTHING and not await self._begin(restored):
-            # It was on disk before a worker had it, and may never have been served. The one before it was.
+            # The last change was on disk before a worker had it, and may never have been served; the one before was.
             older = await self.restore(before_last=True)
             if older is not None:
                 await self._begin(older)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tend(), name="cache")
+            tasks.create_task(self._compact(), name="cache")
             pace = Pace()
             while True:
                 bundle = await self._stream.next_bundle(self.served)
                 wait = pace.wait(monotonic())
                 if not bundle.moves_instances:
-                    # The control plane sends the next one when this is answered, whatever else there is in it by then.
+                    # The control plane sends the next one after the answer to this one; more changes gather in it.
                     await asyncio.sleep(wait)
                 async with self._turn:
                     await self._take(bundle)
 
     async def _begin(self, restored: Bundle) -> bool:
-        """Serve what was restored; False when the workers refuse it."""
+        """Serve the restored configuration; False when the workers reject it."""
         if problems := await self._move(restored):
             self._reject(restored, problems, for_good=False)
             return False
@@ -114,7 +117,7 @@ class Changes:
         return True
 
     async def _take(self, bundle: Bundle) -> None:
-        """Serve `bundle` and ack it, or go on as before and nack it."""
+        """Serve `bundle` and ack it; or nack it and keep the previous one."""
         if (bundle.revision, bundle.digest) == (self.served.revision, self.served.digest):
             self._stream.ack(bundle.revision)
             return
@@ -129,11 +132,11 @@ class Changes:
             return
         news = self._tell_prober()
         # In a thread, because a disk may be slow.
-        await asyncio.to_thread(self._kept.write, self.served, bundle, parts)
+        await asyncio.to_thread(self._journal.write, self.served, bundle, parts)
         self._written.set()
         if problems := await self._move(bundle):
-            await self._tend_once()
-            # Workers that ended or were stuck may do better another time.
+            await self._compact_once()
+            # Workers died or hung: the next attempt may succeed.
             self._reject(bundle, problems, for_good=False)
         elif not self._workers.draining:
             self._serve(bundle, moved=self.table.instances is not before)
@@ -141,7 +144,7 @@ class Changes:
                 self._stream.health(self._prober.view())
 
     def _serve(self, bundle: Bundle, *, moved: bool) -> None:
-        """Every worker serves it: say so. `moved` says whether there are other instances now."""
+        """Every worker serves `bundle`: ack it. `moved`: whether instances changed."""
         before, self.served = self.served, bundle
         self.served_table = self.table
         self._on_served(moved)
@@ -153,7 +156,7 @@ class Changes:
         _log.info("configuration applied", extra=extra)
 
     async def _check(self, bundle: Bundle) -> list[bytes]:
-        """Make the table of `bundle`, as the workers will, of these parts; raises TableError with all problems."""
+        """Build the table of `bundle` as the workers will; return the parts. Raises TableError with all problems."""
         parts = list(difference(self._checked, bundle))
         with _uncollected() if len(parts) > LARGE else nullcontext():
             for data in parts:
@@ -164,7 +167,7 @@ class Changes:
         return parts
 
     async def _move(self, bundle: Bundle) -> tuple[Problem, ...]:
-        """Bring the workers to `bundle`; if there are problems, back to what is served."""
+        """Move the workers to `bundle`; on problems, back to what is served."""
         problems = await self._workers.apply(bundle)
         if problems:
             self._assembly.revert()
@@ -173,9 +176,10 @@ class Changes:
         return problems
 
     def _tell_prober(self) -> bool:
-        """Let new instances be probed, and let the workers know of them before they come into the table.
+        """Let the prober start with new instances, and tell the workers which instances take no traffic.
 
-        False when there is nothing that it does not know.
+        Before the workers get the table, so that a new instance gets no traffic before its first probe. False when
+        neither services nor instances changed.
         """
         told = self.table.services, self.table.instances
         if all(new is old for new, old in zip(told, self._told, strict=True)):
@@ -198,24 +202,24 @@ class Changes:
         _log.error("configuration rejected", extra=extra)
         self._stream.nack(bundle.revision, problems, for_good=for_good)
 
-    async def _tend(self) -> None:
-        """After changes, have nothing on disk that is not served, and let it outlive a loss of power."""
+    async def _compact(self) -> None:
+        """After changes, remove from disk what is not served, and fsync, so that a loss of power loses nothing."""
         try:
             while True:
                 await self._written.wait()
                 self._written.clear()
                 async with self._turn:
-                    await self._tend_once()
-                await asyncio.to_thread(self._kept.sync)
+                    await self._compact_once()
+                await asyncio.to_thread(self._journal.sync)
                 await asyncio.sleep(SYNC_EVERY)
         finally:
-            self._kept.sync()
+            self._journal.sync()
 
-    async def _tend_once(self) -> None:
-        # While draining, a change may be on disk that workers serve and did not tell of: it stays.
+    async def _compact_once(self) -> None:
+        # While draining, workers may serve a change that they have not acknowledged: it stays on disk.
         if not self._workers.draining:
-            await asyncio.to_thread(self._kept.tend, self.served)
-            if self._kept.refused:
+            await asyncio.to_thread(self._journal.compact, self.served)
+            if self._journal.refused:
                 self._written.set()
 
 

@@ -19,11 +19,11 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
-from dataplane.certificates import Identity, Watch
+from dataplane.certificates import CertificateWatcher, Identity
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
 from dataplane.config.cache import Cache
-from dataplane.config.kept import Kept
+from dataplane.config.journal import Journal
 from dataplane.config.reports import Held
 from dataplane.config.stream import ConfigStream
 from dataplane.health import EndpointChecker, Prober
@@ -64,14 +64,14 @@ class Supervisor:
         self._workers = Workers(
             settings.workers, launcher, settings.drain_timeout, self._stats, launcher.release
         )
-        self._certificates = Watch(settings.identity, self._identify)
-        self._stream = ConfigStream(Uplink(settings).endpoint, self._held)
+        self._certificates = CertificateWatcher(settings.identity, self._identify)
+        self._stream = ConfigStream(Uplink(settings).target, self._held)
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)
         self._workers.left = self._tell_leaving
         self._changes = Changes(
-            assembly, self._prober, self._workers, self._stream, Kept(self._cache), self._changed_over
+            assembly, self._prober, self._workers, self._stream, Journal(self._cache), self._changed_over
         )
         self._status = StatusServer(self.view)
         self._readiness = Readiness(self._changes, self._workers, self._prober, settings.workers)

@@ -6,7 +6,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from dataplane.config.stream import Endpoint
+from dataplane.config.stream import Target
 from dataplane.settings import Settings, read_token, split_address
 
 _NEAR = ("127.0.0.1", "::1", "localhost")
@@ -25,7 +25,7 @@ class Uplink:
         if settings.controlplane_ca is None:
             _warn_if_far(settings.controlplane)
 
-    def endpoint(self) -> Endpoint:
+    def target(self) -> Target:
         """As the files are now. What is of no use, because it is half renewed perhaps, is said and passed over."""
         try:
             renewed = self._read()
@@ -39,10 +39,10 @@ class Uplink:
         self._last, self._said = renewed, ""
         return renewed
 
-    def _read(self) -> Endpoint:
+    def _read(self) -> Target:
         settings = self._settings
         _check_pair(settings.controlplane_cert, settings.controlplane_key)
-        return Endpoint(
+        return Target(
             settings.controlplane,
             _token(settings),
             ca=_pem(settings.controlplane_ca),

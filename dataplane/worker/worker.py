@@ -43,7 +43,7 @@ T = TypeVar("T")
 STATS_INTERVAL = 1.0
 """Seconds between two statistics frames."""
 
-MAX_BACKLOG = 1024 * 1024
+MAX_UNREAD = 1024 * 1024
 """Bytes the supervisor may leave unread before it is told no more."""
 
 _log = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class Worker:
             self._tell_leaving()
 
     def _send_stats(self) -> None:
-        if self._channel.backlog > MAX_BACKLOG:
+        if self._channel.backlog > MAX_UNREAD:
             return  # counted on, and told when the supervisor listens again
         connections = self._proxy.connections
         frame = self._frames.next(

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from dataplane.config.stream.client import Backoff, ConfigStream
-from dataplane.config.stream.connect import Endpoint
+from dataplane.config.stream.connect import Target
 
-__all__ = ["Backoff", "ConfigStream", "Endpoint"]
+__all__ = ["Backoff", "ConfigStream", "Target"]

@@ -20,7 +20,7 @@ import grpc.aio
 from dataplane.config.decode import Bundle, Mismatch, applied, unpack
 from dataplane.config.reports import Held, InstanceHealth, Stats
 from dataplane.config.stream import wire
-from dataplane.config.stream.connect import Endpoint, connected
+from dataplane.config.stream.connect import Target, connected
 from dataplane.config.stream.order import after, preferred
 from dataplane.config.stream.telling import Telling
 from dataplane.config.table import Problem, TableError
@@ -59,13 +59,11 @@ class Backoff:
 class ConfigStream:
     """The data plane's end of the config stream. `run` keeps it open; everything else may be called at any time."""
 
-    def __init__(
-        self, endpoint: Callable[[], Endpoint], held: Callable[[], Held], *, stay: float = STAY
-    ) -> None:
+    def __init__(self, target: Callable[[], Target], held: Callable[[], Held], *, stay: float = STAY) -> None:
         """After about `stay` seconds at another control plane the preferred one is tried again."""
         self._stay = stay
         self._opened = False
-        self._endpoint = endpoint
+        self._target = target
         self._held = held
         self._backoff = Backoff()
         self._answers: list[pb.StreamRequest] = []
@@ -90,14 +88,14 @@ class ConfigStream:
 
     async def run(self) -> None:
         """Connect, serve the stream, and do so again after every loss, until cancelled."""
-        addresses = preferred(self._endpoint().addresses, self._held().node)
+        addresses = preferred(self._target().addresses, self._held().node)
         home = addresses[0]
         while True:
             address = addresses.pop(0)
             if await self._attempt(address, home):
-                addresses = preferred(self._endpoint().addresses, self._held().node)
+                addresses = preferred(self._target().addresses, self._held().node)
             elif self._opened:
-                addresses = after(address, self._endpoint().addresses, self._held().node)
+                addresses = after(address, self._target().addresses, self._held().node)
             else:
                 addresses.append(address)
             await asyncio.sleep(self._backoff.next())
@@ -176,9 +174,9 @@ class ConfigStream:
         """One connection, from start to loss. True when it was given up to go back to `home`."""
         self._opened = False
         try:
-            endpoint = self._endpoint()
-            async with connected(endpoint, address) as channel:
-                if await self._serve(endpoint, address, channel, home):
+            target = self._target()
+            async with connected(target, address) as channel:
+                if await self._serve(target, address, channel, home):
                     _log.info("moving from control plane %s back to %s", address, home)
                     self.connected_to, self.failure = "", f"moving back to {home}"
                     return True
@@ -194,7 +192,7 @@ class ConfigStream:
         while True:
             await asyncio.sleep(self._stay * random.uniform(0.75, 1.25))  # noqa: S311  # guards nothing
             with suppress(OSError):
-                async with connected(self._endpoint(), home):
+                async with connected(self._target(), home):
                     return
 
     def _lost(self, address: str, reason: str) -> None:
@@ -204,9 +202,9 @@ class ConfigStream:
         self._complaints[address] = reason
         self.connected_to, self.failure = "", f"{address}: {reason}"
 
-    async def _serve(self, endpoint: Endpoint, address: str, channel: grpc.aio.Channel, home: str) -> bool:
+    async def _serve(self, target: Target, address: str, channel: grpc.aio.Channel, home: str) -> bool:
         """Until the stream ends; or until `home` is there again, which is True."""
-        call = ConfigServiceStub(channel).Stream(None, metadata=endpoint.metadata)
+        call = ConfigServiceStub(channel).Stream(None, metadata=target.metadata)
         self._answers.clear()
         self._unanswered.clear()
         # The hello says it all; what was said on the connection before, by either side, is old.

@@ -14,7 +14,7 @@ import pytest
 
 from dataplane.config.decode import NOTHING, unpack
 from dataplane.config.reports import BucketStats, CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
-from dataplane.config.stream import ConfigStream, Endpoint
+from dataplane.config.stream import ConfigStream, Target
 from dataplane.config.stream import connect as channel_module
 from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem
@@ -34,11 +34,11 @@ async def fake() -> AsyncIterator[FakeControlPlane]:
 
 @asynccontextmanager
 async def streaming(
-    *addresses: str, token: str = TOKEN, held: Held | None = None, endpoint: Endpoint | None = None
+    *addresses: str, token: str = TOKEN, held: Held | None = None, target: Target | None = None
 ) -> AsyncIterator[ConfigStream]:
     """A stream that is kept open."""
     told = held or Held("node-1", "0.1.0", 0, "")
-    used = endpoint or Endpoint(addresses, token)
+    used = target or Target(addresses, token)
     stream = ConfigStream(lambda: used, lambda: told)
     task = asyncio.create_task(stream.run())
     try:
@@ -316,7 +316,7 @@ async def test_the_next_one_is_there_within_two_seconds_and_the_preferred_one_ag
         fakes = {one.address: one, two.address: two}
         home, other = (fakes[address] for address in preferred(fakes, "node-1"))
         stream = ConfigStream(
-            lambda: Endpoint(tuple(fakes), TOKEN), lambda: Held("node-1", "0.1.0", 0, ""), stay=0.2
+            lambda: Target(tuple(fakes), TOKEN), lambda: Held("node-1", "0.1.0", 0, ""), stay=0.2
         )
         task = asyncio.create_task(stream.run())
         try:
@@ -362,15 +362,15 @@ async def test_over_tls_both_sides_are_known(tmp_path: Path) -> None:
     )
     async with running(credentials) as fake:
         fake.publish(snapshot(5))
-        known = Endpoint((fake.address,), TOKEN, ca, client_cert.read_bytes(), client_key.read_bytes())
-        async with streaming(endpoint=known) as stream:
+        known = Target((fake.address,), TOKEN, ca, client_cert.read_bytes(), client_key.read_bytes())
+        async with streaming(target=known) as stream:
             assert await arrives(stream) == 5
         strange = Authority(tmp_path / "other").certificate.read_bytes()
         for wrong in (
-            Endpoint((fake.address,), TOKEN),
-            Endpoint((fake.address,), TOKEN, ca),
-            Endpoint((fake.address,), TOKEN, strange, client_cert.read_bytes(), client_key.read_bytes()),
+            Target((fake.address,), TOKEN),
+            Target((fake.address,), TOKEN, ca),
+            Target((fake.address,), TOKEN, strange, client_cert.read_bytes(), client_key.read_bytes()),
         ):
-            async with streaming(endpoint=wrong) as stream:
+            async with streaming(target=wrong) as stream:
                 await eventually(lambda: stream.failure.startswith(fake.address))
         assert len(fake.connections) == 1

@@ -35,7 +35,7 @@ from controlplane.rpc.wire import reports
 from controlplane.store import Delete
 from dataplane.config.decode import NOTHING, Bundle, decode
 from dataplane.config.reports import CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
-from dataplane.config.stream import ConfigStream, Endpoint
+from dataplane.config.stream import ConfigStream, Target
 from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem, UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
@@ -141,8 +141,8 @@ class DataPlane:
 
     def start_over(self, *addresses: str) -> None:
         """Forget the stream, and keep what is served."""
-        endpoint = Endpoint(addresses, self._token)
-        self.stream = ConfigStream(lambda: endpoint, lambda: self.held)
+        target = Target(addresses, self._token)
+        self.stream = ConfigStream(lambda: target, lambda: self.held)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.certificates import BadFiles, Identity, Watch, read
+from dataplane.certificates import BadFiles, CertificateWatcher, Identity, read
 from dataplane.proxy.tls import names_of
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually
@@ -105,9 +105,9 @@ def test_an_encrypted_key_is_refused_without_asking_for_its_password(
 
 
 @contextlib.asynccontextmanager
-async def watching(folder: Path, every: float) -> AsyncIterator[tuple[Watch, list[Identity]]]:
+async def watching(folder: Path, every: float) -> AsyncIterator[tuple[CertificateWatcher, list[Identity]]]:
     told: list[Identity] = []
-    watch = Watch(lambda: read([str(folder)]), told.append, every)
+    watch = CertificateWatcher(lambda: read([str(folder)]), told.append, every)
     task = asyncio.create_task(watch.run())
     try:
         yield watch, told
@@ -149,7 +149,7 @@ async def test_what_is_half_written_is_said_once_and_the_old_stays(
         return read([str(tmp_path)])
 
     told: list[Identity] = []
-    watch = Watch(counted, told.append, every=0.01)
+    watch = CertificateWatcher(counted, told.append, every=0.01)
     task = asyncio.create_task(watch.run())
     (tmp_path / "a.crt").write_bytes(authority.issue("other")[0].read_bytes())
     await eventually(lambda: caplog.records)

@@ -14,7 +14,7 @@ import pytest
 from dataplane.config.apply import Assembly
 from dataplane.config.cache import Cache
 from dataplane.config.decode import NOTHING, Bundle, applied, unpack
-from dataplane.config.kept import Kept
+from dataplane.config.journal import Journal
 from dataplane.config.reports import InstanceHealth
 from dataplane.config.table import Problem
 from dataplane.gateway.policy.resources import HealthCheck, Instance
@@ -53,7 +53,7 @@ class Node:
 
     def make(self) -> Changes:
         node = cast(Any, self)
-        return Changes(Assembly(max_routes=5), self.prober, node, node, Kept(self.cache))
+        return Changes(Assembly(max_routes=5), self.prober, node, node, Journal(self.cache))
 
     async def probe(self, _: Instance, __: HealthCheck) -> Probe:
         return Probe(True, 1.0)

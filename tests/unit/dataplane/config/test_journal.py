@@ -10,7 +10,7 @@ import pytest
 from dataplane.config import cache as cache_module
 from dataplane.config.cache import Cache
 from dataplane.config.decode import NOTHING, Bundle, difference, unpack
-from dataplane.config.kept import Kept
+from dataplane.config.journal import Journal
 from tests.support import wire
 
 
@@ -31,7 +31,7 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "table"
         self.cache = Cache(folder)
-        self.kept = Kept(self.cache)
+        self.journal = Journal(self.cache)
 
     def serve(self, *bundles: Bundle) -> None:
         """From nothing to the first, and on to each of the others."""
@@ -41,11 +41,11 @@ class Disk:
             before = one
 
     def write(self, served: Bundle, one: Bundle) -> None:
-        self.kept.write(served, one, list(difference(served, one)))
+        self.journal.write(served, one, list(difference(served, one)))
 
     def found(self, **arguments: bool) -> Bundle | None:
         """What another life finds."""
-        return Kept(Cache(self.file.parent)).load(**arguments)
+        return Journal(Cache(self.file.parent)).load(**arguments)
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def test_before_the_last_change(disk: Disk) -> None:
 def test_a_change_after_a_restart_is_one_more(disk: Disk) -> None:
     disk.serve(FIVE, SIX)
     size = disk.file.stat().st_size
-    kept = Kept(Cache(disk.file.parent))
-    served = kept.load()
+    journal = Journal(Cache(disk.file.parent))
+    served = journal.load()
     assert served == SIX
-    kept.write(served, SEVEN, list(difference(served, SEVEN)))
+    journal.write(served, SEVEN, list(difference(served, SEVEN)))
     assert disk.found() == SEVEN
     assert disk.file.read_bytes()[:size].startswith(b"headgate-cache 2\n")
     assert disk.found(before_last=True) == SIX
@@ -93,11 +93,11 @@ def test_a_change_after_a_restart_is_one_more(disk: Disk) -> None:
 
 def test_what_is_not_served_is_taken_back(disk: Disk) -> None:
     disk.serve(FIVE, SIX)
-    assert disk.kept.tend(FIVE)
+    assert disk.journal.compact(FIVE)
     assert (disk.found(), disk.found(before_last=True)) == (FIVE, None)
     disk.write(FIVE, SEVEN)
     assert disk.found() == SEVEN
-    disk.kept.tend(NOTHING)
+    disk.journal.compact(NOTHING)
     assert disk.found() is None
 
 
@@ -112,14 +112,14 @@ def test_changes_that_have_grown_are_replaced_by_the_whole(
 ) -> None:
     disk.serve(FIVE, SIX, SEVEN)
     size = disk.file.stat().st_size
-    disk.kept.tend(SEVEN)
+    disk.journal.compact(SEVEN)
     assert disk.file.stat().st_size == size
     monkeypatch.setattr(cache_module, "LEAST_GROWTH", 0)
     many = [bundle(revision) for revision in range(8, 80)]
     for before, one in zip((SEVEN, *many), many, strict=False):
         disk.write(before, one)
     assert disk.cache.grown
-    disk.kept.tend(many[-1])
+    disk.journal.compact(many[-1])
     assert disk.file.stat().st_size < 2 * size
     assert disk.found() == many[-1]
 
@@ -128,7 +128,7 @@ def test_a_tail_that_is_torn_is_cut_off_before_anything_follows(disk: Disk) -> N
     disk.serve(FIVE, SIX, SEVEN)
     disk.file.write_bytes(disk.file.read_bytes()[:-3])
     later = Disk(disk.file.parent)
-    served = later.kept.load()
+    served = later.journal.load()
     assert (served, later.cache.warnings) == (SIX, 1)
     later.write(SIX, EIGHT)
     assert (disk.found(), disk.found(before_last=True)) == (EIGHT, SIX)
@@ -136,7 +136,7 @@ def test_a_tail_that_is_torn_is_cut_off_before_anything_follows(disk: Disk) -> N
 
 def test_records_that_make_no_sense_are_a_warning(disk: Disk) -> None:
     disk.cache.replace(b"nonsense")
-    assert disk.kept.load() is None
+    assert disk.journal.load() is None
     assert (disk.cache.warnings, "is not a change" in disk.cache.problem) == (1, True)
 
 
@@ -149,11 +149,11 @@ def test_a_disk_that_refuses_is_asked_again_by_and_by(disk: Disk, monkeypatch: p
     disk.write(FIVE, SIX)
     disk.write(SIX, SEVEN)
     # The first change found out; the second did not try.
-    assert (disk.kept.refused, disk.cache.warnings) == (True, 1)
-    assert not disk.kept.tend(SEVEN)
+    assert (disk.journal.refused, disk.cache.warnings) == (True, 1)
+    assert not disk.journal.compact(SEVEN)
     assert disk.cache.warnings == 2
     folder.unlink()
     away.rename(folder)
     assert disk.found() == FIVE
-    assert disk.kept.tend(SEVEN)
-    assert (disk.found(), disk.kept.refused, disk.cache.problem) == (SEVEN, False, "")
+    assert disk.journal.compact(SEVEN)
+    assert (disk.found(), disk.journal.refused, disk.cache.problem) == (SEVEN, False, "")

@@ -1,7 +1,7 @@
-"""The configuration on disk, brought along change by change.
+"""The journal: the configuration on disk, as a snapshot and the changes after it.
 
-A change is written before a worker gets it, so that whatever was served is found after a restart. That costs what the
-change costs; now and then, when the changes have grown larger than the whole, they are replaced by it.
+A change is appended before a worker gets it, so that a restart finds everything that was ever served. Appending costs
+what the change costs; when the changes have grown larger than the snapshot, a new snapshot replaces all.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataplane.config.decode import NOTHING, Bundle, replayed, whole
 from dataplane.config.table import TableError
 
 
-class Kept:
-    """What the cache holds. Everything here may block for the disk; one call at a time, but for `sync`."""
+class Journal:
+    """The configuration in the cache file. Every method may block on the disk; one call at a time, except `sync`."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._held: Bundle | None = None
-        """What is on disk; None when that may be anything, and has to be replaced."""
+        """What is on disk; None when that is not known and must be replaced."""
         self._refused = False
-        """Whether the disk refused the last writing."""
+        """Whether the last write failed."""
 
     @property
     def refused(self) -> bool:
-        """Whether the last writing failed, and is to be tried again."""
+        """Whether the last write failed and should be tried again."""
         return self._refused
 
     def load(self, *, before_last: bool = False) -> Bundle | None:
-        """What is on disk, or was before the last change; None, with a warning, when that cannot be trusted."""
+        """The configuration on disk, or the one before the last change; None, with a warning, if it is not valid."""
         records = self._cache.load()
         if before_last:
             del records[-1:]
@@ -44,22 +44,22 @@ class Kept:
         return bundle
 
     def distrust(self, reason: str) -> None:
-        """Warn that what was loaded is of no use."""
+        """Warn that what was loaded cannot be used."""
         self._cache.distrust(reason)
 
     def write(self, served: Bundle, bundle: Bundle, parts: Iterable[bytes]) -> None:
-        """Keep `bundle`, to which `parts` lead from `served`."""
+        """Append `parts`, the difference from `served` to `bundle`."""
         record = b"".join(parts)
         if served is NOTHING:
             done = self._cache.replace(record)
         else:
-            # A disk that refuses is asked again by `tend`, and not at every change.
-            ready = self._held is served or (not self._refused and self.tend(served))
+            # After a failure, only `compact` tries again, not every change.
+            ready = self._held is served or (not self._refused and self.compact(served))
             done = ready and self._cache.append(record)
         self._note(bundle, done)
 
-    def tend(self, served: Bundle) -> bool:
-        """Have exactly what is served on disk, in not too many pieces; False when the disk refuses."""
+    def compact(self, served: Bundle) -> bool:
+        """Leave exactly `served` on disk, with few changes after the snapshot; False when the write fails."""
         if self._held is served and not self._cache.grown:
             return True
         done = self._cache.clear() if served is NOTHING else self._cache.replace(whole(served))
@@ -67,7 +67,7 @@ class Kept:
         return done
 
     def sync(self) -> None:
-        """Make what is on disk outlive a loss of power too."""
+        """fsync: until then, changes outlive the process but not a loss of power."""
         self._cache.sync()
 
     def _note(self, bundle: Bundle, done: bool) -> None:
