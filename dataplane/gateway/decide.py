@@ -33,10 +33,10 @@ from dataplane.proxy.errors import (
 )
 from dataplane.proxy.exchange import Decider, Exchange, Forwarding, Result
 from dataplane.proxy.http1.forwarded import adopt_forwarded
-from dataplane.proxy.http1.request import IDEMPOTENT, SERVER, Request, Told
 from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
 from dataplane.proxy.http1.trace import threshold
 from dataplane.proxy.http1.upgrade import upgrading
+from dataplane.proxy.messages import IDEMPOTENT, SERVER, Request, Told
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block

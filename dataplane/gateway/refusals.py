@@ -28,7 +28,7 @@ from dataplane.proxy.errors import (
     TooManyConnections,
     Unavailable,
 )
-from dataplane.proxy.http1.request import METHODS, BadRequest
+from dataplane.proxy.messages import METHODS, BadRequest
 from dataplane.proxy.reply import Reply
 
 

@@ -11,7 +11,7 @@ from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import parse
 from dataplane.config.decode import decode
 from dataplane.config.table import TableError, UnlinkedRoute
-from dataplane.proxy.http1 import request
+from dataplane.proxy import messages
 from headgate_api.v1 import resources_pb2 as pb
 
 
@@ -77,4 +77,4 @@ def test_paths_in_the_form_that_is_matched(path: str) -> None:
 
 
 def test_both_know_the_same_methods() -> None:
-    assert frozenset(METHODS) == request.METHODS
+    assert frozenset(METHODS) == messages.METHODS

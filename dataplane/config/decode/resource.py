@@ -15,7 +15,7 @@ from dataplane.config.decode.checker import Checker
 from dataplane.config.table import Item, Problem, TableError, UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
 from dataplane.gateway.policy.retry import CONDITIONS
-from dataplane.proxy.http1.request import METHODS
+from dataplane.proxy.messages import METHODS
 from headgate_api.v1 import resources_pb2 as pb
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from dataplane.proxy.http1.request import Told, is_authority
+from dataplane.proxy.http1.target import is_authority
+from dataplane.proxy.messages import Told
 from dataplane.proxy.trust import TrustedProxies, canonical
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"

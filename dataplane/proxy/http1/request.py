@@ -41,158 +41,23 @@ from dataplane.proxy.http1.names import (
     removed,
     without,
 )
-from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
-from dataplane.proxy.http1.trace import Context
+from dataplane.proxy.http1.target import PLAIN, is_authority, read_host, read_other_form, read_path
 from dataplane.proxy.http1.upgrade import offers
+from dataplane.proxy.messages import CHUNKED as CHUNKED
+from dataplane.proxy.messages import IDEMPOTENT as IDEMPOTENT
+from dataplane.proxy.messages import METHODS
+from dataplane.proxy.messages import BadRequest as BadRequest
+from dataplane.proxy.messages import Request as Request
+from dataplane.proxy.messages import Told as Told
 from dataplane.proxy.trust import Peer
 
 Fields = Sequence[tuple[bytes, bytes]]
 
-CHUNKED: Final = -1
-"""A body's length when it is not known beforehand."""
-
-_METHODS: Final[Mapping[bytes, str]] = {
-    name.encode(): name
-    for name in (
-        *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
-        *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
-    )
-}
-METHODS: Final = frozenset(_METHODS.values())
-"""Methods that are served; any other gets 501."""
-IDEMPOTENT: Final = frozenset(
-    {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"}
-)
-"""Methods whose requests may be repeated (RFC 9110 section 9.2.2; for the others the IANA registry of methods)."""
-_AUTHORITY: Final = re.compile(
-    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?(?::(?P<port>[0-9]{0,5}))?"
-)
-PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
-"""What RFC 3986 lets a path and a query consist of."""
+_METHODS: Final[Mapping[bytes, str]] = {name.encode(): name for name in METHODS}
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _HOPS: Final = re.compile(rb"[0-9]{1,9}")
-SERVER: Final = "*"
-"""The path of an OPTIONS request that is about the gateway and not about a resource (RFC 9112 section 3.2.4)."""
 _BOUNDS: Final = Bounds()
-_REMEMBERED_HOSTS: Final = 1_000
-_hosts: Final[dict[bytes, str]] = {}
-
-
-class BadRequest(Exception):
-    """The request cannot be read, or not in one way only: answered with `status`, then the connection closes."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
-class Told:
-    """What others say of a request: a trusted proxy, and of the trace anybody. Each None if they do not."""
-
-    __slots__ = (
-        "context",
-        "forwarded",
-        "forwarded_for",
-        "forwarded_host",
-        "forwarded_proto",
-        "fresh_id",
-        "last_hop",
-        "request_id",
-        "traceparent",
-        "tracestate",
-    )
-
-    def __init__(self) -> None:
-        self.forwarded: bytes | None = None
-        self.forwarded_for: bytes | None = None
-        self.forwarded_host: bytes | None = None
-        self.forwarded_proto: bytes | None = None
-        self.request_id: bytes | None = None
-        self.traceparent: bytes | None = None
-        self.tracestate: bytes | None = None
-        self.context: Context | None = None
-        """The trace that it belongs to; None: one that we start."""
-        self.fresh_id: bytes | None = None
-        """An id of ours, whatever id the request came with."""
-        self.last_hop = False
-        """It must not be forwarded (Max-Forwards: 0)."""
-
-
-class Request:
-    """A request's head as we understand it."""
-
-    __slots__ = (
-        "authority",
-        "authorization",
-        "expects_continue",
-        "fields",
-        "host",
-        "http11",
-        "joined",
-        "keep_alive",
-        "length",
-        "method",
-        "own_fields",
-        "path",
-        "sent_path",
-        "target",
-        "told",
-        "upgrade",
-    )
-
-    method: str
-    path: str
-    """What routes are matched on: the match form (module `normal_path`)."""
-    sent_path: str | None
-    """The normal form, which is forwarded, where it differs from `path`; else None."""
-    target: bytes
-    """Path and query, in normal form: what goes upstream on a route that does not rewrite."""
-    authority: bytes
-    """The Host as it was sent."""
-    host: str
-    """Lower case, without port and final dot: what routes match."""
-    http11: bool
-    keep_alive: bool
-    length: int
-    """Of the body in bytes; CHUNKED when it is not known beforehand."""
-    expects_continue: bool
-    authorization: str | None
-    told: Told | None
-    """What was said of the client and the trace; None if nothing was, or by nobody who is believed."""
-    upgrade: tuple[str, ...]
-    """Protocols that the client would change to; once it is decided, the one that the route allows, or none."""
-    fields: list[bytes]
-    """Those that travel on, two pieces to a field: what it begins with (`names.begin`) and its value."""
-    own_fields: list[tuple[bytes, bytes]]
-    """Names and values, as they came, of the fields that the gateway reads, drops or writes anew."""
-    joined: bytes
-    """All of `fields`, where that was made once for many requests; else empty."""
-
-    @property
-    def query(self) -> bytes:
-        """With its question mark, or empty."""
-        return b"".join(self.target.partition(b"?")[1:])
-
-    def field(self, name: str) -> str:
-        """The value of any field as the client sent it, by lower-case name; several are joined, none is "".
-
-        Host is the exception: its normal form, so that one host has one value.
-        """
-        wanted = name.encode("latin-1")
-        if wanted == b"host":
-            return self.host
-        found = [value for own, value in self.own_fields if own.lower() == wanted]
-        if not found:
-            fields = self.fields
-            found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
-        return b", ".join(found).decode("latin-1")
-
-
-def is_authority(value: bytes) -> bool:
-    """Whether it could be a Host: a name or address, perhaps with a port."""
-    return _AUTHORITY.fullmatch(value) is not None
 
 
 def read_request(
@@ -255,10 +120,10 @@ def read_request(
     if connection is not None:
         _read_connection(request, connection)
     if target.startswith(b"/"):
-        _read_path(request, target, not target.translate(None, PLAIN))
+        read_path(request, target, not target.translate(None, PLAIN))
     else:
-        authority = _read_other_form(request, target, authority)
-    _read_host(request, authority)
+        authority = read_other_form(request, target, authority)
+    read_host(request, authority)
     if not request.http11:
         _check_http10(request)
     if not request.length:
@@ -413,72 +278,5 @@ def read_again(known: Request, method: bytes, target: bytes) -> Request:
     request.method = _METHODS[method]
     request.authority = known.authority
     request.host = known.host
-    _read_path(request, target, True)
+    read_path(request, target, True)
     return request
-
-
-def _read_host(request: Request, authority: bytes | None) -> None:
-    """RFC 9112 section 3.2."""
-    if not authority:
-        if request.http11:
-            _refuse("no Host")
-        authority = b""
-    request.authority = authority
-    request.host = _hosts[authority] if authority in _hosts else _host(authority)
-
-
-def _read_path(request: Request, target: bytes, plain: bool) -> None:
-    """`plain`: the target consists of `PLAIN` characters."""
-    end = target.find(b"?")
-    if end < 0:
-        end = len(target)
-    elif b"#" in target:
-        _refuse("fragment in the target")
-    before = target[:end].decode("latin-1")
-    try:
-        path = normal_form(before)
-    except BadPath as bad:
-        raise BadRequest(400, f"path: {bad}") from None
-    request.target = target if path is before else path.encode("latin-1") + target[end:]
-    request.path = path
-    if not plain or "%" in path:
-        request.path = match_form(path)
-        if request.path != path:
-            request.sent_path = path
-    if request.told is not None and request.told.last_hop:
-        request.path = SERVER
-
-
-def _read_other_form(request: Request, target: bytes, authority: bytes | None) -> bytes | None:
-    """A target that is no path. Returns the authority that counts: that of a URL, whatever Host says.
-
-    RFC 9112 sections 3.2.2 and 3.2.4. There must be one Host field all the same (section 3.2).
-    """
-    options = request.method == "OPTIONS"
-    if options and target == b"*":
-        request.path, request.target = SERVER, target
-        return authority
-    scheme, separator, rest = target.partition(b"://")
-    if not separator or scheme.lower() not in (b"http", b"https"):
-        _refuse("target is neither a path nor an http URL")
-    _read_host(request, authority)
-    end = min((i for i in (rest.find(b"/"), rest.find(b"?"), rest.find(b"#")) if i >= 0), default=len(rest))
-    path = rest[end:]
-    if options and not path:
-        request.path, request.target = SERVER, b"*"
-    else:
-        path = path if path.startswith(b"/") else b"/" + path
-        _read_path(request, path, not path.translate(None, PLAIN))
-    return rest[:end]
-
-
-def _host(authority: bytes) -> str:
-    """Lower case, without port: RFC 9110 section 7.2. Remembered, because a gateway sees few of them."""
-    found = _AUTHORITY.fullmatch(authority)
-    if found is None and authority:
-        _refuse("malformed Host")
-    host = found["host"].decode("ascii").lower() if found else ""
-    if len(_hosts) >= _REMEMBERED_HOSTS:
-        _hosts.clear()
-    _hosts[authority] = host
-    return host

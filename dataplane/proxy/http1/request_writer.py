@@ -10,8 +10,8 @@ from typing import Final
 from urllib.parse import quote
 
 from dataplane.proxy.http1.names import VIA, VIA_10
-from dataplane.proxy.http1.request import CHUNKED, METHODS, Request, Told
 from dataplane.proxy.http1.trace import ALWAYS, continued, started
+from dataplane.proxy.messages import CHUNKED, METHODS, Request, Told
 from dataplane.proxy.trust import Peer
 
 _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"

@@ -1,8 +1,7 @@
 """Reading responses from an instance's bytes: one for each request sent, believed as little as a request is.
 
-Parser callbacks only collect; `Upstream` acts on what they collected when the parser returns. Callbacks that need no
-code of ours are methods of lists, which cost no frame: a list of what may begin, which fails when it is empty and so
-stops the parser at a response that nobody asked for, and a list of what has not ended.
+Parser callbacks only collect; `Upstream` acts on what they collected when the parser returns. A response that nobody
+asked for stops the parser at its first byte.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ class ResponseReader:
     """The response side of one upstream connection."""
 
     __slots__ = (
+        "_expecting",
         "_known",
         "_luck",
-        "_may_begin",
         "_parser",
         "_passing",
         "_special",
@@ -43,8 +42,6 @@ class ResponseReader:
         "keep",
         "on_body",
         "on_header",
-        "on_message_begin",
-        "on_message_complete",
         "pieces",
         "switch",
         "unfinished",
@@ -60,8 +57,8 @@ class ResponseReader:
         """Interim responses since they were last taken: status and head."""
         self.pieces: list[bytes] = []
         """Pieces of the body since they were last taken."""
-        self.unfinished: list[None] = []
-        """Empty once the response has been read to its end."""
+        self.unfinished = False
+        """The response has not been read to its end."""
         self.switch: Switch | None = None
         """A 101, with what came after it in `pieces`; whether anybody asked for it is for others to say."""
         self.keep = False
@@ -70,11 +67,10 @@ class ResponseReader:
         self._parser: HttpResponseParser | None = None
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
-        self._may_begin: list[None] = []
+        self._expecting = False
+        """A response may begin: final, or one more interim response."""
         self.on_header = collector(RESPONSE_NAMES, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self.pieces.append
-        self.on_message_begin: Callable[[], None] = self._may_begin.pop
-        self.on_message_complete: Callable[[], None] = self.unfinished.clear
 
     def expect(self, to_head: bool) -> None:
         """A request has been sent, with HEAD or another method: its response may come."""
@@ -86,8 +82,7 @@ class ResponseReader:
             self._special.clear()
             self._parser = None
         self._to_head = to_head
-        self._may_begin.append(None)
-        self.unfinished.append(None)
+        self._expecting = self.unfinished = True
         if self._parser is None:
             self._parser = HttpResponseParser(self)
 
@@ -95,7 +90,7 @@ class ResponseReader:
         """Read on. Raises BadAnswer unless the response was whole before what made no sense."""
         new: bytes | None = None
         end = 0
-        if self._may_begin and not self._to_head and self._luck.tries():
+        if self._expecting and not self._to_head and self._luck.tries():
             end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
             if end > 4:
                 new = data[:end]
@@ -130,13 +125,21 @@ class ResponseReader:
 
     def end(self) -> None:
         """The body ended where the parser cannot see it."""
-        self.unfinished.clear()
+        self.unfinished = False
 
     def let_go(self) -> None:
         """Drop the parser: what comes next is not for it, or it still waits for what will not come."""
         self._parser = None
 
     # --- parser callbacks
+
+    def on_message_begin(self) -> None:
+        if not self._expecting:
+            raise BadAnswer("a response that nobody asked for")
+        self._expecting = False
+
+    def on_message_complete(self) -> None:
+        self.unfinished = False
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -146,18 +149,18 @@ class ResponseReader:
             self.switch = self._read_switch(parser.get_http_version())
         elif 100 <= status < 200:
             self.interim.append((status, interim_head(status, self._passing, self._special)))
-            self._may_begin.append(None)
+            self._expecting = True
         else:
             self.keep = keep = parser.should_keep_alive()
             version = parser.get_http_version
             self.answer = read_answer(status, self._passing, self._special, self._to_head, keep, version)
             if self._to_head:
                 # The parser goes on to wait for the body that was announced.
-                self.unfinished.clear()
+                self.unfinished = False
                 self._parser = None
-            elif not self.unfinished:
-                # An interim response has ended before.
-                self.unfinished.append(None)
+            else:
+                # An interim response may have ended before.
+                self.unfinished = True
         self._passing.clear()
         self._special.clear()
 
@@ -165,8 +168,7 @@ class ResponseReader:
 
     def _recalled(self, known: Answer, body: bytes) -> None:
         """A whole response, its head known."""
-        self._may_begin.clear()
-        self.unfinished.clear()
+        self._expecting = self.unfinished = False
         self.keep = True
         self.answer = repeated(known)
         if body:

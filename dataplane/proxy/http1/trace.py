@@ -9,7 +9,9 @@ evenly over all values, as its span: so a log line leads to its trace, and sampl
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
+
+from dataplane.proxy.messages import Context
 
 ALWAYS: Final = b"g"
 """`sampled` where every trace that we start is recorded: above all hex digits."""
@@ -19,13 +21,6 @@ _FORM: Final = re.compile(
 _KNOWN_FLAGS: Final = 0b11
 """Sampled, and random trace id (level 2, section 3.2.2.5); others are not ours to pass on."""
 _MAX_STATE: Final = 512
-
-
-class Context(NamedTuple):
-    """The trace that a request belongs to, as its sender says."""
-
-    trace_id: bytes
-    flags: bytes
 
 
 def read_traceparent(value: bytes) -> Context | None:

@@ -15,7 +15,7 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha1
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from dataplane.proxy.http1.names import (
     CONNECTION,
@@ -27,9 +27,7 @@ from dataplane.proxy.http1.names import (
     nominated,
     without,
 )
-
-if TYPE_CHECKING:
-    from dataplane.proxy.http1.request import Request
+from dataplane.proxy.messages import Request
 
 _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(/[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32})?")
 _MOST: Final = 8

@@ -22,7 +22,7 @@ from dataplane.proxy.errors import (
     TooLarge,
     Unavailable,
 )
-from dataplane.proxy.http1.request import BadRequest
+from dataplane.proxy.messages import BadRequest
 from dataplane.proxy.reply import Reply
 
 ROUTE = Route("r", "orders", prefix="/", scopes=frozenset({"b", "a"}))

@@ -15,8 +15,7 @@ from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import BOUNDS
 from dataplane.proxy.exchange import Exchange, Forwarding
-from dataplane.proxy.http1.request import Request, Told
-from dataplane.proxy.http1.trace import Context
+from dataplane.proxy.messages import Context, Request, Told
 
 REQUEST_ID = b"0123456789abcdef0123456789abcdef"
 

@@ -18,7 +18,7 @@ from dataplane.gateway.policy.retry import (
     wanted,
 )
 from dataplane.proxy import errors
-from dataplane.proxy.http1.request import IDEMPOTENT
+from dataplane.proxy.messages import IDEMPOTENT
 
 
 @pytest.mark.parametrize(

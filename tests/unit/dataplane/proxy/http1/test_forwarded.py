@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.proxy.http1.forwarded import MAX_HOPS, Hop, adopt_forwarded, read_forwarded
-from dataplane.proxy.http1.request import Told
+from dataplane.proxy.messages import Told
 from dataplane.proxy.trust import TrustedProxies
 
 TRUSTED = TrustedProxies(["10.0.0.0/8", "fd00::/8"])

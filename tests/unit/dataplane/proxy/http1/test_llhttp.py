@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
-from dataplane.proxy.http1.request import METHODS, PLAIN
+from dataplane.proxy.http1.target import PLAIN
+from dataplane.proxy.messages import METHODS
 
 TOKEN = set(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 

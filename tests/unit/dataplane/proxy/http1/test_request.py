@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from dataplane.proxy.http1.request import CHUNKED, SERVER, BadRequest, Request, is_common, read_request
+from dataplane.proxy.http1.request import is_common, read_request
+from dataplane.proxy.messages import CHUNKED, SERVER, BadRequest, Request
 from dataplane.proxy.trust import Peer
 
 STRANGER = Peer("203.0.113.9")

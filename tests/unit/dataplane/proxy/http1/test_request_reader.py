@@ -15,8 +15,8 @@ from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.client import Downstream
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.http1.request import METHODS, Request, Told
 from dataplane.proxy.http1.request_reader import RequestReader
+from dataplane.proxy.messages import METHODS, Request, Told
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.trust import Peer
 from tests.support.in_process import InProcess

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.proxy.http1.request import CHUNKED, Request, Told, read_request
+from dataplane.proxy.http1.request import read_request
 from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
+from dataplane.proxy.messages import CHUNKED, Request, Told
 from dataplane.proxy.trust import Peer
 
 PEER = Peer("203.0.113.9")

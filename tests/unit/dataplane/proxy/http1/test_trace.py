@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.proxy.http1.trace import ALWAYS, Context, continued, read_traceparent, started, threshold
+from dataplane.proxy.http1.trace import ALWAYS, continued, read_traceparent, started, threshold
+from dataplane.proxy.messages import Context
 
 TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = b"00f067aa0ba902b7"

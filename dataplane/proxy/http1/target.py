@@ -1,0 +1,89 @@
+"""The target and the authority of a request (RFC 9112 section 3.2): what routes match, and what is forwarded."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
+from dataplane.proxy.messages import SERVER, BadRequest, Request
+
+_AUTHORITY: Final = re.compile(
+    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?(?::(?P<port>[0-9]{0,5}))?"
+)
+PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
+"""What RFC 3986 lets a path and a query consist of."""
+_MAX_HOSTS: Final = 1_000
+_hosts: Final[dict[bytes, str]] = {}
+
+
+def is_authority(value: bytes) -> bool:
+    """Whether it could be a Host: a name or address, perhaps with a port."""
+    return _AUTHORITY.fullmatch(value) is not None
+
+
+def read_host(request: Request, authority: bytes | None) -> None:
+    """The authority that counts, as routes match it; HTTP/1.1 needs one."""
+    if not authority:
+        if request.http11:
+            raise BadRequest(400, "no Host")
+        authority = b""
+    request.authority = authority
+    request.host = _hosts[authority] if authority in _hosts else _host(authority)
+
+
+def read_path(request: Request, target: bytes, plain: bool) -> None:
+    """`plain`: the target consists of `PLAIN` characters."""
+    end = target.find(b"?")
+    if end < 0:
+        end = len(target)
+    elif b"#" in target:
+        raise BadRequest(400, "fragment in the target")
+    before = target[:end].decode("latin-1")
+    try:
+        path = normal_form(before)
+    except BadPath as bad:
+        raise BadRequest(400, f"path: {bad}") from None
+    request.target = target if path is before else path.encode("latin-1") + target[end:]
+    request.path = path
+    if not plain or "%" in path:
+        request.path = match_form(path)
+        if request.path != path:
+            request.sent_path = path
+    if request.told is not None and request.told.last_hop:
+        request.path = SERVER
+
+
+def read_other_form(request: Request, target: bytes, authority: bytes | None) -> bytes | None:
+    """A target that is no path. Returns the authority that counts: that of a URL, whatever Host says.
+
+    RFC 9112 sections 3.2.2 and 3.2.4. There must be one Host field all the same (section 3.2).
+    """
+    options = request.method == "OPTIONS"
+    if options and target == b"*":
+        request.path, request.target = SERVER, target
+        return authority
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise BadRequest(400, "target is neither a path nor an http URL")
+    read_host(request, authority)
+    end = min((i for i in (rest.find(b"/"), rest.find(b"?"), rest.find(b"#")) if i >= 0), default=len(rest))
+    path = rest[end:]
+    if options and not path:
+        request.path, request.target = SERVER, b"*"
+    else:
+        path = path if path.startswith(b"/") else b"/" + path
+        read_path(request, path, not path.translate(None, PLAIN))
+    return rest[:end]
+
+
+def _host(authority: bytes) -> str:
+    """Lower case, without port: RFC 9110 section 7.2. Cached, because a gateway sees few of them."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None and authority:
+        raise BadRequest(400, "malformed Host")
+    host = found["host"].decode("ascii").lower() if found else ""
+    if len(_hosts) >= _MAX_HOSTS:
+        _hosts.clear()
+    _hosts[authority] = host
+    return host

@@ -1,0 +1,143 @@
+"""A request as the gateway sees it, in whatever wire format it came."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+CHUNKED: Final = -1
+"""A body's length when it is not known beforehand."""
+
+METHODS: Final = frozenset(
+    {
+        *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
+        *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
+    }
+)
+"""Methods that are served; any other gets 501."""
+IDEMPOTENT: Final = frozenset(
+    {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"}
+)
+"""Methods whose requests may be repeated (RFC 9110 section 9.2.2; for the others the IANA registry of methods)."""
+SERVER: Final = "*"
+"""The path of an OPTIONS request that is about the gateway and not about a resource (RFC 9112 section 3.2.4)."""
+
+
+class BadRequest(Exception):
+    """The request cannot be read, or not in one way only: answered with `status`, then the connection closes."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Context(NamedTuple):
+    """The trace that a request belongs to, as its sender says."""
+
+    trace_id: bytes
+    flags: bytes
+
+
+class Told:
+    """What the sender says about a request's origin: the client, if the sender is a trusted proxy, and the trace.
+
+    Each is None where it says nothing.
+    """
+
+    __slots__ = (
+        "context",
+        "forwarded",
+        "forwarded_for",
+        "forwarded_host",
+        "forwarded_proto",
+        "fresh_id",
+        "last_hop",
+        "request_id",
+        "traceparent",
+        "tracestate",
+    )
+
+    def __init__(self) -> None:
+        self.forwarded: bytes | None = None
+        self.forwarded_for: bytes | None = None
+        self.forwarded_host: bytes | None = None
+        self.forwarded_proto: bytes | None = None
+        self.request_id: bytes | None = None
+        self.traceparent: bytes | None = None
+        self.tracestate: bytes | None = None
+        self.context: Context | None = None
+        """The trace that it belongs to; None: one that begins here."""
+        self.fresh_id: bytes | None = None
+        """An id made here, whatever id the request came with."""
+        self.last_hop = False
+        """It must not be forwarded (Max-Forwards: 0)."""
+
+
+class Request:
+    """A request's head as it was understood."""
+
+    __slots__ = (
+        "authority",
+        "authorization",
+        "expects_continue",
+        "fields",
+        "host",
+        "http11",
+        "joined",
+        "keep_alive",
+        "length",
+        "method",
+        "own_fields",
+        "path",
+        "sent_path",
+        "target",
+        "told",
+        "upgrade",
+    )
+
+    method: str
+    path: str
+    """What routes are matched on: the match form (module `normal_path`)."""
+    sent_path: str | None
+    """The normal form, which is forwarded, where it differs from `path`; else None."""
+    target: bytes
+    """Path and query, in normal form: what goes upstream on a route that does not rewrite."""
+    authority: bytes
+    """The Host as it was sent."""
+    host: str
+    """Lower case, without port and final dot: what routes match."""
+    http11: bool
+    keep_alive: bool
+    length: int
+    """Of the body in bytes; CHUNKED when it is not known beforehand."""
+    expects_continue: bool
+    authorization: str | None
+    told: Told | None
+    """What a trusted sender says about the client, and any sender about the trace; None if nothing."""
+    upgrade: tuple[str, ...]
+    """Protocols that the client offers to change to; after the decision the one that the route allows, or none."""
+    fields: list[bytes]
+    """Those that are forwarded, two pieces to a field: what comes before its value (`names.begin`), and the value."""
+    own_fields: list[tuple[bytes, bytes]]
+    """Names and values, as they came, of the fields that the gateway reads, drops or writes anew."""
+    joined: bytes
+    """All of `fields`, where that was made once for many requests; else empty."""
+
+    @property
+    def query(self) -> bytes:
+        """With its question mark, or empty."""
+        return b"".join(self.target.partition(b"?")[1:])
+
+    def field(self, name: str) -> str:
+        """The value of any field as the client sent it, by lower-case name; several are joined, none is "".
+
+        Host is the exception: its normal form, so that one host has one value.
+        """
+        wanted = name.encode("latin-1")
+        if wanted == b"host":
+            return self.host
+        found = [value for own, value in self.own_fields if own.lower() == wanted]
+        if not found:
+            fields = self.fields
+            found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
+        return b", ".join(found).decode("latin-1")
