@@ -19,7 +19,7 @@ from dataplane.proxy.pool import Endpoint, Pool
 
 _log = logging.getLogger(__name__)
 
-_NOBODY: Final[Balancer[Endpoint]] = make_balancer(LoadBalancer.ROUND_ROBIN, ())
+_EMPTY: Final[Balancer[Endpoint]] = make_balancer(LoadBalancer.ROUND_ROBIN, ())
 _DEFAULT: Final = Circuit()
 
 
@@ -35,7 +35,7 @@ class Backend:
         """Of all its instances, healthy or not."""
         self.taking = 0
         """How many of them take requests."""
-        self.balancer = _NOBODY
+        self.balancer = _EMPTY
         self.ejector = Ejector(_DEFAULT)
 
 

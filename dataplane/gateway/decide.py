@@ -53,14 +53,14 @@ _ADDRESS: Final = f"{LimitKey.ADDRESS.value}:"
 
 
 class Observer(Protocol):
-    """Hears of every exchange that ended, refused and broken ones too."""
+    """Is told of every exchange that ended, refused and failed ones included."""
 
     def finished(self, exchange: Exchange) -> None:
-        """Count it and log it. On the request path: plain integers, no I/O."""
+        """Count and log it. On the request path: plain integers, no I/O."""
 
 
 class Plan(Forwarding):
-    """A route with all it leads to, linked when it is first used, so that a request looks up nothing twice."""
+    """A route with everything a decision on it needs, prepared when the route is first used."""
 
     __slots__ = (
         "backend",
@@ -211,7 +211,7 @@ class Gateway(Decider):
         return None
 
     def retry(self, exchange: Exchange, cause: str, now: float) -> float | None:
-        """Move a failed exchange to another endpoint if that is safe, wanted and borne; seconds to wait, or None."""
+        """Move a failed exchange to another endpoint if the retry policy allows; seconds to wait, or None."""
         plan, before, request = cast(Plan, exchange.plan), exchange.endpoint, exchange.request
         service = plan.service
         assert service is not None and before is not None and request is not None
@@ -225,7 +225,7 @@ class Gateway(Decider):
         ):
             return None
         endpoint = plan.backend.balancer.another(exchange.address, (*exchange.tried, before))
-        if endpoint is None or not (unsent or self._bears(service)):
+        if endpoint is None or not (unsent or self._takes_budget(service)):
             return None
         self.backends.failed(plan.backend, before, now)
         exchange.tried = (*exchange.tried, before)
@@ -237,13 +237,13 @@ class Gateway(Decider):
             self._pool.settle(before)
         return retry.wait(cause, made, self._chance())
 
-    def _bears(self, service: Service) -> bool:
-        """Whether the service's budget has another retry."""
+    def _takes_budget(self, service: Service) -> bool:
+        """Take one retry from the service's budget; False if there is none."""
         budget = self._budgets.setdefault(service.name, retry.Budget())
         return budget.take(service.retries.budget, self.breakers.requests(service.name))
 
     def finished(self, exchange: Exchange) -> None:
-        """Settle what the decision took, count and log. The engine calls it once for every exchange it began."""
+        """Release what the decision took, count and log. The engine calls this exactly once for every exchange."""
         if exchange.ticket is not None:
             self._settle(exchange, exchange.ended)
         endpoint = exchange.endpoint
@@ -264,7 +264,7 @@ class Gateway(Decider):
         return respond(refusal)
 
     def _settle(self, exchange: Exchange, now: float) -> None:
-        """What the exchange tells the breaker: an instance's own error is a failure of the service too."""
+        """Report the outcome to the breaker and the ejector. A 5xx counts as a failure."""
         result = exchange.result
         if result is _ANSWERED:
             outcome = _FAILURE if exchange.status >= 500 else _SUCCESS
@@ -279,7 +279,7 @@ class Gateway(Decider):
         cast(Trial, exchange.ticket).settle(outcome, now)
 
     def _blame(self, backend: Backend, endpoint: Endpoint, now: float) -> Outcome:
-        """A failure is the service's, unless its instance is ejected: then that instance's last ones are not either."""
+        """Charge a failure to the service, or to the instance alone if it is ejected, with its failures before."""
         failures = self.backends.failed(backend, endpoint, now)
         if failures > 1:
             self.breakers.excuse(backend.name, failures - 1, now)

@@ -1,4 +1,4 @@
-"""May this caller use this route: makes the permit that everything further down the request line asks for."""
+"""May this caller use this route? Makes the permit that the rest of the request line requires."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Permit:
     scopes: frozenset[str]
     """What the token grants and the user still holds; empty on public routes."""
     prepared: bytes | None
-    """Room for the HTTP layer, which keeps here what it tells the service of this caller, once it has rendered it."""
+    """The identity fields of this caller as bytes, once the gateway has rendered them."""
 
     def __init__(self, made_by_authorize_only: Never) -> None:
         raise TypeError("only authorize() makes permits")

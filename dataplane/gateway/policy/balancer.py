@@ -1,7 +1,7 @@
 """Which of the healthy instances takes a request.
 
-A balancer serves a fixed set of endpoints; when the set changes, another is made. So whatever can be worked out from
-the set is worked out then, and a pick is a step in a ring or a look-up.
+A balancer serves a fixed set of endpoints; a changed set gets a new balancer. Everything is computed from the set
+beforehand, so a pick is a step in a ring or a look-up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataplane.gateway.policy.resources import LoadBalancer
 _RING = 4096
 """Places in a ring, at most. Weights that need more are rounded, each to at least one place."""
 _SLOTS = 4096
-"""Groups that ip_hash divides the addresses into."""
+"""Groups of addresses in ip_hash."""
 
 
 class Endpoint(Protocol):
@@ -49,7 +49,7 @@ class Balancer(Protocol[E_co]):
         """The endpoint for a request from `address`; None when there is none."""
 
     def another(self, address: str, tried: Collection[object]) -> E_co | None:
-        """The endpoint for a request that `tried` could not serve; None when they are all there are."""
+        """An endpoint not in `tried`, for a retry; None when there is no other."""
 
 
 def make_balancer(kind: LoadBalancer, endpoints: Sequence[E], start: int = 0) -> Balancer[E]:
@@ -58,7 +58,7 @@ def make_balancer(kind: LoadBalancer, endpoints: Sequence[E], start: int = 0) ->
     Rings begin `start` places on: workers that pass different ones do not all begin with the same instance.
     """
     if not endpoints:
-        return _Nobody()
+        return _Empty()
     if len(endpoints) == 1:
         return _Only(endpoints[0])
     if kind is LoadBalancer.IP_HASH:
@@ -68,7 +68,7 @@ def make_balancer(kind: LoadBalancer, endpoints: Sequence[E], start: int = 0) ->
     return _RoundRobin(endpoints, start)
 
 
-class _Nobody(Generic[E]):
+class _Empty(Generic[E]):
     def pick(self, address: str) -> E | None:
         return None
 

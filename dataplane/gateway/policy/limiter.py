@@ -1,4 +1,4 @@
-"""Rate limits held in this worker. How a bucket works is in `buckets`; here is who draws from which.
+"""Rate limits held in this worker: which request takes from which bucket. How a bucket works is in `buckets`.
 
 Limits are local: every worker of every data plane holds its own buckets. Workers of one data plane divide a limit by
 `share`, so that together they let through what the configuration says.
@@ -16,9 +16,9 @@ from dataplane.gateway.policy.buckets import Buckets
 from dataplane.gateway.policy.resources import Limit
 
 _LONGEST_KEY = 128
-"""Characters; of longer keys (header values) a digest is kept, so that strangers cannot fill the memory."""
+"""Characters. Longer keys (header values) are replaced by a digest, so that clients cannot fill the memory."""
 _REPORT_EFFORT = 1000
-"""Buckets looked at for one report, so that it never holds up requests, however many callers there are."""
+"""Buckets examined for one report, so that it never delays requests, however many callers there are."""
 
 
 class TooMany:
@@ -55,12 +55,12 @@ class Limiter:
     """All buckets of this worker."""
 
     def __init__(self, max_keys: int = 100_000, share: float = 1.0) -> None:
-        """Never more than `max_keys` buckets; the half of them used last is always kept, full ones go first."""
+        """At most `max_keys` buckets. The most recently used half is always kept; full buckets are evicted first."""
         self._max_keys = max_keys
         self._share = share
         self._buckets: dict[str, Buckets] = {}
         self._fresh = 0
-        """Keys that joined a young generation since all of them last moved on."""
+        """Keys added to young generations since these last aged."""
 
     def take(self, limit: Limit, key: str, now: float) -> TooMany | None:
         """Take a token from the bucket of `key`: the bare address, subject, route name or header value."""
@@ -112,7 +112,7 @@ class Limiter:
         return buckets
 
     def _bring(self, buckets: Buckets, key: str, now: float) -> tuple[str, float]:
-        """The key to go by, and when its bucket will be full, for a key not seen in the young generation."""
+        """The key to use, and when its bucket will be full, for a key that is not in the young generation."""
         key = _short(key)
         full_at = buckets.young.get(key)
         if full_at is not None:

@@ -1,6 +1,6 @@
 """The routes of one host pattern, by path: whole paths and prefixes of whole segments.
 
-A prefix covers whole segments: "/v2" matches "/v2" and "/v2/x", never "/v2x". A "/" at its end says nothing.
+A prefix covers whole segments: "/v2" matches "/v2" and "/v2/x", never "/v2x". A trailing "/" is ignored.
 
 The maps are persistent: a copy shares them, and a change of it leaves nearly all of them shared. A look-up costs some
 15 ns more than in a dict, but copying a dict touches every object in it, none of which is in a cache by then: half a
@@ -35,7 +35,7 @@ class PathIndex:
         return bool(self.whole)
 
     def copy(self) -> PathIndex:
-        """A table that can be changed without this one."""
+        """An independent copy, for changes."""
         twin = PathIndex()
         twin.whole = self.whole
         twin.prefixes = self.prefixes
@@ -43,7 +43,7 @@ class PathIndex:
         return twin
 
     def add(self, route: Route) -> None:
-        """Put `route` in, or in the place of one of that name; only while the table is being made."""
+        """Add `route`, or replace the one of that name; only while the index is built."""
         whole = _whole(route)
         self.whole = _with(self.whole, whole, route)
         if route.prefix is not None:
@@ -51,7 +51,7 @@ class PathIndex:
             self.longest = max(self.longest, len(whole))
 
     def remove(self, route: Route) -> None:
-        """Take the route of that name out, only while the table is being made. Raises KeyError if it is not there."""
+        """Remove the route of that name; only while the index is built. KeyError if it is absent."""
         whole = _whole(route)
         self.whole = _without(self.whole, whole, route)
         if route.prefix is not None:
@@ -89,7 +89,7 @@ def bare(prefix: str) -> str:
 
 
 def _whole(route: Route) -> str:
-    """The path, or bare prefix, that the route stands under."""
+    """The path, or bare prefix, that the route is indexed by."""
     if route.path is not None:
         return route.path
     assert route.prefix is not None, "a route has a path or a prefix"

@@ -1,7 +1,7 @@
 """When a request may be sent to another instance, and how long to wait before.
 
-Three questions, each answered here: is it safe (`repeatable`), does the service want it (`wanted`), and can the service
-bear it (`Budget`)? Where nothing was sent because connecting failed, any request is safe to repeat, and no instance
+Three questions: is it safe (`repeatable`), does the service configure it (`wanted`), and does the budget allow it
+(`Budget`)? Where nothing was sent because connecting failed, any request is safe to repeat, and no instance
 gets more work by it, so the first alone is asked.
 """
 

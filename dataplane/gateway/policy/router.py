@@ -98,7 +98,7 @@ class Router:
         for route in new.values():
             for host in _patterns(route):
                 twin._own(host, copied).add(route)
-        twin._forget_empty(copied)
+        twin._drop_empty(copied)
         return twin
 
     def _find_named(self, host: str, path: str, method: str) -> Route | None:
@@ -116,7 +116,7 @@ class Router:
         return route
 
     def _first_dot(self, host: str) -> int:
-        """Where the longest suffix begins that could be a wildcard's: at least one character stays for the "*"."""
+        """Start of the longest suffix a wildcard could have; at least one character is left for the "*"."""
         return host.find(".", max(1, len(host) - self._longest))
 
     def _refuse(self, host: str, path: str) -> NotFound | MethodNotAllowed:
@@ -135,7 +135,7 @@ class Router:
             dot = host.find(".", dot + 1)
 
     def _own(self, host: str, copied: dict[str, PathIndex]) -> PathIndex:
-        """This router's own table for the pattern `host`: copied before it is first changed."""
+        """The index of host pattern `host` for this router alone: copied before its first change."""
         if host not in copied:
             shared = self._get(host)
             copied[host] = self._set(host, PathIndex() if shared is None else shared.copy())
@@ -156,8 +156,8 @@ class Router:
             self._hosts = self._hosts.set(host, paths)
         return paths
 
-    def _forget_empty(self, hosts: Iterable[str]) -> None:
-        """Drop tables without routes: a router that once knew hosts becomes as fast as one that never did."""
+    def _drop_empty(self, hosts: Iterable[str]) -> None:
+        """Drop empty indexes, so that a router whose last host is gone takes the fast path again."""
         for host in hosts:
             if host and not self._get(host):
                 if host.startswith("*."):
@@ -188,7 +188,7 @@ def upstream_path(route: Route, path: str) -> str:
 
 
 def _place(route: Route) -> tuple[object, ...]:
-    """Where a route stands; one of the same name there takes its place."""
+    """Where a route is indexed. A route of the same name at the same place replaces it."""
     return route.hosts, route.path, route.prefix
 
 
