@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tests.benchmarks import stack
-from tests.benchmarks.contenders import Contender, Missing, start_sink, start_upstream
+from tests.benchmarks.contenders import Contender, Missing, start_sink, start_upstream, write_certificate
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.stack import Stack
 
@@ -39,10 +39,17 @@ class Bed:
         return port
 
     @cached_property
+    def certificate(self) -> tuple[Path, Path]:
+        """What every proxy shows over TLS, and its key."""
+        return write_certificate(self.folder)
+
+    @cached_property
     def gateway(self) -> Stack:
         """Headgate with a handful of routes."""
         configuration = stack.configuration(self.upstream, self.sink, stack.FEW)
-        return self._cleanup.enter_context(stack.running(self.folder / "few", configuration))
+        return self._cleanup.enter_context(
+            stack.running(self.folder / "few", configuration, self.certificate)
+        )
 
     @cached_property
     def uncompiled(self) -> Contender | None:

@@ -6,11 +6,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demo.processes import Process, answers, free_port, start, wait_until
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
+from tests.support.certificates import Authority
 
 TEMPLATES = Path(__file__).parent / "templates"
 ISSUER = AUDIENCE = "headgate"
@@ -33,10 +34,19 @@ class Contender:
     """With n > 0, "<path>/0" to "<path>/<n-1>" are asked in turn."""
     fresh: bool = False
     """No request says what another has said before."""
+    close: bool = False
+    """Every request asks for the end of its connection."""
+    tls_port: int = 0
+    """Where it speaks TLS; 0: it does not."""
 
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def secured(self) -> Contender:
+        """The same over TLS."""
+        return replace(self, url=f"https://127.0.0.1:{self.tls_port}")
 
 
 @dataclass(frozen=True)
@@ -84,11 +94,16 @@ def start_sink(folder: Path) -> tuple[Process, int]:
     return process, port
 
 
-def ready(name: str, process: Process, port: int) -> Contender:
+def ready(name: str, process: Process, port: int, tls_port: int = 0) -> Contender:
     """The proxy that this process is, on the proxies' CPU."""
     wait_until(_listens(port), process)
     pin(process.pid, PROXY_CPUS)
-    return Contender(name, f"http://127.0.0.1:{port}", process)
+    return Contender(name, f"http://127.0.0.1:{port}", process, tls_port=tls_port)
+
+
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate on P-256 and its key, for every proxy."""
+    return Authority(folder / "certificates").issue("localhost")
 
 
 def _listens(port: int) -> Callable[[], bool]:

@@ -16,6 +16,7 @@ from time import monotonic
 
 from demo.processes import ROOT
 from tests.benchmarks.contenders import LARGE, MIB, Contender, find
+from tests.benchmarks.handshakes import THREADS
 from tests.benchmarks.machine import OTHER_CPUS, cpu_microseconds
 
 SCRIPT = Path(__file__).parent / "requests.lua"
@@ -94,10 +95,25 @@ def closed(contender: Contender, tokens: Path, seconds: float) -> Sample:
         "TARGET": contender.path,
         "COUNT": str(contender.paths),
         "FRESH": "1" if contender.fresh else "",
+        "CLOSE": "1" if contender.close else "",
     }
     with metered(contender) as spent:
         printed = run(argv, seconds, environment)
     return parse(printed, spent)
+
+
+def handshakes(contender: Contender, kind: str, seconds: float) -> Sample:
+    """A connection over TLS for each request: "full" handshakes, or "resumed" sessions."""
+    argv = [sys.executable, "-m", "tests.benchmarks.handshakes", kind, f"--port={contender.tls_port}"]
+    with metered(contender) as spent:
+        found = json.loads(run([*argv, f"--path={contender.path}", f"--seconds={seconds:g}"], seconds))
+    count, errors = found["requests"], found["errors"]
+    if not count:
+        raise LoadError(f"{contender.name} finished no handshake")
+    # The first handshake of each thread is a full one.
+    if kind == "resumed" and count - found["resumed"] > THREADS + errors:
+        raise LoadError(f"{contender.name} resumed {found['resumed']} of {count} sessions")
+    return Sample(count / seconds, spent.cpu_us / count, 0.0, errors, spent)
 
 
 def open_loop(contender: Contender, tokens: Path, seconds: float, rate: float) -> dict[str, float]:

@@ -76,8 +76,10 @@ def write_pem(folder: Path) -> None:
 def _run(
     bed: Bed, name: str, template: str, values: Mapping[str, object], argv: Callable[[str], list[str]]
 ) -> Contender | Missing:
-    port = free_port()
-    path = write_configuration(template, bed.folder, {"PORT": port, **values})
+    port, tls_port = free_port(), free_port()
+    cert, key = bed.certificate
+    values = {"PORT": port, "TLS_PORT": tls_port, "CERT": cert, "KEY": key, **values}
+    path = write_configuration(template, bed.folder, values)
     command, *arguments = argv(str(path))
     binary = find(command)
     if binary is None:
@@ -86,7 +88,7 @@ def _run(
     environment = {"GOMAXPROCS": "1", "XDG_CONFIG_HOME": str(bed.folder), "XDG_DATA_HOME": str(bed.folder)}
     process = start(name.replace(" ", "_"), [binary, *arguments], environment, bed.folder)
     try:
-        return ready(name, process, port)
+        return ready(name, process, port, tls_port)
     except StartError as error:
         process.stop()
         return Missing(name, f"does not start here: {error}")

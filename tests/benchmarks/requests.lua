@@ -1,5 +1,6 @@
 -- Nine ordinary header fields and a bearer token, one of those in the file TOKENS in turn, sent to path TARGET, or to
--- TARGET/0 up to TARGET/(COUNT-1) in turn when COUNT is not 0. With FRESH each request has a number of its own.
+-- TARGET/0 up to TARGET/(COUNT-1) in turn when COUNT is not 0. With FRESH each request has a number of its own, with
+-- CLOSE it is the last one on its connection.
 local requests, next_one, fresh, sent = {}, 0, (os.getenv("FRESH") or "") ~= "", 0
 
 function init(args)
@@ -13,6 +14,9 @@ function init(args)
     ["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
     ["X-Requested-With"] = "XMLHttpRequest",
   }
+  if (os.getenv("CLOSE") or "") ~= "" then
+    headers["Connection"] = "close"
+  end
   local tokens, target, count = {}, os.getenv("TARGET"), tonumber(os.getenv("COUNT") or "0")
   for token in io.lines(os.getenv("TOKENS")) do
     tokens[#tokens + 1] = token

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from demo.processes import ROOT, ControlPlane, DataPlane, Etcd, Process, Secrets
+from demo.processes import ROOT, ControlPlane, DataPlane, Etcd, Process, Secrets, free_port
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 from tests.support.waiting import eventually_now
@@ -46,9 +46,14 @@ class Stack:
         """One token a line, each different, all of one user."""
         return self.folder / "tokens"
 
+    @property
+    def tls_port(self) -> int:
+        """Where the gateway speaks TLS; 0: it does not."""
+        return int(self.dataplane.settings.get("TLS_LISTEN", "0").rpartition(":")[2])
+
     def at(self, name: str, path: str, paths: int = 0) -> Contender:
         """The gateway under a name, to be asked for a path."""
-        return Contender(name, self.dataplane.url, self.node, path, paths)
+        return Contender(name, self.dataplane.url, self.node, path, paths, tls_port=self.tls_port)
 
     @property
     def policy_on(self) -> Contender:
@@ -101,8 +106,13 @@ def _service(name: str, port: int) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, configuration: dict[str, object]) -> Iterator[Stack]:
-    """Start everything, apply the configuration, write tokens and JWKS into the folder for the peers."""
+def running(
+    folder: Path, configuration: dict[str, object], certificate: tuple[Path, Path] | None = None
+) -> Iterator[Stack]:
+    """Start everything, apply the configuration, write tokens and JWKS into the folder for the peers.
+
+    With a certificate and its key, traffic comes over TLS too.
+    """
     with contextlib.ExitStack() as cleanup:
         etcd = Etcd()
         store = etcd.start(folder)
@@ -115,7 +125,7 @@ def running(folder: Path, configuration: dict[str, object]) -> Iterator[Stack]:
         dataplane = DataPlane(
             controlplane.grpc,
             controlplane.secrets,
-            settings={**NO_LIMIT, **as_shipped()},
+            settings={**NO_LIMIT, **as_shipped(), **secured(certificate)},
         )
         node = dataplane.start(folder, wait=True)
         cleanup.callback(node.stop)
@@ -140,9 +150,16 @@ def plain_python(stack: Stack) -> tuple[Process, Contender]:
     return node, Contender("headgate uncompiled", dataplane.url, node)
 
 
+def secured(certificate: tuple[Path, Path] | None) -> dict[str, str]:
+    """The settings of a port for TLS."""
+    if certificate is None:
+        return {}
+    return {"TLS_LISTEN": f"127.0.0.1:{free_port()}", "TLS_CERTS": "{}:{}".format(*certificate)}
+
+
 def is_compiled() -> bool:
     """Whether there is a compiled data plane to measure: images have one (`make compiled`)."""
-    return (COMPILED / "dataplane" / "gateway.py").is_file()
+    return (COMPILED / "dataplane" / "gateway" / "decide.py").is_file()
 
 
 def as_shipped() -> dict[str, str]:
