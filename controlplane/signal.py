@@ -29,6 +29,11 @@ class Signal:
         finally:
             self._events.discard(event)
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._events)
+
     def notify(self) -> None:
         """Say that something changed."""
         self._wake(list(self._events))

@@ -9,8 +9,10 @@ What is kept of the instances is votes (see `verdicts`), and not what each data 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
@@ -61,6 +63,12 @@ class Fleet:
         self.changed = Signal()
         self.moved = Signal()
         """The part of `changed` that may end a wait: answers, comings and goings, health, requests that ended."""
+        self.refused = Signal()
+        """The part of `moved` that says that a data plane refused something."""
+        self.refusals = 0
+        """How often it was given."""
+        self._progress: dict[str, Signal] = {}
+        """The part of `moved` that is about one data plane, for those that are waited for."""
         self.asks = Signal()
         """What is asked of the data planes' reports changed: see `reporting`."""
         self.news = 0
@@ -101,6 +109,25 @@ class Fleet:
         """Those that are connected to this control plane, or were before they left."""
         self._forget()
         return MappingProxyType(self._nodes)
+
+    def state(self, node: str) -> NodeState | None:
+        """What is known of one data plane."""
+        found = self._nodes.get(node)
+        for told in self._elsewhere.values():
+            if (state := told.nodes.get(node)) is not None and (found is None or _fresher(state, found)):
+                found = state
+        return found
+
+    @contextmanager
+    def progress(self, node: str, wake: asyncio.Event) -> Iterator[None]:
+        """Set the event whenever this data plane answers, reports what may be waited for, comes or goes."""
+        signal = self._progress.setdefault(node, Signal())
+        try:
+            with signal.wakes(wake):
+                yield
+        finally:
+            if not signal.heard and self._progress.get(node) is signal:
+                del self._progress[node]
 
     def tells(self) -> Told:
         """What other control planes are told of them."""
@@ -149,6 +176,11 @@ class Fleet:
         self._compare(before, told)
         self.changed.notify()
         self.moved.notify()
+        refusals = {node: state.last_rejection for node, state in before.nodes.items()}
+        if any(one.last_rejection not in (None, refusals.get(node)) for node, one in told.nodes.items()):
+            self._refuse()
+        for node in [node for node in self._progress if before.nodes.get(node) != told.nodes.get(node)]:
+            self._progress[node].notify()
 
     def lose(self, controlplane: str) -> None:
         """Another control plane is gone. Its data planes are known to have been there, and will be back elsewhere."""
@@ -166,6 +198,8 @@ class Fleet:
         self._recount()
         self.changed.notify()
         self.moved.notify()
+        for node in self._progress.keys() & told.nodes.keys():
+            self._progress[node].notify()
 
     # What is asked of the data planes
 
@@ -220,7 +254,7 @@ class Fleet:
             health_revision=0,
             leaving=leaving,
         )
-        self._moved()
+        self._moved(node)
         self.settle_demand()
 
     def sent(self, node: str, revision: int) -> None:
@@ -232,12 +266,13 @@ class Fleet:
     def ack(self, node: str, revision: int, digest: str) -> None:
         """It serves this revision."""
         self._update(node, applied_revision=revision, digest=digest)
-        self._moved()
+        self._moved(node)
 
     def nack(self, node: str, revision: int, problems: Iterable[NodeProblem], digest: str = "") -> None:
         """It refuses this revision, and serves on what it had."""
         self._update(node, last_rejection=Rejection(revision, tuple(problems), self._wall(), digest))
-        self._moved()
+        self._moved(node)
+        self._refuse()
 
     def health(
         self,
@@ -272,12 +307,12 @@ class Fleet:
         served = state.health_revision if revision is None else revision
         self._update(node, health_revision=served)
         if effect is Effect.VOTED or served != state.health_revision:
-            self._moved()
+            self._moved(node)
 
     def leaving(self, node: str, requests: Mapping[tuple[str, str], int]) -> None:
         """Its requests under way at instances that take no new ones, in place of the last report."""
         self._update(node, leaving=requests)
-        self._moved()
+        self._moved(node)
 
     def stats(self, node: str, stats: StatsReport, *, changes: bool = False) -> None:
         """Its counters, in place of the last ones; with `changes`, circuits that are not listed are as before."""
@@ -297,7 +332,7 @@ class Fleet:
             self._recount()
             self._forget()
             self.changed.notify()
-            self._moved()
+            self._moved(node)
             self.settle_demand()
 
     def all_serve(self, digest: str) -> bool:
@@ -348,7 +383,7 @@ class Fleet:
         One whose table has the digest of `snapshot` has applied its revision too: what changed in between meant
         nothing to data planes, and was not sent.
         """
-        return tuple(_up_to(state, snapshot) for _, state in sorted(self.nodes.items()))
+        return tuple(up_to_date(state, snapshot) for _, state in sorted(self.nodes.items()))
 
     def _connected(self) -> list[NodeState]:
         return [state for state in self.nodes.values() if state.connected]
@@ -392,6 +427,10 @@ class Fleet:
             return None
         return next((told for told in self._elsewhere.values() if told.nodes.get(node) is state), None)
 
+    def _refuse(self) -> None:
+        self.refusals += 1
+        self.refused.notify()
+
     def _touch(self, *, services: Collection[str] = (), circuits: Collection[str] = ()) -> None:
         for follower in self.followers:
             follower.services.update(services)
@@ -416,9 +455,11 @@ class Fleet:
             circuits=_differing(before.circuits, told.circuits),
         )
 
-    def _moved(self) -> None:
+    def _moved(self, node: str) -> None:
         self.news += 1
         self.moved.notify()
+        if (signal := self._progress.get(node)) is not None:
+            signal.notify()
 
     def _update(self, node: str, **changes: object) -> None:
         if (known := self._nodes.get(node)) is not None:
@@ -484,7 +525,8 @@ def _fresher(one: NodeState, other: NodeState) -> bool:
     return (one.connected, one.since, one.last_seen) > (other.connected, other.since, other.last_seen)
 
 
-def _up_to(state: NodeState, snapshot: Snapshot | None) -> NodeState:
+def up_to_date(state: NodeState, snapshot: Snapshot | None) -> NodeState:
+    """The state of one whose table has the digest of `snapshot`: it has applied its revision, too."""
     if snapshot is None or state.digest != snapshot.digest or state.applied_revision >= snapshot.revision:
         return state
     return replace(state, applied_revision=snapshot.revision)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.nodes import Fleet, up_to_date
 from controlplane.fleet.reports import InstanceStatus, NodeState, Rejection
 from controlplane.model.problems import Problem
 from controlplane.model.snapshot import Snapshot
@@ -146,10 +146,8 @@ class Waiting:
     async def served(self, revision: int, seconds: float, quorum: Quorum = ALL) -> Progress:
         """Wait until enough data planes serve `revision` or a later one; at once over when too many refuse it."""
 
-        def look() -> Progress:
-            return self._progress(revision, quorum, lambda state: "")
-
-        return await self._until(look, lambda seen: seen.complete or seen.rejected, seconds)
+        goal = _Goal(revision, quorum, lambda state: "", strict=True)
+        return await self._until(goal, lambda seen: seen.complete or seen.rejected, seconds)
 
     async def drained(self, service_name: str, instance_id: str, revision: int, seconds: float) -> Progress:
         """Wait until no data plane has requests under way at an instance that takes none since `revision`."""
@@ -174,18 +172,16 @@ class Waiting:
     async def _by_all(self, revision: int, hindrance: Callable[[NodeState], str], seconds: float) -> Progress:
         """Wait for every data plane; those that refuse the revision do not end the wait for the others."""
 
-        def look() -> Progress:
-            return self._progress(revision, ALL, hindrance)
+        goal = _Goal(revision, ALL, hindrance)
+        return await self._until(goal, lambda seen: seen.complete or seen.hopeless, seconds)
 
-        return await self._until(look, lambda seen: seen.complete or seen.hopeless, seconds)
-
-    def _progress(self, revision: int, quorum: Quorum, hindrance: Callable[[NodeState], str]) -> Progress:
-        """Every node that serves `revision` is done, unless there is a `hindrance`."""
-        current = self._published.current
-        published = current if current is not None and current.revision >= revision else None
+    def _look(self, goal: _Goal) -> Progress:
+        """The whole fleet, held against the goal."""
+        revision, quorum, published = goal.revision, goal.quorum, self._snapshot(goal)
         digest = published.digest if published else ""
         nodes = tuple(
-            _progress(state, revision, digest, hindrance) for state in self._fleet.dataplanes_view(published)
+            _progress(state, revision, digest, goal.hindrance)
+            for state in self._fleet.dataplanes_view(published)
         )
         needed = quorum.of(sum(node.connected for node in nodes))
         problem = "" if published else self._unpublished(revision)
@@ -199,29 +195,71 @@ class Waiting:
             return f"what is in the store cannot be published: {self._published.problems[0]}"
         return f"revision {revision} has not arrived here; the store was at {self._published.revision}"
 
-    async def _until(
-        self, look: Callable[[], Progress], over: Callable[[Progress], bool], seconds: float
-    ) -> Progress:
-        loop, wake = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            with self._published.changed.wakes(wake), self._fleet.moved.wakes(wake):
-                async with asyncio.timeout(seconds):
-                    while True:
-                        # Cleared before looking: what comes later sets it again.
-                        wake.clear()
-                        looked, seen = loop.time(), look()
-                        if over(seen):
-                            return seen
-                        await self._news(wake)
-                        await asyncio.sleep(max(0.0, looked + GAP - loop.time()))
-        except TimeoutError:
-            return look()
+    def _snapshot(self, goal: _Goal) -> Snapshot | None:
+        """What is published, if the goal's revision is in it."""
+        current = self._published.current
+        return current if current is not None and current.revision >= goal.revision else None
 
-    async def _news(self, wake: asyncio.Event) -> None:
-        """Return when something happened, or nobody is expected back any more."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._fleet.unsettled or None):
-                await wake.wait()
+    async def _until(self, goal: _Goal, over: Callable[[Progress], bool], seconds: float) -> Progress:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    looked, seen = loop.time(), self._look(goal)
+                    if over(seen):
+                        return seen
+                    if goal.quorum != ALL or not await self._stragglers(goal):
+                        await self._news(goal, over)
+                    await asyncio.sleep(max(0.0, looked + GAP - loop.time()))
+        except TimeoutError:
+            return self._look(goal)
+
+    async def _stragglers(self, goal: _Goal) -> bool:
+        """Wait for one data plane after the other, each until it is done, refuses or leaves.
+
+        So a wait costs what these do, and not what the whole fleet does. Returns whether there was one to wait for, or
+        somebody refused.
+        """
+        waited, wake, refusals = False, asyncio.Event(), self._fleet.refusals
+        for node in list(self._fleet.nodes):
+            with self._fleet.progress(node, wake), self._fleet.refused.wakes(wake):
+                while self._pending(goal, node):
+                    if goal.strict and self._fleet.refusals != refusals:
+                        return True
+                    waited = True
+                    await wake.wait()
+                    wake.clear()
+        return waited
+
+    def _pending(self, goal: _Goal, node: str) -> bool:
+        published, state = self._snapshot(goal), self._fleet.state(node)
+        if published is None or state is None or not state.connected:
+            return False
+        up_to = up_to_date(state, published)
+        seen = _progress(up_to, goal.revision, published.digest, goal.hindrance)
+        return not seen.done and seen.rejection is None
+
+    async def _news(self, goal: _Goal, over: Callable[[Progress], bool]) -> None:
+        """Return when anything happened, or nobody is expected back any more."""
+        wake = asyncio.Event()
+        with self._published.changed.wakes(wake), self._fleet.moved.wakes(wake):
+            # What happened before somebody listened was not heard.
+            if not over(self._look(goal)):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._fleet.unsettled or None):
+                        await wake.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """What is waited for: that data planes serve `revision`, and that nothing hinders."""
+
+    revision: int
+    quorum: Quorum
+    hindrance: Callable[[NodeState], str]
+    """Why a data plane that serves the revision is not done; empty when it is."""
+    strict: bool = False
+    """Whether one that refuses may end the wait, whatever the others do."""
 
 
 def _progress(

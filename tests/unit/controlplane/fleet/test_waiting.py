@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem
+from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem, NodeState
 from controlplane.fleet.waiting import ALL, Progress, Quorum, Waiting
 from controlplane.model.resources import Scope, Service
+from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
 from controlplane.store import MemoryStore, Put
 
@@ -77,6 +79,48 @@ async def test_over_when_the_last_data_plane_has_answered(scene: Scene) -> None:
     seen = await task
     assert (seen.complete, seen.done, seen.needed, seen.stragglers) == (True, 2, 2, ())
     assert seen.digest == scene.digest
+
+
+async def test_one_that_refuses_ends_the_wait_for_all_while_others_have_yet_to_answer(scene: Scene) -> None:
+    for node in ("a", "b", "c"):
+        scene.fleet.hello(node, "1")
+    revision = await scene.published(ORDERS)
+    task = scene.served(revision)
+    assert await still_waiting(task)
+    scene.fleet.nack("c", revision, [], scene.digest)
+    assert (await task).rejected
+
+
+async def test_a_thousand_waiters_cost_what_changed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each looks at the whole fleet a few times, and not once for each report of each data plane."""
+    nodes = [f"gw-{number}" for number in range(50)]
+    for node in nodes:
+        scene.fleet.hello(node, "1")
+    revision = await scene.published(ORDERS)
+    looked: Counter[str] = Counter()
+    view, state = scene.fleet.dataplanes_view, scene.fleet.state
+
+    def counted_view(published: Snapshot | None) -> tuple[NodeState, ...]:
+        looked["fleet"] += 1
+        return view(published)
+
+    def counted_state(node: str) -> NodeState | None:
+        looked["node"] += 1
+        return state(node)
+
+    monkeypatch.setattr(scene.fleet, "dataplanes_view", counted_view)
+    monkeypatch.setattr(scene.fleet, "state", counted_state)
+    tasks = [scene.served(revision, 60.0) for _ in range(1000)]
+    await asyncio.sleep(0)
+    for node in reversed(nodes[1:]):
+        scene.fleet.ack(node, revision, scene.digest)
+        scene.fleet.leaving(node, {})
+        await asyncio.sleep(0)
+    assert looked["fleet"] == 1000
+    scene.fleet.ack(nodes[0], revision, scene.digest)
+    assert all(seen.complete for seen in await asyncio.gather(*tasks))
+    assert looked["fleet"] == 2000
+    assert looked["node"] <= 1000 * (len(nodes) + 2)
 
 
 async def test_a_later_revision_holds_the_earlier_one(scene: Scene) -> None:
