@@ -20,10 +20,12 @@ import grpc.aio
 from controlplane.distribute.hub import Ending, Hub, Session
 from controlplane.fleet.demand import Reporting
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.reports import NodeProblem
 from controlplane.fleet.verdicts import InstanceName
+from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
-from controlplane.rpc.wire import reports
+from controlplane.rpc.wire import encoder, reports
 from controlplane.rpc.wire.encoder import Encoder
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import status_pb2
@@ -31,6 +33,9 @@ from headgate_api.v1 import status_pb2
 logger = logging.getLogger(__name__)
 
 SERVICE = "headgate.v1.ConfigService"
+
+TAKES_PARTS = "messages.parts"
+"""Capability of data planes that put together messages that come in parts."""
 
 FOLLOWS = "reports.changes"
 """Capability of data planes that follow what is asked of their reports."""
@@ -47,6 +52,7 @@ _ENDINGS = {
 }
 
 Requests = AsyncIterator[pb.StreamRequest]
+Capabilities = frozenset[str]
 
 
 class ConfigStream:
@@ -90,7 +96,7 @@ class ConfigStream:
                 requests = aiter(requests)
                 hello = await self._hello(requests)
                 caller.check_node(hello.node)
-                following = FOLLOWS in hello.capabilities
+                capabilities = frozenset(hello.capabilities)
                 with self._hub.session(
                     hello.node,
                     hello.version[:64],
@@ -104,7 +110,7 @@ class ConfigStream:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
                     self._recall(session, hello.refused)
                     with self._fleet.asks.wakes(session.wake):
-                        await self._serve(session, requests, context, following=following)
+                        await self._serve(session, requests, context, capabilities=capabilities)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -141,12 +147,12 @@ class ConfigStream:
             self._fleet.nack(session.node, mark.revision, reports.problems(refused), mark.digest)
 
     async def _serve(
-        self, session: Session, requests: Requests, context: Context, *, following: bool
+        self, session: Session, requests: Requests, context: Context, *, capabilities: Capabilities
     ) -> None:
         reader = asyncio.create_task(self._read(session, requests), name=f"config stream of {session.node}")
         reader.add_done_callback(lambda _: session.wake.set())
         try:
-            await self._write(session, reader, context, following=following)
+            await self._write(session, reader, context, capabilities=capabilities)
         finally:
             reader.cancel()
             with suppress(asyncio.CancelledError):
@@ -158,7 +164,7 @@ class ConfigStream:
             raise Refused(_ENDINGS[session.ending], session.ending.value)
 
     async def _write(
-        self, session: Session, reader: asyncio.Task[None], context: Context, *, following: bool
+        self, session: Session, reader: asyncio.Task[None], context: Context, *, capabilities: Capabilities
     ) -> None:
         checked, asked = time.monotonic(), None
         while True:
@@ -172,14 +178,37 @@ class ConfigStream:
             if time.monotonic() - checked >= self._recheck:
                 self._credentials.require_dataplane(context)
                 checked = time.monotonic()
-            if following and asked != (asks := self._asks(session)):
+            if FOLLOWS in capabilities and asked != (asks := self._asks(session)):
                 asked = asks
                 await context.write(self._encoder.reporting(asks))
             if (message := session.next()) is None:
                 await session.woken(self._recheck)
                 continue
-            await context.write(self._encoder.encode(message))
-            self._hub.sent(session, message)
+            await self._send(session, message, context, capabilities)
+
+    async def _send(
+        self, session: Session, message: Snapshot | Delta, context: Context, capabilities: Capabilities
+    ) -> None:
+        encoded = self._encoder.encode(message)
+        if len(encoded) > encoder.PART and TAKES_PARTS in capabilities:
+            for part in self._encoder.parts(encoded):
+                await context.write(part)
+        elif len(encoded) <= encoder.MOST_WHOLE:
+            await context.write(encoded)
+        else:
+            self._too_large(session, message.revision, len(encoded))
+            return
+        self._hub.sent(session, message)
+
+    def _too_large(self, session: Session, revision: int, size: int) -> None:
+        """Nothing can be sent: show it as a refusal, which it would be."""
+        limit = encoder.MOST_WHOLE >> 20
+        detail = f"has {size >> 20} MiB, and this data plane takes at most {limit} MiB: upgrade it"
+        if (mark := session.subscriber.nack(revision)) is not None:
+            self._fleet.nack(session.node, mark.revision, [NodeProblem("", "", detail)], mark.digest)
+        logger.error(
+            "the configuration is too large for a data plane", extra=_about(session) | {"reason": detail}
+        )
 
     def _asks(self, session: Session) -> Reporting:
         self._fleet.settle_demand()

@@ -34,8 +34,8 @@ _MIB = 1024 * 1024
 OPTIONS: Sequence[tuple[str, int]] = (
     # Two servers that share a port would each get some of the connections, and nobody would notice.
     ("grpc.so_reuseport", 0),
-    # Snapshots are large; what clients send is not.
-    ("grpc.max_send_message_length", 64 * _MIB),
+    # Snapshots for data planes that take them in one message are large; what clients send is not.
+    ("grpc.max_send_message_length", 256 * _MIB),
     ("grpc.max_receive_message_length", 16 * _MIB),
     # All three, or a frozen peer is noticed only after a minute.
     ("grpc.keepalive_time_ms", 10_000),

@@ -16,6 +16,12 @@ from controlplane.model.stored import Stamped
 from controlplane.rpc.wire import resources
 from headgate_api.v1 import config_pb2 as pb
 
+PART = 1 << 20
+"""Bytes in one piece of a large message: below the 4 MiB that gRPC takes by default, and soon written."""
+
+MOST_WHOLE = 256 << 20
+"""Bytes that a data plane takes in one message. Those before 0.2 know no pieces."""
+
 MOST_KEPT = 64
 """Encoded messages that are kept for the latest revision. Each base has one, and bases are published lately."""
 
@@ -39,6 +45,14 @@ class Encoder:
         if (encoded := self._kept.get(base)) is None:
             encoded = self._kept[base] = self._encode(message)
         return encoded
+
+    @staticmethod
+    def parts(encoded: bytes) -> Iterator[bytes]:
+        """An encoded message in pieces that each fit into one message of gRPC, whatever its bounds."""
+        for start in range(0, len(encoded), PART):
+            last = start + PART >= len(encoded)
+            part = pb.Part(data=encoded[start : start + PART], last=last)
+            yield pb.StreamResponse(part=part).SerializeToString()
 
     def reporting(self, asked: Reporting) -> bytes:
         """The StreamResponse that says how to report."""

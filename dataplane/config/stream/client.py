@@ -75,6 +75,8 @@ class ConfigStream:
         self._health: tuple[Sequence[InstanceHealth], int] | None = None
         self._stats: Stats | None = None
         self._telling = Telling()
+        self._parts = bytearray()
+        """Of a message that is not complete yet."""
         self._outgoing = asyncio.Event()
         self._received: pb.Snapshot | pb.Delta | None = None
         self._arrived = asyncio.Event()
@@ -211,6 +213,7 @@ class ConfigStream:
         self._leaving = None
         self._received = None
         self._telling = Telling()
+        self._parts.clear()
         # A refusal may be faster than the hello; reading then tells which it was.
         with suppress(grpc.aio.AioRpcError):
             await call.write(wire.hello(self._held(), self._refused))
@@ -245,6 +248,12 @@ class ConfigStream:
                 self._received = response.snapshot
             case "delta":
                 self._received = response.delta
+            case "part":
+                self._parts += response.part.data
+                if response.part.last:
+                    whole, self._parts = bytes(self._parts), bytearray()
+                    self._take(pb.StreamResponse.FromString(whole))
+                return
             case "reporting":
                 self._telling.ask(response.reporting, time.monotonic())
                 return

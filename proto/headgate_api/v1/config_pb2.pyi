@@ -69,6 +69,7 @@ class StreamResponse(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
     REPORTING_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
@@ -77,22 +78,52 @@ class StreamResponse(_message.Message):
     def reporting(self) -> Global___Reporting:
         """Only to data planes with the capability "reports.changes"; may come before the first snapshot."""
 
+    @_builtins.property
+    def part(self) -> Global___Part:
+        """Only to data planes with the capability "messages.parts"."""
+
     def __init__(
         self,
         *,
         snapshot: Global___Snapshot | None = ...,
         delta: Global___Delta | None = ...,
         reporting: Global___Reporting | None = ...,
+        part: Global___Part | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "part", b"part", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "part", b"part", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "reporting"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "reporting", "part"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___StreamResponse: _TypeAlias = StreamResponse  # noqa: Y015
+
+@_typing.final
+class Part(_message.Message):
+    """A piece of a StreamResponse that is too large for one message. The pieces come in order; no other piece comes between."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    last: _builtins.bool
+    """With this one, the pieces put together are the StreamResponse."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Part: _TypeAlias = Part  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -135,6 +166,7 @@ class Hello(_message.Message):
         """What this data plane knows beyond the first version of the protocol. A word that the control plane does not know
         means nothing to it.
           "reports.changes"  It follows Reporting, and reports what changed.
+          "messages.parts"   It puts together a message that comes in parts.
         """
 
     def __init__(

@@ -31,7 +31,7 @@ from controlplane.model.resources import (
     User,
 )
 from controlplane.model.stored import key_of
-from controlplane.rpc.wire import reports
+from controlplane.rpc.wire import encoder, reports
 from controlplane.store import Delete
 from dataplane.config.decode import NOTHING, Bundle, decode
 from dataplane.config.reports import CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
@@ -207,6 +207,21 @@ async def test_changes_are_applied_and_acked(plane: ControlPlane, data_plane: Da
         revision = await plane.put(Service(service_name=name))
         await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == revision)  # noqa: B023
     assert plane.fleet.nodes["gw-1"].digest == data_plane.held.digest == plane.current.digest
+
+
+async def test_a_large_configuration_comes_in_parts(
+    plane: ControlPlane, data_plane: DataPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both as a snapshot and as a delta; with bounds that would refuse either in one message."""
+    monkeypatch.setattr(encoder, "PART", 100)
+    monkeypatch.setattr(encoder, "MOST_WHOLE", 200)
+    services = [Service(service_name=f"s{number}") for number in range(50)]
+    revision = await plane.put(*services)
+    await eventually(lambda: data_plane.held.revision == revision)
+    assert data_plane.bundles[-1].touched
+    async with running(DataPlane(plane.address, name="gw-2")) as cold:
+        await eventually(lambda: cold.held.revision == revision)
+        assert len(cold.served.resources) == 50
 
 
 async def test_a_rejection_is_shown_and_the_next_revision_goes_through(

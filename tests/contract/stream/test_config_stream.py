@@ -129,6 +129,25 @@ async def test_nonsense_in_the_store_reaches_nobody(plane: ControlPlane, channel
     assert (await node.receive()).revision == mended
 
 
+async def test_what_is_too_large_for_an_older_data_plane_is_said(
+    plane: ControlPlane, channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "MOST_WHOLE", 2000)
+    node = await connected(channel, plane)
+    before = plane.fleet.nodes["gw-1"].applied_revision
+    bad = await plane.put(*(service(f"s{number}") for number in range(50)))
+    rejection = await eventually(lambda: plane.fleet.nodes["gw-1"].last_rejection)
+    assert rejection is not None and rejection.revision == bad
+    assert "upgrade it" in str(rejection.problems[0])
+    assert plane.fleet.nodes["gw-1"].applied_revision == before
+    await plane.store.commit({}, [Delete(key_of("service", f"s{number}")) for number in range(50)])
+    good = await plane.put(service("small"))
+    received = [await node.receive()]
+    while received[-1].revision < good:
+        await node.send(ack=config_pb2.Ack(revision=received[-1].revision))
+        received.append(await node.receive())
+
+
 async def test_reports_reach_the_fleet(plane: ControlPlane, channel: grpc.aio.Channel) -> None:
     node = await connected(channel, plane)
     health = status_pb2.InstanceHealth(
