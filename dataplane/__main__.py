@@ -34,7 +34,7 @@ def _run(settings: Settings) -> int:
     secured = TrafficPort(*split_address(settings.tls_listen), "TLS_LISTEN") if settings.tls_listen else None
     status = listen(*split_address(settings.status_listen), "STATUS_LISTEN")
     logs.set_up(settings.level, node=settings.node_name)
-    # Imported only now, because it takes longer than it takes to find out that a port is in use.
+    # Imported late: importing takes longer than noticing that a port is in use.
     from dataplane.supervisor.launch import Launcher
 
     asyncio.run(_supervise(settings, Launcher(settings, traffic, secured), status))
@@ -43,9 +43,9 @@ def _run(settings: Settings) -> int:
 
 async def _supervise(settings: Settings, launcher: Launcher, status: socket.socket) -> None:
     await launcher.ahead()
-    # What is imported stays: collections would only walk through it, again and again.
+    # Imported modules stay: collections would only walk through them.
     gc.disable()
-    # gRPC among other things; the workers start meanwhile.
+    # Imports gRPC, which takes a while; the workers start meanwhile.
     from dataplane.supervisor.supervisor import Supervisor
 
     supervisor = Supervisor(settings, launcher, status)

@@ -1,7 +1,7 @@
-"""The node's certificates: read from files by the supervisor, told to the workers, read again when they change.
+"""The node's certificates: the supervisor reads the files, sends them to the workers, and reads them again on changes.
 
-Workers get them as bytes over the channel. So a worker that is started while somebody writes new files has what the
-others have, and what is half written or wrong is said once and passed over: the last good ones stay.
+Workers get bytes over the channel, so a worker that starts while files are being replaced has the same certificates as
+the others. Invalid or half-written files are logged once; the last valid certificates stay in use.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from pathlib import Path
 from dataplane.proxy.tls import BadChain, Chain, client_context, names_of, server_context
 
 CHECK_EVERY = 3.0
-"""Seconds between two looks at the files."""
+"""Seconds between two checks of the files."""
 _CERTIFICATES = (".crt", ".pem", ".cert")
 
 _log = logging.getLogger(__name__)
 
 
 class BadFiles(ValueError):
-    """Files that hold no usable certificate; the message names them, in one line."""
+    """Files without a valid certificate and key; the message names them in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the node shows of itself."""
+    """The certificates of the node."""
 
     front: tuple[Chain, ...] = ()
-    """To clients; the first is the default."""
+    """Shown to clients; the first is the default."""
     upstream: Chain | None = None
-    """To instances that ask for a client certificate."""
+    """Shown to instances that ask for a client certificate."""
 
     def to_bytes(self) -> bytes:
         """For the channel."""
@@ -112,7 +112,7 @@ def _read(path: Path) -> bytes:
 
 
 class CertificateWatcher:
-    """Looks at the files every few seconds, and at once when told to."""
+    """Checks the files every few seconds, and at once when `look` is called."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class CertificateWatcher:
         told: Callable[[Identity], None],
         every: float = CHECK_EVERY,
     ) -> None:
-        """`told` hears of every new identity. Raises BadFiles when the first one cannot be read."""
+        """`told` is called with every new identity. Raises BadFiles when the first one cannot be read."""
         self._read = read_files
         self._told = told
         self._every = every
@@ -129,15 +129,15 @@ class CertificateWatcher:
         self.identity = read_files()
 
     def look(self) -> None:
-        """Look at the files now, and say what came of it."""
+        """Check the files now, and log the result."""
         self._now.set()
 
     async def run(self) -> None:
-        """Look, until cancelled."""
+        """Check until cancelled."""
         while True:
             asked = await self._asked()
             try:
-                # Keys are parsed for this: not a thing for the loop that sends probes and answers.
+                # In a thread, because parsing keys is slow.
                 found = await asyncio.to_thread(self._read)
             except BadFiles as error:
                 self._complain(str(error), asked)
@@ -145,7 +145,7 @@ class CertificateWatcher:
                 self._adopt(found, asked)
 
     async def _asked(self) -> bool:
-        """Wait for the next look; whether it was asked for."""
+        """Wait for the next check; whether `look` asked for it."""
         try:
             async with asyncio.timeout(self._every):
                 await self._now.wait()
@@ -156,7 +156,7 @@ class CertificateWatcher:
 
     def _complain(self, what: str, asked: bool) -> None:
         if asked or what != self._said:
-            _log.error("new certificates are of no use, the old ones stay: %s", what)
+            _log.error("new certificates cannot be used, the old ones stay: %s", what)
         self._said = what
 
     def _adopt(self, found: Identity, asked: bool) -> None:

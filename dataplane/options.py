@@ -1,4 +1,4 @@
-"""What the supervisor tells a worker when it starts it: plain values, no secrets, as JSON on the command line."""
+"""The options of a worker process: plain values without secrets, as JSON on its command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataplane.proxy.bounds import Bounds
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """Everything a worker needs beside its configuration. File descriptors are inherited."""
+    """Everything a worker needs except its configuration. File descriptors are inherited."""
 
     node: str
     index: int
@@ -28,16 +28,16 @@ class WorkerOptions:
     """Coarse limit for each client address over all workers; 0 switches it off."""
     rate_limit_burst: int
     trusted_proxies: tuple[str, ...]
-    """Networks whose X-Forwarded-For is believed."""
+    """Networks whose X-Forwarded-For is trusted."""
     status_host: str
     status_port: int
     expose_metrics: bool
     trace_sampling: float = 1.0
-    """Share of the traces begun here that are marked as recorded."""
+    """Share of new traces that are marked as sampled."""
     proxy_protocol_from: tuple[str, ...] = ()
     """Networks whose connections begin with a PROXY header."""
     tls_listen_fd: int = -1
-    """The same for the address of TLS; -1 without one. Certificates come over the channel."""
+    """The same for the TLS address; -1 without one. Certificates arrive over the channel."""
     bounds: Bounds = field(default_factory=Bounds)
 
     def to_json(self) -> str:

@@ -1,7 +1,7 @@
-"""Settings of the data plane: environment or `.env`, typed, frozen after start.
+"""Settings of the data plane, from the environment or `.env`: typed, and frozen after the start.
 
-`load()` is the one way in. It raises SettingsError with one line that names every wrong variable, so that
-nobody has to fix them one start at a time. No secret has a default.
+`load()` raises SettingsError with one line that names every wrong variable, so that one start shows all of them. No
+secret has a default.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The table: one revision of the configuration, checked, linked and ready for the request path.
+"""The table: one revision of the configuration, validated, linked and ready for the request path.
 
-Built aside from plain resources and swapped whole, so that a request sees one revision from its first byte to
-its last. A table that does not check out is never built: every problem is collected and raised together.
+It is built beside the current one and swapped whole, so that a request sees one revision from its first byte to its
+last. An invalid configuration never becomes a table: all problems are collected and raised together.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Match = tuple[frozenset[str], str | None, str | None, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One configuration revision. Everything in it is immutable or never changed after the build."""
+    """One revision of the configuration. Nothing in it changes after the build."""
 
     revision: int
     """etcd revision; 0 before any configuration arrived."""
@@ -62,14 +62,14 @@ class Table:
     routes: Map[str, Route]
     services: Map[str, Service]
     instances: Map[str, tuple[Instance, ...]]
-    """By service name; every service has an entry, which is empty when nothing is registered."""
+    """By service; a service without instances has an empty tuple."""
     limits: Map[str, Limit]
     users: Map[str, User]
     keys: tuple[VerificationKey, ...]
     resets: tuple[Reset, ...]
-    """By rising revision."""
+    """Sorted by revision."""
     matches: Map[Match, str] = field(repr=False)
-    """Which route matches what: no two match the same."""
+    """The route of each match; two routes never have the same."""
     touched: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Services that differ, themselves or in their instances, from the table that this one was made from."""
     identity: object = field(default_factory=object, compare=False, repr=False)
@@ -86,20 +86,20 @@ class Table:
 
 
 EMPTY = Table(0, "", Router(), Map(), Map(), Map(), Map(), Map(), (), (), Map())
-"""The table before any configuration arrived: revision 0, no routes."""
+"""The table before the first configuration: revision 0, no routes."""
 
 
 def build(resources: Resources, revision: int = 1, digest: str = "") -> Table:
-    """Link and check everything, then index it. Raises TableError with every problem found."""
+    """Validate, link and index everything. Raises TableError with every problem."""
     return evolve(EMPTY, resources, resources.keys(), revision, digest)
 
 
 def evolve(
     table: Table, resources: Resources, touched: Iterable[ResourceKey], revision: int, digest: str
 ) -> Table:
-    """The table of `resources`, given that they differ from those of `table` in `touched` only.
+    """The table of `resources`, which differ from those of `table` in `touched` only.
 
-    The cost grows with what was touched; all else is shared. Raises TableError with every problem found.
+    The cost grows with what was touched; the rest is shared. Raises TableError with every problem.
     """
     return finished(evolving(table, resources, touched, revision, digest))
 
@@ -107,13 +107,13 @@ def evolve(
 def evolving(
     table: Table, resources: Resources, touched: Iterable[ResourceKey], revision: int, digest: str
 ) -> Steps[Table]:
-    """`evolve` in steps of about a millisecond, between which others may run; nothing changes before the last."""
+    """`evolve` in steps of about a millisecond, between which other work may run."""
     touched = list(touched)
     if not touched:
         return replace(table, revision=revision, digest=digest)
     kinds = {kind for kind, _ in touched}
     stale = _stale_routes(resources, touched)
-    routes = _Routes(table, resources, stale) if stale else None
+    routes = _RouteTable(table, resources, stale) if stale else None
     for start in range(0, len(stale), STEP_ROUTES):
         yield
         assert routes is not None
@@ -143,7 +143,7 @@ def evolving(
 
 
 def finished(steps: Steps[T]) -> T:
-    """Take all steps at once."""
+    """Run all steps at once."""
     while True:
         try:
             next(steps)
@@ -195,8 +195,8 @@ def _route_problems(resources: Resources, names: Iterable[str]) -> Iterator[Prob
                 yield Problem(f"route/{name}", place, f"rate limit {limit!r} does not exist")
 
 
-class _Routes:
-    """The routes of the table to come, and all that is made of them."""
+class _RouteTable:
+    """The routes of the new table, and the indexes over them."""
 
     def __init__(self, table: Table, resources: Resources, stale: Iterable[str]) -> None:
         old = [table.routes[name] for name in stale if name in table.routes]
@@ -214,7 +214,7 @@ class _Routes:
                 self.matches = self.matches.delete(_match(route))
 
     def link(self, resources: Resources, names: list[str]) -> None:
-        """Take in some of the stale routes, as they are now."""
+        """Link and index some of the stale routes."""
         self._dangling += _route_problems(resources, names)
         entries = {name: entry for name in names if (entry := resources.route.get(name)) is not None}
         for name, entry in entries.items():
@@ -233,7 +233,7 @@ class _Routes:
         self.linked = self.linked.update(new)
 
     def problems(self) -> list[Problem]:
-        """What is wrong with the routes taken in."""
+        """Problems of the routes linked so far."""
         return self._dangling + self._colliding
 
 
@@ -248,7 +248,7 @@ def _linked(entry: UnlinkedRoute, resources: Resources) -> Route:
 
 
 def _instances(table: Table, resources: Resources, touched: Touched) -> Map[str, tuple[Instance, ...]]:
-    """Every service's instances by rising id; only those of services that were touched are put together anew."""
+    """Every service's instances sorted by id; only touched services are rebuilt."""
     changed: dict[str, dict[str, Instance | None]] = {}
     for kind, name in touched:
         service, _, instance_id = name.partition("/")

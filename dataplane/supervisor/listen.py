@@ -1,4 +1,4 @@
-"""Listening sockets. The supervisor binds, so that a port in use is told before anything else is started."""
+"""Listening sockets. The supervisor binds them first, so that a port in use is reported before anything starts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class TrafficPort:
     """
 
     def __init__(self, host: str, port: int, setting: str = "LISTEN") -> None:
-        """Raises ListenError, naming `setting`, when the address cannot be bound, or anybody listens on it."""
+        """Raises ListenError, naming `setting`, when the address cannot be bound or another process listens on it."""
         with listen(host, port, setting):
-            pass  # SO_REUSEPORT would let us share the port with a stranger
+            pass  # SO_REUSEPORT alone would let us share the port with another process
         self._address = (host, port)
         self._setting = setting
         self._holder = _bound(host, port, setting, share=True)
@@ -34,13 +34,13 @@ class TrafficPort:
         return found
 
     def release(self, index: int) -> None:
-        """Close the socket of a worker that does not come back soon: new connections go to the others."""
+        """Close the socket of a worker that will not restart soon: new connections go to the others."""
         found = self._sockets.pop(index, None)
         if found is not None:
             found.close()
 
     def close(self) -> None:
-        """Give the address up; running workers still have it."""
+        """Release the address; running workers still have it."""
         for index in list(self._sockets):
             self.release(index)
         self._holder.close()

@@ -2,10 +2,10 @@
 
     control plane ══ config stream ══ Changes ── frames ──▶ workers ═══ traffic
                           ▲             │  ▲
-                       reports        cache └─ prober
+                       reports      journal └─ prober
 
-It keeps the workers running, brings configurations to them, probes instances, keeps the cache and answers
-on the status port. None of it stops traffic: what fails here is logged and tried again.
+It keeps the workers running, applies configurations to them, probes instances, writes the journal and serves the
+status port. A failure here never stops traffic: it is logged, and the part starts again.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from dataplane.supervisor.uplink import Uplink
 from dataplane.supervisor.workers import Workers
 
 HEALTH_EVERY = 5
-"""Statistics reports to one health report when nothing changes."""
+"""A health report with every so many statistics reports, also when nothing changed."""
 GATHER = 0.01
-"""Seconds in which changes of status are gathered before they are told."""
+"""Seconds for which changes of health are collected into one message."""
 
 _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """The parts of a data plane, put together. The sockets come bound, so that a port in use was told before."""
+    """Connects the parts of a data plane. The sockets are already bound, so a port in use was reported earlier."""
 
     def __init__(self, settings: Settings, launcher: Launcher, status: socket.socket) -> None:
-        """Raises BadFiles when the certificates cannot be read any more."""
+        """Raises BadFiles when the certificates can no longer be read."""
         self._settings = settings
         self._launcher = launcher
         self._status_socket = status
@@ -136,15 +136,15 @@ class Supervisor:
 
     def _signalled(self) -> None:
         if self._stop.is_set():
-            _log.warning("told to stop twice: not waiting for requests under way")
+            _log.warning("second signal: not waiting for the requests in flight")
             self._workers.kill()
         self._stop.set()
 
     async def _drain(self, workers: asyncio.Task[None]) -> None:
-        """Let the workers finish. Status and probes go on meanwhile."""
+        """Let the workers finish. The status port and the probes go on meanwhile."""
         _log.info("draining", extra={"seconds": self._settings.drain_timeout})
         self._workers.drain()
-        # Or connections would wait in queues that nobody accepts from.
+        # Otherwise connections would wait in a backlog from which nobody accepts.
         self._launcher.close()
         await asyncio.wait((workers,))
 
@@ -159,22 +159,22 @@ class Supervisor:
         )
 
     def _changed_over(self, instances: bool) -> None:
-        """Every worker serves a new revision: tell, with the ack, what is waited for at the control plane."""
+        """Every worker serves a new revision. Called before its ack."""
         self._tell_leaving()
         if instances:
             self._notify_router()
 
     def _tell_leaving(self) -> None:
-        """The requests at instances that leave, if there is news."""
+        """Report the requests in flight at leaving instances, if they changed."""
         before, self._leaving = self._leaving, self._workers.leaving()
         if self._leaving != before:
             self._stream.leaving(self._leaving)
 
     def _notify_router(self) -> None:
-        """The last link of the health check chain: the workers are told, and then the control plane."""
+        """The last step of a health check: tell the workers and the control plane."""
         if self._health_told:
             self._health_told = False
-            # Many instances may change together, for instance when a node starts: that is one message.
+            # Many instances may change together, for instance at the start: send one message.
             asyncio.get_running_loop().call_later(GATHER, self._tell_health)
 
     def _tell_health(self) -> None:
@@ -183,7 +183,7 @@ class Supervisor:
         self._report_health()
 
     async def _report(self) -> None:
-        """Statistics every second; health now and then also when nothing changes."""
+        """Report statistics every second, and health every few seconds also when nothing changed."""
         for turn in itertools.count():
             if turn % HEALTH_EVERY == 0:
                 self._report_health()
@@ -195,17 +195,17 @@ class Supervisor:
         self._stream.health(self._prober.view(), self._changes.served.revision)
 
     def _identify(self, identity: Identity) -> None:
-        """The node's certificates, for whoever speaks TLS in its name."""
+        """Hand the node's certificates to the workers and to the prober."""
         self._workers.set_identity(identity.to_bytes())
         self._checker.identify(identity.upstream)
 
 
 async def _again(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do something that never ends; when it fails nevertheless, log it and begin anew."""
+    """Run `work`, which should not end by itself; log a failure and start it again."""
     while True:
         try:
             await work()
             return
         except Exception:
-            _log.exception("failed, and begins again: %s", name)
+            _log.exception("failed, starting again: %s", name)
             await asyncio.sleep(1.0)

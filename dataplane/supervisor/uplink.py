@@ -1,4 +1,4 @@
-"""How this node reaches the control planes: out of its settings, and out of files that may be renewed at any time."""
+"""Addresses and credentials of the control planes, from the settings and from files that may change at any time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _log = logging.getLogger(__name__)
 
 
 class Uplink:
-    """The control planes, and what is shown to them on the next connection."""
+    """The control planes, and the credentials for the next connection."""
 
     def __init__(self, settings: Settings) -> None:
-        """Warns when the credential would travel unencrypted. Raises OSError, ValueError."""
+        """Logs a warning when the credential would be sent unencrypted. Raises OSError, ValueError."""
         self._settings = settings
         self._last = self._read()
         self._said = ""
@@ -26,7 +26,7 @@ class Uplink:
             _warn_if_far(settings.controlplane)
 
     def target(self) -> Target:
-        """As the files are now. What is of no use, because it is half renewed perhaps, is said and passed over."""
+        """What the files hold now. If that is invalid, perhaps half written, log it and return the last content."""
         try:
             renewed = self._read()
         except (OSError, ValueError) as error:
@@ -74,7 +74,7 @@ def _pem(path: Path | None) -> bytes | None:
 
 
 def _check_pair(cert: Path | None, key: Path | None) -> None:
-    """gRPC itself would only fail to connect, without a word about why."""
+    """gRPC would only fail to connect, without a reason."""
     if cert is None or key is None:
         return
     try:

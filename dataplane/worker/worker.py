@@ -1,7 +1,8 @@
-"""A worker: serves traffic on one socket and event loop, with the table the supervisor gave it.
+"""A worker: serves traffic on one event loop, with the table that the supervisor sent.
 
-Started as `python -m dataplane.worker <options as JSON>`, with two inherited file descriptors: its end of the channel
-and a bound socket. It knows nothing of the control plane and imports no gRPC. When the supervisor dies it drains.
+Started as `python -m dataplane.worker <options as JSON>`, with inherited file descriptors: its end of the channel and a
+bound socket for each port. It does not know the control plane and does not import gRPC. When the supervisor dies, it
+drains.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ STATS_INTERVAL = 1.0
 """Seconds between two statistics frames."""
 
 MAX_UNREAD = 1024 * 1024
-"""Bytes the supervisor may leave unread before it is told no more."""
+"""Bytes the supervisor may leave unread before the worker sends no more statistics."""
 
 _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """The parts of a worker, put together."""
+    """Connects the parts of a worker."""
 
     def __init__(self, options: WorkerOptions, channel: Channel) -> None:
         self._options = options
@@ -81,7 +82,7 @@ class Worker:
         self._gateway.swap(self._assembly.table, time.monotonic())
 
     async def run(self) -> None:
-        """Serve until told to drain, or until the supervisor is gone; then finish what is under way."""
+        """Serve until a drain or the end of the supervisor; then finish the requests in flight."""
         self._handle_signals()
         following = asyncio.create_task(self._follow(), name="channel")
         following.add_done_callback(lambda _: self._drain.set())
@@ -101,13 +102,13 @@ class Worker:
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._drain.set)
-        # Ctrl-C reaches the whole process group; draining is for the supervisor to say.
+        # Ctrl-C signals the whole process group; the supervisor decides when to drain.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        # So does a terminal's end: if the supervisor goes with it, that is heard on the channel.
+        # So does a closed terminal; if the supervisor ends, the channel says so.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
     async def _follow(self) -> None:
-        """Do what the supervisor says, one frame at a time, with traffic in between."""
+        """Handle the supervisor's frames one at a time, with traffic in between."""
         while (frame := await self._channel.receive()) is not None:
             kind, payload = frame
             if kind is Kind.DRAIN:
@@ -131,7 +132,7 @@ class Worker:
                 self._channel.send(Kind.SERVING)
 
     async def _serve(self) -> None:
-        """Accept connections, in the clear and over TLS."""
+        """Accept connections on the plain and the TLS port."""
         options = self._options
         proxies = TrustedProxies(options.proxy_protocol_from) if options.proxy_protocol_from else None
         await self._proxy.start(socket.socket(fileno=options.listen_fd), proxies=proxies)
@@ -140,7 +141,7 @@ class Worker:
             await self._proxy.start(secured, self._front, proxies)
 
     def _identify(self, identity: Identity) -> None:
-        """Show these certificates from now on. They have been checked by the supervisor."""
+        """Use these certificates for new connections. The supervisor has checked them."""
         self._proxy.dialer.contexts.adopt(identity.upstream)
         if self._front is not None:
             self._front.adopt(identity.front)
@@ -148,9 +149,9 @@ class Worker:
             self._front = Front(identity.front)
 
     async def _change(self, part: Part, *, last: bool) -> None:
-        """Take in a piece of a change; with the last one put the new table in use, or say why not.
+        """Collect a part of a change; after the last one, swap the table and answer.
 
-        With traffic in between: each step alone is short.
+        In short steps, with traffic in between.
         """
         self._collector.take_part()
         self._assembly.take(part)
@@ -173,13 +174,13 @@ class Worker:
         try:
             self._gateway.swap(table, time.monotonic())
         except Exception as error:
-            # Not foreseen, so the supervisor did not see it either: better the old table than no worker.
+            # A bug that the supervisor's check did not find: keep the old table instead of dying.
             _log.exception("the table cannot be put in use", extra={"revision": part.revision})
             self._assembly.revert()
             raise TableError([Problem("", "", f"{type(error).__name__}: {error}")]) from None
 
     def _tell_leaving(self) -> None:
-        """Tell of the requests that drains wait for, if there is news."""
+        """Report the requests in flight at leaving instances, if they changed."""
         before, self._leaving = self._leaving, self._pool.leaving()
         if self._leaving != before:
             self._channel.send_json(Kind.LEAVING, self._leaving)
@@ -192,7 +193,7 @@ class Worker:
 
     def _send_stats(self) -> None:
         if self._channel.backlog > MAX_UNREAD:
-            return  # counted on, and told when the supervisor listens again
+            return  # counting goes on; the next frame carries it
         connections = self._proxy.connections
         frame = self._frames.next(
             time.monotonic(),
@@ -206,7 +207,7 @@ class Worker:
 
 
 async def _gently(steps: Steps[T]) -> T:
-    """Take the steps one by one, with traffic in between."""
+    """Run the steps one by one, with traffic in between."""
     while True:
         try:
             next(steps)
@@ -226,7 +227,7 @@ def _coarse_limit(options: WorkerOptions) -> Limit | None:
 
 
 def _raise_unexpected(results: Iterable[BaseException | None]) -> None:
-    """Let the process end with the error that made it drain, if there was one."""
+    """Raise the error that caused the drain, if there was one."""
     for result in results:
         if isinstance(result, Exception):
             raise result
