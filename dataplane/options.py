@@ -39,6 +39,8 @@ class WorkerOptions:
     tls_listen_fd: int = -1
     """The same for the TLS address; -1 without one. Certificates arrive over the channel."""
     bounds: Bounds = field(default_factory=Bounds)
+    limit_secret: str = field(default="", repr=False)
+    """Hides values of headers that limits count by; hexadecimal. Derived, so that it gives nothing else away."""
 
     def to_json(self) -> str:
         """For the command line."""

@@ -219,6 +219,9 @@ class Settings(BaseSettings):
     """Coarse limit for each client address, before anything else is looked at; 0 switches it off."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
     """Requests one address may send at once."""
+    limit_key_secret: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    """Hides the values of headers that limits count by, in reports and orders; the same on every data plane. Left out,
+    it is derived from DATAPLANE_TOKEN."""
 
     max_head_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = BOUNDS.head
     """A request's head: 431. A response's: 502. A response's trailers: its body is cut off."""

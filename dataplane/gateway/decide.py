@@ -167,7 +167,7 @@ class Gateway(Decider):
             if refused is not None:
                 return refused
         for limit in plan.coarse:
-            refused = self.limiter.take(limit, _coarse_key(limit, route, request), now)
+            refused = self.limiter.take(limit, self._coarse_key(limit, route, request), now)
             if refused is not None:
                 return refused
 
@@ -339,6 +339,13 @@ class Gateway(Decider):
 
     # --- inside
 
+    def _coarse_key(self, limit: Limit, route: Route, request: Request) -> str:
+        if limit.key is not LimitKey.HEADER:
+            return route.name
+        # Without the field callers share one bucket: leaving it out must not lift the limit.
+        value = request.field(limit.header)
+        return self.limiter.hidden(canonical(value) if limit.header == "authorization" else value)
+
     def _client(self, peer: Peer, told: Told) -> str:
         if told.forwarded is not None and told.forwarded_for is None:
             adopt_forwarded(told, told.forwarded, self._trusted)
@@ -385,11 +392,3 @@ def _bucket(key: str) -> str:
 def _rewritten(route: Route, request: Request) -> bytes:
     path = upstream_path(route, request.path if request.sent_path is None else request.sent_path)
     return path.encode("latin-1") + request.query
-
-
-def _coarse_key(limit: Limit, route: Route, request: Request) -> str:
-    if limit.key is not LimitKey.HEADER:
-        return route.name
-    # Without the field callers share one bucket: leaving it out must not lift the limit.
-    value = request.field(limit.header)
-    return canonical(value) if limit.header == "authorization" else value

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import secrets
 
 from dataplane.options import WorkerOptions
-from dataplane.settings import Settings, split_address
+from dataplane.settings import Settings, read_token, split_address
 from dataplane.supervisor.listen import TrafficPort
 from dataplane.supervisor.process import WorkerProcess, spawn
 
@@ -20,6 +22,7 @@ class Launcher:
     def __init__(self, settings: Settings, traffic: TrafficPort, secured: TrafficPort | None = None) -> None:
         """`secured` is the traffic port for TLS."""
         self._settings = settings
+        self._limit_secret = limit_secret(settings)
         self._ports = [traffic] if secured is None else [traffic, secured]
         self._ahead: dict[int, WorkerProcess] = {}
 
@@ -74,4 +77,22 @@ class Launcher:
             status_port=port,
             expose_metrics=settings.expose_metrics,
             bounds=settings.bounds,
+            limit_secret=self._limit_secret,
         )
+
+
+def limit_secret(settings: Settings) -> str:
+    """What hides the values of headers that limits count by, hexadecimal: one for the whole fleet.
+
+    Derived from the credential that all data planes share, unless it is set. A fleet that has neither, because it knows
+    itself by certificates, gets one for each data plane: the same value has another name on each.
+    """
+    if settings.limit_key_secret is not None:
+        known = settings.limit_key_secret.get_secret_value()
+    elif settings.dataplane_token_file is not None:
+        known = read_token(settings.dataplane_token_file).get_secret_value()
+    elif settings.dataplane_token is not None:
+        known = settings.dataplane_token.get_secret_value()
+    else:
+        known = secrets.token_hex(32)
+    return hashlib.blake2b(known.encode(), digest_size=32, person=b"limit keys").hexdigest()

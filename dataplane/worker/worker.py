@@ -69,7 +69,7 @@ class Worker:
         self._gateway = Gateway(
             recorder,
             pool,
-            limiter=Limiter(share=1 / options.workers),
+            limiter=Limiter(share=1 / options.workers, secret=bytes.fromhex(options.limit_secret)),
             default_limit=_coarse_limit(options),
             trusted=trusted,
             start=options.index,

@@ -17,6 +17,8 @@ from dataplane.gateway.policy.resources import Limit
 
 _LONGEST_KEY = 128
 """Characters. Longer keys (header values) are replaced by a digest, so that clients cannot fill the memory."""
+_HIDDEN = 12
+"""Bytes of the digest that stands for a header's value."""
 _REPORT_EFFORT = 1000
 """Buckets examined for one report, so that it never delays requests, however many callers there are."""
 
@@ -54,8 +56,12 @@ class BucketReport:
 class Limiter:
     """All buckets of this worker."""
 
-    def __init__(self, max_keys: int = 100_000, share: float = 1.0) -> None:
-        """At most `max_keys` buckets. The most recently used half is always kept; full buckets are evicted first."""
+    def __init__(self, max_keys: int = 100_000, share: float = 1.0, secret: bytes = b"") -> None:
+        """At most `max_keys` buckets. The most recently used half is always kept; full buckets are evicted first.
+
+        `secret` (64 bytes at most) is the key of what `hidden` makes, the same on every data plane of a fleet.
+        """
+        self._secret = secret
         self._max_keys = max_keys
         self._share = share
         self._buckets: dict[str, Buckets] = {}
@@ -63,7 +69,8 @@ class Limiter:
         """Keys added to young generations since these last aged."""
 
     def take(self, limit: Limit, key: str, now: float) -> TooMany | None:
-        """Take a token from the bucket of `key`: the bare address, subject, route name or header value."""
+        """Take a token from the bucket of `key`: the bare address, subject, route name, or a header's value
+        as `hidden` has it."""
         buckets = self._buckets.get(limit.name) or self._make(limit)
         full_at = buckets.young.get(key)
         if full_at is None:
@@ -74,6 +81,13 @@ class Limiter:
             return TooMany(limit, buckets.refuse(key, full_at, now), buckets.policy)
         buckets.young[key] = full_at + buckets.interval
         return None
+
+    def hidden(self, value: str) -> str:
+        """What stands for a header's value, which may be a credential: reports and orders to reset travel far."""
+        if not value:
+            return value
+        text = value.encode("utf-8", "surrogatepass")
+        return "#" + blake2b(text, key=self._secret, digest_size=_HIDDEN).hexdigest()
 
     def remaining(self, limit: Limit, key: str, now: float) -> float:
         """Tokens left in the bucket of `key`, of this worker's share."""

@@ -185,6 +185,17 @@ def test_forgetting_full_buckets_changes_no_answer(steps: list[tuple[str, int]],
         assert (limiter.take(which, key, now) is None) == (expected is None)
 
 
+def test_a_header_s_value_is_hidden_behind_a_keyed_digest() -> None:
+    """The same on every data plane that has the secret, and another for those who only know the value."""
+    one, same, other = Limiter(secret=b"s"), Limiter(secret=b"s"), Limiter(secret=b"t")
+    value = "sk_live_1234567890"
+    assert one.hidden(value) == same.hidden(value) != other.hidden(value)
+    assert one.hidden(value) != one.hidden(value + "x")
+    assert "live" not in one.hidden(value)
+    assert one.hidden("") == "", "callers without the field share a bucket"
+    assert one.hidden("\udc80")
+
+
 def test_long_keys_are_cut_and_still_told_apart() -> None:
     limiter, which = Limiter(), limit(0.001, 1, key=LimitKey.HEADER)
     one, other = "x" * 5000 + "1", "x" * 5000 + "2"
