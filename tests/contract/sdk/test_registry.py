@@ -206,3 +206,47 @@ async def test_an_administrator_may_reset(controlplane: ControlPlane) -> None:
         [reset] = (await controlplane.store.list("/headgate/v1/reset/")).entries
         assert b"orders" in reset.value
         await gateway.registry.deregister_service("orders", "a")
+
+
+async def test_workers_that_share_an_address_hold_one_instance(controlplane: ControlPlane) -> None:
+    async with connected(controlplane) as gateway:
+        async with registering(controlplane, ttl=5) as first:
+            async with registering(controlplane, ttl=5) as second:
+                lease = await held_by(controlplane)
+                assert (first.registered, second.registered) == (True, True)
+            service = await listed(gateway, "orders")
+            assert service is not None and service.total == 1
+            assert await held_by(controlplane) == lease, "no worker takes it from another"
+            assert first.registered
+        assert await gone(gateway)
+
+
+async def held_by(controlplane: ControlPlane) -> int:
+    (entry,) = (await controlplane.store.list("/headgate/v1/instance/orders/")).entries
+    return entry.lease
+
+
+@pytest.mark.parametrize("wait", [False, True])
+async def test_what_is_taken_out_from_outside_stays_out(controlplane: ControlPlane, wait: bool) -> None:
+    async with connected(controlplane) as gateway, registering(controlplane, ttl=5) as registration:
+        await gateway.registry.deregister_service("orders", registration.instance.instance_id, wait=wait)
+        await eventually(lambda: not registration.registered)  # a keep-alive has told it
+        assert await gone(gateway)
+        assert registration.last_error is None
+        await gateway.registry.register_service(registration.request)
+        await eventually(lambda: registration.registered)
+
+
+async def test_a_duplicate_at_another_address_is_told(controlplane: ControlPlane) -> None:
+    async with registering(controlplane, ttl=5) as first:
+        async with registering(controlplane, ttl=5, port=9999) as second:
+            await eventually(lambda: isinstance(first.last_error, headgate.DuplicateInstance))
+            assert "at 127.0.0.1:9999" in str(first.last_error)
+            assert (first.registered, second.registered) == (False, True)
+        await eventually(lambda: first.registered, within=10)
+
+
+async def test_loopback_is_refused_unless_it_is_allowed(controlplane: ControlPlane) -> None:
+    with pytest.raises(headgate.InvalidDefinition, match=r"instance\.host: 169\.254\.169\.254 is"):
+        async with registering(controlplane, host="169.254.169.254"):
+            pass
