@@ -30,7 +30,7 @@ def main() -> NoReturn:
     try:
         settings = load()
         listener = bind("ADMIN_LISTEN", settings.admin_listen)
-        # gRPC binds this one itself; asking first keeps its failure to one line.
+        # gRPC binds this one itself; checking first gives a one-line error.
         bind("GRPC_LISTEN", settings.grpc_listen).close()
     except (SettingsError, StartError) as error:
         sys.exit(_told(error))
@@ -71,21 +71,21 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
         lifespan="on",
         log_config=None,
         access_log=False,
-        # Who asks is decided by us: see api.auth.from_this_machine.
+        # The client address is judged in api.auth.from_this_machine.
         proxy_headers=False,
         server_header=False,
-        # Beyond it 503, so that idle connections cannot use up the descriptors that etcd and the streams need.
+        # Above it 503: idle connections must not use up the descriptors that etcd and the streams need.
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=DRAIN,
     )
     server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Uvicorn drains and then raises the signal again, which is to end nothing.
+        # Uvicorn drains and then raises the signal again, which must have no effect.
         signal.signal(number, lambda *_: None)
     try:
         server.run(sockets=[listener])
     except SystemExit:
-        return 2  # the lifespan did not begin; it said why
+        return 2  # the lifespan failed and has reported why
     if app.failure is None:
         return 0
     return 2 if isinstance(app.failure, StartError) else 1

@@ -1,4 +1,4 @@
-"""Where the parts of the control plane are put together: an ASGI application whose lifespan runs everything.
+"""Assembles the control plane: an ASGI application whose lifespan starts and stops every part.
 
     settings ─▶ store ─▶ watcher ─▶ hub, fleet ─▶ gRPC server
                    └───▶ commands ─▶ admin API, registry
@@ -42,7 +42,7 @@ from controlplane.store import Election, EtcdSettings, EtcdStore, Store
 logger = logging.getLogger(__name__)
 
 SETTLE = 3.0
-"""Seconds within which data planes are back after they lost a control plane; they try again every second."""
+"""Seconds within which data planes that lost a control plane have reconnected; they retry every second."""
 
 _NOT_ADVERTISED = (
     "the gateway does not route /api/v1 here: data planes may be on other machines, and the admin API has no address "
@@ -63,7 +63,7 @@ def create_app(
 
 
 class ControlPlane:
-    """The ASGI application. `failure` is why it ended by itself; None as long as it did not."""
+    """The ASGI application. `failure` is the error that ended it; None while there is none."""
 
     def __init__(self, settings: Settings | None, stop: Callable[[], None]) -> None:
         self.failure: BaseException | None = None
@@ -110,7 +110,7 @@ class ControlPlane:
 
 @asynccontextmanager
 async def running(settings: Settings, failed: Callable[[BaseException], None]) -> AsyncIterator[ASGIApp]:
-    """The parts, started, and taken apart in the opposite order; yields the admin API.
+    """Start the parts, yield the admin API, and stop the parts in reverse order.
 
     Raises StartError for what can never work; calls `failed` with what goes wrong for good later.
     """

@@ -16,7 +16,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON; what JSON cannot say is written as its `str`."""
+    """A record as one line of JSON; values that JSON does not have are written as `str`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -43,10 +43,10 @@ def set_up(level: str = "info") -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        # What it tells at info level, we tell in our own words.
+        # Its messages at info level repeat ours.
         logger.setLevel(logging.INFO if level == "debug" else logging.WARNING)
-    # Every admin request has a line of ours.
+    # Every admin request has a log line already.
     logging.getLogger("uvicorn.access").disabled = True
-    # asyncio and grpc tell at debug level what only their authors need.
+    # The debug messages of asyncio and grpc are of no use here.
     for name in ("asyncio", "grpc"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The control plane as an instance of its own service `controlplane`, so that the gateway leads to it."""
+"""Registers the control plane as an instance of the service `controlplane`, so that the gateway can route to it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 TTL = 15.0
 _LONGEST_ID = 63
 FAREWELL = 2.0
-"""Seconds that taking the registration back may delay the end."""
+"""Seconds that deregistering may delay the shutdown."""
 
 
 class Presence:
-    """One registration, kept alive as long as `run` runs and made anew when it is lost."""
+    """One registration: kept alive while `run` runs, and made again when it is lost."""
 
     def __init__(
         self, commands: Commands, instance: Instance, *, ttl: float = TTL, pause: float = TTL / 3
@@ -40,7 +40,7 @@ class Presence:
         self._lease = 0
 
     async def run(self) -> None:
-        """Stay registered until cancelled, and take the registration back then."""
+        """Stay registered until cancelled, then deregister."""
         try:
             while True:
                 await self._stay()
@@ -64,7 +64,7 @@ class Presence:
             await asyncio.sleep(self._pause)
 
     async def _keep(self, lease: int) -> None:
-        """Renew until the lease is gone. A store that does not answer is asked again: the lease may outlive that."""
+        """Renew until the lease is gone. A failed renewal is retried: the lease may outlive the outage."""
         while True:
             await asyncio.sleep(self._pause)
             try:
@@ -137,7 +137,7 @@ def _reachable(host: str) -> str | None:
         return host.lower()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # Sends nothing; asks the system which of its addresses would be used (RFC 5737 address).
+            # Sends nothing: the kernel only picks the source address for this destination (RFC 5737).
             probe.connect(("192.0.2.1", 9))
             return str(probe.getsockname()[0])
         except OSError:

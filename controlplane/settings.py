@@ -115,7 +115,7 @@ TokenFile = Annotated[Path, AfterValidator(_tokens)]
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, by the name of its variable in small letters."""
+    """All settings; the environment variable of each is its name in capitals."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     etcd_key: KeyFile | None = None
     """Its unencrypted private key."""
     etcd_username: str | None = None
-    """Account at etcd, where it asks for one; with ETCD_PASSWORD."""
+    """User at etcd, where it requires authentication; with ETCD_PASSWORD."""
     etcd_password: SecretStr | None = None
     """Its password."""
 
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     access_token_ttl: Annotated[int, Field(ge=10, le=86_400)] = 900
     """Seconds an access token is valid."""
     refresh_token_ttl: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
-    """Seconds a refresh token is valid that nobody uses."""
+    """Seconds that an unused refresh token is valid."""
     refresh_token_lifetime: Annotated[int, Field(ge=60, le=31_536_000)] = 2_592_000
     """Seconds after which a login ends, however often it was renewed."""
     token_issuer: Annotated[str, Field(min_length=1, max_length=256)] = "headgate"  # noqa: S105
@@ -203,23 +203,23 @@ class Settings(BaseSettings):
     """Answer GETs without a token that come from this machine; for the demo."""
 
     debug: bool = False
-    """Log everything; LOG_LEVEL does not count then."""
+    """Log at debug level, whatever LOG_LEVEL says."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug, info, warning or error."""
 
     redis_host: str | None = None
-    """Known so that both planes may share one `.env`; not used by the control plane."""
+    """Accepted so that both planes can share one `.env`; the control plane does not use it."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
     """Limits in redis mode are kept there by the data planes; not used by the control plane."""
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
-    """Known so that both planes may share one `.env`; the data planes use it."""
+    """Accepted so that both planes can share one `.env`; only data planes use it."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
     """As above."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _check(cls, data: dict[str, object], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # What belongs together is checked on the raw values, so that it is told along with the wrong ones.
+        # Combinations are checked on the raw values, so that they are reported together with wrong values.
         problems = list(_incomplete({name for name, value in data.items() if value is not None}))
         try:
             settings = handler(data)
@@ -268,7 +268,7 @@ def _mismatched(prefix: str, cert: Path | None, key: Path | None) -> Iterator[st
 
 
 def _alike(settings: Settings) -> Iterator[str]:
-    """One credential for two purposes would make services of data planes, or the other way round."""
+    """A credential must not be both a data plane's and a service's: each would have the rights of the other."""
     if settings.service_token is not None and settings.service_token == settings.dataplane_token:
         yield "SERVICE_TOKEN: must not be the same as DATAPLANE_TOKEN"
 

@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 AUTHOR = "controlplane"
 PATIENCE = 3.0
-"""Seconds that a store that says nothing may delay the start of everything else."""
+"""Seconds that a silent store may delay the start."""
 PAUSE = 3.0
-"""Seconds between two attempts, and two log lines, while the store does not answer."""
+"""Seconds between two attempts while the store does not answer; each writes one log line."""
 
 SCOPES: list[dict[str, Any]] = [
     {"name": "gateway:read", "description": "Look at configuration and fleet"},
@@ -40,7 +40,7 @@ SERVICE: dict[str, Any] = {
     "check_interval": 5.0,
     "check_timeout": 2.0,
     "healthy_threshold": 1,
-    # A 503 here says that etcd is away: breaking the circuit would only hide that sentence.
+    # A 503 from the admin API says that etcd does not answer; an open circuit would hide that message.
     "circuit": {"failure_threshold": 1000},
     # Below uvicorn's 5 s, so that a data plane never sends on a connection that is being closed.
     "timeouts": {"response": 30.0, "idle": 4.0},
@@ -49,17 +49,17 @@ ROUTE: dict[str, Any] = {
     "name": "headgate-api",
     "prefix": "/api/v1",
     "service_name": "controlplane",
-    # The control plane looks at tokens itself.
+    # The control plane validates tokens itself.
     "public": True,
 }
 
 
 class StartError(Exception):
-    """The control plane cannot start as it is set up; the message says what to change."""
+    """The control plane cannot start with these settings; the message says what to change."""
 
 
 class Startup:
-    """The steps, in order. Each is repeated until the store answers; StartError ends it all."""
+    """The steps, in order. Each is retried until the store answers; StartError ends the start."""
 
     def __init__(self, settings: Settings, store: Store, parts: Parts, hasher: Hasher) -> None:
         self._settings = settings
@@ -69,7 +69,7 @@ class Startup:
         self._users: Users | None = None
 
     async def try_now(self) -> None:
-        """What can be done at once, so that what can never work is said first. A silent store is `run`'s business."""
+        """Try once, so that settings that can never work are reported at once. `run` waits for a silent store."""
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._steps()
@@ -86,14 +86,14 @@ class Startup:
         logger.info("control plane started", extra=where)
 
     async def repeat(self) -> None:
-        """Put in place what another store lacks that came in the first one's place. Raises store errors, Refused."""
+        """Run the steps on a store that replaced the first one. Raises store errors, Refused."""
         try:
             await self._steps()
         except StartError as error:
             raise Refused(409, f"The store lacks what a control plane needs: {error}") from None
 
     async def follow(self) -> None:
-        """Do so whenever the store's content was replaced with an operator's consent, until cancelled."""
+        """Run the steps whenever an operator confirmed a replaced store, until cancelled."""
         watcher, wake = self._parts.watcher, asyncio.Event()
         prepared = watcher.guard.good.lineage
         with watcher.changed.wakes(wake):
@@ -169,6 +169,6 @@ class Startup:
             "password": password.get_secret_value(),
             "scopes": [scope["name"] for scope in SCOPES],
         }
-        with contextlib.suppress(AlreadyExists):  # another control plane was faster
+        with contextlib.suppress(AlreadyExists):  # another control plane did it first
             await self._parts.commands.create("user", user, author=AUTHOR)
             logger.info("created the first user", extra={"username": username})

@@ -1,4 +1,4 @@
-"""How answers are written: JSON, with an entity tag where a resource has one."""
+"""Builds responses: JSON, with an entity tag for resources."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def not_modified(revision: int) -> Response:
 
 
 _ANY: TypeAdapter[object] = TypeAdapter(object)
-# Answers are for one caller and change at any time; a client may keep one, and asks again with If-None-Match.
+# Responses are private and may change at any time; a client may cache one and revalidate with If-None-Match.
 _NO_CACHE = {"Cache-Control": "private, no-cache"}

@@ -34,7 +34,7 @@ def _routes(parts: Parts) -> list[Route]:
 
 
 class _Endpoint:
-    """Everything that may be done at one path."""
+    """All operations at one path."""
 
     def __init__(self, parts: Parts, operations: Mapping[str, Operation]) -> None:
         self._parts = parts
@@ -51,7 +51,7 @@ class _Endpoint:
         try:
             return await self._run(request)
         except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it; the log shows it
+            return Response(status_code=499)  # the client is gone; only the log shows it
         except Exception as error:
             refused = explain(error, writing=writing)
             if refused is None:

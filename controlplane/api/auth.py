@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: bearer tokens of our own (RFC 6750), and the demo's reads from this machine.
+"""Authentication and authorization of requests: our bearer tokens (RFC 6750), and the demo's local reads.
 
 A token says who somebody is and which scopes it was made for. What counts is what the user holds now: a user
 that is gone or disabled is nobody, a password that was changed ends the tokens it gave, and a scope that was taken
@@ -26,7 +26,7 @@ _IMPLIED = {ADMIN: frozenset({ADMIN, READ})}
 
 
 async def author(parts: Parts, request: Request, access: Access) -> str:
-    """The name of the caller, once it is certain that they may; Refused 401 or 403 otherwise."""
+    """The name of the caller, if authorized; Refused 401 or 403 otherwise."""
     sent = request.headers.getlist("authorization")
     if access == "public":
         return ANONYMOUS

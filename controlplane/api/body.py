@@ -14,7 +14,7 @@ from controlplane.api.problems import Refused
 MOST_BYTES = 10 * 1024 * 1024
 MOST_FORM_BYTES = 64 * 1024
 WITHIN = 30.0
-"""Seconds that a whole body may take to arrive."""
+"""Seconds within which the whole body has to arrive."""
 
 FORM = "application/x-www-form-urlencoded"
 JSON_TYPES = ("application/json", "text/json")

@@ -182,7 +182,7 @@ def receipt_answer(receipt: Receipt) -> dict[str, object]:
 
 
 def operations() -> Iterator[Operation]:
-    """What the handlers above answer."""
+    """The operations that the handlers above answer."""
     yield Operation(
         method="POST",
         path=f"{ROOT}/apply",

@@ -1,4 +1,4 @@
-"""The one table from an error of the parts below to what the client is told."""
+"""The one table that maps errors to responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LATER = {"Retry-After": RETRY_AFTER}
 
 
 def explain(error: Exception, *, writing: bool) -> Refused | None:
-    """The refusal for an error; None for one that is a fault of ours. `writing`: something was to be changed."""
+    """The refusal for an error; None for an internal error. `writing`: the request was to change something."""
     match error:
         case Refused():
             return error

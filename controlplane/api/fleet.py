@@ -1,4 +1,4 @@
-"""The fleet as it is now: services, circuits, limits, data planes; and orders to forget what was counted."""
+"""The present state of the fleet: services, circuits, limits, data planes; resets, and draining an instance."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _dataplane(state: NodeState) -> shapes.DataplaneShape:
 
 
 async def drain(call: Call) -> Response:
-    """Marks the instance as draining; with `wait`, answers when nothing is under way there any more, or 504."""
+    """Marks the instance as draining; with `wait`, answers when its last request has ended, or 504."""
     service, instance = call.path("service"), call.path("instance")
     if "quorum" in call.request.query_params:
         raise Refused(400, "Unknown parameter 'quorum'")
@@ -168,7 +168,7 @@ async def drain(call: Call) -> Response:
 
 
 def operations() -> Iterator[Operation]:
-    """What the handlers above answer."""
+    """The operations that the handlers above answer."""
     yield get(
         f"{ROOT}/services",
         services,

@@ -50,7 +50,7 @@ async def metrics(call: Call) -> Response:
 
 
 def operations() -> Iterator[Operation]:
-    """What the handlers above answer."""
+    """The operations that the handlers above answer."""
     for path, handler, summary, answer in (
         ("/health", health, "Whether the process lives", Answer(200, "It does", shapes.HealthShape)),
         ("/metrics", metrics, "Metrics", Answer(200, "For Prometheus", _TEXT, "text/plain")),

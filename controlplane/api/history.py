@@ -143,7 +143,7 @@ def _fields(one: Edit) -> Iterable[shapes.FieldShape]:
 
 
 def operations() -> Iterator[Operation]:
-    """What the handlers above answer."""
+    """The operations that the handlers above answer."""
     yield get(
         f"{ROOT}/history",
         changes,

@@ -1,4 +1,4 @@
-"""One operation of the admin API: how it is asked for, who may, what it answers and who handles it.
+"""One operation of the admin API: its request, access, answers and handler.
 
 The same value makes the route, guards it and describes it in OpenAPI, so that the three cannot drift apart.
 """
@@ -29,7 +29,7 @@ Schema = type[BaseModel] | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to an operation, after its caller was found to be allowed."""
+    """One request to an operation, after authorization."""
 
     parts: Parts
     request: Request
@@ -37,7 +37,7 @@ class Call:
 
     @property
     def record(self) -> Record:
-        """What is logged of the request."""
+        """The log record of the request."""
         return record_of(self.request.scope)
 
     def path(self, name: str) -> str:
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What an operation takes, in any of these media types."""
+    """The body of a request, in any of these media types."""
 
     schema: Schema
     media_types: tuple[str, ...] = ("application/json", "application/yaml")

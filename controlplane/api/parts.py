@@ -1,4 +1,4 @@
-"""What the handlers work with: the parts of the control plane, put together by `app`."""
+"""The parts of the control plane that handlers use, assembled by `app`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from controlplane.store import Store, StoreError
 
 @dataclass
 class Parts:
-    """Changed by `app` while it starts and by nobody else; handlers read."""
+    """Written by `app` while it starts; handlers only read."""
 
     commands: Commands
     watcher: Watcher
@@ -31,19 +31,19 @@ class Parts:
     anonymous_read: bool = False
     """Answer GETs without a token that come from this machine."""
     trusted_proxies: tuple[Network, ...] = ()
-    """Who is believed about where a request comes from."""
+    """Proxies whose X-Forwarded-For is trusted."""
     tokens: TokenIssuer | None = None
     """None until the signing keys were read from the store."""
     grants: Grants | None = None
     starting: str | None = "the store (etcd) has not answered yet"
-    """What the start still waits for, in words; None when it is over."""
+    """What the start still waits for, as a sentence; None when it has finished."""
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Admin requests by method and status."""
     messages: Messages = field(default_factory=Messages)
     """What the config stream sent."""
     store: Store | None = None
     prepare_store: Callable[[], Awaitable[None]] | None = None
-    """Puts what a control plane needs into a store that came in the place of another one."""
+    """Creates what a control plane needs in a store that replaced another one."""
 
     @property
     def published_revision(self) -> int:
@@ -51,11 +51,11 @@ class Parts:
         return self.watcher.current.revision if self.watcher.current else 0
 
     async def find_user(self, username: str) -> User | None:
-        """A user with the password's hash, as the fleet knows it while the store's content is in doubt."""
+        """A user with the password's hash; while the store's content is in doubt, from the last good content."""
         return self.watcher.held_user(username) or await self.commands.find_user(username)
 
     def require_trusted_store(self) -> None:
-        """Refused 503 while changes would be written to a store that nobody publishes."""
+        """Refused 503 while the store's content is not published."""
         if self.watcher.frozen:
             detail = f"Nothing was changed, because it would not be served: {self.watcher.frozen}"
             raise Refused(503, f"{detail}; {WHAT_TO_DO}")

@@ -1,4 +1,4 @@
-"""What the admin API refuses, and how: `application/problem+json` (RFC 9457).
+"""Refusals of the admin API: `application/problem+json` (RFC 9457).
 
 Everything that is not answered as asked is raised as a Refused, or as an error of the parts below, which
 `explain` turns into one. `respond` is the only place where a problem becomes bytes.
@@ -17,11 +17,11 @@ from controlplane.model.problems import ConfigProblems, Problem
 CREDENTIALS = "Could not validate credentials"
 PERMISSIONS = "Not enough permissions"
 RETRY_AFTER = "2"
-"""Seconds; about what the store client takes to find another member, or an etcd member to elect a leader."""
+"""Seconds; about the time of a fail-over to another etcd member, or of an election in etcd."""
 
 
 class Refused(Exception):
-    """An answer other than the one asked for: a status, a sentence, perhaps a list of problems and headers."""
+    """A request that is refused: status, detail, and optionally problems and headers."""
 
     def __init__(
         self,
@@ -69,18 +69,18 @@ _BEARER = 'Bearer realm="headgate"'
 
 
 def unauthorized(*, token_was_sent: bool) -> Refused:
-    """No caller is known (RFC 6750 §3: an error code only when a token was sent)."""
+    """The caller is not authenticated (RFC 6750 §3: an error code only when a token was sent)."""
     challenge = f'{_BEARER}, error="invalid_token"' if token_was_sent else _BEARER
     return Refused(401, CREDENTIALS, headers={"WWW-Authenticate": challenge})
 
 
 def forbidden(scope: str) -> Refused:
-    """The caller is known and lacks this scope."""
+    """The caller is authenticated and lacks this scope."""
     challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
     return Refused(403, PERMISSIONS, headers={"WWW-Authenticate": challenge})
 
 
 def starting(reasons: Iterable[str]) -> Refused:
-    """Not yet: the control plane has not read from the store what it needs."""
+    """The control plane is still starting."""
     detail = f"The control plane is starting: {'; '.join(reasons)}"
     return Refused(503, detail, headers={"Retry-After": RETRY_AFTER})

@@ -1,4 +1,4 @@
-"""The outermost layer of the admin API: id and revision for every answer, one log line for each, and their count."""
+"""The outermost layer of the admin API: request id, revision header, log line and request count."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _QUIET = frozenset({"/health", "/ready", "/metrics"})
-"""Asked every few seconds by machines: logged at debug level unless they fail."""
+"""Polled every few seconds: logged at debug level unless they fail."""
 
 _PROTECTION = {
     "X-Content-Type-Options": "nosniff",
-    # What is answered is data: nothing in it is to be run, framed or told to other sites.
+    # Responses are data: browsers must not run, frame or leak them.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
-"""Header fields of every answer, for browsers that were led here; a handler may set others in their place."""
+"""Header fields of every response, for browsers; a handler may override them."""
 
 
 @dataclass
 class Record:
-    """What is told of one request at its end. Handlers fill in what they learn."""
+    """The log record of one request. Handlers fill in its fields."""
 
     request_id: str
     method: str
     path: str
     author: str | None = None
-    """Who asked, once that is known."""
+    """The authenticated caller; None before authentication."""
     revision: int | None = None
     """Revision that a change produced."""
     dry_run: bool = False
@@ -81,7 +81,7 @@ class Recorder:
         self._published = published
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an HTTP request on; everything else is not ours to count."""
+        """Handle an HTTP request; pass everything else on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -120,5 +120,5 @@ class Recorder:
 
 
 def _known_method(method: str) -> str:
-    # A label of a metric must not take whatever a client invents.
+    # Clients must not invent values of a metric label.
     return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE") else "other"

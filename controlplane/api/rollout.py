@@ -1,4 +1,4 @@
-"""How far the data planes are with a revision: asked for by itself, or waited for by whoever changes something."""
+"""The rollout of a revision to the data planes: asked for by itself, or waited for after a change."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PARAMETERS = (
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What the caller wants to wait for."""
+    """The wait that the caller asked for."""
 
     seconds: float
     quorum: Quorum
 
 
 def asked(call: Call, *others: str) -> Wait | None:
-    """The wait that is asked for, None for none. Refused 400, also for parameters other than its own and `others`."""
+    """The wait that the query asks for; None: no wait. Refused 400, for unknown parameters too."""
     query = call.request.query_params
     if unknown := sorted(set(query) - {"wait", "quorum", *others}):
         raise Refused(400, f"Unknown parameter {unknown[0]!r}")
@@ -84,7 +84,7 @@ def _outcome(seen: Progress, wait: Wait) -> str:
 
 
 async def rollout(call: Call) -> Response:
-    """How far the fleet is with a revision; with `wait`, as soon as it is served or rejected."""
+    """The rollout of a revision; with `wait`, as soon as it is served or rejected."""
     wait = asked(call) or Wait(0.0, ALL)
     number = revision(call.path("revision"))
     call.parts.snapshot()  # or 503: still starting
@@ -100,7 +100,7 @@ def revision(text: str) -> int:
 
 
 def shown(seen: Progress) -> shapes.RolloutShape:
-    """As programs read it."""
+    """The response body."""
     return shapes.RolloutShape(
         revision=seen.revision,
         digest=seen.digest,
@@ -124,7 +124,7 @@ def _node(node: NodeProgress) -> shapes.NodeProgressShape:
 
 
 def operations() -> Iterator[Operation]:
-    """What the handlers above answer."""
+    """The operations that the handlers above answer."""
     yield get(
         f"{ROOT}/rollouts/{{revision}}",
         rollout,

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 DAY = 86_400
 DEFAULT_TTL, LEAST_TTL, MOST_TTL = 90 * DAY, 60, 366 * DAY
-"""Seconds. Such a token cannot be taken back, only left to expire: keep it short where it can be renewed."""
+"""Seconds. A service token cannot be revoked, only expire: keep it short where it can be renewed."""
 
 
 class ServiceTokenRequest(Part):
@@ -35,7 +35,7 @@ async def create(call: Call) -> Response:
     """A token that is bound to the service."""
     asked = parse_as(ServiceTokenRequest, await body.document(call.request))
     token = call.parts.issuer().issue_service(asked.service_name, asked.ttl)
-    # Who can register a service gets its traffic: it must be possible to find out later who let them.
+    # A service token gets traffic: log who created it.
     extra = {"service": asked.service_name, "author": call.author, "ttl": asked.ttl}
     logger.info("service token issued", extra=extra)
     shown = {"token": token, "service_name": asked.service_name, "expires_in": asked.ttl}
@@ -43,7 +43,7 @@ async def create(call: Call) -> Response:
 
 
 def operations() -> Iterator[Operation]:
-    """What the handlers above answer."""
+    """The operations that the handlers above answer."""
     yield Operation(
         method="POST",
         path=f"{ROOT}/auth/service-token",

@@ -1,4 +1,4 @@
-"""The shapes of what the admin API answers, beside the resources themselves. OpenAPI is made from them."""
+"""Response bodies of the admin API, beside the resources themselves. OpenAPI is generated from them."""
 
 from __future__ import annotations
 
@@ -148,10 +148,10 @@ class ChangeShape(Shape):
 
 
 class NodeProgressShape(Shape):
-    """One data plane, held against what is waited for."""
+    """One data plane's progress."""
 
     node: str
-    connected: Annotated[bool, Field(description="Those that are not do not count.")]
+    connected: Annotated[bool, Field(description="Only connected data planes count.")]
     applied_revision: int
     done: bool
     reason: Annotated[str, Field(description="Why it is not done, in words.")]
@@ -167,7 +167,9 @@ class RolloutShape(Shape):
     serving: int
     needed: Annotated[int, Field(description="How many of the connected data planes are enough.")]
     nodes: list[NodeProgressShape]
-    problem: Annotated[str, Field(description="Why nobody can get there now; empty when that is not known.")]
+    problem: Annotated[
+        str, Field(description="Why no data plane can serve it now; empty when there is no known reason.")
+    ]
 
 
 class ReceiptShape(Shape):
@@ -320,7 +322,7 @@ class ReadyShape(Shape):
 
 
 class HealthShape(Shape):
-    """The process lives; what else is wrong is told, but restarting would not mend it."""
+    """The process is alive. Problems that a restart would not solve are listed."""
 
     status: Literal["ok", "degraded"]
     version: str

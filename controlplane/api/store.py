@@ -1,4 +1,4 @@
-"""The store as the fleet sees it: whether what it holds is published, and an operator's word that it shall be."""
+"""The store: whether its content is published, and an operator's confirmation that it may be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from controlplane.distribute.guard import WHAT_TO_DO
 
 
 async def show(call: Call) -> Response:
-    """What is known of the store."""
+    """The state of the store."""
     watcher = call.parts.watcher
     good, present = watcher.guard.good, watcher.guard.lineage
     shape = shapes.StoreShape(
@@ -37,7 +37,7 @@ async def confirm(call: Call) -> Response:
     if parts.store is None or parts.prepare_store is None:
         raise starting(parts.not_ready())
     was = parts.watcher.frozen
-    # A store that lacks signing keys and users would be of no use to anybody.
+    # Without signing keys and users nobody could log in.
     await parts.prepare_store()
     above = parts.watcher.guard.good.lineage.epoch
     revision, lineage = await parts.commands.confirm_store(call.author, above=above)
@@ -50,7 +50,7 @@ async def confirm(call: Call) -> Response:
 
 
 def operations() -> Iterator[Operation]:
-    """What the handlers above answer."""
+    """The operations that the handlers above answer."""
     yield get(
         f"{ROOT}/store",
         show,

@@ -225,7 +225,7 @@ def _shown(tokens: Tokens) -> dict[str, object]:
 
 
 def operations() -> Iterator[Operation]:
-    """What the handlers above answer."""
+    """The operations that the handlers above answer."""
     yield Operation(
         method="POST",
         path=f"{ROOT}/auth/token",

@@ -1,8 +1,8 @@
 """Whether what the store holds may be what the fleet serves next. Pure.
 
-A store that misbehaves must not take the fleet with it: wiped, restored from an older copy, or another one under the
-same address. What it holds then is not published before an operator has said so (a higher epoch in its lineage), or
-before the store that was there is back. Ordinary changes, deletes too, come as events and pass.
+A store that was wiped, restored from an older copy, or replaced under its address must not take the fleet with it. Its
+content is not published before an operator has confirmed it (a higher epoch in its lineage), or the former store is
+back. Ordinary changes, deletes too, come as events and pass.
 """
 
 from __future__ import annotations

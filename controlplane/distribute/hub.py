@@ -1,4 +1,4 @@
-"""Fan-out: one session a data plane, each woken by what is published, none waiting for another.
+"""Fan-out: one session for each data plane. Each is woken by a new snapshot, and none waits for another.
 
 Knows no wire format. The session says what to send next; who sends it, and when it can, is the stream's business.
 """

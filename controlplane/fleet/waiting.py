@@ -61,7 +61,7 @@ ALL = Quorum()
 
 @dataclass(frozen=True, slots=True)
 class NodeProgress:
-    """One data plane, held against what is waited for."""
+    """One data plane's progress."""
 
     node: str
     connected: bool
@@ -86,7 +86,7 @@ class Progress:
     needed: int
     nodes: tuple[NodeProgress, ...]
     problem: str = ""
-    """Why nobody can get there now; empty when that is not known."""
+    """Why no data plane can serve it now; empty when there is no known reason."""
     settled: bool = True
     """Whether nobody is missing who was connected a moment ago, and goes on serving what it has."""
 

@@ -1,4 +1,4 @@
-"""Who may do what, and how often: scopes, users, rate limits, issuers."""
+"""Access: scopes, users, rate limits, issuers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _password_hash(secret: SecretStr) -> SecretStr:
             "phc", "must be an argon2id hash in PHC form, like $argon2id$v=19$m=65536,t=3,p=4$…"
         )
     memory, time, lanes = map(int, found.groups())
-    # Whoever imports a hash decides what each log-in costs the control plane.
+    # The parameters of an imported hash decide what each login costs.
     if not (8 * lanes <= memory <= _MOST_MEMORY and 1 <= time <= _MOST_TIME and 1 <= lanes <= _MOST_LANES):
         raise PydanticCustomError(
             "phc", "must have m of at most 262144 (256 MiB), t of at most 10, p of at most 16"
@@ -64,7 +64,7 @@ class Scope(Resource):
 
 
 class User(Resource):
-    """Somebody who can get a token. A password is hashed before it is stored; neither is ever shown."""
+    """A user who can get tokens. A password is hashed before it is stored; neither is ever shown."""
 
     KIND: ClassVar[str] = "user"
     PLURAL: ClassVar[str] = "users"

@@ -1,4 +1,4 @@
-"""The base of all resources: strict, frozen, and thorough about what is wrong.
+"""The base of all resources: strict, frozen, and reporting every problem at once.
 
 pydantic alone stops short of "everything at once": rules that span several fields run only after every field is right.
 `Part` runs them on the raw fields as well, and joins both findings, so that one answer lists all problems.
@@ -18,7 +18,7 @@ from controlplane.model.words import describe
 P = TypeVar("P", bound="Part")
 
 Later = Callable[[object], str | None]
-"""Says of a field's raw value what is not built yet about it, or None when all of it is."""
+"""What is not built yet of a field's raw value; None when all of it is."""
 
 
 class Part(BaseModel):
@@ -33,7 +33,7 @@ class Part(BaseModel):
     )
 
     LATER: ClassVar[Mapping[str, Later]] = {}
-    """Fields and values that are announced but not built yet, so that they are refused in those words."""
+    """Fields and values that are announced and not built yet: they are refused with that message."""
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
@@ -42,7 +42,7 @@ class Part(BaseModel):
 
     @classmethod
     def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
-        """Mend what the notation, not the user, got wrong."""
+        """Normalize fields that the notation has changed."""
         return fields
 
     @model_validator(mode="wrap")
@@ -69,7 +69,7 @@ class Part(BaseModel):
 
 
 class Resource(Part):
-    """A thing with a name that is written and read as a whole."""
+    """A named value that is written and read as a whole."""
 
     KIND: ClassVar[str]
     """As in the store's keys: `rate_limit`."""

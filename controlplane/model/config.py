@@ -1,4 +1,4 @@
-"""The whole configuration, kept up to date entry by entry: what one change costs grows with the change.
+"""The whole configuration, updated entry by entry: the cost of a change grows with the change.
 
 Everything that is looked up is indexed, and what somebody looks at is never changed under their eyes: the dictionaries
 that go out with a view or a snapshot are copied before the next change. Copying is the one cost that grows with the
@@ -34,7 +34,7 @@ E = TypeVar("E", bound=StoredEntry)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The configuration as it was when somebody looked."""
+    """The configuration at one moment."""
 
     change: int
     """Revision of the last change by command; 0 before the first."""
@@ -51,7 +51,7 @@ class View:
 
 
 class Config:
-    """Takes the store's entries in, one after the other, and makes snapshots of them."""
+    """Takes the store's entries in one by one, and builds snapshots."""
 
     def __init__(self, entries: Iterable[StoredEntry] = ()) -> None:
         self._change = 0
@@ -103,7 +103,7 @@ class Config:
         self._touch(identity)
 
     def remove(self, key: str) -> None:
-        """Forget what a key held; one that held nothing may be removed, too."""
+        """Remove what a key held, if anything."""
         if key == CHANGE:
             self._change = 0
         self._under_way.discard(key)
@@ -124,7 +124,7 @@ class Config:
         new = [entry for entry in entries if self._keys.get(entry.key, (0, None))[0] != entry.revision]
         return sorted(gone), new
 
-    # What others see
+    # Reading
 
     @property
     def revisions(self) -> dict[str, int]:
@@ -138,7 +138,7 @@ class Config:
 
     @property
     def staged(self) -> frozenset[str]:
-        """Keys of what waits beside the configuration."""
+        """Keys of staged parts and of their writers."""
         return frozenset(self._under_way) - self.decided
 
     def view(self) -> View:
@@ -179,7 +179,7 @@ class Config:
         self._touch(identity)
 
     def _own(self) -> dict[ResourceId, Stamped]:
-        """The resources, to be changed: nobody else has them."""
+        """The resources, to be changed: a copy if they were handed out."""
         if self._lent:
             self._resources, self._lent = self._resources.copy(), False
         return self._resources
@@ -199,7 +199,7 @@ class Config:
             self._outdated.add(identity)
 
     def _touch(self, identity: ResourceId) -> None:
-        """Look again at a resource and at everything that needs it."""
+        """Mark a resource and everything that refers to it for checking."""
         needing = self._links.needing(identity)
         self._unchecked |= {identity, *needing}
         self._outdated.add(identity)
@@ -232,11 +232,11 @@ class Config:
             yield from colliding(where, resource, (one for one in rivals if one.name < resource.name))
 
     def _exists(self, identity: ResourceId) -> bool:
-        # What does not parse is there all the same: that it does not has been said.
+        # An entry that does not parse exists: its own problem is reported elsewhere.
         return identity in self._resources or identity in self._unreadable
 
     def _for_data_planes(self, identity: ResourceId) -> Stamped | None:
-        """A resource as data planes know it; None when they need not."""
+        """A resource as data planes get it; None when they do not."""
         model = model_of(identity[0])
         if model is None or not model.DATA_PLANES:
             return None

@@ -27,5 +27,5 @@ def total_of(resources: Mapping[ResourceId, Stamped]) -> int:
 
 
 def written(total: int) -> str:
-    """A sum as it travels: 64 hexadecimal digits."""
+    """A sum as it is sent: 64 hexadecimal digits."""
     return f"{total % _MODULUS:064x}"

@@ -13,7 +13,7 @@ from controlplane.model.words import unknown_field
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What somebody declared, and what is wrong with it by itself."""
+    """What a document declares, and its problems by itself."""
 
     declared: tuple[Declared, ...]
     problems: tuple[Problem, ...]

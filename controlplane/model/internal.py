@@ -1,4 +1,4 @@
-"""What the control plane itself puts in the store for the data planes; nobody writes these by hand."""
+"""Resources that the control plane itself writes for the data planes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which store this is: an entry that every store gets once, so that another one in its place is noticed. Pure.
+"""The identity of a store: an entry that is written once, so that a replaced store is noticed. Pure.
 
 etcd's own cluster id does not do: a member that lost its data and starts again with the same flags has the same one.
 """
@@ -17,7 +17,7 @@ or older content newer."""
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """A store's identity, and the operator's last word on it."""
+    """A store's identity, and when an operator last confirmed its content."""
 
     id: str = ""
     """Random; empty while the store has none."""

@@ -63,7 +63,7 @@ class WatchStream:
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error, self.address) from error
         except asyncio.InvalidStateError:
-            pass  # it has ended: reading tells why
+            pass  # it has ended: the next read raises the reason
         except asyncio.CancelledError:
             raise cancelled(self.address) from None
 

@@ -39,7 +39,7 @@ STATUS = Method("/etcdserverpb.Maintenance/Status", pb.StatusRequest, pb.StatusR
 
 
 def encode(key: str) -> bytes:
-    # etcd's keys are bytes: what is not UTF-8 (somebody else wrote it) survives the way there and back.
+    # Keys in etcd are bytes: those that are not UTF-8 survive the round trip.
     return key.encode("utf-8", "surrogateescape")
 
 
@@ -57,7 +57,7 @@ def key_range(prefix: str) -> tuple[bytes, bytes]:
 
 
 def entry(pair: pb.KeyValue) -> Entry:
-    """What etcd stores for a key, in our words."""
+    """An entry from etcd's key-value message."""
     return Entry(decode(pair.key), pair.value, pair.mod_revision, pair.lease)
 
 
