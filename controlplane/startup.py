@@ -15,8 +15,9 @@ from typing import Any
 from controlplane.api.parts import Parts
 from controlplane.api.problems import Refused
 from controlplane.commands.errors import AlreadyExists
+from controlplane.commands.refresh_tokens import StoredFamilies
 from controlplane.commands.signing_keys import open_keys
-from controlplane.identity import Grants, Hasher, Rotation, TokenIssuer, Users, WrongSecretKey
+from controlplane.identity import Grants, Hasher, TokenIssuer, Users, WrongSecretKey
 from controlplane.model.problems import ConfigProblems
 from controlplane.model.resources import ResourceId, parse
 from controlplane.model.stored import key_of
@@ -145,7 +146,7 @@ class Startup:
         if self._users is None:
             # Once: what is known of wrong passwords outlives a store that is replaced.
             self._users = Users(self._parts.find_user, self._hasher, time.monotonic)
-        rotation = Rotation(self._store, settings.refresh_token_lifetime)
+        rotation = StoredFamilies(self._parts.commands.executor, settings.refresh_token_lifetime)
         self._parts.tokens = tokens
         self._parts.grants = Grants(self._users, tokens, rotation, time.time)
 

@@ -32,7 +32,7 @@ from controlplane.identity.passwords import Hasher
 from controlplane.model.config import Config, View
 from controlplane.model.problems import ConfigProblems, InvalidConfig, Problem
 from controlplane.model.stored import CHANGE, COMMITS, PREFIX, change_value
-from controlplane.store import Conflict, Put, Store, StoreError, TooLarge
+from controlplane.store import Conflict, LeaseGone, Put, Store, StoreError, TooLarge
 
 TRIES = 8
 KNOWN_WITHIN = 0.5
@@ -75,17 +75,26 @@ class Executor:
 
         Raises what the planner raises, Conflict after some tries, and the store's errors.
         """
-        hashing = _Hashing(self._hasher)
-        async with self._leased(request) as leased, self._turn_of(leased):
-            if leased.small and (done := await self._run_on_known(planner, leased, hashing)) is not None:
-                return done
-            missed: tuple[str, ...] = ()
-            for _ in range(TRIES - 1):
-                try:
-                    return await self._run_once(planner, leased, hashing, missed)
-                except Conflict as error:
-                    missed = error.keys
-            return await self._run_once(planner, leased, hashing, missed)
+        needs = _Needs(self.store, self._hasher)
+        try:
+            async with self._turn_of(request):
+                return await self._run(planner, request, needs)
+        finally:
+            await self._release(needs.lease)
+
+    async def _run(self, planner: Planner[Q, R], request: Q, needs: _Needs) -> Done[R]:
+        if request.small and (done := await self._run_on_known(planner, request, needs)) is not None:
+            return done
+        missed: tuple[str, ...] = ()
+        for _ in range(TRIES - 1):
+            try:
+                return await self._run_once(planner, request, needs, missed)
+            except Conflict as error:
+                missed = error.keys
+            except LeaseGone:
+                # What it held is gone as well. A lease of this request's own may have ended while it was tried.
+                missed, needs.lease = (), 0
+        return await self._run_once(planner, request, needs, missed)
 
     async def view(self) -> View:
         """The configuration as of now, or newer."""
@@ -94,13 +103,13 @@ class Executor:
     # One try
 
     async def _run_once(
-        self, planner: Planner[Q, R], request: Q, hashing: _Hashing, missed: tuple[str, ...]
+        self, planner: Planner[Q, R], request: Q, needs: _Needs, missed: tuple[str, ...]
     ) -> Done[R]:
         config = await self._configuration(missed) if request.configuration else NO_CONFIGURATION
         view = await self._with_entries(config, request)
-        return await self._carry_out(await _planned(planner, view, request, hashing), view, request)
+        return await self._carry_out(await needs.plan(planner, view, request), view, request, needs)
 
-    async def _run_on_known(self, planner: Planner[Q, R], request: Q, hashing: _Hashing) -> Done[R] | None:
+    async def _run_on_known(self, planner: Planner[Q, R], request: Q, needs: _Needs) -> Done[R] | None:
         """Try on the configuration as it is known here, without asking the store first.
 
         Counts only if something is written: then the transaction has found that nothing else was changed. Every other
@@ -113,12 +122,12 @@ class Executor:
             return None
         with contextlib.suppress(Conflict, CommandError, ConfigProblems):
             view = await self._with_entries(config, request)
-            plan = await _planned(planner, view, request, hashing)
+            plan = await needs.plan(planner, view, request)
             if plan.writes:
-                return await self._carry_out(plan, view, request)
+                return await self._carry_out(plan, view, request, needs)
         return None
 
-    async def _carry_out(self, plan: Plan[R], view: View, request: Request) -> Done[R]:
+    async def _carry_out(self, plan: Plan[R], view: View, request: Request, needs: _Needs) -> Done[R]:
         if plan.summary:
             done = await self._change(plan, view, request.author[:LONGEST_AUTHOR])
         elif plan.writes or not request.configuration:
@@ -126,6 +135,8 @@ class Executor:
             done = Done(await self.store.commit(plan.expects, plan.writes), plan.receipt, bool(plan.writes))
         else:
             return Done(view.change, plan.receipt, written=False)
+        if plan.ttl or request.ttl:
+            needs.lease = 0  # it holds what was written, or is among the plan's releases
         for lease in plan.releases:
             await self._release(lease)
         return done
@@ -198,19 +209,6 @@ class Executor:
             if mine:
                 self._turn.release()
 
-    @contextlib.asynccontextmanager
-    async def _leased(self, request: Q) -> AsyncIterator[Q]:
-        """The request with the lease that it needs, which is given back if the request fails."""
-        if not request.ttl:
-            yield request
-            return
-        lease = await self.store.grant(request.ttl)
-        try:
-            yield replace(request, lease=lease)
-        except BaseException:
-            await self._release(lease)
-            raise
-
     async def _release(self, lease: int) -> None:
         """End a lease (0: none); if that fails, it ends by itself."""
         if lease:
@@ -218,19 +216,33 @@ class Executor:
                 await self.store.revoke(lease)
 
 
-class _Hashing:
-    """Compares and hashes the passwords of one request. Each is hashed once, however often the request is planned."""
+class _Needs:
+    """What the plan of one request needs: hashed passwords, a lease. Each is got once, however often it is planned."""
 
-    def __init__(self, hasher: Hasher) -> None:
-        self.hashes: dict[Password, str] = {}
+    def __init__(self, store: Store, hasher: Hasher) -> None:
+        self.lease = 0
+        """0 when there is none, or when it holds what was written."""
+        self._store = store
         self._hasher = hasher
+        self._hashes: dict[Password, str] = {}
         self._fresh: dict[str, str] = {}
 
-    async def answer(self, password: Password) -> None:
-        """Find the hash that has to be stored: the one that is, where it fits."""
-        self.hashes[password] = await self._hash_for(password)
+    async def plan(self, planner: Planner[Q, R], view: PlanView, request: Q) -> Plan[R]:
+        """The plan, with everything that it needs."""
+        if request.ttl and not self.lease:
+            self.lease = await self._store.grant(request.ttl)
+        while True:
+            plan = planner(view, replace(request, hashes=self._hashes, lease=self.lease))
+            if plan.passwords:
+                for password in plan.passwords:
+                    self._hashes[password] = await self._hash_for(password)
+            elif plan.ttl and not self.lease:
+                self.lease = await self._store.grant(plan.ttl)
+            else:
+                return plan
 
     async def _hash_for(self, password: Password) -> str:
+        """The hash to store: the one that is stored, where it fits."""
         plain = password.plain.get_secret_value()
         if password.stored is not None and await self._hasher.verify(plain, password.stored):
             return password.stored
@@ -239,16 +251,6 @@ class _Hashing:
         if password.username not in self._fresh:
             self._fresh[password.username] = await self._hasher.hash(plain)
         return self._fresh[password.username]
-
-
-async def _planned(planner: Planner[Q, R], view: PlanView, request: Q, hashing: _Hashing) -> Plan[R]:
-    """The plan, with the passwords hashed that it asks for."""
-    plan = planner(view, replace(request, hashes=hashing.hashes))
-    while plan.passwords:
-        for password in plan.passwords:
-            await hashing.answer(password)
-        plan = planner(view, replace(request, hashes=hashing.hashes))
-    return plan
 
 
 async def read_configuration(store: Store) -> View:

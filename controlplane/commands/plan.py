@@ -64,7 +64,7 @@ class Request:
     hashes: Hashes = field(default_factory=dict)
     """Passwords that were hashed for this request so far; filled by the executor."""
     lease: int = 0
-    """A new lease of `ttl` seconds; filled by the executor."""
+    """A new lease, if the request or its plan asks for one (`ttl`); filled by the executor."""
 
     @property
     def configuration(self) -> bool:
@@ -83,7 +83,7 @@ class Request:
 
     @property
     def ttl(self) -> float:
-        """Seconds of the lease that it needs; 0: none."""
+        """Seconds of a lease that the plan needs in any case; 0: none."""
         return 0.0
 
     @property
@@ -114,6 +114,8 @@ class Plan(Generic[R_co]):
     """Leases that are no longer needed once it is written."""
     passwords: tuple[Password, ...] = ()
     """Passwords to be hashed before this can be planned. The executor does that and asks again."""
+    ttl: float = 0.0
+    """Seconds of the lease that `writes` need. The executor grants one for the request, and asks again."""
 
     def dry(self) -> Plan[R_co]:
         """The same receipt, with nothing done."""

@@ -11,18 +11,16 @@ oldest family above `MOST` is left out, and everything that began no later is re
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from controlplane.identity.errors import InvalidToken
-from controlplane.store import Conflict, Entry, LeaseGone, Put, Store, StoreError
 
 PREFIX = "/headgate/refresh/v1/"
 MOST = 64
 """Families of one user that are kept in mind."""
-_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,61 +85,14 @@ class Families:
         return replace(self, renewed=held, floor=floor)
 
 
-class Rotation:
-    """The families in the store. `lifetime`: seconds that a family lasts at most."""
-
-    def __init__(self, store: Store, lifetime: float) -> None:
-        self._store = store
-        self._lifetime = lifetime
+class Rotation(Protocol):
+    """Where families are kept. Implemented by `commands.refresh_tokens.StoredFamilies`."""
 
     async def use(self, username: str, member: Member, now: float) -> Member:
         """Use a token up; return the next one of its family. Raises InvalidToken, and the store's errors.
 
         A token that was used before ends its family.
         """
-        for _ in range(_TRIES):
-            entry = await self._store.get(PREFIX + username)
-            families = Families.read(entry.value if entry else None)
-            valid = families.valid(member)
-            if not valid and families.ended(member):
-                raise InvalidToken
-            following = replace(member, sequence=member.sequence + 1)
-            changed = families.after(member, following.sequence if valid else None, now, self._lifetime)
-            with contextlib.suppress(Conflict, LeaseGone):
-                await self._write(username, entry, changed, now)
-                if not valid:
-                    raise InvalidToken
-                return following
-        raise InvalidToken  # used by many at once: it was copied
 
     async def end(self, username: str, member: Member, now: float) -> None:
-        """End a family (RFC 7009). Raises the store's errors."""
-        for _ in range(_TRIES):
-            entry = await self._store.get(PREFIX + username)
-            families = Families.read(entry.value if entry else None)
-            if families.ended(member):
-                return
-            with contextlib.suppress(Conflict, LeaseGone):
-                await self._write(username, entry, families.after(member, None, now, self._lifetime), now)
-                return
-
-    async def _write(self, username: str, entry: Entry | None, families: Families, now: float) -> None:
-        key, lease = PREFIX + username, entry.lease if entry else 0
-        expected = {key: entry.revision if entry else 0}
-        if lease and families.until >= now + self._lifetime:
-            await self._store.commit(expected, [Put(key, families.value, lease)])
-            return
-        # For twice as long as is needed, so that not every renewal takes a lease of its own.
-        granted = await self._store.grant(2 * self._lifetime)
-        families = replace(families, until=now + 2 * self._lifetime)
-        try:
-            await self._store.commit(expected, [Put(key, families.value, granted)])
-        except (Conflict, LeaseGone):
-            await self._revoke(granted)
-            raise
-        if lease:
-            await self._revoke(lease)
-
-    async def _revoke(self, lease: int) -> None:
-        with contextlib.suppress(StoreError):
-            await self._store.revoke(lease)
+        """End a family (RFC 7009). Raises InvalidToken, and the store's errors."""

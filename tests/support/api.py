@@ -14,9 +14,10 @@ import httpx
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
 from controlplane.commands.commands import Commands
+from controlplane.commands.refresh_tokens import StoredFamilies
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import Grants, Hasher, KeyRing, Rotation, TokenIssuer, Users
+from controlplane.identity import Grants, Hasher, KeyRing, TokenIssuer, Users
 from controlplane.store import Entry, MemoryStore, Put
 from tests.support.keys import open_keys
 
@@ -95,7 +96,7 @@ async def running_api(
         keys = await _keys(store, wall())
         parts.tokens = TokenIssuer(keys, wall)
         users_of = Users(parts.find_user, hasher, time.monotonic)
-        parts.grants = Grants(users_of, parts.tokens, Rotation(store, 2_592_000), wall)
+        parts.grants = Grants(users_of, parts.tokens, StoredFamilies(commands.executor, 2_592_000), wall)
         parts.starting = None
     following = asyncio.create_task(watcher.run())
     transport = httpx.ASGITransport(make_api(parts), client=(peer, 50000), raise_app_exceptions=False)

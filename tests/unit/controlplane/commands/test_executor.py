@@ -32,10 +32,6 @@ class Count(Request):
     def keys(self) -> tuple[str, ...]:
         return (KEY,)
 
-    @property
-    def ttl(self) -> float:
-        return 10.0 if self.leased else 0.0
-
 
 def count(view: PlanView, request: Count) -> Plan[int]:
     entry = view.entries[KEY]
@@ -44,7 +40,13 @@ def count(view: PlanView, request: Count) -> Plan[int]:
     expects = {KEY: entry.revision if entry else 0}
     if not request.by:
         return Plan(number)
-    return Plan(number, [Put(KEY, str(number).encode(), request.lease)], expects, summary)
+    return Plan(
+        number,
+        [Put(KEY, str(number).encode(), request.lease)],
+        expects,
+        summary,
+        ttl=10.0 if request.leased else 0.0,
+    )
 
 
 class Raced(MemoryStore):
@@ -137,3 +139,26 @@ async def test_a_lease_ends_with_a_plan_that_fails(store: Raced, executor: Execu
     with pytest.raises(LeaseGone):
         await store.keep_alive(2)
     assert await store.keep_alive(1)
+
+
+async def test_a_lease_that_ended_meanwhile_is_taken_anew(store: Raced, executor: Executor) -> None:
+    async def ends() -> None:
+        store.advance(11.0)
+
+    store.rivals = [ends]
+    await executor.run(count, Count(author="me", leased=True))
+    entry = await store.get(KEY)
+    assert entry is not None and entry.lease == 2
+
+
+async def test_a_lease_that_was_not_needed_in_the_end_is_given_back(store: Raced, executor: Executor) -> None:
+    async def rival() -> None:
+        await MemoryStore.commit(store, {}, [Put(KEY, b"100")])
+
+    def once(view: PlanView, request: Count) -> Plan[int]:
+        return Plan(100) if view.entries[KEY] else count(view, request)
+
+    store.rivals = [rival]
+    assert not (await executor.run(once, Count(author="me", leased=True))).written
+    with pytest.raises(LeaseGone):
+        await store.keep_alive(1)

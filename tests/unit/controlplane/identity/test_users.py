@@ -7,6 +7,8 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
+from controlplane.commands.executor import Executor
+from controlplane.commands.refresh_tokens import StoredFamilies
 from controlplane.identity import (
     Attempts,
     BadCredentials,
@@ -14,7 +16,6 @@ from controlplane.identity import (
     Hasher,
     InvalidScope,
     KeyRing,
-    Rotation,
     TokenIssuer,
     TooManyAttempts,
     Users,
@@ -38,7 +39,8 @@ class World:
         self.users = Users(self.find, self.hasher, lambda: self.now, attempts=Attempts(free=3))
         self.store = MemoryStore(clock=lambda: self.now)
         self.issuer = TokenIssuer(ring, lambda: self.now, refresh_lifetime=LIFETIME)
-        rotation = Rotation(self.store, LIFETIME)
+        executor = Executor(self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), lambda: 0.0)
+        rotation = StoredFamilies(executor, LIFETIME)
         self.grants = Grants(self.users, self.issuer, rotation, lambda: self.now)
 
     async def find(self, username: str) -> User | None:
