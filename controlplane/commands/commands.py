@@ -214,7 +214,7 @@ class Commands:
             return Kept(ttl, removed=True)
         with contextlib.suppress(Conflict, LeaseGone):  # the next keep-alive finds out
             if found is holders.Standing.BACK:
-                await self._store.commit(*holders.returning(name, holder, entry))
+                await self.executor.run(holders.come_back, holders.ComeBack(author="", name=name, mine=lease))
             await self._store.keep_alive(entry.lease)
         return Kept(ttl, draining=_draining(entry))
 

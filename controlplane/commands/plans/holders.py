@@ -115,10 +115,26 @@ def standing(holder: Entry | None, entry: Entry | None) -> Standing:
     return Standing.HELD if here else Standing.GONE
 
 
-def returning(name: str, holder: Entry, entry: Entry) -> tuple[dict[str, int], list[Write]]:
-    """What a holder that is back expects and writes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComeBack(Beside):
+    """Hold an instance again that was taken out, and registered anew by somebody since."""
+
+    name: str
+    mine: int
+    """The caller's lease."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return key_of("instance", self.name), holder_key(self.name, self.mine)
+
+
+def come_back(view: PlanView, request: ComeBack) -> Plan[None]:
+    """Nothing is done where the holder is not back any more."""
+    entry, holder = (view.entries[key] for key in request.keys)
+    if entry is None or holder is None or standing(holder, entry) is not Standing.BACK:
+        return Plan(None)
     put = Put(holder.key, _encoded(address_of(instance_in(entry))), holder.lease)
-    return {holder.key: holder.revision, entry.key: entry.revision}, [put]
+    return Plan(None, [put], {holder.key: holder.revision, entry.key: entry.revision})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
