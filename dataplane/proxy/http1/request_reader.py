@@ -105,7 +105,8 @@ class RequestReader:
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self.on_url: Callable[[bytes], None] = self._target.append
         self.on_message_begin: Callable[[], None] = self.between.clear
-        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._parser: HttpRequestParser | None = None
+        """Made when something has to be parsed: many connections bring one request, which is remembered."""
 
     @property
     def in_head(self) -> bool:
@@ -145,9 +146,11 @@ class RequestReader:
                         return
                 self._luck.missed()
         goes_on = self.incoming
-        assert self._parser is not None
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = HttpRequestParser(self)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except HttpParserError as error:
             self._malformed(error, data)
         except HttpParserUpgrade as pause:
