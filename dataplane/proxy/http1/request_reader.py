@@ -22,7 +22,7 @@ from httptools import (
 )
 
 from dataplane.proxy.exchange import ClientSide, Exchange
-from dataplane.proxy.http1.head_cache import LONGEST, Luck
+from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
 from dataplane.proxy.http1.names import collector, request_names
 from dataplane.proxy.http1.request import (
     CHUNKED,
@@ -92,7 +92,7 @@ class RequestReader:
         self._bounds = bounds = shared.bounds
         self._requests = bounds.requests
         self._longest = min(LONGEST, bounds.head)
-        self._luck = Luck()
+        self._luck = LookupCredit()
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []

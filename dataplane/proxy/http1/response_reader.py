@@ -11,7 +11,7 @@ from collections.abc import Callable
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.http1.head_cache import LONGEST, Luck, Remembered
+from dataplane.proxy.http1.head_cache import LONGEST, HeadCache, LookupCredit
 from dataplane.proxy.http1.names import RESPONSE_NAMES, collector
 from dataplane.proxy.http1.response import (
     LENGTH,
@@ -48,10 +48,10 @@ class ResponseReader:
         "unfinished",
     )
 
-    def __init__(self, known: Remembered[Answer]) -> None:
+    def __init__(self, known: HeadCache[Answer]) -> None:
         """`known` has what other responses said, by their heads."""
         self._known = known
-        self._luck = Luck()
+        self._luck = LookupCredit()
         self.answer: Answer | None = None
         """The final response's head, once it has come."""
         self.interim: list[tuple[int, bytes]] = []
