@@ -244,7 +244,9 @@ class Settings(BaseSettings):
     keep_alive_timeout: Duration = BOUNDS.keep_alive_timeout
     """Seconds a client's connection may stay silent between requests."""
     linger_timeout: Duration = BOUNDS.linger_timeout
-    """Seconds that a refused client's remaining bytes are read, so that it gets to see the answer."""
+    """Seconds without a byte of a refused client, whose remaining bytes are read so that it gets to see the answer."""
+    linger_total: Duration = BOUNDS.linger_total
+    """The same in all, however much still comes."""
     half_close_timeout: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = BOUNDS.half_close
     """Seconds that a client which has ended its side may wait without a byte of its answer before it counts as gone;
     0: it does so at once."""
@@ -309,6 +311,7 @@ class Settings(BaseSettings):
             body_timeout=self.body_timeout,
             keep_alive_timeout=self.keep_alive_timeout,
             linger_timeout=self.linger_timeout,
+            linger_total=self.linger_total,
             half_close=self.half_close_timeout,
             replay=self.retry_body_bytes,
             pool_idle=self.pool_idle,
@@ -321,11 +324,6 @@ class Settings(BaseSettings):
     def identity(self) -> Identity:
         """What is in the files of TLS_CERTS, UPSTREAM_CERT and UPSTREAM_KEY now. Raises BadFiles."""
         return read(self.tls_certs, self.upstream_cert, self.upstream_key)
-
-    @property
-    def without_effect(self) -> tuple[str, ...]:
-        """Variables that are set and that this version does not use yet."""
-        return ("REDIS_HOST",) if self.redis_host is not None else ()
 
     @property
     def level(self) -> str:

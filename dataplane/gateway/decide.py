@@ -18,7 +18,7 @@ from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.policy import retry
 from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller, canonical
 from dataplane.gateway.policy.authorize import Permit, authorize
-from dataplane.gateway.policy.breaker import Breakers, Open, Outcome, Trial
+from dataplane.gateway.policy.breaker import Breakers, HalfOpenTrial, Open, Outcome, Trial
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitKey, Reset, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
@@ -199,6 +199,9 @@ class Gateway(Decider):
         if isinstance(trial, Open):
             return CircuitOpen(route.service, trial.retry_after)
         exchange.ticket = trial
+        if isinstance(trial, HalfOpenTrial):
+            exchange.timed = True
+            trial.waits_for_client = not exchange.complete
 
         endpoint = backend.balancer.pick(address)
         if endpoint is None:
@@ -252,6 +255,11 @@ class Gateway(Decider):
             if endpoint.leaving:
                 self._pool.settle(endpoint)
         self._observer.finished(exchange)
+
+    def sent(self, exchange: Exchange, now: float) -> None:
+        """A half-open breaker's trial takes its time from here on: before, it is the client that is waited for."""
+        if isinstance(exchange.ticket, HalfOpenTrial):
+            exchange.ticket.sent(now)
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:
         """Settle the breaker's trial when a tunnel begins: it may outlive any window."""

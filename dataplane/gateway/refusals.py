@@ -19,6 +19,7 @@ from dataplane.proxy.errors import (
     AboutServer,
     BadResponse,
     CircuitOpen,
+    ClientStalled,
     Exhausted,
     NoneHealthy,
     NotConfigured,
@@ -49,6 +50,7 @@ _ABOUT_SERVER = Reply(200, "about_server", "", _fields([("allow", ", ".join(sort
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
 _NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
 _TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
+_CLIENT_STALLED = Reply(408, "client_stalled", "Request timeout")
 _EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
 # RFC 6750, section 3: a challenge has at least one parameter, and realm tells a client which credentials to take.
 _CHALLENGE: Final = b'Bearer realm="headgate"'
@@ -114,6 +116,7 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     NoneHealthy: _none_healthy,
     TooLarge: lambda _: Reply(413, "too_large", "Content too large"),
     BadRequest: lambda bad: _malformed(bad.status, bad.reason),
+    ClientStalled: lambda _: _CLIENT_STALLED,
     TooManyConnections: lambda _: _TOO_MANY_CONNECTIONS,
     Exhausted: lambda _: _EXHAUSTED,
     Unavailable: lambda refusal: Reply(503, "unavailable", "Service unavailable", b"", refusal.reason),

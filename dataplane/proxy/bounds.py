@@ -31,11 +31,13 @@ class Bounds:
     head_timeout: float = 10.0
     """From a request's first byte to the end of its head (slowloris): 408."""
     body_timeout: float = 60.0
-    """Without a byte of a request body: 408."""
+    """Without a byte of a request body: 408. Without a byte taken of a whole response: cut off."""
     keep_alive_timeout: float = 75.0
     """A client connection between requests, also before the first."""
-    linger_timeout: float = 2.0
-    """How long a refused client's remaining bytes are read and thrown away, so that it gets to see the answer."""
+    linger_timeout: float = 5.0
+    """Without a byte of a refused client, whose remaining bytes are thrown away so that it gets to see the answer."""
+    linger_total: float = 30.0
+    """The same in all. (Both are what nginx takes.)"""
     half_close: float = 0.25
     """Without a byte of an answer for a client that has ended its side: it counts as gone. 0: at once."""
     replay: int = 65_536

@@ -3,9 +3,9 @@
     queue (RequestReader) → current: decide ─→ refuse ─────────────────────→ finished → the next in the queue, or linger
                                      └→ forward → response relayed ─┘
 
-One exchange is current; pipelined ones wait in the reader's queue, and while any waits nothing more is read, so that
-the queue is bounded by one read. Every exchange ends in `_finish`, which tells the gateway; `connection_lost` sees to
-those that nothing else ended.
+One exchange is current; pipelined ones wait in the reader's queue, which is short, and behind it as bytes; while any
+wait nothing more is read. The connection is in one phase with one deadline (`exchange` has the table). Every exchange
+ends in `_finish`, which tells the gateway; `connection_lost` sees to those that nothing else ended.
 """
 
 from __future__ import annotations
@@ -18,12 +18,39 @@ from typing import Final, cast
 
 from dataplane.proxy.connections import Connections
 from dataplane.proxy.deadlines import Deadlines
-from dataplane.proxy.errors import TIMEOUT, TimedOut, TooLarge
-from dataplane.proxy.exchange import ClientSide, Exchange, Result, Sender, take_idle
+from dataplane.proxy.errors import TIMEOUT, ClientStalled, TimedOut, TooLarge
+from dataplane.proxy.exchange import (
+    CONNECTING,
+    DECIDING,
+    DONE,
+    FLUSHING,
+    FOREVER,
+    IDLE,
+    LINGERING,
+    READING,
+    RECEIVING,
+    SENDING,
+    TUNNELLING,
+    WAITING,
+    ClientSide,
+    Exchange,
+    Result,
+    Sender,
+    take_idle,
+)
 from dataplane.proxy.http1.request import CHUNKED, BadRequest
 from dataplane.proxy.http1.request_reader import RequestReader
 from dataplane.proxy.http1.request_writer import forwarded_fields
-from dataplane.proxy.kernel import CLOSE_WAIT, CLOSED, is_broken, tcp_state, unread
+from dataplane.proxy.kernel import (
+    CLOSE_WAIT,
+    CLOSED,
+    acknowledged,
+    is_broken,
+    received,
+    tcp_state,
+    unconfirmed,
+    unread,
+)
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.trust import Peer
 from dataplane.proxy.tunnel import Tunnel
@@ -31,6 +58,10 @@ from dataplane.proxy.writer import Outgoing
 
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends a reset, so that a response that ends by closing cannot look whole."""
+AT_ONCE: Final = 16
+"""Requests that one connection has decided in one turn of the event loop; others get their turn in between."""
+PATIENCE: Final = 3.0
+"""A client that leaves after a third of the response time, or later, has not left for reasons of its own."""
 
 
 class Downstream(ClientSide):
@@ -42,7 +73,7 @@ class Downstream(ClientSide):
         "_deadlines",
         "_dialer",
         "_ended",
-        "_in_head",
+        "_progress",
         "_reader",
         "_reading",
         "_shared",
@@ -57,7 +88,9 @@ class Downstream(ClientSide):
         peer: Peer,
     ) -> None:
         self.current = None
-        self.deadline = 0.0
+        self.phase = IDLE
+        self.since = self.deadline = 0.0
+        self.until = FOREVER
         self.write_paused = False
         self._shared = shared
         self._connections = connections
@@ -67,9 +100,12 @@ class Downstream(ClientSide):
         self.address = peer.address
         self._reader = RequestReader(self, shared)
         self._reading = True
-        self._closing = self._in_head = False
+        self._closing = False
+        """The connection takes no more requests."""
         self._ended = False
         """The client sends no more, and is still answered."""
+        self._progress = 0
+        """Bytes that the client had taken, or sent, when the deadline of flushing or lingering was set."""
 
     # --- asyncio.Protocol
 
@@ -78,10 +114,14 @@ class Downstream(ClientSide):
         self.outgoing = Outgoing(self.transport, self._shared.turn)
         self.transport.set_write_buffer_limits(self._shared.bounds.write_buffer)
         self.forwarded = forwarded_fields(self.peer)
-        self.deadline = monotonic() + self._shared.bounds.keep_alive_timeout
+        self.enter(IDLE, monotonic(), self._shared.bounds.keep_alive_timeout)
         self._connections.begin(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._closing:
+            if self.phase == LINGERING:
+                self.enter(LINGERING, monotonic(), self._shared.bounds.linger_timeout)
+            return
         current, reader = self.current, self._reader
         whole = current is None or current.complete
         reader.feed(data)
@@ -92,24 +132,33 @@ class Downstream(ClientSide):
                 self.settle_reading()
         elif reader.queue:
             self._advance()
-        elif reader.in_head:
-            self._head_came()
+        elif reader.in_head and self.phase == IDLE:
+            # From now on the rest is expected in time (slowloris).
+            self.enter(READING, monotonic(), self._shared.bounds.head_timeout)
 
     def pause_writing(self) -> None:
         self.write_paused = True
-        if self.current is not None and self.current.upstream is not None:
-            self.current.upstream.pause()
+        exchange = self.current
+        if exchange is not None and exchange.upstream is not None:
+            exchange.slowed = True
+            exchange.upstream.pause()
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        if self.current is None:
+        exchange = self.current
+        if exchange is None:
             self._advance()
-        elif self.current.upstream is not None:
-            self.touch(self.current, monotonic())
-            self.current.upstream.resume()
+        elif exchange.upstream is not None:
+            self.touch(exchange, monotonic())
+            exchange.upstream.resume()
+        elif self.phase == FLUSHING and not self.transport.is_closing():
+            self._flushed(exchange, monotonic())
 
     def eof_received(self) -> bool:
         """True where the client may still be there, for what it has asked for whole."""
+        if self.transport.is_closing():
+            # TLS says goodbye; the transport goes on to send what it has.
+            return False
         # The transport may close by itself after this, and knows nothing of what is kept for the end of the turn.
         self.outgoing.flush()
         reader = self._reader
@@ -128,25 +177,41 @@ class Downstream(ClientSide):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        exchange = self.current
+        if exc is None and exchange is not None and self.phase == FLUSHING:
+            # The transport closes by itself only when it has sent everything.
+            self.current = None
+            self._finish(exchange, monotonic())
         self._closing = True
         self.outgoing.drop()
         self._leave()
+        self.phase = DONE
         self._deadlines.unread.discard(self)
         self._connections.gone(self)
         self._reader.release()
 
-    # --- what the upstream's side asks of this one
+    # --- what the instance's side asks of this one
+
+    def sending(self, exchange: Exchange, now: float) -> None:
+        plan = exchange.plan
+        assert plan is not None
+        if exchange.complete:
+            self.enter(WAITING, now, plan.response_timeout)
+            if exchange.timed:
+                self._shared.decider.sent(exchange, now)
+        else:
+            self.enter(SENDING, now, self._shared.bounds.body_timeout)
 
     def touch(self, exchange: Exchange, now: float) -> None:
-        """Something of the response moved: its idle time begins anew."""
-        if exchange.plan is not None:
-            self.deadline = now + exchange.plan.idle_timeout
+        plan = exchange.plan
+        if plan is not None:
+            self.enter(RECEIVING, now, plan.idle_timeout)
 
     def settle_reading(self) -> None:
-        """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
         if self._ended:
             return
-        wanted = self._closing or (not self._reader.queue and self._takes_more())
+        reader = self._reader
+        wanted = self._closing or (not (reader.queue or reader.unparsed) and self._takes_more())
         if wanted != self._reading:
             self._reading = wanted
             if wanted:
@@ -157,31 +222,16 @@ class Downstream(ClientSide):
                 self.transport.pause_reading()
 
     def completed(self, exchange: Exchange, now: float) -> None:
-        """The response has been handed to the transport, whole."""
-        self._finish(exchange, now)
-        self.current = None
-        if not exchange.keep_alive:
-            self._linger(exchange)
+        if not self.transport.get_write_buffer_size():
+            # At most the rest of this turn is still to go, and the kernel has had room for all before it.
+            self._delivered(exchange, now)
             return
-        reader = self._reader
-        if not reader.between:
-            self._await_request(now)
-        else:
-            self.deadline = now + self._shared.bounds.keep_alive_timeout
-        if reader.queue:
-            self._advance()
-        elif not self._reading:
-            self.settle_reading()
+        self._flush(exchange, now)
 
     def failed(self, exchange: Exchange, refusal: object, result: Result) -> None:
-        """The exchange cannot go on: refuse it, or, if the response has begun, cut it off visibly."""
         exchange.result = result
         if exchange.status:
-            reply = self._shared.decider.refuse(exchange, refusal)
-            exchange.decision, exchange.reason = reply.decision, reply.reason
-            self._finish(exchange, monotonic())
-            self.current = None
-            self._reset()
+            self._cut(exchange, refusal)
         else:
             self._refuse(exchange, refusal)
             self._advance()
@@ -189,10 +239,10 @@ class Downstream(ClientSide):
     def begin_tunnel(
         self, exchange: Exchange, instance: asyncio.Transport, head: bytes, first: bytes, now: float
     ) -> None:
-        """Leave the connection to a tunnel: `head` is the 101, `first` what the instance has said after it."""
         early = self._reader.early or b""
         self.outgoing.flush()
         self.current = None
+        self.phase = TUNNELLING
         self._closing = True
         self._reader.release()
         self._deadlines.unread.discard(self)
@@ -202,21 +252,18 @@ class Downstream(ClientSide):
             exchange, self.transport, instance, self._shared.bounds.linger_timeout, self._connections
         )
         self._connections.replace(self, tunnel)
-        self._deadlines.lift(exchange)
         tunnel.begin(self._shared.decider, head, early, first, now)
 
     def over(self, exchange: Exchange, now: float) -> None:
-        """The tunnel that this connection was left to has ended."""
+        self.phase = DONE
         self._finish(exchange, now)
 
-    # --- what the server asks
+    # --- what the deadlines ask
 
     def is_reset(self) -> bool:
-        """Whether the client has reset a connection that nothing is read from any more."""
         return is_broken(self.transport)
 
     def look_at_peer(self, now: float) -> None:
-        """While nothing is read, the kernel alone knows whether the client has ended its side, or the connection."""
         exchange, state = self.current, tcp_state(self.transport)
         if state == CLOSE_WAIT and exchange is not None and self._may_wait(exchange):
             self._deadlines.half_closed.watch(exchange, now)
@@ -224,60 +271,91 @@ class Downstream(ClientSide):
             self.left()
 
     def left(self) -> None:
-        """The client is gone."""
         self._leave()
         self.outgoing.abort()
 
-    def expire(self) -> None:
-        """The deadline has passed."""
-        exchange = self.current
-        if self._closing:
-            self.outgoing.abort()
+    def expire(self, now: float) -> None:
+        exchange, phase = self.current, self.phase
+        if phase == FLUSHING:
+            self._expire_flushing(now)
+        elif phase == LINGERING:
+            self._expire_lingering(now)
+        elif phase == READING:
+            self._reader.fault(BadRequest(408, "the head did not come in time"))
+            self._advance()
         elif exchange is None:
-            self._expire_idle()
-        elif exchange.status:
-            self._give_up(exchange, TimedOut("the response stopped"), Result.ABANDONED)
-        elif exchange.complete or (exchange.request is not None and exchange.request.expects_continue):
-            self._respond_late(exchange)
+            self._close(now)
+        elif now >= self.until:
+            self._expire_total(exchange, now)
+        elif phase == RECEIVING:
+            self._expire_receiving(exchange)
+        elif phase == SENDING:
+            self._expire_sending(exchange)
         else:
-            self._give_up(exchange, BadRequest(408, "the body stopped"), Result.ABANDONED)
-
-    def overdue(self, exchange: Exchange) -> None:
-        """The time for the whole exchange is up."""
-        self._give_up(exchange, TimedOut("the exchange took too long"), Result.FAILED)
+            self._respond_late(exchange)
 
     def drain(self) -> None:
-        """Take no new requests: close now if nothing is under way, else after the response."""
-        if self.current is None and not self._reader.queue and not self._closing:
-            self._closing = True
-            self.outgoing.close()
+        if self.phase == IDLE and not self._reader.queue:
+            self._close(monotonic())
 
-    # --- inside
+    # --- one exchange after the other
 
     def _advance(self) -> None:
-        """Take up exchanges from the queue until one has to wait for its upstream."""
+        """Take up exchanges until one has to wait for its instance."""
         reader, shared = self._reader, self._shared
-        queue = reader.queue
-        while queue and self.current is None and not (self.write_paused or self._closing):
-            self.current = exchange = queue.popleft()
-            exchange.started = now = monotonic()
-            refusal = exchange.fault or shared.decider.decide(exchange, now)
-            if refusal is not None:
-                self._refuse(exchange, refusal)
-                continue
-            plan = exchange.plan
-            assert plan is not None and exchange.endpoint is not None
-            self.deadline = now + (plan.response_timeout if exchange.complete else shared.bounds.body_timeout)
-            total = plan.total_timeout
-            if total:
-                self._deadlines.limit(exchange, now + total)
-            idle = exchange.endpoint.idle
-            if idle:
-                take_idle(exchange.endpoint).send(exchange, now)
-            else:
-                self._dialer.dial(exchange)
-        if queue or not self._reading or reader.incoming is not None:
+        left = AT_ONCE
+        while self.current is None and not (self.write_paused or self._closing):
+            if not reader.queue:
+                if not reader.unparsed:
+                    break
+                reader.go_on()
+                if not reader.queue:
+                    break
+            if not left:
+                shared.turn.soon(self._take_turn)
+                break
+            left -= 1
+            self._take_up(reader.queue.popleft())
+        if self.current is None and self.phase >= DECIDING and not self._closing:
+            self.until = FOREVER
+            self._await_request(monotonic())
+        if reader.queue or not self._reading or reader.incoming is not None:
+            self._read_on()
             self.settle_reading()
+
+    def _take_turn(self) -> None:
+        """Go on with what had to wait for others."""
+        if not self._closing:
+            self._advance()
+
+    def _take_up(self, exchange: Exchange) -> None:
+        """Have it decided, then refuse it or send it on."""
+        shared = self._shared
+        self.current = exchange
+        self.phase = DECIDING
+        self.until = FOREVER
+        exchange.started = now = monotonic()
+        refusal = exchange.fault or shared.decider.decide(exchange, now)
+        if refusal is not None:
+            self._refuse(exchange, refusal)
+            return
+        plan, endpoint = exchange.plan, exchange.endpoint
+        assert plan is not None and endpoint is not None
+        if plan.total_timeout:
+            self.until = now + plan.total_timeout
+        if endpoint.idle:
+            take_idle(endpoint).send(exchange, now)
+        else:
+            self.enter(CONNECTING, now, plan.connect_timeout + 1.0)
+            self._dialer.dial(exchange)
+
+    def _read_on(self) -> None:
+        """Parse more of what has been read: the body of the current exchange is in it."""
+        reader, current = self._reader, self.current
+        if current is None or current.complete or reader.queue or not reader.unparsed or self._closing:
+            return
+        reader.go_on()
+        self._body_came(current)
 
     def _refuse(self, exchange: Exchange, refusal: object) -> None:
         """Answer by ourselves, in the place of this exchange's response."""
@@ -291,12 +369,94 @@ class Downstream(ClientSide):
         exchange.decision, exchange.reason = reply.decision, reply.reason
         exchange.sent = 0 if bodiless else len(reply.body)
         self.outgoing.write(reply.bytes(shared.date, exchange.request_id, http11, keep, bodiless))
+        now = monotonic()
+        if self.transport.get_write_buffer_size():
+            self._flush(exchange, now)
+            return
+        self._finish(exchange, now)
+        self.current = None
+        if not keep:
+            self._end(exchange, now)
+
+    def _flush(self, exchange: Exchange, now: float) -> None:
+        """The response is whole and not all of it has gone: wait until the client has taken it."""
+        self._begin_flushing(now)
+        if not exchange.keep_alive:
+            self._closing = True
+            self._drop_queue("connection_closed")
+            if exchange.complete:
+                # The transport closes when it has sent everything: `connection_lost` goes on.
+                self._deadlines.unread.discard(self)
+                self.outgoing.close()
+                return
+        self.outgoing.flush()
+        # Paused until the transport has nothing left: `resume_writing` goes on.
+        self.transport.set_write_buffer_limits(0)
+        if not self.write_paused:
+            self._flushed(exchange, now)
+
+    def _flushed(self, exchange: Exchange, now: float) -> None:
+        self.transport.set_write_buffer_limits(self._shared.bounds.write_buffer)
+        self._delivered(exchange, now)
+
+    def _delivered(self, exchange: Exchange, now: float) -> None:
+        """The whole response has gone to the client."""
+        self._finish(exchange, now)
+        self.current = None
+        self.until = FOREVER
+        if not exchange.keep_alive:
+            self._end(exchange, now)
+            return
+        reader = self._reader
+        if reader.queue or reader.unparsed:
+            self._await_request(now)
+            self._advance()
+        else:
+            if self._shared.draining and not reader.in_head:
+                self._close(now)
+                return
+            self._await_request(now)
+            if not self._reading:
+                self.settle_reading()
+
+    def _await_request(self, now: float) -> None:
+        bounds = self._shared.bounds
+        if self._reader.in_head:
+            self.enter(READING, now, bounds.head_timeout)
+        else:
+            self.enter(IDLE, now, bounds.keep_alive_timeout)
+
+    def _end(self, exchange: Exchange, now: float) -> None:
+        """Close, but let the client read the answer first: a reset would throw it away (RFC 9112 section 9.6)."""
+        bounds = self._shared.bounds
+        self._closing = True
+        self._drop_queue("connection_closed")
+        if exchange.complete:
+            self._close(now)
+            return
+        self.until = now + bounds.linger_total
+        self.enter(LINGERING, now, bounds.linger_timeout)
+        self.settle_reading()
+        if self.transport.can_write_eof():
+            self.outgoing.write_eof()
+        else:
+            # TLS has no half-closed connections: its closing reads on, and throws away, until the client agrees.
+            self._progress = received(self.transport)
+            self.outgoing.close()
+
+    def _close(self, now: float) -> None:
+        """Nothing is under way: close when all has been sent."""
+        self._closing = True
+        self._begin_flushing(now)
+        self.outgoing.close()
+
+    def _cut(self, exchange: Exchange, refusal: object) -> None:
+        """The response has begun and cannot go on: end it so that it does not look whole."""
+        reply = self._shared.decider.refuse(exchange, refusal)
+        exchange.decision, exchange.reason = reply.decision, reply.reason
         self._finish(exchange, monotonic())
         self.current = None
-        if keep:
-            self._await_request(exchange.ended)
-        else:
-            self._linger(exchange)
+        self._reset()
 
     def _finish(self, exchange: Exchange, now: float) -> None:
         """The one place where exchanges end. Those that were never taken up begin and end here."""
@@ -306,6 +466,111 @@ class Downstream(ClientSide):
         if not exchange.started:
             exchange.started = now
         self._shared.decider.finished(exchange)
+
+    # --- deadlines that have passed
+
+    def _begin_flushing(self, now: float) -> None:
+        self._progress = acknowledged(self.transport)
+        self.enter(FLUSHING, now, self._flush_step())
+
+    def _flush_step(self) -> float:
+        """Seconds between two looks at what a client has taken."""
+        return min(self._shared.bounds.linger_timeout, self._shared.bounds.body_timeout)
+
+    def _expire_flushing(self, now: float) -> None:
+        """Go on as long as the client takes something."""
+        exchange, transport, taken = self.current, self.transport, acknowledged(self.transport)
+        if taken != self._progress:
+            self._progress = taken
+            self.enter(FLUSHING, now, self._flush_step())
+        elif not unconfirmed(transport) and not transport.get_write_buffer_size():
+            # All has been taken, and nothing has moved since: it is TLS's goodbye that the client does not answer.
+            if exchange is not None:
+                self.current = None
+                self._finish(exchange, now)
+            self.outgoing.abort()
+        elif now - self.since < self._shared.bounds.body_timeout and now < self.until:
+            self.deadline = min(now + self._flush_step(), self.until)
+        elif exchange is not None:
+            self._cut(exchange, ClientStalled())
+        else:
+            self.outgoing.abort()
+
+    def _expire_lingering(self, now: float) -> None:
+        """Nothing has come, as far as one is told: TLS that closes does not say what it throws away."""
+        got = received(self.transport) if self.transport.is_closing() else 0
+        if got > self._progress and now < self.until:
+            self._progress = got
+            self.enter(LINGERING, now, self._shared.bounds.linger_timeout)
+        else:
+            self.outgoing.abort()
+
+    def _expire_sending(self, exchange: Exchange) -> None:
+        """Either the client sends nothing of its body, or the instance takes nothing of it."""
+        if exchange.upstream is not None and exchange.upstream.write_paused:
+            self._give_up(exchange, TimedOut("the instance takes no more of the request"), Result.FAILED)
+        else:
+            self._give_up(exchange, BadRequest(408, "the body stopped"), Result.ABANDONED)
+
+    def _expire_receiving(self, exchange: Exchange) -> None:
+        """Either the client takes nothing of the response, or the instance sends nothing of it."""
+        if self._client_stalls():
+            self._give_up(exchange, ClientStalled(), Result.ABANDONED)
+        elif exchange.complete:
+            self._give_up(exchange, TimedOut("the response stopped"), Result.FAILED)
+        else:
+            self._give_up(exchange, TimedOut("request and response stopped"), Result.ABANDONED)
+
+    def _expire_total(self, exchange: Exchange, now: float) -> None:
+        """The time for the whole exchange is up: who was waited for?"""
+        refusal = TimedOut("the exchange took too long")
+        if self.phase == SENDING:
+            stalled = exchange.upstream is not None and exchange.upstream.write_paused
+        elif self.phase == RECEIVING:
+            stalled = exchange.complete and not exchange.slowed
+        else:
+            # Most of the time went to the instance, and not to the client's body.
+            stalled = now - self.since > (now - exchange.started) / 2
+        self._give_up(exchange, refusal, Result.FAILED if stalled else Result.ABANDONED)
+
+    def _client_stalls(self) -> bool:
+        return self.write_paused or self.transport.get_write_buffer_size() > 0
+
+    def _give_up(self, exchange: Exchange, refusal: object, result: Result) -> None:
+        if exchange.upstream is not None:
+            exchange.upstream.cancel()
+        self.failed(exchange, refusal, result)
+
+    def _respond_late(self, exchange: Exchange) -> None:
+        """No response in time: another instance may be quicker."""
+        if exchange.upstream is not None:
+            exchange.upstream.cancel()
+            if self._dialer.try_again(exchange, TIMEOUT):
+                return
+        self.failed(exchange, TimedOut("no response in time"), Result.FAILED)
+
+    # --- the request's body
+
+    def _body_came(self, exchange: Exchange) -> None:
+        """More of the current request's body has been read, or its end."""
+        plan = exchange.plan
+        if exchange.fault is not None:
+            self._give_up(exchange, exchange.fault, Result.ABANDONED)
+        elif plan is not None and plan.max_body is not None and exchange.received > plan.max_body:
+            self._give_up(exchange, TooLarge(plan.max_body), Result.ABANDONED)
+        elif exchange.upstream is not None:
+            exchange.upstream.send_body(exchange)
+            if self.phase == SENDING:
+                self.sending(exchange, monotonic())
+
+    def _takes_more(self) -> bool:
+        """Whether body bytes of the current request have somewhere to go."""
+        exchange = self.current
+        if exchange is None or exchange.complete:
+            return True
+        return exchange.upstream is not None and not exchange.upstream.write_paused
+
+    # --- clients that leave
 
     def _may_wait(self, last: Exchange) -> bool:
         """Whether its client may have ended its side after `last` and wait (TLS has no half-closed connections)."""
@@ -331,10 +596,26 @@ class Downstream(ClientSide):
         """The client is gone: nobody waits for what is under way."""
         exchange, self.current = self.current, None
         if exchange is not None:
+            if self.phase < FLUSHING:
+                exchange.result = Result.FAILED if self._gave_up(exchange) else Result.ABANDONED
             if exchange.upstream is not None:
                 exchange.upstream.cancel()
             self._drop(exchange, "client_left")
         self._drop_queue("client_left")
+
+    def _gave_up(self, exchange: Exchange) -> bool:
+        """Whether the client has left because of the instance: nothing came, neither for it nor for anybody else.
+
+        A hung service is known by that alone where its clients have less patience than we.
+        """
+        plan, endpoint = exchange.plan, exchange.endpoint
+        return (
+            self.phase == WAITING
+            and plan is not None
+            and endpoint is not None
+            and endpoint.heard_at < self.since
+            and monotonic() - self.since >= plan.response_timeout / PATIENCE
+        )
 
     def _drop_queue(self, decision: str) -> None:
         self._reader.close()
@@ -343,76 +624,7 @@ class Downstream(ClientSide):
 
     def _drop(self, exchange: Exchange, decision: str) -> None:
         exchange.decision = decision
-        exchange.result = Result.ABANDONED
         self._finish(exchange, monotonic())
-
-    def _give_up(self, exchange: Exchange, refusal: object, result: Result) -> None:
-        if exchange.upstream is not None:
-            exchange.upstream.cancel()
-        self.failed(exchange, refusal, result)
-
-    def _respond_late(self, exchange: Exchange) -> None:
-        """No response in time: another instance may be quicker."""
-        if exchange.upstream is not None:
-            exchange.upstream.cancel()
-            if self._dialer.try_again(exchange, TIMEOUT):
-                return
-        self.failed(exchange, TimedOut("no response in time"), Result.FAILED)
-
-    def _body_came(self, exchange: Exchange) -> None:
-        """More of the current request's body has been read, or its end."""
-        plan = exchange.plan
-        if exchange.fault is not None:
-            self._give_up(exchange, exchange.fault, Result.ABANDONED)
-        elif plan is not None and plan.max_body is not None and exchange.received > plan.max_body:
-            self._give_up(exchange, TooLarge(plan.max_body), Result.ABANDONED)
-        else:
-            if not exchange.status and plan is not None:
-                bounds = self._shared.bounds
-                wait = plan.response_timeout if exchange.complete else bounds.body_timeout
-                self.deadline = monotonic() + wait
-            if exchange.upstream is not None:
-                exchange.upstream.send_body(exchange)
-
-    def _takes_more(self) -> bool:
-        """Whether body bytes of the current request have somewhere to go."""
-        exchange = self.current
-        if exchange is None or exchange.complete:
-            return True
-        return exchange.upstream is not None and not exchange.upstream.write_paused
-
-    def _head_came(self) -> None:
-        """A first part of a head: from now on the rest is expected in time (slowloris)."""
-        if not self._in_head:
-            self._in_head = True
-            self.deadline = monotonic() + self._shared.bounds.head_timeout
-
-    def _await_request(self, now: float) -> None:
-        bounds = self._shared.bounds
-        self._in_head = in_head = self._reader.in_head
-        self.deadline = now + (bounds.head_timeout if in_head else bounds.keep_alive_timeout)
-
-    def _expire_idle(self) -> None:
-        if self._in_head:
-            self._reader.fault(BadRequest(408, "the head did not come in time"))
-            self._advance()
-        else:
-            self._closing = True
-            self.outgoing.close()
-
-    def _linger(self, exchange: Exchange) -> None:
-        """Close, but let the client read the answer first: a reset would throw it away (RFC 9112 section 9.6)."""
-        bounds = self._shared.bounds
-        self._closing = True
-        self._drop_queue("connection_closed")
-        if exchange.complete or not self.transport.can_write_eof():
-            # TLS has no half-closed connections: its closing reads on, and throws away, until the client agrees.
-            self.deadline = monotonic() + bounds.body_timeout
-            self.outgoing.close()
-        else:
-            self.deadline = monotonic() + bounds.linger_timeout
-            self.outgoing.write_eof()
-            self.settle_reading()
 
     def _reset(self) -> None:
         self._closing = True

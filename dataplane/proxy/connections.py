@@ -18,7 +18,7 @@ class ClientConnection(Protocol):
     transport: asyncio.Transport
     peer: Peer
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         """The deadline has passed: set another one, or end."""
 
     def drain(self) -> None:

@@ -1,7 +1,7 @@
 """Who is due: one tick looks for deadlines that have passed, so that nothing on the request path starts a timer.
 
-Every client connection has one deadline. Beside it stand the exchanges whose whole time is limited, the clients that
-nothing is read from, and those that have ended their side.
+Every client connection has one deadline, of the phase that it is in. Beside it, clients are looked at that nothing is
+read from, and those that have ended their side.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Final, Protocol
 
-from dataplane.proxy.exchange import ClientSide, Exchange
+from dataplane.proxy.exchange import ClientSide
 from dataplane.proxy.half_closed import HalfClosed
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.shared import Shared
@@ -26,7 +26,7 @@ class Expiring(Protocol):
     deadline: float
     """Monotonic time at which `expire` is called."""
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         """The deadline has passed: set another one, or end."""
 
 
@@ -41,8 +41,6 @@ class Deadlines:
         self._shared = shared
         self._connections = connections
         self._pool = pool
-        self._limited: dict[Exchange, float] = {}
-        """Exchanges whose whole time is limited, and when it is up."""
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -55,20 +53,10 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
 
-    def limit(self, exchange: Exchange, end: float) -> None:
-        """Have the exchange end by monotonic time `end`."""
-        self._limited[exchange] = end
-
-    def lift(self, exchange: Exchange) -> None:
-        """The exchange takes as long as it takes."""
-        self._limited.pop(exchange, None)
-
     def look(self, now: float) -> None:
         """End what has waited for too long."""
         for connection in [c for c in self._connections if c.deadline <= now]:
-            connection.expire()
-        if self._limited:
-            self._end_overdue(now)
+            connection.expire(now)
         if self.unread:
             for client in list(self.unread):
                 client.look_at_peer(now)
@@ -82,10 +70,3 @@ class Deadlines:
         self.look(now)
         if self._shared.second_passed():
             self._pool.sweep(now)
-
-    def _end_overdue(self, now: float) -> None:
-        for exchange, end in list(self._limited.items()):
-            if exchange.ended or end <= now:
-                del self._limited[exchange]
-            if not exchange.ended and end <= now:
-                exchange.client.overdue(exchange)

@@ -13,7 +13,7 @@ from time import monotonic
 
 from dataplane.proxy.descriptors import EXHAUSTED
 from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
-from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender, take_idle
+from dataplane.proxy.exchange import CONNECTING, Exchange, InstanceSide, Result, Sender, take_idle
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.resolver import Resolver
 from dataplane.proxy.shared import Shared
@@ -51,7 +51,7 @@ class Dialer(Sender):
             return False
         if exchange.replay:
             exchange.body, exchange.replay = exchange.replay + exchange.body, []
-        exchange.client.deadline = monotonic() + wait + 1.0
+        exchange.client.enter(CONNECTING, monotonic(), wait + 1.0)
         exchange.client.settle_reading()
         if wait:
             self.back_off(exchange, wait)
@@ -96,9 +96,11 @@ class Dialer(Sender):
     # --- inside
 
     async def _dial(self, exchange: Exchange) -> None:
+        if exchange.ended:
+            return
         plan, endpoint = exchange.plan, exchange.endpoint
         assert plan is not None and endpoint is not None
-        exchange.client.deadline = monotonic() + plan.connect_timeout + 1.0
+        exchange.client.enter(CONNECTING, monotonic(), plan.connect_timeout + 1.0)
         refusal: TimedOut | Unavailable
         try:
             async with asyncio.timeout(plan.connect_timeout):
@@ -106,6 +108,8 @@ class Dialer(Sender):
         except TimeoutError:
             refusal = TimedOut(f"no connection to {endpoint.id} in time")
         except OSError as error:
+            # The frames that it has passed hold on to it, and to the exchange: a cycle that nobody needs.
+            error.__traceback__ = None
             if error.errno in EXHAUSTED:
                 # Ours to mend, not the instance's, and not another's.
                 self._pool.shed()
@@ -160,13 +164,8 @@ class Dialer(Sender):
         return upstream
 
     def _send(self, exchange: Exchange, upstream: InstanceSide) -> None:
-        now = monotonic()
-        client = exchange.client
-        body_timeout = self._shared.bounds.body_timeout
-        assert exchange.plan is not None
-        client.deadline = now + (exchange.plan.response_timeout if exchange.complete else body_timeout)
-        upstream.send(exchange, now)
-        client.settle_reading()
+        upstream.send(exchange, monotonic())
+        exchange.client.settle_reading()
 
     def _dialled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

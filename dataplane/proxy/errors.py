@@ -56,6 +56,12 @@ class TooLarge:
     limit: int
 
 
+class ClientStalled:
+    """The client takes no more of its response."""
+
+    __slots__ = ()
+
+
 class TooManyConnections:
     """The worker, or the client's address, has as many connections as it may."""
 

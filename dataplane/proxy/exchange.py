@@ -31,6 +31,58 @@ class Result(Enum):
 
 _ABANDONED: Final = Result.ABANDONED
 
+IDLE: Final = 0
+READING: Final = 1
+DECIDING: Final = 2
+CONNECTING: Final = 3
+SENDING: Final = 4
+WAITING: Final = 5
+RECEIVING: Final = 6
+FLUSHING: Final = 7
+LINGERING: Final = 8
+TUNNELLING: Final = 9
+DONE: Final = 10
+"""Phases of a client's connection, and with it of the exchange that it is busy with: exactly one at a time.
+
+    phase       what is going on                           its deadline                  who is late when it passes
+    idle        nothing, between two requests              keep_alive_timeout            nobody: the connection closes
+    reading     a head has begun                           head_timeout, for all of it   the client: 408
+    deciding    the gateway decides, without waiting       none
+    connecting  a connection is made or waited for         the service's connect         the instance: another, or 504
+    sending     the request is sent while it comes in      body_timeout, for each byte   the client: 408; the instance,
+                                                                                         if it takes no more: 504
+    waiting     all is sent, no response head has come     response                      the instance: another, or 504
+    receiving   the response is passed on                  idle, for each byte           the instance: cut off; nobody,
+                                                                                         if the client takes no more
+    flushing    the response is whole, the client has not  body_timeout, for each byte   the client: cut off
+                taken it all; or the connection closes
+    lingering   what a refused client still sends is       linger_timeout, for each      nobody: the connection closes
+                thrown away, so that it reads the answer   byte; linger_total, for all
+    tunnelling  another protocol, unread                   idle, for each byte           nobody: both sides close
+    done        the connection is gone                     none
+
+The whole time of an exchange may be limited beside (`Forwarding.total_timeout`); who is late then is told by the phase.
+"""
+PHASES: Final = (
+    *("idle", "reading", "deciding", "connecting", "sending", "waiting", "receiving"),
+    *("flushing", "lingering", "tunnelling", "done"),
+)
+NEXT: Final = {
+    IDLE: {READING, DECIDING, FLUSHING, DONE},
+    READING: {IDLE, DECIDING, FLUSHING, DONE},
+    DECIDING: {CONNECTING, SENDING, WAITING, FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
+    CONNECTING: {SENDING, WAITING, FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
+    SENDING: {CONNECTING, WAITING, RECEIVING, FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
+    WAITING: {CONNECTING, RECEIVING, TUNNELLING, FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
+    RECEIVING: {FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
+    FLUSHING: {LINGERING, IDLE, READING, DECIDING, DONE},
+    LINGERING: {DONE},
+    TUNNELLING: {DONE},
+    DONE: set[int](),
+}
+"""The phases that may follow each. A phase may also begin anew, which only moves its deadline."""
+FOREVER: Final = float("inf")
+
 
 class Forwarding:
     """How exchanges of one route are carried. The gateway prepares it when a table comes, and adds what it needs."""
@@ -72,7 +124,10 @@ class ClientSide(asyncio.Protocol):
         "forwarded",
         "outgoing",
         "peer",
+        "phase",
+        "since",
         "transport",
+        "until",
         "write_paused",
     )
 
@@ -85,10 +140,34 @@ class ClientSide(asyncio.Protocol):
     outgoing: Outgoing
     current: Exchange | None
     """The exchange being answered, None between requests."""
+    phase: int
+    since: float
+    """When the phase began, or began anew."""
     deadline: float
-    """Monotonic time at which `expire` is called."""
+    """Of the phase: monotonic time at which `expire` is called."""
+    until: float
+    """When the whole time of the current exchange is up, at the latest; FOREVER if it is not limited."""
     write_paused: bool
     """The client takes no more for now."""
+
+    def enter(self, phase: int, now: float, seconds: float) -> None:
+        """Begin a phase that may take so long, or begin it anew."""
+        self.phase = phase
+        self.since = now
+        deadline = now + seconds
+        self.deadline = deadline if deadline < self.until else self.until
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed: set another one, or end."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """Take no new requests: close now if nothing is under way, else after the response."""
+        raise NotImplementedError
+
+    def sending(self, exchange: Exchange, now: float) -> None:
+        """A connection has begun to carry the exchange, or takes more of it again."""
+        raise NotImplementedError
 
     def settle_reading(self) -> None:
         """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
@@ -114,10 +193,6 @@ class ClientSide(asyncio.Protocol):
 
     def over(self, exchange: Exchange, now: float) -> None:
         """The tunnel that this connection was left to has ended."""
-        raise NotImplementedError
-
-    def overdue(self, exchange: Exchange) -> None:
-        """The time for the whole exchange is up."""
         raise NotImplementedError
 
     def left(self) -> None:
@@ -193,11 +268,13 @@ class Exchange:
         "revision",
         "sent",
         "sent_at",
+        "slowed",
         "started",
         "status",
         "streamed_at",
         "subject",
         "ticket",
+        "timed",
         "tried",
         "upstream",
     )
@@ -222,6 +299,8 @@ class Exchange:
     """Of its route, from the match on."""
     ticket: object | None
     """The gateway's own: what it took for this exchange and settles when it is finished."""
+    timed: bool
+    """The gateway wants to know when the request has been sent (`Decider.sent`)."""
     subject: str
     """Who asks, as the token said."""
     endpoint: Endpoint | None
@@ -241,6 +320,8 @@ class Exchange:
     """Those that failed."""
     complete: bool
     """The request has been read to its end."""
+    slowed: bool
+    """The client did not take the response as quickly as it came."""
     retried: bool
     """It was sent a second time, because a reused connection closed before it answered."""
     keep_alive: bool
@@ -268,7 +349,7 @@ class Exchange:
         self.request_id = request_id
         self.started = self.sent_at = self.streamed_at = self.ended = 0.0
         self.attempts = self.revision = self.status = self.received = self.sent = 0
-        self.complete = self.retried = False
+        self.complete = self.retried = self.slowed = self.timed = False
         self.plan = self.ticket = self.endpoint = self.upstream = None
         self.fault = self.replay = None
         self.tried = ()
@@ -298,6 +379,10 @@ class Decider:
 
         Returns the seconds to wait before it is sent there, or None when it is not to be tried again.
         """
+        raise NotImplementedError
+
+    def sent(self, exchange: Exchange, now: float) -> None:
+        """A `timed` exchange has been sent whole: from now on it is the instance that is waited for."""
         raise NotImplementedError
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import struct
+import sys
 import termios
 from typing import Final
 
@@ -14,6 +16,9 @@ CLOSE_WAIT: Final = 8
 """States of a connection (linux/tcp_states.h): reset, and ended by the peer's side alone."""
 _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", -1)
 """Linux has it; -1 elsewhere."""
+_BYTES_ACKED: Final = slice(120, 128)
+_BYTES_RECEIVED: Final = slice(128, 136)
+"""Where struct tcp_info (linux/tcp.h) has tcpi_bytes_acked and tcpi_bytes_received."""
 
 
 def tcp_state(transport: asyncio.BaseTransport) -> int | None:
@@ -22,6 +27,44 @@ def tcp_state(transport: asyncio.BaseTransport) -> int | None:
     if raw is None or _TCP_INFO < 0:
         return None
     return raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0]
+
+
+def rest(transport: asyncio.BaseTransport) -> bytes:
+    """What has come on a connection that the event loop reads no more; empty if there is nothing, or TLS is spoken."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is None or transport.get_extra_info("sslcontext") is not None:
+        return b""
+    try:
+        return os.read(raw.fileno(), 65_536)
+    except OSError:
+        return b""
+
+
+def acknowledged(transport: asyncio.BaseTransport) -> int:
+    """Bytes that the peer has confirmed since the connection began; 0 where the system does not tell."""
+    return _counter(transport, _BYTES_ACKED)
+
+
+def received(transport: asyncio.BaseTransport) -> int:
+    """Bytes that have come since the connection began; 0 where the system does not tell."""
+    return _counter(transport, _BYTES_RECEIVED)
+
+
+def _counter(transport: asyncio.BaseTransport, where: slice) -> int:
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is None or raw.fileno() < 0 or _TCP_INFO < 0:
+        return 0
+    info = raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, where.stop)
+    return int.from_bytes(info[where], sys.byteorder)
+
+
+def unconfirmed(transport: asyncio.BaseTransport) -> int:
+    """Bytes that the kernel was given and the peer has not confirmed (ioctl_tcp(7), SIOCOUTQ)."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is None or raw.fileno() < 0:
+        return 0
+    found: int = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+    return found
 
 
 def is_broken(transport: asyncio.BaseTransport) -> bool:

@@ -67,6 +67,7 @@ class Endpoint:
         "addresses",
         "authority",
         "bounds",
+        "heard_at",
         "id",
         "idle",
         "in_flight",
@@ -84,6 +85,8 @@ class Endpoint:
         """None: spoken to in the clear."""
         self.bounds = bounds
         self.in_flight = 0
+        self.heard_at = 0.0
+        """When it last answered a request, monotonic seconds."""
         self.idle: list[Connection] = []
         """In order of last use; whoever pops one has it to himself."""
         self.leaving = False

@@ -74,7 +74,7 @@ class Secured(asyncio.Transport):
 
     # --- a client connection, during the handshake
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         """The handshake takes too long."""
         self.transport.abort()
 

@@ -23,13 +23,15 @@ class End(asyncio.Protocol):
 
     __slots__ = ("_heard", "_other", "_over", "_tunnel", "moved", "transport")
 
-    _other: End
+    _other: End | None
+    """None before they are joined, and once both are closed: nothing is left in a cycle."""
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.moved = 0
         """Bytes that came in here."""
-        self._tunnel = tunnel
+        self._tunnel: Tunnel | None = tunnel
+        self._other = None
         self._heard = self._over = False
 
     def join(self, other: End) -> Self:
@@ -38,7 +40,12 @@ class End(asyncio.Protocol):
         self.transport.set_protocol(self)
         return self
 
+    def part(self) -> None:
+        """Both sides are closed."""
+        self._other = self._tunnel = None
+
     def data_received(self, data: bytes) -> None:
+        assert self._other is not None and self._tunnel is not None
         self.moved += len(data)
         self._tunnel.touch()
         if not self._other.transport.is_closing():
@@ -46,6 +53,7 @@ class End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """True where this side stays open for what the other one still has to say."""
+        assert self._other is not None and self._tunnel is not None
         theirs = self._other.transport
         self._heard = True
         if self._other._heard or not (self.transport.can_write_eof() and theirs.can_write_eof()):
@@ -55,16 +63,19 @@ class End(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
+        assert self._other is not None and self._tunnel is not None
         if not self._other.transport.is_closing():
             self._other.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        assert self._other is not None and self._tunnel is not None
         self._tunnel.touch()
         if not self._other.transport.is_closing():
             self._other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._over:
+            assert self._other is not None and self._tunnel is not None
             self._over = True
             if exc is None:
                 self._other.transport.close()
@@ -133,10 +144,10 @@ class Tunnel:
         """Something moved."""
         self.deadline = monotonic() + self._idle
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         """Nothing has moved for the idle time; or it did not close in the time it had for that."""
         closing = self._client.transport.is_closing() or self._instance.transport.is_closing()
-        self.deadline = monotonic() + self._linger
+        self.deadline = now + self._linger
         for end in (self._client, self._instance):
             if closing:
                 end.transport.abort()
@@ -157,3 +168,5 @@ class Tunnel:
         exchange.received, exchange.sent = self._client.moved, self._instance.moved
         exchange.client.over(exchange, now)
         self._connections.gone(self)
+        self._client.part()
+        self._instance.part()

@@ -30,6 +30,7 @@ from dataplane.proxy.http1.response import (
 from dataplane.proxy.http1.response_reader import ResponseReader
 from dataplane.proxy.http1.trailers import last_chunk
 from dataplane.proxy.http1.upgrade import Switch, agrees, switch_head
+from dataplane.proxy.kernel import rest
 from dataplane.proxy.pool import Endpoint
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.writer import Outgoing
@@ -49,11 +50,11 @@ class Upstream(InstanceSide):
         "_left",
         "_longest",
         "_paused",
+        "_pooled",
         "_raw",
         "_reader",
         "_sender",
         "_shared",
-        "_used",
         "endpoint",
         "exchange",
         "outgoing",
@@ -71,7 +72,7 @@ class Upstream(InstanceSide):
         self._shared = shared
         self._sender = sender
         self._reader = ResponseReader(shared.answers)
-        self._chunked = self._paused = self._used = False
+        self._chunked = self._paused = self._pooled = False
         self._left = self._raw = 0
         self._longest = shared.bounds.head
 
@@ -82,6 +83,7 @@ class Upstream(InstanceSide):
         self.exchange = exchange
         exchange.upstream = self
         exchange.sent_at = now
+        exchange.client.sending(exchange, now)
         assert exchange.request is not None
         self._reader.expect(exchange.request.method == "HEAD")
         if exchange.request.length:
@@ -122,6 +124,7 @@ class Upstream(InstanceSide):
 
     def keep(self, now: float) -> None:
         """Leave a clean connection to the pool, or end it."""
+        self._pooled = True
         if not self.endpoint.give(self, now):
             self.outgoing.close()
 
@@ -159,8 +162,11 @@ class Upstream(InstanceSide):
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        if self.exchange is not None:
-            self.exchange.client.settle_reading()
+        exchange = self.exchange
+        if exchange is not None:
+            if not exchange.status:
+                exchange.client.sending(exchange, monotonic())
+            exchange.client.settle_reading()
 
     def eof_received(self) -> None:
         exchange, answer = self.exchange, self._reader.answer
@@ -173,8 +179,24 @@ class Upstream(InstanceSide):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.outgoing.drop()
+        if exc is not None and self.exchange is not None:
+            self._read_rest()
         self._ended("reset the connection" if exc is not None else "closed the connection")
         self._reader.let_go()
+
+    def _read_rest(self) -> None:
+        """A write has failed, or a reset has come: read what the instance had said before (RFC 9112 section 9.5).
+
+        An instance that answers early and closes resets the connection on which the body still comes in. The event loop
+        tells of the failed write first; the kernel has the answer all the same.
+        """
+        left = self._longest + UNPARSED
+        while self.exchange is not None and left > 0:
+            data = rest(self.transport)
+            if not data:
+                return
+            left -= len(data)
+            self.data_received(data)
 
     # --- the response
 
@@ -247,7 +269,7 @@ class Upstream(InstanceSide):
         request, shared = exchange.request, self._shared
         assert request is not None
         framing, http11 = answer.framing, request.http11
-        exchange.streamed_at = now
+        exchange.streamed_at = self.endpoint.heard_at = now
         exchange.status = answer.status
         exchange.keep_alive = keep = (
             request.keep_alive and exchange.complete and not shared.draining and (http11 or framing <= LENGTH)
@@ -312,7 +334,7 @@ class Upstream(InstanceSide):
             if self._paused:
                 # Never kept while paused: its next response would not be heard.
                 self.resume()
-            self._used = True
+            self._pooled = True
             if not self.endpoint.give(self, now):
                 self.outgoing.close()
         else:
@@ -329,7 +351,7 @@ class Upstream(InstanceSide):
             self._fail(exchange, BadResponse(f"{how} in the middle of its response"))
         elif self._raw:
             self._lost(exchange, BadResponse(f"{how} in the middle of its response"))
-        elif self._used and not exchange.retried and _repeatable(exchange):
+        elif self._pooled and not exchange.retried and _repeatable(exchange):
             # It was closing while we sent (RFC 9112 section 9.3.1): once more, on a fresh connection.
             self.cancel()
             exchange.retried = True
@@ -353,7 +375,7 @@ class Upstream(InstanceSide):
         self._reader.pieces.clear()
         self._reader.interim.clear()
         self._raw = 0
-        self._used = True
+        self._pooled = True
         if not clean or self.write_paused or not self.endpoint.give(self, monotonic()):
             self.outgoing.abort()
         return True

@@ -10,8 +10,11 @@ Whatever is written to a connection, or ends it, goes through its `Outgoing`: so
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
+
+logger = logging.getLogger(__name__)
 
 JOINED: Final = 16_384
 """Up to this many bytes are kept and joined; with more, a write at once costs less than the copy."""
@@ -20,24 +23,28 @@ JOINED: Final = 16_384
 class Turn:
     """The connections that have something to say in this turn of the event loop."""
 
-    __slots__ = ("_soon", "_waiting")
+    __slots__ = ("_waiting", "soon")
 
     def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
-        """`soon` has a callback called at the end of the turn."""
-        self._soon = soon
+        self.soon = soon
+        """Has a callback called at the end of the turn."""
         self._waiting: list[Outgoing] = []
 
     def add(self, outgoing: Outgoing) -> None:
         """Write what this connection has to say when the turn ends."""
         if not self._waiting:
-            self._soon(self.end)
+            self.soon(self.end)
         self._waiting.append(outgoing)
 
     def end(self) -> None:
-        """Write everything."""
+        """Write everything; a connection that cannot be written to ends alone."""
         waiting, self._waiting = self._waiting, []
         for outgoing in waiting:
-            outgoing.flush()
+            try:
+                outgoing.flush()
+            except Exception:
+                logger.exception("writing to a connection failed unexpectedly")
+                outgoing.abort()
 
 
 class Outgoing:

@@ -77,6 +77,9 @@ class FakeTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         return
 
+    def get_write_buffer_size(self) -> int:
+        return int(self.write_paused)
+
     def close(self) -> None:
         self._end(None)
 

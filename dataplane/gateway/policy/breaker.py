@@ -322,7 +322,7 @@ class Breaker:
             return self._period
         if len(self._pending) + self._successes >= self.circuit.half_open_requests:
             return self._reject(min(trial.deadline for trial in self._pending) - now)
-        trial = HalfOpenTrial(self, now + self.circuit.half_open_timeout)
+        trial = HalfOpenTrial(self, self.circuit.half_open_timeout, now)
         self._pending.append(trial)
         return trial
 
@@ -331,14 +331,21 @@ class Breaker:
         return Open(wait)
 
     def _expire(self, now: float) -> None:
-        """Fail the first trial past its deadline. That opens the breaker, so the other trials no longer count."""
-        if not self._pending:
-            return
-        first = min(self._pending, key=lambda trial: trial.deadline)
-        if now >= first.deadline:
+        """Fail the first trial past its deadline. That opens the breaker, so the other trials no longer count.
+
+        One that waits for its client makes room for another instead: it says nothing about the service.
+        """
+        while self._pending:
+            first = min(self._pending, key=_deadline)
+            if now < first.deadline:
+                return
             first.settled = True
-            self.count(Outcome.FAILURE)
-            self._open(self._failures + 1, first.deadline)
+            if first.waits_for_client:
+                self._pending.remove(first)
+                self.count(Outcome.ABANDONED)
+            else:
+                self.count(Outcome.FAILURE)
+                self._open(self._failures + 1, first.deadline)
 
     def _open(self, failures: int, at: float) -> None:
         self._pending = []
@@ -468,14 +475,28 @@ class ClosedTrial(Trial):
 class HalfOpenTrial(Trial):
     """One probing request of a half-open period. Settling it again has no effect."""
 
-    __slots__ = ("_breaker", "deadline", "settled")
+    __slots__ = ("_breaker", "_timeout", "deadline", "settled", "waits_for_client")
 
-    def __init__(self, breaker: Breaker, deadline: float) -> None:
+    def __init__(self, breaker: Breaker, timeout: float, now: float) -> None:
+        """It has `timeout` seconds."""
         self._breaker = breaker
-        self.deadline = deadline
-        """Monotonic time at which it fails unless settled."""
+        self._timeout = timeout
+        self.deadline = now + timeout
+        """Monotonic time at which it ends unless settled: it fails, or is abandoned while it waits for the client."""
+        self.waits_for_client = False
+        """The request's body has not come whole."""
         self.settled = False
+
+    def sent(self, now: float) -> None:
+        """The request has been sent whole. The service's time begins here."""
+        if not self.settled:
+            self.waits_for_client = False
+            self.deadline = now + self._timeout
 
     def settle(self, outcome: Outcome, now: float) -> None:
         """Report the outcome."""
         self._breaker.settle(self, outcome, now)
+
+
+def _deadline(trial: HalfOpenTrial) -> float:
+    return trial.deadline

@@ -1,8 +1,8 @@
-"""A cache of parsed heads, keyed by their bytes: most clients and instances repeat themselves.
+"""What was read before, found again by its bytes: who talks often mostly says the same again.
 
-A parser in the same state reads the same bytes the same way. So a cached result stands for the same head whenever that
-comes again, whole and in one read, and there is still one reading of every message: the parser's. On a miss, and for
-heads that are longer than `LONGEST` or come in pieces, the parser reads.
+A parser in the same state reads the same bytes the same way. So what it made of a head stands for that head whenever it
+comes again, whole and in one read, and there is still one reading of every message: the parser's. Whatever is not found
+here, is longer than `LONGEST` or comes in pieces goes to the parser.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 LONGEST: Final = 4_096
-"""Bytes of the longest head that is cached."""
+"""Bytes of a head that is remembered; a longer one is read each time."""
 ENTRIES: Final = 512
-"""Entries of one generation."""
-_SAMPLE: Final = 8
-"""One of so many misses is cached: soon every head that is frequent, and few that come once."""
+"""Heads that a generation holds."""
+_LEARNT: Final = 8
+"""One of so many new heads is learnt: soon every one that comes often, and few that were read for once."""
 _HIT: Final = 2
 _MISS: Final = 1
-"""A hit saves about twice what a miss costs (docs/performance.md)."""
-_INITIAL_CREDIT: Final = 16
-"""Misses that a new connection may have before it samples."""
-_MAX_CREDIT: Final = 64
-_PROBE: Final = 32
-"""A connection without credit looks up one head of so many."""
+"""A find spares about twice what looking in vain costs (docs/performance.md)."""
+_FIRST: Final = 16
+"""Looks in vain that a new connection has to spare, and the most that it can save up."""
+_MOST: Final = 64
+_ANYHOW: Final = 32
+"""Who has none to spare looks at one head of so many."""
 
 
-class HeadCache(Generic[T]):
-    """Parsed heads by their bytes, for all connections of one event loop.
+class Remembered(Generic[T]):
+    """Readings by the bytes they were made of, for all connections of one event loop.
 
-    Bounded: two generations of `ENTRIES`. A hit moves its entry to the younger; when that is full, the elder goes.
+    Bounded: two generations of `ENTRIES`. What is asked for moves to the younger; when that is full, the elder goes.
     """
 
     __slots__ = ("_elder", "_new", "_younger")
@@ -41,7 +41,7 @@ class HeadCache(Generic[T]):
         self._new = 0
 
     def recall(self, head: bytes) -> T | None:
-        """The parsed head for these bytes; None on a miss."""
+        """The reading of these bytes, if they are remembered."""
         found = self._younger.get(head)
         if found is None:
             found = self._elder.get(head)
@@ -50,38 +50,38 @@ class HeadCache(Generic[T]):
         return found
 
     def learns(self) -> bool:
-        """Whether to `keep` a head that missed; called once for each miss."""
+        """Whether to `keep` a head that was not remembered and has been read; to be asked once for each."""
         self._new += 1
-        return self._new % _SAMPLE == 1
+        return self._new % _LEARNT == 1
 
     def keep(self, head: bytes, reading: T) -> None:
-        """Cache a parsed head."""
+        """Remember a reading."""
         if len(self._younger) >= ENTRIES:
             self._elder = self._younger
             self._younger = {}
         self._younger[head] = reading
 
 
-class LookupCredit:
-    """The credit of one connection: hits earn it, misses spend it, and without it the connection only samples."""
+class Luck:
+    """How often one connection finds what it looks for: where it hardly ever does, it hardly looks."""
 
-    __slots__ = ("_credit", "_skipped")
+    __slots__ = ("_left", "_passed")
 
     def __init__(self) -> None:
-        self._credit = _INITIAL_CREDIT
-        self._skipped = 0
+        self._left = _FIRST
+        self._passed = 0
 
     def tries(self) -> bool:
-        """Whether to look up the next head."""
-        if self._credit > 0:
+        """Whether to look; out of luck, now and then."""
+        if self._left > 0:
             return True
-        self._skipped += 1
-        return self._skipped % _PROBE == 0
+        self._passed += 1
+        return self._passed % _ANYHOW == 0
 
     def found(self) -> None:
-        """A hit."""
-        self._credit = min(self._credit + _HIT, _MAX_CREDIT)
+        """It was there."""
+        self._left = min(self._left + _HIT, _MOST)
 
     def missed(self) -> None:
-        """A miss."""
-        self._credit = max(self._credit - _MISS, 0)
+        """It was not."""
+        self._left = max(self._left - _MISS, 0)

@@ -22,7 +22,7 @@ from httptools import (
 )
 
 from dataplane.proxy.exchange import ClientSide, Exchange
-from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
+from dataplane.proxy.http1.head_cache import LONGEST, Luck
 from dataplane.proxy.http1.names import collector, request_names
 from dataplane.proxy.http1.request import (
     CHUNKED,
@@ -39,6 +39,11 @@ from dataplane.proxy.shared import Shared
 
 logger = logging.getLogger(__name__)
 
+AHEAD: Final = 16
+"""Requests that are parsed before they are taken up; what has been read beyond them stays as it came."""
+PIECE: Final = 512
+"""Bytes that are parsed at once where several requests come in one read: some twenty of the shortest."""
+_EMPTY_LINE: Final = b"\r\n\r\n"
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come is read without the parser and its copies."""
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -73,14 +78,19 @@ class RequestReader:
         "incoming",
         "on_body",
         "on_header",
-        "on_message_begin",
         "on_url",
         "queue",
+        "unparsed",
     )
+
+    _client: ClientSide | None
+    """Whose connection it is; None once that is gone, so that the two do not hold on to each other."""
 
     def __init__(self, client: ClientSide, shared: Shared) -> None:
         self.queue: deque[Exchange] = deque()
         """Exchanges whose heads have been read and that nobody has taken up."""
+        self.unparsed: memoryview | bytes = b""
+        """What has been read beyond `AHEAD` requests, as it came."""
         self.incoming: Exchange | None = None
         """The one whose body is being read."""
         self.closed = False
@@ -92,21 +102,19 @@ class RequestReader:
         self._bounds = bounds = shared.bounds
         self._requests = bounds.requests
         self._longest = min(LONGEST, bounds.head)
-        self._luck = LookupCredit()
+        self._luck = Luck()
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._target: list[bytes] = []
-        self.between: list[None] = [None]
-        """Empty while a request is being read."""
+        self.between = True
+        """No request has begun that has not been read to its end."""
         self._raw = self._size = self._left = self._overhead = 0
         self._names = names = request_names(bounds.strip)
         self.on_header = collector(names, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self.on_url: Callable[[bytes], None] = self._target.append
-        self.on_message_begin: Callable[[], None] = self.between.clear
-        self._parser: HttpRequestParser | None = None
-        """Made when something has to be parsed: many connections bring one request, which is remembered."""
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
 
     @property
     def in_head(self) -> bool:
@@ -116,12 +124,13 @@ class RequestReader:
     def close(self) -> None:
         """Read nothing more."""
         self.closed = True
+        self.unparsed = b""
         self._left = 0
 
     def release(self) -> None:
-        """The connection is gone: let go of the parser, which holds on to this object."""
+        """The connection is gone: let go of it, and of the parser, which holds on to this object."""
         self.close()
-        self._parser = None
+        self._parser = self._client = self.incoming = None
 
     def feed(self, data: bytes) -> None:
         """Read on."""
@@ -131,10 +140,13 @@ class RequestReader:
             if self.early is not None:
                 self._came_early(data)
             return
-        self._size = len(data)
+        if self.unparsed:
+            self.unparsed = bytes(self.unparsed) + data
+            return
         new: bytes | None = None
         if self.between:
             self._raw = 0
+            assert self._client is not None
             if len(data) <= self._longest and not self._client.peer.trusted and self._luck.tries():
                 parts = data.split(b" ", 2)
                 if len(parts) == 3 and is_plain(parts[0], parts[1], self._bounds):
@@ -145,24 +157,61 @@ class RequestReader:
                         self._recalled(known, parts[0], parts[1])
                         return
                 self._luck.missed()
+        if data.find(_EMPTY_LINE, 0, len(data) - 4) < 0:
+            # It holds the end of one head at most.
+            self._parse(data)
+            if new is not None and self.between and not self.closed:
+                self._remember(new)
+        else:
+            self.unparsed = memoryview(data)
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Parse what has been read, as far as the queue is short."""
+        data, queue = self.unparsed, self.queue
+        begin, size = 0, len(data)
+        while begin < size and len(queue) < AHEAD and not self.closed:
+            if self._left:
+                end = min(size, begin + self._left)
+                self._pass(bytes(data[begin:end]))
+            else:
+                end = self._piece(data, begin)
+                self._parse(data[begin:end])
+            begin = end
+        if self.early is not None:
+            self._came_early(bytes(data[begin:]))
+        self.unparsed = b"" if self.closed or begin == size else data[begin:]
+
+    def _piece(self, data: memoryview | bytes, begin: int) -> int:
+        """Where a piece of `data` ends that is worth parsing and holds few requests."""
+        exchange = self.incoming
+        end = len(data)
+        if exchange is not None and exchange.request is not None and exchange.request.length > 0:
+            return min(end, begin + exchange.request.length - exchange.received)
+        return min(end, begin + PIECE)
+
+    def _parse(self, data: memoryview | bytes) -> None:
+        """Have the parser read on."""
+        self._size = len(data)
+        if self.between:
+            self._raw = 0
         goes_on = self.incoming
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = HttpRequestParser(self)
+        assert self._parser is not None
         try:
-            parser.feed_data(data)
+            self._parser.feed_data(data)
         except HttpParserError as error:
-            self._malformed(error, data)
+            self._malformed(error, bytes(data))
         except HttpParserUpgrade as pause:
             self._stopped(memoryview(data)[pause.args[0] :])
         if self.incoming is not None:
             self._body_goes_on(self.incoming, self.incoming is goes_on)
         elif not self.between:
             self._head_goes_on()
-        elif new is not None and not self.closed:
-            self._remember(new)
 
     # --- parser callbacks
+
+    def on_message_begin(self) -> None:
+        self.between = False
 
     def on_headers_complete(self) -> None:
         if self.incoming is not None:
@@ -170,7 +219,7 @@ class RequestReader:
             return
         parser, target, client = self._parser, self._target, self._client
         bounds = self._bounds
-        assert parser is not None
+        assert parser is not None and client is not None
         if self._size > bounds.head or self._raw + self._size > bounds.head:
             self._measure_head()
         self._overhead = 0
@@ -204,7 +253,7 @@ class RequestReader:
             self._passing.clear()
             self._special.clear()
         self.incoming = None
-        self.between.append(None)
+        self.between = True
         # Nothing of the present read counts for the next head; if that ends in it too, it is measured.
         self._raw = -self._size
         exchange.complete = True
@@ -217,11 +266,12 @@ class RequestReader:
         self._requests -= 1
         if not self._requests:
             request.keep_alive = False
-        told = request.told
+        told, client = request.told, self._client
+        assert client is not None
         request_id = self._shared.request_id()
         if told is not None:
             request_id = _place(told, request_id)
-        exchange = Exchange(self._client, request, request_id)
+        exchange = Exchange(client, request, request_id)
         self.queue.append(exchange)
         return exchange
 
@@ -290,7 +340,7 @@ class RequestReader:
     def _came_early(self, data: bytes) -> None:
         assert self.early is not None
         self.early += data
-        if len(self.early) > self._shared.bounds.write_buffer:
+        if len(self.early) > self._shared.bounds.write_buffer and self._client is not None:
             # Nobody may speak another protocol before it was agreed on, and nobody needs to.
             self._client.outgoing.abort()
 
@@ -356,6 +406,7 @@ class RequestReader:
         self.close()
         exchange = self.incoming
         if exchange is None:
+            assert self._client is not None
             exchange = Exchange(self._client, None, self._shared.request_id())
             self.queue.append(exchange)
         self.incoming = None

@@ -188,5 +188,5 @@ async def test_a_client_that_stops_reading_is_given_up() -> None:
         client = await gate.client(limit=1024)
         await client.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await asyncio.wait_for(left.wait(), 30)
-        await eventually(lambda: gate.observer.decisions == [("timed_out", 200)])
+        await eventually(lambda: gate.observer.decisions == [("client_stalled", 200)])
         await eventually(lambda: not gate.proxy.connections)

@@ -14,6 +14,7 @@ from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.client import Downstream
 from dataplane.proxy.deadlines import TICK
 from dataplane.proxy.exchange import Result
+from dataplane.proxy.http1.request_reader import AHEAD
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually
 
@@ -264,7 +265,9 @@ async def test_a_client_that_leaves_with_requests_waiting_is_noticed(count: int,
         client.close()
         await eventually(lambda: not upstream.open, within=10)
         await eventually(lambda: not gate.proxy.connections)
-        assert gate.observer.decisions == [("client_left", 0)] * count
+        # What was not parsed was never begun.
+        assert set(gate.observer.decisions) == {("client_left", 0)}
+        assert min(count, AHEAD) <= len(gate.observer.decisions) <= min(count, 3 * AHEAD)
         assert (
             not gate.proxy.deadlines.unread
             and not gate.proxy.deadlines.half_closed

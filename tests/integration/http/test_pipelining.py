@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
 from dataplane.gateway.policy.resources import Route
-from dataplane.proxy.client import Downstream
+from dataplane.proxy.client import AT_ONCE, Downstream
+from dataplane.proxy.http1.request_reader import AHEAD
 from tests.integration.http.test_cuts import echo
+from tests.integration.http.test_leaving import silent
 from tests.support.http_stage import Upstream, answering, stage
 from tests.support.waiting import eventually
 
@@ -76,3 +83,34 @@ async def test_a_pipelined_request_is_not_lost_with_the_first_ones_close() -> No
         got = await gate.until_closed(get("/0") + closing + get("/2"))
         assert got.count(b"HTTP/1.1 200") == 2
         assert gate.observer.decisions == [("forwarded", 200)] * 2
+
+
+@pytest.mark.parametrize("routes", [[], ROUTES])
+async def test_what_comes_in_one_read_is_parsed_as_it_is_answered(routes: Sequence[Route]) -> None:
+    """Thousands of requests wait as bytes; a few of them are answered in one turn of the event loop."""
+    async with stage(Upstream(silent), routes=routes) as gate:
+        client = await gate.client()
+        turns = busiest = 0
+        done = False
+
+        async def watch() -> None:
+            nonlocal turns, busiest
+            while not done:
+                before = len(gate.observer.exchanges)
+                await asyncio.sleep(0)
+                turns += 1
+                busiest = max(busiest, len(gate.observer.exchanges) - before)
+
+        watching = asyncio.create_task(watch())
+        client.writer.write(b"GET /open HTTP/1.1\r\nHost:a\r\n\r\n" * 8_000)
+        (connection,) = await eventually(lambda: gate.proxy.connections)
+        assert isinstance(connection, Downstream)
+        reader = connection._reader
+        most = 0
+        for _ in range(200):
+            most = max(most, len(reader.queue))
+            await asyncio.sleep(0.001)
+        done = True
+        await watching
+        assert most <= 3 * AHEAD and busiest <= 2 * AT_ONCE
+        assert routes or busiest

@@ -22,7 +22,7 @@ class Speaker:
         self.peer = Peer(address)
         self.drained = False
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         """Nothing expires here."""
 
     def drain(self) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from unittest import mock
 
 from hypothesis import HealthCheck, settings
@@ -25,8 +25,9 @@ from dataplane.config.table import Resources, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.client import Downstream
 from dataplane.proxy.errors import Unavailable
-from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.exchange import NEXT, PHASES, Exchange
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.upstream import Upstream
 from tests.support import plain_http
@@ -99,7 +100,10 @@ class Engine(RuleBasedStateMachine):
         self.begun: list[Exchange] = []
         self.over: list[Exchange] = []
         names = ("client", "upstream", "dialer")
-        self.patches = [mock.patch(f"dataplane.proxy.{name}.monotonic", lambda: self.now) for name in names]
+        self.patches: list[Any] = [
+            mock.patch(f"dataplane.proxy.{name}.monotonic", lambda: self.now) for name in names
+        ]
+        self.patches.append(mock.patch.object(Downstream, "__setattr__", stepping))
         for patch in self.patches:
             patch.start()
         causes = frozenset({"connect", "reset", "timeout", "503"})
@@ -387,6 +391,14 @@ class Engine(RuleBasedStateMachine):
         # Bytes that nobody asked for must not become somebody's response.
         more = b"HTTP/1.1 200 OK\r\nX-Number: 0\r\nContent-Length: 0\r\n\r\n" if kind == "more" else b""
         return head + said + (b"" if to_head else framed) + more
+
+
+def stepping(client: Downstream, name: str, value: object) -> None:
+    """Set an attribute; a phase must be one that may follow the one before, as the table says."""
+    if name == "phase" and hasattr(client, name):
+        before = client.phase
+        assert value == before or value in NEXT[before], (PHASES[before], value)
+    object.__setattr__(client, name, value)
 
 
 def in_chunks(body: bytes) -> bytes:
