@@ -19,12 +19,13 @@ _LEARNT: Final = 8
 """One of so many new heads is learnt: soon every one that comes often, and few that were read for once."""
 _HIT: Final = 2
 _MISS: Final = 1
-"""A find spares about twice what looking in vain costs (docs/performance.md)."""
+"""A hit saves about twice what a miss costs (docs/performance.md)."""
 _FIRST: Final = 16
-"""Looks in vain that a new connection has to spare, and the most that it can save up."""
+"""Misses that a new connection has credit for."""
 _MOST: Final = 64
+"""The most credit that a connection can save up."""
 _ANYHOW: Final = 32
-"""Who has none to spare looks at one head of so many."""
+"""Without credit, one head of so many is looked up."""
 
 
 class Remembered(Generic[T]):

@@ -141,3 +141,21 @@ def test_nothing_is_written_to_a_connection_that_is_gone(loop: Loop, turn: Turn)
     outgoing.drop()
     loop.end_turn()
     assert not wire.done
+
+
+class Broken(Wire):
+    """Cannot be written to."""
+
+    def write(self, data: bytes | bytearray | memoryview[int]) -> None:
+        raise RuntimeError("closed below")
+
+
+def test_a_connection_that_cannot_be_written_to_ends_alone() -> None:
+    later: list[Callable[[], None]] = []
+    turn = Turn(later.append)
+    broken, sound = Broken(), Wire()
+    Outgoing(broken, turn).write(b"a")
+    Outgoing(sound, turn).write(b"b")
+    for callback in later:
+        callback()
+    assert broken.done == ["abort"] and sound.done == [b"b"]
