@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from dataplane.supervisor.listen import ListenError, TrafficPort, listen
 
 if TYPE_CHECKING:
     from dataplane.supervisor.launch import Launcher
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -34,6 +37,8 @@ def _run(settings: Settings) -> int:
     secured = TrafficPort(*split_address(settings.tls_listen), "TLS_LISTEN") if settings.tls_listen else None
     status = listen(*split_address(settings.status_listen), "STATUS_LISTEN")
     logs.set_up(settings.level, node=settings.node_name)
+    for name in settings.without_effect:
+        _log.warning("%s has no effect in this version: rate limits count locally", name)
     # Imported late: importing takes longer than noticing that a port is in use.
     from dataplane.supervisor.launch import Launcher
 

@@ -326,6 +326,11 @@ class Settings(BaseSettings):
         return read(self.tls_certs, self.upstream_cert, self.upstream_key)
 
     @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Variables that are set and that this version does not use yet."""
+        return ("REDIS_HOST",) if self.redis_host is not None else ()
+
+    @property
     def level(self) -> str:
         """Log level in effect."""
         return "debug" if self.debug else self.log_level

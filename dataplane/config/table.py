@@ -51,6 +51,12 @@ Match = tuple[frozenset[str], str | None, str | None, frozenset[str]]
 """What a route matches: hosts, prefix, path, methods."""
 
 
+class Identity:
+    """What tells one table from another."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """One revision of the configuration. Nothing in it changes after the build."""
@@ -72,8 +78,8 @@ class Table:
     """The route of each match; two routes never have the same."""
     touched: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Services that differ, themselves or in their instances, from the table that this one was made from."""
-    identity: object = field(default_factory=object, compare=False, repr=False)
-    made_from: object = field(default=None, compare=False, repr=False)
+    identity: Identity = field(default_factory=Identity, compare=False, repr=False)
+    made_from: Identity | None = field(default=None, compare=False, repr=False)
     """`identity` of the table that this one was made from; not the table, which would keep all before it in memory."""
 
     def services_changed_since(self, before: Table) -> Iterable[str]:

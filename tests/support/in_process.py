@@ -12,7 +12,7 @@ from dataplane.proxy.connections import ClientConnection, Connections
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.dialer import Dialer
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.http1.head_cache import Remembered
+from dataplane.proxy.http1.head_cache import HeadCache
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.upstream import Upstream
@@ -21,7 +21,7 @@ CLIENT = "192.0.2.7"
 T = TypeVar("T")
 
 
-class Attentive(Remembered[T]):
+class Attentive(HeadCache[T]):
     """Learns whatever may be learnt, at once."""
 
     def learns(self) -> bool:

@@ -1,8 +1,8 @@
-"""What was read before, found again by its bytes: who talks often mostly says the same again.
+"""A cache of parsed heads, keyed by their bytes: most clients and instances repeat themselves.
 
-A parser in the same state reads the same bytes the same way. So what it made of a head stands for that head whenever it
-comes again, whole and in one read, and there is still one reading of every message: the parser's. Whatever is not found
-here, is longer than `LONGEST` or comes in pieces goes to the parser.
+A parser in the same state reads the same bytes the same way. So a cached result stands for the same head whenever that
+comes again, whole and in one read, and there is still one reading of every message: the parser's. On a miss, and for
+heads that are longer than `LONGEST` or come in pieces, the parser reads.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 LONGEST: Final = 4_096
-"""Bytes of a head that is remembered; a longer one is read each time."""
+"""Bytes of the longest head that is cached."""
 ENTRIES: Final = 512
-"""Heads that a generation holds."""
-_LEARNT: Final = 8
-"""One of so many new heads is learnt: soon every one that comes often, and few that were read for once."""
+"""Entries of one generation."""
+_SAMPLE: Final = 8
+"""One of so many misses is cached: soon every head that is frequent, and few that come once."""
 _HIT: Final = 2
 _MISS: Final = 1
 """A hit saves about twice what a miss costs (docs/performance.md)."""
-_FIRST: Final = 16
-"""Misses that a new connection has credit for."""
-_MOST: Final = 64
-"""The most credit that a connection can save up."""
-_ANYHOW: Final = 32
-"""Without credit, one head of so many is looked up."""
+_INITIAL_CREDIT: Final = 16
+"""Misses that a new connection may have before it samples."""
+_MAX_CREDIT: Final = 64
+_PROBE: Final = 32
+"""A connection without credit looks up one head of so many."""
 
 
-class Remembered(Generic[T]):
-    """Readings by the bytes they were made of, for all connections of one event loop.
+class HeadCache(Generic[T]):
+    """Parsed heads by their bytes, for all connections of one event loop.
 
-    Bounded: two generations of `ENTRIES`. What is asked for moves to the younger; when that is full, the elder goes.
+    Bounded: two generations of `ENTRIES`. A hit moves its entry to the younger; when that is full, the elder goes.
     """
 
     __slots__ = ("_elder", "_new", "_younger")
@@ -42,7 +41,7 @@ class Remembered(Generic[T]):
         self._new = 0
 
     def recall(self, head: bytes) -> T | None:
-        """The reading of these bytes, if they are remembered."""
+        """The parsed head for these bytes; None on a miss."""
         found = self._younger.get(head)
         if found is None:
             found = self._elder.get(head)
@@ -51,38 +50,38 @@ class Remembered(Generic[T]):
         return found
 
     def learns(self) -> bool:
-        """Whether to `keep` a head that was not remembered and has been read; to be asked once for each."""
+        """Whether to `keep` a head that missed; called once for each miss."""
         self._new += 1
-        return self._new % _LEARNT == 1
+        return self._new % _SAMPLE == 1
 
     def keep(self, head: bytes, reading: T) -> None:
-        """Remember a reading."""
+        """Cache a parsed head."""
         if len(self._younger) >= ENTRIES:
             self._elder = self._younger
             self._younger = {}
         self._younger[head] = reading
 
 
-class Luck:
-    """How often one connection finds what it looks for: where it hardly ever does, it hardly looks."""
+class LookupCredit:
+    """The credit of one connection: hits earn it, misses spend it, and without it the connection only samples."""
 
-    __slots__ = ("_left", "_passed")
+    __slots__ = ("_credit", "_skipped")
 
     def __init__(self) -> None:
-        self._left = _FIRST
-        self._passed = 0
+        self._credit = _INITIAL_CREDIT
+        self._skipped = 0
 
     def tries(self) -> bool:
-        """Whether to look; out of luck, now and then."""
-        if self._left > 0:
+        """Whether to look up the next head."""
+        if self._credit > 0:
             return True
-        self._passed += 1
-        return self._passed % _ANYHOW == 0
+        self._skipped += 1
+        return self._skipped % _PROBE == 0
 
     def found(self) -> None:
-        """It was there."""
-        self._left = min(self._left + _HIT, _MOST)
+        """A hit."""
+        self._credit = min(self._credit + _HIT, _MAX_CREDIT)
 
     def missed(self) -> None:
-        """It was not."""
-        self._left = max(self._left - _MISS, 0)
+        """A miss."""
+        self._credit = max(self._credit - _MISS, 0)

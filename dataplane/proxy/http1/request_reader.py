@@ -22,7 +22,7 @@ from httptools import (
 )
 
 from dataplane.proxy.exchange import ClientSide, Exchange
-from dataplane.proxy.http1.head_cache import LONGEST, Luck
+from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
 from dataplane.proxy.http1.names import collector, request_names
 from dataplane.proxy.http1.request import (
     CHUNKED,
@@ -102,7 +102,7 @@ class RequestReader:
         self._bounds = bounds = shared.bounds
         self._requests = bounds.requests
         self._longest = min(LONGEST, bounds.head)
-        self._luck = Luck()
+        self._luck = LookupCredit()
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
@@ -114,7 +114,8 @@ class RequestReader:
         self.on_header = collector(names, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self.on_url: Callable[[bytes], None] = self._target.append
-        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._parser: HttpRequestParser | None = None
+        """Made when something has to be parsed: many connections bring one request, which is remembered."""
 
     @property
     def in_head(self) -> bool:
@@ -196,9 +197,11 @@ class RequestReader:
         if self.between:
             self._raw = 0
         goes_on = self.incoming
-        assert self._parser is not None
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = HttpRequestParser(self)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except HttpParserError as error:
             self._malformed(error, bytes(data))
         except HttpParserUpgrade as pause:

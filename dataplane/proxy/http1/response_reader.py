@@ -11,7 +11,7 @@ from collections.abc import Callable
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.http1.head_cache import LONGEST, Luck, Remembered
+from dataplane.proxy.http1.head_cache import LONGEST, HeadCache, LookupCredit
 from dataplane.proxy.http1.names import RESPONSE_NAMES, collector
 from dataplane.proxy.http1.response import (
     LENGTH,
@@ -36,6 +36,7 @@ class ResponseReader:
         "_parser",
         "_passing",
         "_special",
+        "_start",
         "_to_head",
         "answer",
         "interim",
@@ -47,10 +48,10 @@ class ResponseReader:
         "unfinished",
     )
 
-    def __init__(self, known: Remembered[Answer]) -> None:
+    def __init__(self, known: HeadCache[Answer]) -> None:
         """`known` has what other responses said, by their heads."""
         self._known = known
-        self._luck = Luck()
+        self._luck = LookupCredit()
         self.answer: Answer | None = None
         """The final response's head, once it has come."""
         self.interim: list[tuple[int, bytes]] = []
@@ -64,6 +65,8 @@ class ResponseReader:
         self.keep = False
         """The connection may carry another exchange, as far as the response says."""
         self._to_head = False
+        self._start = b""
+        """The first bytes of the last read, if the message that is being read began with them; else empty."""
         self._parser: HttpResponseParser | None = None
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
@@ -101,6 +104,7 @@ class ResponseReader:
                     return
             self._luck.missed()
         assert self._parser is not None
+        self._start = data[:9] if self._expecting else b""
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as pause:
@@ -150,10 +154,12 @@ class ResponseReader:
         elif 100 <= status < 200:
             self.interim.append((status, interim_head(status, self._passing, self._special)))
             self._expecting = True
+            self._start = b""
         else:
             self.keep = keep = parser.should_keep_alive()
-            version = parser.get_http_version
-            self.answer = read_answer(status, self._passing, self._special, self._to_head, keep, version)
+            self.answer = read_answer(
+                status, self._passing, self._special, self._to_head, keep, self._version
+            )
             if self._to_head:
                 # The parser goes on to wait for the body that was announced.
                 self.unfinished = False
@@ -165,6 +171,11 @@ class ResponseReader:
         self._special.clear()
 
     # --- inside
+
+    def _version(self) -> str:
+        """The parser makes a new string each time, which takes longer than most fields."""
+        assert self._parser is not None
+        return "1.1" if self._start == b"HTTP/1.1 " else self._parser.get_http_version()
 
     def _recalled(self, known: Answer, body: bytes) -> None:
         """A whole response, its head known."""

@@ -133,3 +133,17 @@ async def test_a_prefix_matches_whole_segments(target: str, status: str) -> None
     async with stage(Upstream(answering(OK)), routes=[Route("v2", "s", prefix="/v2", public=True)]) as gate:
         head, _ = await gate.ask(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         assert head[9:12].decode() == status
+
+
+@pytest.mark.parametrize("guarded", ["/$admin", "/jobs:purge", "/@internal", "/a+b", "/a,b", "/caf%C3%A9"])
+async def test_a_reserved_name_is_reached_by_no_spelling(guarded: str) -> None:
+    upstream = Upstream(answering(OK))
+    routes = [ROUTES[0], Route("guarded", "s", prefix=guarded, scopes=frozenset({"admin"}))]
+    name = unquote(guarded[1:]).encode()
+    encoded = ["".join(f"%{byte:02{case}}" for byte in name) for case in ("x", "X")]
+    mixed = [f"{name[:i].decode('latin-1')}{encoded[0][3 * i :]}" for i in range(len(name))]
+    async with stage(upstream, routes=routes) as gate:
+        for spelling in [*encoded, *mixed, name.decode("latin-1")]:
+            head, _ = await gate.ask(f"GET /{spelling}/x HTTP/1.1\r\nHost: a\r\n\r\n".encode("latin-1"))
+            assert head[9:12] in (b"400", b"401"), spelling
+    assert upstream.connections == 0

@@ -139,14 +139,15 @@ async def test_a_single_instance_is_not_asked_twice() -> None:
 
 
 async def test_the_budget_bounds_what_a_failing_service_gets() -> None:
-    first, second = Upstream(answering(BUSY)), Upstream(answering(BUSY))
+    # Half of them are ejected; the others have somebody to retry with.
+    upstreams = [Upstream(answering(BUSY)) for _ in range(4)]
     retries = Retries(3, EVERYTHING, 0.2)
-    async with stage(first, second, retries=retries, circuit=Circuit(failure_threshold=10_000)) as gate:
+    async with stage(*upstreams, retries=retries, circuit=Circuit(failure_threshold=10_000)) as gate:
         client = await gate.client()
         for _ in range(200):
             await client.say(GET)
             assert (await client.answer())[1] == b"busy"
-        asked = len(first.heads) + len(second.heads)
+        asked = sum(len(upstream.heads) for upstream in upstreams)
         assert 200 + 40 <= asked <= 200 + 10 + 40
 
 

@@ -194,3 +194,10 @@ def test_request_headers_that_are_stripped(monkeypatch: pytest.MonkeyPatch) -> N
     assert "'*' is no field name, nor a prefix" in complaint()
     given(monkeypatch, STRIP_REQUEST_HEADERS="Host")
     assert "'Host' is read by the gateway" in complaint()
+
+
+def test_what_has_no_effect_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch)
+    assert load().without_effect == ()
+    given(monkeypatch, REDIS_HOST="redis")
+    assert load().without_effect == ("REDIS_HOST",)

@@ -10,7 +10,7 @@ from dataplane.gateway.policy.authenticate import INVALID, MISSING, Unauthentica
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.resources import Limit, LimitKey, Route
-from dataplane.gateway.policy.router import MethodNotAllowed, NotFound
+from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.gateway.refusals import TABLE, respond
 from dataplane.proxy import errors as refusals
 from dataplane.proxy.errors import (
@@ -63,6 +63,7 @@ CONTRACT: list[tuple[object, int, str, dict[str, str]]] = [
     (BadResponse("secret"), 502, "Service unavailable", {}),
     (TimedOut("secret"), 504, "Service unavailable", {}),
     (TooLarge(10), 413, "Content too large", {}),
+    (AmbiguousPath(), 400, "Bad Request: path: percent-encoded characters lead to another route", {}),
     (BadRequest(400, "no Host"), 400, "Bad Request: no Host", {}),
     (BadRequest(431, "head too long"), 431, "Request Header Fields Too Large: head too long", {}),
 ]

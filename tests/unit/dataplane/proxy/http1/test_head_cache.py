@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataplane.proxy.http1.head_cache import ENTRIES, Luck, Remembered
+from dataplane.proxy.http1.head_cache import ENTRIES, HeadCache, LookupCredit
 
 
 def test_a_reading_is_found_by_its_bytes() -> None:
-    memory: Remembered[str] = Remembered()
+    memory: HeadCache[str] = HeadCache()
     memory.keep(b"head", "reading")
     assert memory.recall(b"head") == "reading"
     assert memory.recall(b"Head") is None
 
 
 def test_one_of_eight_new_heads_is_learnt() -> None:
-    memory: Remembered[str] = Remembered()
+    memory: HeadCache[str] = HeadCache()
     assert [memory.learns() for _ in range(17)] == [n % 8 == 0 for n in range(17)]
 
 
 def test_what_is_in_use_outlives_what_is_not() -> None:
-    memory: Remembered[int] = Remembered()
+    memory: HeadCache[int] = HeadCache()
     memory.keep(b"used", -1)
     memory.keep(b"unused", -2)
     for number in range(3 * ENTRIES):
@@ -28,7 +28,7 @@ def test_what_is_in_use_outlives_what_is_not() -> None:
 
 
 def test_two_generations_are_the_bound() -> None:
-    memory: Remembered[int] = Remembered()
+    memory: HeadCache[int] = HeadCache()
     for number in range(5 * ENTRIES):
         memory.keep(b"%d" % number, number)
     found = [number for number in range(5 * ENTRIES) if memory._younger.get(b"%d" % number) is not None]
@@ -37,7 +37,7 @@ def test_two_generations_are_the_bound() -> None:
 
 
 def test_out_of_luck_one_of_32_is_tried() -> None:
-    luck = Luck()
+    luck = LookupCredit()
     for _ in range(16):
         assert luck.tries()
         luck.missed()
@@ -45,7 +45,7 @@ def test_out_of_luck_one_of_32_is_tried() -> None:
 
 
 def test_a_find_pays_for_two_misses() -> None:
-    luck = Luck()
+    luck = LookupCredit()
     for _ in range(1000):
         luck.found()
         luck.missed()

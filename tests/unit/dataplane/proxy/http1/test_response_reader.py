@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.proxy.http1.head_cache import Remembered
+from dataplane.proxy.http1.head_cache import HeadCache
 from dataplane.proxy.http1.response import Answer, BadAnswer, answer_head
 from dataplane.proxy.http1.response_reader import ResponseReader
 from tests.support.in_process import Attentive
@@ -17,7 +17,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: now\r\nX-A: 1\r\nC
 OK = HEAD + b"ok"
 
 
-def read(known: Remembered[Answer], *pieces: bytes, to_head: bool = False) -> ResponseReader:
+def read(known: HeadCache[Answer], *pieces: bytes, to_head: bool = False) -> ResponseReader:
     reader = ResponseReader(known)
     reader.expect(to_head)
     for piece in pieces:
@@ -26,7 +26,7 @@ def read(known: Remembered[Answer], *pieces: bytes, to_head: bool = False) -> Re
     return reader
 
 
-def meaning(known: Remembered[Answer], *pieces: bytes, to_head: bool = False) -> object:
+def meaning(known: HeadCache[Answer], *pieces: bytes, to_head: bool = False) -> object:
     """All that a reading consists of."""
     try:
         reader = read(known, *pieces, to_head=to_head)
@@ -41,7 +41,7 @@ def meaning(known: Remembered[Answer], *pieces: bytes, to_head: bool = False) ->
 
 
 def test_the_second_response_is_known() -> None:
-    known: Remembered[Answer] = Remembered()
+    known: HeadCache[Answer] = HeadCache()
     first = meaning(known, OK)
     with mock.patch("dataplane.proxy.http1.response_reader.HttpResponseParser") as parser:
         assert meaning(known, OK) == first
@@ -50,7 +50,7 @@ def test_the_second_response_is_known() -> None:
 
 
 def test_what_one_response_adds_to_its_head_does_not_show_in_the_next() -> None:
-    known: Remembered[Answer] = Remembered()
+    known: HeadCache[Answer] = HeadCache()
     for number in range(3):
         answer = read(known, OK).answer
         assert answer is not None
@@ -74,10 +74,10 @@ def test_what_one_response_adds_to_its_head_does_not_show_in_the_next() -> None:
     ],
 )
 def test_known_heads_that_come_in_another_way(pieces: tuple[bytes, ...]) -> None:
-    known: Remembered[Answer] = Attentive()
+    known: HeadCache[Answer] = Attentive()
     read(known, OK)
     for to_head in (False, True):
-        expected = meaning(Remembered(), *pieces, to_head=to_head)
+        expected = meaning(HeadCache(), *pieces, to_head=to_head)
         assert meaning(known, *pieces, to_head=to_head) == expected
         assert meaning(known, *pieces, to_head=to_head) == expected
 
@@ -100,7 +100,7 @@ def test_known_heads_that_come_in_another_way(pieces: tuple[bytes, ...]) -> None
     ],
 )
 def test_what_is_not_one_whole_response_of_known_length_is_not_remembered(data: bytes) -> None:
-    known: Remembered[Answer] = Attentive()
+    known: HeadCache[Answer] = Attentive()
     reader = ResponseReader(known)
     reader.expect(to_head=False)
     reader.feed(data)
@@ -108,7 +108,7 @@ def test_what_is_not_one_whole_response_of_known_length_is_not_remembered(data: 
 
 
 def test_answers_to_head_are_neither_remembered_nor_recalled() -> None:
-    known: Remembered[Answer] = Attentive()
+    known: HeadCache[Answer] = Attentive()
     read(known, HEAD, to_head=True)
     assert not known._younger
     read(known, OK)
@@ -145,10 +145,10 @@ def test_any_two_responses(data: st.DataObject) -> None:
     start, head = data.draw(starts), b"".join(data.draw(st.lists(fields, max_size=4)))
     rests = st.sampled_from([b"", b"ok", b"okay", b"\r\n\r\n", b"0\r\n\r\n", OK])
     first, second = (start + b"\r\n" + head + b"\r\n" + data.draw(rests) for _ in range(2))
-    known: Remembered[Answer] = Attentive()
+    known: HeadCache[Answer] = Attentive()
     meaning(known, first, to_head=data.draw(st.booleans()))
     to_head = data.draw(st.booleans())
-    assert meaning(known, second, to_head=to_head) == meaning(Remembered(), second, to_head=to_head)
+    assert meaning(known, second, to_head=to_head) == meaning(HeadCache(), second, to_head=to_head)
 
 
 def test_known_and_new_responses_in_turn_on_one_connection() -> None:
@@ -163,7 +163,7 @@ def test_known_and_new_responses_in_turn_on_one_connection() -> None:
 
 
 def test_nobody_asked_for_a_known_response() -> None:
-    known: Remembered[Answer] = Attentive()
+    known: HeadCache[Answer] = Attentive()
     reader = read(known, OK)
     reader.feed(OK)
     assert not reader.keep
