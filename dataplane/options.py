@@ -34,6 +34,8 @@ class WorkerOptions:
     expose_metrics: bool
     trace_sampling: float = 1.0
     """Share of new traces that are marked as sampled."""
+    send_via: bool = True
+    """Whether forwarded requests tell of the gateway in Via."""
     proxy_protocol_from: tuple[str, ...] = ()
     """Networks whose connections begin with a PROXY header."""
     tls_listen_fd: int = -1

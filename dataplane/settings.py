@@ -204,6 +204,9 @@ class Settings(BaseSettings):
     strip_request_headers: FieldNames = ()
     """Comma separated names of request fields that are not forwarded, beside those that tell who the client is
     (docs/security.md). A name that ends with * is a prefix."""
+    send_via: bool = True
+    """Add to the Via field of forwarded requests, as RFC 9110 asks of a gateway. False for instances that compress
+    nothing for requests with a Via, as nginx by default."""
     proxy_protocol_from: Networks = ()
     """Comma separated networks whose connections must begin with a PROXY header, version 1 or 2. The address it names
     counts as the client's own; from all others such a header is a malformed request."""

@@ -112,9 +112,11 @@ class Gateway(Decider):
         start: int = 0,
         chance: Callable[[], float] = random,
         trace_sampling: float = 1.0,
+        send_via: bool = True,
     ) -> None:
         """`default_limit` holds for every client address on every route; `start` keeps workers out of step; `chance`
-        is uniform in [0, 1), for back-offs; `trace_sampling` is the share of traces begun here that are recorded.
+        is uniform in [0, 1), for back-offs; `trace_sampling` is the share of traces begun here that are recorded;
+        `send_via` is whether forwarded requests tell of the gateway in Via.
         """
         self.limiter = limiter or Limiter()
         self.breakers = breakers or Breakers()
@@ -124,6 +126,7 @@ class Gateway(Decider):
         self._trusted = trusted or TrustedProxies()
         self._chance = chance
         self._sampled = threshold(trace_sampling)
+        self._via = send_via
         self._budgets: dict[str, retry.Budget] = {}
         self._authenticator = Authenticator(())
         self.backends = Backends(pool, start)
@@ -372,8 +375,10 @@ class Gateway(Decider):
         target = request.target
         if rewrites:
             target = _rewritten(permit.route, request)
-        request_id, sampled = exchange.request_id, self._sampled
-        head = request_head(request, target, forwarded, identity, request_id, endpoint.authority, sampled)
+        authority, sampled, via = endpoint.authority, self._sampled, self._via
+        head = request_head(
+            request, target, forwarded, identity, exchange.request_id, authority, sampled, via
+        )
         if request.upgrade:
             allowed = (protocol for protocol in request.upgrade if protocol in permit.route.upgrades)
             request.upgrade = chosen = tuple(allowed)[:1]

@@ -72,6 +72,7 @@ class Launcher:
             rate_limit_burst=settings.rate_limit_burst,
             trusted_proxies=tuple(map(str, settings.trusted_proxies)),
             trace_sampling=settings.trace_sampling,
+            send_via=settings.send_via,
             proxy_protocol_from=tuple(map(str, settings.proxy_protocol_from)),
             status_host=host,
             status_port=port,

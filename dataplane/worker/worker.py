@@ -74,6 +74,7 @@ class Worker:
             trusted=trusted,
             start=options.index,
             trace_sampling=options.trace_sampling,
+            send_via=options.send_via,
         )
         self._proxy = Proxy(self._gateway, pool, bounds, trusted)
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)

@@ -278,11 +278,12 @@ async def stage(
     retries: Retries | None = None,
     chance: Callable[[], float] = random.random,
     more: Sequence[Item] = (),
+    send_via: bool = True,
 ) -> AsyncIterator[Stage]:
     """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/".
 
     `tls` is how it speaks to them, `front` what clients are shown, both None in the clear. Peers within `proxies` must
-    say whom they speak for (PROXY protocol). `more` are users and keys.
+    say whom they speak for (PROXY protocol). `more` are users and keys. `send_via` is the setting.
     """
     service = Service(
         "s",
@@ -304,7 +305,7 @@ async def stage(
     resources = Resources.of(service, *instances, *(UnlinkedRoute(route) for route in chosen), *more)
     believed = TrustedProxies(trusted)
     observer, pool = Watching(), Pool(bounds)
-    gateway = Gateway(observer, pool, trusted=believed, chance=chance)
+    gateway = Gateway(observer, pool, trusted=believed, chance=chance, send_via=send_via)
     gateway.swap(build(resources, 7), monotonic())
     proxy = Proxy(gateway, pool, bounds, believed)
     listener = socket.create_server(("127.0.0.1", 0))

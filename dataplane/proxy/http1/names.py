@@ -81,7 +81,7 @@ _MAX_KNOWN: Final = 2_000
 _MAX_OPTIONS: Final = 64
 
 VIA: Final = b"\r\nvia: 1.1 headgate"
-"""Our part of the Via field (RFC 9110 section 7.6.3), for a message that came in HTTP/1.1."""
+"""Our part of a request's Via field (RFC 9110 section 7.6.3), for one that came in HTTP/1.1."""
 VIA_10: Final = b"\r\nvia: 1.0 headgate"
 
 

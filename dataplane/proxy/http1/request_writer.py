@@ -25,11 +25,12 @@ def request_head(
     request_id: bytes,
     default_authority: bytes,
     sampled: bytes = ALWAYS,
+    via: bool = True,
 ) -> bytes:
     """The whole head, with its final empty line.
 
     `forwarded` and `identity` are whole fields (`forwarded_fields`, `identity_fields`); `default_authority` is the
-    Host of an HTTP/1.0 request without one; `sampled` is as for `trace.started`.
+    Host of an HTTP/1.0 request without one; `sampled` is as for `trace.started`; `via` says whether to add to Via.
     """
     authority = request.authority or default_authority
     pieces = [_METHOD[request.method], target, b" HTTP/1.1\r\nhost: ", authority]
@@ -38,14 +39,14 @@ def request_head(
     else:
         pieces += request.fields
     told, framing = request.told, _framing(request) if request.length else _UNFRAMED[request.method]
+    path = (_VIA_AND_HOST if request.http11 else _VIA_10_AND_HOST) if via else _HOST
     if told is not None:
-        via = _VIA_AND_HOST if request.http11 else _VIA_10_AND_HOST
-        pieces += (forwarded, via, *_told_fields(told, authority, request_id, sampled), identity, framing)
+        pieces += (forwarded, path, *_told_fields(told, authority, request_id, sampled), identity, framing)
         return b"".join(pieces)
     span = request_id[16:]
     pieces += (
         forwarded,
-        _VIA_AND_HOST if request.http11 else _VIA_10_AND_HOST,
+        path,
         authority,
         b"\r\nx-request-id: ",
         request_id,
@@ -72,8 +73,9 @@ def _told_fields(told: Told, authority: bytes, request_id: bytes, sampled: bytes
     )
 
 
-_VIA_AND_HOST: Final = VIA + b"\r\nx-forwarded-host: "
-_VIA_10_AND_HOST: Final = VIA_10 + b"\r\nx-forwarded-host: "
+_HOST: Final = b"\r\nx-forwarded-host: "
+_VIA_AND_HOST: Final = VIA + _HOST
+_VIA_10_AND_HOST: Final = VIA_10 + _HOST
 _METHOD: Final = {method: f"{method} ".encode() for method in METHODS}
 _UNFRAMED: Final = dict.fromkeys(METHODS, b"\r\n\r\n")
 # A length of 0 says "no body" where the method makes one likely (RFC 9110 section 8.6).

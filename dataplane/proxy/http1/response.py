@@ -21,8 +21,6 @@ from dataplane.proxy.http1.names import (
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
-    VIA,
-    VIA_10,
     TooManyOptions,
     begin,
     nominated,
@@ -114,15 +112,11 @@ def read_answer(
         elif kind == UPGRADE:
             upgrade = [value] if upgrade is None else [*upgrade, value]
     # Without a Connection field only HTTP/1.1 keeps a connection alive (RFC 9112 section 9.3).
-    if keep_alive and connection is None:
-        head.append(VIA)
-    else:
-        http11 = _is_http11(version())
-        if chunked and not http11:
+    if not keep_alive or connection is not None:
+        if not _is_http11(version()) and chunked:
             raise BadAnswer("chunks in HTTP/1.0")
         if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
             head[1:] = without(head[1:], _nominated(connection))
-        head.append(VIA if http11 else VIA_10)
     if upgrade is not None and status == 426:
         # What the client must change to (RFC 9110 section 15.5.22); everywhere else Upgrade is only an advertisement.
         head += (b"\r\nconnection: upgrade\r\nupgrade: ", b", ".join(upgrade))

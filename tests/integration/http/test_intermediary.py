@@ -37,16 +37,14 @@ def values(head: bytes, name: bytes) -> list[bytes]:
 # --- Via (RFC 9110, 7.6.3)
 
 
-async def test_via_names_the_gateway_and_the_version_each_message_came_in() -> None:
+async def test_via_names_the_gateway_and_the_version_a_request_came_in() -> None:
     old = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
     hints = b"HTTP/1.1 103 Early Hints\r\n\r\n"
     upstream = Upstream(answering(with_fields(OK, b"Connection: keep-alive"), old, hints + old))
     async with stage(upstream) as gate:
-        head, _ = await gate.ask(GET)
-        assert values(head, b"via") == [b"1.1 headgate"]
-        for _ in range(2):
-            head, _ = await gate.ask(b"GET /a HTTP/1.0\r\n\r\n")
-            assert values(head, b"via") == [b"1.0 headgate"]
+        for request in (GET, b"GET /a HTTP/1.0\r\n\r\n", b"GET /a HTTP/1.0\r\n\r\n"):
+            head, _ = await gate.ask(request)
+            assert lines(head)[0] == b"HTTP/1.1 200 OK" and not values(head, b"via")
     sent = [values(head, b"via") for head in upstream.heads]
     assert sent == [[b"1.1 headgate"], [b"1.0 headgate"], [b"1.0 headgate"]]
 
@@ -56,10 +54,19 @@ async def test_via_of_others_stays_in_front() -> None:
     async with stage(upstream) as gate:
         for _ in range(3):
             head, _ = await gate.ask(with_fields(GET, b"Via: 1.1 edge", b"Connection: via"))
-            assert values(head, b"via") == [b"1.0 inner", b"1.1 headgate"]
+            assert values(head, b"via") == [b"1.0 inner"]
         await gate.ask(with_fields(GET, b"Via: 1.1 edge, 2 fred"))
     assert values(upstream.heads[0], b"via") == [b"1.1 headgate"]
     assert values(upstream.heads[-1], b"via") == [b"1.1 edge, 2 fred", b"1.1 headgate"]
+
+
+async def test_instances_that_treat_requests_with_a_via_as_a_proxys_need_not_see_ours() -> None:
+    """As nginx does: it compresses nothing for them (`gzip_proxied off`)."""
+    upstream = Upstream(answering(OK))
+    async with stage(upstream, send_via=False) as gate:
+        await gate.ask(GET)
+        await gate.ask(with_fields(GET, b"Via: 1.1 edge"))
+    assert [values(head, b"via") for head in upstream.heads] == [[], [b"1.1 edge"]]
 
 
 # --- Max-Forwards and OPTIONS (RFC 9110, 7.6.2, 9.3.7; RFC 9112, 3.2.4)

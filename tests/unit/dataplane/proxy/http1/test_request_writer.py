@@ -56,6 +56,14 @@ def test_exactly_one_framing(made: Request, framing: bytes) -> None:
     assert head(made).endswith(b"x-request-id: " + ID + TRACE + framing + b"\r\n\r\n")
 
 
+@pytest.mark.parametrize("made", [request(), request(told=Told())])
+def test_via_can_be_left_out(made: Request) -> None:
+    def written(via: bool) -> bytes:
+        return request_head(made, b"/", forwarded_fields(PEER), b"", ID, b"", via=via)
+
+    assert written(True).replace(b"\r\nvia: 1.1 headgate", b"") == written(False)
+
+
 def test_a_request_without_host_gets_the_instances() -> None:
     assert b"\r\nhost: 10.0.0.1:80\r\n" in head(request(authority=b""))
 
