@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Build environments of the editable installs are pinned too.
-export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+# Build environments of the editable installs are pinned too. Relative, because pip splits this at spaces.
+export PIP_CONSTRAINT := constraints.txt
 
 .PHONY: help
 help: ## List the targets
