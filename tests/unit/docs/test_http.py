@@ -23,8 +23,8 @@ ROWS = {
 SETTINGS = (
     *("max_head_bytes", "max_fields", "max_target_bytes", "max_connections", "max_connections_per_address"),
     *("max_requests_per_connection", "handshake_timeout", "head_timeout", "body_timeout"),
-    *("keep_alive_timeout", "linger_timeout", "half_close_timeout", "retry_body_bytes", "pool_idle"),
-    *("pool_timeout", "pool_age", "write_buffer_bytes"),
+    *("keep_alive_timeout", "linger_timeout", "linger_total", "half_close_timeout"),
+    *("retry_body_bytes", "pool_idle", "pool_timeout", "pool_age", "write_buffer_bytes"),
 )
 
 
