@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from controlplane.commands import staging
 from controlplane.commands.errors import CommandError
@@ -32,7 +33,7 @@ from controlplane.identity.passwords import Hasher
 from controlplane.model.config import Config, View
 from controlplane.model.problems import ConfigProblems, InvalidConfig, Problem
 from controlplane.model.stored import CHANGE, COMMITS, PREFIX, change_value
-from controlplane.store import Conflict, LeaseGone, Put, Store, StoreError, TooLarge
+from controlplane.store import Conflict, LeaseGone, Put, Store, StoreError, StoreUnavailable, TooLarge
 
 TRIES = 8
 KNOWN_WITHIN = 0.5
@@ -67,6 +68,8 @@ class Executor:
         self._clock = clock
         self._follower = follower
         self._turn = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Of requests that change no configuration, by the last key that they look at."""
         self._latest = 0
         """Revision of the last change of configuration made here, if the follower sees it in time."""
 
@@ -128,13 +131,16 @@ class Executor:
         return None
 
     async def _carry_out(self, plan: Plan[R], view: View, request: Request, needs: _Needs) -> Done[R]:
-        if plan.summary:
-            done = await self._change(plan, view, request.author[:LONGEST_AUTHOR])
-        elif plan.writes or not request.configuration:
-            # Without writes this asks the store for its present revision.
-            done = Done(await self.store.commit(plan.expects, plan.writes), plan.receipt, bool(plan.writes))
-        else:
+        if not (plan.summary or plan.writes) and request.configuration:
             return Done(view.change, plan.receipt, written=False)
+        with needs.lent(plan):
+            if plan.summary:
+                done = await self._change(plan, view, request.author[:LONGEST_AUTHOR])
+            else:
+                # Without writes this asks the store for its present revision.
+                done = Done(
+                    await self.store.commit(plan.expects, plan.writes), plan.receipt, bool(plan.writes)
+                )
         if plan.ttl or request.ttl:
             needs.lease = 0  # it holds what was written, or is among the plan's releases
         for lease in plan.releases:
@@ -197,17 +203,27 @@ class Executor:
 
     @contextlib.asynccontextmanager
     async def _turn_of(self, request: Request) -> AsyncIterator[None]:
-        """Changes of the configuration all expect the change entry: in this process one follows the other."""
-        mine = False
-        if request.configuration:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TURN):
-                    mine = await self._turn.acquire()
+        """Changes of the configuration all expect the change entry: in this process one follows the other.
+
+        Others follow one another where they are about the same key. Where many ask at once, each has its turn: no more
+        tries are needed than there are control planes.
+        """
+        turn, mine = self._turn_at(request), False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TURN):
+                mine = await turn.acquire()
         try:
             yield
         finally:
             if mine:
-                self._turn.release()
+                turn.release()
+
+    def _turn_at(self, request: Request) -> asyncio.Lock:
+        if request.configuration:
+            return self._turn
+        if not request.keys:
+            return asyncio.Lock()
+        return self._turns.setdefault(request.keys[-1], asyncio.Lock())
 
     async def _release(self, lease: int) -> None:
         """End a lease (0: none); if that fails, it ends by itself."""
@@ -226,6 +242,22 @@ class _Needs:
         self._hasher = hasher
         self._hashes: dict[Password, str] = {}
         self._fresh: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def lent(self, plan: Plan[R]) -> Iterator[None]:
+        """While the plan is written: the lease it asked for may hold what was written, unless it is known not to.
+
+        What a plan puts under a lease of its own has to outlast the request: the lease then ends by itself.
+        """
+        lease = self.lease
+        if plan.ttl:
+            self.lease = 0
+        try:
+            yield
+        except StoreError as error:
+            if not (isinstance(error, StoreUnavailable) and error.unknown_outcome):
+                self.lease = lease
+            raise
 
     async def plan(self, planner: Planner[Q, R], view: PlanView, request: Q) -> Plan[R]:
         """The plan, with everything that it needs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.commands.executor import Executor
 from controlplane.commands.plans.refresh_tokens import OfFamily, end, use
-from controlplane.identity import InvalidToken
+from controlplane.identity import InvalidToken, TooManyAttempts
 from controlplane.identity.families import Member
 from controlplane.store import Conflict
 
@@ -19,12 +19,13 @@ class StoredFamilies:
     async def use(self, username: str, member: Member, now: float) -> Member:
         """Use a token up; return the next one of its family. Raises InvalidToken, and the store's errors.
 
-        A token that was used before ends its family.
+        A token that was used before ends its family. TooManyAttempts: other logins of this user are renewed at the same
+        moment, and nothing was used up.
         """
         try:
             done = await self._executor.run(use, self._request(username, member, now))
         except Conflict:
-            raise InvalidToken from None  # used by many at once: it was copied
+            raise TooManyAttempts(1.0) from None
         if done.receipt is None:
             raise InvalidToken
         return done.receipt

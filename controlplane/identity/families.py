@@ -16,8 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from controlplane.identity.errors import InvalidToken
-
 PREFIX = "/headgate/refresh/v1/"
 MOST = 64
 """Families of one user that are kept in mind."""
@@ -44,18 +42,20 @@ class Families:
     """Families that started no later and are not in `renewed` have ended."""
     until: float = 0.0
     """Unix seconds at which the lease of the entry ends."""
+    damaged: bool = False
+    """The stored value could not be read, and has to be replaced."""
 
     @classmethod
-    def read(cls, value: bytes | None) -> Families:
-        """From the store. What cannot be read is refused as a whole. Raises InvalidToken."""
+    def read(cls, value: bytes | None, now: float) -> Families:
+        """From the store. Of a value that cannot be read nothing is known: every family that began before has ended."""
         if value is None:
             return cls()
         try:
-            raw = json.loads(value)
+            raw = json.loads(value, parse_constant=_no_number)
             renewed = {str(name): (one[0], float(one[1])) for name, one in raw["families"].items()}
             return cls(renewed, float(raw["floor"]), float(raw["until"]))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise InvalidToken from None
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return cls(floor=now, damaged=True)
 
     @property
     def value(self) -> bytes:
@@ -79,10 +79,15 @@ class Families:
         held = {name: one for name, one in self.renewed.items() if one[1] + lifetime > now}
         held[member.family] = sequence, member.started
         floor = self.floor
-        for name, (_, started) in sorted(held.items(), key=lambda item: item[1][1])[: len(held) - MOST]:
+        oldest = sorted(held.items(), key=lambda item: item[1][1])
+        for name, (_, started) in oldest[: max(0, len(held) - MOST)]:
             floor = max(floor, started)
             del held[name]
-        return replace(self, renewed=held, floor=floor)
+        return replace(self, renewed=held, floor=floor, damaged=False)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no moment")
 
 
 class Rotation(Protocol):

@@ -30,31 +30,29 @@ class OfFamily(Request):
 
 
 def use(view: PlanView, request: OfFamily) -> Plan[Member | None]:
-    """Use a token up. The receipt is the next one of its family; None: the token was used before, and its family ends.
-
-    Raises InvalidToken when the family cannot be read.
-    """
+    """Use a token up. The receipt is the next one of its family; None: it was used before, and its family ends."""
     families = _families(view, request)
     member = request.member
     if families.valid(member):
         following = replace(member, sequence=member.sequence + 1)
         return _changed(view, request, families, following.sequence, following)
-    if families.ended(member):
-        return Plan(None)
-    return _changed(view, request, families, None, None)
+    return _ended(view, request, families)
 
 
 def end(view: PlanView, request: OfFamily) -> Plan[Member | None]:
-    """End a family (RFC 7009). Raises InvalidToken when it cannot be read."""
-    families = _families(view, request)
-    if families.ended(request.member):
+    """End a family (RFC 7009)."""
+    return _ended(view, request, _families(view, request))
+
+
+def _ended(view: PlanView, request: OfFamily, families: Families) -> Plan[Member | None]:
+    if families.ended(request.member) and not families.damaged:
         return Plan(None)
     return _changed(view, request, families, None, None)
 
 
 def _families(view: PlanView, request: OfFamily) -> Families:
     entry = view.entries[request.keys[0]]
-    return Families.read(entry.value if entry else None)
+    return Families.read(entry.value if entry else None, request.now)
 
 
 def _changed(

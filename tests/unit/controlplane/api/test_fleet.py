@@ -148,7 +148,7 @@ async def test_resetting_a_circuit(fleet: httpx.AsyncClient, api: Api) -> None:
     assert (await fleet.post("/api/v1/circuits/nobody/reset")).status_code == 404
 
 
-@pytest.mark.parametrize("key", ["subject:jo", "address:2001:db8::1", "header:a/b%2Fc", "x" * 512])
+@pytest.mark.parametrize("key", ["subject:jo", "address:2001:db8::1", "subject:a/b%2Fc", "x" * 512])
 async def test_resetting_a_rate_limit(fleet: httpx.AsyncClient, api: Api, key: str) -> None:
     before = api.store.revision
     answer = await fleet.delete(f"/api/v1/rate-limits/{key}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import pytest
 from pydantic import SecretStr
@@ -20,9 +21,10 @@ from controlplane.identity import (
     TooManyAttempts,
     Users,
 )
+from controlplane.identity.families import MOST, PREFIX
 from controlplane.model.resources import User
 from controlplane.model.stored import with_hash
-from controlplane.store import MemoryStore, StoreUnavailable
+from controlplane.store import Conflict, MemoryStore, Put, StoreUnavailable, Write
 
 DAY = 86_400
 LIFETIME = 30 * DAY
@@ -215,6 +217,68 @@ async def test_of_many_uses_at_once_at_most_one_succeeds_and_the_family_ends(wor
     (good,) = [one for one in found if not isinstance(one, BaseException)]
     with pytest.raises(BadCredentials):
         await world.grants.refresh(str(good.refresh_token))
+
+
+async def test_many_logins_of_one_user_are_renewed_at_once(world: World) -> None:
+    tokens = [await refresh_token(world) for _ in range(MOST)]
+    assert len(set(await asyncio.gather(*(renew(world, token) for token in tokens)))) == MOST
+
+
+async def test_a_rival_that_is_always_first_costs_no_login(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await refresh_token(world)
+
+    async def conflict(expected: Mapping[str, int], writes: object) -> int:
+        raise Conflict(list(expected))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "commit", conflict)
+        with pytest.raises(TooManyAttempts):
+            await world.grants.refresh(token)
+    assert await renew(world, token)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"families": {"a": [1]}, "floor": 0, "until": 0}',
+        b'{"families": {}, "floor": Infinity, "until": 0}',
+    ],
+)
+async def test_damaged_families_end_and_later_logins_go_on(world: World, value: bytes) -> None:
+    before = await refresh_token(world)
+    world.now += 1
+    await world.store.commit({}, [Put(PREFIX + "testuser", value)])
+    with pytest.raises(BadCredentials):
+        await world.grants.refresh(before)
+    world.now += 1
+    after = await refresh_token(world)
+    assert await renew(world, after)
+    with pytest.raises(BadCredentials):
+        await world.grants.refresh(before)
+
+
+async def test_what_was_used_up_stays_so_when_the_answer_of_the_store_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, commit = await refresh_token(world), world.store.commit
+
+    async def lost(expected: Mapping[str, int], writes: Sequence[Write]) -> int:
+        await commit(expected, writes)
+        raise StoreUnavailable("no answer in time", unknown_outcome=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "commit", lost)
+        with pytest.raises(StoreUnavailable):
+            await world.grants.refresh(token)
+    with pytest.raises(BadCredentials):
+        await world.grants.refresh(token)
 
 
 async def test_a_login_ends_after_its_lifetime_however_often_it_is_renewed(world: World) -> None:
