@@ -138,9 +138,8 @@ class Executor:
                 done = await self._change(plan, view, request.author[:LONGEST_AUTHOR])
             else:
                 # Without writes this asks the store for its present revision.
-                done = Done(
-                    await self.store.commit(plan.expects, plan.writes), plan.receipt, bool(plan.writes)
-                )
+                revision = await self.store.commit(plan.expects, plan.writes)
+                done = Done(plan.shown_at or revision, plan.receipt, bool(plan.writes))
         if plan.ttl or request.ttl:
             needs.lease = 0  # it holds what was written, or is among the plan's releases
         for lease in plan.releases:

@@ -114,6 +114,9 @@ class Plan(Generic[R_co]):
     """Leases that are no longer needed once it is written."""
     passwords: tuple[Password, ...] = ()
     """Passwords to be hashed before this can be planned. The executor does that and asks again."""
+    shown_at: int = 0
+    """For a plan that writes nothing that the watcher follows: the revision at which the watcher shows what the plan
+    rests on. The store's present revision may be of somebody else's keys, and the watcher learns of it much later."""
     ttl: float = 0.0
     """Seconds of the lease that `writes` need. The executor grants one for the request, and asks again."""
 
@@ -131,7 +134,8 @@ class Done(Generic[R_co]):
     """A plan that was carried out."""
 
     revision: int
-    """Of the change; of the last earlier one when nothing had to be written."""
+    """Of the change; of the last earlier one when nothing had to be written. The watcher reaches it soon, except for
+    the absence of a key that was found absent: that has no revision, and the store's present one stands for it."""
     receipt: R_co
     written: bool
     unfinished: bool = False

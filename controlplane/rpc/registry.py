@@ -138,7 +138,7 @@ class Registry:
         if request.lease_id:
             revision, since = await self._commands.leave("/".join(name), request.lease_id)
             if not since:  # others hold it, or it is somebody else's by now
-                await self._seen(revision)
+                await self._seen(revision, "/".join(name))
                 return pb.DeregisterResponse(revision=revision)
         stragglers: list[pb.Straggler] = []
         if seconds:
@@ -146,7 +146,7 @@ class Registry:
                 since = await self._commands.drain(*name, hold=seconds + HOLD, since=since)
                 stragglers = _stragglers(await self._waiting.drained(*name, since, seconds))
         revision = await self._commands.deregister(*name, lease=request.lease_id, since=since)
-        await self._seen(revision)
+        await self._seen(revision, "/".join(name))
         return pb.DeregisterResponse(revision=revision, stragglers=stragglers)
 
     async def _withdraw(self, service_name: str, instance_id: str, lease: int) -> None:
@@ -230,12 +230,15 @@ class Registry:
                     await asyncio.wait_for(wake.wait(), self._recheck)
         raise Refused(Code.UNAVAILABLE, "the control plane is stopping")
 
-    async def _seen(self, revision: int) -> None:
-        """Wait until the views hold a change, so that whoever made it finds it in what they ask next."""
+    async def _seen(self, revision: int, gone: str = "") -> None:
+        """Wait until the views hold a change, so that whoever made it finds it in what they ask next.
+
+        `gone`: an instance whose absence is as good; one that was found absent has no revision to wait for.
+        """
         wake = asyncio.Event()
         with self._watcher.changed.wakes(wake), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SEEN_WITHIN):
-                while not self._shows(revision):
+                while not (self._shows(revision) or (gone and self._lacks(gone))):
                     wake.clear()
                     await wake.wait()
 
@@ -243,6 +246,10 @@ class Registry:
         """Whether the views are of this revision or later, or stand still because the store holds nonsense."""
         current = self._watcher.current
         return bool(self._watcher.problems) or (current is not None and current.revision >= revision)
+
+    def _lacks(self, instance: str) -> bool:
+        current = self._watcher.current
+        return current is not None and ("instance", instance) not in current.resources
 
     def _snapshot(self) -> Snapshot:
         if self._watcher.current is None:

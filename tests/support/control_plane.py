@@ -150,8 +150,11 @@ class Node:
         self.call = stub.Stream(metadata=bearer(token) if token is not None else None)
 
     async def send(self, **message: Any) -> None:
-        """One message, by the name of its field."""
-        await self.call.write(config_pb2.StreamRequest(**message))
+        """One message, by the name of its field. Raises Ended when the control plane has ended the stream."""
+        try:
+            await self.call.write(config_pb2.StreamRequest(**message))
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            raise Ended(*await self.end()) from None
 
     async def hello(self, revision: int = 0, digest: str = "", version: str = "0.1.0") -> None:
         await self.send(

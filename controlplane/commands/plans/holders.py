@@ -215,16 +215,16 @@ def leave(view: PlanView, request: Leave) -> Plan[int]:
     entry, holders = view.entries[key], Holders.read(view.listings[prefix].entries)
     if entry is not None and entry.lease == request.mine:
         return Plan(entry.revision)
-    mine = holders.find(request.mine)
+    mine, at = holders.find(request.mine), entry.revision if entry else 0
     if mine is None:
-        return Plan(0)
+        return Plan(0, shown_at=at)
     if entry is None or standing(mine, entry) is not Standing.HELD or holders.shared is None:
-        return Plan(0, [Delete(mine.key)], {mine.key: mine.revision}, releases=(request.mine,))
+        return Plan(0, [Delete(mine.key)], {mine.key: mine.revision}, shown_at=at, releases=(request.mine,))
     if len(holders.held) == 1:
         return Plan(entry.revision)
     shared = Put(holders.shared.key, holders.shared.value, holders.shared.lease)
     expects = {mine.key: mine.revision, shared.key: holders.shared.revision}
-    return Plan(0, [Delete(mine.key), shared], expects, releases=(request.mine,))
+    return Plan(0, [Delete(mine.key), shared], expects, shown_at=at, releases=(request.mine,))
 
 
 def marks(name: str, entry: Entry, listing: Iterable[Entry]) -> tuple[list[Write], tuple[int, ...]]:

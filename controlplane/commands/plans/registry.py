@@ -168,7 +168,7 @@ def drain(view: PlanView, request: Drain) -> Plan[None]:
     if entry is None or not isinstance(instance, Instance) or request.since not in (0, entry.revision):
         raise NotFound("instance", request.name)
     if instance.draining and not request.lease:
-        return Plan(None)
+        return Plan(None, shown_at=entry.revision)
     marks, releases = _marks(view, request, entry) if request.lease else ([], ())
     write = Put(key, encode(instance.model_copy(update={"draining": True})), request.lease or entry.lease)
     return Plan(None, [write, *marks], {key: entry.revision}, releases=(*releases, *request.own))

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus
+from controlplane.store import Put
 from headgate_api.v1 import config_pb2, resources_pb2, status_pb2
 from headgate_api.v1 import registry_pb2 as pb
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, Node, bearer, registry
@@ -57,6 +58,31 @@ async def test_a_drain_ends_with_the_last_request(plane: ControlPlane, channel: 
     answer = await draining
     assert (answer.revision, list(answer.stragglers)) == (revision, [])
     assert ("instance", "orders/a") in plane.current.resources
+
+
+async def test_a_second_drain_waits_for_the_first_one_s_revision(
+    plane: ControlPlane, channel: grpc.aio.Channel
+) -> None:
+    """Other writers move the store on, and the watcher does not see what they write."""
+    await registered(channel)
+    node = Node(channel)
+    await node.hello()
+    await node.ack((await node.receive()).revision)
+    first = await call(channel, "Drain", pb.DrainRequest(**A))
+    await node.ack((await node.receive()).revision)
+    await plane.store.commit({}, [Put("/headgate/election/sweeper", b"elsewhere")])
+    second = await call(channel, "Drain", pb.DrainRequest(**A, wait=10))
+    assert (second.revision, list(second.stragglers)) == (first.revision, [])
+
+
+async def test_a_goodbye_for_what_is_gone_does_not_wait(
+    plane: ControlPlane, channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.rpc.registry.SEEN_WITHIN", 600.0)
+    await registered(channel)
+    await call(channel, "Deregister", pb.DeregisterRequest(**A))
+    await plane.store.commit({}, [Put("/headgate/election/sweeper", b"elsewhere")])
+    await call(channel, "Deregister", pb.DeregisterRequest(**A))
 
 
 async def test_a_hello_tells_what_is_under_way(plane: ControlPlane, channel: grpc.aio.Channel) -> None:

@@ -69,6 +69,14 @@ async def test_workers_share_the_instance_until_the_last_one_leaves(scene: Scene
     assert await scene.leftovers() == 0
 
 
+async def test_a_goodbye_that_leaves_the_instance_in_place_has_the_instance_s_revision(scene: Scene) -> None:
+    """The followers of the configuration do not see the holders' keys."""
+    first, second = await scene.register(), await scene.register()
+    revision, last = await scene.commands.leave(NAME, first.lease)
+    assert (revision, last) == (second.revision, 0)
+    assert await scene.commands.leave(NAME, first.lease) == (second.revision, 0), "it has left already"
+
+
 async def test_the_instance_does_not_blink_when_a_worker_is_killed(scene: Scene) -> None:
     first, second = await scene.register(), await scene.register()
     for _ in range(12):
