@@ -104,8 +104,8 @@ def read_answer(
         elif kind == PASS:
             head += (begin(name), value)
         elif kind == TRANSFER_ENCODING:
-            if value.strip().lower() != b"chunked":
-                raise BadAnswer("transfer coding other than chunked")
+            if chunked or value.strip().lower() != b"chunked":
+                raise BadAnswer("transfer coding other than chunked, once")
             chunked = True
         elif kind == TRAILER:
             trailer = [value] if trailer is None else [*trailer, value]

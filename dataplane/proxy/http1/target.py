@@ -9,7 +9,8 @@ from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
 from dataplane.proxy.messages import SERVER, BadRequest, Request
 
 _AUTHORITY: Final = re.compile(
-    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?(?::(?P<port>[0-9]{0,5}))?"
+    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?"
+    rb"(?::(?P<port>[0-9]{0,5}))?"
 )
 PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
 """What RFC 3986 lets a path and a query consist of."""

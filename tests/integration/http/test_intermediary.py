@@ -200,6 +200,12 @@ async def test_identity_that_a_client_asserts_stops_here_in_every_spelling(kind:
         *(b"X-Client-IP", b"X-Real-IP", b"X-Cluster-Client-IP", b"Fastly-Client-IP", b"X-Original-URL"),
         *(b"X-Rewrite-URL", b"X-Original-Forwarded-For", b"X-Envoy-Original-Path", b"X-SSL-Client-Verify"),
         *(b"X-Client-Cert", b"X-Client-DN", b"Client-Cert", b"X-Forwarded-Client-Cert", b"Proxy"),
+        *(
+            b"X-JWT-Assertion",
+            b"X-Endpoint-API-UserInfo",
+            b"X-Apigateway-API-UserInfo",
+            b"Tailscale-User-Login",
+        ),
     ],
 )
 async def test_fields_that_instances_are_known_to_believe(name: bytes) -> None:

@@ -67,6 +67,7 @@ HEADS = {
     "empty host": (400, b"GET / HTTP/1.1\r\nHost:\r\n\r\n"),
     "host with a path": (400, b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
     "host with a user": (400, b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"),
+    "host with an empty label": (400, b"GET / HTTP/1.1\r\nHost: a..\r\n\r\n"),
     "host list": (400, b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"),
     "two credentials": (400, G + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n"),
     "HTTP/0.9": (505, b"GET /\r\n\r\n"),
