@@ -13,6 +13,7 @@ from typing import Any
 
 from controlplane.commands.errors import Kept, NotFound, Occupied, Receipt, Registration, UnknownService
 from controlplane.commands.executor import Executor, Follower
+from controlplane.commands.keeping import Keeping
 from controlplane.commands.plan import Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry
 from controlplane.commands.plans import rollback as past
@@ -23,7 +24,7 @@ from controlplane.model.lineage import Lineage
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import KINDS, Instance, Resource, ResourceId, Service, User
 from controlplane.model.stored import Stamped, decode, key_of
-from controlplane.store import Conflict, Entry, LeaseGone, Store, StoreError
+from controlplane.store import Conflict, LeaseGone, Store, StoreError
 
 _TRIES = 4
 """For what other holders of the same instance do meanwhile."""
@@ -41,6 +42,7 @@ class Commands:
     ) -> None:
         """`clock` gives Unix seconds; `follower` spares reading the whole store for every change."""
         self.executor = Executor(store, hasher, clock, follower)
+        self._keeping = Keeping(store, self.executor, follower)
         self._store = store
         self._clock = clock
 
@@ -202,21 +204,7 @@ class Commands:
 
     async def keep(self, name: str, lease: int) -> Kept:
         """Renew what a process holds of an instance ("service/id"), and no other lease. Raises LeaseGone as above."""
-        entry = await self._store.get(key_of("instance", name))
-        if entry is not None and entry.lease == lease:
-            return Kept(await self._store.keep_alive(lease), draining=_draining(entry))
-        holder = await self._store.get(holders.holder_key(name, lease))
-        found = holders.standing(holder, entry)
-        if found is holders.Standing.GONE or holder is None:
-            raise LeaseGone(lease)
-        ttl = await self._store.keep_alive(lease)
-        if found is holders.Standing.REMOVED or entry is None:
-            return Kept(ttl, removed=True)
-        with contextlib.suppress(Conflict, LeaseGone):  # the next keep-alive finds out
-            if found is holders.Standing.BACK:
-                await self.executor.run(holders.come_back, holders.ComeBack(author="", name=name, mine=lease))
-            await self._store.keep_alive(entry.lease)
-        return Kept(ttl, draining=_draining(entry))
+        return await self._keeping.keep(name, lease)
 
     async def leave(self, name: str, lease: int) -> tuple[int, int]:
         """Take one holder out: the revision, and that of the instance if now it has to go, because it was the last."""
@@ -301,11 +289,6 @@ class Commands:
         """Create the built-in resources that were never created in this store, and remove those switched off."""
         request = own.BuildIn(author=author, resources=resources, switched_off=switched_off)
         await self.executor.run(own.build_in, request)
-
-
-def _draining(entry: Entry) -> bool:
-    instance = holders.instance_in(entry)
-    return instance is not None and instance.draining
 
 
 def _named(kind: str, body: object, name: str | None) -> object:

@@ -32,7 +32,7 @@ from controlplane.commands.plan import (
 from controlplane.identity.passwords import Hasher
 from controlplane.model.config import Config, View
 from controlplane.model.problems import ConfigProblems, InvalidConfig, Problem
-from controlplane.model.stored import CHANGE, COMMITS, PREFIX, change_value
+from controlplane.model.stored import CHANGE, COMMITS, PREFIX, Stamped, change_value
 from controlplane.store import Conflict, LeaseGone, Put, Store, StoreError, StoreUnavailable, TooLarge
 
 TRIES = 8
@@ -53,6 +53,9 @@ class Follower(Protocol):
 
     async def view(self, after: int, within: float) -> View | None:
         """The configuration as of revision `after` or later; None when it is not known within some seconds."""
+
+    def registration(self, name: str) -> Stamped | None:
+        """A registered instance ("service/id") as of a moment ago; None when there is none, or none is known."""
 
 
 class Executor:

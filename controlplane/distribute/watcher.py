@@ -25,7 +25,7 @@ from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
-from controlplane.model.stored import PREFIX
+from controlplane.model.stored import PREFIX, Stamped
 from controlplane.model.trail import Trail
 from controlplane.signal import Signal
 from controlplane.store import Batch, Compacted, Entry, Listing, Store, StoreError
@@ -112,6 +112,12 @@ class Watcher:
         except TimeoutError:
             return None
         return self._config.view()
+
+    def registration(self, name: str) -> Stamped | None:
+        """A registered instance ("service/id"), published or not; None when there is none, or the store is in doubt."""
+        if not self.connected or self.guard.suspicion:
+            return None
+        return self._config.get(("instance", name))
 
     @property
     def decided(self) -> frozenset[str]:

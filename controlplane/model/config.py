@@ -16,7 +16,7 @@ from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.links import Links
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import Instance, Resource, ResourceId, Route, Service, User, model_of
-from controlplane.model.snapshot import EMPTY, Snapshot
+from controlplane.model.snapshot import COUNTED, EMPTY, Snapshot, recounted
 from controlplane.model.stored import (
     CHANGE,
     COMMITS,
@@ -70,6 +70,8 @@ class Config:
         self._published = EMPTY
         self._needed_ones: dict[ResourceId, Stamped] = {}
         """The resources of what was published last."""
+        self._counts: dict[str, int] = {}
+        """How many instances each of its services has."""
         for entry in entries:
             self.put(entry)
 
@@ -92,7 +94,7 @@ class Config:
         if resource is not None:
             identity = resource.KIND, resource.name
             self._keys[entry.key] = entry.revision, identity
-            self._add(identity, Stamped(resource, entry.revision))
+            self._add(identity, Stamped(resource, entry.revision, entry.lease))
 
     def distrust(self, entry: StoredEntry, problems: Iterable[Problem]) -> None:
         """Note that an entry cannot be used, and why."""
@@ -125,6 +127,10 @@ class Config:
         return sorted(gone), new
 
     # Reading
+
+    def get(self, identity: ResourceId) -> Stamped | None:
+        """A resource that is stored and can be read."""
+        return self._resources.get(identity)
 
     @property
     def revisions(self) -> dict[str, int]:
@@ -166,10 +172,23 @@ class Config:
         self._outdated.clear()
         if changes:
             self._needed_ones = _changed(before, changes)
-        self._published = Snapshot(revision, self._needed_ones, lineage, total)
+            self._count(before, changes)
+        self._published = Snapshot(revision, self._needed_ones, lineage, total, self._counts)
         return self._published, frozenset(changes)
 
     # Inside
+
+    def _count(
+        self, before: Mapping[ResourceId, Stamped], changes: Mapping[ResourceId, Stamped | None]
+    ) -> None:
+        """Instances by service, for what is published with these changes."""
+        moved = [
+            (identity, 1 if stamped else -1)
+            for identity, stamped in changes.items()
+            if identity[0] in COUNTED and (stamped is None) == (identity in before)
+        ]
+        if moved:
+            self._counts = recounted(self._counts, moved)
 
     def _add(self, identity: ResourceId, stamped: Stamped) -> None:
         self._own()[identity] = stamped

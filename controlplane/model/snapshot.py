@@ -26,11 +26,20 @@ class Snapshot:
     """The store it was read from. Revisions of different stores say nothing about each other."""
     total: int | None = field(default=None, repr=False, compare=False)
     """The sum that the digest is made of, when it is known already."""
+    counted: Mapping[str, int] | None = field(default=None, repr=False, compare=False)
+    """`instances_of`, when it is known already."""
 
     @cached_property
     def digest(self) -> str:
         """What is in it, whatever its revision; see `model.digest`."""
         return digest.written(digest.total_of(self.resources) if self.total is None else self.total)
+
+    @cached_property
+    def instances_of(self) -> Mapping[str, int]:
+        """How many instances each service has, static ones too."""
+        if self.counted is not None:
+            return self.counted
+        return recounted({}, ((one, 1) for one in self.resources if one[0] in COUNTED))
 
     def of(self, kind: type[R]) -> dict[str, R]:
         """The resources of one kind by name, sorted."""
@@ -51,6 +60,27 @@ class Delta:
     removed: tuple[ResourceId, ...]
     """Those that are not there any more; the base may not have had some of them."""
     lineage: Lineage = UNKNOWN
+
+
+COUNTED = frozenset({"instance", "service"})
+"""The kinds that `recounted` takes."""
+
+
+def recounted(counts: Mapping[str, int], moved: Iterable[tuple[ResourceId, int]]) -> dict[str, int]:
+    """Instances by service, after services and instances came (1) and went (-1)."""
+    after = dict(counts)
+    instances: list[tuple[str, int]] = []
+    for (kind, name), by in moved:
+        if kind == "instance":
+            instances.append((name.partition("/")[0], by))
+        elif by > 0:
+            after.setdefault(name, 0)
+        else:
+            after.pop(name, None)
+    for service, by in instances:
+        if service in after:
+            after[service] += by
+    return after
 
 
 EMPTY = Snapshot(0, MappingProxyType({}))

@@ -34,6 +34,8 @@ class StoredEntry(Protocol):
     def value(self) -> bytes: ...
     @property
     def revision(self) -> int: ...
+    @property
+    def lease(self) -> int: ...
 
 
 def key_of(kind: str, name: str) -> str:
@@ -99,6 +101,8 @@ class Stamped:
 
     resource: Resource
     revision: int
+    lease: int = 0
+    """The lease that holds it; 0 when it stays until it is deleted."""
 
 
 def shown(resource: Resource) -> dict[str, object]:

@@ -9,7 +9,6 @@ and on services beyond which a registration creates no further one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -84,16 +83,12 @@ class Rules:
         if ("instance", instance.name) in resources:
             return
         if ("service", name) in resources:
-            if _count(resources, "instance", f"{name}/") >= self.most_instances:
+            if snapshot.instances_of.get(name, 0) >= self.most_instances:
                 detail = f"service '{name}' has {self.most_instances} instances (REGISTER_MOST_INSTANCES)"
                 raise Refused(Code.RESOURCE_EXHAUSTED, detail)
-        elif service is not None and _count(resources, "service", "") >= self.most_services:
+        elif service is not None and len(snapshot.instances_of) >= self.most_services:
             detail = f"there are {self.most_services} services (REGISTER_MOST_SERVICES)"
             raise Refused(Code.RESOURCE_EXHAUSTED, f"{detail}: an administrator has to create this one")
-
-
-def _count(resources: Iterable[tuple[str, str]], kind: str, prefix: str) -> int:
-    return sum(one[0] == kind and one[1].startswith(prefix) for one in resources)
 
 
 def _address(host: str) -> Address | None:

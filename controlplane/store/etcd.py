@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 
 from controlplane.store.errors import Compacted, Conflict, LeaseGone, StoreUnavailable
 from controlplane.store.etcd_client import EtcdClient
+from controlplane.store.etcd_leases import LeaseStream
 from controlplane.store.etcd_settings import EtcdSettings
 from controlplane.store.etcd_watch import WatchStream
 from controlplane.store.etcd_wire import (
     LEASE_GRANT,
-    LEASE_KEEP_ALIVE,
     LEASE_REVOKE,
     RANGE,
     STATUS,
@@ -52,6 +52,7 @@ class EtcdStore:
 
     def __init__(self, settings: EtcdSettings) -> None:
         self._client = EtcdClient(settings)
+        self._leases = LeaseStream(self._client)
 
     async def get(self, key: str) -> Entry | None:
         response = await self._client.call(RANGE, pb.RangeRequest(key=encode(key)))
@@ -129,14 +130,14 @@ class EtcdStore:
         return response.id
 
     async def keep_alive(self, lease: int) -> float:
-        response = await self._client.call(LEASE_KEEP_ALIVE, pb.LeaseKeepAliveRequest(id=lease))
-        if response.ttl <= 0:
-            raise LeaseGone(lease)
-        return float(response.ttl)
+        return await self._leases.renew(lease)
 
     async def revoke(self, lease: int) -> None:
-        with contextlib.suppress(LeaseGone):
-            await self._client.call(LEASE_REVOKE, pb.LeaseRevokeRequest(id=lease), lease=lease)
+        try:
+            with contextlib.suppress(LeaseGone):
+                await self._client.call(LEASE_REVOKE, pb.LeaseRevokeRequest(id=lease), lease=lease)
+        finally:
+            self._leases.forget(lease)
 
     async def status(self) -> None:
         response = await self._client.call(STATUS, pb.StatusRequest())
@@ -144,6 +145,8 @@ class EtcdStore:
             raise StoreUnavailable("etcd has no leader")
 
     async def close(self) -> None:
+        self._client.closed = True
+        await self._leases.close()
         await self._client.close()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from controlplane.store.errors import AccessDenied, StoreUnavailable
-from controlplane.store.etcd_endpoint import Endpoint, Metadata
+from controlplane.store.etcd_endpoint import Endpoint, Metadata, StreamCall
 from controlplane.store.etcd_errors import AuthenticationOff, TokenRefused
 from controlplane.store.etcd_settings import EtcdSettings
 from controlplane.store.etcd_tokens import Tokens
@@ -35,6 +35,15 @@ class Terms:
     @property
     def left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream, with the endpoint it goes to and the token it was opened with."""
+
+    call: StreamCall
+    address: str
+    token: str
 
 
 class EtcdClient:
@@ -68,6 +77,31 @@ class EtcdClient:
 
         # etcd 3.5 refuses an expired token and a missing permission alike, so any refusal is tried once more.
         return await self._authorised(ask, AccessDenied, terms)
+
+    async def open(self, method: Method[Request, Response]) -> Opened:
+        """A stream to the preferred endpoint; the caller maps its errors, and cancels it.
+
+        etcd checks the token when it reads the first message: see `refuse`. Raises StoreUnavailable, AccessDenied.
+        """
+        terms = Terms(time.monotonic() + self.timeout)
+        token = await self._token(terms)
+        endpoint, share = next(self._turns(terms))
+        try:
+            await endpoint.settle(share.left)
+        except StoreUnavailable:
+            self.avoid(endpoint.address)
+            raise
+        return Opened(endpoint.open(method, _metadata(token)), endpoint.address, token)
+
+    def refuse(self, token: str) -> bool:
+        """etcd did not take this token: the next stream gets another one. Whether there is one to get."""
+        self._tokens.refuse(token)
+        return self._tokens.renewable
+
+    @property
+    def members(self) -> int:
+        """How many endpoints there are."""
+        return len(self._endpoints)
 
     def avoid(self, address: str) -> None:
         """Prefer the endpoint after this one, unless another one is preferred already."""

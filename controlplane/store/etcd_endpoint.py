@@ -80,10 +80,9 @@ class Endpoint:
         lease: int = 0,
     ) -> Response:
         """One request, one answer. Raises store errors."""
-        ask = self._ask_stream if method.stream else self._ask_unary
         try:
             async with asyncio.timeout(timeout + GRACE):
-                return await ask(method, request, metadata, timeout)
+                return await self._ask_unary(method, request, metadata, timeout)
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error, self.address, lease) from error
         except TimeoutError:
@@ -99,22 +98,6 @@ class Endpoint:
         )
         response: Response = await call(request, metadata=metadata, timeout=timeout, wait_for_ready=False)
         return response
-
-    async def _ask_stream(
-        self, method: Method[Request, Response], request: Request, metadata: Metadata, timeout: float
-    ) -> Response:
-        call = self.open(method, metadata, timeout)
-        response = None
-        try:
-            await call.write(request)
-            response = await call.read()
-        except asyncio.InvalidStateError:
-            pass  # grpc.aio's word for "it ended meanwhile"
-        finally:
-            call.cancel()
-        if isinstance(response, method.response):
-            return response
-        raise StoreUnavailable(f"{self.address}: the stream ended without an answer", unknown_outcome=True)
 
     def open(
         self, method: Method[Request, Response], metadata: Metadata, timeout: float | None = None

@@ -55,6 +55,17 @@ async def test_an_expired_token_is_renewed_in_calls(guarded: Etcd, prefix: str) 
     await store.close()
 
 
+async def test_an_expired_token_is_renewed_in_renewals_of_leases(guarded: Etcd, prefix: str) -> None:
+    async with Proxy(guarded.port) as proxy:
+        store = EtcdStore(guarded.settings(endpoints=(proxy.url,), username="gate", password=PASSWORD))
+        leases = [await store.grant(30) for _ in range(2)]
+        assert await store.keep_alive(leases[0]) > 0
+        await expired(guarded, store)
+        proxy.cut()
+        assert await store.keep_alive(leases[1]) > 0
+        await store.close()
+
+
 async def test_an_expired_token_is_renewed_in_a_watch(guarded: Etcd, prefix: str) -> None:
     writer = EtcdStore(guarded.settings(username="gate", password=PASSWORD))
     async with Proxy(guarded.port) as proxy:

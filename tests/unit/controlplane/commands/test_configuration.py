@@ -19,7 +19,7 @@ from controlplane.identity import Hasher
 from controlplane.model.config import View
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.model.resources import Route, Scope, User
-from controlplane.model.stored import CHANGE, PREFIX, encode, key_of, shown
+from controlplane.model.stored import CHANGE, PREFIX, Stamped, encode, key_of, shown
 from controlplane.store import Conflict, Entry, Listing, MemoryStore, Put, StoreUnavailable, Write
 from tests.support.waiting import eventually
 
@@ -611,6 +611,9 @@ class Behind:
     def __init__(self, store: MemoryStore, known: View) -> None:
         self._store, self._known = store, known
 
+    def registration(self, name: str) -> Stamped | None:
+        return None
+
     async def view(self, after: int, within: float) -> View | None:
         return self._known if after <= self._known.change else await read_configuration(self._store)
 
@@ -639,6 +642,9 @@ async def test_a_change_that_the_follower_never_sees_is_waited_for_once(
     waited: list[int] = []
 
     class Lost:
+        def registration(self, name: str) -> Stamped | None:
+            return None
+
         async def view(self, after: int, within: float) -> View | None:
             waited.append(after)
             return None if after > 1000 else await read_configuration(store)

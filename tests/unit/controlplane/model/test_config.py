@@ -112,6 +112,7 @@ class Following(RuleBasedStateMachine):
         assert expected is not None and not wrong
         assert (found.resources, found.digest) == (expected.resources, expected.digest)
         assert found.digest == Snapshot(1, found.resources).digest
+        assert found.instances_of == Snapshot(1, found.resources).instances_of
         before = self.published[-1] if self.published else EMPTY
         exact = diff(before, found)
         assert touched == set(exact.changed) | set(exact.removed)

@@ -1,0 +1,80 @@
+"""Which lease renewals wait for an answer, and which leases were renewed a moment ago. No I/O; time is handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+PART = 6
+"""A lease that was renewed within this part of its time is not renewed again."""
+LONGEST = 5.0
+"""Most seconds for which that is so."""
+
+W = TypeVar("W")
+
+
+@dataclass(slots=True)
+class _Asked(Generic[W]):
+    at: float
+    waiters: list[W] = field(default_factory=list)
+
+
+class Renewals(Generic[W]):
+    """Renewals in the order in which they were asked for, each with those who wait for it."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, _Asked[W]] = {}
+        self._renewed: dict[int, tuple[float, float]] = {}
+        """When a lease was renewed, and for how long; those of the generation before lie in `_older`."""
+        self._older: dict[int, tuple[float, float]] = {}
+        self._turned = 0.0
+
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def left(self, lease: int, now: float) -> float | None:
+        """Seconds left of a lease that was renewed a moment ago; None when it has to be renewed."""
+        at, ttl = self._renewed.get(lease) or self._older.get(lease) or (0.0, 0.0)
+        return ttl - (now - at) if now - at < min(ttl / PART, LONGEST) else None
+
+    def ask(self, lease: int, waiter: W, now: float) -> bool:
+        """Wait for a renewal; whether it has to be sent, because it is not under way yet."""
+        asked = self._asked.get(lease)
+        if asked is None:
+            self._asked[lease] = _Asked(now, [waiter])
+            return True
+        asked.waiters.append(waiter)
+        return False
+
+    def answered(self, lease: int, ttl: float, now: float) -> list[W]:
+        """etcd has renewed a lease, or knows it no more (0): who waited for that."""
+        self._turn(now)
+        if ttl > 0:
+            self._renewed[lease] = now, ttl
+        asked = self._asked.pop(lease, None)
+        return asked.waiters if asked is not None else []
+
+    def unanswered(self) -> list[int]:
+        """The leases to be sent (again) over a new stream."""
+        return list(self._asked)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the longest wait began."""
+        return next(iter(self._asked.values())).at if self._asked else None
+
+    def overdue(self, before: float) -> list[W]:
+        """Give up what was asked for by then: who waited for it."""
+        waiters: list[W] = []
+        while (oldest := self.oldest) is not None and oldest <= before:
+            waiters += self._asked.pop(next(iter(self._asked))).waiters
+        return waiters
+
+    def forget(self, lease: int) -> None:
+        """The lease was revoked: do not tell of it from memory."""
+        self._renewed.pop(lease, None)
+        self._older.pop(lease, None)
+
+    def _turn(self, now: float) -> None:
+        if now - self._turned >= LONGEST:
+            self._older, self._renewed, self._turned = self._renewed, {}, now

@@ -1,0 +1,162 @@
+"""Renewals of many leases over one stream to a real etcd, and what happens when that stream breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.store import EtcdStore, LeaseGone, StoreUnavailable
+from controlplane.store.etcd_client import EtcdClient
+from tests.support.etcd import Etcd, cluster
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
+
+COUNT = 50
+
+
+@pytest.fixture
+async def proxy(etcd: Etcd) -> AsyncIterator[Proxy]:
+    async with Proxy(etcd.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the streams that were opened for renewals."""
+    paths: list[str] = []
+    really = EtcdClient.open
+
+    async def counted(self, method):  # type: ignore[no-untyped-def]
+        paths.append(method.path)
+        return await really(self, method)
+
+    monkeypatch.setattr(EtcdClient, "open", counted)
+    return paths
+
+
+async def granted(store: EtcdStore, ttl: float = 30) -> list[int]:
+    return list(await asyncio.gather(*(store.grant(ttl) for _ in range(COUNT))))
+
+
+async def renewed(store: EtcdStore, leases: list[int]) -> list[float]:
+    return list(await asyncio.gather(*(store.keep_alive(lease) for lease in leases)))
+
+
+async def test_all_leases_are_renewed_over_one_stream(etcd: Etcd, opened: list[str]) -> None:
+    store = EtcdStore(etcd.settings())
+    leases = await granted(store)
+    assert await renewed(store, leases) == [30.0] * COUNT
+    gone = leases.pop()
+    await store.revoke(gone)
+    with pytest.raises(LeaseGone):
+        await store.keep_alive(gone)
+    assert min(await renewed(store, leases + leases)) > 20
+    assert len(opened) == 1
+    await store.close()
+
+
+async def test_a_renewal_is_sent_to_etcd_and_moves_the_end(etcd: Etcd) -> None:
+    store = EtcdStore(etcd.settings())
+    lease = await store.grant(2)
+    ends = time.monotonic() + 2
+    while time.monotonic() < ends + 1:
+        await store.keep_alive(lease)
+        await asyncio.sleep(0.2)
+    await store.close()
+    store = EtcdStore(etcd.settings())
+    assert await store.keep_alive(lease) > 0
+    await store.revoke(lease)
+    await store.close()
+
+
+async def test_a_stream_that_is_cut_is_opened_anew_and_nobody_hears_of_it(etcd: Etcd, proxy: Proxy) -> None:
+    store = EtcdStore(etcd.settings(endpoints=(proxy.url,)))
+    for _ in range(5):
+        leases = await granted(store)
+        await store.keep_alive(leases[0])
+        asking = asyncio.gather(*(store.keep_alive(lease) for lease in leases))
+        await asyncio.sleep(0)
+        proxy.cut()
+        assert min(await asking) > 20
+    await store.close()
+
+
+async def test_etcd_is_killed_in_mid_stream_and_comes_back(tmp_path: Path) -> None:
+    with Etcd(tmp_path) as etcd:
+        store = EtcdStore(etcd.settings())
+        leases = await granted(store)
+        await renewed(store, leases[:10])
+        etcd.kill()
+        results = await asyncio.gather(
+            *(store.keep_alive(lease) for lease in leases[10:]), return_exceptions=True
+        )
+        assert {type(result) for result in results} == {StoreUnavailable}
+        etcd.start()
+        assert min(await eventually(lambda: renewed(store, leases))) > 20
+        await store.close()
+
+
+async def test_a_frozen_etcd_is_told_in_time_and_asked_again_afterwards(tmp_path: Path) -> None:
+    with Etcd(tmp_path) as etcd:
+        store = EtcdStore(etcd.settings(timeout=0.5))
+        leases = await granted(store)
+        await renewed(store, leases[:10])
+        etcd.freeze()
+        began = time.monotonic()
+        results = await asyncio.gather(
+            *(store.keep_alive(lease) for lease in leases[10:]), return_exceptions=True
+        )
+        assert time.monotonic() - began < 2
+        assert {str(result).partition(": ")[2] for result in results} == {"no answer in time"}
+        etcd.thaw()
+        assert min(await eventually(lambda: renewed(store, leases))) > 20
+        await store.close()
+
+
+async def test_a_silent_endpoint_is_left_for_another(etcd: Etcd, proxy: Proxy) -> None:
+    store = EtcdStore(etcd.settings(endpoints=(proxy.url, etcd.url), timeout=1.0))
+    leases = await granted(store)
+    await store.keep_alive(leases[0])
+    proxy.silent = True
+    assert min(await renewed(store, leases)) > 20
+    await store.close()
+
+
+async def test_the_leader_of_a_cluster_is_killed(tmp_path: Path) -> None:
+    with cluster(tmp_path, 3) as members:
+        members.sort(key=lambda member: not member.leads)
+        store = EtcdStore(members[0].settings(endpoints=tuple(member.url for member in members)))
+        leases = await granted(store)
+        await renewed(store, leases[:10])
+        members[0].kill()
+        assert min(await eventually(lambda: renewed(store, leases))) > 20
+        await store.close()
+
+
+async def test_closing_ends_who_waits(etcd: Etcd, proxy: Proxy) -> None:
+    store = EtcdStore(etcd.settings(endpoints=(proxy.url,)))
+    lease = await store.grant(30)
+    await store.keep_alive(lease)
+    proxy.silent = True
+    asking = asyncio.gather(*(store.keep_alive(lease + 1) for _ in range(3)), return_exceptions=True)
+    await asyncio.sleep(0)
+    await store.close()
+    assert {type(result) for result in await asking} == {StoreUnavailable}
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.keep_alive(lease + 1)
+
+
+async def test_who_gives_up_waiting_takes_nobody_along(etcd: Etcd, proxy: Proxy) -> None:
+    store = EtcdStore(etcd.settings(endpoints=(proxy.url,)))
+    lease = await store.grant(30)
+    proxy.holding = True
+    first, second = (asyncio.create_task(store.keep_alive(lease)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    proxy.holding = False
+    assert await second == 30.0
+    await store.close()
