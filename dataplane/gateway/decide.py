@@ -36,7 +36,7 @@ from dataplane.proxy.http1.forwarded import adopt_forwarded
 from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
 from dataplane.proxy.http1.trace import threshold
 from dataplane.proxy.http1.upgrade import upgrading
-from dataplane.proxy.messages import IDEMPOTENT, SERVER, Request, Told
+from dataplane.proxy.messages import IDEMPOTENT, SERVER, Provenance, Request
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
@@ -162,8 +162,8 @@ class Gateway(Decider):
         exchange.plan = plan
 
         address = exchange.address
-        if request.told is not None:
-            address = exchange.address = self._client(exchange.client.peer, request.told)
+        if request.provenance is not None:
+            address = exchange.address = self._client(exchange.client.peer, request.provenance)
         block = address if ":" not in address else address_block(address)
         for limit in plan.by_address:
             refused = self.limiter.take(limit, block, now)
@@ -357,10 +357,10 @@ class Gateway(Decider):
         value = request.field(limit.header)
         return self.limiter.hidden(canonical(value) if limit.header == "authorization" else value)
 
-    def _client(self, peer: Peer, told: Told) -> str:
-        if told.forwarded is not None and told.forwarded_for is None:
-            adopt_forwarded(told, told.forwarded, self._trusted)
-        said = told.forwarded_for
+    def _client(self, peer: Peer, provenance: Provenance) -> str:
+        if provenance.forwarded is not None and provenance.forwarded_for is None:
+            adopt_forwarded(provenance, provenance.forwarded, self._trusted)
+        said = provenance.forwarded_for
         return peer.address if said is None else self._trusted.client(peer, said.decode("latin-1"))
 
     def _head(
@@ -371,7 +371,11 @@ class Gateway(Decider):
             subject = permit.caller.subject
             identity = permit.prepared = identity_fields(subject, permit.scopes) if subject else b""
         client = exchange.client
-        forwarded = client.forwarded if request.told is None else forwarded_fields(client.peer, request.told)
+        forwarded = (
+            client.forwarded
+            if request.provenance is None
+            else forwarded_fields(client.peer, request.provenance)
+        )
         target = request.target
         if rewrites:
             target = _rewritten(permit.route, request)

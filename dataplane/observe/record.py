@@ -75,8 +75,8 @@ class Recorder:
         reason = f',"reason":{quoted(exchange.reason)}' if exchange.reason else ""
         if request is not None:
             method, host, path = request.method, request.host, quoted(request.sent_path or request.path)
-            if request.told is not None and request.told.context is not None:
-                trace = f',"trace_id":"{request.told.context.trace_id.decode("ascii")}"'
+            if request.provenance is not None and request.provenance.context is not None:
+                trace = f',"trace_id":"{request.provenance.context.trace_id.decode("ascii")}"'
         return (
             f'{{"time":"{self._time}","request_id":"{exchange.request_id.decode("ascii")}"'
             f',"client":"{exchange.address}","method":"{method}","host":"{host}","path":{path}'

@@ -38,7 +38,6 @@ from dataplane.proxy.exchange import (
     Sender,
     take_idle,
 )
-from dataplane.proxy.http1.request import CHUNKED, BadRequest
 from dataplane.proxy.http1.request_reader import RequestReader
 from dataplane.proxy.http1.request_writer import forwarded_fields
 from dataplane.proxy.kernel import (
@@ -51,6 +50,7 @@ from dataplane.proxy.kernel import (
     unconfirmed,
     unread,
 )
+from dataplane.proxy.messages import CHUNKED, BadRequest
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.trust import Peer
 from dataplane.proxy.tunnel import Tunnel
@@ -211,7 +211,7 @@ class Downstream(ClientSide):
         if self._ended:
             return
         reader = self._reader
-        wanted = self._closing or (not (reader.queue or reader.unparsed) and self._takes_more())
+        wanted = self._closing or (not (reader.queue or reader.backlog) and self._takes_more())
         if wanted != self._reading:
             self._reading = wanted
             if wanted:
@@ -239,7 +239,7 @@ class Downstream(ClientSide):
     def begin_tunnel(
         self, exchange: Exchange, instance: asyncio.Transport, head: bytes, first: bytes, now: float
     ) -> None:
-        early = self._reader.early or b""
+        early = self._reader.upgrade_data or b""
         self.outgoing.flush()
         self.current = None
         self.phase = TUNNELLING
@@ -306,9 +306,9 @@ class Downstream(ClientSide):
         left = AT_ONCE
         while self.current is None and not (self.write_paused or self._closing):
             if not reader.queue:
-                if not reader.unparsed:
+                if not reader.backlog:
                     break
-                reader.go_on()
+                reader.parse_backlog()
                 if not reader.queue:
                     break
             if not left:
@@ -352,9 +352,9 @@ class Downstream(ClientSide):
     def _read_on(self) -> None:
         """Parse more of what has been read: the body of the current exchange is in it."""
         reader, current = self._reader, self.current
-        if current is None or current.complete or reader.queue or not reader.unparsed or self._closing:
+        if current is None or current.complete or reader.queue or not reader.backlog or self._closing:
             return
-        reader.go_on()
+        reader.parse_backlog()
         self._body_came(current)
 
     def _refuse(self, exchange: Exchange, refusal: object) -> None:
@@ -408,7 +408,7 @@ class Downstream(ClientSide):
             self._end(exchange, now)
             return
         reader = self._reader
-        if reader.queue or reader.unparsed:
+        if reader.queue or reader.backlog:
             self._await_request(now)
             self._advance()
         else:
@@ -579,7 +579,7 @@ class Downstream(ClientSide):
             self._shared.bounds.half_close > 0
             and last.complete
             and not reader.in_head
-            and reader.early is None
+            and reader.upgrade_data is None
             and self.transport.can_write_eof()
         )
 

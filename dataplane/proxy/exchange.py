@@ -11,7 +11,7 @@ import asyncio
 from enum import Enum
 from typing import Final
 
-from dataplane.proxy.http1.request import Request
+from dataplane.proxy.messages import Request
 from dataplane.proxy.pool import Connection, Endpoint
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer

@@ -23,7 +23,7 @@ SERVER: Final = "*"
 
 
 class BadRequest(Exception):
-    """The request cannot be read, or not in one way only: answered with `status`, then the connection closes."""
+    """The request is malformed or ambiguous: answered with `status`, then the connection closes."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -32,16 +32,16 @@ class BadRequest(Exception):
 
 
 class Context(NamedTuple):
-    """The trace that a request belongs to, as its sender says."""
+    """The trace of a request, as its sender states it (traceparent)."""
 
     trace_id: bytes
     flags: bytes
 
 
-class Told:
-    """What the sender says about a request's origin: the client, if the sender is a trusted proxy, and the trace.
+class Provenance:
+    """Where a request came from, as its sender states it: the client, if the sender is a trusted proxy, and the trace.
 
-    Each is None where it says nothing.
+    A value the sender does not state is None.
     """
 
     __slots__ = (
@@ -66,9 +66,9 @@ class Told:
         self.traceparent: bytes | None = None
         self.tracestate: bytes | None = None
         self.context: Context | None = None
-        """The trace that it belongs to; None: one that begins here."""
+        """The trace it continues; None if a new trace starts here."""
         self.fresh_id: bytes | None = None
-        """An id made here, whatever id the request came with."""
+        """The id generated here, whatever id the request came with."""
         self.last_hop = False
         """It must not be forwarded (Max-Forwards: 0)."""
 
@@ -89,9 +89,9 @@ class Request:
         "method",
         "own_fields",
         "path",
+        "provenance",
         "sent_path",
         "target",
-        "told",
         "upgrade",
     )
 
@@ -112,8 +112,8 @@ class Request:
     """Of the body in bytes; CHUNKED when it is not known beforehand."""
     expects_continue: bool
     authorization: str | None
-    told: Told | None
-    """What a trusted sender says about the client, and any sender about the trace; None if nothing."""
+    provenance: Provenance | None
+    """The client, as a trusted sender states it, and the trace; None if neither is stated."""
     upgrade: tuple[str, ...]
     """Protocols that the client offers to change to; after the decision the one that the route allows, or none."""
     fields: list[bytes]

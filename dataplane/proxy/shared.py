@@ -13,8 +13,8 @@ from typing import Final
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Decider
 from dataplane.proxy.http1.head_cache import HeadCache
-from dataplane.proxy.http1.request import Request
-from dataplane.proxy.http1.response import Answer
+from dataplane.proxy.http1.response import Response
+from dataplane.proxy.messages import Request
 from dataplane.proxy.trust import TrustedProxies
 from dataplane.proxy.writer import Turn
 
@@ -42,9 +42,9 @@ class Shared:
         self.bounds = bounds or Bounds()
         self.trusted = trusted or TrustedProxies()
         self.turn = Turn(soon)
-        self.heads: HeadCache[Request] = HeadCache()
+        self.request_cache: HeadCache[Request] = HeadCache()
         """What untrusted clients' requests said, by all that followed their targets."""
-        self.answers: HeadCache[Answer] = HeadCache()
+        self.response_cache: HeadCache[Response] = HeadCache()
         """What responses said, by their heads."""
         self.draining = False
         """Every connection closes after its current response."""

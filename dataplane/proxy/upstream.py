@@ -15,22 +15,22 @@ from typing import Final, cast
 
 from dataplane.proxy.errors import RESET, BadResponse, Unavailable
 from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender
-from dataplane.proxy.http1.request import CHUNKED, IDEMPOTENT
 from dataplane.proxy.http1.response import (
     CHUNKS,
     LAST_CHUNK,
     LENGTH,
     TRAILED,
     UNTIL_CLOSE,
-    Answer,
-    BadAnswer,
-    answer_head,
+    MalformedResponse,
+    Response,
     chunk,
+    response_head,
 )
 from dataplane.proxy.http1.response_reader import ResponseReader
 from dataplane.proxy.http1.trailers import last_chunk
 from dataplane.proxy.http1.upgrade import Switch, agrees, switch_head
 from dataplane.proxy.kernel import rest
+from dataplane.proxy.messages import CHUNKED, IDEMPOTENT
 from dataplane.proxy.pool import Endpoint
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.writer import Outgoing
@@ -71,7 +71,7 @@ class Upstream(InstanceSide):
         self.write_paused = False
         self._shared = shared
         self._sender = sender
-        self._reader = ResponseReader(shared.answers)
+        self._reader = ResponseReader(shared.response_cache)
         self._chunked = self._paused = self._pooled = False
         self._left = self._raw = 0
         self._longest = shared.bounds.head
@@ -147,13 +147,13 @@ class Upstream(InstanceSide):
             reader = self._reader
             try:
                 reader.feed(data)
-            except BadAnswer as bad:
+            except MalformedResponse as bad:
                 self._fail(exchange, BadResponse(str(bad)))
                 return
-            if reader.answer is None:
+            if reader.response is None:
                 self._await_head(exchange, len(data))
             else:
-                self._relay(exchange, reader.answer, len(data))
+                self._relay(exchange, reader.response, len(data))
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -169,11 +169,11 @@ class Upstream(InstanceSide):
             exchange.client.settle_reading()
 
     def eof_received(self) -> None:
-        exchange, answer = self.exchange, self._reader.answer
-        if exchange is not None and answer is not None and answer.framing == UNTIL_CLOSE:
+        exchange, response = self.exchange, self._reader.response
+        if exchange is not None and response is not None and response.framing == UNTIL_CLOSE:
             self._reader.end()
-            self._reader.keep = False
-            self._relay(exchange, answer, 0)
+            self._reader.keep_alive = False
+            self._relay(exchange, response, 0)
         else:
             self._ended("closed the connection")
 
@@ -182,13 +182,13 @@ class Upstream(InstanceSide):
         if exc is not None and self.exchange is not None:
             self._read_rest()
         self._ended("reset the connection" if exc is not None else "closed the connection")
-        self._reader.let_go()
+        self._reader.drop_parser()
 
     def _read_rest(self) -> None:
         """A write has failed, or a reset has come: read what the instance had said before (RFC 9112 section 9.5).
 
         An instance that answers early and closes resets the connection on which the body still comes in. The event loop
-        tells of the failed write first; the kernel has the answer all the same.
+        tells of the failed write first; the kernel has the response all the same.
         """
         left = self._longest + UNPARSED
         while self.exchange is not None and left > 0:
@@ -220,36 +220,36 @@ class Upstream(InstanceSide):
         first = b"".join(self._reader.pieces)
         head = b"".join([*self._interim(exchange), switch_head(switch, exchange.request_id)])
         self.exchange = exchange.upstream = None
-        self._reader.let_go()
+        self._reader.drop_parser()
         self.resume()
         self.outgoing.flush()
         client.begin_tunnel(exchange, self.transport, head, first, monotonic())
 
-    def _relay(self, exchange: Exchange, answer: Answer, raw: int) -> None:
+    def _relay(self, exchange: Exchange, response: Response, raw: int) -> None:
         """Hand on what has been read: the head if it is new, body pieces, the end."""
         now = monotonic()
         reader = self._reader
         if exchange.status:
             out: list[bytes] = []
-        elif raw + self._raw > self._longest and self._head_size(answer) > self._longest:
+        elif raw + self._raw > self._longest and self._head_size(response) > self._longest:
             self._fail(exchange, BadResponse("head too long"))
             return
-        elif answer.status >= 500 and self._passed_on(exchange, answer.status):
+        elif response.status >= 500 and self._passed_on(exchange, response.status):
             return
         else:
-            out = self._begin(exchange, answer, now)
+            out = self._begin(exchange, response, now)
         size = 0
         if pieces := reader.pieces:
             size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
             exchange.sent += size
             out += chunk(pieces, size) if self._chunked else pieces
             pieces.clear()
-        whole = not reader.unfinished
+        whole = not reader.incomplete
         if whole and self._chunked:
-            if answer.framing == TRAILED:
+            if response.framing == TRAILED:
                 try:
-                    out += last_chunk(reader.trailers(answer, self._shared.bounds))
-                except BadAnswer as bad:
+                    out += last_chunk(reader.trailers(response, self._shared.bounds))
+                except MalformedResponse as bad:
                     self._fail(exchange, BadResponse(str(bad)))
                     return
             else:
@@ -258,24 +258,24 @@ class Upstream(InstanceSide):
         if whole:
             self._finish(exchange, now)
         else:
-            self._go_on(exchange, answer, raw - 9 * size, now)
+            self._go_on(exchange, response, raw - 9 * size, now)
 
-    def _head_size(self, answer: Answer) -> int:
+    def _head_size(self, response: Response) -> int:
         """More was read than a head may have: how much of it was the head?"""
-        return sum(map(len, answer.head)) + sum(len(head) for _, head in self._reader.interim)
+        return sum(map(len, response.head)) + sum(len(head) for _, head in self._reader.interim)
 
-    def _begin(self, exchange: Exchange, answer: Answer, now: float) -> list[bytes]:
+    def _begin(self, exchange: Exchange, response: Response, now: float) -> list[bytes]:
         """The head, in pieces, after what interim responses there were."""
         request, shared = exchange.request, self._shared
         assert request is not None
-        framing, http11 = answer.framing, request.http11
+        framing, http11 = response.framing, request.http11
         exchange.streamed_at = self.endpoint.heard_at = now
-        exchange.status = answer.status
+        exchange.status = response.status
         exchange.keep_alive = keep = (
             request.keep_alive and exchange.complete and not shared.draining and (http11 or framing <= LENGTH)
         )
         self._chunked = http11 and framing > LENGTH
-        head = answer_head(answer, http11, keep, exchange.request_id, shared.date)
+        head = response_head(response, http11, keep, exchange.request_id, shared.date)
         return [*self._interim(exchange), *head] if self._reader.interim else head
 
     def _interim(self, exchange: Exchange) -> list[bytes]:
@@ -286,7 +286,7 @@ class Upstream(InstanceSide):
         interim.clear()
         return heads if request.http11 else []
 
-    def _go_on(self, exchange: Exchange, answer: Answer, excess: int, now: float) -> None:
+    def _go_on(self, exchange: Exchange, response: Response, excess: int, now: float) -> None:
         """The body goes on: bound the framing, or, where the length is known, leave the parser out of it.
 
         `excess` is by how much more has been read than the smallest chunks need for the data in it.
@@ -294,12 +294,12 @@ class Upstream(InstanceSide):
         exchange.client.touch(exchange, now)
         if exchange.client.write_paused:
             self.pause()
-        if answer.framing == LENGTH:
-            left = answer.length - exchange.sent
+        if response.framing == LENGTH:
+            left = response.length - exchange.sent
             if left > UNPARSED:
                 self._left = left
-                self._reader.let_go()
-        elif answer.framing >= CHUNKS:
+                self._reader.drop_parser()
+        elif response.framing >= CHUNKS:
             bounds = self._shared.bounds
             # What larger chunks need less is no credit: trailers behind a long body could grow by it.
             self._raw = max(0, self._raw + excess)
@@ -310,7 +310,7 @@ class Upstream(InstanceSide):
         """A piece of a body of known length, unparsed."""
         if len(data) > self._left:
             data = data[: self._left]
-            self._reader.keep = False
+            self._reader.keep_alive = False
         self._left -= len(data)
         exchange.sent += len(data)
         client = exchange.client
@@ -330,7 +330,7 @@ class Upstream(InstanceSide):
         """The response is whole: keep the connection if nothing is left over on it, tell the client's side."""
         self.exchange = exchange.upstream = None
         self._raw = 0
-        if self._reader.keep and exchange.complete and not self.write_paused:
+        if self._reader.keep_alive and exchange.complete and not self.write_paused:
             if self._paused:
                 # Never kept while paused: its next response would not be heard.
                 self.resume()
@@ -347,7 +347,7 @@ class Upstream(InstanceSide):
         exchange = self.exchange
         if exchange is None:
             self.endpoint.forget(self)
-        elif self._reader.answer is not None:
+        elif self._reader.response is not None:
             self._fail(exchange, BadResponse(f"{how} in the middle of its response"))
         elif self._raw:
             self._lost(exchange, BadResponse(f"{how} in the middle of its response"))
@@ -366,8 +366,8 @@ class Upstream(InstanceSide):
             exchange.client.failed(exchange, refusal, _FAILED)
 
     def _passed_on(self, exchange: Exchange, status: int) -> bool:
-        """Whether another instance gets to answer instead; then this response is thrown away."""
-        clean = self._reader.keep and not self._reader.unfinished and exchange.complete
+        """Whether another instance answers instead; then this response is thrown away."""
+        clean = self._reader.keep_alive and not self._reader.incomplete and exchange.complete
         self.exchange = exchange.upstream = None
         if not self._sender.try_again(exchange, str(status)):
             self.exchange, exchange.upstream = exchange, self

@@ -74,7 +74,7 @@ class Run:
         self.proxy = InProcess(gateway, pool, BOUNDS, self.soon.append)
         if before is not None:
             ours, theirs = self.proxy.shared, before.proxy.shared
-            ours.heads, ours.answers = theirs.heads, theirs.answers
+            ours.request_cache, ours.response_cache = theirs.request_cache, theirs.response_cache
         self.first = b""
         """What the client had got before it asked for more."""
         self.client = FakeTransport(self.proxy.client(), self.soon.append, "192.0.2.1")

@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Attentive(HeadCache[T]):
     """Learns whatever may be learnt, at once."""
 
-    def learns(self) -> bool:
+    def admit(self) -> bool:
         return True
 
 
@@ -67,8 +67,8 @@ class InProcess:
     ) -> None:
         """`later` keeps what the event loop would call at the end of a turn."""
         self.shared = Shared(gateway, bounds, soon=later)
-        self.shared.heads = Attentive()
-        self.shared.answers = Attentive()
+        self.shared.request_cache = Attentive()
+        self.shared.response_cache = Attentive()
         self.shared.date = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT"
         self.connections = Connections(bounds)
         self.connections._open = InOrder()

@@ -11,7 +11,7 @@ import re
 from typing import Final, NamedTuple
 
 from dataplane.proxy.http1.target import is_authority
-from dataplane.proxy.messages import Told
+from dataplane.proxy.messages import Provenance
 from dataplane.proxy.trust import TrustedProxies, canonical
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -59,7 +59,7 @@ def read_forwarded(value: bytes) -> tuple[Hop, ...]:
         position = found.end()
 
 
-def adopt_forwarded(told: Told, value: bytes, trusted: TrustedProxies) -> None:
+def adopt_forwarded(provenance: Provenance, value: bytes, trusted: TrustedProxies) -> None:
     """Take over what a trusted peer's Forwarded says, as if it had said so in X-Forwarded fields.
 
     Scheme and host are those of the outermost hop that a trusted proxy vouches for: the client's own request.
@@ -67,15 +67,15 @@ def adopt_forwarded(told: Told, value: bytes, trusted: TrustedProxies) -> None:
     hops = read_forwarded(value)
     if not hops:
         return
-    told.forwarded_for = b", ".join(_address(hop.node) for hop in hops)
+    provenance.forwarded_for = b", ".join(_address(hop.node) for hop in hops)
     place = len(hops) - 1
     while place and _address(hops[place].node).decode() in trusted:
         place -= 1
     client = hops[place]
-    if told.forwarded_proto is None and client.proto in (b"http", b"https"):
-        told.forwarded_proto = client.proto
-    if told.forwarded_host is None and is_authority(client.host):
-        told.forwarded_host = client.host
+    if provenance.forwarded_proto is None and client.proto in (b"http", b"https"):
+        provenance.forwarded_proto = client.proto
+    if provenance.forwarded_host is None and is_authority(client.host):
+        provenance.forwarded_host = client.host
 
 
 def _address(node: bytes) -> bytes:

@@ -151,7 +151,7 @@ def folded(lower: bytes) -> bytes:
 
 
 def begin(name: bytes) -> bytes:
-    """What comes before a field's value, with the end of the line before it. A head is such beginnings and values."""
+    """The bytes before a field's value: the end of the line before it, name, colon. A head is such beginnings and values."""
     return b"\r\n%b: " % name
 
 
@@ -182,7 +182,7 @@ def removed(pieces: list[bytes], names: frozenset[bytes]) -> list[tuple[bytes, b
     ]
 
 
-def collector(
+def field_sorter(
     names: Names, passing: list[bytes], special: list[tuple[bytes, bytes]]
 ) -> Callable[[bytes, bytes], None]:
     """A parser's `on_header`: fields that are forwarded unread go to `passing` as they will be written, others to

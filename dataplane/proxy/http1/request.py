@@ -43,12 +43,7 @@ from dataplane.proxy.http1.names import (
 )
 from dataplane.proxy.http1.target import PLAIN, is_authority, read_host, read_other_form, read_path
 from dataplane.proxy.http1.upgrade import offers
-from dataplane.proxy.messages import CHUNKED as CHUNKED
-from dataplane.proxy.messages import IDEMPOTENT as IDEMPOTENT
-from dataplane.proxy.messages import METHODS
-from dataplane.proxy.messages import BadRequest as BadRequest
-from dataplane.proxy.messages import Request as Request
-from dataplane.proxy.messages import Told as Told
+from dataplane.proxy.messages import CHUNKED, METHODS, BadRequest, Provenance, Request
 from dataplane.proxy.trust import Peer
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -84,7 +79,7 @@ def read_request(
         _refuse(f"method {method.decode('latin-1')} is not supported", 501)
     request = Request()
     request.method = _METHODS[method]
-    request.authorization = request.told = None
+    request.authorization = request.provenance = None
     request.expects_continue = False
     request.sent_path = None
     request.upgrade = ()
@@ -164,38 +159,38 @@ def _read_expectation(request: Request, value: bytes) -> None:
 
 def _read_max_forwards(request: Request, value: bytes) -> None:
     """RFC 9110 section 7.6.2: how many more times an OPTIONS request may be forwarded. Other methods ignore it."""
-    # What it means depends on the method: such a head is never taken from the cache (`is_common`).
-    told = request.told = request.told or Told()
+    # What it means depends on the method: such a head is never taken from the cache (`is_cacheable`).
+    provenance = request.provenance = request.provenance or Provenance()
     if request.method == "OPTIONS":
         if not _HOPS.fullmatch(value):
             _refuse("malformed Max-Forwards")
-        told.last_hop = told.last_hop or not int(value)
+        provenance.last_hop = provenance.last_hop or not int(value)
         value = b"%d" % (int(value) - 1)
     request.fields += (b"\r\nmax-forwards: ", value)
 
 
 def _read_trusted(request: Request, kind: int, value: bytes) -> None:
     """What a trusted proxy says of the client; nonsense is ignored."""
-    told = request.told = request.told or Told()
+    provenance = request.provenance = request.provenance or Provenance()
     if kind == FORWARDED:
-        told.forwarded = _listed(told.forwarded, value)
+        provenance.forwarded = _listed(provenance.forwarded, value)
     elif kind == REQUEST_ID:
-        told.request_id = value if _REQUEST_ID.fullmatch(value) else None
+        provenance.request_id = value if _REQUEST_ID.fullmatch(value) else None
     elif kind == FORWARDED_FOR:
-        told.forwarded_for = _listed(told.forwarded_for, value)
+        provenance.forwarded_for = _listed(provenance.forwarded_for, value)
     elif kind == FORWARDED_PROTO:
-        told.forwarded_proto = value if value in (b"http", b"https") else None
+        provenance.forwarded_proto = value if value in (b"http", b"https") else None
     elif kind == FORWARDED_HOST:
-        told.forwarded_host = value if is_authority(value) else None
+        provenance.forwarded_host = value if is_authority(value) else None
 
 
 def _read_trace(request: Request, kind: int, value: bytes) -> None:
     """Two traceparents are as good as none: joined, they have no reading."""
-    told = request.told = request.told or Told()
+    provenance = request.provenance = request.provenance or Provenance()
     if kind == TRACEPARENT:
-        told.traceparent = _listed(told.traceparent, value)
+        provenance.traceparent = _listed(provenance.traceparent, value)
     else:
-        told.tracestate = _listed(told.tracestate, value)
+        provenance.tracestate = _listed(provenance.tracestate, value)
 
 
 def _listed(earlier: bytes | None, value: bytes) -> bytes:
@@ -236,7 +231,7 @@ def _check_http10(request: Request) -> None:
     request.expects_continue = False
 
 
-def is_common(request: Request) -> bool:
+def is_cacheable(request: Request) -> bool:
     """Whether what follows its request line means the same after any other that `is_plain`.
 
     That is so for untrusted peers; what trusted ones and traces tell is each request's own.
@@ -246,7 +241,7 @@ def is_common(request: Request) -> bool:
         and request.keep_alive
         and not request.length
         and not request.upgrade
-        and request.told is None
+        and request.provenance is None
     )
 
 
@@ -260,13 +255,13 @@ def is_plain(method: bytes, target: bytes, bounds: Bounds = _BOUNDS) -> bool:
     )
 
 
-def read_again(known: Request, method: bytes, target: bytes) -> Request:
+def from_cache(known: Request, method: bytes, target: bytes) -> Request:
     """A request whose head is that of `known`, but for its request line, which `is_plain`. Raises BadRequest."""
     if not known.joined:
         known.joined = b"".join(known.fields)
     request = Request()
     request.authorization = known.authorization
-    request.told = None
+    request.provenance = None
     request.expects_continue = False
     request.sent_path = None
     request.upgrade = ()

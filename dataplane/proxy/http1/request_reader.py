@@ -23,18 +23,15 @@ from httptools import (
 
 from dataplane.proxy.exchange import ClientSide, Exchange
 from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
-from dataplane.proxy.http1.names import collector, request_names
+from dataplane.proxy.http1.names import field_sorter, request_names
 from dataplane.proxy.http1.request import (
-    CHUNKED,
-    BadRequest,
-    Request,
-    Told,
-    is_common,
+    from_cache,
+    is_cacheable,
     is_plain,
-    read_again,
     read_request,
 )
 from dataplane.proxy.http1.trace import read_traceparent
+from dataplane.proxy.messages import CHUNKED, BadRequest, Provenance, Request
 from dataplane.proxy.shared import Shared
 
 logger = logging.getLogger(__name__)
@@ -58,9 +55,9 @@ class RequestReader:
     __slots__ = (
         "_bounds",
         "_client",
+        "_credit",
         "_left",
         "_longest",
-        "_luck",
         "_names",
         "_overhead",
         "_parser",
@@ -72,15 +69,15 @@ class RequestReader:
         "_size",
         "_special",
         "_target",
-        "between",
+        "at_boundary",
+        "backlog",
         "closed",
-        "early",
         "incoming",
         "on_body",
         "on_header",
         "on_url",
         "queue",
-        "unparsed",
+        "upgrade_data",
     )
 
     _client: ClientSide | None
@@ -89,29 +86,29 @@ class RequestReader:
     def __init__(self, client: ClientSide, shared: Shared) -> None:
         self.queue: deque[Exchange] = deque()
         """Exchanges whose heads have been read and that nobody has taken up."""
-        self.unparsed: memoryview | bytes = b""
+        self.backlog: memoryview | bytes = b""
         """What has been read beyond `AHEAD` requests, as it came."""
         self.incoming: Exchange | None = None
         """The one whose body is being read."""
         self.closed = False
         """Nothing more is wanted: what still comes is thrown away."""
-        self.early: bytes | None = None
+        self.upgrade_data: bytes | None = None
         """What came after a request that asks for an upgrade: of that protocol, if it comes to that. Else None."""
         self._client = client
         self._shared = shared
         self._bounds = bounds = shared.bounds
         self._requests = bounds.requests
         self._longest = min(LONGEST, bounds.head)
-        self._luck = LookupCredit()
+        self._credit = LookupCredit()
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._target: list[bytes] = []
-        self.between = True
+        self.at_boundary = True
         """No request has begun that has not been read to its end."""
         self._raw = self._size = self._left = self._overhead = 0
         self._names = names = request_names(bounds.strip)
-        self.on_header = collector(names, self._passing, self._special)
+        self.on_header = field_sorter(names, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self.on_url: Callable[[bytes], None] = self._target.append
         self._parser: HttpRequestParser | None = None
@@ -120,12 +117,12 @@ class RequestReader:
     @property
     def in_head(self) -> bool:
         """A head has begun and not ended."""
-        return not self.between and self.incoming is None
+        return not self.at_boundary and self.incoming is None
 
     def close(self) -> None:
         """Read nothing more."""
         self.closed = True
-        self.unparsed = b""
+        self.backlog = b""
         self._left = 0
 
     def release(self) -> None:
@@ -138,38 +135,38 @@ class RequestReader:
         if self._left:
             data = self._pass(data)
         if self.closed or not data:
-            if self.early is not None:
-                self._came_early(data)
+            if self.upgrade_data is not None:
+                self._hold_upgrade_data(data)
             return
-        if self.unparsed:
-            self.unparsed = bytes(self.unparsed) + data
+        if self.backlog:
+            self.backlog = bytes(self.backlog) + data
             return
         new: bytes | None = None
-        if self.between:
+        if self.at_boundary:
             self._raw = 0
             assert self._client is not None
-            if len(data) <= self._longest and not self._client.peer.trusted and self._luck.tries():
+            if len(data) <= self._longest and not self._client.peer.trusted and self._credit.allows():
                 parts = data.split(b" ", 2)
                 if len(parts) == 3 and is_plain(parts[0], parts[1], self._bounds):
                     new = parts[2]
-                    known = self._shared.heads.recall(new)
+                    known = self._shared.request_cache.get(new)
                     if known is not None:
-                        self._luck.found()
-                        self._recalled(known, parts[0], parts[1])
+                        self._credit.hit()
+                        self._serve_cached(known, parts[0], parts[1])
                         return
-                self._luck.missed()
+                self._credit.miss()
         if data.find(_EMPTY_LINE, 0, len(data) - 4) < 0:
             # It holds the end of one head at most.
             self._parse(data)
-            if new is not None and self.between and not self.closed:
-                self._remember(new)
+            if new is not None and self.at_boundary and not self.closed:
+                self._cache_head(new)
         else:
-            self.unparsed = memoryview(data)
-            self.go_on()
+            self.backlog = memoryview(data)
+            self.parse_backlog()
 
-    def go_on(self) -> None:
+    def parse_backlog(self) -> None:
         """Parse what has been read, as far as the queue is short."""
-        data, queue = self.unparsed, self.queue
+        data, queue = self.backlog, self.queue
         begin, size = 0, len(data)
         while begin < size and len(queue) < AHEAD and not self.closed:
             if self._left:
@@ -179,9 +176,9 @@ class RequestReader:
                 end = self._piece(data, begin)
                 self._parse(data[begin:end])
             begin = end
-        if self.early is not None:
-            self._came_early(bytes(data[begin:]))
-        self.unparsed = b"" if self.closed or begin == size else data[begin:]
+        if self.upgrade_data is not None:
+            self._hold_upgrade_data(bytes(data[begin:]))
+        self.backlog = b"" if self.closed or begin == size else data[begin:]
 
     def _piece(self, data: memoryview | bytes, begin: int) -> int:
         """Where a piece of `data` ends that is worth parsing and holds few requests."""
@@ -194,7 +191,7 @@ class RequestReader:
     def _parse(self, data: memoryview | bytes) -> None:
         """Have the parser read on."""
         self._size = len(data)
-        if self.between:
+        if self.at_boundary:
             self._raw = 0
         goes_on = self.incoming
         parser = self._parser
@@ -208,13 +205,13 @@ class RequestReader:
             self._stopped(memoryview(data)[pause.args[0] :])
         if self.incoming is not None:
             self._body_goes_on(self.incoming, self.incoming is goes_on)
-        elif not self.between:
+        elif not self.at_boundary:
             self._head_goes_on()
 
     # --- parser callbacks
 
     def on_message_begin(self) -> None:
-        self.between = False
+        self.at_boundary = False
 
     def on_headers_complete(self) -> None:
         if self.incoming is not None:
@@ -256,7 +253,7 @@ class RequestReader:
             self._passing.clear()
             self._special.clear()
         self.incoming = None
-        self.between = True
+        self.at_boundary = True
         # Nothing of the present read counts for the next head; if that ends in it too, it is measured.
         self._raw = -self._size
         exchange.complete = True
@@ -269,19 +266,19 @@ class RequestReader:
         self._requests -= 1
         if not self._requests:
             request.keep_alive = False
-        told, client = request.told, self._client
+        provenance, client = request.provenance, self._client
         assert client is not None
         request_id = self._shared.request_id()
-        if told is not None:
-            request_id = _place(told, request_id)
+        if provenance is not None:
+            request_id = _adopt_trace(provenance, request_id)
         exchange = Exchange(client, request, request_id)
         self.queue.append(exchange)
         return exchange
 
-    def _recalled(self, known: Request, method: bytes, target: bytes) -> None:
+    def _serve_cached(self, known: Request, method: bytes, target: bytes) -> None:
         """A whole request, all of it known but the request line."""
         try:
-            exchange = self._begin(read_again(known, method, target))
+            exchange = self._begin(from_cache(known, method, target))
         except BadRequest as bad:
             self.fault(bad)
             return
@@ -290,12 +287,12 @@ class RequestReader:
         if not exchange.request.keep_alive:
             self.closed = True
 
-    def _remember(self, head: bytes) -> None:
+    def _cache_head(self, head: bytes) -> None:
         """What has just been read was one whole request, and is `head` but for what comes before its version."""
         if len(self.queue) == 1:
             request = self.queue[0].request
-            if request is not None and is_common(request) and self._shared.heads.learns():
-                self._shared.heads.keep(head, request)
+            if request is not None and is_cacheable(request) and self._shared.request_cache.admit():
+                self._shared.request_cache.put(head, request)
 
     def _consider_upgrade(self, request: Request, nominated: bool) -> None:
         """An offer that may count makes the request the last one; any other is ignored (module `upgrade`)."""
@@ -315,8 +312,8 @@ class RequestReader:
             elif self.closed:
                 last = self.queue[-1].request
                 if last is not None and last.upgrade:
-                    self.early = b""
-                    self._came_early(bytes(rest))
+                    self.upgrade_data = b""
+                    self._hold_upgrade_data(bytes(rest))
                 return
             else:
                 self._parser = HttpRequestParser(self)
@@ -340,10 +337,10 @@ class RequestReader:
         self._target.clear()
         return parser
 
-    def _came_early(self, data: bytes) -> None:
-        assert self.early is not None
-        self.early += data
-        if len(self.early) > self._shared.bounds.write_buffer and self._client is not None:
+    def _hold_upgrade_data(self, data: bytes) -> None:
+        assert self.upgrade_data is not None
+        self.upgrade_data += data
+        if len(self.upgrade_data) > self._shared.bounds.write_buffer and self._client is not None:
             # Nobody may speak another protocol before it was agreed on, and nobody needs to.
             self._client.outgoing.abort()
 
@@ -416,12 +413,12 @@ class RequestReader:
         exchange.fault = bad
 
 
-def _place(told: Told, fresh: bytes) -> bytes:
-    """Put a request that others have told of in its trace. Returns its id: theirs, or else the fresh one."""
-    told.fresh_id = fresh
-    if told.traceparent is not None:
-        told.context = read_traceparent(told.traceparent)
-    return told.request_id or fresh
+def _adopt_trace(provenance: Provenance, fresh: bytes) -> bytes:
+    """Join the trace that the request names. Returns the request id: the sender's, or else the fresh one."""
+    provenance.fresh_id = fresh
+    if provenance.traceparent is not None:
+        provenance.context = read_traceparent(provenance.traceparent)
+    return provenance.request_id or fresh
 
 
 def _status(error: HttpParserError, data: bytes) -> int:

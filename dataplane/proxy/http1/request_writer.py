@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dataplane.proxy.http1.names import VIA, VIA_10
 from dataplane.proxy.http1.trace import ALWAYS, continued, started
-from dataplane.proxy.messages import CHUNKED, METHODS, Request, Told
+from dataplane.proxy.messages import CHUNKED, METHODS, Provenance, Request
 from dataplane.proxy.trust import Peer
 
 _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
@@ -38,10 +38,17 @@ def request_head(
         pieces.append(request.joined)
     else:
         pieces += request.fields
-    told, framing = request.told, _framing(request) if request.length else _UNFRAMED[request.method]
+    provenance = request.provenance
+    framing = _framing(request) if request.length else _UNFRAMED[request.method]
     path = (_VIA_AND_HOST if request.http11 else _VIA_10_AND_HOST) if via else _HOST
-    if told is not None:
-        pieces += (forwarded, path, *_told_fields(told, authority, request_id, sampled), identity, framing)
+    if provenance is not None:
+        pieces += (
+            forwarded,
+            path,
+            *_provenance_fields(provenance, authority, request_id, sampled),
+            identity,
+            framing,
+        )
         return b"".join(pieces)
     span = request_id[16:]
     pieces += (
@@ -62,14 +69,18 @@ def request_head(
     return b"".join(pieces)
 
 
-def _told_fields(told: Told, authority: bytes, request_id: bytes, sampled: bytes) -> tuple[bytes, ...]:
-    """The value of X-Forwarded-Host, then X-Request-Id and trace, of a request that others have told of."""
-    own = told.fresh_id or request_id
+def _provenance_fields(
+    provenance: Provenance, authority: bytes, request_id: bytes, sampled: bytes
+) -> tuple[bytes, ...]:
+    """The value of X-Forwarded-Host, then X-Request-Id and trace, of a request with a provenance."""
+    own = provenance.fresh_id or request_id
     return (
-        told.forwarded_host or authority,
+        provenance.forwarded_host or authority,
         b"\r\nx-request-id: ",
         request_id,
-        started(own, sampled) if told.context is None else continued(told.context, told.tracestate, own),
+        started(own, sampled)
+        if provenance.context is None
+        else continued(provenance.context, provenance.tracestate, own),
     )
 
 
@@ -90,13 +101,13 @@ def _framing(request: Request) -> bytes:
     return b"\r\ncontent-length: %d%b\r\n\r\n" % (request.length, expectation)
 
 
-def forwarded_fields(peer: Peer, told: Told | None = None) -> bytes:
+def forwarded_fields(peer: Peer, provenance: Provenance | None = None) -> bytes:
     """X-Forwarded-For and X-Forwarded-Proto; with what the peer, a trusted proxy, said itself."""
     hops, scheme = peer.address.encode(), peer.scheme.encode()
-    if told is not None:
-        if told.forwarded_for is not None:
-            hops = b"%b, %b" % (told.forwarded_for, hops)
-        scheme = told.forwarded_proto or scheme
+    if provenance is not None:
+        if provenance.forwarded_for is not None:
+            hops = b"%b, %b" % (provenance.forwarded_for, hops)
+        scheme = provenance.forwarded_proto or scheme
     return b"\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b" % (hops, scheme)
 
 

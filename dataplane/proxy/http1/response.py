@@ -42,11 +42,11 @@ _STATUS_LINES: Final = {
 _BODILESS: Final = (204, 304)
 
 
-class BadAnswer(Exception):
+class MalformedResponse(Exception):
     """The upstream's response cannot be read in one way only: 502, and its connection closes."""
 
 
-class Answer:
+class Response:
     """A response head."""
 
     __slots__ = ("announced", "dated", "digits", "framing", "head", "length", "status")
@@ -64,26 +64,26 @@ class Answer:
     """What the client gets of it: the status line, then two pieces (`names.begin`) for each field that travels on."""
 
 
-def read_answer(
+def read_response(
     status: int,
     passing: list[bytes],
     special: Fields,
     to_head: bool,
     keep_alive: bool,
     version: Callable[[], str],
-) -> Answer:
-    """The head's one meaning. Raises BadAnswer.
+) -> Response:
+    """The head's one meaning. Raises MalformedResponse.
 
     `passing` and `special` are as for requests. `to_head`: it answers a HEAD request. `keep_alive` and `version` are
     the parser's; the version is asked for only where nothing else tells it.
     """
     if not 200 <= status <= 599:
-        raise BadAnswer(f"status {status}")
+        raise MalformedResponse(f"status {status}")
     head = [_STATUS_LINES[status] if status in _STATUS_LINES else status_line(status)]
     head += passing
-    answer = Answer()
-    answer.status = status
-    answer.dated = chunked = False
+    response = Response()
+    response.status = status
+    response.dated = chunked = False
     length = -1
     connection: list[bytes] | None = None
     trailer: list[bytes] | None = None
@@ -92,12 +92,12 @@ def read_answer(
     for name, value in special:
         kind = known[name] if name in known else RESPONSE_NAMES.kind(name)
         if kind == CONTENT_LENGTH:
-            answer.digits = value = value.rstrip(b" \t")
+            response.digits = value = value.rstrip(b" \t")
             if not value.isdigit():
-                raise BadAnswer("malformed Content-Length")
+                raise MalformedResponse("malformed Content-Length")
             length = int(value)
         elif kind == DATE:
-            answer.dated = True
+            response.dated = True
             head += (b"\r\ndate: ", value)
         elif kind == CONNECTION:
             connection = [value] if connection is None else [*connection, value]
@@ -105,7 +105,7 @@ def read_answer(
             head += (begin(name), value)
         elif kind == TRANSFER_ENCODING:
             if chunked or value.strip().lower() != b"chunked":
-                raise BadAnswer("transfer coding other than chunked, once")
+                raise MalformedResponse("transfer coding other than chunked, once")
             chunked = True
         elif kind == TRAILER:
             trailer = [value] if trailer is None else [*trailer, value]
@@ -114,56 +114,56 @@ def read_answer(
     # Without a Connection field only HTTP/1.1 keeps a connection alive (RFC 9112 section 9.3).
     if not keep_alive or connection is not None:
         if not _is_http11(version()) and chunked:
-            raise BadAnswer("chunks in HTTP/1.0")
+            raise MalformedResponse("chunks in HTTP/1.0")
         if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
             head[1:] = without(head[1:], _nominated(connection))
     if upgrade is not None and status == 426:
         # What the client must change to (RFC 9110 section 15.5.22); everywhere else Upgrade is only an advertisement.
         head += (b"\r\nconnection: upgrade\r\nupgrade: ", b", ".join(upgrade))
-    answer.head = head
-    answer.length = length
+    response.head = head
+    response.length = length
     if to_head or status in _BODILESS:
-        answer.framing = NO_BODY
+        response.framing = NO_BODY
     elif chunked:
-        answer.framing = CHUNKS if trailer is None else _announce(answer, trailer, connection or [])
+        response.framing = CHUNKS if trailer is None else _announce(response, trailer, connection or [])
     else:
-        answer.framing = LENGTH if length >= 0 else UNTIL_CLOSE
-    return answer
+        response.framing = LENGTH if length >= 0 else UNTIL_CLOSE
+    return response
 
 
-def repeatable(answer: Answer) -> Answer:
-    """A copy of a head whose body has a known length, for `repeated`; to be made before `answer_head` adds to it."""
-    kept = _same(answer)
-    kept.head = [b"".join(answer.head)]
-    return kept
+def to_cache(response: Response) -> Response:
+    """A cache entry for a head whose body has a known length. To be made before `response_head` extends the head."""
+    entry = _copy(response)
+    entry.head = [b"".join(response.head)]
+    return entry
 
 
-def repeated(kept: Answer) -> Answer:
-    """A head that was read before, for another response."""
-    answer = _same(kept)
-    answer.head = kept.head.copy()
-    return answer
+def from_cache(entry: Response) -> Response:
+    """A new head from a cache entry."""
+    response = _copy(entry)
+    response.head = entry.head.copy()
+    return response
 
 
-def _same(other: Answer) -> Answer:
-    answer = Answer()
-    answer.status = other.status
-    answer.framing = LENGTH
-    answer.length = other.length
-    answer.digits = other.digits
-    answer.dated = other.dated
-    return answer
+def _copy(other: Response) -> Response:
+    response = Response()
+    response.status = other.status
+    response.framing = LENGTH
+    response.length = other.length
+    response.digits = other.digits
+    response.dated = other.dated
+    return response
 
 
-def _announce(answer: Answer, trailer: list[bytes], connection: list[bytes]) -> int:
+def _announce(response: Response, trailer: list[bytes], connection: list[bytes]) -> int:
     """Keep what the Trailer fields announce. Returns the framing: without any that may travel on, just CHUNKS."""
-    answer.announced = announced(trailer, _nominated(connection))
-    return TRAILED if answer.announced else CHUNKS
+    response.announced = announced(trailer, _nominated(connection))
+    return TRAILED if response.announced else CHUNKS
 
 
 def _is_http11(version: str) -> bool:
     if version not in ("1.1", "1.0"):
-        raise BadAnswer(f"HTTP version {version}")
+        raise MalformedResponse(f"HTTP version {version}")
     return version == "1.1"
 
 
@@ -171,26 +171,26 @@ def _nominated(connection: list[bytes]) -> frozenset[bytes]:
     try:
         return nominated(connection)
     except TooManyOptions as many:
-        raise BadAnswer(str(many)) from None
+        raise MalformedResponse(str(many)) from None
 
 
-def answer_head(
-    answer: Answer, http11: bool, keep_alive: bool, request_id: bytes, date: bytes
+def response_head(
+    response: Response, http11: bool, keep_alive: bool, request_id: bytes, date: bytes
 ) -> list[bytes]:
     """The head for the client, in pieces, with its final empty line; to be asked for once.
 
     `keep_alive` is whether the client's connection stays open; a body of unknown length to HTTP/1.0 needs it to
     be False. `date` is a whole Date field, used where the upstream sent none (RFC 9110 section 6.6.1).
     """
-    pieces = answer.head
-    if answer.framing > LENGTH:
+    pieces = response.head
+    if response.framing > LENGTH:
         if http11:
             pieces.append(b"\r\ntransfer-encoding: chunked")
-            if answer.framing == TRAILED:
-                pieces += (b"\r\ntrailer: ", b", ".join(answer.announced))
-    elif answer.length >= 0 and answer.status != 204:
-        pieces += (b"\r\ncontent-length: ", answer.digits)
-    if not answer.dated:
+            if response.framing == TRAILED:
+                pieces += (b"\r\ntrailer: ", b", ".join(response.announced))
+    elif response.length >= 0 and response.status != 204:
+        pieces += (b"\r\ncontent-length: ", response.digits)
+    if not response.dated:
         pieces.append(date)
     if http11 and keep_alive:
         pieces += (b"\r\nx-request-id: ", request_id, b"\r\n\r\n")
@@ -205,7 +205,7 @@ def persistence(keep_alive: bool) -> bytes:
 
 
 def interim_head(status: int, passing: list[bytes], special: Fields) -> bytes:
-    """A 1xx response for the client (RFC 9110 section 15.2), 101 excepted: end-to-end fields only. Raises BadAnswer."""
+    """An interim head (RFC 9110 section 15.2), except 101: only end-to-end fields. Raises MalformedResponse."""
     fields, connection = passing.copy(), list[bytes]()
     for name, value in special:
         kind = RESPONSE_NAMES.kind(name)

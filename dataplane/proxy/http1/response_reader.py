@@ -12,15 +12,15 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.http1.head_cache import LONGEST, HeadCache, LookupCredit
-from dataplane.proxy.http1.names import RESPONSE_NAMES, collector
+from dataplane.proxy.http1.names import RESPONSE_NAMES, field_sorter
 from dataplane.proxy.http1.response import (
     LENGTH,
-    Answer,
-    BadAnswer,
+    MalformedResponse,
+    Response,
+    from_cache,
     interim_head,
-    read_answer,
-    repeatable,
-    repeated,
+    read_response,
+    to_cache,
 )
 from dataplane.proxy.http1.trailers import excessive, kept
 from dataplane.proxy.http1.upgrade import Switch, read_switch
@@ -30,39 +30,39 @@ class ResponseReader:
     """The response side of one upstream connection."""
 
     __slots__ = (
+        "_cache",
+        "_credit",
         "_expecting",
-        "_known",
-        "_luck",
         "_parser",
         "_passing",
         "_special",
         "_start",
         "_to_head",
-        "answer",
+        "incomplete",
         "interim",
-        "keep",
+        "keep_alive",
         "on_body",
         "on_header",
         "pieces",
+        "response",
         "switch",
-        "unfinished",
     )
 
-    def __init__(self, known: HeadCache[Answer]) -> None:
+    def __init__(self, known: HeadCache[Response]) -> None:
         """`known` has what other responses said, by their heads."""
-        self._known = known
-        self._luck = LookupCredit()
-        self.answer: Answer | None = None
+        self._cache = known
+        self._credit = LookupCredit()
+        self.response: Response | None = None
         """The final response's head, once it has come."""
         self.interim: list[tuple[int, bytes]] = []
         """Interim responses since they were last taken: status and head."""
         self.pieces: list[bytes] = []
         """Pieces of the body since they were last taken."""
-        self.unfinished = False
+        self.incomplete = False
         """The response has not been read to its end."""
         self.switch: Switch | None = None
         """A 101, with what came after it in `pieces`; whether anybody asked for it is for others to say."""
-        self.keep = False
+        self.keep_alive = False
         """The connection may carry another exchange, as far as the response says."""
         self._to_head = False
         self._start = b""
@@ -72,12 +72,12 @@ class ResponseReader:
         self._special: list[tuple[bytes, bytes]] = []
         self._expecting = False
         """A response may begin: final, or one more interim response."""
-        self.on_header = collector(RESPONSE_NAMES, self._passing, self._special)
+        self.on_header = field_sorter(RESPONSE_NAMES, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self.pieces.append
 
     def expect(self, to_head: bool) -> None:
         """A request has been sent, with HEAD or another method: its response may come."""
-        self.answer = None
+        self.response = None
         # Trailers of the response before have been collected like fields: they are nobody's head.
         self._passing.clear()
         if self._special:
@@ -85,24 +85,24 @@ class ResponseReader:
             self._special.clear()
             self._parser = None
         self._to_head = to_head
-        self._expecting = self.unfinished = True
+        self._expecting = self.incomplete = True
         if self._parser is None:
             self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Read on. Raises BadAnswer unless the response was whole before what made no sense."""
+        """Read on. Raises MalformedResponse unless the response was whole before what made no sense."""
         new: bytes | None = None
         end = 0
-        if self._expecting and not self._to_head and self._luck.tries():
+        if self._expecting and not self._to_head and self._credit.allows():
             end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
             if end > 4:
                 new = data[:end]
-                known = self._known.recall(new)
+                known = self._cache.get(new)
                 if known is not None and known.length == len(data) - end:
-                    self._luck.found()
-                    self._recalled(known, data[end:])
+                    self._credit.hit()
+                    self._serve_cached(known, data[end:])
                     return
-            self._luck.missed()
+            self._credit.miss()
         assert self._parser is not None
         self._start = data[:9] if self._expecting else b""
         try:
@@ -110,28 +110,30 @@ class ResponseReader:
         except HttpParserUpgrade as pause:
             self.pieces.append(data[pause.args[0] :])
         except HttpParserError as error:
-            self.keep = False
-            if self.unfinished or self.answer is None:
+            self.keep_alive = False
+            if self.incomplete or self.response is None:
                 cause = error.__context__
-                raise cause if isinstance(cause, BadAnswer) else BadAnswer(str(error)) from None
-        if self._to_head and self.pieces and self.answer is not None:
+                raise (
+                    cause if isinstance(cause, MalformedResponse) else MalformedResponse(str(error))
+                ) from None
+        if self._to_head and self.pieces and self.response is not None:
             # A body where none may be: it ends here, and so does the connection.
             self.pieces.clear()
-            self.keep = False
-        elif new is not None and self.keep and not (self.unfinished or self.interim):
-            self._remember(new, len(data) - end)
+            self.keep_alive = False
+        elif new is not None and self.keep_alive and not (self.incomplete or self.interim):
+            self._cache_head(new, len(data) - end)
 
-    def trailers(self, answer: Answer, bounds: Bounds) -> list[bytes]:
-        """Those that travel on, at the end of a response that announced any. Raises BadAnswer if they are too many."""
+    def trailers(self, response: Response, bounds: Bounds) -> list[bytes]:
+        """The trailers to forward, of a response that announced any. Raises MalformedResponse if they are too many."""
         if excessive(self._passing, self._special, bounds.fields, bounds.head):
-            raise BadAnswer("trailers too long")
-        return kept(answer.announced, self._passing, self._special)
+            raise MalformedResponse("trailers too long")
+        return kept(response.announced, self._passing, self._special)
 
     def end(self) -> None:
         """The body ended where the parser cannot see it."""
-        self.unfinished = False
+        self.incomplete = False
 
-    def let_go(self) -> None:
+    def drop_parser(self) -> None:
         """Drop the parser: what comes next is not for it, or it still waits for what will not come."""
         self._parser = None
 
@@ -139,11 +141,11 @@ class ResponseReader:
 
     def on_message_begin(self) -> None:
         if not self._expecting:
-            raise BadAnswer("a response that nobody asked for")
+            raise MalformedResponse("a response that nobody asked for")
         self._expecting = False
 
     def on_message_complete(self) -> None:
-        self.unfinished = False
+        self.incomplete = False
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -156,17 +158,17 @@ class ResponseReader:
             self._expecting = True
             self._start = b""
         else:
-            self.keep = keep = parser.should_keep_alive()
-            self.answer = read_answer(
+            self.keep_alive = keep = parser.should_keep_alive()
+            self.response = read_response(
                 status, self._passing, self._special, self._to_head, keep, self._version
             )
             if self._to_head:
                 # The parser goes on to wait for the body that was announced.
-                self.unfinished = False
+                self.incomplete = False
                 self._parser = None
             else:
                 # An interim response may have ended before.
-                self.unfinished = True
+                self.incomplete = True
         self._passing.clear()
         self._special.clear()
 
@@ -177,27 +179,27 @@ class ResponseReader:
         assert self._parser is not None
         return "1.1" if self._start == b"HTTP/1.1 " else self._parser.get_http_version()
 
-    def _recalled(self, known: Answer, body: bytes) -> None:
+    def _serve_cached(self, known: Response, body: bytes) -> None:
         """A whole response, its head known."""
-        self._expecting = self.unfinished = False
-        self.keep = True
-        self.answer = repeated(known)
+        self._expecting = self.incomplete = False
+        self.keep_alive = True
+        self.response = from_cache(known)
         if body:
             self.pieces.append(body)
 
-    def _remember(self, head: bytes, length: int) -> None:
+    def _cache_head(self, head: bytes, length: int) -> None:
         """What has just been read was one whole response; was it `head` and a body of this length?"""
-        answer, pieces = self.answer, self.pieces
+        response, pieces = self.response, self.pieces
         if (
-            answer is not None
-            and answer.framing == LENGTH
-            and answer.length == length == sum(map(len, pieces))
-            and self._known.learns()
+            response is not None
+            and response.framing == LENGTH
+            and response.length == length == sum(map(len, pieces))
+            and self._cache.admit()
         ):
-            self._known.keep(head, repeatable(answer))
+            self._cache.put(head, to_cache(response))
 
     def _read_switch(self, version: str) -> Switch:
         switch = read_switch(self._passing, self._special)
         if switch is None or version != "1.1":
-            raise BadAnswer("101 that does not say to what")
+            raise MalformedResponse("101 that does not say to what")
         return switch

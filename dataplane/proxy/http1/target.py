@@ -51,7 +51,7 @@ def read_path(request: Request, target: bytes, plain: bool) -> None:
         request.path = match_form(path)
         if request.path != path:
             request.sent_path = path
-    if request.told is not None and request.told.last_hop:
+    if request.provenance is not None and request.provenance.last_hop:
         request.path = SERVER
 
 

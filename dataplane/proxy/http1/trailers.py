@@ -54,7 +54,7 @@ def announced(values: Sequence[bytes], hop_by_hop: frozenset[bytes]) -> Announce
 
 
 def excessive(passing: list[bytes], special: Sequence[tuple[bytes, bytes]], fields: int, size: int) -> bool:
-    """Whether a trailer section has more fields or bytes than a head may have; the fields are as for `read_answer`."""
+    """Whether a trailer section has more fields or bytes than a head may have (fields as for `read_response`)."""
     if len(passing) // 2 + len(special) > fields:
         return True
     return sum(map(len, passing)) + sum(len(name) + len(value) + 4 for name, value in special) > size

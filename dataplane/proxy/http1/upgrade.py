@@ -65,7 +65,7 @@ def agrees(switch: Switch, request: Request) -> bool:
 
 
 def _accept(key: str) -> bytes:
-    """The answer to a WebSocket key."""
+    """The Sec-WebSocket-Accept for a key (RFC 6455 section 4.2.2)."""
     return b64encode(sha1(key.encode("latin-1") + _WEBSOCKET_GUID, usedforsecurity=False).digest())
 
 
@@ -75,7 +75,7 @@ def upgrading(head: bytes, protocol: str) -> bytes:
 
 
 def read_switch(passing: Sequence[bytes], special: Sequence[tuple[bytes, bytes]]) -> Switch | None:
-    """What a 101 says; None unless it names one protocol and nominates Upgrade. Fields are as for `read_answer`."""
+    """What a 101 says; None unless it names one protocol and nominates Upgrade. Fields are as for `read_response`."""
     fields, protocols, connection = list(passing), [], []
     for name, value in special:
         kind = RESPONSE_NAMES.kind(name)

@@ -31,7 +31,7 @@ from dataplane.gateway.policy.resources import (
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
 from dataplane.proxy.exchange import Exchange, Result
-from dataplane.proxy.http1.names import REQUEST_NAMES, collector
+from dataplane.proxy.http1.names import REQUEST_NAMES, field_sorter
 from dataplane.proxy.http1.request import read_request
 from dataplane.proxy.http1.request_writer import forwarded_fields
 from dataplane.proxy.pool import Pool
@@ -89,7 +89,7 @@ class Line:
             said.append((b"Authorization", b"Bearer " + token.encode()))
         passing: list[bytes] = []
         special: list[tuple[bytes, bytes]] = []
-        collect = collector(REQUEST_NAMES, passing, special)
+        collect = field_sorter(REQUEST_NAMES, passing, special)
         for name, value in said:
             collect(name, value)
         request = read_request(method, path.encode(encoding), passing, special, peer, True, lambda: "1.1")

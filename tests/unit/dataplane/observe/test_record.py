@@ -15,7 +15,7 @@ from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import BOUNDS
 from dataplane.proxy.exchange import Exchange, Forwarding
-from dataplane.proxy.messages import Context, Request, Told
+from dataplane.proxy.messages import Context, Provenance, Request
 
 REQUEST_ID = b"0123456789abcdef0123456789abcdef"
 
@@ -24,7 +24,7 @@ def exchange(**fields: Any) -> Exchange:
     """A request to /orders/1 that was forwarded and answered within 3 ms."""
     request = Request()
     request.method, request.host, request.path = "GET", "example.org", "/orders/1"
-    request.told = request.sent_path = None
+    request.provenance = request.sent_path = None
     client = SimpleNamespace(address="192.0.2.1")
     made = Exchange(cast(Any, client), request, REQUEST_ID)
     made.started = time.monotonic()
@@ -180,7 +180,7 @@ def test_a_request_within_somebody_elses_trace_names_it(recorder: Recorder) -> N
     made = exchange()
     assert made.request is not None
     assert "trace_id" not in line(recorder, made)
-    made.request.told = told = Told()
+    made.request.provenance = provenance = Provenance()
     assert "trace_id" not in line(recorder, made)
-    told.context = Context(b"4bf92f3577b34da6a3ce929d0e0e4736", b"01")
+    provenance.context = Context(b"4bf92f3577b34da6a3ce929d0e0e4736", b"01")
     assert line(recorder, made)["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.proxy.http1.forwarded import MAX_HOPS, Hop, adopt_forwarded, read_forwarded
-from dataplane.proxy.messages import Told
+from dataplane.proxy.messages import Provenance
 from dataplane.proxy.trust import TrustedProxies
 
 TRUSTED = TrustedProxies(["10.0.0.0/8", "fd00::/8"])
@@ -64,7 +64,7 @@ def test_what_is_malformed_says_nothing(value: bytes) -> None:
 
 @given(st.binary(max_size=200) | st.text('for=;,"\\ a1:[]', max_size=200).map(str.encode))
 def test_no_bytes_break_it(value: bytes) -> None:
-    adopt_forwarded(Told(), value, TRUSTED)
+    adopt_forwarded(Provenance(), value, TRUSTED)
 
 
 def test_long_nonsense_takes_no_time() -> None:
@@ -103,13 +103,21 @@ def test_long_nonsense_takes_no_time() -> None:
 def test_it_is_taken_over_as_far_as_trusted_proxies_vouch_for_it(
     value: bytes, addresses: bytes | None, proto: bytes | None, host: bytes | None
 ) -> None:
-    told = Told()
-    adopt_forwarded(told, value, TRUSTED)
-    assert (told.forwarded_for, told.forwarded_proto, told.forwarded_host) == (addresses, proto, host)
+    provenance = Provenance()
+    adopt_forwarded(provenance, value, TRUSTED)
+    assert (provenance.forwarded_for, provenance.forwarded_proto, provenance.forwarded_host) == (
+        addresses,
+        proto,
+        host,
+    )
 
 
 def test_x_forwarded_fields_come_first() -> None:
-    told = Told()
-    told.forwarded_proto, told.forwarded_host = b"http", b"mine"
-    adopt_forwarded(told, b"for=1.2.3.4;proto=https;host=theirs", TRUSTED)
-    assert (told.forwarded_for, told.forwarded_proto, told.forwarded_host) == (b"1.2.3.4", b"http", b"mine")
+    provenance = Provenance()
+    provenance.forwarded_proto, provenance.forwarded_host = b"http", b"mine"
+    adopt_forwarded(provenance, b"for=1.2.3.4;proto=https;host=theirs", TRUSTED)
+    assert (provenance.forwarded_for, provenance.forwarded_proto, provenance.forwarded_host) == (
+        b"1.2.3.4",
+        b"http",
+        b"mine",
+    )

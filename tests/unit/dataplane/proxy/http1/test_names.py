@@ -14,7 +14,7 @@ from dataplane.proxy.http1.names import (
     RESPONSE,
     Names,
     begin,
-    collector,
+    field_sorter,
     nominated,
     without,
 )
@@ -58,7 +58,7 @@ def test_memory_is_bounded() -> None:
 
 def test_fields_are_collected_as_they_will_be_written() -> None:
     names, passing, special = Names(REQUEST), list[bytes](), list[tuple[bytes, bytes]]()
-    heard = collector(names, passing, special)
+    heard = field_sorter(names, passing, special)
     names.kind(b"Accept")
     for name in (b"Accept", b"Host", b"X-New", b"Accept"):
         heard(name, b"v")
@@ -71,7 +71,7 @@ def test_spellings_stay_in_order_whether_or_not_they_were_seen_before() -> None:
         names, passing, special = Names(REQUEST), list[bytes](), list[tuple[bytes, bytes]]()
         for name in seen:
             names.kind(name)
-        heard = collector(names, passing, special)
+        heard = field_sorter(names, passing, special)
         for name, value in ((b"X-A", b"1"), (b"Host", b"2"), (b"x-a", b"3"), (b"HOST", b"4"), (b"X-a", b"5")):
             heard(name, value)
         assert passing == [b"\r\nX-A: ", b"1", b"\r\nx-a: ", b"3", b"\r\nX-a: ", b"5"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from dataplane.proxy.http1.request import is_common, read_request
+from dataplane.proxy.http1.request import is_cacheable, read_request
 from dataplane.proxy.messages import CHUNKED, SERVER, BadRequest, Request
 from dataplane.proxy.trust import Peer
 
@@ -42,7 +42,7 @@ def test_a_plain_head() -> None:
         True,
         True,
     )
-    assert (request.length, request.authorization, request.told) == (0, None, None)
+    assert (request.length, request.authorization, request.provenance) == (0, None, None)
     assert request.fields == [b"\r\nX-A: ", b"1", b"\r\nAccept: ", b"*/*"]
     assert request.query == b"?c=%2F"
 
@@ -241,7 +241,7 @@ def test_options_about_the_server() -> None:
     assert read(HOST, (b"Max-Forwards", b"0"), method=b"OPTIONS", target=b"/x").path == SERVER
     request = read(HOST, (b"Max-Forwards", b"5"), method=b"OPTIONS", target=b"/x")
     assert request.path == "/x" and request.fields == [b"\r\nmax-forwards: ", b"4"]
-    assert not is_common(request) and not is_common(read(HOST, (b"Max-Forwards", b"5")))
+    assert not is_cacheable(request) and not is_cacheable(read(HOST, (b"Max-Forwards", b"5")))
 
 
 def test_persistence() -> None:
@@ -285,12 +285,15 @@ SAID = [
 
 
 def test_only_trusted_peers_are_believed() -> None:
-    assert read(HOST, *SAID).told is None and read(HOST, *SAID).fields == []
+    assert read(HOST, *SAID).provenance is None and read(HOST, *SAID).fields == []
     request = read(HOST, *SAID, peer=PROXY)
-    assert request.told is not None and request.fields == []
-    assert request.told.forwarded_for == b"1.1.1.1, 2.2.2.2"
-    assert (request.told.forwarded_proto, request.told.forwarded_host) == (b"https", b"shop.example")
-    assert request.told.request_id == b"abc-1"
+    assert request.provenance is not None and request.fields == []
+    assert request.provenance.forwarded_for == b"1.1.1.1, 2.2.2.2"
+    assert (request.provenance.forwarded_proto, request.provenance.forwarded_host) == (
+        b"https",
+        b"shop.example",
+    )
+    assert request.provenance.request_id == b"abc-1"
 
 
 def test_nonsense_of_trusted_peers_is_ignored() -> None:
@@ -299,9 +302,15 @@ def test_nonsense_of_trusted_peers_is_ignored() -> None:
         (b"X-Forwarded-Host", b"a b"),
         (b"X-Request-Id", b"a b\xff"),
     ]
-    told = read(HOST, *nonsense, peer=PROXY).told
-    assert told is not None
-    assert told.forwarded_proto is told.forwarded_host is told.request_id is told.forwarded_for is None
+    provenance = read(HOST, *nonsense, peer=PROXY).provenance
+    assert provenance is not None
+    assert (
+        provenance.forwarded_proto
+        is provenance.forwarded_host
+        is provenance.request_id
+        is provenance.forwarded_for
+        is None
+    )
 
 
 def test_looking_a_field_up() -> None:

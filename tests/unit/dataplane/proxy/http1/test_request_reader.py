@@ -16,7 +16,7 @@ from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.client import Downstream
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.request_reader import RequestReader
-from dataplane.proxy.messages import METHODS, Request, Told
+from dataplane.proxy.messages import METHODS, Provenance, Request
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.trust import Peer
 from tests.support.in_process import InProcess
@@ -45,7 +45,7 @@ class Readers:
 
     @property
     def remembered(self) -> int:
-        return len(self.proxy.shared.heads._younger)
+        return len(self.proxy.shared.request_cache._younger)
 
 
 def meaning(exchange: Exchange) -> object:
@@ -54,10 +54,14 @@ def meaning(exchange: Exchange) -> object:
     if request is None:
         return fault.status, fault.reason  # type: ignore[attr-defined]
     said = {
-        name: getattr(request, name) for name in Request.__slots__ if name not in ("joined", "fields", "told")
+        name: getattr(request, name)
+        for name in Request.__slots__
+        if name not in ("joined", "fields", "provenance")
     }
-    told = [getattr(request.told, name, None) for name in Told.__slots__ if name != "fresh_id"]
-    return said, told, b"".join(request.fields), exchange.complete, exchange.body
+    provenance = [
+        getattr(request.provenance, name, None) for name in Provenance.__slots__ if name != "fresh_id"
+    ]
+    return said, provenance, b"".join(request.fields), exchange.complete, exchange.body
 
 
 def test_the_second_request_is_known() -> None:
@@ -180,7 +184,7 @@ def test_what_comes_in_pieces_is_not_remembered() -> None:
     assert len(reader.queue) == 1 and readers.remembered == 0
 
 
-def test_of_trusted_proxies_nothing_is_remembered_or_recalled() -> None:
+def test_of_trusted_proxies_nothing_is_cached_or_served_from_the_cache() -> None:
     readers = Readers()
     readers.read(GET, PROXY)
     assert readers.remembered == 0
@@ -188,7 +192,7 @@ def test_of_trusted_proxies_nothing_is_remembered_or_recalled() -> None:
     readers.read(said)
     assert readers.remembered == 1
     (exchange,) = readers.read(said, PROXY)
-    assert exchange.request is not None and exchange.request.told is not None
+    assert exchange.request is not None and exchange.request.provenance is not None
 
 
 def test_the_last_request_that_a_connection_may_make() -> None:
@@ -225,7 +229,7 @@ def test_known_and_new_requests_in_turn_on_one_connection() -> None:
 def test_what_never_repeats_is_hardly_looked_for() -> None:
     readers = Readers()
     reader = readers.connect()
-    with mock.patch.object(type(readers.proxy.shared.heads), "recall", return_value=None) as recall:
+    with mock.patch.object(type(readers.proxy.shared.request_cache), "get", return_value=None) as recall:
         for number in range(16 + 64):
             reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX-Number: %d\r\n\r\n" % number)
     assert recall.call_count == 16 + 2

@@ -6,7 +6,7 @@ import pytest
 
 from dataplane.proxy.http1.request import read_request
 from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
-from dataplane.proxy.messages import CHUNKED, Request, Told
+from dataplane.proxy.messages import CHUNKED, Provenance, Request
 from dataplane.proxy.trust import Peer
 
 PEER = Peer("203.0.113.9")
@@ -56,7 +56,7 @@ def test_exactly_one_framing(made: Request, framing: bytes) -> None:
     assert head(made).endswith(b"x-request-id: " + ID + TRACE + framing + b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("made", [request(), request(told=Told())])
+@pytest.mark.parametrize("made", [request(), request(provenance=Provenance())])
 def test_via_can_be_left_out(made: Request) -> None:
     def written(via: bool) -> bytes:
         return request_head(made, b"/", forwarded_fields(PEER), b"", ID, b"", via=via)
@@ -69,16 +69,22 @@ def test_a_request_without_host_gets_the_instances() -> None:
 
 
 def test_what_a_trusted_proxy_said_is_carried_on() -> None:
-    told = Told()
-    assert forwarded_fields(PEER, told) == b"\r\nx-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: http"
-    told.forwarded_for, told.forwarded_proto, told.forwarded_host = b"1.1.1.1", b"https", b"shop"
+    provenance = Provenance()
     assert (
-        forwarded_fields(PEER, told)
+        forwarded_fields(PEER, provenance) == b"\r\nx-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: http"
+    )
+    provenance.forwarded_for, provenance.forwarded_proto, provenance.forwarded_host = (
+        b"1.1.1.1",
+        b"https",
+        b"shop",
+    )
+    assert (
+        forwarded_fields(PEER, provenance)
         == b"\r\nx-forwarded-for: 1.1.1.1, 203.0.113.9\r\nx-forwarded-proto: https"
     )
-    assert b"\r\nhost: a\r\n" in head(request(told=told)) and b"\r\nx-forwarded-host: shop\r\n" in head(
-        request(told=told)
-    )
+    assert b"\r\nhost: a\r\n" in head(
+        request(provenance=provenance)
+    ) and b"\r\nx-forwarded-host: shop\r\n" in head(request(provenance=provenance))
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from dataplane.proxy.http1.response import (
     LENGTH,
     NO_BODY,
     UNTIL_CLOSE,
-    Answer,
-    BadAnswer,
-    answer_head,
+    MalformedResponse,
+    Response,
     chunk,
     interim_head,
-    read_answer,
+    read_response,
+    response_head,
 )
 
 LENGTH_5 = (b"Content-Length", b"5")
@@ -27,18 +27,18 @@ def read(
     to_head: bool = False,
     keep: bool = True,
     version: str = "1.1",
-) -> Answer:
-    return read_answer(status, [], fields, to_head, keep, lambda: version)
+) -> Response:
+    return read_response(status, [], fields, to_head, keep, lambda: version)
 
 
-def head(answer: Answer, http11: bool = True, keep: bool = True) -> list[bytes]:
-    written = b"".join(answer_head(answer, http11, keep, b"id-1", b"\r\ndate: now"))
+def head(response: Response, http11: bool = True, keep: bool = True) -> list[bytes]:
+    written = b"".join(response_head(response, http11, keep, b"id-1", b"\r\ndate: now"))
     assert written.endswith(b"\r\n\r\n")
     return written[:-4].split(b"\r\n")
 
 
 @pytest.mark.parametrize(
-    ("answer", "framing", "length"),
+    ("response", "framing", "length"),
     [
         (read(LENGTH_5), LENGTH, 5),
         (read((b"content-length", b"5 ")), LENGTH, 5),
@@ -51,25 +51,25 @@ def head(answer: Answer, http11: bool = True, keep: bool = True) -> list[bytes]:
         (read(status=204), NO_BODY, -1),
     ],
 )
-def test_framing(answer: Answer, framing: int, length: int) -> None:
-    assert (answer.framing, answer.length) == (framing, length)
+def test_framing(response: Response, framing: int, length: int) -> None:
+    assert (response.framing, response.length) == (framing, length)
 
 
 @pytest.mark.parametrize("length", [b"", b"+5", b"-5", b"5,5", b"1_0", b"0x5", b"\xb2", b"5 5"])
 def test_malformed_lengths(length: bytes) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(MalformedResponse):
         read((b"Content-Length", length))
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, gzip", b"identity", b""])
 def test_other_codings(coding: bytes) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(MalformedResponse):
         read((b"Transfer-Encoding", coding))
 
 
 @pytest.mark.parametrize("status", [0, 99, 600, 999])
 def test_statuses(status: int) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(MalformedResponse):
         read(LENGTH_5, status=status)
 
 
@@ -77,16 +77,16 @@ def test_statuses(status: int) -> None:
     ("version", "fields"), [("1.0", IN_CHUNKS), ("2.0", LENGTH_5), ("0.9", LENGTH_5), ("1.2", LENGTH_5)]
 )
 def test_versions(version: str, fields: tuple[bytes, bytes]) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(MalformedResponse):
         read(fields, keep=False, version=version)
     if fields is IN_CHUNKS:
-        with pytest.raises(BadAnswer):
+        with pytest.raises(MalformedResponse):
             read(fields, (b"Connection", b"keep-alive"), version=version)
 
 
 def test_the_whole_head() -> None:
-    answer = read(LENGTH_5, (b"Server", b"x"), (b"Keep-Alive", b"timeout=5"), (b"X-Request-Id", b"theirs"))
-    assert head(answer) == [
+    response = read(LENGTH_5, (b"Server", b"x"), (b"Keep-Alive", b"timeout=5"), (b"X-Request-Id", b"theirs"))
+    assert head(response) == [
         b"HTTP/1.1 200 OK",
         b"Server: x",
         b"content-length: 5",
@@ -110,7 +110,7 @@ def test_the_upstreams_date_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "http11", "keep", "last"),
+    ("response", "http11", "keep", "last"),
     [
         (read(LENGTH_5), True, True, []),
         (read(LENGTH_5), True, False, [b"connection: close"]),
@@ -118,12 +118,12 @@ def test_the_upstreams_date_is_kept() -> None:
         (read(LENGTH_5), False, False, [b"connection: close"]),
     ],
 )
-def test_persistence(answer: Answer, http11: bool, keep: bool, last: list[bytes]) -> None:
-    assert [line for line in head(answer, http11, keep) if line.startswith(b"connection")] == last
+def test_persistence(response: Response, http11: bool, keep: bool, last: list[bytes]) -> None:
+    assert [line for line in head(response, http11, keep) if line.startswith(b"connection")] == last
 
 
 @pytest.mark.parametrize(
-    ("answer", "http11", "framing"),
+    ("response", "http11", "framing"),
     [
         (read(LENGTH_5), True, [b"content-length: 5"]),
         (read(IN_CHUNKS), True, [b"transfer-encoding: chunked"]),
@@ -136,8 +136,8 @@ def test_persistence(answer: Answer, http11: bool, keep: bool, last: list[bytes]
         (read(IN_CHUNKS, to_head=True), True, []),
     ],
 )
-def test_exactly_one_framing(answer: Answer, http11: bool, framing: list[bytes]) -> None:
-    written = head(answer, http11, False)
+def test_exactly_one_framing(response: Response, http11: bool, framing: list[bytes]) -> None:
+    written = head(response, http11, False)
     assert [line for line in written if line.startswith((b"content-length", b"transfer-encoding"))] == framing
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.proxy.http1.head_cache import HeadCache
-from dataplane.proxy.http1.response import Answer, BadAnswer, answer_head
+from dataplane.proxy.http1.response import MalformedResponse, Response, response_head
 from dataplane.proxy.http1.response_reader import ResponseReader
 from tests.support.in_process import Attentive
 
@@ -17,31 +17,31 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: now\r\nX-A: 1\r\nC
 OK = HEAD + b"ok"
 
 
-def read(known: HeadCache[Answer], *pieces: bytes, to_head: bool = False) -> ResponseReader:
+def read(known: HeadCache[Response], *pieces: bytes, to_head: bool = False) -> ResponseReader:
     reader = ResponseReader(known)
     reader.expect(to_head)
     for piece in pieces:
-        if reader.unfinished:
+        if reader.incomplete:
             reader.feed(piece)
     return reader
 
 
-def meaning(known: HeadCache[Answer], *pieces: bytes, to_head: bool = False) -> object:
+def meaning(known: HeadCache[Response], *pieces: bytes, to_head: bool = False) -> object:
     """All that a reading consists of."""
     try:
         reader = read(known, *pieces, to_head=to_head)
-    except BadAnswer as bad:
+    except MalformedResponse as bad:
         return str(bad)
-    answer = reader.answer
-    rest = (bool(reader.unfinished), reader.keep, b"".join(reader.pieces), reader.interim)
-    if answer is None:
+    response = reader.response
+    rest = (bool(reader.incomplete), reader.keep_alive, b"".join(reader.pieces), reader.interim)
+    if response is None:
         return rest
-    head = b"".join(answer_head(answer, True, True, b"id", b"\r\ndate: ours"))
-    return answer.status, answer.framing, answer.length, answer.dated, head, rest
+    head = b"".join(response_head(response, True, True, b"id", b"\r\ndate: ours"))
+    return response.status, response.framing, response.length, response.dated, head, rest
 
 
 def test_the_second_response_is_known() -> None:
-    known: HeadCache[Answer] = HeadCache()
+    known: HeadCache[Response] = HeadCache()
     first = meaning(known, OK)
     with mock.patch("dataplane.proxy.http1.response_reader.HttpResponseParser") as parser:
         assert meaning(known, OK) == first
@@ -50,11 +50,11 @@ def test_the_second_response_is_known() -> None:
 
 
 def test_what_one_response_adds_to_its_head_does_not_show_in_the_next() -> None:
-    known: HeadCache[Answer] = HeadCache()
+    known: HeadCache[Response] = HeadCache()
     for number in range(3):
-        answer = read(known, OK).answer
-        assert answer is not None
-        head = b"".join(answer_head(answer, True, False, b"id-%d" % number, b""))
+        response = read(known, OK).response
+        assert response is not None
+        head = b"".join(response_head(response, True, False, b"id-%d" % number, b""))
         assert head.count(b"x-request-id") == head.count(b"connection: close") == 1
         assert b"id-%d" % number in head
 
@@ -74,7 +74,7 @@ def test_what_one_response_adds_to_its_head_does_not_show_in_the_next() -> None:
     ],
 )
 def test_known_heads_that_come_in_another_way(pieces: tuple[bytes, ...]) -> None:
-    known: HeadCache[Answer] = Attentive()
+    known: HeadCache[Response] = Attentive()
     read(known, OK)
     for to_head in (False, True):
         expected = meaning(HeadCache(), *pieces, to_head=to_head)
@@ -100,19 +100,19 @@ def test_known_heads_that_come_in_another_way(pieces: tuple[bytes, ...]) -> None
     ],
 )
 def test_what_is_not_one_whole_response_of_known_length_is_not_remembered(data: bytes) -> None:
-    known: HeadCache[Answer] = Attentive()
+    known: HeadCache[Response] = Attentive()
     reader = ResponseReader(known)
     reader.expect(to_head=False)
     reader.feed(data)
     assert not known._younger
 
 
-def test_answers_to_head_are_neither_remembered_nor_recalled() -> None:
-    known: HeadCache[Answer] = Attentive()
+def test_answers_to_head_are_neither_cached_nor_served_from_the_cache() -> None:
+    known: HeadCache[Response] = Attentive()
     read(known, HEAD, to_head=True)
     assert not known._younger
     read(known, OK)
-    with mock.patch.object(Attentive, "recall") as recall:
+    with mock.patch.object(Attentive, "get") as recall:
         read(known, HEAD, to_head=True)
     recall.assert_not_called()
 
@@ -145,7 +145,7 @@ def test_any_two_responses(data: st.DataObject) -> None:
     start, head = data.draw(starts), b"".join(data.draw(st.lists(fields, max_size=4)))
     rests = st.sampled_from([b"", b"ok", b"okay", b"\r\n\r\n", b"0\r\n\r\n", OK])
     first, second = (start + b"\r\n" + head + b"\r\n" + data.draw(rests) for _ in range(2))
-    known: HeadCache[Answer] = Attentive()
+    known: HeadCache[Response] = Attentive()
     meaning(known, first, to_head=data.draw(st.booleans()))
     to_head = data.draw(st.booleans())
     assert meaning(known, second, to_head=to_head) == meaning(HeadCache(), second, to_head=to_head)
@@ -157,13 +157,13 @@ def test_known_and_new_responses_in_turn_on_one_connection() -> None:
     for number in range(6):
         reader.expect(to_head=False)
         reader.feed(OK if number % 2 else chunks)
-        assert reader.answer is not None and not reader.unfinished and reader.keep
+        assert reader.response is not None and not reader.incomplete and reader.keep_alive
         assert b"".join(reader.pieces) == b"ok"
         reader.pieces.clear()
 
 
 def test_nobody_asked_for_a_known_response() -> None:
-    known: HeadCache[Answer] = Attentive()
+    known: HeadCache[Response] = Attentive()
     reader = read(known, OK)
     reader.feed(OK)
-    assert not reader.keep
+    assert not reader.keep_alive

@@ -11,8 +11,8 @@ from dataplane.proxy.http1.response import (
     NO_BODY,
     TRAILED,
     UNTIL_CLOSE,
-    answer_head,
-    read_answer,
+    read_response,
+    response_head,
 )
 from dataplane.proxy.http1.trailers import NEVER, announced, excessive, kept, last_chunk
 
@@ -93,9 +93,9 @@ def test_sections_have_the_bounds_of_heads() -> None:
 def test_only_a_body_in_chunks_is_followed_by_trailers(
     fields: list[tuple[bytes, bytes]], to_head: bool, status: int, framing: int, http11: bool
 ) -> None:
-    answer = read_answer(status, [], fields, to_head, True, lambda: "1.1")
-    assert answer.framing == framing
-    head = b"".join(answer_head(answer, http11, False, b"id", b"\r\ndate: now"))
+    response = read_response(status, [], fields, to_head, True, lambda: "1.1")
+    assert response.framing == framing
+    head = b"".join(response_head(response, http11, False, b"id", b"\r\ndate: now"))
     assert head.lower().count(b"trailer") == (1 if framing == TRAILED and http11 else 0)
     if framing == TRAILED and http11:
         assert b"\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n" in head
