@@ -29,7 +29,7 @@ _PROBE: Final = 32
 class HeadCache(Generic[T]):
     """Parsed heads by their bytes, for all connections of one event loop.
 
-    Bounded: two generations of `ENTRIES`. A hit moves its entry to the younger; when that is full, the elder is evicted.
+    Bounded: two generations of `ENTRIES`. A hit moves its entry to the younger. A full younger replaces the elder.
     """
 
     __slots__ = ("_elder", "_new", "_younger")

@@ -151,7 +151,7 @@ def folded(lower: bytes) -> bytes:
 
 
 def begin(name: bytes) -> bytes:
-    """The bytes before a field's value: the end of the line before it, name, colon. A head is such beginnings and values."""
+    """The bytes before a field's value: line end, name, colon. A head is a sequence of such beginnings and values."""
     return b"\r\n%b: " % name
 
 
