@@ -25,6 +25,10 @@ Network = IPv4Network | IPv6Network
 _LOOPBACK_NAME = re.compile(r"(?:.*\.)?(?:localhost|localhost\.localdomain|ip6-localhost|ip6-loopback)\.?")
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 """What resolvers take for an address in one of the old notations (inet_aton)."""
+_ELSEWHERE = (
+    "Seen from a data plane it is another place than seen from the service; if that is meant, add it to REGISTER_ALLOW "
+    "of the control planes"
+)
 _METADATA = (
     ip_network("169.254.169.254/32"),
     ip_network("fd00:ec2::254/128"),
@@ -66,16 +70,14 @@ class Rules:
         what = _special(address)
         if what is None or any(address in network for network in self.allow):
             return None
-        return f"{host} is {what}, and means something else to a data plane (REGISTER_ALLOW permits it)"
+        return f"{host} is {what}. {_ELSEWHERE}"
 
     def _name_complaint(self, name: str) -> str | None:
         if _NUMBER.fullmatch(name):
             return f"{name!r} is neither an IP address nor a host name"
         loopback = ip_address("127.0.0.1")
         if _LOOPBACK_NAME.fullmatch(name) and not any(loopback in network for network in self.allow):
-            return (
-                f"{name!r} is loopback, and means something else to a data plane (REGISTER_ALLOW permits it)"
-            )
+            return f"{name!r} is a loopback name. {_ELSEWHERE}"
         return None
 
     def _check_room(self, instance: Instance, service: Service | None, snapshot: Snapshot) -> None:
@@ -101,14 +103,18 @@ def _address(host: str) -> Address | None:
 
 def _special(address: Address) -> str | None:
     if any(address in network for network in _METADATA):
-        return "where clouds answer with credentials"
+        return "an address where clouds answer with credentials"
     for is_so, what in (
-        (address.is_unspecified, "unspecified"),
-        (address.is_loopback, "loopback"),
-        (address.is_link_local, "link-local"),
-        (address.is_multicast, "multicast"),
-        (address.is_reserved, "reserved"),
+        (address.is_unspecified, "the unspecified address"),
+        (address.is_loopback, "a loopback address"),
+        (address.is_link_local, "a link-local address"),
+        (address.is_multicast, "a multicast address"),
+        (address.is_reserved, "a reserved address"),
     ):
         if is_so:
             return what
-    return "of this host" if isinstance(address, IPv4Address) and address in ip_network("0.0.0.0/8") else None
+    return (
+        "an address of this host"
+        if isinstance(address, IPv4Address) and address in ip_network("0.0.0.0/8")
+        else None
+    )

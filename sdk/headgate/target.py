@@ -161,7 +161,11 @@ def _first_line(path: Path) -> str:
 
 
 def _token() -> Token | None:
-    if given := os.environ.get("HEADGATE_TOKEN"):
+    if given := os.environ.get("HEADGATE_TOKEN", "").strip():
+        if not _TOKEN.fullmatch(given):
+            raise HeadgateError(
+                "HEADGATE_TOKEN is not a token: a token has no spaces, and no 'Bearer' before it"
+            )
         return given
     path = os.environ.get("HEADGATE_TOKEN_FILE")
     if not path:

@@ -184,7 +184,7 @@ class ConfigStream:
                     return True
             self._lost(address, "the control plane ended the stream")
         except grpc.aio.AioRpcError as error:
-            self._lost(address, f"{error.code().name}: {error.details()}")
+            self._lost(address, _reason(error))
         except OSError as error:
             self._lost(address, str(error))
         return False
@@ -280,3 +280,10 @@ class ConfigStream:
         self._answers.clear()
         self._leaving = self._health = self._stats = None
         return messages
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    reason = f"{error.code().name}: {error.details()}"
+    if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+        reason += " (it accepts neither DATAPLANE_TOKEN nor CONTROLPLANE_CERT of this data plane)"
+    return reason

@@ -41,19 +41,30 @@ class Session:
     def api(self, url: str | None = None) -> AdminApi:
         """The admin API at the URL that was given, else that of the last login, else the local one."""
         where = url or self.url or self.credentials.current or DEFAULT_URL
-        return AdminApi(where, self.credentials, self.ca, access_token())
+        given = _given_token()
+        if given is not None and not _is_for_people(given):
+            note = (
+                "HEADGATE_TOKEN or HEADGATE_TOKEN_FILE holds no access token, so this command uses the login"
+            )
+            typer.echo(f"headgate: {note}", err=True)
+            given = None
+        return AdminApi(where, self.credentials, self.ca, given)
 
 
 def access_token() -> str | None:
     """The access token in HEADGATE_TOKEN or HEADGATE_TOKEN_FILE. A service's token there is not for people's commands.
 
-    Raises Failure for a file that holds no token.
+    Raises Failure for what is no token.
     """
+    given = _given_token()
+    return given if given is not None and _is_for_people(given) else None
+
+
+def _given_token() -> str | None:
     try:
-        given = present_token()
+        return present_token()
     except HeadgateError as error:
         raise Failure(str(error)) from error
-    return given if given is not None and _is_for_people(given) else None
 
 
 def _is_for_people(token: str) -> bool:

@@ -287,7 +287,8 @@ async def test_a_wrong_token_is_told_and_tried_again(
 ) -> None:
     async with streaming(fake.address, token="wrong") as stream:
         await eventually(lambda: fake.refused >= 3)
-        assert stream.failure == f"{fake.address}: UNAUTHENTICATED: wrong token"
+        assert stream.failure.startswith(f"{fake.address}: UNAUTHENTICATED: wrong token (")
+        assert "DATAPLANE_TOKEN" in stream.failure
     assert caplog.text.count("UNAUTHENTICATED") == 1
 
 

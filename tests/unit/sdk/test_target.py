@@ -145,6 +145,14 @@ def test_a_token_from_a_file_is_followed(
     assert target.bearer == "third"
 
 
+def test_a_token_in_the_environment_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADGATE_TOKEN", "secret\n")
+    assert Target.make().bearer == "secret"
+    monkeypatch.setenv("HEADGATE_TOKEN", "Bearer secret")
+    with pytest.raises(HeadgateError, match="no 'Bearer' before it"):
+        Target.make()
+
+
 @pytest.mark.parametrize("content", ["", "# nothing\n", "a b", "é"])
 def test_a_file_without_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str) -> None:
     file = tmp_path / "token"

@@ -252,7 +252,18 @@ def test_a_services_token_in_the_environment_leaves_the_login_in_its_place(
     logged_in: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     monkeypatch.setenv("HEADGATE_TOKEN", token)
-    assert logged_in("get", "routes").exit_code == 0
+    result = logged_in("get", "routes")
+    assert result.exit_code == 0
+    assert "holds no access token, so this command uses the login" in result.stderr
+
+
+def test_a_token_with_its_scheme_is_no_token(
+    logged_in: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have been passed over, and the command would have been somebody else's."""
+    monkeypatch.setenv("HEADGATE_TOKEN", f"Bearer {access('at+jwt')}")
+    result = logged_in("get", "routes")
+    assert (result.exit_code, "no 'Bearer' before it" in result.stderr) == (1, True)
 
 
 def test_commands_side_by_side_renew_once(logged_in: Any, admin: FakeAdmin, home: Path) -> None:
