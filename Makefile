@@ -12,7 +12,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: constraints.txt requirements-dev.txt requirements-binaries.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
-	@echo "Setting up $(VENV) (once) …"
+	@echo "Setting up $(VENV) (once, a few minutes) …"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Headgate needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet -r requirements-dev.txt -e proto -e controlplane -e dataplane -e 'sdk[cli]'
