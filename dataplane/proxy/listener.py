@@ -111,9 +111,8 @@ class _Secure(_Plain):
     def _protocol(self, peer: Peer) -> asyncio.Protocol:
         listener, bounds = self._listener, self._listener.bounds
         above = listener.make(peer)
-        # How long a client may take nothing or say nothing meanwhile is for the deadlines of its connection.
-        timeouts = bounds.handshake_timeout, bounds.linger_total
-        made = Secured(self._front.context, above, peer, listener.connections, *timeouts)
+        # How long a client may take nothing or say nothing later is for the deadlines of its connection.
+        made = Secured(self._front.context, above, peer, listener.connections, bounds.handshake_timeout)
         return cast(asyncio.Protocol, made)
 
 

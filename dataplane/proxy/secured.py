@@ -4,9 +4,12 @@ The event loop's own TLS has a buffer of 256 KiB, a timer and several objects fo
 reads once more; here OpenSSL gets what was read and gives back what to write (docs/performance.md has the figures).
 The deadline of the handshake is one of those that the worker's tick looks at.
 
+OpenSSL's buffers keep the size that they once had. So they get one record at a time, whatever was read or is to be
+written: a connection that carried a large body and is idle now costs as little as any.
+
 Ends are told as TLS tells them: `close` sends what is left, then close_notify (RFC 8446 section 6.1), and reads on,
-throwing away what comes, until the peer has ended its side too or had time to. Nothing is cut off that the peer still
-takes: how long it may take is for the protocol above to say.
+throwing away what comes, until the peer has ended its side too. How long it may take for that, and to take what was
+sent to it, is for the protocol above to say, which aborts in the end.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ RECORD: Final = 16_384
 """Most bytes that one record carries (RFC 8446 section 5.1)."""
 _SMALL: Final = 512
 """Fewer bytes are not worth a read of their own."""
+_UNASKED: Final = 16
+"""Times that one peer gets an answer of TLS itself: each attempt to renegotiate in TLS 1.2 gets one, read or not."""
 
 
 class Secured(asyncio.Transport):
@@ -37,10 +42,10 @@ class Secured(asyncio.Transport):
         "_ended",
         "_held",
         "_incoming",
-        "_linger",
         "_outgoing",
         "_shaken",
         "_tls",
+        "_unasked",
         "deadline",
         "peer",
         "transport",
@@ -56,19 +61,17 @@ class Secured(asyncio.Transport):
         peer: Peer,
         connections: Connections,
         handshake_timeout: float,
-        linger: float,
     ) -> None:
-        """`linger`: seconds that a peer has to end its side once it has been sent everything."""
         self.peer = peer
         self.deadline = monotonic() + handshake_timeout
         """Monotonic time at which `expire` is called."""
         self._above = above
         self._connections = connections
-        self._linger = linger
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._shaken = self._closing = self._ended = False
+        self._unasked = 0
         self._held = False
         """Something is in `_outgoing` that can wait for the next write."""
 
@@ -93,9 +96,17 @@ class Secured(asyncio.Transport):
         """Records, or pieces of them."""
         if self._closing:
             return
-        self._incoming.write(data)
-        if self._shaken or self._shake():
-            self._read(min(RECORD, max(len(data), _SMALL)))
+        size = len(data)
+        pieces: list[bytes] = []
+        if size <= RECORD:
+            self._take(data, pieces, max(size, _SMALL))
+        else:
+            view = memoryview(data)
+            for begin in range(0, size, RECORD):
+                self._take(view[begin : begin + RECORD], pieces, RECORD)
+                if self._over():
+                    break
+        self._hand_over(pieces)
 
     def eof_received(self) -> bool:
         """The peer has ended the connection, perhaps without a word in TLS."""
@@ -113,6 +124,8 @@ class Secured(asyncio.Transport):
             self._above.connection_lost(exc)
         else:
             self._connections.gone(self)
+        # It holds on to this transport: a cycle.
+        self._above = _NOBODY
 
     def pause_writing(self) -> None:
         """More waits than should."""
@@ -172,16 +185,14 @@ class Secured(asyncio.Transport):
         """Encrypt and send."""
         if not self._closing:
             self._encrypt(data)
-            self._flush()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[int]]) -> None:
         """Encrypt and send all, small pieces in one record."""
         if not self._closing:
             self._encrypt(b"".join(list_of_data))
-            self._flush()
 
     def close(self) -> None:
-        """Send what is left, say that nothing follows, and wait for the peer to agree."""
+        """Send what is left, say that nothing follows, and wait for the peer to agree, or for `abort`."""
         if self._closing:
             return
         if not self._shaken:
@@ -194,7 +205,6 @@ class Secured(asyncio.Transport):
             return
         self.transport.resume_reading()
         self.transport.write_eof()
-        self._look_later()
 
     def abort(self) -> None:
         """End it at once."""
@@ -202,6 +212,15 @@ class Secured(asyncio.Transport):
         self.transport.abort()
 
     # --- inside
+
+    def _over(self) -> bool:
+        return self._closing or self._ended
+
+    def _take(self, data: bytes | memoryview[int], pieces: list[bytes], size: int) -> None:
+        """Read a record, or a part of one."""
+        self._incoming.write(data)
+        if self._shaken or self._shake():
+            self._decrypt(pieces, size)
 
     def _shake(self) -> bool:
         """Take the handshake further; whether it is done."""
@@ -212,6 +231,7 @@ class Secured(asyncio.Transport):
             return False
         except (ssl.SSLError, OSError):
             # OpenSSL has left an alert that says why.
+            self._closing = True
             self._flush()
             self.transport.close()
             return False
@@ -225,44 +245,54 @@ class Secured(asyncio.Transport):
         self._above.connection_made(self)
         return True
 
-    def _read(self, size: int) -> None:
-        """Decrypt what there is, `size` bytes at a time, and hand it over in one piece."""
+    def _decrypt(self, pieces: list[bytes], size: int) -> None:
+        """Decrypt what there is, `size` bytes at a time."""
         tls, incoming = self._tls, self._incoming
-        pieces: list[bytes] = []
-        ended = False
         try:
             while incoming.pending or tls.pending():
                 piece = tls.read(size)
                 if not piece:
-                    ended = True
+                    self._ended = True
                     break
                 pieces.append(piece)
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            ended = True
+            self._ended = True
         except (ssl.SSLError, OSError):
             self.abort()
-            return
-        if self._outgoing.pending and not self._held:
-            # An answer of TLS itself, to an update of keys for instance.
+        if self._outgoing.pending and not (self._held or self._closing):
+            self._answer()
+
+    def _answer(self) -> None:
+        """TLS itself has something to say. Whoever asks again and again takes no answer, and would fill the memory."""
+        self._unasked += 1
+        if self._unasked > _UNASKED:
+            self.abort()
+        else:
             self._flush()
-        if pieces:
+
+    def _hand_over(self, pieces: list[bytes]) -> None:
+        """Hand over what was decrypted, in one piece, and the end."""
+        if pieces and not self._closing:
             self._above.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if ended and not self._closing:
-            self._ended = True
+        if self._ended and not self._closing:
             self._above.eof_received()
             self.close()
 
     def _encrypt(self, data: bytes | bytearray | memoryview[int]) -> None:
+        """One record at a time, which is what OpenSSL takes at once."""
         size = len(data)
-        if not size:
+        if size <= RECORD:
+            if size:
+                self._tls.write(data)
+            self._flush()
             return
-        sent = self._tls.write(data)
-        if sent < size:
-            view = memoryview(data)
-            while sent < size:
-                sent += self._tls.write(view[sent:])
+        view = memoryview(data)
+        sent = 0
+        while sent < size:
+            sent += self._tls.write(view[sent : sent + RECORD])
+            self._flush()
 
     def _flush(self) -> None:
         self._held = False
@@ -276,15 +306,6 @@ class Secured(asyncio.Transport):
             self._tls.unwrap()
         self._flush()
 
-    def _look_later(self) -> None:
-        asyncio.get_running_loop().call_later(self._linger, self._look)
 
-    def _look(self) -> None:
-        """The peer has had time to end its side. What the kernel has yet to send it sends after a close, too."""
-        if self._ended or self.transport.is_closing():
-            return
-        if self.transport.get_write_buffer_size():
-            # What is above has a deadline for a peer that takes nothing.
-            self._look_later()
-        else:
-            self.transport.close()
+_NOBODY: Final = asyncio.Protocol()
+"""What is above once the connection is gone."""

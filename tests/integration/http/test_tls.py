@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import ssl
@@ -305,3 +306,31 @@ async def test_a_record_that_was_tampered_with(chains: list[Chain], trusting: ss
             raw.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
         assert await client.rest() == b""
         await eventually(lambda: not gate.proxy.connections)
+
+
+async def test_nothing_is_left_of_a_closed_connection(chains: list[Chain], authority: Authority) -> None:
+    """Neither in a cycle, for the collector to find, nor in a timer."""
+
+    def ask(port: int) -> None:
+        with (
+            socket.create_connection(("127.0.0.1", port), 5.0) as raw,
+            authority.trusted().wrap_socket(raw, server_hostname="localhost") as secured,
+        ):
+            secured.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            while secured.recv(65_536):
+                pass
+
+    def kept() -> int:
+        return sum(type(each) is ssl.SSLObject for each in gc.get_objects())
+
+    async with stage(Upstream(answering(OK)), front=Front(chains)) as gate:
+        gc.collect()
+        before = kept()
+        gc.disable()
+        try:
+            await asyncio.to_thread(ask, gate.port)
+            await eventually(lambda: not gate.proxy.connections)
+            gate.observer.exchanges.clear()
+            await eventually(lambda: kept() == before)
+        finally:
+            gc.enable()
