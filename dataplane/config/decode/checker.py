@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -101,13 +101,6 @@ class Checker:
             if not pattern.fullmatch(value):
                 self.wrong(f"{path}[{position}]", f"{value!r} is not {what}")
         return found
-
-    def members(self, path: str, values: Sequence[str], known: Collection[str], what: str) -> tuple[str, ...]:
-        """A list of known words."""
-        for position, value in enumerate(values):
-            if value not in known:
-                self.wrong(f"{path}[{position}]", f"{value!r} is not {what}")
-        return tuple(values)
 
     def choice(self, path: str, value: int, known: Mapping[int, T], fallback: T) -> T:
         """An enum value that this version understands."""

@@ -15,12 +15,12 @@ from dataplane.config.decode.checker import Checker
 from dataplane.config.table import Item, Problem, TableError, UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
 from dataplane.gateway.policy.retry import CONDITIONS
-from dataplane.proxy.messages import METHODS
 from headgate_api.v1 import resources_pb2 as pb
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _UPGRADE = re.compile(r"(?!(?:h2c|http|tls)(?:/|$))[a-z0-9!#$%&'*+.^_`|~/-]{1,65}")
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749, section 3.3
 
 _BALANCERS: Mapping[int, policy.LoadBalancer] = {
@@ -152,7 +152,9 @@ def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         prefix=check.route_path("prefix", body.prefix) if body.prefix else None,
         path=check.route_path("path", body.path) if body.path else None,
         hosts=check.each("hosts", body.hosts, _ROUTE_HOST, "a host name in lower case without port"),
-        methods=frozenset(check.members("methods", body.methods, METHODS, "a method that is served")),
+        # One that is not served is no problem: no request with it gets as far as a route. Control planes refuse it in
+        # new routes, and a store from before may hold some.
+        methods=frozenset(check.each("methods", body.methods, _METHOD, "a method in upper case")),
         scopes=frozenset(check.each("scopes", body.scopes, _SCOPE, "a scope token (RFC 6749)")),
         public=body.public,
         strip_prefix=body.strip_prefix,

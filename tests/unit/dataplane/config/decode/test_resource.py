@@ -190,6 +190,13 @@ def test_a_route_that_cannot_be_used(fields: dict[str, Any], wrong: str) -> None
     assert list(problems(wire.route("orders", **{"service_name": "orders", **fields}))) == [wrong]
 
 
+def test_a_method_that_is_not_served_is_no_problem() -> None:
+    """A store from before may hold some, and one such route must not stop all others from being updated."""
+    resource = wire.route("orders", service_name="orders", prefix="/orders", methods=["TRACE", "GET"])
+    route = decode(resource)
+    assert isinstance(route, UnlinkedRoute) and route.route.methods == {"TRACE", "GET"}
+
+
 def test_a_rate_limit() -> None:
     resource = wire.rate_limit("burst", key=pb.LIMIT_KEY_HEADER, header="X-Client", per_second=0.5, burst=1)
     assert decode(resource) == policy.Limit("burst", 0.5, 1, policy.LimitKey.HEADER, "x-client")
