@@ -7,7 +7,6 @@ import fcntl
 import os
 import socket
 import struct
-import sys
 import termios
 from typing import Final
 
@@ -16,8 +15,8 @@ CLOSE_WAIT: Final = 8
 """States of a connection (linux/tcp_states.h): reset, and ended by the peer's side alone."""
 _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", -1)
 """Linux has it; -1 elsewhere."""
-_BYTES_ACKED: Final = slice(120, 128)
-_BYTES_RECEIVED: Final = slice(128, 136)
+_BYTES_ACKED: Final = 120
+_BYTES_RECEIVED: Final = 128
 """Where struct tcp_info (linux/tcp.h) has tcpi_bytes_acked and tcpi_bytes_received."""
 
 
@@ -50,12 +49,13 @@ def received(transport: asyncio.BaseTransport) -> int:
     return _counter(transport, _BYTES_RECEIVED)
 
 
-def _counter(transport: asyncio.BaseTransport, where: slice) -> int:
+def _counter(transport: asyncio.BaseTransport, offset: int) -> int:
     raw: socket.socket | None = transport.get_extra_info("socket")
     if raw is None or raw.fileno() < 0 or _TCP_INFO < 0:
         return 0
-    info = raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, where.stop)
-    return int.from_bytes(info[where], sys.byteorder)
+    info = raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, offset + 8)
+    found: int = struct.unpack_from("=Q", info, offset)[0]
+    return found
 
 
 def unconfirmed(transport: asyncio.BaseTransport) -> int:

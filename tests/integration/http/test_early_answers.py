@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import pytest
 
@@ -75,7 +76,7 @@ async def test_who_goes_on_for_ever_is_not_listened_to_for_ever() -> None:
 
 
 async def test_a_connection_that_was_never_used_and_has_closed_is_tried_again() -> None:
-    """Its client left while it was made; the instance closes it just when it is used."""
+    """The client it was made for has left. The instance closes it just when it is used."""
     go = asyncio.Event()
 
     async def script(talk: Conversation) -> None:
@@ -89,18 +90,10 @@ async def test_a_connection_that_was_never_used_and_has_closed_is_tried_again() 
     upstream = Upstream(script)
     async with stage(upstream) as gate:
         endpoint = gate.endpoint()
-        client = await gate.client()
-        dial = gate.proxy.dialer.connected
-
-        def leaving(exchange: object, connection: object) -> None:
-            exchange.client.left()  # type: ignore[attr-defined]
-            dial(exchange, connection)  # type: ignore[arg-type]
-
-        gate.proxy.dialer.connected = leaving  # type: ignore[method-assign, assignment]
-        await client.say(GET)
-        await eventually(lambda: endpoint.idle)
-        del gate.proxy.dialer.connected
+        connection = await gate.proxy.dialer._connect(endpoint)
+        connection.keep(monotonic())
+        await eventually(lambda: upstream.connections == 1 and endpoint.idle)
         go.set()
         head, body = await gate.ask(GET)
         assert head.startswith(b"HTTP/1.1 200 ") and body == b"ok"
-        assert [e.result for e in gate.observer.exchanges] == [Result.ABANDONED, Result.ANSWERED]
+        assert [e.result for e in gate.observer.exchanges] == [Result.ANSWERED]
