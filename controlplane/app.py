@@ -23,7 +23,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from controlplane import logs
+from controlplane import aside, logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
 from controlplane.commands.commands import Commands
@@ -115,6 +115,8 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
     Raises StartError for what can never work; calls `failed` with what goes wrong for good later.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(aside.giving_way())
+        await stack.enter_async_context(background(aside.collect(), failed))
         store = _open_store(settings)
         stack.push_async_callback(store.close)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet(settle=SETTLE)

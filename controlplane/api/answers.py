@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pydantic import BaseModel, TypeAdapter
 from starlette.responses import Response
 
+from controlplane import aside
 from controlplane.api.conditions import etag
+from controlplane.aside import FEW
 
 
 def json_answer(
@@ -16,14 +18,37 @@ def json_answer(
 ) -> Response:
     """A JSON document, with the revision of a resource as its ETag."""
     fields = {**_NO_CACHE, **({"ETag": etag(revision)} if revision is not None else {}), **(headers or {})}
-    return Response(
-        json.dumps(value, ensure_ascii=False, separators=(",", ":")), status, fields, "application/json"
-    )
+    return Response(_json(value), status, fields, "application/json")
+
+
+async def long_answer(value: Mapping[str, object], status: int = 200) -> Response:
+    """A JSON object that may list what became of thousands of resources: made beside the event loop then."""
+    if all(not isinstance(part, list) or len(part) <= FEW for part in value.values()):
+        return json_answer(value, status)
+    return await aside.change(lambda: json_answer(value, status))
 
 
 def model_answer(value: BaseModel | tuple[BaseModel, ...], status: int = 200) -> Response:
     """A view, or a list of views."""
-    return Response(_ANY.dump_json(value), status, _NO_CACHE, "application/json")
+    if not isinstance(value, tuple):
+        return Response(_ANY.dump_json(value), status, _NO_CACHE, "application/json")
+    # One by one: no thread runs during a call that takes them all.
+    return Response(b"[%s]" % b",".join(map(_ANY.dump_json, value)), status, _NO_CACHE, "application/json")
+
+
+def _json(value: object) -> str:
+    """Lists of many are made in lots, so that other threads run in between."""
+    if isinstance(value, list) and len(value) > FEW:
+        lots = (value[start : start + FEW] for start in range(0, len(value), FEW))
+        return f"[{','.join(_plain(lot)[1:-1] for lot in lots)}]"
+    if isinstance(value, dict) and any(isinstance(part, list) and len(part) > FEW for part in value.values()):
+        members = ",".join(f"{json.dumps(name)}:{_json(part)}" for name, part in value.items())
+        return f"{{{members}}}"
+    return _plain(value)
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def not_modified(revision: int) -> Response:

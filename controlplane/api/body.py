@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from controlplane import aside
 from controlplane.api.documents import MalformedDocument, parse_json, parse_yaml
 from controlplane.api.problems import Refused
 
@@ -56,7 +58,7 @@ async def document(request: Request) -> Mapping[str, object]:
     text = _utf8(await read(request))
     try:
         # A large document takes seconds: other requests and the config streams go on meanwhile.
-        value = parse(text) if len(text) < 20_000 else await asyncio.to_thread(parse, text)
+        value = parse(text) if len(text) < 20_000 else await aside.change(partial(parse, text))
     except MalformedDocument as error:
         raise Refused(400, f"The body is not {language}: {error}") from None
     if not isinstance(value, dict):

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controlplane.api import body, conditions, rollout, shapes
-from controlplane.api.answers import json_answer, not_modified
+from controlplane.api.answers import json_answer, long_answer, not_modified
 from controlplane.api.operation import (
     ADMIN,
     DRY_RUN,
@@ -23,6 +23,7 @@ from controlplane.api.operation import (
     many,
 )
 from controlplane.api.problems import Refused
+from controlplane.aside import FEW
 from controlplane.commands.errors import AlreadyExists, NotFound, Receipt
 from controlplane.model import stored
 from controlplane.model.problems import InconsistentConfig
@@ -50,7 +51,11 @@ def list_all(kind: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         found = await call.parts.commands.list(kind)
-        return json_answer([stored.shown(stamped.resource) for stamped in found])
+        if len(found) <= FEW:
+            return json_answer([stored.shown(stamped.resource) for stamped in found])
+        return await call.parts.commands.reads.run(
+            lambda: json_answer([stored.shown(stamped.resource) for stamped in found])
+        )
 
     return handle
 
@@ -157,7 +162,7 @@ async def apply(call: Call) -> Response:
     call.record.revision = receipt.revision
     call.record.dry_run = dry
     if dry:
-        return json_answer(receipt_answer(receipt))
+        return await long_answer(receipt_answer(receipt))
     return await rollout.finish(
         call, receipt.revision, receipt_answer(receipt), wait, 202 if receipt.unfinished else 200
     )

@@ -32,7 +32,9 @@ def parse_json(text: str) -> object:
         value = _read_json(text)
         if "\\u" in text:
             # Half of a surrogate pair is no character, and could not be written anywhere.
-            json.dumps(value, ensure_ascii=False).encode()
+            # Piece by piece: nothing else would run meanwhile.
+            for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+                piece.encode()
     except json.JSONDecodeError as error:
         raise MalformedDocument(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except UnicodeEncodeError:

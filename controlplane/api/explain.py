@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.api.problems import RETRY_AFTER, Refused, invalid
+from controlplane.aside import Busy
 from controlplane.commands.errors import NotFound, StaleWrite
 from controlplane.identity import TooManyAttempts
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
@@ -26,6 +27,8 @@ def explain(error: Exception, *, writing: bool) -> Refused | None:
             return Refused(500, "What lies in the store cannot be read", errors=error.problems)
         case TooManyAttempts():
             return Refused(429, str(error), headers={"Retry-After": str(max(1, round(error.retry_after)))})
+        case Busy():
+            return Refused(503, f"{error}; try again", headers=_LATER)
         case StoreError():
             return _store(error, writing)
     return None

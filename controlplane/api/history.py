@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from starlette.responses import Response
 
 from controlplane.api import body, rollout, shapes
-from controlplane.api.answers import json_answer, model_answer
+from controlplane.api.answers import json_answer, long_answer, model_answer
 from controlplane.api.configuration import dry_run, receipt_answer
 from controlplane.api.operation import (
     ADMIN,
@@ -50,16 +51,23 @@ async def changes(call: Call) -> Response:
     if limit > MOST_RECORDS:
         raise Refused(400, f"limit must be 1 to {MOST_RECORDS}")
     before = _number(call, "before")
-    found = await call.parts.commands.changes()
-    page = [record for record in found if before is None or record.revision < before][:limit]
-    return model_answer(tuple(map(_record, page)))
+
+    def page(found: Sequence[Record]) -> Response:
+        records = (record for record in found if before is None or record.revision < before)
+        return model_answer(tuple(map(_record, islice(records, limit))))
+
+    return await call.parts.commands.changes(page)
 
 
 async def change(call: Call) -> Response:
     """One change with everything it changed."""
-    record = await call.parts.commands.change(rollout.revision(call.path("revision")))
-    edits = [_edit(one) for one in record.edits]
-    return model_answer(shapes.RecordShape(**dict(_record(record)), edits=edits))
+    return await call.parts.commands.change(rollout.revision(call.path("revision")), _whole)
+
+
+def _whole(record: Record) -> Response:
+    """A change with its edits: as `model_answer` would give it, edit by edit."""
+    edits = [_edit(one).model_dump(mode="json") for one in record.edits]
+    return json_answer({**_record(record).model_dump(mode="json"), "edits": edits})
 
 
 async def diff(call: Call) -> Response:
@@ -68,7 +76,7 @@ async def diff(call: Call) -> Response:
     old, new = _number(call, "from"), _number(call, "to")
     if old is None:
         raise Refused(400, "from must name a revision")
-    return model_answer(tuple(_edit(one) for one in await call.parts.commands.compare(old, new)))
+    return await call.parts.commands.compare(old, new, lambda edits: model_answer(tuple(map(_edit, edits))))
 
 
 async def rollback(call: Call) -> Response:
@@ -90,7 +98,7 @@ async def rollback(call: Call) -> Response:
     receipt = await call.parts.commands.rollback(to, author=call.author, users=bool(users), dry_run=dry)
     call.record.revision, call.record.dry_run = receipt.revision, dry
     if dry:
-        return json_answer(receipt_answer(receipt))
+        return await long_answer(receipt_answer(receipt))
     return await rollout.finish(
         call, receipt.revision, receipt_answer(receipt), wait, 202 if receipt.unfinished else 200
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from controlplane.api import shapes
-from controlplane.api.answers import json_answer, model_answer
+from controlplane.api.answers import long_answer, model_answer
 from controlplane.api.operation import ROOT, Answer, Call, Operation, Parameter, get
 from controlplane.api.problems import Refused
 from controlplane.api.shapes import rejection
@@ -64,12 +64,12 @@ async def finish(
 ) -> Response:
     """Answer a change: at once with `status`, or when it is served; 409 when it was rejected, 504 after the wait."""
     if wait is None:
-        return json_answer(receipt, status)
+        return await long_answer(receipt, status)
     seen = await Waiting(call.parts.watcher, call.parts.fleet).served(revision, wait.seconds, wait.quorum)
     receipt = {**receipt, **dict(shown(seen).model_dump())}
     if seen.complete:
         receipt.pop("unfinished", None)  # what is served is in place
-        return json_answer(receipt)
+        return await long_answer(receipt)
     which = ", ".join(map(str, seen.stragglers[:10])) or "no data plane is connected"
     more = f" and {len(seen.stragglers) - 10} more" if len(seen.stragglers) > 10 else ""
     detail = f"The change is written at revision {revision}, but {_outcome(seen, wait)}: {which}{more}"

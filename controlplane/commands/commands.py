@@ -5,12 +5,12 @@ What a command does is in its plan function (`plans`); how it is written is in `
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
+from controlplane import aside
 from controlplane.commands.errors import Kept, NotFound, Occupied, Receipt, Registration, UnknownService
 from controlplane.commands.executor import Executor, Follower
 from controlplane.commands.keeping import Keeping
@@ -18,13 +18,15 @@ from controlplane.commands.plan import Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry
 from controlplane.commands.plans import rollback as past
 from controlplane.identity.passwords import Hasher
-from controlplane.model.document import read_document, read_one
-from controlplane.model.history import RECORDS, Edit, Record, read_records
+from controlplane.model.document import read_document, read_one, weight
+from controlplane.model.history import RECORDS, Edit, Record
 from controlplane.model.lineage import Lineage
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import KINDS, Instance, Resource, ResourceId, Service, User
 from controlplane.model.stored import Stamped, decode, key_of
 from controlplane.store import Conflict, LeaseGone, Store, StoreError
+
+T = TypeVar("T")
 
 _TRIES = 4
 """For what other holders of the same instance do meanwhile."""
@@ -43,6 +45,7 @@ class Commands:
         """`clock` gives Unix seconds; `follower` spares reading the whole store for every change."""
         self.executor = Executor(store, hasher, clock, follower)
         self._keeping = Keeping(store, self.executor, follower)
+        self.reads = aside.Reads()
         self._store = store
         self._clock = clock
 
@@ -60,8 +63,9 @@ class Commands:
 
     async def list(self, kind: str) -> tuple[Stamped, ...]:
         """Every resource of a kind by name; stored values that do not parse are left out."""
-        found = (await self.executor.view()).resources.items()
-        return tuple(stamped for identity, stamped in sorted(found) if identity[0] == kind)
+        found = (await self.executor.view()).resources
+        names = sorted(name for its_kind, name in found if its_kind == kind)
+        return tuple(found[kind, name] for name in names)
 
     async def find_user(self, username: str) -> User | None:
         """A user with the password's hash; None when there is none, or none that can be read."""
@@ -78,7 +82,10 @@ class Commands:
 
         Raises InvalidConfig with all problems. A dry run checks the same and writes nothing.
         """
-        request = configuration.Apply(author=author, document=read_document(document), dry_run=dry_run)
+        # Whoever declares few resources does not wait for those who declare many.
+        few = weight(document) <= aside.FEW
+        read = read_document(document) if few else await aside.change(lambda: read_document(document))
+        request = configuration.Apply(author=author, document=read, dry_run=dry_run)
         done = await self.executor.run(configuration.apply, request)
         return Receipt(done.revision, done.receipt, done.unfinished)
 
@@ -117,26 +124,36 @@ class Commands:
 
     # History
 
-    async def changes(self) -> builtins.list[Record]:
-        """Every change that is on record, the newest first."""
-        return await self.executor.history.records()
+    async def changes(self, shown: Callable[[Sequence[Record]], T]) -> T:
+        """What `shown` makes, beside the event loop, of every change that is on record, the newest first."""
+        entries = (await self._store.list(RECORDS)).entries
+        return await self.reads.run(lambda: past.told(entries, shown))
 
-    async def change(self, revision: int) -> Record:
-        """The change that made this revision. Raises NotFound."""
-        for record in await self.changes():
-            if record.revision == revision:
-                return record
-        raise NotFound("change", str(revision))
+    async def change(self, revision: int, shown: Callable[[Record], T]) -> T:
+        """What `shown` makes of the change that made this revision. Raises NotFound."""
+        entries = (await self._store.list(RECORDS)).entries
+        made = [entry for entry in entries if entry.revision == revision]
 
-    async def compare(self, old: int, new: int | None = None) -> builtins.list[Edit]:
-        """What leads from the configuration at revision `old` to that at `new`, None for now; by kind and name.
+        def found(records: Sequence[Record]) -> T:
+            if not records:
+                raise NotFound("change", str(revision))
+            return shown(records[0])
+
+        return await self.reads.run(lambda: past.told(made, found))
+
+    async def compare(self, old: int, new: int | None, shown: Callable[[Sequence[Edit]], T]) -> T:
+        """What `shown` makes of what leads from the configuration at `old` to that at `new`; see `plans.rollback`.
 
         Raises NotFound for revisions that the history does not reach.
         """
         listing = await self._store.list(RECORDS)
         view = await self.executor.view()
         state = PlanView(view.change, view.resources, view.unreadable, view.links)
-        return past.compare(state, read_records(listing.entries), listing.revision, old, new)
+
+        def compared(records: Sequence[Record]) -> T:
+            return shown(past.compare(state, records, listing.revision, old, new))
+
+        return await self.reads.run(lambda: past.told(listing.entries, compared))
 
     async def rollback(self, to: int, *, author: str, users: bool = False, dry_run: bool = False) -> Receipt:
         """Make the configuration again what it was at revision `to`, in one change; see `plans.rollback.Rollback`.

@@ -12,9 +12,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from controlplane import aside
 from controlplane.commands import staging
 from controlplane.commands.errors import CommandError
 from controlplane.commands.history import History
@@ -266,7 +268,11 @@ class _Needs:
         if request.ttl and not self.lease:
             self.lease = await self._store.grant(request.ttl)
         while True:
-            plan = planner(view, replace(request, hashes=self._hashes, lease=self.lease))
+            asked = replace(request, hashes=dict(self._hashes), lease=self.lease)
+            if request.weight <= aside.FEW:
+                plan = planner(view, asked)
+            else:
+                plan = await aside.change(partial(planner, view, asked))
             if plan.passwords:
                 for password in plan.passwords:
                     self._hashes[password] = await self._hash_for(password)
@@ -290,7 +296,8 @@ class _Needs:
 async def read_configuration(store: Store) -> View:
     """The configuration, read as a whole. A change that is decided and not in place yet is finished first."""
     while True:
-        config = Config((await store.list(PREFIX)).entries)
+        entries = (await store.list(PREFIX)).entries
+        config = await aside.change(partial(Config, entries))
         if not config.decided:
             return config.view()
         for key in config.decided:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from controlplane import aside
 from controlplane.model import history
-from controlplane.model.history import HEAD, RECORDS, Edit, Head, Record
+from controlplane.model.history import HEAD, Edit, Head
 from controlplane.store import MAX_OPERATIONS, Delete, Put, Store, Write
 
 OWN_WRITES = 2
 """Operations that a record takes in its change: itself and the head."""
 LEAST_TRIMMED, MOST_TRIMMED = 2, 32
 """Old records that a change removes at least, where room is scarce, and at most."""
-
-
-FEW = 16
-"""Up to so many resources a record is encoded on the event loop: that is faster than waking a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +92,9 @@ class History:
         entry = await self._store.get(history.record_key(number))
         return len(entry.value) if entry else 0
 
-    async def records(self) -> list[Record]:
-        """Every record that is kept, the newest first."""
-        return history.read_records((await self._store.list(RECORDS)).entries)
-
 
 async def _encoded(author: str, time: float, words: str, edits: Sequence[Edit]) -> bytes:
-    if len(edits) <= FEW:
+    if len(edits) <= aside.FEW:
         return history.encode_record(author, time, words, edits)
     # Thousands of documents take a tenth of a second: streams and requests go on meanwhile.
-    return await asyncio.to_thread(history.encode_record, author, time, words, edits)
+    return await aside.change(partial(history.encode_record, author, time, words, edits))

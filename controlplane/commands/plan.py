@@ -87,6 +87,11 @@ class Request:
         return 0.0
 
     @property
+    def weight(self) -> int:
+        """How many resources it is about. Many are planned beside the event loop."""
+        return 1
+
+    @property
     def small(self) -> bool:
         """Whether planning twice costs little. Then the first plan is made on the configuration as it is known here,
         which may be a moment old, and counts if its transaction holds."""

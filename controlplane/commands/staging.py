@@ -18,6 +18,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from controlplane.aside import FEW
 from controlplane.commands.history import LEAST_TRIMMED, OWN_WRITES
 from controlplane.model.stored import CHANGE, COMMITS, QUARANTINE, STAGED, id_of
 from controlplane.store import (
@@ -123,7 +124,7 @@ async def finish(store: Store, name: str) -> None:
 
 async def _move(store: Store, part: Entry) -> None:
     try:
-        writes = list(_unpacked(part))
+        writes = await _unpacked_in_turns(part)
         await store.commit({part.key: part.revision}, [*writes, Delete(part.key)])
     except (Damaged, TooLarge) as error:
         await _put_aside(store, part, str(error))
@@ -255,6 +256,15 @@ def _packed(part: Sequence[Write]) -> bytes:
     """One JSON object, readable with etcdctl: the values by their keys, null for a delete. Values are JSON already."""
     values = ((one.key, one.value if isinstance(one, Put) else b"null") for one in part)
     return b"{%s}" % b", ".join(json.dumps(key).encode() + b": " + value for key, value in values)
+
+
+async def _unpacked_in_turns(part: Entry) -> list[Write]:
+    found: list[Write] = []
+    for one in _unpacked(part):
+        found.append(one)
+        if not len(found) % FEW:
+            await asyncio.sleep(0)
+    return found
 
 
 def _unpacked(part: Entry) -> Iterator[Write]:

@@ -15,12 +15,12 @@ import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from controlplane.distribute.deltas import Deltas
 from controlplane.distribute.guard import WHAT_TO_DO, Guard
-from controlplane.model.config import Config, View
+from controlplane.model.config import Config, Found, View, read
 from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import User
@@ -38,6 +38,8 @@ SETTLE = 0.002
 LONGEST_PAUSE = 0.25
 """Most seconds between two snapshots while changes keep coming: up to here, building takes at most half of the time."""
 
+AT_ONCE = 32
+"""Entries that are read, and resources that are checked, in one turn of the event loop: a few milliseconds' work."""
 MANY = 1000
 """Resources in one change from which they are kept out of the collector's sight."""
 
@@ -135,14 +137,14 @@ class Watcher:
         delay = self._first_delay
         while True:
             try:
-                self._take_listing(await self._store.list(PREFIX))
+                await self._take_listing(await self._store.list(PREFIX))
                 async with (
                     self._until_in_doubt(),
                     aclosing(self._store.watch(PREFIX, self.revision)) as batches,
                 ):
                     async for batch in batches:
                         delay = self._first_delay
-                        self._take_batch(batch)
+                        await self._take_batch(batch)
             except Compacted as error:
                 logger.info("listing the store anew", extra={"revision": self.revision, "reason": str(error)})
             except TimeoutError:
@@ -152,7 +154,7 @@ class Watcher:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load, guards nothing
             delay = min(2 * delay, self._longest_delay)
 
-    def _take_listing(self, listing: Listing) -> None:
+    async def _take_listing(self, listing: Listing) -> None:
         self._answered()
         self._hold_users()
         before = self.guard.suspicion, self.guard.lineage
@@ -160,31 +162,47 @@ class Watcher:
         if any(before[:1]) or (self.guard.suspicion, self.guard.lineage) != before:
             self._start_over()
         gone, new = self._config.differing(listing.entries)
-        self._take_in(gone, new)
+        self._take_in(gone, await self._read(new))
         self._advance(listing.revision)
 
-    def _take_batch(self, batch: Batch) -> None:
+    async def _take_batch(self, batch: Batch) -> None:
+        found = await self._read(batch.puts)
         for entry in batch.puts:
             if entry.key == LINEAGE:
                 self.guard.see(entry.value, entry.revision)
         if LINEAGE in batch.deletes:
             self._hold_users()
             self.guard.see(None, 0)
-        self._take_in(batch.deletes, batch.puts)
+        self._take_in(batch.deletes, found)
         # A progress mark too: it moves the watermark.
         self._advance(max(self.revision, batch.revision))
 
-    def _take_in(self, gone: Iterable[str], new: Iterable[Entry]) -> None:
+    async def _read(self, entries: Sequence[Entry]) -> list[tuple[Entry, Found]]:
+        """Read entries, some in each turn of the event loop. Nothing is taken in meanwhile."""
+        found = []
+        for number, entry in enumerate(entries, 1):
+            try:
+                found.append((entry, read(entry)))
+            except Exception:
+                found.append((entry, self._fault(entry)))
+            if not number % AT_ONCE:
+                await asyncio.sleep(0)
+        return found
+
+    def _take_in(self, gone: Iterable[str], new: Iterable[tuple[Entry, Found]]) -> None:
         for key in gone:
             self._config.remove(key)
-        for entry in new:
+        for entry, found in new:
             try:
-                self._config.put(entry)
+                self._config.put(entry, found)
             except Exception:
-                # A fault of ours, set off by some entry: as harmless to those who are served as nonsense would be.
-                extra = {"revision": entry.revision, "key": entry.key}
-                logger.exception("an entry cannot be read", extra=extra)
-                self._config.distrust(entry, [Problem("", _FAULT)])
+                self._config.distrust(entry, self._fault(entry)[1])
+
+    def _fault(self, entry: Entry) -> Found:
+        """A fault of ours, set off by some entry: as harmless to those who are served as nonsense would be."""
+        extra = {"revision": entry.revision, "key": entry.key}
+        logger.exception("an entry cannot be read", extra=extra)
+        return None, (Problem("", _FAULT),)
 
     def _advance(self, revision: int) -> None:
         self.revision = revision
@@ -258,11 +276,25 @@ class Watcher:
             # Whatever else comes within the pause is in the same snapshot.
             idle = time.perf_counter() - ended
             await asyncio.sleep(max(SETTLE, min(took, LONGEST_PAUSE) - idle))
+            took = await self._settle()
             self._dirty.clear()
             started = time.perf_counter()
             self._build()
             ended = time.perf_counter()
-            took = ended - started
+            took += ended - started
+
+    async def _settle(self) -> float:
+        """Do most of the work of a large change turn by turn; the seconds that it took.
+
+        What comes meanwhile is left to the next step, so that a steady stream of changes does not put it off.
+        """
+        took = 0.0
+        for _ in range(self._config.unsettled // AT_ONCE):
+            started = time.perf_counter()
+            self._config.settle(AT_ONCE)
+            took += time.perf_counter() - started
+            await asyncio.sleep(0)
+        return took
 
     def _build(self) -> None:
         if self._withheld():

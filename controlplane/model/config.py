@@ -50,6 +50,20 @@ class View:
         return stamped.revision if stamped else self.unreadable.get(identity, 0)
 
 
+Found = tuple[Resource | None, tuple[Problem, ...]]
+"""The resource in an entry, None where it holds none; and why it cannot be read."""
+
+
+def read(entry: StoredEntry) -> Found:
+    """Read an entry: most of the cost of taking it in, and nothing that its order among others matters to."""
+    if entry.key == CHANGE or entry.key.startswith((COMMITS, STAGED)):
+        return None, ()
+    try:
+        return decode(entry), ()
+    except InconsistentConfig as error:
+        return None, error.problems
+
+
 class Config:
     """Takes the store's entries in one by one, and builds snapshots."""
 
@@ -67,6 +81,8 @@ class Config:
         self._problems: dict[ResourceId, tuple[Problem, ...]] = {}
         self._unchecked: set[ResourceId] = set()
         self._outdated: set[ResourceId] = set()
+        self._settled: dict[ResourceId, tuple[Stamped | None, int]] = {}
+        """What differs from what was published: as data planes will get it, and what that makes of the digest."""
         self._published = EMPTY
         self._needed_ones: dict[ResourceId, Stamped] = {}
         """The resources of what was published last."""
@@ -77,18 +93,17 @@ class Config:
 
     # Changes
 
-    def put(self, entry: StoredEntry) -> None:
-        """Take in an entry in place of what its key held before."""
+    def put(self, entry: StoredEntry, found: Found | None = None) -> None:
+        """Take in an entry in place of what its key held before; `found` is what `read` found in it."""
         if entry.key == CHANGE:
             self._change = entry.revision
             return
         if entry.key.startswith((COMMITS, STAGED)):
             self._under_way.add(entry.key)
             return
-        try:
-            resource = decode(entry)
-        except InconsistentConfig as error:
-            self.distrust(entry, error.problems)
+        resource, problems = found or read(entry)
+        if problems:
+            self.distrust(entry, problems)
             return
         self.remove(entry.key)
         if resource is not None:
@@ -161,20 +176,28 @@ class Config:
         """
         if problems := self._all_problems():
             raise InconsistentConfig(problems)
-        before, total = self._needed_ones, self._published.total or 0
-        changes: dict[ResourceId, Stamped | None] = {}
-        for identity in self._outdated:
-            old, new = before.get(identity), self._for_data_planes(identity)
-            if (old and old.revision) != (new and new.revision):
-                changes[identity] = new
-                total += digest.share(identity, new.revision) if new else 0
-                total -= digest.share(identity, old.revision) if old else 0
-        self._outdated.clear()
+        while self._outdated:
+            self._settle_one(self._outdated.pop())
+        changes = {identity: new for identity, (new, _) in self._settled.items()}
+        total = (self._published.total or 0) + sum(share for _, share in self._settled.values())
+        self._settled.clear()
         if changes:
-            self._needed_ones = _changed(before, changes)
+            before, self._needed_ones = self._needed_ones, _changed(self._needed_ones, changes)
             self._count(before, changes)
         self._published = Snapshot(revision, self._needed_ones, lineage, total, self._counts)
         return self._published, frozenset(changes)
+
+    @property
+    def unsettled(self) -> int:
+        """How many resources `publish` has to look at."""
+        return max(len(self._unchecked), len(self._outdated))
+
+    def settle(self, most: int) -> None:
+        """Do some of the work of `publish` ahead, for so many resources. What changes afterwards is looked at again."""
+        for _ in range(min(most, len(self._unchecked))):
+            self._check(self._unchecked.pop())
+        for _ in range(min(most, len(self._outdated))):
+            self._settle_one(self._outdated.pop())
 
     # Inside
 
@@ -189,6 +212,19 @@ class Config:
         ]
         if moved:
             self._counts = recounted(self._counts, moved)
+
+    def _settle_one(self, identity: ResourceId) -> None:
+        old, new = self._needed_ones.get(identity), self._for_data_planes(identity)
+        self._settled.pop(identity, None)
+        if (old and old.revision) != (new and new.revision):
+            share = digest.share(identity, new.revision) if new else 0
+            self._settled[identity] = new, share - (digest.share(identity, old.revision) if old else 0)
+
+    def _check(self, identity: ResourceId) -> None:
+        if found := tuple(self._problems_of(identity)):
+            self._problems[identity] = found
+        else:
+            self._problems.pop(identity, None)
 
     def _add(self, identity: ResourceId, stamped: Stamped) -> None:
         self._own()[identity] = stamped
@@ -230,12 +266,8 @@ class Config:
             self._unchecked.update(("route", name) for name in self._links.rivals(resource))
 
     def _all_problems(self) -> list[Problem]:
-        for identity in self._unchecked:
-            if found := tuple(self._problems_of(identity)):
-                self._problems[identity] = found
-            else:
-                self._problems.pop(identity, None)
-        self._unchecked.clear()
+        while self._unchecked:
+            self._check(self._unchecked.pop())
         return [problem for _, problems in sorted(self._problems.items()) for problem in problems]
 
     def _problems_of(self, identity: ResourceId) -> Iterator[Problem]:

@@ -19,6 +19,12 @@ class Document:
     problems: tuple[Problem, ...]
 
 
+def weight(raw: object) -> int:
+    """How many things a document lists: what reading it costs."""
+    lists = raw.values() if isinstance(raw, Mapping) else ()
+    return sum(len(items) for items in lists if isinstance(items, list | tuple))
+
+
 def read_document(raw: object) -> Document:
     """Read every resource of a document; never raises, and misses no problem.
 

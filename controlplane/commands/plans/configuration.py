@@ -22,6 +22,10 @@ class Apply(Request):
     document: Document
     dry_run: bool = False
 
+    @property
+    def weight(self) -> int:
+        return len(self.document.declared)
+
 
 def apply(view: PlanView, request: Apply) -> Plan[tuple[Change, ...]]:
     """Raises InvalidConfig with all problems."""

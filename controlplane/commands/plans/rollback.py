@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from controlplane.commands.errors import Change, NotFound
 from controlplane.commands.plan import Plan, PlanView, Request
@@ -16,13 +17,19 @@ from controlplane.commands.plans.puts import (
     refusal,
     with_generation,
 )
+from controlplane.commands.staging import MOST_CHANGES
 from controlplane.model.document import read_one
 from controlplane.model.history import RECORDS, Edit, Fields, Record, Unknown, fields_of, read_records, undone
 from controlplane.model.links import Links
 from controlplane.model.problems import Problem
 from controlplane.model.resources import KINDS, Resource, ResourceId, User
-from controlplane.model.stored import with_hash
+from controlplane.model.stored import StoredEntry, with_hash
 from controlplane.model.validate import Declared, check_references
+
+T = TypeVar("T")
+
+FREED = 100
+"""Edits that are let go of at once."""
 
 Past = Mapping[ResourceId, Fields | None]
 """Resources as they were; None: there was none."""
@@ -44,6 +51,10 @@ class Rollback(Request):
     dry_run: bool = False
 
     @property
+    def weight(self) -> int:
+        return MOST_CHANGES  # known once the history was read
+
+    @property
     def prefixes(self) -> tuple[str, ...]:
         return (RECORDS,)
 
@@ -52,7 +63,7 @@ def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
     """Raises NotFound for a revision that the history does not reach, and InvalidConfig when the old state does not go
     together with what is left as it is."""
     listing = view.listings[RECORDS]
-    past = past_of(read_records(listing.entries), request.to, listing.revision)
+    past = told(listing.entries, lambda records: past_of(records, request.to, listing.revision))
     if not request.users:
         past = {identity: fields for identity, fields in past.items() if identity[0] != "user"}
     gone = sorted((name for name, then in past.items() if then is None and view.revision(name)), key=_place)
@@ -63,6 +74,21 @@ def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
         view, [*needed, *(delete_step(view, one) for one in gone)], f"roll back to revision {request.to}"
     )
     return plan.dry() if request.dry_run else plan
+
+
+def told(entries: Iterable[StoredEntry], shown: Callable[[Sequence[Record]], T]) -> T:
+    """What `shown` makes of the records in a listing, the newest first.
+
+    Large records are let go of bit by bit: no other thread runs while Python frees what hangs together.
+    """
+    records = read_records(entries)
+    try:
+        return shown(records)
+    finally:
+        while records:
+            edits = list(records.pop().edits)
+            while edits:
+                del edits[-FREED:]
 
 
 def compare(view: PlanView, records: Sequence[Record], latest: int, old: int, new: int | None) -> list[Edit]:

@@ -61,7 +61,7 @@ async def test_a_change_that_is_decided_when_the_store_fails(
     monkeypatch.setattr(api.store, "commit", commit)
     api.store.available = True
     decided = receipt["revision"]
-    (record,) = [one for one in await api.parts.commands.changes() if one.revision == decided]
+    (record,) = [one for one in await api.parts.commands.changes(list) if one.revision == decided]
     assert len(record.actions) == 200
     # The next change completes it, as the sweeper would.
     await admin.post(APPLY, json={"scopes": [{"name": "another"}]})

@@ -602,7 +602,7 @@ async def test_a_change_of_one_resource_is_one_question_to_the_store() -> None:
             await commands.create("scope", {"name": f"s{number}"}, author="me")
         await commands.delete("scope", "s0", author="me")
         assert (store.asked, store.commits) == ([], 6)
-        assert len(await commands.changes()) == 7
+        assert len(await commands.changes(list)) == 7
 
 
 class Behind:

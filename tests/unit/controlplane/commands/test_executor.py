@@ -10,6 +10,7 @@ import pytest
 from controlplane.commands.executor import TRIES, Executor
 from controlplane.commands.plan import Plan, PlanView, Request
 from controlplane.identity import Hasher
+from controlplane.model.history import RECORDS, Record, read_records
 from controlplane.model.stored import CHANGE
 from controlplane.store import Conflict, LeaseGone, MemoryStore, Put, StoreUnavailable, Write
 
@@ -72,6 +73,10 @@ def executor(store: Raced) -> Executor:
     return Executor(store, Hasher(time_cost=1, memory_cost=8, parallelism=1), lambda: 1.0)
 
 
+async def records(store: MemoryStore) -> list[Record]:
+    return read_records((await store.list(RECORDS)).entries)
+
+
 async def value(store: MemoryStore) -> int:
     entry = await store.get(KEY)
     return int(entry.value) if entry else 0
@@ -82,7 +87,7 @@ async def test_a_plan_is_carried_out(store: Raced, executor: Executor) -> None:
     assert (done.receipt, done.revision, done.written) == (1, store.revision, True)
     assert await value(store) == 1
     assert await store.get(CHANGE) is None, "no summary, so no change of the configuration"
-    assert await executor.history.records() == []
+    assert await records(store) == []
 
 
 async def test_a_plan_without_writes_does_nothing(store: Raced, executor: Executor) -> None:
@@ -93,7 +98,7 @@ async def test_a_plan_without_writes_does_nothing(store: Raced, executor: Execut
 
 async def test_a_plan_with_a_summary_is_on_record(store: Raced, executor: Executor) -> None:
     done = await executor.run(count, Count(author="me", on_record=True))
-    (record,) = await executor.history.records()
+    (record,) = await records(store)
     assert (record.revision, record.author, record.summary, record.time) == (
         done.revision,
         "me",

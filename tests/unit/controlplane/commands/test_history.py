@@ -53,7 +53,7 @@ async def test_every_change_is_on_record(commands: Commands) -> None:
     first = await apply(commands, **DOCUMENT)
     second = (await commands.put("route", {**ROUTE, "prefix": "/o"}, author="you")).revision
     third = await commands.delete("route", "orders", author="her")
-    records = await commands.changes()
+    records = await commands.changes(list)
     assert [(record.revision, record.author) for record in records] == [
         (third, "her"),
         (second, "you"),
@@ -73,7 +73,7 @@ async def test_what_changes_nothing_leaves_no_record(commands: Commands) -> None
     await apply(commands, **DOCUMENT)
     await commands.apply({"scopes": [{"name": "x"}]}, author="me", dry_run=True)
     await refused(apply(commands, routes=[{"name": "a"}]))
-    assert len(await commands.changes()) == 1
+    assert len(await commands.changes(list)) == 1
 
 
 async def test_what_services_do_pushes_out_nothing_that_people_did(commands: Commands) -> None:
@@ -83,14 +83,14 @@ async def test_what_services_do_pushes_out_nothing_that_people_did(commands: Com
         instance = Instance(service_name=name, instance_id="a", host="10.0.0.1", port=80)
         await commands.register(instance, Service(service_name=name), 15)
     await apply(commands, scopes=[{"name": "orders:write"}])
-    newest, oldest = await commands.changes()
+    newest, oldest = await commands.changes(list)
     assert [one.actions[0][2] for one in (newest, oldest)] == ["orders:write", "orders:read"]
 
 
 async def test_no_secret_is_on_record(commands: Commands, store: MemoryStore) -> None:
     await apply(commands, users=[{"username": "anna", "password": "secret-password"}])
     await apply(commands, users=[{"username": "anna", "password": "another-password"}])
-    newest, oldest = await commands.changes()
+    newest, oldest = await commands.changes(list)
     assert [newest.edits[0].password, oldest.edits[0].password] == [True, True]
     assert newest.edits[0].before == newest.edits[0].after
     for entry in (await store.list(RECORDS)).entries:
@@ -117,7 +117,7 @@ async def test_back_to_an_earlier_revision(commands: Commands) -> None:
     assert await prefix(commands) == "/orders"
     with pytest.raises(NotFound):
         await commands.get("service", "payments")
-    newest = (await commands.changes())[0]
+    newest = (await commands.changes(list))[0]
     assert (newest.revision, newest.author) == (receipt.revision, "her")
     assert newest.summary == f"roll back to revision {first}"
 
@@ -213,22 +213,22 @@ async def test_revisions_that_history_does_not_reach(commands: Commands, store: 
     with pytest.raises(NotFound, match="does not exist"):
         await commands.rollback(store.revision + 1, author="me")
     with pytest.raises(NotFound):
-        await commands.compare(first, store.revision + 1)
+        await commands.compare(first, store.revision + 1, list)
     with pytest.raises(NotFound):
-        await commands.change(first + 1)
+        await commands.change(first + 1, repr)
 
 
 async def test_comparing_revisions(commands: Commands) -> None:
     first = await apply(commands, **DOCUMENT)
     second = (await commands.put("route", {**ROUTE, "prefix": "/o"}, author="me")).revision
     await commands.delete("route", "orders", author="me")
-    (now,) = await commands.compare(first)
+    (now,) = await commands.compare(first, None, list)
     assert (now.action, now.name) == ("delete", "orders")
-    (between,) = await commands.compare(first, second)
+    (between,) = await commands.compare(first, second, list)
     assert between.action == "update"
-    (backwards,) = await commands.compare(second, first)
+    (backwards,) = await commands.compare(second, first, list)
     assert backwards.after == between.before
-    assert await commands.compare(second, second) == []
+    assert await commands.compare(second, second, list) == []
 
 
 async def test_the_oldest_records_go_first(
@@ -236,7 +236,7 @@ async def test_the_oldest_records_go_first(
 ) -> None:
     monkeypatch.setattr(history, "MOST_RECORDS", 5)
     revisions = [await apply(commands, scopes=[{"name": f"s{number}"}]) for number in range(12)]
-    assert [record.revision for record in await commands.changes()] == revisions[:-6:-1]
+    assert [record.revision for record in await commands.changes(list)] == revisions[:-6:-1]
     entry = await store.get(HEAD)
     assert entry is not None
     held = (await store.list(RECORDS)).entries
@@ -293,7 +293,7 @@ async def test_a_rival_between_reading_and_writing(commands: Commands, store: Me
         await store.commit({HEAD: head.revision - 1}, [Put(HEAD, b"{}")])
     await store.commit({}, [Put(HEAD, b"nonsense")])
     await apply(commands, scopes=[{"name": "after"}])
-    assert (await commands.changes())[0].actions == (("create", "scope", "after"),)
+    assert (await commands.changes(list))[0].actions == (("create", "scope", "after"),)
 
 
 def entry(value: bytes, revision: int = 5) -> Any:

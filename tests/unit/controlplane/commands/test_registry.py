@@ -154,7 +154,7 @@ async def test_a_registration_between_decision_and_move_finds_the_service_that_w
     await store.commit({}, decided)
     await commands.register(instance(), ORDERS, 15)
     assert (await commands.get("service", "orders")).resource == declared
-    assert await commands.changes() == [], "it has created nothing"
+    assert await commands.changes(list) == [], "it has created nothing"
 
 
 async def test_a_lease_is_given_back_when_registering_fails(store: MemoryStore, commands: Commands) -> None:

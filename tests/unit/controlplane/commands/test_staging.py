@@ -112,7 +112,7 @@ async def test_a_big_change_is_one_change() -> None:
     receipt = await commands_on(store).apply(SCOPES, author="me")
     assert len(receipt.changes) == MANY
     assert not receipt.unfinished
-    assert [record.revision for record in await commands_on(store).changes()] == [receipt.revision]
+    assert [record.revision for record in await commands_on(store).changes(list)] == [receipt.revision]
     assert await keys(store) == [CHANGE, *(key_of("scope", f"s{number:03}") for number in range(MANY))]
     again = await commands_on(store).apply(SCOPES, author="me")
     assert {change.action for change in again.changes} == {"unchanged"}
@@ -259,7 +259,7 @@ async def test_once_it_is_decided_a_store_that_fails_does_not_undo_it(fails_at: 
     store.fails_at = None
     await swept(store)
     assert len(await keys(store)) == MANY + 1
-    (record,) = await commands_on(store).changes()
+    (record,) = await commands_on(store).changes(list)
     assert record.revision == receipt.revision
 
 
@@ -271,7 +271,7 @@ async def test_a_store_that_fails_before_the_decision_leaves_nothing() -> None:
     store.advance(61.0)
     await swept(store)
     assert await keys(store) == []
-    assert await commands_on(store).changes() == []
+    assert await commands_on(store).changes(list) == []
 
 
 # What lies in the store may be anything

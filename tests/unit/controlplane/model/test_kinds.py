@@ -52,7 +52,7 @@ async def test_a_toy_kind_lives_like_any_other() -> None:
             assert "is needed by toy_box 'a'" in needed.text
         listing = await api.store.list("/headgate/v1/")
         assert build(listing.entries, listing.revision).of(Toy)["a"].size == 1.0
-        assert (await api.parts.commands.changes())[0].actions == (("create", "toy_box", "a"),)
+        assert (await api.parts.commands.changes(list))[0].actions == (("create", "toy_box", "a"),)
 
 
 def test_a_toy_kind_is_described() -> None:

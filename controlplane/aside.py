@@ -1,0 +1,108 @@
+"""Long work beside the event loop: plans of large changes, histories, documents and answers of thousands of resources.
+
+Python runs one thread at a time, and takes turns only between its own instructions. So a thread is no more than half of
+it: what is done here must not spend long within a single call of C, and neither may the garbage collector.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+FEW = 16
+"""Up to so many resources work is done at once: that is faster than waking a thread."""
+MOST_READS = 8
+"""Reads at once. Each may take a second and many megabytes, and whoever may look can ask for one."""
+SWITCH = 0.001
+"""Seconds after which a thread gives way to the event loop."""
+CALM = 30.0
+"""Seconds between two collections of everything."""
+LONG = 0.005
+"""Seconds of a collection from which what it has left is not looked at again."""
+_NEVER = 1 << 30
+
+# One thread each: two that compute make the event loop wait for both. Reads do not hold up changes.
+_changes = ThreadPoolExecutor(1, "changes")
+_reads = ThreadPoolExecutor(1, "reads")
+_under_way: set[Future[Any]] = set()
+
+
+class Busy(Exception):
+    """Too many reads wait already."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{MOST_READS} large answers are being made already")
+
+
+async def change(work: Callable[[], T]) -> T:
+    """Do work of a change; one after the other."""
+    return await _in(_changes, work)
+
+
+def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
+    """What is begun cannot be cancelled."""
+    running = pool.submit(work)
+    _under_way.add(running)
+    running.add_done_callback(_under_way.discard)
+    return asyncio.wrap_future(running)
+
+
+class Reads:
+    """Work of requests that only look; one after the other, and so many at most."""
+
+    def __init__(self) -> None:
+        self._under_way = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Raises Busy."""
+        if self._under_way >= MOST_READS:
+            raise Busy
+        self._under_way += 1
+        # Counted until it is done: whoever goes away does not make room for the next.
+        running = _in(_reads, work)
+        running.add_done_callback(self._done)
+        return await asyncio.shield(running)
+
+    def _done(self, running: asyncio.Future[T]) -> None:
+        self._under_way -= 1
+        if not running.cancelled():
+            running.exception()  # it is nobody's where the caller has gone
+
+
+@contextlib.contextmanager
+def giving_way() -> Iterator[None]:
+    """Have threads give way soon, and collect garbage of old objects only when `collect` says so."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(SWITCH)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*thresholds[:2], _NEVER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        sys.setswitchinterval(interval)
+
+
+async def collect(sleep: float = CALM) -> None:
+    """Collect what young collections have left, now and then, until cancelled.
+
+    Where that takes long because there is much to look at, it is here to stay, and is left out from then on.
+    """
+    while True:
+        await asyncio.sleep(sleep)
+        if _under_way:
+            continue  # what it has made will mostly go by itself
+        began = time.perf_counter()
+        gc.collect()
+        if time.perf_counter() - began > LONG:
+            gc.freeze()
