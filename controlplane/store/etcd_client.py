@@ -7,21 +7,25 @@ while it is certain that nothing was carried out: otherwise its outcome is unkno
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from controlplane.store.errors import AccessDenied, StoreUnavailable
+from controlplane.store.errors import AccessDenied, StoreError, StoreUnavailable
 from controlplane.store.etcd_endpoint import Endpoint, Metadata, StreamCall
 from controlplane.store.etcd_errors import AuthenticationOff, TokenRefused
 from controlplane.store.etcd_settings import EtcdSettings
 from controlplane.store.etcd_tokens import Tokens
 from controlplane.store.etcd_watch import WatchStream
-from controlplane.store.etcd_wire import AUTHENTICATE, WATCH, Method, Request, Response
+from controlplane.store.etcd_wire import AUTHENTICATE, STATUS, WATCH, Method, Request, Response
 from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
 
 T = TypeVar("T")
+
+LOOKING = 4
+"""The part of the time-out in which the leader is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +83,35 @@ class EtcdClient:
         return await self._authorised(ask, AccessDenied, terms)
 
     async def open(self, method: Method[Request, Response]) -> Opened:
-        """A stream to the preferred endpoint; the caller maps its errors, and cancels it.
+        """A stream to the leader, or to the preferred endpoint if none is found.
 
-        etcd checks the token when it reads the first message: see `refuse`. Raises StoreUnavailable, AccessDenied.
+        The caller maps its errors and cancels it. etcd checks the token when it reads the first message: see `refuse`.
+        Raises StoreUnavailable, AccessDenied.
         """
         terms = Terms(time.monotonic() + self.timeout)
         token = await self._token(terms)
+        leader = await self.leader(token)
         endpoint, share = next(self._turns(terms))
+        endpoint = next((one for one in self._endpoints if one.address == leader), endpoint)
         try:
             await endpoint.settle(share.left)
         except StoreUnavailable:
             self.avoid(endpoint.address)
             raise
         return Opened(endpoint.open(method, _metadata(token)), endpoint.address, token)
+
+    async def leader(self, token: str) -> str | None:
+        """Address of the endpoint that leads, the preferred one asked first; None when none says so soon."""
+        if self.members == 1:
+            return self._endpoints[0].address
+        within = self.timeout / LOOKING / self.members
+        for endpoint, _ in self._turns(Terms(time.monotonic())):
+            with contextlib.suppress(StoreError):
+                await endpoint.settle(within)
+                found = await endpoint.ask(STATUS, pb.StatusRequest(), _metadata(token), within)
+                if found.leader == found.header.member_id:
+                    return endpoint.address
+        return None
 
     def refuse(self, token: str) -> bool:
         """etcd did not take this token: the next stream gets another one. Whether there is one to get."""

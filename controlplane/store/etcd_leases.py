@@ -2,6 +2,7 @@
 
 A stream per renewal costs five times as much. The stream is opened for the first renewal. When it breaks, or falls
 silent while answers are due, the next endpoint is tried and what waits is sent again: renewing twice does no harm.
+It goes to the leader, because another member asks the leader for one renewal after the other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from controlplane.store.renewals import Renewals
 
 PAUSE = 0.05
 """Seconds between two streams."""
+LOOK = 30.0
+"""Seconds after which it is looked whether another member leads by now."""
 TICKS = 20
 """Looks at what is overdue within the time-out."""
 
@@ -30,7 +33,8 @@ TICKS = 20
 class LeaseStream:
     """Renews leases. Callers wait at most for the client's time-out."""
 
-    def __init__(self, client: EtcdClient) -> None:
+    def __init__(self, client: EtcdClient, look: float = LOOK) -> None:
+        self.look = look
         self._client = client
         self._renewals: Renewals[asyncio.Future[float]] = Renewals()
         self._unsent: deque[int] = deque()
@@ -116,13 +120,17 @@ class LeaseStream:
         self._heard = asyncio.get_running_loop().time()
         self._unsent = deque(self._renewals.unanswered())
         self._asked.set()
-        writing = asyncio.create_task(self._write(opened.call), name="etcd: leases, writing")
+        beside = (
+            asyncio.create_task(self._write(opened.call), name="etcd: leases, writing"),
+            asyncio.create_task(self._follow_leader(opened), name="etcd: leases, leader"),
+        )
         try:
             await self._read(opened)
         finally:
             opened.call.cancel()
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _write(self, call: Any) -> None:
         """Send what is asked for. When that fails, reading tells why."""
@@ -131,6 +139,13 @@ class LeaseStream:
                 await call.write(pb.LeaseKeepAliveRequest(id=self._unsent.popleft()))
             self._asked.clear()
             await self._asked.wait()
+
+    async def _follow_leader(self, opened: Opened) -> None:
+        """End the stream when another member leads: the next one goes there."""
+        while self._client.members > 1:
+            await asyncio.sleep(self.look)
+            if await self._client.leader(opened.token) not in (None, opened.address):
+                opened.call.cancel()
 
     async def _read(self, opened: Opened) -> None:
         loop = asyncio.get_running_loop()

@@ -37,12 +37,15 @@ from demo.processes import (
 from tests.benchmarks.config import report
 from tests.benchmarks.config.changes import change, churn, document, quiet
 from tests.benchmarks.config.fleet import Change, Streams, latencies, percentile, streams
+from tests.benchmarks.config.leases import leases
 from tests.benchmarks.contenders import start_upstream
 from tests.benchmarks.figures import paired
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 from tests.benchmarks.stack import as_shipped
 
 RATE = 50.0
+LEASES = 2000
+"""Instances under lease, from which a core's worth is reckoned."""
 BEFOREHAND = 1.0
 """Seconds of changes before the load that meets them."""
 TURNS = 15
@@ -120,6 +123,18 @@ class Bench:
                 looking.get("/api/v1/circuits", timeout=60).raise_for_status()
             self.figures["reports_looked_at_cpu"] = self._quiet(seconds)
             fleet.arrivals()
+
+    def leases(self, seconds: float) -> None:
+        """What instances under lease cost, each kept alive as the SDK does."""
+        count, idle = int(LEASES * self.scale), self._quiet(seconds / 2)
+        with leases(self.controlplanes[0], count) as services:
+            self._at_rest()
+            services.kept()
+            busy = self._quiet(seconds)
+            answered, failed = services.kept()
+        self.figures["leases_10000_cpu"] = (busy - idle) * 10_000 / count
+        self.figures["leases_kept_per_s"] = answered / seconds
+        self.figures["leases_failed"] = failed
 
     def _at_rest(self) -> None:
         """Return when the control plane has taken in what came at the beginning."""
@@ -262,6 +277,7 @@ def main() -> int:
             )
             bench.step("memory", bench.memory, options.only)
             bench.step("reports", lambda: bench.reports(options.seconds / 2), options.only)
+            bench.step("leases", lambda: bench.leases(options.seconds / 2), options.only)
             bench.step("cold start", bench.cold_start, options.only)
             bench.step("changes in a row", lambda: bench.churn(options.seconds), options.only)
             bench.step("traffic under changes", lambda: bench.traffic(options.seconds), options.only)

@@ -118,7 +118,7 @@ async def test_a_frozen_etcd_is_told_in_time_and_asked_again_afterwards(tmp_path
 
 
 async def test_a_silent_endpoint_is_left_for_another(etcd: Etcd, proxy: Proxy) -> None:
-    store = EtcdStore(etcd.settings(endpoints=(proxy.url, etcd.url), timeout=1.0))
+    store = EtcdStore(etcd.settings(endpoints=(proxy.url, etcd.url), timeout=4.0))
     leases = await granted(store)
     await store.keep_alive(leases[0])
     proxy.silent = True
@@ -135,6 +135,33 @@ async def test_the_leader_of_a_cluster_is_killed(tmp_path: Path) -> None:
         members[0].kill()
         assert min(await eventually(lambda: renewed(store, leases))) > 20
         await store.close()
+
+
+async def test_renewals_go_to_the_leader_and_move_with_it(tmp_path: Path) -> None:
+    with cluster(tmp_path, 3) as members:
+        members.sort(key=lambda member: member.leads)
+        store = EtcdStore(members[0].settings(endpoints=tuple(member.url for member in members)))
+        store._leases.look = 0.05
+        lease = await store.grant(30)
+        await store.keep_alive(lease)
+        assert address(store) == members[2].url.removeprefix("http://")
+        follower = members[0].ask("maintenance/status", {})["header"]["member_id"]
+        members[2].ask("maintenance/transfer-leadership", {"targetID": follower})
+        await eventually(lambda: members[0].leads)
+        await eventually(lambda: moved(store, members[0]))
+        await store.close()
+
+
+def address(store: EtcdStore) -> str:
+    """Where the stream of renewals goes; empty while there is none."""
+    opened = store._leases._opened
+    return opened.address if opened else ""
+
+
+async def moved(store: EtcdStore, member: Etcd) -> bool:
+    """Whether the renewals go to this member; one is asked for, because a stream is opened when there is one."""
+    await store.keep_alive(await store.grant(30))
+    return address(store) == member.url.removeprefix("http://")
 
 
 async def test_closing_ends_who_waits(etcd: Etcd, proxy: Proxy) -> None:
