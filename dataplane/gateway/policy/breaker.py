@@ -360,7 +360,8 @@ class Breaker:
     def _close_if_enough(self, now: float) -> bool:
         if self._successes < self.circuit.half_open_requests:
             return False
-        self._close(now, f"Circuit closed after {self._successes} successful trials")
+        trials = "trial" if self._successes == 1 else "trials"
+        self._close(now, f"Circuit closed after {self._successes} successful {trials}")
         return True
 
     def _close(self, now: float, reason: str) -> None:

@@ -234,7 +234,7 @@ def test_a_successful_trial_closes_it() -> None:
     trial = script.half_open()
     script.settle(trial, SUCCESS)
     assert script.report == CircuitReport(
-        "svc", "closed", 1030.0, 4, 3, 0, 0, "Circuit closed after 1 successful trials"
+        "svc", "closed", 1030.0, 4, 3, 0, 0, "Circuit closed after 1 successful trial"
     )
     assert [change.new.value for change in script.breakers.drain()] == ["open", "half_open", "closed"]
     script.request(FAILURE, 2)
