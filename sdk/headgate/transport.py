@@ -163,7 +163,7 @@ def _refusal(target: Target) -> str:
         return "refuses the token"
     if target.cert:
         return "finds neither a token nor the name of a service in the certificate"
-    return "wants a token: pass token= or set HEADGATE_TOKEN"
+    return "wants a token: pass token= or set HEADGATE_TOKEN (`headgate token service NAME` makes one)"
 
 
 def _plain(details: str) -> str:

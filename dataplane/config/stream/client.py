@@ -283,6 +283,9 @@ class ConfigStream:
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
+    if error.details() == "Internal error from Core":
+        # What gRPC makes of a write to a stream that was refused at the same moment: its status is lost.
+        return "it refused the stream, and the next attempt will tell why"
     reason = f"{error.code().name}: {error.details()}"
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:
         reason += " (it accepts neither DATAPLANE_TOKEN nor CONTROLPLANE_CERT of this data plane)"
