@@ -86,7 +86,8 @@ $(COMPILED): $(VENV)/.installed $(wildcard dataplane/*.py dataplane/*/*.py datap
 	@rm -rf build/compiled
 	@if command -v cc >/dev/null; then \
 	    echo "Compiling the request path into build/compiled …" && \
-	    HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/pip install --quiet --no-deps --target build/compiled ./dataplane && touch $@; \
+	    HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/pip install --quiet --no-deps --target build/compiled ./dataplane && \
+	    $(BIN)/python -m tests.support.compiled build/compiled && touch $@; \
 	else echo "There is no C compiler: the request path stays as it is."; fi
 
 .PHONY: compiled
