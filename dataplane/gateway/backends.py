@@ -92,6 +92,9 @@ class Backends:
 
     def failed(self, backend: Backend, endpoint: Endpoint, now: float) -> int:
         """Count a failure of an endpoint. Returns how many in a row ejected it just now, or 0."""
+        if endpoint.retired or self._backends.get(backend.name) is not backend:
+            # It has left meanwhile; another one may have its name.
+            return 0
         failures = backend.ejector.failed(endpoint.id, backend.taking, now)
         if failures:
             self._balance(backend)

@@ -285,12 +285,17 @@ class Gateway(Decider):
         if endpoint is not None:
             if outcome is _FAILURE:
                 outcome = self._blame(backend, endpoint, now)
-            elif backend.ejector.streaks and outcome is _SUCCESS:
+            elif backend.ejector.streaks and outcome is _SUCCESS and not endpoint.retired:
                 backend.ejector.succeeded(endpoint.id)
         cast(Trial, exchange.ticket).settle(outcome, now)
 
     def _blame(self, backend: Backend, endpoint: Endpoint, now: float) -> Outcome:
-        """Charge a failure to the service, or to the instance alone if it is ejected, with its failures before."""
+        """Charge a failure to the service, or to the instance alone if it is ejected, with its failures before.
+
+        One that has left is charged nothing, nor is another one that has its name now.
+        """
+        if endpoint.retired:
+            return _EXCUSED
         failures = self.backends.failed(backend, endpoint, now)
         if failures > 1:
             self.breakers.excuse(backend.name, failures - 1, now)

@@ -49,7 +49,7 @@ class Outcome(Enum):
     ABANDONED = "abandoned"
     """The client left, which says nothing about the service."""
     EXCUSED = "excused"
-    """It failed at an instance that is ejected: that says nothing about the rest of the service."""
+    """It failed at an instance that is ejected or has left: that says nothing about the rest of the service."""
 
 
 # Members of an enum are slow to reach through its class.

@@ -552,6 +552,18 @@ def test_ejections_are_carried_over_changes() -> None:
     assert set(serve(line, "", 4)) == {"3"}
 
 
+def test_what_fails_at_an_instance_that_has_left_is_charged_to_nobody() -> None:
+    """Neither to the one that has its name now, nor to the service."""
+    line = Line(*BASE, TWO, PUBLIC)
+    under_way = [line.ask()[1] for _ in range(20)]
+    line.swap(*BASE[:1], Instance("orders", "1", "127.0.0.1", 91), TWO, PUBLIC)
+    for exchange in under_way:
+        assert exchange.endpoint is not None
+        if exchange.endpoint.id == "1":
+            line.end(exchange, Result.FAILED)
+    assert line.gateway.backends.ejected() == [] and circuit_of(line) == "closed"
+
+
 def test_an_ejection_ends_where_nobody_else_is_left() -> None:
     line = Line(*BASE, TWO, PUBLIC)
     serve(line, "1", 10)
