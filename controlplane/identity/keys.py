@@ -85,7 +85,7 @@ def unwrap(entry: Entry, wrapping: OctKey) -> SigningKey:
     try:
         value = json.loads(entry.value)
         kid, created, private = str(value["kid"]), float(value["created"]), str(value["private"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InconsistentConfig([Problem(entry.key, "is not a signing key")]) from None
     try:
         opened = jwe.decrypt_compact(private, wrapping, algorithms=["dir", "A256GCM"])

@@ -152,7 +152,7 @@ def decode_record(entry: StoredEntry) -> Record | None:
         left_out = tuple((action, kind, name) for action, kind, name in listed)
         actions = left_out or tuple((one.action, one.kind, one.name) for one in edits)
         return Record(entry.revision, value["author"], float(value["time"]), value["summary"], edits, actions)
-    except (ValueError, TypeError, LookupError, AttributeError, zlib.error):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, zlib.error):
         return None
 
 
@@ -176,7 +176,7 @@ class Head:
         try:
             raw = json.loads(stored or b"{}")
             return cls(int(raw["first"]), int(raw["next"]), int(raw["bytes"]))
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError, RecursionError):
             return cls()
 
     @property

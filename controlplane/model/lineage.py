@@ -34,7 +34,7 @@ def read_lineage(value: bytes | None) -> Lineage:
     try:
         fields = json.loads(value or b"{}")
         return Lineage(str(fields["id"]), int(fields["epoch"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return UNKNOWN
 
 

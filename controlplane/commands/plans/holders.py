@@ -19,7 +19,7 @@ from enum import Enum
 from controlplane.commands.errors import DuplicateInstance
 from controlplane.commands.plan import Plan, PlanView
 from controlplane.commands.plans.requests import Beside
-from controlplane.model.problems import InconsistentConfig
+from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
 from controlplane.model.resources import Instance
 from controlplane.model.stored import decode, encode, key_of
 from controlplane.store.protocol import Delete, Entry, Put, Write
@@ -169,12 +169,17 @@ class Joined:
 
 
 def join(view: PlanView, request: Join) -> Plan[Joined]:
-    """Registering ends a draining, and takes over weight and metadata."""
+    """Registering ends a draining, and takes over weight and metadata.
+
+    Raises InvalidConfig where more hold it than one transaction could take out.
+    """
     (key,), (prefix,) = request.keys, request.prefixes
     before, name, at = view.entries[key], request.instance.name, address_of(request.instance)
     if before is None or not before.lease or address_of(instance_in(before)) != at:
         return Plan(Joined(request.lease, 0), releases=(request.lease, request.shared))
     holders = Holders.read(view.listings[prefix].entries)
+    if len(holders.held) >= MOST_MARKS:
+        raise InvalidConfig([Problem("instance", f"{name!r} is held by {MOST_MARKS} processes already")])
     writes: list[Write] = [Put(holder_key(name, request.lease), _encoded(at), request.lease)]
     expects, releases = {key: before.revision}, [request.shared]
     shared = before.lease
@@ -249,7 +254,7 @@ def _encoded(at: str, *, mark: bool = False) -> bytes:
 def _value(entry: Entry) -> dict[str, object]:
     try:
         value = json.loads(entry.value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

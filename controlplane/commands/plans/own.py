@@ -132,5 +132,5 @@ def build_in(view: PlanView, request: BuildIn) -> Plan[None]:
 def _listed(entry: Entry | None) -> set[str]:
     try:
         return set(map(str, json.loads(entry.value))) if entry else set()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return set()

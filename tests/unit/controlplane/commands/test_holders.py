@@ -8,8 +8,10 @@ import pytest
 
 from controlplane.commands.commands import Commands
 from controlplane.commands.errors import DuplicateInstance, Kept, Registration
+from controlplane.commands.plans.holders import MOST_MARKS
 from controlplane.identity import Hasher
 from controlplane.model.config import build
+from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Instance, Service
 from controlplane.store import LeaseGone, MemoryStore
 
@@ -201,3 +203,11 @@ async def test_nobody_renews_what_is_not_theirs(scene: Scene) -> None:
         await scene.commands.keep("orders/b", registration.lease)
     with pytest.raises(LeaseGone):
         await scene.commands.keep(NAME, registration.lease + 1)
+
+
+async def test_no_more_hold_an_instance_than_can_be_taken_out_at_once(scene: Scene) -> None:
+    workers = [await scene.register() for _ in range(MOST_MARKS)]
+    with pytest.raises(InvalidConfig, match="held by 100 processes"):
+        await scene.register()
+    await scene.commands.deregister("orders", "a")
+    assert all(kept.removed for kept in await scene.keep(*workers))
