@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+from collections.abc import Callable
 from time import monotonic
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from dataplane.proxy.connections import Connections
 from dataplane.proxy.descriptors import EXHAUSTED
@@ -38,8 +40,8 @@ class Taker(Protocol):
     def peer(self, address: str) -> Peer:
         """The client at this address."""
 
-    def take(self, accepted: socket.socket, peer: Peer) -> None:
-        """Serve this client; it has been admitted."""
+    def take(self, descriptor: int, peer: Peer) -> None:
+        """Serve the client of this connection, which has been admitted, and close it in the end."""
 
     def refusal(self) -> bytes:
         """What a client is told of which there are too many; empty where nothing can be said."""
@@ -65,6 +67,9 @@ class Acceptor:
         self._waiting: set[_Greeting] = set()
         self._complained: dict[str, float] = {}
         self._paused: asyncio.TimerHandle | None = None
+        # Under `accept`: a file descriptor alone. The socket object that `accept` makes of it, of enumerations and with
+        # further system calls, costs more than to accept, and the event loop has one of its own.
+        self._next: Callable[[], tuple[int, Any]] = cast(Any, listener)._accept
         listener.setblocking(False)
         self._listen()
 
@@ -83,10 +88,10 @@ class Acceptor:
         self._waiting.discard(greeting)
         peer = self._taker.peer(source)
         if self._connections.name(peer):
-            self._taker.take(greeting.socket, peer)
+            self._taker.take(greeting.socket.detach(), peer)
         else:
             self._connections.left(None)
-            self._refuse(greeting.socket, self._taker.refusal())
+            _refuse(greeting.socket.detach(), self._taker.refusal())
 
     def failed(self, greeting: _Greeting, why: str) -> None:
         """A header never came, or was none."""
@@ -102,7 +107,7 @@ class Acceptor:
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
             try:
-                accepted, address = self._listener.accept()
+                descriptor, address = self._next()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -110,35 +115,26 @@ class Acceptor:
                     self._pause(error)
                     return
                 continue
-            accepted.setblocking(False)
             # The name of a peer on a Unix socket is empty, and no tuple.
             host: str = address[0] if address else ""
             if self._proxies is not None and host in self._proxies:
-                self._greet(accepted, host)
+                self._greet(descriptor, host)
             else:
-                self._take(accepted, host)
+                self._take(descriptor, host)
 
-    def _take(self, accepted: socket.socket, host: str) -> None:
+    def _take(self, descriptor: int, host: str) -> None:
         peer = self._taker.peer(host)
         if self._connections.admit(peer):
-            self._taker.take(accepted, peer)
+            self._taker.take(descriptor, peer)
         else:
-            self._refuse(accepted, self._taker.refusal())
+            _refuse(descriptor, self._taker.refusal())
 
-    def _greet(self, accepted: socket.socket, host: str) -> None:
+    def _greet(self, descriptor: int, host: str) -> None:
         """The bound by address is that of the client whom the header names."""
         if self._connections.admit_unnamed():
-            self._waiting.add(_Greeting(self, accepted, host, self._timeout))
+            self._waiting.add(_Greeting(self, descriptor, host, self._timeout))
         else:
-            accepted.close()
-
-    def _refuse(self, accepted: socket.socket, refusal: bytes) -> None:
-        with contextlib.suppress(OSError):
-            if refusal:
-                accepted.send(refusal)
-                accepted.shutdown(socket.SHUT_WR)
-                accepted.recv(_UNREAD)
-        accepted.close()
+            os.close(descriptor)
 
     def _pause(self, error: OSError) -> None:
         loop = asyncio.get_running_loop()
@@ -153,17 +149,27 @@ class Acceptor:
             _log.warning(message, why)
 
 
+def _refuse(descriptor: int, refusal: bytes) -> None:
+    with contextlib.suppress(OSError), socket.socket(fileno=descriptor) as refused:
+        if refusal:
+            refused.setblocking(False)
+            refused.send(refusal)
+            refused.shutdown(socket.SHUT_WR)
+            refused.recv(_UNREAD)
+
+
 class _Greeting:
     """A connection whose header has not come yet."""
 
-    def __init__(self, acceptor: Acceptor, accepted: socket.socket, host: str, timeout: float) -> None:
+    def __init__(self, acceptor: Acceptor, descriptor: int, host: str, timeout: float) -> None:
         loop = asyncio.get_running_loop()
-        self.socket = accepted
+        self.socket = socket.socket(fileno=descriptor)
+        self.socket.setblocking(False)
         self._host = host
         self._acceptor = acceptor
         self._header = HeaderReader()
         self._timer = loop.call_later(timeout, self._fail, "no PROXY header in time")
-        loop.add_reader(accepted, self._read)
+        loop.add_reader(self.socket, self._read)
 
     def end(self) -> None:
         """Close it, whatever has come."""

@@ -105,7 +105,7 @@ class Downstream(ClientSide):
         self._ended = False
         """The client sends no more, and is still answered."""
         self._progress = 0
-        """Bytes that the client had taken, or sent, when the deadline of flushing or lingering was set."""
+        """Bytes that the client had taken, or sent, when flushing or lingering was looked at last; -1 before that."""
 
     # --- asyncio.Protocol
 
@@ -470,7 +470,8 @@ class Downstream(ClientSide):
     # --- deadlines that have passed
 
     def _begin_flushing(self, now: float) -> None:
-        self._progress = acknowledged(self.transport)
+        # Nearly all connections are gone before anybody looks, and asking the kernel is dear.
+        self._progress = -1
         self.enter(FLUSHING, now, self._flush_step())
 
     def _flush_step(self) -> float:

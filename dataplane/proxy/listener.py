@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, cast
 
 from dataplane.proxy.acceptor import Acceptor
@@ -50,7 +50,7 @@ class Listener:
         `proxies` must say with the PROXY protocol whom they speak for.
         """
         listener.listen(BACKLOG)
-        taker: _Plain = _Plain(self) if front is None else _Secure(self, front)
+        taker: _Plain = _Plain(self, listener) if front is None else _Secure(self, listener, front)
         timeout = self.bounds.handshake_timeout
         self._acceptors.append(Acceptor(listener, taker, self.connections, proxies, timeout))
 
@@ -75,8 +75,9 @@ class _Plain:
 
     scheme = "http"
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, bound: socket.socket) -> None:
         self._listener = listener
+        self._family = int(bound.family)
 
     def peer(self, address: str) -> Peer:
         return self._listener.trusted.peer(address, self.scheme)
@@ -84,11 +85,11 @@ class _Plain:
     def refusal(self) -> bytes:
         return self._listener.refusal()
 
-    def take(self, accepted: socket.socket, peer: Peer) -> None:
+    def take(self, descriptor: int, peer: Peer) -> None:
         try:
-            adopt(accepted, self._protocol(peer))
+            adopt(Accepted(descriptor, self._family), self._protocol(peer))
         except OSError:
-            accepted.close()
+            os.close(descriptor)
             self._listener.connections.left(peer)
 
     def _protocol(self, peer: Peer) -> asyncio.Protocol:
@@ -100,8 +101,8 @@ class _Secure(_Plain):
 
     scheme = "https"
 
-    def __init__(self, listener: Listener, front: Front) -> None:
-        super().__init__(listener)
+    def __init__(self, listener: Listener, bound: socket.socket, front: Front) -> None:
+        super().__init__(listener, bound)
         self._front = front
 
     def refusal(self) -> bytes:
@@ -116,19 +117,38 @@ class _Secure(_Plain):
         return cast(asyncio.Protocol, made)
 
 
-def adopt(accepted: socket.socket, protocol: asyncio.Protocol) -> None:
-    """Make a transport of an accepted socket. Raises OSError, and then the protocol never hears of it.
+class Accepted:
+    """An accepted connection, with as much of a socket as the event loop asks for to make a transport of it."""
+
+    __slots__ = ("_descriptor", "family")
+
+    type = int(socket.SOCK_STREAM)
+
+    def __init__(self, descriptor: int, family: int) -> None:
+        self._descriptor = descriptor
+        self.family = family
+
+    def fileno(self) -> int:
+        """Its file descriptor."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """The transport has closed the descriptor, and says so."""
+
+
+def adopt(accepted: Accepted, protocol: asyncio.Protocol) -> None:
+    """Make a transport of an accepted connection. Raises OSError, and then the protocol never hears of it.
 
     The event loop offers this as a coroutine alone, which makes the transport at once and then waits for the call of
     `connection_made`. Nobody has to wait for that, and a task would cost as much as the transport.
     """
     loop = asyncio.get_running_loop()
-    _go_on(loop.connect_accepted_socket(lambda: protocol, accepted))
+    starting = loop.connect_accepted_socket(lambda: protocol, cast(socket.socket, accepted))
+    starting.send(None)
+    # After `connection_made`, whose call is in the queue before this one.
+    loop.call_soon(_end, starting)
 
 
-def _go_on(starting: Coroutine[Any, Any, object], _: object = None) -> None:
-    try:
-        waiter = starting.send(None)
-    except StopIteration:
-        return
-    waiter.add_done_callback(partial(_go_on, starting))
+def _end(starting: Coroutine[Any, Any, object]) -> None:
+    with contextlib.suppress(StopIteration):
+        starting.send(None)

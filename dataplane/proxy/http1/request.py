@@ -236,13 +236,7 @@ def is_cacheable(request: Request) -> bool:
 
     That is so for untrusted peers; what trusted ones and traces tell is each request's own.
     """
-    return (
-        request.http11
-        and request.keep_alive
-        and not request.length
-        and not request.upgrade
-        and request.provenance is None
-    )
+    return request.http11 and not request.length and not request.upgrade and request.provenance is None
 
 
 def is_plain(method: bytes, target: bytes, bounds: Bounds = _BOUNDS) -> bool:
@@ -257,6 +251,14 @@ def is_plain(method: bytes, target: bytes, bounds: Bounds = _BOUNDS) -> bool:
 
 def from_cache(known: Request, method: bytes, target: bytes) -> Request:
     """A request whose head is that of `known`, but for its request line, which `is_plain`. Raises BadRequest."""
+    request = copy_head(known)
+    request.method = _METHODS[method]
+    read_path(request, target, True)
+    return request
+
+
+def copy_head(known: Request) -> Request:
+    """A request that shares all of a cacheable head but its request line, which is left out."""
     if not known.joined:
         known.joined = b"".join(known.fields)
     request = Request()
@@ -269,9 +271,8 @@ def from_cache(known: Request, method: bytes, target: bytes) -> Request:
     request.joined = known.joined
     request.fields = known.fields
     request.own_fields = known.own_fields
-    request.http11 = request.keep_alive = True
-    request.method = _METHODS[method]
+    request.http11 = True
+    request.keep_alive = known.keep_alive
     request.authority = known.authority
     request.host = known.host
-    read_path(request, target, True)
     return request

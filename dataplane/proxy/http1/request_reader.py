@@ -25,6 +25,7 @@ from dataplane.proxy.exchange import ClientSide, Exchange
 from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
 from dataplane.proxy.http1.names import field_sorter, request_names
 from dataplane.proxy.http1.request import (
+    copy_head,
     from_cache,
     is_cacheable,
     is_plain,
@@ -100,19 +101,12 @@ class RequestReader:
         self._requests = bounds.requests
         self._longest = min(LONGEST, bounds.head)
         self._credit = LookupCredit()
-        self._passing: list[bytes] = []
-        self._special: list[tuple[bytes, bytes]] = []
-        self._pieces: list[bytes] = []
-        self._target: list[bytes] = []
         self.at_boundary = True
         """No request has begun that has not been read to its end."""
         self._raw = self._size = self._left = self._overhead = 0
-        self._names = names = request_names(bounds.strip)
-        self.on_header = field_sorter(names, self._passing, self._special)
-        self.on_body: Callable[[bytes], None] = self._pieces.append
-        self.on_url: Callable[[bytes], None] = self._target.append
+        self._names = request_names(bounds.strip)
         self._parser: HttpRequestParser | None = None
-        """Made when something has to be parsed: many connections bring one request, which is remembered."""
+        """Made when something has to be parsed: many connections bring one request, whose head is cached."""
 
     @property
     def in_head(self) -> bool:
@@ -158,7 +152,7 @@ class RequestReader:
         if data.find(_EMPTY_LINE, 0, len(data) - 4) < 0:
             # It holds the end of one head at most.
             self._parse(data)
-            if new is not None and self.at_boundary and not self.closed:
+            if new is not None and self.at_boundary:
                 self._cache_head(new)
         else:
             self.backlog = memoryview(data)
@@ -196,6 +190,7 @@ class RequestReader:
         goes_on = self.incoming
         parser = self._parser
         if parser is None:
+            self._prepare()
             parser = self._parser = HttpRequestParser(self)
         try:
             parser.feed_data(data)
@@ -207,6 +202,16 @@ class RequestReader:
             self._body_goes_on(self.incoming, self.incoming is goes_on)
         elif not self.at_boundary:
             self._head_goes_on()
+
+    def _prepare(self) -> None:
+        """Make what the parser collects, and what it is given to collect it with."""
+        self._passing: list[bytes] = []
+        self._special: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._target: list[bytes] = []
+        self.on_header = field_sorter(self._names, self._passing, self._special)
+        self.on_body: Callable[[bytes], None] = self._pieces.append
+        self.on_url: Callable[[bytes], None] = self._target.append
 
     # --- parser callbacks
 
@@ -289,10 +294,12 @@ class RequestReader:
 
     def _cache_head(self, head: bytes) -> None:
         """What has just been read was one whole request, and is `head` but for what comes before its version."""
-        if len(self.queue) == 1:
-            request = self.queue[0].request
-            if request is not None and is_cacheable(request) and self._shared.request_cache.admit():
-                self._shared.request_cache.put(head, request)
+        if len(self.queue) == 1 and self._requests > 0:
+            exchange = self.queue[0]
+            request, cache = exchange.request, self._shared.request_cache
+            if request is not None and exchange.fault is None and is_cacheable(request) and cache.admit():
+                # A copy: what becomes of this connection may still end the request's own `keep_alive`.
+                cache.put(head, copy_head(request))
 
     def _consider_upgrade(self, request: Request, nominated: bool) -> None:
         """An offer that may count makes the request the last one; any other is ignored (module `upgrade`)."""

@@ -76,6 +76,36 @@ def test_the_second_request_is_known() -> None:
     assert second.request.joined == b"".join(first.request.fields)
 
 
+def test_a_head_that_ends_its_connection_is_known_and_ends_it_again() -> None:
+    closing = GET[:-2] + b"Connection: close\r\n\r\n"
+    readers = Readers()
+    (first,) = readers.read(closing)
+    assert readers.remembered == 1
+    with mock.patch("dataplane.proxy.http1.request_reader.HttpRequestParser") as parser:
+        reader = readers.connect()
+        reader.feed(closing)
+    parser.return_value.feed_data.assert_not_called()
+    (second,) = reader.queue
+    assert second.request is not None and not second.request.keep_alive and reader.closed
+    assert meaning(first) == meaning(second)
+
+
+def test_the_end_of_the_connection_that_a_head_came_on_is_not_remembered() -> None:
+    readers = Readers()
+    (first,) = readers.read(GET)
+    assert first.request is not None
+    first.request.keep_alive = False
+    (second,) = readers.read(GET)
+    assert second.request is not None and second.request.keep_alive
+
+
+def test_the_last_request_that_a_connection_may_bring_is_not_remembered() -> None:
+    readers = Readers(Bounds(requests=1))
+    (first,) = readers.read(GET)
+    assert first.request is not None and not first.request.keep_alive
+    assert readers.remembered == 0
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -158,7 +188,6 @@ HEAD = GET[:-2]
     [
         HEAD.replace(b"1.1", b"1.0") + b"\r\n",
         HEAD.replace(b"/a?b", b"http://a/") + b"\r\n",
-        HEAD + b"Connection: close\r\n\r\n",
         HEAD + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
         HEAD + b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n",
         HEAD + b"Content-Length: 1\r\n\r\na",
