@@ -16,6 +16,7 @@ from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
 from dataplane.proxy.exchange import CONNECTING, Exchange, InstanceSide, Result, Sender, take_idle
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.resolver import Resolver
+from dataplane.proxy.secured_instance import connect
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.tls import ClientContexts
 from dataplane.proxy.upstream import Upstream
@@ -153,14 +154,8 @@ class Dialer(Sender):
                 lambda: Upstream(endpoint, self._shared, self), address, port
             )
             return upstream
-        _, upstream = await loop.create_connection(
-            lambda: Upstream(endpoint, self._shared, self),
-            address,
-            port,
-            ssl=await self.contexts.get(tls.ca),
-            server_hostname=tls.server_name or host,
-            ssl_shutdown_timeout=self._shared.bounds.linger_timeout,
-        )
+        upstream = Upstream(endpoint, self._shared, self)
+        await connect(upstream, address, port, await self.contexts.get(tls.ca), tls.server_name or host)
         return upstream
 
     def _send(self, exchange: Exchange, upstream: InstanceSide) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from dataplane.proxy.acceptor import Acceptor
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.connections import Connections
-from dataplane.proxy.secured import Secured
+from dataplane.proxy.secured_client import SecuredClient
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import Peer, TrustedProxies
 
@@ -113,7 +113,7 @@ class _Secure(_Plain):
         listener, bounds = self._listener, self._listener.bounds
         above = listener.make(peer)
         # How long a client may take nothing or say nothing later is for the deadlines of its connection.
-        made = Secured(self._front.context, above, peer, listener.connections, bounds.handshake_timeout)
+        made = SecuredClient(self._front.context, above, peer, listener.connections, bounds.handshake_timeout)
         return cast(asyncio.Protocol, made)
 
 

@@ -1,15 +1,13 @@
-"""TLS on a client's connection: a protocol to the transport below, and a transport to the protocol above.
+"""TLS on a connection: a protocol to the transport below, and a transport to the protocol above.
 
 The event loop's own TLS has a buffer of 256 KiB, a timer and several objects for every connection, and copies what it
 reads once more; here OpenSSL gets what was read and gives back what to write (docs/performance.md has the figures).
-The deadline of the handshake is one of those that the worker's tick looks at.
+`secured_client` and `secured_instance` have what differs between the two edges.
 
 OpenSSL's buffers keep the size that they once had. So they get one record at a time, whatever was read or is to be
 written: a connection that carried a large body and is idle now costs as little as any.
 
-Ends are told as TLS tells them: `close` sends what is left, then close_notify (RFC 8446 section 6.1), and reads on,
-throwing away what comes, until the peer has ended its side too. How long it may take for that, and to take what was
-sent to it, is for the protocol above to say, which aborts in the end.
+Ends are told as TLS tells them: `close` sends what is left, then close_notify (RFC 8446 section 6.1).
 """
 
 from __future__ import annotations
@@ -18,11 +16,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterable
-from time import monotonic
 from typing import Any, Final, cast
-
-from dataplane.proxy.connections import Connections
-from dataplane.proxy.trust import Peer
 
 RECORD: Final = 16_384
 """Most bytes that one record carries (RFC 8446 section 5.1)."""
@@ -33,12 +27,11 @@ _UNASKED: Final = 16
 
 
 class Secured(asyncio.Transport):
-    """One connection. Counts among the client connections until the handshake is done; then what is above does."""
+    """One connection; the base of both edges."""
 
     __slots__ = (
         "_above",
         "_closing",
-        "_connections",
         "_ended",
         "_held",
         "_incoming",
@@ -46,8 +39,6 @@ class Secured(asyncio.Transport):
         "_shaken",
         "_tls",
         "_unasked",
-        "deadline",
-        "peer",
         "transport",
     )
 
@@ -55,42 +46,46 @@ class Secured(asyncio.Transport):
     """The one below."""
 
     def __init__(
-        self,
-        context: ssl.SSLContext,
-        above: asyncio.Protocol,
-        peer: Peer,
-        connections: Connections,
-        handshake_timeout: float,
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, tls: ssl.SSLObject, above: asyncio.Protocol
     ) -> None:
-        self.peer = peer
-        self.deadline = monotonic() + handshake_timeout
-        """Monotonic time at which `expire` is called."""
+        """`tls` reads from `incoming` and writes to `outgoing`."""
         self._above = above
-        self._connections = connections
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._tls = tls
         self._shaken = self._closing = self._ended = False
         self._unasked = 0
         self._held = False
         """Something is in `_outgoing` that can wait for the next write."""
 
-    # --- a client connection, during the handshake
+    # --- what differs between the edges
 
-    def expire(self, now: float) -> None:
-        """The handshake takes too long."""
-        self.transport.abort()
+    def _begin(self) -> None:
+        """The connection is there; the handshake comes first."""
+        raise NotImplementedError
 
-    def drain(self) -> None:
-        """Nothing is under way."""
-        self.transport.abort()
+    def _established(self) -> None:
+        """The handshake is done: send what it has left, or hold it, and begin what is above."""
+        raise NotImplementedError
+
+    def _refused(self, error: Exception) -> None:
+        """The handshake has failed; the alert that says why has been sent."""
+
+    def _cut_off(self) -> None:
+        """The peer has ended the connection without a word in TLS."""
+
+    def _lost_early(self, exc: Exception | None) -> None:
+        """The connection is gone before its handshake was done."""
+
+    def _read_rest(self) -> None:
+        """The connection has failed: something may have come before that and was not read."""
 
     # --- the protocol of the transport below
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there; the handshake comes first."""
+        """The connection is there."""
         self.transport = cast(asyncio.Transport, transport)
-        self._connections.begin(self)
+        self._begin()
 
     def data_received(self, data: bytes) -> None:
         """Records, or pieces of them."""
@@ -112,18 +107,19 @@ class Secured(asyncio.Transport):
         """The peer has ended the connection, perhaps without a word in TLS."""
         self._ended = True
         if self._shaken and not self._closing:
-            # What is above has no use for half a connection of TLS.
-            self._above.eof_received()
+            self._cut_off()
             self._closing = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
+        if exc is not None and self._shaken and not self._closing:
+            self._read_rest()
         self._ended = self._closing = True
         if self._shaken:
             self._above.connection_lost(exc)
         else:
-            self._connections.gone(self)
+            self._lost_early(exc)
         # It holds on to this transport: a cycle.
         self._above = _NOBODY
 
@@ -140,8 +136,12 @@ class Secured(asyncio.Transport):
     # --- the transport of the protocol above
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Of the transport below, and "ssl_object"."""
-        return self._tls if name == "ssl_object" else self.transport.get_extra_info(name, default)
+        """Of the transport below, and "ssl_object" and "sslcontext"."""
+        if name == "ssl_object":
+            return self._tls
+        if name == "sslcontext":
+            return self._tls.context
+        return self.transport.get_extra_info(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """From now on this one is above."""
@@ -192,7 +192,7 @@ class Secured(asyncio.Transport):
             self._encrypt(b"".join(list_of_data))
 
     def close(self) -> None:
-        """Send what is left, say that nothing follows, and wait for the peer to agree, or for `abort`."""
+        """Send what is left, and say that nothing follows."""
         if self._closing:
             return
         if not self._shaken:
@@ -200,11 +200,11 @@ class Secured(asyncio.Transport):
             return
         self._closing = True
         self._say_goodbye()
-        if self._ended:
-            self.transport.close()
-            return
-        self.transport.resume_reading()
-        self.transport.write_eof()
+        self._leave()
+
+    def _leave(self) -> None:
+        """close_notify has been said."""
+        self.transport.close()
 
     def abort(self) -> None:
         """End it at once."""
@@ -229,20 +229,15 @@ class Secured(asyncio.Transport):
         except ssl.SSLWantReadError:
             self._flush()
             return False
-        except (ssl.SSLError, OSError):
+        except (ssl.SSLError, OSError) as error:
             # OpenSSL has left an alert that says why.
             self._closing = True
             self._flush()
             self.transport.close()
+            self._refused(error)
             return False
         self._shaken = True
-        if self._tls.version() == "TLSv1.3":
-            # What is left are session tickets: they travel with the first response.
-            self._held = self._outgoing.pending > 0
-        else:
-            self._flush()
-        self._connections.hand_over(self)
-        self._above.connection_made(self)
+        self._established()
         return True
 
     def _decrypt(self, pieces: list[bytes], size: int) -> None:
