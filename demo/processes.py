@@ -256,6 +256,8 @@ class DataPlane:
     port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
     settings: Mapping[str, str] = field(default_factory=dict)
+    module: str = "dataplane"
+    """What is run: `python -m` this."""
 
     @property
     def url(self) -> str:
@@ -277,7 +279,7 @@ class DataPlane:
         }
 
     def start(self, folder: Path, *, wait: bool = True) -> Process:
-        process = start(self.name, [sys.executable, "-m", "dataplane"], self.environment(folder), folder)
+        process = start(self.name, [sys.executable, "-m", self.module], self.environment(folder), folder)
         if wait:
             wait_until(answers(f"{self.status_url}/ready"), process)
         return process

@@ -54,6 +54,11 @@ class PartsCollector(Collector):
             "Deltas that did not fit what a data plane had.",
             self._parts.messages.mismatches,
         )
+        yield _counter(
+            "configurations_withheld",
+            "Configurations that a data plane was not given, for want of a capability.",
+            self._parts.messages.withheld,
+        )
         yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
         yield from self._dataplanes()
         yield from _messages(self._parts.messages)

@@ -108,9 +108,12 @@ class ProblemShape(Shape):
 
 
 class RejectionShape(Shape):
-    """A revision that a data plane refused."""
+    """A revision that a data plane refused, or is not given."""
 
     revision: int
+    withheld: Annotated[
+        bool, Field(description="It was not sent: the data plane lacks a capability that it needs.")
+    ]
     problems: list[ProblemShape]
     at: Moment
 
@@ -122,7 +125,8 @@ def rejection(seen: Rejection | None) -> RejectionShape | None:
     problems = [
         ProblemShape(resource=one.resource, field=one.field, detail=one.detail) for one in seen.problems
     ]
-    return RejectionShape(revision=seen.revision, problems=problems, at=moment(seen.at))
+    at = moment(seen.at)
+    return RejectionShape(revision=seen.revision, withheld=seen.withheld, problems=problems, at=at)
 
 
 class DataplaneShape(Shape):

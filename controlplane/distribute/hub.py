@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from enum import Enum
 from types import MappingProxyType
@@ -17,8 +18,11 @@ from typing import Protocol
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.subscriber import Mark, Subscriber
 from controlplane.distribute.watcher import Watcher
+from controlplane.model.capabilities import Lacking
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.snapshot import Delta, Snapshot
+
+logger = logging.getLogger(__name__)
 
 MARKS_APART = 1.0
 """Seconds from one message to a mark, which says only that the revision moved on: many such changes make one mark."""
@@ -49,6 +53,9 @@ class Nodes(Protocol):
     def sent(self, node: str, revision: int) -> None:
         """A revision was sent to it."""
 
+    def withhold(self, node: str, revision: int, digest: str, lacking: Lacking) -> None:
+        """A revision is kept from it, because it does not know what is needed to serve it."""
+
     def disconnect(self, node: str) -> None:
         """Its stream ended."""
 
@@ -74,15 +81,22 @@ class Session:
         watcher: Watcher,
         subscriber: Subscriber,
         accepted: Callable[[], Snapshot | None],
+        withhold: Callable[[Snapshot, Lacking], None],
         now: Callable[[], float],
     ) -> None:
-        """`accepted` gives what the whole fleet served last, `now` monotonic seconds."""
+        """`accepted` gives what the whole fleet served last, `now` monotonic seconds.
+
+        `withhold` is told of every configuration that is kept from the node.
+        """
         self.node = node
         self.wake = asyncio.Event()
         self.subscriber = subscriber
         self.ending: Ending | None = None
         self._watcher = watcher
         self._accepted = accepted
+        self._withhold = withhold
+        self._missing: frozenset[str] = frozenset()
+        """Capabilities for want of which a configuration is withheld."""
         self._now = now
         self._mark_at = now()
         self._patient_until = now() + PATIENCE
@@ -92,12 +106,33 @@ class Session:
         current = self._watcher.current
         if current is None or self._ahead(current) > 0:
             return None
+        before = self.subscriber.withheld
         message = self.subscriber.next(current, self._accepted())
+        self._tell_withheld(before, current)
         if message is None and self._now() >= self._mark_at:
             message = self.subscriber.mark(current)
         if message is not None:
             self._mark_at = self._now() + MARKS_APART
         return message
+
+    def _tell_withheld(self, before: Mark | None, current: Snapshot) -> None:
+        """Tell of each configuration that is withheld, and log each cause once."""
+        withheld = self.subscriber.withheld
+        if withheld and not (before and before.digest == withheld.digest):
+            lacking = self.subscriber.lacks(current)
+            assert lacking is not None
+            self._withhold(current, lacking)
+            missing = lacking.capabilities
+        else:
+            missing = self._missing if withheld else frozenset()
+        if missing == self._missing:
+            return
+        self._missing = missing
+        about = {"node": self.node, "revision": current.revision, "capabilities": sorted(missing)}
+        if missing:
+            logger.warning("a configuration is withheld from a data plane that does not know it", extra=about)
+        else:
+            logger.info("nothing is withheld from a data plane any more", extra=about)
 
     async def woken(self, within: float) -> None:
         """Return when there may be something to send, or the session was ended; after some seconds in any case."""
@@ -172,15 +207,21 @@ class Hub:
         lineage: Lineage = UNKNOWN,
         refused: Mark | None = None,
         deltas: bool = False,
+        capabilities: Set[str] = frozenset(),
     ) -> Iterator[Session]:
         """A session for a node that said hello, serving `revision`. An older one of the same node is ended.
 
-        `refused` is what the node said that it cannot use. With `deltas` it takes differences. It counts as connected
-        within the block.
+        `refused` is what the node said that it cannot use, `capabilities` what it knows. With `deltas` it takes
+        differences. It counts as connected within the block.
         """
         held = Mark(revision, digest, lineage) if revision and digest else None
-        subscriber = Subscriber(held, self.watcher.deltas.between if deltas else None, refused)
-        session = Session(node, self.watcher, subscriber, lambda: self.accepted, self._now)
+        subscriber = Subscriber(held, self.watcher.deltas.between if deltas else None, refused, capabilities)
+
+        def withhold(snapshot: Snapshot, lacking: Lacking) -> None:
+            self.messages.withheld += 1
+            self._nodes.withhold(node, snapshot.revision, snapshot.digest, lacking)
+
+        session = Session(node, self.watcher, subscriber, lambda: self.accepted, withhold, self._now)
         if (older := self._sessions.get(node)) is not None:
             older.end(Ending.SUPERSEDED)
         if self._stopping:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controlplane.model.capabilities import Lacking, lacking
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.snapshot import Delta, Snapshot
 
@@ -63,11 +64,15 @@ class Subscriber:
     Content decides, by its digest: a revision that changed nothing for data planes is no news, and one that was
     rejected is not sent again; a node that has nothing gets what the fleet accepted last in its place. That the
     revision moved on is told by a mark, an empty delta, when there is time.
+
+    A configuration that needs a capability which the node does not have is withheld: the node serves what it has, and
+    one that has nothing gets nothing.
     """
 
     __slots__ = (
         "_bare",
         "_between",
+        "_capabilities",
         "_mismatched",
         "_refused_too",
         "_unanswered",
@@ -76,12 +81,17 @@ class Subscriber:
         "nacked",
         "sent",
         "whole",
+        "withheld",
     )
 
     def __init__(
-        self, held: Mark | None = None, between: Between | None = None, refused: Mark | None = None
+        self,
+        held: Mark | None = None,
+        between: Between | None = None,
+        refused: Mark | None = None,
+        capabilities: Set[str] = frozenset(),
     ) -> None:
-        """`held` is what the node says it serves, `refused` what it says it cannot use.
+        """`held` is what the node says it serves, `refused` what it says it cannot use, `capabilities` what it knows.
 
         Without `between` it gets snapshots only.
         """
@@ -95,7 +105,10 @@ class Subscriber:
         """The last that the node refused of what was published."""
         self.whole: Whole | None = None
         """Why the last message was a snapshot; None when it was a delta."""
+        self.withheld: Mark | None = None
+        """What is published, while it is withheld from the node."""
         self._between = between
+        self._capabilities = capabilities
         self._unanswered = False
         self._mismatched = False
         self._bare = held is None
@@ -119,8 +132,11 @@ class Subscriber:
         What is returned counts as sent. The first message is sent even if the node has everything: it tells the node
         that it is connected. `accepted` is what the whole fleet served before.
         """
+        self.withheld = Mark.of(current) if current and self._must_not_have(current) else None
         if current is None or not self.news(current):
             return None
+        if self.withheld:
+            return self._greet(self.held) if self.sent is None and self.held and self._between else None
         if self._refuses(current):
             return self._instead(current, accepted)
         held = self.held
@@ -134,7 +150,13 @@ class Subscriber:
 
     def mark(self, current: Snapshot | None) -> Snapshot | Delta | None:
         """What moves the node to the present revision, an empty delta mostly; None when there is nothing to move."""
-        return self._send(current) if current is not None and self.behind(current) else None
+        if current is None or not self.behind(current) or self._must_not_have(current):
+            return None
+        return self._send(current)
+
+    def lacks(self, snapshot: Snapshot) -> Lacking | None:
+        """What the node would have to know to be given this snapshot; None when it knows everything."""
+        return lacking(snapshot.needs, self._capabilities)
 
     def behind(self, current: Snapshot) -> bool:
         """Whether the node has the content of `current` under an older revision, and could be told."""
@@ -202,7 +224,12 @@ class Subscriber:
         self.sent, self._unanswered, self.whole = held, True, None
         return Delta(held.revision, held.digest, held.revision, held.digest, {}, (), held.lineage)
 
+    def _must_not_have(self, snapshot: Snapshot) -> bool:
+        return not snapshot.needs.keys() <= self._capabilities
+
     def _may_help(self, accepted: Snapshot, current: Snapshot) -> bool:
+        if self._must_not_have(accepted):
+            return False
         return accepted.lineage == current.lineage and accepted.digest not in (
             current.digest,
             self._refused_too,

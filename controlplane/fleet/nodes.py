@@ -17,7 +17,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
-from controlplane.fleet import views
+from controlplane.fleet import reports, views
 from controlplane.fleet.circuits import Circuits
 from controlplane.fleet.demand import Demand, Reporting
 from controlplane.fleet.reports import (
@@ -32,6 +32,7 @@ from controlplane.fleet.reports import (
 from controlplane.fleet.told import Told
 from controlplane.fleet.verdicts import Effect, InstanceName, Verdict, Verdicts
 from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
+from controlplane.model.capabilities import Lacking
 from controlplane.model.resources import Instance, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.signal import Signal
@@ -273,6 +274,16 @@ class Fleet:
         self._update(node, last_rejection=Rejection(revision, tuple(problems), self._wall(), digest))
         self._moved(node)
         self._refuse()
+
+    def withhold(self, node: str, revision: int, digest: str, lacking: Lacking) -> None:
+        """It is not given this revision, which needs what it does not know, and serves on what it had."""
+        if (state := self._nodes.get(node)) is not None:
+            problems = reports.lacking(lacking, state.version)
+            self._update(
+                node, last_rejection=Rejection(revision, problems, self._wall(), digest, withheld=True)
+            )
+            self._moved(node)
+            self._refuse()
 
     def health(
         self,

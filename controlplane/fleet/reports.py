@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controlplane.model.capabilities import Lacking
+
 
 class InstanceStatus(StrEnum):
     """What is known of an instance."""
@@ -95,6 +97,23 @@ class NodeProblem:
         return f"{where}: {self.detail}" if where else self.detail
 
 
+def lacking(found: Lacking, version: str) -> tuple[NodeProblem, ...]:
+    """Why a data plane of this version is not given a configuration, and what to do."""
+    who = f"this data plane (version {version or 'unknown'})"
+    advice = "upgrade it, or remove the field from the resource"
+    named = [
+        NodeProblem(
+            "/".join(one.resource),
+            one.field,
+            f"needs the capability {one.capability}, which {who} lacks: {advice}",
+        )
+        for one in found.named
+    ]
+    if (more := found.resources - len(named)) > 0:
+        named.append(NodeProblem("", "", f"{more} more resources need what {who} lacks"))
+    return tuple(named)
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A revision that a data plane refused."""
@@ -105,6 +124,16 @@ class Rejection:
     """Unix seconds."""
     digest: str = ""
     """Of the refused table: a later revision with the same one is refused, too."""
+    withheld: bool = False
+    """It was not even sent: the data plane lacks a capability, as the problems say."""
+
+    def __str__(self) -> str:
+        why = "; ".join(map(str, self.problems[:3])) or "no reason given"
+        return (
+            f"revision {self.revision} is withheld: {why}"
+            if self.withheld
+            else f"rejected {self.revision}: {why}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

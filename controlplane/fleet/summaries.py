@@ -128,7 +128,7 @@ def _rejection(rejection: Rejection | None) -> list[Any] | None:
     if rejection is None:
         return None
     problems = [[one.resource, one.field, one.detail] for one in rejection.problems[:20]]
-    return [rejection.revision, rejection.at, rejection.digest, problems]
+    return [rejection.revision, rejection.at, rejection.digest, problems, rejection.withheld]
 
 
 def _stats(stats: StatsReport, circuits: Sequence[CircuitReport], detail: int) -> list[Any]:
@@ -175,7 +175,7 @@ def _read(
         applied_revision=int(applied),
         digest=str(digest),
         last_seen=float(last_seen),
-        last_rejection=_read_rejection(*rejection[:4]) if rejection else None,
+        last_rejection=_read_rejection(*rejection[:5]) if rejection else None,
         leaving={(service, instance): int(count) for service, instance, count in leaving},
         health_revision=int(health[0]),
         slot=int(slot),
@@ -183,9 +183,11 @@ def _read(
     )
 
 
-def _read_rejection(revision: int, at: float, digest: str, problems: list[Any]) -> Rejection:
+def _read_rejection(
+    revision: int, at: float, digest: str, problems: list[Any], withheld: Any = False
+) -> Rejection:
     listed = tuple(NodeProblem(*map(str, problem[:3])) for problem in problems)
-    return Rejection(int(revision), listed, float(at), str(digest))
+    return Rejection(int(revision), listed, float(at), str(digest), bool(withheld))
 
 
 def _read_health(service: str, instance: str, status: str, last_check: float, reason: str) -> InstanceHealth:

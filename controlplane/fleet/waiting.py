@@ -272,8 +272,7 @@ def _progress(
         rejection = _rejection(state, revision, digest)
         reason = f"serves revision {state.applied_revision}"
         if rejection is not None:
-            why = "; ".join(map(str, rejection.problems[:3])) or "no reason given"
-            reason = f"{reason}, rejected {rejection.revision}: {why}"
+            reason = f"{reason}, {rejection}"
     else:
         reason = hindrance(state)
     return NodeProgress(state.node, True, state.applied_revision, not reason, reason, rejection)

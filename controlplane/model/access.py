@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from controlplane.model.base import Later, Resource
+from controlplane.model.base import IGNORABLE, Added, Later, Resource
 from controlplane.model.fields import AsList, HeaderName, Name, ScopeName, Unique, Username
 from controlplane.model.problems import Problem
 
@@ -70,6 +70,9 @@ class User(Resource):
     PLURAL: ClassVar[str] = "users"
     NAMED_BY: ClassVar[str] = "username"
     REFERENCES: ClassVar[Mapping[str, str]] = {"scopes[]": "scope"}
+    # A data plane that ignores it accepts a token until it expires. One from which the user were withheld would do the
+    # same, and would miss that the user was disabled, too.
+    ADDED: ClassVar[Mapping[str, Added]] = {"credentials": IGNORABLE}
 
     username: Username
     password: Annotated[

@@ -7,7 +7,9 @@ pydantic alone stops short of "everything at once": rules that span several fiel
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -19,6 +21,30 @@ P = TypeVar("P", bound="Part")
 
 Later = Callable[[object], str | None]
 """What is not built yet of a field's raw value; None when all of it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrows:
+    """The field lets fewer requests through, or secures something: a data plane must not ignore it.
+
+    So a configuration in which it matters is withheld from data planes that do not name the capability.
+    """
+
+    capability: str
+    """As data planes name it in `hello`, for instance `services.tls`."""
+    when: Callable[[Any], bool] = bool
+    """Whether a value of the field needs the capability; left out: every value that is true."""
+
+
+class Ignorable(Enum):
+    """The field may be ignored: without it a data plane lets through no more, and secures no less."""
+
+    IGNORABLE = "ignorable"
+
+
+IGNORABLE: Final = Ignorable.IGNORABLE
+
+Added = Narrows | Ignorable
 
 
 class Part(BaseModel):
@@ -34,6 +60,9 @@ class Part(BaseModel):
 
     LATER: ClassVar[Mapping[str, Later]] = {}
     """Fields and values that are announced and not built yet: they are refused with that message."""
+    ADDED: ClassVar[Mapping[str, Added]] = {}
+    """What a data plane that does not know a field may make of it, for each field that came to the wire after the first
+    release (`proto/baseline.binpb`), or of which a new value narrows access. See `model.capabilities`."""
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from controlplane.model import digest
+from controlplane.model.capabilities import Need, Needs, needs, updated
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.links import Links
 from controlplane.model.problems import InconsistentConfig, Problem
@@ -81,13 +82,16 @@ class Config:
         self._problems: dict[ResourceId, tuple[Problem, ...]] = {}
         self._unchecked: set[ResourceId] = set()
         self._outdated: set[ResourceId] = set()
-        self._settled: dict[ResourceId, tuple[Stamped | None, int]] = {}
-        """What differs from what was published: as data planes will get it, and what that makes of the digest."""
+        self._settled: dict[ResourceId, tuple[Stamped | None, int, tuple[Need, ...]]] = {}
+        """What differs from what was published: as data planes will get it, what that makes of the digest, and what it
+        needs of data planes."""
         self._published = EMPTY
         self._needed_ones: dict[ResourceId, Stamped] = {}
         """The resources of what was published last."""
         self._counts: dict[str, int] = {}
         """How many instances each of its services has."""
+        self._needs: Needs = {}
+        """The capabilities that it needs."""
         for entry in entries:
             self.put(entry)
 
@@ -178,13 +182,15 @@ class Config:
             raise InconsistentConfig(problems)
         while self._outdated:
             self._settle_one(self._outdated.pop())
-        changes = {identity: new for identity, (new, _) in self._settled.items()}
-        total = (self._published.total or 0) + sum(share for _, share in self._settled.values())
+        changes = {identity: new for identity, (new, _, _) in self._settled.items()}
+        total = (self._published.total or 0) + sum(share for _, share, _ in self._settled.values())
+        needed = {identity: needed for identity, (_, _, needed) in self._settled.items()}
         self._settled.clear()
         if changes:
+            self._needs = updated(self._needs, needed)
             before, self._needed_ones = self._needed_ones, _changed(self._needed_ones, changes)
             self._count(before, changes)
-        self._published = Snapshot(revision, self._needed_ones, lineage, total, self._counts)
+        self._published = Snapshot(revision, self._needed_ones, lineage, total, self._counts, self._needs)
         return self._published, frozenset(changes)
 
     @property
@@ -218,7 +224,8 @@ class Config:
         self._settled.pop(identity, None)
         if (old and old.revision) != (new and new.revision):
             share = digest.share(identity, new.revision) if new else 0
-            self._settled[identity] = new, share - (digest.share(identity, old.revision) if old else 0)
+            share -= digest.share(identity, old.revision) if old else 0
+            self._settled[identity] = new, share, needs(new.resource) if new else ()
 
     def _check(self, identity: ResourceId) -> None:
         if found := tuple(self._problems_of(identity)):

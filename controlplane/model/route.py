@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controlplane.model.base import Later, Resource
+from controlplane.model.base import IGNORABLE, Added, Later, Resource
 from controlplane.model.fields import (
     AsList,
     Host,
@@ -32,6 +32,8 @@ class Route(Resource):
         "scopes[]": "scope",
         "rate_limits[]": "rate_limit",
     }
+    # A data plane that ignores it upgrades no connection.
+    ADDED: ClassVar[Mapping[str, Added]] = {"upgrades": IGNORABLE}
 
     name: Name
     prefix: Annotated[

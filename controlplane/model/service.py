@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from controlplane.model.base import Part, Resource
+from controlplane.model.base import IGNORABLE, Added, Narrows, Part, Resource
 from controlplane.model.fields import Address, AsList, Certificates, HostName, Label, Name, PathText, Unique
 from controlplane.model.problems import Problem
 
@@ -49,6 +49,8 @@ class Circuit(Part):
 class Timeouts(Part):
     """How long an instance may take for each step."""
 
+    ADDED: ClassVar[Mapping[str, Added]] = {"total": IGNORABLE}
+
     connect: Annotated[float, Field(ge=0.01, le=300, description="Seconds to establish a connection.")] = 5.0
     response: Annotated[
         float, Field(ge=0.01, le=86_400, description="Seconds from the request's end to the response's head.")
@@ -70,6 +72,8 @@ class Retries(Part):
 
     Unless connecting failed, a request is sent again only if its method is idempotent and its body still at hand.
     """
+
+    ADDED: ClassVar[Mapping[str, Added]] = {"budget": IGNORABLE}
 
     attempts: Annotated[int, Field(ge=0, le=3, description="Further attempts; 0 switches retries off.")] = 1
     on: Annotated[
@@ -127,6 +131,10 @@ class Service(Resource):
     KIND: ClassVar[str] = "service"
     PLURAL: ClassVar[str] = "services"
     NAMED_BY: ClassVar[str] = "service_name"
+    # A data plane that ignores it sends requests, and the credentials in them, in the clear.
+    ADDED: ClassVar[Mapping[str, Added]] = {
+        "tls": Narrows("services.tls", when=lambda tls: tls is not None and tls.enabled)
+    }
 
     service_name: Name
     check_path: Annotated[PathText, Field(description="Path of the active probe; 2xx means healthy.")] = (

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from controlplane.model import digest
+from controlplane.model.capabilities import Needs, needs, updated
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.resources import Resource, ResourceId
 from controlplane.model.stored import Stamped
@@ -28,6 +29,8 @@ class Snapshot:
     """The sum that the digest is made of, when it is known already."""
     counted: Mapping[str, int] | None = field(default=None, repr=False, compare=False)
     """`instances_of`, when it is known already."""
+    needed: Needs | None = field(default=None, repr=False, compare=False)
+    """`needs`, when it is known already."""
 
     @cached_property
     def digest(self) -> str:
@@ -40,6 +43,13 @@ class Snapshot:
         if self.counted is not None:
             return self.counted
         return recounted({}, ((one, 1) for one in self.resources if one[0] in COUNTED))
+
+    @cached_property
+    def needs(self) -> Needs:
+        """The capabilities that a data plane must have to be given it, and what needs them."""
+        if self.needed is not None:
+            return self.needed
+        return updated({}, {identity: needs(one.resource) for identity, one in self.resources.items()})
 
     def of(self, kind: type[R]) -> dict[str, R]:
         """The resources of one kind by name, sorted."""

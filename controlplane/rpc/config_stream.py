@@ -106,6 +106,7 @@ class ConfigStream:
                     lineage=reports.lineage(hello.lineage),
                     refused=reports.mark(hello.refused),
                     deltas=hello.takes_deltas,
+                    capabilities=capabilities,
                 ) as session:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
                     self._recall(session, hello.refused)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from types import TracebackType
 from typing import Self
 
@@ -11,8 +12,10 @@ from typing import Self
 class Instance:
     """Answers every request with its name, or as told."""
 
-    def __init__(self, name: str = "upstream") -> None:
+    def __init__(self, name: str = "upstream", tls: ssl.SSLContext | None = None) -> None:
+        """With `tls` it is spoken to over TLS only."""
         self.name = name
+        self._tls = tls
         self.healthy = True
         """Whether GET /health is answered 200 or 503."""
         self.hold: asyncio.Event | None = None
@@ -31,7 +34,7 @@ class Instance:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(

@@ -13,7 +13,7 @@ from headgate_api.v1 import status_pb2
 MAX_PROBLEMS = 100
 """Most problems told in one nack: who made more will find the rest after mending these."""
 
-CAPABILITIES = ("reports.changes", "messages.parts")
+CAPABILITIES = ("reports.changes", "messages.parts", "services.tls")
 """What this data plane knows beyond the first version of the protocol; see `Hello`."""
 
 _STATUS = {

@@ -164,9 +164,11 @@ class Hello(_message.Message):
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What this data plane knows beyond the first version of the protocol. A word that the control plane does not know
-        means nothing to it.
+        means nothing to it. Where a capability stands for a field of a resource, a configuration that makes use of the field
+        is sent only to data planes that name it.
           "reports.changes"  It follows Reporting, and reports what changed.
           "messages.parts"   It puts together a message that comes in parts.
+          "services.tls"     Service.tls: it speaks TLS to the instances of such services.
         """
 
     def __init__(

@@ -72,7 +72,8 @@ def _rejection(row: Row) -> object:
         ": ".join(filter(None, (problem.get("resource"), problem.get("field"), problem.get("detail"))))
         for problem in rejected.get("problems") or ()
     )
-    return f"revision {rejected.get('revision')} at {rejected.get('at')}: {problems}"
+    withheld = " withheld" if rejected.get("withheld") else ""
+    return f"revision {rejected.get('revision')}{withheld} at {rejected.get('at')}: {problems}"
 
 
 _COLUMNS: Mapping[str, Mapping[str, Cell]] = {

@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from controlplane.identity import KeyRing
-from controlplane.model.resources import Route, Service
+from controlplane.model.resources import Route, Service, Tls
 from headgate_api.v1 import config_pb2, registry_pb2, resources_pb2, status_pb2
 from tests.support import wire
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, bearer, registry
@@ -136,6 +136,61 @@ async def test_an_older_data_plane(plane: ControlPlane, channel: grpc.aio.Channe
     assert second.revision == revision
     await node.ack(revision)
     await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == revision)
+
+
+ORDERS_BY_TLS = Service(service_name="orders", tls=Tls())
+
+
+async def test_an_older_data_plane_keeps_what_it_has_where_the_new_asks_for_more(
+    plane: ControlPlane, channel: grpc.aio.Channel
+) -> None:
+    node = RawNode(channel)
+    hello = config_pb2.Hello(node="gw-1", version="0.0.9")
+    await node.send(released(config_pb2.StreamRequest(hello=hello)))
+    served = (await node.receive()).snapshot.revision
+    await node.ack(served)
+    withheld = await plane.put(ORDERS_BY_TLS)
+    rejection = await eventually(lambda: plane.fleet.nodes["gw-1"].last_rejection)
+    assert rejection is not None
+    assert (rejection.revision, rejection.withheld) == (withheld, True)
+    assert "service/orders tls: needs the capability services.tls" in str(rejection)
+    await plane.put(Service(service_name="carts"))
+    await eventually(lambda: plane.hub.messages.withheld == 2)
+    # The next that it gets is the one that it knows, with all that came meanwhile.
+    mended = await plane.put(Service(service_name="orders"))
+    next_one = (await node.receive()).snapshot
+    assert next_one.revision == mended
+    assert {resource.name for resource in next_one.resources} >= {"orders", "carts"}
+    assert plane.fleet.nodes["gw-1"].applied_revision == served
+    await node.ack(mended)
+    await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == mended)
+
+
+async def test_an_older_data_plane_that_has_nothing_gets_nothing_that_it_would_half_understand(
+    plane: ControlPlane, channel: grpc.aio.Channel
+) -> None:
+    await plane.put(ORDERS_BY_TLS)
+    node = RawNode(channel)
+    await node.send(released(config_pb2.StreamRequest(hello=config_pb2.Hello(node="gw-1", version="0.0.9"))))
+    await eventually(lambda: plane.hub.messages.withheld == 1)
+    mended = await plane.put(Service(service_name="orders"))
+    assert (await node.receive()).snapshot.revision == mended
+    assert sum(plane.hub.messages.snapshots.values()) == 1
+
+
+@pytest.mark.parametrize("knows", [(), ("services.tls",)], ids=["nothing", "TLS"])
+async def test_a_capability_is_what_counts_and_not_the_version(
+    plane: ControlPlane, channel: grpc.aio.Channel, knows: tuple[str, ...]
+) -> None:
+    await plane.put(ORDERS_BY_TLS)
+    node = RawNode(channel)
+    hello = config_pb2.Hello(node="gw-1", version="9.9.9", takes_deltas=True, capabilities=knows)
+    await node.send(config_pb2.StreamRequest(hello=hello))
+    if knows:
+        assert any(one.service.HasField("tls") for one in (await node.receive()).snapshot.resources)
+    else:
+        await eventually(lambda: plane.fleet.nodes["gw-1"].last_rejection)
+        assert not plane.hub.messages.snapshots
 
 
 @pytest.mark.parametrize("version", [later, released], ids=["newer", "older"])

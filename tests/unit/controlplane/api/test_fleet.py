@@ -134,6 +134,7 @@ async def test_dataplanes(fleet: httpx.AsyncClient, api: Api) -> None:
     assert (b["node"], b["connected"]) == ("b", False)
     assert b["last_rejection"] == {
         "revision": 99,
+        "withheld": False,
         "problems": [{"resource": "route/orders", "field": "prefix", "detail": "too many routes"}],
         "at": moment(api.wall.now),
     }

@@ -13,7 +13,7 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import NodeState
 from controlplane.fleet.told import Told
-from controlplane.model.resources import Scope
+from controlplane.model.resources import Scope, Service, Tls
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.store import MemoryStore
@@ -273,3 +273,51 @@ def test_who_is_ahead_of_a_control_plane_without_store_is_not_set_back() -> None
         assert (told.base_revision, told.revision, told.changed) == (9, 9, {})
         assert session.subscriber.ack(9)
         assert session.next() is None
+
+
+def publish_service(hub: Hub, revision: int, tls: Tls | None) -> None:
+    stamped = Stamped(Service(service_name="x", tls=tls), revision)
+    hub.watcher.current = Snapshot(revision, MappingProxyType({("service", "x"): stamped}))
+    hub.watcher.changed.notify()
+
+
+def test_what_is_withheld_is_counted_and_shown_and_each_cause_is_logged_once(
+    hub: Hub, fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    known = {"services.tls"}
+    with (
+        hub.session("old", "0.1.0", 4, "four", deltas=True) as old,
+        hub.session("new", "0.2.0", 4, "four", capabilities=known) as new,
+    ):
+        for revision in (5, 6):
+            publish_service(hub, revision, Tls())
+            old.next()
+            assert old.next() is None
+            assert new.next() is hub.watcher.current
+            new.subscriber.ack(revision)
+        rejection = fleet.nodes["old"].last_rejection
+        assert rejection is not None
+        assert (rejection.revision, rejection.withheld, len(rejection.problems)) == (6, True, 1)
+        assert hub.messages.withheld == 2
+        publish_service(hub, 7, None)
+        old.subscriber.ack(4)
+        assert old.next() is hub.watcher.current
+        publish_service(hub, 8, Tls())
+        old.subscriber.ack(7)
+        assert old.next() is None
+    assert [(record.levelname, record.revision) for record in caplog.records] == [  # type: ignore[attr-defined]
+        ("WARNING", 5),
+        ("INFO", 7),
+        ("WARNING", 8),
+    ]
+    assert fleet.nodes["new"].last_rejection is None
+
+
+def test_whoever_connects_is_judged_by_what_is_published_already(hub: Hub, fleet: Fleet) -> None:
+    publish_service(hub, 5, Tls())
+    with hub.session("cold", "0.1.0", 0, "") as cold:
+        assert cold.next() is None
+        assert str(fleet.nodes["cold"].last_rejection).startswith(
+            "revision 5 is withheld: service/x tls: needs"
+        )

@@ -13,18 +13,20 @@ from controlplane.model.stored import Stamped
 from controlplane.model.trail import Trail
 
 
-def at(revision: int, content: int | None = None) -> Snapshot:
-    """A snapshot whose only resource last changed at `content`."""
+def at(revision: int, content: int | None = None, needs: str = "") -> Snapshot:
+    """A snapshot whose only resource last changed at `content`, and needs this capability."""
     stamped = Stamped(Scope(name="x"), revision if content is None else content)
-    return Snapshot(revision, MappingProxyType({("scope", "x"): stamped}))
+    needed = {needs: {("scope", "x"): "colour"}} if needs else {}
+    return Snapshot(revision, MappingProxyType({("scope", "x"): stamped}), needed=needed)
 
 
 class Script:
     """Plays lines like `publish 5`, `ack 5`, and writes down what goes out after each.
 
     A line `hello 5` or `hello 5 as of 4` begins anew, with a data plane that takes deltas and serves this (0: nothing);
-    `hello 5 refusing 7` with one that cannot use the latter. `accepted 4` is what the fleet served before. The trail
-    reaches back to revision 3.
+    `hello 5 refusing 7` with one that cannot use the latter; `hello 5 knowing colours` with one that names this
+    capability, which `publish 7 needing colours` asks for. `plain 5` is one that takes no deltas. `accepted 4` is what
+    the fleet served before. The trail reaches back to revision 3.
     """
 
     def __init__(self) -> None:
@@ -39,24 +41,29 @@ class Script:
 
     def _outcome(self, line: str) -> str:
         verb, _, rest = line.partition(" ")
+        rest, _, needs = rest.partition(" needing ")
+        rest, _, known = rest.partition(" knowing ")
         rest, _, refused = rest.partition(" refusing ")
         revision, _, content = rest.partition(" as of ")
         if verb == "accepted":
-            self.accepted = at(int(revision))
+            self.accepted = at(int(revision), needs=needs)
             return self._told(None)
         if verb == "publish":
-            self.current = at(int(revision), int(content) if content else None)
+            self.current = at(int(revision), int(content) if content else None, needs)
             self._trail.add(int(revision), [("scope", "x")])
-        elif verb == "hello":
+        elif verb in ("hello", "plain"):
             held = Mark.of(at(int(revision), int(content) if content else None)) if int(revision) else None
             cannot = Mark.of(at(int(refused))) if refused else None
-            self.subscriber = Subscriber(held, self._between, cannot)
+            between = self._between if verb == "hello" else None
+            self.subscriber = Subscriber(held, between, cannot, frozenset(known.split()))
         elif verb in ("ack", "nack", "mismatch"):
             if not getattr(self.subscriber, verb)(int(revision)):
                 return "no answer to anything"
         elif verb == "tick":
             return self._told(self.subscriber.mark(self.current))
-        return self._told(self.subscriber.next(self.current, self.accepted))
+        told = self._told(self.subscriber.next(self.current, self.accepted))
+        withheld = self.subscriber.withheld
+        return f"{told}, withhold {withheld.revision}" if withheld else told
 
     def _between(self, base: Mark, current: Snapshot) -> Delta | None:
         return self._trail.between(base.revision, base.digest, current)
@@ -288,6 +295,69 @@ class Script:
         pytest.param(
             ["publish 7: send 7", "hello 0 refusing 7: send 7", "nack 7: -", "look: -"],
             id="it is better than silence",
+        ),
+        pytest.param(
+            [
+                "publish 5: send 5",
+                "ack 5: -",
+                "publish 6 needing colours: -, withhold 6",
+                "publish 7 needing colours: -, withhold 7",
+                "tick: -",
+                "publish 8: send 8",
+            ],
+            id="what it does not know is withheld until it is gone",
+        ),
+        pytest.param(
+            ["publish 7 needing colours: -, withhold 7", "look: -, withhold 7", "publish 8: send 8"],
+            id="who has nothing gets nothing then",
+        ),
+        pytest.param(
+            ["accepted 4: -", "publish 7 needing colours: -, withhold 7"],
+            id="nor what others accepted before, which may let more through than is wanted now",
+        ),
+        pytest.param(
+            ["publish 7 needing colours: -, withhold 7", "hello 0 knowing colours: send 7", "ack 7: -"],
+            id="who knows it gets it",
+        ),
+        pytest.param(
+            [
+                "publish 7 needing colours: -, withhold 7",
+                "hello 5 knowing shapes: send 5..5, withhold 7",
+                "ack 5: -, withhold 7",
+                "publish 8: send 5..8",
+            ],
+            id="who has something is told that it is connected, and catches up",
+        ),
+        pytest.param(
+            ["publish 7 needing colours: -, withhold 7", "plain 5: -, withhold 7", "publish 8: send 8"],
+            id="unless it takes no deltas",
+        ),
+        pytest.param(
+            ["publish 5: send 5", "publish 6 needing colours: -, withhold 6", "nack 5: -, withhold 6"],
+            id="whatever it answers",
+        ),
+        pytest.param(
+            [
+                "publish 7 needing colours: -, withhold 7",
+                "hello 7: send 7..7, withhold 7",
+                "ack 7: -, withhold 7",
+                "publish 9 as of 7 needing colours: -, withhold 9",
+                "tick: -",
+            ],
+            id="who has it from a version that knew it is shown",
+        ),
+        pytest.param(
+            [
+                "publish 5: send 5",
+                "ack 5: -",
+                "publish 6 needing colours: -, withhold 6",
+                "publish 7 as of 5: -",
+            ],
+            id="back to what it has",
+        ),
+        pytest.param(
+            ["accepted 4 needing colours: -", "publish 5: send 5", "nack 5: -"],
+            id="what it does not know is no help either",
         ),
     ],
 )

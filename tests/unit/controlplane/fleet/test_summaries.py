@@ -32,7 +32,7 @@ FULL = NodeState(
     applied_revision=7,
     digest="abc",
     last_seen=101.25,
-    last_rejection=Rejection(8, (NodeProblem("route/a", "prefix", "is „odd“"),), 99.0, "def"),
+    last_rejection=Rejection(8, (NodeProblem("route/a", "prefix", "is „odd“"),), 99.0, "def", withheld=True),
     slot=3,
     health_revision=7,
     leaving={("orders", "o-2"): 3},

@@ -12,6 +12,7 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem, NodeState
 from controlplane.fleet.waiting import ALL, Progress, Quorum, Waiting
+from controlplane.model.capabilities import Lacking, Unknown
 from controlplane.model.resources import Scope, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
@@ -181,6 +182,26 @@ async def test_a_rejection_ends_the_wait_at_once(scene: Scene) -> None:
     seen = await task
     assert seen.rejected
     assert str(seen.stragglers[0]) == f"a (serves revision {first}, rejected {revision}: routes: too many)"
+
+
+async def test_one_that_is_not_given_it_ends_the_wait_at_once(scene: Scene) -> None:
+    scene.fleet.hello("new", "2")
+    scene.fleet.hello("old", "1")
+    revision = await scene.published(ORDERS)
+    scene.fleet.ack("new", revision, scene.digest)
+    task = scene.served(revision)
+    assert await still_waiting(task)
+    unknown = Unknown(("service", "orders"), "tls", "services.tls")
+    scene.fleet.withhold("old", revision, scene.digest, Lacking(frozenset({"services.tls"}), 3, (unknown,)))
+    progress = await task
+    assert progress.rejected
+    (straggler,) = progress.stragglers
+    assert str(straggler) == (
+        f"old (serves revision 0, revision {revision} is withheld: "
+        "service/orders tls: needs the capability services.tls, "
+        "which this data plane (version 1) lacks: upgrade it, or remove the field from the resource; "
+        "2 more resources need what this data plane (version 1) lacks)"
+    )
 
 
 async def test_an_old_rejection_holds_for_an_equal_table_only(scene: Scene) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
@@ -17,6 +15,7 @@ from controlplane.model.internal import Reset, VerificationKey
 from controlplane.model.resources import Instance, RateLimit, Route, Service, Tls, User, model_of
 from controlplane.rpc.wire.resources import message
 from headgate_api.v1 import resources_pb2 as pb
+from tests.support.added import parts
 
 NOT_SENT = {
     Service: {"instances"},  # each goes out as an instance
@@ -30,16 +29,6 @@ NOT_SENT = {
 }
 
 BODIES = [field for field in pb.Resource.DESCRIPTOR.fields if field.containing_oneof is not None]
-
-
-def parts(model: Any, descriptor: Descriptor) -> Iterator[tuple[type[Part], Descriptor]]:
-    """A message and those within it, with the classes of the model that they come from."""
-    yield model, descriptor
-    for field in descriptor.fields:
-        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
-            annotation = model.model_fields[field.name].annotation
-            inner = [one for one in getattr(annotation, "__args__", (annotation,)) if one is not type(None)]
-            yield from parts(inner[0], field.message_type)
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda field: field.name)

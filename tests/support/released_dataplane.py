@@ -1,0 +1,35 @@
+"""`python -m tests.support.released_dataplane`: a data plane that knows no more of the wire than the last release did.
+
+What it sends and what it receives goes through the release's descriptors, so that every field and message that came
+later is as unknown to it as it was to the release: it names no capability, takes no deltas and sees no `Service.tls`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from dataplane.__main__ import main
+from dataplane.config.stream import wire
+from dataplane.config.stream.client import ConfigStream
+from headgate_api.v1 import config_pb2 as pb
+from tests.support.skew import released
+
+
+def forget() -> None:
+    """Make the wire of this process the release's."""
+    hello, take = wire.hello, ConfigStream._take
+
+    def released_hello(*arguments: Any) -> pb.StreamRequest:
+        return released(hello(*arguments))
+
+    def released_take(self: ConfigStream, response: pb.StreamResponse) -> None:
+        take(self, released(response))
+
+    wire.hello = released_hello  # type: ignore[assignment]
+    ConfigStream._take = released_take  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    forget()
+    sys.exit(main())
