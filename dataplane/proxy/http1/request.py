@@ -41,7 +41,7 @@ from dataplane.proxy.http1.names import (
     removed,
     without,
 )
-from dataplane.proxy.http1.target import PLAIN, is_authority, read_host, read_other_form, read_path
+from dataplane.proxy.http1.target import is_authority, is_plain_target, read_host, read_other_form, read_path
 from dataplane.proxy.http1.upgrade import offers
 from dataplane.proxy.messages import CHUNKED, METHODS, BadRequest, Provenance, Request
 from dataplane.proxy.trust import Peer
@@ -115,7 +115,7 @@ def read_request(
     if connection is not None:
         _read_connection(request, connection)
     if target.startswith(b"/"):
-        read_path(request, target, not target.translate(None, PLAIN))
+        read_path(request, target, is_plain_target(target))
     else:
         authority = read_other_form(request, target, authority)
     read_host(request, authority)
@@ -245,7 +245,7 @@ def is_plain(method: bytes, target: bytes, bounds: Bounds = _BOUNDS) -> bool:
         method in _METHODS
         and target.startswith(b"/")
         and len(target) <= bounds.target
-        and not target.translate(None, PLAIN)
+        and is_plain_target(target)
     )
 
 

@@ -12,10 +12,18 @@ _AUTHORITY: Final = re.compile(
     rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?"
     rb"(?::(?P<port>[0-9]{0,5}))?"
 )
-PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
+_PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
 """What RFC 3986 lets a path and a query consist of."""
+_OTHER: Final = 1
+_SORTED: Final = bytes(0 if byte in _PLAIN else _OTHER for byte in range(256))
+"""Tells plain bytes from others, with one look-up for each byte; to delete the plain ones costs three times as much."""
 _MAX_HOSTS: Final = 1_000
 _hosts: Final[dict[bytes, str]] = {}
+
+
+def is_plain_target(target: bytes) -> bool:
+    """Whether RFC 3986 lets a path and its query consist of these bytes."""
+    return _OTHER not in target.translate(_SORTED)
 
 
 def is_authority(value: bytes) -> bool:
@@ -34,7 +42,7 @@ def read_host(request: Request, authority: bytes | None) -> None:
 
 
 def read_path(request: Request, target: bytes, plain: bool) -> None:
-    """`plain`: the target consists of `PLAIN` characters."""
+    """`plain`: it `is_plain_target`."""
     end = target.find(b"?")
     if end < 0:
         end = len(target)
@@ -74,7 +82,7 @@ def read_other_form(request: Request, target: bytes, authority: bytes | None) ->
         request.path, request.target = SERVER, b"*"
     else:
         path = path if path.startswith(b"/") else b"/" + path
-        read_path(request, path, not path.translate(None, PLAIN))
+        read_path(request, path, is_plain_target(path))
     return rest[:end]
 
 
