@@ -195,6 +195,7 @@ class Watcher:
         for entry, found in new:
             try:
                 self._config.put(entry, found)
+                _warn(entry, found)
             except Exception:
                 self._config.distrust(entry, self._fault(entry)[1])
 
@@ -348,3 +349,10 @@ class Watcher:
             logger.info("published", extra=extra)
         self.caught_up.set()
         self.changed.notify()
+
+
+def _warn(entry: Entry, found: Found) -> None:
+    """Say what in an entry could not be written any more."""
+    if found[0] is not None and (outdated := list(map(str, found[0].outdated()))):
+        extra = {"revision": entry.revision, "key": entry.key, "problems": outdated}
+        logger.warning("a stored resource holds what would be refused now", extra=extra)

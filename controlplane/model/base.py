@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from controlplane.model.fields import STORED
 from controlplane.model.problems import InvalidConfig, Problem, path_of
 from controlplane.model.words import describe
 
@@ -113,6 +114,13 @@ class Resource(Part):
     DOCUMENTS: ClassVar[bool] = True
     """Whether people write it: in documents, and one by one over the admin API."""
 
+    def outdated(self) -> Iterable[Problem]:
+        """What a stored one holds and a new one may not: a rule has become stricter since it was written.
+
+        It stays in force. To refuse it would keep everything else from being published, too.
+        """
+        return ()
+
     if TYPE_CHECKING:
         # Some kinds have a field of this name, others compute it: pydantic must not see a declaration here.
         @property
@@ -120,10 +128,13 @@ class Resource(Part):
             """Unique among the resources of the kind; the last part of the store's key."""
 
 
-def parse_as(model: type[P], raw: object, field: str = "") -> P:
-    """Make a value of `model` from what somebody wrote, or raise InvalidConfig with every problem, below `field`."""
+def parse_as(model: type[P], raw: object, field: str = "", *, stored: bool = False) -> P:
+    """Make a value of `model` from what somebody wrote, or raise InvalidConfig with every problem, below `field`.
+
+    What is `stored` may hold what an earlier version accepted (`Resource.outdated`).
+    """
     try:
-        return model.model_validate(raw)
+        return model.model_validate(raw, context=STORED if stored else None)
     except ValidationError as error:
         raise InvalidConfig(problem.under(field) for problem in problems_of(error, model)) from None
 

@@ -18,6 +18,7 @@ from controlplane.model.fields import (
     ScopeName,
     Unique,
     Upgrade,
+    method_complaint,
 )
 from controlplane.model.problems import Problem
 
@@ -90,6 +91,12 @@ class Route(Resource):
             "a weighted list of services" if isinstance(value, list | tuple) else None
         ),
     }
+
+    def outdated(self) -> Iterable[Problem]:
+        """Methods that the gateway does not serve."""
+        for position, method in enumerate(self.methods):
+            if complaint := method_complaint(method):
+                yield Problem(f"methods[{position}]", complaint)
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:

@@ -78,7 +78,7 @@ def decode(entry: StoredEntry) -> Resource | None:
         return None
     where = "/".join(identity)
     try:
-        resource = parse_as(model, _raw(identity[0], entry.value))
+        resource = parse_as(model, _raw(identity[0], entry.value), stored=True)
     except InvalidConfig as error:
         raise InconsistentConfig(Problem(where, str(problem)) for problem in error.problems) from None
     except (ValueError, RecursionError):

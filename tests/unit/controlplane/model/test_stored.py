@@ -7,8 +7,8 @@ import json
 import pytest
 from pydantic import SecretStr
 
-from controlplane.model.problems import InconsistentConfig
-from controlplane.model.resources import Instance, Reset, Scope, User, VerificationKey, parse
+from controlplane.model.problems import InconsistentConfig, InvalidConfig
+from controlplane.model.resources import Instance, Reset, Route, Scope, User, VerificationKey, parse
 from controlplane.model.stored import (
     CHANGE,
     change_value,
@@ -131,3 +131,21 @@ def test_nonsense_is_named(key: str, value: object, said: str) -> None:
     with pytest.raises(InconsistentConfig) as caught:
         decode(entry(f"/headgate/v1/{key}", value))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("methods", [["TRACE"], ["GET", "CONNECT"], ["FOO-BAR_1"]])
+def test_methods_that_an_earlier_version_accepted_are_read_and_named(methods: list[str]) -> None:
+    """Left out of a route that has no other they would open it for every method."""
+    fields = {"name": "old", "prefix": "/", "service_name": "s", "methods": methods}
+    with pytest.raises(InvalidConfig):
+        parse("route", fields)
+    route = decode(entry("/headgate/v1/route/old", fields))
+    assert isinstance(route, Route) and list(route.methods) == methods
+    assert [each.field for each in route.outdated()] == [f"methods[{len(methods) - 1}]"]
+    assert decode(entry("/headgate/v1/route/old", encode(route))) == route
+
+
+def test_methods_that_nobody_ever_accepted_are_damage() -> None:
+    fields = {"name": "old", "prefix": "/", "service_name": "s", "methods": ["get it"]}
+    with pytest.raises(InconsistentConfig):
+        decode(entry("/headgate/v1/route/old", fields))
