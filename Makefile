@@ -45,7 +45,7 @@ check: setup ## Formatting, lint, types, imports, generated code
 .PHONY: unit
 unit: setup
 	@# Tests mostly wait for real processes, hence four at once.
-	$(BIN)/pytest -n 4 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile --max-worker-restart 2
 
 .PHONY: chaos
 chaos: setup ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)

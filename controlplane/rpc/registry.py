@@ -227,7 +227,8 @@ class Registry:
                     seen = number
                     await asyncio.sleep(GAP)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(wake.wait(), self._recheck)
+                    async with asyncio.timeout(self._recheck):
+                        await wake.wait()
         raise Refused(Code.UNAVAILABLE, "the control plane is stopping")
 
     async def _seen(self, revision: int, gone: str = "") -> None:

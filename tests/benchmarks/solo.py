@@ -97,7 +97,8 @@ async def serve(options: argparse.Namespace) -> None:
     sys.stdout.flush()
     while not stop.is_set():
         try:
-            await asyncio.wait_for(stop.wait(), 1.0)
+            async with asyncio.timeout(1.0):
+                await stop.wait()
         except TimeoutError:
             recorder.report()
     await proxy.drain(1.0)

@@ -20,6 +20,7 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Grants, Hasher, KeyRing, TokenIssuer, Users
 from controlplane.store import Entry, MemoryStore, Put
 from tests.support.keys import open_keys
+from tests.support.waiting import within
 
 SECRET_KEY = "0123456789abcdef0123456789abcdef"
 ADMIN, READER, NOBODY = "admin", "reader", "nobody"
@@ -57,7 +58,7 @@ class Api:
         wake = asyncio.Event()
         with self.parts.watcher.changed.wakes(wake):
             while self.parts.watcher.current is None or self.parts.watcher.current.revision < wanted:
-                await asyncio.wait_for(wake.wait(), 30)
+                await within(wake.wait(), 30)
                 wake.clear()
 
 

@@ -25,7 +25,7 @@ from controlplane.rpc.rules import Rules
 from controlplane.store import MemoryStore, Put
 from headgate_api.v1 import config_pb2, config_pb2_grpc, registry_pb2_grpc
 from tests.support.keys import open_keys
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 DATAPLANE_TOKEN = "the-data-planes-token"
 SERVICE_TOKEN = "the-services-token"
@@ -164,7 +164,7 @@ class Node:
     async def receive(self) -> config_pb2.Snapshot:
         """The next snapshot. Raises Ended when there is none to come."""
         try:
-            response = await asyncio.wait_for(self.call.read(), 30)
+            response = await within(self.call.read(), 30)
         except grpc.aio.AioRpcError:
             response = None
         if not isinstance(response, config_pb2.StreamResponse):
@@ -179,7 +179,7 @@ class Node:
 
     async def end(self) -> tuple[grpc.StatusCode, str]:
         """How the stream ended."""
-        return await asyncio.wait_for(self.call.code(), 30), await self.call.details()
+        return await within(self.call.code(), 30), await self.call.details()
 
 
 class Ended(Exception):

@@ -29,6 +29,7 @@ from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
+from tests.support.waiting import within
 
 Script = Callable[["Conversation"], Awaitable[None]]
 LIMIT = 2**20
@@ -177,7 +178,7 @@ class Client:
 
     async def head(self) -> bytes:
         """The next response's head."""
-        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 30)
+        return await within(self.reader.readuntil(b"\r\n\r\n"), 30)
 
     async def answer(self) -> tuple[bytes, bytes]:
         """The next response: head and body, by its Content-Length or chunks."""
@@ -188,22 +189,22 @@ class Client:
         length = 0
         if b"content-length: " in lower:
             length = int(lower.split(b"content-length: ")[1].split(b"\r\n")[0])
-        return head, await asyncio.wait_for(self.reader.readexactly(length), 30)
+        return head, await within(self.reader.readexactly(length), 30)
 
     async def rest(self) -> bytes:
         """Everything until the connection ends; a reset ends it too."""
         got = b""
         with contextlib.suppress(ConnectionError):
-            while piece := await asyncio.wait_for(self.reader.read(65536), 30):
+            while piece := await within(self.reader.read(65536), 30):
                 got += piece
         return got
 
     async def _chunks(self) -> bytes:
         body = b""
-        while size := int((await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 30)).strip(), 16):
+        while size := int((await within(self.reader.readuntil(b"\r\n"), 30)).strip(), 16):
             body += (await self.reader.readexactly(size + 2))[:-2]
         self.trailers = []
-        while line := (await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 30))[:-2]:
+        while line := (await within(self.reader.readuntil(b"\r\n"), 30))[:-2]:
             self.trailers.append(line)
         return body
 

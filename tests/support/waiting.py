@@ -47,6 +47,12 @@ def eventually_now(condition: Callable[[], T], within: float = PATIENCE, every: 
     return cast(T, attempt.value)
 
 
+async def within(awaitable: Awaitable[T], seconds: float = PATIENCE) -> T:
+    """Await; TimeoutError after so many seconds."""
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
 class _Attempt:
     """What both have in common: when it is over, and what was seen last."""
 

@@ -18,7 +18,7 @@ from demo.world import World
 from headgate import RegistrationRequest, ServiceDefinition
 from tests.support.instance import Instance
 from tests.support.rolling import Callers, Working
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_a_request_under_way_holds_the_drain_up(own_world: World, planes: 
         draining = asyncio.create_task(gateway.registry.drain_service("rolled", "first"))
         first.hold.set()
         assert (await held).text == "first"
-        await asyncio.wait_for(draining, 30)
+        await within(draining, 30)
         first.hold = None
 
 

@@ -20,7 +20,7 @@ from tests.support import pair as pairs
 from tests.support.pair import Pair
 from tests.support.proxy import Proxy
 from tests.support.rolling import Callers, Working
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -277,7 +277,7 @@ async def test_a_request_under_way_at_the_other_holds_the_drain_up(pair: Pair) -
         assert instance.hold is not None
         instance.hold.set()
         assert (await asking).text == "held"
-        await asyncio.wait_for(draining, 30)
+        await within(draining, 30)
 
 
 @pytest.mark.parametrize("end", ["stop", "kill", "cut"])

@@ -23,7 +23,7 @@ from tests.support import wire
 from tests.support.certificates import Authority
 from tests.support.fake_controlplane import TOKEN, FakeControlPlane, running
 from tests.support.proxy import Proxy
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def snapshot(revision: int) -> pb.Snapshot:
     return wire.snapshot(wire.user("alice"), revision=revision)
 
 
-async def arrives(stream: ConfigStream, within: float = 30.0) -> int:
+async def arrives(stream: ConfigStream, seconds: float = 30.0) -> int:
     """The revision of the next bundle."""
-    return (await asyncio.wait_for(stream.next_bundle(NOTHING), within)).revision
+    return (await within(stream.next_bundle(NOTHING), seconds)).revision
 
 
 async def test_hello_says_who_we_are_and_what_we_have(fake: FakeControlPlane) -> None:
@@ -121,7 +121,7 @@ async def test_a_delta_is_applied_to_what_is_served(fake: FakeControlPlane) -> N
         await eventually(lambda: fake.connections)
         assert fake.latest.hello.takes_deltas
         fake.send(pb.StreamResponse(delta=wire.delta(one, two)))
-        found = await asyncio.wait_for(stream.next_bundle(unpack(one)), 30)
+        found = await within(stream.next_bundle(unpack(one)), 30)
         assert found == unpack(two)
         stream.ack(7)
         await eventually(lambda: fake.latest.acked == [7])
@@ -163,7 +163,7 @@ async def test_a_delta_that_does_not_fit_is_told_and_replaced_by_a_snapshot(
         assert (nack.revision, nack.mismatch, nack.problems[0].detail) == (6, True, said)
         assert stream.mismatches == 1
         fake.publish(SIX)
-        assert await asyncio.wait_for(waiting, 30) == unpack(SIX)
+        assert await within(waiting, 30) == unpack(SIX)
 
 
 async def test_a_delta_of_an_unknown_kind_is_a_rejection_and_no_mismatch(fake: FakeControlPlane) -> None:

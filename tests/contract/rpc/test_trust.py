@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from tests.support.control_plane import (
     bearer,
     registry,
 )
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 Code = grpc.StatusCode
 
@@ -266,7 +265,7 @@ async def test_what_is_withdrawn_ends_the_streams_that_it_opened(ring: KeyRing, 
             while True:
                 await nodes["goes"].receive()
         for who in ("goes", "ann"):
-            assert await asyncio.wait_for(watches[who].code(), 30) is Code.UNAUTHENTICATED
+            assert await within(watches[who].code(), 30) is Code.UNAUTHENTICATED
         await eventually(lambda: not plane.fleet.nodes["gw-goes"].connected)
         # The others are asked as often, and go on.
         revision = await plane.put(Service(service_name="carts"))

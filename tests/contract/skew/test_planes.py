@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from tests.support.data_plane import DataPlane
 from tests.support.fake_controlplane import running
 from tests.support.instance import Instance
 from tests.support.skew import UNKNOWN_MESSAGE, later, marks, released
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 async def test_a_data_plane_below_a_newer_control_plane(tmp_path: Path) -> None:
@@ -83,7 +82,7 @@ class RawNode:
         await self._call.write(data)
 
     async def receive(self) -> config_pb2.StreamResponse:
-        data = await asyncio.wait_for(self._call.read(), 30)
+        data = await within(self._call.read(), 30)
         return config_pb2.StreamResponse.FromString(data)
 
     async def ack(self, revision: int) -> None:

@@ -13,7 +13,7 @@ from tests.support.data_plane import DataPlane
 from tests.support.fake_controlplane import FakeControlPlane
 from tests.support.http_stage import Client
 from tests.support.instance import Instance
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 GET = b"GET /orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -36,7 +36,7 @@ async def ask(node: DataPlane) -> int:
     try:
         client = Client(reader, writer)
         await client.say(GET)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30.0)
+        head = await within(reader.readuntil(b"\r\n\r\n"), 30.0)
         return int(head[9:12])
     finally:
         writer.close()

@@ -18,7 +18,7 @@ from websockets.http11 import Request, Response
 from tests.support import wire
 from tests.support.data_plane import DataPlane
 from tests.support.fake_controlplane import FakeControlPlane
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -72,7 +72,7 @@ async def test_sigterm_gives_them_the_drain_timeout(tmp_path: Path, controlplane
         await client.send("still there")
         assert await client.recv() == "still there"
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(client.recv(), 30)
+            await within(client.recv(), 30)
         assert await node.exit_code() == 0
 
 

@@ -16,7 +16,7 @@ from controlplane.model.stored import encode, key_of
 from controlplane.store import EtcdStore, Put
 from tests.support.etcd import Etcd, base64_of
 from tests.support.proxy import Proxy
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def running(store: EtcdStore) -> AsyncIterator[Watcher]:
     await put(store, "orders")
     watcher = Watcher(store, retry=(0.05, 0.2), probe=0.1)
     task = asyncio.create_task(watcher.run())
-    await asyncio.wait_for(watcher.caught_up.wait(), 30)
+    await within(watcher.caught_up.wait(), 30)
     yield watcher
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -12,7 +12,7 @@ import pytest
 from dataplane.gateway.policy.resources import Timeouts
 from dataplane.proxy.bounds import Bounds
 from tests.support.http_stage import OK, Conversation, Upstream, stage
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 PIECE = os.urandom(2**20)
 PIECES = 64
@@ -187,6 +187,6 @@ async def test_a_client_that_stops_reading_is_given_up() -> None:
     async with stage(Upstream(script), timeouts=Timeouts(idle=0.3), bounds=Bounds()) as gate:
         client = await gate.client(limit=1024)
         await client.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        await asyncio.wait_for(left.wait(), 30)
+        await within(left.wait(), 30)
         await eventually(lambda: gate.observer.decisions == [("client_stalled", 200)])
         await eventually(lambda: not gate.proxy.connections)

@@ -8,6 +8,7 @@ import pytest
 
 from dataplane.gateway.policy.resources import Route
 from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
+from tests.support.waiting import within
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: gate.example\r\n\r\n"
 
@@ -327,7 +328,7 @@ async def test_events_come_through_at_once() -> None:
         await client.head()
         for number in range(3):
             event = b"9\r\ndata: %d\n\n\r\n" % number
-            assert await asyncio.wait_for(client.reader.readexactly(len(event)), 30) == event
+            assert await within(client.reader.readexactly(len(event)), 30) == event
             told.set()
         assert await client.reader.readexactly(5) == b"0\r\n\r\n"
 

@@ -16,7 +16,7 @@ from dataplane.proxy.deadlines import TICK
 from dataplane.proxy.exchange import Result
 from dataplane.proxy.http1.request_reader import AHEAD
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
@@ -379,7 +379,7 @@ async def test_draining_is_bounded() -> None:
         client = await gate.client()
         await client.say(GET)
         await eventually(lambda: upstream.heads)
-        await asyncio.wait_for(gate.proxy.drain(0.2), 10)
+        await within(gate.proxy.drain(0.2), 10)
         assert await client.rest() == b""
         assert gate.observer.decisions == [("client_left", 0)]
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.support.http_stage import OK, Conversation, Upstream, answering, stage
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 G = b"GET / HTTP/1.1\r\nHost: a\r\n"
 P = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -200,7 +200,7 @@ async def test_endless_trailers_behind_a_long_body_are_not_kept(endless: bytes) 
     async with stage(Upstream(script)) as gate:
         client = await gate.client()
         await client.say(C + b"%x\r\n%b\r\n" % (size, b"x" * size))
-        await asyncio.wait_for(read.wait(), 30)
+        await within(read.wait(), 30)
         await client.say(b"0\r\nA: ")
         for _ in range(40):
             await client.say(endless)

@@ -16,7 +16,7 @@ from dataplane.gateway.policy.resources import Circuit, Route, Timeouts
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Result
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, stage
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 ROUTES = (
     Route("ws", "s", prefix="/ws", public=True, upgrades=("websocket", "raw/1")),
@@ -361,7 +361,7 @@ async def test_draining_gives_tunnels_their_time_and_then_closes_them() -> None:
         draining = asyncio.create_task(gate.proxy.drain(60.0))
         await eventually(lambda: gate.proxy.shared.draining)
         client.close()
-        await asyncio.wait_for(draining, 30)
+        await within(draining, 30)
 
 
 async def test_the_breaker_hears_of_the_101_and_of_no_more() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from controlplane import aside
 from tests.support.api import Api, running_api
+from tests.support.waiting import within
 
 ROUTES = 3000
 SHORT = 0.02
@@ -101,7 +102,7 @@ async def test_reads_are_bounded_and_do_not_hold_up_changes() -> None:
         await asyncio.sleep(0)
         with pytest.raises(aside.Busy):
             await reads.run(go.wait)
-        assert await asyncio.wait_for(aside.change(lambda: "changed"), 30) == "changed"
+        assert await within(aside.change(lambda: "changed"), 30) == "changed"
         asked[0].cancel()
         await asyncio.sleep(0)
         with pytest.raises(aside.Busy):
@@ -138,7 +139,7 @@ async def test_old_garbage_is_collected_now_and_then() -> None:
     task = asyncio.create_task(aside.collect(0.001))
     gc.callbacks.append(collecting)
     try:
-        await asyncio.wait_for(seen.wait(), 30)
+        await within(seen.wait(), 30)
     finally:
         gc.callbacks.remove(collecting)
         task.cancel()

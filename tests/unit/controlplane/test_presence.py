@@ -17,7 +17,7 @@ from controlplane.presence import Presence, instance_of, own_id
 from controlplane.startup import SERVICE
 from controlplane.store import Entry, MemoryStore
 from tests.support.controlplane_settings import settings
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 KEY = "/headgate/v1/instance/controlplane/here"
 HERE = Instance(service_name="controlplane", instance_id="here", host="192.0.2.1", port=8080)
@@ -69,7 +69,7 @@ async def test_a_service_that_an_operator_deleted_does_not_come_back(scene: Scen
         return await get(key)
 
     scene.store.get = counted  # type: ignore[method-assign]
-    await asyncio.wait_for(asked.wait(), 5)
+    await within(asked.wait(), 5)
     assert await scene.commands.list("service") == ()
     assert not scene.task.done()
 
@@ -87,7 +87,7 @@ async def test_it_outlives_its_lease(scene: Scene) -> None:
     scene.store.keep_alive = counted  # type: ignore[method-assign]
     for _ in range(4):
         renewed.clear()
-        await asyncio.wait_for(renewed.wait(), 30)
+        await within(renewed.wait(), 30)
         scene.store.advance(TTL * 0.8)
     assert await scene.revision() == before
 
@@ -127,7 +127,7 @@ async def test_it_takes_leave(scene: Scene) -> None:
 
 async def test_it_does_not_linger_when_the_store_is_away(scene: Scene) -> None:
     scene.store.available = False
-    await asyncio.wait_for(scene.leave(), 30)
+    await within(scene.leave(), 30)
 
 
 def test_where_it_is_reached() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import ExitStack
 
 from controlplane.signal import AT_ONCE, Signal
+from tests.support.waiting import within
 
 
 async def test_wakes_all_who_listen() -> None:
@@ -20,7 +21,7 @@ async def test_many_notices_are_one_wake_up() -> None:
     with signal.wakes(event):
         for _ in range(50):
             signal.notify()
-        await asyncio.wait_for(event.wait(), 30)
+        await within(event.wait(), 30)
         event.clear()
         assert not event.is_set()
 

@@ -21,7 +21,7 @@ from controlplane.model.resources import Service, User
 from controlplane.startup import StartError, Startup
 from controlplane.store import AccessDenied, Delete, MemoryStore, Put, Write
 from tests.support.controlplane_settings import settings
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 class Plane:
@@ -163,7 +163,7 @@ async def test_a_silent_store_is_waited_for(
     assert waiting
     assert "127.0.0.1:2379" in vars(waiting[0])["endpoints"]
     store.available = True
-    await asyncio.wait_for(starting, 30)
+    await within(starting, 30)
     assert plane.parts.starting is None
 
 
@@ -175,7 +175,7 @@ async def test_a_store_that_hangs_does_not_hold_up_the_start(monkeypatch: pytest
         await asyncio.Event().wait()
 
     monkeypatch.setattr(store, "list", hang)
-    await asyncio.wait_for(Plane(store).startup.try_now(), 30)
+    await within(Plane(store).startup.try_now(), 30)
 
 
 async def test_credentials_that_the_store_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from headgate_api.v1 import resources_pb2
 from tests.support.fake_registry import TOKEN, FakeRegistry
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -94,7 +94,7 @@ def free_port() -> int:
 async def test_sigterm(registry: FakeRegistry, script: str, code: int) -> None:
     async with running(registry, "-c", script, str(free_port())) as process:
         process.send_signal(signal.SIGTERM)
-        _, errors = await asyncio.wait_for(process.communicate(), 30)
+        _, errors = await within(process.communicate(), 30)
     assert (process.returncode, errors.decode()) == (code, "")
     assert not registry.instances
 
@@ -105,7 +105,7 @@ async def test_sigterm_before_the_answer_of_the_registry(registry: FakeRegistry,
     registry.slow = asyncio.Event()
     async with running(registry, "-c", script) as process:
         process.send_signal(signal.SIGTERM)
-        _, errors = await asyncio.wait_for(process.communicate(), 30)
+        _, errors = await within(process.communicate(), 30)
     assert (process.returncode, errors.decode()) == (0, "")
     await eventually(lambda: not registry.instances)
 
@@ -115,7 +115,7 @@ async def test_sigterm_while_nobody_answers(registry: FakeRegistry, script: str)
     registry.down = True
     async with running(registry, "-c", script) as process:
         process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.communicate(), 30)
+        await within(process.communicate(), 30)
     assert process.returncode == 0
 
 
@@ -128,7 +128,7 @@ async def test_the_example(registry: FakeRegistry, number: signal.Signals) -> No
         assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
         writer.close()
         process.send_signal(number)
-        _, errors = await asyncio.wait_for(process.communicate(), 30)
+        _, errors = await within(process.communicate(), 30)
     assert (process.returncode, b"Traceback" in errors) == (0, False)
     assert not registry.instances
 

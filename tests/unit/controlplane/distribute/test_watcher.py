@@ -14,7 +14,7 @@ from controlplane.model.config import Config
 from controlplane.model.resources import Resource, Route, Scope, Service
 from controlplane.model.stored import COMMITS, PREFIX, encode, key_of
 from controlplane.store import Batch, Delete, Entry, Listing, MemoryStore, Put, StoreUnavailable
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 class CountingStore(MemoryStore):
@@ -86,7 +86,7 @@ def store() -> CountingStore:
 async def watcher(store: CountingStore) -> AsyncIterator[Watcher]:
     await put(store, service("orders"))
     async with running(Watcher(store, retry=(0.01, 0.05), probe=0.02)) as watcher:
-        await asyncio.wait_for(watcher.caught_up.wait(), 30)
+        await within(watcher.caught_up.wait(), 30)
         yield watcher
 
 
@@ -124,7 +124,7 @@ async def test_every_publication_wakes_listeners(watcher: Watcher, store: Counti
     woken = asyncio.Event()
     with watcher.changed.wakes(woken):
         await put(store, service("payments"))
-        await asyncio.wait_for(woken.wait(), 30)
+        await within(woken.wait(), 30)
 
 
 async def test_fifty_rapid_changes_are_few_snapshots(watcher: Watcher, store: CountingStore) -> None:
@@ -217,7 +217,7 @@ async def test_nonsense_at_the_start_is_shown_and_not_caught_up(store: CountingS
         assert (watcher.current, watcher.connected) == (None, True)
         assert not watcher.caught_up.is_set()
         await store.commit({}, [Delete(key_of("route", "orders"))])
-        await asyncio.wait_for(watcher.caught_up.wait(), 30)
+        await within(watcher.caught_up.wait(), 30)
 
 
 async def test_a_fault_of_ours_is_as_harmless_as_nonsense(
@@ -315,7 +315,7 @@ async def test_a_store_that_is_away_at_the_start_is_waited_for(
         await eventually(lambda: store.lists >= 4)
         assert not watcher.caught_up.is_set()
         store.available = True
-        await asyncio.wait_for(watcher.caught_up.wait(), 30)
+        await within(watcher.caught_up.wait(), 30)
     assert sum(record.message == "store lost" for record in caplog.records) == 1
 
 
@@ -367,7 +367,7 @@ async def test_a_store_that_went_back_is_not_believed(watcher: Watcher, store: C
 async def test_run_ends_when_cancelled(store: CountingStore) -> None:
     watcher = Watcher(store)
     task = asyncio.create_task(watcher.run())
-    await asyncio.wait_for(watcher.caught_up.wait(), 30)
+    await within(watcher.caught_up.wait(), 30)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 30)
+        await within(task, 30)

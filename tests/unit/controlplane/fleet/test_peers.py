@@ -13,7 +13,7 @@ from controlplane.fleet.peers import PREFIX, TTL, Peers
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus
 from controlplane.fleet.told import Told
 from controlplane.store import MemoryStore, Put
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 class Plane:
@@ -78,7 +78,7 @@ async def test_who_waits_is_woken(store: MemoryStore) -> None:
         wake = asyncio.Event()
         with one.fleet.moved.wakes(wake):
             two.fleet.ack("gw-2", 6, "xyz")
-            await asyncio.wait_for(wake.wait(), 30)
+            await within(wake.wait(), 30)
 
 
 async def test_a_data_plane_that_moved_is_where_it_said_hello_last(store: MemoryStore) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from controlplane.store import MemoryStore, Put
 from controlplane.store.election import Deposed, Election, FencedStore
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 
 class Candidate:
@@ -121,7 +121,7 @@ async def test_a_fault_in_the_work_is_not_hidden(store: MemoryStore) -> None:
     await eventually(lambda: first.election.leads)
     first.end.set()
     with pytest.raises(RuntimeError, match="a fault"):
-        await asyncio.wait_for(task, 30)
+        await within(task, 30)
 
 
 async def test_what_the_leader_reads_is_the_store(store: MemoryStore) -> None:

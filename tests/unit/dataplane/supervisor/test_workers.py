@@ -15,7 +15,7 @@ from dataplane.config.table import Problem
 from dataplane.supervisor import workers as workers_module
 from dataplane.supervisor.workers import Workers
 from tests.support import wire
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 FIRST = unpack(wire.snapshot(wire.user("alice"), revision=1))
 SECOND = unpack(wire.snapshot(wire.user("bob", revision=2), revision=2))
@@ -121,7 +121,7 @@ async def running(world: World) -> AsyncIterator[Workers]:
         yield world.workers
     finally:
         world.workers.drain()
-        await asyncio.wait_for(task, 30)
+        await within(task, 30)
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +240,7 @@ async def test_a_change_under_way_ends_with_the_drain() -> None:
         task = asyncio.create_task(workers.apply(FIRST))
         await asyncio.sleep(0)
         workers.drain()
-        assert await asyncio.wait_for(task, 30) == ()
+        assert await within(task, 30) == ()
 
 
 async def test_a_worker_that_cannot_be_started_is_tried_again() -> None:
