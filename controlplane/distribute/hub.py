@@ -191,6 +191,7 @@ class Hub:
         """When nodes were sent away, and in which outage (`Watcher.lost_at`); the last one at the end."""
         self._stopping = False
         watcher.superseding = self._superseding
+        watcher.streams = lambda: len(self._sessions)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -238,6 +239,7 @@ class Hub:
 
     def sent(self, session: Session, message: Snapshot | Delta) -> None:
         """The message went out."""
+        self.watcher.pace.written(message.revision, time.monotonic())
         self._nodes.sent(session.node, message.revision)
         self.messages.count(message, session.subscriber.whole)
 

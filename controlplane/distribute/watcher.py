@@ -20,6 +20,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from controlplane.distribute.deltas import Deltas
 from controlplane.distribute.guard import WHAT_TO_DO, Guard
+from controlplane.distribute.pace import SETTLE, Pace
 from controlplane.model.config import Config, Found, View, read
 from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
@@ -31,12 +32,6 @@ from controlplane.signal import Signal
 from controlplane.store import Batch, Compacted, Entry, Listing, Store, StoreError
 
 logger = logging.getLogger(__name__)
-
-SETTLE = 0.002
-"""Seconds between the first change of a burst and the snapshot that holds it."""
-
-LONGEST_PAUSE = 0.25
-"""Most seconds between two snapshots while changes keep coming: up to here, building takes at most half of the time."""
 
 AT_ONCE = 32
 """Entries that are read, and resources that are checked, in one turn of the event loop: a few milliseconds' work."""
@@ -73,6 +68,8 @@ class Watcher:
         """How many times the store's content could not be published, for metrics."""
         self.superseding: Callable[[Snapshot], None] = lambda previous: None
         """Called with the present snapshot right before another one takes its place."""
+        self.streams: Callable[[], int] = lambda: 0
+        """How many data planes are told what is published."""
         self.guard = Guard()
         self.frozen = ""
         """Why nothing is published until an operator confirms what the store holds; empty when that is not so."""
@@ -81,6 +78,8 @@ class Watcher:
         self._probe_interval = probe
         self.deltas = Deltas()
         """What leads from older snapshots to the present one."""
+        self.pace = Pace()
+        """When the next snapshot may be published."""
         self._config = Config()
         self._advanced = asyncio.Event()
         self._dirty = asyncio.Event()
@@ -271,31 +270,27 @@ class Watcher:
     # Publishing
 
     async def _publish(self) -> None:
-        took, ended = 0.0, 0.0
         while True:
             await self._dirty.wait()
             # Whatever else comes within the pause is in the same snapshot.
-            idle = time.perf_counter() - ended
-            await asyncio.sleep(max(SETTLE, min(took, LONGEST_PAUSE) - idle))
-            took = await self._settle()
+            await asyncio.sleep(SETTLE)
+            while pause := self.pace.pause(time.monotonic()):  # noqa: ASYNC110  # grows while a round is under way
+                await asyncio.sleep(max(SETTLE, pause))
+            began, published = time.monotonic(), self.published
+            await self._settle()
             self._dirty.clear()
-            started = time.perf_counter()
             self._build()
-            ended = time.perf_counter()
-            took += ended - started
+            streams = self.streams() if self.published != published else 0
+            self.pace.published(self.revision, began, time.monotonic(), streams=streams)
 
-    async def _settle(self) -> float:
-        """Do most of the work of a large change turn by turn; the seconds that it took.
+    async def _settle(self) -> None:
+        """Do most of the work of a large change turn by turn.
 
         What comes meanwhile is left to the next step, so that a steady stream of changes does not put it off.
         """
-        took = 0.0
         for _ in range(self._config.unsettled // AT_ONCE):
-            started = time.perf_counter()
             self._config.settle(AT_ONCE)
-            took += time.perf_counter() - started
             await asyncio.sleep(0)
-        return took
 
     def _build(self) -> None:
         if self._withheld():

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -36,8 +36,9 @@ from demo.processes import (
 )
 from tests.benchmarks.config import report
 from tests.benchmarks.config.changes import change, churn, document, quiet
-from tests.benchmarks.config.fleet import Change, Streams, latencies, percentile, streams
+from tests.benchmarks.config.fleet import Arrivals, Change, Streams, latencies, percentile, streams
 from tests.benchmarks.config.leases import leases
+from tests.benchmarks.config.throttle import throttled
 from tests.benchmarks.contenders import start_upstream
 from tests.benchmarks.figures import paired
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
@@ -63,6 +64,7 @@ class Bench:
         self.scale = scale
         self.figures: dict[str, float] = {}
         self.stack = contextlib.ExitStack()
+        self._last: Arrivals = {}
 
     def step(self, what: str, work: Callable[[], None], only: str | None = None) -> None:
         """Do one part, and say so: the whole takes minutes."""
@@ -94,8 +96,8 @@ class Bench:
         self.figures["apply_10000_routes_s"] = time.monotonic() - began
 
     def propagation(self, name: str, controlplanes: Sequence[ControlPlane], count: int, changes: int) -> None:
-        """Change after change, each once the one before has arrived everywhere."""
-        with streams(controlplanes, count, processes=2 if count > 200 else 1) as fleet:
+        """Change after change, each once the one before has arrived everywhere; all report on 5,000 instances."""
+        with self._reporting(controlplanes, count) as fleet:
             fleet.arrivals()
             made, late = [], []
             for number in range(changes):
@@ -103,6 +105,15 @@ class Bench:
                 late += self._arrived(fleet, made[-1:])
             self.figures[f"propagation_p99_ms_{name}"] = percentile(late, 0.99)
             self.figures[f"propagation_median_ms_{name}"] = percentile(late, 0.5)
+
+    @contextlib.contextmanager
+    def _reporting(self, controlplanes: Sequence[ControlPlane], count: int) -> Iterator[Streams]:
+        """Data planes that report on ten instances each of 500 services, once their first reports are taken in."""
+        services = int(500 * self.scale)
+        self.admin.post("/api/v1/apply", json=quiet(services), timeout=120).raise_for_status()
+        with streams(controlplanes, count, processes=2 if count > 200 else 1, services=services) as fleet:
+            self._at_rest()
+            yield fleet
 
     def memory(self) -> None:
         """All streams on one control plane, with some changes on their way."""
@@ -114,10 +125,7 @@ class Bench:
 
     def reports(self, seconds: float) -> None:
         """What a thousand data planes that report on 5,000 instances cost while nothing changes."""
-        services = int(500 * self.scale)
-        self.admin.post("/api/v1/apply", json=quiet(services), timeout=120).raise_for_status()
-        with streams(self.controlplanes[:1], int(1000 * self.scale), processes=2, services=services) as fleet:
-            self._at_rest()
+        with self._reporting(self.controlplanes[:1], int(1000 * self.scale)) as fleet:
             self.figures["reports_controlplane_cpu"] = self._quiet(seconds)
             with httpx.Client(base_url=self.controlplanes[0].url, headers=self.admin.headers) as looking:
                 looking.get("/api/v1/circuits", timeout=60).raise_for_status()
@@ -159,16 +167,25 @@ class Bench:
         self.figures["cold_start_ready_s"] = percentile(found, 0.5)
 
     def churn(self, seconds: float) -> None:
-        """So many changes a second to 100 data planes."""
-        with streams(self.controlplanes[:1], int(100 * self.scale)) as fleet:
-            fleet.arrivals()
-            before = _cpu(self.processes[1])
-            made = self._churn(seconds)
-            self.figures["churn_controlplane_cpu"] = (_cpu(self.processes[1]) - before) / seconds
-            late = self._arrived(fleet, made)
-            self.figures["churn_p99_ms"] = percentile(late, 0.99)
-            self.figures["churn_median_ms"] = percentile(late, 0.5)
-            self.figures["churn_changes_per_s"] = len(made) / seconds
+        """So many changes a second to 100 data planes that report; then with half a CPU for the control plane."""
+        with self._reporting(self.controlplanes[:1], int(100 * self.scale)) as fleet:
+            self._churned(fleet, "churn", seconds)
+            with throttled(self.processes[1].pid, 0.5) as is_throttled:
+                if is_throttled:
+                    self._churned(fleet, "churn_half", seconds)
+                else:
+                    sys.stderr.write("no half CPU: the cgroups of this machine cannot be written\n")
+
+    def _churned(self, fleet: Streams, name: str, seconds: float) -> None:
+        fleet.arrivals()
+        before = _cpu(self.processes[1])
+        made = self._churn(seconds)
+        self.figures[f"{name}_controlplane_cpu"] = (_cpu(self.processes[1]) - before) / seconds
+        late = self._arrived(fleet, made)
+        self.figures[f"{name}_p99_ms"] = percentile(late, 0.99)
+        self.figures[f"{name}_median_ms"] = percentile(late, 0.5)
+        self.figures[f"{name}_changes_per_s"] = len(made) / seconds
+        self.figures[f"{name}_deltas_per_s"] = max(map(len, self._last.values()), default=0) / seconds
 
     def traffic(self, seconds: float) -> None:
         """Requests through a real data plane, in quiet and under the same changes, in turns.
@@ -221,6 +238,7 @@ class Bench:
             time.sleep(0.01)
             for name, more in fleet.arrivals().items():
                 arrivals[name] += more
+        self._last = arrivals
         return late
 
     def _dataplane(self, name: str) -> DataPlane:
