@@ -38,6 +38,8 @@ class WorkerOptions:
     """Whether forwarded requests tell of the gateway in Via."""
     proxy_protocol_from: tuple[str, ...] = ()
     """Networks whose connections begin with a PROXY header."""
+    register_allow: tuple[str, ...] = ()
+    """Networks that names of instances may resolve to although they are special."""
     tls_listen_fd: int = -1
     """The same for the TLS address; -1 without one. Certificates arrive over the channel."""
     bounds: Bounds = field(default_factory=Bounds)
@@ -54,6 +56,7 @@ class WorkerOptions:
         fields = json.loads(text)
         fields["trusted_proxies"] = tuple(fields["trusted_proxies"])
         fields["proxy_protocol_from"] = tuple(fields["proxy_protocol_from"])
+        fields["register_allow"] = tuple(fields["register_allow"])
         bounds = fields["bounds"]
         fields["bounds"] = Bounds(**{**bounds, "strip": tuple(bounds["strip"])})
         return cls(**fields)

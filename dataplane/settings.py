@@ -201,6 +201,9 @@ class Settings(BaseSettings):
     """Seconds that requests in flight have left after SIGTERM."""
     trusted_proxies: Networks = ()
     """Comma separated networks whose X-Forwarded-For is believed."""
+    register_allow: Networks = ()
+    """Comma separated networks that host names of instances may resolve to although they are loopback, link-local,
+    multicast or reserved. The same as on the control planes, which judge addresses that are registered as such."""
     strip_request_headers: FieldNames = ()
     """Comma separated names of request fields that are not forwarded, beside those that tell who the client is
     (docs/security.md). A name that ends with * is a prefix."""

@@ -14,7 +14,7 @@ import httptools
 
 from dataplane.gateway.policy.resources import HealthCheck, Instance
 from dataplane.health.state import Probe
-from dataplane.proxy.resolver import look_up
+from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.tls import Chain, ClientContexts
 
 MAX_HEAD = 64 * 1024
@@ -28,7 +28,9 @@ class BadProbeResponse(Exception):
 class EndpointChecker:
     """Sends probes. Each opens a connection, because a kept one would not show whether new ones succeed."""
 
-    def __init__(self) -> None:
+    def __init__(self, lookups: Lookups | None = None) -> None:
+        """`lookups` are of names of instances."""
+        self._lookups = lookups or Lookups()
         self._contexts = ClientContexts()
 
     def identify(self, chain: Chain | None) -> None:
@@ -53,25 +55,26 @@ class EndpointChecker:
         if check.tls is not None:
             context = await self._contexts.get(check.tls.ca)
             name = check.tls.server_name or instance.host
-        reader, writer = await _connect(instance, context, name)
+        reader, writer = await self._connect(instance, context, name)
         try:
             writer.write(_request(instance, check))
             return await _status(reader)
         finally:
             writer.transport.abort()
 
-
-async def _connect(
-    instance: Instance, context: ssl.SSLContext | None, name: str | None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """As requests connect: to the first of the host's addresses that accepts, in the same order."""
-    failure: OSError | None = None
-    for address in await look_up(instance.host):
-        try:
-            return await asyncio.open_connection(address, instance.port, ssl=context, server_hostname=name)
-        except OSError as error:
-            failure = error
-    raise failure or OSError(f"{instance.host} has no address")
+    async def _connect(
+        self, instance: Instance, context: ssl.SSLContext | None, name: str | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """As requests connect: to the first of the host's addresses that accepts, in the same order."""
+        failure: OSError | None = None
+        for address in await self._lookups(instance.host):
+            try:
+                return await asyncio.open_connection(
+                    address, instance.port, ssl=context, server_hostname=name
+                )
+            except OSError as error:
+                failure = error
+        raise failure or OSError(f"{instance.host} has no address")
 
 
 class _Head:

@@ -14,6 +14,7 @@ from time import monotonic
 from dataplane.proxy.descriptors import EXHAUSTED
 from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
 from dataplane.proxy.exchange import CONNECTING, Exchange, InstanceSide, Result, Sender, take_idle
+from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.resolver import Resolver
 from dataplane.proxy.secured_instance import connect
@@ -27,8 +28,8 @@ logger = logging.getLogger(__name__)
 class Dialer(Sender):
     """Connects for the exchanges of one worker."""
 
-    def __init__(self, shared: Shared, pool: Pool) -> None:
-        self.resolver = Resolver()
+    def __init__(self, shared: Shared, pool: Pool, lookups: Lookups | None = None) -> None:
+        self.resolver = Resolver(lookups or Lookups())
         """Of instances whose host is a name."""
         self.contexts = ClientContexts()
         """For connections to instances over TLS."""

@@ -17,6 +17,7 @@ from dataplane.proxy.dialer import Dialer
 from dataplane.proxy.errors import TooManyConnections
 from dataplane.proxy.exchange import Decider
 from dataplane.proxy.listener import Listener
+from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.tls import Front
@@ -32,10 +33,12 @@ class Proxy:
         pool: Pool,
         bounds: Bounds | None = None,
         trusted: TrustedProxies | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
+        """`lookups` are of names of instances."""
         self.shared = Shared(decider, bounds, trusted)
         self.connections = Connections(self.shared.bounds)
-        self.dialer = Dialer(self.shared, pool)
+        self.dialer = Dialer(self.shared, pool, lookups)
         self.deadlines = Deadlines(self.shared, self.connections, pool)
         self._pool = pool
         shared = self.shared

@@ -4,17 +4,16 @@ The system's resolver tells no time to live, so that the interval is ours. Conne
 lost are not used again: idle ones are closed, busy ones after their exchange. While a name cannot be looked up its last
 addresses stay. Nothing here is on the path of a request that finds a pooled connection.
 
-All processes of a node try the addresses of a name in one order, so that probes judge what requests meet.
+All processes of a node try the addresses of a name in one order (`lookups`), so that probes judge what requests meet.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Iterable
-from ipaddress import ip_address
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+from dataplane.proxy.lookups import is_address
 from dataplane.proxy.pool import Endpoint, close_all
 
 REFRESH: Final = 5.0
@@ -24,38 +23,10 @@ Lookup = Callable[[str], Awaitable[tuple[str, ...]]]
 """The addresses of a name, in the order in which they are tried. Raises OSError."""
 
 
-async def look_up(host: str) -> tuple[str, ...]:
-    """The addresses of a host, by the system's resolver; of an address itself without any. Raises OSError."""
-    if is_address(host):
-        return (host,)
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return in_order(str(entry[4][0]) for entry in found)
-
-
-def is_address(host: str) -> bool:
-    """Whether it is an IP address, and nothing has to be looked up."""
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def in_order(addresses: Iterable[str]) -> tuple[str, ...]:
-    """The family that comes first comes first; within one sorted, because name servers rotate what they answer."""
-    unique = list(dict.fromkeys(addresses))
-    families = list(dict.fromkeys(":" in address for address in unique))
-    return tuple(sorted(unique, key=lambda each: (families.index(":" in each), _number(each))))
-
-
-def _number(address: str) -> int:
-    return int(ip_address(address.partition("%")[0]))
-
-
 class Resolver:
     """The names in use."""
 
-    def __init__(self, lookup: Lookup = look_up, every: float = REFRESH) -> None:
+    def __init__(self, lookup: Lookup, every: float = REFRESH) -> None:
         self._lookup = lookup
         self._every = every
         self._users: dict[str, set[Endpoint]] = {}

@@ -74,6 +74,7 @@ class Launcher:
             trace_sampling=settings.trace_sampling,
             send_via=settings.send_via,
             proxy_protocol_from=tuple(map(str, settings.proxy_protocol_from)),
+            register_allow=tuple(map(str, settings.register_allow)),
             status_host=host,
             status_port=port,
             expose_metrics=settings.expose_metrics,

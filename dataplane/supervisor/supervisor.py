@@ -30,6 +30,8 @@ from dataplane.health import EndpointChecker, Prober
 from dataplane.observe.stats import NodeStats
 from dataplane.observe.status import StatusServer
 from dataplane.observe.view import NodeView
+from dataplane.proxy.lookups import Lookups
+from dataplane.proxy.targets import Targets
 from dataplane.settings import Settings, split_address
 from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
@@ -57,7 +59,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._health_told = True
         self._leaving: dict[str, int] = {}
-        self._checker = EndpointChecker()
+        self._checker = EndpointChecker(Lookups(targets=Targets(map(str, settings.register_allow))))
         self._stats = NodeStats()
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)

@@ -33,8 +33,10 @@ from dataplane.observe.frames import StatsFrames
 from dataplane.observe.record import Recorder
 from dataplane.options import WorkerOptions
 from dataplane.proxy.descriptors import within_descriptors
+from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.proxy import Proxy
+from dataplane.proxy.targets import Targets
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
 from dataplane.worker.collector import Collector
@@ -76,7 +78,9 @@ class Worker:
             trace_sampling=options.trace_sampling,
             send_via=options.send_via,
         )
-        self._proxy = Proxy(self._gateway, pool, bounds, trusted)
+        self._proxy = Proxy(
+            self._gateway, pool, bounds, trusted, Lookups(targets=Targets(options.register_allow))
+        )
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
         status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)
         self._assembly = Assembly(status)

@@ -25,6 +25,7 @@ from dataplane.gateway.policy.resources import (
 )
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.tls import Front
@@ -280,11 +281,14 @@ async def stage(
     chance: Callable[[], float] = random.random,
     more: Sequence[Item] = (),
     send_via: bool = True,
+    host: str = "127.0.0.1",
+    lookups: Lookups | None = None,
 ) -> AsyncIterator[Stage]:
     """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/".
 
     `tls` is how it speaks to them, `front` what clients are shown, both None in the clear. Peers within `proxies` must
-    say whom they speak for (PROXY protocol). `more` are users and keys. `send_via` is the setting.
+    say whom they speak for (PROXY protocol). `more` are users and keys. `send_via` is the setting. `host` is
+    that of all upstreams; if it is a name, `lookups` has to know it.
     """
     service = Service(
         "s",
@@ -301,14 +305,14 @@ async def stage(
             ports.append(upstream.port)
         else:
             ports.append(upstream)
-    instances = [Instance("s", str(n), "127.0.0.1", port) for n, port in enumerate(ports)]
+    instances = [Instance("s", str(n), host, port) for n, port in enumerate(ports)]
     chosen = (Route("all", "s", prefix="/", public=True),) if routes is None else routes
     resources = Resources.of(service, *instances, *(UnlinkedRoute(route) for route in chosen), *more)
     believed = TrustedProxies(trusted)
     observer, pool = Watching(), Pool(bounds)
     gateway = Gateway(observer, pool, trusted=believed, chance=chance, send_via=send_via)
     gateway.swap(build(resources, 7), monotonic())
-    proxy = Proxy(gateway, pool, bounds, believed)
+    proxy = Proxy(gateway, pool, bounds, believed, lookups)
     listener = socket.create_server(("127.0.0.1", 0))
     await proxy.start(listener, front, TrustedProxies(proxies) if proxies else None)
     set_up = Stage(gateway, proxy, pool, observer, listener.getsockname()[1])

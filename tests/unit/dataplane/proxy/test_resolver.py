@@ -10,8 +10,9 @@ import pytest
 
 from dataplane.gateway.policy.resources import Instance
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.lookups import Lookups, in_order
 from dataplane.proxy.pool import Endpoint
-from dataplane.proxy.resolver import Resolver, in_order, look_up
+from dataplane.proxy.resolver import Resolver
 from tests.support.waiting import eventually
 
 
@@ -61,12 +62,12 @@ async def test_an_address_is_not_looked_up(host: str) -> None:
     names = Names()
     async with resolving(names) as resolver:
         assert await resolver.addresses(endpoint(host)) == (host,)
-        assert await look_up(host) == (host,)
+        assert await Lookups()(host) == (host,)
     assert not names.asked
 
 
 async def test_the_system_knows_localhost() -> None:
-    assert "127.0.0.1" in await look_up("localhost")
+    assert "127.0.0.1" in await Lookups()("localhost")
 
 
 async def test_many_that_wait_are_one_look_up() -> None:
