@@ -6,6 +6,7 @@ Exit code 0 after a signal, 2 when it cannot work as it is set up (after one lin
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -35,7 +36,14 @@ def main() -> NoReturn:
     except (SettingsError, StartError) as error:
         sys.exit(_told(error))
     logs.set_up(settings.level)
+    _take_descriptors()
     sys.exit(_serve(settings, listener))
+
+
+def _take_descriptors() -> None:
+    """As many as the system grants: every process that keeps registrations alive has a connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _told(error: Exception) -> int:

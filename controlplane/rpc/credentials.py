@@ -117,6 +117,11 @@ class Credentials:
             raise forbidden()
         return caller
 
+    def presented(self, context: Context) -> object:
+        """What the caller showed: those who showed the same are judged alike."""
+        sent = _bearer(context)
+        return sent if sent is not None else peer.of(context)
+
     def _identify(self, context: Context) -> Caller:
         sent = _bearer(context)
         if sent is not None:

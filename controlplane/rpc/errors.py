@@ -85,14 +85,19 @@ def _refusal(error: Exception) -> Refused:
             return Refused(Code.ABORTED, "somebody else changed the same just now; try again")
         case DecodeError():
             return Refused(Code.INVALID_ARGUMENT, "the message cannot be read")
-        case StoreUnavailable():
-            return Refused(Code.UNAVAILABLE, "the store (etcd) does not answer")
         case StoreError():
-            logger.error("the store refused a call", extra={"reason": str(error)})
-            return Refused(Code.UNAVAILABLE, "the store (etcd) refuses the control plane")
+            return Refused(Code.UNAVAILABLE, store_trouble(error))
         case _:
             logger.error("a call failed", exc_info=error)
             return Refused(Code.INTERNAL, "internal error; see the control plane's log")
+
+
+def store_trouble(error: StoreError) -> str:
+    """What callers hear of a store that does not do what it should."""
+    if isinstance(error, StoreUnavailable):
+        return "the store (etcd) does not answer"
+    logger.error("the store refused a call", extra={"reason": str(error)})
+    return "the store (etcd) refuses the control plane"
 
 
 def _lines(lines: Iterable[str]) -> str:

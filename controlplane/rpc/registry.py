@@ -131,6 +131,10 @@ class Registry:
         kept = await self._commands.keep(name, request.lease_id)
         return pb.KeepAliveResponse(ttl=kept.ttl, removed=kept.removed, draining=kept.draining)
 
+    async def KeepRegistered(self, requests: object, context: Context) -> None:
+        """Served by `keep_alive_stream`, whose handler takes the place of this one."""
+        raise NotImplementedError
+
     @needs(Right.REGISTER)
     async def Deregister(self, request: pb.DeregisterRequest, caller: Caller) -> pb.DeregisterResponse:
         name, since = (request.service_name, request.instance_id), 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, cast
 
 import grpc
@@ -21,6 +20,7 @@ from controlplane.identity import SharedTokens, TokenIssuer
 from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import RECHECK, Credentials
+from controlplane.rpc.keep_alive_stream import Bounds, KeepAliveStreams
 from controlplane.rpc.registry import Registry
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.tls import TlsFiles, server_credentials
@@ -28,7 +28,7 @@ from headgate_api.v1 import registry_pb2_grpc
 
 MOST_DATAPLANES = 2000
 MOST_CALLS = 5000
-"""Calls under way at once, streams included."""
+"""Calls under way at once, streams included but for those of keep-alives."""
 
 _MIB = 1024 * 1024
 OPTIONS: Sequence[tuple[str, int]] = (
@@ -84,6 +84,7 @@ async def serve(
     tls: TlsFiles | None = None,
     rules: Rules | None = None,
     most_dataplanes: int = MOST_DATAPLANES,
+    keep_alives: Bounds = Bounds(),  # noqa: B008 - frozen
     recheck: float = RECHECK,
 ) -> RpcServer:
     """Listen on `listen` (host:port) and serve until stopped.
@@ -94,13 +95,15 @@ async def serve(
     watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands)
     services = Registry(commands, watcher, fleet, credentials, rules=rules, recheck=recheck)
-    parts = _Parts(hub, services, watcher)
+    keeping = KeepAliveStreams(commands, credentials, bounds=keep_alives, recheck=recheck)
+    parts = _Parts(hub, services, keeping, watcher)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS)
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS + keep_alives.streams)
     stream = ConfigStream(hub, fleet, credentials, most=most_dataplanes, recheck=recheck)
     server.add_generic_rpc_handlers((stream.handler(),))
     # Not a subclass of the generated servicer, whose types know no coroutine that writes a stream.
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(cast(Any, parts.registry), server)
+    cast(Any, server).add_registered_method_handlers(registry.SERVICE, keeping.handlers())
     health_pb2_grpc.add_HealthServicer_to_server(parts.health, server)
     port = await _listen(server, listen, tls)
     await server.start()
@@ -111,27 +114,31 @@ async def serve(
 class _Parts:
     """What the server serves, and tells its callers when it comes and goes."""
 
-    def __init__(self, hub: Hub, registry: Registry, watcher: Watcher) -> None:
+    def __init__(self, hub: Hub, registry: Registry, keeping: KeepAliveStreams, watcher: Watcher) -> None:
         self.hub = hub
         self.registry = registry
+        self.keeping = keeping
         self.health = cast(Any, grpc_health).aio.HealthServicer()  # unknown to the stubs
         self._watcher = watcher
-        self._ready: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def arrive(self) -> None:
         """Say NOT_SERVING, and SERVING as soon as there is something to serve."""
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._ready = asyncio.create_task(self._become_ready(), name="grpc health")
+        self._tasks = [
+            asyncio.create_task(self._become_ready(), name="grpc health"),
+            asyncio.create_task(self.keeping.look_after(), name="keep-alive streams"),
+        ]
 
     async def leave(self) -> None:
         """Say NOT_SERVING and end all streams."""
-        if self._ready is not None:
-            self._ready.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._ready
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.health.enter_graceful_shutdown()
         self.hub.stop()
         self.registry.stop()
+        self.keeping.stop()
 
     async def _become_ready(self) -> None:
         await self._watcher.caught_up.wait()

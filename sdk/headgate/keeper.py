@@ -99,6 +99,8 @@ class Keeper:
             await asyncio.wait({self._task}, timeout=CALL_TIMEOUT)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._lease.id is not None:
+            await self._transport.release(self._lease.id)
 
     async def _keep(self) -> None:
         await self._compare_definition()
@@ -182,19 +184,19 @@ class Keeper:
 
     async def _keep_alive(self, lease: int) -> None:
         asked = self._clock()
+        holding = registry_pb2.Holding(
+            lease_id=lease,
+            service_name=self.request.service_name,
+            instance_id=self.request.instance_id,
+        )
         try:
-            message = registry_pb2.KeepAliveRequest(
-                lease_id=lease,
-                service_name=self.request.service_name,
-                instance_id=self.request.instance_id,
-            )
-            response = await self._transport.call(lambda stub: stub.KeepAlive, message)
+            ttl, removed, draining = await self._transport.renew(holding, self._lease.ttl)
         except NotFound:
             await self._lost()
         else:
-            self._lease.granted(lease, response.ttl, asked)
-            self._draining = response.draining
-            self._note_removed(response.removed)
+            self._lease.granted(lease, ttl, asked)
+            self._draining = draining
+            self._note_removed(removed)
 
     def _note_removed(self, removed: bool) -> None:
         if removed and not self.removed:

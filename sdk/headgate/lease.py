@@ -20,6 +20,8 @@ class Lease:
     expires: float = 0.0
     due: float = 0.0
     """When the next step is to be taken: a keep-alive if there is a lease, a registration if not."""
+    ttl: float = 0.0
+    """Seconds that the last registration or keep-alive gave."""
     failures: int = 0
     """Steps in a row that failed."""
 
@@ -29,7 +31,7 @@ class Lease:
 
     def granted(self, lease: int, ttl: float, asked: float) -> None:
         """A registration or keep-alive that was sent at `asked` gave `ttl` seconds."""
-        self.id = lease
+        self.id, self.ttl = lease, ttl
         self.expires = asked + ttl
         self.due = asked + ttl / 3
         self.failures = 0

@@ -23,6 +23,7 @@ from headgate.errors import (
     Unauthenticated,
     Unavailable,
 )
+from headgate.keep_alives import KeepAlives, LeaseEnded, State, Unsupported
 from headgate.links import Links
 from headgate.target import Target
 from headgate_api.v1 import registry_pb2
@@ -54,6 +55,51 @@ class Transport:
         self.target = target
         self._links = Links(target)
         self._current = 0
+        self._keep_alives = KeepAlives(
+            self._links, self._metadata, self._translate, self._peer, patience=CALL_TIMEOUT
+        )
+
+    async def renew(self, holding: registry_pb2.Holding, ttl: float) -> State:
+        """Renew a lease of `ttl` seconds, together with others that are due: its ttl, and whether the instance is
+        removed or draining.
+
+        Asks one control plane after the other. Raises NotFound when the lease has ended, Unavailable after the last.
+        """
+        failures: list[Unavailable] = []
+        for at in self._from_current():
+            try:
+                answer = await self._renew(at, holding, ttl)
+            except LeaseEnded:
+                self._current = at
+                raise NotFound("the lease has ended") from None
+            except Unavailable as error:
+                failures.append(error)
+            else:
+                self._current = at
+                return answer
+        raise Unavailable("; ".join(str(failure) for failure in failures))
+
+    async def release(self, lease: int) -> None:
+        """Renew a lease no more."""
+        await self._keep_alives.release(lease)
+
+    async def _renew(self, at: int, holding: registry_pb2.Holding, ttl: float) -> State:
+        try:
+            return await self._keep_alives.renew(at, holding, ttl)
+        except Unsupported:
+            request = registry_pb2.KeepAliveRequest(
+                lease_id=holding.lease_id,
+                service_name=holding.service_name,
+                instance_id=holding.instance_id,
+            )
+        try:
+            async with self._links.use(at) as stub:
+                answer = await stub.KeepAlive(request, timeout=CALL_TIMEOUT, metadata=self._metadata())
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise LeaseEnded from None
+            raise self._translate(error, at) from error
+        return answer.ttl, answer.removed, answer.draining
 
     async def call(
         self,
@@ -123,11 +169,15 @@ class Transport:
 
     async def close(self) -> None:
         """Close every channel; calls under way are cancelled."""
+        await self._keep_alives.close()
         await self._links.close()
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         bearer = self.target.bearer
         return (("authorization", f"Bearer {bearer}"),) if bearer else ()
+
+    def _peer(self, at: int) -> str:
+        return f"the control plane at {self.target.addresses[at]}"
 
     def _from_current(self) -> list[int]:
         count = len(self._links)
@@ -136,7 +186,7 @@ class Transport:
     def _translate(self, error: grpc.aio.AioRpcError, at: int) -> HeadgateError:
         """The one place where a gRPC status becomes an error of ours."""
         details = error.details() or ""
-        peer = f"the control plane at {self.target.addresses[at]}"
+        peer = self._peer(at)
         match error.code():
             case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.ABORTED | grpc.StatusCode.CANCELLED:
                 return Unavailable(f"{peer} does not answer: {_plain(details)}")

@@ -22,6 +22,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     Switches: `down` answers UNAVAILABLE, `stop()` and `start()` take the port away and bring it back, `token` and
     `forbidden` refuse, `silent` never answers, `slow` makes a registration but answers it only when the event is set,
+    `old` knows no stream of keep-alives, `problem` is what such a stream says instead of renewing,
     `fail_waits` answers UNAVAILABLE to who waits to be routable, `status` is that of new instances,
     `stragglers` are the nodes (with reasons) that every wait ends with,
     `end_leases()` forgets every lease and instance.
@@ -34,6 +35,10 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.down = False
         self.forbidden = False
         self.silent = False
+        self.old = False
+        self.problem = ""
+        self.messages: list[pb.KeepRegisteredRequest] = []
+        self.streams = 0
         self.slow: asyncio.Event | None = None
         self.status: status_pb2.InstanceStatus.ValueType = status_pb2.INSTANCE_STATUS_STARTING
         self.services: dict[str, resources_pb2.Service] = {}
@@ -152,14 +157,47 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     async def KeepAlive(self, request: pb.KeepAliveRequest, context: Context) -> pb.KeepAliveResponse:
         await self._admit("KeepAlive", context)
-        if request.lease_id not in self.leases:
+        state = self._renew(request.lease_id)
+        if state.ended:
             await context.abort(grpc.StatusCode.NOT_FOUND, "the lease has ended")
-        view = self.instances.get(self.leases[request.lease_id])
+        return pb.KeepAliveResponse(ttl=state.ttl, removed=state.removed, draining=state.draining)
+
+    async def KeepRegistered(
+        self, requests: AsyncIterator[pb.KeepRegisteredRequest], context: Context
+    ) -> AsyncIterator[pb.KeepRegisteredResponse]:
+        if self.old:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        self.streams += 1
+        try:
+            held: set[int] = set()
+            async for message in requests:
+                await self._admit("KeepAlive", context)
+                yield self._answer(message, held)
+        finally:
+            self.streams -= 1
+
+    def _answer(self, message: pb.KeepRegisteredRequest, held: set[int]) -> pb.KeepRegisteredResponse:
+        self.messages.append(message)
+        answer = pb.KeepRegisteredResponse(number=message.number, problem=self.problem)
+        assert held.issuperset(message.renew)
+        held.update(one.lease_id for one in message.hold)
+        held.difference_update(message.release)
+        if not self.problem:
+            states = map(self._renew, [*(one.lease_id for one in message.hold), *message.renew])
+            answer.states.extend(states)
+        held.difference_update(state.lease_id for state in answer.states if state.ended)
+        return answer
+
+    def _renew(self, lease: int) -> pb.LeaseState:
+        if lease not in self.leases:
+            return pb.LeaseState(lease_id=lease, ended=True)
+        view = self.instances.get(self.leases[lease])
         if view is not None:
-            self.removed.discard(request.lease_id)
-        return pb.KeepAliveResponse(
+            self.removed.discard(lease)
+        return pb.LeaseState(
+            lease_id=lease,
             ttl=self.ttl or 15,
-            removed=request.lease_id in self.removed,
+            removed=lease in self.removed,
             draining=view is not None and view.status == status_pb2.INSTANCE_STATUS_DRAINING,
         )
 

@@ -148,6 +148,146 @@ class KeepAliveResponse(_message.Message):
 Global___KeepAliveResponse: _TypeAlias = KeepAliveResponse  # noqa: Y015
 
 @_typing.final
+class KeepRegisteredRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    RENEW_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The answer repeats it. 0: answer only what the caller does not know yet."""
+    @_builtins.property
+    def hold(self) -> _containers.RepeatedCompositeFieldContainer[Global___Holding]:
+        """Leases that this stream has not named before: renewed, and held by it from now on. At most 10,000 in all, and 1 MiB
+        a message.
+        """
+
+    @_builtins.property
+    def renew(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Leases that it holds already: renewed."""
+
+    @_builtins.property
+    def release(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Leases that it holds no more. They are not ended."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        hold: _abc.Iterable[Global___Holding] | None = ...,
+        renew: _abc.Iterable[_builtins.int] | None = ...,
+        release: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "number", b"number", "release", b"release", "renew", b"renew"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepRegisteredRequest: _TypeAlias = KeepRegisteredRequest  # noqa: Y015
+
+@_typing.final
+class Holding(_message.Message):
+    """What a process holds an instance with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.int
+    service_name: _builtins.str
+    instance_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.int = ...,
+        service_name: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "lease_id", b"lease_id", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Holding: _TypeAlias = Holding  # noqa: Y015
+
+@_typing.final
+class KeepRegisteredResponse(_message.Message):
+    """Every lease that the message named was renewed, but for those whose state says otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    interval: _builtins.float
+    """Seconds from one renewal of a lease to the next that the control plane asks for, as a part of its ttl; 0: a third."""
+    problem: _builtins.str
+    """Why none of them was renewed: the store does not answer. Renew them again with back-off."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseState]:
+        """Those that differ from what was told before, among them every one that is named for the first time."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        states: _abc.Iterable[Global___LeaseState] | None = ...,
+        interval: _builtins.float = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "number", b"number", "problem", b"problem", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepRegisteredResponse: _TypeAlias = KeepRegisteredResponse  # noqa: Y015
+
+@_typing.final
+class LeaseState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.int
+    ttl: _builtins.float
+    """Seconds that a renewal gives."""
+    ended: _builtins.bool
+    """The lease has ended, or holds another instance: register again. The stream holds it no more."""
+    removed: _builtins.bool
+    """As in KeepAliveResponse."""
+    draining: _builtins.bool
+    refused: _builtins.str
+    """Why the stream does not hold the lease: the credential is not for this service, or it holds too many."""
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.int = ...,
+        ttl: _builtins.float = ...,
+        ended: _builtins.bool = ...,
+        removed: _builtins.bool = ...,
+        draining: _builtins.bool = ...,
+        refused: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "ended", b"ended", "lease_id", b"lease_id", "refused", b"refused", "removed", b"removed", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaseState: _TypeAlias = LeaseState  # noqa: Y015
+
+@_typing.final
 class DeregisterRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

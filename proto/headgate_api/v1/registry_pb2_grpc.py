@@ -47,6 +47,11 @@ class RegistryServiceStub:
                 request_serializer=headgate__api_dot_v1_dot_registry__pb2.KeepAliveRequest.SerializeToString,
                 response_deserializer=headgate__api_dot_v1_dot_registry__pb2.KeepAliveResponse.FromString,
                 _registered_method=True)
+        self.KeepRegistered = channel.stream_stream(
+                '/headgate.v1.RegistryService/KeepRegistered',
+                request_serializer=headgate__api_dot_v1_dot_registry__pb2.KeepRegisteredRequest.SerializeToString,
+                response_deserializer=headgate__api_dot_v1_dot_registry__pb2.KeepRegisteredResponse.FromString,
+                _registered_method=True)
         self.Deregister = channel.unary_unary(
                 '/headgate.v1.RegistryService/Deregister',
                 request_serializer=headgate__api_dot_v1_dot_registry__pb2.DeregisterRequest.SerializeToString,
@@ -110,6 +115,15 @@ class RegistryServiceServicer:
 
     def KeepAlive(self, request, context):
         """Extends the lease. NOT_FOUND when it has ended: register again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepRegistered(self, request_iterator, context):
+        """The same for everything that a process holds, over one stream: each message renews the leases that it names. Ends
+        with UNAVAILABLE when the control plane stops (open it at another one), UNAUTHENTICATED or PERMISSION_DENIED when the
+        credential is withdrawn. Control planes before 0.2 answer UNIMPLEMENTED: call KeepAlive.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,6 +203,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.KeepAlive,
                     request_deserializer=headgate__api_dot_v1_dot_registry__pb2.KeepAliveRequest.FromString,
                     response_serializer=headgate__api_dot_v1_dot_registry__pb2.KeepAliveResponse.SerializeToString,
+            ),
+            'KeepRegistered': grpc.stream_stream_rpc_method_handler(
+                    servicer.KeepRegistered,
+                    request_deserializer=headgate__api_dot_v1_dot_registry__pb2.KeepRegisteredRequest.FromString,
+                    response_serializer=headgate__api_dot_v1_dot_registry__pb2.KeepRegisteredResponse.SerializeToString,
             ),
             'Deregister': grpc.unary_unary_rpc_method_handler(
                     servicer.Deregister,
@@ -293,6 +312,33 @@ class RegistryService:
             '/headgate.v1.RegistryService/KeepAlive',
             headgate__api_dot_v1_dot_registry__pb2.KeepAliveRequest.SerializeToString,
             headgate__api_dot_v1_dot_registry__pb2.KeepAliveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepRegistered(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/headgate.v1.RegistryService/KeepRegistered',
+            headgate__api_dot_v1_dot_registry__pb2.KeepRegisteredRequest.SerializeToString,
+            headgate__api_dot_v1_dot_registry__pb2.KeepRegisteredResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,11 @@ class RegistryServiceStub:
     """
     KeepAlive: _grpc.UnaryUnaryMultiCallable[_registry_pb2.KeepAliveRequest, _registry_pb2.KeepAliveResponse]
     """Extends the lease. NOT_FOUND when it has ended: register again."""
+    KeepRegistered: _grpc.StreamStreamMultiCallable[_registry_pb2.KeepRegisteredRequest, _registry_pb2.KeepRegisteredResponse]
+    """The same for everything that a process holds, over one stream: each message renews the leases that it names. Ends
+    with UNAVAILABLE when the control plane stops (open it at another one), UNAUTHENTICATED or PERMISSION_DENIED when the
+    credential is withdrawn. Control planes before 0.2 answer UNIMPLEMENTED: call KeepAlive.
+    """
     Deregister: _grpc.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]
     """Removes the instance, or with a lease takes only its holder out. Not an error when it is gone already. An instance
     that was removed without a lease stays out until it is registered anew: keep-alives do not bring it back.
@@ -76,6 +81,11 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
     KeepAlive: _aio.UnaryUnaryMultiCallable[_registry_pb2.KeepAliveRequest, _registry_pb2.KeepAliveResponse]  # type: ignore[assignment]
     """Extends the lease. NOT_FOUND when it has ended: register again."""
+    KeepRegistered: _aio.StreamStreamMultiCallable[_registry_pb2.KeepRegisteredRequest, _registry_pb2.KeepRegisteredResponse]  # type: ignore[assignment]
+    """The same for everything that a process holds, over one stream: each message renews the leases that it names. Ends
+    with UNAVAILABLE when the control plane stops (open it at another one), UNAUTHENTICATED or PERMISSION_DENIED when the
+    credential is withdrawn. Control planes before 0.2 answer UNIMPLEMENTED: call KeepAlive.
+    """
     Deregister: _aio.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]  # type: ignore[assignment]
     """Removes the instance, or with a lease takes only its holder out. Not an error when it is gone already. An instance
     that was removed without a lease stays out until it is registered anew: keep-alives do not bring it back.
@@ -119,6 +129,17 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.KeepAliveResponse, _abc.Awaitable[_registry_pb2.KeepAliveResponse]]:
         """Extends the lease. NOT_FOUND when it has ended: register again."""
+
+    @_abc_1.abstractmethod
+    def KeepRegistered(
+        self,
+        request_iterator: _MaybeAsyncIterator[_registry_pb2.KeepRegisteredRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_registry_pb2.KeepRegisteredResponse], _abc.AsyncIterator[_registry_pb2.KeepRegisteredResponse]]:
+        """The same for everything that a process holds, over one stream: each message renews the leases that it names. Ends
+        with UNAVAILABLE when the control plane stops (open it at another one), UNAUTHENTICATED or PERMISSION_DENIED when the
+        credential is withdrawn. Control planes before 0.2 answer UNIMPLEMENTED: call KeepAlive.
+        """
 
     @_abc_1.abstractmethod
     def Deregister(

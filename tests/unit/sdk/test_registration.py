@@ -36,10 +36,11 @@ def is_in(registration: Registration) -> bool:
     return registration.registered
 
 
-@pytest.fixture
-async def hasty() -> Any:
-    """A registry whose leases are so short that a keep-alive comes every 50 ms."""
+@pytest.fixture(params=["stream", "calls"])
+async def hasty(request: pytest.FixtureRequest) -> Any:
+    """A registry whose leases are so short that a keep-alive comes every 50 ms: over a stream, or as calls."""
     async with FakeRegistry(ttl=0.15) as fake:
+        fake.old = request.param == "calls"
         yield fake
 
 

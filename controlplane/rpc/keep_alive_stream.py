@@ -1,0 +1,252 @@
+"""The keep-alive stream: one process renews everything that it holds, many leases with a message.
+
+Each stream is one task, which reads, renews and answers in turn: a process that sends faster than the store renews is
+read more slowly, and so is one that sends more than it needs. What ends streams from outside, a withdrawn credential, a
+process that has fallen silent or the end of the control plane, is looked after for all of them at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from controlplane.commands.commands import Commands
+from controlplane.commands.errors import Kept
+from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
+from controlplane.rpc.errors import Code, Context, Refused, rescued, store_trouble
+from controlplane.store import LeaseGone, StoreError
+from headgate_api.v1 import registry_pb2 as pb
+
+METHOD = "KeepRegistered"
+
+MOST_BYTES = 1024 * 1024
+"""Of one message."""
+AT_ONCE = 200
+"""Leases of one message that are renewed at the same time."""
+SLICE = 200
+"""Streams that are looked after in one turn of the event loop."""
+
+_ENDED = (0.0, True, False, False)
+State = tuple[float, bool, bool, bool]
+"""ttl, ended, removed, draining: as in LeaseState."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What processes may ask of one control plane."""
+
+    streams: int = 25_000
+    """At once; a connection each in the worst case."""
+    held: int = 10_000
+    """Leases of one stream."""
+    burst: float = 50.0
+    """Messages of one stream that are read at once."""
+    rate: float = 10.0
+    """Messages of one stream that are read per second from then on. A process needs a few per second at most."""
+    silence: float = 150.0
+    """Seconds without a message after which a stream is of no use: the longest lease is renewed every 100 s."""
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """One stream."""
+
+    context: Context
+    caller: Caller
+    credential: object
+    """What the caller was recognised by: sessions that share it are checked together."""
+    task: asyncio.Task[Any] | None
+    heard: float
+    """When the last message came."""
+    tokens: float
+    """Messages that may be read at once."""
+    held: dict[int, tuple[str, State | None]] = field(default_factory=dict)
+    """By lease: the name of the instance ("service/id"), and what was told of it last."""
+    ending: Refused | None = None
+
+    def end(self, why: Refused) -> None:
+        """End the stream from outside of its task."""
+        if self.ending is None and self.task is not None:
+            self.ending = why
+            self.task.cancel()
+
+
+class KeepAliveStreams:
+    """Serves RegistryService.KeepRegistered."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        credentials: Credentials,
+        *,
+        bounds: Bounds = Bounds(),
+        recheck: float = RECHECK,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`recheck`: seconds from one look at the credentials of all streams to the next.
+
+        `clock` gives monotonic seconds.
+        """
+        self._commands = commands
+        self._credentials = credentials
+        self._bounds = bounds
+        self._recheck = recheck
+        self._clock = clock
+        self._sessions: set[_Session] = set()
+        self._stopping = False
+
+    @property
+    def open(self) -> int:
+        """Streams that are open."""
+        return len(self._sessions)
+
+    def handlers(self) -> dict[str, Any]:
+        """The method by its name, for the server. Messages are bytes: their size is looked at before they are read."""
+        return {METHOD: grpc.stream_stream_rpc_method_handler(self.stream)}
+
+    def stop(self) -> None:
+        """End every stream; their processes go to another control plane."""
+        self._stopping = True
+        for session in self._sessions:
+            session.end(_stopping())
+
+    async def stream(self, _: object, context: Context) -> None:
+        """One process's stream, until either side ends it."""
+        async with rescued(context):
+            caller = await self._credentials.require(Right.REGISTER, context)
+            if self._stopping:
+                raise _stopping()
+            if len(self._sessions) >= self._bounds.streams:
+                raise Refused(
+                    Code.RESOURCE_EXHAUSTED, f"{self._bounds.streams} keep-alive streams are open already"
+                )
+            credential = self._credentials.presented(context)
+            session = _Session(
+                context, caller, credential, asyncio.current_task(), self._clock(), self._bounds.burst
+            )
+            self._sessions.add(session)
+            try:
+                await self._serve(session)
+            except asyncio.CancelledError:
+                if session.ending is None:
+                    raise
+                raise session.ending from None
+            finally:
+                self._sessions.discard(session)
+
+    async def _serve(self, session: _Session) -> None:
+        context = session.context
+        while isinstance(data := await context.read(), bytes):
+            if len(data) > MOST_BYTES:
+                raise Refused(Code.INVALID_ARGUMENT, f"a message of {len(data)} bytes; at most {MOST_BYTES}")
+            await self._take_turn(session)
+            message = pb.KeepRegisteredRequest.FromString(data)
+            answer = await self._renew(session, message)
+            if answer is not None:
+                await context.write(answer.SerializeToString())
+
+    async def _take_turn(self, session: _Session) -> None:
+        now, bounds = self._clock(), self._bounds
+        session.tokens = min(bounds.burst, session.tokens + (now - session.heard) * bounds.rate) - 1.0
+        session.heard = now
+        if session.tokens < 0:
+            await asyncio.sleep(-session.tokens / bounds.rate)
+
+    async def _renew(
+        self, session: _Session, message: pb.KeepRegisteredRequest
+    ) -> pb.KeepRegisteredResponse | None:
+        answer = pb.KeepRegisteredResponse(number=message.number)
+        for lease in message.release:
+            session.held.pop(lease, None)
+        leases = [one.lease_id for one in message.hold if self._hold(session, one, answer)]
+        leases += [lease for lease in message.renew if self._holds(session, lease, answer)]
+        try:
+            for first in range(0, len(leases), AT_ONCE):
+                await self._keep(session, leases[first : first + AT_ONCE], answer)
+        except StoreError as error:
+            answer.problem = store_trouble(error)
+        return answer if message.number or answer.states or answer.problem else None
+
+    def _hold(self, session: _Session, one: pb.Holding, answer: pb.KeepRegisteredResponse) -> bool:
+        try:
+            session.caller.check_service(one.service_name)
+            if one.lease_id not in session.held and len(session.held) >= self._bounds.held:
+                raise Refused(Code.RESOURCE_EXHAUSTED, f"a stream holds at most {self._bounds.held} leases")
+        except Refused as error:
+            answer.states.add(lease_id=one.lease_id, refused=error.detail)
+            return False
+        session.held[one.lease_id] = f"{one.service_name}/{one.instance_id}", None
+        return True
+
+    @staticmethod
+    def _holds(session: _Session, lease: int, answer: pb.KeepRegisteredResponse) -> bool:
+        if lease in session.held:
+            return True
+        answer.states.add(lease_id=lease, refused="this stream does not hold the lease: name its instance")
+        return False
+
+    async def _keep(self, session: _Session, leases: list[int], answer: pb.KeepRegisteredResponse) -> None:
+        """Renew some leases, and put into the answer what is news. Raises StoreError if that failed for one."""
+        held = session.held
+        names = [held[lease][0] for lease in leases]
+        if len(leases) == 1:
+            found: Iterable[State | StoreError] = [await self._keep_one(names[0], leases[0])]
+        else:
+            found = await asyncio.gather(*map(self._keep_one, names, leases))
+        failure: StoreError | None = None
+        for name, lease, state in zip(names, leases, found, strict=True):
+            if isinstance(state, StoreError):
+                failure = state
+            elif held.get(lease, ("", None))[1] != state:
+                held[lease] = name, state
+                ttl, ended, removed, draining = state
+                answer.states.add(lease_id=lease, ttl=ttl, ended=ended, removed=removed, draining=draining)
+                if ended:
+                    del held[lease]
+        if failure is not None:
+            raise failure
+
+    async def _keep_one(self, name: str, lease: int) -> State | StoreError:
+        try:
+            kept: Kept = await self._commands.keep(name, lease)
+        except LeaseGone:
+            return _ENDED
+        except StoreError as error:
+            return error
+        # To whole seconds, as leases have them: one that was renewed a moment ago is no news.
+        return float(-(-kept.ttl // 1)), False, kept.removed, kept.draining
+
+    async def look_after(self) -> None:
+        """End streams whose credential is withdrawn and those that have fallen silent, until cancelled."""
+        while True:
+            await asyncio.sleep(self._recheck)
+            verdicts: dict[object, Refused | None] = {}
+            sessions, silent_since = list(self._sessions), self._clock() - self._bounds.silence
+            for number, session in enumerate(sessions):
+                if session.credential not in verdicts:
+                    verdicts[session.credential] = await self._refusal(session)
+                if (refusal := verdicts[session.credential]) is not None:
+                    session.end(Refused(refusal.code, refusal.detail))
+                elif session.heard < silent_since:
+                    session.end(Refused(Code.ABORTED, f"no message for {self._bounds.silence:g} seconds"))
+                if number % SLICE == 0:
+                    await asyncio.sleep(0)
+
+    async def _refusal(self, session: _Session) -> Refused | None:
+        with contextlib.suppress(StoreError):  # nothing is known: looked at again the next time
+            try:
+                await self._credentials.require(Right.REGISTER, session.context)
+            except Refused as error:
+                return error if error.code is not Code.UNAVAILABLE else None
+        return None
+
+
+def _stopping() -> Refused:
+    return Refused(Code.UNAVAILABLE, "the control plane is stopping")

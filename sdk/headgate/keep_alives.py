@@ -1,0 +1,279 @@
+"""Keep-alives of everything that this process holds, over one stream to one control plane.
+
+Renewals that are due within a moment of one another go out in one message, and stay together from then on. Every
+message is answered; a stream that owes an answer for too long is given up, and its renewals are asked of the next
+control plane. A control plane that does not know the stream yet is called once for each renewal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+import grpc.aio
+
+from headgate.errors import Forbidden, HeadgateError, Unavailable
+from headgate_api.v1 import registry_pb2 as pb
+
+if TYPE_CHECKING:
+    from headgate.links import Links
+
+log = logging.getLogger("headgate")
+
+TOGETHER = 0.25
+"""Seconds that a renewal waits for others, if this process holds several leases: at most `_SHARE` of its time."""
+_SHARE = 0.02
+OF_A_MESSAGE = 1000
+"""Most leases in one message."""
+LOOK_AGAIN = 300.0
+"""Seconds after which a control plane that did not know the stream is asked for it again."""
+
+Metadata = tuple[tuple[str, str], ...]
+State = tuple[float, bool, bool]
+"""ttl, removed, draining."""
+
+
+class Unsupported(Exception):
+    """The control plane does not know the stream."""
+
+
+class LeaseEnded(Exception):
+    """The lease has ended: register again."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Renewals that go out in one message."""
+
+    renewals: dict[int, tuple[pb.Holding, asyncio.Future[State]]] = field(default_factory=dict)
+
+    def fail(self, error: Exception) -> None:
+        for _, outcome in self.renewals.values():
+            _fail(outcome, error)
+
+
+def _fail(outcome: asyncio.Future[State], error: Exception) -> None:
+    if not outcome.done():
+        outcome.set_exception(error)
+        outcome.exception()  # or it would be logged, should whoever waited have gone
+
+
+class Stream:
+    """One stream, from its first message until it breaks; it is of no use from then on."""
+
+    def __init__(
+        self,
+        call: Any,
+        peer: str,
+        translate: Callable[[grpc.aio.AioRpcError], HeadgateError],
+        patience: float,
+    ) -> None:
+        """`patience`: seconds that an answer may take."""
+        self.ended = False
+        self._call = call
+        self._peer = peer
+        self._translate = translate
+        self._patience = patience
+        self._known: dict[int, State] = {}
+        """What was told last of the leases that the stream holds."""
+        self._waiting = _Batch()
+        self._timer: asyncio.TimerHandle | None = None
+        self._sent: dict[int, _Batch] = {}
+        self._number = 0
+        self._released: list[int] = []
+        self._outgoing: asyncio.Queue[pb.KeepRegisteredRequest] = asyncio.Queue()
+        self._tasks = (
+            asyncio.create_task(self._read(), name="headgate: keep-alives, reading"),
+            asyncio.create_task(self._write(), name="headgate: keep-alives, writing"),
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether it holds nothing, and nobody waits for anything."""
+        return not (self._known or self._waiting.renewals or self._sent)
+
+    async def renew(self, holding: pb.Holding, ttl: float) -> State:
+        """Renew a lease of `ttl` seconds. Raises LeaseEnded, Unsupported, HeadgateError."""
+        loop = asyncio.get_running_loop()
+        _, outcome = self._waiting.renewals.setdefault(holding.lease_id, (holding, loop.create_future()))
+        if self._timer is None:
+            alone = set(self._known) <= {holding.lease_id}
+            self._timer = loop.call_later(0 if alone else min(TOGETHER, ttl * _SHARE), self._flush)
+        return await asyncio.shield(outcome)
+
+    def release(self, lease: int) -> None:
+        """Hold a lease no more; the control plane hears of it with the next message."""
+        if self._known.pop(lease, None) is not None:
+            self._released.append(lease)
+
+    async def close(self) -> None:
+        """End the stream; who waits is told so."""
+        self._end(Unavailable(f"{self._peer}: the stream of keep-alives was closed"))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _flush(self) -> None:
+        self._timer = None
+        asked = list(self._waiting.renewals.values())
+        self._waiting = _Batch()
+        for first in range(0, len(asked), OF_A_MESSAGE):
+            part = asked[first : first + OF_A_MESSAGE]
+            batch = _Batch({holding.lease_id: (holding, outcome) for holding, outcome in part})
+            if self.ended:
+                batch.fail(Unavailable(f"{self._peer}: the stream of keep-alives ended"))
+            else:
+                self._send(batch)
+
+    def _send(self, batch: _Batch) -> None:
+        self._number += 1
+        message = pb.KeepRegisteredRequest(number=self._number, release=self._released)
+        self._released = []
+        for lease, (holding, _) in batch.renewals.items():
+            if lease in self._known:
+                message.renew.append(lease)
+            else:
+                message.hold.append(holding)
+        self._sent[self._number] = batch
+        self._outgoing.put_nowait(message)
+        asyncio.get_running_loop().call_later(self._patience, self._overdue, self._number)
+
+    def _overdue(self, number: int) -> None:
+        if number in self._sent:
+            self._end(Unavailable(f"{self._peer} does not answer: timed out"))
+
+    async def _write(self) -> None:
+        # When the stream has ended, reading tells why.
+        with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            while not self.ended:
+                await self._call.write(await self._outgoing.get())
+
+    async def _read(self) -> None:
+        error: Exception = Unavailable(f"{self._peer} ended the stream of keep-alives")
+        try:
+            while isinstance(answer := await self._call.read(), pb.KeepRegisteredResponse):
+                self._answered(answer)
+        except grpc.aio.AioRpcError as ended:
+            unknown = ended.code() is grpc.StatusCode.UNIMPLEMENTED
+            error = Unsupported() if unknown else self._translate(ended)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+        finally:
+            self._end(error)
+
+    def _answered(self, answer: pb.KeepRegisteredResponse) -> None:
+        told = {state.lease_id: state for state in answer.states}
+        for state in answer.states:
+            if state.ended or state.refused:
+                self._known.pop(state.lease_id, None)
+            else:
+                self._known[state.lease_id] = state.ttl, state.removed, state.draining
+        batch = self._sent.pop(answer.number, None)
+        if batch is None:
+            return
+        for lease, (_, outcome) in batch.renewals.items():
+            self._settle(outcome, lease, told.get(lease), answer.problem)
+
+    def _settle(
+        self, outcome: asyncio.Future[State], lease: int, told: pb.LeaseState | None, problem: str
+    ) -> None:
+        if told is not None and told.ended:
+            _fail(outcome, LeaseEnded())
+        elif told is not None and told.refused:
+            _fail(outcome, Forbidden(told.refused))
+        elif problem or lease not in self._known:
+            why = problem or "nothing was said of the lease"
+            _fail(outcome, Unavailable(f"{self._peer} does not answer: {why}"))
+        elif not outcome.done():
+            outcome.set_result(self._known[lease])
+
+    def _end(self, error: Exception) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._known.clear()
+        self._call.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        batches = [*self._sent.values(), self._waiting]
+        self._sent.clear()
+        for batch in batches:
+            batch.fail(error)
+
+
+class KeepAlives:
+    """The stream of a process to whichever control plane it talks to, opened when something is to be renewed."""
+
+    def __init__(
+        self,
+        links: Links,
+        metadata: Callable[[], Metadata],
+        translate: Callable[[grpc.aio.AioRpcError, int], HeadgateError],
+        peer: Callable[[int], str],
+        patience: float,
+    ) -> None:
+        """`translate` and `peer` take the place of an address in the target; `patience` as for Stream."""
+        self._links = links
+        self._metadata = metadata
+        self._translate = translate
+        self._peer = peer
+        self._patience = patience
+        self._open: dict[int, tuple[Stream, Metadata, contextlib.AsyncExitStack]] = {}
+        self._opening = asyncio.Lock()
+        self._unknown: dict[int, float] = {}
+        """Until when a control plane is not asked for the stream, which it did not know."""
+
+    async def renew(self, at: int, holding: pb.Holding, ttl: float) -> State:
+        """Renew a lease at the control plane with this place among the addresses.
+
+        Raises LeaseEnded, Unsupported, HeadgateError.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._unknown.get(at, now) > now:
+            raise Unsupported
+        try:
+            return await (await self._stream(at)).renew(holding, ttl)
+        except Unsupported:
+            self._unknown[at] = now + LOOK_AGAIN
+            raise
+
+    async def release(self, lease: int) -> None:
+        """Renew a lease no more; without any, no stream is left open."""
+        for at, (stream, _, _) in list(self._open.items()):
+            stream.release(lease)
+            if stream.idle:
+                await self._close(at)
+
+    async def close(self) -> None:
+        """Close every stream."""
+        for at in list(self._open):
+            await self._close(at)
+
+    async def _stream(self, at: int) -> Stream:
+        """The open stream to one control plane."""
+        async with self._opening:
+            metadata = self._metadata()
+            found = self._open.get(at)
+            if found is not None and not found[0].ended and found[1] == metadata:
+                return found[0]
+            # A stream is known by the credential that it began with.
+            await self._close(at)
+            async with contextlib.AsyncExitStack() as stack:
+                stub = await stack.enter_async_context(self._links.use(at))
+                call = cast(Any, stub).KeepRegistered(metadata=metadata)  # the stubs want an iterator
+                stream = Stream(
+                    call, self._peer(at), lambda error: self._translate(error, at), self._patience
+                )
+                self._open[at] = stream, metadata, stack.pop_all()
+            return stream
+
+    async def _close(self, at: int) -> None:
+        if (found := self._open.pop(at, None)) is not None:
+            await found[0].close()
+            await found[2].aclose()
