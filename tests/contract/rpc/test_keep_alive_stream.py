@@ -16,7 +16,7 @@ from controlplane.rpc.keep_alive_stream import MOST_BYTES, Bounds
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, bearer, registry
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, within
 
 Code = grpc.StatusCode
 OTHER_TOKEN = "another-token-of-the-services"
@@ -61,13 +61,13 @@ class Process:
         return answer
 
     async def read(self) -> pb.KeepRegisteredResponse:
-        answer = await asyncio.wait_for(self.call.read(), 30)
+        answer = await within(self.call.read())
         assert isinstance(answer, pb.KeepRegisteredResponse), (await self.end(), answer)
         return answer
 
     async def end(self) -> tuple[grpc.StatusCode, str]:
         """How the stream ended."""
-        return await asyncio.wait_for(self.call.code(), 30), await self.call.details()
+        return await within(self.call.code()), await self.call.details()
 
 
 @pytest.fixture
