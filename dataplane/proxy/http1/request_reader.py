@@ -43,6 +43,8 @@ PIECE: Final = 512
 """Bytes that are parsed at once where several requests come in one read: some twenty of the shortest."""
 _VERSION: Final = b" HTTP/1."
 """In every request line that is served. Found in half the time of the empty line that ends a head."""
+_VERSIONS: Final = re.compile(re.escape(_VERSION))
+_LINES_END: Final = re.compile(rb"\r\n\r\n")
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come is read without the parser and its copies."""
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -181,7 +183,11 @@ class RequestReader:
         end = len(data)
         if exchange is not None and exchange.request is not None and exchange.request.length > 0:
             return min(end, begin + exchange.request.length - exchange.received)
-        return min(end, begin + PIECE)
+        if exchange is None:
+            return min(end, begin + PIECE)
+        # A body in chunks. Whatever is in it, each request behind it takes a version and an empty line.
+        reach = max(_reach(_LINES_END, data, begin), _reach(_VERSIONS, data, begin))
+        return min(end, max(reach, begin + PIECE))
 
     def _parse(self, data: memoryview | bytes) -> None:
         """Have the parser read on."""
@@ -419,6 +425,14 @@ class RequestReader:
             self.queue.append(exchange)
         self.incoming = None
         exchange.fault = bad
+
+
+def _reach(pattern: re.Pattern[bytes], data: memoryview | bytes, begin: int) -> int:
+    """Where the last of the next `AHEAD` matches ends; the end of the data if there are fewer."""
+    for count, found in enumerate(pattern.finditer(data, begin), 1):
+        if count == AHEAD:
+            return found.end()
+    return len(data)
 
 
 def _adopt_trace(provenance: Provenance, fresh: bytes) -> bytes:

@@ -15,7 +15,7 @@ from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.client import Downstream
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.http1.request_reader import RequestReader
+from dataplane.proxy.http1.request_reader import AHEAD, RequestReader
 from dataplane.proxy.messages import METHODS, Provenance, Request
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.trust import Peer
@@ -262,3 +262,60 @@ def test_what_never_repeats_is_hardly_looked_for() -> None:
         for number in range(16 + 64):
             reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX-Number: %d\r\n\r\n" % number)
     assert recall.call_count == 16 + 2
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def in_chunks(data: bytes, size: int = 65_536) -> bytes:
+    pieces = [data[begin : begin + size] for begin in range(0, len(data), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("line", "most"),
+    [
+        (b"A line of plain text, and an empty one after it.\r\n\r\n", 8),
+        (b'192.0.2.1 "GET /orders/7 HTTP/1.1" 200 1234 "-" "curl/8.5.0"\n', 8),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: a client with a longer name\r\n\r\n", 260),
+    ],
+    ids=["empty lines", "an access log", "requests"],
+)
+def test_an_upload_is_parsed_in_large_pieces(line: bytes, most: int) -> None:
+    """Whatever is in it: of 256 KiB at once, 512 pieces once."""
+    readers = Readers()
+    reader = readers.connect()
+    data = line * (262_144 // len(line))
+    reader.feed(CHUNKED)
+    exchange = reader.queue.popleft()
+    with mock.patch.object(
+        reader.__class__, "_parse", autospec=True, side_effect=reader.__class__._parse
+    ) as parse:
+        reader.feed(in_chunks(data) + b"0\r\n\r\n")
+    assert b"".join(exchange.body) == data and exchange.complete and not reader.backlog
+    assert parse.call_count <= most
+
+
+@pytest.mark.parametrize(
+    "last", [b"0\r\n\r\n", b"000;a=b\r\n\r\n", b"0\r\nA: b\r\nC: " + b"d" * 2_000 + b"\r\n\r\n"]
+)
+@pytest.mark.parametrize("ahead", [0, 10, 5_000, 200_000])
+@pytest.mark.parametrize(
+    "request_", [b"GET / HTTP/1.0\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n\n"]
+)
+def test_what_follows_an_upload_is_parsed_as_far_as_it_may(last: bytes, ahead: int, request_: bytes) -> None:
+    readers = Readers(Bounds())
+    reader = readers.connect()
+    reader.feed(CHUNKED)
+    exchange = reader.queue.popleft()
+    request_ = request_.replace(b"1.0\r\n", b"1.0\r\nConnection: keep-alive\r\n")
+    reader.feed((in_chunks(b"x" * ahead) if ahead else b"") + last + request_ * 3_000)
+    assert exchange.complete and exchange.received == ahead
+    assert len(reader.queue) <= 3 * AHEAD
+    taken = 0
+    while reader.queue or reader.backlog:
+        taken += len(reader.queue)
+        reader.queue.clear()
+        reader.parse_backlog()
+        assert len(reader.queue) <= 3 * AHEAD
+    assert taken == 3_000
