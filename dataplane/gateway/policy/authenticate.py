@@ -1,13 +1,15 @@
 """Who is calling: reads the Authorization field, verifies bearer tokens, and caches those it verified.
 
 Verifying a signature costs a hundred times as much as the rest of the request line, so verified tokens are cached until
-they expire or are evicted. A token has one entry, however the field spells scheme and spaces: its key is the canonical
-spelling, "Bearer <token>". Refusals are not cached: strangers could evict callers with them. One authenticator serves
-one set of verification keys; a change of keys drops the cache.
+they expire or are evicted. No subject has more than its share of the cache: ever new tokens of one evict that subject's
+own. A token has one entry, however the field spells scheme and spaces: its key is the canonical spelling, "Bearer
+<token>". Refusals are not cached: strangers could evict callers with them. One authenticator serves one set of
+verification keys; a change of keys drops the cache.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _BEARER: Final = "Bearer "
 _ENTRY_OVERHEAD: Final = 1_024
 """Bytes that a cache entry is taken to need beside its key and the scopes."""
+_SHARES: Final = 8
+"""One subject has at most one in so many of a generation's entries, and of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,18 @@ class Caller:
         return f"Caller({self.subject!r}, {sorted(self.scopes)}, expires={self.expires})"
 
 
+class _Held:
+    """What one subject has in the young generation."""
+
+    __slots__ = ("keys", "size")
+
+    def __init__(self) -> None:
+        self.keys: deque[str] = deque()
+        """The oldest first."""
+        self.size = 0
+        """In bytes."""
+
+
 ANONYMOUS = Caller("", frozenset(), float("inf"))
 """Whoever uses a public route."""
 
@@ -67,7 +83,8 @@ class Authenticator:
 
         The cache holds at most `max_cached` tokens and about `max_bytes`, in two generations of half of that each. A
         full young generation becomes the old one, and the old one is dropped. An entry that is used moves back to the
-        young one, so the least recently used are evicted, in O(1).
+        young one, so the least recently used are evicted, in O(1). A subject with more than its share (`_SHARES`) of
+        the young generation evicts its own entries from that, the oldest first.
         """
         self._keys = tuple(keys)
         self._max_cached = max_cached
@@ -78,6 +95,8 @@ class Authenticator:
         if len(self._verifiers) < len(verifiers):
             raise ValueError("two verification keys have the same issuer and kid")
         self._young: dict[str | None, Caller] = {}
+        self._held: dict[str, _Held] = {}
+        """By subject, for the young generation."""
         self._old: dict[str | None, Caller] = {}
 
     def authenticate(self, authorization: str | None, wall_now: float) -> Caller | Unauthenticated:
@@ -124,12 +143,31 @@ class Authenticator:
     def _keep(self, key: str, caller: Caller) -> None:
         if key in self._young:
             return
-        # The scopes are a part of the token, so they are not longer than it.
-        size = 2 * len(key) + _ENTRY_OVERHEAD
+        size = _size(key)
+        held = self._held.get(caller.subject)
+        if held is None:
+            held = self._held[caller.subject] = _Held()
+        while held.keys and (
+            len(held.keys) * 2 * _SHARES >= self._max_cached
+            or (held.size + size) * 2 * _SHARES > self._max_bytes
+        ):
+            oldest = held.keys.popleft()
+            del self._young[oldest]
+            held.size -= _size(oldest)
+            self._young_bytes -= _size(oldest)
         if len(self._young) * 2 >= self._max_cached or (self._young_bytes + size) * 2 > self._max_bytes:
             self._old, self._young, self._young_bytes = self._young, {}, 0
+            held = _Held()
+            self._held = {caller.subject: held}
         self._young[key] = caller
         self._young_bytes += size
+        held.keys.append(key)
+        held.size += size
+
+
+def _size(key: str) -> int:
+    # The scopes are a part of the token, so they are not longer than it.
+    return 2 * len(key) + _ENTRY_OVERHEAD
 
 
 def canonical(authorization: str) -> str:

@@ -465,7 +465,7 @@ def test_refusals_are_not_remembered(gate: Authenticator) -> None:
 
 def test_the_cache_is_bounded_and_keeps_what_is_in_use() -> None:
     gate = Authenticator([trusted(ed())], max_cached=10)
-    texts = [token({"alg": "Ed25519"}, ed(), jti=str(number)) for number in range(30)]
+    texts = [token({"alg": "Ed25519"}, ed(), sub=f"user{number}") for number in range(30)]
     first = outcome(gate, texts[0])
     for text in texts[1:]:
         outcome(gate, text)
@@ -473,6 +473,22 @@ def test_the_cache_is_bounded_and_keeps_what_is_in_use() -> None:
         assert len(gate._young) + len(gate._old) <= 10
     assert outcome(gate, texts[29]) is outcome(gate, texts[29])
     assert f"Bearer {texts[1]}" not in {**gate._young, **gate._old}
+
+
+@pytest.mark.parametrize("padding", [0, 5_000], ids=["by number", "by size"])
+def test_one_subject_with_ever_new_tokens_evicts_its_own(padding: int) -> None:
+    gate = Authenticator([trusted(ed())], max_cached=160, max_bytes=2_000_000)
+    others = [token({"alg": "Ed25519"}, ed(), sub=f"user{number}") for number in range(20)]
+    callers = [outcome(gate, text) for text in others]
+    for number in range(400):
+        outcome(gate, token({"alg": "Ed25519"}, ed(), sub="busy", jti=f"{number}{'x' * padding}"))
+    # Nobody else has to be verified again, and nothing is left over of what was evicted.
+    assert [outcome(gate, text) for text in others] == callers
+    assert all(outcome(gate, text) is caller for text, caller in zip(others, callers, strict=True))
+    busy = [text for text, caller in gate._young.items() if caller.subject == "busy"]
+    assert 1 < len(busy) <= 10 and len(gate._young) == 20 + len(busy)
+    assert list(gate._held["busy"].keys) == busy
+    assert gate._young_bytes == sum(held.size for held in gate._held.values())
 
 
 def test_every_spelling_of_the_field_shares_one_entry() -> None:
@@ -490,14 +506,15 @@ def test_the_cache_is_bounded_in_bytes_too() -> None:
     gate = Authenticator([trusted(ed())], max_bytes=100_000)
     long = "x" * 4_000
     for number in range(40):
-        assert isinstance(outcome(gate, token({"alg": "Ed25519"}, ed(), jti=f"{number}{long}")), Caller)
+        text = token({"alg": "Ed25519"}, ed(), sub=f"user{number}", jti=long)
+        assert isinstance(outcome(gate, text), Caller)
         assert sum(len(key or "") for key in (*gate._young, *gate._old)) * 2 <= 100_000
     assert gate._young and gate._old
 
 
 def test_a_token_in_the_old_generation_expires_too() -> None:
     gate = Authenticator([trusted(ed())], max_cached=4)
-    first, *others = (token({"alg": "Ed25519"}, ed(), jti=str(number)) for number in range(3))
+    first, *others = (token({"alg": "Ed25519"}, ed(), sub=f"user{number}") for number in range(3))
     for text in (first, *others):
         assert isinstance(outcome(gate, text), Caller)
     assert outcome(gate, first, NOW + 900) == INVALID
