@@ -19,7 +19,6 @@ from dataplane.proxy.pool import Endpoint, Pool
 
 _log = logging.getLogger(__name__)
 
-_EMPTY: Final[Balancer[Endpoint]] = make_balancer(LoadBalancer.ROUND_ROBIN, ())
 _DEFAULT: Final = Circuit()
 
 
@@ -35,7 +34,7 @@ class Backend:
         """Of all its instances, healthy or not."""
         self.taking = 0
         """How many of them take requests."""
-        self.balancer = _EMPTY
+        self.balancer: Balancer[Endpoint] = make_balancer(LoadBalancer.ROUND_ROBIN, ())
         self.ejector = Ejector(_DEFAULT)
 
 
@@ -122,7 +121,7 @@ class Backends:
             self._ejecting[backend.name] = backend
         else:
             self._ejecting.pop(backend.name, None)
-        backend.balancer = make_balancer(backend.kind, takers, self._start)
+        backend.balancer = make_balancer(backend.kind, takers, self._start, backend.balancer.leave())
 
     def _note_next_return(self) -> None:
         self.next_return = min(

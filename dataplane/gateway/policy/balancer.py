@@ -1,12 +1,13 @@
 """Which of the healthy instances takes a request.
 
-A balancer serves a fixed set of endpoints; a changed set gets a new balancer. Everything is computed from the set
-beforehand, so a pick is a step in a ring or a look-up.
+A balancer serves a fixed set of endpoints; a changed set gets a new one, which goes on where the last one was left.
+Everything is computed from the set beforehand, so a pick is a step in a ring or a look-up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import cycle, islice
 from math import gcd, log
@@ -42,6 +43,16 @@ E_co = TypeVar("E_co", bound=Endpoint, covariant=True)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a balancer was left."""
+
+    upcoming: tuple[object, ...]
+    """Its endpoints, in the order of their next turns."""
+    turn: float
+    """The share of its ring that was behind it, from 0 to 1."""
+
+
 class Balancer(Protocol[E_co]):
     """Picks among a fixed set of endpoints."""
 
@@ -51,34 +62,47 @@ class Balancer(Protocol[E_co]):
     def another(self, address: str, tried: Collection[object]) -> E_co | None:
         """An endpoint not in `tried`, for a retry; None when there is no other."""
 
+    def leave(self) -> Position | None:
+        """Where the balancer that takes its place goes on; None: where it likes. This one is not used again."""
 
-def make_balancer(kind: LoadBalancer, endpoints: Sequence[E], start: int = 0) -> Balancer[E]:
+
+def make_balancer(
+    kind: LoadBalancer, endpoints: Sequence[E], start: int = 0, after: Position | None = None
+) -> Balancer[E]:
     """A balancer over `endpoints`, all healthy.
 
-    Rings begin `start` places on: workers that pass different ones do not all begin with the same instance.
+    It goes on `after` another one, so that an instance that comes and goes does not have each begin with the same.
+    Without that, rings begin `start` places on: workers that pass different ones are not in step.
     """
     if not endpoints:
-        return _Empty()
+        return _Empty(after)
     if len(endpoints) == 1:
-        return _Only(endpoints[0])
+        return _Only(endpoints[0], after)
     if kind is LoadBalancer.IP_HASH:
-        return _IpHash(endpoints)
+        return _IpHash(endpoints, after)
     if kind is LoadBalancer.LEAST_REQUEST:
-        return _LeastRequest(endpoints, start)
-    return _RoundRobin(endpoints, start)
+        return _LeastRequest(endpoints, start, after)
+    return _RoundRobin(endpoints, start, after)
 
 
 class _Empty(Generic[E]):
+    def __init__(self, after: Position | None) -> None:
+        self._after = after
+
     def pick(self, address: str) -> E | None:
         return None
 
     def another(self, address: str, tried: Collection[object]) -> E | None:
         return None
 
+    def leave(self) -> Position | None:
+        return self._after
+
 
 class _Only(Generic[E]):
-    def __init__(self, endpoint: E) -> None:
+    def __init__(self, endpoint: E, after: Position | None) -> None:
         self._endpoint = endpoint
+        self._after = after
 
     def pick(self, address: str) -> E | None:
         return self._endpoint
@@ -86,20 +110,28 @@ class _Only(Generic[E]):
     def another(self, address: str, tried: Collection[object]) -> E | None:
         return None if self._endpoint in tried else self._endpoint
 
+    def leave(self) -> Position | None:
+        return self._after
+
 
 class _RoundRobin(Generic[E]):
     """Each endpoint in turn, as often as its weight says and as evenly spread as it goes."""
 
-    def __init__(self, endpoints: Sequence[E], start: int) -> None:
+    def __init__(self, endpoints: Sequence[E], start: int, after: Position | None) -> None:
         ring = _ring(endpoints)
         self._length = len(ring)
-        self._ring = cycle(_turned(ring, start))
+        self._ring = cycle(_turned(list(enumerate(ring)), _first_place(ring, start, after)))
 
     def pick(self, address: str) -> E | None:
-        return next(self._ring)
+        _, endpoint = next(self._ring)
+        return endpoint
 
     def another(self, address: str, tried: Collection[object]) -> E | None:
-        return next((each for each in islice(self._ring, self._length) if each not in tried), None)
+        return next((each for _, each in islice(self._ring, self._length) if each not in tried), None)
+
+    def leave(self) -> Position | None:
+        left = list(islice(self._ring, self._length))
+        return Position(tuple(dict.fromkeys(each for _, each in left)), left[0][0] / self._length)
 
 
 class _LeastRequest(Generic[E]):
@@ -110,12 +142,15 @@ class _LeastRequest(Generic[E]):
     that everybody is compared with everybody, or with as many as fit the ring.
     """
 
-    def __init__(self, endpoints: Sequence[E], start: int) -> None:
+    def __init__(self, endpoints: Sequence[E], start: int, after: Position | None) -> None:
         self._endpoints = tuple(endpoints)
-        self._pairs = cycle(_turned(_pairs(endpoints), start))
+        pairs = [(place, first, second) for place, (first, second) in enumerate(_pairs(endpoints))]
+        self._length = len(pairs)
+        firsts = [first for _, first, _ in pairs]
+        self._pairs = cycle(_turned(pairs, _first_place(firsts, start, after)))
 
     def pick(self, address: str) -> E | None:
-        first, second = next(self._pairs)
+        _, first, second = next(self._pairs)
         if second.in_flight * first.weight < first.in_flight * second.weight:
             return second
         return first
@@ -123,6 +158,10 @@ class _LeastRequest(Generic[E]):
     def another(self, address: str, tried: Collection[object]) -> E | None:
         left = [each for each in self._endpoints if each not in tried]
         return min(left, key=lambda each: each.in_flight / each.weight, default=None)
+
+    def leave(self) -> Position | None:
+        left = list(islice(self._pairs, self._length))
+        return Position(tuple(dict.fromkeys(each for _, each, _ in left)), left[0][0] / self._length)
 
 
 class _IpHash(Generic[E]):
@@ -133,8 +172,9 @@ class _IpHash(Generic[E]):
     cheap, and a flood of addresses cannot make it dear.
     """
 
-    def __init__(self, endpoints: Sequence[E]) -> None:
+    def __init__(self, endpoints: Sequence[E], after: Position | None) -> None:
         self._endpoints = tuple(endpoints)
+        self._after = after
         self._slots: list[E | None] = [None] * _SLOTS
 
     def pick(self, address: str) -> E | None:
@@ -145,6 +185,9 @@ class _IpHash(Generic[E]):
     def another(self, address: str, tried: Collection[object]) -> E | None:
         left = [each for each in self._endpoints if each not in tried]
         return _winner(left, crc32(address.encode()) % _SLOTS) if left else None
+
+    def leave(self) -> Position | None:
+        return self._after
 
     def _fill(self, slot: int) -> E:
         winner = self._slots[slot] = _winner(self._endpoints, slot)
@@ -195,6 +238,22 @@ def _pairs(endpoints: Sequence[E]) -> list[tuple[E, E]]:
     return [
         (first, endpoints[(index[id(first)] + step) % len(endpoints)]) for step in steps for first in ring
     ]
+
+
+def _first_place(ring: Sequence[E], start: int, after: Position | None) -> int:
+    """The place of the endpoint whose turn it is that is nearest to where the other ring was left."""
+    if after is None:
+        return start
+    length, wanted = len(ring), round(after.turn * len(ring))
+    present = {id(endpoint) for endpoint in ring}
+    upcoming = next((each for each in after.upcoming if id(each) in present), None)
+    places = [place for place, endpoint in enumerate(ring) if endpoint is upcoming]
+    return min(places, key=lambda place: _distance(place, wanted, length), default=wanted)
+
+
+def _distance(one: int, other: int, length: int) -> int:
+    """Of two places in a ring."""
+    return min((one - other) % length, (other - one) % length)
 
 
 def _turned(ring: list[T], start: int) -> list[T]:

@@ -239,3 +239,37 @@ def test_those_who_lose_their_instance_are_spread_over_the_others() -> None:
 @pytest.mark.parametrize("address", ["", "::1", "fe80::1%eth0", "ä", "x" * 1000])
 def test_any_text_is_an_address(address: str) -> None:
     assert make_balancer(IP_HASH, endpoints(1, 1)).pick(address) is not None
+
+
+@pytest.mark.parametrize("kind", [ROUND_ROBIN, LEAST_REQUEST])
+@pytest.mark.parametrize("between", [1, 2, 3, 7])
+def test_an_instance_that_comes_and_goes_favours_no_other(kind: LoadBalancer, between: int) -> None:
+    """Each change makes a new balancer. All of them once began with the same instance."""
+    everybody = endpoints(1, 1, 1, 1, 1)
+    balancer = make_balancer(kind, everybody, start=2)
+    count: Counter[str] = Counter()
+    for number in range(1_000):
+        count.update(picks(balancer, between))
+        balancer = make_balancer(kind, everybody[: 5 - number % 2], 2, balancer.leave())
+    stable = [count[each] for each in "abcd"]
+    assert max(stable) < 1.6 * min(stable), stable
+
+
+def test_weights_hold_although_another_comes_and_goes() -> None:
+    everybody = endpoints(6, 3, 1, 2)
+    balancer = make_balancer(ROUND_ROBIN, everybody)
+    count: Counter[str] = Counter()
+    for number in range(2_000):
+        count.update(picks(balancer, 1))
+        balancer = make_balancer(ROUND_ROBIN, everybody[: 4 - number % 2], 0, balancer.leave())
+    assert 1.4 * count["b"] < count["a"] < 2.8 * count["b"] and 2 * count["c"] < count["b"] < 4.5 * count["c"]
+
+
+@pytest.mark.parametrize("kind", list(LoadBalancer))
+def test_one_alone_and_nobody_keep_the_place(kind: LoadBalancer) -> None:
+    everybody = endpoints(1, 1, 1)
+    balancer = make_balancer(ROUND_ROBIN, everybody)
+    picks(balancer, 2)
+    for few in (everybody[:1], [], everybody):
+        balancer = make_balancer(kind, few, after=balancer.leave())
+    assert make_balancer(ROUND_ROBIN, everybody, after=balancer.leave()).pick("10.0.0.1") is everybody[2]
