@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from controlplane.api.parts import Parts
-from controlplane.api.problems import Refused
+from controlplane.api.problems import HttpError
 from controlplane.commands.errors import AlreadyExists
 from controlplane.commands.refresh_tokens import StoredFamilies
 from controlplane.commands.signing_keys import open_keys
@@ -87,11 +87,11 @@ class Startup:
         logger.info("control plane started", extra=where)
 
     async def repeat(self) -> None:
-        """Run the steps on a store that replaced the first one. Raises store errors, Refused."""
+        """Run the steps on a store that replaced the first one. Raises store errors, HttpError."""
         try:
             await self._steps()
         except StartError as error:
-            raise Refused(409, f"The store lacks what a control plane needs: {error}") from None
+            raise HttpError(409, f"The store lacks what a control plane needs: {error}") from None
 
     async def follow(self) -> None:
         """Run the steps whenever an operator confirmed a replaced store, until cancelled."""

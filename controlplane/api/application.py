@@ -15,7 +15,7 @@ from controlplane.api import auth
 from controlplane.api.explain import explain
 from controlplane.api.operation import Call, Operation
 from controlplane.api.parts import Parts
-from controlplane.api.problems import Refused, respond
+from controlplane.api.problems import HttpError, respond
 from controlplane.api.recorder import Recorder, record_of
 from controlplane.api.table import operations
 
@@ -62,7 +62,7 @@ class _Endpoint:
         operation = self._operations.get(request.method)
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
-            raise Refused(405, "Method not allowed", headers={"Allow": allowed})
+            raise HttpError(405, "Method not allowed", headers={"Allow": allowed})
         author = await auth.author(self._parts, request, operation.access)
         if operation.access != "public":
             record_of(request.scope).author = author
@@ -79,6 +79,6 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await WebSocketClose()(scope, receive, send)
         return
-    await respond(Refused(404, "Nothing is at this path; /api/v1/openapi.json lists what is"))(
+    await respond(HttpError(404, "Nothing is at this path; /api/v1/openapi.json lists what is"))(
         scope, receive, send
     )

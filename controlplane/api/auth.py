@@ -26,7 +26,7 @@ _IMPLIED = {ADMIN: frozenset({ADMIN, READ})}
 
 
 async def author(parts: Parts, request: Request, access: Access) -> str:
-    """The name of the caller, if authorized; Refused 401 or 403 otherwise."""
+    """The name of the caller, if authorized; HttpError 401 or 403 otherwise."""
     sent = request.headers.getlist("authorization")
     if access == "public":
         return ANONYMOUS

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from controlplane import aside
 from controlplane.api.documents import MalformedDocument, parse_json, parse_yaml
-from controlplane.api.problems import Refused
+from controlplane.api.problems import HttpError
 
 MOST_BYTES = 10 * 1024 * 1024
 MOST_FORM_BYTES = 64 * 1024
@@ -24,8 +24,8 @@ YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yam
 
 
 async def read(request: Request, most: int = MOST_BYTES) -> bytes:
-    """The whole body; Refused 413 as soon as it is known to be longer than `most` bytes, 408 when it takes too long."""
-    too_long = Refused(413, f"The body is longer than {most} bytes", headers={"Connection": "close"})
+    """The whole body. HttpError 413 once it is known to be longer than `most` bytes, 408 when it takes too long."""
+    too_long = HttpError(413, f"The body is longer than {most} bytes", headers={"Connection": "close"})
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > most:
         raise too_long
@@ -38,19 +38,19 @@ async def read(request: Request, most: int = MOST_BYTES) -> bytes:
                     raise too_long
     except TimeoutError:
         detail = f"The body did not arrive within {WITHIN:g} s"
-        raise Refused(408, detail, headers={"Connection": "close"}) from None
+        raise HttpError(408, detail, headers={"Connection": "close"}) from None
     return bytes(body)
 
 
 async def document(request: Request) -> Mapping[str, object]:
-    """The body as one JSON or YAML object; Refused 400 with the place of an error, 413, 415."""
+    """The body as one JSON or YAML object; HttpError 400 with the place of an error, 413, 415."""
     kind = media_type(request)
     if kind in JSON_TYPES or kind.endswith("+json"):
         language, parse = "JSON", parse_json
     elif kind in YAML_TYPES or kind.endswith("+yaml"):
         language, parse = "YAML", parse_yaml
     else:
-        raise Refused(
+        raise HttpError(
             415,
             f"Content-Type {kind or 'is missing'}: send application/json or application/yaml",
             headers={"Accept": "application/json, application/yaml"},
@@ -60,24 +60,24 @@ async def document(request: Request) -> Mapping[str, object]:
         # A large document takes seconds: other requests and the config streams go on meanwhile.
         value = parse(text) if len(text) < 20_000 else await aside.change(partial(parse, text))
     except MalformedDocument as error:
-        raise Refused(400, f"The body is not {language}: {error}") from None
+        raise HttpError(400, f"The body is not {language}: {error}") from None
     if not isinstance(value, dict):
-        raise Refused(400, f"The body must be one {language} object")
+        raise HttpError(400, f"The body must be one {language} object")
     return value
 
 
 async def form(request: Request) -> Mapping[str, str]:
-    """The body as a form; Refused 400 for a field that is given twice (RFC 6749 §3.2), 413, 415."""
+    """The body as a form; HttpError 400 for a field that is given twice (RFC 6749 §3.2), 413, 415."""
     if media_type(request) != FORM:
-        raise Refused(415, f"Send {FORM}", headers={"Accept": FORM})
+        raise HttpError(415, f"Send {FORM}", headers={"Accept": FORM})
     text = _utf8(await read(request, MOST_FORM_BYTES))
     try:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:
-        raise Refused(400, "The form cannot be read") from None
+        raise HttpError(400, "The form cannot be read") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise Refused(400, "A field is given twice")
+        raise HttpError(400, "A field is given twice")
     return fields
 
 
@@ -90,4 +90,4 @@ def _utf8(body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Refused(400, f"The body is not UTF-8: byte {error.start}") from None
+        raise HttpError(400, f"The body is not UTF-8: byte {error.start}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from controlplane.api.problems import Refused
+from controlplane.api.problems import HttpError
 
 _TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 
@@ -15,13 +15,13 @@ def etag(revision: int) -> str:
 
 
 def tags(header: str) -> tuple[tuple[bool, str], ...]:
-    """The tags of a condition as (weak, value); Refused 400 when it is not a list of tags."""
+    """The tags of a condition as (weak, value); HttpError 400 when it is not a list of tags."""
     found: list[tuple[bool, str]] = []
     position = 0
     while position < len(header):
         match = _TAG.match(header, position)
         if not match:
-            raise Refused(400, 'A condition must be "*" or a list of entity tags such as "41"')
+            raise HttpError(400, 'A condition must be "*" or a list of entity tags such as "41"')
         found.append((bool(match[1]), match[2]))
         position = match.end()
     return tuple(found)

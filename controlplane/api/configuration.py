@@ -22,7 +22,7 @@ from controlplane.api.operation import (
     get,
     many,
 )
-from controlplane.api.problems import Refused
+from controlplane.api.problems import HttpError
 from controlplane.aside import FEW
 from controlplane.commands.errors import AlreadyExists, NotFound, Receipt
 from controlplane.model import stored
@@ -81,7 +81,7 @@ def create(kind: str) -> Handler:
         try:
             written = await call.parts.commands.create(kind, document, author=call.author)
         except AlreadyExists as error:
-            raise Refused(409, str(error)) from None
+            raise HttpError(409, str(error)) from None
         call.record.revision = written.revision
         return _one(written, 201, f"{call.request.url.path}/{written.resource.name}")
 
@@ -143,7 +143,7 @@ def _expected(call: Call, present: int) -> int | None:
 def _only_new(call: Call) -> bool:
     condition = call.request.headers.get("if-none-match")
     if condition not in (None, "*"):
-        raise Refused(400, "On a change, If-None-Match can only be *")
+        raise HttpError(400, "On a change, If-None-Match can only be *")
     return condition is not None
 
 
@@ -156,7 +156,7 @@ async def apply(call: Call) -> Response:
     """Takes the document; `?dry_run=true` only says what it would do, `?wait=` answers when it is served."""
     dry, wait = dry_run(call), rollout.asked(call, "dry_run")
     if dry and wait:
-        raise Refused(400, "A dry run writes nothing that could be waited for")
+        raise HttpError(400, "A dry run writes nothing that could be waited for")
     document = await body.document(call.request)
     receipt = await call.parts.commands.apply(document, author=call.author, dry_run=dry)
     call.record.revision = receipt.revision
@@ -169,10 +169,10 @@ async def apply(call: Call) -> Response:
 
 
 def dry_run(call: Call) -> bool:
-    """Whether `?dry_run` is set; Refused 400 when it is neither true nor false."""
+    """Whether `?dry_run` is set; HttpError 400 when it is neither true nor false."""
     given = call.request.query_params.get("dry_run", "false").lower()
     if given not in _FLAGS:
-        raise Refused(400, "dry_run must be true or false")
+        raise HttpError(400, "dry_run must be true or false")
     return _FLAGS[given]
 
 

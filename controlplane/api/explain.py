@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.api.problems import RETRY_AFTER, Refused, invalid
+from controlplane.api.problems import RETRY_AFTER, HttpError, invalid
 from controlplane.aside import Busy
 from controlplane.commands.errors import NotFound, StaleWrite
 from controlplane.identity import TooManyAttempts
@@ -12,29 +12,29 @@ from controlplane.store import AccessDenied, Conflict, LeaseGone, StoreError, St
 _LATER = {"Retry-After": RETRY_AFTER}
 
 
-def explain(error: Exception, *, writing: bool) -> Refused | None:
+def explain(error: Exception, *, writing: bool) -> HttpError | None:
     """The refusal for an error; None for an internal error. `writing`: the request was to change something."""
     match error:
-        case Refused():
+        case HttpError():
             return error
         case InvalidConfig():
             return invalid(error)
         case NotFound():
-            return Refused(404, str(error))
+            return HttpError(404, str(error))
         case StaleWrite():
-            return Refused(412, str(error))
+            return HttpError(412, str(error))
         case InconsistentConfig():
-            return Refused(500, "What lies in the store cannot be read", errors=error.problems)
+            return HttpError(500, "What lies in the store cannot be read", errors=error.problems)
         case TooManyAttempts():
-            return Refused(429, str(error), headers={"Retry-After": str(max(1, round(error.retry_after)))})
+            return HttpError(429, str(error), headers={"Retry-After": str(max(1, round(error.retry_after)))})
         case Busy():
-            return Refused(503, f"{error}; try again", headers=_LATER)
+            return HttpError(503, f"{error}; try again", headers=_LATER)
         case StoreError():
             return _store(error, writing)
     return None
 
 
-def _store(error: StoreError, writing: bool) -> Refused:
+def _store(error: StoreError, writing: bool) -> HttpError:
     nothing = "; nothing was changed" if writing else ""
     match error:
         case StoreUnavailable(unknown_outcome=True) if writing:
@@ -42,16 +42,16 @@ def _store(error: StoreError, writing: bool) -> Refused:
                 "The store (etcd) did not answer in time, so it is not known whether the change was made: "
                 "read before you repeat it"
             )
-            return Refused(503, detail, headers=_LATER)
+            return HttpError(503, detail, headers=_LATER)
         case Conflict():
             detail = f"Others kept changing the configuration meanwhile{nothing}"
-            return Refused(409, detail, headers=_LATER)
+            return HttpError(409, detail, headers=_LATER)
         case TooLarge():
-            return Refused(413, f"The change does not fit into one transaction: {error.detail}")
+            return HttpError(413, f"The change does not fit into one transaction: {error.detail}")
         case AccessDenied():
-            return Refused(
+            return HttpError(
                 503, f"The store (etcd) refuses the control plane's credentials{nothing}", headers=_LATER
             )
         case LeaseGone():
-            return Refused(503, f"The store (etcd) ended the lease of this change{nothing}", headers=_LATER)
-    return Refused(503, f"The store (etcd) does not answer{nothing}", headers=_LATER)
+            return HttpError(503, f"The store (etcd) ended the lease of this change{nothing}", headers=_LATER)
+    return HttpError(503, f"The store (etcd) does not answer{nothing}", headers=_LATER)

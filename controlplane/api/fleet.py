@@ -10,7 +10,7 @@ from starlette.responses import Response
 from controlplane.api import rollout, shapes
 from controlplane.api.answers import json_answer, model_answer
 from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, get, many
-from controlplane.api.problems import Refused
+from controlplane.api.problems import HttpError
 from controlplane.api.shapes import moment
 from controlplane.fleet.reports import CircuitReport, NodeState
 from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
@@ -29,7 +29,7 @@ async def service(call: Call) -> Response:
     for view in call.parts.fleet.services_view(call.parts.snapshot()):
         if view.service.name == name:
             return model_answer(_service(view))
-    raise Refused(404, f"service {name!r} does not exist")
+    raise HttpError(404, f"service {name!r} does not exist")
 
 
 async def circuits(call: Call) -> Response:
@@ -151,7 +151,7 @@ async def drain(call: Call) -> Response:
     """Marks the instance as draining; with `wait`, answers when its last request has ended, or 504."""
     service, instance = call.path("service"), call.path("instance")
     if "quorum" in call.request.query_params:
-        raise Refused(400, "Unknown parameter 'quorum'")
+        raise HttpError(400, "Unknown parameter 'quorum'")
     wait = rollout.asked(call)
     revision = await call.parts.commands.drain(service, instance)
     call.record.revision = revision
@@ -164,7 +164,7 @@ async def drain(call: Call) -> Response:
         return json_answer(receipt)
     which = seen.problem or ", ".join(map(str, seen.stragglers[:10]))
     detail = f"Instance {service}/{instance} takes no new requests, but is not drained: {which}"
-    raise Refused(504, detail, more=receipt)
+    raise HttpError(504, detail, more=receipt)
 
 
 def operations() -> Iterator[Operation]:

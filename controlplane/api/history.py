@@ -22,7 +22,7 @@ from controlplane.api.operation import (
     get,
     many,
 )
-from controlplane.api.problems import Refused
+from controlplane.api.problems import HttpError
 from controlplane.api.shapes import moment
 from controlplane.model.history import MOST_RECORDS, Edit, Record, differences
 from controlplane.model.problems import InvalidConfig, Problem
@@ -49,7 +49,7 @@ async def changes(call: Call) -> Response:
     _only(call, "limit", "before")
     limit = _number(call, "limit") or USUAL
     if limit > MOST_RECORDS:
-        raise Refused(400, f"limit must be 1 to {MOST_RECORDS}")
+        raise HttpError(400, f"limit must be 1 to {MOST_RECORDS}")
     before = _number(call, "before")
 
     def page(found: Sequence[Record]) -> Response:
@@ -75,7 +75,7 @@ async def diff(call: Call) -> Response:
     _only(call, "from", "to")
     old, new = _number(call, "from"), _number(call, "to")
     if old is None:
-        raise Refused(400, "from must name a revision")
+        raise HttpError(400, "from must name a revision")
     return await call.parts.commands.compare(old, new, lambda edits: model_answer(tuple(map(_edit, edits))))
 
 
@@ -94,7 +94,7 @@ async def rollback(call: Call) -> Response:
             raise InvalidConfig([Problem(name, "must be true or false")])
     dry = dry or bool(in_body)
     if dry and wait:
-        raise Refused(400, "A dry run writes nothing that could be waited for")
+        raise HttpError(400, "A dry run writes nothing that could be waited for")
     receipt = await call.parts.commands.rollback(to, author=call.author, users=bool(users), dry_run=dry)
     call.record.revision, call.record.dry_run = receipt.revision, dry
     if dry:
@@ -109,13 +109,13 @@ def _number(call: Call, name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
-        raise Refused(400, f"{name} must be a number from 1")
+        raise HttpError(400, f"{name} must be a number from 1")
     return int(text)
 
 
 def _only(call: Call, *known: str) -> None:
     if unknown := sorted(set(call.request.query_params) - set(known)):
-        raise Refused(400, f"Unknown parameter {unknown[0]!r}")
+        raise HttpError(400, f"Unknown parameter {unknown[0]!r}")
 
 
 def _record(record: Record) -> shapes.ChangeRecordShape:

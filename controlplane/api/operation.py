@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from controlplane.api.parts import Parts
-from controlplane.api.recorder import Record, record_of
+from controlplane.api.recorder import RequestRecord, record_of
 
 Access = Literal["public", "gateway:read", "gateway:admin"]
 READ: Final = "gateway:read"
@@ -36,7 +36,7 @@ class Call:
     author: str
 
     @property
-    def record(self) -> Record:
+    def record(self) -> RequestRecord:
         """The log record of the request."""
         return record_of(self.request.scope)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from controlplane.api.caller import Network
-from controlplane.api.problems import Refused, starting
+from controlplane.api.problems import HttpError, starting
 from controlplane.commands.commands import Commands
 from controlplane.distribute.guard import WHAT_TO_DO
 from controlplane.distribute.messages import Messages
@@ -55,13 +55,13 @@ class Parts:
         return self.watcher.held_user(username) or await self.commands.find_user(username)
 
     def require_trusted_store(self) -> None:
-        """Refused 503 while the store's content is not published."""
+        """HttpError 503 while the store's content is not published."""
         if self.watcher.frozen:
             detail = f"Nothing was changed, because it would not be served: {self.watcher.frozen}"
-            raise Refused(503, f"{detail}; {WHAT_TO_DO}")
+            raise HttpError(503, f"{detail}; {WHAT_TO_DO}")
 
     async def require_same_store(self) -> None:
-        """Refused 503 when what was just written went to a store that replaced the published one a moment ago."""
+        """HttpError 503 when what was just written went to a store that replaced the published one a moment ago."""
         known = self.watcher.guard.lineage.id
         if self.store is None or not known:
             return
@@ -70,16 +70,18 @@ class Parts:
         except StoreError:
             return  # the change is made, and the answer to it must not say otherwise
         if read_lineage(entry.value if entry else None).id != known:
-            raise Refused(503, f"The change went to another store than the one that is served; {WHAT_TO_DO}")
+            raise HttpError(
+                503, f"The change went to another store than the one that is served; {WHAT_TO_DO}"
+            )
 
     def issuer(self) -> TokenIssuer:
-        """The issuer of tokens; Refused 503 while there is none yet."""
+        """The issuer of tokens; HttpError 503 while there is none yet."""
         if self.tokens is None:
             raise starting(self.not_ready())
         return self.tokens
 
     def snapshot(self) -> Snapshot:
-        """The published snapshot; Refused 503 while there is none yet."""
+        """The published snapshot; HttpError 503 while there is none yet."""
         if self.watcher.current is None:
             raise starting(self.not_ready())
         return self.watcher.current

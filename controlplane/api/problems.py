@@ -1,6 +1,6 @@
 """Refusals of the admin API: `application/problem+json` (RFC 9457).
 
-Everything that is not answered as asked is raised as a Refused, or as an error of the parts below, which
+Everything that is not answered as asked is raised as a HttpError, or as an error of the parts below, which
 `explain` turns into one. `respond` is the only place where a problem becomes bytes.
 """
 
@@ -20,7 +20,7 @@ RETRY_AFTER = "2"
 """Seconds; about the time of a fail-over to another etcd member, or of an election in etcd."""
 
 
-class Refused(Exception):
+class HttpError(Exception):
     """A request that is refused: status, detail, and optionally problems and headers."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Refused(Exception):
         self.headers = dict(headers or {})
 
 
-def respond(refused: Refused) -> Response:
+def respond(refused: HttpError) -> Response:
     """The problem document of a refusal."""
     document: dict[str, object] = {
         "type": "about:blank",
@@ -57,30 +57,30 @@ def respond(refused: Refused) -> Response:
     )
 
 
-def invalid(error: ConfigProblems) -> Refused:
+def invalid(error: ConfigProblems) -> HttpError:
     """The refusal of a configuration, listing everything that is wrong with it."""
     count = len(error.problems)
     found = "1 problem" if count == 1 else f"{count} problems"
-    return Refused(400, f"The configuration has {found}; nothing was changed", errors=error.problems)
+    return HttpError(400, f"The configuration has {found}; nothing was changed", errors=error.problems)
 
 
 _BEARER = 'Bearer realm="headgate"'
 """A challenge has at least one parameter (RFC 6750 §3)."""
 
 
-def unauthorized(*, token_was_sent: bool) -> Refused:
+def unauthorized(*, token_was_sent: bool) -> HttpError:
     """The caller is not authenticated (RFC 6750 §3: an error code only when a token was sent)."""
     challenge = f'{_BEARER}, error="invalid_token"' if token_was_sent else _BEARER
-    return Refused(401, CREDENTIALS, headers={"WWW-Authenticate": challenge})
+    return HttpError(401, CREDENTIALS, headers={"WWW-Authenticate": challenge})
 
 
-def forbidden(scope: str) -> Refused:
+def forbidden(scope: str) -> HttpError:
     """The caller is authenticated and lacks this scope."""
     challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
-    return Refused(403, PERMISSIONS, headers={"WWW-Authenticate": challenge})
+    return HttpError(403, PERMISSIONS, headers={"WWW-Authenticate": challenge})
 
 
-def starting(reasons: Iterable[str]) -> Refused:
+def starting(reasons: Iterable[str]) -> HttpError:
     """The control plane is still starting."""
     detail = f"The control plane is starting: {'; '.join(reasons)}"
-    return Refused(503, detail, headers={"Retry-After": RETRY_AFTER})
+    return HttpError(503, detail, headers={"Retry-After": RETRY_AFTER})

@@ -15,7 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from controlplane.api.problems import Refused, respond
+from controlplane.api.problems import HttpError, respond
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _PROTECTION = {
 
 
 @dataclass
-class Record:
+class RequestRecord:
     """The log record of one request. Handlers fill in its fields."""
 
     request_id: str
@@ -62,10 +62,10 @@ class Record:
         return {name: value for name, value in told.items() if value is not None}
 
 
-def record_of(scope: MutableMapping[str, Any]) -> Record:
+def record_of(scope: MutableMapping[str, Any]) -> RequestRecord:
     """The record of the request that a scope belongs to."""
     record = scope["headgate.record"]
-    assert isinstance(record, Record)
+    assert isinstance(record, RequestRecord)
     return record
 
 
@@ -87,14 +87,14 @@ class Recorder:
             return
         given = Request(scope).headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-        record = Record(request_id, scope["method"], scope["path"])
+        record = RequestRecord(request_id, scope["method"], scope["path"])
         scope["headgate.record"] = record
         try:
             await self._run(scope, receive, send, record)
         finally:
             self._finish(record)
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
+    async def _run(self, scope: Scope, receive: Receive, send: Send, record: RequestRecord) -> None:
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
@@ -110,10 +110,10 @@ class Recorder:
         except Exception:
             logger.exception("admin request failed", extra={"request_id": record.request_id})
             if not record.status:
-                refused = Refused(500, "Internal error; the log has it under this X-Request-Id")
+                refused = HttpError(500, "Internal error; the log has it under this X-Request-Id")
                 await respond(refused)(scope, receive, tagged)
 
-    def _finish(self, record: Record) -> None:
+    def _finish(self, record: RequestRecord) -> None:
         self._answered[_known_method(record.method), record.status] += 1
         quiet = record.path in _QUIET and record.status < 400
         logger.log(logging.DEBUG if quiet else logging.INFO, "admin request", extra=record.fields())

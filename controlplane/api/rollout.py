@@ -11,7 +11,7 @@ from starlette.responses import Response
 from controlplane.api import shapes
 from controlplane.api.answers import long_answer, model_answer
 from controlplane.api.operation import ROOT, Answer, Call, Operation, Parameter, get
-from controlplane.api.problems import Refused
+from controlplane.api.problems import HttpError
 from controlplane.api.shapes import rejection
 from controlplane.fleet.waiting import ALL, MOST_WAIT, NodeProgress, Progress, Quorum, Waiting
 
@@ -34,17 +34,17 @@ class Wait:
 
 
 def asked(call: Call, *others: str) -> Wait | None:
-    """The wait that the query asks for; None: no wait. Refused 400, for unknown parameters too."""
+    """The wait that the query asks for; None: no wait. HttpError 400, for unknown parameters too."""
     query = call.request.query_params
     if unknown := sorted(set(query) - {"wait", "quorum", *others}):
-        raise Refused(400, f"Unknown parameter {unknown[0]!r}")
+        raise HttpError(400, f"Unknown parameter {unknown[0]!r}")
     try:
         quorum = Quorum.parse(query["quorum"]) if "quorum" in query else ALL
     except ValueError as error:
-        raise Refused(400, str(error)) from None
+        raise HttpError(400, str(error)) from None
     if "wait" not in query:
         if "quorum" in query:
-            raise Refused(400, "quorum means nothing without wait")
+            raise HttpError(400, "quorum means nothing without wait")
         return None
     return Wait(_seconds(query["wait"]), quorum)
 
@@ -55,7 +55,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds <= MOST_WAIT:
-        raise Refused(400, f"wait must be 0 to {MOST_WAIT:g} seconds")
+        raise HttpError(400, f"wait must be 0 to {MOST_WAIT:g} seconds")
     return seconds
 
 
@@ -75,7 +75,7 @@ async def finish(
     detail = f"The change is written at revision {revision}, but {_outcome(seen, wait)}: {which}{more}"
     if seen.problem:
         detail = f"The change is written at revision {revision}, but {seen.problem}"
-    raise Refused(409 if seen.rejected else 504, detail, more=receipt)
+    raise HttpError(409 if seen.rejected else 504, detail, more=receipt)
 
 
 def _outcome(seen: Progress, wait: Wait) -> str:
@@ -93,9 +93,9 @@ async def rollout(call: Call) -> Response:
 
 
 def revision(text: str) -> int:
-    """The revision in a path; Refused 404 for anything else."""
+    """The revision in a path; HttpError 404 for anything else."""
     if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
-        raise Refused(404, f"{text!r} is not a revision")
+        raise HttpError(404, f"{text!r} is not a revision")
     return int(text)
 
 

@@ -22,7 +22,7 @@ from controlplane.api.body import FORM
 from controlplane.api.caller import address_of
 from controlplane.api.explain import explain
 from controlplane.api.operation import ROOT, Answer, Body, Call, Operation
-from controlplane.api.problems import Refused
+from controlplane.api.problems import HttpError
 from controlplane.identity import BadCredentials, Grants, InvalidScope, InvalidToken, Tokens
 
 _TEXT = {"type": "string"}
@@ -169,7 +169,7 @@ def _told(error: Exception) -> OAuthError | None:
     return _translated(refused) if refused else None
 
 
-def _translated(refused: Refused) -> OAuthError:
+def _translated(refused: HttpError) -> OAuthError:
     later = refused.status == 429 or refused.status >= 500
     code = "temporarily_unavailable" if later else "invalid_request"
     return OAuthError(code, refused.detail, refused.status, refused.headers)

@@ -15,8 +15,7 @@ from controlplane.commands.errors import Kept, NotFound, Occupied, Receipt, Regi
 from controlplane.commands.executor import Executor, Follower
 from controlplane.commands.keeping import Keeping
 from controlplane.commands.plan import Planner, PlanView, Q
-from controlplane.commands.plans import configuration, holders, own, registry
-from controlplane.commands.plans import rollback as past
+from controlplane.commands.plans import configuration, holders, own, registry, rollback
 from controlplane.identity.passwords import Hasher
 from controlplane.model.document import read_document, read_one, weight
 from controlplane.model.history import RECORDS, Edit, Record
@@ -127,7 +126,7 @@ class Commands:
     async def changes(self, shown: Callable[[Sequence[Record]], T]) -> T:
         """What `shown` makes, beside the event loop, of every change that is on record, the newest first."""
         entries = (await self._store.list(RECORDS)).entries
-        return await self.reads.run(lambda: past.told(entries, shown))
+        return await self.reads.run(lambda: rollback.told(entries, shown))
 
     async def change(self, revision: int, shown: Callable[[Record], T]) -> T:
         """What `shown` makes of the change that made this revision. Raises NotFound."""
@@ -139,7 +138,7 @@ class Commands:
                 raise NotFound("change", str(revision))
             return shown(records[0])
 
-        return await self.reads.run(lambda: past.told(made, found))
+        return await self.reads.run(lambda: rollback.told(made, found))
 
     async def compare(self, old: int, new: int | None, shown: Callable[[Sequence[Edit]], T]) -> T:
         """What `shown` makes of what leads from the configuration at `old` to that at `new`; see `plans.rollback`.
@@ -151,17 +150,17 @@ class Commands:
         state = PlanView(view.change, view.resources, view.unreadable, view.links)
 
         def compared(records: Sequence[Record]) -> T:
-            return shown(past.compare(state, records, listing.revision, old, new))
+            return shown(rollback.compare(state, records, listing.revision, old, new))
 
-        return await self.reads.run(lambda: past.told(listing.entries, compared))
+        return await self.reads.run(lambda: rollback.told(listing.entries, compared))
 
     async def rollback(self, to: int, *, author: str, users: bool = False, dry_run: bool = False) -> Receipt:
         """Make the configuration again what it was at revision `to`, in one change; see `plans.rollback.Rollback`.
 
         Raises NotFound, and InvalidConfig when the old state does not go together with what is left as it is.
         """
-        request = past.Rollback(author=author, to=to, users=users, dry_run=dry_run)
-        done = await self.executor.run(past.rollback, request)
+        request = rollback.Rollback(author=author, to=to, users=users, dry_run=dry_run)
+        done = await self.executor.run(rollback.rollback, request)
         return Receipt(done.revision, done.receipt, done.unfinished)
 
     # Instances and counters

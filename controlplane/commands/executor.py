@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from controlplane import aside
 from controlplane.commands import staging
 from controlplane.commands.errors import CommandError
-from controlplane.commands.history import History
+from controlplane.commands.history_writer import HistoryWriter
 from controlplane.commands.plan import (
     NO_CONFIGURATION,
     Done,
@@ -68,7 +68,7 @@ class Executor:
     ) -> None:
         """`clock` gives Unix seconds; `follower` spares reading the whole store for every change."""
         self.store = store
-        self.history = History(store)
+        self.history = HistoryWriter(store)
         self._hasher = hasher
         self._clock = clock
         self._follower = follower

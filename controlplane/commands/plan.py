@@ -98,6 +98,16 @@ class Request:
         return False
 
 
+class Beside(Request):
+    """About instances and counters: what its plan writes is no configuration."""
+
+    __slots__ = ()
+
+    @property
+    def configuration(self) -> bool:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[R_co]):
     """What a command wants to be done."""

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import Protocol
 
 from controlplane.aside import FEW
-from controlplane.commands.history import LEAST_TRIMMED, OWN_WRITES
+from controlplane.commands.history_writer import LEAST_TRIMMED, OWN_WRITES
 from controlplane.model.stored import CHANGE, COMMITS, QUARANTINE, STAGED, id_of
 from controlplane.store import (
     MAX_OPERATIONS,

@@ -29,7 +29,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownField:
     """A field of a resource that a data plane does not know, and may not ignore."""
 
     resource: ResourceId
@@ -45,7 +45,7 @@ class Lacking:
     """Those that it would have to know."""
     resources: int
     """How many resources need one of them."""
-    named: tuple[Unknown, ...]
+    named: tuple[UnknownField, ...]
     """The first of these, at most MOST_NAMED."""
 
 
@@ -82,7 +82,7 @@ def lacking(needed: Needs, capabilities: Set[str]) -> Lacking | None:
     if not missing:
         return None
     unknown = (
-        Unknown(resource, field, capability)
+        UnknownField(resource, field, capability)
         for capability in sorted(missing)
         for resource, field in needed[capability].items()
     )

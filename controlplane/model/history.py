@@ -190,14 +190,14 @@ class Head:
         return count > 0 and (count >= MOST_RECORDS or self.bytes + more > MOST_BYTES)
 
 
-class Unknown(Exception):
+class UnknownState(Exception):
     """A state that the records do not lead to; the message says why."""
 
 
 def undone(records: Iterable[Record], revision: int) -> dict[ResourceId, Fields | None]:
     """What every resource that was changed after `revision` was then; None: absent. `records`: the newest first.
 
-    Raises Unknown.
+    Raises UnknownState.
     """
     found: dict[ResourceId, Fields | None] = {}
     oldest = None
@@ -206,12 +206,12 @@ def undone(records: Iterable[Record], revision: int) -> dict[ResourceId, Fields 
         if record.revision <= revision:
             return found
         if not record.whole:
-            raise Unknown(
+            raise UnknownState(
                 f"the change at revision {record.revision} was too large to be kept, so there is no way back"
             )
         found.update(((one.kind, one.name), one.before) for one in record.edits)
     reach = f"reaches back to revision {oldest}" if oldest else "is empty"
-    raise Unknown(f"the history {reach}, not to {revision}")
+    raise UnknownState(f"the history {reach}, not to {revision}")
 
 
 def differences(before: Fields, after: Fields, at: str = "") -> Iterator[tuple[str, object, object]]:

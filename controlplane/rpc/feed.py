@@ -20,7 +20,7 @@ from controlplane.fleet.nodes import Fleet, Touched
 from controlplane.fleet.views import ServiceView
 from controlplane.model.resources import Instance, ResourceId, Route, Service
 from controlplane.model.snapshot import Snapshot
-from controlplane.rpc.wire import views
+from controlplane.rpc.wire import view_messages
 from controlplane.signal import Signal
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1.resources_pb2 import ResourceName
@@ -225,14 +225,14 @@ class Feed:
             return None
         resource = stamped.resource
         if isinstance(resource, Route):
-            return views.route(resource), stamped.revision
+            return view_messages.route(resource), stamped.revision
         assert isinstance(resource, Service)
         if kind == "circuit":
-            circuit = views.circuit(self._fleet.circuit_view(resource))
+            circuit = view_messages.circuit(self._fleet.circuit_view(resource))
             return circuit, self.number
         instances = [one for _, one in sorted(self._instances.get(resource_name, {}).items())]
         seen = [self._fleet.instance_view(one) for one in instances]
-        view = views.service(ServiceView(resource, tuple(seen)))
+        view = view_messages.service(ServiceView(resource, tuple(seen)))
         return view, (stamped.revision, [(id(one.instance), one.status) for one in seen])
 
 

@@ -20,7 +20,7 @@ from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
 from controlplane.rpc.feed import CHECKED_WITHIN, GAP, Feed
 from controlplane.rpc.rules import Rules
-from controlplane.rpc.wire import views
+from controlplane.rpc.wire import view_messages
 from controlplane.rpc.wire.registrations import registration
 from controlplane.signal import Signal
 from controlplane.store import LeaseGone, StoreError
@@ -183,7 +183,7 @@ class Registry:
     async def GetService(self, request: pb.GetServiceRequest, caller: Caller) -> pb.GetServiceResponse:
         for view in self._fleet.services_view(self._snapshot()):
             if view.service.service_name == request.service_name:
-                return pb.GetServiceResponse(service=views.service(view))
+                return pb.GetServiceResponse(service=view_messages.service(view))
         raise Refused(Code.NOT_FOUND, f"Service '{request.service_name[:64]}' not found in registry")
 
     @needs(Right.LOOK)
@@ -262,10 +262,10 @@ class Registry:
         return self._watcher.current
 
     def _services(self, snapshot: Snapshot) -> list[pb.ServiceView]:
-        return [views.service(view) for view in self._fleet.services_view(snapshot)]
+        return [view_messages.service(view) for view in self._fleet.services_view(snapshot)]
 
     def _circuits(self, snapshot: Snapshot) -> list[pb.CircuitView]:
-        return [views.circuit(view) for view in self._fleet.circuits_view(snapshot)]
+        return [view_messages.circuit(view) for view in self._fleet.circuits_view(snapshot)]
 
 
 def _seconds(wait: float) -> float:
@@ -286,4 +286,4 @@ def _service_of(request: Any) -> str:
 
 
 def _routes(snapshot: Snapshot) -> list[pb.RouteView]:
-    return [views.route(route) for route in snapshot.of(Route).values()]
+    return [view_messages.route(route) for route in snapshot.of(Route).values()]

@@ -17,7 +17,7 @@ from controlplane.store.errors import AccessDenied, StoreError, StoreUnavailable
 from controlplane.store.etcd_endpoint import Endpoint, Metadata, StreamCall
 from controlplane.store.etcd_errors import AuthenticationOff, TokenRefused
 from controlplane.store.etcd_settings import EtcdSettings
-from controlplane.store.etcd_tokens import Tokens
+from controlplane.store.etcd_tokens import TokenCache
 from controlplane.store.etcd_watch import WatchStream
 from controlplane.store.etcd_wire import AUTHENTICATE, STATUS, WATCH, Method, Request, Response
 from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
@@ -59,7 +59,7 @@ class EtcdClient:
         self.closed = False
         self._endpoints = [Endpoint(address, credentials) for address in settings.addresses]
         self._preferred = 0
-        self._tokens = Tokens(settings.username, settings.password, self._authenticate)
+        self._tokens = TokenCache(settings.username, settings.password, self._authenticate)
 
     async def call(
         self, method: Method[Request, Response], request: Request, *, repeatable: bool = True, lease: int = 0

@@ -9,7 +9,7 @@ Authenticate = Callable[[str, str, float], Awaitable[str]]
 """User name, password and deadline (monotonic) → token; "" when etcd asks for none."""
 
 
-class Tokens:
+class TokenCache:
     """Keeps one token until a call finds that etcd does not take it any more (it expired, or etcd restarted)."""
 
     def __init__(self, username: str | None, password: str | None, authenticate: Authenticate) -> None:

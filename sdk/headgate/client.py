@@ -16,13 +16,13 @@ from typing import Self
 
 from headgate import barrier
 from headgate.barrier import Wait
+from headgate.circuit_watch import CircuitWatch
 from headgate.circuits import CircuitBreaker
 from headgate.errors import HeadgateError, ServiceNotFound
 from headgate.keeper import Keeper, deregister
 from headgate.models import Instance, RegistrationRequest, Route, Service
 from headgate.target import Target, Token
 from headgate.transport import NotFound, Transport
-from headgate.watcher import Watcher
 from headgate.wire import decode_routes, decode_service
 from headgate_api.v1 import registry_pb2
 
@@ -103,7 +103,7 @@ class Registry:
 class Router:
     """The routes, and the circuit breakers in front of the services."""
 
-    def __init__(self, transport: Transport, watcher: Watcher) -> None:
+    def __init__(self, transport: Transport, watcher: CircuitWatch) -> None:
         """Made by `connect`."""
         self._transport = transport
         self._watcher = watcher
@@ -126,7 +126,7 @@ class Gateway:
         """See `connect`."""
         self._target = target
         self._timeout = timeout
-        self._parts: tuple[Transport, Watcher, Registry, Router] | None = None
+        self._parts: tuple[Transport, CircuitWatch, Registry, Router] | None = None
 
     @property
     def registry(self) -> Registry:
@@ -146,7 +146,7 @@ class Gateway:
     async def __aenter__(self) -> Self:
         """Connect, and wait for the first view of the fleet. Raises Unavailable, Unauthenticated, Forbidden."""
         transport = Transport(self._target)
-        watcher = Watcher(transport, self._timeout)
+        watcher = CircuitWatch(transport, self._timeout)
         try:
             await watcher.start()
         except BaseException:
@@ -170,7 +170,7 @@ class Gateway:
             await transport.close()
 
     @property
-    def _connected(self) -> tuple[Transport, Watcher, Registry, Router]:
+    def _connected(self) -> tuple[Transport, CircuitWatch, Registry, Router]:
         if self._parts is None:
             raise HeadgateError("not connected: use `async with headgate.connect(...) as gateway:`")
         return self._parts

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from controlplane.commands.errors import DuplicateInstance
-from controlplane.commands.plan import Plan, PlanView
-from controlplane.commands.plans.requests import Beside
+from controlplane.commands.plan import Beside, Plan, PlanView
 from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
 from controlplane.model.resources import Instance
 from controlplane.model.stored import decode, encode, key_of

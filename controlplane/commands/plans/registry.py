@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.commands.errors import NotFound, Occupied, UnknownService
-from controlplane.commands.plan import Plan, PlanView
+from controlplane.commands.plan import Beside, Plan, PlanView
 from controlplane.commands.plans import holders
 from controlplane.commands.plans.puts import plan_steps, put_step
-from controlplane.commands.plans.requests import Beside
 from controlplane.model.base import parse_as
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Reset, Service

@@ -19,7 +19,16 @@ from controlplane.commands.plans.puts import (
 )
 from controlplane.commands.staging import MOST_CHANGES
 from controlplane.model.document import read_one
-from controlplane.model.history import RECORDS, Edit, Fields, Record, Unknown, fields_of, read_records, undone
+from controlplane.model.history import (
+    RECORDS,
+    Edit,
+    Fields,
+    Record,
+    UnknownState,
+    fields_of,
+    read_records,
+    undone,
+)
 from controlplane.model.links import Links
 from controlplane.model.problems import Problem
 from controlplane.model.resources import KINDS, Resource, ResourceId, User
@@ -113,7 +122,7 @@ def past_of(records: Sequence[Record], revision: int, latest: int) -> Past:
         raise NotFound("revision", str(revision))
     try:
         return undone(records, revision)
-    except Unknown as error:
+    except UnknownState as error:
         raise NotFound("revision", str(revision), str(error)) from None
 
 

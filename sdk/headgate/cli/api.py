@@ -24,7 +24,7 @@ RENEW_BEFORE = 30.0
 """Seconds before its end at which an access token is renewed."""
 
 
-class Refused(Failure):
+class ApiError(Failure):
     """The control plane answered with a problem (RFC 9457)."""
 
     def __init__(self, status: int, detail: str, errors: list[dict[str, str]]) -> None:
@@ -141,7 +141,7 @@ class AdminApi:
             raise Failure(f"the login at {self.url} has ended: type `headgate login`")
         try:
             answer = self._token(grant_type="refresh_token", refresh_token=login.refresh_token)
-        except Refused as error:
+        except ApiError as error:
             if error.status not in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED):
                 raise
             raise Failure(f"the login at {self.url} has ended: type `headgate login`") from error
@@ -188,7 +188,7 @@ class AdminApi:
         words = (answer.get(name) for name in ("detail", "error_description", "title", "error"))
         detail = next((str(word) for word in words if word), f"answered {response.status_code}")
         errors = answer.get("errors")
-        raise Refused(response.status_code, detail, errors if isinstance(errors, list) else [])
+        raise ApiError(response.status_code, detail, errors if isinstance(errors, list) else [])
 
     def _json(self, response: httpx.Response) -> Any:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from headgate.cli.api import AdminApi, Refused
+from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.documents import Document, load
 from headgate.cli.kinds import find_kind
 from headgate.cli.render import print_line, printable, styled
@@ -48,9 +48,9 @@ def _send(api: AdminApi, document: Document, *, dry_run: bool) -> dict[str, Any]
     query = {"dry_run": "true"} if dry_run else None
     try:
         receipt: dict[str, Any] = api.post("apply", content=document.as_json(), query=query)
-    except Refused as refused:
+    except ApiError as refused:
         errors = [{**error, "field": document.place(error.get("field", ""))} for error in refused.errors]
-        raise Refused(refused.status, refused.detail, errors) from refused
+        raise ApiError(refused.status, refused.detail, errors) from refused
     return receipt
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headgate.cli.api import AdminApi, Refused
+from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.failure import Failure
 from headgate.cli.kinds import Kind
 
@@ -14,7 +14,7 @@ def fetch(api: AdminApi, kind: Kind, name: str | None) -> list[dict[str, Any]]:
     if kind.writable and name is not None:
         try:
             return [api.get(*kind.path, name)]
-        except Refused as refused:
+        except ApiError as refused:
             raise absent(kind, name) if refused.status == 404 else refused from refused
     rows = api.get(*kind.path)
     if kind.plural == "instances":
@@ -38,7 +38,7 @@ def delete(api: AdminApi, kind: Kind, name: str) -> None:
     """Delete one. Raises Failure when there is none."""
     try:
         api.delete(*kind.path, name)
-    except Refused as refused:
+    except ApiError as refused:
         raise absent(kind, name) if refused.status == 404 else refused from refused
 
 
@@ -46,7 +46,7 @@ def reset_circuit(api: AdminApi, service_name: str) -> None:
     """Close a service's breaker on every data plane. Raises Failure when there is no such service."""
     try:
         api.post("circuits", service_name, "reset")
-    except Refused as refused:
+    except ApiError as refused:
         if refused.status == 404:
             raise Failure(f"there is no service {service_name!r}") from refused
         raise

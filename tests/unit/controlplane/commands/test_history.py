@@ -12,7 +12,7 @@ from controlplane.commands.commands import Commands
 from controlplane.commands.errors import NotFound
 from controlplane.identity import Hasher
 from controlplane.model import history
-from controlplane.model.history import HEAD, RECORDS, Edit, Head, Unknown, differences, undone
+from controlplane.model.history import HEAD, RECORDS, Edit, Head, UnknownState, differences, undone
 from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Instance, Service, User
 from controlplane.model.stored import key_of
@@ -312,7 +312,7 @@ def test_large_records_are_packed_and_very_large_ones_are_listed_only() -> None:
     assert listed is not None
     assert not listed.whole
     assert listed.actions[0] == ("create", "scope", "s0")
-    with pytest.raises(Unknown, match="revision 5 was too large to be kept"):
+    with pytest.raises(UnknownState, match="revision 5 was too large to be kept"):
         undone([listed], 4)
 
 

@@ -12,7 +12,7 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem, NodeState
 from controlplane.fleet.waiting import ALL, Progress, Quorum, Waiting
-from controlplane.model.capabilities import Lacking, Unknown
+from controlplane.model.capabilities import Lacking, UnknownField
 from controlplane.model.resources import Scope, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
@@ -191,7 +191,7 @@ async def test_one_that_is_not_given_it_ends_the_wait_at_once(scene: Scene) -> N
     scene.fleet.ack("new", revision, scene.digest)
     task = scene.served(revision)
     assert await still_waiting(task)
-    unknown = Unknown(("service", "orders"), "tls", "services.tls")
+    unknown = UnknownField(("service", "orders"), "tls", "services.tls")
     scene.fleet.withhold("old", revision, scene.digest, Lacking(frozenset({"services.tls"}), 3, (unknown,)))
     progress = await task
     assert progress.rejected

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from controlplane.model.base import IGNORABLE, Added, Narrows, Part, Resource
-from controlplane.model.capabilities import Lacking, Need, Unknown, lacking, narrows, needs, updated
+from controlplane.model.capabilities import Lacking, Need, UnknownField, lacking, narrows, needs, updated
 from controlplane.model.config import Config
 from controlplane.model.resources import Route, Service, Tls, User
 from controlplane.model.snapshot import Snapshot
@@ -67,7 +67,7 @@ def test_what_a_data_plane_lacks() -> None:
         "b": {("toy", "x"): "first", ("toy", "y"): "first"},
     }
     assert lacking(needed, {"a", "b", "c"}) is None
-    unknown = (Unknown(("toy", "x"), "first", "b"), Unknown(("toy", "y"), "first", "b"))
+    unknown = (UnknownField(("toy", "x"), "first", "b"), UnknownField(("toy", "y"), "first", "b"))
     assert lacking(needed, {"a"}) == Lacking(frozenset("b"), 2, unknown)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from controlplane.store import AccessDenied
-from controlplane.store.etcd_tokens import Tokens
+from controlplane.store.etcd_tokens import TokenCache
 
 
 class Server:
@@ -25,7 +25,7 @@ class Server:
 
 async def test_without_credentials_there_is_no_token() -> None:
     server = Server()
-    tokens = Tokens(None, None, server.authenticate)
+    tokens = TokenCache(None, None, server.authenticate)
     assert await tokens.current(0.0) == ""
     assert not tokens.renewable
     assert server.asked == 0
@@ -33,14 +33,14 @@ async def test_without_credentials_there_is_no_token() -> None:
 
 async def test_many_calls_ask_once() -> None:
     server = Server()
-    tokens = Tokens("gate", "pw", server.authenticate)
+    tokens = TokenCache("gate", "pw", server.authenticate)
     assert set(await asyncio.gather(*(tokens.current(0.0) for _ in range(10)))) == {"gate.1"}
     assert server.asked == 1
 
 
 async def test_many_refusals_renew_once() -> None:
     server = Server()
-    tokens = Tokens("gate", "pw", server.authenticate)
+    tokens = TokenCache("gate", "pw", server.authenticate)
     old = await tokens.current(0.0)
 
     async def refused() -> str:
@@ -54,7 +54,7 @@ async def test_many_refusals_renew_once() -> None:
 
 async def test_a_refused_password_is_tried_anew_by_the_next_call() -> None:
     server = Server()
-    tokens = Tokens("gate", "pw", server.authenticate)
+    tokens = TokenCache("gate", "pw", server.authenticate)
     server.refusing = True
     with pytest.raises(AccessDenied):
         await tokens.current(0.0)

@@ -29,7 +29,7 @@ class Prepared:
     """Bytes of its record."""
 
 
-class History:
+class HistoryWriter:
     """Records of changes of the configuration.
 
     The head is written with every change, so it has the revision of the change entry. The head that the last change

@@ -19,7 +19,7 @@ _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the stream is opened again; the last one from then on."""
 
 
-class Watcher:
+class CircuitWatch:
     """The stream, opened again whenever it breaks."""
 
     def __init__(self, transport: Transport, timeout: float) -> None:
