@@ -34,7 +34,7 @@ def main() -> NoReturn:
         # gRPC binds this one itself; checking first gives a one-line error.
         bind("GRPC_LISTEN", settings.grpc_listen).close()
     except (SettingsError, StartError) as error:
-        sys.exit(_told(error))
+        sys.exit(_report(error))
     logs.set_up(settings.level)
     _take_descriptors()
     sys.exit(_serve(settings, listener))
@@ -46,7 +46,7 @@ def _take_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _told(error: Exception) -> int:
+def _report(error: Exception) -> int:
     sys.stderr.write(f"headgate-controlplane: {error}\n")
     return 2
 

@@ -1,7 +1,7 @@
 """Long work beside the event loop: plans of large changes, histories, documents and answers of thousands of resources.
 
-Python runs one thread at a time, and takes turns only between its own instructions. So a thread is no more than half of
-it: what is done here must not spend long within a single call of C, and neither may the garbage collector.
+A thread alone is not enough. Python switches threads only between bytecode instructions, so work done here must not
+stay long within one C call, and neither may the garbage collector.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 FEW = 16
-"""Up to so many resources work is done at once: that is faster than waking a thread."""
+"""Resources up to which work is done on the event loop: that is faster than waking a thread."""
 MOST_READS = 8
-"""Reads at once. Each may take a second and many megabytes, and whoever may look can ask for one."""
+"""Reads that may run or wait at once. Each may take a second and many megabytes, and gateway:read suffices to ask for
+one."""
 SWITCH = 0.001
 """Seconds after which a thread gives way to the event loop."""
 CALM = 30.0
 """Seconds between two collections of everything."""
 LONG = 0.005
-"""Seconds of a collection from which what it has left is not looked at again."""
+"""Seconds that a full collection may take. After a longer one, the objects that survived it are frozen."""
 _NEVER = 1 << 30
 
 # One thread each: two that compute make the event loop wait for both. Reads do not hold up changes.
@@ -36,19 +37,19 @@ _under_way: set[Future[Any]] = set()
 
 
 class Busy(Exception):
-    """Too many reads wait already."""
+    """Too many reads are waiting already."""
 
     def __init__(self) -> None:
         super().__init__(f"{MOST_READS} large answers are being made already")
 
 
 async def change(work: Callable[[], T]) -> T:
-    """Do work of a change; one after the other."""
+    """Run the work of a change, one at a time."""
     return await _in(_changes, work)
 
 
 def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
-    """What is begun cannot be cancelled."""
+    """Work that has begun cannot be cancelled."""
     running = pool.submit(work)
     _under_way.add(running)
     running.add_done_callback(_under_way.discard)
@@ -56,7 +57,7 @@ def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
 
 
 class Reads:
-    """Work of requests that only look; one after the other, and so many at most."""
+    """Runs the work of read-only requests, one at a time. The queue is bounded."""
 
     def __init__(self) -> None:
         self._under_way = 0
@@ -66,7 +67,7 @@ class Reads:
         if self._under_way >= MOST_READS:
             raise Busy
         self._under_way += 1
-        # Counted until it is done: whoever goes away does not make room for the next.
+        # Counted until it is done: a caller that leaves makes no room for the next.
         running = _in(_reads, work)
         running.add_done_callback(self._done)
         return await asyncio.shield(running)
@@ -79,7 +80,7 @@ class Reads:
 
 @contextlib.contextmanager
 def giving_way() -> Iterator[None]:
-    """Have threads give way soon, and collect garbage of old objects only when `collect` says so."""
+    """Shorten the interval at which threads switch, and leave full garbage collections to `collect`."""
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(SWITCH)
     gc.collect()
@@ -94,9 +95,8 @@ def giving_way() -> Iterator[None]:
 
 
 async def collect(sleep: float = CALM) -> None:
-    """Collect what young collections have left, now and then, until cancelled.
-
-    Where that takes long because there is much to look at, it is here to stay, and is left out from then on.
+    """Run a full collection now and then, until cancelled. When one takes long, the objects that survived it are
+    long-lived; they are frozen, so that later collections skip them.
     """
     while True:
         await asyncio.sleep(sleep)

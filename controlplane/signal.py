@@ -1,4 +1,4 @@
-"""Wakes those who want to know that something changed. What it is now they look up themselves: the latest wins."""
+"""Wakes listeners when something changed. They look up the new state themselves: the latest wins."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Authentication and authorization of requests: our bearer tokens (RFC 6750), and the demo's local reads.
 
-A token says who somebody is and which scopes it was made for. What counts is what the user holds now: a user
-that is gone or disabled is nobody, a password that was changed ends the tokens it gave, and a scope that was taken
-away is gone at once. The watcher's view is asked
-first; before a refusal the store itself is, because the view may be a moment behind.
+A token names its user and the scopes it was issued for. The user's present state decides: a deleted or disabled user
+is refused, a new password ends the tokens issued before it, and a revoked scope counts no more. The watcher's view is
+asked first; before a refusal the store itself is, because the view may be a moment behind.
 """
 
 from __future__ import annotations

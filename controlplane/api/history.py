@@ -1,4 +1,4 @@
-"""The past of the configuration: what changed, how two revisions differ, and going back to one."""
+"""The history of the configuration: changes on record, the difference between revisions, and rollback."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def diff(call: Call) -> Response:
 
 
 async def rollback(call: Call) -> Response:
-    """Makes an old configuration the present one."""
+    """Rolls the configuration back to an earlier revision."""
     dry, wait = dry_run(call), rollout.asked(call, "dry_run")
     document = await body.document(call.request)
     if unknown := sorted(set(document) - {"to", "dry_run", "users"}):

@@ -16,7 +16,7 @@ PREFIX = "headgate_controlplane_"
 
 
 def registry(parts: Parts) -> CollectorRegistry:
-    """Everything there is to tell, plain values at this moment, and the process's own figures."""
+    """A registry with the control plane's metrics and those of its process."""
     made = CollectorRegistry(auto_describe=False)
     made.register(PartsCollector(parts))
     ProcessCollector(registry=made)

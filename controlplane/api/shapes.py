@@ -240,7 +240,7 @@ class RecordShape(ChangeRecordShape):
 
 
 class RollbackShape(Shape):
-    """What to go back to."""
+    """The revision to roll back to."""
 
     to: Annotated[int, Field(ge=1, description="Revision whose configuration is put in force again.")]
     users: Annotated[

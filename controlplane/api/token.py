@@ -47,7 +47,7 @@ _JWKS = {"type": "object", "properties": {"keys": {"type": "array", "items": {"t
 _OBJECT = {"type": "object"}
 
 _DESCRIBABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
-"""What must not stand in an error_description (§5.2)."""
+"""Characters that an error_description must not contain (§5.2)."""
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -81,7 +81,7 @@ async def _answered(
         # What is sent without a value is treated as left out (§3.2).
         answer = await handle({name: value for name, value in form.items() if value})
     except Exception as error:
-        told = _told(error)
+        told = _oauth_error(error)
         if told is None:
             raise
         document = {"error": told.code, "error_description": _DESCRIBABLE.sub("'", str(told))}
@@ -157,7 +157,7 @@ async def _as_client(granting: Awaitable[Tokens]) -> Tokens:
         raise _bad_client("wrong client id or secret") from None
 
 
-def _told(error: Exception) -> OAuthError | None:
+def _oauth_error(error: Exception) -> OAuthError | None:
     match error:
         case OAuthError():
             return error

@@ -28,20 +28,20 @@ from controlplane.store import Conflict, LeaseGone, Store, StoreError
 T = TypeVar("T")
 
 _TRIES = 4
-"""For what other holders of the same instance do meanwhile."""
+"""Attempts, because other holders of the same instance may write at the same time."""
 
 
 class Commands:
-    """What the admin API, the registry and the start may change, and what they read for it.
+    """The commands of the admin API, the registry and the start, and the reads that go with them.
 
-    All raise the store's errors, too. Another writer that comes between is no error: the command is planned again on
-    what that writer left, and only after some tries Conflict is raised.
+    All raise the store's errors, too. When another writer comes first, the command is planned again on the new state;
+    Conflict is raised after several attempts.
     """
 
     def __init__(
         self, store: Store, hasher: Hasher, clock: Callable[[], float], follower: Follower | None = None
     ) -> None:
-        """`clock` gives Unix seconds; `follower` spares reading the whole store for every change."""
+        """`clock` gives Unix seconds. With a `follower`, changes do not read the whole store."""
         self.executor = Executor(store, hasher, clock, follower)
         self._keeping = Keeping(store, self.executor, follower)
         self.reads = aside.Reads()
@@ -126,7 +126,7 @@ class Commands:
     async def changes(self, shown: Callable[[Sequence[Record]], T]) -> T:
         """What `shown` makes, beside the event loop, of every change that is on record, the newest first."""
         entries = (await self._store.list(RECORDS)).entries
-        return await self.reads.run(lambda: rollback.told(entries, shown))
+        return await self.reads.run(lambda: rollback.show_records(entries, shown))
 
     async def change(self, revision: int, shown: Callable[[Record], T]) -> T:
         """What `shown` makes of the change that made this revision. Raises NotFound."""
@@ -138,7 +138,7 @@ class Commands:
                 raise NotFound("change", str(revision))
             return shown(records[0])
 
-        return await self.reads.run(lambda: rollback.told(made, found))
+        return await self.reads.run(lambda: rollback.show_records(made, found))
 
     async def compare(self, old: int, new: int | None, shown: Callable[[Sequence[Edit]], T]) -> T:
         """What `shown` makes of what leads from the configuration at `old` to that at `new`; see `plans.rollback`.
@@ -152,12 +152,12 @@ class Commands:
         def compared(records: Sequence[Record]) -> T:
             return shown(rollback.compare(state, records, listing.revision, old, new))
 
-        return await self.reads.run(lambda: rollback.told(listing.entries, compared))
+        return await self.reads.run(lambda: rollback.show_records(listing.entries, compared))
 
     async def rollback(self, to: int, *, author: str, users: bool = False, dry_run: bool = False) -> Receipt:
-        """Make the configuration again what it was at revision `to`, in one change; see `plans.rollback.Rollback`.
+        """Restore the configuration of revision `to` in one change; see `plans.rollback.Rollback`.
 
-        Raises NotFound, and InvalidConfig when the old state does not go together with what is left as it is.
+        Raises NotFound, and InvalidConfig when the old state conflicts with what is kept.
         """
         request = rollback.Rollback(author=author, to=to, users=users, dry_run=dry_run)
         done = await self.executor.run(rollback.rollback, request)
@@ -188,7 +188,7 @@ class Commands:
     async def _register(
         self, instance: Instance, service: Service | None, ttl: float, only_if_absent: bool
     ) -> Registration | None:
-        """None when those who were to be joined have just gone."""
+        """None when the holders to join have just left."""
         asked: dict[str, Any] = {"author": f"service {instance.service_name}", "ttl_asked": ttl}
         asked |= {"instance": instance, "service": service, "only_if_absent": only_if_absent}
         try:
@@ -223,15 +223,16 @@ class Commands:
         return await self._keeping.keep(name, lease)
 
     async def leave(self, name: str, lease: int) -> tuple[int, int]:
-        """Take one holder out: the revision, and that of the instance if now it has to go, because it was the last."""
+        """Remove one holder. Returns the revision, and the instance's if that was its last holder and it must be
+        removed, too."""
         done = await self.executor.run(holders.leave, holders.Leave(author="", name=name, mine=lease))
         return done.revision, done.receipt
 
     async def deregister(self, service_name: str, instance_id: str, *, lease: int = 0, since: int = 0) -> int:
-        """Remove an instance; return the revision. One that is gone already stays so.
+        """Remove an instance; return the revision. An absent one is no error.
 
-        Without a `lease` it is removed from outside, and stays out for those who hold it. With `since` only the
-        registration of that revision is removed.
+        Without a `lease` it is removed for all its holders, whose keep-alives do not bring it back. With `since` only
+        the registration of that revision is removed.
         """
         own = (lease,) if lease else ()
         request = registry.OfInstance(
@@ -260,14 +261,14 @@ class Commands:
         return await self._marking(registry.drain, request)
 
     async def _marking(self, planner: Planner[Q, None], request: Q) -> int:
-        """A holder that dies at this moment takes its lease along: look again who is left."""
+        """Plan again when the lease of a holder ended meanwhile."""
         for _ in range(_TRIES):
             with contextlib.suppress(LeaseGone):
                 return (await self.executor.run(planner, request)).revision
         return (await self.executor.run(planner, request)).revision
 
     async def release(self, lease: int) -> None:
-        """Give a lease back, and what it holds with it; if that fails, it ends by itself."""
+        """Revoke a lease and delete its keys; if that fails, it expires."""
         with contextlib.suppress(StoreError):
             await self._store.revoke(lease)
 
@@ -284,7 +285,7 @@ class Commands:
         request = registry.ResetRateLimit(author="", key=key)
         return (await self.executor.run(registry.reset_rate_limit, request)).revision
 
-    # What the control plane needs for itself
+    # The control plane's own data
 
     async def ensure_lineage(self, author: str) -> None:
         """Give the store an identity, unless it has one."""

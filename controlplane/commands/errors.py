@@ -1,6 +1,5 @@
-"""What commands answer, and why one was refused, beside InvalidConfig and the store's own errors.
-
-Where an error is raised nothing was written.
+"""Results of commands, and the errors they raise beside InvalidConfig and the store's. When one of these is raised,
+nothing was written.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ Action = Literal["create", "update", "delete", "unchanged"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became, or in a dry run would become, of one resource."""
+    """What a command did to one resource, or would do in a dry run."""
 
     action: Action
     kind: str
@@ -60,7 +59,7 @@ class Kept:
 
 
 class CommandError(Exception):
-    """The base: a resource is not as the command takes it to be."""
+    """Base of these errors: a resource is not in the state that the command needs."""
 
     def __init__(self, kind: str, name: str, detail: str) -> None:
         super().__init__(detail)
@@ -85,7 +84,7 @@ class StaleWrite(CommandError):
 
 
 class AlreadyExists(StaleWrite):
-    """It should have been created, and is there already."""
+    """The resource to be created exists already."""
 
     def __init__(self, kind: str, name: str, revision: int) -> None:
         super().__init__(kind, name, revision)

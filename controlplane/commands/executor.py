@@ -41,9 +41,10 @@ TRIES = 8
 KNOWN_WITHIN = 0.5
 """Seconds that a small change waits for the follower to see the last change made here; then it asks the store."""
 SEEN_WITHIN = 2.0
-"""Seconds that a change waits for the follower to see the last change of all; then it reads the store itself."""
+"""Seconds that a change waits for the follower to see the store's last change; then it reads the store itself."""
 TURN = 5.0
-"""Seconds that a change waits for its turn; then it tries without, so that a store that is silent is told to all."""
+"""Seconds that a change waits for its turn. Then it runs without, so that every caller learns that the store is
+silent."""
 LONGEST_AUTHOR = 128
 
 NOT_HASHED = "not hashed"
@@ -51,7 +52,7 @@ NOT_HASHED = "not hashed"
 
 
 class Follower(Protocol):
-    """Who knows the configuration without asking the store: the watcher."""
+    """Knows the configuration without reading the store. Implemented by the watcher."""
 
     async def view(self, after: int, within: float) -> View | None:
         """The configuration as of revision `after` or later; None when it is not known within some seconds."""
@@ -66,7 +67,7 @@ class Executor:
     def __init__(
         self, store: Store, hasher: Hasher, clock: Callable[[], float], follower: Follower | None = None
     ) -> None:
-        """`clock` gives Unix seconds; `follower` spares reading the whole store for every change."""
+        """`clock` gives Unix seconds. With a `follower`, changes do not read the whole store."""
         self.store = store
         self.history = HistoryWriter(store)
         self._hasher = hasher
@@ -182,7 +183,7 @@ class Executor:
         self._latest = max(revision, self._latest)
         return Done(revision, plan.receipt, written=True)
 
-    # What a plan is made on
+    # The view
 
     async def _configuration(self, missed: tuple[str, ...]) -> View:
         """The configuration as of now, or newer.
@@ -237,7 +238,8 @@ class Executor:
 
 
 class _Needs:
-    """What the plan of one request needs: hashed passwords, a lease. Each is got once, however often it is planned."""
+    """Inputs for the plan of one request: hashed passwords, a lease. Each is obtained once, however often the request
+    is planned."""
 
     def __init__(self, store: Store, hasher: Hasher) -> None:
         self.lease = 0
@@ -282,7 +284,7 @@ class _Needs:
                 return plan
 
     async def _hash_for(self, password: Password) -> str:
-        """The hash to store: the one that is stored, where it fits."""
+        """The hash to store: the stored one, if it matches the password."""
         plain = password.plain.get_secret_value()
         if password.stored is not None and await self._hasher.verify(plain, password.stored):
             return password.stored

@@ -56,7 +56,7 @@ class HistoryWriter:
         return Prepared({HEAD: revision}, [*writes, put, Put(HEAD, head.value)], head, len(value))
 
     def recorded(self, prepared: Prepared, revision: int) -> None:
-        """It was written, at this revision."""
+        """Note that the record was committed at this revision."""
         if self._known is None or revision > self._known[0]:
             self._known = revision, prepared.head
         self._sizes[prepared.head.next - 1] = prepared.size
@@ -66,7 +66,7 @@ class HistoryWriter:
             }
 
     def forget(self) -> None:
-        """The head that is kept may be outdated: read it again."""
+        """Discard the cached head, which may be outdated."""
         self._known = None
 
     async def _head(self, change: int) -> tuple[int, Head]:

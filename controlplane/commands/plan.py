@@ -27,7 +27,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class PlanView(View):
-    """What a plan is made on: the configuration, and the keys and prefixes that the request names."""
+    """The input of a plan: the configuration, and the keys and prefixes that the request names."""
 
     entries: Mapping[str, Entry | None] = field(default_factory=dict)
     """By key, as the request named them; None: absent."""
@@ -36,7 +36,7 @@ class PlanView(View):
 
 
 NO_CONFIGURATION = View(0, {}, {}, Links())
-"""Takes the place of the configuration for requests that do not look at it."""
+"""Stands for the configuration in requests that do not read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ Hashes: TypeAlias = Mapping[Password, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked for. A command adds its own fields, and overrides what it looks at."""
+    """Base of the requests. A command adds fields, and overrides the properties that say what its plan reads."""
 
     author: str
     """Who asks, as the change entry and the history show it."""
@@ -110,7 +110,7 @@ class Beside(Request):
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[R_co]):
-    """What a command wants to be done."""
+    """What a command writes, and on which conditions."""
 
     receipt: R_co
     """What the caller is told, beside the revision."""
@@ -136,7 +136,7 @@ class Plan(Generic[R_co]):
     """Seconds of the lease that `writes` need. The executor grants one for the request, and asks again."""
 
     def dry(self) -> Plan[R_co]:
-        """The same receipt, with nothing done."""
+        """The same receipt without any writes."""
         return replace(self, writes=(), expects={}, summary="", edits=(), releases=())
 
 

@@ -131,7 +131,7 @@ async def _move(store: Store, part: Entry) -> None:
 
 
 async def _put_aside(store: Store, part: Entry, reason: str) -> None:
-    """Keep a part that cannot be moved where nobody looks for parts, so that it holds up no other change."""
+    """Move a damaged part to the quarantine, so that it blocks no other change."""
     key = QUARANTINE + part.key.removeprefix(STAGED)
     await store.commit({part.key: part.revision}, [Put(key, part.value), Delete(part.key)])
     extra = {"key": part.key, "kept_as": key, "reason": reason}
@@ -169,7 +169,7 @@ class Damaged(Exception):
 
 
 class Staged(Protocol):
-    """Who knows what is staged and decided: the watcher."""
+    """Knows which changes are staged and decided. Implemented by the watcher."""
 
     @property
     def staged(self) -> frozenset[str]:
@@ -218,7 +218,7 @@ class Sweeper:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Look every `PATIENCE` seconds, until cancelled. What is there twice in a row has no writer any more."""
+        """Look every `PATIENCE` seconds, until cancelled. A stage that is seen twice in a row has no living writer."""
         seen: frozenset[str] = frozenset()
         while True:
             await self._sleep(PATIENCE)
@@ -235,10 +235,12 @@ class Sweeper:
             else:
                 await discard(self._store, _name(key))
         except StoreError as error:
-            logger.warning("cannot tidy up", extra={"key": key, "reason": str(error)})
+            logger.warning(
+                "staged changes cannot be finished or removed", extra={"key": key, "reason": str(error)}
+            )
         except Exception:
-            # Whatever lies in the store, it must not end the control plane.
-            logger.exception("cannot tidy up", extra={"key": key})
+            # Damaged entries must not end the control plane.
+            logger.exception("staged changes cannot be finished or removed", extra={"key": key})
 
 
 def _without_writer(keys: frozenset[str]) -> frozenset[str]:

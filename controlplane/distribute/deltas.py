@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.distribute.subscriber import Mark
-from controlplane.model.snapshot import Delta, Snapshot, narrowed
+from controlplane.model.snapshot import Delta, Snapshot, delta_from
 from controlplane.model.trail import Trail
 
 MOST_BASES = 256
@@ -33,5 +33,5 @@ class Deltas:
             return None  # revisions mean something else there
         if base.digest == current.digest and base.revision <= current.revision:
             # Known without history, after a restart too.
-            return narrowed(base.revision, base.digest, current, ())
+            return delta_from(base.revision, base.digest, current, ())
         return self.trail.between(base.revision, base.digest, current)

@@ -1,6 +1,6 @@
-"""Whether what the store holds may be what the fleet serves next. Pure.
+"""Decides whether the store's content may be published. Pure.
 
-A store that was wiped, restored from an older copy, or replaced under its address must not take the fleet with it. Its
+A store that was wiped, restored from an older copy, or replaced under its address must not take the fleet down. Its
 content is not published before an operator has confirmed it (a higher epoch in its lineage), or the former store is
 back. Ordinary changes, deletes too, come as events and pass.
 """
@@ -22,12 +22,12 @@ CONFIG = tuple(f"{PREFIX}{model.KIND}/" for model in documents().values())
 """Prefixes of what operators write. Registrations end by themselves, so that many may be gone at once."""
 
 MASS = 5
-"""So many deletes at least that were not seen are suspicious; fewer are somebody's work during an outage."""
+"""Deletes missed during an outage from which the content is suspicious; fewer may be an operator's work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """What was last found good."""
+    """The last content that was found good."""
 
     lineage: Lineage = UNKNOWN
     revision: int = 0
@@ -72,7 +72,7 @@ class Guard:
         self.lineage, self.lineage_revision = read_lineage(value), revision
 
     def passed(self, revision: int) -> None:
-        """What is there now is good."""
+        """Accept the present content as good."""
         self.good, self._listed = Stand(self.lineage, revision), ""
 
     def _compared(self, found: Mapping[str, int], revision: int, known: Mapping[str, int]) -> str:

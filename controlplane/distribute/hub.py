@@ -35,11 +35,11 @@ BLIND_FOR = 3.0
 """Seconds without the store after which data planes are sent to other control planes, which may have news."""
 
 AWAY_FOR = 60.0
-"""Seconds until one that came back is sent away again in the same outage: perhaps it is no better elsewhere."""
+"""Seconds until a node that came back is sent away again in the same outage: it may be no better off elsewhere."""
 
 
 class Nodes(Protocol):
-    """What the hub tells of its sessions, and asks about the whole fleet. `fleet.nodes.Fleet` implements it."""
+    """What the hub reports about its sessions, and asks about the fleet. `fleet.nodes.Fleet` implements it."""
 
     @property
     def alone(self) -> bool:
@@ -143,7 +143,7 @@ class Session:
                 await self.wake.wait()
 
     def answered(self) -> None:
-        """The node has answered what it was sent. Mostly it has everything then, and nobody needs to be woken."""
+        """The node has answered: wake the stream if there is more to send. Mostly there is not."""
         current = self._watcher.current
         if current is None or self.subscriber.news(current) or self.subscriber.behind(current):
             self.wake.set()
@@ -170,7 +170,7 @@ class Session:
         if held.leads(current):
             return 0.0
         if self._watcher.lost_at is not None:
-            # What it has not seen may be there all the same.
+            # The revision may exist although this control plane has not seen it.
             self._patient_until = max(self._patient_until, self._now() + PATIENCE)
         return self._patient_until - self._now()
 
@@ -238,7 +238,7 @@ class Hub:
                 self._nodes.disconnect(node)
 
     def sent(self, session: Session, message: Snapshot | Delta) -> None:
-        """The message went out."""
+        """Note that the message was written to the stream."""
         self.watcher.pace.written(message.revision, time.monotonic())
         self._nodes.sent(session.node, message.revision)
         self.messages.count(message, session.subscriber.whole)
@@ -246,9 +246,10 @@ class Hub:
     def look_after(self, session: Session) -> None:
         """End the session if the node may be better off at another control plane; to be asked now and then.
 
-        Whoever lost the store has no news for anybody, and others may have. Where there is no other, it keeps what it
-        has; only whoever came for a first snapshot, and finds none, had better ask again. A node that has nothing and
-        refuses what is published gets what the fleet served before, and one that has just started does not know that.
+        A control plane that lost the store has no changes to send, and another one may have. When there is no other,
+        sessions stay open, except those of nodes that wait for a first snapshot. A node that has nothing and rejects
+        what is published gets what the fleet served before; a control plane that has just started does not know what
+        that was.
         """
         if self._blind and (self.watcher.current is None or self._may_go(session.node)):
             session.end(Ending.BLIND)
@@ -261,7 +262,8 @@ class Hub:
         return lost_at is not None and self._now() - lost_at >= BLIND_FOR
 
     def _may_go(self, node: str) -> bool:
-        """Whether there is somewhere else to go, and the node was not sent there a moment ago; it is from now on."""
+        """Whether to send the node to another control plane: there is one, and it was not sent away a moment ago.
+        Remembers a yes."""
         now, outage = self._now(), self.watcher.lost_at
         while self._sent_away and now - next(iter(self._sent_away.values()))[0] >= AWAY_FOR:
             del self._sent_away[next(iter(self._sent_away))]
@@ -272,7 +274,7 @@ class Hub:
         return True
 
     def _superseding(self, previous: Snapshot) -> None:
-        """Keep what is about to be replaced if all who serve anything serve it, here and at other control planes."""
+        """Keep the snapshot that is about to be replaced, if every data plane that serves a configuration serves it."""
         if self._nodes.all_serve(previous.digest):
             self.accepted = previous
 

@@ -22,7 +22,7 @@ class Whole(StrEnum):
     INSTEAD = "instead"
     """It has nothing, and refuses what is published: it gets what the fleet accepted last."""
     UNKNOWN_BASE = "unknown_base"
-    """What leads on from what it has is not known here: that is too old, or from another store."""
+    """No delta from its base is known here: the base is too old, or from another store."""
     MISMATCH = "mismatch"
     """The delta did not fit what it has."""
     NO_DELTAS = "no_deltas"
@@ -45,7 +45,7 @@ class Mark:
 
     @property
     def order(self) -> tuple[int, int]:
-        """What grows from one snapshot to a later one."""
+        """Orders snapshots: greater for a later one."""
         return self.lineage.epoch, self.revision
 
     def leads(self, snapshot: Snapshot) -> bool:
@@ -70,11 +70,11 @@ class Subscriber:
     """
 
     __slots__ = (
-        "_bare",
         "_between",
         "_capabilities",
+        "_has_nothing",
         "_mismatched",
-        "_refused_too",
+        "_refused_instead",
         "_unanswered",
         "acked",
         "held",
@@ -98,11 +98,11 @@ class Subscriber:
         self.held = held
         """What every worker of the node serves, as far as it is known."""
         self.sent: Mark | None = None
-        """The last that was handed out."""
+        """The last message that was handed out."""
         self.acked: Mark | None = None
-        """The last that was answered by an ack."""
+        """The last message that was answered by an ack."""
         self.nacked = refused
-        """The last that the node refused of what was published."""
+        """The last published snapshot that the node refused."""
         self.whole: Whole | None = None
         """Why the last message was a snapshot; None when it was a delta."""
         self.withheld: Mark | None = None
@@ -111,9 +111,9 @@ class Subscriber:
         self._capabilities = capabilities
         self._unanswered = False
         self._mismatched = False
-        self._bare = held is None
+        self._has_nothing = held is None
         """Whether the node serves nothing."""
-        self._refused_too = ""
+        self._refused_instead = ""
         """Digest of what was sent instead, and refused as well."""
 
     def __repr__(self) -> str:
@@ -124,7 +124,7 @@ class Subscriber:
     @property
     def helpless(self) -> bool:
         """Whether the node has nothing, and refuses what it was sent."""
-        return self._bare and self.nacked is not None and not self._unanswered
+        return self._has_nothing and self.nacked is not None and not self._unanswered
 
     def next(self, current: Snapshot | None, accepted: Snapshot | None = None) -> Snapshot | Delta | None:
         """What to send now, when `current` is the published snapshot; None when there is no news.
@@ -149,7 +149,7 @@ class Subscriber:
         return not self._unanswered and (self._refuses(current) or not self._has(current))
 
     def mark(self, current: Snapshot | None) -> Snapshot | Delta | None:
-        """What moves the node to the present revision, an empty delta mostly; None when there is nothing to move."""
+        """The message that moves the node to the present revision, mostly an empty delta; None when it is there."""
         if current is None or not self.behind(current) or self._must_not_have(current):
             return None
         return self._send(current)
@@ -170,7 +170,7 @@ class Subscriber:
         if not self._answers(revision):
             return None
         self.held = self.acked = self.sent
-        self._bare = False
+        self._has_nothing = False
         return self.acked
 
     def nack(self, revision: int) -> Mark | None:
@@ -178,8 +178,8 @@ class Subscriber:
         if not self._answers(revision) or self.sent is None:
             return None
         if self.whole is Whole.INSTEAD:
-            # Why it refuses what is published is what people want to know.
-            self._refused_too = self.sent.digest
+            # Operators need its reason for refusing what is published, and not this one.
+            self._refused_instead = self.sent.digest
             return None
         self.nacked = self.sent
         return self.nacked
@@ -210,7 +210,7 @@ class Subscriber:
 
     def _instead(self, current: Snapshot, accepted: Snapshot | None) -> Snapshot | Delta | None:
         """What to send while `current` is refused."""
-        if self._bare and accepted is not None and self._may_help(accepted, current):
+        if self._has_nothing and accepted is not None and self._may_help(accepted, current):
             self.sent, self.whole, self._unanswered = Mark.of(accepted), Whole.INSTEAD, True
             return accepted
         if self.sent is not None:
@@ -220,7 +220,7 @@ class Subscriber:
         return self._greet(self.held)
 
     def _greet(self, held: Mark) -> Delta:
-        """Nothing but that the node is connected."""
+        """An empty delta that tells the node that it is connected."""
         self.sent, self._unanswered, self.whole = held, True, None
         return Delta(held.revision, held.digest, held.revision, held.digest, {}, (), held.lineage)
 
@@ -232,7 +232,7 @@ class Subscriber:
             return False
         return accepted.lineage == current.lineage and accepted.digest not in (
             current.digest,
-            self._refused_too,
+            self._refused_instead,
         )
 
     def _answers(self, revision: int) -> bool:

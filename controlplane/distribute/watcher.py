@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 32
 """Entries that are read, and resources that are checked, in one turn of the event loop: a few milliseconds' work."""
 MANY = 1000
-"""Resources in one change from which they are kept out of the collector's sight."""
+"""Resources in one change from which the new objects are frozen (`gc.freeze`)."""
 
 _FAULT = "internal error; see the control plane's log"
 
@@ -98,7 +98,7 @@ class Watcher:
     def held_user(self, username: str) -> User | None:
         """While nothing is published: the user, with the password's hash, as of the last good content.
 
-        What may be missing from the store must not keep out the operator who is to look at it.
+        An operator must be able to log in even if the user is missing from the store.
         """
         return self._good_users.get(username) if self.frozen else None
 
@@ -199,7 +199,7 @@ class Watcher:
                 self._config.distrust(entry, self._fault(entry)[1])
 
     def _fault(self, entry: Entry) -> Found:
-        """A fault of ours, set off by some entry: as harmless to those who are served as nonsense would be."""
+        """A bug that an entry triggers is treated like an entry that does not parse."""
         extra = {"revision": entry.revision, "key": entry.key}
         logger.exception("an entry cannot be read", extra=extra)
         return None, (Problem("", _FAULT),)
@@ -211,7 +211,7 @@ class Watcher:
         self._advanced = asyncio.Event()
 
     def _start_over(self) -> None:
-        """Compare with nothing that was read before: in another store the same revisions mean something else."""
+        """Forget what was read before: in another store the same revisions mean something else."""
         self._config = Config()
         self.deltas.trail = Trail()
 
@@ -307,7 +307,7 @@ class Watcher:
         else:
             self.deltas.trail.add(built.revision, touched, built.digest)
             if len(touched) >= MANY:
-                # It is here to stay: collections that walk through all of it would hold up every stream.
+                # Long-lived objects: full collections that traverse them would hold up every stream.
                 gc.freeze()
             self._accept(built)
 
@@ -347,7 +347,7 @@ class Watcher:
 
 
 def _warn(entry: Entry, found: Found) -> None:
-    """Say what in an entry could not be written any more."""
+    """Warn about a stored entry that would be refused if it were written now."""
     if found[0] is not None and (outdated := list(map(str, found[0].outdated()))):
         extra = {"revision": entry.revision, "key": entry.key, "problems": outdated}
         logger.warning("a stored resource holds what would be refused now", extra=extra)

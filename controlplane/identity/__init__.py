@@ -1,4 +1,4 @@
-"""Who somebody is: passwords, signing keys, tokens."""
+"""Identity: users, passwords, signing keys, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why somebody gets no token, or is not believed. Messages hold no passwords, tokens or keys."""
+"""Errors of logins and tokens. Messages hold no passwords, tokens or keys."""
 
 from __future__ import annotations
 

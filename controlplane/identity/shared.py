@@ -40,7 +40,7 @@ class SharedTokens:
         return f"<SharedTokens: {len(self._tokens)}>"
 
     def accepts(self, sent: bytes) -> bool:
-        """Whether this is one of them; takes the same time whichever it is."""
+        """Whether the credential is accepted, found in constant time."""
         self._follow()
         found = False
         for token in self._tokens:
@@ -54,10 +54,13 @@ class SharedTokens:
         try:
             self._tokens = read_tokens(self._file)
         except UnusableFile as error:
-            logger.error("renewed credentials are of no use; the old ones stay", extra={"reason": str(error)})
+            logger.error(
+                "a credentials file cannot be used; the previous credentials stay in force",
+                extra={"reason": str(error)},
+            )
         else:
             extra = {"file": str(self._file), "count": len(self._tokens)}
-            logger.info("renewed credentials are in force", extra=extra)
+            logger.info("credentials file reloaded", extra=extra)
 
 
 def read_tokens(file: Path) -> tuple[bytes, ...]:

@@ -65,7 +65,7 @@ class ServiceClaims:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The answer to somebody who may have tokens (RFC 6749, 5.1)."""
+    """A successful token response (RFC 6749, 5.1)."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)

@@ -1,4 +1,4 @@
-"""Turns at something that is slow, dealt out fairly: each caller in the queue has one turn before any has a second."""
+"""Fair queueing for something slow: each caller in the queue gets one turn before any gets a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds out whether somebody is the user they say they are."""
+"""Verifies user names and passwords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data plane has to know to serve a configuration: the fields that narrow access, by capability.
+"""The capabilities that a configuration needs of the data planes that serve it.
 
 A field that a data plane does not know is ignored by it. Where that would let more through than the operator wrote, the
 field is declared so (`Part.ADDED`), and the configuration is withheld from data planes that do not name its capability.

@@ -1,8 +1,8 @@
 """The whole configuration, updated entry by entry: the cost of a change grows with the change.
 
-Everything that is looked up is indexed, and what somebody looks at is never changed under their eyes: the dictionaries
-that go out with a view or a snapshot are copied before the next change. Copying is the one cost that grows with the
-configuration: 0.1 ms for 10,000 routes, where building anew took 230 ms.
+Everything that is looked up is indexed. A view or snapshot that was handed out never changes: its dictionaries are
+copied before the next change. Copying is the one cost that grows with the configuration: 0.1 ms for 10,000 routes,
+where building anew took 230 ms.
 """
 
 from __future__ import annotations

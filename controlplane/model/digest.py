@@ -26,6 +26,6 @@ def total_of(resources: Mapping[ResourceId, Stamped]) -> int:
     return sum(share(identity, stamped.revision) for identity, stamped in resources.items())
 
 
-def written(total: int) -> str:
+def text(total: int) -> str:
     """A sum as it is sent: 64 hexadecimal digits."""
     return f"{total % _MODULUS:064x}"

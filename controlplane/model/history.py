@@ -1,4 +1,4 @@
-"""Records of changes: who changed what and when, with the documents before and after; and what can be told from them.
+"""Records of changes: who changed what and when, with the documents before and after; and what follows from them.
 
 A record lies in the store beside the configuration, out of the watched prefix: data planes and their watchers have no
 use for the past. It holds no secrets: of a password it says that it was set. Older states are found by undoing
@@ -52,7 +52,7 @@ class Edit:
 
     @property
     def action(self) -> str:
-        """In a word."""
+        """The action: create, update or delete."""
         return "delete" if self.after is None else "create" if self.before is None else "update"
 
 

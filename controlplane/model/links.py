@@ -1,4 +1,4 @@
-"""Who needs what, and which routes match what: found in one step, however many resources there are."""
+"""Indexes: which resources refer to a resource, and which routes match the same requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOBODY: Set[ResourceId] = frozenset()
 
 
 class Links:
-    """An index over resources; who adds one takes out the one that it replaces first.
+    """An index over resources. Remove a resource before you add its replacement.
 
     `frozen` gives a copy that later changes do not touch, at the cost of a copy of what is changed next.
     """
@@ -36,7 +36,7 @@ class Links:
         return copy
 
     def add(self, identity: ResourceId, resource: Resource) -> None:
-        """Take a resource in."""
+        """Add a resource."""
         self._unshare()
         for _, target in references(identity[0], vars(resource)):
             self._needing_of(target).add(identity)
@@ -45,7 +45,7 @@ class Links:
                 self._matching_of(match)[resource.name] = resource
 
     def remove(self, identity: ResourceId, resource: Resource) -> None:
-        """Take out what was taken in."""
+        """Remove a resource that was added."""
         self._unshare()
         for _, target in references(identity[0], vars(resource)):
             if target in self._needing:
@@ -77,7 +77,7 @@ class Links:
         return self._matching.setdefault(match, {})
 
     def needing(self, target: ResourceId) -> Set[ResourceId]:
-        """Who could not do without `target`, whether it is there or not."""
+        """The resources that refer to `target`, whether it exists or not."""
         return self._needing.get(target, _NOBODY)
 
     def rivals(self, route: Route) -> dict[str, Route]:

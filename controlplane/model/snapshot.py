@@ -35,7 +35,7 @@ class Snapshot:
     @cached_property
     def digest(self) -> str:
         """What is in it, whatever its revision; see `model.digest`."""
-        return digest.written(digest.total_of(self.resources) if self.total is None else self.total)
+        return digest.text(digest.total_of(self.resources) if self.total is None else self.total)
 
     @cached_property
     def instances_of(self) -> Mapping[str, int]:
@@ -94,15 +94,15 @@ def recounted(counts: Mapping[str, int], moved: Iterable[tuple[ResourceId, int]]
 
 
 EMPTY = Snapshot(0, MappingProxyType({}))
-"""What a data plane has before it heard anything."""
+"""What a data plane has before its first snapshot."""
 
 
 def diff(old: Snapshot, new: Snapshot) -> Delta:
     """What differs between two snapshots, by the revisions of their resources."""
-    return narrowed(old.revision, old.digest, new, _differing(old, new))
+    return delta_from(old.revision, old.digest, new, _differing(old, new))
 
 
-def narrowed(base_revision: int, base_digest: str, new: Snapshot, touched: Iterable[ResourceId]) -> Delta:
+def delta_from(base_revision: int, base_digest: str, new: Snapshot, touched: Iterable[ResourceId]) -> Delta:
     """The delta from a base that differs from `new` in `touched` at most."""
     changed: dict[ResourceId, Stamped] = {}
     removed: list[ResourceId] = []
@@ -124,4 +124,4 @@ def _differing(old: Snapshot, new: Snapshot) -> set[ResourceId]:
     return changed | (old.resources.keys() - new.resources.keys())
 
 
-__all__ = ["EMPTY", "Delta", "Snapshot", "Stamped", "diff", "narrowed"]
+__all__ = ["EMPTY", "Delta", "Snapshot", "Stamped", "delta_from", "diff"]

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Collection
 
 from controlplane.model.resources import ResourceId
-from controlplane.model.snapshot import Delta, Snapshot, narrowed
+from controlplane.model.snapshot import Delta, Snapshot, delta_from
 
 MOST_NAMES = 20_000
 """Names that are kept; with more changes than that since its revision, a data plane is better off with a snapshot."""
@@ -54,7 +54,7 @@ class Trail:
             if revision <= since:
                 break
             touched |= names
-        return narrowed(base_revision, base_digest, current, touched)
+        return delta_from(base_revision, base_digest, current, touched)
 
     def _forget(self) -> None:
         while self._names > self._most:

@@ -1,4 +1,5 @@
-"""What watchers of the registry see: each view made anew only when something that it shows changed, for all watchers.
+"""The views that watchers of the registry get. Each is rebuilt only when something that it shows changed, once for all
+watchers.
 
 Everything that changed has a number, and a watcher remembers the last that it saw. So a change costs what changed, and
 a watcher what it is told.
@@ -37,7 +38,7 @@ CHECKED_WITHIN = 10.0
 """Seconds within which watchers who get everything each time are told of probes that changed nothing."""
 
 MOST_REMOVED = 10_000
-"""Names of what is gone that are remembered; a watcher who missed more is told everything."""
+"""Removed names that are remembered; a watcher that missed more gets everything."""
 
 Kind = Literal["service", "route", "circuit"]
 View = pb.ServiceView | pb.RouteView | pb.CircuitView
@@ -153,7 +154,7 @@ class Feed:
             self.changed.notify()
 
     def _take_in(self, snapshot: Snapshot) -> None:
-        """Find out what differs from the snapshot before."""
+        """Note what differs from the previous snapshot."""
         before, self._snapshot = self._snapshot, snapshot
         delta = None if before is None else self._watcher.deltas.between(Mark.of(before), snapshot)
         if delta is None:

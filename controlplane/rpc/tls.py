@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class TlsError(Exception):
-    """Certificate files that are of no use; the message is one line and names the file."""
+    """Certificate files that cannot be used; the message is one line and names the file."""
 
 
 @dataclass(frozen=True, slots=True)

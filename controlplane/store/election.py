@@ -1,4 +1,4 @@
-"""One actor at a time among many, and no write of one whose time is over.
+"""Leader election with fencing: one candidate acts at a time, and a deposed leader cannot write.
 
 The leader is who created the election's key, under a lease. Leases alone do not do: a process that is paused, or on a
 slow machine, wakes up believing that it leads. So each of its writes expects the key at the revision that it created
@@ -99,7 +99,7 @@ class Election:
                 await self._once(work)
             except StoreError as error:
                 if str(error) != said:
-                    logger.info("no election", extra={"election": self.key, "reason": str(error)})
+                    logger.info("election failed", extra={"election": self.key, "reason": str(error)})
                 said = str(error)
             await asyncio.sleep(self._pause)
 
@@ -138,7 +138,7 @@ class Election:
             for task in (working, keeping):
                 task.cancel()
             results = await asyncio.gather(working, keeping, return_exceptions=True)
-            logger.info("leads no more", extra={"election": self.key, "revision": store.revision})
+            logger.info("no longer the leader", extra={"election": self.key, "revision": store.revision})
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, StoreError):
                 raise result

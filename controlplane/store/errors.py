@@ -31,7 +31,7 @@ class Conflict(StoreError):
 
 
 class Compacted(StoreError):
-    """The history after the asked revision is not to be had any more: list again and go on from there.
+    """The history after the requested revision was compacted: list again and watch from there.
 
     `revision` is the oldest revision to watch from, 0 when the store did not say.
     """

@@ -151,8 +151,7 @@ class EtcdStore:
 
 
 class Outage:
-    """How long a watch waits before it tries again, and what of that is worth a log line: the first failure
-    and the end of it."""
+    """Back-off of a watch, and which failures are logged: the first of an outage, and its end."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -160,7 +159,7 @@ class Outage:
         self._lost = False
 
     def pause(self, position: int, error: StoreUnavailable) -> float:
-        """It failed (again): seconds to wait, doubling up to 2, with jitter."""
+        """Note a failure; returns the seconds to wait, doubling up to 2, with jitter."""
         if not self._lost:
             log.warning("watch of %s lost revision=%d: %s", self._prefix, position, error)
         self._lost = True
@@ -169,11 +168,11 @@ class Outage:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
 
     def mended(self, position: int) -> None:
-        """etcd has taken the watch on again."""
+        """Note that etcd accepted the watch."""
         if self._lost:
             log.info("watch of %s resumed revision=%d", self._prefix, position)
         self._lost = False
 
     def over(self) -> None:
-        """It also works: the next failure is a new one."""
+        """Note that events arrive: the next failure begins a new outage."""
         self._failures = 0

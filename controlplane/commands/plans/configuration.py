@@ -43,7 +43,7 @@ class PutOne(Request):
 
     declared: Declared
     problems: tuple[Problem, ...] = ()
-    """What is wrong with it by itself."""
+    """Problems of the resource by itself."""
     if_match: int | None = None
     """Only if it is at this revision."""
     only_new: bool = False

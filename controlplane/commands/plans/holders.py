@@ -92,7 +92,7 @@ class Holders:
 
 
 class Standing(Enum):
-    """What a holder whose lease is not the instance's finds at a keep-alive."""
+    """What a keep-alive finds for a holder whose lease is not the instance's."""
 
     GONE = "gone"
     """It holds nothing: register again."""
@@ -128,7 +128,7 @@ class ComeBack(Beside):
 
 
 def come_back(view: PlanView, request: ComeBack) -> Plan[None]:
-    """Nothing is done where the holder is not back any more."""
+    """Writes nothing when the holder has gone again."""
     entry, holder = (view.entries[key] for key in request.keys)
     if entry is None or holder is None or standing(holder, entry) is not Standing.BACK:
         return Plan(None)
@@ -199,7 +199,7 @@ def join(view: PlanView, request: Join) -> Plan[Joined]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave(Beside):
-    """Say goodbye for the holder of a lease."""
+    """Remove the holder with a lease."""
 
     name: str
     mine: int
@@ -243,7 +243,7 @@ def marks(name: str, entry: Entry, listing: Iterable[Entry]) -> tuple[list[Write
 
 
 MOST_MARKS = 100
-"""What fits into one transaction beside the rest."""
+"""Holders of one instance: one transaction must be able to remove all of them."""
 
 
 def _encoded(at: str, *, mark: bool = False) -> bytes:

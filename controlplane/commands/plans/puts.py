@@ -27,7 +27,7 @@ LAST_ADMIN = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a change makes of one resource."""
+    """One step of a change: a resource is put or deleted."""
 
     action: Action
     kind: str
@@ -139,7 +139,8 @@ def hash_of(resource: Resource | None) -> str | None:
 
 
 def leaves_no_admin(view: PlanView, changed: Mapping[ResourceId, Resource | None]) -> bool:
-    """Whether the change takes the last administrator away: who is enabled, has a password and may change things."""
+    """Whether the change removes the last administrator: a user who is enabled, has a password and holds
+    gateway:admin."""
     if not any(
         is_admin(present(view, identity)) and not is_admin(after) for identity, after in changed.items()
     ):

@@ -116,9 +116,9 @@ class OfInstance(Beside):
     since: int = 0
     """Only the registration of this revision; 0: whichever is there."""
     mark: bool = False
-    """It comes from outside: keep the instance out for those who hold it."""
+    """The request is not from a holder: mark the instance as removed for its holders."""
     own: tuple[int, ...] = ()
-    """Leases that are of no use to anybody afterwards."""
+    """Leases that nobody needs afterwards."""
 
     @property
     def name(self) -> str:
@@ -135,7 +135,7 @@ class OfInstance(Beside):
 
 
 def deregister(view: PlanView, request: OfInstance) -> Plan[None]:
-    """One that is gone already stays so."""
+    """An absent instance is no error."""
     (key,) = request.keys
     entry = view.entries[key]
     if entry is None or request.since not in (0, entry.revision):

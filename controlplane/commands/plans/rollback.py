@@ -1,4 +1,4 @@
-"""Going back: the configuration of an earlier revision, put in force again as a new change."""
+"""Rollback: restores the configuration of an earlier revision as a new change."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class Rollback(Request):
 
 
 def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
-    """Raises NotFound for a revision that the history does not reach, and InvalidConfig when the old state does not go
-    together with what is left as it is."""
+    """Raises NotFound for a revision that the history does not reach, and InvalidConfig when the old state conflicts
+    with what is kept."""
     listing = view.listings[RECORDS]
-    past = told(listing.entries, lambda records: past_of(records, request.to, listing.revision))
+    past = show_records(listing.entries, lambda records: past_of(records, request.to, listing.revision))
     if not request.users:
         past = {identity: fields for identity, fields in past.items() if identity[0] != "user"}
     gone = sorted((name for name, then in past.items() if then is None and view.revision(name)), key=_place)
@@ -85,7 +85,7 @@ def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
     return plan.dry() if request.dry_run else plan
 
 
-def told(entries: Iterable[StoredEntry], shown: Callable[[Sequence[Record]], T]) -> T:
+def show_records(entries: Iterable[StoredEntry], shown: Callable[[Sequence[Record]], T]) -> T:
     """What `shown` makes of the records in a listing, the newest first.
 
     Large records are let go of bit by bit: no other thread runs while Python frees what hangs together.
@@ -117,7 +117,7 @@ def compare(view: PlanView, records: Sequence[Record], latest: int, old: int, ne
 
 
 def past_of(records: Sequence[Record], revision: int, latest: int) -> Past:
-    """What was changed after `revision`, as it was then. Raises NotFound."""
+    """The former state of every resource that was changed after `revision`. Raises NotFound."""
     if revision > latest:
         raise NotFound("revision", str(revision))
     try:
@@ -127,7 +127,7 @@ def past_of(records: Sequence[Record], revision: int, latest: int) -> Past:
 
 
 def _checked(view: PlanView, past: Past, gone: Sequence[ResourceId]) -> list[Resource]:
-    """The resources as they were, as far as they fit what is left as it is. Raises InvalidConfig."""
+    """The old resources, checked against those that are kept. Raises InvalidConfig."""
     declared, problems = _declared(past)
     left = {identity: one.resource for identity, one in view.resources.items() if identity not in past}
     problems += check_references(left, Links(left), declared, also=view.unreadable.keys() - past.keys())
@@ -143,7 +143,7 @@ def _checked(view: PlanView, past: Past, gone: Sequence[ResourceId]) -> list[Res
 
 
 def _declared(past: Past) -> tuple[list[Declared], list[Problem]]:
-    """The resources of then, as somebody would write them now."""
+    """The old resources, as a document would declare them now."""
     declared: list[Declared] = []
     problems: list[Problem] = []
     for identity, fields in sorted(past.items(), key=lambda item: _place(item[0])):

@@ -126,5 +126,5 @@ def _text(text: str) -> str:
 
 
 def _time(unix_seconds: float) -> float:
-    """A time that every calendar has; 0, which means none, for anything else."""
+    """The time, or 0 (none) where it is not within the range of calendars."""
     return unix_seconds if 0 < unix_seconds < 2.0**36 else 0.0

@@ -122,7 +122,7 @@ class Authenticator:
         if caller is None:
             try:
                 caller = self._verify(token, wall_now)
-            except tokens.TokenRefused as refused:
+            except tokens.BadToken as refused:
                 return Unauthenticated(True, str(refused))
         if not wall_now < caller.expires:
             return Unauthenticated(True, "token has expired")
@@ -133,7 +133,7 @@ class Authenticator:
         token, claims = tokens.parse(text)
         kid, issuer = token.protected.get("kid"), claims.get("iss")
         if not isinstance(kid, str) or not isinstance(issuer, str) or (issuer, kid) not in self._verifiers:
-            raise tokens.TokenRefused("no such key")
+            raise tokens.BadToken("no such key")
         caller = Caller(
             tokens.subject(claims), tokens.scopes(claims), tokens.expiry(claims), tokens.credentials(claims)
         )

@@ -39,7 +39,7 @@ _LATEST = 2.0**53
 _MALFORMED = (JoseError, ValueError, TypeError, LookupError, RecursionError)
 
 
-class TokenRefused(Exception):
+class BadToken(Exception):
     """The token is not believed. The message is for the access log, not for the caller; it repeats nothing of it."""
 
 
@@ -52,7 +52,7 @@ class _Pinned(jws.JWSRegistry):
 
     def get_alg(self, name: str) -> Any:
         if name not in self._models:
-            raise TokenRefused("alg is not the key's")
+            raise BadToken("alg is not the key's")
         return self._models[name]
 
 
@@ -79,31 +79,31 @@ class Verifier:
         self._audience = key.audience
 
     def verify(self, token: jws.CompactSignature, claims: dict[str, Any], now: float) -> None:
-        """Check everything but `kid` and `iss`, by which this verifier was found. Raises TokenRefused."""
+        """Check everything but `kid` and `iss`, by which this verifier was found. Raises BadToken."""
         _check_times(claims, now)
         audience = claims.get("aud")
         if audience != self._audience and not (isinstance(audience, list) and self._audience in audience):
-            raise TokenRefused("aud is another")
+            raise BadToken("aud is another")
         try:
             valid = jws.validate_compact(token, self._jwk, registry=self._registry)
         except _MALFORMED as error:
-            raise TokenRefused("header is malformed") from error
+            raise BadToken("header is malformed") from error
         if not valid:
-            raise TokenRefused("signature does not match")
+            raise BadToken("signature does not match")
 
 
 def parse(text: str) -> tuple[jws.CompactSignature, dict[str, Any]]:
-    """Split a token into header and claims, neither of them believed yet. Raises TokenRefused."""
+    """Split a token into header and claims, neither of them believed yet. Raises BadToken."""
     if len(text) > MAX_TOKEN:
-        raise TokenRefused("token is too long")
+        raise BadToken("token is too long")
     try:
         token = jws.extract_compact(text.encode("ascii"))
         header = _object(urlsafe_b64decode(text.partition(".")[0].encode("ascii")))
         claims = _object(token.payload)
     except _MALFORMED as error:
-        raise TokenRefused("token is malformed") from error
+        raise BadToken("token is malformed") from error
     if header != token.protected:
-        raise TokenRefused("header has two readings")
+        raise BadToken("header has two readings")
     _check_header(header)
     return token, claims
 
@@ -128,15 +128,15 @@ def _no_json(constant: str) -> None:
 
 
 def subject(claims: dict[str, Any]) -> str:
-    """Whom the token speaks of. Raises TokenRefused."""
+    """Whom the token speaks of. Raises BadToken."""
     sub = claims.get("sub")
     if not isinstance(sub, str) or not _SUBJECT.fullmatch(sub):
-        raise TokenRefused("sub is absent or unusable")
+        raise BadToken("sub is absent or unusable")
     return sub
 
 
 def scopes(claims: dict[str, Any]) -> frozenset[str]:
-    """What the token grants: `scope`, a string (RFC 9068, 2.2.3), or else `scopes`, a list. Raises TokenRefused."""
+    """What the token grants: `scope`, a string (RFC 9068, 2.2.3), or else `scopes`, a list. Raises BadToken."""
     granted = claims.get("scope")
     if granted is None:
         granted = claims.get("scopes", [])
@@ -145,41 +145,41 @@ def scopes(claims: dict[str, Any]) -> frozenset[str]:
     if not isinstance(granted, list) or not all(
         isinstance(one, str) and _SCOPE.fullmatch(one) for one in granted
     ):
-        raise TokenRefused("scopes are malformed")
+        raise BadToken("scopes are malformed")
     return frozenset(granted)
 
 
 def credentials(claims: dict[str, Any]) -> str:
-    """Which credentials of the subject the token was made for, `cred`; empty when it has none. Raises TokenRefused."""
+    """Which credentials of the subject the token was made for, `cred`; empty when it has none. Raises BadToken."""
     cred = claims.get("cred", "")
     if not isinstance(cred, str):
-        raise TokenRefused("cred is malformed")
+        raise BadToken("cred is malformed")
     return cred
 
 
 def expiry(claims: dict[str, Any]) -> float:
-    """The Unix time at which the token ends. Raises TokenRefused if it never does."""
+    """The Unix time at which the token ends. Raises BadToken if it never does."""
     exp = _time(claims, "exp")
     if exp is None:
-        raise TokenRefused("exp is absent")
+        raise BadToken("exp is absent")
     return exp
 
 
 def _check_header(header: dict[str, Any]) -> None:
     kind = header.get("typ")
     if not isinstance(kind, str) or kind.lower() not in _TYPES:
-        raise TokenRefused("typ is not an access token's")
+        raise BadToken("typ is not an access token's")
     if "crit" in header or "b64" in header:
-        raise TokenRefused("critical header parameters are not understood")
+        raise BadToken("critical header parameters are not understood")
 
 
 def _check_times(claims: dict[str, Any], now: float) -> None:
     if not now < expiry(claims):
-        raise TokenRefused("token has expired")
+        raise BadToken("token has expired")
     for claim in ("nbf", "iat"):
         begin = _time(claims, claim)
         if begin is not None and begin > now + LEEWAY:
-            raise TokenRefused(f"{claim} lies in the future")
+            raise BadToken(f"{claim} lies in the future")
 
 
 def _time(claims: dict[str, Any], claim: str) -> float | None:
@@ -188,7 +188,7 @@ def _time(claims: dict[str, Any], claim: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LATEST:
-        raise TokenRefused(f"{claim} is no time")
+        raise BadToken(f"{claim} is no time")
     return float(value)
 
 
