@@ -35,6 +35,8 @@ COMPILED: Final = (
 PLAIN: Final = frozenset(
     {
         "gateway/policy/tokens.py",  # off the path of cached tokens, and mypyc 2.4 cannot translate it
+        "proxy/lookups.py",  # off the path of pooled connections, and its threads wait most of the time
+        "proxy/targets.py",  # the same, and mypyc makes no class of OSError
     }
 )
 _SETUP: Final = """

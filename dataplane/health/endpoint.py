@@ -7,6 +7,7 @@ instances would cost its supervisor more CPU than all its other work.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 
@@ -16,6 +17,8 @@ from dataplane.gateway.policy.resources import HealthCheck, Instance
 from dataplane.health.state import Probe
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.tls import Chain, ClientContexts
+
+_log = logging.getLogger(__name__)
 
 MAX_HEAD = 64 * 1024
 """Most bytes of a response's head."""
@@ -47,6 +50,10 @@ class EndpointChecker:
             reason = f"no answer within {check.timeout:g} s"
         except (BadProbeResponse, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
+        except Exception:
+            # All probes of the node run in one group, which would end.
+            _log.exception("a probe failed unexpectedly", extra={"instance": instance.id})
+            reason = "the probe failed unexpectedly: see the data plane's log"
         return Probe(not reason, time.time(), reason)
 
     async def _ask(self, instance: Instance, check: HealthCheck) -> int:

@@ -230,8 +230,9 @@ class _Work:
         except OSError as error:
             error.__traceback__ = None
             failure = error
-        except (ValueError, UnicodeError) as error:
-            failure = OSError(str(error))
+        except Exception as error:
+            # A name that cannot be written in DNS, or a fault of ours: the place must not be lost.
+            failure = OSError(f"{type(error).__name__}: {error}")
         # The loop may have ended meanwhile.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._done, self._job, found, failure)

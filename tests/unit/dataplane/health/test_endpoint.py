@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
 from dataplane.gateway.policy.resources import HealthCheck, Instance, UpstreamTls
 from dataplane.health.endpoint import EndpointChecker, _request
 from dataplane.health.state import Probe
+from dataplane.proxy.lookups import Lookups
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -125,3 +127,14 @@ async def test_what_follows_the_head_is_not_looked_at() -> None:
 async def test_a_host_that_makes_no_url() -> None:
     result = await probe(80, host="[::bad")
     assert not result.passed
+
+
+async def test_a_fault_of_ours_is_a_failed_probe() -> None:
+    """Whatever a probe raises would end all the others."""
+
+    async def broken(host: str) -> tuple[str, ...]:
+        raise RuntimeError("no thread")
+
+    checker = EndpointChecker(cast(Lookups, broken))
+    result = await checker(Instance("orders", "o-1", "orders.example", 80), HealthCheck(timeout=5.0))
+    assert not result.passed and "unexpectedly" in result.reason

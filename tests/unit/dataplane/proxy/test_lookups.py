@@ -116,6 +116,16 @@ async def test_a_fault_of_the_resolver_is_an_error_of_the_look_up() -> None:
         await Lookups()("a" * 300 + ".example")
 
 
+async def test_a_fault_of_ours_takes_no_place_for_ever() -> None:
+    def broken(host: str) -> tuple[str, ...]:
+        raise RuntimeError("a fault")
+
+    look_up = Lookups(broken)
+    for number in range(2 * PLACES):
+        with pytest.raises(OSError, match="a fault"):
+            await look_up(f"n{number}")
+
+
 async def test_without_threads_it_is_we_who_lack_something(
     server: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
