@@ -25,7 +25,8 @@ import psutil
 from demo.etcd import EtcdMissing, find_etcd
 
 ROOT = Path(__file__).parents[1]
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
+"""Seconds; generous, because only a start that fails takes so long, and the machine may be busy."""
 
 
 class StartError(Exception):
@@ -207,6 +208,8 @@ class ControlPlane:
     admin_port: int = field(default_factory=free_port)
     grpc_port: int = field(default_factory=free_port)
     settings: Mapping[str, str] = field(default_factory=dict)
+    module: str = "controlplane"
+    """What is run: `python -m` this."""
 
     @property
     def url(self) -> str:
@@ -240,7 +243,7 @@ class ControlPlane:
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
 
     def start(self, folder: Path, *, wait: bool = True) -> Process:
-        process = start(self.name, [sys.executable, "-m", "controlplane"], self.environment(), folder)
+        process = start(self.name, [sys.executable, "-m", self.module], self.environment(), folder)
         if wait:
             wait_until(answers(f"{self.url}/ready"), process)
         return process

@@ -86,6 +86,15 @@ class Pair:
         finally:
             self.processes[plane.name].signal(signal.SIGCONT)
 
+    @asynccontextmanager
+    async def stopped_clock(self, plane: ControlPlane) -> AsyncIterator[None]:
+        """Data planes that it lost are expected back within the block, however long they take."""
+        self.processes[plane.name].signal(signal.SIGUSR1)
+        try:
+            yield
+        finally:
+            self.processes[plane.name].signal(signal.SIGUSR2)
+
     async def view(self, controlplane: ControlPlane, path: str) -> Any:
         """A GET on the admin API."""
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
@@ -157,7 +166,13 @@ async def running(folder: Path) -> AsyncIterator[Pair]:
         store = await asyncio.to_thread(etcd.start, folder / "run")
         stack.push_async_callback(asyncio.to_thread, store.kill)
         a, b = (
-            ControlPlane(etcd.url, secrets, name, settings={"ANONYMOUS_READ": "true"})
+            ControlPlane(
+                etcd.url,
+                secrets,
+                name,
+                settings={"ANONYMOUS_READ": "true"},
+                module="tests.support.stopped_clock",
+            )
             for name in ("controlplane-a", "controlplane-b")
         )
         pair = Pair(folder, a, b)

@@ -292,7 +292,7 @@ async def test_a_drain_while_the_other_is_lost_waits_for_those_that_move(pair: P
         here.refusing = True
         moving = await pair.add("moves", f"127.0.0.1:{here.port}", f"127.0.0.1:{there.port}")
         await pair.settled()
-        async with held(pair, moving, service):
+        async with held(pair, moving, service), pair.stopped_clock(pair.a):
             if end == "cut":
                 there.refusing = True
                 there.cut()
