@@ -45,7 +45,7 @@ from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 from tests.benchmarks.stack import as_shipped
 
 RATE = 50.0
-LEASES = 2000
+LEASES = 8000
 """Instances under lease, from which a core's worth is reckoned."""
 BEFOREHAND = 1.0
 """Seconds of changes before the load that meets them."""
@@ -133,20 +133,34 @@ class Bench:
             fleet.arrivals()
 
     def leases(self, seconds: float) -> None:
-        """What instances under lease cost, each kept alive as the SDK does."""
+        """What instances under lease cost, each kept alive as the SDK does: a process each, then ten in a process."""
         count, idle = int(LEASES * self.scale), self._quiet(seconds / 2)
-        with leases(self.controlplanes[0], count) as services:
-            self._at_rest()
-            services.kept()
-            busy = self._quiet(seconds)
-            answered, failed = services.kept()
-        self.figures["leases_10000_cpu"] = (busy - idle) * 10_000 / count
-        self.figures["leases_kept_per_s"] = answered / seconds
-        self.figures["leases_failed"] = failed
+        before = psutil.Process(self.processes[1].pid).memory_info().rss
+        for name, together in (("", 1), ("_together", 10)):
+            with leases(self.controlplanes[0], count, together) as services:
+                self._at_rest(count)
+                services.kept()
+                etcd = _cpu(self.processes[0])
+                busy = self._quiet(seconds)
+                self.figures[f"leases_etcd_cpu{name}"] = (_cpu(self.processes[0]) - etcd) / seconds
+                answered, ended = services.kept()
+                rss = psutil.Process(self.processes[1].pid).memory_info().rss
+            self.figures[f"leases_10000_cpu{name}"] = (busy - idle) * 10_000 / count
+            self.figures[f"leases_per_core{name}"] = count / (busy - idle)
+            self.figures[f"leases_renewed_per_s{name}"] = answered / seconds
+            self.figures[f"leases_streams_ended{name}"] = ended
+            self.figures[f"leases_rss_kib_each{name}"] = (rss - before) / count / 1024
+            # What is there leaves when its leases end.
+            wait_until(lambda: not self._instances(), self.processes[1], timeout=120)
 
-    def _at_rest(self) -> None:
+    def _instances(self) -> int:
+        """Instances that lie under a lease in services of `leases`."""
+        found = self.admin.get("/api/v1/services", timeout=60).raise_for_status().json()
+        return sum(each["total"] for each in found if each["service_name"].startswith("leased-"))
+
+    def _at_rest(self, leases: int = 0) -> None:
         """Return when the control plane has taken in what came at the beginning."""
-        wait_until(lambda: self._quiet(1.0) < 0.5, self.processes[1], timeout=120)
+        wait_until(lambda: self._quiet(1.0) < 0.5 + leases / 20_000, self.processes[1], timeout=120)
 
     def _quiet(self, seconds: float) -> float:
         """Cores that the first control plane uses."""
