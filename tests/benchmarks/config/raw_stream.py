@@ -33,7 +33,9 @@ class RawStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say who we are, and open the stream."""
-        self._transport = cast(asyncio.Transport, transport)
+        # uvloop's transports are no subclass of it.
+        opened = cast(asyncio.Transport, transport)
+        self._transport = opened
         head = b"\x83\x86" + b"".join(  # :method POST, :scheme http
             _field(name, value)
             for name, value in (
