@@ -46,7 +46,7 @@ class RawStream(asyncio.Protocol):
                 (b"authorization", b"Bearer " + self._token),
             )
         )
-        transport.write(_PREFACE + _frame(_SETTINGS, 0, 0) + _frame(_HEADERS, _END_HEADERS, _STREAM, head))
+        opened.write(_PREFACE + _frame(_SETTINGS, 0, 0) + _frame(_HEADERS, _END_HEADERS, _STREAM, head))
 
     def send(self, message: bytes) -> None:
         """One message, uncompressed."""
