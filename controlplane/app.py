@@ -27,14 +27,16 @@ from controlplane import aside, logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
 from controlplane.commands.commands import Commands
+from controlplane.commands.membership import StoredMembership
 from controlplane.commands.staging import Decided, Sweeper, Undecided
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.links import Links
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peers import Peers
-from controlplane.identity import Hasher, SharedTokens, UnusableFile
-from controlplane.presence import Presence, instance_of, own_id
-from controlplane.rpc import CannotListen, RpcServer, Rules, TlsError, TlsFiles, serve
+from controlplane.identity import Hasher, PeerSecret, SharedTokens, UnusableFile
+from controlplane.presence import Presence, instance_of, member_of, own_name
+from controlplane.rpc import CannotListen, LinkTls, PeerLink, RpcServer, Rules, TlsError, TlsFiles, serve
 from controlplane.settings import Settings, SettingsError, load
 from controlplane.startup import StartError, Startup
 from controlplane.store import Election, EtcdSettings, EtcdStore, Store
@@ -137,18 +139,29 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         await startup.try_now()
         stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
-        peers = Peers(store, fleet, own_id(settings))
+        secret, name = PeerSecret(settings.secret_key.get_secret_value()), own_name(settings)
+        links = Links(fleet, PeerLink(secret, name, _link_tls(settings)))
+        membership, member = StoredMembership(commands.executor), member_of(settings)
+        peers = Peers(store, membership, fleet, name, member=member, links=links)
         await stack.enter_async_context(background(peers.run(), failed))
         await stack.enter_async_context(background(Sweeper(store, Decided(watcher)).run(), failed))
         election = Election(store, "sweeper", peers.name)
         sweeping = election.run(lambda fenced: Sweeper(fenced, Undecided(watcher)).run())
         await stack.enter_async_context(background(sweeping, failed))
-        stack.push_async_callback((await _serve_rpc(settings, parts, hub)).stop)
+        stack.push_async_callback((await _serve_rpc(settings, parts, hub, (secret, name))).stop)
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)
 
 
-async def _serve_rpc(settings: Settings, parts: Parts, hub: Hub) -> RpcServer:
+def _link_tls(settings: Settings) -> LinkTls:
+    """How other control planes are reached whose gRPC port is encrypted."""
+    ca = settings.grpc_peer_ca or settings.grpc_client_ca
+    if settings.grpc_client_ca is None:
+        return LinkTls(ca)
+    return LinkTls(ca, settings.grpc_cert, settings.grpc_key)
+
+
+async def _serve_rpc(settings: Settings, parts: Parts, hub: Hub, peer: tuple[PeerSecret, str]) -> RpcServer:
     files = None
     if settings.grpc_cert and settings.grpc_key:
         files = TlsFiles(settings.grpc_cert, settings.grpc_key, settings.grpc_client_ca)
@@ -162,6 +175,7 @@ async def _serve_rpc(settings: Settings, parts: Parts, hub: Hub) -> RpcServer:
             dataplane_tokens=_shared(settings.dataplane_token, settings.dataplane_token_file),
             service_tokens=_shared(settings.service_token, settings.service_token_file),
             tls=files,
+            peer=peer,
             rules=Rules(
                 settings.register_allow,
                 settings.register_deny,

@@ -8,10 +8,15 @@ import hashlib
 import ipaddress
 import logging
 import re
+import secrets
 import socket
+from pathlib import Path
+
+from cryptography import x509
 
 from controlplane.commands.commands import Commands
 from controlplane.commands.errors import UnknownService
+from controlplane.fleet.members import Member
 from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Instance
 from controlplane.settings import Settings
@@ -105,6 +110,30 @@ def instance_of(settings: Settings) -> Instance | None:
     )
 
 
+def member_of(settings: Settings) -> Member | None:
+    """Where the other control planes follow this one; None where it has no address that they reach for certain."""
+    host, _, port = (settings.advertise_grpc or settings.grpc_listen).rpartition(":")
+    bare = host.strip("[]")
+    reachable = _reachable(bare)
+    if reachable is None or (
+        settings.advertise_grpc is None and _loopback(reachable) and not _all_on_this_machine(settings)
+    ):
+        return None
+    address = f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
+    return Member(address, _tls_name(settings.grpc_cert) if settings.grpc_cert else None)
+
+
+def _tls_name(cert: Path) -> str:
+    """The first DNS name of a certificate; empty when it has none: then it has to be good for the address."""
+    found = x509.load_pem_x509_certificate(cert.read_bytes())
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    listed = names.get_values_for_type(x509.DNSName)
+    return next((name for name in listed if not name.startswith("*")), "")
+
+
 def own_id(settings: Settings) -> str:
     """The name of this process among the control planes: host name and port; of a long one a digest and the end."""
     machine = re.sub(r"[^a-z0-9.-]", "-", socket.gethostname().lower()).strip(".-") or "controlplane"
@@ -113,6 +142,11 @@ def own_id(settings: Settings) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{digest}-{name[len(digest) + 1 - _LONGEST_ID :]}"
+
+
+def own_name(settings: Settings) -> str:
+    """The name of this process among the control planes; another one after each start."""
+    return f"{own_id(settings)}-{secrets.token_hex(4)}"
 
 
 def _all_on_this_machine(settings: Settings) -> bool:

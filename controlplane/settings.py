@@ -199,6 +199,13 @@ class Settings(BaseSettings):
     """host:port under which data planes reach the admin API; left out, ADMIN_LISTEN. Loopback counts only where
     GRPC_LISTEN and ETCD_ENDPOINTS are on loopback, too: otherwise the gateway does not route /api/v1 here, and a log
     line says so."""
+    advertise_grpc: Address | None = None
+    """host:port under which the other control planes reach GRPC_LISTEN; left out, GRPC_LISTEN itself, where 0.0.0.0
+    stands for this machine's address. Loopback counts only where ETCD_ENDPOINTS is on loopback, too: otherwise the
+    others read of this one's data planes in etcd, as far as 512 KiB hold it."""
+    grpc_peer_ca: Certificates | None = None
+    """Authority of the other control planes' GRPC_CERT, PEM; left out, GRPC_CLIENT_CA, or the system's authorities.
+    Where GRPC_CLIENT_CA is set, control planes show each other GRPC_CERT, which it must have signed."""
     anonymous_read: bool = False
     """Answer GETs without a token that come from this machine; for the demo."""
 

@@ -5,7 +5,7 @@ Only breakers with something to tell are kept: that have counted a request, or h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from controlplane.fleet.reports import CircuitReport, CircuitState
 
@@ -21,6 +21,8 @@ class Circuits:
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, CircuitReport]] = {}
+        self.marks: list[set[str]] = []
+        """Sets into which the names of services go whose breakers changed: of those who tell others of them."""
 
     @property
     def found(self) -> Mapping[str, ByNode]:
@@ -48,20 +50,28 @@ class Circuits:
                 turned = turned or report.state is not (before.state if before else CircuitState.CLOSED)
         if not changes:
             touched |= self._drop(node, lambda report: report.service_name not in listed)
+        self._mark(touched)
         return touched, turned
 
     def drop(self, node: str) -> set[str]:
         """The data plane is forgotten. Returns the services whose breakers it had reported."""
-        return self._drop(node, lambda _: True)
+        touched = self._drop(node, lambda _: True)
+        self._mark(touched)
+        return touched
 
     def drop_details(self) -> None:
         """Keep what is not closed: nobody looks at the rest any more, and it gets old."""
         for service, by_node in list(self._found.items()):
             kept = {n: report for n, report in by_node.items() if report.state is not CircuitState.CLOSED}
+            self._mark((service,))
             if kept:
                 self._found[service] = kept
             else:
                 del self._found[service]
+
+    def _mark(self, services: Collection[str]) -> None:
+        for marks in self.marks:
+            marks.update(services)
 
     def _has_room(self, report: CircuitReport) -> bool:
         return report.service_name in self._found or len(self._found) < MOST_SERVICES

@@ -29,7 +29,7 @@ from controlplane.fleet.reports import (
     Rejection,
     StatsReport,
 )
-from controlplane.fleet.told import Told
+from controlplane.fleet.told import Changed, Told
 from controlplane.fleet.verdicts import Effect, InstanceName, Verdict, Verdicts
 from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
 from controlplane.model.capabilities import Lacking
@@ -161,20 +161,25 @@ class Fleet:
             self._peers_unknown, self._started = False, self._now()
             self.moved.notify()
 
-    def hear(self, controlplane: str, told: Told) -> None:
-        """What another control plane knows of its data planes, in place of what it told before."""
+    def hear(self, controlplane: str, told: Told, changed: Changed | None = None) -> None:
+        """What another control plane knows of its data planes, in place of what it told before.
+
+        `changed` names what is told otherwise; without it everything is compared.
+        """
         before = self._elsewhere.get(controlplane, Told())
+        if told.looks:
+            self._demand.look(self._now())
+            self.settle_demand()
+        if changed is not None and not changed and controlplane in self._elsewhere:
+            return
         self._elsewhere[controlplane] = told
         recently = self._now() - self._settle
         self._left_elsewhere = {node: at for node, at in self._left_elsewhere.items() if at > recently}
         for node, state in before.nodes.items():
             if state.connected and not (node in told.nodes and told.nodes[node].connected):
                 self._left_elsewhere[node] = self._now()
-        if told.looks:
-            self._demand.look(self._now())
-            self.settle_demand()
         self._counting = None
-        self._compare(before, told)
+        self._compare(before, told, changed)
         self.changed.notify()
         self.moved.notify()
         refusals = {node: state.last_rejection for node, state in before.nodes.items()}
@@ -453,13 +458,16 @@ class Fleet:
         for follower in self.followers:
             follower.everything = True
 
-    def _compare(self, before: Told, told: Told) -> None:
+    def _compare(self, before: Told, told: Told, changed: Changed | None) -> None:
         """Another control plane told more: find what its data planes say otherwise than before."""
         if not self.followers:
             return
         counts = {name: (state.connected, state.since) for name, state in before.nodes.items()}
         if counts != {name: (state.connected, state.since) for name, state in told.nodes.items()}:
             self._recount()
+            return
+        if changed is not None:
+            self._touch(services=changed.services, circuits=changed.circuits)
             return
         self._touch(
             services={name[0] for name in _differing(before.votes, told.votes)},

@@ -62,6 +62,8 @@ class Verdicts:
         """Bits of the slots that are taken."""
         self._unclean = 0
         """Bits of slots that were given back, and whose votes were not removed yet."""
+        self.marks: list[set[InstanceName]] = []
+        """Sets into which the names of instances go whose verdict changed: of those who tell others of them."""
 
     @property
     def found(self) -> Mapping[InstanceName, Verdict]:
@@ -91,13 +93,16 @@ class Verdicts:
             if len(self._found) >= MOST_INSTANCES:
                 return Effect.NONE
             found = self._found[name] = Verdict()
-        voted = _vote(found, 1 << slot, one.status)
-        return _checked(found, one, voted)
+        effect = _checked(found, one, _vote(found, 1 << slot, one.status))
+        if effect:
+            self._mark(name)
+        return effect
 
     def forget(self, slot: int, name: InstanceName) -> Effect:
         """The data plane does not know the instance any more."""
         if (found := self._found.get(name)) is None or not found.known >> slot & 1:
             return Effect.NONE
+        self._mark(name)
         _retract(found, ~(1 << slot))
         if not found.known:
             del self._found[name]
@@ -114,15 +119,21 @@ class Verdicts:
         """A data plane has come from another control plane, where its slot was `theirs`."""
         for name, there in votes.items():
             if (status := there.vote(theirs)) is not None:
+                self._mark(name)
                 found = self._found.setdefault(name, Verdict())
                 _vote(found, 1 << slot, status)
                 found.last_check = max(found.last_check, there.last_check)
                 if there.failed_at > found.failed_at:
                     found.failed_at, found.reason = there.failed_at, there.reason
 
+    def _mark(self, name: InstanceName) -> None:
+        for marks in self.marks:
+            marks.add(name)
+
     def _clear(self, bits: int) -> None:
         for name, found in list(self._found.items()):
             if found.known & bits:
+                self._mark(name)
                 _retract(found, ~bits)
                 if not found.known:
                     del self._found[name]

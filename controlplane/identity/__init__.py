@@ -15,6 +15,7 @@ from controlplane.identity.families import Rotation
 from controlplane.identity.grants import Grants
 from controlplane.identity.keys import KeyRing, SigningKey
 from controlplane.identity.passwords import Hasher
+from controlplane.identity.peers import PeerSecret
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
 from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens
 from controlplane.identity.turns import Turns
@@ -30,6 +31,7 @@ __all__ = [
     "InvalidScope",
     "InvalidToken",
     "KeyRing",
+    "PeerSecret",
     "Rotation",
     "ServiceClaims",
     "SharedTokens",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from controlplane.rpc.peer_link import LinkTls, PeerLink
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.server import CannotListen, RpcServer, serve
 from controlplane.rpc.tls import TlsError, TlsFiles
 
-__all__ = ["CannotListen", "RpcServer", "Rules", "TlsError", "TlsFiles", "serve"]
+__all__ = ["CannotListen", "LinkTls", "PeerLink", "RpcServer", "Rules", "TlsError", "TlsFiles", "serve"]

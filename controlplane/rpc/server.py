@@ -16,15 +16,16 @@ from controlplane.commands.commands import Commands
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import SharedTokens, TokenIssuer
+from controlplane.identity import PeerSecret, SharedTokens, TokenIssuer
 from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.keep_alive_stream import Bounds, KeepAliveStreams
+from controlplane.rpc.peer_stream import PeerStream
 from controlplane.rpc.registry import Registry
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.tls import TlsFiles, server_credentials
-from headgate_api.v1 import registry_pb2_grpc
+from headgate_api.v1 import peers_pb2_grpc, registry_pb2_grpc
 
 MOST_DATAPLANES = 2000
 MOST_CALLS = 5000
@@ -83,6 +84,7 @@ async def serve(
     service_tokens: SharedTokens,
     tls: TlsFiles | None = None,
     rules: Rules | None = None,
+    peer: tuple[PeerSecret, str] | None = None,
     most_dataplanes: int = MOST_DATAPLANES,
     keep_alives: Bounds = Bounds(),  # noqa: B008 - frozen
     recheck: float = RECHECK,
@@ -90,13 +92,15 @@ async def serve(
     """Listen on `listen` (host:port) and serve until stopped.
 
     `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of
-    open streams are looked at again. Raises CannotListen and TlsError.
+    open streams are looked at again. Other control planes may follow with `peer`: the secret that all share, and the
+    name of this one. Raises CannotListen and TlsError.
     """
     watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands)
     services = Registry(commands, watcher, fleet, credentials, rules=rules, recheck=recheck)
     keeping = KeepAliveStreams(commands, credentials, bounds=keep_alives, recheck=recheck)
-    parts = _Parts(hub, services, keeping, watcher)
+    peers = PeerStream(fleet, *peer) if peer is not None else None
+    parts = _Parts(hub, services, keeping, watcher, peers)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS + keep_alives.streams)
     stream = ConfigStream(hub, fleet, credentials, most=most_dataplanes, recheck=recheck)
@@ -104,6 +108,8 @@ async def serve(
     # Not a subclass of the generated servicer, whose types know no coroutine that writes a stream.
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(cast(Any, parts.registry), server)
     cast(Any, server).add_registered_method_handlers(registry.SERVICE, keeping.handlers())
+    if peers is not None:
+        peers_pb2_grpc.add_PeerServiceServicer_to_server(cast(Any, peers), server)
     health_pb2_grpc.add_HealthServicer_to_server(parts.health, server)
     port = await _listen(server, listen, tls)
     await server.start()
@@ -114,8 +120,16 @@ async def serve(
 class _Parts:
     """What the server serves, and tells its callers when it comes and goes."""
 
-    def __init__(self, hub: Hub, registry: Registry, keeping: KeepAliveStreams, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        registry: Registry,
+        keeping: KeepAliveStreams,
+        watcher: Watcher,
+        peers: PeerStream | None,
+    ) -> None:
         self.hub = hub
+        self.peers = peers
         self.registry = registry
         self.keeping = keeping
         self.health = cast(Any, grpc_health).aio.HealthServicer()  # unknown to the stubs
@@ -136,6 +150,8 @@ class _Parts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.health.enter_graceful_shutdown()
+        if self.peers is not None:
+            self.peers.stop()
         self.hub.stop()
         self.registry.stop()
         self.keeping.stop()

@@ -17,7 +17,7 @@ from controlplane.fleet.reports import (
     StatsReport,
 )
 from controlplane.model.lineage import Lineage
-from headgate_api.v1 import config_pb2, status_pb2
+from headgate_api.v1 import config_pb2, peers_pb2, status_pb2
 
 LONGEST_TEXT = 500
 MOST_PROBLEMS = 100
@@ -37,10 +37,12 @@ _STATES: Mapping[int, CircuitState] = {
 }
 
 
-def problems(refusal: config_pb2.Nack | config_pb2.Refused) -> tuple[NodeProblem, ...]:
+def problems(
+    refusal: config_pb2.Nack | config_pb2.Refused | peers_pb2.PeerRejection,
+) -> tuple[NodeProblem, ...]:
     """Why a table was refused."""
     return tuple(
-        NodeProblem(_text(problem.resource), _text(problem.field), _text(problem.detail))
+        NodeProblem(text(problem.resource), text(problem.field), text(problem.detail))
         for problem in refusal.problems[:MOST_PROBLEMS]
     )
 
@@ -66,7 +68,7 @@ def slices(report: status_pb2.HealthReport) -> list[list[status_pb2.InstanceHeal
 def unknown(instances: Iterable[status_pb2.InstanceHealth]) -> list[tuple[str, str]]:
     """Those that it does not know any more."""
     return [
-        (_text(one.service_name), _text(one.instance_id))
+        (text(one.service_name), text(one.instance_id))
         for one in instances
         if one.status == status_pb2.INSTANCE_STATUS_UNSPECIFIED
     ]
@@ -76,11 +78,11 @@ def health(instances: Iterable[status_pb2.InstanceHealth]) -> Iterator[InstanceH
     """What one data plane finds of instances that it knows."""
     return (
         InstanceHealth(
-            _text(one.service_name),
-            _text(one.instance_id),
+            text(one.service_name),
+            text(one.instance_id),
             _STATUS.get(one.status, InstanceStatus.STARTING),
-            _time(one.last_check),
-            _text(one.reason),
+            time(one.last_check),
+            text(one.reason),
         )
         for one in instances
         if one.status != status_pb2.INSTANCE_STATUS_UNSPECIFIED
@@ -90,41 +92,43 @@ def health(instances: Iterable[status_pb2.InstanceHealth]) -> Iterator[InstanceH
 def leaving(instances: Iterable[status_pb2.InFlight]) -> Mapping[tuple[str, str], int]:
     """Requests under way at instances that take no new ones, by service and id."""
     listed = islice(instances, MOST_REPORTS)
-    return {(_text(one.service_name), _text(one.instance_id)): one.requests for one in listed if one.requests}
+    return {(text(one.service_name), text(one.instance_id)): one.requests for one in listed if one.requests}
 
 
 def stats(report: status_pb2.StatsReport) -> StatsReport:
     """One data plane's counters."""
     return StatsReport(
-        _time(report.at),
+        time(report.at),
         report.total_requests,
-        tuple(_circuit(one) for one in report.circuits[:MOST_REPORTS]),
+        tuple(circuit(one) for one in report.circuits[:MOST_REPORTS]),
         tuple(_bucket(one) for one in report.rate_limits[:MOST_BUCKETS]),
     )
 
 
-def _circuit(report: status_pb2.CircuitReport) -> CircuitReport:
+def circuit(report: status_pb2.CircuitReport) -> CircuitReport:
+    """One breaker of one data plane."""
     return CircuitReport(
-        _text(report.service_name),
+        text(report.service_name),
         _STATES.get(report.state, CircuitState.CLOSED),
-        _time(report.last_state_change),
+        time(report.last_state_change),
         report.total_requests,
         report.failed_requests,
         report.rejected_requests,
         report.recent_failures,
-        _text(report.reason),
+        text(report.reason),
     )
 
 
 def _bucket(report: status_pb2.RateLimitReport) -> RateLimitReport:
     remaining = report.remaining if math.isfinite(report.remaining) else 0.0
-    return RateLimitReport(_text(report.name), _text(report.key), remaining, report.refused)
+    return RateLimitReport(text(report.name), text(report.key), remaining, report.refused)
 
 
-def _text(text: str) -> str:
-    return text[:LONGEST_TEXT]
+def text(sent: str) -> str:
+    """What may be shown of it."""
+    return sent[:LONGEST_TEXT]
 
 
-def _time(unix_seconds: float) -> float:
+def time(unix_seconds: float) -> float:
     """The time, or 0 (none) where it is not within the range of calendars."""
     return unix_seconds if 0 < unix_seconds < 2.0**36 else 0.0

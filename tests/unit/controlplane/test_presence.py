@@ -6,16 +6,19 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controlplane.commands.commands import Commands
+from controlplane.fleet.members import Member
 from controlplane.identity import Hasher
 from controlplane.model.resources import Instance, parse
-from controlplane.presence import Presence, instance_of, own_id
+from controlplane.presence import Presence, instance_of, member_of, own_id, own_name
 from controlplane.startup import SERVICE
 from controlplane.store import Entry, MemoryStore
+from tests.support.certificates import Authority
 from tests.support.controlplane_settings import settings
 from tests.support.waiting import eventually, within
 
@@ -181,3 +184,32 @@ def test_pods_with_long_names_stay_apart(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_any_host_name_makes_an_id(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: name)
     assert own_id(settings()).endswith("-8080")
+
+
+def test_where_other_control_planes_follow_it(tmp_path: Path) -> None:
+    assert member_of(settings(grpc_listen="127.0.0.1:15051")) == Member("127.0.0.1:15051")
+    assert member_of(settings(grpc_listen="10.0.0.1:50051")) == Member("10.0.0.1:50051")
+    assert member_of(settings(grpc_listen="[::]:1", advertise_grpc="[2001:db8::1]:80")) == Member(
+        "[2001:db8::1]:80"
+    )
+    every = member_of(settings(grpc_listen="0.0.0.0:50051"))
+    assert every is None or not every.address.startswith("0.0.0.0")
+    cert, key = Authority(tmp_path).issue("cp", hosts=("*.example", "cp.example", "127.0.0.1"))
+    named = member_of(settings(grpc_listen="10.0.0.1:1", grpc_cert=cert, grpc_key=key))
+    assert named == Member("10.0.0.1:1", "cp.example")
+    cert, key = Authority(tmp_path).issue("bare", hosts=("10.0.0.1",))
+    assert member_of(settings(grpc_listen="10.0.0.1:1", grpc_cert=cert, grpc_key=key)) == Member(
+        "10.0.0.1:1", ""
+    )
+
+
+def test_nobody_elsewhere_follows_loopback() -> None:
+    """With etcd elsewhere the others may be, too: their own loopback would answer, or nobody."""
+    elsewhere = {"etcd_endpoints": ("http://etcd:2379",)}
+    assert member_of(settings(**elsewhere)) is None
+    assert member_of(settings(**elsewhere, advertise_grpc="cp-1:50051")) == Member("cp-1:50051")
+
+
+def test_after_a_restart_it_has_another_name() -> None:
+    assert own_name(settings()) != own_name(settings())
+    assert own_name(settings()).startswith(own_id(settings()))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
+from controlplane.commands.executor import Executor
+from controlplane.commands.membership import StoredMembership
+from controlplane.fleet import summaries
+from controlplane.fleet.links import LinkLost, Links
+from controlplane.fleet.members import MEMBERS, ROOT, Member
+from controlplane.fleet.members import SUMMARIES as PREFIX
 from controlplane.fleet.nodes import Fleet
-from controlplane.fleet.peers import PREFIX, TTL, Peers
+from controlplane.fleet.peers import TTL, Peers
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus
-from controlplane.fleet.told import Told
+from controlplane.fleet.telling import Telling
+from controlplane.fleet.told import Part, Told
+from controlplane.identity import Hasher
 from controlplane.store import MemoryStore, Put
 from tests.support.waiting import eventually, within
 
@@ -19,10 +27,27 @@ from tests.support.waiting import eventually, within
 class Plane:
     """A control plane as far as its fleet goes."""
 
-    def __init__(self, store: MemoryStore, name: str) -> None:
+    def __init__(self, store: MemoryStore, name: str, others: dict[str, Plane] | None = None) -> None:
+        """With `others` it has an address under which those find it, and follows them."""
         self.store = store
+        self.name = name
         self.fleet = Fleet()
-        self.peers = Peers(store, self.fleet, name, soon=0.01, late=0.05)
+        membership = StoredMembership(Executor(store, Hasher(), lambda: 0.0))
+        # One without an address is as one of the version before.
+        links = Links(self.fleet, self.follow, silent_for=0.3) if others is not None else None
+        self.others = others if others is not None else {}
+        self.others[name] = self
+        self.reachable = True
+        self.peers = Peers(
+            store,
+            membership,
+            self.fleet,
+            name,
+            member=Member(f"{name}:1") if others is not None else None,
+            links=links,
+            soon=0.01,
+            late=0.05,
+        )
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -32,6 +57,17 @@ class Plane:
         assert self._task is not None
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    async def follow(self, name: str, member: Member) -> AsyncGenerator[Part, None]:
+        """The stream, without a wire."""
+        other = self.others[name]
+        assert member.address == f"{name}:1"
+        telling = Telling(other.fleet.verdicts, other.fleet.circuits)
+        while other.reachable:
+            for part in telling.parts(other.fleet.tells()):
+                yield part
+            await asyncio.sleep(0.01)
+        raise LinkLost("cut")
 
     def seen(self) -> dict[str, tuple[bool, int]]:
         return {name: (node.connected, node.applied_revision) for name, node in self.fleet.nodes.items()}
@@ -185,3 +221,95 @@ async def test_whoever_lost_its_lease_tells_of_all_its_data_planes_at_once(
         await store.revoke(one.peers._lease)
         await eventually(lambda: heard)
         assert heard[0] == ["gw-1"]
+
+
+# By stream
+
+
+async def summary(store: MemoryStore, plane: Plane) -> bytes | None:
+    entry = await store.get(PREFIX + plane.name)
+    return entry.value if entry else None
+
+
+async def summary_is_empty(store: MemoryStore, plane: Plane) -> bool:
+    return await summary(store, plane) == b""
+
+
+async def test_those_with_an_address_follow_each_other_and_leave_no_summary(store: MemoryStore) -> None:
+    by_name: dict[str, Plane] = {}
+    one, two = Plane(store, "one", by_name), Plane(store, "two", by_name)
+    one.fleet.hello("gw-1", "1", 5, "abc")
+    async with running(one):
+        async with running(two):
+            two.fleet.hello("gw-2", "1", 4, "def")
+            for plane in (one, two):
+                await sees(plane, {"gw-1": (True, 5), "gw-2": (True, 4)})
+            before = store.revision
+            for revision in range(50):
+                two.fleet.ack("gw-2", revision, "xyz")
+            await sees(one, {"gw-1": (True, 5), "gw-2": (True, 49)})
+            assert store.revision == before, "nothing of it goes through the store"
+            assert await summary(store, one) == await summary(store, two) == b""
+        await sees(one, {"gw-1": (True, 5), "gw-2": (False, 49)})
+        assert not one.peers.others
+    assert not (await store.list(ROOT)).entries
+
+
+async def test_beside_one_of_the_version_before_all_leave_summaries_until_it_is_gone(
+    store: MemoryStore,
+) -> None:
+    by_name: dict[str, Plane] = {}
+    one, two, old = Plane(store, "one", by_name), Plane(store, "two", by_name), Plane(store, "old")
+    for number, plane in enumerate((one, two, old)):
+        plane.fleet.hello(f"gw-{number}", "1", number, "abc")
+    expected = {f"gw-{number}": (True, number) for number in range(3)}
+    async with running(one, two):
+        async with running(old):
+            for plane in (one, two, old):
+                await sees(plane, expected)
+            told = await summary(store, one)
+            assert told and set(summaries.decode(told).nodes) == {"gw-0"}
+        await sees(one, expected | {"gw-2": (False, 2)})
+        await eventually(lambda: summary_is_empty(store, one))
+
+
+async def test_one_that_cannot_be_reached_is_lost_after_some_silence_and_found_again(
+    store: MemoryStore,
+) -> None:
+    by_name: dict[str, Plane] = {}
+    one, two = Plane(store, "one", by_name), Plane(store, "two", by_name)
+    async with running(one, two):
+        two.fleet.hello("gw-2", "1", 4, "def")
+        await sees(one, {"gw-2": (True, 4)})
+        two.reachable = False
+        await sees(one, {"gw-2": (False, 4)})
+        assert one.peers.others == {"two"}, "its lease says that it is there"
+        two.fleet.ack("gw-2", 6, "xyz")
+        two.reachable = True
+        await sees(one, {"gw-2": (True, 6)})
+
+
+async def test_a_cut_that_is_soon_mended_shows_nowhere(store: MemoryStore) -> None:
+    by_name: dict[str, Plane] = {}
+    one, two = Plane(store, "one", by_name), Plane(store, "two", by_name)
+    async with running(one, two):
+        two.fleet.hello("gw-2", "1", 4, "def")
+        await sees(one, {"gw-2": (True, 4)})
+        lost: list[str] = []
+        one.fleet.lose = lost.append  # type: ignore[method-assign, assignment]
+        two.reachable = False
+        await asyncio.sleep(0)
+        two.reachable = True
+        two.fleet.ack("gw-2", 6, "xyz")
+        await sees(one, {"gw-2": (True, 6)})
+        assert not lost
+
+
+async def test_a_member_that_cannot_be_read_harms_nobody(store: MemoryStore) -> None:
+    by_name: dict[str, Plane] = {}
+    one, two = Plane(store, "one", by_name), Plane(store, "two", by_name)
+    await store.commit({}, [Put(MEMBERS + "odd", b"[]")])
+    async with running(one, two):
+        two.fleet.hello("gw-2", "1", 4, "def")
+        await sees(one, {"gw-2": (True, 4)})
+        assert one.peers.others == {"two"}

@@ -1,0 +1,45 @@
+"""Membership: which control planes there are, and where each can be followed. Pure.
+
+    /headgate/fleet/members/v1/<name>    address and TLS name, as JSON
+    /headgate/fleet/v1/<name>            presence; a summary of the data planes while somebody reads it there
+
+Both go with the lease of their control plane. One of the version before, and one without an address, has the second key
+only: see `summaries`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+ROOT = "/headgate/fleet/"
+"""What a store that asks for permissions has to allow beside the configuration."""
+SUMMARIES = f"{ROOT}v1/"
+MEMBERS = f"{ROOT}members/v1/"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Where a control plane is followed."""
+
+    address: str
+    """host:port of its gRPC port."""
+    tls_name: str | None = None
+    """Name that its certificate must have; empty: the host of the address. None: the port is not encrypted."""
+
+
+def encode(member: Member) -> bytes:
+    """As it lies in the store."""
+    return json.dumps({"address": member.address, "tls_name": member.tls_name}).encode()
+
+
+def decode(value: bytes) -> Member:
+    """Raises ValueError."""
+    try:
+        found = json.loads(value)
+        address, tls_name = found["address"], found["tls_name"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"is no member: {error}") from None
+    if not isinstance(address, str) or not isinstance(tls_name, str | None) or len(address) > 300:
+        raise ValueError("is no member: its address is not host:port")
+    return Member(address, tls_name)

@@ -1,0 +1,98 @@
+"""Tells other control planes of this one's data planes: one stream for each that follows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.telling import Telling
+from controlplane.identity import InvalidToken, PeerSecret
+from controlplane.rpc.errors import Code, Context, Refused, rescued, unauthenticated
+from controlplane.rpc.wire import peers
+from headgate_api.v1 import peers_pb2 as pb
+
+SERVICE = "headgate.v1.PeerService"
+SCHEME = "Peer"
+
+SOON, ALIVE = 0.2, 3.0
+"""Seconds between two updates, when something happened that may be waited for, and otherwise: a sign of life, with
+counters and times."""
+MOST_FOLLOWERS = 64
+LONGEST_NONCE = 64
+
+logger = logging.getLogger(__name__)
+
+
+class PeerStream:
+    """Serves PeerService as the control plane of this name."""
+
+    def __init__(
+        self, fleet: Fleet, secret: PeerSecret, name: str, *, soon: float = SOON, alive: float = ALIVE
+    ) -> None:
+        self._fleet = fleet
+        self._secret = secret
+        self._name = name
+        self._soon, self._alive = soon, alive
+        self._followers = 0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End every stream."""
+        self._stopping.set()
+        self._fleet.moved.notify()
+
+    async def Follow(self, request: pb.FollowRequest, context: Context) -> None:  # named by the wire
+        """One follower, until either side ends the stream."""
+        async with rescued(context):
+            follower = self._identify(context)
+            if request.name != follower or not 0 < len(request.nonce) <= LONGEST_NONCE:
+                raise Refused(Code.INVALID_ARGUMENT, "name and nonce must be those of the caller")
+            proof = self._secret.proof(self._name, request.nonce)
+            with self._place(), closing(Telling(self._fleet.verdicts, self._fleet.circuits)) as telling:
+                logger.info("followed by another control plane", extra={"controlplane": follower})
+                await self._tell(telling, proof, context)
+
+    def _identify(self, context: Context) -> str:
+        sent = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        scheme, _, credential = str(sent[0]).partition(" ") if len(sent) == 1 else ("", "", "")
+        if scheme != SCHEME:
+            raise unauthenticated()
+        try:
+            return self._secret.check(credential, self._name, time.time())
+        except InvalidToken:
+            raise unauthenticated() from None
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._followers >= MOST_FOLLOWERS:
+            raise Refused(Code.RESOURCE_EXHAUSTED, f"{MOST_FOLLOWERS} control planes follow already")
+        self._followers += 1
+        try:
+            yield
+        finally:
+            self._followers -= 1
+
+    async def _tell(self, telling: Telling, proof: bytes, context: Context) -> None:
+        wake = asyncio.Event()
+        with self._fleet.changed.wakes(wake), self._fleet.moved.wakes(wake):
+            while not self._stopping.is_set():
+                told = self._fleet.news, self._fleet.looks
+                for part in telling.parts(self._fleet.tells()):
+                    await context.write(peers.message(part, proof))
+                    proof = b""
+                    # A write may return at once: others have their turn all the same.
+                    await asyncio.sleep(0)
+                await self._news(told, wake)
+
+    async def _news(self, told: tuple[int, bool], wake: asyncio.Event) -> None:
+        """Return when there is something to be told: soon what matters, the rest a little later."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._alive):
+                await asyncio.sleep(self._soon)
+                while (self._fleet.news, self._fleet.looks) == told and not self._stopping.is_set():
+                    wake.clear()
+                    await wake.wait()

@@ -1,0 +1,161 @@
+"""What control planes tell each other, to and from its messages. Bounded and harmless whatever they contain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controlplane.fleet.reports import CircuitReport, CircuitState, NodeState, Rejection, StatsReport
+from controlplane.fleet.told import Part
+from controlplane.fleet.verdicts import InstanceName, Verdict
+from controlplane.rpc.wire import reports
+from headgate_api.v1 import config_pb2, status_pb2
+from headgate_api.v1 import peers_pb2 as pb
+
+MOST_SLOTS = 1 << 16
+"""Data planes that may vote on one instance."""
+MOST_PROBLEMS = 20
+_STATES: Mapping[CircuitState, status_pb2.CircuitState.ValueType] = {
+    CircuitState.CLOSED: status_pb2.CIRCUIT_STATE_CLOSED,
+    CircuitState.OPEN: status_pb2.CIRCUIT_STATE_OPEN,
+    CircuitState.HALF_OPEN: status_pb2.CIRCUIT_STATE_HALF_OPEN,
+}
+
+
+def message(part: Part, proof: bytes = b"") -> pb.FollowResponse:
+    """A part as it is sent; the first one with the proof."""
+    return pb.FollowResponse(
+        proof=proof,
+        complete=part.complete,
+        looks=part.looks,
+        nodes=map(_node, part.nodes),
+        removed_nodes=part.gone,
+        votes=(_votes(name, found) for name, found in part.votes),
+        circuits=(
+            pb.PeerCircuits(service_name=service, reports=(_circuit(*one) for one in by_node.items()))
+            for service, by_node in part.circuits
+        ),
+    )
+
+
+def part(response: pb.FollowResponse) -> Part:
+    """What was sent."""
+    return Part(
+        nodes=[_read_node(one) for one in response.nodes if one.node],
+        gone=list(response.removed_nodes),
+        votes=[((one.service_name, one.instance_id), _read_votes(one)) for one in response.votes],
+        circuits=[
+            (one.service_name, {report.node: reports.circuit(report.report) for report in one.reports})
+            for one in response.circuits
+        ],
+        looks=response.looks,
+        complete=response.complete,
+    )
+
+
+def _node(state: NodeState) -> pb.PeerNode:
+    stats = status_pb2.StatsReport(
+        at=state.stats.at,
+        total_requests=state.stats.total_requests,
+        rate_limits=(
+            status_pb2.RateLimitReport(
+                name=one.name, key=one.key, remaining=one.remaining, refused=one.refused
+            )
+            for one in state.stats.rate_limits
+        ),
+    )
+    leaving = (
+        status_pb2.InFlight(service_name=service, instance_id=instance, requests=count)
+        for (service, instance), count in state.leaving.items()
+    )
+    return pb.PeerNode(
+        node=state.node,
+        version=state.version,
+        connected=state.connected,
+        since=state.since,
+        sent_revision=state.sent_revision,
+        applied_revision=state.applied_revision,
+        digest=state.digest,
+        last_seen=state.last_seen,
+        rejection=_rejection(state.last_rejection) if state.last_rejection is not None else None,
+        leaving=leaving,
+        health_revision=state.health_revision,
+        slot=state.slot,
+        stats=stats,
+    )
+
+
+def _rejection(rejection: Rejection) -> pb.PeerRejection:
+    problems = (
+        config_pb2.Problem(resource=one.resource, field=one.field, detail=one.detail)
+        for one in rejection.problems[:MOST_PROBLEMS]
+    )
+    return pb.PeerRejection(
+        revision=rejection.revision, digest=rejection.digest, at=rejection.at, problems=problems
+    )
+
+
+def _read_node(sent: pb.PeerNode) -> NodeState:
+    counted = reports.stats(sent.stats)
+    return NodeState(
+        node=sent.node[:128],
+        version=sent.version[:64],
+        connected=sent.connected,
+        since=reports.time(sent.since),
+        sent_revision=sent.sent_revision,
+        applied_revision=sent.applied_revision,
+        digest=sent.digest[:64],
+        last_seen=reports.time(sent.last_seen),
+        last_rejection=_read_rejection(sent.rejection) if sent.HasField("rejection") else None,
+        slot=sent.slot if 0 <= sent.slot < MOST_SLOTS else -1,
+        health_revision=sent.health_revision,
+        leaving=reports.leaving(sent.leaving),
+        stats=StatsReport(counted.at, counted.total_requests, (), counted.rate_limits),
+    )
+
+
+def _read_rejection(sent: pb.PeerRejection) -> Rejection:
+    return Rejection(sent.revision, reports.problems(sent), reports.time(sent.at), sent.digest[:64])
+
+
+def _votes(name: InstanceName, found: Verdict) -> pb.PeerVotes:
+    service, instance = name
+    return pb.PeerVotes(
+        service_name=service,
+        instance_id=instance,
+        known=_bytes(found.known),
+        well=_bytes(found.well),
+        ill=_bytes(found.ill),
+        last_check=found.last_check,
+        failed_at=found.failed_at,
+        reason=found.reason,
+    )
+
+
+def _read_votes(sent: pb.PeerVotes) -> Verdict:
+    known, well, ill = map(_bits, (sent.known, sent.well, sent.ill))
+    seen = reports.time(sent.last_check), reports.time(sent.failed_at)
+    return Verdict(known, well, ill, *seen, reports.text(sent.reason))
+
+
+def _bytes(bits: int) -> bytes:
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+def _bits(sent: bytes) -> int:
+    return int.from_bytes(sent[: MOST_SLOTS // 8], "little")
+
+
+def _circuit(node: str, report: CircuitReport) -> pb.PeerCircuit:
+    return pb.PeerCircuit(
+        node=node,
+        report=status_pb2.CircuitReport(
+            service_name=report.service_name,
+            state=_STATES[report.state],
+            last_state_change=report.last_state_change,
+            total_requests=report.total_requests,
+            failed_requests=report.failed_requests,
+            rejected_requests=report.rejected_requests,
+            recent_failures=report.recent_failures,
+            reason=report.reason,
+        ),
+    )

@@ -1,0 +1,161 @@
+"""What is told in parts is what there is: held against the fleet itself, after anything that may happen."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from controlplane.fleet.hearing import Hearing
+from controlplane.fleet.nodes import KEPT, Fleet
+from controlplane.fleet.reports import (
+    CircuitReport,
+    CircuitState,
+    InstanceHealth,
+    InstanceStatus,
+    NodeProblem,
+    StatsReport,
+)
+from controlplane.fleet.telling import AT_ONCE, Telling
+from controlplane.fleet.told import Changed, Part, Told
+from controlplane.rpc.wire import peers
+from headgate_api.v1.peers_pb2 import FollowResponse
+
+
+class Wire:
+    """A follower, across the wire format."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.telling = Telling(fleet.verdicts, fleet.circuits)
+        self.hearing = Hearing()
+        self.parts: list[Part] = []
+        self.told, self.changed = Told(), Changed(frozenset(), frozenset(), nodes=False)
+
+    def tell(self) -> Told:
+        self.parts = []
+        for part in self.telling.parts(self.fleet.tells()):
+            sent = peers.message(part).SerializeToString()
+            assert len(sent) < 1 << 20
+            read = peers.part(FollowResponse.FromString(sent))
+            self.parts.append(read)
+            if (heard := self.hearing.take(read)) is not None:
+                self.told, self.changed = heard
+        return self.told
+
+
+class Life:
+    """Whatever may happen to data planes, at random."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now = 1000.0
+        self.fleet = Fleet(lambda: self.now, lambda: 1e9 + self.now)
+
+    def happen(self) -> None:
+        node = f"gw-{self.random.randrange(6)}"
+        what = self.random.choice(
+            (self._come, self._go, self._report, self._report, self._count, self._answer)
+        )
+        what(node)
+
+    def _come(self, node: str) -> None:
+        self.fleet.hello(node, "1", self.random.randrange(9), "abc", {("s1", "a"): 2})
+
+    def _go(self, node: str) -> None:
+        self.fleet.disconnect(node)
+        self.now += KEPT / 2 if self.random.random() < 0.5 else 0.1
+
+    def _report(self, node: str) -> None:
+        names = [(f"s{number % 3}", f"i{number}") for number in range(8) if self.random.random() < 0.6]
+        statuses = [InstanceStatus.HEALTHY, InstanceStatus.UNHEALTHY, InstanceStatus.STARTING]
+        found = [InstanceHealth(*name, self.random.choice(statuses), self.now, "refused") for name in names]
+        unknown = [("s1", "i1")] if self.random.random() < 0.3 else ()
+        self.fleet.health(node, found, 5, changes=self.random.random() < 0.5, unknown=unknown)
+
+    def _count(self, node: str) -> None:
+        state = self.random.choice(list(CircuitState))
+        report = CircuitReport(f"s{self.random.randrange(3)}", state, self.now, self.random.randrange(9))
+        self.fleet.stats(node, StatsReport(self.now, 7, (report,)), changes=self.random.random() < 0.5)
+        if self.random.random() < 0.1:
+            self.fleet.circuits.drop_details()
+
+    def _answer(self, node: str) -> None:
+        self.fleet.ack(node, self.random.randrange(9), "xyz")
+        self.fleet.nack(node, 9, [NodeProblem("route/a", "prefix", "is odd")], "odd")
+
+
+def plain(told: Told) -> tuple[object, ...]:
+    """To compare by content."""
+    return dict(told.nodes), dict(told.votes), {name: dict(one) for name, one in told.circuits.items()}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_follower_knows_what_there_is(seed: int) -> None:
+    life = Life(seed)
+    for _ in range(life.random.randrange(30)):
+        life.happen()
+    wire = Wire(life.fleet)
+    for _ in range(40):
+        assert plain(wire.tell()) == plain(life.fleet.tells())
+        for _ in range(life.random.randrange(4)):
+            life.happen()
+
+
+def test_only_what_changed_is_told() -> None:
+    fleet = Fleet()
+    for number in range(3):
+        fleet.hello(f"gw-{number}", "1", 1, "abc")
+        fleet.health(
+            f"gw-{number}", [InstanceHealth("s", f"i{i}", InstanceStatus.HEALTHY) for i in range(5)], 1
+        )
+    wire = Wire(fleet)
+    before = wire.tell()
+    assert (len(before.nodes), len(before.votes)) == (3, 5)
+    wire.tell()
+    assert repr(wire.parts) == repr([Part([], [], [], [], complete=True)])
+    assert not wire.changed
+    fleet.health("gw-1", [InstanceHealth("s", "i2", InstanceStatus.UNHEALTHY)], 1, changes=True)
+    wire.tell()
+    assert [node.node for part in wire.parts for node in part.nodes] == ["gw-1"]
+    assert [name for part in wire.parts for name, _ in part.votes] == [("s", "i2")]
+    assert wire.changed == Changed(frozenset({"s"}), frozenset(), nodes=True)
+    assert before.votes["s", "i2"].ill == 0, "what was heard before stays as it was"
+
+
+def test_parts_are_bounded_and_the_last_is_complete() -> None:
+    fleet = Fleet()
+    for number in range(AT_ONCE + 1):
+        fleet.hello(f"gw-{number}", "1", 1, "abc")
+        reports = tuple(CircuitReport(f"s{i}", CircuitState.OPEN, 1.0) for i in range(3))
+        fleet.stats(f"gw-{number}", StatsReport(1.0, 1, reports))
+    names = [InstanceHealth("s", f"i{i}", InstanceStatus.HEALTHY) for i in range(2 * AT_ONCE + 1)]
+    fleet.health("gw-0", names, 1)
+    wire = Wire(fleet)
+    wire.tell()
+    assert [len(part.nodes) for part in wire.parts] == [AT_ONCE, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert [len(part.votes) for part in wire.parts] == [0, 0, AT_ONCE, AT_ONCE, 1, 0, 0, 0, 0]
+    assert [len(part.circuits) for part in wire.parts] == [0, 0, 0, 0, 0, 1, 1, 1, 0]
+    assert [part.complete for part in wire.parts] == [False] * 8 + [True]
+
+
+def test_who_is_gone_costs_nothing_any_more() -> None:
+    fleet = Fleet()
+    one, two = Telling(fleet.verdicts, fleet.circuits), Telling(fleet.verdicts, fleet.circuits)
+    one.close()
+    assert len(fleet.verdicts.marks) == len(fleet.circuits.marks) == 1
+    two.close()
+    assert not fleet.verdicts.marks
+    assert not fleet.circuits.marks
+
+
+def test_odd_messages_do_no_harm() -> None:
+    response = FollowResponse(removed_nodes=["never-there"], complete=True)
+    response.nodes.add(node="gw", slot=1 << 30, since=float("nan"), last_seen=1e300)
+    response.nodes.add()
+    response.votes.add(service_name="s", instance_id="i", known=b"\xff" * 100_000)
+    heard = Hearing().take(peers.part(response))
+    assert heard is not None
+    told, _ = heard
+    assert (told.nodes["gw"].slot, told.nodes["gw"].since, told.nodes["gw"].last_seen) == (-1, 0.0, 0.0)
+    assert told.votes["s", "i"].known.bit_length() == peers.MOST_SLOTS
