@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 import headgate
+from controlplane.store import EtcdSettings, EtcdStore
 from demo.processes import ControlPlane, DataPlane
 from headgate import RegistrationRequest, ServiceDefinition
 from tests.support import pair as pairs
@@ -73,6 +74,22 @@ async def test_a_receipt_names_the_data_planes_of_both(pair: Pair) -> None:
         for controlplane in (pair.a, pair.b):
             shown = await pair.view(controlplane, "/dataplanes")
             assert {node["digest"] for node in shown if node["connected"]} == {receipt["digest"]}
+
+
+async def test_etcd_holds_who_is_there_and_nothing_of_the_data_planes(pair: Pair) -> None:
+    store = EtcdStore(EtcdSettings((pair.a.etcd_url,)))
+    try:
+        before = await store.list("/headgate/fleet/")
+        summaries = {entry.value for entry in before.entries if "/members/" not in entry.key}
+        addresses = {
+            json.loads(entry.value)["address"] for entry in before.entries if "/members/" in entry.key
+        }
+        assert (summaries, addresses) == ({b""}, set(pair.addresses))
+        await apply(pair, route("quietly"))
+        after = await store.list("/headgate/fleet/")
+        assert after.entries == before.entries, "what they tell each other does not go through the store"
+    finally:
+        await store.close()
 
 
 async def test_a_frozen_one_at_the_other_is_named(pair: Pair) -> None:

@@ -35,6 +35,7 @@ from demo.processes import (
     wait_until,
 )
 from tests.benchmarks.config import report
+from tests.benchmarks.config.blocks import blocks
 from tests.benchmarks.config.changes import change, churn, document, quiet
 from tests.benchmarks.config.fleet import Arrivals, Change, Streams, latencies, percentile, streams
 from tests.benchmarks.config.leases import leases
@@ -114,6 +115,10 @@ class Bench:
         with streams(controlplanes, count, processes=2 if count > 200 else 1, services=services) as fleet:
             self._at_rest()
             yield fleet
+
+    def blocks(self) -> None:
+        """The longest block of a control plane's event loop."""
+        self.figures |= blocks(self.folder, self.routes)
 
     def memory(self) -> None:
         """All streams on one control plane, with some changes on their way."""
@@ -307,6 +312,7 @@ def main() -> int:
             bench.step(
                 "1,000 data planes", lambda: bench.propagation("1000", both, thousand, 60), options.only
             )
+            bench.step("blocks of the event loop", bench.blocks, options.only)
             bench.step("memory", bench.memory, options.only)
             bench.step("reports", lambda: bench.reports(options.seconds / 2), options.only)
             bench.step("leases", lambda: bench.leases(options.seconds / 2), options.only)

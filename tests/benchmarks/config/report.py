@@ -13,6 +13,7 @@ GOALS: Mapping[str, tuple[str, float, float]] = {
     "propagation_p99_ms_1000": ("the same, 1,000 streams on two control planes, ms", 400, 200),
     "churn_p99_ms": ("under 50 changes/s at 10,000 routes, 100 data planes, p99, ms", 200, 60),
     "churn_half_p99_ms": ("the same, the control plane given half a CPU, ms", 400, 150),
+    "block_ms": ("longest block of its event loop: apply, history, rollback, ms", 20, 5),
     "churn_traffic_p99_ratio": ("traffic p99 under these changes over quiet", 1.1, 1.02),
     "reports_controlplane_cpu": (
         "control plane, 1,000 data planes report on 5,000 instances, cores",
