@@ -222,11 +222,8 @@ class KeepRegisteredResponse(_message.Message):
 
     NUMBER_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
-    INTERVAL_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    interval: _builtins.float
-    """Seconds from one renewal of a lease to the next that the control plane asks for, as a part of its ttl; 0: a third."""
     problem: _builtins.str
     """Why none of them was renewed: the store does not answer. Renew them again with back-off."""
     @_builtins.property
@@ -238,12 +235,11 @@ class KeepRegisteredResponse(_message.Message):
         *,
         number: _builtins.int = ...,
         states: _abc.Iterable[Global___LeaseState] | None = ...,
-        interval: _builtins.float = ...,
         problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "number", b"number", "problem", b"problem", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "problem", b"problem", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -261,7 +257,7 @@ class LeaseState(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.int
     ttl: _builtins.float
-    """Seconds that a renewal gives."""
+    """Seconds that a renewal gives; the next one is due after a third of it."""
     ended: _builtins.bool
     """The lease has ended, or holds another instance: register again. The stream holds it no more."""
     removed: _builtins.bool
