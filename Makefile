@@ -44,8 +44,9 @@ check: setup ## Formatting, lint, types, imports, generated code
 
 .PHONY: unit
 unit: setup
-	@# Tests mostly wait for real processes, hence four at once.
-	$(BIN)/pytest -n 4 --dist loadfile --max-worker-restart 2
+	@# Tests mostly wait for real processes, hence four at once. A run ends even where pytest hangs: an alarm of
+	@# pytest-timeout may end in a task that swallows it, and pytest-xdist may wait for ever when a process has died.
+	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile
 
 .PHONY: chaos
 chaos: setup ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
