@@ -13,8 +13,9 @@ from time import monotonic
 
 from dataplane.proxy.descriptors import EXHAUSTED
 from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
-from dataplane.proxy.exchange import CONNECTING, Exchange, InstanceSide, Result, Sender, take_idle
+from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender, take_idle
 from dataplane.proxy.lookups import Lookups
+from dataplane.proxy.phases import CONNECTING
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.resolver import Resolver
 from dataplane.proxy.secured_instance import connect

@@ -31,58 +31,6 @@ class Result(Enum):
 
 _ABANDONED: Final = Result.ABANDONED
 
-IDLE: Final = 0
-READING: Final = 1
-DECIDING: Final = 2
-CONNECTING: Final = 3
-SENDING: Final = 4
-WAITING: Final = 5
-RECEIVING: Final = 6
-FLUSHING: Final = 7
-LINGERING: Final = 8
-TUNNELLING: Final = 9
-DONE: Final = 10
-"""Phases of a client's connection, and with it of the exchange that it is busy with: exactly one at a time.
-
-    phase       what is going on                           its deadline                  who is late when it passes
-    idle        nothing, between two requests              keep_alive_timeout            nobody: the connection closes
-    reading     a head has begun                           head_timeout, for all of it   the client: 408
-    deciding    the gateway decides, without waiting       none
-    connecting  a connection is made or waited for         the service's connect         the instance: another, or 504
-    sending     the request is sent while it comes in      body_timeout, for each byte   the client: 408; the instance,
-                                                                                         if it takes no more: 504
-    waiting     all is sent, no response head has come     response                      the instance: another, or 504
-    receiving   the response is passed on                  idle, for each byte           the instance: cut off; nobody,
-                                                                                         if the client takes no more
-    flushing    the response is whole, the client has not  body_timeout, for each byte   the client: cut off
-                taken it all; or the connection closes
-    lingering   what a refused client still sends is       linger_timeout, for each      nobody: the connection closes
-                thrown away, so that it reads the answer   byte; linger_total, for all
-    tunnelling  another protocol, unread                   idle, for each byte           nobody: both sides close
-    done        the connection is gone                     none
-
-The whole time of an exchange may be limited beside (`Forwarding.total_timeout`); who is late then is told by the phase.
-"""
-PHASES: Final = (
-    *("idle", "reading", "deciding", "connecting", "sending", "waiting", "receiving"),
-    *("flushing", "lingering", "tunnelling", "done"),
-)
-NEXT: Final = {
-    IDLE: {READING, DECIDING, FLUSHING, DONE},
-    READING: {IDLE, DECIDING, FLUSHING, DONE},
-    DECIDING: {CONNECTING, SENDING, WAITING, FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
-    CONNECTING: {SENDING, WAITING, FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
-    SENDING: {CONNECTING, WAITING, RECEIVING, FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
-    WAITING: {CONNECTING, RECEIVING, TUNNELLING, FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
-    RECEIVING: {FLUSHING, LINGERING, IDLE, READING, DECIDING, DONE},
-    FLUSHING: {LINGERING, IDLE, READING, DECIDING, DONE},
-    LINGERING: {DONE},
-    TUNNELLING: {DONE},
-    DONE: set[int](),
-}
-"""The phases that may follow each. A phase may also begin anew, which only moves its deadline."""
-FOREVER: Final = float("inf")
-
 
 class Forwarding:
     """How exchanges of one route are carried. The gateway prepares it when a table comes, and adds what it needs."""
@@ -112,7 +60,7 @@ class Forwarding:
 
 
 class ClientSide(asyncio.Protocol):
-    """A client's connection, as the rest of the engine sees it (`client.Downstream`).
+    """A client's connection, as the rest of the engine sees it (`downstream.Downstream`).
 
     A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
     """

@@ -15,6 +15,8 @@ CLOSE_WAIT: Final = 8
 """States of a connection (linux/tcp_states.h): reset, and ended by the peer's side alone."""
 _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", -1)
 """Linux has it; -1 elsewhere."""
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER with a time of 0: close by a reset (socket(7))."""
 _BYTES_ACKED: Final = 120
 _BYTES_RECEIVED: Final = 128
 """Where struct tcp_info (linux/tcp.h) has tcpi_bytes_acked and tcpi_bytes_received."""
@@ -80,3 +82,10 @@ def unread(transport: asyncio.BaseTransport) -> int:
         return 0
     found: int = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.FIONREAD, b"\0\0\0\0"))[0]
     return found
+
+
+def reset_on_close(transport: asyncio.BaseTransport) -> None:
+    """Close this connection by a reset, so that a response that ends by closing cannot look complete."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -10,10 +10,10 @@ import asyncio
 import socket
 
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.client import Downstream
 from dataplane.proxy.connections import Connections
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.dialer import Dialer
+from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.errors import TooManyConnections
 from dataplane.proxy.exchange import Decider
 from dataplane.proxy.listener import Listener

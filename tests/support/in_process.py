@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.client import Downstream
 from dataplane.proxy.connections import ClientConnection, Connections
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.dialer import Dialer
+from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.head_cache import HeadCache
 from dataplane.proxy.pool import Endpoint, Pool

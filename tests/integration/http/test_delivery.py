@@ -10,8 +10,9 @@ import time
 import pytest
 
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.client import Downstream
-from dataplane.proxy.exchange import FLUSHING, READING, Result
+from dataplane.proxy.downstream import Downstream
+from dataplane.proxy.exchange import Result
+from dataplane.proxy.phases import FLUSHING, READING
 from dataplane.proxy.tls import Chain, Front
 from tests.support.certificates import Authority
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, stage

@@ -11,8 +11,8 @@ import pytest
 from dataplane.config.table import Resources, UnlinkedRoute, build
 from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.client import Downstream
 from dataplane.proxy.deadlines import TICK
+from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.exchange import Result
 from dataplane.proxy.http1.request_reader import AHEAD
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from dataplane.gateway.policy.resources import Route
-from dataplane.proxy.client import AT_ONCE, Downstream
+from dataplane.proxy.downstream import AT_ONCE, Downstream
 from dataplane.proxy.http1.request_reader import AHEAD
 from tests.integration.http.test_cuts import echo
 from tests.integration.http.test_leaving import silent

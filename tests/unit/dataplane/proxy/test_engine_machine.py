@@ -25,9 +25,10 @@ from dataplane.config.table import Resources, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.client import Downstream
+from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.errors import Unavailable
-from dataplane.proxy.exchange import NEXT, PHASES, Exchange
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.phases import NEXT, PHASES
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.upstream import Upstream
 from tests.support import plain_http
@@ -99,7 +100,7 @@ class Engine(RuleBasedStateMachine):
         self.whole: dict[int, list[bytes]] = {}
         self.begun: list[Exchange] = []
         self.over: list[Exchange] = []
-        names = ("client", "upstream", "dialer")
+        names = ("downstream", "upstream", "dialer")
         self.patches: list[Any] = [
             mock.patch(f"dataplane.proxy.{name}.monotonic", lambda: self.now) for name in names
         ]

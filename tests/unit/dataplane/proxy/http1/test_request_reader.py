@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.client import Downstream
+from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.request_reader import AHEAD, RequestReader
 from dataplane.proxy.messages import METHODS, Provenance, Request

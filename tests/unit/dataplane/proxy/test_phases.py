@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataplane.proxy.exchange import (
+from dataplane.proxy.phases import (
     DECIDING,
     DONE,
     FLUSHING,

@@ -1,25 +1,41 @@
-"""A client's connection: has the gateway decide on each request and answers in order.
+"""A client connection: asks the gateway to decide on each request, and answers requests in order.
 
     queue (RequestReader) → current: decide ─→ refuse ─────────────────────→ finished → the next in the queue, or linger
                                      └→ forward → response relayed ─┘
 
-One exchange is current; pipelined ones wait in the reader's queue, which is short, and behind it as bytes; while any
-wait nothing more is read. The connection is in one phase with one deadline (`exchange` has the table). Every exchange
-ends in `_finish`, which tells the gateway; `connection_lost` sees to those that nothing else ended.
+One exchange is current. Pipelined requests wait in the reader's queue, which is short, and unparsed behind it; while
+any wait, nothing is read. The connection is in one phase, with one deadline (`phases`); `blame` says who is charged
+when it passes. Every exchange ends in `_finish`, which tells the gateway; `connection_lost` ends any left open.
+
+Longer than other modules, because each method here moves the one state machine of the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from time import monotonic
 from typing import Final, cast
 
+from dataplane.proxy import blame
 from dataplane.proxy.connections import Connections
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.errors import TIMEOUT, ClientStalled, TimedOut, TooLarge
-from dataplane.proxy.exchange import (
+from dataplane.proxy.exchange import ClientSide, Exchange, Result, Sender, take_idle
+from dataplane.proxy.http1.request_reader import RequestReader
+from dataplane.proxy.http1.request_writer import forwarded_fields
+from dataplane.proxy.kernel import (
+    CLOSE_WAIT,
+    CLOSED,
+    acknowledged,
+    is_broken,
+    received,
+    reset_on_close,
+    tcp_state,
+    unconfirmed,
+    unread,
+)
+from dataplane.proxy.messages import CHUNKED, BadRequest
+from dataplane.proxy.phases import (
     CONNECTING,
     DECIDING,
     DONE,
@@ -32,36 +48,14 @@ from dataplane.proxy.exchange import (
     SENDING,
     TUNNELLING,
     WAITING,
-    ClientSide,
-    Exchange,
-    Result,
-    Sender,
-    take_idle,
 )
-from dataplane.proxy.http1.request_reader import RequestReader
-from dataplane.proxy.http1.request_writer import forwarded_fields
-from dataplane.proxy.kernel import (
-    CLOSE_WAIT,
-    CLOSED,
-    acknowledged,
-    is_broken,
-    received,
-    tcp_state,
-    unconfirmed,
-    unread,
-)
-from dataplane.proxy.messages import CHUNKED, BadRequest
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.trust import Peer
 from dataplane.proxy.tunnel import Tunnel
 from dataplane.proxy.writer import Outgoing
 
-_RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: closing sends a reset, so that a response that ends by closing cannot look whole."""
 AT_ONCE: Final = 16
-"""Requests that one connection has decided in one turn of the event loop; others get their turn in between."""
-PATIENCE: Final = 3.0
-"""A client that leaves after a third of the response time, or later, has not left for reasons of its own."""
+"""Requests of one connection that are decided in one turn of the event loop, so that other connections get theirs."""
 
 
 class Downstream(ClientSide):
@@ -288,9 +282,9 @@ class Downstream(ClientSide):
         elif now >= self.until:
             self._expire_total(exchange, now)
         elif phase == RECEIVING:
-            self._expire_receiving(exchange)
+            self._stop(exchange, blame.late_in_receiving(self._client_stalls(), exchange.complete))
         elif phase == SENDING:
-            self._expire_sending(exchange)
+            self._stop(exchange, blame.late_in_sending(self._instance_paused(exchange)))
         else:
             self._respond_late(exchange)
 
@@ -506,33 +500,22 @@ class Downstream(ClientSide):
         else:
             self.outgoing.abort()
 
-    def _expire_sending(self, exchange: Exchange) -> None:
-        """Either the client sends nothing of its body, or the instance takes nothing of it."""
-        if exchange.upstream is not None and exchange.upstream.write_paused:
-            self._give_up(exchange, TimedOut("the instance takes no more of the request"), Result.FAILED)
-        else:
-            self._give_up(exchange, BadRequest(408, "the body stopped"), Result.ABANDONED)
-
-    def _expire_receiving(self, exchange: Exchange) -> None:
-        """Either the client takes nothing of the response, or the instance sends nothing of it."""
-        if self._client_stalls():
-            self._give_up(exchange, ClientStalled(), Result.ABANDONED)
-        elif exchange.complete:
-            self._give_up(exchange, TimedOut("the response stopped"), Result.FAILED)
-        else:
-            self._give_up(exchange, TimedOut("request and response stopped"), Result.ABANDONED)
-
     def _expire_total(self, exchange: Exchange, now: float) -> None:
-        """The time for the whole exchange is up: who was waited for?"""
-        refusal = TimedOut("the exchange took too long")
+        """The time for the whole exchange is up."""
         if self.phase == SENDING:
-            stalled = exchange.upstream is not None and exchange.upstream.write_paused
-        elif self.phase == RECEIVING:
-            stalled = exchange.complete and not exchange.slowed
+            instance_late = self._instance_paused(exchange)
         else:
-            # Most of the time went to the instance, and not to the client's body.
-            stalled = now - self.since > (now - exchange.started) / 2
-        self._give_up(exchange, refusal, Result.FAILED if stalled else Result.ABANDONED)
+            instance_late = exchange.complete and not exchange.slowed
+        self._stop(
+            exchange,
+            blame.late_in_all(self.phase, instance_late, now - self.since, now - exchange.started),
+        )
+
+    def _stop(self, exchange: Exchange, verdict: blame.Verdict) -> None:
+        self._give_up(exchange, verdict.refusal, verdict.result)
+
+    def _instance_paused(self, exchange: Exchange) -> bool:
+        return exchange.upstream is not None and exchange.upstream.write_paused
 
     def _client_stalls(self) -> bool:
         return self.write_paused or self.transport.get_write_buffer_size() > 0
@@ -598,25 +581,18 @@ class Downstream(ClientSide):
         exchange, self.current = self.current, None
         if exchange is not None:
             if self.phase < FLUSHING:
-                exchange.result = Result.FAILED if self._gave_up(exchange) else Result.ABANDONED
+                exchange.result = self._charge_for_leaving(exchange)
             if exchange.upstream is not None:
                 exchange.upstream.cancel()
             self._drop(exchange, "client_left")
         self._drop_queue("client_left")
 
-    def _gave_up(self, exchange: Exchange) -> bool:
-        """Whether the client has left because of the instance: nothing came, neither for it nor for anybody else.
-
-        A hung service is known by that alone where its clients have less patience than we.
-        """
+    def _charge_for_leaving(self, exchange: Exchange) -> Result:
         plan, endpoint = exchange.plan, exchange.endpoint
-        return (
-            self.phase == WAITING
-            and plan is not None
-            and endpoint is not None
-            and endpoint.heard_at < self.since
-            and monotonic() - self.since >= plan.response_timeout / PATIENCE
-        )
+        if plan is None or endpoint is None:
+            return Result.ABANDONED
+        waited, heard = monotonic() - self.since, endpoint.heard_at >= self.since
+        return blame.left(self.phase, waited, plan.response_timeout, heard)
 
     def _drop_queue(self, decision: str) -> None:
         self._reader.close()
@@ -631,7 +607,5 @@ class Downstream(ClientSide):
         self._closing = True
         self.outgoing.flush()
         self._drop_queue("connection_closed")
-        raw: socket.socket | None = self.transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        reset_on_close(self.transport)
         self.outgoing.abort()

@@ -1,0 +1,65 @@
+"""Who is charged for an exchange that is late or whose client leaves: the instance, or nobody.
+
+An instance is charged (`Result.FAILED`) only where it was the one to act. A slow or impatient client never counts
+against a service: otherwise a few clients could open its breaker for all others. Pure; times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dataplane.proxy.errors import ClientStalled, TimedOut
+from dataplane.proxy.exchange import Result
+from dataplane.proxy.messages import BadRequest
+from dataplane.proxy.phases import RECEIVING, SENDING, WAITING
+
+PATIENCE: Final = 3.0
+"""A client that waited for at least 1/PATIENCE of the response timeout counts as having given up on the instance."""
+
+
+class Verdict:
+    """How an exchange ends."""
+
+    __slots__ = ("refusal", "result")
+
+    def __init__(self, refusal: object, result: Result) -> None:
+        self.refusal = refusal
+        """What the client is told, if its response has not begun; logged in any case."""
+        self.result = result
+
+
+def late_in_sending(instance_paused: bool) -> Verdict:
+    """No byte of the request body moved in time: `instance_paused` if the instance has stopped reading."""
+    if instance_paused:
+        return Verdict(TimedOut("the instance stopped reading the request"), Result.FAILED)
+    return Verdict(BadRequest(408, "the body stopped"), Result.ABANDONED)
+
+
+def late_in_receiving(client_stalled: bool, request_complete: bool) -> Verdict:
+    """No byte of the response body moved in time: `client_stalled` if the client has not read what was sent."""
+    if client_stalled:
+        return Verdict(ClientStalled(), Result.ABANDONED)
+    if request_complete:
+        return Verdict(TimedOut("the response stopped"), Result.FAILED)
+    # The instance may be waiting for the rest of the request.
+    return Verdict(TimedOut("request and response stopped"), Result.ABANDONED)
+
+
+def late_in_all(phase: int, instance_late: bool, in_phase: float, in_all: float) -> Verdict:
+    """The total timeout has passed, `in_all` seconds after the start and `in_phase` after `phase` was entered.
+
+    While a body is relayed, `instance_late` decides. In other phases the instance is charged if more than half of the
+    time was spent in the present phase: before that, the client was sending its body.
+    """
+    charged = instance_late if phase in (SENDING, RECEIVING) else in_phase > in_all / 2
+    return Verdict(TimedOut("the exchange took too long"), Result.FAILED if charged else Result.ABANDONED)
+
+
+def left(phase: int, waited: float, response_timeout: float, instance_heard: bool) -> Result:
+    """The client left `waited` seconds after `phase` was entered, before its response was complete.
+
+    An instance that hangs is charged even where clients are less patient than `response_timeout`: if the client had
+    waited long enough, and `instance_heard` is false, as no exchange had a response of the instance in that time.
+    """
+    gave_up = phase == WAITING and not instance_heard and waited >= response_timeout / PATIENCE
+    return Result.FAILED if gave_up else Result.ABANDONED
