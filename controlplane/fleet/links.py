@@ -125,6 +125,8 @@ class Link:
         if self._heard_at is not None and not self._patience():
             self._heard_at = None
             self._fleet.lose(self._name)
+            # It is still a member, and may serve its data planes.
+            self._fleet.expect(self._name)
 
     def _tell_once(self, reason: str) -> None:
         if reason != self._said:

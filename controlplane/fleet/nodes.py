@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -45,6 +45,9 @@ KEPT = 600.0
 
 MOST_GONE = 1000
 """Most data planes that are shown after they left."""
+
+UNHEARD_FOR = 1.0
+"""Seconds, at least, that data planes of a control plane which tells nothing may still take to be known."""
 
 
 class Fleet:
@@ -89,6 +92,7 @@ class Fleet:
         self._left: dict[str, float] = {}
         self._left_elsewhere: dict[str, float] = {}
         self._peers_unknown = False
+        self._unheard: set[str] = set()
         self._demand = Demand()
         self._counting: _Counting | None = None
 
@@ -136,12 +140,14 @@ class Fleet:
 
     @property
     def alone(self) -> bool:
-        """Whether no other control plane has told of itself."""
-        return not self._elsewhere
+        """Whether there is no other control plane."""
+        return not self._elsewhere and not self._unheard
 
     @property
     def unsettled(self) -> float:
         """Seconds for which a data plane may still come back that goes on serving meanwhile; 0: all are here."""
+        if self._unheard:
+            return max(self._settle, UNHEARD_FOR)
         if self._peers_unknown:
             return self._settle
         nodes = self.nodes
@@ -161,11 +167,23 @@ class Fleet:
             self._peers_unknown, self._started = False, self._now()
             self.moved.notify()
 
+    @property
+    def unheard(self) -> Sequence[str]:
+        """Names of control planes that are there and tell nothing: which data planes they have is not known here."""
+        return sorted(self._unheard)
+
+    def expect(self, controlplane: str) -> None:
+        """Another control plane is there. Until it is heard its data planes are unknown, and nothing is settled."""
+        if controlplane not in self._elsewhere:
+            self._unheard.add(controlplane)
+            self.moved.notify()
+
     def hear(self, controlplane: str, told: Told, changed: Changed | None = None) -> None:
         """What another control plane knows of its data planes, in place of what it told before.
 
         `changed` names what is told otherwise; without it everything is compared.
         """
+        self._unheard.discard(controlplane)
         before = self._elsewhere.get(controlplane, Told())
         if told.looks:
             self._demand.look(self._now())
@@ -190,6 +208,7 @@ class Fleet:
 
     def lose(self, controlplane: str) -> None:
         """Another control plane is gone. Its data planes are known to have been there, and will be back elsewhere."""
+        self._unheard.discard(controlplane)
         before, told = self.nodes, self._elsewhere.pop(controlplane, Told())
         after = self.nodes
         for name, state in told.nodes.items():

@@ -149,6 +149,7 @@ class Peers:
             return
         if self._links is not None:
             self._meet(name, member)
+            self._fleet.expect(name)
             self._links.follow(name, member)
 
     def _heard(self, name: str, value: bytes) -> None:

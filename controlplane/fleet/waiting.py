@@ -187,7 +187,7 @@ class Waiting:
         problem = "" if published else self._unpublished(revision)
         settled = not self._fleet.unsettled or quorum.count is not None
         if not settled and published and all(node.done for node in nodes if node.connected):
-            problem = "data planes that were connected a moment ago are not back yet"
+            problem = _unsettled(self._fleet.unheard)
         return Progress(revision, digest, needed, nodes, problem, settled)
 
     def _unpublished(self, revision: int) -> str:
@@ -248,6 +248,12 @@ class Waiting:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._fleet.unsettled or None):
                         await wake.wait()
+
+
+def _unsettled(unheard: Sequence[str]) -> str:
+    if unheard:
+        return f"the data planes of control plane {unheard[0]} are not known here: it cannot be followed (see the log)"
+    return "data planes that were connected a moment ago are not back yet"
 
 
 @dataclass(frozen=True, slots=True)

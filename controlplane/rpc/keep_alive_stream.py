@@ -46,6 +46,8 @@ class Bounds:
     """At once; a connection each in the worst case."""
     held: int = 10_000
     """Leases of one stream."""
+    named: int = 10_000
+    """Leases that one message names."""
     burst: float = 50.0
     """Messages of one stream that are read at once."""
     rate: float = 10.0
@@ -148,6 +150,12 @@ class KeepAliveStreams:
                 raise Refused(Code.INVALID_ARGUMENT, f"a message of {len(data)} bytes; at most {MOST_BYTES}")
             await self._take_turn(session)
             message = pb.KeepRegisteredRequest.FromString(data)
+            # A megabyte may name a million leases, each in a byte.
+            named = len(message.hold) + len(message.renew) + len(message.release)
+            if named > self._bounds.named:
+                raise Refused(
+                    Code.INVALID_ARGUMENT, f"a message names {named} leases; at most {self._bounds.named}"
+                )
             answer = await self._renew(session, message)
             if answer is not None:
                 await context.write(answer.SerializeToString())
@@ -167,6 +175,7 @@ class KeepAliveStreams:
             session.held.pop(lease, None)
         leases = [one.lease_id for one in message.hold if self._hold(session, one, answer)]
         leases += [lease for lease in message.renew if self._holds(session, lease, answer)]
+        leases = list(dict.fromkeys(leases))
         try:
             for first in range(0, len(leases), AT_ONCE):
                 await self._keep(session, leases[first : first + AT_ONCE], answer)

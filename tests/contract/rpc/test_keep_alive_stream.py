@@ -238,6 +238,37 @@ async def test_a_message_that_is_too_large_ends_the_stream(process: Process) -> 
     assert (code, "at most 1048576" in detail) == (Code.INVALID_ARGUMENT, True)
 
 
+@pytest.mark.parametrize("kind", ["hold", "renew", "release"])
+async def test_a_message_that_names_too_many_leases_ends_the_stream(ring: KeyRing, kind: str) -> None:
+    named: Any = [pb.Holding(lease_id=1)] * 3 if kind == "hold" else [1, 1, 1]
+    async with ControlPlane(ring, keep_alives=Bounds(named=2)) as plane:
+        await plane.watcher.caught_up.wait()
+        async with plane.channel() as channel:
+            process = Process(channel)
+            await process.send(**{kind: named})
+            code, detail = await process.end()
+    assert (code, detail) == (Code.INVALID_ARGUMENT, "a message names 3 leases; at most 2")
+
+
+async def test_a_lease_that_is_named_again_and_again_is_renewed_once(
+    plane: ControlPlane, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    keep = plane.commands.keep
+
+    async def counted(name: str, lease: int) -> Any:
+        kept.append(lease)
+        return await keep(name, lease)
+
+    monkeypatch.setattr(plane.commands, "keep", counted)
+    one = await process.register()
+    answer = await process.ask(hold=[one] * 300, renew=[one.lease_id] * 300)
+    assert kept == [one.lease_id]
+    assert list(told(answer)) == [one.lease_id]
+    await process.deregister(lease=one.lease_id)
+    await process.ask(hold=[one] * 300)
+
+
 async def test_bytes_that_are_no_message_end_the_stream(channel: grpc.aio.Channel) -> None:
     streams: Any = channel.stream_stream
     call = streams("/headgate.v1.RegistryService/KeepRegistered")(metadata=bearer(SERVICE_TOKEN))

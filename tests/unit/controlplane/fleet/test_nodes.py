@@ -186,6 +186,23 @@ def test_also_one_that_was_here_long_ago(one_of_two: Fleet, clocks: Clocks) -> N
     assert "gw" in one_of_two.nodes
 
 
+def test_nothing_is_settled_while_another_control_plane_is_there_and_tells_nothing(clocks: Clocks) -> None:
+    fleet = Fleet(lambda: clocks.now, lambda: clocks.wall, settle=3.0)
+    fleet.expect("two")
+    clocks.advance(60)
+    assert (fleet.unsettled, fleet.unheard, fleet.alone) == (3, ["two"], False)
+    fleet.hear("two", Told())
+    assert (fleet.unsettled, fleet.unheard, fleet.alone) == (0, [], False)
+    # Told of again, it is heard already.
+    fleet.expect("two")
+    assert fleet.unsettled == 0
+    fleet.lose("two")
+    fleet.expect("two")
+    assert fleet.unsettled == 3
+    fleet.lose("two")
+    assert (fleet.unsettled, fleet.unheard, fleet.alone) == (0, [], True)
+
+
 def test_nothing_is_settled_before_the_other_control_planes_are_known(clocks: Clocks) -> None:
     fleet = Fleet(lambda: clocks.now, lambda: clocks.wall, settle=3.0)
     fleet.await_peers()

@@ -289,6 +289,26 @@ async def test_one_that_cannot_be_reached_is_lost_after_some_silence_and_found_a
         await sees(one, {"gw-2": (True, 6)})
 
 
+async def test_one_that_cannot_be_followed_leaves_nothing_settled(store: MemoryStore) -> None:
+    by_name: dict[str, Plane] = {}
+    one, two = Plane(store, "one", by_name), Plane(store, "two", by_name)
+    two.reachable = False
+    async with running(one):
+        await eventually(lambda: not one.fleet.unsettled or one.fleet.alone)
+        async with running(two):
+            two.fleet.hello("gw-2", "1", 4, "def")
+            await eventually(lambda: one.fleet.unheard == ["two"])
+            assert one.fleet.unsettled and not one.fleet.alone
+            two.reachable = True
+            await sees(one, {"gw-2": (True, 4)})
+            assert not one.fleet.unheard
+            two.reachable = False
+            await sees(one, {"gw-2": (False, 4)})
+            assert one.fleet.unheard == ["two"], "its lease says that it is there"
+        await eventually(lambda: not one.peers.others)
+        assert not one.fleet.unheard
+
+
 async def test_a_cut_that_is_soon_mended_shows_nowhere(store: MemoryStore) -> None:
     by_name: dict[str, Plane] = {}
     one, two = Plane(store, "one", by_name), Plane(store, "two", by_name)

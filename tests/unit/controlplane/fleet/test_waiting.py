@@ -11,6 +11,7 @@ import pytest
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem, NodeState
+from controlplane.fleet.told import Told
 from controlplane.fleet.waiting import ALL, Progress, Quorum, Waiting
 from controlplane.model.capabilities import Lacking, UnknownField
 from controlplane.model.resources import Scope, Service
@@ -310,6 +311,19 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def test_a_control_plane_that_tells_nothing_is_named(scene: Scene) -> None:
+    scene.fleet.expect("two")
+    scene.fleet.hello("a", "1")
+    revision = await scene.published(ORDERS)
+    scene.fleet.ack("a", revision, scene.digest)
+    seen = await scene.waiting.served(revision, 0)
+    assert not seen.complete
+    assert seen.problem.startswith("the data planes of control plane two are not known here")
+    task = scene.served(revision)
+    scene.fleet.hear("two", Told())
+    assert (await task).complete
 
 
 async def test_who_was_there_a_moment_ago_is_waited_for(scene: Scene) -> None:
