@@ -37,14 +37,24 @@ def model_answer(value: BaseModel | tuple[BaseModel, ...], status: int = 200) ->
 
 
 def _json(value: object) -> str:
-    """Lists of many are made in lots, so that other threads run in between."""
-    if isinstance(value, list) and len(value) > FEW:
-        lots = (value[start : start + FEW] for start in range(0, len(value), FEW))
-        return f"[{','.join(_plain(lot)[1:-1] for lot in lots)}]"
-    if isinstance(value, dict) and any(isinstance(part, list) and len(part) > FEW for part in value.values()):
-        members = ",".join(f"{json.dumps(name)}:{_json(part)}" for name, part in value.items())
+    """Lists of many are made in lots, however deep they lie, so that other threads run in between."""
+    if isinstance(value, dict) and _is_long(value):
+        members = ",".join(f"{_plain(name)}:{_json(part)}" for name, part in value.items())
         return f"{{{members}}}"
+    if isinstance(value, list) and _is_long(value):
+        lots = (value[start : start + FEW] for start in range(0, len(value), FEW))
+        return f"[{','.join(map(_lot, lots))}]"
     return _plain(value)
+
+
+def _lot(values: list[object]) -> str:
+    return ",".join(map(_json, values)) if any(map(_is_long, values)) else _plain(values)[1:-1]
+
+
+def _is_long(value: object) -> bool:
+    if isinstance(value, list):
+        return len(value) > FEW or any(map(_is_long, value))
+    return isinstance(value, dict) and any(map(_is_long, value.values()))
 
 
 def _plain(value: object) -> str:

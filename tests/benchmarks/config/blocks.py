@@ -36,7 +36,7 @@ def blocks(folder: Path, routes: int) -> dict[str, float]:
         first = admin.post("/api/v1/apply", json=whole).raise_for_status().json()["revision"]
         measure("block_apply_ms", apply)
         measure("block_history_ms", lambda: admin.get("/api/v1/history", params={"limit": 1000}))
-        measure("block_diff_ms", lambda: admin.get("/api/v1/history/diff", params={"from": first}))
+        measure("block_diff_ms", lambda: admin.get("/api/v1/diff", params={"from": first}))
         measure("block_routes_ms", lambda: admin.get("/api/v1/config/routes"))
         measure("block_rollback_ms", lambda: admin.post("/api/v1/rollback", json={"to": first}))
     found["block_ms"] = max(found.values())
