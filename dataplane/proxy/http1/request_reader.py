@@ -58,6 +58,7 @@ class RequestReader:
 
     __slots__ = (
         "_bounds",
+        "_cause",
         "_client",
         "_credit",
         "_left",
@@ -108,6 +109,8 @@ class RequestReader:
         """No request has begun that has not been read to its end."""
         self._raw = self._size = self._left = self._overhead = 0
         self._names = request_names(bounds.strip)
+        self._cause: Exception | None = None
+        """Why a head was refused. The parser's own error loses it where an exception is being handled further up."""
         self._parser: HttpRequestParser | None = None
         """Made when something has to be parsed: many connections bring one request, whose head is cached."""
 
@@ -232,20 +235,24 @@ class RequestReader:
         parser, target, client = self._parser, self._target, self._client
         bounds = self._bounds
         assert parser is not None and client is not None
-        if self._size > bounds.head or self._raw + self._size > bounds.head:
-            self._measure_head()
         self._overhead = 0
-        request = read_request(
-            parser.get_method(),
-            target[0] if len(target) == 1 else b"".join(target),
-            self._passing,
-            self._special,
-            client.peer,
-            parser.should_keep_alive(),
-            parser.get_http_version,
-            bounds,
-            self._names,
-        )
+        try:
+            if self._size > bounds.head or self._raw + self._size > bounds.head:
+                self._measure_head()
+            request = read_request(
+                parser.get_method(),
+                target[0] if len(target) == 1 else b"".join(target),
+                self._passing,
+                self._special,
+                client.peer,
+                parser.should_keep_alive(),
+                parser.get_http_version,
+                bounds,
+                self._names,
+            )
+        except Exception as error:
+            self._cause = error
+            raise
         self._passing.clear()
         self._special.clear()
         target.clear()
@@ -408,7 +415,7 @@ class RequestReader:
         if self.closed:
             # Bytes after the last request: RFC 9112 section 9.6 lets us throw them away.
             return
-        cause = error.__context__
+        cause, self._cause = self._cause or error.__context__, None
         if isinstance(cause, BadRequest):
             self.fault(cause)
             return

@@ -31,6 +31,7 @@ class ResponseReader:
 
     __slots__ = (
         "_cache",
+        "_cause",
         "_credit",
         "_expecting",
         "_parser",
@@ -70,6 +71,8 @@ class ResponseReader:
         self._parser: HttpResponseParser | None = None
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
+        self._cause: MalformedResponse | None = None
+        """Why a head was refused. The parser's own error loses it where an exception is being handled further up."""
         self._expecting = False
         """A response may begin: final, or one more interim response."""
         self.on_header = field_sorter(RESPONSE_NAMES, self._passing, self._special)
@@ -111,8 +114,8 @@ class ResponseReader:
             self.pieces.append(data[pause.args[0] :])
         except HttpParserError as error:
             self.keep_alive = False
+            cause, self._cause = self._cause or error.__context__, None
             if self.incomplete or self.response is None:
-                cause = error.__context__
                 raise (
                     cause if isinstance(cause, MalformedResponse) else MalformedResponse(str(error))
                 ) from None
@@ -150,6 +153,17 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
+        try:
+            self._read_head(parser)
+        except MalformedResponse as bad:
+            self._cause = bad
+            raise
+        self._passing.clear()
+        self._special.clear()
+
+    # --- inside
+
+    def _read_head(self, parser: HttpResponseParser) -> None:
         status = parser.get_status_code()
         if status == 101:
             self.switch = self._read_switch(parser.get_http_version())
@@ -169,10 +183,6 @@ class ResponseReader:
             else:
                 # An interim response may have ended before.
                 self.incomplete = True
-        self._passing.clear()
-        self._special.clear()
-
-    # --- inside
 
     def _version(self) -> str:
         """The parser makes a new string each time, which takes longer than most fields."""

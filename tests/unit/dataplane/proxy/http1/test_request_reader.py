@@ -319,3 +319,20 @@ def test_what_follows_an_upload_is_parsed_as_far_as_it_may(last: bytes, ahead: i
         reader.parse_backlog()
         assert len(reader.queue) <= 3 * AHEAD
     assert taken == 3_000
+
+
+def test_why_a_head_is_refused_is_told_also_while_an_exception_is_handled() -> None:
+    """What an instance did wrong may be what the next request is read after: an exception's context is then another."""
+    wrong = b"GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
+    told = [meaning(exchange) for exchange in Readers().read(wrong)]
+    try:
+        raise ValueError
+    except ValueError:
+        assert [meaning(exchange) for exchange in Readers().read(wrong)] == told
+
+
+def test_why_a_head_is_refused_is_told_also_behind_an_upgrade_that_is_ignored() -> None:
+    offer = b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x y\r\n\r\n"
+    wrong = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
+    _, refused = Readers().read(offer + wrong)
+    assert meaning(refused) == meaning(Readers().read(wrong)[0])

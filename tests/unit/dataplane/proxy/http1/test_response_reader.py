@@ -167,3 +167,12 @@ def test_nobody_asked_for_a_known_response() -> None:
     reader = read(known, OK)
     reader.feed(OK)
     assert not reader.keep_alive
+
+
+def test_why_a_head_is_refused_is_told_also_while_an_exception_is_handled() -> None:
+    wrong = b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n"
+    told = meaning(HeadCache(), wrong)
+    try:
+        raise ValueError
+    except ValueError:
+        assert meaning(HeadCache(), wrong) == told
