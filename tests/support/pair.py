@@ -75,7 +75,29 @@ class Pair:
         """End a data plane for good, and wait until both control planes know."""
         await self.stop(plane)
         del self.dataplanes[plane.name]
-        await self.settled()
+        await eventually(self._seen, within=30)
+
+    @asynccontextmanager
+    async def guest(self, name: str, *addresses: str, **settings: str) -> AsyncIterator[DataPlane]:
+        """One more data plane within the block, whatever happens there: the next test finds the fleet as it was."""
+        plane = await self.add(name, *addresses, **settings)
+        try:
+            yield plane
+        finally:
+            await self.remove(plane)
+
+    @asynccontextmanager
+    async def lost(self, plane: ControlPlane, how: str) -> AsyncIterator[None]:
+        """It is ended by `stop` or `kill` within the block, and started again after it.
+
+        The block may begin before the end: that takes a busy machine longer than data planes have to be back.
+        """
+        ending = asyncio.create_task(getattr(self, how)(plane))
+        try:
+            yield
+        finally:
+            await ending
+            await self.start(plane)
 
     @asynccontextmanager
     async def frozen(self, plane: ControlPlane | DataPlane) -> AsyncIterator[None]:
@@ -129,15 +151,21 @@ class Pair:
         """Wait until both control planes see every data plane connected, with the same table."""
 
         async def same() -> bool:
-            for one in (self.a, self.b):
-                fleet = [node for node in await self.view(one, "/dataplanes") if node["connected"]]
-                if {node["node"] for node in fleet} != set(self.dataplanes):
-                    return False
-                if len({node["digest"] for node in fleet}) != 1:
-                    return False
-            return True
+            digests = [
+                {node["digest"] for node in await self.view(one, "/dataplanes") if node["connected"]}
+                for one in (self.a, self.b)
+            ]
+            return await self._seen() and all(len(found) == 1 for found in digests)
 
         await eventually(same, within=30)
+
+    async def _seen(self) -> bool:
+        """Whether both control planes see these data planes connected, and no others."""
+        for one in (self.a, self.b):
+            fleet = await self.view(one, "/dataplanes")
+            if {node["node"] for node in fleet if node["connected"]} != set(self.dataplanes):
+                return False
+        return True
 
     async def headgate(
         self, *arguments: str, stdin: str = "", **environment: str

@@ -106,56 +106,55 @@ async def test_a_frozen_one_at_the_other_is_named(pair: Pair) -> None:
 
 
 async def test_a_frozen_control_plane_is_left_within_two_seconds(pair: Pair) -> None:
-    moving = await pair.add(pair.prefers(pair.b, "moving"), *pair.addresses)
-    await pair.settled()
-    assert moving.name in await pair.serving(pair.b)
-    async with pair.frozen(pair.b):
-        begun = time.monotonic()
+    async with pair.guest(pair.prefers(pair.b, "moving"), *pair.addresses) as moving:
+        await pair.settled()
+        assert moving.name in await pair.serving(pair.b)
+        async with pair.frozen(pair.b):
+            begun = time.monotonic()
 
-        async def moved() -> bool:
-            return moving.name in await pair.serving(pair.a)
+            async def moved() -> bool:
+                return moving.name in await pair.serving(pair.a)
 
-        await eventually(moved, within=30)
-        assert time.monotonic() - begun < 2.5, "2 s, and what this machine may take to show it"
-    await pair.remove(moving)
+            await eventually(moved, within=30)
+            assert time.monotonic() - begun < 2.5, "2 s, and what this machine may take to show it"
 
 
 async def test_a_rejection_at_the_other_ends_the_wait_and_shows_here(pair: Pair) -> None:
     await apply(pair, route("known"))
     count = len(await pair.view(pair.a, "/routes"))
-    small = await pair.add("small", pair.b.grpc, MAX_ROUTES=str(count + 1))
-    await pair.settled()
-    begun = time.monotonic()
-    document = {"routes": [route(f"many{number}")["routes"][0] for number in range(3)]}
-    refused = await pair.apply(pair.a, document, wait="50")
-    assert refused.status_code == 409, refused.text
-    assert time.monotonic() - begun < 10
-    (rejecting,) = (node for node in refused.json()["nodes"] if node["rejection"])
-    assert rejecting["node"] == "small"
-
+    bound = {"MAX_ROUTES": str(count + 1)}
     why = f"{count + 3} exceeds MAX_ROUTES {count + 1}"
-    shown = {node["node"]: node for node in await pair.view(pair.a, "/dataplanes")}
-    assert why in str(shown["small"]["last_rejection"])
-    status = await pair.headgate("status", "-o", "json")
-    assert why in status.stdout
+    names = [f"many{number}" for number in range(3)]
+    async with pair.guest("small", pair.b.grpc, **bound), AsyncExitStack() as undone:
+        for name in names:
+            undone.push_async_callback(pair.headgate, "delete", "route", name)
+        await pair.settled()
+        begun = time.monotonic()
+        document = {"routes": [route(name)["routes"][0] for name in names]}
+        refused = await pair.apply(pair.a, document, wait="50")
+        assert refused.status_code == 409, refused.text
+        assert time.monotonic() - begun < 10
+        (rejecting,) = (node for node in refused.json()["nodes"] if node["rejection"])
+        assert rejecting["node"] == "small"
 
-    # A new one that meets the rejected revision serves what all others served before it.
-    new = await pair.add("small-too", pair.b.grpc, MAX_ROUTES=str(count + 1))
-    shown = {node["node"]: node for node in await pair.view(pair.b, "/dataplanes")}
-    assert shown["small-too"]["applied_revision"] == shown["small"]["applied_revision"]
-    assert why in str(shown["small-too"]["last_rejection"])
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-        answers = [(await client.get(new.url + path)).status_code for path in ("/known", "/many2")]
-    assert answers == [503, 404], "an old route that nobody is behind, and a new one"
+        shown = {node["node"]: node for node in await pair.view(pair.a, "/dataplanes")}
+        assert why in str(shown["small"]["last_rejection"])
+        status = await pair.headgate("status", "-o", "json")
+        assert why in status.stdout
 
-    revision = shown["small"]["last_rejection"]["revision"]
-    sample = 'headgate_controlplane_dataplane_rejected_revision{node="small"}'
-    for controlplane in (pair.a, pair.b):
-        assert (await pair.metrics(controlplane))[sample] == revision
-    await pair.headgate("delete", "route", "many0")
-    await pair.headgate("delete", "route", "many1")
-    await pair.remove(small)
-    await pair.remove(new)
+        # A new one that meets the rejected revision serves what all others served before it.
+        async with pair.guest("small-too", pair.b.grpc, **bound) as new:
+            shown = {node["node"]: node for node in await pair.view(pair.b, "/dataplanes")}
+            assert shown["small-too"]["applied_revision"] == shown["small"]["applied_revision"]
+            assert why in str(shown["small-too"]["last_rejection"])
+            async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+                answers = [(await client.get(new.url + path)).status_code for path in ("/known", "/many2")]
+            assert answers == [503, 404], "an old route that nobody is behind, and a new one"
+
+        revision = shown["small"]["last_rejection"]["revision"]
+        sample = 'headgate_controlplane_dataplane_rejected_revision{node="small"}'
+        for controlplane in (pair.a, pair.b):
+            assert (await pair.metrics(controlplane))[sample] == revision
 
 
 # Instances
@@ -307,29 +306,25 @@ async def test_a_drain_while_the_other_is_lost_waits_for_those_that_move(pair: P
         headgate.connect(**at(pair.a)) as gateway,
     ):
         here.refusing = True
-        moving = await pair.add("moves", f"127.0.0.1:{here.port}", f"127.0.0.1:{there.port}")
-        await pair.settled()
-        async with held(pair, moving, service), pair.stopped_clock(pair.a):
-            if end == "cut":
-                there.refusing = True
-                there.cut()
-                await eventually(lambda: _gone(pair, "moves"))
-            else:
-                # Not until it has ended, which takes a busy machine longer than data planes have to be back.
-                ending = asyncio.create_task(getattr(pair, end)(pair.b))
-                if end == "stop":
+        addresses = (f"127.0.0.1:{here.port}", f"127.0.0.1:{there.port}")
+        async with pair.guest("moves", *addresses) as moving, AsyncExitStack() as stack:
+            await pair.settled()
+            async with held(pair, moving, service), pair.stopped_clock(pair.a):
+                if end == "cut":
+                    there.refusing = True
+                    there.cut()
+                else:
+                    await stack.enter_async_context(pair.lost(pair.b, end))
+                if end != "kill":
                     await eventually(lambda: _gone(pair, "moves"))
-            assert await stragglers(gateway, service, wait=1)
-            here.refusing = False
+                assert await stragglers(gateway, service, wait=1)
+                here.refusing = False
 
-            async def back() -> bool:
-                return (await stragglers(gateway, service, wait=0.3)).get("moves") == "1 request under way"
+                async def back() -> bool:
+                    late = await stragglers(gateway, service, wait=0.3)
+                    return late.get("moves") == "1 request under way"
 
-            await eventually(back, within=30)
-        if end != "cut":
-            await ending
-            await pair.start(pair.b)
-        await pair.remove(moving)
+                await eventually(back, within=30)
 
 
 async def stragglers(gateway: headgate.Gateway, service: str, wait: float) -> Mapping[str, str]:
