@@ -71,8 +71,11 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve(name: str, instance_id: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C, registered all the while (HEADGATE_CONTROLPLANE, HEADGATE_TOKEN)."""
+async def serve(name: str, instance_id: str, port: int, ttl: float = 15) -> None:
+    """Serve until SIGTERM or Ctrl-C, registered all the while (HEADGATE_CONTROLPLANE, HEADGATE_TOKEN).
+
+    `ttl` is how many seconds the registration outlives this process, or the control planes.
+    """
     config = uvicorn.Config(
         make_app(name, instance_id),
         host="127.0.0.1",
@@ -85,7 +88,9 @@ async def serve(name: str, instance_id: str, port: int) -> None:
     serving = asyncio.create_task(server.serve())
     try:
         # Within the server's life: leaving the block waits for the last request, and so somebody must answer it.
-        async with headgate.register(definition, host="127.0.0.1", port=port, instance_id=instance_id):
+        async with headgate.register(
+            definition, host="127.0.0.1", port=port, instance_id=instance_id, ttl=ttl
+        ):
             await asyncio.wait({serving})
     finally:
         server.should_exit = True
@@ -95,11 +100,11 @@ async def serve(name: str, instance_id: str, port: int) -> None:
 def main() -> None:
     """Read the command line and serve."""
     match sys.argv[1:]:
-        case [name, instance_id, port] if port.isdigit():
+        case [name, instance_id, port, *rest] if all(map(str.isdigit, (port, *rest))) and len(rest) < 2:
             with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(serve(name, instance_id, int(port)))
+                asyncio.run(serve(name, instance_id, int(port), *map(int, rest)))
         case _:
-            sys.exit("usage: python -m demo.service NAME INSTANCE_ID PORT")
+            sys.exit("usage: python -m demo.service NAME INSTANCE_ID PORT [TTL]")
 
 
 if __name__ == "__main__":

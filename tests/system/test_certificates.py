@@ -88,7 +88,8 @@ class Gateway:
 
     def _start_service(self) -> Process:
         port = free_port()
-        argv = [sys.executable, "-m", "demo.service", "orders", "orders-1", str(port)]
+        # The control plane is restarted here, which may take a busy machine longer than the usual 15 seconds.
+        argv = [sys.executable, "-m", "demo.service", "orders", "orders-1", str(port), "60"]
         environment = {"HEADGATE_CONTROLPLANE": self.controlplane.grpc, **self.settings}
         process = start("orders-1", argv, environment, self.folder / "run")
         wait_until(answers(f"http://127.0.0.1:{port}/health"), process)

@@ -65,6 +65,8 @@ class ChaosWorld:
             instance_id=instance.name,
             controlplane=self.addresses,
             token=self.controlplanes[0].secrets.service_token,
+            # Longer than a busy machine takes to bring back every etcd and control plane.
+            ttl=60,
             **options,
         )
 
