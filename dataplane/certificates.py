@@ -27,10 +27,10 @@ class BadFiles(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class NodeCertificates:
     """The certificates of the node."""
 
-    front: tuple[Chain, ...] = ()
+    downstream: tuple[Chain, ...] = ()
     """Shown to clients; the first is the default."""
     upstream: Chain | None = None
     """Shown to instances that ask for a client certificate."""
@@ -38,27 +38,29 @@ class Identity:
     def to_bytes(self) -> bytes:
         """For the channel."""
         pairs = [[chain.certificate.decode("latin-1"), chain.key.decode("latin-1")] for chain in self._all()]
-        return json.dumps({"front": len(self.front), "pairs": pairs}).encode()
+        return json.dumps({"downstream": len(self.downstream), "pairs": pairs}).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Identity:
+    def from_bytes(cls, data: bytes) -> NodeCertificates:
         """What `to_bytes` gave."""
         told = json.loads(data)
         chains = [Chain(*(text.encode("latin-1") for text in pair)) for pair in told["pairs"]]
-        front = told["front"]
-        return cls(tuple(chains[:front]), chains[front] if front < len(chains) else None)
+        downstream = told["downstream"]
+        return cls(tuple(chains[:downstream]), chains[downstream] if downstream < len(chains) else None)
 
     def _all(self) -> Iterator[Chain]:
-        yield from self.front
+        yield from self.downstream
         if self.upstream is not None:
             yield self.upstream
 
 
-def read(places: Sequence[str], cert: Path | None = None, key: Path | None = None) -> Identity:
+def read_certificates(
+    places: Sequence[str], cert: Path | None = None, key: Path | None = None
+) -> NodeCertificates:
     """The identity in these files. `places` are "cert:key" or folders. Raises BadFiles."""
     pairs = [pair for place in places for pair in _pairs(place)]
     upstream = _read_pair(cert, key, server=False) if cert is not None and key is not None else None
-    return Identity(tuple(_read_pair(*pair, server=True) for pair in pairs), upstream)
+    return NodeCertificates(tuple(_read_pair(*pair, server=True) for pair in pairs), upstream)
 
 
 def _pairs(place: str) -> Iterator[tuple[Path, Path]]:
@@ -112,23 +114,23 @@ def _read(path: Path) -> bytes:
 
 
 class CertificateWatcher:
-    """Checks the files every few seconds, and at once when `look` is called."""
+    """Checks the files every few seconds, and at once when `check_now` is called."""
 
     def __init__(
         self,
-        read_files: Callable[[], Identity],
-        told: Callable[[Identity], None],
+        read_files: Callable[[], NodeCertificates],
+        on_change: Callable[[NodeCertificates], None],
         every: float = CHECK_EVERY,
     ) -> None:
-        """`told` is called with every new identity. Raises BadFiles when the first one cannot be read."""
+        """`on_change` is called with every new identity. Raises BadFiles when the first one cannot be read."""
         self._read = read_files
-        self._told = told
+        self._on_change = on_change
         self._every = every
         self._now = asyncio.Event()
         self._said = ""
-        self.identity = read_files()
+        self.current = read_files()
 
-    def look(self) -> None:
+    def check_now(self) -> None:
         """Check the files now, and log the result."""
         self._now.set()
 
@@ -145,7 +147,7 @@ class CertificateWatcher:
                 self._adopt(found, asked)
 
     async def _asked(self) -> bool:
-        """Wait for the next check; whether `look` asked for it."""
+        """Wait for the next check; whether `check_now` asked for it."""
         try:
             async with asyncio.timeout(self._every):
                 await self._now.wait()
@@ -159,11 +161,11 @@ class CertificateWatcher:
             _log.error("new certificates cannot be used, the old ones stay: %s", what)
         self._said = what
 
-    def _adopt(self, found: Identity, asked: bool) -> None:
+    def _adopt(self, found: NodeCertificates, asked: bool) -> None:
         self._said = ""
-        if found != self.identity:
-            self.identity = found
-            self._told(found)
-            _log.info("new certificates are in use", extra={"certificates": len(found.front)})
+        if found != self.current:
+            self.current = found
+            self._on_change(found)
+            _log.info("new certificates are in use", extra={"certificates": len(found.downstream)})
         elif asked:
-            _log.info("certificates are as they were", extra={"certificates": len(found.front)})
+            _log.info("certificates are as they were", extra={"certificates": len(found.downstream)})

@@ -30,9 +30,9 @@ class Kind(IntEnum):
     """JSON list of every "<service>/<instance>" that takes no traffic; sent before a change that adds instances."""
     SERVE = 4
     """Start accepting connections; sent once, after the first change if there is one."""
-    IDENTITY = 6
-    """The node's certificates and keys (`certificates.Identity`), if there are any; sent before SERVE, and again when
-    they change."""
+    CERTIFICATES = 6
+    """The node's certificates and keys (`certificates.NodeCertificates`), if there are any; sent before SERVE, and
+    again when they change."""
     DRAIN = 5
     """Stop accepting, finish the requests in flight, exit."""
 

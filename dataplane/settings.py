@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
-from dataplane.certificates import BadFiles, Identity, read
+from dataplane.certificates import BadFiles, NodeCertificates, read_certificates
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.http1.names import REQUEST
 
@@ -142,7 +142,7 @@ TokenFile = Annotated[Path, AfterValidator(_holds_token)]
 
 Duration = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 """Seconds."""
-BOUNDS = Bounds()
+DEFAULTS = Bounds()
 _FIELD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\*?")
 
 
@@ -229,42 +229,42 @@ class Settings(BaseSettings):
     """Hides the values of headers that limits count by, in reports and orders; the same on every data plane. Left out,
     it is derived from DATAPLANE_TOKEN."""
 
-    max_head_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = BOUNDS.head
+    max_head_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = DEFAULTS.head
     """A request's head: 431. A response's: 502. A response's trailers: its body is cut off."""
-    max_fields: Annotated[int, Field(ge=8, le=10_000)] = BOUNDS.fields
+    max_fields: Annotated[int, Field(ge=8, le=10_000)] = DEFAULTS.fields
     """Fields in a request's head: 431. Trailers of a response: its body is cut off."""
-    max_target_bytes: Annotated[int, Field(ge=64, le=1024 * 1024)] = BOUNDS.target
+    max_target_bytes: Annotated[int, Field(ge=64, le=1024 * 1024)] = DEFAULTS.target
     """A request's target: 414."""
-    max_connections: Annotated[int, Field(ge=1, le=10_000_000)] = BOUNDS.connections
+    max_connections: Annotated[int, Field(ge=1, le=10_000_000)] = DEFAULTS.connections
     """Client connections of one worker, from accept on: 503 and close. At most three quarters of its descriptors."""
-    max_connections_per_address: Annotated[int, Field(ge=0, le=10_000_000)] = BOUNDS.connections_per_address
+    max_connections_per_address: Annotated[int, Field(ge=0, le=10_000_000)] = DEFAULTS.connections_per_address
     """Of these, from one address that is no trusted proxy: 503 and close; 0 lifts it."""
-    max_requests_per_connection: Annotated[int, Field(ge=1, le=1_000_000_000)] = BOUNDS.requests
+    max_requests_per_connection: Annotated[int, Field(ge=1, le=1_000_000_000)] = DEFAULTS.requests
     """Then the connection closes."""
-    handshake_timeout: Duration = BOUNDS.handshake_timeout
+    handshake_timeout: Duration = DEFAULTS.handshake_timeout
     """Seconds that a TLS handshake, or the PROXY header before it, may take."""
-    head_timeout: Duration = BOUNDS.head_timeout
+    head_timeout: Duration = DEFAULTS.head_timeout
     """Seconds from a request's first byte to the end of its head: 408."""
-    body_timeout: Duration = BOUNDS.body_timeout
+    body_timeout: Duration = DEFAULTS.body_timeout
     """Seconds without a byte of a request's body: 408."""
-    keep_alive_timeout: Duration = BOUNDS.keep_alive_timeout
+    keep_alive_timeout: Duration = DEFAULTS.keep_alive_timeout
     """Seconds a client's connection may stay silent between requests."""
-    linger_timeout: Duration = BOUNDS.linger_timeout
+    linger_timeout: Duration = DEFAULTS.linger_timeout
     """Seconds without a byte of a refused client, whose remaining bytes are read so that it gets to see the answer."""
-    linger_total: Duration = BOUNDS.linger_total
+    linger_total: Duration = DEFAULTS.linger_total
     """The same in all, however much still comes."""
-    half_close_timeout: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = BOUNDS.half_close
+    half_close_timeout: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = DEFAULTS.half_close
     """Seconds that a client which has ended its side may wait without a byte of its answer before it counts as gone;
     0: it does so at once."""
-    retry_body_bytes: Annotated[int, Field(ge=0, le=16 * 1024 * 1024)] = BOUNDS.replay
+    retry_body_bytes: Annotated[int, Field(ge=0, le=16 * 1024 * 1024)] = DEFAULTS.replay
     """Request body that is kept for retries; a request with a longer one is sent once."""
-    pool_idle: Annotated[int, Field(ge=0, le=100_000)] = BOUNDS.pool_idle
+    pool_idle: Annotated[int, Field(ge=0, le=100_000)] = DEFAULTS.pool_idle
     """Idle connections that a worker keeps to one instance."""
-    pool_timeout: Duration = BOUNDS.pool_timeout
+    pool_timeout: Duration = DEFAULTS.pool_timeout
     """Seconds that an idle connection to an instance is kept."""
-    pool_age: Duration = BOUNDS.pool_age
+    pool_age: Duration = DEFAULTS.pool_age
     """Seconds that a connection to an instance is used before it is replaced."""
-    write_buffer_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = BOUNDS.write_buffer
+    write_buffer_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = DEFAULTS.write_buffer
     """Bytes that wait for a slow reader before its source is paused, for each connection."""
 
     redis_host: str | None = None
@@ -327,9 +327,9 @@ class Settings(BaseSettings):
             strip=self.strip_request_headers,
         )
 
-    def identity(self) -> Identity:
+    def certificates(self) -> NodeCertificates:
         """What is in the files of TLS_CERTS, UPSTREAM_CERT and UPSTREAM_KEY now. Raises BadFiles."""
-        return read(self.tls_certs, self.upstream_cert, self.upstream_key)
+        return read_certificates(self.tls_certs, self.upstream_cert, self.upstream_key)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -397,7 +397,7 @@ def _unreadable(settings: Settings) -> Iterator[str]:
         ("UPSTREAM_CERT, UPSTREAM_KEY", (), (settings.upstream_cert, settings.upstream_key)),
     ):
         try:
-            read(places, *upstream)
+            read_certificates(places, *upstream)
         except BadFiles as error:
             yield f"{names}: {error}"
 

@@ -16,12 +16,12 @@ from dataplane.config.table import (
     Item,
     Problem,
     ResourceKey,
-    Resources,
+    ResourceSet,
     Steps,
     Table,
     TableError,
     evolving,
-    finished,
+    run_steps,
 )
 from dataplane.gateway.policy.authenticate import Authenticator
 
@@ -31,7 +31,7 @@ class _Applied:
     """A table and what it was built from."""
 
     table: Table
-    resources: Resources
+    resources: ResourceSet
     replaced: dict[str, str | None]
     """Path by name of the routes that replace built-in ones."""
 
@@ -40,7 +40,7 @@ class _Applied:
 class _Change:
     """The parts of a change so far."""
 
-    resources: Resources
+    resources: ResourceSet
     touched: set[ResourceKey] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class Assembly:
         """The supervisor, which checks changes, sets `max_routes`; workers get checked changes and leave it out."""
         self._builtin = Builtin(builtin)
         self._max_routes = max_routes
-        self._applied = self._before = _Applied(EMPTY, Resources(), {})
+        self._applied = self._before = _Applied(EMPTY, ResourceSet(), {})
         self._change: _Change | None = None
         self.complete(0, "")
 
@@ -79,7 +79,7 @@ class Assembly:
 
     def complete(self, revision: int, digest: str) -> Table:
         """Build the table from the collected parts and put it in use. Raises TableError; then nothing has changed."""
-        return finished(self.completing(revision, digest))
+        return run_steps(self.completing(revision, digest))
 
     def completing(self, revision: int, digest: str) -> Steps[Table]:
         """`complete` in steps of about a millisecond. Call no other method before the last step."""

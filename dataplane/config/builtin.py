@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dataplane.config.items import Item, ResourceKey, Resources, UnlinkedRoute, key_of
+from dataplane.config.items import Item, ResourceKey, ResourceSet, UnlinkedRoute, key_of
 from dataplane.gateway.policy.resources import BUILTIN, Circuit, Instance, Route, Service, Timeouts
 
 STATUS_SERVICE = f"{BUILTIN}status"
@@ -45,12 +45,12 @@ class Builtin:
         self._items = {key_of(item): item for item in items}
         self._paths = {item.route.path for item in self._items.values() if isinstance(item, UnlinkedRoute)}
 
-    def routes_in(self, resources: Resources) -> int:
+    def routes_in(self, resources: ResourceSet) -> int:
         """How many of the routes are built in."""
         return sum(kind == "route" and name in resources.route for kind, name in self._items)
 
     def join(
-        self, resources: Resources, touched: set[ResourceKey], replaced: dict[str, str | None]
+        self, resources: ResourceSet, touched: set[ResourceKey], replaced: dict[str, str | None]
     ) -> dict[str, str | None]:
         """Add or remove built-in items in `resources`, and note in `touched` which.
 
@@ -72,7 +72,7 @@ class Builtin:
         return replaced
 
     def _replaced(
-        self, resources: Resources, touched: Iterable[ResourceKey], replaced: dict[str, str | None]
+        self, resources: ResourceSet, touched: Iterable[ResourceKey], replaced: dict[str, str | None]
     ) -> dict[str, str | None]:
         now = dict(replaced)
         for kind, name in touched:

@@ -67,7 +67,7 @@ class Cache:
         except FileNotFoundError:
             return []
         except (OSError, CacheError) as error:
-            self.distrust(str(error))
+            self.warn(str(error))
             return []
         self.problem = ""
         return self._records(content, at)
@@ -75,16 +75,16 @@ class Cache:
     def append(self, record: bytes) -> bool:
         """Append a record; False, with a warning, when that fails: then nothing more may be appended."""
         frame = _framed(record)
-        return self._tried(lambda: self._extend(frame))
+        return self._attempt(lambda: self._extend(frame))
 
     def replace(self, record: bytes) -> bool:
         """Replace the file with one that holds this record; False, with a warning, when that fails."""
         content = _HEADER + _framed(record)
-        return self._tried(lambda: self._rewrite(content))
+        return self._attempt(lambda: self._rewrite(content))
 
     def clear(self) -> bool:
         """Remove the file; False, with a warning, when that fails."""
-        return self._tried(self._remove)
+        return self._attempt(self._remove)
 
     def sync(self) -> None:
         """fsync: until then, appended records outlive the process but not a loss of power."""
@@ -94,20 +94,20 @@ class Cache:
         except FileNotFoundError:
             return
         except (OSError, CacheError) as error:
-            self.distrust(str(error))
+            self.warn(str(error))
 
-    def distrust(self, reason: str) -> None:
+    def warn(self, reason: str) -> None:
         """Count and log a failure."""
         self.warnings += 1
         self.problem = f"config cache {self._file}: {reason}"
         _log.warning("%s", self.problem)
 
-    def _tried(self, write: Callable[[], None]) -> bool:
+    def _attempt(self, write: Callable[[], None]) -> bool:
         try:
             write()
         except (OSError, CacheError) as error:
             self._first = self._end = 0
-            self.distrust(str(error))
+            self.warn(str(error))
             return False
         self.problem = ""
         return True
@@ -121,7 +121,7 @@ class Cache:
         while at < len(content):
             if (record := _record_at(content, at)) is None:
                 self._first = 0
-                self.distrust(f"is damaged: record {len(records) + 1} is not whole")
+                self.warn(f"is damaged: record {len(records) + 1} is not whole")
                 return records
             records.append(record)
             at += _FRAME.size + len(record)

@@ -52,7 +52,7 @@ Item = Service | Instance | UnlinkedRoute | Limit | User | VerificationKey | Res
 
 
 @dataclass(slots=True)
-class Resources:
+class ResourceSet:
     """The parts a table is built from, by kind and name. Mutable, because changes are applied in steps."""
 
     service: Map[str, Service] = field(default_factory=Map)
@@ -65,7 +65,7 @@ class Resources:
     reset: Map[str, Reset] = field(default_factory=Map)
 
     @classmethod
-    def of(cls, *items: Item) -> Resources:
+    def of(cls, *items: Item) -> ResourceSet:
         """Resources under their own names; a reset under its revision."""
         resources = cls()
         for item in items:
@@ -92,7 +92,7 @@ class Resources:
         """Kind and name of every resource."""
         return ((kind, name) for kind in KINDS for name in self._kind(kind))
 
-    def copy(self) -> Resources:
+    def copy(self) -> ResourceSet:
         """The same resources, to be changed without these."""
         return replace(self)
 
@@ -103,7 +103,7 @@ class Resources:
         return items
 
 
-KINDS = frozenset(each.name for each in fields(Resources))
+KINDS = frozenset(each.name for each in fields(ResourceSet))
 """Names of the kinds, as in ResourceName.kind on the wire."""
 
 

@@ -38,14 +38,14 @@ class Journal:
         try:
             bundle = replayed(records)
         except TableError as error:
-            self._cache.distrust(str(error))
+            self._cache.warn(str(error))
             return None
         self._held = bundle if self._cache.whole and not before_last else None
         return bundle
 
-    def distrust(self, reason: str) -> None:
+    def warn(self, reason: str) -> None:
         """Warn that what was loaded cannot be used."""
-        self._cache.distrust(reason)
+        self._cache.warn(reason)
 
     def write(self, served: Bundle, bundle: Bundle, parts: Iterable[bytes]) -> None:
         """Append `parts`, the difference from `served` to `bundle`."""

@@ -8,7 +8,7 @@ from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class NodeState:
     """Who says hello, and what every worker of the node serves."""
 
     node: str
@@ -70,7 +70,7 @@ class BucketStats:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class StatsReport:
     """A node's traffic, once a second."""
 
     at: float

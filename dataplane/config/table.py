@@ -16,7 +16,7 @@ from dataplane.config.items import (
     Item,
     Problem,
     ResourceKey,
-    Resources,
+    ResourceSet,
     TableError,
     UnlinkedRoute,
     key_of,
@@ -29,7 +29,7 @@ __all__ = [
     "Item",
     "Problem",
     "ResourceKey",
-    "Resources",
+    "ResourceSet",
     "Steps",
     "Table",
     "TableError",
@@ -37,8 +37,8 @@ __all__ = [
     "build",
     "evolve",
     "evolving",
-    "finished",
     "key_of",
+    "run_steps",
 ]
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ Match = tuple[frozenset[str], str | None, str | None, frozenset[str]]
 """What a route matches: hosts, prefix, path, methods."""
 
 
-class Identity:
+class BuildId:
     """What tells one table from another."""
 
     __slots__ = ()
@@ -78,15 +78,15 @@ class Table:
     """The route of each match; two routes never have the same."""
     touched: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Services that differ, themselves or in their instances, from the table that this one was made from."""
-    identity: Identity = field(default_factory=Identity, compare=False, repr=False)
-    made_from: Identity | None = field(default=None, compare=False, repr=False)
-    """`identity` of the table that this one was made from; not the table, which would keep all before it in memory."""
+    build_id: BuildId = field(default_factory=BuildId, compare=False, repr=False)
+    base_build: BuildId | None = field(default=None, compare=False, repr=False)
+    """`build_id` of the table that this one was made from; not the table, which would keep all before it in memory."""
 
     def services_changed_since(self, before: Table) -> Iterable[str]:
         """The services that differ, at most, themselves or in their instances."""
-        if self.identity is before.identity:
+        if self.build_id is before.build_id:
             return ()
-        if self.made_from is before.identity:
+        if self.base_build is before.build_id:
             return self.touched
         return {**self.services, **before.services}
 
@@ -95,23 +95,23 @@ EMPTY = Table(0, "", Router(), Map(), Map(), Map(), Map(), Map(), (), (), Map())
 """The table before the first configuration: revision 0, no routes."""
 
 
-def build(resources: Resources, revision: int = 1, digest: str = "") -> Table:
+def build(resources: ResourceSet, revision: int = 1, digest: str = "") -> Table:
     """Validate, link and index everything. Raises TableError with every problem."""
     return evolve(EMPTY, resources, resources.keys(), revision, digest)
 
 
 def evolve(
-    table: Table, resources: Resources, touched: Iterable[ResourceKey], revision: int, digest: str
+    table: Table, resources: ResourceSet, touched: Iterable[ResourceKey], revision: int, digest: str
 ) -> Table:
     """The table of `resources`, which differ from those of `table` in `touched` only.
 
     The cost grows with what was touched; the rest is shared. Raises TableError with every problem.
     """
-    return finished(evolving(table, resources, touched, revision, digest))
+    return run_steps(evolving(table, resources, touched, revision, digest))
 
 
 def evolving(
-    table: Table, resources: Resources, touched: Iterable[ResourceKey], revision: int, digest: str
+    table: Table, resources: ResourceSet, touched: Iterable[ResourceKey], revision: int, digest: str
 ) -> Steps[Table]:
     """`evolve` in steps of about a millisecond, between which other work may run."""
     touched = list(touched)
@@ -144,11 +144,11 @@ def evolving(
         touched=frozenset(
             name.partition("/")[0] for kind, name in touched if kind in ("service", "instance")
         ),
-        made_from=table.identity,
+        base_build=table.build_id,
     )
 
 
-def finished(steps: Steps[T]) -> T:
+def run_steps(steps: Steps[T]) -> T:
     """Run all steps at once."""
     while True:
         try:
@@ -161,7 +161,7 @@ def finished(steps: Steps[T]) -> T:
 Touched = list[ResourceKey]
 
 
-def _stale_routes(resources: Resources, touched: Touched) -> list[str]:
+def _stale_routes(resources: ResourceSet, touched: Touched) -> list[str]:
     """Routes that were touched, or are linked to something that was; sorted."""
     stale = {name for kind, name in touched if kind == "route"}
     limits = {name for kind, name in touched if kind == "rate_limit"}
@@ -173,11 +173,11 @@ def _stale_routes(resources: Resources, touched: Touched) -> list[str]:
     return sorted(stale)
 
 
-def _gone_services(resources: Resources, touched: Touched) -> set[str]:
+def _gone_services(resources: ResourceSet, touched: Touched) -> set[str]:
     return {name for kind, name in touched if kind == "service" and name not in resources.service}
 
 
-def _instance_problems(resources: Resources, touched: Touched) -> Iterator[Problem]:
+def _instance_problems(resources: ResourceSet, touched: Touched) -> Iterator[Problem]:
     if _gone_services(resources, touched):
         names = sorted(resources.instance)
     else:
@@ -188,7 +188,7 @@ def _instance_problems(resources: Resources, touched: Touched) -> Iterator[Probl
             yield Problem(f"instance/{name}", "service_name", f"service {service!r} does not exist")
 
 
-def _route_problems(resources: Resources, names: Iterable[str]) -> Iterator[Problem]:
+def _route_problems(resources: ResourceSet, names: Iterable[str]) -> Iterator[Problem]:
     for name in names:
         entry = resources.route.get(name)
         if entry is None:
@@ -204,7 +204,7 @@ def _route_problems(resources: Resources, names: Iterable[str]) -> Iterator[Prob
 class _RouteTable:
     """The routes of the new table, and the indexes over them."""
 
-    def __init__(self, table: Table, resources: Resources, stale: Iterable[str]) -> None:
+    def __init__(self, table: Table, resources: ResourceSet, stale: Iterable[str]) -> None:
         old = [table.routes[name] for name in stale if name in table.routes]
         self.router = table.router
         self.linked = table.routes
@@ -219,7 +219,7 @@ class _RouteTable:
             if entry is None or _match(entry.route) != _match(route):
                 self.matches = self.matches.delete(_match(route))
 
-    def link(self, resources: Resources, names: list[str]) -> None:
+    def link(self, resources: ResourceSet, names: list[str]) -> None:
         """Link and index some of the stale routes."""
         self._dangling += _route_problems(resources, names)
         entries = {name: entry for name in names if (entry := resources.route.get(name)) is not None}
@@ -247,13 +247,13 @@ def _match(route: Route) -> Match:
     return frozenset(route.hosts), route.prefix, route.path, route.methods
 
 
-def _linked(entry: UnlinkedRoute, resources: Resources) -> Route:
+def _linked(entry: UnlinkedRoute, resources: ResourceSet) -> Route:
     if not entry.limits:
         return entry.route
     return replace(entry.route, limits=tuple(resources.rate_limit[name] for name in entry.limits))
 
 
-def _instances(table: Table, resources: Resources, touched: Touched) -> Map[str, tuple[Instance, ...]]:
+def _instances(table: Table, resources: ResourceSet, touched: Touched) -> Map[str, tuple[Instance, ...]]:
     """Every service's instances sorted by id; only touched services are rebuilt."""
     changed: dict[str, dict[str, Instance | None]] = {}
     for kind, name in touched:

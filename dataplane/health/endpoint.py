@@ -36,7 +36,7 @@ class EndpointChecker:
         self._lookups = lookups or Lookups()
         self._contexts = ClientContexts()
 
-    def identify(self, chain: Chain | None) -> None:
+    def set_client_certificate(self, chain: Chain | None) -> None:
         """Present this client certificate to instances that ask for one."""
         self._contexts.adopt(chain)
 

@@ -52,14 +52,14 @@ class Prober:
         notify_router: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[asyncio.Event, float | None], Awaitable[None]] | None = None,
-        luck: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         """`wait` waits for the event, at most for the seconds given."""
         self._check_endpoint = check_endpoint
         self._notify_router = notify_router
         self._clock = clock
         self._wait = wait or _wait
-        self._luck = luck
+        self._jitter = jitter
         self._services: dict[str, dict[str, _Watched]] = {}
         """By service, then by id."""
         self._adopted: dict[str, tuple[tuple[Instance, ...], HealthCheck]] = {}
@@ -186,7 +186,7 @@ class Prober:
         schedule.end(job, now)
         if (watched := self._jobs.get(job)) is not None:
             watched.task = None
-            schedule.plan(job, now + next_probe(watched.health, watched.check, self._luck()))
+            schedule.plan(job, now + next_probe(watched.health, watched.check, self._jitter()))
         self._wake.set()
 
     def _update(self, watched: _Watched, probe: Probe) -> None:

@@ -53,9 +53,9 @@ def update_status(health: Health, probe: Probe, check: HealthCheck) -> Health:
     )
 
 
-def next_probe(health: Health, check: HealthCheck, luck: float) -> float:
-    """Seconds until the next probe; `luck` is a random number from 0 to 1."""
+def next_probe(health: Health, check: HealthCheck, jitter: float) -> float:
+    """Seconds until the next probe; `jitter` is a random number from 0 to 1."""
     wait = check.interval
     if health.status is InstanceStatus.STARTING and health.failures:
         wait = min(wait, FIRST_RETRY * 2.0 ** min(health.failures - 1, 32))
-    return wait * (1 - JITTER + 2 * JITTER * luck)
+    return wait * (1 - JITTER + 2 * JITTER * jitter)

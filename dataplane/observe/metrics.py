@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from dataplane.config.reports import CircuitStats
-from dataplane.observe.stats import BOUNDS, STATUS_CLASSES, Totals
+from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES, Totals
 from dataplane.observe.view import NodeView
 
 
@@ -82,7 +82,7 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
 
 def _cumulated(counts: list[float]) -> Iterator[tuple[str, float]]:
     total = 0.0
-    for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
+    for bound, count in zip((*map(str, LATENCY_BOUNDS), "+Inf"), counts, strict=True):
         total += count
         yield bound, total
 

@@ -12,13 +12,13 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from dataplane.observe.access import AccessLog
-from dataplane.observe.stats import BOUNDS, STATUS_CLASSES
+from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES
 from dataplane.proxy.exchange import Exchange
 
 UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
 """Decisions that are an instance's doing."""
 _NO_COUNTS = [0] * len(STATUS_CLASSES)
-_NO_LATENCY = [0.0] * (len(BOUNDS) + 2)
+_NO_LATENCY = [0.0] * (len(LATENCY_BOUNDS) + 2)
 
 
 class Recorder:
@@ -50,7 +50,7 @@ class Recorder:
             latency = self._latency.get(service)
             if latency is None:
                 latency = self._latency[service] = _NO_LATENCY.copy()
-            latency[bisect_left(BOUNDS, seconds)] += 1
+            latency[bisect_left(LATENCY_BOUNDS, seconds)] += 1
             latency[-1] += seconds
         if exchange.attempts > 1:
             retries = self._retries.get(service, 0)

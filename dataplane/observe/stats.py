@@ -12,10 +12,24 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from dataplane.config.reports import BucketStats, CircuitStats, Stats
+from dataplane.config.reports import BucketStats, CircuitStats, StatsReport
 from dataplane.gateway.policy.resources import BUILTIN
 
-BOUNDS: tuple[float, ...] = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LATENCY_BOUNDS: tuple[float, ...] = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
 """Upper bounds of the latency histogram, in seconds."""
 STATUS_CLASSES = ("none", *(f"{digit}xx" for digit in range(1, 10)))
 """By the first digit of the status; "none" when the client left before there was one."""
@@ -35,7 +49,7 @@ class Totals:
     requests: dict[str, list[int]] = field(default_factory=dict)
     """By route, then by STATUS_CLASSES; "" for requests that matched none."""
     latency: dict[str, list[float]] = field(default_factory=dict)
-    """By service: counts per BOUNDS and one above, then the sum of seconds."""
+    """By service: counts per LATENCY_BOUNDS and one above, then the sum of seconds."""
     refusals: dict[tuple[str, str], int] = field(default_factory=dict)
     """By route and decision."""
     upstream_errors: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -51,7 +65,7 @@ class Totals:
             _add_all(self.requests, name, [int(count) for count in counts], len(STATUS_CLASSES))
             self.total_requests += sum(counts)
         for name, counts in report["latency"].items():
-            _add_all(self.latency, name, [float(count) for count in counts], len(BOUNDS) + 2)
+            _add_all(self.latency, name, [float(count) for count in counts], len(LATENCY_BOUNDS) + 2)
         for route, decision, count in report["refusals"]:
             self.refusals[route, decision] = self.refusals.get((route, decision), 0) + int(count)
         for service, decision, count in report["upstream_errors"]:
@@ -173,9 +187,9 @@ class NodeStats:
         ordered = sorted(merged.values(), key=lambda bucket: (bucket.remaining, bucket.name, bucket.key))
         return tuple(ordered[:MAX_BUCKETS])
 
-    def report(self, at: float) -> Stats:
+    def report(self, at: float) -> StatsReport:
         """What the control plane is told, at Unix time `at`."""
-        return Stats(at, self.totals.total_requests, self.circuits(), self.buckets())
+        return StatsReport(at, self.totals.total_requests, self.circuits(), self.buckets())
 
 
 def _circuit(

@@ -48,7 +48,7 @@ class NodeView:
     """Why the node is not ready; empty when it is."""
 
 
-def health(view: NodeView) -> dict[str, Any]:
+def health_document(view: NodeView) -> dict[str, Any]:
     """GET /health: also answered on the traffic port, so it names services but no addresses."""
     return {
         "status": _status(view),
@@ -99,7 +99,7 @@ def _services(view: NodeView) -> dict[str, dict[str, int]]:
     return dict(sorted(counts.items()))
 
 
-def debug_config(view: NodeView) -> dict[str, Any]:
+def config_document(view: NodeView) -> dict[str, Any]:
     """GET /debug/config: what is applied, without anything secret."""
     table = view.table
     return {

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from time import monotonic
 
 from dataplane.config.apply import Assembly
-from dataplane.config.decode import NOTHING, Bundle, difference, read_part
+from dataplane.config.decode import LARGE_CHANGE, NOTHING, Bundle, difference, read_part
 from dataplane.config.journal import Journal
 from dataplane.config.pace import Pace
 from dataplane.config.stream import ConfigStream
@@ -25,8 +25,6 @@ from dataplane.health import Prober
 from dataplane.supervisor.workers import Workers
 
 _CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
-LARGE = 16
-"""Parts of a change from which on it counts as large: a thousand resources."""
 SYNC_EVERY = 1.0
 """Seconds between two fsyncs of the journal while changes keep coming."""
 
@@ -80,7 +78,7 @@ class Changes:
         try:
             await self._check(bundle)
         except TableError as error:
-            self._journal.distrust(str(error))
+            self._journal.warn(str(error))
             return None
         self._tell_prober()
         self._workers.move_to(bundle)
@@ -109,7 +107,7 @@ class Changes:
     async def _begin(self, restored: Bundle) -> bool:
         """Serve the restored configuration; False when the workers reject it."""
         if problems := await self._move(restored):
-            self._reject(restored, problems, for_good=False)
+            self._reject(restored, problems, permanent=False)
             return False
         if not self._workers.draining:
             self.served, self.served_table = restored, self.table
@@ -137,11 +135,11 @@ class Changes:
         if problems := await self._move(bundle):
             await self._compact_once()
             # Workers died or hung: the next attempt may succeed.
-            self._reject(bundle, problems, for_good=False)
+            self._reject(bundle, problems, permanent=False)
         elif not self._workers.draining:
             self._serve(bundle, moved=self.table.instances is not before)
             if news:
-                self._stream.health(self._prober.view())
+                self._stream.report_health(self._prober.view())
 
     def _serve(self, bundle: Bundle, *, moved: bool) -> None:
         """Every worker serves `bundle`: ack it. `moved`: whether instances changed."""
@@ -158,7 +156,7 @@ class Changes:
     async def _check(self, bundle: Bundle) -> list[bytes]:
         """Build the table of `bundle` as the workers will; return the parts. Raises TableError with all problems."""
         parts = list(difference(self._checked, bundle))
-        with _uncollected() if len(parts) > LARGE else nullcontext():
+        with _uncollected() if len(parts) > LARGE_CHANGE else nullcontext():
             for data in parts:
                 self._assembly.take(read_part(data))
                 await asyncio.sleep(0)
@@ -192,7 +190,7 @@ class Changes:
         self._workers.set_unavailable(self._prober.unavailable())
         return True
 
-    def _reject(self, bundle: Bundle, problems: tuple[Problem, ...], *, for_good: bool = True) -> None:
+    def _reject(self, bundle: Bundle, problems: tuple[Problem, ...], *, permanent: bool = True) -> None:
         self.rejections += 1
         extra = {
             "revision": bundle.revision,
@@ -200,7 +198,7 @@ class Changes:
             "problems": list(map(str, problems[:20])),
         }
         _log.error("configuration rejected", extra=extra)
-        self._stream.nack(bundle.revision, problems, for_good=for_good)
+        self._stream.nack(bundle.revision, problems, permanent=permanent)
 
     async def _compact(self) -> None:
         """After changes, remove from disk what is not served, and fsync, so that a loss of power loses nothing."""

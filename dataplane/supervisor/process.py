@@ -60,13 +60,13 @@ class WorkerProcess:
         self._channel.send(Kind.DELTA, parts[-1])
         self.sent, self.rejected = bundle, None
 
-    def health(self, unavailable: Iterable[str]) -> None:
+    def set_unavailable(self, unavailable: Iterable[str]) -> None:
         """Say which instances take no traffic."""
         self._channel.send_json(Kind.HEALTH, list(unavailable))
 
-    def identify(self, identity: bytes) -> None:
+    def set_certificates(self, certificates: bytes) -> None:
         """Send the node's certificates."""
-        self._channel.send(Kind.IDENTITY, identity)
+        self._channel.send(Kind.CERTIFICATES, certificates)
 
     def serve(self) -> None:
         """Let it accept connections."""

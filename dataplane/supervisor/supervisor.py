@@ -19,16 +19,16 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
-from dataplane.certificates import CertificateWatcher, Identity
+from dataplane.certificates import CertificateWatcher, NodeCertificates
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
 from dataplane.config.cache import Cache
 from dataplane.config.journal import Journal
-from dataplane.config.reports import Held
+from dataplane.config.reports import NodeState
 from dataplane.config.stream import ConfigStream
 from dataplane.health import EndpointChecker, Prober
 from dataplane.observe.stats import NodeStats
-from dataplane.observe.status import StatusServer
+from dataplane.observe.status_server import StatusServer
 from dataplane.observe.view import NodeView
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.targets import Targets
@@ -57,7 +57,7 @@ class Supervisor:
         self._status_socket = status
         self._version = version("headgate-dataplane")
         self._stop = asyncio.Event()
-        self._health_told = True
+        self._health_sent = True
         self._leaving: dict[str, int] = {}
         self._checker = EndpointChecker(Lookups(targets=Targets(map(str, settings.register_allow))))
         self._stats = NodeStats()
@@ -66,14 +66,14 @@ class Supervisor:
         self._workers = Workers(
             settings.workers, launcher, settings.drain_timeout, self._stats, launcher.release
         )
-        self._certificates = CertificateWatcher(settings.identity, self._identify)
-        self._stream = ConfigStream(Uplink(settings).target, self._held)
+        self._certificates = CertificateWatcher(settings.certificates, self._use_certificates)
+        self._stream = ConfigStream(Uplink(settings).control_planes, self._node_state)
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)
-        self._workers.left = self._tell_leaving
+        self._workers.on_leaving = self._report_leaving
         self._changes = Changes(
-            assembly, self._prober, self._workers, self._stream, Journal(self._cache), self._changed_over
+            assembly, self._prober, self._workers, self._stream, Journal(self._cache), self._on_served
         )
         self._status = StatusServer(self.view)
         self._readiness = Readiness(self._changes, self._workers, self._prober, settings.workers)
@@ -82,14 +82,14 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(number, self._on_signal)
         tasks = [
             self._keep("status server", lambda: self._status.run_on(self._status_socket)),
             self._keep("probes", self._prober.run),
         ]
-        if self._certificates.identity != Identity():
-            self._identify(self._certificates.identity)
-            loop.add_signal_handler(signal.SIGHUP, self._certificates.look)
+        if self._certificates.current != NodeCertificates():
+            self._use_certificates(self._certificates.current)
+            loop.add_signal_handler(signal.SIGHUP, self._certificates.check_now)
         restored = await self._changes.restore()
         workers = asyncio.create_task(self._workers.run(), name="workers")
         tasks += [
@@ -97,7 +97,7 @@ class Supervisor:
             self._keep("config stream", self._stream.run),
             self._keep("reports", self._report),
         ]
-        if self._certificates.identity != Identity():
+        if self._certificates.current != NodeCertificates():
             tasks.append(self._keep("certificates", self._certificates.run))
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait((workers, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -136,7 +136,7 @@ class Supervisor:
             not_ready=self._readiness.reason(),
         )
 
-    def _signalled(self) -> None:
+    def _on_signal(self) -> None:
         if self._stop.is_set():
             _log.warning("second signal: not waiting for the requests in flight")
             self._workers.kill()
@@ -151,36 +151,36 @@ class Supervisor:
         await asyncio.wait((workers,))
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        return asyncio.create_task(_again(name, work), name=name)
+        return asyncio.create_task(_run_forever(name, work), name=name)
 
-    def _held(self) -> Held:
+    def _node_state(self) -> NodeState:
         served = self._changes.served
         name, leaving = self._settings.node_name, self._workers.leaving()
-        return Held(
+        return NodeState(
             name, self._version, served.revision, served.digest, leaving, served.lineage, served.epoch
         )
 
-    def _changed_over(self, instances: bool) -> None:
+    def _on_served(self, instances: bool) -> None:
         """Every worker serves a new revision. Called before its ack."""
-        self._tell_leaving()
+        self._report_leaving()
         if instances:
             self._notify_router()
 
-    def _tell_leaving(self) -> None:
+    def _report_leaving(self) -> None:
         """Report the requests in flight at leaving instances, if they changed."""
         before, self._leaving = self._leaving, self._workers.leaving()
         if self._leaving != before:
-            self._stream.leaving(self._leaving)
+            self._stream.report_leaving(self._leaving)
 
     def _notify_router(self) -> None:
         """The last step of a health check: tell the workers and the control plane."""
-        if self._health_told:
-            self._health_told = False
+        if self._health_sent:
+            self._health_sent = False
             # Many instances may change together, for instance at the start: send one message.
-            asyncio.get_running_loop().call_later(GATHER, self._tell_health)
+            asyncio.get_running_loop().call_later(GATHER, self._send_health)
 
-    def _tell_health(self) -> None:
-        self._health_told = True
+    def _send_health(self) -> None:
+        self._health_sent = True
         self._workers.set_unavailable(self._prober.unavailable())
         self._report_health()
 
@@ -190,19 +190,19 @@ class Supervisor:
             if turn % HEALTH_EVERY == 0:
                 self._report_health()
             self._stats.keep(self._changes.table.services, self._changes.table.routes)
-            self._stream.stats(self._stats.report(time.time()))
+            self._stream.report_stats(self._stats.report(time.time()))
             await asyncio.sleep(1.0)
 
     def _report_health(self) -> None:
-        self._stream.health(self._prober.view(), self._changes.served.revision)
+        self._stream.report_health(self._prober.view(), self._changes.served.revision)
 
-    def _identify(self, identity: Identity) -> None:
+    def _use_certificates(self, certificates: NodeCertificates) -> None:
         """Hand the node's certificates to the workers and to the prober."""
-        self._workers.set_identity(identity.to_bytes())
-        self._checker.identify(identity.upstream)
+        self._workers.set_certificates(certificates.to_bytes())
+        self._checker.set_client_certificate(certificates.upstream)
 
 
-async def _again(name: str, work: Callable[[], Awaitable[None]]) -> None:
+async def _run_forever(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Run `work`, which should not end by itself; log a failure and start it again."""
     while True:
         try:

@@ -6,10 +6,10 @@ import logging
 import ssl
 from pathlib import Path
 
-from dataplane.config.stream import Target
+from dataplane.config.stream import ControlPlanes
 from dataplane.settings import Settings, read_token, split_address
 
-_NEAR = ("127.0.0.1", "::1", "localhost")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _log = logging.getLogger(__name__)
 
@@ -23,9 +23,9 @@ class Uplink:
         self._last = self._read()
         self._said = ""
         if settings.controlplane_ca is None:
-            _warn_if_far(settings.controlplane)
+            _warn_if_unencrypted(settings.controlplane)
 
-    def target(self) -> Target:
+    def control_planes(self) -> ControlPlanes:
         """What the files hold now. If that is invalid, perhaps half written, log it and return the last content."""
         try:
             renewed = self._read()
@@ -39,10 +39,10 @@ class Uplink:
         self._last, self._said = renewed, ""
         return renewed
 
-    def _read(self) -> Target:
+    def _read(self) -> ControlPlanes:
         settings = self._settings
         _check_pair(settings.controlplane_cert, settings.controlplane_key)
-        return Target(
+        return ControlPlanes(
             settings.controlplane,
             _token(settings),
             ca=_pem(settings.controlplane_ca),
@@ -57,8 +57,8 @@ def _token(settings: Settings) -> str | None:
     return settings.dataplane_token.get_secret_value() if settings.dataplane_token else None
 
 
-def _warn_if_far(addresses: tuple[str, ...]) -> None:
-    far = [address for address in addresses if split_address(address)[0] not in _NEAR]
+def _warn_if_unencrypted(addresses: tuple[str, ...]) -> None:
+    far = [address for address in addresses if split_address(address)[0] not in _LOOPBACK]
     if far:
         text = "DATAPLANE_TOKEN goes to %s unencrypted, and can be read on the way: set CONTROLPLANE_CA"
         _log.warning(text, ", ".join(far))

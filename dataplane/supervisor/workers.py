@@ -33,7 +33,7 @@ Spawn = Callable[[int], Awaitable[WorkerProcess]]
 """Starts the worker with this index."""
 
 
-class WorkerStats(Protocol):
+class StatsSink(Protocol):
     """Receives the workers' statistics."""
 
     def take(self, worker: int, report: Any) -> None:
@@ -44,14 +44,14 @@ class WorkerStats(Protocol):
 
 
 class Workers:
-    """The workers. `target` is the configuration that every one of them should hold."""
+    """The workers. `desired` is the configuration that every one of them should hold."""
 
     def __init__(
         self,
         count: int,
         spawn: Spawn,
         drain_timeout: float,
-        stats: WorkerStats,
+        stats: StatsSink,
         release: Callable[[int], None] | None = None,
     ) -> None:
         """`release` is called with the index of a worker that is not started again soon."""
@@ -63,16 +63,16 @@ class Workers:
         self._workers: dict[int, WorkerProcess] = {}
         self.unavailable: list[str] = []
         """The instances that take no traffic, as last sent to the workers."""
-        self._identity = b""
+        self._certificates = b""
         self._changed = asyncio.Event()
         self._draining = asyncio.Event()
         self._deaths = 0
         self._applying = False
-        self.target: Bundle = NOTHING
+        self.desired: Bundle = NOTHING
         self._served: Bundle = NOTHING
         """The last configuration that all workers served: they go back to it when a change is rejected."""
         self.restarts = 0
-        self.left: Callable[[], None] = _nothing
+        self.on_leaving: Callable[[], None] = _nothing
         """Called when `leaving` may have changed."""
 
     @property
@@ -127,13 +127,13 @@ class Workers:
         """Tell the workers, also those that start later, which instances take no traffic."""
         self.unavailable = list(names)
         for worker in self._workers.values():
-            worker.health(self.unavailable)
+            worker.set_unavailable(self.unavailable)
 
-    def set_identity(self, identity: bytes) -> None:
+    def set_certificates(self, certificates: bytes) -> None:
         """Send the node's certificates to the workers, also to those that start later."""
-        self._identity = identity
+        self._certificates = certificates
         for worker in self._workers.values():
-            worker.identify(identity)
+            worker.set_certificates(certificates)
 
     async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
         """Move every worker to `bundle` and wait until all serve it. On a problem, move all back and return why.
@@ -147,7 +147,7 @@ class Workers:
             async with asyncio.timeout(APPLY_TIMEOUT):
                 return await self._applied(bundle, deaths)
         except TimeoutError:
-            self.target = self._served
+            self.desired = self._served
             return tuple(self._replace_stuck(bundle))
         finally:
             self._applying = False
@@ -167,7 +167,7 @@ class Workers:
 
     def move_to(self, bundle: Bundle) -> None:
         """Make `bundle` the target and send every worker there."""
-        self.target = bundle
+        self.desired = bundle
         for worker in self._workers.values():
             worker.move_to(bundle)
 
@@ -185,7 +185,7 @@ class Workers:
                 worker.kill()
                 yield Problem("", "", f"worker {worker.index} did not apply it within {APPLY_TIMEOUT:g} s")
             else:
-                worker.move_to(self.target)
+                worker.move_to(self.desired)
 
     async def _tick(self) -> None:
         """Kill workers that hang; they are then replaced like any that died."""
@@ -224,7 +224,7 @@ class Workers:
             await worker.follow(
                 lambda: self._answered(worker),
                 lambda report: self._stats.take(index, report),
-                lambda: self.left(),
+                lambda: self.on_leaving(),
             )
         finally:
             del self._workers[index]
@@ -238,11 +238,11 @@ class Workers:
         self._changed.set()
 
     def _begin(self, worker: WorkerProcess) -> None:
-        worker.health(self.unavailable)
-        if self.target is not NOTHING:
-            worker.move_to(self.target)
-        if self._identity:
-            worker.identify(self._identity)
+        worker.set_unavailable(self.unavailable)
+        if self.desired is not NOTHING:
+            worker.move_to(self.desired)
+        if self._certificates:
+            worker.set_certificates(self._certificates)
         worker.serve()
         if self.draining:
             worker.drain()
@@ -256,7 +256,7 @@ class Workers:
             code = -9
         self._deaths += 1
         self._changed.set()
-        self.left()
+        self.on_leaving()
         if code or not self.draining:
             _log.error("worker ended", extra={"worker": worker.index, "code": code})
 

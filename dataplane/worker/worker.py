@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import uvloop
 
-from dataplane.certificates import Identity
+from dataplane.certificates import NodeCertificates
 from dataplane.channel import Channel, Kind, read_json
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
@@ -39,7 +39,7 @@ from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.targets import Targets
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
-from dataplane.worker.collector import Collector
+from dataplane.worker.garbage import GarbageCollector
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Worker:
     def __init__(self, options: WorkerOptions, channel: Channel) -> None:
         self._options = options
         self._channel = channel
-        self._collector = Collector()
+        self._collector = GarbageCollector()
         self._drain = asyncio.Event()
         trusted = TrustedProxies(options.trusted_proxies)
         self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
@@ -67,7 +67,7 @@ class Worker:
         self._front: Front | None = None
         bounds = within_descriptors(options.bounds)
         pool = self._pool = Pool(bounds)
-        pool.left = self._tell_leaving
+        pool.left = self._report_leaving
         self._gateway = Gateway(
             recorder,
             pool,
@@ -91,7 +91,7 @@ class Worker:
         self._handle_signals()
         following = asyncio.create_task(self._follow(), name="channel")
         following.add_done_callback(lambda _: self._drain.set())
-        counting = asyncio.create_task(self._count(), name="statistics")
+        counting = asyncio.create_task(self._report_stats(), name="statistics")
         counting.add_done_callback(lambda _: self._drain.set())
         await self._drain.wait()
         await self._proxy.drain(self._options.drain_timeout)
@@ -118,10 +118,10 @@ class Worker:
             kind, payload = frame
             if kind is Kind.DRAIN:
                 return
-            await self._obey(kind, payload)
+            await self._handle(kind, payload)
             await asyncio.sleep(0)
 
-    async def _obey(self, kind: Kind, payload: bytes) -> None:
+    async def _handle(self, kind: Kind, payload: bytes) -> None:
         match kind:
             case Kind.PART | Kind.DELTA:
                 part = read_part(payload)
@@ -129,8 +129,8 @@ class Worker:
                 await self._change(part, last=kind is Kind.DELTA)
             case Kind.HEALTH:
                 self._gateway.set_health(frozenset(read_json(payload)))
-            case Kind.IDENTITY:
-                self._identify(Identity.from_bytes(payload))
+            case Kind.CERTIFICATES:
+                self._use_certificates(NodeCertificates.from_bytes(payload))
             case Kind.SERVE:
                 self._collector.freeze()
                 await self._serve()
@@ -145,13 +145,13 @@ class Worker:
             secured = socket.socket(fileno=options.tls_listen_fd)
             await self._proxy.start(secured, self._front, proxies)
 
-    def _identify(self, identity: Identity) -> None:
+    def _use_certificates(self, certificates: NodeCertificates) -> None:
         """Use these certificates for new connections. The supervisor has checked them."""
-        self._proxy.dialer.contexts.adopt(identity.upstream)
+        self._proxy.dialer.contexts.adopt(certificates.upstream)
         if self._front is not None:
-            self._front.adopt(identity.front)
-        elif identity.front:
-            self._front = Front(identity.front)
+            self._front.adopt(certificates.downstream)
+        elif certificates.downstream:
+            self._front = Front(certificates.downstream)
 
     async def _change(self, part: Part, *, last: bool) -> None:
         """Collect a part of a change; after the last one, swap the table and answer.
@@ -170,12 +170,12 @@ class Worker:
             problems = [[problem.resource, problem.field, problem.detail] for problem in error.problems]
             self._channel.send_json(Kind.REJECTED, {**answer, "problems": problems})
         else:
-            self._tell_leaving()
+            self._report_leaving()
             self._channel.send_json(Kind.APPLIED, answer)
         self._collector.end_change()
 
     async def _swap(self, part: Part) -> None:
-        table = await _gently(self._assembly.completing(part.revision, part.digest))
+        table = await _in_steps(self._assembly.completing(part.revision, part.digest))
         try:
             self._gateway.swap(table, time.monotonic())
         except Exception as error:
@@ -184,17 +184,17 @@ class Worker:
             self._assembly.revert()
             raise TableError([Problem("", "", f"{type(error).__name__}: {error}")]) from None
 
-    def _tell_leaving(self) -> None:
+    def _report_leaving(self) -> None:
         """Report the requests in flight at leaving instances, if they changed."""
         before, self._leaving = self._leaving, self._pool.leaving()
         if self._leaving != before:
             self._channel.send_json(Kind.LEAVING, self._leaving)
 
-    async def _count(self) -> None:
+    async def _report_stats(self) -> None:
         while True:
             await asyncio.sleep(STATS_INTERVAL)
             self._send_stats()
-            self._tell_leaving()
+            self._report_leaving()
 
     def _send_stats(self) -> None:
         if self._channel.backlog > MAX_UNREAD:
@@ -211,7 +211,7 @@ class Worker:
         self._collector.tick(idle=not frame["requests"])
 
 
-async def _gently(steps: Steps[T]) -> T:
+async def _in_steps(steps: Steps[T]) -> T:
     """Run the steps one by one, with traffic in between."""
     while True:
         try:

@@ -23,7 +23,7 @@ from time import monotonic
 
 import uvloop
 
-from dataplane.config.table import Resources, Table, UnlinkedRoute, build
+from dataplane.config.table import ResourceSet, Table, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import (
     Instance,
@@ -72,7 +72,7 @@ def table(options: argparse.Namespace) -> Table:
     if options.jwks is not None:
         for key in json.loads(options.jwks.read_text())["keys"]:
             items.append(VerificationKey(key["kid"], json.dumps(key), options.issuer, options.audience))
-    return build(Resources.of(*items), revision=1)
+    return build(ResourceSet.of(*items), revision=1)
 
 
 async def serve(options: argparse.Namespace) -> None:

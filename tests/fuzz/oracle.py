@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.config.table import ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
 from dataplane.proxy.bounds import Bounds
@@ -27,7 +27,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BOUNDS = Bounds(head=4096, fields=32, target=1024, requests=20)
 _INSTANCE = Instance("s", "0", "127.0.0.1", 1)
 _TABLE = build(
-    Resources.of(
+    ResourceSet.of(
         Service("s", circuit=Circuit(failure_threshold=1_000_000)),
         _INSTANCE,
         UnlinkedRoute(Route("all", "s", prefix="/", public=True, max_body_bytes=100_000)),

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from dataplane.config.table import Item, Resources, UnlinkedRoute, build
+from dataplane.config.table import Item, ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import (
     Circuit,
@@ -307,7 +307,7 @@ async def stage(
             ports.append(upstream)
     instances = [Instance("s", str(n), host, port) for n, port in enumerate(ports)]
     chosen = (Route("all", "s", prefix="/", public=True),) if routes is None else routes
-    resources = Resources.of(service, *instances, *(UnlinkedRoute(route) for route in chosen), *more)
+    resources = ResourceSet.of(service, *instances, *(UnlinkedRoute(route) for route in chosen), *more)
     believed = TrustedProxies(trusted)
     observer, pool = Watching(), Pool(bounds)
     gateway = Gateway(observer, pool, trusted=believed, chance=chance, send_via=send_via)

@@ -11,7 +11,7 @@ from typing import Any
 
 from dataplane.__main__ import main
 from dataplane.config.stream import wire
-from dataplane.config.stream.client import ConfigStream
+from dataplane.config.stream.config_stream import ConfigStream
 from headgate_api.v1 import config_pb2 as pb
 from tests.support.skew import released
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataplane.config.decode.bundle import (
+    LARGE_CHANGE,
     NOTHING,
     Bundle,
     Mismatch,
@@ -17,6 +18,7 @@ from dataplane.config.decode.bundle import (
 from dataplane.config.decode.resource import decode
 
 __all__ = [
+    "LARGE_CHANGE",
     "NOTHING",
     "Bundle",
     "Mismatch",

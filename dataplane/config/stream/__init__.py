@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataplane.config.stream.client import Backoff, ConfigStream
-from dataplane.config.stream.connect import Target
+from dataplane.config.stream.backoff import Backoff
+from dataplane.config.stream.config_stream import ConfigStream
+from dataplane.config.stream.connect import ControlPlanes
 
-__all__ = ["Backoff", "ConfigStream", "Target"]
+__all__ = ["Backoff", "ConfigStream", "ControlPlanes"]

@@ -29,7 +29,7 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ControlPlanes:
     """How control planes are reached. Without `ca` the connection is not encrypted."""
 
     addresses: tuple[str, ...]
@@ -48,9 +48,9 @@ class Target:
 
 
 @asynccontextmanager
-async def connected(target: Target, address: str) -> AsyncIterator[grpc.aio.Channel]:
+async def connected(control_planes: ControlPlanes, address: str) -> AsyncIterator[grpc.aio.Channel]:
     """A channel that is ready to be used; OSError when the address cannot be reached in time."""
-    async with _channel(target, address) as channel:
+    async with _channel(control_planes, address) as channel:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await _ready(channel)
@@ -59,10 +59,10 @@ async def connected(target: Target, address: str) -> AsyncIterator[grpc.aio.Chan
         yield channel
 
 
-def _channel(target: Target, address: str) -> grpc.aio.Channel:
-    if target.ca is None:
+def _channel(control_planes: ControlPlanes, address: str) -> grpc.aio.Channel:
+    if control_planes.ca is None:
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(target.ca, target.key, target.cert)
+    credentials = grpc.ssl_channel_credentials(control_planes.ca, control_planes.key, control_planes.cert)
     return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
 
 

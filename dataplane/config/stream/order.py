@@ -14,6 +14,6 @@ def preferred(addresses: Iterable[str], node: str) -> list[str]:
     return sorted(addresses, key=lambda address: hashlib.sha256(f"{node} {address}".encode()).digest())
 
 
-def after(lost: str, addresses: Iterable[str], node: str) -> list[str]:
+def after_loss(lost: str, addresses: Iterable[str], node: str) -> list[str]:
     """The order after a connection was lost: the address that lost it comes last."""
     return sorted(preferred(addresses, node), key=lambda address: address == lost)

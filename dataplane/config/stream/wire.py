@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from dataplane.config.reports import Held, InstanceHealth, InstanceStatus, Stats
+from dataplane.config.reports import InstanceHealth, InstanceStatus, NodeState, StatsReport
 from dataplane.config.table import Problem
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import status_pb2
@@ -29,16 +29,16 @@ _STATE = {
 }
 
 
-def hello(held: Held, refused: pb.Refused | None = None) -> pb.StreamRequest:
+def hello(state: NodeState, refused: pb.Refused | None = None) -> pb.StreamRequest:
     """The first message of a stream. `refused` is what need not be sent again."""
-    lineage = pb.Lineage(id=held.lineage, epoch=held.epoch)
+    lineage = pb.Lineage(id=state.lineage, epoch=state.epoch)
     return pb.StreamRequest(
         hello=pb.Hello(
-            node=held.node,
-            version=held.version,
-            revision=held.revision,
-            digest=held.digest,
-            leaving=_in_flight(held.leaving),
+            node=state.node,
+            version=state.version,
+            revision=state.revision,
+            digest=state.digest,
+            leaving=_in_flight(state.leaving),
             lineage=lineage,
             takes_deltas=True,
             capabilities=CAPABILITIES,
@@ -47,17 +47,17 @@ def hello(held: Held, refused: pb.Refused | None = None) -> pb.StreamRequest:
     )
 
 
-def refusable(received: pb.Snapshot | pb.Delta) -> pb.Refused:
+def refusal_of(received: pb.Snapshot | pb.Delta) -> pb.Refused:
     """What is to be named, should it be of no use."""
     return pb.Refused(revision=received.revision, digest=received.digest, lineage=received.lineage)
 
 
-def order(one: pb.Refused) -> tuple[int, int]:
+def position(one: pb.Refused) -> tuple[int, int]:
     """What grows from one configuration to a later one."""
     return one.lineage.epoch, one.revision
 
 
-def leaving(requests: Mapping[str, int]) -> pb.StreamRequest:
+def leaving_report(requests: Mapping[str, int]) -> pb.StreamRequest:
     """Requests under way, by "<service>/<instance>", at instances that take no new ones."""
     return pb.StreamRequest(leaving=status_pb2.LeavingReport(instances=_in_flight(requests)))
 
@@ -79,7 +79,7 @@ def nack(revision: int, problems: Iterable[Problem], *, mismatch: bool = False) 
     return pb.StreamRequest(nack=pb.Nack(revision=revision, problems=listed, mismatch=mismatch))
 
 
-def health(instances: Iterable[InstanceHealth], revision: int = 0) -> pb.StreamRequest:
+def health_report(instances: Iterable[InstanceHealth], revision: int = 0) -> pb.StreamRequest:
     """The whole view of every instance, while `revision` is served."""
     return pb.StreamRequest(health=status_pb2.HealthReport(instances=_found(instances), revision=revision))
 
@@ -107,7 +107,7 @@ def _found(instances: Iterable[InstanceHealth]) -> list[status_pb2.InstanceHealt
     ]
 
 
-def stats(report: Stats, *, changes: bool = False) -> pb.StreamRequest:
+def stats_report(report: StatsReport, *, changes: bool = False) -> pb.StreamRequest:
     """Counters; with `changes`, circuits that are not listed are as they were reported before."""
     circuits = [
         status_pb2.CircuitReport(

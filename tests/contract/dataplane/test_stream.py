@@ -13,8 +13,15 @@ import grpc
 import pytest
 
 from dataplane.config.decode import NOTHING, unpack
-from dataplane.config.reports import BucketStats, CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
-from dataplane.config.stream import ConfigStream, Target
+from dataplane.config.reports import (
+    BucketStats,
+    CircuitStats,
+    InstanceHealth,
+    InstanceStatus,
+    NodeState,
+    StatsReport,
+)
+from dataplane.config.stream import ConfigStream, ControlPlanes
 from dataplane.config.stream import connect as channel_module
 from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem
@@ -34,11 +41,14 @@ async def fake() -> AsyncIterator[FakeControlPlane]:
 
 @asynccontextmanager
 async def streaming(
-    *addresses: str, token: str = TOKEN, held: Held | None = None, target: Target | None = None
+    *addresses: str,
+    token: str = TOKEN,
+    state: NodeState | None = None,
+    control_planes: ControlPlanes | None = None,
 ) -> AsyncIterator[ConfigStream]:
     """A stream that is kept open."""
-    told = held or Held("node-1", "0.1.0", 0, "")
-    used = target or Target(addresses, token)
+    told = state or NodeState("node-1", "0.1.0", 0, "")
+    used = control_planes or ControlPlanes(addresses, token)
     stream = ConfigStream(lambda: used, lambda: told)
     task = asyncio.create_task(stream.run())
     try:
@@ -58,7 +68,7 @@ async def arrives(stream: ConfigStream, seconds: float = 30.0) -> int:
 
 
 async def test_hello_says_who_we_are_and_what_we_have(fake: FakeControlPlane) -> None:
-    async with streaming(fake.address, held=Held("node-7", "1.2.3", 41, "abc")):
+    async with streaming(fake.address, state=NodeState("node-7", "1.2.3", 41, "abc")):
         await eventually(lambda: fake.connections)
         hello = fake.latest.hello
         assert (hello.node, hello.version, hello.revision, hello.digest) == ("node-7", "1.2.3", 41, "abc")
@@ -117,7 +127,7 @@ async def test_a_snapshot_that_is_not_whole_is_nacked_by_itself(fake: FakeContro
 async def test_a_delta_is_applied_to_what_is_served(fake: FakeControlPlane) -> None:
     one = wire.snapshot(wire.user("alice"), wire.user("bob"), revision=5)
     two = wire.snapshot(wire.user("alice", "a:b", revision=6), wire.user("carol", revision=7), revision=7)
-    async with streaming(fake.address, held=Held("node-1", "0.1.0", 5, one.digest)) as stream:
+    async with streaming(fake.address, state=NodeState("node-1", "0.1.0", 5, one.digest)) as stream:
         await eventually(lambda: fake.connections)
         assert fake.latest.hello.takes_deltas
         fake.send(pb.StreamResponse(delta=wire.delta(one, two)))
@@ -155,7 +165,7 @@ SIX = wire.snapshot(wire.user("alice", revision=6), revision=6)
 async def test_a_delta_that_does_not_fit_is_told_and_replaced_by_a_snapshot(
     fake: FakeControlPlane, delta: pb.Delta, said: str
 ) -> None:
-    async with streaming(fake.address, held=Held("node-1", "0.1.0", 5, FIVE.digest)) as stream:
+    async with streaming(fake.address, state=NodeState("node-1", "0.1.0", 5, FIVE.digest)) as stream:
         await eventually(lambda: fake.connections)
         waiting = asyncio.create_task(stream.next_bundle(unpack(FIVE)))
         fake.send(pb.StreamResponse(delta=delta))
@@ -167,7 +177,7 @@ async def test_a_delta_that_does_not_fit_is_told_and_replaced_by_a_snapshot(
 
 
 async def test_a_delta_of_an_unknown_kind_is_a_rejection_and_no_mismatch(fake: FakeControlPlane) -> None:
-    async with streaming(fake.address, held=Held("node-1", "0.1.0", 5, FIVE.digest)) as stream:
+    async with streaming(fake.address, state=NodeState("node-1", "0.1.0", 5, FIVE.digest)) as stream:
         await eventually(lambda: fake.connections)
         waiting = asyncio.create_task(stream.next_bundle(unpack(FIVE)))
         fake.send(
@@ -191,9 +201,9 @@ async def test_reports_go_up_the_newest_first(fake: FakeControlPlane) -> None:
     async with streaming(fake.address) as stream:
         await arrives(stream)
         for status in (InstanceStatus.STARTING, InstanceStatus.HEALTHY):
-            stream.health([InstanceHealth("orders", "o-1", status, 12.5, "x")])
+            stream.report_health([InstanceHealth("orders", "o-1", status, 12.5, "x")])
         circuits = (CircuitStats("orders", "open", 9.0, 5, 4, 3, 2, "Circuit opened after 2 failures"),)
-        stream.stats(Stats(13.0, 99, circuits, (BucketStats("burst", "subject:alice", 1.5, 7),)))
+        stream.report_stats(StatsReport(13.0, 99, circuits, (BucketStats("burst", "subject:alice", 1.5, 7),)))
         await eventually(lambda: fake.latest.stats is not None and fake.latest.health is not None)
         assert fake.latest.statuses() == {"o-1": "healthy"}
         stats = fake.latest.stats
@@ -209,11 +219,11 @@ async def test_a_new_stream_begins_with_everything(fake: FakeControlPlane) -> No
         for connections in (1, 2):
             await eventually(lambda: len(fake.connections) == connections)  # noqa: B023
             fake.send(pb.StreamResponse(reporting=pb.Reporting(pace=60.0)))
-            await eventually(lambda: stream.asked)
-            stream.health(view)
+            await eventually(lambda: stream.reporting_configured)
+            stream.report_health(view)
             await eventually(lambda: fake.latest.statuses() == {"o-1": "healthy"})
             first = fake.latest.health
-            stream.health(view, 1)
+            stream.report_health(view, 1)
             await eventually(lambda: fake.latest.heard == 2)
             second = fake.latest.health
             assert first and second and (first.changes, second.changes) == (False, True)
@@ -240,7 +250,7 @@ async def test_an_answer_goes_only_where_it_was_asked_for(fake: FakeControlPlane
         stream.ack(5)
         stream.ack(5)
         await eventually(lambda: fake.latest.acked)
-        stream.health([])
+        stream.report_health([])
         await eventually(lambda: fake.latest.heard)
         assert (fake.connections[0].acked, fake.connections[1].acked) == ([], [5])
 
@@ -278,7 +288,7 @@ async def test_what_failed_for_now_is_tried_again(fake: FakeControlPlane) -> Non
     fake.publish(snapshot(6))
     async with streaming(fake.address) as stream:
         await arrives(stream)
-        stream.nack(6, [Problem("", "", "a worker was stuck")], for_good=False)
+        stream.nack(6, [Problem("", "", "a worker was stuck")], permanent=False)
         assert not (await after_a_hang_up(fake)).revision
 
 
@@ -317,7 +327,7 @@ async def test_the_next_one_is_there_within_two_seconds_and_the_preferred_one_ag
         fakes = {one.address: one, two.address: two}
         home, other = (fakes[address] for address in preferred(fakes, "node-1"))
         stream = ConfigStream(
-            lambda: Target(tuple(fakes), TOKEN), lambda: Held("node-1", "0.1.0", 0, ""), stay=0.2
+            lambda: ControlPlanes(tuple(fakes), TOKEN), lambda: NodeState("node-1", "0.1.0", 0, ""), stay=0.2
         )
         task = asyncio.create_task(stream.run())
         try:
@@ -363,15 +373,15 @@ async def test_over_tls_both_sides_are_known(tmp_path: Path) -> None:
     )
     async with running(credentials) as fake:
         fake.publish(snapshot(5))
-        known = Target((fake.address,), TOKEN, ca, client_cert.read_bytes(), client_key.read_bytes())
-        async with streaming(target=known) as stream:
+        known = ControlPlanes((fake.address,), TOKEN, ca, client_cert.read_bytes(), client_key.read_bytes())
+        async with streaming(control_planes=known) as stream:
             assert await arrives(stream) == 5
         strange = Authority(tmp_path / "other").certificate.read_bytes()
         for wrong in (
-            Target((fake.address,), TOKEN),
-            Target((fake.address,), TOKEN, ca),
-            Target((fake.address,), TOKEN, strange, client_cert.read_bytes(), client_key.read_bytes()),
+            ControlPlanes((fake.address,), TOKEN),
+            ControlPlanes((fake.address,), TOKEN, ca),
+            ControlPlanes((fake.address,), TOKEN, strange, client_cert.read_bytes(), client_key.read_bytes()),
         ):
-            async with streaming(target=wrong) as stream:
+            async with streaming(control_planes=wrong) as stream:
                 await eventually(lambda: stream.failure.startswith(fake.address))
         assert len(fake.connections) == 1

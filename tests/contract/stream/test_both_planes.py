@@ -34,8 +34,8 @@ from controlplane.model.stored import key_of
 from controlplane.rpc.wire import encoder, reports
 from controlplane.store import Delete
 from dataplane.config.decode import NOTHING, Bundle, decode
-from dataplane.config.reports import CircuitStats, Held, InstanceHealth, InstanceStatus, Stats
-from dataplane.config.stream import ConfigStream, Target
+from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus, NodeState, StatsReport
+from dataplane.config.stream import ConfigStream, ControlPlanes
 from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem, UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
@@ -132,7 +132,7 @@ class DataPlane:
     """The data plane's stream client, which takes everything in but what it is told to reject."""
 
     def __init__(self, *addresses: str, token: str = DATAPLANE_TOKEN, name: str = "gw-1") -> None:
-        self.held = Held(name, "0.1.0", 0, "")
+        self.state = NodeState(name, "0.1.0", 0, "")
         self.served = NOTHING
         self.bundles: list[Bundle] = []
         self.rejects: set[int] = set()
@@ -141,8 +141,8 @@ class DataPlane:
 
     def start_over(self, *addresses: str) -> None:
         """Forget the stream, and keep what is served."""
-        target = Target(addresses, self._token)
-        self.stream = ConfigStream(lambda: target, lambda: self.held)
+        control_planes = ControlPlanes(addresses, self._token)
+        self.stream = ConfigStream(lambda: control_planes, lambda: self.state)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -157,7 +157,7 @@ class DataPlane:
                 self.stream.nack(bundle.revision, [Problem("route/x", "prefix", "is beyond me")])
             else:
                 self.served = bundle
-                self.held = replace(self.held, revision=bundle.revision, digest=bundle.digest)
+                self.state = replace(self.state, revision=bundle.revision, digest=bundle.digest)
                 self.stream.ack(bundle.revision)
 
 
@@ -183,7 +183,7 @@ async def test_what_the_control_plane_accepts_the_data_plane_understands(
     plane: ControlPlane, data_plane: DataPlane
 ) -> None:
     revision = await plane.put(*EXTREMES)
-    await eventually(lambda: data_plane.held.revision == revision)
+    await eventually(lambda: data_plane.state.revision == revision)
     (_, bundle) = data_plane.bundles
     items = {key: decode(resource) for key, resource in bundle.resources.items()}
     assert {key[0] for key in items} == {"service", "instance", "route", "rate_limit", "user", "reset"}
@@ -206,7 +206,7 @@ async def test_changes_are_applied_and_acked(plane: ControlPlane, data_plane: Da
     for name in ("a", "b", "c"):
         revision = await plane.put(Service(service_name=name))
         await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == revision)  # noqa: B023
-    assert plane.fleet.nodes["gw-1"].digest == data_plane.held.digest == plane.current.digest
+    assert plane.fleet.nodes["gw-1"].digest == data_plane.state.digest == plane.current.digest
 
 
 async def test_a_large_configuration_comes_in_parts(
@@ -217,10 +217,10 @@ async def test_a_large_configuration_comes_in_parts(
     monkeypatch.setattr(encoder, "MOST_WHOLE", 200)
     services = [Service(service_name=f"s{number}") for number in range(50)]
     revision = await plane.put(*services)
-    await eventually(lambda: data_plane.held.revision == revision)
+    await eventually(lambda: data_plane.state.revision == revision)
     assert data_plane.bundles[-1].touched
     async with running(DataPlane(plane.address, name="gw-2")) as cold:
-        await eventually(lambda: cold.held.revision == revision)
+        await eventually(lambda: cold.state.revision == revision)
         assert len(cold.served.resources) == 50
 
 
@@ -240,8 +240,10 @@ async def test_reports_arrive(plane: ControlPlane, data_plane: DataPlane) -> Non
     await plane.put(
         Service(service_name="s"), Instance(service_name="s", instance_id="i", host="::1", port=1)
     )
-    data_plane.stream.health([InstanceHealth("s", "i", InstanceStatus.UNHEALTHY, 12.5, "refused")])
-    data_plane.stream.stats(Stats(13, 7, (CircuitStats("s", "open", 12, 7, 5, 1, 5, "Circuit opened"),), ()))
+    data_plane.stream.report_health([InstanceHealth("s", "i", InstanceStatus.UNHEALTHY, 12.5, "refused")])
+    data_plane.stream.report_stats(
+        StatsReport(13, 7, (CircuitStats("s", "open", 12, 7, 5, 1, 5, "Circuit opened"),), ())
+    )
     await eventually(lambda: plane.fleet.nodes["gw-1"].stats.total_requests == 7)
     await eventually(lambda: plane.fleet.verdicts.found)
     (service,), (circuit,) = (
@@ -257,9 +259,9 @@ async def test_after_the_first_report_only_changes_go_up(
 ) -> None:
     """A thousand instances, of which one fails and one goes."""
     view = [InstanceHealth("s", f"i{number}", InstanceStatus.HEALTHY, 12.5) for number in range(1000)]
-    data_plane.stream.health(view, 1)
+    data_plane.stream.report_health(view, 1)
     await eventually(lambda: len(plane.fleet.verdicts.found) == 1000)
-    await eventually(lambda: data_plane.stream.asked)
+    await eventually(lambda: data_plane.stream.reporting_configured)
     sizes: list[int] = []
     slices = reports.slices
 
@@ -269,12 +271,12 @@ async def test_after_the_first_report_only_changes_go_up(
 
     monkeypatch.setattr(reports, "slices", count)
     view[7] = InstanceHealth("s", "i7", InstanceStatus.UNHEALTHY, 13.5, "refused")
-    data_plane.stream.health(view[:-1], 1)
+    data_plane.stream.report_health(view[:-1], 1)
     await eventually(lambda: plane.fleet.vote("gw-1", "s", "i7") == ("unhealthy", "refused"))
     assert len(plane.fleet.verdicts.found) == 999
     # The same again is no news; what comes after it is.
-    data_plane.stream.health(view[:-1], 1)
-    data_plane.stream.health(view[:-1], 2)
+    data_plane.stream.report_health(view[:-1], 1)
+    data_plane.stream.report_health(view[:-1], 2)
     await eventually(lambda: plane.fleet.nodes["gw-1"].health_revision == 2)
     assert sizes == [2, 0]
 
@@ -296,7 +298,7 @@ async def test_the_return_of_a_control_plane_is_noticed_within_two_seconds() -> 
         async with ControlPlane(listen=listen) as plane:
             back = time.monotonic()
             revision = await plane.put(Service(service_name="a"))
-            await eventually(lambda: data_plane.held.revision == revision)
+            await eventually(lambda: data_plane.state.revision == revision)
             assert time.monotonic() - back < 2
 
 
@@ -328,7 +330,7 @@ async def test_a_new_one_that_rejects_what_is_published_boots_with_what_the_othe
         rejection = plane.fleet.nodes["gw-2"].last_rejection
         assert rejection is not None and rejection.revision == bad
         better = await plane.put(Service(service_name="c"))
-        await eventually(lambda: new.held.revision == data_plane.held.revision == better)
+        await eventually(lambda: new.state.revision == data_plane.state.revision == better)
     assert new.bundles[-1].touched == {("service", "b"), ("service", "c")}
     assert plane.hub.messages.mismatches == 0
 
@@ -349,7 +351,7 @@ async def test_what_one_control_plane_does_not_know_another_may(
         new = DataPlane(*addresses, name=name)
         new.rejects.add(bad)
         async with running(new):
-            await eventually(lambda: new.held.revision == good)
+            await eventually(lambda: new.state.revision == good)
             assert new.stream.connected_to == plane.address
         assert [bundle.revision for bundle in new.bundles] == [bad, good]
         assert plane.hub.messages.snapshots[Whole.INSTEAD] == 1
@@ -366,7 +368,7 @@ async def test_one_that_cannot_use_that_either_stays_without(
     async with running(new):
         await eventually(lambda: len(new.bundles) == 2)
         better = await plane.put(Service(service_name="c"))
-        await eventually(lambda: new.held.revision == better)
+        await eventually(lambda: new.state.revision == better)
     assert [bundle.revision for bundle in new.bundles] == [bad, good, better]
     rejection = plane.fleet.nodes["gw-2"].last_rejection
     assert rejection is not None and rejection.revision == bad
@@ -379,7 +381,7 @@ async def test_what_was_rejected_is_not_sent_again_on_another_stream() -> None:
             await each.put(Service(service_name="a"))
         node = DataPlane(*planes)
         async with running(node):
-            await eventually(lambda: node.held.revision == 2)
+            await eventually(lambda: node.state.revision == 2)
             node.rejects.add(3)
             for each in planes.values():
                 await each.put(Service(service_name="b"))
@@ -398,13 +400,13 @@ async def test_what_was_rejected_is_not_sent_again_on_another_stream() -> None:
             await eventually(lambda: there.hub.messages.marks == 1)
             assert (there.hub.messages.deltas, there.hub.messages.snapshots) == (0, {})
             assert await there.put(Service(service_name="c")) == 4
-            await eventually(lambda: node.held.revision == 4)
+            await eventually(lambda: node.state.revision == 4)
         assert [bundle.revision for bundle in node.bundles] == [2, 3, 2, 4]
         # Another process may be another version, or have other settings.
         node.start_over(there.address)
-        node.served, node.held = NOTHING, replace(node.held, revision=0, digest="")
+        node.served, node.state = NOTHING, replace(node.state, revision=0, digest="")
         async with running(node):
-            await eventually(lambda: node.held.revision == 4)
+            await eventually(lambda: node.state.revision == 4)
         assert there.hub.messages.snapshots == {Whole.FIRST: 1}
 
 
@@ -415,10 +417,10 @@ async def test_only_what_differs_travels(plane: ControlPlane, data_plane: DataPl
     await plane.put(Service(service_name="a"), Service(service_name="b"))
     await plane.put(Service(service_name="a", check_path="/other"))
     revision = await plane.store.commit({}, [Delete(key_of("service", "b"))])
-    await eventually(lambda: data_plane.held.revision == revision)
+    await eventually(lambda: data_plane.state.revision == revision)
     assert data_plane.bundles[-1].base
     assert ("service", "b") in data_plane.bundles[-1].touched
-    assert plane.current.digest == data_plane.held.digest
+    assert plane.current.digest == data_plane.state.digest
     assert (plane.hub.messages.mismatches, data_plane.stream.mismatches) == (0, 0)
 
 
@@ -426,12 +428,12 @@ async def test_after_a_loss_it_gets_what_it_missed(plane: ControlPlane) -> None:
     node = DataPlane(plane.address)
     first = await plane.put(Service(service_name="a"))
     async with running(node):
-        await eventually(lambda: node.held.revision == first)
+        await eventually(lambda: node.state.revision == first)
     await plane.put(Service(service_name="b"))
     last = await plane.put(Service(service_name="c"))
     node.start_over(plane.address)
     async with running(node):
-        await eventually(lambda: node.held.revision == last)
+        await eventually(lambda: node.state.revision == last)
     assert node.bundles[-1].touched == {("service", "b"), ("service", "c")}
 
 
@@ -442,12 +444,12 @@ async def test_a_control_plane_that_was_not_there_serves_the_difference_too(plan
         for each in (plane, other):
             await each.put(Service(service_name="a"))
         async with running(node):
-            await eventually(lambda: node.held.revision == 2)
+            await eventually(lambda: node.state.revision == 2)
         for each in (plane, other):
             await each.put(Service(service_name="b"))
         node.start_over(other.address)
         async with running(node):
-            await eventually(lambda: node.held.revision == 3)
+            await eventually(lambda: node.state.revision == 3)
     assert node.bundles[-1].touched == {("service", "b")}
 
 
@@ -455,15 +457,15 @@ async def test_one_who_lost_something_is_mended_by_a_snapshot(plane: ControlPlan
     node = DataPlane(plane.address)
     await plane.put(Service(service_name="a"))
     async with running(node):
-        await eventually(lambda: node.held.digest == plane.current.digest)
+        await eventually(lambda: node.state.digest == plane.current.digest)
     # A fault: it says that it has what it has not.
     node.served = NOTHING
     node.start_over(plane.address)
     revision = await plane.put(Service(service_name="b"))
     async with running(node):
-        await eventually(lambda: node.held.revision == revision)
+        await eventually(lambda: node.state.revision == revision)
     assert (plane.hub.messages.mismatches, node.stream.mismatches) == (1, 1)
-    assert (node.bundles[-1].base, node.held.digest) == ("", plane.current.digest)
+    assert (node.bundles[-1].base, node.state.digest) == ("", plane.current.digest)
     assert plane.fleet.nodes["gw-1"].last_rejection is None
 
 
@@ -472,7 +474,7 @@ async def test_the_revision_moves_on_when_nothing_that_matters_changed(
 ) -> None:
     for name in ("a:1", "a:2", "a:3"):
         revision = await plane.put(Scope(name=name))
-    await eventually(lambda: data_plane.held.revision == revision)
+    await eventually(lambda: data_plane.state.revision == revision)
     await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == revision)
     assert data_plane.bundles[-1].touched == frozenset()
     # The first had been waited for long enough; the others are one mark.

@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.config.table import ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.deadlines import TICK
@@ -394,14 +394,14 @@ async def test_a_new_table_takes_effect_between_two_requests() -> None:
         service = Service("s")
         route = UnlinkedRoute(Route("all", "s", prefix="/", public=True))
         moved = Instance("s", "0", "127.0.0.1", second.port)
-        gate.gateway.swap(build(Resources.of(service, moved, route), 8), monotonic())
+        gate.gateway.swap(build(ResourceSet.of(service, moved, route), 8), monotonic())
         # The connections of an instance that is gone are closed.
         await eventually(lambda: not first.open)
         await client.say(GET)
         assert (await client.answer())[1] == b"OK"
         assert [exchange.revision for exchange in gate.observer.exchanges] == [7, 8]
         assert (await gate.ask(GET))[1] == b"OK"
-        gate.gateway.swap(build(Resources.of(replace(service), moved, route), 9), monotonic())
+        gate.gateway.swap(build(ResourceSet.of(replace(service), moved, route), 9), monotonic())
         await client.say(GET)
         await client.answer()
         assert second.connections == 1
@@ -422,7 +422,7 @@ async def test_an_exchange_ends_with_the_table_it_began_with() -> None:
         client = await gate.client()
         await client.say(GET)
         await eventually(lambda: upstream.heads)
-        gate.gateway.swap(build(Resources.of(), 8), monotonic())
+        gate.gateway.swap(build(ResourceSet.of(), 8), monotonic())
         go.set()
         assert (await client.answer())[1] == b"ok"
         # Its instance is no longer known, so its connection is not kept.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.config.table import ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.policy.resources import HealthCheck, Instance, Route, Service
 from dataplane.health.endpoint import EndpointChecker
 from dataplane.proxy.bounds import Bounds
@@ -33,7 +33,7 @@ def send_to(gate: Stage, names: Names, port: int) -> None:
     gate.proxy.dialer.resolver = Resolver(names, every=0.05)
     gate.gateway.swap(
         build(
-            Resources.of(
+            ResourceSet.of(
                 Service("s"),
                 Instance("s", "0", NAME, port),
                 UnlinkedRoute(Route("all", "s", prefix="/", public=True)),
@@ -92,7 +92,7 @@ async def test_probes_go_where_requests_go() -> None:
     async with stage(upstream) as gate:
         gate.gateway.swap(
             build(
-                Resources.of(
+                ResourceSet.of(
                     Service("s"),
                     Instance("s", "0", "localhost", upstream.port),
                     UnlinkedRoute(Route("all", "s", prefix="/", public=True)),

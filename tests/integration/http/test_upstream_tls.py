@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.config.table import ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.policy.resources import (
     HealthCheck,
     Instance,
@@ -127,7 +127,7 @@ async def test_a_change_of_trust_ends_kept_connections(authority: Authority, str
 
         def change(tls: UpstreamTls | None) -> None:
             route = UnlinkedRoute(Route("all", "s", prefix="/", public=True))
-            resources = Resources.of(replace(service, tls=tls), instance, route)
+            resources = ResourceSet.of(replace(service, tls=tls), instance, route)
             gate.gateway.swap(build(resources, 8), monotonic())
 
         assert (await gate.ask(ASK))[1] == b"ok"
@@ -213,7 +213,7 @@ async def test_probes_show_our_certificate(authority: Authority, stranger: Autho
     instance, check = Instance("s", "0", "127.0.0.1", upstream.port), HealthCheck(tls=by(authority))
     assert not (await checker(instance, check)).passed
     cert, key = stranger.issue("gateway")
-    checker.identify(Chain(cert.read_bytes(), key.read_bytes()))
+    checker.set_client_certificate(Chain(cert.read_bytes(), key.read_bytes()))
     assert (await checker(instance, check)).passed
     await upstream.stop()
 

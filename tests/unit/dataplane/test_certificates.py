@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.certificates import BadFiles, CertificateWatcher, Identity, read
+from dataplane.certificates import BadFiles, CertificateWatcher, NodeCertificates, read_certificates
 from dataplane.proxy.tls import names_of
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually
@@ -29,8 +29,8 @@ def put(authority: Authority, cert: Path, key: Path, host: str) -> None:
     cert.write_bytes(made[0].read_bytes())
 
 
-def names(identity: Identity) -> list[str]:
-    return [name for chain in identity.front for name in names_of(chain)]
+def names(certificates: NodeCertificates) -> list[str]:
+    return [name for chain in certificates.downstream for name in names_of(chain)]
 
 
 def test_pairs_and_folders_in_the_order_given(authority: Authority, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_pairs_and_folders_in_the_order_given(authority: Authority, tmp_path: Pa
     (folder / "lonely.crt").write_text("without a key")
     (folder / "lonely.key").write_text("without a certificate of its suffix")
     (folder / "lonely.crt").rename(folder / "lonely.txt")
-    found = read([f"{tmp_path}/one.txt:{tmp_path}/one.secret", str(folder)])
+    found = read_certificates([f"{tmp_path}/one.txt:{tmp_path}/one.secret", str(folder)])
     assert names(found) == ["one", "a", "b", "mounted"]
     assert found.upstream is None
 
@@ -51,12 +51,12 @@ def test_pairs_and_folders_in_the_order_given(authority: Authority, tmp_path: Pa
 def test_an_identity_travels(authority: Authority, tmp_path: Path) -> None:
     put(authority, tmp_path / "a.crt", tmp_path / "a.key", "a")
     for found in (
-        read([str(tmp_path)]),
-        read([str(tmp_path)], tmp_path / "a.crt", tmp_path / "a.key"),
-        read([], tmp_path / "a.crt", tmp_path / "a.key"),
-        read([]),
+        read_certificates([str(tmp_path)]),
+        read_certificates([str(tmp_path)], tmp_path / "a.crt", tmp_path / "a.key"),
+        read_certificates([], tmp_path / "a.crt", tmp_path / "a.key"),
+        read_certificates([]),
     ):
-        assert Identity.from_bytes(found.to_bytes()) == found
+        assert NodeCertificates.from_bytes(found.to_bytes()) == found
         assert "PRIVATE" not in repr(found)
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_used_is_told_in_one_line(authority: Authority, tmp_path:
         (f"{cert}:", "is neither a folder nor certificate:key"),
     ):
         with pytest.raises(BadFiles) as caught:
-            read([place])
+            read_certificates([place])
         assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -98,16 +98,18 @@ def test_an_encrypted_key_is_refused_without_asking_for_its_password(
     locked = tmp_path / "locked.key"
     locked.write_bytes(loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
     with pytest.raises(BadFiles, match="is not the unencrypted private key"):
-        read([f"{cert}:{locked}"])
+        read_certificates([f"{cert}:{locked}"])
 
 
 # --- the watch
 
 
 @contextlib.asynccontextmanager
-async def watching(folder: Path, every: float) -> AsyncIterator[tuple[CertificateWatcher, list[Identity]]]:
-    told: list[Identity] = []
-    watch = CertificateWatcher(lambda: read([str(folder)]), told.append, every)
+async def watching(
+    folder: Path, every: float
+) -> AsyncIterator[tuple[CertificateWatcher, list[NodeCertificates]]]:
+    told: list[NodeCertificates] = []
+    watch = CertificateWatcher(lambda: read_certificates([str(folder)]), told.append, every)
     task = asyncio.create_task(watch.run())
     try:
         yield watch, told
@@ -120,19 +122,19 @@ async def watching(folder: Path, every: float) -> AsyncIterator[tuple[Certificat
 async def test_new_files_are_told_once(authority: Authority, tmp_path: Path) -> None:
     put(authority, tmp_path / "a.crt", tmp_path / "a.key", "before")
     async with watching(tmp_path, every=0.01) as (watch, told):
-        assert names(watch.identity) == ["before"] and not told
+        assert names(watch.current) == ["before"] and not told
         put(authority, tmp_path / "a.crt", tmp_path / "a.key", "after")
         await eventually(lambda: told)
-        assert names(told[-1]) == names(watch.identity) == ["after"]
+        assert names(told[-1]) == names(watch.current) == ["after"]
         put(authority, tmp_path / "b.crt", tmp_path / "b.key", "more")
-        await eventually(lambda: names(watch.identity) == ["after", "more"])
+        await eventually(lambda: names(watch.current) == ["after", "more"])
 
 
 async def test_they_are_looked_at_when_told_to(authority: Authority, tmp_path: Path) -> None:
     put(authority, tmp_path / "a.crt", tmp_path / "a.key", "before")
     async with watching(tmp_path, every=3600) as (watch, told):
         put(authority, tmp_path / "a.crt", tmp_path / "a.key", "after")
-        watch.look()
+        watch.check_now()
         await eventually(lambda: told)
 
 
@@ -143,19 +145,19 @@ async def test_what_is_half_written_is_said_once_and_the_old_stays(
     caplog.set_level(logging.INFO, "dataplane.certificates")
     looks = 0
 
-    def counted() -> Identity:
+    def counted() -> NodeCertificates:
         nonlocal looks
         looks += 1
-        return read([str(tmp_path)])
+        return read_certificates([str(tmp_path)])
 
-    told: list[Identity] = []
+    told: list[NodeCertificates] = []
     watch = CertificateWatcher(counted, told.append, every=0.01)
     task = asyncio.create_task(watch.run())
     (tmp_path / "a.crt").write_bytes(authority.issue("other")[0].read_bytes())
     await eventually(lambda: caplog.records)
     seen = looks
     await eventually(lambda: looks > seen + 3)
-    assert not told and names(watch.identity) == ["before"]
+    assert not told and names(watch.current) == ["before"]
     (record,) = caplog.records
     assert record.levelname == "ERROR" and "is not the unencrypted private key" in record.getMessage()
     (tmp_path / "a.key").write_bytes(authority.issue("third", hosts=["third"])[1].read_bytes())

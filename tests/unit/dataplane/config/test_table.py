@@ -10,7 +10,7 @@ from dataplane.config.table import (
     EMPTY,
     Item,
     Problem,
-    Resources,
+    ResourceSet,
     Table,
     TableError,
     UnlinkedRoute,
@@ -35,7 +35,7 @@ BURST = Limit("burst", 10.0, 20, LimitKey.ADDRESS)
 ROUTE = UnlinkedRoute(Route("orders", "orders", prefix="/orders", public=True), ("burst",))
 
 
-def problems(resources: Resources) -> list[str]:
+def problems(resources: ResourceSet) -> list[str]:
     with pytest.raises(TableError) as caught:
         build(resources, 7, "digest")
     return [str(problem) for problem in caught.value.problems]
@@ -46,7 +46,7 @@ def test_the_empty_table() -> None:
 
 
 def test_routes_are_linked_to_their_limits() -> None:
-    table = build(Resources.of(ORDERS, BURST, ROUTE), 7, "digest")
+    table = build(ResourceSet.of(ORDERS, BURST, ROUTE), 7, "digest")
     assert (table.revision, table.digest) == (7, "digest")
     assert table.routes["orders"].limits == (BURST,)
     assert table.router.match("any.host", "/orders/1", "GET") is table.routes["orders"]
@@ -54,21 +54,21 @@ def test_routes_are_linked_to_their_limits() -> None:
 
 def test_instances_stand_by_service_and_every_service_has_an_entry() -> None:
     second, first = Instance("orders", "o-2", "127.0.0.1", 2), Instance("orders", "o-1", "127.0.0.1", 1)
-    table = build(Resources.of(ORDERS, Service("payments"), second, first))
+    table = build(ResourceSet.of(ORDERS, Service("payments"), second, first))
     assert dict(table.instances) == {"orders": (first, second), "payments": ()}
 
 
 def test_everything_else_is_at_hand() -> None:
     alice, key = User("alice", frozenset({"a:b"})), VerificationKey("k1", "{}", "headgate", "headgate")
     later, sooner = Reset(9, circuit="orders"), Reset(8, rate_limit="subject:alice")
-    table = build(Resources.of(alice, key, later, sooner))
+    table = build(ResourceSet.of(alice, key, later, sooner))
     assert (dict(table.users), table.keys, table.resets) == ({"alice": alice}, (key,), (sooner, later))
 
 
 def test_every_dangling_reference_is_told() -> None:
     stray = UnlinkedRoute(Route("stray", "gone", prefix="/stray"), ("burst", "lost"))
     lonely = Instance("nowhere", "n-1", "127.0.0.1", 1)
-    assert problems(Resources.of(ORDERS, BURST, ROUTE, stray, lonely)) == [
+    assert problems(ResourceSet.of(ORDERS, BURST, ROUTE, stray, lonely)) == [
         "instance/nowhere/n-1 service_name: service 'nowhere' does not exist",
         "route/stray service_name: service 'gone' does not exist",
         "route/stray rate_limits[1]: rate limit 'lost' does not exist",
@@ -77,14 +77,14 @@ def test_every_dangling_reference_is_told() -> None:
 
 def test_two_routes_for_the_same_requests() -> None:
     other = UnlinkedRoute(Route("other", "orders", prefix="/orders"))
-    assert problems(Resources.of(ORDERS, BURST, ROUTE, other)) == [
+    assert problems(ResourceSet.of(ORDERS, BURST, ROUTE, other)) == [
         "route/other: matches the same requests as route 'orders'"
     ]
 
 
 def test_the_same_prefix_under_another_host_or_method_is_another_match() -> None:
     build(
-        Resources.of(
+        ResourceSet.of(
             ORDERS,
             UnlinkedRoute(Route("a", "orders", prefix="/x")),
             UnlinkedRoute(Route("b", "orders", prefix="/x", hosts=("example.org",))),
@@ -94,7 +94,7 @@ def test_the_same_prefix_under_another_host_or_method_is_another_match() -> None
 
 
 def test_a_table_does_not_change_with_the_resources_it_was_built_from() -> None:
-    resources = Resources.of(ORDERS, BURST, ROUTE)
+    resources = ResourceSet.of(ORDERS, BURST, ROUTE)
     table = build(resources)
     resources.remove(("route", "orders"))
     resources.put(("service", "payments"), Service("payments"))
@@ -136,7 +136,7 @@ def seen(table: Table) -> list[object]:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_table_that_evolved_is_the_table_built_at_once(seed: int) -> None:
     luck = random.Random(seed)
-    table, resources = EMPTY, Resources()
+    table, resources = EMPTY, ResourceSet()
     for revision in range(1, 60):
         staged, touched = resources.copy(), set()
         for _ in range(luck.randrange(1, 5)):
@@ -159,9 +159,9 @@ def test_a_table_that_evolved_is_the_table_built_at_once(seed: int) -> None:
 
 def test_resources_of_unknown_kind() -> None:
     with pytest.raises(KeyError):
-        Resources().put(("issuer", "x"), ORDERS)
+        ResourceSet().put(("issuer", "x"), ORDERS)
     with pytest.raises(KeyError):
-        Resources().remove(("__class__", "x"))
+        ResourceSet().remove(("__class__", "x"))
 
 
 def test_an_error_says_everything_in_one_line() -> None:

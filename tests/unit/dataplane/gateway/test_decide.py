@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from joserfc import jwk, jwt
 
-from dataplane.config.table import Item, Resources, UnlinkedRoute, build, evolve
+from dataplane.config.table import Item, ResourceSet, UnlinkedRoute, build, evolve
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.authenticate import INVALID, MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
@@ -70,7 +70,7 @@ class Line:
 
     def swap(self, *items: Item, now: float = 0.0) -> None:
         self.revision += 1
-        self.gateway.swap(build(Resources.of(*items), self.revision), now)
+        self.gateway.swap(build(ResourceSet.of(*items), self.revision), now)
 
     def ask(
         self,
@@ -598,7 +598,7 @@ def test_so_does_a_registration() -> None:
     items = (*BASE, Service("payments"), Instance("payments", "1", "127.0.0.1", 91), PUBLIC)
     line = Line(*items)
     before = {name: line.gateway.backends.get(name).balancer for name in ("orders", "payments")}
-    resources = Resources.of(*items, TWO)
+    resources = ResourceSet.of(*items, TWO)
     line.gateway.swap(evolve(line.gateway.table, resources, [("instance", "orders/2")], 2, ""), 0.0)
     after = {name: line.gateway.backends.get(name).balancer for name in ("orders", "payments")}
     assert after["payments"] is before["payments"] and after["orders"] is not before["orders"]

@@ -13,7 +13,7 @@ import pytest
 
 from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
-from dataplane.observe.stats import BOUNDS
+from dataplane.observe.stats import LATENCY_BOUNDS
 from dataplane.proxy.exchange import Exchange, Forwarding
 from dataplane.proxy.messages import Context, Provenance, Request
 
@@ -136,7 +136,7 @@ def test_latency_by_service_of_those_that_were_sent(recorder: Recorder) -> None:
     recorder.finished(exchange(sent_at=0.0))
     (latency,) = recorder.report()["latency"].values()
     assert sum(latency[:-1]) == 4
-    assert (latency[len(BOUNDS)], latency[BOUNDS.index(0.005)]) == (1, 1)
+    assert (latency[len(LATENCY_BOUNDS)], latency[LATENCY_BOUNDS.index(0.005)]) == (1, 1)
     assert latency[-1] == pytest.approx(99.0045)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dataplane.config.reports import BucketStats, CircuitStats
-from dataplane.observe.stats import BOUNDS, STATUS_CLASSES, NodeStats
+from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES, NodeStats
 
 
 def frame(**fields: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def counts(*some: float, length: int = len(STATUS_CLASSES)) -> list[Any]:
     return [*some, *[0] * (length - len(some))]
 
 
-LATENCY = len(BOUNDS) + 2
+LATENCY = len(LATENCY_BOUNDS) + 2
 
 
 def test_workers_are_summed_up_over_time() -> None:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.config.table import ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import Circuit, Instance, Retries, Route, Service, Timeouts
 from dataplane.proxy.bounds import Bounds
@@ -119,7 +119,7 @@ class Engine(RuleBasedStateMachine):
         self.bounds = Bounds(pool_idle=2, requests=8)
         self.pool = Pool(self.bounds)
         self.gateway = Gateway(self, self.pool, chance=lambda: 0.5)
-        self.gateway.swap(build(Resources.of(service, *several, route), 1), self.now)
+        self.gateway.swap(build(ResourceSet.of(service, *several, route), 1), self.now)
         self.endpoints = [self.pool.endpoint(instance) for instance in several]
         self.proxy = InProcess(self.gateway, self.pool, self.bounds, self.soon.append)
 

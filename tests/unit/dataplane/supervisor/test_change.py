@@ -80,10 +80,10 @@ class Node:
     def ack(self, revision: int) -> None:
         self.events.append(("ack", revision))
 
-    def nack(self, revision: int, problems: Iterable[Problem], *, for_good: bool = True) -> None:
-        self.events.append(("nack" if for_good else "nack for now", revision, *map(str, problems)))
+    def nack(self, revision: int, problems: Iterable[Problem], *, permanent: bool = True) -> None:
+        self.events.append(("nack" if permanent else "nack for now", revision, *map(str, problems)))
 
-    def health(self, instances: Iterable[InstanceHealth]) -> None:
+    def report_health(self, instances: Iterable[InstanceHealth]) -> None:
         self.told = [(one.id, one.status.value) for one in instances]
 
     async def hears(self, *bundles: Bundle) -> list[object]:

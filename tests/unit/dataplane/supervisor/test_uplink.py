@@ -21,7 +21,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_credential_is_sent_and_not_shown() -> None:
-    made = Uplink(load()).target()
+    made = Uplink(load()).control_planes()
     assert made.metadata == (("authorization", f"Bearer {TOKEN}"),)
     assert TOKEN not in repr(made)
 
@@ -52,7 +52,7 @@ def test_certificates_are_read(
     monkeypatch.setenv("CONTROLPLANE_CA", str(authority.certificate))
     monkeypatch.setenv("CONTROLPLANE_CERT", str(cert))
     monkeypatch.setenv("CONTROLPLANE_KEY", str(key))
-    made = Uplink(load()).target()
+    made = Uplink(load()).control_planes()
     assert made.metadata == (("authorization", f"Bearer {TOKEN}"),)
     assert (made.ca, made.cert, made.key) == (
         authority.certificate.read_bytes(),
@@ -89,23 +89,23 @@ def test_renewed_files_are_taken_up_and_bad_ones_are_not(
     for name, file in (("CA", authority.certificate), ("CERT", files[0]), ("KEY", files[1])):
         monkeypatch.setenv(f"CONTROLPLANE_{name}", str(file))
     uplink = Uplink(load())
-    first = uplink.target()
+    first = uplink.control_planes()
     # Half of a pair is renewed: nothing of it counts, and it is said once.
     second = authority.issue("second")
     files[0].write_bytes(second[0].read_bytes())
-    assert uplink.target() == first == uplink.target()
+    assert uplink.control_planes() == first == uplink.control_planes()
     install(second, files)
     token.write_text("the-second-of-the-tokens")
-    renewed = uplink.target()
+    renewed = uplink.control_planes()
     assert (renewed.token, renewed.cert) == ("the-second-of-the-tokens", second[0].read_bytes())
     for broken in (token, files[0], authority.certificate):
         content = broken.read_bytes()
         broken.write_bytes(b"")
-        assert uplink.target() == renewed
+        assert uplink.control_planes() == renewed
         broken.write_bytes(content)
-        assert uplink.target() == renewed
+        assert uplink.control_planes() == renewed
     token.unlink()
-    assert uplink.target() == renewed
+    assert uplink.control_planes() == renewed
     levels = [record.levelname for record in caplog.records]
     assert levels.count("ERROR") == 5
     assert "of-the-tokens" not in caplog.text
@@ -117,4 +117,4 @@ def test_a_certificate_alone_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.delenv("DATAPLANE_TOKEN")
     for name, file in (("CA", authority.certificate), ("CERT", cert), ("KEY", key)):
         monkeypatch.setenv(f"CONTROLPLANE_{name}", str(file))
-    assert Uplink(load()).target().metadata == ()
+    assert Uplink(load()).control_planes().metadata == ()

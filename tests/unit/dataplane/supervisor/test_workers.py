@@ -47,7 +47,7 @@ class Worker:
             self.world.behaviour.clear()
         asyncio.get_running_loop().call_soon(self._react, behaviour, bundle)
 
-    def health(self, unavailable: list[str]) -> None:
+    def set_unavailable(self, unavailable: list[str]) -> None:
         self.heard.append(list(unavailable))
 
     def serve(self) -> None:
@@ -147,7 +147,7 @@ async def test_one_refusal_takes_all_back() -> None:
         await workers.apply(FIRST)
         assert await workers.apply(SECOND) == (Problem("", "", "no, says 1"),)
         await eventually(lambda: workers.serving(FIRST) == 2)
-        assert workers.target is FIRST
+        assert workers.desired is FIRST
         assert len(world.born) == 2
 
 

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dataplane.observe.metrics import render
-from dataplane.observe.view import NodeView, debug_config, health
+from dataplane.observe.view import NodeView, config_document, health_document
 
 View = Callable[[], NodeView]
 
@@ -28,7 +28,7 @@ def make_app(view: View) -> Starlette:
     """The status endpoints over `view`, which is asked anew for every request."""
 
     def answer_health(_: Request) -> Response:
-        return _json(health(view()))
+        return _json(health_document(view()))
 
     def answer_ready(_: Request) -> Response:
         reason = view().not_ready
@@ -39,7 +39,7 @@ def make_app(view: View) -> Starlette:
         return Response(render(view), media_type=CONTENT_TYPE_LATEST)
 
     def answer_config(_: Request) -> Response:
-        return _json(debug_config(view()))
+        return _json(config_document(view()))
 
     handlers = {
         "/health": answer_health,

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import gc
 
-LARGE = 16
-"""Parts of a change from which on it counts as large: a thousand resources."""
+from dataplane.config.decode import LARGE_CHANGE
+
 _RUN = 8_000
 """Objects that a collection of the middle generation makes old, at most."""
 _NEVER = 2**31 - 1
 
 
-class Collector:
+class GarbageCollector:
     """Takes full collections over from CPython. There is one in a process."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Collector:
     def take_part(self) -> None:
         """A part of a change has arrived."""
         self._parts += 1
-        if self._parts > LARGE:
+        if self._parts > LARGE_CHANGE:
             gc.disable()
 
     def end_change(self) -> None:

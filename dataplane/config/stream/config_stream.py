@@ -18,11 +18,12 @@ import grpc
 import grpc.aio
 
 from dataplane.config.decode import Bundle, Mismatch, applied, unpack
-from dataplane.config.reports import Held, InstanceHealth, Stats
+from dataplane.config.reports import InstanceHealth, NodeState, StatsReport
 from dataplane.config.stream import wire
-from dataplane.config.stream.connect import Target, connected
-from dataplane.config.stream.order import after, preferred
-from dataplane.config.stream.telling import Telling
+from dataplane.config.stream.backoff import Backoff
+from dataplane.config.stream.connect import ControlPlanes, connected
+from dataplane.config.stream.order import after_loss, preferred
+from dataplane.config.stream.reporter import Reporter
 from dataplane.config.table import Problem, TableError
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1.config_pb2_grpc import ConfigServiceStub
@@ -36,35 +37,21 @@ STAY = 300.0
 _log = logging.getLogger(__name__)
 
 
-class Backoff:
-    """Seconds to wait before the next attempt: doubling up to a second, so that a control plane's return is noticed
-    within two, and jittered, so that a fleet does not come back in step."""
-
-    FIRST, MOST = 0.1, 1.0
-
-    def __init__(self, random: Callable[[], float] = random.random) -> None:
-        self._random = random
-        self._step = self.FIRST
-
-    def next(self) -> float:
-        """Between half and all of the present step, which then doubles."""
-        step, self._step = self._step, min(self._step * 2, self.MOST)
-        return step * (0.5 + 0.5 * self._random())
-
-    def reset(self) -> None:
-        """After a success: start small again."""
-        self._step = self.FIRST
-
-
 class ConfigStream:
     """The data plane's end of the config stream. `run` keeps it open; everything else may be called at any time."""
 
-    def __init__(self, target: Callable[[], Target], held: Callable[[], Held], *, stay: float = STAY) -> None:
+    def __init__(
+        self,
+        control_planes: Callable[[], ControlPlanes],
+        state: Callable[[], NodeState],
+        *,
+        stay: float = STAY,
+    ) -> None:
         """After about `stay` seconds at another control plane the preferred one is tried again."""
         self._stay = stay
         self._opened = False
-        self._target = target
-        self._held = held
+        self._control_planes = control_planes
+        self._state = state
         self._backoff = Backoff()
         self._answers: list[pb.StreamRequest] = []
         self._unanswered: dict[int, pb.Refused] = {}
@@ -73,8 +60,8 @@ class ConfigStream:
         """What the control planes need not send again: it was found to be of no use, and nothing later was served."""
         self._leaving: pb.StreamRequest | None = None
         self._health: tuple[Sequence[InstanceHealth], int] | None = None
-        self._stats: Stats | None = None
-        self._telling = Telling()
+        self._stats: StatsReport | None = None
+        self._reporter = Reporter()
         self._parts = bytearray()
         """Of a message that is not complete yet."""
         self._outgoing = asyncio.Event()
@@ -90,14 +77,14 @@ class ConfigStream:
 
     async def run(self) -> None:
         """Connect, serve the stream, and do so again after every loss, until cancelled."""
-        addresses = preferred(self._target().addresses, self._held().node)
+        addresses = preferred(self._control_planes().addresses, self._state().node)
         home = addresses[0]
         while True:
             address = addresses.pop(0)
             if await self._attempt(address, home):
-                addresses = preferred(self._target().addresses, self._held().node)
+                addresses = preferred(self._control_planes().addresses, self._state().node)
             elif self._opened:
-                addresses = after(address, self._target().addresses, self._held().node)
+                addresses = after_loss(address, self._control_planes().addresses, self._state().node)
             else:
                 addresses.append(address)
             await asyncio.sleep(self._backoff.next())
@@ -125,27 +112,31 @@ class ConfigStream:
                 self._answer(message.revision, wire.nack(message.revision, [problem], mismatch=True))
 
     @property
-    def asked(self) -> bool:
+    def reporting_configured(self) -> bool:
         """Whether the control plane said how to report."""
-        return self._telling.asked
+        return self._reporter.configured
 
     def ack(self, revision: int) -> None:
         """Say that every worker serves `revision`."""
         refused, served = self._refused, self._unanswered.get(revision)
-        if refused and served and wire.order(served) > wire.order(refused):
+        if refused and served and wire.position(served) > wire.position(refused):
             self._refused = None
         self._answer(revision, pb.StreamRequest(ack=pb.Ack(revision=revision)))
 
-    def nack(self, revision: int, problems: Iterable[Problem], *, for_good: bool = True) -> None:
-        """Say that `revision` is not used, and why. When that is not `for_good`, it is tried on the next connection."""
+    def nack(self, revision: int, problems: Iterable[Problem], *, permanent: bool = True) -> None:
+        """Reject `revision` with these problems. Unless `permanent`, the next connection delivers it again."""
         message = wire.nack(revision, problems)
         refused = self._unanswered.get(revision)
-        if refused and for_good and not (self._refused and wire.order(refused) < wire.order(self._refused)):
+        if (
+            refused
+            and permanent
+            and not (self._refused and wire.position(refused) < wire.position(self._refused))
+        ):
             refused.problems.extend(message.nack.problems)
             self._refused = refused
         self._answer(revision, message)
 
-    def health(self, instances: Sequence[InstanceHealth], revision: int = 0) -> None:
+    def report_health(self, instances: Sequence[InstanceHealth], revision: int = 0) -> None:
         """The whole view of the instances, of which is reported what the control plane wants to know.
 
         An older one that was not reported yet is forgotten.
@@ -153,12 +144,12 @@ class ConfigStream:
         self._health = instances, revision
         self._outgoing.set()
 
-    def leaving(self, requests: Mapping[str, int]) -> None:
+    def report_leaving(self, requests: Mapping[str, int]) -> None:
         """Report the requests that drains wait for. It goes out before the answers that are waiting."""
-        self._leaving = wire.leaving(requests)
+        self._leaving = wire.leaving_report(requests)
         self._outgoing.set()
 
-    def stats(self, stats: Stats) -> None:
+    def report_stats(self, stats: StatsReport) -> None:
         """The traffic, of which is reported what the control plane wants to know, when it wants to.
 
         An older report that was not sent yet is forgotten.
@@ -176,9 +167,9 @@ class ConfigStream:
         """One connection, from start to loss. True when it was given up to go back to `home`."""
         self._opened = False
         try:
-            target = self._target()
-            async with connected(target, address) as channel:
-                if await self._serve(target, address, channel, home):
+            control_planes = self._control_planes()
+            async with connected(control_planes, address) as channel:
+                if await self._serve(control_planes, address, channel, home):
                     _log.info("moving from control plane %s back to %s", address, home)
                     self.connected_to, self.failure = "", f"moving back to {home}"
                     return True
@@ -189,39 +180,41 @@ class ConfigStream:
             self._lost(address, str(error))
         return False
 
-    async def _home_answers(self, home: str) -> None:
+    async def _wait_for_home(self, home: str) -> None:
         """Return when the control plane that this node prefers can be reached again, after a while elsewhere."""
         while True:
             await asyncio.sleep(self._stay * random.uniform(0.75, 1.25))  # noqa: S311  # guards nothing
             with suppress(OSError):
-                async with connected(self._target(), home):
+                async with connected(self._control_planes(), home):
                     return
 
     def _lost(self, address: str, reason: str) -> None:
         if self.connected_to or self._complaints.get(address) != reason:
             text = "no config stream to control plane %s: %s; serving revision=%d meanwhile"
-            _log.warning(text, address, reason, self._held().revision)
+            _log.warning(text, address, reason, self._state().revision)
         self._complaints[address] = reason
         self.connected_to, self.failure = "", f"{address}: {reason}"
 
-    async def _serve(self, target: Target, address: str, channel: grpc.aio.Channel, home: str) -> bool:
+    async def _serve(
+        self, control_planes: ControlPlanes, address: str, channel: grpc.aio.Channel, home: str
+    ) -> bool:
         """Until the stream ends; or until `home` is there again, which is True."""
-        call = ConfigServiceStub(channel).Stream(None, metadata=target.metadata)
+        call = ConfigServiceStub(channel).Stream(None, metadata=control_planes.metadata)
         self._answers.clear()
         self._unanswered.clear()
         # The hello says it all; what was said on the connection before, by either side, is old.
         self._leaving = None
         self._received = None
-        self._telling = Telling()
+        self._reporter = Reporter()
         self._parts.clear()
         # A refusal may be faster than the hello; reading then tells which it was.
         with suppress(grpc.aio.AioRpcError):
-            await call.write(wire.hello(self._held(), self._refused))
+            await call.write(wire.hello(self._state(), self._refused))
         writer = asyncio.create_task(self._write(call), name="config-stream-writer")
         reader = asyncio.create_task(self._read(address, call), name="config-stream-reader")
         ends = {reader}
         if address != home:
-            ends.add(asyncio.create_task(self._home_answers(home), name="config-stream-home"))
+            ends.add(asyncio.create_task(self._wait_for_home(home), name="config-stream-home"))
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if reader.done():
@@ -255,11 +248,11 @@ class ConfigStream:
                     self._take(pb.StreamResponse.FromString(whole))
                 return
             case "reporting":
-                self._telling.ask(response.reporting, time.monotonic())
+                self._reporter.configure(response.reporting, time.monotonic())
                 return
             case _:
                 return  # a newer control plane's; it means nothing to us
-        self._unanswered[self._received.revision] = wire.refusable(self._received)
+        self._unanswered[self._received.revision] = wire.refusal_of(self._received)
         self._arrived.set()
 
     async def _write(self, call: Call) -> None:
@@ -274,9 +267,9 @@ class ConfigStream:
         # What an applied revision makes of instances that leave must be known before the revision counts as applied.
         messages = [*filter(None, (self._leaving,)), *self._answers]
         if self._health is not None:
-            messages += filter(None, [self._telling.health(*self._health)])
+            messages += filter(None, [self._reporter.health_report(*self._health)])
         if self._stats is not None:
-            messages += filter(None, [self._telling.stats(self._stats, time.monotonic())])
+            messages += filter(None, [self._reporter.stats_report(self._stats, time.monotonic())])
         self._answers.clear()
         self._leaving = self._health = self._stats = None
         return messages

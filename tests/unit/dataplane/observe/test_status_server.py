@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
-from dataplane.config.table import Resources, UnlinkedRoute, build
+from dataplane.config.table import ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.policy.resources import (
     Instance,
     Limit,
@@ -20,13 +20,13 @@ from dataplane.gateway.policy.resources import (
     User,
     VerificationKey,
 )
-from dataplane.observe.stats import BOUNDS, Totals
-from dataplane.observe.status import make_app
+from dataplane.observe.stats import LATENCY_BOUNDS, Totals
+from dataplane.observe.status_server import make_app
 from dataplane.observe.view import NodeView
 
 JWK = '{"kty":"OKP","crv":"Ed25519","x":"secret-looking"}'
 TABLE = build(
-    Resources.of(
+    ResourceSet.of(
         Service("orders"),
         Instance("orders", "orders-1", "10.0.0.1", 80),
         Instance("orders", "orders-2", "10.0.0.2", 80),
@@ -56,7 +56,7 @@ HEALTHY = NodeView(
     ejected={},
     totals=Totals(
         requests={"orders": [1, 0, 8, 0, 1, 0, 0, 0, 0, 0], "": [0, 0, 0, 0, 3, 0, 0, 0, 0, 0]},
-        latency={"orders": [4.0, 3.0] + [0.0] * (len(BOUNDS) - 3) + [2.0, 1.0, 12.5]},
+        latency={"orders": [4.0, 3.0] + [0.0] * (len(LATENCY_BOUNDS) - 3) + [2.0, 1.0, 12.5]},
         refusals={("orders", "limited"): 2},
         upstream_errors={("orders", "timed_out"): 1},
         access_log_drops=5,

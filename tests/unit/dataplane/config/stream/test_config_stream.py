@@ -6,7 +6,7 @@ import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from dataplane.config.stream.client import _reason
+from dataplane.config.stream.config_stream import _reason
 
 
 @pytest.mark.parametrize(

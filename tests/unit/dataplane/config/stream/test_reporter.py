@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataplane.config.reports import BucketStats, CircuitStats, InstanceHealth, InstanceStatus, Stats
-from dataplane.config.stream.telling import Telling
+from dataplane.config.reports import BucketStats, CircuitStats, InstanceHealth, InstanceStatus, StatsReport
+from dataplane.config.stream.reporter import Reporter
 from headgate_api.v1 import config_pb2 as pb
 
 STARTING, HEALTHY, UNHEALTHY = InstanceStatus.STARTING, InstanceStatus.HEALTHY, InstanceStatus.UNHEALTHY
@@ -14,17 +14,17 @@ def seen(name: str, status: InstanceStatus = HEALTHY, at: float = 1.0, reason: s
     return InstanceHealth("orders", name, status, at, reason)
 
 
-def counted(requests: int, state: str = "closed", at: float = 0.0) -> Stats:
-    return Stats(13.0, requests, (CircuitStats("orders", state, at, requests),), BUCKETS)
+def counted(requests: int, state: str = "closed", at: float = 0.0) -> StatsReport:
+    return StatsReport(13.0, requests, (CircuitStats("orders", state, at, requests),), BUCKETS)
 
 
-def asked(*, pace: float = 10.0, checks: bool = False, details: bool = False) -> Telling:
+def asked(*, pace: float = 10.0, checks: bool = False, details: bool = False) -> Reporter:
     """Everything was told once, and then the control plane asked."""
-    telling = Telling(lambda: 0.5)
-    telling.health([seen("a"), seen("b")], 7)
-    telling.stats(counted(1), 0.0)
-    telling.ask(pb.Reporting(pace=pace, checks=checks, details=details), 0.0)
-    return telling
+    reporter = Reporter(lambda: 0.5)
+    reporter.health_report([seen("a"), seen("b")], 7)
+    reporter.stats_report(counted(1), 0.0)
+    reporter.configure(pb.Reporting(pace=pace, checks=checks, details=details), 0.0)
+    return reporter
 
 
 def listed(message: pb.StreamRequest | None) -> list[tuple[str, int]]:
@@ -33,71 +33,73 @@ def listed(message: pb.StreamRequest | None) -> list[tuple[str, int]]:
 
 
 def test_an_older_control_plane_gets_everything_every_time() -> None:
-    telling = Telling()
+    reporter = Reporter()
     for _ in range(2):
-        health = telling.health([seen("a")], 7)
+        health = reporter.health_report([seen("a")], 7)
         assert health is not None and not health.health.changes and len(health.health.instances) == 1
-        stats = telling.stats(counted(1), 0.0)
+        stats = reporter.stats_report(counted(1), 0.0)
         assert stats is not None and not stats.stats.changes and stats.stats.rate_limits
 
 
 def test_nothing_changed_nothing_told() -> None:
-    telling = asked()
-    assert telling.health([seen("a"), seen("b", at=2.0)], 7) is None
+    reporter = asked()
+    assert reporter.health_report([seen("a"), seen("b", at=2.0)], 7) is None
 
 
 def test_what_changed_came_or_is_gone_is_told_once() -> None:
-    telling = asked()
+    reporter = asked()
     view = [seen("b", UNHEALTHY, 2.0, "refused"), seen("c", STARTING)]
-    assert listed(telling.health(view, 8)) == [("b", 3), ("c", 1), ("a", 0)]
-    assert telling.health(view, 8) is None
+    assert listed(reporter.health_report(view, 8)) == [("b", 3), ("c", 1), ("a", 0)]
+    assert reporter.health_report(view, 8) is None
 
 
 def test_a_revision_is_told_even_if_no_instance_changed() -> None:
-    telling = asked()
-    assert listed(telling.health([seen("a"), seen("b")], 8)) == []
+    reporter = asked()
+    assert listed(reporter.health_report([seen("a"), seen("b")], 8)) == []
 
 
 def test_why_an_instance_fails_is_news_and_that_it_still_does_is_not() -> None:
-    telling = asked()
-    telling.health([seen("a"), seen("b", UNHEALTHY, 2.0, "refused")], 7)
-    assert telling.health([seen("a"), seen("b", UNHEALTHY, 3.0, "refused")], 7) is None
-    assert listed(telling.health([seen("a"), seen("b", UNHEALTHY, 4.0, "timed out")], 7)) == [("b", 3)]
+    reporter = asked()
+    reporter.health_report([seen("a"), seen("b", UNHEALTHY, 2.0, "refused")], 7)
+    assert reporter.health_report([seen("a"), seen("b", UNHEALTHY, 3.0, "refused")], 7) is None
+    assert listed(reporter.health_report([seen("a"), seen("b", UNHEALTHY, 4.0, "timed out")], 7)) == [
+        ("b", 3)
+    ]
 
 
 def test_one_that_tells_for_all_tells_every_probe() -> None:
-    telling = asked(checks=True)
-    assert listed(telling.health([seen("a"), seen("b", at=2.0)], 7)) == [("b", 2)]
+    reporter = asked(checks=True)
+    assert listed(reporter.health_report([seen("a"), seen("b", at=2.0)], 7)) == [("b", 2)]
 
 
 def test_counters_come_at_the_pace_and_begin_at_a_time_of_their_own() -> None:
-    telling = asked(details=True)
-    assert telling.stats(counted(2), 4.9) is None
-    due = telling.stats(counted(3), 5.0)
+    reporter = asked(details=True)
+    assert reporter.stats_report(counted(2), 4.9) is None
+    due = reporter.stats_report(counted(3), 5.0)
     assert due is not None and due.stats.changes
     assert (due.stats.total_requests, due.stats.circuits[0].total_requests, len(due.stats.rate_limits)) == (
         3,
         3,
         1,
     )
-    assert telling.stats(counted(4), 14.9) is None
-    sign_of_life = telling.stats(counted(3), 15.0)
+    assert reporter.stats_report(counted(4), 14.9) is None
+    sign_of_life = reporter.stats_report(counted(3), 15.0)
     assert sign_of_life is not None and not sign_of_life.stats.circuits
 
 
 def test_details_are_kept_until_somebody_looks() -> None:
-    telling = asked()
-    due = telling.stats(counted(3), 5.0)
+    reporter = asked()
+    due = reporter.stats_report(counted(3), 5.0)
     assert due is not None and not due.stats.circuits and not due.stats.rate_limits
-    telling.ask(pb.Reporting(pace=10.0, details=True), 6.0)
-    looked = telling.stats(counted(3), 11.0)
+    reporter.configure(pb.Reporting(pace=10.0, details=True), 6.0)
+    looked = reporter.stats_report(counted(3), 11.0)
     assert looked is not None and looked.stats.circuits[0].total_requests == 3 and looked.stats.rate_limits
 
 
 def test_a_circuit_that_opens_or_closes_is_told_at_once() -> None:
-    telling = asked()
-    opened = telling.stats(counted(9, "open", 12.0), 0.1)
+    reporter = asked()
+    opened = reporter.stats_report(counted(9, "open", 12.0), 0.1)
     assert opened is not None and opened.stats.circuits[0].total_requests == 9
-    closed = telling.stats(counted(9, "closed", 13.0), 0.2)
+    closed = reporter.stats_report(counted(9, "closed", 13.0), 0.2)
     assert closed is not None and closed.stats.circuits[0].last_state_change == 13.0
-    assert telling.stats(counted(10, "closed", 13.0), 0.3) is None
+    assert reporter.stats_report(counted(10, "closed", 13.0), 0.3) is None

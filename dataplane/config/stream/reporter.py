@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 
-from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus, Stats
+from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus, StatsReport
 from dataplane.config.stream import wire
 from headgate_api.v1 import config_pb2 as pb
 
@@ -16,13 +16,13 @@ LONGEST_PACE = 300.0
 """Seconds between two reports, whatever the control plane asks."""
 
 
-class Telling:
+class Reporter:
     """What was told on this stream, and what is to be told next. `now` is monotonic seconds everywhere."""
 
     def __init__(self, random: Callable[[], float] = random.random) -> None:
         """`random` spreads the reports of a fleet whose streams are all opened at once."""
         self._random = random
-        self._asked: pb.Reporting | None = None
+        self._reporting: pb.Reporting | None = None
         self._health: dict[tuple[str, str], InstanceHealth] | None = None
         """What the control plane knows of the instances; None before the first report."""
         self._revision = 0
@@ -31,26 +31,26 @@ class Telling:
         """When counters are to be told next."""
 
     @property
-    def asked(self) -> bool:
+    def configured(self) -> bool:
         """Whether the control plane said how to report."""
-        return self._asked is not None
+        return self._reporting is not None
 
-    def ask(self, asked: pb.Reporting, now: float) -> None:
+    def configure(self, reporting: pb.Reporting, now: float) -> None:
         """The control plane says how to report from now on."""
-        self._asked = asked
+        self._reporting = reporting
         self._due = now + self._random() * self._pace
 
     @property
     def _pace(self) -> float:
-        return min(max(self._asked.pace, 0.0), LONGEST_PACE) if self._asked else 0.0
+        return min(max(self._reporting.pace, 0.0), LONGEST_PACE) if self._reporting else 0.0
 
-    def health(self, view: Iterable[InstanceHealth], revision: int) -> pb.StreamRequest | None:
+    def health_report(self, view: Iterable[InstanceHealth], revision: int) -> pb.StreamRequest | None:
         """The report on the instances, as seen while `revision` was served; None when there is nothing to tell."""
         seen = {(one.service, one.id): one for one in view}
-        if self._asked is None or self._health is None:
+        if self._reporting is None or self._health is None:
             self._health, self._revision = seen, revision
-            return wire.health(seen.values(), revision)
-        known, checks = self._health, self._asked.checks
+            return wire.health_report(seen.values(), revision)
+        known, checks = self._health, self._reporting.checks
         news = {
             name: one
             for name, one in seen.items()
@@ -65,25 +65,27 @@ class Telling:
         self._revision = revision
         return wire.health_changes(news.values(), gone, revision)
 
-    def stats(self, stats: Stats, now: float) -> pb.StreamRequest | None:
+    def stats_report(self, stats: StatsReport, now: float) -> pb.StreamRequest | None:
         """The counters, if it is time to tell them or a circuit changed its state; None otherwise."""
-        if self._asked is None or self._circuits is None:
+        if self._reporting is None or self._circuits is None:
             self._circuits = {one.service: one for one in stats.circuits}
-            return wire.stats(stats)
-        known, details, due = self._circuits, self._asked.details, now >= self._due
+            return wire.stats_report(stats)
+        known, details, due = self._circuits, self._reporting.details, now >= self._due
         if due:
             self._due = now + self._pace
         told = [
             one
             for one in stats.circuits
-            if _turned(before := known.get(one.service), one)
+            if _state_changed(before := known.get(one.service), one)
             or (due and one != before and (details or one.state != "closed"))
         ]
         if not due and not told:
             return None
         known.update((one.service, one) for one in told)
         buckets = stats.buckets if details else ()
-        return wire.stats(Stats(stats.at, stats.total_requests, tuple(told), buckets), changes=True)
+        return wire.stats_report(
+            StatsReport(stats.at, stats.total_requests, tuple(told), buckets), changes=True
+        )
 
 
 def _differs(before: InstanceHealth, one: InstanceHealth, checks: bool) -> bool:
@@ -94,7 +96,7 @@ def _differs(before: InstanceHealth, one: InstanceHealth, checks: bool) -> bool:
     return failing or (checks and one.last_check != before.last_check)
 
 
-def _turned(before: CircuitStats | None, one: CircuitStats) -> bool:
+def _state_changed(before: CircuitStats | None, one: CircuitStats) -> bool:
     if before is None:
         return one.state != "closed"
     return one.state != before.state or one.last_state_change != before.last_state_change

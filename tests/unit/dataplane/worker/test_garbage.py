@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dataplane.worker.collector import LARGE, Collector, limit
+from dataplane.config.decode import LARGE_CHANGE
+from dataplane.worker.garbage import GarbageCollector, limit
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def make_old_garbage(count: int) -> None:
 
 
 def test_cycles_are_collected_when_there_are_many() -> None:
-    collector = Collector()
+    collector = GarbageCollector()
     collector.freeze()
     for _ in range(40):
         make_old_garbage(8000)
@@ -48,7 +49,7 @@ def test_cycles_are_collected_when_there_are_many() -> None:
 
 
 def test_also_under_permanent_load() -> None:
-    collector = Collector()
+    collector = GarbageCollector()
     collector.freeze()
     for _ in range(40):
         make_old_garbage(8000)
@@ -57,7 +58,7 @@ def test_also_under_permanent_load() -> None:
 
 
 def test_no_full_collection_runs_by_itself() -> None:
-    Collector().freeze()
+    GarbageCollector().freeze()
     before = gc.get_stats()[2]["collections"]
     for _ in range(20):
         make_old_garbage(8000)
@@ -65,9 +66,9 @@ def test_no_full_collection_runs_by_itself() -> None:
 
 
 def test_a_large_change_is_frozen_and_a_small_one_is_not() -> None:
-    collector = Collector()
+    collector = GarbageCollector()
     collector.freeze()
-    for parts, frozen in ((LARGE, False), (LARGE + 1, True)):
+    for parts, frozen in ((LARGE_CHANGE, False), (LARGE_CHANGE + 1, True)):
         before = gc.get_freeze_count()
         for _ in range(parts):
             collector.take_part()
