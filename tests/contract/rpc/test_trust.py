@@ -91,7 +91,7 @@ class Caller:
         )
         return made
 
-    async def _stream(self, name: str, attempts: int = 5) -> None:
+    async def _stream(self, name: str, attempts: int = 30) -> None:
         node = Node(self.channel, name, self.token)
         # A refusal may come before the hello is sent.
         with contextlib.suppress(grpc.aio.AioRpcError):

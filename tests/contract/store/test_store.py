@@ -61,7 +61,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         world = World(MemoryStore(clock=lambda: 0.0), None)
     else:
         etcd: Etcd = request.getfixturevalue("etcd")
-        world = World(EtcdStore(etcd.settings()), etcd)
+        world = World(EtcdStore(etcd.settings(timeout=10.0)), etcd)
     yield world
     await world.store.close()
 

@@ -19,6 +19,8 @@ from tests.support.waiting import eventually
 from tests.system.chaos.world import SERVICE, ChaosWorld
 
 PREFIX = "chaos-"
+PATIENCE = 30.0
+"""Seconds for what a test itself has to write: whether that takes long is not what is judged."""
 
 
 @dataclass
@@ -86,16 +88,16 @@ class History:
 
     async def put(self, routes: list[dict[str, Any]], plane: int = 0) -> None:
         """Routes that are none of the history's business."""
-        headers = {"Authorization": f"Bearer {await self._token(plane)}"}
+        headers = {"Authorization": f"Bearer {await self._token(plane, PATIENCE)}"}
         url = f"{self.world.controlplanes[plane].url}/api/v1/apply"
-        answer = await self._client.post(url, json={"routes": routes}, headers=headers)
+        answer = await self._client.post(url, json={"routes": routes}, headers=headers, timeout=PATIENCE)
         answer.raise_for_status()
 
     async def confirm(self, plane: int) -> None:
         """The operator's word that the store's content may be served."""
-        headers = {"Authorization": f"Bearer {await self._token(plane)}"}
+        headers = {"Authorization": f"Bearer {await self._token(plane, PATIENCE)}"}
         url = f"{self.world.controlplanes[plane].url}/api/v1/store/confirm"
-        (await self._client.post(url, headers=headers)).raise_for_status()
+        (await self._client.post(url, headers=headers, timeout=PATIENCE)).raise_for_status()
         self.forget_logins()
 
     def forget_logins(self) -> None:
@@ -118,11 +120,12 @@ class History:
         self.acknowledged.clear()
         self.refused = self.unknown = 0
 
-    async def _token(self, plane: int) -> str:
+    async def _token(self, plane: int, timeout: float | None = None) -> str:
         if plane not in self._tokens:
             one = self.world.controlplanes[plane]
             form = {"username": one.secrets.admin_username, "password": one.secrets.admin_password}
-            answer = await self._client.post(f"{one.url}/api/v1/auth/token", data=form)
+            url = f"{one.url}/api/v1/auth/token"
+            answer = await self._client.post(url, data=form, timeout=timeout or self._client.timeout)
             if answer.status_code != 200:
                 raise httpx.HTTPError("no token")
             self._tokens[plane] = answer.json()["access_token"]
