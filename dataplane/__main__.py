@@ -39,7 +39,7 @@ def _run(settings: Settings) -> int:
     logs.set_up(settings.level, node=settings.node_name)
     for name in settings.without_effect:
         _log.warning("%s has no effect in this version: rate limits count locally", name)
-    # Imported late: importing takes longer than noticing that a port is in use.
+    # Imported late, so that a port in use is reported without waiting for the import.
     from dataplane.supervisor.launch import Launcher
 
     asyncio.run(_supervise(settings, Launcher(settings, traffic, secured), status))
@@ -48,7 +48,7 @@ def _run(settings: Settings) -> int:
 
 async def _supervise(settings: Settings, launcher: Launcher, status: socket.socket) -> None:
     await launcher.ahead()
-    # Imported modules stay: collections would only walk through them.
+    # Imported modules live as long as the process: a collection would scan them for nothing.
     gc.disable()
     # Imports gRPC, which takes a while; the workers start meanwhile.
     from dataplane.supervisor.supervisor import Supervisor

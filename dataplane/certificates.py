@@ -31,18 +31,18 @@ class NodeCertificates:
     """The certificates of the node."""
 
     downstream: tuple[Chain, ...] = ()
-    """Shown to clients; the first is the default."""
+    """Server certificates, selected by SNI; the first is the default."""
     upstream: Chain | None = None
-    """Shown to instances that ask for a client certificate."""
+    """Client certificate for instances that ask for one."""
 
     def to_bytes(self) -> bytes:
-        """For the channel."""
+        """Serialize for the channel, as JSON."""
         pairs = [[chain.certificate.decode("latin-1"), chain.key.decode("latin-1")] for chain in self._all()]
         return json.dumps({"downstream": len(self.downstream), "pairs": pairs}).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NodeCertificates:
-        """What `to_bytes` gave."""
+        """The inverse of `to_bytes`."""
         told = json.loads(data)
         chains = [Chain(*(text.encode("latin-1") for text in pair)) for pair in told["pairs"]]
         downstream = told["downstream"]
@@ -57,7 +57,7 @@ class NodeCertificates:
 def read_certificates(
     places: Sequence[str], cert: Path | None = None, key: Path | None = None
 ) -> NodeCertificates:
-    """The identity in these files. `places` are "cert:key" or folders. Raises BadFiles."""
+    """Read and check the certificates and keys. `places`: "certificate:key" paths, or folders. Raises BadFiles."""
     pairs = [pair for place in places for pair in _pairs(place)]
     upstream = _read_pair(cert, key, server=False) if cert is not None and key is not None else None
     return NodeCertificates(tuple(_read_pair(*pair, server=True) for pair in pairs), upstream)
@@ -78,7 +78,7 @@ def _pairs(place: str) -> Iterator[tuple[Path, Path]]:
 
 
 def _pairs_in(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """In the folder and in those right below it; hidden ones are Kubernetes' own."""
+    """Pairs in the folder and its direct subfolders. Hidden entries are versions of a Kubernetes volume: skipped."""
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
@@ -122,7 +122,7 @@ class CertificateWatcher:
         on_change: Callable[[NodeCertificates], None],
         every: float = CHECK_EVERY,
     ) -> None:
-        """`on_change` is called with every new identity. Raises BadFiles when the first one cannot be read."""
+        """`on_change` is called with every new set of certificates. Raises BadFiles when the first one is invalid."""
         self._read = read_files
         self._on_change = on_change
         self._every = every
@@ -147,7 +147,7 @@ class CertificateWatcher:
                 self._adopt(found, asked)
 
     async def _asked(self) -> bool:
-        """Wait for the next check; whether `check_now` asked for it."""
+        """Wait for the next check. True when `check_now` requested it."""
         try:
             async with asyncio.timeout(self._every):
                 await self._now.wait()
@@ -158,7 +158,7 @@ class CertificateWatcher:
 
     def _complain(self, what: str, asked: bool) -> None:
         if asked or what != self._said:
-            _log.error("new certificates cannot be used, the old ones stay: %s", what)
+            _log.error("new certificates are invalid, the old ones stay in use: %s", what)
         self._said = what
 
     def _adopt(self, found: NodeCertificates, asked: bool) -> None:
@@ -168,4 +168,4 @@ class CertificateWatcher:
             self._on_change(found)
             _log.info("new certificates are in use", extra={"certificates": len(found.downstream)})
         elif asked:
-            _log.info("certificates are as they were", extra={"certificates": len(found.downstream)})
+            _log.info("certificates are unchanged", extra={"certificates": len(found.downstream)})

@@ -13,21 +13,21 @@ from enum import IntEnum
 from typing import Any
 
 MAX_PAYLOAD = 64 * 1024 * 1024
-"""Bytes of a frame from the supervisor."""
+"""Largest payload from the supervisor, in bytes."""
 MAX_REPORT = 16 * 1024 * 1024
-"""Bytes of a frame from a worker: statistics of 100,000 services."""
+"""Largest payload from a worker, in bytes: statistics of 100,000 services."""
 _HEADER = struct.Struct(">IB")
 
 
 class Kind(IntEnum):
-    """What a frame means. From the supervisor to a worker:"""
+    """The kind of a frame. Below 10: from the supervisor to a worker; from 10 on: from a worker to the supervisor."""
 
     PART = 1
-    """A part of a change, more follow: protobuf headgate.v1.Delta."""
+    """A part of a change, with more to follow: protobuf headgate.v1.Delta."""
     DELTA = 2
     """The last or only part of a change, which the worker now applies."""
     HEALTH = 3
-    """JSON list of every "<service>/<instance>" that takes no traffic; sent before a change that adds instances."""
+    """JSON list of "<service>/<instance>": all that take no traffic; sent before a change that adds instances."""
     SERVE = 4
     """Start accepting connections; sent once, after the first change if there is one."""
     CERTIFICATES = 6
@@ -37,16 +37,16 @@ class Kind(IntEnum):
     """Stop accepting, finish the requests in flight, exit."""
 
     APPLIED = 10
-    """From a worker to the supervisor: JSON {revision, digest}: the table is in use."""
+    """JSON {revision, digest}: the table is in use."""
     REJECTED = 11
     """JSON {revision, digest, problems: [[resource, field, detail]…]}: the previous table is still in use."""
     STATS = 12
-    """JSON, every second: see observe.stats. Its absence means that the worker's event loop does not run."""
+    """JSON, once a second: see observe.stats. Also the worker's heartbeat: see supervisor.liveness."""
     SERVING = 14
     """The answer to SERVE: the worker accepts connections."""
     LEAVING = 13
     """JSON {"<service>/<instance>": requests in flight} of all instances that take no new ones; sent before the APPLIED
-    of the change that removes them, and whenever one has answered its last request."""
+    of the change that removes them, and after the last response of each."""
 
 
 class ChannelError(Exception):
@@ -59,13 +59,13 @@ class Channel:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int = MAX_PAYLOAD
     ) -> None:
-        """`limit`: bytes that a frame from the peer may have."""
+        """`limit`: the largest payload accepted from the peer, in bytes."""
         self._limit = limit
         self._reader = reader
         self._writer = writer
 
     async def receive(self) -> tuple[Kind, bytes] | None:
-        """The next frame; None at the end of the stream. Raises ChannelError for nonsense."""
+        """The next frame; None at the end of the stream. Raises ChannelError for an invalid one."""
         try:
             length, kind = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))
             if length > self._limit:
@@ -77,7 +77,7 @@ class Channel:
             raise ChannelError("a frame of unknown kind") from None
 
     def send(self, kind: Kind, payload: bytes = b"") -> None:
-        """Queue a frame; dropped when the peer is gone, which `receive` reports."""
+        """Queue a frame. Dropped when the channel is closing; `receive` reports the end."""
         if not self._writer.is_closing():
             self._writer.write(_HEADER.pack(len(payload), kind) + payload)
 
@@ -104,7 +104,7 @@ class Channel:
 
 
 def read_json(payload: bytes) -> Any:
-    """The value of a frame that carries JSON; raises ChannelError for anything else."""
+    """The value of a JSON payload. Raises ChannelError when it is not JSON."""
     try:
         return json.loads(payload)
     except ValueError:

@@ -1,9 +1,9 @@
-"""A wheel whose request path is compiled by mypyc; the plain Python stays the source, and runs where nobody compiles.
+"""Builds a wheel whose request path is compiled by mypyc. Uncompiled, the same sources run as plain Python.
 
     HATCH_BUILD_HOOK_ENABLE_CUSTOM=true pip wheel ./dataplane
 
-needs a C compiler. The modules on the request path, and those that hold it up for a change, become C extensions beside
-their sources, which stay in the wheel for tracebacks. docs/performance.md tells what it brings.
+needs a C compiler. The modules on the request path, and those that apply a change between requests, become C extensions
+beside their sources, which stay in the wheel for tracebacks. docs/performance.md has the figures.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ COMPILED: Final = (
     "observe/access.py",
     "observe/record.py",
 )
-"""What runs for every request, and what takes in a change between two of them, as patterns."""
+"""Patterns of the modules that run for every request, or that apply a change between requests."""
 PLAIN: Final = frozenset(
     {
-        "gateway/policy/tokens.py",  # off the path of cached tokens, and mypyc 2.4 cannot translate it
-        "proxy/lookups.py",  # off the path of pooled connections, and its threads wait most of the time
-        "proxy/targets.py",  # the same, and mypyc makes no class of OSError
+        "gateway/policy/tokens.py",  # runs on a cache miss only, and mypyc 2.4 cannot compile it
+        "proxy/lookups.py",  # runs on a pool miss only, and its threads mostly wait
+        "proxy/targets.py",  # the same, and mypyc cannot subclass OSError
     }
 )
 _SETUP: Final = """
@@ -46,7 +46,7 @@ from setuptools import setup
 extensions = mypycify(sys.argv[1:], opt_level="3", group_name="dataplane.compiled")
 setup(name="headgate-dataplane", ext_modules=extensions, packages=[], script_args=["build_ext", "--inplace"])
 """
-"""With a name of our own the code that all extensions share lies within the package."""
+"""`group_name` places the code that all extensions share inside the package."""
 _SETTINGS: Final = (
     "[mypy]\nnamespace_packages = true\nexplicit_package_bases = true\nignore_missing_imports = true\n"
 )
@@ -72,7 +72,7 @@ class Compile(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def compile_into(package: Path, folder: Path) -> list[Path]:
-    """Compile a copy of `package` in `folder`; the extensions made. Raises CalledProcessError, having told why."""
+    """Compile a copy of `package` in `folder`. Returns the extensions. Prints and raises CalledProcessError."""
     copy = folder / PACKAGE
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.so", "hatch_build.py"))
     (folder / "mypy.ini").write_text(_SETTINGS)

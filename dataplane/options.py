@@ -23,9 +23,9 @@ class WorkerOptions:
     level: str
     access_log: bool
     drain_timeout: float
-    """Seconds that requests in flight have left once draining began."""
+    """Seconds from the start of a drain after which requests in flight are aborted."""
     rate_limit_per_second: float
-    """Coarse limit for each client address over all workers; 0 switches it off."""
+    """Requests a second from one client address, over all workers; 0: no limit."""
     rate_limit_burst: int
     trusted_proxies: tuple[str, ...]
     """Networks whose X-Forwarded-For is trusted."""
@@ -33,26 +33,26 @@ class WorkerOptions:
     status_port: int
     expose_metrics: bool
     trace_sampling: float = 1.0
-    """Share of new traces that are marked as sampled."""
+    """Share of new traces that are marked as sampled, 0 to 1."""
     send_via: bool = True
-    """Whether forwarded requests tell of the gateway in Via."""
+    """Whether forwarded requests get a Via field (RFC 9110, section 7.6.3)."""
     proxy_protocol_from: tuple[str, ...] = ()
     """Networks whose connections begin with a PROXY header."""
     register_allow: tuple[str, ...] = ()
-    """Networks that names of instances may resolve to although they are special."""
+    """Special-purpose networks that instance host names may resolve to, for instance loopback."""
     tls_listen_fd: int = -1
-    """The same for the TLS address; -1 without one. Certificates arrive over the channel."""
+    """Like listen_fd, for the TLS address; -1 without one. Certificates arrive over the channel."""
     bounds: Bounds = field(default_factory=Bounds)
     limit_secret: str = field(default="", repr=False)
-    """Hides values of headers that limits count by; hexadecimal. Derived, so that it gives nothing else away."""
+    """Key of the hash that replaces header values in rate limit keys: 32 bytes, hexadecimal."""
 
     def to_json(self) -> str:
-        """For the command line."""
+        """Serialize for the command line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> WorkerOptions:
-        """What `to_json` gave."""
+        """The inverse of `to_json`."""
         fields = json.loads(text)
         fields["trusted_proxies"] = tuple(fields["trusted_proxies"])
         fields["proxy_protocol_from"] = tuple(fields["proxy_protocol_from"])

@@ -147,7 +147,7 @@ _FIELD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\*?")
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, by the name of its variable in small letters."""
+    """One field for every variable, by its name in lower case."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -164,28 +164,29 @@ class Settings(BaseSettings):
     """Traffic over TLS, with TLS_CERTS; off by default."""
     tls_certs: Places = ()
     """Comma separated certificate:key files (PEM, the whole chain), or folders with NAME.crt or NAME.pem beside
-    NAME.key. Chosen by the name that the client asks for; the first is for all others. Read again on SIGHUP and when
+    NAME.key. Selected by the client's server name (SNI); the first is the default. Read again on SIGHUP and when
     they change."""
     upstream_cert: Path | None = None
-    """Client certificate shown to instances that ask for one, PEM; with UPSTREAM_KEY. Read again like TLS_CERTS."""
+    """Client certificate presented to instances that ask for one, PEM; with UPSTREAM_KEY. Read again like TLS_CERTS."""
     upstream_key: Path | None = None
     """Its unencrypted private key."""
     status_listen: Address = "127.0.0.1:8001"
-    """Health, readiness, metrics and the applied configuration of this node; anyone who reaches it may read it."""
+    """Health, readiness, metrics and the applied configuration of this node, without authentication."""
     node: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] | None = None
-    """Name of this data plane, unique in the fleet; left out, the host's name and the traffic port."""
+    """Name of this data plane, unique in the fleet. Default: host name and traffic port."""
 
     controlplane: Addresses = ("127.0.0.1:50051",)
     """Comma separated gRPC addresses of control planes; any of them will do."""
     dataplane_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
-    """Bearer credential that the control planes ask of data planes; at least 16 characters. Without it or a file,
-    CONTROLPLANE_CERT is needed."""
+    """Bearer token that authenticates data planes to control planes; at least 16 characters. Without it and without a
+    file, CONTROLPLANE_CERT is required."""
     dataplane_token_file: TokenFile | None = None
-    """The same in a file, of which the first line counts; read again for every connection."""
+    """File with this token in its first line that is neither empty nor a comment (#); read again for every
+    connection."""
     controlplane_ca: Certificates | None = None
     """Authority of the control planes' certificates; without it the connection is not encrypted."""
     controlplane_cert: Certificates | None = None
-    """Client certificate shown to control planes, PEM; with CONTROLPLANE_KEY."""
+    """Client certificate presented to control planes, PEM; with CONTROLPLANE_KEY."""
     controlplane_key: KeyFile | None = None
     """Its unencrypted private key."""
 
@@ -194,53 +195,55 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes that serve traffic. Local rate limits are divided by their number."""
     worker_timeout: Annotated[float, Field(ge=3, le=3600, allow_inf_nan=False)] = 5.0
-    """Seconds of silence after which a worker counts as dead, is killed and replaced. Workers speak every second."""
+    """Seconds of silence after which a worker is killed and replaced. Workers report every second."""
     max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """A configuration with more routes is rejected."""
     drain_timeout: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
-    """Seconds that requests in flight have left after SIGTERM."""
+    """Seconds after SIGTERM in which requests in flight may finish."""
     trusted_proxies: Networks = ()
-    """Comma separated networks whose X-Forwarded-For is believed."""
+    """Comma separated networks whose X-Forwarded-For is trusted."""
     register_allow: Networks = ()
-    """Comma separated networks that host names of instances may resolve to although they are loopback, link-local,
-    multicast or reserved. The same as on the control planes, which judge addresses that are registered as such."""
+    """Comma separated loopback, link-local, multicast or reserved networks that host names of instances may resolve to.
+    Set it as on the control planes, which check instances registered by address."""
     strip_request_headers: FieldNames = ()
-    """Comma separated names of request fields that are not forwarded, beside those that tell who the client is
+    """Comma separated names of request fields that are not forwarded, in addition to those that identify the client
     (docs/security.md). A name that ends with * is a prefix."""
     send_via: bool = True
     """Add to the Via field of forwarded requests, as RFC 9110 asks of a gateway. False for instances that compress
     nothing for requests with a Via, as nginx by default."""
     proxy_protocol_from: Networks = ()
-    """Comma separated networks whose connections must begin with a PROXY header, version 1 or 2. The address it names
-    counts as the client's own; from all others such a header is a malformed request."""
+    """Comma separated networks whose connections must begin with a PROXY header, version 1 or 2. The address in it is
+    used as the client's; from other networks such a header is a malformed request."""
     expose_metrics: bool = False
     """Answer GET /metrics on the traffic port too."""
     access_log: bool = True
     """One JSON line on stdout for each request."""
     trace_sampling: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
-    """Share of the traces begun here (W3C traceparent) that services are told to record; one that a request brings
-    along decides for itself."""
+    """Share of the traces started here (W3C traceparent) that are marked as sampled. A traceparent in the request keeps
+    its own flag."""
 
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
-    """Coarse limit for each client address, before anything else is looked at; 0 switches it off."""
+    """Requests a second from one client address, checked before authentication; 0: no limit."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
     """Requests one address may send at once."""
     limit_key_secret: Annotated[SecretStr, AfterValidator(_token)] | None = None
-    """Hides the values of headers that limits count by, in reports and orders; the same on every data plane. Left out,
-    it is derived from DATAPLANE_TOKEN."""
+    """Key of the hash that replaces header values in the keys of rate limits, in reports and resets; the same on every
+    data plane. Default: derived from DATAPLANE_TOKEN."""
 
     max_head_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = DEFAULTS.head
-    """A request's head: 431. A response's: 502. A response's trailers: its body is cut off."""
+    """Bytes of a request's head (more: 431), of a response's head (more: 502), and of a response's trailers (more: the
+    body is cut off)."""
     max_fields: Annotated[int, Field(ge=8, le=10_000)] = DEFAULTS.fields
-    """Fields in a request's head: 431. Trailers of a response: its body is cut off."""
+    """Fields in a request's head (more: 431), and in a response's trailers (more: the body is cut off)."""
     max_target_bytes: Annotated[int, Field(ge=64, le=1024 * 1024)] = DEFAULTS.target
-    """A request's target: 414."""
+    """Bytes of a request's target (more: 414)."""
     max_connections: Annotated[int, Field(ge=1, le=10_000_000)] = DEFAULTS.connections
-    """Client connections of one worker, from accept on: 503 and close. At most three quarters of its descriptors."""
+    """Client connections of one worker, at most three quarters of its file descriptors. More get 503 and are closed."""
     max_connections_per_address: Annotated[int, Field(ge=0, le=10_000_000)] = DEFAULTS.connections_per_address
-    """Of these, from one address that is no trusted proxy: 503 and close; 0 lifts it."""
+    """Client connections of one worker from one address, trusted proxies excepted. More get 503 and are closed; 0: no
+    limit."""
     max_requests_per_connection: Annotated[int, Field(ge=1, le=1_000_000_000)] = DEFAULTS.requests
-    """Then the connection closes."""
+    """Requests on one connection, which closes after the last."""
     handshake_timeout: Duration = DEFAULTS.handshake_timeout
     """Seconds that a TLS handshake, or the PROXY header before it, may take."""
     head_timeout: Duration = DEFAULTS.head_timeout
@@ -250,12 +253,13 @@ class Settings(BaseSettings):
     keep_alive_timeout: Duration = DEFAULTS.keep_alive_timeout
     """Seconds a client's connection may stay silent between requests."""
     linger_timeout: Duration = DEFAULTS.linger_timeout
-    """Seconds without a byte of a refused client, whose remaining bytes are read so that it gets to see the answer."""
+    """After a refusal, seconds without a byte from the client before the connection closes. Until then its bytes are
+    read and dropped, so that it receives the response."""
     linger_total: Duration = DEFAULTS.linger_total
-    """The same in all, however much still comes."""
+    """After a refusal, seconds in total before the connection closes, whatever the client still sends."""
     half_close_timeout: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = DEFAULTS.half_close
-    """Seconds that a client which has ended its side may wait without a byte of its answer before it counts as gone;
-    0: it does so at once."""
+    """Seconds without a byte of the response after which a client that has half-closed its connection counts as gone;
+    0: at once."""
     retry_body_bytes: Annotated[int, Field(ge=0, le=16 * 1024 * 1024)] = DEFAULTS.replay
     """Request body that is kept for retries; a request with a longer one is sent once."""
     pool_idle: Annotated[int, Field(ge=0, le=100_000)] = DEFAULTS.pool_idle
@@ -265,7 +269,7 @@ class Settings(BaseSettings):
     pool_age: Duration = DEFAULTS.pool_age
     """Seconds that a connection to an instance is used before it is replaced."""
     write_buffer_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = DEFAULTS.write_buffer
-    """Bytes that wait for a slow reader before its source is paused, for each connection."""
+    """Bytes buffered for a slow reader, per connection, before reading from the other side is paused."""
 
     redis_host: str | None = None
     """Redis for rate limits in redis mode, which this version does not have yet."""
@@ -273,14 +277,14 @@ class Settings(BaseSettings):
     """For rate limits in redis mode, which this version does not have yet."""
 
     debug: bool = False
-    """Log everything; LOG_LEVEL does not count then."""
+    """Log at level debug, whatever LOG_LEVEL is."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug, info, warning or error."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _check(cls, data: dict[str, object], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # What belongs together is checked on the raw values, so that it is told along with the wrong ones.
+        # Combinations are checked on the raw values, so that they are reported together with invalid values.
         problems = list(_incomplete({name for name, value in data.items() if value is not None}))
         try:
             settings = handler(data)
@@ -304,7 +308,7 @@ class Settings(BaseSettings):
 
     @property
     def bounds(self) -> Bounds:
-        """What clients and instances may cost a worker at most."""
+        """Limits on the resources that clients and instances may use."""
         return Bounds(
             head=self.max_head_bytes,
             fields=self.max_fields,
@@ -328,7 +332,7 @@ class Settings(BaseSettings):
         )
 
     def certificates(self) -> NodeCertificates:
-        """What is in the files of TLS_CERTS, UPSTREAM_CERT and UPSTREAM_KEY now. Raises BadFiles."""
+        """Read the files of TLS_CERTS, UPSTREAM_CERT and UPSTREAM_KEY. Raises BadFiles."""
         return read_certificates(self.tls_certs, self.upstream_cert, self.upstream_key)
 
     @property
@@ -343,7 +347,7 @@ class Settings(BaseSettings):
 
     @property
     def node_name(self) -> str:
-        """NODE, or what stands for it."""
+        """NODE, or its default: host name and traffic port."""
         host = re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("-._")[:100]
         return self.node or f"{host or 'dataplane'}-{split_address(self.listen)[1]}"
 
@@ -381,7 +385,7 @@ def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
 
 
 def _shared(settings: Settings) -> Iterator[str]:
-    """Binding alone would not tell: ports that workers share may be bound any number of times."""
+    """Addresses used twice. Binding would not detect it: with SO_REUSEPORT, a port can be bound any number of times."""
     if settings.tls_listen is None:
         return
     host, port = split_address(settings.tls_listen)
@@ -403,7 +407,7 @@ def _unreadable(settings: Settings) -> Iterator[str]:
 
 
 def load() -> Settings:
-    """Read the settings; SettingsError names everything that is wrong or missing at once."""
+    """Read the settings. SettingsError names every invalid or missing variable."""
     try:
         return Settings()
     except (SourceError, UnicodeDecodeError) as error:

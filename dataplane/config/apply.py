@@ -62,7 +62,7 @@ class Assembly:
         return self._applied.table
 
     def take(self, part: Part) -> None:
-        """Collect one part. `complete` raises its problems."""
+        """Collect one part. `complete` raises the problems found in it."""
         change = self._change = self._change or _Change(self._applied.resources.copy())
         if (part.base_revision, part.base_digest) != (self.table.revision, self.table.digest):
             change.problems.append(

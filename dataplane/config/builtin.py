@@ -13,7 +13,7 @@ from dataplane.config.items import Item, ResourceKey, ResourceSet, UnlinkedRoute
 from dataplane.gateway.policy.resources import BUILTIN, Circuit, Instance, Route, Service, Timeouts
 
 STATUS_SERVICE = f"{BUILTIN}status"
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to, translated from
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated from, not bound
 
 
 def status_items(host: str, port: int, *, expose_metrics: bool) -> tuple[Item, ...]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 VERSION = 2
 MAX_BYTES = 256 * 1024 * 1024
-"""A larger file is not read: this version writes none."""
+"""Largest file that is read, in bytes."""
 LEAST_GROWTH = 256 * 1024
 """Bytes of changes after the first record below which the file never counts as grown."""
 
@@ -42,15 +42,15 @@ class Cache:
         self._folder = folder
         self._file = folder / "table"
         self._first = self._end = 0
-        """Where the first and the last record end; 0 when nothing may be appended to the file."""
+        """Offsets of the ends of the first and the last record; 0 when nothing may be appended to the file."""
         self.warnings = 0
-        """How often reading or writing failed since the start."""
+        """Failed reads and writes since the start."""
         self.problem = ""
         """The last failure; empty after a success."""
 
     @property
     def whole(self) -> bool:
-        """Whether the file ends with its last record."""
+        """Whether every record in the file is valid, so that more may be appended."""
         return self._end > 0
 
     @property
@@ -87,7 +87,7 @@ class Cache:
         return self._attempt(self._remove)
 
     def sync(self) -> None:
-        """fsync: until then, appended records outlive the process but not a loss of power."""
+        """fsync the file. Records appended since the last call survive the end of the process, but not a power loss."""
         try:
             with open(_opened(self._file, os.O_RDONLY), "rb") as file:
                 os.fsync(file.fileno())
@@ -121,7 +121,7 @@ class Cache:
         while at < len(content):
             if (record := _record_at(content, at)) is None:
                 self._first = 0
-                self.warn(f"is damaged: record {len(records) + 1} is not whole")
+                self.warn(f"is damaged: record {len(records) + 1} is truncated or has a wrong checksum")
                 return records
             records.append(record)
             at += _FRAME.size + len(record)
@@ -165,7 +165,7 @@ class Cache:
 
 
 def _opened(file: Path, flags: int) -> int:
-    # Do not follow a link or wait for a pipe in its place: it is not ours.
+    # Do not follow a symbolic link, and do not block on a FIFO, in place of the file.
     descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check(os.fstat(descriptor))
@@ -177,9 +177,9 @@ def _opened(file: Path, flags: int) -> int:
 
 def _check(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
-        raise CacheError("is not a regular file of sensible size")
+        raise CacheError(f"is not a regular file of at most {MAX_BYTES} bytes")
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise CacheError("could have been written by another user")
+        raise CacheError("is owned or writable by another user")
 
 
 def _framed(record: bytes) -> bytes:
@@ -187,7 +187,7 @@ def _framed(record: bytes) -> bytes:
 
 
 def _record_at(content: bytes, at: int) -> bytes | None:
-    """The record that begins there; None when it is not whole, or not what was written."""
+    """The record at this offset; None when it is truncated or its checksum is wrong."""
     if len(content) < at + _FRAME.size:
         return None
     length, checksum = _FRAME.unpack_from(content, at)
@@ -196,7 +196,7 @@ def _record_at(content: bytes, at: int) -> bytes | None:
 
 
 def _start(content: bytes) -> int:
-    """Where the first record begins."""
+    """Offset of the first record. Raises CacheError for another format."""
     header, newline, _ = content.partition(b"\n")
     words = header.split(b" ")
     if not newline or words[0] != b"headgate-cache" or len(words) < 2:

@@ -1,7 +1,7 @@
-"""What a table is made of: decoded resources by kind and name, and what can be wrong with them.
+"""Decoded resources by kind and name, from which tables are built, and the problems they can have.
 
-They lie in persistent maps (hash array mapped tries): a changed map shares all but a few nodes with the one before, so
-that keeping the old ones beside the new ones costs nothing, and a change as much as it changes.
+The maps are persistent (hash array mapped tries): a changed map shares all but a few nodes with its predecessor, so
+keeping both is cheap, and the cost of a change grows with the change, not with the map.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Problem:
     """Why a configuration cannot be used."""
 
     resource: str
-    """Kind and name, for instance "route/orders"; empty when the whole table is meant."""
+    """Kind and name, for instance "route/orders"; empty when it concerns the whole table."""
     field: str
     """Field path within the resource; may be empty."""
     detail: str
@@ -33,7 +33,7 @@ class Problem:
 
 
 class TableError(Exception):
-    """The configuration cannot become a table; `problems` names every reason."""
+    """The configuration is invalid; `problems` has every reason."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -53,7 +53,7 @@ Item = Service | Instance | UnlinkedRoute | Limit | User | VerificationKey | Res
 
 @dataclass(slots=True)
 class ResourceSet:
-    """The parts a table is built from, by kind and name. Mutable, because changes are applied in steps."""
+    """Decoded resources by kind and name: the input of a table. Mutable, because changes are applied in steps."""
 
     service: Map[str, Service] = field(default_factory=Map)
     instance: Map[str, Instance] = field(default_factory=Map)
@@ -66,26 +66,26 @@ class ResourceSet:
 
     @classmethod
     def of(cls, *items: Item) -> ResourceSet:
-        """Resources under their own names; a reset under its revision."""
+        """A set of these items, each under its `key_of`."""
         resources = cls()
         for item in items:
             resources.put(key_of(item), item)
         return resources
 
     def put(self, key: ResourceKey, item: Item) -> None:
-        """Add or replace one resource. KeyError for a kind that does not exist."""
+        """Add or replace one resource. KeyError for an unknown kind."""
         kind, name = key
         setattr(self, kind, self._kind(kind).set(name, item))
 
     def remove(self, key: ResourceKey) -> None:
-        """Forget one resource; one that is not there is no error. KeyError for a kind that does not exist."""
+        """Remove one resource if it exists. KeyError for an unknown kind."""
         kind, name = key
         items = self._kind(kind)
         if name in items:
             setattr(self, kind, items.delete(name))
 
     def get(self, key: ResourceKey) -> Item | None:
-        """One resource, if it is there. KeyError for a kind that does not exist."""
+        """One resource, or None. KeyError for an unknown kind."""
         return self._kind(key[0]).get(key[1])
 
     def keys(self) -> Iterator[ResourceKey]:
@@ -93,7 +93,7 @@ class ResourceSet:
         return ((kind, name) for kind in KINDS for name in self._kind(kind))
 
     def copy(self) -> ResourceSet:
-        """The same resources, to be changed without these."""
+        """A copy that changes independently of this set; O(1)."""
         return replace(self)
 
     def _kind(self, kind: str) -> Map[str, Item]:

@@ -1,7 +1,7 @@
 """The journal: the configuration on disk, as a snapshot and the changes after it.
 
 A change is appended before a worker gets it, so that a restart finds everything that was ever served. Appending costs
-what the change costs; when the changes have grown larger than the snapshot, a new snapshot replaces all.
+as much as the change. When the changes outgrow the snapshot, a new snapshot replaces the file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Journal:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._held: Bundle | None = None
-        """What is on disk; None when that is not known and must be replaced."""
+        """The configuration on disk; None when it is unknown and the file must be replaced."""
         self._refused = False
         """Whether the last write failed."""
 
@@ -44,7 +44,7 @@ class Journal:
         return bundle
 
     def warn(self, reason: str) -> None:
-        """Warn that what was loaded cannot be used."""
+        """Count and log that the loaded configuration is invalid."""
         self._cache.warn(reason)
 
     def write(self, served: Bundle, bundle: Bundle, parts: Iterable[bytes]) -> None:
@@ -59,7 +59,7 @@ class Journal:
         self._note(bundle, done)
 
     def compact(self, served: Bundle) -> bool:
-        """Leave exactly `served` on disk, with few changes after the snapshot; False when the write fails."""
+        """Make the file hold exactly `served`, with few changes after the snapshot. False when the write fails."""
         if self._held is served and not self._cache.grown:
             return True
         done = self._cache.clear() if served is NOTHING else self._cache.replace(whole(served))
@@ -67,7 +67,7 @@ class Journal:
         return done
 
     def sync(self) -> None:
-        """fsync: until then, changes outlive the process but not a loss of power."""
+        """fsync the file: changes written since the last call survive the end of the process, but not a power loss."""
         self._cache.sync()
 
     def _note(self, bundle: Bundle, done: bool) -> None:

@@ -1,8 +1,8 @@
 """The rate at which changes are applied.
 
-Applying a change blocks a worker for some tenths of a millisecond. Many in a row would show in the tail latencies, so
-after a burst they are spread; the control plane merges what arrives meanwhile into one delta. Changes of instances
-count but do not wait, because traffic should follow them at once.
+Applying a change blocks a worker for some tenths of a millisecond. A long run of changes would raise the tail latency,
+so after a burst they are spaced out; the control plane merges what arrives meanwhile into one delta. Changes of
+instances count but do not wait, because traffic should follow them at once.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Pace:
         self._interval = 1.0 / per_second
         self._slack = (burst - 1) * self._interval
         self._paid = 0.0
-        """When the changes so far would be done, had they been spread evenly."""
+        """Theoretical arrival time of the next change, in monotonic seconds."""
 
     def wait(self, now: float) -> float:
-        """Seconds that a change which arrives at `now` has to wait. Counts it as applied after that."""
+        """Seconds to wait before applying a change that arrives at `now`, in monotonic seconds. Counts the change."""
         at = max(now, self._paid - self._slack)
         self._paid = max(self._paid, at) + self._interval
         return at - now

@@ -1,4 +1,4 @@
-"""What a data plane tells the control plane about itself, as plain values. Times are Unix seconds."""
+"""What a data plane reports to the control plane, as plain values. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """Who says hello, and what every worker of the node serves."""
+    """The content of a hello: the node, and the configuration that every worker serves."""
 
     node: str
     version: str
     revision: int
     digest: str
     leaving: Mapping[str, int] = field(default_factory=dict)
-    """Requests under way, by "<service>/<instance>", at instances that take no new ones."""
+    """Requests in flight, by "<service>/<instance>", at instances that take no new ones."""
     lineage: str = ""
     epoch: int = 0
 
 
 class InstanceStatus(Enum):
-    """What is known of an instance's health."""
+    """Health of an instance."""
 
     STARTING = "starting"
-    """Not probed to a verdict yet: takes no traffic."""
+    """Neither healthy nor unhealthy yet: takes no traffic."""
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     DRAINING = "draining"
@@ -71,7 +71,7 @@ class BucketStats:
 
 @dataclass(frozen=True, slots=True)
 class StatsReport:
-    """A node's traffic, once a second."""
+    """Counters, breakers and rate limit buckets of a node, at one moment."""
 
     at: float
     total_requests: int

@@ -52,7 +52,7 @@ Match = tuple[frozenset[str], str | None, str | None, frozenset[str]]
 
 
 class BuildId:
-    """What tells one table from another."""
+    """Identifies one build of a table; compared by identity."""
 
     __slots__ = ()
 
@@ -75,15 +75,15 @@ class Table:
     resets: tuple[Reset, ...]
     """Sorted by revision."""
     matches: Map[Match, str] = field(repr=False)
-    """The route of each match; two routes never have the same."""
+    """Route name by match; two routes cannot have the same match."""
     touched: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
-    """Services that differ, themselves or in their instances, from the table that this one was made from."""
+    """Services that may differ, themselves or in their instances, from the table of `base_build`."""
     build_id: BuildId = field(default_factory=BuildId, compare=False, repr=False)
     base_build: BuildId | None = field(default=None, compare=False, repr=False)
-    """`build_id` of the table that this one was made from; not the table, which would keep all before it in memory."""
+    """`build_id` of the table that this one evolved from; the table itself would keep all earlier ones alive."""
 
     def services_changed_since(self, before: Table) -> Iterable[str]:
-        """The services that differ, at most, themselves or in their instances."""
+        """Services that may differ from those of `before`, themselves or in their instances."""
         if self.build_id is before.build_id:
             return ()
         if self.base_build is before.build_id:

@@ -21,7 +21,7 @@ from dataplane.proxy.tls import Chain, ClientContexts
 _log = logging.getLogger(__name__)
 
 MAX_HEAD = 64 * 1024
-"""Most bytes of a response's head."""
+"""Largest response head, in bytes."""
 
 
 class BadProbeResponse(Exception):
@@ -29,10 +29,10 @@ class BadProbeResponse(Exception):
 
 
 class EndpointChecker:
-    """Sends probes. Each opens a connection, because a kept one would not show whether new ones succeed."""
+    """Sends probes. Each opens a connection: a reused one would not show whether the instance accepts new ones."""
 
     def __init__(self, lookups: Lookups | None = None) -> None:
-        """`lookups` are of names of instances."""
+        """`lookups` resolves the host names of instances."""
         self._lookups = lookups or Lookups()
         self._contexts = ClientContexts()
 
@@ -72,7 +72,7 @@ class EndpointChecker:
     async def _connect(
         self, instance: Instance, context: ssl.SSLContext | None, name: str | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As requests connect: to the first of the host's addresses that accepts, in the same order."""
+        """Connect as requests do: to the host's first address that accepts."""
         failure: OSError | None = None
         for address in await self._lookups(instance.host):
             try:
@@ -95,7 +95,7 @@ class _Head:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if not self.status:  # what comes after the head is not looked at
+            if not self.status:  # errors after the head do not matter
                 raise BadProbeResponse(f"did not answer in HTTP: {error}") from None
 
     def on_headers_complete(self) -> None:

@@ -1,4 +1,4 @@
-"""Probes every instance of the table in use: first at once, then again and again."""
+"""Probes every instance of the table in use: a new one at once, then at its service's interval."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Prober:
         wait: Callable[[asyncio.Event, float | None], Awaitable[None]] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`wait` waits for the event, at most for the seconds given."""
+        """`wait` waits for the event, at most for the given seconds. `jitter` returns a random number from 0 to 1."""
         self._check_endpoint = check_endpoint
         self._notify_router = notify_router
         self._clock = clock
@@ -89,8 +89,8 @@ class Prober:
     def adopt(self, services: Mapping[str, Service], instances: Mapping[str, tuple[Instance, ...]]) -> None:
         """Watch exactly these instances, by service, from now on; known ones keep their health.
 
-        An instance that is new or has another address is starting and is probed at once. Only services whose instances
-        or checks changed cost more than a look.
+        An instance that is new or has another address is starting and is probed at once. A service whose instances and
+        check are the same costs one comparison.
         """
         for gone in self._adopted.keys() - instances.keys():
             self._adopt_service(gone, (), self._adopted[gone][1])
@@ -103,7 +103,7 @@ class Prober:
                 self._adopt_service(name, group, check)
 
     def view(self) -> list[InstanceHealth]:
-        """What is known of every instance."""
+        """The health of every instance."""
         return [
             InstanceHealth(
                 watched.instance.service,
@@ -141,7 +141,7 @@ class Prober:
             self._unavailable.discard(gone.name)
 
     def _kept(self, old: _Watched | None, new: _Watched) -> _Watched:
-        """The watch over an instance that may have been watched before."""
+        """Keep the health and the rank of an instance that was watched before."""
         if old is not None and _address(old) == _address(new):
             new.health = old.health
             if (old.check, old.instance.draining) == (new.check, new.instance.draining):
@@ -167,7 +167,7 @@ class Prober:
             watched.task.cancel()
 
     def _start_due(self, schedule: Schedule, group: asyncio.TaskGroup) -> bool:
-        """Start probes that are due; whether there may be more."""
+        """Start at most BATCH of the probes that are due. True when there may be more."""
         for _ in range(BATCH):
             if (job := schedule.start(self._clock())) is None:
                 return False
@@ -204,7 +204,7 @@ class Prober:
 
 
 def slots() -> int:
-    """How many probes may be in flight: as many as leave most file descriptors to the rest of the supervisor."""
+    """Most probes in flight: MAX_SLOTS, or a quarter of the file descriptors if that is less."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_SLOTS if soft == resource.RLIM_INFINITY else max(1, min(MAX_SLOTS, soft // 4))
 

@@ -20,14 +20,14 @@ from typing import NamedTuple
 SLOW = 1.0
 """Seconds after which a probe counts as slow."""
 _SPARE = 64
-"""Outdated entries that a heap may hold besides as many as there are valid ones."""
+"""Outdated entries that a heap may hold beyond the number of its valid ones."""
 
 
 class Rank(IntEnum):
-    """What the last probe of an instance was like."""
+    """The duration of an instance's last probe, in classes."""
 
     FIRST = 0
-    """There was none."""
+    """Not probed yet."""
     QUICK = 1
     SLOW = 2
 
@@ -70,7 +70,7 @@ class Schedule:
         """Due jobs by rank and service."""
         self._heads: dict[Rank, list[_Entry]] = {rank: [] for rank in Rank}
         self._valid: dict[Rank, dict[str, _Entry]] = {rank: {} for rank in Rank}
-        """The entry in `_heads` that counts for a service."""
+        """The current entry in `_heads` of each service; others are outdated."""
         self._held: dict[str, int] = {}
         """Slots in use by service."""
         self._free = slots
@@ -89,7 +89,7 @@ class Schedule:
         heapq.heappush(self._planned, (at, self._next(), job.version, job))
 
     def drop(self, job: Job) -> None:
-        """Plan no more of it. A probe in flight holds its slot until `end`."""
+        """Cancel the planned probe. A probe in flight holds its slot until `end`."""
         job.version += 1
 
     def wake_at(self) -> float | None:
@@ -116,7 +116,7 @@ class Schedule:
         job.rank = Rank.SLOW if now - job.started > SLOW else Rank.QUICK
 
     def _collect_due(self, now: float) -> None:
-        """Move what is due from the plan to the queues."""
+        """Move due jobs from the plan to the queues."""
         while (at := self.wake_at()) is not None and at <= now:
             due, number, version, job = heapq.heappop(self._planned)
             queue = self._queues.setdefault((job.rank, job.service), [])
@@ -142,7 +142,7 @@ class Schedule:
             self._refresh(rank, service)
 
     def _head(self, rank: Rank) -> _Entry | None:
-        """The service of this rank whose turn it is."""
+        """The entry of the service whose turn it is; None without any."""
         heads, valid = self._heads[rank], self._valid[rank]
         while heads:
             entry = heads[0]
@@ -155,7 +155,7 @@ class Schedule:
         return None
 
     def _drop_outdated(self, rank: Rank, service: str) -> bool:
-        """Remove jobs that were dropped from the head of a queue; whether there were any."""
+        """Remove dropped jobs from the head of a queue. True when there were any."""
         queue = self._queues[rank, service]
         before = len(queue)
         while queue and queue[0][3] != queue[0][4].version:
@@ -163,7 +163,7 @@ class Schedule:
         return len(queue) < before
 
     def _refresh(self, rank: Rank, service: str) -> None:
-        """Put the head of this queue where it now belongs."""
+        """Update the entry for the head of this queue."""
         queue, valid, heads = self._queues.get((rank, service)), self._valid[rank], self._heads[rank]
         if not queue:
             self._queues.pop((rank, service), None)

@@ -1,4 +1,4 @@
-"""The health of one instance as a value: what probes and thresholds make of it. No clock, no I/O."""
+"""The health of one instance as a value, and how a probe changes it. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Health:
 def update_status(health: Health, probe: Probe, check: HealthCheck) -> Health:
     """The health after one more probe.
 
-    A starting instance is healthy after its first passed probe, because nobody relies on it yet and it should not wait.
-    Any other change of status takes as many probes in a row as the service's thresholds say.
+    A starting instance is healthy after its first passed probe: it takes no traffic yet, and should not wait for it.
+    Any other change of status takes the number of consecutive probes in the service's thresholds.
     """
     passes = health.passes + 1 if probe.passed else 0
     failures = 0 if probe.passed else health.failures + 1

@@ -1,7 +1,7 @@
 """The access log: one JSON line on stdout for every request, written by a thread.
 
-The request path only appends a finished line to a list. Full lists go to the thread through a queue; when whoever
-reads stdout falls behind, lines are dropped and counted, and traffic goes on.
+The request path only appends a finished line to a list. Full lists go to the thread through a queue; when the reader of
+stdout falls behind, lines are dropped and counted, and traffic goes on.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import threading
 from collections.abc import Iterator
 
 BATCH = 256
-"""Lines that are handed to the thread together; fewer when a second has passed."""
+"""Lines that are passed to the thread together; fewer when a second has passed."""
 MAX_BACKLOG = 50_000
 """Lines that may wait for the thread; about 15 MiB."""
 _CHUNK = 256 * 1024
 
 
 class AccessLog:
-    """Lines on their way to a file descriptor. `write` and `flush` belong to one thread, the event loop's."""
+    """Writes lines to a file descriptor in a thread. Only the event loop's thread may call `write` and `flush`."""
 
     def __init__(self, descriptor: int = 1, *, shared: bool = False) -> None:
-        """`shared`: other processes write to the same descriptor, and lines must not be mixed up."""
+        """`shared`: other processes write to the same descriptor, so each write must be atomic."""
         self._descriptor = descriptor
-        # Only this much is written to a pipe in one piece (POSIX, write()).
+        # Writes to a pipe are atomic up to this size (POSIX, write()).
         whole = shared and stat.S_ISFIFO(os.fstat(descriptor).st_mode)
         self._chunk = select.PIPE_BUF if whole else _CHUNK
         self._lines: list[str] = []
         self._queue: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
-        # Each is written by one thread only: what is between them is the backlog.
+        # Each is written by one thread only; their difference is the backlog.
         self._queued = self._done = 0
         self._refused = self._failed = 0
         self._writer = threading.Thread(target=self._run, name="access-log", daemon=True)
@@ -43,14 +43,14 @@ class AccessLog:
         return self._refused + self._failed
 
     def write(self, line: str) -> None:
-        """Take one line, with its newline."""
+        """Queue one line, which ends with a newline."""
         lines = self._lines
         lines.append(line)
         if len(lines) >= BATCH:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what has gathered to the thread."""
+        """Pass the collected lines to the thread."""
         if not self._lines:
             return
         lines, self._lines = self._lines, []
@@ -61,7 +61,7 @@ class AccessLog:
             self._queue.put(lines)
 
     def close(self, within: float = 2.0) -> None:
-        """Write what is left, for at most `within` seconds."""
+        """Write the backlog, for at most `within` seconds."""
         self.flush()
         self._queue.put(None)
         self._writer.join(within)

@@ -1,6 +1,6 @@
 """Logging of the data plane: one JSON object a line, on stderr.
 
-Whatever is passed as `extra` becomes fields of the line, so that messages stay fixed and can be searched for:
+Values passed as `extra` become fields of the line, so that messages are constant and can be searched for:
 `logger.info("configuration applied", extra={"revision": 41})`. Requests have a log of their own: `observe.access`.
 """
 
@@ -12,11 +12,11 @@ import sys
 from datetime import UTC, datetime
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-"""What every record has anyway; uvicorn adds color_message, the same text with terminal codes."""
+"""Attributes of every record; and uvicorn's color_message, the message with terminal codes."""
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON; what JSON cannot say is written as its `str`."""
+    """Formats a record as one line of JSON. A value without a JSON form is written as its `str`."""
 
     def __init__(self, **fields: object) -> None:
         super().__init__()
@@ -49,6 +49,6 @@ def set_up(level: str = "info", **fields: object) -> None:
         logger.propagate = True
         # "Started server process" and the like are about the status server, not about the gateway.
         logger.setLevel(logging.WARNING)
-    # These tell at debug level what only their authors need.
+    # Their debug messages are of no use to operators.
     for name in ("asyncio", "grpc"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Prometheus metrics, made when somebody asks for them out of sums that were kept as plain integers."""
+"""Prometheus metrics, rendered on request from sums that are kept as plain integers."""
 
 from __future__ import annotations
 
@@ -123,16 +123,16 @@ def _node(view: NodeView) -> Iterator[Metric]:
     build.add_metric([view.version, platform.python_version()], 1)
     yield build
     yield _simple_gauge("config_revision", "Revision that every worker serves.", view.revision)
-    yield _simple_gauge("ready", "1 when /ready says so.", not view.not_ready)
+    yield _simple_gauge("ready", "1 while /ready answers 200.", not view.not_ready)
     yield _simple_gauge(
         "controlplane_connected", "1 while the config stream is open.", bool(view.controlplane)
     )
     yield _simple_gauge("workers", "Workers that run.", view.workers)
     yield _simple_gauge("connections", "Client connections that are open.", view.connections)
     yield _simple_counter("worker_restarts", "Workers that ended and were replaced.", view.worker_restarts)
-    yield _simple_counter("config_rejections", "Configurations that were not used.", view.rejections)
+    yield _simple_counter("config_rejections", "Configurations that this node rejected.", view.rejections)
     yield _simple_counter(
-        "config_delta_mismatches", "Deltas that did not fit what is served.", view.mismatches
+        "config_delta_mismatches", "Deltas whose base or digest did not match.", view.mismatches
     )
     yield _simple_counter(
         "config_cache_warnings", "Failures to read or write the cache.", view.cache_warnings

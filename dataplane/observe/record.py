@@ -1,7 +1,7 @@
-"""What a worker remembers of its requests: plain integers, and a line of the access log.
+"""Counts a worker's requests as plain integers, and writes the access log's line for each.
 
-`Recorder.finished` runs for every request, so everything in it is counted in nanoseconds. What was counted leaves the
-worker once a second; the supervisor sums it up (module `stats`) and is the one who knows Prometheus.
+`Recorder.finished` runs for every request, so its cost is counted in nanoseconds. The worker sends the counters once a
+second; the supervisor sums them (module `stats`) and exports them to Prometheus.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES
 from dataplane.proxy.exchange import Exchange
 
 UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
-"""Decisions that are an instance's doing."""
+"""Decisions that an instance caused."""
 _NO_COUNTS = [0] * len(STATUS_CLASSES)
 _NO_LATENCY = [0.0] * (len(LATENCY_BOUNDS) + 2)
 
@@ -44,7 +44,7 @@ class Recorder:
         if counts is None:
             counts = self._requests[name] = _NO_COUNTS.copy()
         counts[exchange.status // 100] += 1
-        # One whose client left before its turn was never started.
+        # An exchange whose client left before its turn was never started.
         seconds = exchange.ended - (exchange.started or exchange.ended)
         if exchange.sent_at:
             latency = self._latency.get(service)
@@ -63,8 +63,8 @@ class Recorder:
     def line(self, exchange: Exchange, route: str, service: str, seconds: float) -> str:
         """The exchange as one line of JSON.
 
-        Names from the configuration, addresses, methods, hosts and request ids hold nothing that JSON would have to
-        escape; paths and subjects may. Queries are left out, because people put secrets there.
+        Names from the configuration, addresses, methods, hosts and request ids have no characters that JSON escapes;
+        paths and subjects may. Queries are left out because they may hold secrets.
         """
         millisecond = int((exchange.ended + self._offset) * 1000)
         if millisecond != self._millisecond:
@@ -89,9 +89,9 @@ class Recorder:
         )
 
     def report(self) -> dict[str, Any]:
-        """What was counted since the last report, as JSON takes it; also lets the log's lines go.
+        """The counters since the last report, as JSON values. Also flushes the access log.
 
-        To be called about once a second.
+        Call it about once a second.
         """
         self._offset = time.time() - time.monotonic()
         before, self._dropped = self._dropped, self._flush()
@@ -108,7 +108,7 @@ class Recorder:
         return report
 
     def _flush(self) -> int:
-        """Lines dropped since the start."""
+        """Flush the access log. Returns the lines dropped since the start."""
         if self._log is None:
             return 0
         self._log.flush()
@@ -123,6 +123,6 @@ class Recorder:
 
 
 def _iso(millisecond: int) -> str:
-    """A Unix time as ISO 8601 says it; done once for all requests of a millisecond."""
+    """A Unix time in milliseconds, in ISO 8601. Computed once for all requests of a millisecond."""
     second, rest = divmod(millisecond, 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"

@@ -1,4 +1,4 @@
-"""Statistics of the node: the sums of what its workers count; nothing is lost when a worker ends.
+"""Statistics of the node: sums over its workers. Nothing is lost when a worker ends.
 
 A worker's STATS frame is a JSON object: what was counted since the last frame, the breakers that changed since then (a
 list of the fields of CircuitStats each), the emptiest rate limit buckets (of BucketStats) and the current number of
@@ -45,7 +45,7 @@ class Totals:
     """Sums over every worker since the start of the node, for the routes and services of the table."""
 
     total_requests: int = 0
-    """Every request, also of routes that are gone."""
+    """All requests, including those of removed routes."""
     requests: dict[str, list[int]] = field(default_factory=dict)
     """By route, then by STATUS_CLASSES; "" for requests that matched none."""
     latency: dict[str, list[float]] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Totals:
     connections_refused: int = 0
 
     def add(self, report: Mapping[str, Any]) -> None:
-        """Add what one worker counted."""
+        """Add the counters of one worker's frame."""
         for name, counts in report["requests"].items():
             _add_all(self.requests, name, [int(count) for count in counts], len(STATUS_CLASSES))
             self.total_requests += sum(counts)
@@ -77,7 +77,7 @@ class Totals:
         self.connections_refused += int(report.get("connections_refused", 0))
 
     def keep(self, services: Container[str], routes: Container[str]) -> None:
-        """Forget the counters of services and routes that are gone."""
+        """Drop the counters of services and routes that no longer exist."""
         _keep(self.requests, lambda name: not name or name in routes)
         _keep(self.refusals, lambda key: not key[0] or key[0] in routes)
         _keep(self.latency, lambda name: name in services)
@@ -144,9 +144,9 @@ class NodeStats:
             self._past[name] = _summed(self._past.get(name, ended), circuit, ended)
 
     def keep(self, services: Mapping[str, object], routes: Mapping[str, object]) -> None:
-        """These are the services and routes of the table: forget all others. Call it once a second.
+        """Drop the counters of services and routes that the table does not have. Call it once a second.
 
-        Costs nothing while the table stays the same and workers report what is in it.
+        Cheap while the table is the same and workers report only what is in it.
         """
         if services is not self._services:
             self._quiet = {name: CircuitStats(name) for name in services if not name.startswith(BUILTIN)}
@@ -158,7 +158,7 @@ class NodeStats:
         self.totals.keep(services, routes)
 
     def _unknown(self) -> bool:
-        """Whether there are more names than the table has: workers may report what is not in it."""
+        """Whether more names are counted than the table has: a worker may report removed ones."""
         reported = max(
             len(self._past),
             len(self.totals.latency),
@@ -188,7 +188,7 @@ class NodeStats:
         return tuple(ordered[:MAX_BUCKETS])
 
     def report(self, at: float) -> StatsReport:
-        """What the control plane is told, at Unix time `at`."""
+        """The report to the control plane, at Unix time `at`."""
         return StatsReport(at, self.totals.total_requests, self.circuits(), self.buckets())
 
 

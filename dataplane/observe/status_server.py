@@ -1,6 +1,6 @@
 """The status server: health, readiness, metrics and the applied configuration of this node, by plain HTTP.
 
-It answers from what the supervisor knows; no request to it waits for a worker.
+It answers from the supervisor's state and never waits for a worker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ View = Callable[[], NodeView]
 
 
 def make_app(view: View) -> Starlette:
-    """The status endpoints over `view`, which is asked anew for every request."""
+    """The status endpoints. `view` is called for every request."""
 
     def answer_health(_: Request) -> Response:
         return _json(health_document(view()))
@@ -51,7 +51,7 @@ def make_app(view: View) -> Starlette:
 
 
 def _on_loop(handler: Callable[[Request], Response]) -> Callable[[Request], Any]:
-    # Starlette would run a plain function in a thread, beside the loop that changes what it reads.
+    # Starlette would run a plain function in a thread, while the event loop changes the state it reads.
     async def handle(request: Request) -> Response:
         return handler(request)
 
@@ -59,13 +59,13 @@ def _on_loop(handler: Callable[[Request], Response]) -> Callable[[Request], Any]
 
 
 def _json(body: object, status: int = 200) -> Response:
-    # Read by people with curl as often as by programs.
+    # Indented for people who use curl.
     content = json.dumps(body, indent=2) + "\n"
     return Response(content, status, media_type="application/json")
 
 
 class StatusServer(uvicorn.Server):
-    """Uvicorn on a socket that is bound already; signals are the supervisor's business."""
+    """Uvicorn on a bound socket. The supervisor handles signals."""
 
     def __init__(self, view: View) -> None:
         super().__init__(
@@ -76,7 +76,7 @@ class StatusServer(uvicorn.Server):
                 lifespan="off",
                 server_header=False,
                 timeout_graceful_shutdown=1,
-                # Longer than workers keep idle connections, so that they are the ones who close them.
+                # Longer than workers keep idle connections, so that workers close them first.
                 timeout_keep_alive=120,
                 ws="none",
             )

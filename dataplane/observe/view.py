@@ -1,4 +1,4 @@
-"""What the status endpoints and the metrics show of a node: one plain value, made by the supervisor when asked."""
+"""The state of a node that status endpoints and metrics show: one plain value, built on request."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class NodeView:
     node: str
     version: str
     revision: int
-    """That every worker serves; 0 for none."""
+    """The revision that every worker serves; 0 for none."""
     digest: str
     lineage: str
-    """Id of the store that it was read from; empty when that is not known."""
+    """Id of the store that the configuration was read from; empty when unknown."""
     epoch: int
     table: Table
     instances: tuple[InstanceHealth, ...]
@@ -31,7 +31,7 @@ class NodeView:
     """How many workers have ejected an instance, by "<service>/<id>"."""
     totals: Totals
     workers: int
-    """That run."""
+    """Running workers."""
     workers_wanted: int
     worker_restarts: int
     connections: int
@@ -40,7 +40,7 @@ class NodeView:
     controlplane_problem: str
     rejections: int
     mismatches: int
-    """Deltas that did not fit what is served, and were replaced by snapshots."""
+    """Deltas whose base or digest did not match; each was replaced by a snapshot."""
     cache_warnings: int
     cache_problem: str
     draining: bool
@@ -100,7 +100,7 @@ def _services(view: NodeView) -> dict[str, dict[str, int]]:
 
 
 def config_document(view: NodeView) -> dict[str, Any]:
-    """GET /debug/config: what is applied, without anything secret."""
+    """GET /debug/config: the applied configuration, without secrets."""
     table = view.table
     return {
         "revision": view.revision,

@@ -57,7 +57,7 @@ class Changes:
         """The table of `served`; `table` is ahead of it while workers apply a change."""
         self.rejections = 0
         self._told: tuple[object, object] = (None, None)
-        """The services and instances that the prober has."""
+        """The services and instances that the prober watches."""
         self._written = asyncio.Event()
         self._turn = asyncio.Lock()
         """Held while a change is applied or the journal is compacted."""
@@ -68,7 +68,7 @@ class Changes:
         return self._assembly.table
 
     async def restore(self, *, before_last: bool = False) -> Bundle | None:
-        """Let the workers start with the configuration on disk, and return it; None if there is no usable one.
+        """Start the workers with the configuration on disk, and return it; None without a valid one.
 
         `before_last`: without the last change.
         """
@@ -86,7 +86,7 @@ class Changes:
         return bundle
 
     async def follow(self, restored: Bundle | None) -> None:
-        """Wait until the workers serve the restored configuration, then apply every one that arrives."""
+        """Wait until the workers serve the restored configuration, then apply each one received."""
         if restored is not None and self.served is NOTHING and not await self._begin(restored):
             # The last change was on disk before a worker had it, and may never have been served; the one before was.
             older = await self.restore(before_last=True)
@@ -99,7 +99,7 @@ class Changes:
                 bundle = await self._stream.next_bundle(self.served)
                 wait = pace.wait(monotonic())
                 if not bundle.moves_instances:
-                    # The control plane sends the next one after the answer to this one; more changes gather in it.
+                    # The control plane sends the next one after the answer to this one, with all changes until then.
                     await asyncio.sleep(wait)
                 async with self._turn:
                     await self._take(bundle)
@@ -129,12 +129,12 @@ class Changes:
             self._reject(bundle, error.problems)
             return
         news = self._tell_prober()
-        # In a thread, because a disk may be slow.
+        # In a thread, because the write may block.
         await asyncio.to_thread(self._journal.write, self.served, bundle, parts)
         self._written.set()
         if problems := await self._move(bundle):
             await self._compact_once()
-            # Workers died or hung: the next attempt may succeed.
+            # Workers ended or hung: the next attempt may succeed.
             self._reject(bundle, problems, permanent=False)
         elif not self._workers.draining:
             self._serve(bundle, moved=self.table.instances is not before)
@@ -174,10 +174,10 @@ class Changes:
         return problems
 
     def _tell_prober(self) -> bool:
-        """Let the prober start with new instances, and tell the workers which instances take no traffic.
+        """Have the prober watch the table's instances, and tell the workers which instances take no traffic.
 
-        Before the workers get the table, so that a new instance gets no traffic before its first probe. False when
-        neither services nor instances changed.
+        Called before the workers get the table, so that a new instance gets no traffic before its first probe. False
+        when neither services nor instances changed.
         """
         told = self.table.services, self.table.instances
         if all(new is old for new, old in zip(told, self._told, strict=True)):
@@ -201,7 +201,7 @@ class Changes:
         self._stream.nack(bundle.revision, problems, permanent=permanent)
 
     async def _compact(self) -> None:
-        """After changes, remove from disk what is not served, and fsync, so that a loss of power loses nothing."""
+        """After changes, compact the journal and fsync it, so that a power loss loses nothing."""
         try:
             while True:
                 await self._written.wait()
@@ -223,9 +223,9 @@ class Changes:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """For a large change: collections would walk through all of it several times, now and later.
+    """Disable garbage collection for a large change and freeze the result: collections would scan it repeatedly.
 
-    Garbage that is frozen is never freed, so this is not done for small changes, of which there may be many.
+    Frozen garbage is never freed, so this is not done for small changes, which may be many.
     """
     gc.disable()
     try:

@@ -17,7 +17,7 @@ from dataplane.supervisor.process import WorkerProcess, spawn
 
 
 class Launcher:
-    """Starts workers. `ahead` starts the first ones before they are asked for."""
+    """Starts workers. `ahead` starts the first ones in advance."""
 
     def __init__(self, settings: Settings, traffic: TrafficPort, secured: TrafficPort | None = None) -> None:
         """`secured` is the traffic port for TLS."""
@@ -27,7 +27,7 @@ class Launcher:
         self._ahead: dict[int, WorkerProcess] = {}
 
     async def ahead(self) -> None:
-        """Start one worker for every index. One that fails to start is tried again when it is asked for."""
+        """Start one worker for every index. A failed start is tried again when the worker is requested."""
         await asyncio.gather(*map(self._start_ahead, range(self._settings.workers)))
 
     async def __call__(self, index: int) -> WorkerProcess:
@@ -35,12 +35,12 @@ class Launcher:
         return self._ahead.pop(index, None) or await self._start(index)
 
     def release(self, index: int) -> None:
-        """The next worker with this index starts later: what it would be sent goes to the others."""
+        """Close the sockets of a worker that starts again later, so that new connections go to the others."""
         for port in self._ports:
             port.release(index)
 
     def close(self) -> None:
-        """Release the addresses; workers that run still accept. None can be started any more."""
+        """Release the addresses. Running workers still accept connections; none can be started any more."""
         for port in self._ports:
             port.close()
 
@@ -84,10 +84,10 @@ class Launcher:
 
 
 def limit_secret(settings: Settings) -> str:
-    """What hides the values of headers that limits count by, hexadecimal: one for the whole fleet.
+    """Key of the hash that replaces header values in rate limit keys, hexadecimal; the same in the whole fleet.
 
-    Derived from the credential that all data planes share, unless it is set. A fleet that has neither, because it knows
-    itself by certificates, gets one for each data plane: the same value has another name on each.
+    Derived from LIMIT_KEY_SECRET or, without it, from the credential that all data planes share. With certificates
+    only, there is neither: each data plane uses a random key, so that one header value has a different hash on each.
     """
     if settings.limit_key_secret is not None:
         known = settings.limit_key_secret.get_secret_value()

@@ -13,8 +13,8 @@ class ListenError(Exception):
 class TrafficPort:
     """The traffic address: a socket for every worker, bound to it with SO_REUSEPORT, so that each has its own queue.
 
-    They are kept here, so that a worker that dies leaves its queue to the next one: connections wait in the backlog
-    meanwhile. A bound socket that never listens holds the address while no worker does.
+    The supervisor keeps the sockets, so that the queue of a worker that ends passes to the next one: connections wait
+    in the backlog meanwhile. A bound socket that never listens holds the address while no worker does.
     """
 
     def __init__(self, host: str, port: int, setting: str = "LISTEN") -> None:

@@ -1,7 +1,7 @@
-"""Whether a worker is alive: it speaks every second, and it answers what it was sent.
+"""Whether a worker is alive: it sends a frame every second, and answers every change in time.
 
 Silence is counted in ticks of the supervisor, not in seconds of a clock. A supervisor that was stopped itself, or that
-got no CPU for a while, makes no ticks, so it does not take its workers for dead when it goes on.
+got no CPU for a while, makes no ticks, so it does not kill its workers when it resumes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ TICK = 1.0
 START_TIMEOUT = 30.0
 """Seconds from the start of the process to its first frame: imports on a busy machine take long."""
 ANSWER_TIMEOUT = 60.0
-"""Seconds a worker may leave a change, or the order to serve, unanswered."""
+"""Seconds in which a worker must answer a change, or the SERVE frame."""
 
 
 class Liveness:
@@ -29,7 +29,7 @@ class Liveness:
         self._silent, self._limit = 0.0, self._timeout
 
     def tick(self, *, settled: bool) -> str:
-        """Why the worker counts as dead; empty while it lives. `settled`: it has answered everything."""
+        """Why the worker counts as dead; empty while it lives. `settled`: no answer of it is due."""
         if self._silent >= self._limit:
             return f"silent for {self._silent:g} s"
         self._silent += TICK

@@ -17,16 +17,16 @@ from dataplane.options import WorkerOptions
 from dataplane.supervisor.liveness import Liveness
 
 SECRETS = ("DATAPLANE_TOKEN",)
-"""Left out of a worker's environment: workers talk to strangers and need no secret."""
+"""Removed from a worker's environment: workers face untrusted clients and need no secret."""
 
 _log = logging.getLogger(__name__)
 
 MakeOptions = Callable[..., WorkerOptions]
-"""From the inherited file descriptors: control, listen, and that of TLS where there is one."""
+"""Makes the options from the inherited file descriptors: control, listen, and the TLS listener if there is one."""
 
 
 class WorkerProcess:
-    """A running worker: what it serves, and what was sent to it and is not answered yet."""
+    """A running worker: what it serves, and which change it has not answered yet."""
 
     def __init__(
         self, index: int, process: asyncio.subprocess.Process, channel: Channel, liveness: Liveness
@@ -38,7 +38,7 @@ class WorkerProcess:
         self.holds: Bundle = NOTHING
         """The last configuration it acknowledged."""
         self.sent: Bundle = NOTHING
-        """What it will hold once it has answered everything."""
+        """The configuration it holds once it has answered every change."""
         self._draining = False
         self.serving = False
         """Whether it accepts connections."""
@@ -61,7 +61,7 @@ class WorkerProcess:
         self.sent, self.rejected = bundle, None
 
     def set_unavailable(self, unavailable: Iterable[str]) -> None:
-        """Say which instances take no traffic."""
+        """Send the instances that take no traffic."""
         self._channel.send_json(Kind.HEALTH, list(unavailable))
 
     def set_certificates(self, certificates: bytes) -> None:
@@ -69,11 +69,11 @@ class WorkerProcess:
         self._channel.send(Kind.CERTIFICATES, certificates)
 
     def serve(self) -> None:
-        """Let it accept connections."""
+        """Tell it to accept connections."""
         self._channel.send(Kind.SERVE)
 
     def drain(self) -> None:
-        """Let it finish its requests and exit. It answers no changes from now on."""
+        """Tell it to finish its requests and exit. It answers no changes from now on."""
         self._draining = True
         self._channel.send(Kind.DRAIN)
 
@@ -101,7 +101,7 @@ class WorkerProcess:
                     self._answer(frame[0], read_json(frame[1]))
                     answered()
         except Exception:
-            # Whatever it sends, the other workers go on; this one is replaced.
+            # An invalid frame does not affect the other workers; this one is replaced.
             _log.exception("worker sent an invalid frame", extra={"worker": self.index})
 
     def tick(self) -> str:
@@ -121,7 +121,7 @@ class WorkerProcess:
             raise
 
     def kill(self) -> None:
-        """End it at once, also when it is stopped."""
+        """Kill it with SIGKILL, which also ends a stopped process."""
         if self.process.returncode is None:
             self.process.kill()
 

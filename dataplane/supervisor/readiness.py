@@ -1,4 +1,4 @@
-"""Whether traffic should come to this node."""
+"""Whether this node is ready for traffic."""
 
 from __future__ import annotations
 

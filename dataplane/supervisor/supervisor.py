@@ -40,7 +40,7 @@ from dataplane.supervisor.uplink import Uplink
 from dataplane.supervisor.workers import Workers
 
 HEALTH_EVERY = 5
-"""A health report with every so many statistics reports, also when nothing changed."""
+"""Statistics reports per health report that is sent even when nothing changed."""
 GATHER = 0.01
 """Seconds for which changes of health are collected into one message."""
 
@@ -143,7 +143,7 @@ class Supervisor:
         self._stop.set()
 
     async def _drain(self, workers: asyncio.Task[None]) -> None:
-        """Let the workers finish. The status port and the probes go on meanwhile."""
+        """Drain the workers. The status port and the probes go on meanwhile."""
         _log.info("draining", extra={"seconds": self._settings.drain_timeout})
         self._workers.drain()
         # Otherwise connections would wait in a backlog from which nobody accepts.
@@ -203,7 +203,7 @@ class Supervisor:
 
 
 async def _run_forever(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work`, which should not end by itself; log a failure and start it again."""
+    """Run `work`. Log a failure and start it again."""
     while True:
         try:
             await work()

@@ -26,12 +26,12 @@ class Uplink:
             _warn_if_unencrypted(settings.controlplane)
 
     def control_planes(self) -> ControlPlanes:
-        """What the files hold now. If that is invalid, perhaps half written, log it and return the last content."""
+        """Read the files again. If they are invalid, perhaps half written, log it and return the last valid content."""
         try:
             renewed = self._read()
         except (OSError, ValueError) as error:
             if str(error) != self._said:
-                _log.error("renewed credentials are of no use, the old ones stay: %s", error)
+                _log.error("renewed credentials are invalid, the old ones stay in use: %s", error)
             self._said = str(error)
             return self._last
         if renewed != self._last:
@@ -60,7 +60,7 @@ def _token(settings: Settings) -> str | None:
 def _warn_if_unencrypted(addresses: tuple[str, ...]) -> None:
     far = [address for address in addresses if split_address(address)[0] not in _LOOPBACK]
     if far:
-        text = "DATAPLANE_TOKEN goes to %s unencrypted, and can be read on the way: set CONTROLPLANE_CA"
+        text = "DATAPLANE_TOKEN is sent to %s unencrypted: set CONTROLPLANE_CA"
         _log.warning(text, ", ".join(far))
 
 
@@ -74,7 +74,7 @@ def _pem(path: Path | None) -> bytes | None:
 
 
 def _check_pair(cert: Path | None, key: Path | None) -> None:
-    """gRPC would only fail to connect, without a reason."""
+    """Raise ValueError for a key of another certificate: gRPC would fail to connect without a reason."""
     if cert is None or key is None:
         return
     try:

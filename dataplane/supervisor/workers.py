@@ -17,7 +17,7 @@ from dataplane.supervisor.process import WorkerProcess
 APPLY_TIMEOUT = 60.0
 """Seconds a worker has to answer a change before it is replaced and the change is rejected."""
 MOST_DEATHS = 2
-"""Workers that may die under one change before the change is rejected as the cause."""
+"""Workers that may end during one change before the change is rejected as the cause."""
 STEADY = 10.0
 """A worker that lived this many seconds resets the restart delay."""
 GRACE = 5.0
@@ -111,7 +111,7 @@ class Workers:
             ticks.cancel()
 
     def drain(self) -> None:
-        """Let every worker finish its requests and exit; none is started again."""
+        """Tell every worker to finish its requests and exit; none is started again."""
         self._draining.set()
         self._changed.set()
         for worker in self._workers.values():
@@ -188,7 +188,7 @@ class Workers:
                 worker.move_to(self.desired)
 
     async def _tick(self) -> None:
-        """Kill workers that hang; they are then replaced like any that died."""
+        """Kill workers that hang; they are replaced like any that end."""
         while True:
             await asyncio.sleep(TICK)
             for worker in self._workers.values():
@@ -232,7 +232,7 @@ class Workers:
 
     def _answered(self, worker: WorkerProcess) -> None:
         if worker.rejected is not None and not self._applying:
-            # It rejects what the others serve; a new process may not.
+            # It rejects the configuration that the others serve; a new process may accept it.
             _log.error("worker rejects the configuration in use", extra={"worker": worker.index})
             worker.kill()
         self._changed.set()

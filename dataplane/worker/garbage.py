@@ -1,13 +1,13 @@
-"""When a worker collects garbage: never by walking its whole configuration while requests wait.
+"""Runs a worker's garbage collections so that none scans the whole configuration while requests wait.
 
-A full collection walks every tracked object that is not frozen: more than 100 ms for a table of 20,000 routes. CPython
+A full collection scans every tracked object that is not frozen: more than 100 ms for a table of 20,000 routes. CPython
 would run several while a large change arrives. So:
 
 - The young generations are collected automatically, some thousand objects at a time.
 - Full collections run in `tick`, when many more objects are old than after the last one, if possible in a second
   without requests.
-- What a worker starts with, and a large change, is frozen: kept out of later collections. Frozen garbage is never
-  freed, so this is not done for small changes, which may be many.
+- Objects that exist at the start, and those of a large change, are frozen: excluded from later collections.
+  Frozen garbage is never freed, so this is not done for small changes, which may be many.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import gc
 from dataplane.config.decode import LARGE_CHANGE
 
 _RUN = 8_000
-"""Objects that a collection of the middle generation makes old, at most."""
+"""Most objects that a collection of the middle generation makes old."""
 _NEVER = 2**31 - 1
 
 
 class GarbageCollector:
-    """Takes full collections over from CPython. There is one in a process."""
+    """Replaces CPython's automatic full collections. One instance per process."""
 
     def __init__(self) -> None:
         young, middle, _ = gc.get_threshold()
@@ -34,7 +34,7 @@ class GarbageCollector:
         """Collections of the middle generation when the old objects were last counted."""
 
     def freeze(self) -> None:
-        """Keep everything that is alive out of later collections."""
+        """Exclude all live objects from later collections."""
         gc.collect()
         gc.freeze()
         self._left = self._runs = 0

@@ -109,7 +109,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._drain.set)
         # Ctrl-C signals the whole process group; the supervisor decides when to drain.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        # So does a closed terminal; if the supervisor ends, the channel says so.
+        # So does a closed terminal; the end of the channel says when the supervisor has ended.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
     async def _follow(self) -> None:
@@ -185,7 +185,7 @@ class Worker:
             raise TableError([Problem("", "", f"{type(error).__name__}: {error}")]) from None
 
     def _report_leaving(self) -> None:
-        """Report the requests in flight at leaving instances, if they changed."""
+        """Send the requests in flight at leaving instances, if they changed."""
         before, self._leaving = self._leaving, self._pool.leaving()
         if self._leaving != before:
             self._channel.send_json(Kind.LEAVING, self._leaving)
@@ -198,7 +198,7 @@ class Worker:
 
     def _send_stats(self) -> None:
         if self._channel.backlog > MAX_UNREAD:
-            return  # counting goes on; the next frame carries it
+            return  # the counters stay, and the next frame has them
         connections = self._proxy.connections
         frame = self._frames.next(
             time.monotonic(),

@@ -1,4 +1,4 @@
-"""From the wire to what the data plane works with: protobuf resources in, frozen values or problems out."""
+"""Decodes protobuf resources into frozen values, or into the list of their problems."""
 
 from __future__ import annotations
 

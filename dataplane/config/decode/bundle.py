@@ -1,6 +1,6 @@
-"""A whole configuration as it travels: received from the control plane, kept on disk, handed on to the workers.
+"""A bundle: one whole configuration in wire form, as received, cached on disk and sent to the workers.
 
-Workers are sent only what differs from what they have, in parts of bounded size, so that taking one in never stalls
+A worker is sent the difference from its current bundle, in parts of bounded size, so that applying one never stalls
 traffic. The parts of one change carry the same base and target; the last one completes it.
 """
 
@@ -27,19 +27,19 @@ LARGE_CHANGE = 16
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Every resource of one revision, not looked into yet."""
+    """Every resource of one revision, not decoded."""
 
     revision: int
     digest: str
     resources: Mapping[ResourceKey, Resource] = field(repr=False)
     lineage: str = ""
-    """Id of the store that it was read from; empty when that is not known."""
+    """Id of the store that it was read from; empty when unknown."""
     epoch: int = 0
     """When an operator last confirmed that store, in Unix milliseconds; 0 for never."""
     base: str = field(default="", repr=False, compare=False)
-    """Digest of the bundle that this one was made from by a delta; empty when it came whole."""
+    """Digest of the bundle that a delta turned into this one; empty for a snapshot."""
     touched: frozenset[ResourceKey] = field(default=frozenset(), repr=False, compare=False)
-    """What differs from that one, at most."""
+    """Keys that may differ from that bundle."""
 
     @property
     def moves_instances(self) -> bool:
@@ -47,7 +47,7 @@ class Bundle:
         return any(kind == "instance" for kind, _ in self.touched)
 
     def behind(self, served: Bundle) -> str:
-        """Why this must not take the place of `served`; empty when it may. See Lineage in config.proto."""
+        """Why this bundle must not replace `served`; empty when it may. See Lineage in config.proto."""
         if not served.revision or self.epoch > served.epoch:
             return ""
         if self.lineage and served.lineage and self.lineage != served.lineage:
@@ -58,11 +58,11 @@ class Bundle:
 
 
 class Mismatch(Exception):
-    """A delta that does not fit what is here: no judgement on the configuration, which has to be sent whole."""
+    """A delta whose base or resulting digest does not match. The configuration may be valid; a snapshot must follow."""
 
 
 NOTHING = Bundle(0, "", {})
-"""What a worker has before its first change."""
+"""The empty bundle, which precedes the first change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,11 @@ class Part:
     changed: tuple[tuple[ResourceKey, Item], ...]
     removed: tuple[ResourceKey, ...]
     problems: tuple[Problem, ...] = ()
-    """Everything that is wrong with any of its resources; those are not among the changed ones."""
+    """Problems of resources in this part; `changed` does not have these resources."""
 
 
 def unpack(snapshot: pb.Snapshot) -> Bundle:
-    """The bundle of a snapshot; raises TableError when it is not whole: a name twice, a digest that does not fit."""
+    """The bundle of a snapshot. Raises TableError for duplicate names, unknown kinds, a wrong digest or revision."""
     resources: dict[ResourceKey, Resource] = {}
     problems = []
     for resource in snapshot.resources:
@@ -100,10 +100,9 @@ def unpack(snapshot: pb.Snapshot) -> Bundle:
 
 
 def applied(base: Bundle, delta: pb.Delta) -> Bundle:
-    """The bundle that a delta makes of `base`; the cost grows with the delta.
+    """`base` with the delta applied. Only the changed resources are hashed.
 
-    Raises Mismatch when it is not made for `base` or leads to something else than it says, TableError when it holds a
-    kind that is not known here.
+    Raises Mismatch when the base or the resulting digest differs, TableError for an unknown kind.
     """
     if delta.base_digest != base.digest:
         raise Mismatch(f"is based on revision {delta.base_revision}, and {base.revision} is served")
@@ -146,10 +145,10 @@ def _to_hex(total: int) -> str:
 
 
 def replayed(records: Iterable[bytes]) -> Bundle:
-    """The bundle that changes in a row lead to, the first of them from nothing.
+    """The bundle that results from consecutive changes, the first of them based on NOTHING.
 
-    A record is one change: all its parts joined, which protobuf reads as one message. Raises TableError when one does
-    not follow from the one before, and when they lead to something else than they say.
+    A record is one change: its parts concatenated, which protobuf parses as one message. Raises TableError when a
+    record is not based on the one before, or when the final digest is wrong.
     """
     resources: dict[ResourceKey, Resource] = {}
     reached = pb.Delta()
@@ -180,7 +179,7 @@ def _delta(record: bytes) -> pb.Delta:
 
 
 def difference(have: Bundle, want: Bundle) -> Iterator[bytes]:
-    """The parts that lead from `have` to `want`: at least one, also when only the revision moved."""
+    """The serialized parts of the change from `have` to `want`; one empty part when only the revision differs."""
     if want.base and want.base == have.digest:
         keys: Iterable[ResourceKey] = sorted(want.touched)
     else:
@@ -198,7 +197,7 @@ def difference(have: Bundle, want: Bundle) -> Iterator[bytes]:
 
 
 def _unchanged(old: Resource | None, new: Resource) -> bool:
-    # The revision alone would do for one store, but not after it was restored from a backup.
+    # Comparing revisions is not enough: a store restored from a backup may use them again.
     return old is new or (old is not None and old == new)
 
 
@@ -222,7 +221,7 @@ def _part(have: Bundle, want: Bundle, changed: list[Resource], removed: Iterable
 
 
 def read_part(data: bytes) -> Part:
-    """Decode one part. The problems of its resources are in it; data of another kind raise DecodeError."""
+    """Decode one part. Invalid resources become its `problems`. Raises DecodeError when `data` is no Delta."""
     delta = pb.Delta.FromString(data)
     changed: list[tuple[ResourceKey, Item]] = []
     problems: list[Problem] = []

@@ -1,4 +1,4 @@
-"""Notes what is wrong with one resource, field by field, so that all of it is told at once."""
+"""Collects the problems of one resource, field by field, so that all are reported at once."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 @dataclass(slots=True)
 class Checker:
-    """Every method takes a field path and a value and gives the value back, wrong or not."""
+    """Each check takes a field path and a value, records a problem if the value is invalid, and returns the value."""
 
     resource: str
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, path: str, detail: str) -> None:
-        """Note one problem."""
+        """Record one problem."""
         self.problems.append(Problem(self.resource, path, detail))
 
     def finish(self) -> None:
-        """Raise TableError when anything was wrong."""
+        """Raise TableError when there are problems."""
         if self.problems:
             raise TableError(self.problems)
 
@@ -65,7 +65,7 @@ class Checker:
         return value
 
     def name(self, path: str, value: str) -> str:
-        """A resource's name: nothing that a log line, a label or a URL would have to escape, and no built-in one."""
+        """A resource's name: no characters that logs, labels or URLs must escape, and no built-in name."""
         if not _NAME.fullmatch(value):
             self.wrong(path, f"{value!r} is not a name")
         elif value.startswith(BUILTIN):
@@ -79,7 +79,7 @@ class Checker:
         return value
 
     def route_path(self, path: str, value: str) -> str:
-        """A path that requests can have, in the form that they are matched on."""
+        """A path that a request can have, normalized as for matching."""
         try:
             return match_form(normal_form(self.path(path, value)))
         except BadPath as bad:
@@ -93,7 +93,7 @@ class Checker:
         return value
 
     def each(self, path: str, values: Sequence[str], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
-        """A list of strings of one form."""
+        """Strings that each match `pattern`; `what` describes it."""
         if not values:
             return ()  # most lists of most routes
         found = tuple(values)

@@ -1,7 +1,7 @@
-"""One protobuf resource to one policy value. Nothing is taken on trust: the control plane may be newer, older or wrong.
+"""Decodes one protobuf resource into one policy value. Every field is checked: the control plane may be newer or older.
 
-An unknown enum value, an unset choice, a number out of range: each is a problem with its field path, and together
-they are the reason of the nack. Defaults are the control plane's business; here every field must hold a usable value.
+An unknown enum value, an unset oneof or a number out of range is a problem with its field path; the nack lists all of
+them. The control plane fills in defaults; here every field must hold a valid value.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LIMIT_KEYS: Mapping[int, policy.LimitKey] = {
 
 
 def decode(resource: pb.Resource) -> Item:
-    """The policy value of `resource`; raises TableError naming everything that is wrong with it."""
+    """The policy value of `resource`; raises TableError with all its problems."""
     kind = resource.WhichOneof("body")
     if kind is None:
         raise TableError([Problem(f"/{resource.name}", "body", "is of no kind that this version knows")])
@@ -152,8 +152,8 @@ def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         prefix=check.route_path("prefix", body.prefix) if body.prefix else None,
         path=check.route_path("path", body.path) if body.path else None,
         hosts=check.each("hosts", body.hosts, _ROUTE_HOST, "a host name in lower case without port"),
-        # One that is not served is no problem: no request with it gets as far as a route. Control planes refuse it in
-        # new routes, and a store from before may hold some.
+        # A method that the gateway does not serve is accepted: no request with it reaches a route. Control planes
+        # refuse it in new routes, but older stores may hold some.
         methods=frozenset(check.each("methods", body.methods, _METHOD, "a method in upper case")),
         scopes=frozenset(check.each("scopes", body.scopes, _SCOPE, "a scope token (RFC 6749)")),
         public=body.public,
@@ -201,7 +201,7 @@ def _verification_key(resource: pb.Resource, check: Checker) -> policy.Verificat
 
 
 def _jwk_problem(text: str) -> str | None:
-    """Why this is no public JWK (RFC 7517), without repeating any of it."""
+    """Why this is no public JWK (RFC 7517); None for a valid one. Quotes nothing of it."""
     try:
         jwk = json.loads(text)
     except ValueError:

@@ -19,10 +19,10 @@ class Backoff:
         self._step = self.FIRST
 
     def next(self) -> float:
-        """Between half and all of the present step, which then doubles."""
+        """From half of the current step to all of it, in seconds. Doubles the step."""
         step, self._step = self._step, min(self._step * 2, self.MOST)
         return step * (0.5 + 0.5 * self._random())
 
     def reset(self) -> None:
-        """After a success: start small again."""
+        """Return to the first step, after a success."""
         self._step = self.FIRST

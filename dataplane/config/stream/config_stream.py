@@ -1,7 +1,8 @@
-"""Keeps one config stream open: to any control plane, again after every loss, and soon.
+"""Keeps one config stream open to any control plane, and reconnects after every loss.
 
-What arrives is handed over latest-wins; what goes out is answers in order, and of health and statistics the newest.
-An answer belongs to the connection its snapshot came on: after a reconnect the hello says what is in use.
+Of the configurations received, the latest wins. Answers are sent in order; of health and statistics, only the newest
+report is sent. An answer belongs to the connection that its configuration came on: after a reconnect, the hello names
+the configuration in use.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[pb.StreamRequest, pb.StreamResponse]
 
 STAY = 300.0
-"""Seconds, about: long enough for a control plane to be restarted a few times, short enough for the next one's turn."""
+"""Seconds, ±25 %: long enough for several restarts of a control plane, short enough to rebalance the fleet in
+minutes."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class ConfigStream:
         *,
         stay: float = STAY,
     ) -> None:
-        """After about `stay` seconds at another control plane the preferred one is tried again."""
+        """`stay`: seconds at another control plane before the preferred one is tried again."""
         self._stay = stay
         self._opened = False
         self._control_planes = control_planes
@@ -55,20 +57,20 @@ class ConfigStream:
         self._backoff = Backoff()
         self._answers: list[pb.StreamRequest] = []
         self._unanswered: dict[int, pb.Refused] = {}
-        """What was received and not answered yet, by revision, in the form in which it would be refused."""
+        """Configurations received and not answered yet, by revision, as a hello would name them once rejected."""
         self._refused: pb.Refused | None = None
-        """What the control planes need not send again: it was found to be of no use, and nothing later was served."""
+        """The latest rejected configuration, which need not be sent again; None once a later one is served."""
         self._leaving: pb.StreamRequest | None = None
         self._health: tuple[Sequence[InstanceHealth], int] | None = None
         self._stats: StatsReport | None = None
         self._reporter = Reporter()
         self._parts = bytearray()
-        """Of a message that is not complete yet."""
+        """Received parts of an incomplete message."""
         self._outgoing = asyncio.Event()
         self._received: pb.Snapshot | pb.Delta | None = None
         self._arrived = asyncio.Event()
         self.mismatches = 0
-        """How many deltas did not fit what is served."""
+        """Deltas whose base or resulting digest did not match."""
         self._complaints: dict[str, str] = {}
         self.connected_to = ""
         """Address of the control plane, empty while there is none."""
@@ -76,7 +78,7 @@ class ConfigStream:
         """Why the last attempt failed; empty while connected."""
 
     async def run(self) -> None:
-        """Connect, serve the stream, and do so again after every loss, until cancelled."""
+        """Keep the stream open, reconnecting after every loss, until cancelled."""
         addresses = preferred(self._control_planes().addresses, self._state().node)
         home = addresses[0]
         while True:
@@ -90,9 +92,9 @@ class ConfigStream:
             await asyncio.sleep(self._backoff.next())
 
     async def next_bundle(self, served: Bundle) -> Bundle:
-        """The newest configuration that has not been handed over yet, given what every worker serves.
+        """Wait for the newest configuration that was not returned before. `served`: what every worker serves.
 
-        One that is not whole is nacked here, and so is a delta that does not fit: a snapshot will follow.
+        An invalid snapshot or delta is nacked here, and so is a mismatch, which a snapshot follows.
         """
         while True:
             await self._arrived.wait()
@@ -113,11 +115,11 @@ class ConfigStream:
 
     @property
     def reporting_configured(self) -> bool:
-        """Whether the control plane said how to report."""
+        """Whether the control plane has asked for a way of reporting."""
         return self._reporter.configured
 
     def ack(self, revision: int) -> None:
-        """Say that every worker serves `revision`."""
+        """Acknowledge `revision`: every worker serves it."""
         refused, served = self._refused, self._unanswered.get(revision)
         if refused and served and wire.position(served) > wire.position(refused):
             self._refused = None
@@ -137,34 +139,34 @@ class ConfigStream:
         self._answer(revision, message)
 
     def report_health(self, instances: Sequence[InstanceHealth], revision: int = 0) -> None:
-        """The whole view of the instances, of which is reported what the control plane wants to know.
+        """Queue a health report: every instance, as seen while `revision` is served.
 
-        An older one that was not reported yet is forgotten.
+        Sent as far as the control plane asks for it. Replaces a report that was not sent yet.
         """
         self._health = instances, revision
         self._outgoing.set()
 
     def report_leaving(self, requests: Mapping[str, int]) -> None:
-        """Report the requests that drains wait for. It goes out before the answers that are waiting."""
+        """Queue a report of the requests in flight at leaving instances. It is sent before queued answers."""
         self._leaving = wire.leaving_report(requests)
         self._outgoing.set()
 
     def report_stats(self, stats: StatsReport) -> None:
-        """The traffic, of which is reported what the control plane wants to know, when it wants to.
+        """Queue a report of statistics.
 
-        An older report that was not sent yet is forgotten.
+        Sent when the control plane asks for it, and as far. Replaces a report that was not sent yet.
         """
         self._stats = stats
         self._outgoing.set()
 
     def _answer(self, revision: int, message: pb.StreamRequest) -> None:
-        """Queue an answer, unless the connection that asked for it is gone."""
+        """Queue an answer, unless the connection that the configuration came on is gone."""
         if self._unanswered.pop(revision, None) is not None:
             self._answers.append(message)
             self._outgoing.set()
 
     async def _attempt(self, address: str, home: str) -> bool:
-        """One connection, from start to loss. True when it was given up to go back to `home`."""
+        """Run one connection until it ends. True when it was closed to return to `home`."""
         self._opened = False
         try:
             control_planes = self._control_planes()
@@ -181,7 +183,7 @@ class ConfigStream:
         return False
 
     async def _wait_for_home(self, home: str) -> None:
-        """Return when the control plane that this node prefers can be reached again, after a while elsewhere."""
+        """Return once the preferred control plane can be reached; tried about every `stay` seconds."""
         while True:
             await asyncio.sleep(self._stay * random.uniform(0.75, 1.25))  # noqa: S311  # guards nothing
             with suppress(OSError):
@@ -198,16 +200,16 @@ class ConfigStream:
     async def _serve(
         self, control_planes: ControlPlanes, address: str, channel: grpc.aio.Channel, home: str
     ) -> bool:
-        """Until the stream ends; or until `home` is there again, which is True."""
+        """Run the stream until it ends: False; or until `home` can be reached again: True."""
         call = ConfigServiceStub(channel).Stream(None, metadata=control_planes.metadata)
         self._answers.clear()
         self._unanswered.clear()
-        # The hello says it all; what was said on the connection before, by either side, is old.
+        # The hello carries the current state: drop what was queued for or received on the previous connection.
         self._leaving = None
         self._received = None
         self._reporter = Reporter()
         self._parts.clear()
-        # A refusal may be faster than the hello; reading then tells which it was.
+        # The call may be rejected before the hello is written; the reader then raises the status.
         with suppress(grpc.aio.AioRpcError):
             await call.write(wire.hello(self._state(), self._refused))
         writer = asyncio.create_task(self._write(call), name="config-stream-writer")
@@ -251,7 +253,7 @@ class ConfigStream:
                 self._reporter.configure(response.reporting, time.monotonic())
                 return
             case _:
-                return  # a newer control plane's; it means nothing to us
+                return  # unknown: from a newer control plane
         self._unanswered[self._received.revision] = wire.refusal_of(self._received)
         self._arrived.set()
 
@@ -264,7 +266,7 @@ class ConfigStream:
                 await call.write(message)
 
     def _take_outgoing(self) -> list[pb.StreamRequest]:
-        # What an applied revision makes of instances that leave must be known before the revision counts as applied.
+        # The ack of a revision that removes instances must follow the report of their requests in flight.
         messages = [*filter(None, (self._leaving,)), *self._answers]
         if self._health is not None:
             messages += filter(None, [self._reporter.health_report(*self._health)])
@@ -277,7 +279,7 @@ class ConfigStream:
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
     if error.details() == "Internal error from Core":
-        # What gRPC makes of a write to a stream that was refused at the same moment: its status is lost.
+        # gRPC's error for a write to a call that is rejected at the same moment; the status is lost.
         return "it refused the stream, and the next attempt will tell why"
     reason = f"{error.code().name}: {error.details()}"
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:

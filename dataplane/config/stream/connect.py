@@ -1,4 +1,4 @@
-"""One gRPC channel to one control plane, made anew for every attempt."""
+"""One gRPC channel to one control plane; every attempt opens a new one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CONNECT_TIMEOUT = 2.0
 """Seconds to reach a control plane before the next address is tried."""
 
 _OPTIONS = (
-    # A frozen peer, or a wire that swallows everything, is noticed after the first two together: 1.7 s. Without the
-    # third it would take a minute more. Pings are answered beside all Python: being busy does not look like that.
+    # A frozen peer or a black-holed connection is detected after the sum of the first two: 1.7 s. Without the third it
+    # would take a minute longer. gRPC's C core answers pings, so a peer that is busy in Python passes.
     ("grpc.keepalive_time_ms", 1_000),
     ("grpc.keepalive_timeout_ms", 700),
     ("grpc.http2.ping_timeout_ms", 700),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
-    # A channel's failures must not slow down the next one: gRPC would share its back-off among them.
+    # Otherwise gRPC would share the back-off of a failed channel with the next one.
     ("grpc.use_local_subchannel_pool", 1),
     # A snapshot of 20,000 routes takes about 5 MiB.
     ("grpc.max_receive_message_length", 256 * 1024 * 1024),
@@ -30,26 +30,26 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class ControlPlanes:
-    """How control planes are reached. Without `ca` the connection is not encrypted."""
+    """Addresses of the control planes, and the credentials for them. Without `ca`, connections are not encrypted."""
 
     addresses: tuple[str, ...]
     """host:port of every control plane; any of them will do."""
     token: str | None = field(repr=False)
-    """The data planes' bearer credential; None where the certificate says who we are."""
+    """Bearer token of the data planes; None when the client certificate authenticates the node."""
     ca: bytes | None = field(default=None, repr=False)
-    """PEM; so are the next two."""
+    """Authority of the control planes' certificates, PEM."""
     cert: bytes | None = field(default=None, repr=False)
     key: bytes | None = field(default=None, repr=False)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Sent with the call."""
+        """gRPC metadata of the call."""
         return (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
 
 
 @asynccontextmanager
 async def connected(control_planes: ControlPlanes, address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel that is ready to be used; OSError when the address cannot be reached in time."""
+    """A connected channel. Raises OSError when the address cannot be reached within CONNECT_TIMEOUT."""
     async with _channel(control_planes, address) as channel:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):

@@ -1,6 +1,6 @@
-"""What is reported on one stream: everything once, and then what changed, as the control plane asks. Pure.
+"""Decides what to report on one stream: everything once, then changes, as the control plane asks. Pure.
 
-A control plane that asks for nothing is an older one: it gets whole reports.
+A control plane of an older version asks for nothing and gets full reports.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from dataplane.config.stream import wire
 from headgate_api.v1 import config_pb2 as pb
 
 LONGEST_PACE = 300.0
-"""Seconds between two reports, whatever the control plane asks."""
+"""Longest interval between two reports that a control plane may ask for, in seconds."""
 
 
 class Reporter:
-    """What was told on this stream, and what is to be told next. `now` is monotonic seconds everywhere."""
+    """Knows what was reported on this stream and when the next report is due. `now` is in monotonic seconds."""
 
     def __init__(self, random: Callable[[], float] = random.random) -> None:
         """`random` spreads the reports of a fleet whose streams are all opened at once."""
         self._random = random
         self._reporting: pb.Reporting | None = None
         self._health: dict[tuple[str, str], InstanceHealth] | None = None
-        """What the control plane knows of the instances; None before the first report."""
+        """Health as last reported, by service and instance id; None before the first report."""
         self._revision = 0
         self._circuits: dict[str, CircuitStats] | None = None
         self._due = 0.0
-        """When counters are to be told next."""
+        """When counters are reported next."""
 
     @property
     def configured(self) -> bool:
-        """Whether the control plane said how to report."""
+        """Whether the control plane has sent a Reporting message."""
         return self._reporting is not None
 
     def configure(self, reporting: pb.Reporting, now: float) -> None:
-        """The control plane says how to report from now on."""
+        """Report as the control plane asks from now on."""
         self._reporting = reporting
         self._due = now + self._random() * self._pace
 
@@ -45,7 +45,7 @@ class Reporter:
         return min(max(self._reporting.pace, 0.0), LONGEST_PACE) if self._reporting else 0.0
 
     def health_report(self, view: Iterable[InstanceHealth], revision: int) -> pb.StreamRequest | None:
-        """The report on the instances, as seen while `revision` was served; None when there is nothing to tell."""
+        """The report on the instances, as seen while `revision` was served; None when nothing changed."""
         seen = {(one.service, one.id): one for one in view}
         if self._reporting is None or self._health is None:
             self._health, self._revision = seen, revision
@@ -66,7 +66,7 @@ class Reporter:
         return wire.health_changes(news.values(), gone, revision)
 
     def stats_report(self, stats: StatsReport, now: float) -> pb.StreamRequest | None:
-        """The counters, if it is time to tell them or a circuit changed its state; None otherwise."""
+        """The counters, if they are due or a circuit changed its state; otherwise None."""
         if self._reporting is None or self._circuits is None:
             self._circuits = {one.service: one for one in stats.circuits}
             return wire.stats_report(stats)
@@ -91,7 +91,7 @@ class Reporter:
 def _differs(before: InstanceHealth, one: InstanceHealth, checks: bool) -> bool:
     if one.status is not before.status:
         return True
-    # While an instance fails, the reason is news; a probe that says the same again is not.
+    # A failing instance is reported again when the reason changes, not after every probe.
     failing = one.status is not InstanceStatus.HEALTHY and one.reason != before.reason
     return failing or (checks and one.last_check != before.last_check)
 

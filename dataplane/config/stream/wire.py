@@ -1,4 +1,4 @@
-"""What goes up the config stream, as protobuf messages."""
+"""Builds the protobuf messages that a data plane sends on the config stream."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import status_pb2
 
 MAX_PROBLEMS = 100
-"""Most problems told in one nack: who made more will find the rest after mending these."""
+"""Most problems listed in one nack."""
 
 CAPABILITIES = ("reports.changes", "messages.parts", "services.tls")
-"""What this data plane knows beyond the first version of the protocol; see `Hello`."""
+"""What this data plane supports beyond the first version of the protocol; see `Hello`."""
 
 _STATUS = {
     InstanceStatus.STARTING: status_pb2.INSTANCE_STATUS_STARTING,
@@ -30,7 +30,7 @@ _STATE = {
 
 
 def hello(state: NodeState, refused: pb.Refused | None = None) -> pb.StreamRequest:
-    """The first message of a stream. `refused` is what need not be sent again."""
+    """The first message of a stream. `refused`: the configuration that need not be sent again."""
     lineage = pb.Lineage(id=state.lineage, epoch=state.epoch)
     return pb.StreamRequest(
         hello=pb.Hello(
@@ -48,17 +48,17 @@ def hello(state: NodeState, refused: pb.Refused | None = None) -> pb.StreamReque
 
 
 def refusal_of(received: pb.Snapshot | pb.Delta) -> pb.Refused:
-    """What is to be named, should it be of no use."""
+    """How a hello names this configuration once it is rejected."""
     return pb.Refused(revision=received.revision, digest=received.digest, lineage=received.lineage)
 
 
 def position(one: pb.Refused) -> tuple[int, int]:
-    """What grows from one configuration to a later one."""
+    """Epoch and revision: greater for a later configuration."""
     return one.lineage.epoch, one.revision
 
 
 def leaving_report(requests: Mapping[str, int]) -> pb.StreamRequest:
-    """Requests under way, by "<service>/<instance>", at instances that take no new ones."""
+    """Requests in flight, by "<service>/<instance>", at instances that take no new ones."""
     return pb.StreamRequest(leaving=status_pb2.LeavingReport(instances=_in_flight(requests)))
 
 
@@ -71,7 +71,7 @@ def _in_flight(requests: Mapping[str, int]) -> list[status_pb2.InFlight]:
 
 
 def nack(revision: int, problems: Iterable[Problem], *, mismatch: bool = False) -> pb.StreamRequest:
-    """A rejection with its reasons, bounded; with `mismatch` of a delta that does not fit."""
+    """A rejection with at most MAX_PROBLEMS problems. `mismatch`: the base or digest of a delta did not match."""
     listed = [
         pb.Problem(resource=problem.resource, field=problem.field, detail=problem.detail)
         for problem in islice(problems, MAX_PROBLEMS)
@@ -80,14 +80,14 @@ def nack(revision: int, problems: Iterable[Problem], *, mismatch: bool = False) 
 
 
 def health_report(instances: Iterable[InstanceHealth], revision: int = 0) -> pb.StreamRequest:
-    """The whole view of every instance, while `revision` is served."""
+    """A full report: every instance, as seen while `revision` is served."""
     return pb.StreamRequest(health=status_pb2.HealthReport(instances=_found(instances), revision=revision))
 
 
 def health_changes(
     instances: Iterable[InstanceHealth], gone: Iterable[tuple[str, str]], revision: int
 ) -> pb.StreamRequest:
-    """What differs from what was reported before; `gone` are the names of instances that are not known any more."""
+    """Changes since the last report. `gone`: service and id of instances that no longer exist."""
     listed = _found(instances)
     listed += [status_pb2.InstanceHealth(service_name=name[0], instance_id=name[1]) for name in gone]
     report = status_pb2.HealthReport(instances=listed, revision=revision, changes=True)
@@ -108,7 +108,7 @@ def _found(instances: Iterable[InstanceHealth]) -> list[status_pb2.InstanceHealt
 
 
 def stats_report(report: StatsReport, *, changes: bool = False) -> pb.StreamRequest:
-    """Counters; with `changes`, circuits that are not listed are as they were reported before."""
+    """Counters. With `changes`, circuits that are not listed are unchanged."""
     circuits = [
         status_pb2.CircuitReport(
             service_name=circuit.service,

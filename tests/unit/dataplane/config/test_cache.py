@@ -85,9 +85,9 @@ def test_nothing_there_is_no_warning(folder: Path) -> None:
         (lambda file: file.write_bytes(b"\n"), "is not a Headgate cache"),
         (lambda file: file.write_bytes(b"hello world"), "is not a Headgate cache"),
         (lambda file: file.write_bytes(file.read_bytes()[:10]), "is not a Headgate cache"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "is damaged: record 1 is not whole"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "is damaged: record 1 is truncated"),
         (lambda file: file.write_bytes(file.read_bytes()[:30]), "is damaged"),
-        (lambda file: file.write_bytes(file.read_bytes() + b"x"), "is damaged: record 2 is not whole"),
+        (lambda file: file.write_bytes(file.read_bytes() + b"x"), "is damaged: record 2 is truncated"),
         (lambda file: file.write_bytes(file.read_bytes().replace(b"\x07", b"\x08", 1)), "is damaged"),
         (
             lambda file: file.write_bytes(file.read_bytes().replace(b"cache 2", b"cache 1 0a 7")),
@@ -96,7 +96,7 @@ def test_nothing_there_is_no_warning(folder: Path) -> None:
         (lambda file: (file.unlink(), file.mkdir()), "is not a regular file"),
         (replace_by_pipe, "is not a regular file"),
         (lambda file: (file.rename(file.with_name("x")), file.symlink_to("x")), "symbolic links"),
-        (lambda file: file.chmod(0o666), "could have been written by another user"),
+        (lambda file: file.chmod(0o666), "is owned or writable by another user"),
     ],
 )
 def test_a_file_that_cannot_be_trusted(
@@ -202,4 +202,4 @@ def test_a_file_that_is_gone_needs_no_sync(folder: Path) -> None:
     cache.sync()
     (folder / "table").chmod(0o666)
     cache.sync()
-    assert "could have been written by another user" in cache.problem
+    assert "is owned or writable by another user" in cache.problem
