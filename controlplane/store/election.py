@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 
 from controlplane.store.errors import Compacted, Conflict, LeaseGone, StoreError
@@ -63,6 +63,9 @@ class FencedStore:
 
     async def keep_alive(self, lease: int) -> float:
         return await self._store.keep_alive(lease)
+
+    async def keep_alive_all(self, leases: Collection[int]) -> Mapping[int, float | StoreError]:
+        return await self._store.keep_alive_all(leases)
 
     async def revoke(self, lease: int) -> None:
         await self._store.revoke(lease)

@@ -7,10 +7,10 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from controlplane.store.errors import Compacted, Conflict, LeaseGone, StoreUnavailable
+from controlplane.store.errors import Compacted, Conflict, LeaseGone, StoreError, StoreUnavailable
 from controlplane.store.etcd_client import EtcdClient
 from controlplane.store.etcd_leases import LeaseStream
 from controlplane.store.etcd_settings import EtcdSettings
@@ -131,6 +131,9 @@ class EtcdStore:
 
     async def keep_alive(self, lease: int) -> float:
         return await self._leases.renew(lease)
+
+    async def keep_alive_all(self, leases: Collection[int]) -> Mapping[int, float | StoreError]:
+        return await self._leases.renew_all(leases)
 
     async def revoke(self, lease: int) -> None:
         try:

@@ -14,12 +14,21 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from controlplane.store.errors import AccessDenied, StoreError, StoreUnavailable
-from controlplane.store.etcd_endpoint import Endpoint, Metadata, StreamCall
+from controlplane.store.etcd_endpoint import Endpoint, Metadata
 from controlplane.store.etcd_errors import AuthenticationOff, TokenRefused
+from controlplane.store.etcd_lease_calls import GrpcCall, HandCall, LeaseCall, Unexplained
 from controlplane.store.etcd_settings import EtcdSettings
 from controlplane.store.etcd_tokens import TokenCache
 from controlplane.store.etcd_watch import WatchStream
-from controlplane.store.etcd_wire import AUTHENTICATE, STATUS, WATCH, Method, Request, Response
+from controlplane.store.etcd_wire import (
+    AUTHENTICATE,
+    LEASE_KEEP_ALIVE,
+    STATUS,
+    WATCH,
+    Method,
+    Request,
+    Response,
+)
 from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
 
 T = TypeVar("T")
@@ -43,9 +52,9 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream, with the endpoint it goes to and the token it was opened with."""
+    """A stream of lease renewals, with the endpoint it goes to and the token it was opened with."""
 
-    call: StreamCall
+    call: LeaseCall
     address: str
     token: str
 
@@ -54,10 +63,10 @@ class EtcdClient:
     """A thin client. Raises ValueError at once for certificates that are of no use."""
 
     def __init__(self, settings: EtcdSettings) -> None:
-        credentials = settings.credentials()
+        credentials, tls = settings.credentials(), settings.tls()
         self.timeout = settings.timeout
         self.closed = False
-        self._endpoints = [Endpoint(address, credentials) for address in settings.addresses]
+        self._endpoints = [Endpoint(address, credentials, tls) for address in settings.addresses]
         self._preferred = 0
         self._tokens = TokenCache(settings.username, settings.password, self._authenticate)
 
@@ -82,11 +91,11 @@ class EtcdClient:
         # etcd 3.5 refuses an expired token and a missing permission alike, so any refusal is tried once more.
         return await self._authorised(ask, AccessDenied, terms)
 
-    async def open(self, method: Method[Request, Response]) -> Opened:
-        """A stream to the leader, or to the preferred endpoint if none is found.
+    async def open_leases(self, by_hand: bool) -> Opened:
+        """A stream of lease renewals to the leader, or to the preferred endpoint if none is found.
 
-        The caller maps its errors and cancels it. etcd checks the token when it reads the first message: see `refuse`.
-        Raises StoreUnavailable, AccessDenied.
+        The caller cancels it. etcd checks the token when it reads the first message: see `refuse`. `by_hand`: see
+        `etcd_lease_calls`. Raises StoreUnavailable, AccessDenied.
         """
         terms = Terms(time.monotonic() + self.timeout)
         token = await self._token(terms)
@@ -95,10 +104,23 @@ class EtcdClient:
         endpoint = next((one for one in self._endpoints if one.address == leader), endpoint)
         try:
             await endpoint.settle(share.left)
+            call = await self._lease_call(endpoint, token, share.left, by_hand)
+        except Unexplained:
+            raise
         except StoreUnavailable:
             self.avoid(endpoint.address)
             raise
-        return Opened(endpoint.open(method, _metadata(token)), endpoint.address, token)
+        return Opened(call, endpoint.address, token)
+
+    @staticmethod
+    async def _lease_call(endpoint: Endpoint, token: str, within: float, by_hand: bool) -> LeaseCall:
+        if not by_hand:
+            return GrpcCall(endpoint.open(LEASE_KEEP_ALIVE, _metadata(token)), endpoint.address)
+        # Only gRPC can say why this fails.
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(within / 2):
+                return await HandCall.connect(endpoint.address, endpoint.tls, _metadata(token))
+        raise Unexplained(f"{endpoint.address}: no connection for lease renewals")
 
     async def leader(self, token: str) -> str | None:
         """Address of the endpoint that leads, the preferred one asked first; None when none says so soon."""

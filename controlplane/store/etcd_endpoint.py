@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -42,8 +43,12 @@ StreamCall: TypeAlias = Any  # grpc.aio.StreamStreamCall, which the stubs leave 
 class Endpoint:
     """A member by its address (host:port). Its channel is made at the first call, on the loop that calls."""
 
-    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(
+        self, address: str, credentials: grpc.ChannelCredentials | None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`tls`: the same as `credentials`, for connections that are not gRPC's."""
         self.address = address
+        self.tls = tls
         self._credentials = credentials
         self._channel: grpc.aio.Channel | None = None
         self._closed = False

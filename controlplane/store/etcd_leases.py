@@ -1,25 +1,18 @@
 """Lease renewals of a whole process over one stream to one endpoint.
 
-A stream per renewal costs five times as much. The stream is opened for the first renewal. When it breaks, or falls
-silent while answers are due, the next endpoint is tried and what waits is sent again: renewing twice does no harm.
-It goes to the leader, because another member asks the leader for one renewal after the other.
+The stream is opened for the first renewal. When it breaks, or falls silent while answers are due, the next endpoint is
+tried and what waits is sent again: renewing twice does no harm. It goes to the leader, because another member asks the
+leader for one renewal after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Any
-
-import grpc
-import grpc.aio
+from collections.abc import Collection, Mapping
 
 from controlplane.store.errors import AccessDenied, LeaseGone, StoreError, StoreUnavailable
 from controlplane.store.etcd_client import EtcdClient, Opened
-from controlplane.store.etcd_endpoint import cancelled
-from controlplane.store.etcd_errors import from_rpc
-from controlplane.store.etcd_wire import LEASE_KEEP_ALIVE
-from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
+from controlplane.store.etcd_lease_calls import LeaseCall, Unexplained
 from controlplane.store.renewals import Renewals
 
 PAUSE = 0.05
@@ -27,10 +20,29 @@ PAUSE = 0.05
 LOOK = 30.0
 """Seconds after which it is looked whether another member leads by now."""
 GATHER = 0.05
-"""Seconds in which renewals gather to be sent one right after the other. Sent one by one, 300 a second, they cost etcd
-twice as much."""
+"""Seconds in which renewals gather to be sent in one write. Sent one by one, 300 a second, they cost etcd twice as
+much."""
+AT_ONCE = 1000
+"""Renewals that are sent in one turn of the event loop: a few milliseconds' work."""
 TICKS = 20
 """Looks at what is overdue within the time-out."""
+
+
+class _Caller:
+    """Who asked for renewals, and what has become of them."""
+
+    __slots__ = ("done", "found", "left")
+
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.done = done
+        self.found: dict[int, float | StoreError] = {}
+        self.left = 0
+
+    def settle(self, lease: int, outcome: float | StoreError) -> None:
+        self.found[lease] = outcome
+        self.left -= 1
+        if not self.left and not self.done.done():
+            self.done.set_result(None)
 
 
 class LeaseStream:
@@ -39,8 +51,8 @@ class LeaseStream:
     def __init__(self, client: EtcdClient, look: float = LOOK) -> None:
         self.look = look
         self._client = client
-        self._renewals: Renewals[asyncio.Future[float]] = Renewals()
-        self._unsent: deque[int] = deque()
+        self._renewals: Renewals[_Caller] = Renewals()
+        self._unsent: list[int] = []
         self._asked = asyncio.Event()
         self._opened: Opened | None = None
         self._heard = 0.0
@@ -48,34 +60,49 @@ class LeaseStream:
         self._proven = False
         """Whether this stream has answered at all."""
         self._silent = False
+        self._by_hand = True
+        """How the next stream is opened; see `etcd_lease_calls`."""
         self._failures: list[str] = []
         """Of the endpoints that were tried in a row."""
         self._running: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0
+        """When the next look at what is overdue is due."""
 
     async def renew(self, lease: int) -> float:
         """Renew a lease, unless that was done a moment ago; return the seconds until it ends.
 
         Raises LeaseGone, StoreUnavailable, AccessDenied.
         """
+        outcome = (await self.renew_all((lease,)))[lease]
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
+
+    async def renew_all(self, leases: Collection[int]) -> Mapping[int, float | StoreError]:
+        """The same for many leases, each with its outcome."""
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        if (left := self._renewals.left(lease, now)) is not None:
-            return left
+        now, caller = loop.time(), _Caller(loop.create_future())
+        asked = []
+        for lease in dict.fromkeys(leases):
+            if (left := self._renewals.left(lease, now)) is not None:
+                caller.found[lease] = left
+            else:
+                asked.append(lease)
+        if not asked:
+            return caller.found
         if self._client.closed:
-            raise StoreUnavailable("the store is closed")
+            closed = StoreUnavailable("the store is closed")
+            return {**caller.found, **dict.fromkeys(asked, closed)}
+        caller.left = len(asked)
+        self._unsent += [lease for lease in asked if self._renewals.ask(lease, caller, now)]
         if self._running is None or self._running.done():
             self._running = loop.create_task(self._run(), name="etcd: leases")
-        waiter: asyncio.Future[float] = loop.create_future()
-        if self._renewals.ask(lease, waiter, now):
-            self._unsent.append(lease)
-            self._asked.set()
-            if self._timer is None:
-                self._timer = loop.call_later(self._client.timeout / TICKS, self._tick)
-        ttl = await waiter
-        if ttl <= 0:
-            raise LeaseGone(lease)
-        return ttl
+        self._asked.set()
+        if self._timer is None:
+            self._tick_later()
+        await caller.done
+        return caller.found
 
     def forget(self, lease: int) -> None:
         """The lease was revoked."""
@@ -107,6 +134,8 @@ class LeaseStream:
                 if (renewed_token and not self._proven) or not self._client.refuse(token):
                     self._fail(error)
                 renewed_token = True
+            except Unexplained:
+                self._by_hand = self._proven
             except StoreUnavailable as error:
                 self._broken(error)
             except StoreError as error:
@@ -119,9 +148,10 @@ class LeaseStream:
             await asyncio.sleep(PAUSE)
 
     async def _stream(self) -> None:
-        opened = self._opened = await self._client.open(LEASE_KEEP_ALIVE)
+        by_hand, self._by_hand = self._by_hand, True
+        opened = self._opened = await self._client.open_leases(by_hand)
         self._heard = asyncio.get_running_loop().time()
-        self._unsent = deque(self._renewals.unanswered())
+        self._unsent = self._renewals.unanswered()
         self._asked.set()
         beside = (
             asyncio.create_task(self._write(opened.call), name="etcd: leases, writing"),
@@ -135,11 +165,13 @@ class LeaseStream:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
 
-    async def _write(self, call: Any) -> None:
+    async def _write(self, call: LeaseCall) -> None:
         """Send what is asked for. When that fails, reading tells why."""
         while True:
             while self._unsent:
-                await call.write(pb.LeaseKeepAliveRequest(id=self._unsent.popleft()))
+                leases, self._unsent = self._unsent[:AT_ONCE], self._unsent[AT_ONCE:]
+                await call.write(leases)
+                await asyncio.sleep(0)
             self._asked.clear()
             await self._asked.wait()
             await asyncio.sleep(GATHER)
@@ -154,21 +186,19 @@ class LeaseStream:
     async def _read(self, opened: Opened) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while isinstance(answer := await opened.call.read(), pb.LeaseKeepAliveResponse):
+            while True:
+                answers = await opened.call.read()
                 self._heard, self._proven = loop.time(), True
                 self._failures.clear()
-                for waiter in self._renewals.answered(answer.id, answer.ttl, self._heard):
-                    if not waiter.done():
-                        waiter.set_result(float(answer.ttl))
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, opened.address) from error
-        except asyncio.InvalidStateError:
-            pass  # grpc.aio's word for "it ended meanwhile"
-        except asyncio.CancelledError:
-            if self._silent and isinstance(cancelled(opened.address), StoreUnavailable):
+                for answer in answers:
+                    lease, ttl = answer.id, answer.ttl
+                    outcome = float(ttl) if ttl > 0 else LeaseGone(lease)
+                    for caller in self._renewals.answered(lease, ttl, self._heard):
+                        caller.settle(lease, outcome)
+        except StoreUnavailable:
+            if self._silent:
                 raise StoreUnavailable(f"{opened.address}: no answer in time") from None
-            raise cancelled(opened.address) from None
-        raise StoreUnavailable(f"{opened.address}: the stream of lease renewals ended")
+            raise
 
     # When it fails
 
@@ -184,15 +214,25 @@ class LeaseStream:
 
     def _tick(self) -> None:
         """End what is overdue, and a stream that is silent although answers are due."""
-        loop, timeout = asyncio.get_running_loop(), self._client.timeout
-        now = loop.time()
+        timeout, now = self._client.timeout, asyncio.get_running_loop().time()
+        if now - self._tick_at > timeout / TICKS:
+            # This loop was held up: what was answered meanwhile is read first.
+            self._tick_later()
+            return
         if self._opened is not None and self._is_silent(now):
             self._silent = True
             self._opened.call.cancel()
         address = f"{self._opened.address}: " if self._opened else ""
         late = StoreUnavailable("; ".join(self._failures) or f"{address}no answer in time")
         self._end(self._renewals.overdue(now - timeout), late)
-        self._timer = loop.call_later(timeout / TICKS, self._tick) if self._renewals else None
+        self._timer = None
+        if self._renewals:
+            self._tick_later()
+
+    def _tick_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tick_at = loop.time() + self._client.timeout / TICKS
+        self._timer = loop.call_at(self._tick_at, self._tick)
 
     def _is_silent(self, now: float) -> bool:
         oldest = self._renewals.oldest
@@ -202,11 +242,10 @@ class LeaseStream:
         )
 
     def _fail(self, error: StoreError) -> None:
-        self._unsent.clear()
+        self._unsent = []
         self._end(self._renewals.overdue(float("inf")), error)
 
     @staticmethod
-    def _end(waiters: list[asyncio.Future[float]], error: StoreError) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
+    def _end(waiters: list[tuple[int, _Caller]], error: StoreError) -> None:
+        for lease, caller in waiters:
+            caller.settle(lease, error)

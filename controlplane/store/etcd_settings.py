@@ -46,7 +46,7 @@ class EtcdSettings:
         """What TLS needs, None without TLS. Raises ValueError for files that are missing or of no use."""
         if not self.secure:
             return None
-        self._try_certificates()
+        self.tls()
         authorities, key, cert = (
             path.read_bytes() if path else None for path in (self.ca, self.key, self.cert)
         )
@@ -68,15 +68,24 @@ class EtcdSettings:
         if not 0 < self.timeout <= 60:
             yield "timeout must be above 0 and at most 60 seconds"
 
-    def _try_certificates(self) -> None:
-        # gRPC takes anything and fails at the first call without a reason, so Python's ssl reads the files first.
-        context = ssl.create_default_context()
+    def tls(self) -> ssl.SSLContext | None:
+        """The same for connections that are not gRPC's. Raises ValueError as well.
+
+        gRPC takes anything and fails at the first call without a reason; Python's ssl says what is wrong with files.
+        """
+        if not self.secure:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols(["h2"])
         if self.ca:
             with _naming("CA certificates", self.ca):
                 context.load_verify_locations(cafile=self.ca)
+        else:
+            context.load_default_certs()
         if self.cert and self.key:
             with _naming("client certificate and key", self.cert, self.key):
                 context.load_cert_chain(self.cert, self.key, password=_no_passphrase)
+        return context
 
 
 @contextmanager

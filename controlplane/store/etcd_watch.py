@@ -16,6 +16,10 @@ from controlplane.store.etcd_wire import watch_request
 from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
 from controlplane.store.protocol import Batch
 
+LOOKS = 10
+"""Times within the patience that it is looked for an answer. An event loop of our own that is held up for longer than
+the patience has heard nothing, although etcd may have spoken: that counts as one of them."""
+
 
 class WatchStream:
     """Reads one watch. `patience`: seconds of silence before a sign of life is asked for, and then waited for."""
@@ -72,11 +76,12 @@ class WatchStream:
         # Cancelling a read would cancel the stream, so a read outlives the wait for it.
         if self._reading is None:
             self._reading = asyncio.create_task(self._call.read())
-        done, _ = await asyncio.wait({self._reading}, timeout=self._patience)
-        if not done:
-            return None
-        reading, self._reading = self._reading, None
-        return self._read(reading)
+        for _ in range(LOOKS):
+            done, _ = await asyncio.wait({self._reading}, timeout=self._patience / LOOKS)
+            if done:
+                reading, self._reading = self._reading, None
+                return self._read(reading)
+        return None
 
     def _read(self, reading: asyncio.Task[Any]) -> pb.WatchResponse:
         if not reading.cancelled():

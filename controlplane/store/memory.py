@@ -11,10 +11,10 @@ import bisect
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.store.errors import Compacted, Conflict, LeaseGone, StoreUnavailable
+from controlplane.store.errors import Compacted, Conflict, LeaseGone, StoreError, StoreUnavailable
 from controlplane.store.protocol import (
     Batch,
     Delete,
@@ -133,6 +133,15 @@ class MemoryStore:
             raise LeaseGone(lease)
         held.ends = self._now() + held.ttl
         return held.ttl
+
+    async def keep_alive_all(self, leases: Collection[int]) -> Mapping[int, float | StoreError]:
+        found: dict[int, float | StoreError] = {}
+        for lease in leases:
+            try:
+                found[lease] = await self.keep_alive(lease)
+            except StoreError as error:
+                found[lease] = error
+        return found
 
     async def revoke(self, lease: int) -> None:
         await self._arrive()

@@ -6,11 +6,11 @@ number is the watermark of a watch, the ETag of a resource and the version of wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from controlplane.store.errors import TooLarge
+from controlplane.store.errors import StoreError, TooLarge
 
 MAX_OPERATIONS = 128
 """Most keys a transaction may compare, and most it may write (etcd's --max-txn-ops)."""
@@ -104,6 +104,9 @@ class Store(Protocol):
 
     async def keep_alive(self, lease: int) -> float:
         """Renew a lease; return the seconds until it ends. Raises LeaseGone."""
+
+    async def keep_alive_all(self, leases: Collection[int]) -> Mapping[int, float | StoreError]:
+        """Renew many leases; for each the seconds until it ends, or why it was not renewed. Raises nothing."""
 
     async def revoke(self, lease: int) -> None:
         """End a lease now and delete its keys, in one revision. One that is gone already stays so."""

@@ -63,11 +63,12 @@ class Renewals(Generic[W]):
         """When the longest wait began."""
         return next(iter(self._asked.values())).at if self._asked else None
 
-    def overdue(self, before: float) -> list[W]:
-        """Give up what was asked for by then: who waited for it."""
-        waiters: list[W] = []
+    def overdue(self, before: float) -> list[tuple[int, W]]:
+        """Give up what was asked for by then: the leases, and who waited for them."""
+        waiters: list[tuple[int, W]] = []
         while (oldest := self.oldest) is not None and oldest <= before:
-            waiters += self._asked.pop(next(iter(self._asked))).waiters
+            lease = next(iter(self._asked))
+            waiters += ((lease, waiter) for waiter in self._asked.pop(lease).waiters)
         return waiters
 
     def forget(self, lease: int) -> None:

@@ -1,12 +1,14 @@
 """What keep-alives of a large fleet cost: `python -m tests.benchmarks.config.keepalives [N]`.
 
 N instances under a lease each in a real etcd, followed by a watcher and renewed by the command that the registry calls:
-everything but the wire between services and control plane. CPU times are those of the processes.
+everything but the wire between services and control plane. CPU times are those of the processes. Renewals are spread
+evenly over the pace of a keep-alive, once with a lease in each message and once with ten.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import tempfile
 import time
@@ -17,6 +19,7 @@ import psutil
 import uvloop
 
 from controlplane.commands.commands import Commands
+from controlplane.commands.errors import Kept
 from controlplane.distribute.watcher import Watcher
 from controlplane.identity import Hasher
 from controlplane.model.resources import Instance, Service
@@ -25,8 +28,12 @@ from controlplane.store import EtcdSettings, EtcdStore, Put
 from demo.processes import Etcd
 
 TTL = 3600.0
-"""Long enough for filling the store; what is printed is reckoned for the pace of 15 s."""
+"""Long enough for filling the store."""
 PACE = 5.0
+"""Seconds between two keep-alives of a lease of 15 s, for which cores are reckoned."""
+ROUND = 6.0
+"""Seconds between two keep-alives here: of a lease this long, one that was renewed 5 s ago is not renewed again."""
+ROUNDS = 4
 OF_A_SERVICE = 100
 AT_ONCE = 200
 
@@ -41,6 +48,11 @@ def instance(number: int) -> Instance:
     """One of many."""
     host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
     return Instance(service_name=f"s{number // OF_A_SERVICE}", instance_id=f"i{number}", host=host, port=80)
+
+
+def name_of(number: int) -> str:
+    """Its name."""
+    return f"s{number // OF_A_SERVICE}/i{number}"
 
 
 async def fill(store: EtcdStore, count: int) -> Sequence[int]:
@@ -64,28 +76,70 @@ async def fill(store: EtcdStore, count: int) -> Sequence[int]:
     return leases
 
 
+class Lag:
+    """How long the event loop was held up."""
+
+    def __init__(self) -> None:
+        self._longest = 0.0
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            self._longest = max(self._longest, time.monotonic() - began - 0.005)
+
+    def take(self) -> float:
+        """The longest block since the last call, in seconds."""
+        longest, self._longest = self._longest, 0.0
+        return longest
+
+
+async def renew(commands: Commands, leases: Sequence[int], together: int) -> int:
+    """Renew all at the pace, some of them with each message; how many were not renewed."""
+    tasks, began, failed = set(), time.monotonic(), 0
+    firsts = range(0, len(leases), together)
+    for number, first in enumerate(firsts):
+        await asyncio.sleep(max(0.0, began + ROUND * number / len(firsts) - time.monotonic()))
+        held = {leases[n]: name_of(n) for n in range(first, min(first + together, len(leases)))}
+        task = asyncio.create_task(commands.keep_all(held))
+        tasks.add(task)
+        if len(tasks) > 2000:
+            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            failed += sum(not isinstance(one, Kept) for task in done for one in task.result().values())
+    done, _ = await asyncio.wait(tasks)
+    return failed + sum(not isinstance(one, Kept) for task in done for one in task.result().values())
+
+
 async def run(count: int, etcd_pid: int, url: str) -> None:
     """Print the figures."""
+    logging.basicConfig(level=logging.WARNING)
     store, etcd, own = EtcdStore(EtcdSettings((url,))), psutil.Process(etcd_pid), psutil.Process()
+    say, lag = sys.stdout.write, Lag()
     leases = await fill(store, count)
-    watcher = Watcher(store)
-    following = asyncio.create_task(watcher.run())
+    watcher, began = Watcher(store), time.monotonic()
+    beside = [asyncio.create_task(watcher.run()), asyncio.create_task(lag.watch())]
     await watcher.caught_up.wait()
+    say(f"{count} instances under lease, taken in within {time.monotonic() - began:.1f} s, ")
+    say(f"the event loop held up for {lag.take():.2f} s at most\n")
     commands = Commands(store, Hasher(), time.time, watcher)
-    before, before_etcd, began = time.process_time(), etcd.cpu_times(), time.monotonic()
-    for numbers in parts(count):
-        await asyncio.gather(*(commands.keep(instance(n).name, leases[n]) for n in numbers))
-    took = time.monotonic() - began
-    ours = (time.process_time() - before) / count
-    after = etcd.cpu_times()
-    theirs = (after.user + after.system - before_etcd.user - before_etcd.system) / count
-    say = sys.stdout.write
-    say(f"{count} instances under lease; all renewed once in {took:.1f} s\n")
-    say(f"a keep-alive: {1e6 * ours:.0f} µs of the control plane, {1e6 * theirs:.0f} µs of etcd\n")
-    say(f"every {PACE:g} s: {ours * count / PACE:.2f} and {theirs * count / PACE:.2f} cores\n")
+    for together in (1, 10):
+        failed = await renew(commands, leases, together)  # opens the stream, and warms up
+        lag.take()
+        before, before_etcd, began = time.process_time(), etcd.cpu_times(), time.monotonic()
+        for _ in range(ROUNDS):
+            failed += await renew(commands, leases, together)
+        took, after = time.monotonic() - began, etcd.cpu_times()
+        ours = (time.process_time() - before) / count / ROUNDS
+        theirs = (after.user + after.system - before_etcd.user - before_etcd.system) / count / ROUNDS
+        say(f"{together} in a message: {ROUNDS} rounds in {took:.1f} s, {failed} not renewed; ")
+        say(f"a keep-alive: {1e6 * ours:.0f} µs of the control plane, {1e6 * theirs:.0f} µs of etcd; ")
+        say(f"every {PACE:g} s: {ours * count / PACE:.2f} and {theirs * count / PACE:.2f} cores; ")
+        say(f"the event loop held up for {1000 * lag.take():.0f} ms at most\n")
     say(f"memory: {own.memory_info().rss / 2**20:.0f} MiB, etcd {etcd.memory_info().rss / 2**20:.0f} MiB\n")
-    following.cancel()
-    await asyncio.wait([following])
+    for task in beside:
+        task.cancel()
+    await asyncio.wait(beside)
     await store.close()
 
 

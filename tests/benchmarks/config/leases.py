@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import grpc
 import grpc.aio
 import uvloop
 
@@ -88,8 +89,21 @@ class Services:
             80,
         )
         request.service.service_name = service
-        answer = await self._register(request, metadata=self._metadata, timeout=60)
+        answer = await self._registered(request)
         return pb.Holding(lease_id=answer.lease_id, service_name=service, instance_id=instance)
+
+    async def _registered(self, request: pb.RegisterRequest) -> pb.RegisterResponse:
+        """As the SDK does: again while the store is slow."""
+        while True:
+            try:
+                answer: pb.RegisterResponse = await self._register(
+                    request, metadata=self._metadata, timeout=60
+                )
+                return answer
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                await asyncio.sleep(1.0)
 
     async def keep(self) -> None:
         """Renew in turn, so that each is renewed every few seconds and messages are spread evenly."""

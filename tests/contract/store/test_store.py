@@ -319,6 +319,14 @@ class TestLeases:
         assert await world.store.get(world.key("a")) is not None
         await world.store.revoke(lease)
 
+    async def test_many_leases_are_renewed_each_with_an_outcome_of_its_own(self, world: World) -> None:
+        stays, gone = await world.store.grant(30), await world.store.grant(30)
+        await world.store.revoke(gone)
+        outcomes = await world.store.keep_alive_all([stays, gone])
+        assert outcomes[stays] == pytest.approx(30, abs=1)
+        assert isinstance(outcomes[gone], LeaseGone)
+        assert await world.store.keep_alive_all([]) == {}
+
     async def test_a_revoked_lease_takes_its_keys_along(self, world: World) -> None:
         lease = await world.store.grant(30)
         start = await world.store.commit({}, [Put(world.key("a"), b"", lease), Put(world.key("b"), b"")])

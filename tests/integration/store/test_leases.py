@@ -11,6 +11,9 @@ import pytest
 
 from controlplane.store import EtcdStore, LeaseGone, StoreUnavailable
 from controlplane.store.etcd_client import EtcdClient
+from controlplane.store.etcd_lease_calls import HandCall
+from controlplane.store.etcd_wire import Method
+from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
 from tests.support.etcd import Etcd, cluster
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
@@ -26,16 +29,16 @@ async def proxy(etcd: Etcd) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths of the streams that were opened for renewals."""
-    paths: list[str] = []
-    really = EtcdClient.open
+    """How the streams were opened that carry renewals."""
+    ways: list[str] = []
+    really = EtcdClient.open_leases
 
-    async def counted(self, method):  # type: ignore[no-untyped-def]
-        paths.append(method.path)
-        return await really(self, method)
+    async def counted(self, by_hand):  # type: ignore[no-untyped-def]
+        ways.append("by hand" if by_hand else "gRPC")
+        return await really(self, by_hand)
 
-    monkeypatch.setattr(EtcdClient, "open", counted)
-    return paths
+    monkeypatch.setattr(EtcdClient, "open_leases", counted)
+    return ways
 
 
 async def granted(store: EtcdStore, ttl: float = 30) -> list[int]:
@@ -55,7 +58,55 @@ async def test_all_leases_are_renewed_over_one_stream(etcd: Etcd, opened: list[s
     with pytest.raises(LeaseGone):
         await store.keep_alive(gone)
     assert min(await renewed(store, leases + leases)) > 20
-    assert len(opened) == 1
+    assert opened == ["by hand"]
+    await store.close()
+
+
+async def test_many_leases_are_renewed_with_one_call_each_with_its_outcome(etcd: Etcd) -> None:
+    store = EtcdStore(etcd.settings())
+    leases = await granted(store)
+    gone = leases[7]
+    await store.revoke(gone)
+    outcomes = await store.keep_alive_all([*leases, 12345, leases[0]])
+    assert set(outcomes) == {*leases, 12345}
+    assert {lease for lease, one in outcomes.items() if isinstance(one, LeaseGone)} == {gone, 12345}
+    assert {one for one in outcomes.values() if isinstance(one, float)} == {30.0}
+    await store.close()
+    outcomes = await store.keep_alive_all([*leases[:2], 1])
+    assert {lease: type(one) for lease, one in outcomes.items()} == {
+        leases[0]: float,
+        leases[1]: float,
+        1: StoreUnavailable,
+    }
+
+
+async def test_more_than_windows_have_room_for_are_renewed(etcd: Etcd, opened: list[str]) -> None:
+    store = EtcdStore(etcd.settings(timeout=20))
+    lease = await store.grant(30)
+    outcomes = await store.keep_alive_all([lease, *range(1, 20_000)])
+    assert (len(outcomes), outcomes[lease]) == (20_000, 30.0)
+    assert opened == ["by hand"]
+    await store.close()
+
+
+@pytest.mark.parametrize("fault", ["refused by etcd", "not connected", "not understood"])
+async def test_where_it_cannot_be_done_by_hand_it_is_done_by_grpc(
+    etcd: Etcd, opened: list[str], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    async def refusing(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError
+
+    if fault == "refused by etcd":
+        wrong = Method("/etcdserverpb.Lease/Nothing", pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse)
+        monkeypatch.setattr("controlplane.store.etcd_lease_calls.LEASE_KEEP_ALIVE", wrong)
+    elif fault == "not connected":
+        monkeypatch.setattr(HandCall, "connect", refusing)
+    else:
+        monkeypatch.setattr("controlplane.store.http2_call.PREFACE", b"GET / HTTP/1.1\r\n\r\n")
+    store = EtcdStore(etcd.settings())
+    leases = await granted(store)
+    assert await renewed(store, leases) == [30.0] * COUNT
+    assert opened == ["by hand", "gRPC"]
     await store.close()
 
 

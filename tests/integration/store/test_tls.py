@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.store import EtcdStore, Put, StoreUnavailable
+from controlplane.store.etcd_lease_calls import HandCall
 from tests.support.certificates import Authority
 from tests.support.etcd import Etcd
 from tests.support.watching import Watching
@@ -31,6 +32,27 @@ async def test_both_sides_show_certificates(secure: Etcd, authority: Authority) 
     async with Watching(store, "/k/", revision - 1) as watching:
         await watching.until(1)
     assert watching.values == ["1"]
+    await store.close()
+
+
+async def test_leases_are_renewed_over_connections_of_the_same_trust(
+    secure: Etcd, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways: list[str] = []
+    connect = HandCall.connect
+
+    async def connected(address, tls, metadata):  # type: ignore[no-untyped-def]
+        assert len(tls.get_ca_certs()) == 1, "the authority that is named, and no public one"
+        made = await connect(address, tls, metadata)
+        ways.append("by hand")
+        return made
+
+    monkeypatch.setattr(HandCall, "connect", connected)
+    cert, key = authority.issue("client")
+    store = EtcdStore(secure.settings(ca=authority.certificate, cert=cert, key=key))
+    leases = [await store.grant(30) for _ in range(5)]
+    assert await store.keep_alive_all(leases) == dict.fromkeys(leases, 30.0)
+    assert ways == ["by hand"]
     await store.close()
 
 

@@ -47,7 +47,7 @@ def test_what_is_overdue_is_given_up_oldest_first() -> None:
     for lease in (3, 2, 1):
         renewals.ask(lease, f"of {lease}", lease * -1.0)
     assert renewals.oldest == -3.0
-    assert renewals.overdue(-3.0) == ["of 3"]
+    assert renewals.overdue(-3.0) == [(3, "of 3")]
     assert renewals.unanswered() == [2, 1]
-    assert renewals.overdue(float("inf")) == ["of 2", "of 1"]
+    assert renewals.overdue(float("inf")) == [(2, "of 2"), (1, "of 1")]
     assert len(renewals) == 0
