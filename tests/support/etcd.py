@@ -59,6 +59,11 @@ class Etcd:
         status = self.ask("maintenance/status", {})
         return bool(status["leader"] == status["header"]["member_id"])
 
+    @property
+    def revision(self) -> int:
+        """The revision of its last change, as it tells."""
+        return int(self.ask("kv/range", {"key": base64_of("/")})["header"]["revision"])
+
     def settings(self, **changes: Any) -> EtcdSettings:
         """What a store needs to reach it; `changes` override."""
         return EtcdSettings(**{"endpoints": (self.url,), "timeout": 2.0, **changes})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -37,20 +38,36 @@ async def store(etcd: Etcd, proxy: Proxy) -> AsyncIterator[EtcdStore]:
     await store.close()
 
 
+class LostByEtcd(Exception):
+    """etcd came back without what it had confirmed, as 3.5.0 to 3.5.2 may (etcd issue 13766): no fault of a client."""
+
+
 async def test_etcd_killed_and_restarted_under_a_watch(tmp_path: Path) -> None:
-    with Etcd(tmp_path) as etcd:
+    for attempt in range(3):
+        with contextlib.suppress(LostByEtcd):
+            seen = await seen_by_a_watch_while_etcd_dies(tmp_path / str(attempt))
+            assert seen == [f"{life}.{number}" for life in range(3) for number in range(20)]
+            return
+    raise AssertionError("this etcd loses what it has confirmed each time it is killed")
+
+
+async def seen_by_a_watch_while_etcd_dies(folder: Path) -> list[str]:
+    """The values that a watch brings. Raises LostByEtcd."""
+    with Etcd(folder) as etcd:
         store = EtcdStore(etcd.settings())
         async with Watching(store, "/k/", 0) as watching:
             for life in range(3):
                 for number in range(20):
-                    etcd.put("/k/n", f"{life}.{number}")
+                    confirmed = etcd.put("/k/n", f"{life}.{number}")
                 etcd.kill()
                 with pytest.raises(StoreUnavailable):
                     await store.get("/k/n")
                 etcd.start()
+                if etcd.revision < confirmed:
+                    raise LostByEtcd
             await watching.until(60)
         await store.close()
-    assert watching.values == [f"{life}.{number}" for life in range(3) for number in range(20)]
+    return watching.values
 
 
 async def test_connections_cut_again_and_again(
