@@ -14,8 +14,9 @@ from controlplane import aside
 from controlplane.commands.errors import Kept, NotFound, Occupied, Receipt, Registration, UnknownService
 from controlplane.commands.executor import Executor, Follower
 from controlplane.commands.keeping import Keeping
-from controlplane.commands.plan import Planner, PlanView, Q
+from controlplane.commands.plan import Done, Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry, rollback
+from controlplane.commands.workers import Workers
 from controlplane.identity.passwords import Hasher
 from controlplane.model.document import read_document, read_one, weight
 from controlplane.model.history import RECORDS, Edit, Record
@@ -44,6 +45,9 @@ class Commands:
         """`clock` gives Unix seconds. With a `follower`, changes do not read the whole store."""
         self.executor = Executor(store, hasher, clock, follower)
         self._keeping = Keeping(store, self.executor, follower)
+        self._workers = Workers(store)
+        self.counts = self._keeping.counts
+        """What became of registrations and keep-alives."""
         self.reads = aside.Reads()
         self._store = store
         self._clock = clock
@@ -189,6 +193,13 @@ class Commands:
         self, instance: Instance, service: Service | None, ttl: float, only_if_absent: bool
     ) -> Registration | None:
         """None when the holders to join have just left."""
+        made = await self._try_to_register(instance, service, ttl, only_if_absent)
+        self.counts.registered += made is not None
+        return made
+
+    async def _try_to_register(
+        self, instance: Instance, service: Service | None, ttl: float, only_if_absent: bool
+    ) -> Registration | None:
         asked: dict[str, Any] = {"author": f"service {instance.service_name}", "ttl_asked": ttl}
         asked |= {"instance": instance, "service": service, "only_if_absent": only_if_absent}
         try:
@@ -220,12 +231,27 @@ class Commands:
 
     async def keep(self, name: str, lease: int) -> Kept:
         """Renew what a process holds of an instance ("service/id"), and no other lease. Raises LeaseGone as above."""
-        return await self._keeping.keep(name, lease)
+        outcome = (await self.keep_all({lease: name}))[lease]
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
+
+    async def keep_all(self, held: Mapping[int, str]) -> dict[int, Kept | StoreError]:
+        """The same for many leases, by lease the name of the instance. Each has an outcome of its own."""
+        return await self._keeping.keep(held)
+
+    async def workers(self) -> Mapping[str, int]:
+        """How many processes hold an instance, by name ("service/id"), where there are or were several; a moment old.
+
+        Nothing while the store does not answer.
+        """
+        return await self._workers.counts()
 
     async def leave(self, name: str, lease: int) -> tuple[int, int]:
         """Remove one holder. Returns the revision, and the instance's if that was its last holder and it must be
         removed, too."""
         done = await self.executor.run(holders.leave, holders.Leave(author="", name=name, mine=lease))
+        self.counts.left += done.written
         return done.revision, done.receipt
 
     async def deregister(self, service_name: str, instance_id: str, *, lease: int = 0, since: int = 0) -> int:
@@ -243,7 +269,9 @@ class Commands:
             mark=not since,
             own=own,
         )
-        return await self._marking(registry.deregister, request)
+        done = await self._marking(registry.deregister, request)
+        self.counts.left += done.written
+        return done.revision
 
     async def drain(self, service_name: str, instance_id: str, *, hold: float = 0.0, since: int = 0) -> int:
         """Let an instance take no new requests; return the revision. Raises NotFound, LeaseGone.
@@ -258,14 +286,14 @@ class Commands:
             since=since,
             mark=bool(hold) and not since,
         )
-        return await self._marking(registry.drain, request)
+        return (await self._marking(registry.drain, request)).revision
 
-    async def _marking(self, planner: Planner[Q, None], request: Q) -> int:
+    async def _marking(self, planner: Planner[Q, None], request: Q) -> Done[None]:
         """Plan again when the lease of a holder ended meanwhile."""
         for _ in range(_TRIES):
             with contextlib.suppress(LeaseGone):
-                return (await self.executor.run(planner, request)).revision
-        return (await self.executor.run(planner, request)).revision
+                return await self.executor.run(planner, request)
+        return await self.executor.run(planner, request)
 
     async def release(self, lease: int) -> None:
         """Revoke a lease and delete its keys; if that fails, it expires."""

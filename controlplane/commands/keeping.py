@@ -7,17 +7,22 @@ out, joins it or comes back to it writes it, and a holder that leaves or dies lo
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 
+from controlplane.commands.counts import Counts
 from controlplane.commands.errors import Kept
 from controlplane.commands.executor import Executor, Follower
 from controlplane.commands.plans import holders
 from controlplane.model.resources import Instance
-from controlplane.model.stored import key_of
-from controlplane.store import Conflict, Entry, LeaseGone, Store
+from controlplane.model.stored import Stamped, key_of
+from controlplane.store import Conflict, Entry, LeaseGone, Store, StoreError
 
 MOST_REMEMBERED = 100_000
 """Instances with several holders; beyond that all are looked up anew."""
+LOOKING = 50
+"""Leases of one message that are looked up in the store at the same time."""
 
 
 class Keeping:
@@ -27,22 +32,82 @@ class Keeping:
         self._store = store
         self._executor = executor
         self._follower = follower
+        self.counts = Counts()
         self._holding: dict[str, tuple[int, set[int]]] = {}
         """Of a shared instance: its revision, and the leases of those found to hold it since."""
 
-    async def keep(self, name: str, lease: int) -> Kept:
-        """Renew what a process holds of an instance ("service/id"), and no other lease. Raises LeaseGone."""
-        known = self._follower.registration(name) if self._follower is not None else None
-        if known is None or not (known.lease == lease or self._holds(name, known.revision, lease)):
-            return await self._look(name, lease)
-        ttl = await self._store.keep_alive(lease)
-        if known.lease != lease:
-            with contextlib.suppress(LeaseGone):  # the next keep-alive finds out
-                await self._store.keep_alive(known.lease)
-        return Kept(ttl, draining=isinstance(known.resource, Instance) and known.resource.draining)
+    async def keep(self, held: Mapping[int, str]) -> dict[int, Kept | StoreError]:
+        """Renew what processes hold, and no other leases: by lease the name of the instance ("service/id").
+
+        Each lease has an outcome of its own: LeaseGone, or what the store said of it, instead of Kept.
+        """
+        known: dict[int, Stamped] = {}
+        unknown = []
+        for lease, name in held.items():
+            if (found := self._known(name, lease)) is not None:
+                known[lease] = found
+            else:
+                unknown.append((name, lease))
+        if not unknown:
+            return self._counted(await self._renew(known))
+        renewed, *looked = await asyncio.gather(self._renew(known), *self._looks(unknown))
+        for part in looked:
+            renewed.update(part)
+        return self._counted(renewed)
+
+    def _counted(self, outcomes: dict[int, Kept | StoreError]) -> dict[int, Kept | StoreError]:
+        counts = self.counts
+        for outcome in outcomes.values():
+            if isinstance(outcome, Kept):
+                counts.renewed += 1
+            elif isinstance(outcome, LeaseGone):
+                counts.ended += 1
+            else:
+                counts.failed += 1
+        return outcomes
+
+    def _known(self, name: str, lease: int) -> Stamped | None:
+        """The instance, if it is known here that the lease holds it."""
+        found = self._follower.registration(name) if self._follower is not None else None
+        if found is None or not (found.lease == lease or self._holds(name, found.revision, lease)):
+            return None
+        return found
+
+    async def _renew(self, known: Mapping[int, Stamped]) -> dict[int, Kept | StoreError]:
+        """Renew leases that are known to hold these instances, and what holders share."""
+        if not known:
+            return {}
+        asked = dict.fromkeys(known)
+        asked.update((found.lease, None) for found in known.values())
+        left = await self._store.keep_alive_all(asked)
+        outcomes: dict[int, Kept | StoreError] = {}
+        for lease, found in known.items():
+            mine, shared = left[lease], left[found.lease]
+            if isinstance(mine, StoreError):
+                outcomes[lease] = mine
+            elif isinstance(shared, StoreError) and not isinstance(shared, LeaseGone):
+                outcomes[lease] = shared
+            else:  # what is shared may have ended: the next keep-alive finds out
+                outcomes[lease] = Kept(mine, draining=_is_draining(found))
+        return outcomes
+
+    def _looks(self, unknown: Sequence[tuple[str, int]]) -> Iterator[Awaitable[dict[int, Kept | StoreError]]]:
+        """Some readers, which together look at each."""
+        waiting = iter(unknown)
+        for _ in range(min(LOOKING, len(unknown))):
+            yield self._look_at(waiting)
+
+    async def _look_at(self, waiting: Iterator[tuple[str, int]]) -> dict[int, Kept | StoreError]:
+        outcomes: dict[int, Kept | StoreError] = {}
+        for name, lease in waiting:
+            try:
+                outcomes[lease] = await self._look(name, lease)
+            except StoreError as error:
+                outcomes[lease] = error
+        return outcomes
 
     async def _look(self, name: str, lease: int) -> Kept:
-        """The same by what the store holds."""
+        """Renew one by what the store holds."""
         entry = await self._store.get(key_of("instance", name))
         if entry is not None and entry.lease == lease:
             return Kept(await self._store.keep_alive(lease), draining=_draining(entry))
@@ -75,6 +140,10 @@ class Keeping:
         if len(self._holding) >= MOST_REMEMBERED:
             self._holding.clear()
         self._holding[name] = revision, {lease}
+
+
+def _is_draining(found: Stamped) -> bool:
+    return isinstance(found.resource, Instance) and found.resource.draining
 
 
 def _draining(entry: Entry) -> bool:

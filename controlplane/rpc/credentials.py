@@ -61,6 +61,10 @@ class Caller:
         """Whether this is one service, and not any."""
         return self.role is Role.SERVICE and self.name is not None
 
+    def same(self, other: Caller) -> bool:
+        """Whether both may touch the same registrations."""
+        return (self.role, self.name) == (other.role, other.name)
+
     def check_service(self, service_name: str) -> None:
         """Raises Refused unless the caller may touch the registrations of this service."""
         if self.role is not Role.SERVICE:

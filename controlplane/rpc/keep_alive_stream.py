@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,6 @@ import grpc
 import grpc.aio
 
 from controlplane.commands.commands import Commands
-from controlplane.commands.errors import Kept
 from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, rescued, store_trouble
 from controlplane.store import LeaseGone, StoreError
@@ -28,8 +27,8 @@ METHOD = "KeepRegistered"
 
 MOST_BYTES = 1024 * 1024
 """Of one message."""
-AT_ONCE = 200
-"""Leases of one message that are renewed at the same time."""
+AT_ONCE = 1000
+"""Leases of one message that are renewed at the same time: a few milliseconds' work."""
 SLICE = 200
 """Streams that are looked after in one turn of the event loop."""
 
@@ -102,12 +101,12 @@ class KeepAliveStreams:
         self._recheck = recheck
         self._clock = clock
         self._sessions: set[_Session] = set()
+        commands.counts.streams = self.measure
         self._stopping = False
 
-    @property
-    def open(self) -> int:
-        """Streams that are open."""
-        return len(self._sessions)
+    def measure(self) -> tuple[int, int]:
+        """Streams that are open, and the leases that they hold."""
+        return len(self._sessions), sum(len(session.held) for session in self._sessions)
 
     def handlers(self) -> dict[str, Any]:
         """The method by its name, for the server. Messages are bytes: their size is looked at before they are read."""
@@ -176,11 +175,11 @@ class KeepAliveStreams:
         leases = [one.lease_id for one in message.hold if self._hold(session, one, answer)]
         leases += [lease for lease in message.renew if self._holds(session, lease, answer)]
         leases = list(dict.fromkeys(leases))
-        try:
-            for first in range(0, len(leases), AT_ONCE):
-                await self._keep(session, leases[first : first + AT_ONCE], answer)
-        except StoreError as error:
-            answer.problem = store_trouble(error)
+        failed: dict[int, StoreError] = {}
+        for first in range(0, len(leases), AT_ONCE):
+            failed.update(await self._keep(session, leases[first : first + AT_ONCE], answer))
+        if failed:
+            _tell_failures(failed, len(failed) == len(leases), answer)
         return answer if message.number or answer.states or answer.problem else None
 
     def _hold(self, session: _Session, one: pb.Holding, answer: pb.KeepRegisteredResponse) -> bool:
@@ -201,60 +200,70 @@ class KeepAliveStreams:
         answer.states.add(lease_id=lease, refused="this stream does not hold the lease: name its instance")
         return False
 
-    async def _keep(self, session: _Session, leases: list[int], answer: pb.KeepRegisteredResponse) -> None:
-        """Renew some leases, and put into the answer what is news. Raises StoreError if that failed for one."""
+    async def _keep(
+        self, session: _Session, leases: list[int], answer: pb.KeepRegisteredResponse
+    ) -> dict[int, StoreError]:
+        """Renew some leases, and put into the answer what is news. Returns those for which the store failed."""
         held = session.held
-        names = [held[lease][0] for lease in leases]
-        if len(leases) == 1:
-            found: Iterable[State | StoreError] = [await self._keep_one(names[0], leases[0])]
-        else:
-            found = await asyncio.gather(*map(self._keep_one, names, leases))
-        failure: StoreError | None = None
-        for name, lease, state in zip(names, leases, found, strict=True):
-            if isinstance(state, StoreError):
-                failure = state
-            elif held.get(lease, ("", None))[1] != state:
+        failed: dict[int, StoreError] = {}
+        outcomes = await self._commands.keep_all({lease: held[lease][0] for lease in leases})
+        for lease, outcome in outcomes.items():
+            if isinstance(outcome, LeaseGone):
+                state = _ENDED
+            elif isinstance(outcome, StoreError):
+                failed[lease] = outcome
+                continue
+            else:
+                # To whole seconds, as leases have them: one that was renewed a moment ago is no news.
+                state = float(-(-outcome.ttl // 1)), False, outcome.removed, outcome.draining
+            name, told = held[lease]
+            if told != state:
                 held[lease] = name, state
                 ttl, ended, removed, draining = state
                 answer.states.add(lease_id=lease, ttl=ttl, ended=ended, removed=removed, draining=draining)
                 if ended:
                     del held[lease]
-        if failure is not None:
-            raise failure
-
-    async def _keep_one(self, name: str, lease: int) -> State | StoreError:
-        try:
-            kept: Kept = await self._commands.keep(name, lease)
-        except LeaseGone:
-            return _ENDED
-        except StoreError as error:
-            return error
-        # To whole seconds, as leases have them: one that was renewed a moment ago is no news.
-        return float(-(-kept.ttl // 1)), False, kept.removed, kept.draining
+        return failed
 
     async def look_after(self) -> None:
         """End streams whose credential is withdrawn and those that have fallen silent, until cancelled."""
         while True:
             await asyncio.sleep(self._recheck)
-            verdicts: dict[object, Refused | None] = {}
+            verdicts: dict[object, Caller | Refused | None] = {}
             sessions, silent_since = list(self._sessions), self._clock() - self._bounds.silence
             for number, session in enumerate(sessions):
                 if session.credential not in verdicts:
-                    verdicts[session.credential] = await self._refusal(session)
-                if (refusal := verdicts[session.credential]) is not None:
-                    session.end(Refused(refusal.code, refusal.detail))
+                    verdicts[session.credential] = await self._verdict(session)
+                verdict = verdicts[session.credential]
+                if isinstance(verdict, Refused):
+                    session.end(Refused(verdict.code, verdict.detail))
+                elif verdict is not None and not verdict.same(session.caller):
+                    # What it holds was checked for another one: a new stream names it again.
+                    session.end(Refused(Code.ABORTED, "the credential stands for somebody else now"))
                 elif session.heard < silent_since:
                     session.end(Refused(Code.ABORTED, f"no message for {self._bounds.silence:g} seconds"))
                 if number % SLICE == 0:
                     await asyncio.sleep(0)
 
-    async def _refusal(self, session: _Session) -> Refused | None:
-        with contextlib.suppress(StoreError):  # nothing is known: looked at again the next time
+    async def _verdict(self, session: _Session) -> Caller | Refused | None:
+        """Who the caller is by now; None if that is not known, and is looked at again the next time."""
+        with contextlib.suppress(StoreError):
             try:
-                await self._credentials.require(Right.REGISTER, session.context)
+                return await self._credentials.require(Right.REGISTER, session.context)
             except Refused as error:
                 return error if error.code is not Code.UNAVAILABLE else None
         return None
+
+
+def _tell_failures(failed: dict[int, StoreError], alike: bool, answer: pb.KeepRegisteredResponse) -> None:
+    """Say for which leases the store failed; `alike`: it did for all that were asked for."""
+    troubles = {type(error): error for error in failed.values()}
+    words = {kind: store_trouble(error) for kind, error in troubles.items()}
+    if alike:
+        answer.problem = next(iter(words.values()))
+    else:
+        for lease, error in failed.items():
+            answer.states.add(lease_id=lease, problem=words[type(error)])
 
 
 def _stopping() -> Refused:

@@ -86,6 +86,9 @@ class Stream:
         self._sent: dict[int, _Batch] = {}
         self._number = 0
         self._released: list[int] = []
+        """Leases that the control plane is to hold no more, and has not heard of yet."""
+        self._dropped: set[int] = set()
+        """Leases that were released while an answer about them was due."""
         self._outgoing: asyncio.Queue[pb.KeepRegisteredRequest] = asyncio.Queue()
         self._tasks = (
             asyncio.create_task(self._read(), name="headgate: keep-alives, reading"),
@@ -95,7 +98,8 @@ class Stream:
     @property
     def idle(self) -> bool:
         """Whether it holds nothing, and nobody waits for anything."""
-        return not (self._known or self._waiting.renewals or self._sent)
+        batches = (self._waiting, *self._sent.values())
+        return not (self._known or any(batch.renewals for batch in batches))
 
     async def renew(self, holding: pb.Holding, ttl: float) -> State:
         """Renew a lease of `ttl` seconds. Raises LeaseEnded, Unsupported, HeadgateError."""
@@ -107,8 +111,15 @@ class Stream:
         return await asyncio.shield(outcome)
 
     def release(self, lease: int) -> None:
-        """Hold a lease no more; the control plane hears of it with the next message."""
-        if self._known.pop(lease, None) is not None:
+        """Hold a lease no more; the control plane hears of it with the next message. Who waits for it is told so."""
+        gone = Unavailable(f"{self._peer}: the lease was released")
+        if (asked := self._waiting.renewals.pop(lease, None)) is not None:
+            _fail(asked[1], gone)
+        for batch in self._sent.values():
+            if (asked := batch.renewals.pop(lease, None)) is not None:
+                _fail(asked[1], gone)
+                self._dropped.add(lease)
+        if self._known.pop(lease, None) is not None or lease in self._dropped:
             self._released.append(lease)
 
     async def close(self) -> None:
@@ -139,6 +150,7 @@ class Stream:
                 message.renew.append(lease)
             else:
                 message.hold.append(holding)
+                self._dropped.discard(lease)
         self._sent[self._number] = batch
         self._outgoing.put_nowait(message)
         asyncio.get_running_loop().call_later(self._patience, self._overdue, self._number)
@@ -170,11 +182,15 @@ class Stream:
     def _answered(self, answer: pb.KeepRegisteredResponse) -> None:
         told = {state.lease_id: state for state in answer.states}
         for state in answer.states:
+            if state.lease_id in self._dropped:
+                continue
             if state.ended or state.refused:
                 self._known.pop(state.lease_id, None)
-            else:
+            elif not state.problem:
                 self._known[state.lease_id] = state.ttl, state.removed, state.draining
         batch = self._sent.pop(answer.number, None)
+        if not self._sent:
+            self._dropped.clear()
         if batch is None:
             return
         for lease, (_, outcome) in batch.renewals.items():
@@ -187,8 +203,8 @@ class Stream:
             _fail(outcome, LeaseEnded())
         elif told is not None and told.refused:
             _fail(outcome, Forbidden(told.refused))
-        elif problem or lease not in self._known:
-            why = problem or "nothing was said of the lease"
+        elif (why := problem or (told.problem if told is not None else "")) or lease not in self._known:
+            why = why or "nothing was said of the lease"
             _fail(outcome, Unavailable(f"{self._peer} does not answer: {why}"))
         elif not outcome.done():
             outcome.set_result(self._known[lease])

@@ -149,7 +149,11 @@ class Keeper:
             else:
                 await self._register()
         except HeadgateError as error:
+            lease = self._lease.id
             self._note(error)
+            if lease is not None and self._lease.id is None:
+                # Given up, and not heard to have ended: a stream may hold it still.
+                await self._transport.release(lease)
             raise
         self.last_error = None
         self._tell()

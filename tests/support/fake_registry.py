@@ -22,7 +22,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     Switches: `down` answers UNAVAILABLE, `stop()` and `start()` take the port away and bring it back, `token` and
     `forbidden` refuse, `silent` never answers, `slow` makes a registration but answers it only when the event is set,
-    `old` knows no stream of keep-alives, `problem` is what such a stream says instead of renewing,
+    `old` knows no stream of keep-alives, `problem` is what such a stream says instead of renewing, `problems` the same
+    for single leases, `holding` an event that it waits for before it answers,
     `fail_waits` answers UNAVAILABLE to who waits to be routable, `status` is that of new instances,
     `stragglers` are the nodes (with reasons) that every wait ends with,
     `end_leases()` forgets every lease and instance.
@@ -37,6 +38,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.silent = False
         self.old = False
         self.problem = ""
+        self.problems: dict[int, str] = {}
+        self.holding: asyncio.Event | None = None
         self.messages: list[pb.KeepRegisteredRequest] = []
         self.streams = 0
         self.slow: asyncio.Event | None = None
@@ -172,6 +175,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
             held: set[int] = set()
             async for message in requests:
                 await self._admit("KeepAlive", context)
+                if self.holding is not None:
+                    await self.holding.wait()
                 yield self._answer(message, held)
         finally:
             self.streams -= 1
@@ -189,6 +194,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         return answer
 
     def _renew(self, lease: int) -> pb.LeaseState:
+        if lease in self.problems:
+            return pb.LeaseState(lease_id=lease, problem=self.problems[lease])
         if lease not in self.leases:
             return pb.LeaseState(lease_id=lease, ended=True)
         view = self.instances.get(self.leases[lease])

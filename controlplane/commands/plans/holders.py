@@ -91,6 +91,16 @@ class Holders:
         return next((entry for entry in (*self.held, *self.marked) if entry.lease == lease), None)
 
 
+def count_by_instance(entries: Iterable[Entry]) -> dict[str, int]:
+    """How many hold each instance that has several holders or had, from the listing of PREFIX."""
+    counts: dict[str, int] = {}
+    for entry in entries:
+        name, _, holder = entry.key.removeprefix(PREFIX).rpartition("/")
+        if holder != _SHARED and not _is_mark(entry):
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
 class Standing(Enum):
     """What a keep-alive finds for a holder whose lease is not the instance's."""
 

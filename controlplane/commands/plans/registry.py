@@ -135,10 +135,12 @@ class OfInstance(Beside):
 
 
 def deregister(view: PlanView, request: OfInstance) -> Plan[None]:
-    """An absent instance is no error."""
+    """An absent instance is no error. The revision of the answer is one at which it is absent."""
     (key,) = request.keys
     entry = view.entries[key]
-    if entry is None or request.since not in (0, entry.revision):
+    if entry is None:
+        return Plan(None, expects={key: 0}, releases=request.own)
+    if request.since not in (0, entry.revision):
         return Plan(None, releases=request.own)
     marks, releases = _marks(view, request, entry)
     return Plan(None, [Delete(key), *marks], {key: entry.revision}, releases=(*releases, *request.own))

@@ -225,7 +225,7 @@ class KeepRegisteredResponse(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     problem: _builtins.str
-    """Why none of them was renewed: the store does not answer. Renew them again with back-off."""
+    """Why none of them was renewed, for instance because the store does not answer. Renew them again with back-off."""
     @_builtins.property
     def states(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseState]:
         """Those that differ from what was told before, among them every one that is named for the first time."""
@@ -255,6 +255,7 @@ class LeaseState(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.int
     ttl: _builtins.float
     """Seconds that a renewal gives; the next one is due after a third of it."""
@@ -265,6 +266,8 @@ class LeaseState(_message.Message):
     draining: _builtins.bool
     refused: _builtins.str
     """Why the stream does not hold the lease: the credential is not for this service, or it holds too many."""
+    problem: _builtins.str
+    """Why it was not renewed this time, although others were. Nothing else is said then; renew it again with back-off."""
     def __init__(
         self,
         *,
@@ -274,10 +277,11 @@ class LeaseState(_message.Message):
         removed: _builtins.bool = ...,
         draining: _builtins.bool = ...,
         refused: _builtins.str = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "ended", b"ended", "lease_id", b"lease_id", "refused", b"refused", "removed", b"removed", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "ended", b"ended", "lease_id", b"lease_id", "problem", b"problem", "refused", b"refused", "removed", b"removed", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,6 +328,9 @@ class DeregisterResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     STRAGGLERS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
+    """Revision of the store at which the instance is absent: that of its removal, or a later one where it was gone already.
+    Where others hold it, or it is another registration by now, that registration's revision or a later one.
+    """
     @_builtins.property
     def stragglers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Straggler]:
         """Data planes that were not done after `wait` seconds."""

@@ -12,7 +12,11 @@ import grpc.aio
 import pytest
 
 from controlplane.identity import KeyRing, SharedTokens
+from controlplane.model.resources import Scope
+from controlplane.rpc.credentials import Caller, Credentials
 from controlplane.rpc.keep_alive_stream import MOST_BYTES, Bounds
+from controlplane.rpc.peer import Role
+from controlplane.store import StoreError
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, bearer, registry
@@ -155,6 +159,44 @@ async def test_a_silent_store_is_told_and_the_stream_stays(plane: ControlPlane, 
     assert not (await process.ask(renew=[one.lease_id])).problem
 
 
+async def test_what_the_store_fails_at_for_one_lease_fails_no_other(
+    plane: ControlPlane, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.rpc.keep_alive_stream.AT_ONCE", 2)
+    held = [await process.register(f"i{number}", ttl=15) for number in range(6)]
+    await process.ask(hold=held)
+    keep_alive, bad = plane.store.keep_alive, held[1].lease_id
+
+    async def failing(lease: int) -> float:
+        if lease == bad:
+            raise StoreError("an entry that cannot be read")
+        return await keep_alive(lease)
+
+    monkeypatch.setattr(plane.store, "keep_alive", failing)
+    for _ in range(2):
+        plane.store.advance(6)
+        answer = await process.ask(renew=[one.lease_id for one in held])
+        (state,) = answer.states
+        assert (state.lease_id, state.problem) == (bad, "the store (etcd) refuses the control plane")
+        assert answer.problem == ""
+    plane.store.advance(6)
+    left = (await plane.store.list("/headgate/v1/instance/")).entries
+    assert {entry.lease for entry in left} == {one.lease_id for one in held} - {bad}
+    monkeypatch.undo()
+    assert told(await process.ask(renew=[bad])) == {bad: (0, True, False, False)}
+
+
+async def test_what_the_store_fails_at_for_all_is_told_once(
+    plane: ControlPlane, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.rpc.keep_alive_stream.AT_ONCE", 2)
+    held = [await process.register(f"i{number}") for number in range(5)]
+    await process.ask(hold=held)
+    plane.store.available = False
+    answer = await process.ask(renew=[one.lease_id for one in held])
+    assert (answer.problem, len(answer.states)) == ("the store (etcd) does not answer", 0)
+
+
 async def test_a_lease_of_somebody_elses_instance_renews_nothing(
     plane: ControlPlane, process: Process
 ) -> None:
@@ -213,6 +255,30 @@ async def test_a_withdrawn_token_ends_its_streams_and_no_others(tmp_path: Path) 
             await staying.ask()
 
 
+async def test_a_right_that_is_taken_away_ends_the_stream(ring: KeyRing) -> None:
+    async with ControlPlane(ring, recheck=0.05) as plane:
+        await plane.watcher.caught_up.wait()
+        async with plane.channel() as channel:
+            await plane.put(Scope(name="gateway:admin"), Scope(name="gateway:read"))
+            process = Process(channel, await plane.user("ann", "gateway:admin"))
+            await process.ask(hold=[await process.register()])
+            await plane.user("ann", "gateway:read")
+            assert (await process.end())[0] is Code.PERMISSION_DENIED
+
+
+async def test_a_credential_that_stands_for_another_one_by_now_ends_its_streams(
+    ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ControlPlane(ring, recheck=0.05) as plane:
+        await plane.watcher.caught_up.wait()
+        async with plane.channel() as channel:
+            process = Process(channel)
+            await process.ask(hold=[await process.register()])
+            bound = Caller(Role.SERVICE, "payments")
+            monkeypatch.setattr(Credentials, "_by_token", lambda self, sent: bound)
+            assert await process.end() == (Code.ABORTED, "the credential stands for somebody else now")
+
+
 async def test_silence_ends_a_stream(ring: KeyRing) -> None:
     async with ControlPlane(ring, recheck=0.05, keep_alives=Bounds(silence=0.2)) as plane:
         await plane.watcher.caught_up.wait()
@@ -254,13 +320,13 @@ async def test_a_lease_that_is_named_again_and_again_is_renewed_once(
     plane: ControlPlane, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    keep = plane.commands.keep
+    keep = plane.commands.keep_all
 
-    async def counted(name: str, lease: int) -> Any:
-        kept.append(lease)
-        return await keep(name, lease)
+    async def counted(held: dict[int, str]) -> Any:
+        kept.extend(held)
+        return await keep(held)
 
-    monkeypatch.setattr(plane.commands, "keep", counted)
+    monkeypatch.setattr(plane.commands, "keep_all", counted)
     one = await process.register()
     answer = await process.ask(hold=[one] * 300, renew=[one.lease_id] * 300)
     assert kept == [one.lease_id]

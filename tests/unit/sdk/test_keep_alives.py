@@ -120,6 +120,22 @@ async def test_a_silent_store_is_told_and_the_stream_stays(registry: FakeRegistr
     await transport.close()
 
 
+async def test_what_fails_for_one_lease_fails_no_other(registry: FakeRegistry) -> None:
+    transport = Transport(Target.make(registry.address, token=TOKEN))
+    held = [lease(number, registry) for number in (1, 2)]
+    registry.problems[1] = "the store (etcd) refuses the control plane"
+    for _ in range(2):
+        failed, kept = await asyncio.gather(
+            *(transport.renew(one, TTL) for one in held), return_exceptions=True
+        )
+        assert isinstance(failed, Unavailable)
+        assert str(failed).endswith("the store (etcd) refuses the control plane")
+        assert kept == (15, False, False)
+    registry.problems.clear()
+    assert await transport.renew(held[0], TTL) == (15, False, False)
+    await transport.close()
+
+
 async def test_a_new_token_begins_a_new_stream(registry: FakeRegistry) -> None:
     tokens = [TOKEN]
     transport = Transport(Target.make(registry.address, token=lambda: tokens[-1]))
@@ -155,3 +171,42 @@ async def test_released_leases_are_named_no_more_and_the_last_closes_the_stream(
     await eventually(lambda: registry.streams == 0)
     await transport.renew(held[0], TTL)
     assert registry.streams == 1
+
+
+async def test_a_lease_that_is_released_before_the_first_answer_leaves_no_stream_open(
+    registry: FakeRegistry, transport: Transport
+) -> None:
+    registry.silent = True
+    asking = asyncio.create_task(transport.renew(lease(1, registry), TTL))
+    await eventually(lambda: registry.streams == 1)
+    asking.cancel()
+    await transport.release(1)
+    await eventually(lambda: registry.streams == 0)
+
+
+async def test_a_late_answer_about_a_released_lease_keeps_nothing(
+    registry: FakeRegistry, transport: Transport
+) -> None:
+    held = [lease(number, registry) for number in (1, 2)]
+    registry.holding = asyncio.Event()
+    asking = [asyncio.create_task(transport.renew(one, TTL)) for one in held]
+    await eventually(lambda: registry.streams == 1)
+    asking[0].cancel()
+    await transport.release(1)
+    registry.holding.set()
+    assert await asking[1] == (15, False, False)
+    await transport.renew(held[1], TTL)
+    assert list(registry.messages[-1].release) == [1]
+    await transport.release(2)
+    await eventually(lambda: registry.streams == 0)
+
+
+async def test_who_waits_for_a_lease_that_is_released_is_told_so(
+    registry: FakeRegistry, transport: Transport
+) -> None:
+    registry.holding = asyncio.Event()
+    asking = asyncio.create_task(transport._keep_alives.renew(0, lease(1, registry), TTL))
+    await eventually(lambda: registry.streams == 1)
+    await transport.release(1)
+    with pytest.raises(Unavailable, match="released"):
+        await asking

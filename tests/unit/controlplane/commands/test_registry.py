@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -14,7 +15,7 @@ from controlplane.model.config import build
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.model.resources import Instance, Service
 from controlplane.model.stored import CHANGE, COMMITS, STAGED, encode, key_of
-from controlplane.store import Conflict, LeaseGone, MemoryStore, Put, StoreUnavailable
+from controlplane.store import Conflict, LeaseGone, MemoryStore, Put, StoreUnavailable, Write
 
 
 @pytest.fixture
@@ -134,6 +135,27 @@ async def test_deregistering(store: MemoryStore, commands: Commands) -> None:
     assert (await commands.keep("orders/1", registration.lease)).removed
     assert await commands.deregister("orders", "1") == store.revision == revision, "gone already is no error"
     assert await commands.deregister("nonsense", "1") == revision
+
+
+async def test_the_revision_of_an_absence_is_one_at_which_the_instance_is_absent() -> None:
+    class Raced(MemoryStore):
+        """Somebody registers between the look at the store and the answer."""
+
+        armed = False
+
+        async def commit(self, expected: Mapping[str, int], writes: Sequence[Write]) -> int:
+            if self.armed and not writes:
+                self.armed = False
+                await rival.register(instance(), ORDERS, 10)
+            return await super().commit(expected, writes)
+
+    store = Raced(clock=lambda: 0.0)
+    hasher = Hasher(time_cost=1, memory_cost=8, parallelism=1)
+    commands, rival = (Commands(store, hasher, lambda: 0.0) for _ in range(2))
+    store.armed = True
+    revision = await commands.deregister("orders", "1")
+    assert not store.armed
+    assert (await instances(store), revision) == ({}, store.revision)
 
 
 async def test_a_service_with_instances_is_not_deleted(commands: Commands) -> None:
