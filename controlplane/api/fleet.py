@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from starlette.responses import Response
 
@@ -16,19 +16,22 @@ from controlplane.fleet.reports import CircuitReport, NodeState
 from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
 from controlplane.fleet.waiting import Waiting
 from controlplane.model.resources import RateLimit
+from controlplane.model.snapshot import Snapshot
 
 
 async def services(call: Call) -> Response:
     """Every service with its instances and their status."""
-    return model_answer(tuple(map(_service, call.parts.fleet.services_view(call.parts.snapshot()))))
+    workers, snapshot = await call.parts.commands.workers(), call.parts.snapshot()
+    views = call.parts.fleet.services_view(snapshot)
+    return model_answer(tuple(_service(view, snapshot, workers) for view in views))
 
 
 async def service(call: Call) -> Response:
     """One service with its instances."""
-    name = call.path("name")
-    for view in call.parts.fleet.services_view(call.parts.snapshot()):
+    name, workers, snapshot = call.path("name"), await call.parts.commands.workers(), call.parts.snapshot()
+    for view in call.parts.fleet.services_view(snapshot):
         if view.service.name == name:
-            return model_answer(_service(view))
+            return model_answer(_service(view, snapshot, workers))
     raise HttpError(404, f"service {name!r} does not exist")
 
 
@@ -66,16 +69,18 @@ async def dataplanes(call: Call) -> Response:
     return model_answer(tuple(map(_dataplane, call.parts.fleet.dataplanes_view(call.parts.watcher.current))))
 
 
-def _service(view: ServiceView) -> shapes.ServiceShape:
+def _service(view: ServiceView, snapshot: Snapshot, workers: Mapping[str, int]) -> shapes.ServiceShape:
     return shapes.ServiceShape(
         service_name=view.service.service_name,
-        instances={one.instance.instance_id: _instance(one) for one in view.instances},
+        instances={one.instance.instance_id: _instance(one, snapshot, workers) for one in view.instances},
         healthy=view.healthy,
         total=view.total,
     )
 
 
-def _instance(view: InstanceView) -> shapes.InstanceShape:
+def _instance(view: InstanceView, snapshot: Snapshot, workers: Mapping[str, int]) -> shapes.InstanceShape:
+    name = view.instance.name
+    stamped = snapshot.resources.get(("instance", name))
     return shapes.InstanceShape(
         status=view.status.value,
         last_check=moment(view.last_check),
@@ -84,6 +89,7 @@ def _instance(view: InstanceView) -> shapes.InstanceShape:
         port=view.instance.port,
         weight=view.instance.weight,
         metadata=dict(view.instance.metadata),
+        workers=workers.get(name, 1) if stamped is not None and stamped.lease else 0,
     )
 
 

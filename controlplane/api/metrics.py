@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from controlplane.api.parts import Parts
+from controlplane.commands.counts import Counts
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.subscriber import Whole
 
@@ -61,6 +62,7 @@ class PartsCollector(Collector):
         )
         yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
         yield from self._dataplanes()
+        yield from _registrations(self._parts.commands.counts)
         yield from _messages(self._parts.messages)
         yield self._requests()
 
@@ -87,6 +89,24 @@ class PartsCollector(Collector):
         for (method, status), count in sorted(self._parts.answered.items()):
             family.add_metric([method, str(status)], count)
         return family
+
+
+def _registrations(counts: Counts) -> Iterator[Metric]:
+    streams, held = counts.streams()
+    yield _gauge("keep_alive_streams", "Processes that keep their instances alive over a stream.", streams)
+    yield _gauge("keep_alive_leases", "Leases that these streams hold: an instance each, or a share.", held)
+    yield _counter(
+        "registrations", "Instances that were registered, or joined by one more process.", counts.registered
+    )
+    yield _counter(
+        "deregistrations", "Goodbyes of processes, and instances taken out from outside.", counts.left
+    )
+    family = CounterMetricFamily(
+        PREFIX + "keep_alives", "Leases that were to be renewed, by what became of it.", labels=["outcome"]
+    )
+    for outcome in ("renewed", "ended", "failed"):
+        family.add_metric([outcome], getattr(counts, outcome))
+    yield family
 
 
 def _messages(sent: Messages) -> Iterator[Metric]:

@@ -37,6 +37,12 @@ class InstanceShape(Shape):
     port: int
     weight: int
     metadata: dict[str, str]
+    workers: Annotated[
+        int,
+        Field(
+            description="Processes that hold the registration together; 0 for an instance of the document."
+        ),
+    ]
 
 
 class ServiceShape(Shape):

@@ -14,7 +14,7 @@ from headgate.cli.api import DEFAULT_URL
 from headgate.cli.credentials import Credentials
 from headgate.cli.demo import find_demo
 from headgate.cli.failure import Failure
-from headgate.cli.kinds import KINDS, find_kind
+from headgate.cli.kinds import KINDS, find_kind, find_resource
 from headgate.cli.options import OutputOption, show
 from headgate.cli.render import (
     Output,
@@ -151,15 +151,14 @@ def get(
 @app.command()
 def delete(
     ctx: typer.Context,
-    kind: Annotated[str, typer.Argument(help=KIND_HELP)],
-    name: Annotated[str, typer.Argument(help="Name of the resource.")],
+    what: Annotated[list[str], typer.Argument(metavar="KIND NAME", help=KIND_HELP)],
 ) -> None:
     """Delete a resource. What is still used by another one is refused.
 
     \b
     headgate delete route orders
     """
-    meant = find_kind(kind, writable=True)
+    meant, name = find_resource(what, "delete")
     with ctx.obj.api() as api:
         resources.delete(api, meant, name)
     print_line(f"Deleted {meant.singular} {name}")

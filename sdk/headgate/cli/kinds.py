@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +125,7 @@ _VIEWS = (
             "ADDRESS": _address,
             "STATUS": _field("status"),
             "LAST CHECK": _field("last_check"),
+            "WORKERS": lambda row: row.get("workers") or "",
             "REASON": _field("reason"),
         },
     ),
@@ -169,5 +171,21 @@ def find_kind(name: str, *, writable: bool = False) -> Kind:
     if kind is None or (writable and not kind.writable):
         known = ", ".join(kind.plural for kind in KINDS.values() if kind.writable or not writable)
         problem = "there is no kind" if kind is None else "there is nothing to write of kind"
-        raise Failure(f"{problem} {name!r}: it must be one of {known}", exit_code=2)
+        close = difflib.get_close_matches(name.lower(), _SPELLINGS, 1, 0.75) if kind is None else []
+        hint = f"did you mean {_SPELLINGS[close[0]].plural}? " if close else ""
+        raise Failure(f"{problem} {name!r}: {hint}it must be one of {known}", exit_code=2)
     return kind
+
+
+def find_resource(words: Sequence[str], command: str) -> tuple[Kind, str]:
+    """The kind and the name that a person means who typed these words. Raises Failure that says what to type."""
+    kind, *names = words
+    first = names[0] if names else ""
+    if kind.lower() not in _SPELLINGS and first.lower() in _SPELLINGS:
+        raise Failure(f"the kind comes first: headgate {command} {first} {kind}", exit_code=2)
+    meant = find_kind(kind, writable=True)
+    if len(names) != 1:
+        got = " ".join(map(repr, names)) or "none"
+        wanted = f"headgate {command} {meant.singular} NAME"
+        raise Failure(f"one name of a {meant.singular} is needed, and {got} was given: {wanted}", exit_code=2)
+    return meant, first

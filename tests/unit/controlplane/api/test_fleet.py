@@ -15,6 +15,7 @@ from controlplane.fleet.reports import (
     RateLimitReport,
     StatsReport,
 )
+from controlplane.model.resources import Instance
 from tests.support.api import Api
 
 DOCUMENT = {
@@ -71,6 +72,7 @@ async def test_services(fleet: httpx.AsyncClient) -> None:
                 "port": 9001,
                 "weight": 1,
                 "metadata": {},
+                "workers": 0,
             },
             "orders-2": {
                 "status": "unhealthy",
@@ -80,11 +82,23 @@ async def test_services(fleet: httpx.AsyncClient) -> None:
                 "port": 9002,
                 "weight": 1,
                 "metadata": {},
+                "workers": 0,
             },
         },
     }
     assert (await fleet.get("/api/v1/services/orders")).json() == orders
     assert (await fleet.get("/api/v1/services/nobody")).status_code == 404
+
+
+async def test_how_many_processes_hold_an_instance(fleet: httpx.AsyncClient, api: Api) -> None:
+    for instance_id, times in (("shared", 3), ("alone", 1)):
+        one = Instance(service_name="orders", instance_id=instance_id, host="192.0.2.2", port=9000)
+        for _ in range(times):
+            await api.parts.commands.register(one, None, 15)
+    await api.seen()
+    shown = (await fleet.get("/api/v1/services/orders")).json()["instances"]
+    workers = {instance_id: found["workers"] for instance_id, found in shown.items()}
+    assert workers == {"alone": 1, "shared": 3, "orders-1": 0, "orders-2": 0}
 
 
 async def test_circuits(fleet: httpx.AsyncClient) -> None:

@@ -48,6 +48,9 @@ async def test_metrics(api: Api) -> None:
     api.parts.messages.snapshots[Whole.UNKNOWN_BASE] += 2
     api.parts.messages.marks += 3
     api.parts.messages.resources["delta"] += 4
+    counts = api.parts.commands.counts
+    counts.registered, counts.left, counts.renewed, counts.ended, counts.failed = 5, 4, 3, 2, 1
+    counts.streams = lambda: (6, 7)
     await api.client.get("/nothing")
     found = await metrics(api)
     prefix = "headgate_controlplane_"
@@ -66,6 +69,13 @@ async def test_metrics(api: Api) -> None:
     assert found[f"{prefix}deltas_sent_total"] == 0
     assert found[f"{prefix}marks_sent_total"] == 3
     assert found[f"{prefix}resources_sent_total[('form', 'delta')]"] == 4
+    assert found[f"{prefix}registrations_total"] == 5
+    assert found[f"{prefix}deregistrations_total"] == 4
+    assert found[f"{prefix}keep_alives_total[('outcome', 'renewed')]"] == 3
+    assert found[f"{prefix}keep_alives_total[('outcome', 'ended')]"] == 2
+    assert found[f"{prefix}keep_alives_total[('outcome', 'failed')]"] == 1
+    assert found[f"{prefix}keep_alive_streams"] == 6
+    assert found[f"{prefix}keep_alive_leases"] == 7
     assert found["process_open_fds"] > 0
 
 

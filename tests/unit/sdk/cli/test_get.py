@@ -172,6 +172,33 @@ def test_delete(filled: Any, admin: FakeAdmin) -> None:
     assert (result.exit_code, result.stderr) == (1, "headgate: there is no route 'orders'\n")
 
 
+@pytest.mark.parametrize("kind", ["route", "routes"])
+def test_a_kind_is_named_in_the_singular_or_the_plural(filled: Any, admin: FakeAdmin, kind: str) -> None:
+    assert filled("delete", kind, "orders").stdout == "Deleted route orders\n"
+    assert "orders" not in admin.sections["routes"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sevrices", "orders"], "there is no kind 'sevrices': did you mean services? it must be one of"),
+        (["orders", "service"], "the kind comes first: headgate delete service orders"),
+        (
+            ["services", "orders", "payments"],
+            "one name of a service is needed, and 'orders' 'payments' was given: headgate delete service NAME",
+        ),
+        (["services"], "one name of a service is needed, and none was given: headgate delete service NAME"),
+    ],
+)
+def test_what_was_mistyped_is_told_and_nothing_deleted(
+    filled: Any, admin: FakeAdmin, words: list[str], told: str
+) -> None:
+    admin.requests.clear()
+    result = filled("delete", *words)
+    assert (result.exit_code, admin.requests) == (2, [])
+    assert result.stderr.startswith(f"headgate: {told}")
+
+
 def test_a_view_cannot_be_deleted(filled: Any) -> None:
     result = filled("delete", "dataplane", "gateway-1")
     assert result.exit_code == 2
