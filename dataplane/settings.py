@@ -374,14 +374,25 @@ def _incomplete(given: set[str]) -> Iterator[str]:
         yield f"DATAPLANE_TOKEN: is not set ({what}; {more})"
 
 
-def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
+def check_pair(cert: Path | None, key: Path | None) -> None:
+    """Raise ValueError when the key is not that of the certificate, or OSError when a file cannot be read.
+
+    gRPC would fail to connect without a reason. None for either: nothing to check.
+    """
     if cert is None or key is None:
         return
     try:
         # The password callback keeps OpenSSL from asking at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
-    except (ssl.SSLError, OSError):
-        yield f"CONTROLPLANE_KEY: {key} is not the unencrypted private key of {cert}"
+    except ssl.SSLError:
+        raise ValueError(f"{key} is not the unencrypted private key of {cert}") from None
+
+
+def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
+    try:
+        check_pair(cert, key)
+    except (ValueError, OSError) as error:
+        yield f"CONTROLPLANE_KEY: {error}"
 
 
 def _shared(settings: Settings) -> Iterator[str]:

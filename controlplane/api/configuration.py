@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from controlplane.api import body, conditions, rollout, shapes
+from controlplane.api import body, conditions, rollout
 from controlplane.api.answers import json_answer, long_answer, not_modified
 from controlplane.api.operation import (
     ADMIN,
@@ -195,10 +195,7 @@ def operations() -> Iterator[Operation]:
         access=ADMIN,
         id="apply",
         summary="Create or update everything a document declares, or nothing of it",
-        answers=(
-            Answer(200, "What became of each resource", shapes.ReceiptShape),
-            Answer(202, "The same; decided, and not in place yet", shapes.ReceiptShape),
-        ),
+        answers=rollout.RECEIPTS,
         tag="configuration",
         body=Body(_document()),
         parameters=(DRY_RUN, *rollout.PARAMETERS),

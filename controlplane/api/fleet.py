@@ -173,6 +173,9 @@ async def drain(call: Call) -> Response:
     raise HttpError(504, detail, more=receipt)
 
 
+_ORDERED = Answer(202, "The order is on its way to the data planes", shapes.RevisionShape)
+
+
 def operations() -> Iterator[Operation]:
     """The operations that the handlers above answer."""
     yield get(
@@ -199,7 +202,7 @@ def operations() -> Iterator[Operation]:
         summary="Let an instance take no new requests, and wait for those under way",
         answers=(
             Answer(200, "Nothing is under way there any more", shapes.RolloutShape),
-            Answer(202, "The order is on its way to the data planes", shapes.RevisionShape),
+            _ORDERED,
         ),
         tag="fleet",
         parameters=rollout.PARAMETERS[:1],
@@ -219,7 +222,7 @@ def operations() -> Iterator[Operation]:
         access=ADMIN,
         id="resetCircuit",
         summary="Close a service's breaker on every data plane, and forget its failures",
-        answers=(Answer(202, "The order is on its way to the data planes", shapes.RevisionShape),),
+        answers=(_ORDERED,),
         tag="fleet",
         refusals=(404,),
     )
@@ -237,7 +240,7 @@ def operations() -> Iterator[Operation]:
         access=ADMIN,
         id="resetRateLimit",
         summary="Fill up the buckets of a caller key on every data plane",
-        answers=(Answer(202, "The order is on its way to the data planes", shapes.RevisionShape),),
+        answers=(_ORDERED,),
         tag="fleet",
         refusals=(400,),
     )

@@ -189,10 +189,7 @@ def operations() -> Iterator[Operation]:
         access=ADMIN,
         id="rollback",
         summary="Make the configuration again what it was at a revision, as a new change",
-        answers=(
-            Answer(200, "What became of each resource", shapes.ReceiptShape),
-            Answer(202, "The same; decided, and not in place yet", shapes.ReceiptShape),
-        ),
+        answers=rollout.RECEIPTS,
         tag="configuration",
         body=Body(shapes.RollbackShape),
         parameters=(DRY_RUN, *rollout.PARAMETERS),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from pathlib import Path
 
 from dataplane.config.stream import ControlPlanes
-from dataplane.settings import Settings, read_token, split_address
+from dataplane.settings import Settings, check_pair, read_token, split_address
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -41,7 +40,7 @@ class Uplink:
 
     def _read(self) -> ControlPlanes:
         settings = self._settings
-        _check_pair(settings.controlplane_cert, settings.controlplane_key)
+        check_pair(settings.controlplane_cert, settings.controlplane_key)
         return ControlPlanes(
             settings.controlplane,
             _token(settings),
@@ -71,14 +70,3 @@ def _pem(path: Path | None) -> bytes | None:
     if b"-----BEGIN " not in content:
         raise ValueError(f"{path} holds no PEM")
     return content
-
-
-def _check_pair(cert: Path | None, key: Path | None) -> None:
-    """Raise ValueError for a key of another certificate: gRPC would fail to connect without a reason."""
-    if cert is None or key is None:
-        return
-    try:
-        # The password callback keeps OpenSSL from asking at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
-    except ssl.SSLError:
-        raise ValueError(f"{key} is not the unencrypted private key of {cert}") from None
