@@ -129,7 +129,7 @@ class Request:
         return b"".join(self.target.partition(b"?")[1:])
 
     def field(self, name: str) -> str:
-        """The value of any field as the client sent it, by lower-case name; several are joined, none is "".
+        """The value of any field, by lower-case name, without blanks around it; several are joined, none is "".
 
         Host is the exception: its normal form, so that one host has one value.
         """
@@ -140,4 +140,4 @@ class Request:
         if not found:
             fields = self.fields
             found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
-        return b", ".join(found).decode("latin-1")
+        return b", ".join([value.rstrip(b" \t") for value in found]).decode("latin-1")

@@ -202,6 +202,7 @@ def field_sorter(
             passing.append(begin(name))
             passing.append(value)
         else:
-            special.append((name, value))
+            # The parser leaves out what blanks come before a value, not those behind it (RFC 9112 section 5.1).
+            special.append((name, value.rstrip(b" \t")))
 
     return on_header
