@@ -15,6 +15,7 @@ import httptools
 
 from dataplane.gateway.policy.resources import HealthCheck, Instance
 from dataplane.health.state import Probe
+from dataplane.proxy.first import first
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.tls import Chain, ClientContexts
 
@@ -73,15 +74,20 @@ class EndpointChecker:
         self, instance: Instance, context: ssl.SSLContext | None, name: str | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect as requests do: to the host's first address that accepts."""
-        failure: OSError | None = None
-        for address in await self._lookups(instance.host):
-            try:
-                return await asyncio.open_connection(
-                    address, instance.port, ssl=context, server_hostname=name
-                )
-            except OSError as error:
-                failure = error
-        raise failure or OSError(f"{instance.host} has no address")
+        addresses = await self._lookups(instance.host)
+        if not addresses:
+            raise OSError(f"{instance.host} has no address")
+        return await first(
+            addresses,
+            lambda address: asyncio.open_connection(
+                address, instance.port, ssl=context, server_hostname=name
+            ),
+            _end,
+        )
+
+
+def _end(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    streams[1].transport.abort()
 
 
 class _Head:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from random import uniform
 from time import monotonic
 
 from dataplane.proxy.descriptors import EXHAUSTED
 from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
 from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender, take_idle
+from dataplane.proxy.first import first
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.phases import CONNECTING
 from dataplane.proxy.pool import Endpoint, Pool
@@ -109,6 +111,8 @@ class Dialer(Sender):
             async with asyncio.timeout(plan.connect_timeout):
                 upstream = await self._connect(endpoint)
         except TimeoutError:
+            # Its name may lead elsewhere by now.
+            self.resolver.doubt(endpoint)
             refusal = TimedOut(f"no connection to {endpoint.id} in time")
         except OSError as error:
             # The frames that it has passed hold on to it, and to the exchange: a cycle that nobody needs.
@@ -132,21 +136,15 @@ class Dialer(Sender):
 
     async def _connect(self, endpoint: Endpoint) -> Upstream:
         """A connection to the first of its addresses that accepts."""
-        failure: OSError | None = None
-        for address in await self.resolver.addresses(endpoint):
-            try:
-                upstream = await self._connect_to(endpoint, address)
-            except OSError as error:
-                if error.errno in EXHAUSTED:
-                    raise
-                failure = error
-            else:
-                # Not all at once, where many were made at once.
-                age = self._shared.bounds.pool_age * uniform(0.9, 1.0)  # noqa: S311
-                upstream.address, upstream.expires = address, monotonic() + age
-                return upstream
-        self.resolver.doubt(endpoint)
-        raise failure or OSError(f"{endpoint.instance.host} has no address")
+        addresses = await self.resolver.addresses(endpoint)
+        if not addresses:
+            raise OSError(f"{endpoint.instance.host} has no address")
+        try:
+            return await first(addresses, partial(self._connect_to, endpoint), _end)
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                self.resolver.doubt(endpoint)
+            raise
 
     async def _connect_to(self, endpoint: Endpoint, address: str) -> Upstream:
         loop = asyncio.get_running_loop()
@@ -155,9 +153,13 @@ class Dialer(Sender):
             _, upstream = await loop.create_connection(
                 lambda: Upstream(endpoint, self._shared, self), address, port
             )
-            return upstream
-        upstream = Upstream(endpoint, self._shared, self)
-        await connect(upstream, address, port, await self.contexts.get(tls.ca), tls.server_name or host)
+        else:
+            upstream = Upstream(endpoint, self._shared, self)
+            context = await self.contexts.get(tls.ca)
+            await connect(upstream, address, port, context, tls.server_name or host)
+        # Not all at once, where many were made at once.
+        age = self._shared.bounds.pool_age * uniform(0.9, 1.0)  # noqa: S311
+        upstream.address, upstream.expires = address, monotonic() + age
         return upstream
 
     def _send(self, exchange: Exchange, upstream: InstanceSide) -> None:
@@ -168,3 +170,8 @@ class Dialer(Sender):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("connecting to an instance failed unexpectedly", exc_info=error)
+
+
+def _end(upstream: Upstream) -> None:
+    """One that connected too late."""
+    upstream.outgoing.abort()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import socket
+from collections.abc import Iterator
 
 from dataplane.gateway.policy.resources import HealthCheck, Instance, Retries
 from dataplane.health.endpoint import EndpointChecker
@@ -50,3 +53,29 @@ async def test_a_look_up_without_descriptors_is_not_charged_to_the_instance() ->
         assert (await gate.ask(ASK))[0].startswith(b"HTTP/1.1 503 ")
         exchange = gate.observer.exchanges[0]
         assert (exchange.result, exchange.decision) == (Result.ABANDONED, "exhausted")
+
+
+@contextlib.contextmanager
+def silence(port: int) -> Iterator[str]:
+    """An address at which nothing answers on this port: its backlog is full."""
+    address = "127.0.0.2"
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(socket.socket())
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        yield address
+
+
+async def test_an_address_that_says_nothing_does_not_keep_the_next_from_being_tried() -> None:
+    upstream = Upstream(answering(OK))
+    await upstream.start(host="127.0.0.3")
+    with silence(upstream.port) as silent:
+        names = Lookups(lambda _: (silent, "127.0.0.3"), Targets(["127.0.0.0/8"]))
+        async with stage(upstream, host=NAME, lookups=names, retries=ONCE) as gate:
+            assert (await gate.ask(ASK))[0].startswith(b"HTTP/1.1 200 ")
+            probe = await EndpointChecker(names)(Instance("s", "0", NAME, upstream.port), HealthCheck())
+            assert probe.passed, probe

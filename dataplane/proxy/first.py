@@ -1,0 +1,66 @@
+"""Connecting to the first of several addresses that accepts (RFC 8305 section 5).
+
+An address whose packets are thrown away answers nothing for as long as anybody waits. So the next one is tried beside
+it after a moment, and at once where one refuses; what connects first is used, and the other attempts end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
+
+from dataplane.proxy.descriptors import EXHAUSTED
+
+T = TypeVar("T")
+
+DELAY: Final = 0.25
+"""Seconds that an attempt has for itself; what RFC 8305 section 8 recommends."""
+
+
+async def first(
+    addresses: Sequence[str],
+    connect: Callable[[str], Coroutine[Any, Any, T]],
+    end: Callable[[T], None],
+    delay: float = DELAY,
+) -> T:
+    """The connection that `connect` makes first, the addresses tried in their order; there must be one.
+
+    `end` is given what connected besides. Raises the OSError of an address that failed, if there is one rather an error
+    of the instance than one that says that we lack something: a name may have addresses of a family that we have not.
+    """
+    if len(addresses) == 1:
+        return await connect(addresses[0])
+    loop = asyncio.get_running_loop()
+    left = list(addresses)
+    attempts: list[asyncio.Task[T]] = []
+    failure: OSError | None = None
+    try:
+        while left or attempts:
+            if left:
+                attempts.append(loop.create_task(connect(left.pop(0))))
+            wait = delay if left else None
+            done, _ = await asyncio.wait(attempts, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in [each for each in attempts if each in done]:
+                attempts.remove(attempt)
+                try:
+                    return attempt.result()
+                except OSError as error:
+                    if failure is None or failure.errno in EXHAUSTED:
+                        failure = error
+    finally:
+        for attempt in attempts:
+            attempt.add_done_callback(_Leftover(end))
+            attempt.cancel()
+    raise failure or OSError("no address")
+
+
+class _Leftover:
+    """Ends what an attempt that nobody waits for has connected all the same."""
+
+    def __init__(self, end: Callable[[Any], None]) -> None:
+        self._end = end
+
+    def __call__(self, attempt: asyncio.Task[Any]) -> None:
+        if not attempt.cancelled() and attempt.exception() is None:
+            self._end(attempt.result())
