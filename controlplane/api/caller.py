@@ -16,7 +16,9 @@ def address_of(request: Request, trusted: Iterable[Network]) -> str:
     X-Forwarded-For is read from the right, as far as the one who wrote an entry is in a `trusted` network: what a
     client claims about itself stands further left and is never reached.
     """
-    hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+    told = request.headers.getlist("x-forwarded-for")
+    # Empty members of a list are no members (RFC 9110 §5.6.1.2).
+    hops = [hop for line in told for hop in map(str.strip, line.split(",")) if hop]
     current = _parsed(request.client.host) if request.client else None
     while current is not None and hops and _within(current, trusted):
         earlier = _parsed(hops.pop())
@@ -31,6 +33,11 @@ def _within(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> 
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """An IP address, with the brackets and the port that some proxies add to it; None for anything else."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
         found = ip_address(text.partition("%")[0])
     except ValueError:

@@ -59,6 +59,9 @@ class TrustedProxies:
         """The client's address, given the X-Forwarded-For of a trusted peer."""
         client = peer.address
         for hop in reversed(forwarded_for.split(",")):
+            if not hop.strip():
+                # An empty member of a list is no member (RFC 9110 section 5.6.1.2).
+                continue
             address = canonical(hop.strip())
             if address is None:
                 return client

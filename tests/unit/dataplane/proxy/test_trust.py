@@ -69,6 +69,7 @@ def test_networks() -> None:
         ("nonsense", "10.0.0.1"),
         ("", "10.0.0.1"),
         (" 203.0.113.9:55 ", "203.0.113.9"),
+        ("203.0.113.9, , 10.0.0.2,", "203.0.113.9"),
     ],
 )
 def test_the_client_is_the_last_address_that_is_no_proxy(said: str, client: str) -> None:
