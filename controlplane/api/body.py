@@ -24,7 +24,17 @@ YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yam
 
 
 async def read(request: Request, most: int = MOST_BYTES) -> bytes:
-    """The whole body. HttpError 413 once it is known to be longer than `most` bytes, 408 when it takes too long."""
+    """The whole body. HttpError 413 once it is known to be longer than `most` bytes, 408 when it takes too long, 415
+    for one that is compressed: its length says nothing of what it becomes."""
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) not in (
+        "",
+        "identity",
+    ):
+        raise HttpError(
+            415,
+            f"Content-Encoding {coding[:40]}: send the body as it is",
+            headers={"Accept-Encoding": "identity", "Connection": "close"},
+        )
     too_long = HttpError(413, f"The body is longer than {most} bytes", headers={"Connection": "close"})
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > most:

@@ -12,8 +12,8 @@ class IdentityError(Exception):
 class BadCredentials(IdentityError):
     """No such user, a wrong password, or a user that is disabled: which of them is not told."""
 
-    def __init__(self) -> None:
-        super().__init__("wrong username or password")
+    def __init__(self, what: str = "wrong username or password") -> None:
+        super().__init__(what)
 
 
 class TooManyAttempts(IdentityError):

@@ -53,8 +53,8 @@ class Grants:
             # Before the token is used up: a wrong scope must not cost the login.
             tokens = self._tokens.issue(user.model_copy(update={"scopes": still}), scope)
             following = await self._rotation.use(claims.subject, claims.member, self._clock())
-        except InvalidToken:
-            raise BadCredentials from None
+        except (InvalidToken, BadCredentials):
+            raise BadCredentials("the refresh token is not valid any more: log in again") from None
         return self._tokens.continue_family(user, tokens, following, sorted(claims.scopes))
 
     async def revoke(self, refresh_token: str) -> None:

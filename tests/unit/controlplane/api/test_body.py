@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 
 import httpx
@@ -26,3 +27,17 @@ async def test_a_body_that_never_ends(
     assert answer.status_code == 408
     assert answer.json()["detail"] == "The body did not arrive within 0.05 s"
     assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity, br"])
+async def test_a_compressed_body_is_told_so(admin: httpx.AsyncClient, coding: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    answer = await admin.post("/api/v1/apply", content=gzip.compress(b"{}"), headers=headers)
+    assert answer.status_code == 415
+    assert answer.json()["detail"] == f"Content-Encoding {coding}: send the body as it is"
+    assert answer.headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_body_that_says_it_is_not_compressed(admin: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "Identity"}
+    assert (await admin.post("/api/v1/apply", content=b"{}", headers=headers)).status_code == 200
