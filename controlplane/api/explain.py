@@ -7,7 +7,15 @@ from controlplane.aside import Busy
 from controlplane.commands.errors import NotFound, StaleWrite
 from controlplane.identity import TooManyAttempts
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
-from controlplane.store import AccessDenied, Conflict, LeaseGone, StoreError, StoreUnavailable, TooLarge
+from controlplane.store import (
+    AccessDenied,
+    Conflict,
+    LeaseGone,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    TooLarge,
+)
 
 _LATER = {"Retry-After": RETRY_AFTER}
 
@@ -37,6 +45,8 @@ def explain(error: Exception, *, writing: bool) -> HttpError | None:
 def _store(error: StoreError, writing: bool) -> HttpError:
     nothing = "; nothing was changed" if writing else ""
     match error:
+        case StoreFull():
+            return HttpError(503, f"The store (etcd) is full and takes no changes{nothing}", headers=_LATER)
         case StoreUnavailable(unknown_outcome=True) if writing:
             detail = (
                 "The store (etcd) did not answer in time, so it is not known whether the change was made: "

@@ -29,6 +29,7 @@ from controlplane.store import (
     Put,
     Store,
     StoreError,
+    StoreFull,
     StoreUnavailable,
     TooLarge,
     Write,
@@ -109,6 +110,8 @@ async def _stage(store: Store, name: str, mine: int, writes: Sequence[Write]) ->
     try:
         for number, part in enumerate(parts(writes)):
             await store.commit({writer: mine}, [Put(f"{STAGED}{name}/{number:05}", _packed(part))])
+    except StoreFull:
+        raise
     except StoreUnavailable as error:
         # Whether the part was staged may be unknown. That nothing is decided is certain.
         raise StoreUnavailable(error.detail) from error

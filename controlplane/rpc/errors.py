@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from controlplane.commands.errors import DuplicateInstance, NotFound
 from controlplane.model.problems import InvalidConfig
-from controlplane.store import Conflict, LeaseGone, StoreError, StoreUnavailable, TooLarge
+from controlplane.store import Conflict, LeaseGone, StoreError, StoreFull, StoreUnavailable, TooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ def _refusal(error: Exception) -> Refused:
 
 def store_trouble(error: StoreError) -> str:
     """What callers hear of a store that does not do what it should."""
+    if isinstance(error, StoreFull):
+        return "the store (etcd) is full and takes no changes"
     if isinstance(error, StoreUnavailable):
         return "the store (etcd) does not answer"
     logger.error("the store refused a call", extra={"reason": str(error)})

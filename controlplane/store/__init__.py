@@ -9,6 +9,7 @@ from controlplane.store.errors import (
     Conflict,
     LeaseGone,
     StoreError,
+    StoreFull,
     StoreUnavailable,
     TooLarge,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Put",
     "Store",
     "StoreError",
+    "StoreFull",
     "StoreUnavailable",
     "TooLarge",
     "Write",

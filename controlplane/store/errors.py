@@ -22,6 +22,10 @@ class StoreUnavailable(StoreError):
         self.unknown_outcome = unknown_outcome
 
 
+class StoreFull(StoreUnavailable):
+    """The store has no room left: it answers reads, renews leases, and takes no change. Nothing was written."""
+
+
 class Conflict(StoreError):
     """Keys whose revision was not the expected one; nothing was written."""
 

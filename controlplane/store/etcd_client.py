@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from controlplane.store.errors import AccessDenied, StoreError, StoreUnavailable
+from controlplane.store.errors import AccessDenied, StoreError, StoreFull, StoreUnavailable
 from controlplane.store.etcd_endpoint import Endpoint, Metadata
 from controlplane.store.etcd_errors import AuthenticationOff, TokenRefused
 from controlplane.store.etcd_lease_calls import GrpcCall, HandCall, LeaseCall, Unexplained
@@ -193,6 +193,9 @@ class EtcdClient:
                 await endpoint.settle(share.left)
                 within = share.left if terms.repeatable else terms.left
                 return await endpoint.ask(method, request, metadata, within, terms.lease)
+            except StoreFull:
+                # An alarm of the whole cluster: the others say the same.
+                raise
             except StoreUnavailable as error:
                 self.avoid(endpoint.address)
                 failures.append(error.detail)

@@ -14,6 +14,7 @@ from controlplane.store.errors import (
     Compacted,
     LeaseGone,
     StoreError,
+    StoreFull,
     StoreUnavailable,
     TooLarge,
 )
@@ -37,6 +38,7 @@ _ACCESS_DENIED = (
 )
 _TOO_LARGE = ("request is too large", "too many operations", "larger than max")
 _NO_HISTORY = ("required revision has been compacted", "required revision is a future revision")
+_FULL = "database space exceeded"
 _LEASE_GONE = "requested lease not found"
 
 # A write that failed for one of these was certainly not carried out.
@@ -47,7 +49,6 @@ _NOT_CARRIED_OUT = (
     "etcdserver: not capable",
     "etcdserver: too many requests",
     "etcdserver: rpc not supported for learner",
-    "database space exceeded",
 )
 # What gRPC puts around the reason; the address is named already.
 _WRAPPING = re.compile(r"^failed to connect to all addresses; last error: [A-Z]+: (ipv[46]:\S+: )?")
@@ -97,6 +98,8 @@ def from_text(text: str, lease: int = 0) -> StoreError | None:
         return TooLarge(text)
     if any(part in text for part in _NO_HISTORY):
         return Compacted(detail=text)
+    if _FULL in text:
+        return StoreFull(text)
     if _LEASE_GONE in text:
         return LeaseGone(lease)
     return None

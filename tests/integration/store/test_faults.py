@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.store import EtcdStore, Put, StoreUnavailable
+from controlplane.store import EtcdStore, Put, StoreFull, StoreUnavailable
 from demo.processes import free_port
 from tests.support.etcd import Etcd
 from tests.support.proxy import Proxy
@@ -243,3 +243,22 @@ async def test_a_cancelled_caller_is_cancelled(proxy: Proxy, store: EtcdStore) -
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await store.get("/k/a")
+
+
+async def test_a_full_etcd_says_so_and_goes_on_with_what_it_has(tmp_path: Path) -> None:
+    with Etcd(tmp_path) as etcd:
+        store = EtcdStore(etcd.settings())
+        lease = await store.grant(30)
+        await store.commit({}, [Put("/k/n", b"kept", lease)])
+        alarm = {"memberID": etcd.ask("maintenance/status", {})["header"]["member_id"], "alarm": "NOSPACE"}
+        etcd.ask("maintenance/alarm", {**alarm, "action": "ACTIVATE"})
+        for change in (store.commit({}, [Put("/k/n", b"new")]), store.grant(30)):
+            with pytest.raises(StoreFull) as full:
+                await change
+            assert not full.value.unknown_outcome
+        assert await store.keep_alive(lease) > 0
+        found = await store.get("/k/n")
+        assert found is not None and found.value == b"kept"
+        etcd.ask("maintenance/alarm", {**alarm, "action": "DEACTIVATE"})
+        await store.commit({}, [Put("/k/n", b"new")])
+        await store.close()

@@ -11,6 +11,7 @@ from controlplane.store import (
     Compacted,
     LeaseGone,
     StoreError,
+    StoreFull,
     StoreUnavailable,
     TooLarge,
 )
@@ -44,6 +45,7 @@ def mapped(code: grpc.StatusCode, text: str, lease: int = 0) -> StoreError:
         (Code.RESOURCE_EXHAUSTED, "grpc: received message larger than max (2 vs. 1)", TooLarge),
         (Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted", Compacted),
         (Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision", Compacted),
+        (Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", StoreFull),
         (Code.NOT_FOUND, "etcdserver: requested lease not found", LeaseGone),
         (Code.INVALID_ARGUMENT, "etcdserver: key is not provided", StoreError),
         (Code.OUT_OF_RANGE, "etcdserver: too large lease TTL", StoreError),
@@ -67,7 +69,6 @@ def test_the_lease_is_named() -> None:
             "failed to connect to all addresses; last error: UNKNOWN: ipv4:1.2.3.4:1: refused",
         ),
         (Code.UNAVAILABLE, "etcdserver: no leader"),
-        (Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"),
         (Code.RESOURCE_EXHAUSTED, "etcdserver: too many requests"),
     ],
 )
