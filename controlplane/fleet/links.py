@@ -1,6 +1,7 @@
-"""Follows the other control planes, one stream each: again after every loss, and lost to us once silent for too long.
+"""Follows the other control planes, each over a stream that is opened again when it breaks.
 
-Knows no wire format: `Connect` opens a stream of parts.
+While a stream is down, what the control plane told last still counts. After `SILENT_FOR` seconds without a message its
+data planes count as gone. Knows no wire format: `Connect` opens a stream of parts.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.told import Part
 
 SILENT_FOR = 10.0
-"""Seconds after which a control plane that says nothing is not counted any more: as long as its lease lasts."""
+"""Seconds without a message after which a control plane counts as lost. Leases last as long."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two attempts to reach one: doubling."""
+"""Seconds between two attempts to open a stream; they double from the first to the longest."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,51 +36,54 @@ Connect: TypeAlias = Callable[[str, Member], AsyncGenerator[Part, None]]
 
 
 class Links:
-    """One task for each control plane that is followed."""
+    """The control planes that are followed, with a task for each."""
 
     def __init__(self, fleet: Fleet, connect: Connect, *, silent_for: float = SILENT_FOR) -> None:
         self._fleet = fleet
         self._connect = connect
         self._silent_for = silent_for
-        self._tasks: dict[str, tuple[Member, asyncio.Task[None]]] = {}
+        self._followed: dict[str, tuple[Link, asyncio.Task[None]]] = {}
 
     def follow(self, name: str, member: Member) -> None:
-        """Follow it, unless it is followed at this address already."""
-        known = self._tasks.get(name)
-        if known is not None and known[0] == member:
-            return
-        self.leave(name)
+        """Start to follow a control plane, unless it is followed at this address already."""
         link = Link(name, member, self._fleet, self._connect, self._silent_for)
-        self._tasks[name] = member, asyncio.create_task(link.run(), name=f"peers: follow {name}")
+        if (known := self._followed.get(name)) is not None:
+            if known[0].member == member:
+                return
+            # What it told under its former address counts for as long as if it had kept that.
+            link.heard_at = known[0].heard_at
+        self.leave(name)
+        self._followed[name] = link, asyncio.create_task(link.run(), name=f"peers: follow {name}")
 
     def leave(self, name: str) -> None:
-        """Do not follow it any more; what it told stays until the fleet loses it."""
-        if (known := self._tasks.pop(name, None)) is not None:
+        """Stop following it. What it told still counts until `Fleet.lose` is called."""
+        if (known := self._followed.pop(name, None)) is not None:
             known[1].cancel()
 
     async def close(self) -> None:
-        """Follow nobody any more."""
-        tasks = [task for _, task in self._tasks.values()]
-        for name in list(self._tasks):
+        """Stop following all of them."""
+        tasks = [task for _, task in self._followed.values()]
+        for name in list(self._followed):
             self.leave(name)
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Link:
-    """One control plane, followed until cancelled."""
+    """Follows one control plane."""
 
     def __init__(self, name: str, member: Member, fleet: Fleet, connect: Connect, silent_for: float) -> None:
-        self._name, self._member = name, member
+        self.member = member
+        self.heard_at: float | None = None
+        """Monotonic seconds when it was last heard; None: nothing it told counts."""
+        self._name = name
         self._fleet = fleet
         self._connect = connect
         self._silent_for = silent_for
-        self._heard_at: float | None = None
-        """Monotonic seconds; None: nothing it told counts."""
         self._pause = FIRST_PAUSE
         self._said = ""
 
     async def run(self) -> None:
-        """Follow it, again and again."""
+        """Follow it until cancelled."""
         while True:
             try:
                 reason = await self._hear_out()
@@ -88,7 +92,7 @@ class Link:
             except LinkLost as error:
                 reason = str(error)
             except Exception:
-                # A fault of ours in what another one told must not end the following for good.
+                # A bug of ours that a message triggers must not end the task for good.
                 logger.exception("following failed", extra={"controlplane": self._name})
                 reason = "internal error"
             self._tell_once(reason)
@@ -98,38 +102,38 @@ class Link:
             self._lose_if_silent()
 
     async def _hear_out(self) -> str:
-        """One stream, to its end; why it ended. Raises LinkLost, TimeoutError when it is silent."""
+        """Read one stream to its end. Returns why it ended. Raises LinkLost, and TimeoutError when it is silent."""
         hearing, first = Hearing(), True
-        async with aclosing(self._connect(self._name, self._member)) as parts:
+        async with aclosing(self._connect(self._name, self.member)) as parts:
             while True:
                 async with asyncio.timeout(self._patience()):
                     part = await anext(parts, None)
                 if part is None:
                     return "the stream ended"
-                self._heard_at = time.monotonic()
+                self.heard_at = time.monotonic()
                 if (heard := hearing.take(part)) is None:
                     continue
                 told, changed = heard
-                # What it told on an earlier stream may not be there any more: compared as a whole, once.
+                # A new stream does not name what is gone since the last one: its first content is compared as a whole.
                 self._fleet.hear(self._name, told, None if first else changed)
                 if first:
                     first, self._said, self._pause = False, "", FIRST_PAUSE
                     logger.info("following another control plane", extra={"controlplane": self._name})
 
     def _patience(self) -> float:
-        if self._heard_at is None:
+        if self.heard_at is None:
             return self._silent_for
-        return max(0.0, self._heard_at + self._silent_for - time.monotonic())
+        return max(0.0, self.heard_at + self._silent_for - time.monotonic())
 
     def _lose_if_silent(self) -> None:
-        if self._heard_at is not None and not self._patience():
-            self._heard_at = None
+        if self.heard_at is not None and not self._patience():
+            self.heard_at = None
             self._fleet.lose(self._name)
-            # It is still a member, and may serve its data planes.
+            # It is still a member: its data planes may be connected to it and serve traffic.
             self._fleet.expect(self._name)
 
     def _tell_once(self, reason: str) -> None:
         if reason != self._said:
             self._said = reason
-            extra = {"controlplane": self._name, "address": self._member.address, "reason": reason}
+            extra = {"controlplane": self._name, "address": self.member.address, "reason": reason}
             logger.warning("another control plane cannot be followed", extra=extra)

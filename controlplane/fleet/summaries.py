@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from controlplane.fleet import bounds
+from controlplane.fleet.bounds import is_node
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
@@ -31,7 +33,6 @@ from controlplane.fleet.verdicts import InstanceName, Verdict, Verdicts
 MOST_BYTES = 512 * 1024
 """A summary above this leaves out first the buckets of limits, then circuits and health."""
 _MOST_JSON = 64 << 20
-MOST_SLOTS = 1 << 16
 
 
 def encode(told: Told, most: int = MOST_BYTES) -> bytes:
@@ -60,15 +61,16 @@ def decode(value: bytes) -> Told:
 
 
 def _told(listed: list[Any]) -> Told:
+    votes, looks = listed[0][13][:2] if listed and len(listed[0]) > 13 else (None, False)
+    # Data planes that no control plane would have let in are left out.
+    listed = [fields for fields in listed if is_node(fields[0])]
     nodes = {state.node: state for state in (_read(*fields[:13]) for fields in listed)}
     circuits: dict[str, dict[str, CircuitReport]] = defaultdict(dict)
     for fields in listed:
-        for one in fields[11][2]:
-            report = CircuitReport(one[0], CircuitState(one[1]), *one[2:8])
+        for report in (_read_circuit(*one[:8]) for one in fields[11][2]):
             circuits[report.service_name][fields[0]] = report
-    if not listed or len(listed[0]) < 14:
+    if votes is None:
         return _told_by_older(nodes, listed, circuits)
-    votes, looks = listed[0][13][:2]
     return Told(nodes, dict(map(_read_verdict, votes)), circuits, bool(looks))
 
 
@@ -79,8 +81,7 @@ def _told_by_older(
     votes = Verdicts()
     for fields in listed:
         nodes[fields[0]] = replace(nodes[fields[0]], slot=votes.take_slot())
-        for one in fields[10][1]:
-            votes.say(nodes[fields[0]].slot, _read_health(*one[:5]))
+        votes.say(nodes[fields[0]].slot, (_read_health(*one[:5]) for one in fields[10][1]))
     return Told(nodes, votes.found, circuits)
 
 
@@ -101,9 +102,11 @@ def _verdict(name: InstanceName, found: Verdict) -> list[Any]:
 def _read_verdict(fields: list[Any]) -> tuple[InstanceName, Verdict]:
     service, instance, known, well, ill, last_check, failed_at, reason = fields[:8]
     bits = int(known, 16), int(well, 16), int(ill, 16)
-    if max(map(int.bit_length, bits)) > MOST_SLOTS:
-        raise ValueError(f"votes of more than {MOST_SLOTS} data planes")
-    return (str(service), str(instance)), Verdict(*bits, float(last_check), float(failed_at), str(reason))
+    if min(bits) < 0 or max(map(int.bit_length, bits)) > bounds.MOST_SLOTS:
+        raise ValueError(f"votes of more than {bounds.MOST_SLOTS} data planes")
+    return (_name(service), _name(instance)), Verdict(
+        *bits, _time(last_check), _time(failed_at), _text(reason)
+    )
 
 
 def _node(node: NodeState, circuits: Sequence[CircuitReport], detail: int) -> list[Any]:
@@ -167,18 +170,18 @@ def _read(
     slot: int = -1,
 ) -> NodeState:
     return NodeState(
-        node=str(node),
-        version=str(version),
+        node=node,
+        version=_text(version)[:64],
         connected=bool(connected),
-        since=float(since),
-        sent_revision=int(sent),
-        applied_revision=int(applied),
-        digest=str(digest),
-        last_seen=float(last_seen),
+        since=_time(since),
+        sent_revision=_count(sent),
+        applied_revision=_count(applied),
+        digest=_text(digest)[:64],
+        last_seen=_time(last_seen),
         last_rejection=_read_rejection(*rejection[:5]) if rejection else None,
-        leaving={(service, instance): int(count) for service, instance, count in leaving},
-        health_revision=int(health[0]),
-        slot=int(slot),
+        leaving={(_name(service), _name(instance)): _count(count) for service, instance, count in leaving},
+        health_revision=_count(health[0]),
+        slot=bounds.slot(int(slot)),
         stats=_read_stats(*stats[:4]),
     )
 
@@ -186,18 +189,49 @@ def _read(
 def _read_rejection(
     revision: int, at: float, digest: str, problems: list[Any], withheld: Any = False
 ) -> Rejection:
-    listed = tuple(NodeProblem(*map(str, problem[:3])) for problem in problems)
-    return Rejection(int(revision), listed, float(at), str(digest), bool(withheld))
+    listed = tuple(NodeProblem(*map(_text, problem[:3])) for problem in problems)
+    return Rejection(_count(revision), listed, _time(at), _text(digest)[:64], bool(withheld))
 
 
 def _read_health(service: str, instance: str, status: str, last_check: float, reason: str) -> InstanceHealth:
-    return InstanceHealth(service, instance, InstanceStatus(status), float(last_check), str(reason))
+    verdict = InstanceStatus(status)
+    return InstanceHealth(_name(service), _name(instance), verdict, _time(last_check), _text(reason))
+
+
+def _read_circuit(
+    service: str,
+    state: str,
+    changed: float = 0.0,
+    total: int = 0,
+    failed: int = 0,
+    rejected: int = 0,
+    recent: int = 0,
+    reason: str = "",
+) -> CircuitReport:
+    counts = _count(total), _count(failed), _count(rejected), _count(recent, 2**32 - 1)
+    return CircuitReport(_name(service), CircuitState(state), _time(changed), *counts, _text(reason))
 
 
 def _read_stats(at: float, total: int, _circuits: list[Any], buckets: list[Any]) -> StatsReport:
-    return StatsReport(
-        float(at),
-        int(total),
-        (),
-        tuple(RateLimitReport(*one[:4]) for one in buckets),
-    )
+    return StatsReport(_time(at), _count(total), (), tuple(_read_bucket(*one[:4]) for one in buckets))
+
+
+def _read_bucket(name: str, key: str, remaining: float, refused: int) -> RateLimitReport:
+    return RateLimitReport(_text(name), _text(key), bounds.number(float(remaining)), _count(refused))
+
+
+def _text(sent: object) -> str:
+    """JSON may hold halves of characters, which no message of the wire does."""
+    return bounds.text(str(sent)).encode(errors="replace").decode()
+
+
+def _name(sent: object) -> str:
+    return bounds.name(_text(sent))
+
+
+def _time(sent: Any) -> float:
+    return bounds.time(float(sent))
+
+
+def _count(sent: Any, most: int = bounds.MOST_COUNT) -> int:
+    return bounds.count(int(sent), most)

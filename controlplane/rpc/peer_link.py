@@ -33,7 +33,7 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.http2.ping_timeout_ms", 4_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_receive_message_length", 16 << 20),
+    ("grpc.max_receive_message_length", peers.LARGE + peers.LARGEST_ENTRY),
     # A proxy of the environment is for the world outside.
     ("grpc.enable_http_proxy", 0),
 )

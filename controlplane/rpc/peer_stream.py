@@ -82,10 +82,11 @@ class PeerStream:
             while not self._stopping.is_set():
                 told = self._fleet.news, self._fleet.looks
                 for part in telling.parts(self._fleet.tells()):
-                    await context.write(peers.message(part, proof))
+                    for message in peers.messages(part, proof):
+                        await context.write(message)
+                        # A write may return at once: others have their turn all the same.
+                        await asyncio.sleep(0)
                     proof = b""
-                    # A write may return at once: others have their turn all the same.
-                    await asyncio.sleep(0)
                 await self._news(told, wake)
 
     async def _news(self, told: tuple[int, bool], wake: asyncio.Event) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from controlplane.fleet import bounds
+from controlplane.fleet.bounds import is_node
 from controlplane.fleet.reports import CircuitReport, CircuitState, NodeState, Rejection, StatsReport
 from controlplane.fleet.told import Part
 from controlplane.fleet.verdicts import InstanceName, Verdict
@@ -11,8 +14,11 @@ from controlplane.rpc.wire import reports
 from headgate_api.v1 import config_pb2, status_pb2
 from headgate_api.v1 import peers_pb2 as pb
 
-MOST_SLOTS = 1 << 16
-"""Data planes that may vote on one instance."""
+LARGE = 1 << 20
+"""Bytes of one message, unless a single entry is larger."""
+LARGEST_ENTRY = 24 << 20
+"""Bytes that one entry has at most. What a data plane has under way at instances that leave came in one message, of up
+to 16 MiB; the breakers of a service are those of some 3,000 data planes."""
 MOST_PROBLEMS = 20
 _STATES: Mapping[CircuitState, status_pb2.CircuitState.ValueType] = {
     CircuitState.CLOSED: status_pb2.CIRCUIT_STATE_CLOSED,
@@ -21,30 +27,45 @@ _STATES: Mapping[CircuitState, status_pb2.CircuitState.ValueType] = {
 }
 
 
-def message(part: Part, proof: bytes = b"") -> pb.FollowResponse:
-    """A part as it is sent; the first one with the proof."""
-    return pb.FollowResponse(
-        proof=proof,
-        complete=part.complete,
-        looks=part.looks,
-        nodes=map(_node, part.nodes),
-        removed_nodes=part.gone,
-        votes=(_votes(name, found) for name, found in part.votes),
-        circuits=(
-            pb.PeerCircuits(service_name=service, reports=(_circuit(*one) for one in by_node.items()))
-            for service, by_node in part.circuits
-        ),
-    )
+def messages(part: Part, proof: bytes = b"") -> Iterator[pb.FollowResponse]:
+    """A part as it is sent, in one message at least: the first with the proof, the last one complete if the part is."""
+    message, size = pb.FollowResponse(proof=proof, removed_nodes=part.gone), 0
+    for field, entry in _entries(part):
+        more = entry.ByteSize()
+        if size and size + more > LARGE:
+            yield message
+            message, size = pb.FollowResponse(), 0
+        getattr(message, field).append(entry)
+        size += more
+    message.complete, message.looks = part.complete, part.looks
+    yield message
+
+
+def _entries(part: Part) -> Iterator[tuple[str, Any]]:
+    """What a part holds, with the name of the field that it goes into."""
+    for state in part.nodes:
+        yield "nodes", _node(state)
+    for name, found in part.votes:
+        yield "votes", _votes(name, found)
+    for service, by_node in part.circuits:
+        listed = (_circuit(*one) for one in by_node.items())
+        yield "circuits", pb.PeerCircuits(service_name=service, reports=listed)
 
 
 def part(response: pb.FollowResponse) -> Part:
-    """What was sent."""
+    """What was sent. Data planes that no control plane would have let in are left out."""
     return Part(
-        nodes=[_read_node(one) for one in response.nodes if one.node],
+        nodes=[_read_node(one) for one in response.nodes if is_node(one.node)],
         gone=list(response.removed_nodes),
-        votes=[((one.service_name, one.instance_id), _read_votes(one)) for one in response.votes],
+        votes=[
+            ((bounds.name(one.service_name), bounds.name(one.instance_id)), _read_votes(one))
+            for one in response.votes
+        ],
         circuits=[
-            (one.service_name, {report.node: reports.circuit(report.report) for report in one.reports})
+            (
+                bounds.name(one.service_name),
+                {each.node: reports.circuit(each.report) for each in one.reports if is_node(each.node)},
+            )
             for one in response.circuits
         ],
         looks=response.looks,
@@ -90,31 +111,38 @@ def _rejection(rejection: Rejection) -> pb.PeerRejection:
         for one in rejection.problems[:MOST_PROBLEMS]
     )
     return pb.PeerRejection(
-        revision=rejection.revision, digest=rejection.digest, at=rejection.at, problems=problems
+        revision=rejection.revision,
+        digest=rejection.digest,
+        at=rejection.at,
+        problems=problems,
+        withheld=rejection.withheld,
     )
 
 
 def _read_node(sent: pb.PeerNode) -> NodeState:
     counted = reports.stats(sent.stats)
     return NodeState(
-        node=sent.node[:128],
+        node=sent.node,
         version=sent.version[:64],
         connected=sent.connected,
-        since=reports.time(sent.since),
-        sent_revision=sent.sent_revision,
-        applied_revision=sent.applied_revision,
+        since=bounds.time(sent.since),
+        sent_revision=bounds.count(sent.sent_revision),
+        applied_revision=bounds.count(sent.applied_revision),
         digest=sent.digest[:64],
-        last_seen=reports.time(sent.last_seen),
+        last_seen=bounds.time(sent.last_seen),
         last_rejection=_read_rejection(sent.rejection) if sent.HasField("rejection") else None,
-        slot=sent.slot if 0 <= sent.slot < MOST_SLOTS else -1,
-        health_revision=sent.health_revision,
+        slot=bounds.slot(sent.slot),
+        health_revision=bounds.count(sent.health_revision),
         leaving=reports.leaving(sent.leaving),
         stats=StatsReport(counted.at, counted.total_requests, (), counted.rate_limits),
     )
 
 
 def _read_rejection(sent: pb.PeerRejection) -> Rejection:
-    return Rejection(sent.revision, reports.problems(sent), reports.time(sent.at), sent.digest[:64])
+    problems = reports.problems(sent)
+    return Rejection(
+        bounds.count(sent.revision), problems, bounds.time(sent.at), sent.digest[:64], sent.withheld
+    )
 
 
 def _votes(name: InstanceName, found: Verdict) -> pb.PeerVotes:
@@ -133,8 +161,8 @@ def _votes(name: InstanceName, found: Verdict) -> pb.PeerVotes:
 
 def _read_votes(sent: pb.PeerVotes) -> Verdict:
     known, well, ill = map(_bits, (sent.known, sent.well, sent.ill))
-    seen = reports.time(sent.last_check), reports.time(sent.failed_at)
-    return Verdict(known, well, ill, *seen, reports.text(sent.reason))
+    seen = bounds.time(sent.last_check), bounds.time(sent.failed_at)
+    return Verdict(known, well, ill, *seen, bounds.text(sent.reason))
 
 
 def _bytes(bits: int) -> bytes:
@@ -142,7 +170,7 @@ def _bytes(bits: int) -> bytes:
 
 
 def _bits(sent: bytes) -> int:
-    return int.from_bytes(sent[: MOST_SLOTS // 8], "little")
+    return int.from_bytes(sent[: bounds.MOST_SLOTS // 8], "little")
 
 
 def _circuit(node: str, report: CircuitReport) -> pb.PeerCircuit:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from controlplane.distribute.subscriber import Mark
+from controlplane.fleet.bounds import LONGEST_NAME, LONGEST_TEXT, name, number, text, time
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
@@ -19,7 +19,6 @@ from controlplane.fleet.reports import (
 from controlplane.model.lineage import Lineage
 from headgate_api.v1 import config_pb2, peers_pb2, status_pb2
 
-LONGEST_TEXT = 500
 MOST_PROBLEMS = 100
 MOST_BUCKETS = 100
 MOST_REPORTS = 50_000
@@ -68,31 +67,31 @@ def slices(report: status_pb2.HealthReport) -> list[list[status_pb2.InstanceHeal
 def unknown(instances: Iterable[status_pb2.InstanceHealth]) -> list[tuple[str, str]]:
     """Those that it does not know any more."""
     return [
-        (text(one.service_name), text(one.instance_id))
+        (name(one.service_name), name(one.instance_id))
         for one in instances
         if one.status == status_pb2.INSTANCE_STATUS_UNSPECIFIED
     ]
 
 
-def health(instances: Iterable[status_pb2.InstanceHealth]) -> Iterator[InstanceHealth]:
-    """What one data plane finds of instances that it knows."""
-    return (
+def health(instances: Iterable[status_pb2.InstanceHealth]) -> list[InstanceHealth]:
+    """What one data plane finds of instances that it knows. Thousands come at once: no calls that can be spared."""
+    return [
         InstanceHealth(
-            text(one.service_name),
-            text(one.instance_id),
-            _STATUS.get(one.status, InstanceStatus.STARTING),
+            one.service_name[:LONGEST_NAME],
+            one.instance_id[:LONGEST_NAME],
+            _STATUS.get(status, InstanceStatus.STARTING),
             time(one.last_check),
-            text(one.reason),
+            one.reason[:LONGEST_TEXT],
         )
         for one in instances
-        if one.status != status_pb2.INSTANCE_STATUS_UNSPECIFIED
-    )
+        if (status := one.status) != status_pb2.INSTANCE_STATUS_UNSPECIFIED
+    ]
 
 
 def leaving(instances: Iterable[status_pb2.InFlight]) -> Mapping[tuple[str, str], int]:
     """Requests under way at instances that take no new ones, by service and id."""
     listed = islice(instances, MOST_REPORTS)
-    return {(text(one.service_name), text(one.instance_id)): one.requests for one in listed if one.requests}
+    return {(name(one.service_name), name(one.instance_id)): one.requests for one in listed if one.requests}
 
 
 def stats(report: status_pb2.StatsReport) -> StatsReport:
@@ -108,7 +107,7 @@ def stats(report: status_pb2.StatsReport) -> StatsReport:
 def circuit(report: status_pb2.CircuitReport) -> CircuitReport:
     """One breaker of one data plane."""
     return CircuitReport(
-        text(report.service_name),
+        name(report.service_name),
         _STATES.get(report.state, CircuitState.CLOSED),
         time(report.last_state_change),
         report.total_requests,
@@ -120,15 +119,4 @@ def circuit(report: status_pb2.CircuitReport) -> CircuitReport:
 
 
 def _bucket(report: status_pb2.RateLimitReport) -> RateLimitReport:
-    remaining = report.remaining if math.isfinite(report.remaining) else 0.0
-    return RateLimitReport(text(report.name), text(report.key), remaining, report.refused)
-
-
-def text(sent: str) -> str:
-    """What may be shown of it."""
-    return sent[:LONGEST_TEXT]
-
-
-def time(unix_seconds: float) -> float:
-    """The time, or 0 (none) where it is not within the range of calendars."""
-    return unix_seconds if 0 < unix_seconds < 2.0**36 else 0.0
+    return RateLimitReport(text(report.name), text(report.key), number(report.remaining), report.refused)

@@ -169,9 +169,12 @@ class PeerRejection(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     digest: _builtins.str
     at: _builtins.float
+    withheld: _builtins.bool
+    """Whether it was not even sent, because the data plane lacks a capability that it needs."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_config_pb2.Problem]: ...
     def __init__(
@@ -181,10 +184,11 @@ class PeerRejection(_message.Message):
         digest: _builtins.str = ...,
         at: _builtins.float = ...,
         problems: _abc.Iterable[_config_pb2.Problem] | None = ...,
+        withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "problems", b"problems", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "problems", b"problems", "revision", b"revision", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -314,6 +314,31 @@ def test_what_is_withheld_is_counted_and_shown_and_each_cause_is_logged_once(
     assert fleet.nodes["new"].last_rejection is None
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_what_was_withheld_before_is_refused_when_it_comes_back(
+    hub: Hub, fleet: Fleet, *, looks: bool
+) -> None:
+    """A → B → A, with or without a look at B: what is shown says that the last one is withheld."""
+
+    def publish_both(revision: int, *, extra: bool) -> None:
+        resources = {("service", "x"): Stamped(Service(service_name="x", tls=Tls()), 5)}
+        if extra:
+            resources["service", "y"] = Stamped(Service(service_name="y"), revision)
+        hub.watcher.current = Snapshot(revision, MappingProxyType(resources))
+
+    with hub.session("old", "0.1.0", 4, "four", deltas=True) as old:
+        shown = []
+        for revision, extra in ((5, False), (6, True), (7, False)):
+            publish_both(revision, extra=extra)
+            if revision != 6 or looks:
+                old.next()
+                rejection = fleet.nodes["old"].last_rejection
+                assert rejection is not None and rejection.digest == digest(hub)
+                shown.append(rejection.revision)
+    # Without a look at it B was never told, and what was said of A holds for the same content under a later revision.
+    assert shown == ([5, 6, 7] if looks else [5, 5])
+
+
 def test_whoever_connects_is_judged_by_what_is_published_already(hub: Hub, fleet: Fleet) -> None:
     publish_service(hub, 5, Tls())
     with hub.session("cold", "0.1.0", 0, "") as cold:

@@ -16,7 +16,7 @@ from controlplane.fleet.members import MEMBERS, ROOT, Member
 from controlplane.fleet.members import SUMMARIES as PREFIX
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peers import TTL, Peers
-from controlplane.fleet.reports import InstanceHealth, InstanceStatus
+from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeState
 from controlplane.fleet.telling import Telling
 from controlplane.fleet.told import Part, Told
 from controlplane.identity import Hasher
@@ -333,3 +333,20 @@ async def test_a_member_that_cannot_be_read_harms_nobody(store: MemoryStore) -> 
         two.fleet.hello("gw-2", "1", 4, "def")
         await sees(one, {"gw-2": (True, 4)})
         assert one.peers.others == {"two"}
+
+
+async def test_one_that_moved_to_where_it_cannot_be_reached_is_lost_after_some_silence() -> None:
+    async def connect(name: str, member: Member) -> AsyncGenerator[Part, None]:
+        if member.address == "two:1":
+            yield Part(nodes=[NodeState("gw-2", "1", since=1.0)], complete=True)
+            await asyncio.Event().wait()
+        raise LinkLost("no answer")
+
+    fleet = Fleet()
+    links = Links(fleet, connect, silent_for=0.2)
+    links.follow("two", Member("two:1"))
+    await eventually(lambda: "gw-2" in fleet.nodes)
+    links.follow("two", Member("elsewhere:1"))
+    await eventually(lambda: not fleet.nodes["gw-2"].connected)
+    assert fleet.unheard == ["two"]
+    await links.close()

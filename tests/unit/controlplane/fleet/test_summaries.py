@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
@@ -20,8 +21,10 @@ from controlplane.fleet.reports import (
     StatsReport,
 )
 from controlplane.fleet.summaries import MOST_BYTES, decode, encode
+from controlplane.fleet.telling import Telling
 from controlplane.fleet.told import Told
 from controlplane.fleet.verdicts import Verdict
+from controlplane.rpc.wire import peers
 
 FULL = NodeState(
     node="gw-1",
@@ -97,6 +100,31 @@ def test_nonsense_is_refused(text: str) -> None:
         decode(zlib.compress(text.encode()))
     with pytest.raises(ValueError, match="is not a summary"):
         decode(text.encode())
+
+
+def test_what_no_message_holds_is_bounded_so_that_it_can_be_told_on() -> None:
+    """A control plane takes over data planes of one that is gone, and tells others of them as of its own."""
+    listed = json.loads(zlib.decompress(encode(told(FULL, replace(FULL, node="gw-2")))))
+    huge, half = 1 << 80, "\ud800"
+    first, second = listed
+    first[1] = first[6] = half * 1000
+    first[3] = first[7] = float("nan")
+    first[4] = first[5] = first[10][0] = huge
+    first[8] = [huge, 1e300, half, [[half, half, half * 1000]], True]
+    first[9] = [["orders", half, huge], ["orders", "o-2", -1]]
+    breaker, bucket = ["orders", "open", 1e300, huge, -1, 7, huge, half], ["slow", half, float("inf"), huge]
+    first[11] = [-1.0, huge, [breaker], [bucket]]
+    first[12] = huge
+    second[0] = "gw\n2"
+    heard = decode(zlib.compress(json.dumps(listed).encode()))
+    assert set(heard.nodes) == set(heard.circuits["orders"]) == {"gw-1"}
+    fleet = Fleet()
+    fleet.hear("two", heard)
+    fleet.lose("two")
+    fleet.hello("gw-1", "1")
+    for part in Telling(fleet.verdicts, fleet.circuits).parts(fleet.tells()):
+        for message in peers.messages(part):
+            assert message.SerializeToString()
 
 
 def test_a_large_fleet_is_told_in_less_detail() -> None:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from controlplane.fleet.bounds import LONGEST_NAME, LONGEST_TEXT, MOST_SLOTS
 from controlplane.fleet.hearing import Hearing
 from controlplane.fleet.nodes import KEPT, Fleet
 from controlplane.fleet.reports import (
@@ -14,11 +15,14 @@ from controlplane.fleet.reports import (
     InstanceHealth,
     InstanceStatus,
     NodeProblem,
+    RateLimitReport,
     StatsReport,
 )
 from controlplane.fleet.telling import AT_ONCE, Telling
 from controlplane.fleet.told import Changed, Part, Told
+from controlplane.model.capabilities import Lacking, UnknownField
 from controlplane.rpc.wire import peers
+from controlplane.rpc.wire.reports import MOST_BUCKETS, MOST_REPORTS
 from headgate_api.v1.peers_pb2 import FollowResponse
 
 
@@ -35,12 +39,13 @@ class Wire:
     def tell(self) -> Told:
         self.parts = []
         for part in self.telling.parts(self.fleet.tells()):
-            sent = peers.message(part).SerializeToString()
-            assert len(sent) < 1 << 20
-            read = peers.part(FollowResponse.FromString(sent))
-            self.parts.append(read)
-            if (heard := self.hearing.take(read)) is not None:
-                self.told, self.changed = heard
+            for message in peers.messages(part):
+                sent = message.SerializeToString()
+                assert len(sent) < 1.1 * peers.LARGE
+                read = peers.part(FollowResponse.FromString(sent))
+                self.parts.append(read)
+                if (heard := self.hearing.take(read)) is not None:
+                    self.told, self.changed = heard
         return self.told
 
 
@@ -83,6 +88,9 @@ class Life:
     def _answer(self, node: str) -> None:
         self.fleet.ack(node, self.random.randrange(9), "xyz")
         self.fleet.nack(node, 9, [NodeProblem("route/a", "prefix", "is odd")], "odd")
+        if self.random.random() < 0.5:
+            unknown = UnknownField(("service", "s"), "tls", "services.tls")
+            self.fleet.withhold(node, 10, "new", Lacking(frozenset({"services.tls"}), 1, (unknown,)))
 
 
 def plain(told: Told) -> tuple[object, ...]:
@@ -149,13 +157,41 @@ def test_who_is_gone_costs_nothing_any_more() -> None:
     assert not fleet.circuits.marks
 
 
+def test_large_reports_go_in_several_messages() -> None:
+    """What fifty data planes report, each within its bounds, is more than gRPC takes in one message."""
+    fleet, odd = Fleet(), "\N{GRINNING FACE}" * (LONGEST_TEXT - 5)
+    buckets = tuple(RateLimitReport(odd, f"{number}{odd}", 1.0, 0) for number in range(MOST_BUCKETS))
+    for number in range(50):
+        fleet.hello(f"gw-{number}", "1", 1, "abc")
+        fleet.stats(f"gw-{number}", StatsReport(1.0, 1, (), buckets))
+    wire = Wire(fleet)
+    assert plain(wire.tell()) == plain(fleet.tells())
+    assert len(wire.parts) > 16
+    assert [part.complete for part in wire.parts].count(True) == 1
+    assert wire.parts[-1].complete
+
+
+def test_a_single_large_report_fits_into_a_message() -> None:
+    fleet = Fleet()
+    fleet.hello("gw", "1", 1, "abc")
+    fleet.leaving("gw", {(f"{number:0128}", f"{number:0128}"): 1 for number in range(MOST_REPORTS)})
+    telling = Telling(fleet.verdicts, fleet.circuits)
+    sizes = [one.ByteSize() for part in telling.parts(fleet.tells()) for one in peers.messages(part)]
+    assert peers.LARGE < max(sizes) < peers.LARGE + peers.LARGEST_ENTRY
+
+
 def test_odd_messages_do_no_harm() -> None:
     response = FollowResponse(removed_nodes=["never-there"], complete=True)
-    response.nodes.add(node="gw", slot=1 << 30, since=float("nan"), last_seen=1e300)
-    response.nodes.add()
-    response.votes.add(service_name="s", instance_id="i", known=b"\xff" * 100_000)
+    response.nodes.add(node="gw", slot=1 << 30, since=float("nan"), last_seen=1e300, applied_revision=-1)
+    for name in ("", "g w", "gw\n", "\x1b[2J", "g" * 129):
+        response.nodes.add(node=name, connected=True)
+        response.circuits.add(service_name="s").reports.add(node=name)
+    response.votes.add(service_name="s", instance_id="i" * 1000, known=b"\xff" * 100_000)
     heard = Hearing().take(peers.part(response))
     assert heard is not None
     told, _ = heard
-    assert (told.nodes["gw"].slot, told.nodes["gw"].since, told.nodes["gw"].last_seen) == (-1, 0.0, 0.0)
-    assert told.votes["s", "i"].known.bit_length() == peers.MOST_SLOTS
+    assert set(told.nodes) == {"gw"} and not told.circuits
+    state = told.nodes["gw"]
+    assert (state.slot, state.since, state.last_seen, state.applied_revision) == (-1, 0.0, 0.0, 0)
+    ((_, instance), found) = next(iter(told.votes.items()))
+    assert (len(instance), found.known.bit_length()) == (LONGEST_NAME, MOST_SLOTS)
