@@ -119,6 +119,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
     async with AsyncExitStack() as stack:
         stack.enter_context(aside.giving_way())
         await stack.enter_async_context(background(aside.collect(), failed))
+        await stack.enter_async_context(background(aside.free(), failed))
         store = _open_store(settings)
         stack.push_async_callback(store.close)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet(settle=SETTLE)

@@ -1,7 +1,8 @@
 """Long work beside the event loop: plans of large changes, histories, documents and answers of thousands of resources.
 
 A thread alone is not enough. Python switches threads only between bytecode instructions, so work done here must not
-stay long within one C call, and neither may the garbage collector.
+stay long within one C call, and neither may the garbage collector. Freeing what holds ten thousand resources is such a
+call, too, wherever the last reference goes: see `retire`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import contextlib
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -28,12 +30,18 @@ CALM = 30.0
 """Seconds between two collections of everything."""
 LONG = 0.005
 """Seconds that a full collection may take. After a longer one, the objects that survived it are frozen."""
+FREED = 100
+"""Objects that are freed in one step: a fraction of a millisecond."""
+RETIRED_FOR = 1.0
+"""Seconds after which whoever used what was retired is done with it."""
 _NEVER = 1 << 30
 
 # One thread each: two that compute make the event loop wait for both. Reads do not hold up changes.
 _changes = ThreadPoolExecutor(1, "changes")
 _reads = ThreadPoolExecutor(1, "reads")
 _under_way: set[Future[Any]] = set()
+_retired: deque[tuple[float, list[object]]] = deque(maxlen=256)
+"""What is to be freed, and when it was retired. Bounded: without `free` only so much is kept."""
 
 
 class Busy(Exception):
@@ -92,6 +100,26 @@ def giving_way() -> Iterator[None]:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
         sys.setswitchinterval(interval)
+
+
+def retire(*lots: Collection[object]) -> None:
+    """Have the objects in these collections freed in small steps, once those who use them now are done.
+
+    The collections themselves may be freed at any time. To be called from any thread, when the work is done.
+    """
+    if held := [one for lot in lots if len(lot) > FREED for one in lot]:
+        _retired.append((time.monotonic(), held))
+
+
+async def free(sleep: float = RETIRED_FOR / 4) -> None:
+    """Free what was retired, until cancelled."""
+    while True:
+        await asyncio.sleep(sleep)
+        while _retired and _retired[0][0] <= time.monotonic() - RETIRED_FOR:
+            _, held = _retired.popleft()
+            while held:
+                del held[-FREED:]
+                await asyncio.sleep(0)
 
 
 async def collect(sleep: float = CALM) -> None:

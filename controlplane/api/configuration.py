@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from controlplane import aside
 from controlplane.api import body, conditions, rollout
 from controlplane.api.answers import json_answer, long_answer, not_modified
 from controlplane.api.operation import (
@@ -159,13 +160,8 @@ async def apply(call: Call) -> Response:
         raise HttpError(400, "A dry run writes nothing that could be waited for")
     document = await body.document(call.request)
     receipt = await call.parts.commands.apply(document, author=call.author, dry_run=dry)
-    call.record.revision = receipt.revision
-    call.record.dry_run = dry
-    if dry:
-        return await long_answer(receipt_answer(receipt))
-    return await rollout.finish(
-        call, receipt.revision, receipt_answer(receipt), wait, 202 if receipt.unfinished else 200
-    )
+    aside.retire(*(lot for lot in document.values() if isinstance(lot, list)))
+    return await receipt_answer(call, receipt, wait, dry=dry)
 
 
 def dry_run(call: Call) -> bool:
@@ -176,14 +172,26 @@ def dry_run(call: Call) -> bool:
     return _FLAGS[given]
 
 
-def receipt_answer(receipt: Receipt) -> dict[str, object]:
-    """A receipt as programs read it."""
-    changes = [{"action": c.action, "kind": c.kind, "name": c.name} for c in receipt.changes]
-    return {
-        "revision": receipt.revision,
-        "changes": changes,
-        **({"unfinished": UNFINISHED} if receipt.unfinished else {}),
-    }
+async def receipt_answer(call: Call, receipt: Receipt, wait: rollout.Wait | None, *, dry: bool) -> Response:
+    """Answer a change of many resources: what became of each, and how far it is served where that is waited for."""
+    call.record.revision, call.record.dry_run = receipt.revision, dry
+    shown: dict[str, object] = {"revision": receipt.revision, "changes": await _changes(receipt)}
+    if receipt.unfinished:
+        shown["unfinished"] = UNFINISHED
+    if dry:
+        return await long_answer(shown)
+    return await rollout.finish(call, receipt.revision, shown, wait, 202 if receipt.unfinished else 200)
+
+
+async def _changes(receipt: Receipt) -> list[dict[str, str]]:
+    def listed() -> list[dict[str, str]]:
+        return [{"action": one.action, "kind": one.kind, "name": one.name} for one in receipt.changes]
+
+    if len(receipt.changes) <= FEW:
+        return listed()
+    changes = await aside.change(listed)
+    aside.retire(changes, receipt.changes)
+    return changes
 
 
 def operations() -> Iterator[Operation]:

@@ -8,7 +8,7 @@ from itertools import islice
 from starlette.responses import Response
 
 from controlplane.api import body, rollout, shapes
-from controlplane.api.answers import json_answer, long_answer, model_answer
+from controlplane.api.answers import json_answer, models_answer
 from controlplane.api.configuration import dry_run, receipt_answer
 from controlplane.api.operation import (
     ADMIN,
@@ -76,7 +76,7 @@ async def diff(call: Call) -> Response:
     old, new = _number(call, "from"), _number(call, "to")
     if old is None:
         raise HttpError(400, "from must name a revision")
-    return await call.parts.commands.compare(old, new, lambda edits: model_answer(tuple(map(_edit, edits))))
+    return await call.parts.commands.compare(old, new, lambda edits: models_answer(map(_edit, edits)))
 
 
 async def rollback(call: Call) -> Response:
@@ -96,12 +96,7 @@ async def rollback(call: Call) -> Response:
     if dry and wait:
         raise HttpError(400, "A dry run writes nothing that could be waited for")
     receipt = await call.parts.commands.rollback(to, author=call.author, users=bool(users), dry_run=dry)
-    call.record.revision, call.record.dry_run = receipt.revision, dry
-    if dry:
-        return await long_answer(receipt_answer(receipt))
-    return await rollout.finish(
-        call, receipt.revision, receipt_answer(receipt), wait, 202 if receipt.unfinished else 200
-    )
+    return await receipt_answer(call, receipt, wait, dry=dry)
 
 
 def _number(call: Call, name: str) -> int | None:

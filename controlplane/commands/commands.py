@@ -90,6 +90,7 @@ class Commands:
         read = read_document(document) if few else await aside.change(lambda: read_document(document))
         request = configuration.Apply(author=author, document=read, dry_run=dry_run)
         done = await self.executor.run(configuration.apply, request)
+        aside.retire(read.declared)
         return Receipt(done.revision, done.receipt, done.unfinished)
 
     async def create(self, kind: str, body: object, *, author: str) -> Stamped:
@@ -154,7 +155,11 @@ class Commands:
         state = PlanView(view.change, view.resources, view.unreadable, view.links)
 
         def compared(records: Sequence[Record]) -> T:
-            return shown(rollback.compare(state, records, listing.revision, old, new))
+            edits = rollback.compare(state, records, listing.revision, old, new)
+            try:
+                return shown(edits)
+            finally:
+                rollback.let_go(edits)
 
         return await self.reads.run(lambda: rollback.show_records(listing.entries, compared))
 

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from controlplane import aside
@@ -90,6 +90,7 @@ class Executor:
                 return await self._run(planner, request, needs)
         finally:
             await self._release(needs.lease)
+            needs.retire()
 
     async def _run(self, planner: Planner[Q, R], request: Q, needs: _Needs) -> Done[R]:
         if request.small and (done := await self._run_on_known(planner, request, needs)) is not None:
@@ -248,6 +249,7 @@ class _Needs:
         self._hasher = hasher
         self._hashes: dict[Password, str] = {}
         self._fresh: dict[str, str] = {}
+        self._plans: list[Plan[Any]] = []
 
     @contextlib.contextmanager
     def lent(self, plan: Plan[R]) -> Iterator[None]:
@@ -281,7 +283,13 @@ class _Needs:
             elif plan.ttl and not self.lease:
                 self.lease = await self._store.grant(plan.ttl)
             else:
+                self._plans.append(plan)
                 return plan
+
+    def retire(self) -> None:
+        """The plans have been carried out."""
+        for plan in self._plans:
+            aside.retire(plan.edits, plan.writes)
 
     async def _hash_for(self, password: Password) -> str:
         """The hash to store: the stored one, if it matches the password."""

@@ -15,16 +15,17 @@ import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+from controlplane import aside
 from controlplane.distribute.deltas import Deltas
 from controlplane.distribute.guard import WHAT_TO_DO, Guard
 from controlplane.distribute.pace import SETTLE, Pace
 from controlplane.model.config import Config, Found, View, read
 from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
-from controlplane.model.resources import User
+from controlplane.model.resources import ResourceId, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import PREFIX, Stamped
 from controlplane.model.trail import Trail
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 32
 """Entries that are read, and resources that are checked, in one turn of the event loop: a few milliseconds' work."""
+MOST_TURNS = 2000
+"""Turns of the event loop for which publishing waits until everything is read and checked."""
 MANY = 1000
 """Resources in one change from which the new objects are frozen (`gc.freeze`)."""
 
@@ -286,9 +289,11 @@ class Watcher:
     async def _settle(self) -> None:
         """Do most of the work of a large change turn by turn.
 
-        What comes meanwhile is left to the next step, so that a steady stream of changes does not put it off.
+        What comes meanwhile belongs to it, up to a bound: a steady stream of changes must not put off publishing.
         """
-        for _ in range(self._config.unsettled // AT_ONCE):
+        for _ in range(MOST_TURNS):
+            if self._config.unsettled <= AT_ONCE:
+                return
             self._config.settle(AT_ONCE)
             await asyncio.sleep(0)
 
@@ -309,7 +314,13 @@ class Watcher:
             if len(touched) >= MANY:
                 # Long-lived objects: full collections that traverse them would hold up every stream.
                 gc.freeze()
+                self._retire(touched)
             self._accept(built)
+
+    def _retire(self, touched: Collection[ResourceId]) -> None:
+        """What was published in place of these resources until now is needed no more."""
+        known = self.current.resources if self.current is not None else {}
+        aside.retire([known[identity] for identity in touched if identity in known])
 
     def _withheld(self) -> bool:
         """Whether what is in the store now must not be published."""

@@ -7,7 +7,7 @@ where building anew took 230 ms.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.links import Links
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import Instance, Resource, ResourceId, Route, Service, User, model_of
-from controlplane.model.snapshot import COUNTED, EMPTY, Snapshot, recounted
+from controlplane.model.snapshot import EMPTY, GROUPED, Snapshot, regrouped
 from controlplane.model.stored import (
     CHANGE,
     COMMITS,
@@ -82,16 +82,18 @@ class Config:
         self._problems: dict[ResourceId, tuple[Problem, ...]] = {}
         self._unchecked: set[ResourceId] = set()
         self._outdated: set[ResourceId] = set()
-        self._settled: dict[ResourceId, tuple[Stamped | None, int, tuple[Need, ...]]] = {}
-        """What differs from what was published: as data planes will get it, what that makes of the digest, and what it
-        needs of data planes."""
         self._published = EMPTY
-        self._needed_ones: dict[ResourceId, Stamped] = {}
-        """The resources of what was published last."""
-        self._counts: dict[str, int] = {}
-        """How many instances each of its services has."""
+        self._next: dict[ResourceId, Stamped] = {}
+        """What data planes will get: the published resources with what was settled since; so with the next four."""
+        self._next_lent = False
+        self._total = 0
+        """The sum that the digest is made of."""
+        self._groups: Mapping[str, Set[str]] = {}
+        """The ids of the instances of each service."""
         self._needs: Needs = {}
-        """The capabilities that it needs."""
+        """The capabilities that data planes need for it."""
+        self._differing: set[ResourceId] = set()
+        """Where it differs from what was published last."""
         for entry in entries:
             self.put(entry)
 
@@ -180,18 +182,11 @@ class Config:
         """
         if problems := self._all_problems():
             raise InconsistentConfig(problems)
-        while self._outdated:
-            self._settle_one(self._outdated.pop())
-        changes = {identity: new for identity, (new, _, _) in self._settled.items()}
-        total = (self._published.total or 0) + sum(share for _, share, _ in self._settled.values())
-        needed = {identity: needed for identity, (_, _, needed) in self._settled.items()}
-        self._settled.clear()
-        if changes:
-            self._needs = updated(self._needs, needed)
-            before, self._needed_ones = self._needed_ones, _changed(self._needed_ones, changes)
-            self._count(before, changes)
-        self._published = Snapshot(revision, self._needed_ones, lineage, total, self._counts, self._needs)
-        return self._published, frozenset(changes)
+        self._settle(len(self._outdated))
+        content = self._total, self._groups, self._needs
+        self._published, self._next_lent = Snapshot(revision, self._next, lineage, *content), True
+        differing, self._differing = self._differing, set()
+        return self._published, frozenset(differing)
 
     @property
     def unsettled(self) -> int:
@@ -202,30 +197,43 @@ class Config:
         """Do some of the work of `publish` ahead, for so many resources. What changes afterwards is looked at again."""
         for _ in range(min(most, len(self._unchecked))):
             self._check(self._unchecked.pop())
-        for _ in range(min(most, len(self._outdated))):
-            self._settle_one(self._outdated.pop())
+        self._settle(min(most, len(self._outdated)))
 
     # Inside
 
-    def _count(
-        self, before: Mapping[ResourceId, Stamped], changes: Mapping[ResourceId, Stamped | None]
-    ) -> None:
-        """Instances by service, for what is published with these changes."""
-        moved = [
-            (identity, 1 if stamped else -1)
-            for identity, stamped in changes.items()
-            if identity[0] in COUNTED and (stamped is None) == (identity in before)
-        ]
+    def _settle(self, most: int) -> None:
+        """Bring so many outdated resources of what data planes will get up to date."""
+        moved: list[tuple[ResourceId, bool]] = []
+        needed: dict[ResourceId, tuple[Need, ...]] = {}
+        for _ in range(most):
+            identity = self._outdated.pop()
+            old, new = self._next.get(identity), self._for_data_planes(identity)
+            if (old and old.revision) == (new and new.revision):
+                continue
+            self._replace(identity, old, new)
+            needed[identity] = needs(new.resource) if new else ()
+            if identity[0] in GROUPED and (old is None) != (new is None):
+                moved.append((identity, new is not None))
+        if needed:
+            self._needs = updated(self._needs, needed)
         if moved:
-            self._counts = recounted(self._counts, moved)
+            self._groups = regrouped(self._groups, moved)
 
-    def _settle_one(self, identity: ResourceId) -> None:
-        old, new = self._needed_ones.get(identity), self._for_data_planes(identity)
-        self._settled.pop(identity, None)
-        if (old and old.revision) != (new and new.revision):
-            share = digest.share(identity, new.revision) if new else 0
-            share -= digest.share(identity, old.revision) if old else 0
-            self._settled[identity] = new, share, needs(new.resource) if new else ()
+    def _replace(self, identity: ResourceId, old: Stamped | None, new: Stamped | None) -> None:
+        if self._next_lent:
+            self._next, self._next_lent = self._next.copy(), False
+        if old is not None:
+            self._total -= digest.share(identity, old.revision)
+        if new is not None:
+            self._total += digest.share(identity, new.revision)
+            self._next[identity] = new
+        else:
+            del self._next[identity]
+        published = self._published.resources.get(identity)
+        if (published and published.revision) == (new and new.revision):
+            self._differing.discard(identity)
+        else:
+            self._differing.add(identity)
 
     def _check(self, identity: ResourceId) -> None:
         if found := tuple(self._problems_of(identity)):
@@ -315,15 +323,3 @@ class Config:
 def build(entries: Iterable[StoredEntry], revision: int) -> Snapshot:
     """The snapshot of the store's entries as of `revision`; raises InconsistentConfig, as `Config.publish` does."""
     return Config(entries).publish(revision)[0]
-
-
-def _changed(
-    before: dict[ResourceId, Stamped], changes: Mapping[ResourceId, Stamped | None]
-) -> dict[ResourceId, Stamped]:
-    after = before.copy()
-    for identity, stamped in changes.items():
-        if stamped is None:
-            after.pop(identity, None)
-        else:
-            after[identity] = stamped
-    return after

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ import grpc
 import grpc.aio
 
 from controlplane.distribute.hub import Ending, Hub, Session
+from controlplane.fleet.bounds import is_node
 from controlplane.fleet.demand import Reporting
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import NodeProblem
@@ -43,7 +43,6 @@ FOLLOWS = "reports.changes"
 HELLO_WITHIN = 10.0
 """Seconds that a data plane has to say who it is."""
 
-_NODE = re.compile(r"[!-~]{1,128}")
 _ENDINGS = {
     Ending.BLIND: Code.UNAVAILABLE,
     Ending.HELPLESS: Code.UNAVAILABLE,
@@ -77,6 +76,8 @@ class ConfigStream:
         self._hello_within = hello_within
         self._open = 0
         self._encoder = Encoder()
+        self._encoding = asyncio.Lock()
+        """Held while the resources of a large message are encoded."""
 
     def handler(self) -> Any:
         """A generic handler for the server.
@@ -131,7 +132,7 @@ class ConfigStream:
             first = None
         if first is None or not first.HasField("hello"):
             raise Refused(Code.FAILED_PRECONDITION, "the first message must be hello")
-        if not _NODE.fullmatch(first.hello.node):
+        if not is_node(first.hello.node):
             raise Refused(
                 Code.INVALID_ARGUMENT, "hello.node: must be 1 to 128 printable characters without spaces"
             )
@@ -190,7 +191,7 @@ class ConfigStream:
     async def _send(
         self, session: Session, message: Snapshot | Delta, context: Context, capabilities: Capabilities
     ) -> None:
-        encoded = self._encoder.encode(message)
+        encoded = await self._encoded(message)
         if len(encoded) > encoder.PART and TAKES_PARTS in capabilities:
             for part in self._encoder.parts(encoded):
                 await context.write(part)
@@ -200,6 +201,15 @@ class ConfigStream:
             self._too_large(session, message.revision, len(encoded))
             return
         self._hub.sent(session, message)
+
+    async def _encoded(self, message: Snapshot | Delta) -> bytes:
+        """Encode thousands of resources in turns with other streams, and once for all that are to get them."""
+        stamped = message.resources if isinstance(message, Snapshot) else message.changed
+        if len(stamped) > encoder.AT_ONCE:
+            async with self._encoding:
+                for _ in self._encoder.prepare(message):
+                    await asyncio.sleep(0)
+        return self._encoder.encode(message)
 
     def _too_large(self, session: Session, revision: int, size: int) -> None:
         """Nothing can be sent: show it as a refusal, which it would be."""
@@ -226,20 +236,22 @@ class ConfigStream:
 
     async def _take_health(self, session: Session, report: status_pb2.HealthReport) -> None:
         """Take turns with the other streams: many data planes may report thousands of instances at once."""
-        node, parts = session.node, reports.slices(report)
+        node, parts, whole = session.node, reports.slices(report), not report.changes
         listed: set[InstanceName] = set()
         for part in parts[:-1]:
-            self._fleet.health(node, reports.health(part), changes=True, unknown=reports.unknown(part))
-            listed.update((one.service_name, one.instance_id) for one in part)
+            found = reports.health(part)
+            self._fleet.health(node, found, changes=True, unknown=reports.unknown(part))
+            if whole:
+                listed.update(one.name for one in found)
             await asyncio.sleep(0)
-        last, whole = parts[-1], not report.changes
+        last = parts[-1]
         self._fleet.health(
             node,
             reports.health(last),
             report.revision,
             changes=report.changes,
             unknown=reports.unknown(last),
-            listed=listed if whole else (),
+            listed=listed,
         )
 
     def _take(self, session: Session, request: pb.StreamRequest) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from controlplane.commands.errors import Change, NotFound
 from controlplane.commands.plan import Plan, PlanView, Request
@@ -40,7 +40,7 @@ T = TypeVar("T")
 FREED = 100
 """Edits that are let go of at once."""
 
-Past = Mapping[ResourceId, Fields | None]
+Past = dict[ResourceId, Fields | None]
 """Resources as they were; None: there was none."""
 
 _ORDER = {kind: position for position, kind in enumerate(KINDS)}
@@ -82,22 +82,29 @@ def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
     plan = plan_steps(
         view, [*needed, *(delete_step(view, one) for one in gone)], f"roll back to revision {request.to}"
     )
+    let_go(past)
+    for lot in (steps, needed, declared):
+        let_go(lot)
     return plan.dry() if request.dry_run else plan
 
 
 def show_records(entries: Iterable[StoredEntry], shown: Callable[[Sequence[Record]], T]) -> T:
-    """What `shown` makes of the records in a listing, the newest first.
-
-    Large records are let go of bit by bit: no other thread runs while Python frees what hangs together.
-    """
+    """What `shown` makes of the records in a listing, the newest first."""
     records = read_records(entries)
     try:
         return shown(records)
     finally:
         while records:
-            edits = list(records.pop().edits)
-            while edits:
-                del edits[-FREED:]
+            let_go(list(records.pop().edits))
+
+
+def let_go(values: list[Any] | dict[Any, Any]) -> None:
+    """Empty a large collection bit by bit: no other thread runs while Python frees what hangs together."""
+    while values:
+        if isinstance(values, list):
+            del values[-FREED:]
+        else:
+            values.popitem()
 
 
 def compare(view: PlanView, records: Sequence[Record], latest: int, old: int, new: int | None) -> list[Edit]:
@@ -113,6 +120,8 @@ def compare(view: PlanView, records: Sequence[Record], latest: int, old: int, ne
         one = Edit(*identity, before.get(identity, now), after.get(identity, now))
         if one.before != one.after:
             edits.append(one)
+    let_go(before)
+    let_go(after)
     return edits
 
 

@@ -22,6 +22,9 @@ PART = 1 << 20
 MOST_WHOLE = 256 << 20
 """Bytes that a data plane takes in one message. Those before 0.2 know no pieces."""
 
+AT_ONCE = 32
+"""Resources that are encoded in one turn of the event loop: a millisecond or two."""
+
 MOST_KEPT = 64
 """Encoded messages that are kept for the latest revision. Each base has one, and bases are published lately."""
 
@@ -31,7 +34,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._parts: dict[ResourceId, tuple[int, bytes]] = {}
-        """Resources, encoded, with their revision."""
+        """Resources, encoded and with their length in front, with their revision."""
         self._target: tuple[int, str, Lineage] = (0, "", UNKNOWN)
         self._kept: dict[tuple[int, str], bytes] = {}
         """By base; a snapshot has none."""
@@ -41,10 +44,24 @@ class Encoder:
         target = message.revision, message.digest, message.lineage
         if target != self._target or len(self._kept) > MOST_KEPT:
             self._target, self._kept = target, {}
-        base = (message.base_revision, message.base_digest) if isinstance(message, Delta) else (0, "")
+        base = _base(message)
         if (encoded := self._kept.get(base)) is None:
             encoded = self._kept[base] = self._encode(message)
         return encoded
+
+    def prepare(self, message: Snapshot | Delta) -> Iterator[None]:
+        """Do most of the work of `encode` for a message with many new resources; yields between two steps."""
+        if self._is_kept(message):
+            return
+        stamped = message.resources if isinstance(message, Snapshot) else message.changed
+        made = 0
+        for number, (identity, one) in enumerate(stamped.items(), 1):
+            if self._parts.get(identity, _NOTHING)[0] != one.revision:
+                self._part(identity, one)
+                made += 1
+            if made == AT_ONCE or not number % (AT_ONCE * AT_ONCE):
+                made = 0
+                yield
 
     @staticmethod
     def parts(encoded: bytes) -> Iterator[bytes]:
@@ -58,6 +75,10 @@ class Encoder:
         """The StreamResponse that says how to report."""
         reporting = pb.Reporting(pace=asked.pace, checks=asked.checks, details=asked.details)
         return pb.StreamResponse(reporting=reporting).SerializeToString()
+
+    def _is_kept(self, message: Snapshot | Delta) -> bool:
+        target = message.revision, message.digest, message.lineage
+        return target == self._target and _base(message) in self._kept
 
     def _encode(self, message: Snapshot | Delta) -> bytes:
         if isinstance(message, Delta):
@@ -87,18 +108,29 @@ class Encoder:
         self._forget(delta.removed)
 
     def _resources(self, number: int, stamped: Mapping[ResourceId, Stamped]) -> Iterator[bytes]:
+        tag = _varint(number << 3 | 2)
         for identity, one in stamped.items():
-            revision, part = self._parts.get(identity, (0, b""))
+            revision, part = self._parts.get(identity, _NOTHING)
+            yield tag
             # A resource at a revision has one content.
-            if revision != one.revision:
-                part = resources.resource(one).SerializeToString()
-                self._parts[identity] = one.revision, part
-            yield _header(number, len(part))
-            yield part
+            yield part if revision == one.revision else self._part(identity, one)
+
+    def _part(self, identity: ResourceId, stamped: Stamped) -> bytes:
+        encoded = resources.resource(stamped).SerializeToString()
+        part = _varint(len(encoded)) + encoded
+        self._parts[identity] = stamped.revision, part
+        return part
 
     def _forget(self, gone: Iterable[ResourceId]) -> None:
         for identity in gone:
             self._parts.pop(identity, None)
+
+
+_NOTHING = (0, b"")
+
+
+def _base(message: Snapshot | Delta) -> tuple[int, str]:
+    return (message.base_revision, message.base_digest) if isinstance(message, Delta) else (0, "")
 
 
 def _lineage(lineage: Lineage) -> pb.Lineage | None:

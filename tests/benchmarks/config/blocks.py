@@ -1,4 +1,5 @@
-"""How long large changes and reads block a control plane's event loop, at worst: with an etcd of their own."""
+"""How long large changes and reads block a control plane's event loop, at worst: with an etcd of their own, and with
+data planes that are sent each change."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ import httpx
 
 from demo.processes import Etcd, Secrets, answers, wait_until
 from tests.benchmarks.config.changes import document, route
+from tests.benchmarks.config.fleet import streams
 from tests.benchmarks.config.watched import Watched, longest
 
 TIMES = 3
+DATA_PLANES = 10
 
 
 def blocks(folder: Path, routes: int) -> dict[str, float]:
@@ -52,6 +55,7 @@ def _running(folder: Path) -> Iterator[tuple[httpx.Client, Callable[[], float]]]
         process = plane.start(folder / "blocks", wait=False)
         stack.callback(process.stop)
         wait_until(answers(f"{plane.url}/ready"), process)
+        stack.enter_context(streams([plane], DATA_PLANES))
         admin = stack.enter_context(plane.admin())
         admin.timeout = httpx.Timeout(300)
         yield admin, lambda: longest(folder / "blocks", process)

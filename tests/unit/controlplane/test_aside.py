@@ -143,3 +143,30 @@ async def test_old_garbage_is_collected_now_and_then() -> None:
     finally:
         gc.callbacks.remove(collecting)
         task.cancel()
+
+
+class Thing:
+    """Notes when it is freed."""
+
+    freed: list[int] = []
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        self.freed.append(self.number)
+
+
+async def test_what_is_retired_is_freed_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside, "RETIRED_FOR", 0.0)
+    things, few = [Thing(number) for number in range(1000)], [Thing(-1)]
+    aside.retire(things, few)
+    del things, few
+    assert Thing.freed == [-1], "a few are not worth it"
+    freeing = asyncio.create_task(aside.free(0.0))
+    longest = 0
+    while (before := len(Thing.freed)) < 1001:
+        await asyncio.sleep(0)
+        longest = max(longest, len(Thing.freed) - before)
+    freeing.cancel()
+    assert longest <= 2 * aside.FREED

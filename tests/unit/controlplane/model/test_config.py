@@ -177,6 +177,28 @@ def test_a_revision_that_touches_nothing_costs_no_copy() -> None:
     assert (second.resources is first.resources, second.digest, touched) == (True, first.digest, frozenset())
 
 
+def test_what_was_settled_is_not_done_again_when_it_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, one_by_one = Config(), Config()
+    entries = [entry(Service(service_name=f"s{number}"), 2) for number in range(100)]
+    for one in entries:
+        config.put(one)
+        one_by_one.put(one)
+        one_by_one.publish(2)
+    while config.unsettled:
+        config.settle(7)
+
+    def again(*_: object) -> int:
+        raise AssertionError("a resource is looked at again")
+
+    monkeypatch.setattr("controlplane.model.config.needs", again)
+    monkeypatch.setattr("controlplane.model.digest.share", again)
+    found, touched = config.publish(2)
+    assert len(touched) == 100
+    assert found.resources == one_by_one.publish(2)[0].resources
+    monkeypatch.undo()
+    assert found.digest == Snapshot(1, found.resources).digest
+
+
 def test_an_instance_comes_and_goes_with_its_service() -> None:
     config = Config([entry(instance("a", "1"), 2)])
     assert config.publish(2)[0].resources == {}

@@ -126,6 +126,27 @@ def test_the_revision_is_that_of_the_snapshot_also_when_nothing_else_differs() -
     assert decoded(encode(snapshot(6, (EVERY_KIND[0], 5)))).revision == 6
 
 
+def test_a_large_message_is_prepared_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    original = resources.resource
+
+    def counted(stamped: Stamped) -> pb.Resource:
+        made.append(stamped.resource.name)
+        return original(stamped)
+
+    monkeypatch.setattr(resources, "resource", counted)
+    many = snapshot(9, *((Service(service_name=f"s{number}"), 5) for number in range(500)))
+    shared, steps = Encoder(), 0
+    for _ in shared.prepare(many):
+        steps += 1
+        assert len(made) <= encoder.AT_ONCE * steps
+    assert len(made) == 500
+    encoded = shared.encode(many)
+    assert len(made) == 500, "nothing is left to be encoded"
+    assert encoded == Encoder().encode(many)
+    assert not list(shared.prepare(many)), "it is there already"
+
+
 def test_only_what_changed_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     original = resources.resource
