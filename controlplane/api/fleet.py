@@ -14,7 +14,6 @@ from controlplane.api.problems import HttpError
 from controlplane.api.shapes import moment
 from controlplane.fleet.reports import CircuitReport, NodeState
 from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
-from controlplane.fleet.waiting import Waiting
 from controlplane.model.resources import RateLimit
 from controlplane.model.snapshot import Snapshot
 
@@ -29,10 +28,10 @@ async def services(call: Call) -> Response:
 async def service(call: Call) -> Response:
     """One service with its instances."""
     name, workers, snapshot = call.path("name"), await call.parts.commands.workers(), call.parts.snapshot()
-    for view in call.parts.fleet.services_view(snapshot):
-        if view.service.name == name:
-            return model_answer(_service(view, snapshot, workers))
-    raise HttpError(404, f"service {name!r} does not exist")
+    view = call.parts.fleet.service_view(snapshot, name)
+    if view is None:
+        raise HttpError(404, f"service {name!r} does not exist")
+    return model_answer(_service(view, snapshot, workers))
 
 
 async def circuits(call: Call) -> Response:
@@ -163,8 +162,7 @@ async def drain(call: Call) -> Response:
     call.record.revision = revision
     if wait is None:
         return json_answer({"revision": revision}, 202)
-    waiting = Waiting(call.parts.watcher, call.parts.fleet)
-    seen = await waiting.drained(service, instance, revision, wait.seconds)
+    seen = await call.parts.waiting.drained(service, instance, revision, wait.seconds)
     receipt = rollout.shown(seen).model_dump()
     if seen.complete:
         return json_answer(receipt)

@@ -13,6 +13,7 @@ from controlplane.distribute.guard import WHAT_TO_DO
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.waiting import Waiting
 from controlplane.identity import Grants, TokenIssuer
 from controlplane.model.lineage import LINEAGE, read_lineage
 from controlplane.model.resources import User
@@ -44,6 +45,11 @@ class Parts:
     store: Store | None = None
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Creates what a control plane needs in a store that replaced another one."""
+    waiting: Waiting = field(init=False)
+    """One for all, so that a thousand waits are looked at as one."""
+
+    def __post_init__(self) -> None:
+        self.waiting = Waiting(self.watcher, self.fleet)
 
     @property
     def published_revision(self) -> int:

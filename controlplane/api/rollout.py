@@ -13,7 +13,8 @@ from controlplane.api.answers import long_answer, model_answer
 from controlplane.api.operation import ROOT, Answer, Call, Operation, Parameter, get
 from controlplane.api.problems import HttpError
 from controlplane.api.shapes import rejection
-from controlplane.fleet.waiting import ALL, MOST_WAIT, NodeProgress, Progress, Quorum, Waiting
+from controlplane.fleet.progress import ALL, NodeProgress, Progress, Quorum
+from controlplane.fleet.waiting import MOST_WAIT
 
 PARAMETERS = (
     Parameter(
@@ -70,7 +71,7 @@ async def finish(
     """Answer a change: at once with `status`, or when it is served; 409 when it was rejected, 504 after the wait."""
     if wait is None:
         return await long_answer(receipt, status)
-    seen = await Waiting(call.parts.watcher, call.parts.fleet).served(revision, wait.seconds, wait.quorum)
+    seen = await call.parts.waiting.served(revision, wait.seconds, wait.quorum)
     receipt = {**receipt, **dict(shown(seen).model_dump())}
     if seen.complete:
         receipt.pop("unfinished", None)  # what is served is in place
@@ -93,7 +94,7 @@ async def rollout(call: Call) -> Response:
     wait = asked(call) or Wait(0.0, ALL)
     number = revision(call.path("revision"))
     call.parts.snapshot()  # or 503: still starting
-    seen = await Waiting(call.parts.watcher, call.parts.fleet).served(number, wait.seconds, wait.quorum)
+    seen = await call.parts.waiting.served(number, wait.seconds, wait.quorum)
     return model_answer(shown(seen))
 
 

@@ -1,6 +1,6 @@
 """What data planes report of their breakers, by service. Pure.
 
-Only breakers with something to tell are kept: that have counted a request, or have ever changed their state.
+A breaker is kept once it has counted a request or changed its state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ByNode = Mapping[str, CircuitReport]
 NONE: ByNode = {}
 
 MOST_SERVICES = 50_000
-"""Services that are kept; whatever else a data plane may report is dropped."""
+"""Services that are kept; others are dropped."""
 
 
 class Circuits:
@@ -22,7 +22,7 @@ class Circuits:
     def __init__(self) -> None:
         self._found: dict[str, dict[str, CircuitReport]] = {}
         self.marks: list[set[str]] = []
-        """Sets into which the names of services go whose breakers changed: of those who tell others of them."""
+        """Sets to which the names of services are added whose breakers changed, for those who tell followers."""
 
     @property
     def found(self) -> Mapping[str, ByNode]:
@@ -34,9 +34,9 @@ class Circuits:
         return self._found.get(service_name, NONE)
 
     def take(self, node: str, reports: Iterable[CircuitReport], *, changes: bool) -> tuple[set[str], bool]:
-        """A data plane's report, of all breakers or of those that changed.
+        """Take a data plane's report of all its breakers, or of those that changed.
 
-        Returns the services whose breakers are not what they were, and whether one changed its state.
+        Returns the services whose breakers differ now, and whether any changed its state.
         """
         touched: set[str] = set()
         turned = False
@@ -60,7 +60,7 @@ class Circuits:
         return touched
 
     def drop_details(self) -> None:
-        """Keep what is not closed: nobody looks at the rest any more, and it gets old."""
+        """Forget closed breakers: they are not reported while nobody looks, so their counters would be out of date."""
         for service, by_node in list(self._found.items()):
             kept = {n: report for n, report in by_node.items() if report.state is not CircuitState.CLOSED}
             self._mark((service,))

@@ -1,8 +1,8 @@
-"""What this control plane asks of its data planes' reports. Pure.
+"""What this control plane asks its data planes to report. Pure.
 
-It takes about `PER_SECOND` reports a second, however many data planes there are. Changes of status and state come
-beside that. Details (counters of closed circuits, buckets of limits) are for people who look: a small fleet always
-sends them, a large one only while somebody looks.
+All together send about `PER_SECOND` regular reports a second, however many they are; changes of an instance's or a
+breaker's state are reported at once. Details are the counters of closed circuits and the buckets of limits. People look
+at them, so a large fleet sends them only while somebody does; a small one always does.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ PER_SECOND = 100
 """Reports a second that one control plane asks for."""
 
 SMALL = 100
-"""Data planes up to which details always come."""
+"""Data planes up to which details are always asked for."""
 
 LOOKS = 30.0
-"""Seconds for which somebody who looked is taken to go on looking."""
+"""Seconds after a look in which another one is expected."""
 
 TELLERS = 2
-"""Data planes that report every probe."""
+"""Data planes that are asked to report every probe, for the times that are shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Puts together what another control plane tells: see `telling`. Pure."""
+"""Puts the parts of a peer stream together again: the counterpart of `telling`. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 MOST_NODES = 50_000
-"""Data planes of one control plane that are kept; whatever else it may tell of is dropped. So with the next one."""
+"""Data planes of one control plane that are kept; others are dropped."""
 MOST_SERVICES = 50_000
+"""Services whose breakers are kept; others are dropped."""
 
 
 class Hearing:
-    """One stream of parts, from its beginning."""
+    """The parts of one stream, from its beginning."""
 
     def __init__(self) -> None:
         self._told = Told()
@@ -26,12 +27,15 @@ class Hearing:
         self._votes: dict[InstanceName, Verdict] = {}
         self._circuits: dict[str, Mapping[str, CircuitReport]] = {}
         self._moved = False
-        """Whether data planes are told of otherwise than in `_told`."""
+        """Whether `_nodes` differs from what `_told` has."""
         self._services: set[str] = set()
         self._breakers: set[str] = set()
 
     def take(self, part: Part) -> tuple[Told, Changed] | None:
-        """All that is told, and what of it changed; None until a complete part came. What is returned never changes."""
+        """Take a part. After a complete one returns everything that has been told, and what of it changed; else None.
+
+        What was returned is not modified later.
+        """
         for node in part.gone:
             self._nodes.pop(node, None)
         for state in part.nodes:

@@ -1,10 +1,10 @@
-"""Membership: which control planes there are, and where each can be followed. Pure.
+"""Membership: how the store says which control planes there are, and where each can be followed. Pure.
 
     /headgate/fleet/members/v1/<name>    address and TLS name, as JSON
-    /headgate/fleet/v1/<name>            presence; a summary of the data planes while somebody reads it there
+    /headgate/fleet/v1/<name>            presence; with a summary of the data planes while a control plane needs it
 
-Both go with the lease of their control plane. One of the version before, and one without an address, has the second key
-only: see `summaries`.
+Both keys are attached to the lease of their control plane. A control plane of the previous version, and one without an
+address, has the second key only: see `summaries`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import json
 from dataclasses import dataclass
 
 ROOT = "/headgate/fleet/"
-"""What a store that asks for permissions has to allow beside the configuration."""
+"""Prefix that the control plane needs permission for, beside that of the configuration."""
 SUMMARIES = f"{ROOT}v1/"
 MEMBERS = f"{ROOT}members/v1/"
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where a control plane is followed."""
+    """Where a control plane can be followed."""
 
     address: str
     """host:port of its gRPC port."""
@@ -29,7 +29,7 @@ class Member:
 
 
 def encode(member: Member) -> bytes:
-    """As it lies in the store."""
+    """The value that the store holds."""
     return json.dumps({"address": member.address, "tls_name": member.tls_name}).encode()
 
 

@@ -10,6 +10,7 @@ What is kept of the instances is votes (see `verdicts`), and not what each data 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,11 +30,12 @@ from controlplane.fleet.reports import (
     Rejection,
     StatsReport,
 )
+from controlplane.fleet.tally import Tally
 from controlplane.fleet.told import Changed, Told
-from controlplane.fleet.verdicts import Effect, InstanceName, Verdict, Verdicts
-from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
+from controlplane.fleet.verdicts import InstanceName, Verdict, Verdicts
+from controlplane.fleet.views import CircuitView, RateLimitView, ServiceView
 from controlplane.model.capabilities import Lacking
-from controlplane.model.resources import Instance, Service
+from controlplane.model.resources import Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.signal import Signal
 
@@ -67,16 +69,16 @@ class Fleet:
         self.changed = Signal()
         self.moved = Signal()
         """The part of `changed` that may end a wait: answers, comings and goings, health, requests that ended."""
-        self.refused = Signal()
-        """The part of `moved` that says that a data plane refused something."""
         self.refusals = 0
-        """How often it was given."""
+        """How often a data plane refused something."""
         self._progress: dict[str, Signal] = {}
         """The part of `moved` that is about one data plane, for those that are waited for."""
         self.asks = Signal()
         """What is asked of the data planes' reports changed: see `reporting`."""
         self.news = 0
         """Grows with everything of the own data planes that somebody may wait for; not with counters and times."""
+        self.tally = Tally()
+        """The connected data planes, here and elsewhere, counted."""
         self.verdicts = Verdicts()
         self.circuits = Circuits()
         self.followers: set[Touched] = set()
@@ -150,10 +152,14 @@ class Fleet:
             return max(self._settle, UNHEARD_FOR)
         if self._peers_unknown:
             return self._settle
-        nodes = self.nodes
+        recently = self._now() - self._settle
         left = (*self._left.items(), *self._left_elsewhere.items())
-        since = (at for node, at in left if node in nodes and not nodes[node].connected)
-        return max(0.0, max((self._started, *since)) + self._settle - self._now())
+        since = (at for node, at in left if at > recently and self._is_gone(node))
+        return max(0.0, max((self._started, *since)) - recently)
+
+    def _is_gone(self, node: str) -> bool:
+        """Whether it was there, and is connected nowhere now."""
+        return (state := self.state(node)) is not None and not state.connected
 
     # What other control planes tell
 
@@ -198,12 +204,16 @@ class Fleet:
                 self._left_elsewhere[node] = self._now()
         self._counting = None
         self._compare(before, told, changed)
+        others = _others(before.nodes, told.nodes)
+        for node in others:
+            self._rank(node)
         self.changed.notify()
         self.moved.notify()
-        refusals = {node: state.last_rejection for node, state in before.nodes.items()}
-        if any(one.last_rejection not in (None, refusals.get(node)) for node, one in told.nodes.items()):
-            self._refuse()
-        for node in [node for node in self._progress if before.nodes.get(node) != told.nodes.get(node)]:
+        if any(
+            _refusal(told.nodes.get(node)) not in (None, _refusal(before.nodes.get(node))) for node in others
+        ):
+            self.refusals += 1
+        for node in self._progress.keys() & others:
             self._progress[node].notify()
 
     def lose(self, controlplane: str) -> None:
@@ -221,6 +231,8 @@ class Fleet:
                 self._left[name] = self._now()
         self._forget()
         self._recount()
+        for name in told.nodes:
+            self._rank(name)
         self.changed.notify()
         self.moved.notify()
         for node in self._progress.keys() & told.nodes.keys():
@@ -297,7 +309,7 @@ class Fleet:
         """It refuses this revision, and serves on what it had."""
         self._update(node, last_rejection=Rejection(revision, tuple(problems), self._wall(), digest))
         self._moved(node)
-        self._refuse()
+        self.refusals += 1
 
     def withhold(self, node: str, revision: int, digest: str, lacking: Lacking) -> None:
         """It is not given this revision, which needs what it does not know, and serves on what it had."""
@@ -307,7 +319,7 @@ class Fleet:
                 node, last_rejection=Rejection(revision, problems, self._wall(), digest, withheld=True)
             )
             self._moved(node)
-            self._refuse()
+            self.refusals += 1
 
     def health(
         self,
@@ -326,22 +338,18 @@ class Fleet:
         """
         if (state := self._nodes.get(node)) is None:
             return
-        effect, names, touched = Effect.NONE, set(listed), set[str]()
-        for one in instances:
-            if found := self.verdicts.say(state.slot, one):
-                effect = max(effect, found)
-                touched.add(one.service_name)
-            names.add((one.service_name, one.instance_id))
-        gone = [name for name in unknown if self.verdicts.forget(state.slot, name)]
+        found = list(instances)
+        voted, changed = self.verdicts.say(state.slot, found)
+        gone = self.verdicts.forget(state.slot, unknown)
         if not changes:
+            names = {one.name for one in found}
+            names.update(listed)
             gone += self.verdicts.forget_others(state.slot, names)
-        if gone:
-            effect = Effect.VOTED
-            touched.update(name for name, _ in gone)
-        self._touch(services=touched)
+        voted.update(gone)
+        self._touch(services={service for service, _ in changed | voted})
         served = state.health_revision if revision is None else revision
         self._update(node, health_revision=served)
-        if effect is Effect.VOTED or served != state.health_revision:
+        if voted or served != state.health_revision:
             self._moved(node)
 
     def leaving(self, node: str, requests: Mapping[tuple[str, str], int]) -> None:
@@ -363,6 +371,7 @@ class Fleet:
         if node in self._nodes:
             self._left[node] = self._now()
             self._nodes[node] = replace(self._nodes[node], connected=False)
+            self._rank(node)
             self._demand.leave(node)
             self._recount()
             self._forget()
@@ -375,21 +384,21 @@ class Fleet:
 
         False when no data plane serves any.
         """
-        for nodes in (self.own, self.nodes):
-            serving = [node for node in nodes.values() if node.connected and node.digest]
-            if any(node.digest != digest for node in serving):
-                return False
-        return bool(serving)
+        here = {node.digest for node in self._nodes.values() if node.connected and node.digest}
+        return here <= {digest} and self.tally.all_serve(digest)
 
     # Views
-
-    def instance_view(self, instance: Instance) -> InstanceView:
-        """One instance."""
-        return views.instance_view(instance, self._count().votes)
 
     def circuit_view(self, service: Service) -> CircuitView:
         """One service's breaker."""
         return views.circuit_view(service, self._circuits(service.service_name))
+
+    def service_view(self, snapshot: Snapshot, service_name: str) -> ServiceView | None:
+        """One service with its instances and their status; None when there is none of this name."""
+        stamped = snapshot.resources.get((Service.KIND, service_name))
+        if stamped is None or not isinstance(stamped.resource, Service):
+            return None
+        return views.service_view(snapshot, stamped.resource, self._count().votes)
 
     def services_view(self, snapshot: Snapshot) -> tuple[ServiceView, ...]:
         """Every service with its instances and their status, sorted by name."""
@@ -402,6 +411,12 @@ class Fleet:
             if node in source.counted and (found := source.votes.get(name)) is not None:
                 return found.vote(source.nodes[node].slot), found.reason
         return None, ""
+
+    def without_health(self, instance: InstanceName) -> Iterator[str]:
+        """Names of the data planes that do not find the instance healthy, beginning anywhere."""
+        for source in self._count().sources:
+            found = source.votes.get(instance)
+            yield from source.named(source.bits & ~found.well if found else source.bits)
 
     def circuits_view(self, snapshot: Snapshot) -> tuple[CircuitView, ...]:
         """The breaker of every service, sorted by name."""
@@ -453,18 +468,14 @@ class Fleet:
             self.verdicts.adopt(slot, told.votes, there.slot)
             reports = [by_node[node] for by_node in told.circuits.values() if node in by_node]
             self.circuits.take(node, reports, changes=False)
-        before = self.nodes.get(node, NodeState(node, version))
+        before = self.state(node) or NodeState(node, version)
         self._nodes[node] = replace(before, slot=slot)
 
     def _home(self, node: str) -> Told | None:
         """The other control plane that knows most of this node, if it knows more than this one."""
-        if (state := self.nodes.get(node)) is None:
+        if (state := self.state(node)) is None:
             return None
         return next((told for told in self._elsewhere.values() if told.nodes.get(node) is state), None)
-
-    def _refuse(self) -> None:
-        self.refusals += 1
-        self.refused.notify()
 
     def _touch(self, *, services: Collection[str] = (), circuits: Collection[str] = ()) -> None:
         for follower in self.followers:
@@ -502,7 +513,11 @@ class Fleet:
     def _update(self, node: str, **changes: object) -> None:
         if (known := self._nodes.get(node)) is not None:
             self._nodes[node] = replace(known, last_seen=self._wall(), **changes)  # type: ignore[arg-type]
+            self._rank(node)
             self.changed.notify()
+
+    def _rank(self, node: str) -> None:
+        self.tally.put(node, self.state(node))
 
     def _forget(self) -> None:
         # In the order in which they left.
@@ -539,7 +554,21 @@ class _Source:
         self.votes = votes
         self.circuits = circuits
         self.counted = frozenset(here)
-        self.bits = sum(1 << slot for name in self.counted if (slot := nodes[name].slot) >= 0)
+        self._by_slot = {slot: name for name in self.counted if (slot := nodes[name].slot) >= 0}
+        self._without_slot = [name for name in self.counted if nodes[name].slot < 0]
+        """Data planes that cannot vote."""
+        self.bits = sum(1 << slot for slot in self._by_slot)
+
+    def named(self, bits: int) -> Iterator[str]:
+        """Names of the data planes with these bits, beginning anywhere; and of those that have none."""
+        yield from self._without_slot
+        middle = random.randrange(bits.bit_length() + 1)  # noqa: S311  # spreads waits, guards nothing
+        high = bits >> middle << middle
+        for rest in (high, bits ^ high):
+            while rest:
+                lowest = rest & -rest
+                rest ^= lowest
+                yield self._by_slot[lowest.bit_length() - 1]
 
 
 class _Counting:
@@ -552,6 +581,16 @@ class _Counting:
 
 def _differing(before: Mapping[K, V], after: Mapping[K, V]) -> set[K]:
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def _others(before: Mapping[str, NodeState], after: Mapping[str, NodeState]) -> set[str]:
+    """Names of the data planes that are told of otherwise than before."""
+    gone = before.keys() - after.keys()
+    return gone | {name for name, state in after.items() if before.get(name) is not state}
+
+
+def _refusal(state: NodeState | None) -> Rejection | None:
+    return state.last_rejection if state is not None else None
 
 
 def _is(merged: NodeState | None, state: NodeState) -> bool:

@@ -1,12 +1,12 @@
-"""The other control planes: the store says which there are, and each is followed by a stream of its own.
+"""The other control planes. The store holds which ones there are; each is followed over a stream of its own (`links`).
 
-So every control plane shows the whole fleet, and can wait for it. What is in the store lies beside the configuration
-and not in it: it wakes no data plane and is no revision of it. It goes with its lease when a control plane dies.
+So every control plane can show the whole fleet and wait for it. Membership is stored outside of the configuration's
+prefix, so that it changes no revision that data planes see. It is attached to a lease, which ends with the process.
 
-A control plane of the version before, or one that has no address of its own, is not followed: it leaves a summary of
-its data planes in the store, and reads those of the others there. While there is such a one, every control plane leaves
-one; what somebody may wait for is written at once then, though not more often than five times a second; counters every
-few seconds; and large summaries more seldom, so that each writes at most some tens of kilobytes a second.
+A control plane of the previous version, or one without an address, cannot be followed, and follows nobody. It writes a
+summary of its data planes to the store and reads those of the others. While there is one, every control plane writes
+summaries: after 0.2 s when a wait may depend on the change, after some seconds otherwise, and less often the larger
+they are, so that each writes at most 50 KB a second.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.store import Compacted, Entry, LeaseGone, Store, StoreError
 
 TTL = 10.0
-"""Seconds after which a control plane that fell silent is not counted any more."""
+"""Seconds that the lease of a control plane lasts without a renewal."""
 RENEW = 3.0
 SOON, LATE = 0.2, 5.0
-"""Seconds between two summaries, when something happened that may be waited for, and otherwise."""
+"""Seconds between two summaries: after a change that a wait may depend on, and otherwise."""
 BYTES_PER_SECOND = 50_000
 SHARE = 10
-"""Making summaries takes this part of the time at most, a tenth: streams wait meanwhile."""
+"""Encoding summaries may take a tenth of the time, because it holds up the event loop."""
 PAUSE = 2.0
-"""Seconds until a failure is tried again."""
+"""Seconds between two attempts when the store fails."""
 
 logger = logging.getLogger(__name__)
 
 
 class Membership(Protocol):
-    """Writes what the store holds of this control plane. `commands.membership.StoredMembership` implements it."""
+    """Writes this control plane's keys. `commands.membership.StoredMembership` implements it."""
 
     async def join(self, name: str, member: Member | None, summary: bytes, ttl: float) -> int:
-        """Be there, under a new lease of so many seconds; the lease. Raises store errors."""
+        """Write the keys under a new lease of `ttl` seconds. Returns the lease. Raises store errors."""
 
     async def tell(self, name: str, summary: bytes, lease: int) -> None:
-        """Put another summary in place of the last one. Raises LeaseGone, store errors."""
+        """Replace the summary. Raises LeaseGone and store errors."""
 
 
 class Peers:
-    """This control plane among the others, as `name`; it goes on without them when the store does not answer."""
+    """Takes part in the membership as `name`. Store errors are retried, and stop nothing else."""
 
     def __init__(
         self,
@@ -63,10 +63,8 @@ class Peers:
         soon: float = SOON,
         late: float = LATE,
     ) -> None:
-        """`name` is this process's alone: after a restart it is another one. `member`: where this one can be followed;
-        None where it has no address, or none that others reach.
-
-        Without `links` it follows nobody.
+        """`name` is unique to this process; after a restart it is another one. `member`: where this control plane can
+        be followed, None when it has no address that others reach. Without `links` it follows nobody.
         """
         self.name = name
         self._store = store
@@ -77,19 +75,19 @@ class Peers:
         self._soon, self._late = soon, late
         self._lease = 0
         self._others: dict[str, Member | None] = {}
-        """None: it can only be read in the store."""
+        """None: it cannot be followed, and its summary is read."""
         self._read = asyncio.Event()
-        """Whether somebody reads the summaries in the store: set while that is so."""
+        """Set while another control plane reads summaries."""
         self._written: bytes | None = None
         fleet.await_peers()
 
     @property
     def others(self) -> frozenset[str]:
-        """Names of the other control planes that are there."""
+        """Names of the other control planes."""
         return frozenset(self._others)
 
     async def run(self) -> None:
-        """Tell and listen until cancelled; then take back what is in the store."""
+        """Take part until cancelled, then revoke the lease."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, work in (("listen", self._listen), ("stay", self._stay), ("tell", self._tell)):
@@ -102,7 +100,7 @@ class Peers:
                     await self._store.revoke(self._lease)
 
     async def _again(self, name: str, work: Callable[[], object]) -> None:
-        """Do something that never ends; whatever fails is tried again, and told once."""
+        """Run `work` again whenever the store fails. Each error is logged once in a row."""
         said = ""
         while True:
             try:
@@ -132,7 +130,7 @@ class Peers:
                             self._gone(_name(key))
 
     def _take(self, entries: tuple[Entry, ...]) -> None:
-        """Members first: who can be followed is not read in the store."""
+        """Members come first: the summary of a control plane that can be followed is ignored."""
         for entry in entries:
             if entry.key.startswith(MEMBERS) and _name(entry.key) != self.name:
                 self._met_member(_name(entry.key), entry.value)
@@ -178,7 +176,7 @@ class Peers:
             self._count_readers()
 
     def _count_readers(self) -> None:
-        """Whoever cannot be followed does not follow either; and nobody follows a control plane without an address."""
+        """A control plane that cannot be followed reads summaries. If it is this one, all others read its summary."""
         if self._others and (self._member is None or None in self._others.values()):
             self._read.set()
         else:
@@ -188,7 +186,7 @@ class Peers:
 
     async def _stay(self) -> None:
         while True:
-            # With all there is: others who forgot its data planes meanwhile would take a wait for over without them.
+            # The first summary under a new lease is complete: the others have forgotten what an earlier one said.
             summary = summaries.encode(self._fleet.tells()) if self._read.is_set() else b""
             self._lease = await self._membership.join(self.name, self._member, summary, TTL)
             self._written = summary
@@ -220,7 +218,7 @@ class Peers:
         return self._fleet.news, self._fleet.looks
 
     async def _news(self, told: tuple[int, bool], wake: asyncio.Event) -> None:
-        """Return when there is something to be told: at once what matters, the rest a little later."""
+        """Return when a summary is due: after `soon` seconds for news, after `late` seconds otherwise."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._late):
                 while self._written is not None and self._news_now() == told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from controlplane.model.capabilities import Lacking
 
@@ -28,9 +29,8 @@ class CircuitState(StrEnum):
     OPEN = "open"
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceHealth:
-    """One data plane's verdict on one instance."""
+class InstanceHealth(NamedTuple):
+    """One data plane's verdict on one instance. A tuple: a report holds thousands of them."""
 
     service_name: str
     instance_id: str
@@ -39,6 +39,11 @@ class InstanceHealth:
     """When the last probe ended; 0 before the first."""
     reason: str = ""
     """Why the last probe failed; empty when it passed."""
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Names of the service and of the instance."""
+        return self[:2]
 
 
 @dataclass(frozen=True, slots=True)

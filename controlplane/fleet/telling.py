@@ -1,9 +1,9 @@
-"""What one follower is told of this control plane's data planes: everything first, then what changed. Pure.
+"""What one follower is told of this control plane's data planes: first everything, then what changed. Pure.
 
     telling = Telling(fleet.verdicts, fleet.circuits)
-    for part in telling.parts(fleet.tells()): …          # again and again; a part is some milliseconds' work
+    for part in telling.parts(fleet.tells()): …          # called again for every update
 
-What changes while the parts are sent is told as it is then, or the next time.
+A change that happens while parts are sent is told in a later part, or in the next update.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from controlplane.fleet.told import Part, Told
 from controlplane.fleet.verdicts import InstanceName, Verdict, Verdicts
 
 AT_ONCE = 200
-"""Data planes, instances or breakers in one part: some milliseconds' work, and far below what a message may hold."""
+"""Data planes, instances or breakers in one part: at most some milliseconds' work."""
 _NOBODY = Verdict()
 
 
@@ -40,7 +40,7 @@ class Telling:
         self._circuits.marks = [one for one in self._circuits.marks if one is not self._breakers]
 
     def parts(self, told: Told) -> Iterator[Part]:
-        """What changed since the last time, the last part complete. There is always one, as a sign of life."""
+        """What changed since the last call. There is at least one part, the sign of life; the last one is complete."""
         yield from self._tell_nodes(told.nodes)
         while names := list(islice(self._votes, AT_ONCE)):
             self._votes.difference_update(names)
@@ -62,7 +62,7 @@ class Telling:
             yield Part(nodes=some)
 
     def _some_breakers(self, services: list[str]) -> Iterator[tuple[str, Mapping[str, CircuitReport]]]:
-        """As many services as have so many breakers in all; one at least."""
+        """Services with at most `AT_ONCE` breakers in all, but at least one service."""
         count = 0
         for name in services:
             by_node = dict(self._circuits.of(name))

@@ -11,24 +11,24 @@ from controlplane.fleet.verdicts import InstanceName, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Slots and bits are those of the control plane that tells."""
+    """Everything that is told. Slots and bits are those of the control plane that tells."""
 
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     votes: Mapping[InstanceName, Verdict] = field(default_factory=dict)
     circuits: Mapping[str, Mapping[str, CircuitReport]] = field(default_factory=dict)
     """By service, and then by node."""
     looks: bool = False
-    """Whether somebody looks there at what is reported on demand."""
+    """Whether somebody looks at circuits or limits there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Names of what is told otherwise than before."""
+    """Names of what differs from what was told before."""
 
     services: frozenset[str]
     circuits: frozenset[str]
     nodes: bool
-    """Whether any data plane is."""
+    """Whether any data plane does."""
 
     def __bool__(self) -> bool:
         return bool(self.services or self.circuits or self.nodes)
@@ -36,15 +36,15 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A bounded part of what is told. What it names takes the place of what was told of that before."""
+    """A bounded part of what is told. Each entry replaces what was told under its name before."""
 
     nodes: Sequence[NodeState] = ()
     gone: Sequence[str] = ()
     """Data planes that are not known any more."""
     votes: Sequence[tuple[InstanceName, Verdict]] = ()
-    """A verdict that nobody gave: the instance is not known any more."""
+    """A verdict without votes: the instance is not known any more."""
     circuits: Sequence[tuple[str, Mapping[str, CircuitReport]]] = ()
-    """By service; empty: no breaker there has anything to tell."""
+    """By service; empty when no breaker of the service is reported any more."""
     looks: bool = False
     complete: bool = False
-    """Whether what was told up to here belongs together."""
+    """Whether everything up to here may be used: it belongs together."""

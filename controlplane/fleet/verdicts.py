@@ -1,14 +1,13 @@
-"""What data planes find of the instances: a small summary per instance, however many data planes there are. Pure.
+"""What data planes find of the instances, as votes. Pure.
 
-Each data plane has a slot, a bit in three numbers that each instance has. A vote costs one operation on a number of a
-bit per data plane, and counting votes is counting bits.
+Each data plane has a slot: a bit in three numbers that are kept for each instance. Taking a vote sets or clears bits,
+and counting votes counts bits, so that an instance takes some bytes for eight data planes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus
 
@@ -17,17 +16,7 @@ InstanceName = tuple[str, str]
 
 
 MOST_INSTANCES = 500_000
-"""Instances that are kept; whatever else a data plane may report is dropped."""
-
-
-class Effect(IntEnum):
-    """What a report changed."""
-
-    NONE = 0
-    CHECKED = 1
-    """The time or the reason of the last probe."""
-    VOTED = 2
-    """A data plane's verdict."""
+"""Instances that are kept; others are dropped."""
 
 
 @dataclass(slots=True)
@@ -45,7 +34,7 @@ class Verdict:
 
     def vote(self, slot: int) -> InstanceStatus | None:
         """What one data plane finds; None when it does not know the instance."""
-        bit = 1 << slot
+        bit = 1 << slot if slot >= 0 else 0
         if self.well & bit:
             return InstanceStatus.HEALTHY
         if self.ill & bit:
@@ -61,9 +50,9 @@ class Verdicts:
         self._used = 0
         """Bits of the slots that are taken."""
         self._unclean = 0
-        """Bits of slots that were given back, and whose votes were not removed yet."""
+        """Bits of slots that were given back and whose votes have not been removed yet."""
         self.marks: list[set[InstanceName]] = []
-        """Sets into which the names of instances go whose verdict changed: of those who tell others of them."""
+        """Sets to which the names of instances are added whose verdict changed, for those who tell followers."""
 
     @property
     def found(self) -> Mapping[InstanceName, Verdict]:
@@ -73,7 +62,7 @@ class Verdicts:
     def take_slot(self) -> int:
         """A slot without votes."""
         if self._unclean:
-            # All at once: many data planes leave together.
+            # All at once, because many data planes leave together.
             self._clear(self._unclean)
             self._unclean = 0
         slot = (~self._used & (self._used + 1)).bit_length() - 1
@@ -85,82 +74,91 @@ class Verdicts:
         self._used &= ~(1 << slot)
         self._unclean |= 1 << slot
 
-    def say(self, slot: int, one: InstanceHealth) -> Effect:
-        """Take one data plane's word on one instance."""
-        name = one.service_name, one.instance_id
-        found = self._found.get(name)
-        if found is None:
-            if len(self._found) >= MOST_INSTANCES:
-                return Effect.NONE
-            found = self._found[name] = Verdict()
-        effect = _checked(found, one, _vote(found, 1 << slot, one.status))
-        if effect:
-            self._mark(name)
-        return effect
+    def say(
+        self, slot: int, reports: Iterable[InstanceHealth]
+    ) -> tuple[set[InstanceName], set[InstanceName]]:
+        """Take one data plane's word on some instances.
 
-    def forget(self, slot: int, name: InstanceName) -> Effect:
-        """The data plane does not know the instance any more."""
-        if (found := self._found.get(name)) is None or not found.known >> slot & 1:
-            return Effect.NONE
-        self._mark(name)
-        _retract(found, ~(1 << slot))
-        if not found.known:
-            del self._found[name]
-        return Effect.VOTED
+        Returns the instances on which it votes otherwise than before, and those of which anything changed, be it the
+        time or the reason of the last probe.
+        """
+        bit, found = 1 << slot, self._found
+        voted, changed = set[InstanceName](), set[InstanceName]()
+        for service, instance, status, last_check, reason in reports:
+            name = service, instance
+            if (verdict := found.get(name)) is None:
+                if len(found) >= MOST_INSTANCES:
+                    continue
+                verdict = found[name] = Verdict()
+            if _vote(verdict, bit, status):
+                voted.add(name)
+            if last_check > verdict.last_check:
+                verdict.last_check = last_check
+                changed.add(name)
+            if reason and last_check >= verdict.failed_at:
+                if reason != verdict.reason:
+                    changed.add(name)
+                verdict.failed_at, verdict.reason = last_check, reason
+        changed |= voted
+        self._mark(changed)
+        return voted, changed
+
+    def forget(self, slot: int, names: Iterable[InstanceName]) -> list[InstanceName]:
+        """The data plane does not know these instances any more. Returns those that it knew before."""
+        bit = 1 << slot
+        gone = [name for name in names if (found := self._found.get(name)) is not None and found.known & bit]
+        for name in gone:
+            self._retract(name, ~bit)
+        self._mark(gone)
+        return gone
 
     def forget_others(self, slot: int, names: Collection[InstanceName]) -> list[InstanceName]:
         """The data plane knows no instances but these. Returns those that it knew before."""
-        gone = [name for name, found in self._found.items() if found.known >> slot & 1 and name not in names]
-        for name in gone:
-            self.forget(slot, name)
-        return gone
+        bit = 1 << slot
+        gone = [name for name, found in self._found.items() if found.known & bit and name not in names]
+        return self.forget(slot, gone)
 
     def adopt(self, slot: int, votes: Mapping[InstanceName, Verdict], theirs: int) -> None:
         """A data plane has come from another control plane, where its slot was `theirs`."""
+        names = []
         for name, there in votes.items():
             if (status := there.vote(theirs)) is not None:
-                self._mark(name)
+                names.append(name)
                 found = self._found.setdefault(name, Verdict())
                 _vote(found, 1 << slot, status)
                 found.last_check = max(found.last_check, there.last_check)
                 if there.failed_at > found.failed_at:
                     found.failed_at, found.reason = there.failed_at, there.reason
+        self._mark(names)
 
-    def _mark(self, name: InstanceName) -> None:
+    def _mark(self, names: Iterable[InstanceName]) -> None:
         for marks in self.marks:
-            marks.add(name)
+            marks.update(names)
 
     def _clear(self, bits: int) -> None:
-        for name, found in list(self._found.items()):
-            if found.known & bits:
-                self._mark(name)
-                _retract(found, ~bits)
-                if not found.known:
-                    del self._found[name]
+        names = [name for name, found in self._found.items() if found.known & bits]
+        for name in names:
+            self._retract(name, ~bits)
+        self._mark(names)
+
+    def _retract(self, name: InstanceName, kept: int) -> None:
+        """Keep the votes of these slots only; an instance that nobody knows is not kept."""
+        found = self._found[name]
+        found.known &= kept
+        found.well &= kept
+        found.ill &= kept
+        if not found.known:
+            del self._found[name]
 
 
 def _vote(found: Verdict, bit: int, status: InstanceStatus) -> bool:
+    """Whether this data plane voted otherwise before."""
     well, ill = status is InstanceStatus.HEALTHY, status is InstanceStatus.UNHEALTHY
-    if found.known & bit and bool(found.well & bit) == well and bool(found.ill & bit) == ill:
+    if found.known & bit and bool(found.well & bit) is well and bool(found.ill & bit) is ill:
         return False
     found.known |= bit
-    found.well = found.well | bit if well else found.well & ~bit
-    found.ill = found.ill | bit if ill else found.ill & ~bit
+    if well or found.well & bit:
+        found.well = found.well | bit if well else found.well & ~bit
+    if ill or found.ill & bit:
+        found.ill = found.ill | bit if ill else found.ill & ~bit
     return True
-
-
-def _checked(found: Verdict, one: InstanceHealth, voted: bool) -> Effect:
-    effect = Effect.VOTED if voted else Effect.NONE
-    if one.last_check > found.last_check:
-        found.last_check, effect = one.last_check, max(effect, Effect.CHECKED)
-    if one.reason and one.last_check >= found.failed_at:
-        if one.reason != found.reason:
-            effect = max(effect, Effect.CHECKED)
-        found.failed_at, found.reason = one.last_check, one.reason
-    return effect
-
-
-def _retract(found: Verdict, kept: int) -> None:
-    found.known &= kept
-    found.well &= kept
-    found.ill &= kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.fleet.reports import (
@@ -71,19 +71,19 @@ class RateLimitView:
     dataplanes: Mapping[str, RateLimitReport]
 
 
-Heard = Iterable[tuple[Mapping[InstanceName, Verdict], int]]
+Heard = Sequence[tuple[Mapping[InstanceName, Verdict], int]]
 """Votes at each control plane, and the bits of the data planes that count there."""
 
 
 def services(snapshot: Snapshot, heard: Heard) -> tuple[ServiceView, ...]:
-    """Every service with its instances."""
-    heard = list(heard)
-    instances: dict[str, list[InstanceView]] = defaultdict(list)
-    for instance in snapshot.of(Instance).values():
-        instances[instance.service_name].append(instance_view(instance, heard))
-    return tuple(
-        ServiceView(service, tuple(instances[name])) for name, service in snapshot.of(Service).items()
-    )
+    """Every service with its instances, sorted by name."""
+    return tuple(service_view(snapshot, service, heard) for service in snapshot.of(Service).values())
+
+
+def service_view(snapshot: Snapshot, service: Service, heard: Heard) -> ServiceView:
+    """One service with its instances."""
+    instances = snapshot.instances(service.service_name)
+    return ServiceView(service, tuple(instance_view(instance, heard) for instance in instances))
 
 
 def instance_view(instance: Instance, heard: Heard) -> InstanceView:

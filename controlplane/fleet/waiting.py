@@ -2,138 +2,41 @@
 
 Nothing is asked again and again: the watcher and the fleet wake whoever waits. What is waited for is read from what
 the data planes answered and reported, never from what they were sent.
+
+A wait goes through two steps, and back to the first if another data plane comes:
+
+1. Enough data planes serve the revision: see `thresholds`.
+2. Nothing hinders any of them. The wait sleeps until one that is hindered moves, and looks for another one then. Which
+   one is left to chance, so that a wait seldom wakes for somebody who is not the last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from controlplane.fleet.nodes import Fleet, up_to_date
+from controlplane.fleet.progress import ALL, NodeProgress, Progress, Quorum
 from controlplane.fleet.reports import InstanceStatus, NodeState, Rejection
-from controlplane.model.problems import Problem
+from controlplane.fleet.thresholds import GAP, Group, Published, Thresholds
 from controlplane.model.snapshot import Snapshot
-from controlplane.signal import Signal
 
 MOST_WAIT = 300.0
 """Longest wait in seconds: a connection that is silent for longer is cut by somebody on the way."""
 
-GAP = 0.005
-"""Seconds between two looks at the fleet: a thousand data planes report all the time."""
-
 
 @dataclass(frozen=True, slots=True)
-class Quorum:
-    """How many of the connected data planes are enough: a number, a percentage, or, without either, all."""
-
-    count: int | None = None
-    percent: float | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Quorum:
-        """`all`, `2` or `50%`. Raises ValueError."""
-        if text == "all":
-            return cls()
-        if match := re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)%", text, re.ASCII):
-            percent = float(match[1])
-            if 0 < percent <= 100:
-                return cls(percent=percent)
-        elif re.fullmatch(r"\d{1,6}", text, re.ASCII) and int(text) > 0:
-            return cls(count=int(text))
-        raise ValueError("quorum must be all, a number from 1 or a percentage such as 50%")
-
-    def of(self, connected: int) -> int:
-        """How many are needed when so many are connected."""
-        if self.count is not None:
-            return self.count
-        share = 100.0 if self.percent is None else self.percent
-        # Rounded up; the subtrahend keeps the error of floats from asking for one more.
-        return math.ceil(connected * share / 100 - 1e-9)
-
-
-ALL = Quorum()
-
-
-@dataclass(frozen=True, slots=True)
-class NodeProgress:
-    """One data plane's progress."""
-
-    node: str
-    connected: bool
-    applied_revision: int
-    done: bool
-    reason: str = ""
-    """Why it is not done, in words."""
-    rejection: Rejection | None = None
-    """Set when it refused what is waited for."""
-
-    def __str__(self) -> str:
-        return f"{self.node} ({self.reason})" if self.reason else self.node
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the fleet is with `revision`. Only data planes that are connected count."""
+class _Goal:
+    """What is waited for: that data planes serve `revision`, and that nothing hinders them."""
 
     revision: int
-    digest: str
-    """Of the published table that holds the revision; empty when none does yet."""
-    needed: int
-    nodes: tuple[NodeProgress, ...]
-    problem: str = ""
-    """Why no data plane can serve it now; empty when there is no known reason."""
-    settled: bool = True
-    """Whether nobody is missing who was connected a moment ago, and goes on serving what it has."""
-
-    @property
-    def done(self) -> int:
-        """How many got there."""
-        return sum(node.done for node in self.nodes)
-
-    @property
-    def complete(self) -> bool:
-        """Whether enough did."""
-        return bool(self.digest) and self.settled and self.done >= self.needed
-
-    @property
-    def rejected(self) -> bool:
-        """Whether so many refuse that the rest is not enough."""
-        willing = sum(node.connected and node.rejection is None for node in self.nodes)
-        refusing = any(node.rejection for node in self.nodes)
-        return not self.complete and refusing and willing < self.needed
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether all that is left to wait for are data planes that refuse."""
-        return not self.complete and bool(self.stragglers) and all(node.rejection for node in self.stragglers)
-
-    @property
-    def stragglers(self) -> tuple[NodeProgress, ...]:
-        """Those that are connected and did not get there."""
-        return tuple(node for node in self.nodes if node.connected and not node.done)
-
-
-class Published(Protocol):
-    """What is published to data planes now. `distribute.watcher.Watcher` implements it."""
-
-    changed: Signal
-
-    @property
-    def current(self) -> Snapshot | None:
-        """The published snapshot; None before the first."""
-
-    @property
-    def revision(self) -> int:
-        """The store was read up to this revision."""
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        """Why the store's present content is not published; empty when it is."""
+    group: Group
+    hindrance: Callable[[NodeState], str] = lambda state: ""
+    """Why a data plane that serves the revision is not done; empty when it is."""
+    hindered: Callable[[], Iterator[str]] = lambda: iter(())
+    """Names of data planes that something hinders, beginning anywhere; some may not serve the revision."""
 
 
 class Waiting:
@@ -142,53 +45,88 @@ class Waiting:
     def __init__(self, published: Published, fleet: Fleet) -> None:
         self._published = published
         self._fleet = fleet
+        self._thresholds = Thresholds(published, fleet)
 
     async def served(self, revision: int, seconds: float, quorum: Quorum = ALL) -> Progress:
         """Wait until enough data planes serve `revision` or a later one; at once over when too many refuse it."""
-
-        goal = _Goal(revision, quorum, lambda state: "", strict=True)
-        return await self._until(goal, lambda seen: seen.complete or seen.rejected, seconds)
+        return await self._until(_Goal(revision, Group(quorum, strict=True)), seconds)
 
     async def drained(self, service_name: str, instance_id: str, revision: int, seconds: float) -> Progress:
-        """Wait until no data plane has requests under way at an instance that takes none since `revision`."""
+        """Wait until no data plane has requests under way at an instance that takes none since `revision`.
+
+        Data planes that refuse the revision do not end the wait for the others.
+        """
         name = service_name, instance_id
 
         def hindrance(state: NodeState) -> str:
             count = state.leaving.get(name, 0)
             return f"{count} request{'s' if count > 1 else ''} under way" if count else ""
 
-        return await self._by_all(revision, hindrance, seconds)
+        def hindered() -> Iterator[str]:
+            return iter(self._fleet.tally.busy(name))
+
+        return await self._until(_Goal(revision, Group(), hindrance, hindered), seconds)
 
     async def routable(self, service_name: str, instance_id: str, revision: int, seconds: float) -> Progress:
-        """Wait until every data plane has found an instance healthy that was registered at `revision`."""
+        """Wait until every data plane has found an instance healthy that was registered at `revision`.
+
+        Data planes that refuse the revision do not end the wait for the others.
+        """
+        name = service_name, instance_id
 
         def hindrance(state: NodeState) -> str:
             if state.health_revision < revision:
                 return "has not reported the health of instances yet"
-            return _not_healthy(*self._fleet.vote(state.node, service_name, instance_id))
+            return _not_healthy(*self._fleet.vote(state.node, *name))
 
-        return await self._by_all(revision, hindrance, seconds)
+        def hindered() -> Iterator[str]:
+            return self._fleet.without_health(name)
 
-    async def _by_all(self, revision: int, hindrance: Callable[[NodeState], str], seconds: float) -> Progress:
-        """Wait for every data plane; those that refuse the revision do not end the wait for the others."""
+        return await self._until(_Goal(revision, Group(reported=True), hindrance, hindered), seconds)
 
-        goal = _Goal(revision, ALL, hindrance)
-        return await self._until(goal, lambda seen: seen.complete or seen.hopeless, seconds)
+    async def _until(self, goal: _Goal, seconds: float) -> Progress:
+        wake = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self._thresholds.reached(goal.revision, goal.group)
+                    if (node := self._straggler(goal)) is None:
+                        break
+                    wake.clear()
+                    with self._fleet.progress(node, wake):
+                        await wake.wait()
+                    await asyncio.sleep(GAP)
+        return self._look(goal)
+
+    def _straggler(self, goal: _Goal) -> str | None:
+        """A data plane that serves the revision, and that something hinders."""
+        published = self._snapshot(goal)
+        for node in goal.hindered():
+            state = self._fleet.state(node)
+            if state is not None and state.connected and _serves(up_to_date(state, published), goal):
+                return node
+        return None
 
     def _look(self, goal: _Goal) -> Progress:
-        """The whole fleet, held against the goal."""
-        revision, quorum, published = goal.revision, goal.quorum, self._snapshot(goal)
+        """How far the fleet is."""
+        published = self._snapshot(goal)
         digest = published.digest if published else ""
-        nodes = tuple(
-            _progress(state, revision, digest, goal.hindrance)
-            for state in self._fleet.dataplanes_view(published)
-        )
-        needed = quorum.of(sum(node.connected for node in nodes))
-        problem = "" if published else self._unpublished(revision)
+        count = self._fleet.tally.count(goal.revision, digest, reported=goal.group.reported)
+        everybody = count.done == count.connected and self._straggler(goal) is None
+
+        def listed() -> tuple[NodeProgress, ...]:
+            states = self._fleet.dataplanes_view(published)
+            return tuple(_progress(state, digest, goal) for state in states)
+
+        nodes = None if everybody or goal.group.strict else listed()
+        done = count.done if nodes is None else sum(node.done for node in nodes)
+        quorum = goal.group.quorum
         settled = not self._fleet.unsettled or quorum.count is not None
-        if not settled and published and all(node.done for node in nodes if node.connected):
+        problem = "" if published else self._unpublished(goal.revision)
+        if published and not settled and everybody:
             problem = _unsettled(self._fleet.unheard)
-        return Progress(revision, digest, needed, nodes, problem, settled)
+        needed = quorum.of(count.connected)
+        return Progress(goal.revision, digest, needed, done, listed, problem, settled)
 
     def _unpublished(self, revision: int) -> str:
         if self._published.problems:
@@ -200,55 +138,6 @@ class Waiting:
         current = self._published.current
         return current if current is not None and current.revision >= goal.revision else None
 
-    async def _until(self, goal: _Goal, over: Callable[[Progress], bool], seconds: float) -> Progress:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    looked, seen = loop.time(), self._look(goal)
-                    if over(seen):
-                        return seen
-                    if goal.quorum != ALL or not await self._stragglers(goal):
-                        await self._news(goal, over)
-                    await asyncio.sleep(max(0.0, looked + GAP - loop.time()))
-        except TimeoutError:
-            return self._look(goal)
-
-    async def _stragglers(self, goal: _Goal) -> bool:
-        """Wait for one data plane after the other, each until it is done, refuses or leaves.
-
-        So a wait costs what these do, and not what the whole fleet does. Returns whether there was one to wait for, or
-        somebody refused.
-        """
-        waited, wake, refusals = False, asyncio.Event(), self._fleet.refusals
-        for node in list(self._fleet.nodes):
-            with self._fleet.progress(node, wake), self._fleet.refused.wakes(wake):
-                while self._pending(goal, node):
-                    if goal.strict and self._fleet.refusals != refusals:
-                        return True
-                    waited = True
-                    await wake.wait()
-                    wake.clear()
-        return waited
-
-    def _pending(self, goal: _Goal, node: str) -> bool:
-        published, state = self._snapshot(goal), self._fleet.state(node)
-        if published is None or state is None or not state.connected:
-            return False
-        up_to = up_to_date(state, published)
-        seen = _progress(up_to, goal.revision, published.digest, goal.hindrance)
-        return not seen.done and seen.rejection is None
-
-    async def _news(self, goal: _Goal, over: Callable[[Progress], bool]) -> None:
-        """Return when anything happened, or nobody is expected back any more."""
-        wake = asyncio.Event()
-        with self._published.changed.wakes(wake), self._fleet.moved.wakes(wake):
-            # What happened before somebody listened was not heard.
-            if not over(self._look(goal)):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._fleet.unsettled or None):
-                        await wake.wait()
-
 
 def _unsettled(unheard: Sequence[str]) -> str:
     if unheard:
@@ -256,31 +145,21 @@ def _unsettled(unheard: Sequence[str]) -> str:
     return "data planes that were connected a moment ago are not back yet"
 
 
-@dataclass(frozen=True, slots=True)
-class _Goal:
-    """What is waited for: that data planes serve `revision`, and that nothing hinders."""
-
-    revision: int
-    quorum: Quorum
-    hindrance: Callable[[NodeState], str]
-    """Why a data plane that serves the revision is not done; empty when it is."""
-    strict: bool = False
-    """Whether one that refuses may end the wait, whatever the others do."""
+def _serves(state: NodeState, goal: _Goal) -> bool:
+    return state.applied_revision >= goal.revision
 
 
-def _progress(
-    state: NodeState, revision: int, digest: str, hindrance: Callable[[NodeState], str]
-) -> NodeProgress:
+def _progress(state: NodeState, digest: str, goal: _Goal) -> NodeProgress:
     if not state.connected:
         return NodeProgress(state.node, False, state.applied_revision, False, "is not connected")
     rejection, reason = None, ""
-    if state.applied_revision < revision:
-        rejection = _rejection(state, revision, digest)
+    if _serves(state, goal):
+        reason = goal.hindrance(state)
+    else:
+        rejection = _rejection(state, goal.revision, digest)
         reason = f"serves revision {state.applied_revision}"
         if rejection is not None:
             reason = f"{reason}, {rejection}"
-    else:
-        reason = hindrance(state)
     return NodeProgress(state.node, True, state.applied_revision, not reason, reason, rejection)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from typing import TypeVar
 from controlplane.model import digest
 from controlplane.model.capabilities import Needs, needs, updated
 from controlplane.model.lineage import UNKNOWN, Lineage
-from controlplane.model.resources import Resource, ResourceId
+from controlplane.model.resources import Instance, Resource, ResourceId
 from controlplane.model.stored import Stamped
 
 R = TypeVar("R", bound=Resource)
@@ -27,7 +28,7 @@ class Snapshot:
     """The store it was read from. Revisions of different stores say nothing about each other."""
     total: int | None = field(default=None, repr=False, compare=False)
     """The sum that the digest is made of, when it is known already."""
-    counted: Mapping[str, int] | None = field(default=None, repr=False, compare=False)
+    grouped: Mapping[str, Set[str]] | None = field(default=None, repr=False, compare=False)
     """`instances_of`, when it is known already."""
     needed: Needs | None = field(default=None, repr=False, compare=False)
     """`needs`, when it is known already."""
@@ -38,11 +39,11 @@ class Snapshot:
         return digest.text(digest.total_of(self.resources) if self.total is None else self.total)
 
     @cached_property
-    def instances_of(self) -> Mapping[str, int]:
-        """How many instances each service has, static ones too."""
-        if self.counted is not None:
-            return self.counted
-        return recounted({}, ((one, 1) for one in self.resources if one[0] in COUNTED))
+    def instances_of(self) -> Mapping[str, Set[str]]:
+        """The ids of the instances of each service, static ones too."""
+        if self.grouped is not None:
+            return self.grouped
+        return regrouped({}, ((one, True) for one in self.resources if one[0] in GROUPED))
 
     @cached_property
     def needs(self) -> Needs:
@@ -50,6 +51,12 @@ class Snapshot:
         if self.needed is not None:
             return self.needed
         return updated({}, {identity: needs(one.resource) for identity, one in self.resources.items()})
+
+    def instances(self, service_name: str) -> list[Instance]:
+        """The instances of one service, sorted by id. The cost is that of what is returned."""
+        ids = sorted(self.instances_of.get(service_name, ()))
+        found = (self.resources["instance", f"{service_name}/{one}"].resource for one in ids)
+        return [instance for instance in found if isinstance(instance, Instance)]
 
     def of(self, kind: type[R]) -> dict[str, R]:
         """The resources of one kind by name, sorted."""
@@ -72,24 +79,26 @@ class Delta:
     lineage: Lineage = UNKNOWN
 
 
-COUNTED = frozenset({"instance", "service"})
-"""The kinds that `recounted` takes."""
+GROUPED = frozenset({"instance", "service"})
+"""The kinds that `regrouped` takes."""
 
 
-def recounted(counts: Mapping[str, int], moved: Iterable[tuple[ResourceId, int]]) -> dict[str, int]:
-    """Instances by service, after services and instances came (1) and went (-1)."""
-    after = dict(counts)
-    instances: list[tuple[str, int]] = []
-    for (kind, name), by in moved:
+def regrouped(
+    groups: Mapping[str, Set[str]], moved: Iterable[tuple[ResourceId, bool]]
+) -> dict[str, Set[str]]:
+    """The ids of instances by service, after services and instances came (true) and went (false)."""
+    after = dict(groups)
+    came, went = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    for (kind, name), present in moved:
         if kind == "instance":
-            instances.append((name.partition("/")[0], by))
-        elif by > 0:
-            after.setdefault(name, 0)
+            service, _, instance = name.partition("/")
+            (came if present else went)[service].add(instance)
+        elif present:
+            after.setdefault(name, frozenset())
         else:
             after.pop(name, None)
-    for service, by in instances:
-        if service in after:
-            after[service] += by
+    for service in after.keys() & (came.keys() | went.keys()):
+        after[service] = after[service] - went[service] | came[service]
     return after
 
 

@@ -1,5 +1,5 @@
 """The views that watchers of the registry get. Each is rebuilt only when something that it shows changed, once for all
-watchers.
+watchers. What nobody watches is not made.
 
 Everything that changed has a number, and a watcher remembers the last that it saw. So a change costs what changed, and
 a watcher what it is told.
@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 from controlplane.distribute.subscriber import Mark
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet, Touched
-from controlplane.fleet.views import ServiceView
 from controlplane.model.resources import Instance, ResourceId, Route, Service
 from controlplane.model.snapshot import Snapshot
+from controlplane.rpc.interests import Interest, Interests, Kind, Name
 from controlplane.rpc.wire import view_messages
 from controlplane.signal import Signal
 from headgate_api.v1 import registry_pb2 as pb
@@ -40,9 +38,8 @@ CHECKED_WITHIN = 10.0
 MOST_REMOVED = 10_000
 """Removed names that are remembered; a watcher that missed more gets everything."""
 
-Kind = Literal["service", "route", "circuit"]
+KINDS: tuple[Kind, ...] = ("service", "route", "circuit")
 View = pb.ServiceView | pb.RouteView | pb.CircuitView
-Name = tuple[Kind, str]
 
 
 @dataclass(slots=True)
@@ -63,57 +60,83 @@ class Feed:
         self.news = 0
         """Of the last change that is more than the time of a probe."""
         self.revision = 0
-        self.ready = False
         self._watcher = watcher
         self._fleet = fleet
         self._touched = Touched()
         self._routes: set[str] = set()
         self._snapshot: Snapshot | None = None
-        self._instances: dict[str, dict[str, Instance]] = defaultdict(dict)
+        self._interests = Interests()
+        self._made: frozenset[Interest] = frozenset()
+        """Those for which everything has been made."""
+        self._came: set[Interest] = set()
+        """Those for which that has not begun."""
+        self._wake = asyncio.Event()
         self._parts: dict[Name, _Part] = {}
         """The last changed at the end."""
         self._removed: dict[Name, int] = {}
         self._forgotten = 0
         """What was removed up to this number is not known by name any more."""
-        self._watchers = 0
         self._task: asyncio.Task[None] | None = None
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watched(self, interest: Interest) -> Iterator[None]:
         """Somebody watches within the block."""
-        self._watchers += 1
+        if self._interests.add(interest):
+            self._came.add(interest)
+            self._wake.set()
         if self._task is None:
             self._fleet.followers.add(self._touched)
-            self._touched.everything = True
-            self._task = asyncio.create_task(self._follow(), name="registry: feed")
+            # An event of its own: a task that was cancelled a moment ago takes its away from the signals.
+            self._wake = asyncio.Event()
+            self._task = asyncio.create_task(self._follow(self._wake), name="registry: feed")
         try:
             yield
         finally:
-            self._watchers -= 1
-            if not self._watchers and self._task is not None:
-                self._task.cancel()
-                self._task, self.ready = None, False
-                self._fleet.followers.discard(self._touched)
+            if self._interests.remove(interest):
+                self._made -= {interest}
+                self._came.discard(interest)
+                self._drop_unwatched()
+            if not self._interests.watchers:
+                self._stop()
 
-    def message(self, seen: int, request: pb.WatchRequest) -> pb.WatchResponse | None:
-        """What a watcher is to be told that has `seen` all up to this number, or nothing: -1. None for nothing."""
-        if not self.ready:
+    def ready(self, interest: Interest) -> bool:
+        """Whether there is all that is to be shown to a watcher with this interest."""
+        return interest in self._made
+
+    def message(self, seen: int, interest: Interest, *, changes: bool) -> pb.WatchResponse | None:
+        """What a watcher is to be told that has `seen` all up to this number, or nothing: -1. None for nothing.
+
+        Without `changes` everything that the interest covers.
+        """
+        if not self.ready(interest):
             return None
-        whole = not request.changes or seen < self._forgotten
-        response = pb.WatchResponse(revision=self.revision, changes=request.changes and not whole)
-        wanted = _wanted(request)
+        whole = not changes or seen < self._forgotten
+        response = pb.WatchResponse(revision=self.revision, changes=not whole)
         for name, part in self._newest(-1 if whole else seen):
-            if name[0] in wanted:
+            if interest.covers(name):
                 _add(response, part.view)
         if not whole:
-            gone = (name for name, number in self._removed.items() if number > seen)
-            listed = [ResourceName(kind=kind, name=name) for kind, name in gone if kind in wanted]
-            response.removed.extend(listed)
+            gone = (name for name, number in self._removed.items() if number > seen and interest.covers(name))
+            response.removed.extend(ResourceName(kind=kind, name=name) for kind, name in gone)
             if not (response.services or response.routes or response.circuits or response.removed):
                 return None
         if whole:
             _sort(response)
         return response
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._fleet.followers.discard(self._touched)
+        self._snapshot = None
+        self._removed.clear()
+        self._forgotten = self.number
+
+    def _drop_unwatched(self) -> None:
+        """What is not kept up to date must not be shown to the next one who asks for it."""
+        for name in [name for name in self._parts if not self._interests.covers(name)]:
+            del self._parts[name]
 
     def _newest(self, after: int) -> list[tuple[Name, _Part]]:
         found = []
@@ -124,8 +147,7 @@ class Feed:
             found.append((name, part))
         return found
 
-    async def _follow(self) -> None:
-        wake = asyncio.Event()
+    async def _follow(self, wake: asyncio.Event) -> None:
         with self._watcher.changed.wakes(wake), self._fleet.changed.wakes(wake):
             while True:
                 wake.clear()
@@ -134,43 +156,59 @@ class Feed:
                         await self._refresh(self._watcher.current)
                 except Exception:
                     logger.exception("views for watchers cannot be made")
-                    self._touched.everything = True
-                await asyncio.sleep(GAP if self.ready else 0.0)
+                    self._snapshot, self._came = None, set(self._interests.different)
+                await asyncio.sleep(GAP if self._made else 0.0)
                 await wake.wait()
 
     async def _refresh(self, snapshot: Snapshot) -> None:
         """Bring the views up to the snapshot and to what was reported."""
-        before = self.number, self.revision, self.ready
-        if self._snapshot is not snapshot:
-            self._take_in(snapshot)
-        for number, name in enumerate(self._due(snapshot), 1):
-            self._make(name, snapshot)
+        before = self.number, self.revision, self._made
+        came, self._came = self._came, set()
+        for number, name in enumerate(self._due(snapshot, came), 1):
+            # Whoever wanted to see it may have left meanwhile.
+            if self._interests.covers(name):
+                self._make(name, snapshot)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        self.revision, self.ready = snapshot.revision, True
+        # One that left and came back meanwhile has lost what was made for it.
+        self._made = (self._made | came) & self._interests.different - self._came
+        self.revision = snapshot.revision
         while len(self._removed) > MOST_REMOVED:
             self._forgotten = self._removed.pop(next(iter(self._removed)))
-        if before != (self.number, self.revision, self.ready):
+        if before != (self.number, self.revision, self._made):
             self.changed.notify()
 
-    def _take_in(self, snapshot: Snapshot) -> None:
-        """Note what differs from the previous snapshot."""
+    def _due(self, snapshot: Snapshot, came: Iterable[Interest]) -> list[Name]:
+        """What has to be made anew, of what anybody wants to see; `came` are interests for which nothing is there."""
+        anew = self._take_in(snapshot)
+        touched, routes = self._touched, self._routes
+        # Which data planes count changes nothing about routes.
+        everything = set(KINDS) if anew else {"service", "circuit"} if touched.everything else set()
+        named: dict[Kind, set[str]] = {
+            "service": touched.services,
+            "route": routes,
+            "circuit": touched.circuits,
+        }
+        touched.services, touched.circuits, touched.everything, self._routes = set(), set(), False, set()
+        due: list[Name] = []
+        for kind in KINDS:
+            names = self._all(kind, snapshot) if kind in everything else named[kind]
+            due += [(kind, name) for name in sorted(names)]
+        return due + self._missing(snapshot, came)
+
+    def _take_in(self, snapshot: Snapshot) -> bool:
+        """Note what differs from the previous snapshot. Returns whether everything may."""
         before, self._snapshot = self._snapshot, snapshot
+        if before is snapshot:
+            return False
         delta = None if before is None else self._watcher.deltas.between(Mark.of(before), snapshot)
         if delta is None:
-            self._start_over(snapshot)
-            return
+            return True
         for identity in (*delta.changed, *delta.removed):
-            self._note(identity, snapshot)
+            self._note(identity)
+        return False
 
-    def _start_over(self, snapshot: Snapshot) -> None:
-        self._touched.everything = True
-        self._instances.clear()
-        for stamped in snapshot.resources.values():
-            if isinstance(one := stamped.resource, Instance):
-                self._instances[one.service_name][one.instance_id] = one
-
-    def _note(self, identity: ResourceId, snapshot: Snapshot) -> None:
+    def _note(self, identity: ResourceId) -> None:
         kind, name = identity
         if kind == Route.KIND:
             self._routes.add(name)
@@ -178,28 +216,25 @@ class Feed:
             self._touched.services.add(name)
             self._touched.circuits.add(name)
         elif kind == Instance.KIND:
-            service, _, instance_id = name.partition("/")
-            self._touched.services.add(service)
-            stamped = snapshot.resources.get(identity)
-            if stamped is not None and isinstance(stamped.resource, Instance):
-                self._instances[service][instance_id] = stamped.resource
-            else:
-                self._instances[service].pop(instance_id, None)
+            self._touched.services.add(name.partition("/")[0])
 
-    def _due(self, snapshot: Snapshot) -> list[Name]:
-        touched, routes = self._touched, self._routes
-        services, circuits = touched.services, touched.circuits
-        if touched.everything:
-            services = {name for kind, name in snapshot.resources if kind == Service.KIND}
-            routes = {name for kind, name in snapshot.resources if kind == Route.KIND}
-            services |= {name for kind, name in self._parts if kind == "service"}
-            routes |= {name for kind, name in self._parts if kind == "route"}
-            circuits = services
-        due: list[Name] = [("service", name) for name in sorted(services)]
-        due += [("route", name) for name in sorted(routes)]
-        due += [("circuit", name) for name in sorted(circuits)]
-        touched.services, touched.circuits, touched.everything, self._routes = set(), set(), False, set()
-        return due
+    def _all(self, kind: Kind, snapshot: Snapshot) -> set[str]:
+        """Names of everything of a kind that is there, or was, as far as anybody wants to see it."""
+        names = {name for other, name in self._parts if other == kind}
+        if not self._interests.wants_all(kind):
+            return names | {name for other, name in self._interests.named if other == kind}
+        if kind == "route":
+            return names | {name for other, name in snapshot.resources if other == Route.KIND}
+        return names | snapshot.instances_of.keys()
+
+    def _missing(self, snapshot: Snapshot, came: Iterable[Interest]) -> list[Name]:
+        """What those who have come want to see, and nobody wanted before."""
+        missing: set[Name] = set()
+        for interest in came:
+            missing |= interest.named
+            for kind in interest.whole:
+                missing.update((kind, name) for name in self._all(kind, snapshot))
+        return sorted(missing - self._parts.keys())
 
     def _make(self, name: Name, snapshot: Snapshot) -> None:
         made = self._view(name, snapshot)
@@ -231,19 +266,10 @@ class Feed:
         if kind == "circuit":
             circuit = view_messages.circuit(self._fleet.circuit_view(resource))
             return circuit, self.number
-        instances = [one for _, one in sorted(self._instances.get(resource_name, {}).items())]
-        seen = [self._fleet.instance_view(one) for one in instances]
-        view = view_messages.service(ServiceView(resource, tuple(seen)))
-        return view, (stamped.revision, [(id(one.instance), one.status) for one in seen])
-
-
-def _wanted(request: pb.WatchRequest) -> set[str]:
-    left_out = {
-        "service": request.without_services,
-        "route": request.without_routes,
-        "circuit": request.without_circuits,
-    }
-    return {kind for kind, out in left_out.items() if not out}
+        seen = self._fleet.service_view(snapshot, resource_name)
+        assert seen is not None
+        essence = stamped.revision, [(id(one.instance), one.status) for one in seen.instances]
+        return view_messages.service(seen), essence
 
 
 def _add(response: pb.WatchResponse, view: View) -> None:

@@ -13,12 +13,14 @@ from controlplane.commands.commands import Commands
 from controlplane.commands.errors import NotFound
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.fleet.waiting import MOST_WAIT, Progress, Waiting
+from controlplane.fleet.progress import Progress
+from controlplane.fleet.waiting import MOST_WAIT, Waiting
 from controlplane.model.resources import Route
 from controlplane.model.snapshot import Snapshot
 from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
 from controlplane.rpc.feed import CHECKED_WITHIN, GAP, Feed
+from controlplane.rpc.interests import Interest
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.wire import view_messages
 from controlplane.rpc.wire.registrations import registration
@@ -33,6 +35,9 @@ HOLD = 15.0
 
 MOST_STRAGGLERS = 100
 """Data planes that an answer names."""
+
+MOST_WATCHED = 1000
+"""Services that a watch may name."""
 
 SEEN_WITHIN = 1.0
 """Longest time in seconds that a change waits to be seen here; see `_seen`."""
@@ -181,10 +186,10 @@ class Registry:
 
     @needs(Right.LOOK)
     async def GetService(self, request: pb.GetServiceRequest, caller: Caller) -> pb.GetServiceResponse:
-        for view in self._fleet.services_view(self._snapshot()):
-            if view.service.service_name == request.service_name:
-                return pb.GetServiceResponse(service=view_messages.service(view))
-        raise Refused(Code.NOT_FOUND, f"Service '{request.service_name[:64]}' not found in registry")
+        view = self._fleet.service_view(self._snapshot(), request.service_name)
+        if view is None:
+            raise Refused(Code.NOT_FOUND, f"Service '{request.service_name[:64]}' not found in registry")
+        return pb.GetServiceResponse(service=view_messages.service(view))
 
     @needs(Right.LOOK)
     async def ListRoutes(self, request: pb.ListRoutesRequest, caller: Caller) -> pb.ListRoutesResponse:
@@ -210,10 +215,12 @@ class Registry:
                 self._watches -= 1
 
     async def _watch(self, request: pb.WatchRequest, caller: Caller, context: Context) -> None:
-        seen, feed = -1, self._feed
+        if len(request.services) > MOST_WATCHED:
+            raise Refused(Code.INVALID_ARGUMENT, f"services: at most {MOST_WATCHED}, or none to watch all")
+        seen, feed, interest = -1, self._feed, Interest.of(request)
         wake, now = asyncio.Event(), time.monotonic
         checked = told = now()
-        with feed.watched(), feed.changed.wakes(wake), self._stopped.wakes(wake):
+        with feed.watched(interest), feed.changed.wakes(wake), self._stopped.wakes(wake):
             while not self._stopping:
                 wake.clear()
                 if caller.expires is not None and caller.expires <= self._wall():
@@ -224,8 +231,8 @@ class Registry:
                 number = feed.number
                 # Whoever gets everything each time is spared the times of probes, but for now and then.
                 news = number if request.changes or now() - told >= CHECKED_WITHIN else feed.news
-                if feed.ready and news > seen:
-                    if (message := feed.message(seen, request)) is not None:
+                if feed.ready(interest) and news > seen:
+                    if (message := feed.message(seen, interest, changes=request.changes)) is not None:
                         await context.write(message)
                         told = now()
                     seen = number
@@ -275,6 +282,8 @@ def _seconds(wait: float) -> float:
 
 
 def _stragglers(seen: Progress) -> list[pb.Straggler]:
+    if seen.complete:
+        return []
     if seen.problem:
         return [pb.Straggler(reason=seen.problem)]
     return [pb.Straggler(node=one.node, reason=one.reason) for one in seen.stragglers[:MOST_STRAGGLERS]]

@@ -85,7 +85,7 @@ class Rules:
         if ("instance", instance.name) in resources:
             return
         if ("service", name) in resources:
-            if snapshot.instances_of.get(name, 0) >= self.most_instances:
+            if len(snapshot.instances_of.get(name, ())) >= self.most_instances:
                 detail = f"service '{name}' has {self.most_instances} instances (REGISTER_MOST_INSTANCES)"
                 raise Refused(Code.RESOURCE_EXHAUSTED, detail)
         elif service is not None and len(snapshot.instances_of) >= self.most_services:

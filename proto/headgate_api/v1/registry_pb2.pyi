@@ -795,6 +795,7 @@ class WatchRequest(_message.Message):
     WITHOUT_SERVICES_FIELD_NUMBER: _builtins.int
     WITHOUT_ROUTES_FIELD_NUMBER: _builtins.int
     WITHOUT_CIRCUITS_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
     changes: _builtins.bool
     """After the first message, only what changed. A control plane that does not know this sends everything: see
     WatchResponse.changes.
@@ -803,6 +804,12 @@ class WatchRequest(_message.Message):
     """What to leave out."""
     without_routes: _builtins.bool
     without_circuits: _builtins.bool
+    @_builtins.property
+    def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of services and circuits only those of these names, at most 1,000; none: all. A control plane that does not know this
+        sends all.
+        """
+
     def __init__(
         self,
         *,
@@ -810,10 +817,11 @@ class WatchRequest(_message.Message):
         without_services: _builtins.bool = ...,
         without_routes: _builtins.bool = ...,
         without_circuits: _builtins.bool = ...,
+        services: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "without_circuits", b"without_circuits", "without_routes", b"without_routes", "without_services", b"without_services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "services", b"services", "without_circuits", b"without_circuits", "without_routes", b"without_routes", "without_services", b"without_services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,7 +89,7 @@ async def test_more_health_than_the_store_holds_is_waited_for(one: ControlPlane)
     names = [(f"s{number % 50}", f"i{number}") for number in range(5000)]
     for service, instance in names:
         # What the votes of a thousand are, set at once: saying so one by one would take a minute.
-        one.fleet.verdicts.say(0, InstanceHealth(service, instance, InstanceStatus.STARTING, 1.0))
+        one.fleet.verdicts.say(0, [InstanceHealth(service, instance, InstanceStatus.STARTING, 1.0)])
         found = one.fleet.verdicts.found[service, instance]
         found.known = (1 << 1000) - 1
         found.well = chance.getrandbits(1000)

@@ -55,7 +55,7 @@ class Client:
         made: pb.RegisterResponse = await self.call("Register", request)
         return made
 
-    def watch(self, **asked: bool) -> Any:
+    def watch(self, **asked: Any) -> Any:
         return self._stub.Watch(pb.WatchRequest(**asked), metadata=self._metadata)
 
 
@@ -279,6 +279,22 @@ async def test_what_was_not_asked_for_wakes_nobody(plane: ControlPlane, services
     later = await call.read()
     assert later.revision == last and [one.circuit.service_name for one in later.circuits] == ["payments"]
     call.cancel()
+
+
+async def test_a_watch_of_one_service_is_told_of_nothing_else(plane: ControlPlane, services: Client) -> None:
+    await plane.put(Service(service_name="orders"), Service(service_name="payments"))
+    call = services.watch(changes=True, services=["orders"], without_routes=True)
+    first = await call.read()
+    assert [one.service.service_name for one in first.services] == ["orders"]
+    assert [one.circuit.service_name for one in first.circuits] == ["orders"]
+    await plane.put(Service(service_name="payments", check_path="/other"))
+    last = await plane.put(Service(service_name="orders", check_path="/other"))
+    later = await call.read()
+    assert (later.revision, [one.service.check_path for one in later.services]) == (last, ["/other"])
+    call.cancel()
+    many = services.watch(services=[f"s{number}" for number in range(1001)])
+    with pytest.raises(grpc.aio.AioRpcError, match="at most 1000"):
+        await anext(aiter(many))
 
 
 async def test_a_slow_watcher_gets_the_last_view(plane: ControlPlane, services: Client) -> None:

@@ -148,25 +148,24 @@ async def test_old_garbage_is_collected_now_and_then() -> None:
 class Thing:
     """Notes when it is freed."""
 
-    freed: list[int] = []
-
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, freed: list[int]) -> None:
+        self._number, self._freed = number, freed
 
     def __del__(self) -> None:
-        self.freed.append(self.number)
+        self._freed.append(self._number)
 
 
 async def test_what_is_retired_is_freed_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aside, "RETIRED_FOR", 0.0)
-    things, few = [Thing(number) for number in range(1000)], [Thing(-1)]
+    freed: list[int] = []
+    things, few = [Thing(number, freed) for number in range(1000)], [Thing(-1, freed)]
     aside.retire(things, few)
     del things, few
-    assert Thing.freed == [-1], "a few are not worth it"
+    assert freed == [-1], "a few are not worth it"
     freeing = asyncio.create_task(aside.free(0.0))
     longest = 0
-    while (before := len(Thing.freed)) < 1001:
+    while (before := len(freed)) < 1001:
         await asyncio.sleep(0)
-        longest = max(longest, len(Thing.freed) - before)
+        longest = max(longest, len(freed) - before)
     freeing.cancel()
     assert longest <= 2 * aside.FREED

@@ -45,7 +45,7 @@ def verdicts(statuses: Iterable[InstanceStatus]) -> views.Heard:
 def heard(*reports: InstanceHealth) -> views.Heard:
     votes = Verdicts()
     for slot, report in enumerate(reports):
-        votes.say(slot, report)
+        votes.say(slot, [report])
     return [(votes.found, (1 << len(reports)) - 1)]
 
 

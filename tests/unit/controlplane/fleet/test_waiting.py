@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -10,9 +11,12 @@ import pytest
 
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.progress import ALL, Progress, Quorum
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem, NodeState
+from controlplane.fleet.tally import Count, Tally
+from controlplane.fleet.thresholds import GAP, Group
 from controlplane.fleet.told import Told
-from controlplane.fleet.waiting import ALL, Progress, Quorum, Waiting
+from controlplane.fleet.waiting import Waiting
 from controlplane.model.capabilities import Lacking, UnknownField
 from controlplane.model.resources import Scope, Service
 from controlplane.model.snapshot import Snapshot
@@ -93,36 +97,122 @@ async def test_one_that_refuses_ends_the_wait_for_all_while_others_have_yet_to_a
     assert (await task).rejected
 
 
-async def test_a_thousand_waiters_cost_what_changed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each looks at the whole fleet a few times, and not once for each report of each data plane."""
-    nodes = [f"gw-{number}" for number in range(50)]
-    for node in nodes:
+NODES = [f"gw-{number}" for number in range(50)]
+
+
+async def test_a_thousand_waits_for_revisions_cost_what_changed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each counts the fleet when it begins and when it is over, and not whenever a data plane answers."""
+    for node in NODES:
         scene.fleet.hello(node, "1")
+    revisions = [await scene.published(Service(service_name=f"s{number}")) for number in range(10)]
+    looked, count = Counter[str](), Tally.count
+
+    def counted(self: Tally, revision: int, digest: str, *, reported: bool = False) -> Count:
+        looked["count"] += 1
+        return count(self, revision, digest, reported=reported)
+
+    def listed(published: Snapshot | None) -> tuple[NodeState, ...]:
+        raise AssertionError("nobody asked for a list of all data planes")
+
+    monkeypatch.setattr(Tally, "count", counted)
+    monkeypatch.setattr(scene.fleet, "dataplanes_view", listed)
+    quorums = [ALL, Quorum(percent=50.0), Quorum(count=3)]
+    tasks = [scene.served(revisions[number % 10], 60.0, quorums[number % 3]) for number in range(1000)]
+    await asyncio.sleep(0)
+    for node in NODES[1:]:
+        scene.fleet.ack(node, revisions[-1], scene.digest)
+        scene.fleet.leaving(node, {})
+        await asyncio.sleep(0)
+    for number, task in enumerate(tasks):
+        if number % 3:
+            assert (await task).complete
+    assert not any(task.done() for task in tasks[::3])
+    scene.fleet.ack(NODES[0], revisions[-1], scene.digest)
+    assert all(seen.complete for seen in await asyncio.gather(*tasks))
+    # At the beginning, by the one who looks after all, and for the answer.
+    assert looked["count"] <= 3 * len(tasks) + 3 * len(NODES)
+
+
+async def test_a_thousand_waits_for_instances_seldom_look_at_a_data_plane_that_is_not_the_last(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     revision = await scene.published(ORDERS)
-    looked: Counter[str] = Counter()
-    view, state = scene.fleet.dataplanes_view, scene.fleet.state
+    instances = [f"i{number}" for number in range(1000)]
 
-    def counted_view(published: Snapshot | None) -> tuple[NodeState, ...]:
-        looked["fleet"] += 1
-        return view(published)
+    def found(status: InstanceStatus) -> list[InstanceHealth]:
+        return [InstanceHealth("orders", one, status, 1.0) for one in instances]
 
-    def counted_state(node: str) -> NodeState | None:
+    for node in NODES:
+        scene.fleet.hello(node, "1", revision, scene.digest)
+        scene.fleet.health(node, found(InstanceStatus.STARTING), revision)
+    looked, state = Counter[str](), scene.fleet.state
+
+    def counted(node: str) -> NodeState | None:
         looked["node"] += 1
         return state(node)
 
-    monkeypatch.setattr(scene.fleet, "dataplanes_view", counted_view)
-    monkeypatch.setattr(scene.fleet, "state", counted_state)
-    tasks = [scene.served(revision, 60.0) for _ in range(1000)]
+    waits = (scene.waiting.routable("orders", one, revision, 60.0) for one in instances)
+    tasks = [asyncio.create_task(wait) for wait in waits]
     await asyncio.sleep(0)
-    for node in reversed(nodes[1:]):
-        scene.fleet.ack(node, revision, scene.digest)
-        scene.fleet.leaving(node, {})
-        await asyncio.sleep(0)
-    assert looked["fleet"] == 1000
-    scene.fleet.ack(nodes[0], revision, scene.digest)
+    monkeypatch.setattr(scene.fleet, "state", counted)
+    for node in NODES:
+        assert not any(task.done() for task in tasks)
+        scene.fleet.health(node, found(InstanceStatus.HEALTHY), changes=True)
+        await asyncio.sleep(2 * GAP)  # whoever is woken has looked
     assert all(seen.complete for seen in await asyncio.gather(*tasks))
-    assert looked["fleet"] == 2000
-    assert looked["node"] <= 1000 * (len(nodes) + 2)
+    # The last of 50 in an order of chance changes four or five times on its way.
+    assert looked["node"] <= 10 * len(tasks)
+
+
+async def test_waits_of_many_kinds_end_when_they_should(scene: Scene) -> None:
+    """Held against a look at each data plane, after everything that may happen, at random."""
+    chance = random.Random(7)
+    revisions = [await scene.published(Service(service_name=f"s{number}")) for number in range(3)]
+    name = ("orders", "a")
+    for _ in range(300):
+        node = f"gw-{chance.randrange(4)}"
+        revision = chance.choice([0, *revisions])
+        digest = chance.choice(["", "other", scene.digest])
+        match chance.randrange(7):
+            case 0:
+                scene.fleet.hello(node, "1", revision, digest, {name: 1} if chance.random() < 0.5 else {})
+            case 1:
+                scene.fleet.disconnect(node)
+            case 2:
+                scene.fleet.ack(node, revision, digest)
+            case 3:
+                scene.fleet.nack(node, revision, [], digest)
+            case 4:
+                scene.fleet.leaving(node, {name: 2} if chance.random() < 0.5 else {})
+            case 5:
+                scene.fleet.health(node, [chance.choice([ILL, WELL])], revision)
+            case 6:
+                states = {
+                    f"gw-{number}": NodeState(
+                        f"gw-{number}", "1", chance.random() < 0.8, chance.random(), 0, revision, digest
+                    )
+                    for number in range(2, 6)
+                }
+                scene.fleet.hear("two", Told(states))
+        asked = chance.choice(revisions)
+        quorum = chance.choice([ALL, Quorum(count=2), Quorum(percent=50.0)])
+        seen = await scene.waiting.served(asked, 0, quorum)
+        assert seen.done == sum(one.done for one in seen.nodes)
+        assert is_over(scene, asked, Group(quorum, strict=True)) == (seen.complete or seen.rejected)
+        for seen, reported in (
+            (await scene.waiting.drained(*name, asked, 0), False),
+            (await scene.waiting.routable(*name, asked, 0), True),
+        ):
+            assert seen.done == sum(one.done for one in seen.nodes)
+            assert seen.complete == (not seen.stragglers)
+            if seen.complete or all(one.rejection for one in seen.stragglers):
+                assert is_over(scene, asked, Group(reported=reported))
+
+
+def is_over(scene: Scene, revision: int, group: Group) -> bool:
+    return scene.waiting._thresholds.is_over(revision, group)
 
 
 async def test_a_later_revision_holds_the_earlier_one(scene: Scene) -> None:

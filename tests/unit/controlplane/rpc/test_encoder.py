@@ -136,9 +136,8 @@ def test_a_large_message_is_prepared_in_small_steps(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(resources, "resource", counted)
     many = snapshot(9, *((Service(service_name=f"s{number}"), 5) for number in range(500)))
-    shared, steps = Encoder(), 0
-    for _ in shared.prepare(many):
-        steps += 1
+    shared = Encoder()
+    for steps, _ in enumerate(shared.prepare(many), 1):
         assert len(made) <= encoder.AT_ONCE * steps
     assert len(made) == 500
     encoded = shared.encode(many)

@@ -10,17 +10,17 @@ import pytest
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus, StatsReport
-from controlplane.model.resources import Instance, Resource, Service
+from controlplane.model.resources import Instance, Resource, Route, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
 from controlplane.rpc import feed as module
 from controlplane.rpc.feed import Feed
+from controlplane.rpc.interests import Interest, Name
 from controlplane.store import Delete, MemoryStore, Put
 from headgate_api.v1 import registry_pb2 as pb
 from tests.support.waiting import eventually
 
-EVERYTHING = pb.WatchRequest()
-CHANGES = pb.WatchRequest(changes=True)
+EVERYTHING = Interest.of(pb.WatchRequest())
 
 
 class Scene:
@@ -34,7 +34,7 @@ class Scene:
         self.made: list[tuple[str, str]] = []
         make = self.feed._make
 
-        def counted(name: module.Name, snapshot: Snapshot) -> None:
+        def counted(name: Name, snapshot: Snapshot) -> None:
             self.made.append(name)
             make(name, snapshot)
 
@@ -58,8 +58,8 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     ]
     scene.fleet.hello("gw-1", "1")
     revision = await scene.put(*services, *instances)
-    with scene.feed.watched():
-        await eventually(lambda: scene.feed.ready and scene.feed.revision >= revision)
+    with scene.feed.watched(EVERYTHING):
+        await eventually(lambda: scene.feed.ready(EVERYTHING) and scene.feed.revision >= revision)
         scene.health("orders", InstanceStatus.HEALTHY, 1.0)
         scene.health("payments", InstanceStatus.HEALTHY, 1.0)
         await eventually(lambda: len(healthy(scene)) == 2)
@@ -73,8 +73,8 @@ def gone(kind: str, name: str) -> Delete:
     return Delete(key_of(kind, name))
 
 
-def healthy(scene: Scene) -> list[str]:
-    message = scene.feed.message(-1, EVERYTHING)
+def healthy(scene: Scene, interest: Interest = EVERYTHING) -> list[str]:
+    message = scene.feed.message(-1, interest, changes=False)
     assert message is not None
     return [
         one.service.service_name for one in message.services if one.instances and one.instances[0].status == 2
@@ -94,11 +94,11 @@ async def test_reports_that_change_nothing_make_nothing(scene: Scene) -> None:
 
 async def test_a_change_is_made_once_for_all_watchers(scene: Scene) -> None:
     seen = scene.feed.number
-    with scene.feed.watched(), scene.feed.watched():
+    with scene.feed.watched(EVERYTHING), scene.feed.watched(EVERYTHING):
         await scene.put(Service(service_name="orders", check_path="/other"))
         await eventually(lambda: scene.feed.number > seen)
         assert sorted(scene.made) == [("circuit", "orders"), ("service", "orders")]
-        message = scene.feed.message(seen, CHANGES)
+        message = scene.feed.message(seen, EVERYTHING, changes=True)
     assert message is not None and message.changes
     assert [one.service.check_path for one in message.services] == ["/other"]
 
@@ -108,7 +108,7 @@ async def test_the_time_of_a_probe_is_no_news(scene: Scene) -> None:
     scene.health("orders", InstanceStatus.HEALTHY, 5.0)
     await eventually(lambda: scene.feed.number == number + 1)
     assert scene.feed.news == news
-    message = scene.feed.message(number, CHANGES)
+    message = scene.feed.message(number, EVERYTHING, changes=True)
     assert message is not None and message.services[0].instances[0].last_check == 5.0
 
 
@@ -119,7 +119,7 @@ async def test_whoever_missed_too_much_is_told_everything(
     seen = scene.feed.number
     await scene.store.commit({}, [gone("service", "orders"), gone("service", "payments")])
     await eventually(lambda: scene.feed._forgotten > seen)
-    message = scene.feed.message(seen, CHANGES)
+    message = scene.feed.message(seen, EVERYTHING, changes=True)
     assert message is not None and not message.changes and not message.services
 
 
@@ -130,10 +130,71 @@ async def test_after_a_pause_without_watchers_it_is_up_to_date(monkeypatch: pyte
     for number in range(3):
         revision = await scene.put(Service(service_name=f"s{number}"))
         await eventually(lambda: scene.watcher.current and scene.watcher.current.revision >= revision)  # noqa: B023
-        with scene.feed.watched():
-            await eventually(lambda: scene.feed.ready)
-            message = scene.feed.message(-1, EVERYTHING)
+        with scene.feed.watched(EVERYTHING):
+            await eventually(lambda: scene.feed.ready(EVERYTHING))
+            message = scene.feed.message(-1, EVERYTHING, changes=False)
             assert message is not None and len(message.services) == number + 1
-        assert not scene.feed.ready and not scene.fleet.followers
+        assert not scene.feed.ready(EVERYTHING) and not scene.fleet.followers
     following.cancel()
     await asyncio.wait([following])
+
+
+ORDERS = Interest.of(pb.WatchRequest(services=["orders"], without_routes=True))
+CIRCUITS = Interest.of(pb.WatchRequest(without_services=True, without_routes=True))
+
+
+async def test_only_what_somebody_asks_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch)
+    following = asyncio.create_task(scene.watcher.run())
+    scene.fleet.hello("gw-1", "1")
+    services = [Service(service_name=f"s{number}") for number in range(50)]
+    route = Route(name="r", prefix="/r", service_name="orders")
+    revision = await scene.put(*services, Service(service_name="orders"), route)
+    await eventually(lambda: scene.watcher.current and scene.watcher.current.revision >= revision)
+    with scene.feed.watched(ORDERS):
+        await eventually(lambda: scene.feed.ready(ORDERS))
+        # A data plane that comes or goes may change everything.
+        scene.fleet.hello("gw-2", "1")
+        scene.health("s1", InstanceStatus.HEALTHY, 1.0)
+        scene.health("orders", InstanceStatus.HEALTHY, 1.0)
+        await scene.put(Instance(service_name="orders", instance_id="a", host="10.0.0.1", port=1))
+        await eventually(lambda: healthy(scene, ORDERS) == ["orders"])
+        assert set(scene.made) == {("service", "orders"), ("circuit", "orders")}
+        with scene.feed.watched(CIRCUITS):
+            await eventually(lambda: scene.feed.ready(CIRCUITS))
+            message = scene.feed.message(-1, CIRCUITS, changes=True)
+            assert message is not None and len(message.circuits) == 51
+            assert not message.services and not message.routes
+        scene.made.clear()
+        seen = scene.feed.number
+        scene.fleet.disconnect("gw-2")
+        scene.health("orders", InstanceStatus.UNHEALTHY, 2.0)
+        await eventually(lambda: scene.feed.number > seen)
+        assert set(scene.made) == {("service", "orders"), ("circuit", "orders")}
+        scene.made.clear()
+    with scene.feed.watched(CIRCUITS):
+        await eventually(lambda: scene.feed.ready(CIRCUITS))
+        assert {kind for kind, _ in scene.made} == {"circuit"}
+    following.cancel()
+    await asyncio.wait([following])
+
+
+async def test_one_who_comes_later_is_shown_what_is_there_and_was_not_watched(scene: Scene) -> None:
+    with scene.feed.watched(ORDERS):
+        await eventually(lambda: scene.feed.ready(ORDERS))
+        message = scene.feed.message(-1, ORDERS, changes=True)
+        assert message is not None
+        assert [one.service.service_name for one in message.services] == ["orders"]
+        seen = scene.feed.number
+        await scene.store.commit({}, [gone("service", "payments")])
+        await eventually(lambda: scene.feed.number > seen)
+        assert scene.feed.message(seen, ORDERS, changes=True) is None
+        seen = scene.feed.number
+        await scene.store.commit({}, [gone("service", "orders")])
+        await eventually(lambda: scene.feed.number > seen)
+        message = scene.feed.message(seen, ORDERS, changes=True)
+        assert message is not None
+        assert sorted((one.kind, one.name) for one in message.removed) == [
+            ("circuit", "orders"),
+            ("service", "orders"),
+        ]

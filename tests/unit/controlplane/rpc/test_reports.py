@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
+from controlplane.fleet.bounds import LONGEST_TEXT
 from controlplane.fleet.reports import CircuitState, InstanceStatus
 from controlplane.rpc.wire import reports
 from headgate_api.v1 import config_pb2
@@ -50,7 +51,7 @@ def test_stats() -> None:
 
 def test_words_of_a_newer_data_plane_say_the_least() -> None:
     unknown = pb.HealthReport.FromString(b"\x0a\x02\x18\x63")  # status 99
-    assert next(reports.health(unknown.instances)).status is InstanceStatus.STARTING
+    assert reports.health(unknown.instances)[0].status is InstanceStatus.STARTING
     stats = reports.stats(pb.StatsReport.FromString(b"\x1a\x02\x10\x63"))  # state 99
     assert stats.circuits[0].state is CircuitState.CLOSED
 
@@ -62,12 +63,8 @@ def test_numbers_that_no_calendar_and_no_json_knows(value: float) -> None:
     stats = reports.stats(pb.StatsReport(at=value, circuits=[circuit], rate_limits=[bucket]))
     assert (stats.at, stats.circuits[0].last_state_change) == (0, 0)
     json.dumps(asdict(stats), allow_nan=False)
-    assert (
-        next(
-            reports.health([pb.InstanceHealth(status=pb.INSTANCE_STATUS_STARTING, last_check=value)])
-        ).last_check
-        == 0
-    )
+    health = reports.health([pb.InstanceHealth(status=pb.INSTANCE_STATUS_STARTING, last_check=value)])
+    assert health[0].last_check == 0
 
 
 def test_everything_is_bounded() -> None:
@@ -75,6 +72,6 @@ def test_everything_is_bounded() -> None:
     nack = config_pb2.Nack(problems=[config_pb2.Problem(resource=long, field=long, detail=long)] * 500)
     problems = reports.problems(nack)
     assert len(problems) == reports.MOST_PROBLEMS
-    assert len(str(problems[0])) < 4 * reports.LONGEST_TEXT
+    assert len(str(problems[0])) < 4 * LONGEST_TEXT
     buckets = pb.StatsReport(rate_limits=[pb.RateLimitReport(name=long)] * 500)
     assert len(reports.stats(buckets).rate_limits) == reports.MOST_BUCKETS

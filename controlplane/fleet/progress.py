@@ -1,0 +1,101 @@
+"""How far the fleet is with what is waited for. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from controlplane.fleet.reports import Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """How many of the connected data planes are enough: a number, a percentage, or, without either, all."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Quorum:
+        """`all`, `2` or `50%`. Raises ValueError."""
+        if text == "all":
+            return cls()
+        if match := re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)%", text, re.ASCII):
+            percent = float(match[1])
+            if 0 < percent <= 100:
+                return cls(percent=percent)
+        elif re.fullmatch(r"\d{1,6}", text, re.ASCII) and int(text) > 0:
+            return cls(count=int(text))
+        raise ValueError("quorum must be all, a number from 1 or a percentage such as 50%")
+
+    def of(self, connected: int) -> int:
+        """How many are needed when so many are connected."""
+        if self.count is not None:
+            return self.count
+        share = 100.0 if self.percent is None else self.percent
+        # Rounded up; the subtrahend keeps the error of floats from asking for one more.
+        return math.ceil(connected * share / 100 - 1e-9)
+
+
+ALL = Quorum()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProgress:
+    """One data plane's progress."""
+
+    node: str
+    connected: bool
+    applied_revision: int
+    done: bool
+    reason: str = ""
+    """Why it is not done, in words."""
+    rejection: Rejection | None = None
+    """Set when it refused what is waited for."""
+
+    def __str__(self) -> str:
+        return f"{self.node} ({self.reason})" if self.reason else self.node
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the fleet is with `revision`. Only data planes that are connected count."""
+
+    revision: int
+    digest: str
+    """Of the published table that holds the revision; empty when none does yet."""
+    needed: int
+    done: int
+    """How many got there."""
+    listed: Callable[[], tuple[NodeProgress, ...]] = field(repr=False)
+    """Gives `nodes`. Most who waited ask for no list of a thousand data planes."""
+    problem: str = ""
+    """Why no data plane can serve it now; empty when there is no known reason."""
+    settled: bool = True
+    """Whether nobody is missing who was connected a moment ago, and goes on serving what it has."""
+
+    @cached_property
+    def nodes(self) -> tuple[NodeProgress, ...]:
+        """Every data plane, sorted by name, as of the first time that this is asked for."""
+        return self.listed()
+
+    @property
+    def complete(self) -> bool:
+        """Whether enough did."""
+        return bool(self.digest) and self.settled and self.done >= self.needed
+
+    @property
+    def rejected(self) -> bool:
+        """Whether so many refuse that the rest is not enough."""
+        if self.complete:
+            return False
+        willing = sum(node.connected and node.rejection is None for node in self.nodes)
+        return willing < self.needed and any(node.rejection for node in self.nodes)
+
+    @cached_property
+    def stragglers(self) -> tuple[NodeProgress, ...]:
+        """Those that are connected and did not get there."""
+        return tuple(node for node in self.nodes if node.connected and not node.done)

@@ -1,0 +1,121 @@
+"""The connected data planes of the whole fleet, counted by what waits ask for. Pure.
+
+Most data planes of a fleet serve, refuse and report the same. So a count goes over the few standings that differ, and
+not over the data planes; and a data plane that answers moves from one standing to another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controlplane.fleet.reports import NodeState
+from controlplane.fleet.verdicts import InstanceName
+
+
+class Standing(NamedTuple):
+    """Where a data plane stands."""
+
+    applied: int
+    """The revision that it serves, and its digest."""
+    digest: str
+    reported: int
+    """The revision that it served when it last reported the health of instances."""
+    refused: int
+    """The revision that it refused last, and its digest; -1 when it refused none."""
+    refused_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How far the connected data planes are with a revision."""
+
+    connected: int
+    done: int
+    """Those that serve it or a later one, and have reported health since where that was asked for."""
+    refusing: int
+    """Those that do not serve it, and refuse it, a later one, or one that was the same for data planes."""
+
+
+class Tally:
+    """Kept up to date by the fleet, one data plane at a time."""
+
+    def __init__(self) -> None:
+        self.departures = 0
+        """How often a data plane left."""
+        self._of: dict[str, tuple[NodeState, Standing]] = {}
+        self._standings = Counter[Standing]()
+        self._busy: dict[InstanceName, set[str]] = {}
+
+    @property
+    def connected(self) -> int:
+        """How many data planes are connected."""
+        return len(self._of)
+
+    def refuses(self, digest: str) -> bool:
+        """Whether any data plane refused something later than what it serves, or the table with this digest."""
+        return any(one.refused > one.applied or one.refused_digest == digest != "" for one in self._standings)
+
+    def busy(self, instance: InstanceName) -> set[str]:
+        """Names of the data planes with requests under way at an instance that takes no new ones."""
+        return self._busy.get(instance, set())
+
+    def all_serve(self, digest: str) -> bool:
+        """Whether those that serve a configuration serve this one; False when none serves any."""
+        serving = {one.digest for one in self._standings if one.digest}
+        return serving == {digest}
+
+    def count(self, revision: int, digest: str, *, reported: bool = False) -> Count:
+        """How far they are with `revision`; `digest` is that of the published table that holds it, empty without one.
+
+        With `reported` those that have not reported health since are not done.
+        """
+        done = refusing = 0
+        for one, number in self._standings.items():
+            if one.applied >= revision or (digest and one.digest == digest):
+                if not reported or one.reported >= revision:
+                    done += number
+            elif one.refused >= revision or (digest and one.refused_digest == digest):
+                refusing += number
+        return Count(len(self._of), done, refusing)
+
+    def put(self, name: str, state: NodeState | None) -> None:
+        """What is known of a data plane now; None: nothing any more."""
+        before, standing = self._of.get(name), None
+        if state is not None and state.connected:
+            refused = state.last_rejection
+            standing = Standing(
+                state.applied_revision,
+                state.digest,
+                state.health_revision,
+                refused.revision if refused else -1,
+                refused.digest if refused else "",
+            )
+            self._of[name] = state, standing
+        elif before is not None:
+            del self._of[name]
+            self.departures += 1
+        self._move(before[1] if before else None, standing)
+        self._keep_busy(name, before[0] if before else None, state if standing else None)
+
+    def _move(self, before: Standing | None, after: Standing | None) -> None:
+        if before == after:
+            return
+        if before is not None:
+            self._standings[before] -= 1
+            if not self._standings[before]:
+                del self._standings[before]
+        if after is not None:
+            self._standings[after] += 1
+
+    def _keep_busy(self, name: str, before: NodeState | None, after: NodeState | None) -> None:
+        gone, there = before.leaving if before else {}, after.leaving if after else {}
+        if gone is there:
+            return
+        for instance in gone.keys() - there.keys():
+            self._busy[instance].discard(name)
+            if not self._busy[instance]:
+                del self._busy[instance]
+        for instance in there:
+            self._busy.setdefault(instance, set()).add(name)

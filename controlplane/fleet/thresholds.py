@@ -1,0 +1,155 @@
+"""Waits for revisions, in order of the revisions.
+
+What ends a wait for a revision ends those for earlier ones, too. So a change costs a look at the first wait
+of each group, and at those that it ends, however many there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from bisect import insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.progress import ALL, Quorum
+from controlplane.model.problems import Problem
+from controlplane.model.snapshot import Snapshot
+from controlplane.signal import Signal
+
+GAP = 0.005
+"""Seconds between two looks at the fleet: a thousand data planes report all the time."""
+
+logger = logging.getLogger(__name__)
+
+
+class Published(Protocol):
+    """What is published to data planes now. `distribute.watcher.Watcher` implements it."""
+
+    changed: Signal
+
+    @property
+    def current(self) -> Snapshot | None:
+        """The published snapshot; None before the first."""
+
+    @property
+    def revision(self) -> int:
+        """The store was read up to this revision."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Why the store's present content is not published; empty when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What waits of one order have in common."""
+
+    quorum: Quorum = ALL
+    strict: bool = False
+    """Whether a wait is over as soon as too many data planes refuse. Otherwise it is over when those that refuse are
+    all that is left to wait for."""
+    reported: bool = False
+    """Whether data planes have to report health at the revision, too."""
+
+
+@dataclass(eq=False, slots=True)
+class _Wait:
+    revision: int
+    over: asyncio.Event
+
+
+class Thresholds:
+    """The waits for revisions. A task looks after them while there are any."""
+
+    def __init__(self, published: Published, fleet: Fleet) -> None:
+        self._published = published
+        self._fleet = fleet
+        self._waits: dict[Group, list[_Wait]] = {}
+        """Sorted by revision."""
+        self._wake = asyncio.Event()
+        self._looked: tuple[int, int, Snapshot | None] | None = None
+        """What the waits were held against when all of them were looked at last."""
+        self._task: asyncio.Task[None] | None = None
+
+    def is_over(self, revision: int, group: Group) -> bool:
+        """Whether data planes got to the revision, or will not."""
+        current = self._published.current
+        digest = current.digest if current is not None and current.revision >= revision else ""
+        count = self._fleet.tally.count(revision, digest, reported=group.reported)
+        if group.strict:
+            needed = group.quorum.of(count.connected)
+            if count.refusing and count.connected - count.refusing < needed:
+                return True
+            return bool(digest) and count.done >= needed and self._settled(group.quorum)
+        if count.done + count.refusing < count.connected:
+            return False
+        return bool(count.refusing) or (bool(digest) and self._settled(group.quorum))
+
+    async def reached(self, revision: int, group: Group) -> None:
+        """Return when the wait is over."""
+        if self.is_over(revision, group):
+            return
+        wait = _Wait(revision, asyncio.Event())
+        insort(self._waits.setdefault(group, []), wait, key=_revision)
+        if self._task is None:
+            # An event of its own: a task that was cancelled a moment ago takes its away from the signals.
+            self._wake = asyncio.Event()
+            self._task = asyncio.create_task(self._run(self._wake), name="waits for revisions")
+        self._wake.set()
+        try:
+            await wait.over.wait()
+        finally:
+            self._drop(wait, group)
+
+    def _settled(self, quorum: Quorum) -> bool:
+        return quorum.count is not None or not self._fleet.unsettled
+
+    def _drop(self, wait: _Wait, group: Group) -> None:
+        waits = self._waits.get(group, [])
+        if wait in waits:
+            waits.remove(wait)
+        if not waits:
+            self._waits.pop(group, None)
+        if not self._waits and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self, wake: asyncio.Event) -> None:
+        with self._published.changed.wakes(wake), self._fleet.moved.wakes(wake):
+            while True:
+                wake.clear()
+                try:
+                    self._advance()
+                except Exception:
+                    logger.exception("waits cannot be looked at")
+                await asyncio.sleep(GAP)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._fleet.unsettled or None):
+                        await wake.wait()
+
+    def _advance(self) -> None:
+        """End the waits that are over."""
+        tally = self._fleet.tally
+        now = self._fleet.refusals, tally.departures, (current := self._published.current)
+        # A refusal ends waits from a revision on, and not up to one.
+        anybody = now != self._looked and tally.refuses(current.digest if current is not None else "")
+        self._looked = now
+        for group, waits in self._waits.items():
+            ended = 0
+            while ended < len(waits) and self.is_over(waits[ended].revision, group):
+                ended += 1
+            over = waits[:ended]
+            if anybody:
+                over += [wait for wait in waits[ended:] if self.is_over(wait.revision, group)]
+            for wait in over:
+                wait.over.set()
+            if over:
+                waits[:] = [wait for wait in waits if not wait.over.is_set()]
+
+
+def _revision(wait: _Wait) -> int:
+    return wait.revision
