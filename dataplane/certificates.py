@@ -43,9 +43,9 @@ class NodeCertificates:
     @classmethod
     def from_bytes(cls, data: bytes) -> NodeCertificates:
         """The inverse of `to_bytes`."""
-        told = json.loads(data)
-        chains = [Chain(*(text.encode("latin-1") for text in pair)) for pair in told["pairs"]]
-        downstream = told["downstream"]
+        fields = json.loads(data)
+        chains = [Chain(*(text.encode("latin-1") for text in pair)) for pair in fields["pairs"]]
+        downstream = fields["downstream"]
         return cls(tuple(chains[:downstream]), chains[downstream] if downstream < len(chains) else None)
 
     def _all(self) -> Iterator[Chain]:
@@ -127,7 +127,7 @@ class CertificateWatcher:
         self._on_change = on_change
         self._every = every
         self._now = asyncio.Event()
-        self._said = ""
+        self._last_problem = ""
         self.current = read_files()
 
     def check_now(self) -> None:
@@ -137,16 +137,16 @@ class CertificateWatcher:
     async def run(self) -> None:
         """Check until cancelled."""
         while True:
-            asked = await self._asked()
+            asked = await self._next_check()
             try:
                 # In a thread, because parsing keys is slow.
                 found = await asyncio.to_thread(self._read)
             except BadFiles as error:
-                self._complain(str(error), asked)
+                self._report_problem(str(error), asked)
             else:
                 self._adopt(found, asked)
 
-    async def _asked(self) -> bool:
+    async def _next_check(self) -> bool:
         """Wait for the next check. True when `check_now` requested it."""
         try:
             async with asyncio.timeout(self._every):
@@ -156,13 +156,13 @@ class CertificateWatcher:
         self._now.clear()
         return True
 
-    def _complain(self, what: str, asked: bool) -> None:
-        if asked or what != self._said:
+    def _report_problem(self, what: str, asked: bool) -> None:
+        if asked or what != self._last_problem:
             _log.error("new certificates are invalid, the old ones stay in use: %s", what)
-        self._said = what
+        self._last_problem = what
 
     def _adopt(self, found: NodeCertificates, asked: bool) -> None:
-        self._said = ""
+        self._last_problem = ""
         if found != self.current:
             self.current = found
             self._on_change(found)

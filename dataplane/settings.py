@@ -277,7 +277,7 @@ class Settings(BaseSettings):
     """For rate limits in redis mode, which this version does not have yet."""
 
     debug: bool = False
-    """Log at level debug, whatever LOG_LEVEL is."""
+    """Log at level debug; overrides LOG_LEVEL."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug, info, warning or error."""
 

@@ -21,7 +21,7 @@ def status_items(host: str, port: int, *, expose_metrics: bool) -> tuple[Item, .
     items: list[Item] = [
         Service(
             STATUS_SERVICE,
-            # A 503 from /health tells about the node, not about the status server: it must not open the breaker.
+            # A 503 from /health is about the node, not about the status server: it must not open the breaker.
             circuit=Circuit(failure_threshold=1_000_000_000),
             timeouts=Timeouts(connect=2.0, response=5.0, idle=60.0),
         ),
@@ -55,7 +55,7 @@ class Builtin:
         """Add or remove built-in items in `resources`, and note in `touched` which.
 
         `replaced`: path by name of the configuration's routes that replaced built-in ones before this change. Returns
-        the same for after it.
+        the value after this change.
         """
         if any(kind == "route" for kind, _ in touched):
             replaced = self._replaced(resources, touched, replaced)

@@ -56,7 +56,7 @@ class Changes:
         self.served_table = assembly.table
         """The table of `served`; `table` is ahead of it while workers apply a change."""
         self.rejections = 0
-        self._told: tuple[object, object] = (None, None)
+        self._watched: tuple[object, object] = (None, None)
         """The services and instances that the prober watches."""
         self._written = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -80,7 +80,7 @@ class Changes:
         except TableError as error:
             self._journal.warn(str(error))
             return None
-        self._tell_prober()
+        self._update_prober()
         self._workers.move_to(bundle)
         _log.info("configuration read from the cache", extra={"revision": bundle.revision})
         return bundle
@@ -88,7 +88,8 @@ class Changes:
     async def follow(self, restored: Bundle | None) -> None:
         """Wait until the workers serve the restored configuration, then apply each one received."""
         if restored is not None and self.served is NOTHING and not await self._begin(restored):
-            # The last change was on disk before a worker had it, and may never have been served; the one before was.
+            # The last change was on disk before a worker had it, so it may never have been served. The one before it
+            # was.
             older = await self.restore(before_last=True)
             if older is not None:
                 await self._begin(older)
@@ -128,7 +129,7 @@ class Changes:
         except TableError as error:
             self._reject(bundle, error.problems)
             return
-        news = self._tell_prober()
+        news = self._update_prober()
         # In a thread, because the write may block.
         await asyncio.to_thread(self._journal.write, self.served, bundle, parts)
         self._written.set()
@@ -170,19 +171,19 @@ class Changes:
         if problems:
             self._assembly.revert()
             self._checked = self.served
-            self._tell_prober()
+            self._update_prober()
         return problems
 
-    def _tell_prober(self) -> bool:
+    def _update_prober(self) -> bool:
         """Have the prober watch the table's instances, and tell the workers which instances take no traffic.
 
         Called before the workers get the table, so that a new instance gets no traffic before its first probe. False
         when neither services nor instances changed.
         """
-        told = self.table.services, self.table.instances
-        if all(new is old for new, old in zip(told, self._told, strict=True)):
+        current = self.table.services, self.table.instances
+        if all(new is old for new, old in zip(current, self._watched, strict=True)):
             return False
-        self._told = told
+        self._watched = current
         configured = {
             name: group for name, group in self.table.instances.items() if not name.startswith(BUILTIN)
         }

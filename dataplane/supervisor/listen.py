@@ -20,7 +20,7 @@ class TrafficPort:
     def __init__(self, host: str, port: int, setting: str = "LISTEN") -> None:
         """Raises ListenError, naming `setting`, when the address cannot be bound or another process listens on it."""
         with listen(host, port, setting):
-            pass  # SO_REUSEPORT alone would let us share the port with another process
+            pass  # SO_REUSEPORT alone would allow sharing the port with another process
         self._address = (host, port)
         self._setting = setting
         self._holder = _bound(host, port, setting, share=True)

@@ -22,7 +22,7 @@ class Liveness:
         self._timeout = timeout
         self._limit = max(timeout, START_TIMEOUT)
         self._silent = 0.0
-        self._owing = 0.0
+        self._unanswered = 0.0
 
     def heard(self) -> None:
         """A frame arrived: the worker's event loop runs."""
@@ -34,9 +34,9 @@ class Liveness:
             return f"silent for {self._silent:g} s"
         self._silent += TICK
         if settled:
-            self._owing = 0.0
-        elif self._owing >= ANSWER_TIMEOUT:
-            return f"no answer for {self._owing:g} s"
+            self._unanswered = 0.0
+        elif self._unanswered >= ANSWER_TIMEOUT:
+            return f"no answer for {self._unanswered:g} s"
         else:
-            self._owing += TICK
+            self._unanswered += TICK
         return ""

@@ -146,7 +146,7 @@ class Supervisor:
         """Drain the workers. The status port and the probes go on meanwhile."""
         _log.info("draining", extra={"seconds": self._settings.drain_timeout})
         self._workers.drain()
-        # Otherwise connections would wait in a backlog from which nobody accepts.
+        # Otherwise new connections would wait in a backlog that no worker accepts from.
         self._launcher.close()
         await asyncio.wait((workers,))
 
@@ -197,7 +197,7 @@ class Supervisor:
         self._stream.report_health(self._prober.view(), self._changes.served.revision)
 
     def _use_certificates(self, certificates: NodeCertificates) -> None:
-        """Hand the node's certificates to the workers and to the prober."""
+        """Pass the node's certificates to the workers and to the prober."""
         self._workers.set_certificates(certificates.to_bytes())
         self._checker.set_client_certificate(certificates.upstream)
 

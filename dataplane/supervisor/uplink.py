@@ -20,7 +20,7 @@ class Uplink:
         """Logs a warning when the credential would be sent unencrypted. Raises OSError, ValueError."""
         self._settings = settings
         self._last = self._read()
-        self._said = ""
+        self._last_problem = ""
         if settings.controlplane_ca is None:
             _warn_if_unencrypted(settings.controlplane)
 
@@ -29,13 +29,13 @@ class Uplink:
         try:
             renewed = self._read()
         except (OSError, ValueError) as error:
-            if str(error) != self._said:
+            if str(error) != self._last_problem:
                 _log.error("renewed credentials are invalid, the old ones stay in use: %s", error)
-            self._said = str(error)
+            self._last_problem = str(error)
             return self._last
         if renewed != self._last:
             _log.info("renewed credentials are in use")
-        self._last, self._said = renewed, ""
+        self._last, self._last_problem = renewed, ""
         return renewed
 
     def _read(self) -> ControlPlanes:

@@ -109,7 +109,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._drain.set)
         # Ctrl-C signals the whole process group; the supervisor decides when to drain.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        # So does a closed terminal; the end of the channel says when the supervisor has ended.
+        # So does a closed terminal. The end of the channel, not SIGHUP, means that the supervisor has ended.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
     async def _follow(self) -> None:

@@ -71,7 +71,8 @@ class ConfigStream:
         self._arrived = asyncio.Event()
         self.mismatches = 0
         """Deltas whose base or resulting digest did not match."""
-        self._complaints: dict[str, str] = {}
+        self._logged_failures: dict[str, str] = {}
+        """The last failure logged, by address: a repeated one is not logged again."""
         self.connected_to = ""
         """Address of the control plane, empty while there is none."""
         self.failure = "not connected yet"
@@ -115,7 +116,7 @@ class ConfigStream:
 
     @property
     def reporting_configured(self) -> bool:
-        """Whether the control plane has asked for a way of reporting."""
+        """Whether the control plane has sent a Reporting message."""
         return self._reporter.configured
 
     def ack(self, revision: int) -> None:
@@ -141,7 +142,7 @@ class ConfigStream:
     def report_health(self, instances: Sequence[InstanceHealth], revision: int = 0) -> None:
         """Queue a health report: every instance, as seen while `revision` is served.
 
-        Sent as far as the control plane asks for it. Replaces a report that was not sent yet.
+        Sent in full or as changes, as the control plane asks. Replaces a report that was not sent yet.
         """
         self._health = instances, revision
         self._outgoing.set()
@@ -154,7 +155,7 @@ class ConfigStream:
     def report_stats(self, stats: StatsReport) -> None:
         """Queue a report of statistics.
 
-        Sent when the control plane asks for it, and as far. Replaces a report that was not sent yet.
+        Sent at the interval and in the detail that the control plane asks for. Replaces a report that was not sent yet.
         """
         self._stats = stats
         self._outgoing.set()
@@ -191,10 +192,10 @@ class ConfigStream:
                     return
 
     def _lost(self, address: str, reason: str) -> None:
-        if self.connected_to or self._complaints.get(address) != reason:
+        if self.connected_to or self._logged_failures.get(address) != reason:
             text = "no config stream to control plane %s: %s; serving revision=%d meanwhile"
             _log.warning(text, address, reason, self._state().revision)
-        self._complaints[address] = reason
+        self._logged_failures[address] = reason
         self.connected_to, self.failure = "", f"{address}: {reason}"
 
     async def _serve(
@@ -233,7 +234,7 @@ class ConfigStream:
             if not self.connected_to:
                 _log.info("config stream open to control plane %s", address)
             self.connected_to, self.failure, self._opened = address, "", True
-            self._complaints.clear()
+            self._logged_failures.clear()
             self._backoff.reset()
             self._take(response)
 
@@ -258,7 +259,7 @@ class ConfigStream:
         self._arrived.set()
 
     async def _write(self, call: Call) -> None:
-        """Send whatever is waiting. A failed write ends this task; the reader learns the reason."""
+        """Send queued messages. A failed write ends this task; the reader raises the reason."""
         while True:
             await self._outgoing.wait()
             self._outgoing.clear()

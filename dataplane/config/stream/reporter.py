@@ -73,18 +73,18 @@ class Reporter:
         known, details, due = self._circuits, self._reporting.details, now >= self._due
         if due:
             self._due = now + self._pace
-        told = [
+        changed = [
             one
             for one in stats.circuits
             if _state_changed(before := known.get(one.service), one)
             or (due and one != before and (details or one.state != "closed"))
         ]
-        if not due and not told:
+        if not due and not changed:
             return None
-        known.update((one.service, one) for one in told)
+        known.update((one.service, one) for one in changed)
         buckets = stats.buckets if details else ()
         return wire.stats_report(
-            StatsReport(stats.at, stats.total_requests, tuple(told), buckets), changes=True
+            StatsReport(stats.at, stats.total_requests, tuple(changed), buckets), changes=True
         )
 
 
