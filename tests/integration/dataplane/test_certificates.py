@@ -89,7 +89,7 @@ async def test_certificates_are_renewed_under_open_connections(
         # What is wrong stays without effect, also on workers that are started meanwhile.
         (certs / "tls.key").write_text("half of a")
         node.send(signal.SIGHUP)
-        await eventually(lambda: "new certificates cannot be used" in "\n".join(node.output()))
+        await eventually(lambda: "new certificates are invalid" in "\n".join(node.output()))
         before = [worker.pid for worker in psutil.Process(node.pid).children()]
         for worker in before:
             os.kill(worker, signal.SIGKILL)
