@@ -49,6 +49,9 @@ _ABANDONED: Final = Outcome.ABANDONED
 _EXCUSED: Final = Outcome.EXCUSED
 _MOST_OBEYED: Final = 1_000
 """Resets remembered that are no longer in the table."""
+_BLAMELESS: Final = (501, 505)
+"""What an instance answers to a method or version that it does not know. Any caller can send one, and would open the
+breaker for everybody."""
 _ADDRESS: Final = f"{LimitKey.ADDRESS.value}:"
 
 
@@ -275,10 +278,12 @@ class Gateway(Decider):
         return respond(refusal)
 
     def _settle(self, exchange: Exchange, now: float) -> None:
-        """Report the outcome to the breaker and the ejector. A 5xx counts as a failure."""
+        """Report the outcome to the breaker and the ejector. A 5xx that is no `_BLAMELESS` counts as a failure."""
         result = exchange.result
-        if result is _ANSWERED:
-            outcome = _FAILURE if exchange.status >= 500 else _SUCCESS
+        if result is _ANSWERED and exchange.status < 500:
+            outcome = _SUCCESS
+        elif result is _ANSWERED:
+            outcome = _ABANDONED if exchange.status in _BLAMELESS else _FAILURE
         else:
             outcome = _FAILURE if result is _FAILED else _ABANDONED
         backend, endpoint = cast(Plan, exchange.plan).backend, exchange.endpoint

@@ -417,6 +417,16 @@ async def test_failures_open_the_breaker_and_success_closes_it() -> None:
         assert [report.state for report in gate.gateway.breakers.report(0.0)] == ["closed"]
 
 
+@pytest.mark.parametrize("status", [b"501", b"505"])
+async def test_what_a_caller_can_bring_about_opens_no_breaker(status: bytes) -> None:
+    answer = b"HTTP/1.1 " + status + b" No\r\nContent-Length: 0\r\n\r\n"
+    circuit = Circuit(failure_threshold=2, min_throughput=2)
+    async with stage(Upstream(answering(answer)), Upstream(answering(answer)), circuit=circuit) as gate:
+        for _ in range(8):
+            assert (await gate.ask(b"REPORT / HTTP/1.1\r\nHost: a\r\n\r\n"))[0][9:12] == status
+        assert not gate.gateway.backends.ejected()
+
+
 async def test_trailers_never_become_fields_of_the_next_response() -> None:
     """The next response on that connection may be for somebody else."""
     trailers = b"X-Secret: 1\r\nSet-Cookie: session=1\r\nDate: x\r\nX-Last: 1\r\n"
