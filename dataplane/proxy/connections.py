@@ -22,7 +22,7 @@ class ClientConnection(Protocol):
         """The deadline has passed: set another one, or end."""
 
     def drain(self) -> None:
-        """Take nothing new, and end when nothing is under way."""
+        """End when nothing is under way, and take at most one more request."""
 
 
 class Connections:

@@ -57,6 +57,10 @@ from dataplane.proxy.writer import Outgoing
 AT_ONCE: Final = 16
 """Requests of one connection that are decided in one turn of the event loop, so that other connections get theirs."""
 
+DRAIN_IDLE: Final = 1.0
+"""Seconds that an idle connection stays open when the worker drains: what a client sends to one that has just been
+closed is lost, and clients that send often are told in a response (RFC 9112 section 9.6)."""
+
 
 class Downstream(ClientSide):
     """One client connection."""
@@ -290,7 +294,8 @@ class Downstream(ClientSide):
 
     def drain(self) -> None:
         if self.phase == IDLE and not self._reader.queue:
-            self._close(monotonic())
+            # Its next request may be on its way: it is answered, and told that it was the last.
+            self.deadline = min(self.deadline, monotonic() + DRAIN_IDLE)
 
     # --- one exchange after the other
 

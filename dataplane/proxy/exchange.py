@@ -110,7 +110,7 @@ class ClientSide(asyncio.Protocol):
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Take no new requests: close now if nothing is under way, else after the response."""
+        """Close after the response under way, or the next one if none is; soon if none comes."""
         raise NotImplementedError
 
     def sending(self, exchange: Exchange, now: float) -> None:

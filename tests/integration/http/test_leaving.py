@@ -373,6 +373,21 @@ async def test_draining_finishes_what_is_under_way() -> None:
         await eventually(lambda: not upstream.open)
 
 
+async def test_a_request_on_its_way_to_a_worker_that_drains_is_answered() -> None:
+    """A proxy in front of us keeps connections, and knows nothing of the drain."""
+    async with stage(Upstream(answering(OK))) as gate:
+        kept, unused = await gate.client(), await gate.client()
+        await kept.say(GET)
+        await kept.answer()
+        draining = asyncio.create_task(gate.proxy.drain(30.0))
+        await eventually(lambda: gate.proxy.connections.draining)
+        await kept.say(GET)
+        got = await kept.rest()
+        assert got.startswith(b"HTTP/1.1 200 ") and b"\r\nconnection: close" in got
+        assert await unused.rest() == b""
+        await within(draining, 10)
+
+
 async def test_draining_is_bounded() -> None:
     upstream = Upstream(silent)
     async with stage(upstream) as gate:
