@@ -44,7 +44,7 @@ class Taker(Protocol):
         """Serve the client of this connection, which has been admitted, and close it in the end."""
 
     def refusal(self) -> bytes:
-        """What a client is told of which there are too many; empty where nothing can be said."""
+        """The response to a connection above the limit; empty where none can be sent."""
 
 
 class Acceptor:
@@ -74,7 +74,7 @@ class Acceptor:
         self._listen()
 
     def close(self) -> None:
-        """Accept nothing more; whoever has not said whom it speaks for is turned away."""
+        """Accept nothing more; connections that have not sent their PROXY header are closed."""
         if self._paused is not None:
             self._paused.cancel()
         if self._listener.fileno() >= 0:
@@ -172,7 +172,7 @@ class _Greeting:
         loop.add_reader(self.socket, self._read)
 
     def end(self) -> None:
-        """Close it, whatever has come."""
+        """Close the connection."""
         self._fail("")
 
     def _read(self) -> None:

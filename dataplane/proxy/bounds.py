@@ -1,4 +1,4 @@
-"""Bounds of the HTTP engine, with their defaults: what one client or upstream can cost us at most.
+"""Bounds of the HTTP engine, with their defaults: the most that one client or instance can cost a worker.
 
 Each can be set (`dataplane.settings`); docs/http.md has the table with what happens when one is passed.
 """
@@ -35,7 +35,8 @@ class Bounds:
     keep_alive_timeout: float = 75.0
     """A client connection between requests, also before the first."""
     linger_timeout: float = 5.0
-    """Without a byte of a refused client, whose remaining bytes are thrown away so that it gets to see the answer."""
+    """Seconds without a byte from a refused client, whose remaining bytes are discarded so that it receives the
+    response."""
     linger_total: float = 30.0
     """The same in all. (Both are what nginx takes.)"""
     half_close: float = 0.25

@@ -54,7 +54,7 @@ class Deadlines:
             self._timer.cancel()
 
     def look(self, now: float) -> None:
-        """End what has waited for too long."""
+        """Expire the connections whose deadlines have passed."""
         for connection in [c for c in self._connections if c.deadline <= now]:
             connection.expire(now)
         if self.unread:

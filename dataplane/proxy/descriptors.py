@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system grants, some kept for upstream connections, and what to do without any."""
+"""File descriptors: raises the limit, reserves some for upstream connections, and detects exhaustion."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import replace
 from dataplane.proxy.bounds import Bounds
 
 RESERVED = 64
-"""What a worker needs for itself: its channel, its log, its event loop, its sockets."""
+"""Descriptors for the worker itself: its channel, its log, its event loop, its sockets."""
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-"""Errors of connect that say something of us and nothing of the instance."""
+"""Errors of connect() that are caused by this process or machine, not by the instance."""
 
 _log = logging.getLogger(__name__)
 
 
 def within_descriptors(bounds: Bounds) -> Bounds:
-    """The bounds, with no more client connections than leave a quarter of the file descriptors to instances.
+    """The bounds, with client connections limited to three quarters of the file descriptors.
 
-    Raises the process' limit as far as it is allowed to first.
+    First raises the process' soft limit to the hard limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:

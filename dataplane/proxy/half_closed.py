@@ -1,8 +1,9 @@
 """Clients that have ended their side of the connection while they are owed an answer.
 
 An end of stream says "no more to send" (RFC 9293 section 3.6), and is all that one hears both of a client that waits
-for its answer and of one that is gone. What tells them apart is the answer: whoever is gone resets the connection when
-bytes come. So such a client is answered, but may not wait for long: nobody works for somebody who is not there.
+for its answer and of one that is gone. What tells them apart is the answer: a client that is gone resets the connection
+when it receives bytes. So such a client is answered, but may not wait for long: no work is done for a client that is
+gone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class HalfClosed:
             self._watched[exchange] = (now + self._patience, _progress(exchange))
 
     def gone(self, now: float) -> list[Exchange]:
-        """Exchanges whose clients are gone, or have waited in vain."""
+        """Exchanges whose clients are gone, or have waited too long."""
         found = []
         for exchange, (due, before) in list(self._watched.items()):
             client = exchange.client

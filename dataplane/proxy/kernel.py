@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection that nothing is read from."""
+"""The kernel's state of a connection that is not being read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BYTES_RECEIVED: Final = 128
 
 
 def tcp_state(transport: asyncio.BaseTransport) -> int | None:
-    """The connection's state; None where the system does not tell."""
+    """The connection's state; None where the system does not report it."""
     raw: socket.socket | None = transport.get_extra_info("socket")
     if raw is None or _TCP_INFO < 0:
         return None
@@ -42,12 +42,12 @@ def rest(transport: asyncio.BaseTransport) -> bytes:
 
 
 def acknowledged(transport: asyncio.BaseTransport) -> int:
-    """Bytes that the peer has confirmed since the connection began; 0 where the system does not tell."""
+    """Bytes that the peer has confirmed since the connection began; 0 where the system does not report it."""
     return _counter(transport, _BYTES_ACKED)
 
 
 def received(transport: asyncio.BaseTransport) -> int:
-    """Bytes that have come since the connection began; 0 where the system does not tell."""
+    """Bytes that have come since the connection began; 0 where the system does not report it."""
     return _counter(transport, _BYTES_RECEIVED)
 
 

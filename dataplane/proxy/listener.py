@@ -1,4 +1,4 @@
-"""Client connections: taken from bound sockets, and waited for when the worker drains."""
+"""Client connections: accepts them on bound sockets, and waits for them when the worker drains."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Listener:
         trusted: TrustedProxies,
         refusal: Callable[[], bytes],
     ) -> None:
-        """`refusal` is what a client is told of which there are too many."""
+        """`refusal` makes the response to a connection above the limit."""
         self.make = make
         self.connections = connections
         self.bounds = bounds
@@ -45,9 +45,9 @@ class Listener:
     def start(
         self, listener: socket.socket, front: Front | None = None, proxies: TrustedProxies | None = None
     ) -> None:
-        """Accept connections on a bound socket, of TLS with a front; may be called for several.
+        """Accept connections on a bound socket; with TLS if there is a `front`. May be called for several sockets.
 
-        `proxies` must say with the PROXY protocol whom they speak for.
+        Connections from `proxies` must begin with a PROXY header.
         """
         listener.listen(BACKLOG)
         taker: _Plain = _Plain(self, listener) if front is None else _Secure(self, listener, front)
@@ -55,7 +55,7 @@ class Listener:
         self._acceptors.append(Acceptor(listener, taker, self.connections, proxies, timeout))
 
     async def drain(self, timeout: float) -> None:
-        """Accept nothing more, finish what is under way for at most `timeout` seconds, then close everything."""
+        """Stop accepting, let exchanges finish for at most `timeout` seconds, then abort the remaining connections."""
         for acceptor in self._acceptors:
             acceptor.close()
         connections = self.connections
@@ -71,7 +71,7 @@ class Listener:
 
 
 class _Plain:
-    """Makes connections of accepted sockets."""
+    """Makes protocols for accepted sockets."""
 
     scheme = "http"
 
@@ -106,19 +106,19 @@ class _Secure(_Plain):
         self._front = front
 
     def refusal(self) -> bytes:
-        # It would take a handshake to say anything.
+        # A response would need a handshake.
         return b""
 
     def _protocol(self, peer: Peer) -> asyncio.Protocol:
         listener, bounds = self._listener, self._listener.bounds
         above = listener.make(peer)
-        # How long a client may take nothing or say nothing later is for the deadlines of its connection.
+        # After the handshake, the deadlines of the client's connection apply.
         made = SecuredClient(self._front.context, above, peer, listener.connections, bounds.handshake_timeout)
         return cast(asyncio.Protocol, made)
 
 
 class Accepted:
-    """An accepted connection, with as much of a socket as the event loop asks for to make a transport of it."""
+    """An accepted connection, with the part of the socket interface that the event loop needs to make a transport."""
 
     __slots__ = ("_descriptor", "family")
 
@@ -133,14 +133,14 @@ class Accepted:
         return self._descriptor
 
     def close(self) -> None:
-        """The transport has closed the descriptor, and says so."""
+        """Called by the transport, which has closed the descriptor."""
 
 
 def adopt(accepted: Accepted, protocol: asyncio.Protocol) -> None:
-    """Make a transport of an accepted connection. Raises OSError, and then the protocol never hears of it.
+    """Make a transport of an accepted connection. Raises OSError; the protocol is then not called.
 
     The event loop offers this as a coroutine alone, which makes the transport at once and then waits for the call of
-    `connection_made`. Nobody has to wait for that, and a task would cost as much as the transport.
+    `connection_made`. That wait is not needed here, and a task would cost as much as the transport.
     """
     loop = asyncio.get_running_loop()
     starting = loop.connect_accepted_socket(lambda: protocol, cast(socket.socket, accepted))

@@ -2,11 +2,10 @@
 
 `getaddrinfo` blocks, cannot be cancelled, and takes half a minute where a name server does not answer. So:
 
-- a name is looked up once at a time, whoever asks;
-- an answer is given again while there is no newer one: whoever asks waits for that only for a moment (RFC 8767 has the
-  same for name servers: serve stale);
-- a look-up that takes longer than `SLOW` gives its thread's place to others, and the next one of its name waits for
-  one of the places of slow names. There are some for those that become slow, and as many for those that were.
+- concurrent look-ups of one name share one call;
+- a cached answer is used when a new one does not come within `GRACE` (as name servers serve stale data: RFC 8767);
+- a look-up that takes longer than `SLOW` releases its place, and the next one of its name waits for a place of slow
+  names. Half of these are for look-ups that become slow, half for names that were slow before.
 
 The threads are daemons: none that waits for a name server delays the end of the process.
 """
@@ -29,40 +28,40 @@ from typing import Final
 from dataplane.proxy.targets import Targets
 
 PLACES: Final = 16
-"""Look-ups at once, of names that are not known to be slow."""
+"""Concurrent look-ups of names that are not known to be slow."""
 SLOW_PLACES: Final = 64
-"""Further ones that have become slow; half of them at most are of names that were known to be."""
+"""Further concurrent look-ups that have become slow; at most half of them of names known to be slow."""
 SLOW: Final = 1.0
 """Seconds after which a look-up is slow."""
 GRACE: Final = 0.5
-"""Seconds that a new answer is waited for where there is an old one."""
+"""Seconds to wait for a new answer when there is a cached one."""
 STALE: Final = 3_600.0
-"""Seconds that an answer which could not be had anew is good for."""
+"""Seconds that a cached answer is used while look-ups fail."""
 _IDLE: Final = 10.0
 """Seconds after which a thread without work ends."""
 _MOST: Final = 20_000
-"""Names that are remembered."""
+"""Most names in the cache."""
 
 Ask = Callable[[str], tuple[str, ...]]
 """The addresses of a name, in the order in which they are tried. May block. Raises OSError."""
 
 
 def ask_system(host: str) -> tuple[str, ...]:
-    """By the system's resolver.
+    """Look up by the system's resolver.
 
-    Raises OSError, with an errno of `descriptors.EXHAUSTED` where it is we who lack something.
+    Raises OSError, with an errno of `descriptors.EXHAUSTED` when this process has no file descriptor left.
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except socket.gaierror:
-        # The resolver says "try again" where it could not open a socket or a file.
+        # The resolver reports "try again" when it could not open a socket or a file: find the errno.
         os.close(os.dup(2))
         raise
     return in_order(str(entry[4][0]) for entry in found)
 
 
 def is_address(host: str) -> bool:
-    """Whether it is an IP address, and nothing has to be looked up."""
+    """Whether `host` is an IP address, which needs no look-up."""
     try:
         ip_address(host.partition("%")[0])
     except ValueError:
@@ -101,14 +100,14 @@ class Lookups:
     def __init__(
         self, ask: Ask = ask_system, targets: Targets | None = None, slow: float = SLOW, grace: float = GRACE
     ) -> None:
-        """`targets` says which addresses names may have; `slow` and `grace` are in seconds."""
+        """`targets` filters the addresses that names may resolve to; `slow` and `grace` are in seconds."""
         self._ask = ask
         self._targets = targets or Targets()
         self._after, self._grace = slow, grace
         self._jobs: dict[str, _Job] = {}
-        """Waiting or running, by name."""
+        """Look-ups that wait or run, by name."""
         self._known: dict[str, tuple[tuple[str, ...], float]] = {}
-        """The last answer for each name, and when it came."""
+        """The cached answer for each name, and the time of its arrival."""
         self._slow_names: set[str] = set()
         self._quick: deque[_Job] = deque()
         self._slow: deque[_Job] = deque()
@@ -116,13 +115,13 @@ class Lookups:
         self._threads = _Threads()
 
     async def __call__(self, host: str) -> tuple[str, ...]:
-        """The addresses of a host, of an address itself without a look-up. Raises OSError."""
+        """The addresses of a host. An IP address is returned without a look-up. Raises OSError."""
         if is_address(host):
             return (host,)
         job = self._jobs.get(host) or self._begin(host)
         known = self._known.get(host)
         if known is None:
-            # One that waits no longer must not take the answer from the others.
+            # A cancelled caller must not cancel the look-up for the others.
             return self._permitted(host, await asyncio.shield(job.answer))
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(self._grace):
@@ -139,7 +138,7 @@ class Lookups:
 
     def _begin(self, host: str) -> _Job:
         answer: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
-        # Nobody may be there to hear of a failure.
+        # Otherwise asyncio logs a failure that no caller has waited for.
         answer.add_done_callback(_heard)
         job = self._jobs[host] = _Job(host, answer, host in self._slow_names)
         (self._slow if job.slow else self._quick).append(job)
@@ -147,7 +146,7 @@ class Lookups:
         return job
 
     def _start(self) -> None:
-        """Start what there are places for."""
+        """Start waiting look-ups while there are free places."""
         while self._quick and self._running < PLACES:
             self._run(self._quick.popleft())
         while self._slow and self._running_slow < SLOW_PLACES // 2:
@@ -195,7 +194,7 @@ class Lookups:
             self._known.pop(job.host, None)
             self._known[job.host] = found, monotonic()
         elif isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
-            # That is an answer, too.
+            # The name does not exist: drop the cached answer.
             self._known.pop(job.host, None)
         if not job.answer.done():
             if error is None:
@@ -206,7 +205,7 @@ class Lookups:
 
 
 class _Work:
-    """What a thread does: one look-up, whose end it tells to the event loop."""
+    """The work of a thread: one look-up, whose result goes to the event loop."""
 
     def __init__(
         self,
@@ -231,7 +230,7 @@ class _Work:
             error.__traceback__ = None
             failure = error
         except Exception as error:
-            # A name that cannot be written in DNS, or a fault of ours: the place must not be lost.
+            # A name that DNS cannot encode, or a bug: the place must be released all the same.
             failure = OSError(f"{type(error).__name__}: {error}")
         # The loop may have ended meanwhile.
         with contextlib.suppress(RuntimeError):
@@ -239,7 +238,7 @@ class _Work:
 
 
 class _Threads:
-    """As many threads as there is work at once; each ends when it has had none for a while."""
+    """Starts a thread when all are busy. A thread ends after `_IDLE` seconds without work."""
 
     def __init__(self) -> None:
         self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
@@ -247,7 +246,7 @@ class _Threads:
         self._idle = 0
 
     def submit(self, work: _Work) -> None:
-        """Have this done at once. Raises RuntimeError if there can be no thread for it."""
+        """Run this at once. Raises RuntimeError when no thread can be started."""
         with self._lock:
             if self._idle:
                 self._idle -= 1
@@ -270,7 +269,7 @@ class _Threads:
                 if self._idle:
                     self._idle -= 1
                     return None
-        # It is counted on: something is on its way.
+        # `submit` has taken this thread: its work is about to arrive.
         return self._work.get()
 
 

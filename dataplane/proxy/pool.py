@@ -1,8 +1,8 @@
 """Upstream connections kept for reuse, by instance.
 
 A connection comes here only when its last exchange left it clean (`Upstream` judges that) and reading; one that
-hears anything while idle, even its end, takes itself out. The latest used is reused first, so that surplus ones
-grow old and are closed.
+receives anything while idle, even its end, removes itself. The most recently used is reused first, so that surplus
+connections expire.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataplane.proxy.bounds import Bounds
 
 
 class Tls(Protocol):
-    """How an instance is spoken to over TLS."""
+    """The TLS settings of an instance."""
 
     @property
     def ca(self) -> str:
-        """Certificates that its own is checked against, PEM; "": the system's."""
+        """Authorities that its certificate is verified against, PEM; "": the system's."""
 
     @property
     def server_name(self) -> str:
-        """The name that its certificate must have; "": its host."""
+        """The name that its certificate is verified for; "": its host."""
 
 
 class Instance(Protocol):
-    """Where an instance is, and what of it matters here; any object that has this."""
+    """The properties of an instance that the engine uses."""
 
     @property
     def service(self) -> str: ...
@@ -44,24 +44,24 @@ class Instance(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """What the pool needs of a connection to an instance."""
+    """A connection to an instance, as the pool uses it."""
 
     __slots__ = ("address", "expires", "idle_since")
 
     address: str
-    """Where it leads to; "" where that does not matter."""
+    """IP address of the peer; "" when it is not tracked."""
     expires: float
-    """Monotonic seconds; it is not used again from then on."""
+    """Monotonic time from which it is not reused."""
     idle_since: float
-    """The same."""
+    """Monotonic time at which it became idle."""
 
     def close(self) -> None:
-        """End it; nothing is under way."""
+        """Close it. It has no exchange."""
         raise NotImplementedError
 
 
 class Endpoint:
-    """An instance as the data path sees it: its idle connections, and how many requests are under way."""
+    """An instance on the request path: its idle connections, and the number of requests in flight."""
 
     __slots__ = (
         "addresses",
@@ -82,18 +82,18 @@ class Endpoint:
         self.id = instance.id
         """Unique within the service."""
         self.tls = tls
-        """None: spoken to in the clear."""
+        """None: without TLS."""
         self.bounds = bounds
         self.in_flight = 0
         self.heard_at = 0.0
         """When it last answered a request, monotonic seconds."""
         self.idle: list[Connection] = []
-        """In order of last use; whoever pops one has it to himself."""
+        """In order of last use. Popping one takes exclusive use of it."""
         self.leaving = False
-        """It takes no new requests, and the end of those under way is waited for."""
+        """It takes no new requests; those in flight are counted until they end."""
         self.retired = False
         self.addresses: tuple[str, ...] = ()
-        """Those of its host, where that is a name that has been looked up."""
+        """The addresses of its host, if that is a name and has been resolved."""
         host = f"[{instance.host}]" if ":" in instance.host else instance.host
         self.authority = f"{host}:{instance.port}".encode("ascii", "replace")
 
@@ -109,7 +109,8 @@ class Endpoint:
         )
 
     def give(self, connection: Connection, now: float) -> bool:
-        """Keep a clean connection; False if there is no room or use for it."""
+        """Keep a clean connection. False when the pool is full, or the connection is expired or leads to an old
+        address."""
         if self.retired or len(self.idle) >= self.bounds.pool_idle or now >= connection.expires:
             return False
         if self.addresses and connection.address not in self.addresses:
@@ -119,12 +120,12 @@ class Endpoint:
         return True
 
     def forget(self, connection: Connection) -> None:
-        """An idle connection has ended by itself."""
+        """Remove an idle connection that has ended."""
         if connection in self.idle:
             self.idle.remove(connection)
 
     def expired(self, now: float) -> list[Connection]:
-        """Take out the connections that are idle for too long or too old, or all of a retired endpoint.
+        """Remove the connections that are idle for too long or expired; all of them if the endpoint is retired.
 
         The caller closes them.
         """
@@ -137,7 +138,7 @@ class Endpoint:
         return old
 
     def move(self, addresses: tuple[str, ...]) -> list[Connection]:
-        """Its host has these addresses now. Take out the connections to others; the caller closes them."""
+        """Set the addresses of its host. Removes the connections to other addresses; the caller closes them."""
         self.addresses = addresses
         lost = [each for each in self.idle if each.address not in addresses]
         self.idle = [each for each in self.idle if each.address in addresses]
@@ -150,7 +151,7 @@ _NO_ENDPOINTS: Final[Mapping[_Place, Endpoint]] = {}
 
 
 class Pool:
-    """The endpoints of the present table, carried over from the one before."""
+    """The endpoints of the current table. Unchanged ones are carried over from the previous table."""
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
@@ -161,9 +162,10 @@ class Pool:
         """Called when an endpoint that is leaving has answered its last request."""
 
     def change(self, service: str, instances: Iterable[Instance], tls: Tls | None = None) -> list[Endpoint]:
-        """From now on these are the instances of `service`; returns their endpoints.
+        """Replace the instances of `service`. Returns their endpoints.
 
-        Endpoints that are reached as before keep their connections. Costs as much as the service has instances.
+        Endpoints with the same address and TLS settings keep their connections. The cost grows with the instances of
+        the service.
         """
         before = self._endpoints.pop(service, _NO_ENDPOINTS)
         endpoints: dict[_Place, Endpoint] = {}
@@ -184,11 +186,11 @@ class Pool:
         return list(endpoints.values())
 
     def endpoint(self, instance: Instance) -> Endpoint:
-        """The endpoint of an instance that is there. KeyError for any other."""
+        """The endpoint of an instance. KeyError for an unknown one."""
         return self._endpoints[instance.service][instance.id, instance.host, instance.port]
 
     def leaving(self) -> dict[str, int]:
-        """Requests under way, by "<service>/<id>", at instances that take no new ones; those with none are left out."""
+        """Requests in flight, by "<service>/<id>", at instances that take no new ones; without those that have none."""
         found: dict[str, int] = {}
         for endpoint in self._leaving:
             name = f"{endpoint.instance.service}/{endpoint.instance.id}"
@@ -196,16 +198,16 @@ class Pool:
         return found
 
     def settle(self, endpoint: Endpoint) -> None:
-        """An endpoint that is leaving has one request less."""
+        """A request of a leaving endpoint has ended."""
         if not endpoint.in_flight and endpoint in self._leaving:
             self._leaving.remove(endpoint)
             self.left()
 
     def _follow_leaving(self, service: str, endpoints: list[Endpoint]) -> None:
-        """Those among `endpoints`, all of one service, that are busy and take nothing new."""
+        """Track those of `endpoints`, all of one service, that are busy and take no new requests."""
         for endpoint in endpoints:
             endpoint.leaving = endpoint.retired or endpoint.instance.draining
-        # Those that retired at an earlier change may still be busy.
+        # Endpoints that were retired by an earlier change may still be busy.
         candidates = [each for each in self._leaving if each.instance.service == service] + endpoints
         others = [each for each in self._leaving if each.instance.service != service]
         busy = [each for each in dict.fromkeys(candidates) if each.leaving and each.in_flight]
@@ -218,7 +220,7 @@ class Pool:
                 close_all(endpoint.expired(now))
 
     def shed(self) -> None:
-        """Close the idle connections: their file descriptors are needed for something else."""
+        """Close all idle connections, to free their file descriptors."""
         for endpoint in self._all():
             close_all(endpoint.expired(float("inf")))
 

@@ -34,7 +34,7 @@ _FAMILIES: Final = {1: (4, 12), 2: (16, 36), 3: (0, 216)}
 
 
 class BadHeader(ValueError):
-    """This is no PROXY header: whoever sent it is not to be believed, and the connection is closed."""
+    """This is no PROXY header: the sender is not trusted, and the connection is closed."""
 
 
 class Unsaid(Enum):
@@ -99,7 +99,7 @@ class HeaderReader:
 
 def _source_of_line(line: bytes) -> str | Unsaid:
     if line.startswith(_UNKNOWN) and line[len(_UNKNOWN) :][:1] in (b" ", b"\r"):
-        # Whatever else the line says is to be ignored.
+        # The rest of the line must be ignored.
         return Unsaid.SOURCE
     found = _LINE.fullmatch(line)
     if found is None or not all(int(found[port]) <= 65_535 for port in ("port", "target_port")):
@@ -133,7 +133,7 @@ def _source_of_binary(data: bytes) -> str | Unsaid:
 
 
 def _check_extensions(data: bytes) -> None:
-    """Section 2.2.7: type, length, value, up to the end. None of them tells us anything."""
+    """Section 2.2.7: type, length, value, up to the end. None of them is used here."""
     while data:
         size = 3 + int.from_bytes(data[1:3], "big")
         if len(data) < size or len(data) < 3:

@@ -42,7 +42,7 @@ class Resolver:
         if endpoint in self._users.get(host, ()) and endpoint.addresses:
             return endpoint.addresses
         self._users.setdefault(host, set()).add(endpoint)
-        # One that waits no longer must not take the answer from the others.
+        # A cancelled caller must not cancel the look-up for the others.
         found = await asyncio.shield(self._look(host))
         if self._timer is None:
             self._start_timer()

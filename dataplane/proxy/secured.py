@@ -1,13 +1,13 @@
 """TLS on a connection: a protocol to the transport below, and a transport to the protocol above.
 
 The event loop's own TLS has a buffer of 256 KiB, a timer and several objects for every connection, and copies what it
-reads once more; here OpenSSL gets what was read and gives back what to write (docs/performance.md has the figures).
-`secured_client` and `secured_instance` have what differs between the two edges.
+reads once more; here OpenSSL takes the bytes received and returns the bytes to send (docs/performance.md has the
+figures). `secured_client` and `secured_instance` have what differs between the two edges.
 
-OpenSSL's buffers keep the size that they once had. So they get one record at a time, whatever was read or is to be
-written: a connection that carried a large body and is idle now costs as little as any.
+OpenSSL's buffers never shrink. So they get one record at a time, however much is read or written: an idle connection
+that has carried a large body takes no more memory than others.
 
-Ends are told as TLS tells them: `close` sends what is left, then close_notify (RFC 8446 section 6.1).
+`close` sends the remaining bytes, then close_notify (RFC 8446 section 6.1).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RECORD: Final = 16_384
 _SMALL: Final = 512
 """Fewer bytes are not worth a read of their own."""
 _UNASKED: Final = 16
-"""Times that one peer gets an answer of TLS itself: each attempt to renegotiate in TLS 1.2 gets one, read or not."""
+"""Most TLS messages sent to one peer in reply to its own, such as attempts to renegotiate in TLS 1.2."""
 
 
 class Secured(asyncio.Transport):
@@ -43,7 +43,7 @@ class Secured(asyncio.Transport):
     )
 
     transport: asyncio.Transport
-    """The one below."""
+    """The transport of the TCP connection."""
 
     def __init__(
         self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, tls: ssl.SSLObject, above: asyncio.Protocol
@@ -56,39 +56,39 @@ class Secured(asyncio.Transport):
         self._shaken = self._closing = self._ended = False
         self._unasked = 0
         self._held = False
-        """Something is in `_outgoing` that can wait for the next write."""
+        """Whether `_outgoing` has records that can wait for the next write."""
 
     # --- what differs between the edges
 
     def _begin(self) -> None:
-        """The connection is there; the handshake comes first."""
+        """The connection is open: begin the handshake."""
         raise NotImplementedError
 
     def _established(self) -> None:
-        """The handshake is done: send what it has left, or hold it, and begin what is above."""
+        """The handshake is complete: send or hold its last records, and start the protocol above."""
         raise NotImplementedError
 
     def _refused(self, error: Exception) -> None:
-        """The handshake has failed; the alert that says why has been sent."""
+        """The handshake has failed, and the alert has been sent."""
 
     def _cut_off(self) -> None:
-        """The peer has ended the connection without a word in TLS."""
+        """The peer has ended the connection without close_notify."""
 
     def _lost_early(self, exc: Exception | None) -> None:
-        """The connection is gone before its handshake was done."""
+        """The connection was lost during the handshake."""
 
     def _read_rest(self) -> None:
-        """The connection has failed: something may have come before that and was not read."""
+        """The connection has failed: read the bytes received before that."""
 
     # --- the protocol of the transport below
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there."""
+        """The connection is open."""
         self.transport = cast(asyncio.Transport, transport)
         self._begin()
 
     def data_received(self, data: bytes) -> None:
-        """Records, or pieces of them."""
+        """Records, complete or in part, have arrived."""
         if self._closing:
             return
         size = len(data)
@@ -104,7 +104,7 @@ class Secured(asyncio.Transport):
         self._hand_over(pieces)
 
     def eof_received(self) -> bool:
-        """The peer has ended the connection, perhaps without a word in TLS."""
+        """The peer has ended the connection, perhaps without close_notify."""
         self._ended = True
         if self._shaken and not self._closing:
             self._cut_off()
@@ -112,7 +112,7 @@ class Secured(asyncio.Transport):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         if exc is not None and self._shaken and not self._closing:
             self._read_rest()
         self._ended = self._closing = True
@@ -120,23 +120,23 @@ class Secured(asyncio.Transport):
             self._above.connection_lost(exc)
         else:
             self._lost_early(exc)
-        # It holds on to this transport: a cycle.
+        # It refers to this transport: break the cycle.
         self._above = _NOBODY
 
     def pause_writing(self) -> None:
-        """More waits than should."""
+        """The write buffer is above its high-water mark."""
         if self._shaken:
             self._above.pause_writing()
 
     def resume_writing(self) -> None:
-        """Enough of it has left."""
+        """The write buffer is below its low-water mark."""
         if self._shaken and not self._closing:
             self._above.resume_writing()
 
     # --- the transport of the protocol above
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Of the transport below, and "ssl_object" and "sslcontext"."""
+        """The information of the transport below, and "ssl_object" and "sslcontext"."""
         if name == "ssl_object":
             return self._tls
         if name == "sslcontext":
@@ -144,23 +144,23 @@ class Secured(asyncio.Transport):
         return self.transport.get_extra_info(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """From now on this one is above."""
+        """Replace the protocol above."""
         self._above = cast(asyncio.Protocol, protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """What is above."""
+        """The protocol above."""
         return self._above
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Of the transport below."""
+        """Set the limits of the transport below."""
         self.transport.set_write_buffer_limits(high, low)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that wait, as records."""
+        """Encrypted bytes in the write buffer."""
         return self.transport.get_write_buffer_size()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or about to be."""
+        """Whether it is closed or closing."""
         return self._closing or self.transport.is_closing()
 
     def is_reading(self) -> bool:
@@ -168,12 +168,12 @@ class Secured(asyncio.Transport):
         return self.transport.is_reading()
 
     def pause_reading(self) -> None:
-        """Read nothing more for now; what has been read has been handed over."""
+        """Pause reading. Everything read so far has been passed to the protocol."""
         if not self._closing:
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume reading."""
         if not self._closing:
             self.transport.resume_reading()
 
@@ -192,7 +192,7 @@ class Secured(asyncio.Transport):
             self._encrypt(b"".join(list_of_data))
 
     def close(self) -> None:
-        """Send what is left, and say that nothing follows."""
+        """Send the remaining bytes and close_notify, then close."""
         if self._closing:
             return
         if not self._shaken:
@@ -203,11 +203,11 @@ class Secured(asyncio.Transport):
         self._leave()
 
     def _leave(self) -> None:
-        """close_notify has been said."""
+        """Close the connection, after close_notify."""
         self.transport.close()
 
     def abort(self) -> None:
-        """End it at once."""
+        """Close the connection at once, without close_notify."""
         self._closing = True
         self.transport.abort()
 
@@ -217,20 +217,20 @@ class Secured(asyncio.Transport):
         return self._closing or self._ended
 
     def _take(self, data: bytes | memoryview[int], pieces: list[bytes], size: int) -> None:
-        """Read a record, or a part of one."""
+        """Process a record, or a part of one."""
         self._incoming.write(data)
         if self._shaken or self._shake():
             self._decrypt(pieces, size)
 
     def _shake(self) -> bool:
-        """Take the handshake further; whether it is done."""
+        """Advance the handshake. True when it is complete."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
             return False
         except (ssl.SSLError, OSError) as error:
-            # OpenSSL has left an alert that says why.
+            # OpenSSL has written an alert with the reason.
             self._closing = True
             self._flush()
             self.transport.close()
@@ -241,7 +241,7 @@ class Secured(asyncio.Transport):
         return True
 
     def _decrypt(self, pieces: list[bytes], size: int) -> None:
-        """Decrypt what there is, `size` bytes at a time."""
+        """Decrypt the received records, `size` bytes at a time."""
         tls, incoming = self._tls, self._incoming
         try:
             while incoming.pending or tls.pending():
@@ -260,7 +260,7 @@ class Secured(asyncio.Transport):
             self._answer()
 
     def _answer(self) -> None:
-        """TLS itself has something to say. Whoever asks again and again takes no answer, and would fill the memory."""
+        """Send a reply of TLS itself. Abort after too many: a peer that does not read them would fill the memory."""
         self._unasked += 1
         if self._unasked > _UNASKED:
             self.abort()
@@ -268,7 +268,7 @@ class Secured(asyncio.Transport):
             self._flush()
 
     def _hand_over(self, pieces: list[bytes]) -> None:
-        """Hand over what was decrypted, in one piece, and the end."""
+        """Pass the decrypted bytes to the protocol above, in one piece, and the end."""
         if pieces and not self._closing:
             self._above.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if self._ended and not self._closing:
@@ -276,7 +276,7 @@ class Secured(asyncio.Transport):
             self.close()
 
     def _encrypt(self, data: bytes | bytearray | memoryview[int]) -> None:
-        """One record at a time, which is what OpenSSL takes at once."""
+        """Encrypt one record at a time, the most that OpenSSL takes in one call."""
         size = len(data)
         if size <= RECORD:
             if size:
@@ -296,11 +296,11 @@ class Secured(asyncio.Transport):
             self.transport.write(data)
 
     def _say_goodbye(self) -> None:
-        # As a rule it wants to read: the peer has not said it yet.
+        # Usually raises SSLWantReadError: the peer has not sent its close_notify yet.
         with contextlib.suppress(ssl.SSLError, OSError):
             self._tls.unwrap()
         self._flush()
 
 
 _NOBODY: Final = asyncio.Protocol()
-"""What is above once the connection is gone."""
+"""The protocol above once the connection is lost."""

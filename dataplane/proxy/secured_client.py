@@ -1,8 +1,8 @@
 """TLS on a client's connection.
 
-The deadline of the handshake is one of those that the worker's tick looks at. Closing reads on after close_notify,
-throwing away what comes, until the peer has ended its side too. How long it may take for that, and to take what was
-sent to it, is for the protocol above to say, which aborts in the end.
+The worker's tick checks the deadline of the handshake with all others. After close_notify, the connection reads and
+discards until the peer has ended its side, too. The protocol above bounds that time, and the time to send, and then
+aborts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataplane.proxy.trust import Peer
 
 
 class SecuredClient(Secured):
-    """One connection. Counts among the client connections until the handshake is done; then what is above does."""
+    """One connection. Counts as a client connection until the handshake is complete; then the protocol above does."""
 
     __slots__ = ("_connections", "deadline", "peer")
 
@@ -39,11 +39,11 @@ class SecuredClient(Secured):
     # --- a client connection, during the handshake
 
     def expire(self, now: float) -> None:
-        """The handshake takes too long."""
+        """Abort: the handshake takes too long."""
         self.transport.abort()
 
     def drain(self) -> None:
-        """Nothing is under way."""
+        """Abort: there is no exchange yet."""
         self.transport.abort()
 
     # --- of the base
@@ -53,7 +53,7 @@ class SecuredClient(Secured):
 
     def _established(self) -> None:
         if self._tls.version() == "TLSv1.3":
-            # What is left are session tickets: they travel with the first response.
+            # The remaining records are session tickets: they are sent with the first response.
             self._held = self._outgoing.pending > 0
         else:
             self._flush()
@@ -61,7 +61,7 @@ class SecuredClient(Secured):
         self._above.connection_made(self)
 
     def _cut_off(self) -> None:
-        # What is above has no use for half a connection of TLS.
+        # The protocol above does not support half-closed TLS connections.
         self._above.eof_received()
 
     def _lost_early(self, exc: Exception | None) -> None:

@@ -1,10 +1,11 @@
 """TLS on a connection to an instance.
 
-An instance that answers early and closes resets the connection on which the body still comes in. The event loop tells
-of the failed write first; what the kernel has of the response is then read all the same (RFC 9112 section 9.5), which
-the event loop's own TLS has no way to do.
+An instance that responds early and closes resets the connection while the body is still being sent. The event loop
+reports the failed write first; the response that the kernel has received is then still read (RFC 9112 section 9.5),
+which the event loop's own TLS cannot do.
 
-A connection that ends without close_notify is lost, and its end is no end of a body: anybody on the way could make one.
+A connection that ends without close_notify is lost, and its end does not end a body: an attacker on the path could
+forge it.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ _REST: Final = 4
 
 
 class SecuredInstance(Secured):
-    """One connection. Once its handshake is done, `ready` is, and what is above has begun."""
+    """One connection. `ready` completes with the handshake, after the protocol above has started."""
 
     __slots__ = ("ready",)
 
     def __init__(self, context: ssl.SSLContext, name: str, above: asyncio.Protocol) -> None:
-        """The instance has to prove itself as `name`, a host name or an address."""
+        """The certificate of the instance is verified for `name`, a host name or an address."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         super().__init__(
             incoming, outgoing, context.wrap_bio(incoming, outgoing, server_hostname=name), above
         )
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Fails with an OSError, as ssl.SSLError is one, if the handshake does."""
+        """Fails with an OSError (such as ssl.SSLError) when the handshake fails."""
 
     def _begin(self) -> None:
         self._shake()
@@ -61,7 +62,7 @@ class SecuredInstance(Secured):
 async def connect(
     above: asyncio.Protocol, address: str, port: int, context: ssl.SSLContext, name: str
 ) -> None:
-    """Connect `above` over TLS to an instance that proves itself as `name`. Raises OSError."""
+    """Connect `above` over TLS to an instance whose certificate is verified for `name`. Raises OSError."""
     _, made = await asyncio.get_running_loop().create_connection(
         lambda: cast(asyncio.Protocol, SecuredInstance(context, name, above)), address, port
     )

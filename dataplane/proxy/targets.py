@@ -72,7 +72,7 @@ def _parsed(text: str) -> Address:
 
 @lru_cache(maxsize=10_000)
 def _special(text: str) -> str | None:
-    """What is special about an address; None for an ordinary one."""
+    """The special purpose of an address; None for an ordinary one."""
     address = _parsed(text)
     if any(address in network for network in _METADATA):
         return "an address where clouds answer with credentials"

@@ -49,7 +49,7 @@ def names_of(chain: Chain) -> tuple[str, ...]:
 
 
 def server_context(chain: Chain) -> ssl.SSLContext:
-    """What a client meets. Raises BadChain."""
+    """The TLS context of client connections that are presented this chain. Raises BadChain."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -68,7 +68,7 @@ class Front:
     """For the next handshake."""
 
     def __init__(self, chains: Iterable[Chain]) -> None:
-        """The first of `chains` is shown to whoever asks for no name, or for one that no other is for."""
+        """The first of `chains` is the default: for clients without a server name, or with an unknown one."""
         self._by_name: Mapping[str, ssl.SSLContext] = {}
         self.adopt(chains)
 
@@ -102,7 +102,7 @@ class Front:
 def client_context(ca: str, chain: Chain | None) -> ssl.SSLContext:
     """For connections to instances that one of the authorities in `ca` (PEM; empty: the system's) vouches for.
 
-    `chain` is shown to those that ask for a client certificate. Raises BadChain.
+    `chain` is presented to instances that ask for a client certificate. Raises BadChain.
     """
     context = ssl.create_default_context(cadata=ca or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -135,7 +135,7 @@ class ClientContexts:
             loop = asyncio.get_running_loop()
             making = made[ca] = loop.run_in_executor(None, client_context, ca, self._chain)
         try:
-            # Whoever waits no longer must not take it from the others.
+            # A cancelled caller must not cancel it for the others.
             return await asyncio.shield(making)
         except BaseException:
             if making.done() and made.get(ca) is making and (making.cancelled() or making.exception()):

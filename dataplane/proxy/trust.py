@@ -1,4 +1,4 @@
-"""Who the client is: the peer itself, or what trusted proxies in front of us say about it.
+"""Who the client is: the peer itself, or the client that trusted proxies name.
 
 X-Forwarded fields are believed only from peers in TRUSTED_PROXIES. The client is then the last address in
 X-Forwarded-For that is not itself a trusted proxy: anything further left could have been made up.

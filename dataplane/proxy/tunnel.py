@@ -35,7 +35,7 @@ class End(asyncio.Protocol):
         self._heard = self._over = False
 
     def join(self, other: End) -> Self:
-        """From now on what comes in here goes out there."""
+        """Relay what this side receives to the other side."""
         self._other = other
         self.transport.set_protocol(self)
         return self
@@ -52,7 +52,7 @@ class End(asyncio.Protocol):
             self._other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """True where this side stays open for what the other one still has to say."""
+        """True when this side stays open for the other side's remaining bytes."""
         assert self._other is not None and self._tunnel is not None
         theirs = self._other.transport
         self._heard = True
@@ -155,7 +155,7 @@ class Tunnel:
                 end.transport.close()
 
     def drain(self) -> None:
-        """Whoever drains waits for the tunnel as for any exchange, and aborts it in the end."""
+        """A drain waits for the tunnel as for any exchange, and aborts it at the end."""
 
     def lost(self) -> None:
         """One end is closed; the other gets a little time to take what was sent to it."""

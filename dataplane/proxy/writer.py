@@ -1,10 +1,10 @@
-"""What is said on a connection: kept through one turn of the event loop, and written at its end in one piece.
+"""Write buffer of a connection: bytes are collected during one turn of the event loop and written at its end at once.
 
 A write is a system call that runs the peer's side of TCP too and, if the peer sleeps, wakes it. Many connections have
-something to say in one turn of a busy worker; written one right after the other, the first of them wakes the peer for
-all (docs/performance.md has what that brought). A turn ends before the loop waits again, so nothing waits for it.
+data to send in one turn of a busy worker; when they are written in a row, the first write wakes the peer for all
+(docs/performance.md has the gain). A turn ends before the loop waits again, so no write is delayed by a wait.
 
-Whatever is written to a connection, or ends it, goes through its `Outgoing`: so bytes stay in order.
+Every write to a connection, and its end, goes through its `Outgoing`, so that bytes stay in order.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 JOINED: Final = 16_384
-"""Up to this many bytes are kept and joined; with more, a write at once costs less than the copy."""
+"""Most bytes that are buffered and joined. Beyond it, an immediate write costs less than the copy."""
 
 
 class Turn:
-    """The connections that have something to say in this turn of the event loop."""
+    """The connections with buffered data in this turn of the event loop."""
 
     __slots__ = ("_waiting", "soon")
 
     def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
         self.soon = soon
-        """Has a callback called at the end of the turn."""
+        """Schedules a callback for the end of the turn."""
         self._waiting: list[Outgoing] = []
 
     def add(self, outgoing: Outgoing) -> None:
-        """Write what this connection has to say when the turn ends."""
+        """Flush this connection when the turn ends."""
         if not self._waiting:
             self.soon(self.end)
         self._waiting.append(outgoing)
 
     def end(self) -> None:
-        """Write everything; a connection that cannot be written to ends alone."""
+        """Flush all. A connection whose write fails is aborted; the others are not affected."""
         waiting, self._waiting = self._waiting, []
         for outgoing in waiting:
             try:
@@ -48,7 +48,7 @@ class Turn:
 
 
 class Outgoing:
-    """One connection's side of it, in front of its transport."""
+    """The write buffer of one connection, in front of its transport."""
 
     __slots__ = ("_pieces", "_size", "_transport", "_turn")
 
@@ -59,7 +59,7 @@ class Outgoing:
         self._size = 0
 
     def write(self, data: bytes) -> None:
-        """Say this."""
+        """Write these bytes, now or at the end of the turn."""
         size = self._size + len(data)
         if size > JOINED:
             self.flush()
@@ -71,7 +71,7 @@ class Outgoing:
         self._pieces.append(data)
 
     def writelines(self, pieces: list[bytes], size: int) -> None:
-        """Say all these; `size` is how many bytes of body are among them, which is all that can be many."""
+        """Write these pieces. `size`: the bytes of body among them; the other pieces are small."""
         size += self._size
         if size > JOINED:
             self.flush()
@@ -83,7 +83,7 @@ class Outgoing:
         self._pieces += pieces
 
     def flush(self) -> None:
-        """Hand over to the transport what has been said so far."""
+        """Pass the buffered bytes to the transport."""
         pieces = self._pieces
         if pieces:
             self._transport.write(b"".join(pieces))
@@ -91,21 +91,21 @@ class Outgoing:
             self._size = 0
 
     def drop(self) -> None:
-        """Forget what has not been handed over: the connection is gone."""
+        """Discard the buffered bytes: the connection is lost."""
         self._pieces.clear()
         self._size = 0
 
     def write_eof(self) -> None:
-        """Nothing more will be said."""
+        """Flush, and half-close the connection."""
         self.flush()
         self._transport.write_eof()
 
     def close(self) -> None:
-        """End the connection when everything has been sent."""
+        """Flush, and close the connection when everything has been sent."""
         self.flush()
         self._transport.close()
 
     def abort(self) -> None:
-        """End it at once."""
+        """Close the connection at once, and discard the buffered bytes."""
         self.drop()
         self._transport.abort()

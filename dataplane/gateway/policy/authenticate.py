@@ -70,7 +70,7 @@ class _Held:
 
 
 ANONYMOUS = Caller("", frozenset(), float("inf"))
-"""Whoever uses a public route."""
+"""The caller on a public route."""
 
 
 class Authenticator:

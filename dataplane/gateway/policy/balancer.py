@@ -1,7 +1,7 @@
 """Which of the healthy instances takes a request.
 
-A balancer serves a fixed set of endpoints; a changed set gets a new one, which goes on where the last one was left.
-Everything is computed from the set beforehand, so a pick is a step in a ring or a look-up.
+A balancer serves a fixed set of endpoints. A changed set gets a new balancer, which continues at its predecessor's
+position. Everything is computed from the set beforehand, so a pick is a step in a ring or a look-up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SLOTS = 4096
 
 
 class Endpoint(Protocol):
-    """What a balancer needs to know of an instance."""
+    """The properties of an endpoint that balancers use."""
 
     @property
     def id(self) -> str:
@@ -35,7 +35,7 @@ class Endpoint(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Requests under way."""
+        """Requests in flight."""
 
 
 E = TypeVar("E", bound=Endpoint)
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a balancer was left."""
+    """The position of a balancer in its turns."""
 
     upcoming: tuple[object, ...]
     """Its endpoints, in the order of their next turns."""

@@ -47,7 +47,7 @@ class Outcome(Enum):
     SUCCESS = "success"
     FAILURE = "failure"
     ABANDONED = "abandoned"
-    """The client left, which says nothing about the service."""
+    """The client left: no evidence about the service."""
     EXCUSED = "excused"
     """It failed at an instance that is ejected or has left: that says nothing about the rest of the service."""
 
@@ -387,7 +387,7 @@ class Breaker:
 
 
 class Trial:
-    """An admitted request. The holder settles it exactly once, whatever happens.
+    """An admitted request. The holder settles it exactly once on every path.
 
     A base class instead of a protocol, because it is on the request path: mypyc compiles the call to a C call.
     """

@@ -1,7 +1,7 @@
 """Rate limits held in this worker: which request takes from which bucket. How a bucket works is in `buckets`.
 
 Limits are local: every worker of every data plane holds its own buckets. Workers of one data plane divide a limit by
-`share`, so that together they let through what the configuration says.
+`share`, so that together they enforce the configured limit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataplane.gateway.policy.resources import Limit
 _LONGEST_KEY = 128
 """Characters. Longer keys (header values) are replaced by a digest, so that clients cannot fill the memory."""
 _HIDDEN = 12
-"""Bytes of the digest that stands for a header's value."""
+"""Bytes of the keyed hash that replaces a header's value."""
 _REPORT_EFFORT = 1000
 """Buckets examined for one report, so that it never delays requests, however many callers there are."""
 

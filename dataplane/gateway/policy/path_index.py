@@ -4,7 +4,7 @@ A prefix covers whole segments: "/v2" matches "/v2" and "/v2/x", never "/v2x". A
 
 The maps are persistent: a copy shares them, and a change of it leaves nearly all of them shared. A look-up costs some
 15 ns more than in a dict, but copying a dict touches every object in it, none of which is in a cache by then: half a
-millisecond in which a worker answers nobody.
+millisecond in which a worker serves no request.
 """
 
 from __future__ import annotations

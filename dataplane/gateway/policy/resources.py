@@ -1,4 +1,4 @@
-"""What the data plane knows of its configuration: frozen values, ready to be used on the request path.
+"""The data plane's configuration: frozen values, ready to be used on the request path.
 
 `config.decode` makes them from the wire; nothing else does. Durations are seconds; times are monotonic unless
 said otherwise.
@@ -69,7 +69,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """How the instances of a service are spoken to over TLS: verified, always."""
+    """TLS settings for the instances of a service: verified, always."""
 
     server_name: str = ""
     """What the certificate must name; empty takes the instance's host."""
@@ -113,7 +113,7 @@ class Service:
     health_check: HealthCheck = HealthCheck()
     retries: Retries = Retries()
     tls: UpstreamTls | None = None
-    """None: in the clear."""
+    """None: without TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """An operator's order to forget counters, done once per revision.
+    """An operator's order to reset a breaker or the buckets of a key, executed once per revision.
 
     Exactly one of circuit and rate_limit is set.
     """

@@ -109,7 +109,7 @@ def parse(text: str) -> tuple[jws.CompactSignature, dict[str, Any]]:
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8, read in the one way that everybody does. Raises ValueError."""
+    """A JSON object in UTF-8, without constructs that parsers read differently. Raises ValueError."""
     found = json.loads(data.decode("utf-8"), object_pairs_hook=_members, parse_constant=_no_json)
     if not isinstance(found, dict):
         raise ValueError("is no JSON object")
@@ -128,7 +128,7 @@ def _no_json(constant: str) -> None:
 
 
 def subject(claims: dict[str, Any]) -> str:
-    """Whom the token speaks of. Raises BadToken."""
+    """The token's subject. Raises BadToken."""
     sub = claims.get("sub")
     if not isinstance(sub, str) or not _SUBJECT.fullmatch(sub):
         raise BadToken("sub is absent or unusable")
@@ -183,7 +183,7 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
 
 
 def _time(claims: dict[str, Any], claim: str) -> float | None:
-    """A NumericDate (RFC 7519, section 2). JSON has no NaN and no infinity, but the parser knows both."""
+    """A NumericDate (RFC 7519, section 2). JSON has no NaN and no infinity, but the parser accepts both."""
     value = claims.get(claim)
     if value is None:
         return None

@@ -15,7 +15,7 @@ LONGEST: Final = 4_096
 ENTRIES: Final = 512
 """Entries of one generation."""
 _SAMPLE: Final = 8
-"""One miss in so many is cached. Frequent heads get in soon, and most heads that come once stay out."""
+"""One of this many misses is cached. Frequent heads get in soon, and most heads that come once stay out."""
 _HIT: Final = 2
 _MISS: Final = 1
 """A hit saves about twice what a miss costs (docs/performance.md)."""
@@ -23,7 +23,7 @@ _INITIAL_CREDIT: Final = 16
 """Misses a new connection may make before it samples."""
 _MAX_CREDIT: Final = 64
 _PROBE: Final = 32
-"""A connection without credit looks up one head of so many."""
+"""A connection without credit looks up one of this many heads."""
 
 
 class HeadCache(Generic[T]):

@@ -1,7 +1,7 @@
 """Reading responses from an instance's bytes: one for each request sent, believed as little as a request is.
 
-Parser callbacks only collect; `Upstream` acts on what they collected when the parser returns. A response that nobody
-asked for stops the parser at its first byte.
+Parser callbacks only collect; `Upstream` acts on what they collected when the parser returns. An unsolicited response
+stops the parser at its first byte.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ResponseReader:
     )
 
     def __init__(self, known: HeadCache[Response]) -> None:
-        """`known` has what other responses said, by their heads."""
+        """`known` is the cache of parsed response heads."""
         self._cache = known
         self._credit = LookupCredit()
         self.response: Response | None = None
@@ -81,7 +81,7 @@ class ResponseReader:
     def expect(self, to_head: bool) -> None:
         """A request has been sent, with HEAD or another method: its response may come."""
         self.response = None
-        # Trailers of the response before have been collected like fields: they are nobody's head.
+        # Trailers of the previous response were collected like fields: drop them.
         self._passing.clear()
         if self._special:
             # The parser has read them too, and believes a "Connection: close" among them.
@@ -177,7 +177,7 @@ class ResponseReader:
                 status, self._passing, self._special, self._to_head, keep, self._version
             )
             if self._to_head:
-                # The parser goes on to wait for the body that was announced.
+                # The parser waits for the body that the head announced.
                 self.incomplete = False
                 self._parser = None
             else:
@@ -190,7 +190,7 @@ class ResponseReader:
         return "1.1" if self._start == b"HTTP/1.1 " else self._parser.get_http_version()
 
     def _serve_cached(self, known: Response, body: bytes) -> None:
-        """A whole response, its head known."""
+        """A complete response whose head is in the cache."""
         self._expecting = self.incomplete = False
         self.keep_alive = True
         self.response = from_cache(known)

@@ -19,7 +19,7 @@ _FORM: Final = re.compile(
     rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?"
 )
 _KNOWN_FLAGS: Final = 0b11
-"""Sampled, and random trace id (level 2, section 3.2.2.5); others are not ours to pass on."""
+"""Sampled, and random trace id (level 2, section 3.2.2.5); unknown flags are not forwarded."""
 _MAX_STATE: Final = 512
 
 
@@ -40,7 +40,7 @@ def started(request_id: bytes, sampled: bytes) -> bytes:
 
 
 def continued(context: Context, state: bytes | None, request_id: bytes) -> bytes:
-    """The fields for a request within a trace of somebody else's."""
+    """The fields for a request within a trace that the client started."""
     field = b"\r\ntraceparent: 00-%b-%b-%b" % (context.trace_id, request_id[16:], context.flags)
     # Longer ones may be dropped (section 3.3.1.5), and malformed ones would be by whoever reads them.
     return b"%b\r\ntracestate: %b" % (field, state) if state and len(state) <= _MAX_STATE else field

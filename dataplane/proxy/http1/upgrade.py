@@ -39,7 +39,7 @@ class Switch(NamedTuple):
     """A 101 response."""
 
     protocol: str
-    """The one it changes to, lower case."""
+    """The protocol it changes to, lower case."""
     accept: bytes
     """Its Sec-WebSocket-Accept, or empty."""
     fields: tuple[bytes, ...]
