@@ -179,7 +179,9 @@ def _read_trusted(request: Request, kind: int, value: bytes) -> None:
     elif kind == FORWARDED_FOR:
         provenance.forwarded_for = _listed(provenance.forwarded_for, value)
     elif kind == FORWARDED_PROTO:
-        provenance.forwarded_proto = value if value in (b"http", b"https") else None
+        # Schemes have no case (RFC 9110 section 4.2.3).
+        scheme = value.lower()
+        provenance.forwarded_proto = scheme if scheme in (b"http", b"https") else None
     elif kind == FORWARDED_HOST:
         provenance.forwarded_host = value if is_authority(value) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from typing import Final
 
 from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
@@ -28,7 +29,8 @@ def is_plain_target(target: bytes) -> bool:
 
 def is_authority(value: bytes) -> bool:
     """Whether it could be a Host: a name or address, perhaps with a port."""
-    return _AUTHORITY.fullmatch(value) is not None
+    found = _AUTHORITY.fullmatch(value)
+    return found is not None and _is_host(found["host"])
 
 
 def read_host(request: Request, authority: bytes | None) -> None:
@@ -86,10 +88,21 @@ def read_other_form(request: Request, target: bytes, authority: bytes | None) ->
     return rest[:end]
 
 
+def _is_host(host: bytes) -> bool:
+    """Whether what looks like a name or an address is one (RFC 3986 section 3.2.2)."""
+    if not host.startswith(b"["):
+        return True
+    try:
+        IPv6Address(host[1:-1].decode("ascii"))
+    except ValueError:
+        return False
+    return True
+
+
 def _host(authority: bytes) -> str:
     """Lower case, without port: RFC 9110 section 7.2. Cached, because a gateway sees few of them."""
     found = _AUTHORITY.fullmatch(authority)
-    if found is None and authority:
+    if authority and (found is None or not _is_host(found["host"])):
         raise BadRequest(400, "malformed Host")
     host = found["host"].decode("ascii").lower() if found else ""
     if len(_hosts) >= _MAX_HOSTS:

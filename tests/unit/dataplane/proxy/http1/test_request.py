@@ -83,6 +83,9 @@ def test_hosts(authority: bytes, host: str) -> None:
         b"a:999999",
         b"[::1",
         b"[x]",
+        b"[:::::]",
+        b"[1.2.3.4]",
+        b"[::1::]:80",
         b"a%20",
         b"\xe4",
         b"a\\b",
@@ -294,6 +297,11 @@ def test_only_trusted_peers_are_believed() -> None:
         b"shop.example",
     )
     assert request.provenance.request_id == b"abc-1"
+
+
+def test_a_forwarded_scheme_has_no_case() -> None:
+    provenance = read((b"Host", b"a"), (b"X-Forwarded-Proto", b"HTTPS"), peer=PROXY).provenance
+    assert provenance is not None and provenance.forwarded_proto == b"https"
 
 
 def test_nonsense_of_trusted_peers_is_ignored() -> None:
