@@ -26,7 +26,7 @@ class Tls(Protocol):
         """The name that its certificate is verified for; "": its host."""
 
 
-class Instance(Protocol):
+class InstanceSpec(Protocol):
     """The properties of an instance that the engine uses."""
 
     @property
@@ -77,7 +77,7 @@ class Endpoint:
         "tls",
     )
 
-    def __init__(self, instance: Instance, bounds: Bounds, tls: Tls | None = None) -> None:
+    def __init__(self, instance: InstanceSpec, bounds: Bounds, tls: Tls | None = None) -> None:
         self.instance = instance
         self.id = instance.id
         """Unique within the service."""
@@ -161,7 +161,9 @@ class Pool:
         self.left: Callable[[], None] = _nothing
         """Called when an endpoint that is leaving has answered its last request."""
 
-    def change(self, service: str, instances: Iterable[Instance], tls: Tls | None = None) -> list[Endpoint]:
+    def change(
+        self, service: str, instances: Iterable[InstanceSpec], tls: Tls | None = None
+    ) -> list[Endpoint]:
         """Replace the instances of `service`. Returns their endpoints.
 
         Endpoints with the same address and TLS settings keep their connections. The cost grows with the instances of
@@ -185,7 +187,7 @@ class Pool:
         self._follow_leaving(service, [*gone, *endpoints.values()])
         return list(endpoints.values())
 
-    def endpoint(self, instance: Instance) -> Endpoint:
+    def endpoint(self, instance: InstanceSpec) -> Endpoint:
         """The endpoint of an instance. KeyError for an unknown one."""
         return self._endpoints[instance.service][instance.id, instance.host, instance.port]
 

@@ -51,7 +51,7 @@ class TrustedProxies:
         if peer is None:
             if len(self._peers) >= _REMEMBERED:
                 self._peers.clear()
-            shortest = canonical(address) or address
+            shortest = canonical_address(address) or address
             peer = self._peers[address, scheme] = Peer(shortest, shortest in self, scheme)
         return peer
 
@@ -62,7 +62,7 @@ class TrustedProxies:
             if not hop.strip():
                 # An empty member of a list is no member (RFC 9110 section 5.6.1.2).
                 continue
-            address = canonical(hop.strip())
+            address = canonical_address(hop.strip())
             if address is None:
                 return client
             client = address
@@ -71,11 +71,11 @@ class TrustedProxies:
         return client
 
     def _within(self, address: str) -> bool:
-        found = canonical(address)
+        found = canonical_address(address)
         return found is not None and any(ip_address(found) in network for network in self._networks)
 
 
-def canonical(address: str) -> str | None:
+def canonical_address(address: str) -> str | None:
     """The shortest form of an IP address, without zone, brackets or port; None if it is none."""
     if address.startswith("["):
         address = address[1:].partition("]")[0]
@@ -100,7 +100,7 @@ def address_block(address: str) -> str:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _ipv6_block(address: str) -> str:
-    found = canonical(address)
+    found = canonical_address(address)
     if found is None or ":" not in found:
         return found or address
     host_bits = 128 - _BLOCK_BITS

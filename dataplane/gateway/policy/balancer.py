@@ -22,7 +22,7 @@ _SLOTS = 4096
 """Groups of addresses in ip_hash."""
 
 
-class Endpoint(Protocol):
+class BalancedEndpoint(Protocol):
     """The properties of an endpoint that balancers use."""
 
     @property
@@ -38,8 +38,8 @@ class Endpoint(Protocol):
         """Requests in flight."""
 
 
-E = TypeVar("E", bound=Endpoint)
-E_co = TypeVar("E_co", bound=Endpoint, covariant=True)
+E = TypeVar("E", bound=BalancedEndpoint)
+E_co = TypeVar("E_co", bound=BalancedEndpoint, covariant=True)
 T = TypeVar("T")
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from dataplane.proxy.http1.target import is_authority
 from dataplane.proxy.messages import Provenance
-from dataplane.proxy.trust import TrustedProxies, canonical
+from dataplane.proxy.trust import TrustedProxies, canonical_address
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PAIR: Final = re.compile(
@@ -80,4 +80,4 @@ def adopt_forwarded(provenance: Provenance, value: bytes, trusted: TrustedProxie
 
 def _address(node: bytes) -> bytes:
     """In its shortest form; "unknown" for what is none (RFC 7239 section 6)."""
-    return (canonical(node.decode("latin-1")) or "unknown").encode()
+    return (canonical_address(node.decode("latin-1")) or "unknown").encode()

@@ -138,7 +138,7 @@ def to_cache(response: Response) -> Response:
     return entry
 
 
-def from_cache(entry: Response) -> Response:
+def cached_response(entry: Response) -> Response:
     """A new head from a cache entry."""
     response = _copy(entry)
     response.head = entry.head.copy()

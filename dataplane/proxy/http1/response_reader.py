@@ -17,7 +17,7 @@ from dataplane.proxy.http1.response import (
     LENGTH,
     MalformedResponse,
     Response,
-    from_cache,
+    cached_response,
     interim_head,
     read_response,
     to_cache,
@@ -193,7 +193,7 @@ class ResponseReader:
         """A complete response whose head is in the cache."""
         self._expecting = self.incomplete = False
         self.keep_alive = True
-        self.response = from_cache(known)
+        self.response = cached_response(known)
         if body:
             self.pieces.append(body)
 

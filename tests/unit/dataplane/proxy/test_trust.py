@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.proxy.trust import Peer, TrustedProxies, address_block, canonical
+from dataplane.proxy.trust import Peer, TrustedProxies, address_block, canonical_address
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from dataplane.proxy.trust import Peer, TrustedProxies, address_block, canonical
     ],
 )
 def test_canonical(written: str, meant: str | None) -> None:
-    assert canonical(written) == meant
+    assert canonical_address(written) == meant
 
 
 def test_nobody_is_trusted_unless_told() -> None:
