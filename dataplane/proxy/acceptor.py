@@ -1,9 +1,9 @@
-"""Accepts connections from a listening socket: counts them, and hands on those that may stay.
+"""Accepts connections from a listening socket: counts them, and passes on those within the limits.
 
 The event loop's own server accepts whatever waits, in one go, and closes all of it when there is no file descriptor
 left. Here a turn accepts a bounded number; without descriptors nothing is accepted for a moment, and clients wait in
-the backlog. Some peers must say first whom they speak for (PROXY protocol): their sockets are read by hand until the
-header is whole and no further, because TLS may begin right after it.
+the backlog. Some peers must send a PROXY header first: their sockets are read here up to the end of the header and no
+further, because TLS may begin right after it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AT_ONCE: Final = 64
 PAUSE: Final = 0.1
 """Seconds without accepting after the system had no room for another connection."""
 COMPLAIN_EVERY: Final = 10.0
-"""Seconds between two complaints of one kind."""
+"""Seconds between two log lines of one kind."""
 _UNREAD: Final = 65_536
 """Bytes of a refused client that are read: closing with more unread resets the connection, and loses the refusal."""
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Taker(Protocol):
-    """Who makes connections of accepted sockets."""
+    """Makes connections of accepted sockets."""
 
     def peer(self, address: str) -> Peer:
         """The client at this address."""

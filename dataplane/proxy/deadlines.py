@@ -1,7 +1,7 @@
-"""Who is due: one tick looks for deadlines that have passed, so that nothing on the request path starts a timer.
+"""Deadlines of connections: one periodic tick checks all of them, so that nothing on the request path starts a timer.
 
-Every client connection has one deadline, of the phase that it is in. Beside it, clients are looked at that nothing is
-read from, and those that have ended their side.
+Every client connection has one deadline, that of its current phase. The tick also checks clients that are not being
+read, and half-closed ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataplane.proxy.pool import Pool
 from dataplane.proxy.shared import Shared
 
 TICK: Final = 0.1
-"""Seconds between looks at the deadlines: time-outs come up to this much late."""
+"""Seconds between two ticks: time-outs are up to this much late."""
 
 
 class Expiring(Protocol):
@@ -34,22 +34,22 @@ class Deadlines:
     """The deadlines of one worker."""
 
     def __init__(self, shared: Shared, connections: Iterable[Expiring], pool: Pool) -> None:
-        """`connections` are all that there are at the time of each look."""
+        """`connections` iterates over the open connections at each tick."""
         self.half_closed = HalfClosed(shared.bounds.half_close)
         self.unread: set[ClientSide] = set()
-        """Clients that nothing is read from while what they sent waits: not even that they leave."""
+        """Clients that are not being read while their bytes wait, so that their leaving is not noticed."""
         self._shared = shared
         self._connections = connections
         self._pool = pool
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Tick from now on; may be called again."""
+        """Start ticking; may be called repeatedly."""
         if self._timer is None:
             self._tick()
 
     def stop(self) -> None:
-        """Tick no more."""
+        """Stop ticking."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -31,7 +31,7 @@ def tcp_state(transport: asyncio.BaseTransport) -> int | None:
 
 
 def rest(transport: asyncio.BaseTransport) -> bytes:
-    """What has come on a connection that the event loop reads no more; empty if there is nothing, or TLS is spoken."""
+    """The bytes received on a connection that the event loop no longer reads; empty without any, and with TLS."""
     raw: socket.socket | None = transport.get_extra_info("socket")
     if raw is None or transport.get_extra_info("sslcontext") is not None:
         return b""
@@ -42,12 +42,12 @@ def rest(transport: asyncio.BaseTransport) -> bytes:
 
 
 def acknowledged(transport: asyncio.BaseTransport) -> int:
-    """Bytes that the peer has confirmed since the connection began; 0 where the system does not report it."""
+    """Bytes that the peer has acknowledged since the connection began; 0 where the system does not report it."""
     return _counter(transport, _BYTES_ACKED)
 
 
 def received(transport: asyncio.BaseTransport) -> int:
-    """Bytes that have come since the connection began; 0 where the system does not report it."""
+    """Bytes received since the connection began; 0 where the system does not report it."""
     return _counter(transport, _BYTES_RECEIVED)
 
 
@@ -61,7 +61,7 @@ def _counter(transport: asyncio.BaseTransport, offset: int) -> int:
 
 
 def unconfirmed(transport: asyncio.BaseTransport) -> int:
-    """Bytes that the kernel was given and the peer has not confirmed (ioctl_tcp(7), SIOCOUTQ)."""
+    """Bytes in the send queue that the peer has not acknowledged (ioctl_tcp(7), SIOCOUTQ)."""
     raw: socket.socket | None = transport.get_extra_info("socket")
     if raw is None or raw.fileno() < 0:
         return 0
@@ -70,13 +70,13 @@ def unconfirmed(transport: asyncio.BaseTransport) -> int:
 
 
 def is_broken(transport: asyncio.BaseTransport) -> bool:
-    """Whether an error waits for the next read or write, such as a reset."""
+    """Whether the socket has a pending error, such as a reset."""
     raw: socket.socket | None = transport.get_extra_info("socket")
     return raw is not None and raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
 def unread(transport: asyncio.BaseTransport) -> int:
-    """Bytes that have come and wait to be read (ioctl_tcp(7), SIOCINQ)."""
+    """Bytes in the receive queue (ioctl_tcp(7), SIOCINQ)."""
     raw: socket.socket | None = transport.get_extra_info("socket")
     if raw is None:
         return 0

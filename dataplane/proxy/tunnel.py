@@ -3,7 +3,7 @@
     client ⇄ End ─ Tunnel ─ End ⇄ instance
 
 Each end takes the place of the HTTP protocol on its transport. A slow reader on one side pauses reading on the other;
-an end of stream is passed on where the transport can tell it, and closes both sides where it cannot (TLS); nothing
+an end of stream is passed on if the transport can half-close, and closes both sides if it cannot (TLS); nothing
 moving for the service's idle time closes both. The exchange ends when both sides are closed: then bytes and duration
 are logged. Its breaker trial was settled when the tunnel began, because a tunnel may outlive any window.
 """
@@ -24,12 +24,12 @@ class End(asyncio.Protocol):
     __slots__ = ("_heard", "_other", "_over", "_tunnel", "moved", "transport")
 
     _other: End | None
-    """None before they are joined, and once both are closed: nothing is left in a cycle."""
+    """None before they are joined and after both are closed, which breaks the reference cycle."""
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.moved = 0
-        """Bytes that came in here."""
+        """Bytes received on this side."""
         self._tunnel: Tunnel | None = tunnel
         self._other = None
         self._heard = self._over = False
@@ -123,7 +123,7 @@ class Tunnel:
         self._open = 2
 
     def begin(self, decider: Decider, head: bytes, early: bytes, first: bytes, now: float) -> None:
-        """Send the 101 on, and what either side has said since: `early` the client, `first` the instance."""
+        """Forward the 101 and the bytes received after it: `early` from the client, `first` from the instance."""
         exchange, client, instance = self._exchange, self._client, self._instance
         exchange.status = 101
         exchange.keep_alive = False
@@ -141,11 +141,11 @@ class Tunnel:
             instance.transport.write(early)
 
     def touch(self) -> None:
-        """Something moved."""
+        """Bytes were relayed: extend the deadline."""
         self.deadline = monotonic() + self._idle
 
     def expire(self, now: float) -> None:
-        """Nothing has moved for the idle time; or it did not close in the time it had for that."""
+        """No bytes for the idle time: close; or not closed within the linger time: abort."""
         closing = self._client.transport.is_closing() or self._instance.transport.is_closing()
         self.deadline = now + self._linger
         for end in (self._client, self._instance):
@@ -158,7 +158,7 @@ class Tunnel:
         """A drain waits for the tunnel as for any exchange, and aborts it at the end."""
 
     def lost(self) -> None:
-        """One end is closed; the other gets a little time to take what was sent to it."""
+        """One end is closed. The other has `linger` seconds to read what was sent to it."""
         self._open -= 1
         now = monotonic()
         if self._open:
