@@ -53,6 +53,11 @@ class RawStream(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(_frame(_DATA, 0, _STREAM, b"\0" + struct.pack(">I", len(message)) + message))
 
+    def close(self) -> None:
+        """End the connection."""
+        assert self._transport is not None
+        self._transport.close()
+
     def data_received(self, data: bytes) -> None:
         """Count answers, and answer what HTTP/2 wants to be answered."""
         received = self._received

@@ -19,6 +19,7 @@ from controlplane.rpc.peer import Role
 from controlplane.store import StoreError
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2
+from tests.benchmarks.config.raw_stream import RawStream
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, bearer, registry
 from tests.support.waiting import eventually, within
 
@@ -94,6 +95,31 @@ async def test_one_message_renews_many_leases_and_tells_only_what_is_news(
         again = await process.ask(renew=[one.lease_id for one in held])
         assert not again.states and not again.problem
     assert len((await plane.store.list("/headgate/v1/instance/")).entries) == 5
+
+
+class Pinged(RawStream):
+    """A stream that counts the pings that come on its connection."""
+
+    pings = 0
+
+    def _take(self, kind: int, flags: int, payload: bytes) -> None:
+        self.pings += kind == 6 and not flags & 1
+        super()._take(kind, flags, payload)
+
+
+async def test_messages_are_not_answered_with_pings(plane: ControlPlane) -> None:
+    loop = asyncio.get_running_loop()
+    _, stream = await loop.create_connection(
+        lambda: Pinged("/headgate.v1.RegistryService/KeepRegistered", SERVICE_TOKEN),
+        "127.0.0.1",
+        plane.server.port,
+    )
+    for number in range(1, 4):
+        stream.send(pb.KeepRegisteredRequest(number=number).SerializeToString())
+        await eventually(lambda sent=number: stream.answers == sent)
+        await asyncio.sleep(0.15)  # pings are at least 0.1 s apart
+    assert (stream.pings, stream.ended) == (0, False)
+    stream.close()
 
 
 async def test_no_answer_is_given_where_none_is_asked_for(plane: ControlPlane, process: Process) -> None:
