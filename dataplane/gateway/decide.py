@@ -32,11 +32,7 @@ from dataplane.proxy.errors import (
     TooLarge,
 )
 from dataplane.proxy.exchange import Decider, Exchange, Forwarding, Result
-from dataplane.proxy.http1.forwarded import adopt_forwarded
-from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
-from dataplane.proxy.http1.trace import threshold
-from dataplane.proxy.http1.upgrade import upgrading
-from dataplane.proxy.messages import IDEMPOTENT, SERVER, Provenance, Request
+from dataplane.proxy.messages import ANYBODY, IDEMPOTENT, SERVER, Identity, Provenance, Request
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
@@ -114,12 +110,9 @@ class Gateway(Decider):
         trusted: TrustedProxies | None = None,
         start: int = 0,
         chance: Callable[[], float] = random,
-        trace_sampling: float = 1.0,
-        send_via: bool = True,
     ) -> None:
         """`default_limit` holds for every client address on every route; `start` keeps workers out of step; `chance`
-        is uniform in [0, 1), for back-offs; `trace_sampling` is the share of traces begun here that are recorded;
-        `send_via` is whether forwarded requests tell of the gateway in Via.
+        is uniform in [0, 1), for back-offs.
         """
         self.limiter = limiter or Limiter()
         self.breakers = breakers or Breakers()
@@ -128,8 +121,6 @@ class Gateway(Decider):
         self._default_limit = default_limit
         self._trusted = trusted or TrustedProxies()
         self._chance = chance
-        self._sampled = threshold(trace_sampling)
-        self._via = send_via
         self._budgets: dict[str, retry.Budget] = {}
         self._authenticator = Authenticator(())
         self.backends = Backends(pool, start)
@@ -187,7 +178,9 @@ class Gateway(Decider):
         permit = authorize(route, caller, table.users)
         if not isinstance(permit, Permit):
             return permit
-        exchange.subject = caller.subject
+        if permit.prepared is None:
+            permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else ANYBODY
+        exchange.identity = cast(Identity, permit.prepared)
 
         for limit in plan.by_subject:
             refused = self.limiter.take(limit, caller.subject or block, now)
@@ -216,7 +209,10 @@ class Gateway(Decider):
         exchange.endpoint = endpoint
         exchange.attempts = 1
         exchange.decision = "forwarded"
-        exchange.head = self._head(exchange, request, permit, plan.rewrites, endpoint)
+        if plan.rewrites:
+            request.target = _rewritten(permit.route, request)
+        if request.upgrade:
+            request.upgrade = _allowed(permit.route, request)
         return None
 
     def retry(self, exchange: Exchange, cause: str, now: float) -> float | None:
@@ -368,36 +364,8 @@ class Gateway(Decider):
         return self.limiter.hidden(canonical(value) if limit.header == "authorization" else value)
 
     def _client(self, peer: Peer, provenance: Provenance) -> str:
-        if provenance.forwarded is not None and provenance.forwarded_for is None:
-            adopt_forwarded(provenance, provenance.forwarded, self._trusted)
         said = provenance.forwarded_for
         return peer.address if said is None else self._trusted.client(peer, said.decode("latin-1"))
-
-    def _head(
-        self, exchange: Exchange, request: Request, permit: Permit, rewrites: bool, endpoint: Endpoint
-    ) -> bytes:
-        identity = permit.prepared
-        if identity is None:
-            subject = permit.caller.subject
-            identity = permit.prepared = identity_fields(subject, permit.scopes) if subject else b""
-        client = exchange.client
-        forwarded = (
-            client.forwarded
-            if request.provenance is None
-            else forwarded_fields(client.peer, request.provenance)
-        )
-        target = request.target
-        if rewrites:
-            target = _rewritten(permit.route, request)
-        authority, sampled, via = endpoint.authority, self._sampled, self._via
-        head = request_head(
-            request, target, forwarded, identity, exchange.request_id, authority, sampled, via
-        )
-        if request.upgrade:
-            allowed = (protocol for protocol in request.upgrade if protocol in permit.route.upgrades)
-            request.upgrade = chosen = tuple(allowed)[:1]
-            return upgrading(head, chosen[0]) if chosen else head
-        return head
 
     def _none_healthy(self, plan: Plan) -> NoneHealthy:
         assert plan.service is not None
@@ -419,3 +387,8 @@ def _bucket(key: str) -> str:
 def _rewritten(route: Route, request: Request) -> bytes:
     path = upstream_path(route, request.path if request.sent_path is None else request.sent_path)
     return path.encode("latin-1") + request.query
+
+
+def _allowed(route: Route, request: Request) -> tuple[str, ...]:
+    """The first of the protocols offered that the route lists, or none: instances are offered one."""
+    return tuple(protocol for protocol in request.upgrade if protocol in route.upgrades)[:1]

@@ -1,11 +1,11 @@
 """The one table that turns refusals into responses: problem documents of RFC 9457.
 
-Statuses, details and fields are the contract's. What does not change from request to request is prepared as bytes.
+Statuses, details and fields are the contract's. What does not change from request to request is prepared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from math import ceil
@@ -38,48 +38,46 @@ def respond(refusal: object) -> Reply:
     return TABLE[type(refusal)](refusal)
 
 
-def _fields(pairs: Iterable[tuple[str, str]]) -> bytes:
-    return "".join(f"\r\n{name.lower()}: {value}" for name, value in pairs).encode("latin-1")
+def _retry(seconds: float) -> tuple[tuple[str, str]]:
+    return (("retry-after", str(max(1, ceil(seconds)))),)
 
 
-def _retry(seconds: float) -> bytes:
-    return b"\r\nretry-after: %d" % max(1, ceil(seconds))
-
-
-_ABOUT_SERVER = Reply(200, "about_server", "", _fields([("allow", ", ".join(sorted(METHODS)))]))
+_ABOUT_SERVER = Reply(200, "about_server", "", [("allow", ", ".join(sorted(METHODS)))])
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
 _NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
 _TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
 _CLIENT_STALLED = Reply(408, "client_stalled", "Request timeout")
 _EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
 # RFC 6750, section 3: a challenge has at least one parameter, and realm tells a client which credentials to take.
-_CHALLENGE: Final = b'Bearer realm="headgate"'
+_CHALLENGE: Final = 'Bearer realm="headgate"'
 _CREDENTIALS = "Could not validate credentials"
 
 
 def _method_not_allowed(refusal: MethodNotAllowed) -> Reply:
-    allow = _fields([("allow", ", ".join(refusal.allow))])
+    allow = [("allow", ", ".join(refusal.allow))]
     return Reply(405, "method_not_allowed", "Method not allowed", allow)
 
 
 @lru_cache(maxsize=256)
 def _unauthenticated(token_sent: bool, reason: str) -> Reply:
-    challenge = _CHALLENGE + b', error="invalid_token"' if token_sent else _CHALLENGE
-    return Reply(401, "unauthenticated", _CREDENTIALS, b"\r\nwww-authenticate: " + challenge, reason)
+    challenge = _CHALLENGE + ', error="invalid_token"' if token_sent else _CHALLENGE
+    return Reply(401, "unauthenticated", _CREDENTIALS, [("www-authenticate", challenge)], reason)
 
 
 def _forbidden(refusal: Forbidden) -> Reply:
     scopes = " ".join(sorted(refusal.route.scopes))
-    challenge = f'{_CHALLENGE.decode()}, error="insufficient_scope", scope="{scopes}"'
+    challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scopes}"'
     reason = f"missing: {' '.join(sorted(refusal.missing))}"
-    return Reply(
-        403, "forbidden", "Not enough permissions", _fields([("www-authenticate", challenge)]), reason
-    )
+    return Reply(403, "forbidden", "Not enough permissions", [("www-authenticate", challenge)], reason)
 
 
 def _too_many(refusal: TooMany) -> Reply:
     return Reply(
-        429, "limited", "Too many requests", _fields(refusal.headers()), f"limit {refusal.limit.name}"
+        429,
+        "limited",
+        "Too many requests",
+        [(name.lower(), value) for name, value in refusal.headers()],
+        f"limit {refusal.limit.name}",
     )
 
 
@@ -99,7 +97,7 @@ def _none_healthy(refusal: NoneHealthy) -> Reply:
 
 @lru_cache(maxsize=256)
 def _malformed(status: int, reason: str) -> Reply:
-    return Reply(status, "bad_request", f"{HTTPStatus(status).phrase}: {reason}", b"", reason)
+    return Reply(status, "bad_request", f"{HTTPStatus(status).phrase}: {reason}", (), reason)
 
 
 TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
@@ -119,8 +117,8 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     ClientStalled: lambda _: _CLIENT_STALLED,
     TooManyConnections: lambda _: _TOO_MANY_CONNECTIONS,
     Exhausted: lambda _: _EXHAUSTED,
-    Unavailable: lambda refusal: Reply(503, "unavailable", "Service unavailable", b"", refusal.reason),
-    BadResponse: lambda refusal: Reply(502, "bad_response", "Service unavailable", b"", refusal.reason),
-    TimedOut: lambda refusal: Reply(504, "timed_out", "Service unavailable", b"", refusal.reason),
+    Unavailable: lambda refusal: Reply(503, "unavailable", "Service unavailable", (), refusal.reason),
+    BadResponse: lambda refusal: Reply(502, "bad_response", "Service unavailable", (), refusal.reason),
+    TimedOut: lambda refusal: Reply(504, "timed_out", "Service unavailable", (), refusal.reason),
 }
 """Every refusal there is, by its type."""

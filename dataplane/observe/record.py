@@ -83,7 +83,7 @@ class Recorder:
             f',"status":{exchange.status},"decision":"{exchange.decision}"{reason},"revision":{exchange.revision}'
             f',"route":"{route}","service":"{service}"'
             f',"instance":"{endpoint.id if endpoint is not None else ""}"'
-            f',"subject":{quoted(exchange.subject)}'
+            f',"subject":{quoted(exchange.identity.subject)}'
             f',"attempts":{exchange.attempts},"duration_us":{int(seconds * 1e6)}'
             f',"received":{exchange.received},"sent":{exchange.sent}{trace}}}\n'
         )

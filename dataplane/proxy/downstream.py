@@ -21,8 +21,8 @@ from dataplane.proxy.connections import Connections
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.errors import TIMEOUT, ClientStalled, TimedOut, TooLarge
 from dataplane.proxy.exchange import ClientSide, Exchange, Result, Sender, take_idle
+from dataplane.proxy.http1.reply_writer import whole_reply
 from dataplane.proxy.http1.request_reader import RequestReader
-from dataplane.proxy.http1.request_writer import forwarded_fields
 from dataplane.proxy.kernel import (
     CLOSE_WAIT,
     CLOSED,
@@ -96,6 +96,7 @@ class Downstream(ClientSide):
         self._deadlines = deadlines
         self.peer = peer
         self.address = peer.address
+        self.forwarded = b""
         self._reader = RequestReader(self, shared)
         self._reading = True
         self._closing = False
@@ -111,7 +112,6 @@ class Downstream(ClientSide):
         self.transport = cast(asyncio.Transport, transport)
         self.outgoing = Outgoing(self.transport, self._shared.turn)
         self.transport.set_write_buffer_limits(self._shared.bounds.write_buffer)
-        self.forwarded = forwarded_fields(self.peer)
         self.enter(IDLE, monotonic(), self._shared.bounds.keep_alive_timeout)
         self._connections.begin(self)
 
@@ -367,7 +367,7 @@ class Downstream(ClientSide):
         exchange.keep_alive, exchange.status = keep, reply.status
         exchange.decision, exchange.reason = reply.decision, reply.reason
         exchange.sent = 0 if bodiless else len(reply.body)
-        self.outgoing.write(reply.bytes(shared.date, exchange.request_id, http11, keep, bodiless))
+        self.outgoing.write(whole_reply(reply, shared.date, exchange.request_id, http11, keep, bodiless))
         now = monotonic()
         if self.transport.get_write_buffer_size():
             self._flush(exchange, now)

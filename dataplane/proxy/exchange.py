@@ -11,7 +11,7 @@ import asyncio
 from enum import Enum
 from typing import Final
 
-from dataplane.proxy.messages import Request
+from dataplane.proxy.messages import ANYBODY, Identity, Request
 from dataplane.proxy.pool import Connection, Endpoint
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer
@@ -83,7 +83,7 @@ class ClientSide(asyncio.Protocol):
     address: str
     """Of the peer, or whom it speaks for in the PROXY protocol."""
     forwarded: bytes
-    """What instances are told of an untrusted peer, as fields."""
+    """The fields in which instances are told of an untrusted peer, once HTTP/1 has written them; empty before."""
     transport: asyncio.Transport
     outgoing: Outgoing
     current: Exchange | None
@@ -203,7 +203,7 @@ class Exchange:
         "ended",
         "endpoint",
         "fault",
-        "head",
+        "identity",
         "keep_alive",
         "plan",
         "reason",
@@ -220,7 +220,6 @@ class Exchange:
         "started",
         "status",
         "streamed_at",
-        "subject",
         "ticket",
         "timed",
         "tried",
@@ -249,15 +248,13 @@ class Exchange:
     """The gateway's own: what it took for this exchange and settles when it is finished."""
     timed: bool
     """The gateway wants to know when the request has been sent (`Decider.sent`)."""
-    subject: str
-    """Who asks, as the token said."""
+    identity: Identity
+    """Who asks: ANYBODY until the gateway knows better."""
     endpoint: Endpoint | None
     """The instance it goes to; counted in its `in_flight` while set."""
     upstream: InstanceSide | None
     """The connection that carries it, only while it does."""
 
-    head: bytes
-    """What goes upstream, kept while the request may still be sent anew."""
     body: list[bytes]
     """Pieces of the request body that have not gone upstream yet."""
     replay: list[bytes] | None
@@ -302,9 +299,9 @@ class Exchange:
         self.fault = self.replay = None
         self.tried = ()
         self.keep_alive = True
-        self.decision = self.reason = self.subject = ""
+        self.identity = ANYBODY
+        self.decision = self.reason = ""
         self.result = _ABANDONED
-        self.head = b""
         self.body = []
 
 
@@ -315,7 +312,9 @@ class Decider:
     """
 
     def decide(self, exchange: Exchange, now: float) -> object | None:
-        """A refusal (`refuse` knows every kind), or None: then `exchange` has its plan, its endpoint and its head."""
+        """A refusal (`refuse` knows every kind), or None: then `exchange` says where it goes and what the
+        instance is told: its plan, endpoint and identity, and the request's target and upgrade.
+        """
         raise NotImplementedError
 
     def refuse(self, exchange: Exchange | None, refusal: object) -> Reply:

@@ -73,8 +73,26 @@ class Provenance:
         """It must not be forwarded (Max-Forwards: 0)."""
 
 
+class Identity:
+    """Who asks, as the instance is told. Prepared once for many requests."""
+
+    __slots__ = ("rendered", "scopes", "subject")
+
+    def __init__(self, subject: str, scopes: frozenset[str]) -> None:
+        self.subject = subject
+        """As the token said; empty: nobody in particular, and the instance is told nothing."""
+        self.scopes = scopes
+        """What the token grants and the user still holds."""
+        self.rendered = b""
+        """The fields that say so, once HTTP/1 has written them. Another wire format gets a slot of its own."""
+
+
+ANYBODY: Final = Identity("", frozenset())
+"""Whoever uses a route that asks for no token."""
+
+
 class Request:
-    """A request's head as it was understood."""
+    """A request's head as it was understood; the decision restates `target` and `upgrade` as they go upstream."""
 
     __slots__ = (
         "authority",
@@ -101,7 +119,7 @@ class Request:
     sent_path: str | None
     """The normal form, which is forwarded, where it differs from `path`; else None."""
     target: bytes
-    """Path and query, in normal form: what goes upstream on a route that does not rewrite."""
+    """Path and query, in normal form; after the decision what goes upstream, on a route that rewrites."""
     authority: bytes
     """The Host as it was sent."""
     host: str

@@ -16,6 +16,7 @@ from dataplane.proxy.dialer import Dialer
 from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.errors import TooManyConnections
 from dataplane.proxy.exchange import Decider
+from dataplane.proxy.http1.reply_writer import whole_reply
 from dataplane.proxy.listener import Listener
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Pool
@@ -34,9 +35,12 @@ class Proxy:
         bounds: Bounds | None = None,
         trusted: TrustedProxies | None = None,
         lookups: Lookups | None = None,
+        *,
+        trace_sampling: float = 1.0,
+        send_via: bool = True,
     ) -> None:
-        """`lookups` are of names of instances."""
-        self.shared = Shared(decider, bounds, trusted)
+        """`lookups` are of names of instances; the others are as for `Shared`."""
+        self.shared = Shared(decider, bounds, trusted, trace_sampling=trace_sampling, send_via=send_via)
         self.connections = Connections(self.shared.bounds)
         self.dialer = Dialer(self.shared, pool, lookups)
         self.deadlines = Deadlines(self.shared, self.connections, pool)
@@ -68,4 +72,4 @@ class Proxy:
         """What one connection too many is told, without waiting for a request."""
         shared = self.shared
         reply = shared.decider.refuse(None, TooManyConnections())
-        return reply.bytes(shared.date, shared.request_id(), True, False, False)
+        return whole_reply(reply, shared.date, shared.request_id(), True, False, False)

@@ -13,6 +13,7 @@ from typing import Final
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Decider
 from dataplane.proxy.http1.head_cache import HeadCache
+from dataplane.proxy.http1.request_writer import RequestWriter
 from dataplane.proxy.http1.response import Response
 from dataplane.proxy.messages import Request
 from dataplane.proxy.trust import TrustedProxies
@@ -37,11 +38,18 @@ class Shared:
         bounds: Bounds | None = None,
         trusted: TrustedProxies | None = None,
         soon: Callable[[Callable[[], None]], None] = at_end_of_turn,
+        *,
+        trace_sampling: float = 1.0,
+        send_via: bool = True,
     ) -> None:
+        """`trace_sampling` is the share of traces begun here that are recorded, 0 to 1; `send_via` is whether
+        forwarded requests tell of the gateway in Via.
+        """
         self.decider = decider
         self.bounds = bounds or Bounds()
         self.trusted = trusted or TrustedProxies()
         self.turn = Turn(soon)
+        self.request_writer = RequestWriter(trace_sampling, send_via)
         self.request_cache: HeadCache[Request] = HeadCache()
         """What untrusted clients' requests said, by all that followed their targets."""
         self.response_cache: HeadCache[Response] = HeadCache()

@@ -84,15 +84,14 @@ class Upstream(InstanceSide):
         exchange.upstream = self
         exchange.sent_at = now
         exchange.client.sending(exchange, now)
-        assert exchange.request is not None
-        self._reader.expect(exchange.request.method == "HEAD")
-        if exchange.request.length:
+        request = exchange.request
+        assert request is not None
+        self._reader.expect(request.method == "HEAD")
+        self.outgoing.write(self._shared.request_writer.head(exchange, request, self.endpoint.authority))
+        if request.length:
             if exchange.attempts == 1:
                 _begin_replay(exchange)
-            self.outgoing.write(exchange.head)
             self.send_body(exchange)
-        else:
-            self.outgoing.write(exchange.head)
 
     def send_body(self, exchange: Exchange) -> None:
         """Send the pieces of the request body that have come since."""

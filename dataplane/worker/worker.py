@@ -75,11 +75,15 @@ class Worker:
             default_limit=_coarse_limit(options),
             trusted=trusted,
             start=options.index,
-            trace_sampling=options.trace_sampling,
-            send_via=options.send_via,
         )
         self._proxy = Proxy(
-            self._gateway, pool, bounds, trusted, Lookups(targets=Targets(options.register_allow))
+            self._gateway,
+            pool,
+            bounds,
+            trusted,
+            Lookups(targets=Targets(options.register_allow)),
+            trace_sampling=options.trace_sampling,
+            send_via=options.send_via,
         )
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
         status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from dataplane.config.table import Problem, TableError
 from dataplane.gateway.policy.resources import BUILTIN
-from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
+from dataplane.proxy.normal_path import BadPath, match_form, normal_form
 
 T = TypeVar("T")
 

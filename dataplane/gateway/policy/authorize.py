@@ -23,8 +23,8 @@ class Permit:
     """The caller's user as of this permit; None on public routes."""
     scopes: frozenset[str]
     """What the token grants and the user still holds; empty on public routes."""
-    prepared: bytes | None
-    """The identity fields of this caller as bytes, once the gateway has rendered them."""
+    prepared: object | None
+    """What the gateway tells instances of this caller, once it has prepared it."""
 
     def __init__(self, made_by_authorize_only: Never) -> None:
         raise TypeError("only authorize() makes permits")

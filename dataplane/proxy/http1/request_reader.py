@@ -22,6 +22,7 @@ from httptools import (
 )
 
 from dataplane.proxy.exchange import ClientSide, Exchange
+from dataplane.proxy.http1.forwarded import adopt_forwarded
 from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
 from dataplane.proxy.http1.names import field_sorter, request_names
 from dataplane.proxy.http1.request import (
@@ -290,6 +291,8 @@ class RequestReader:
         request_id = self._shared.request_id()
         if provenance is not None:
             request_id = _adopt_trace(provenance, request_id)
+            if provenance.forwarded is not None and provenance.forwarded_for is None:
+                adopt_forwarded(provenance, provenance.forwarded, self._shared.trusted)
         exchange = Exchange(client, request, request_id)
         self.queue.append(exchange)
         return exchange

@@ -9,17 +9,54 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
+from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.names import VIA, VIA_10
-from dataplane.proxy.http1.trace import ALWAYS, continued, started
-from dataplane.proxy.messages import CHUNKED, METHODS, Provenance, Request
+from dataplane.proxy.http1.trace import ALWAYS, continued, started, threshold
+from dataplane.proxy.http1.upgrade import upgrading
+from dataplane.proxy.messages import CHUNKED, METHODS, Identity, Provenance, Request
 from dataplane.proxy.trust import Peer
 
 _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
 
 
+class RequestWriter:
+    """Writes the heads of one worker's requests, from what the decision says on the exchange."""
+
+    __slots__ = ("_sampled", "_via")
+
+    def __init__(self, trace_sampling: float = 1.0, via: bool = True) -> None:
+        """`trace_sampling` is the share of traces begun here that are recorded, 0 to 1; `via`: add to Via."""
+        self._sampled = threshold(trace_sampling)
+        self._via = via
+
+    def head(self, exchange: Exchange, request: Request, default_authority: bytes) -> bytes:
+        """The whole head, with its final empty line. Request and trace ids are the exchange's: every try says the same.
+
+        `default_authority` is the Host of an HTTP/1.0 request without one.
+        """
+        client, identity = exchange.client, exchange.identity
+        if request.provenance is not None:
+            forwarded = forwarded_fields(client.peer, request.provenance)
+        else:
+            if not client.forwarded:
+                client.forwarded = forwarded_fields(client.peer)
+            forwarded = client.forwarded
+        if identity.subject and not identity.rendered:
+            identity.rendered = identity_fields(identity)
+        head = request_head(
+            request,
+            forwarded,
+            identity.rendered,
+            exchange.request_id,
+            default_authority,
+            self._sampled,
+            self._via,
+        )
+        return upgrading(head, request.upgrade[0]) if request.upgrade else head
+
+
 def request_head(
     request: Request,
-    target: bytes,
     forwarded: bytes,
     identity: bytes,
     request_id: bytes,
@@ -33,7 +70,7 @@ def request_head(
     Host of an HTTP/1.0 request without one; `sampled` is as for `trace.started`; `via` says whether to add to Via.
     """
     authority = request.authority or default_authority
-    pieces = [_METHOD[request.method], target, b" HTTP/1.1\r\nhost: ", authority]
+    pieces = [_METHOD[request.method], request.target, b" HTTP/1.1\r\nhost: ", authority]
     if request.joined:
         pieces.append(request.joined)
     else:
@@ -111,8 +148,8 @@ def forwarded_fields(peer: Peer, provenance: Provenance | None = None) -> bytes:
     return b"\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b" % (hops, scheme)
 
 
-def identity_fields(subject: str, scopes: frozenset[str]) -> bytes:
+def identity_fields(identity: Identity) -> bytes:
     """X-Auth-Subject and X-Auth-Scopes; visible ASCII as it is, everything else percent-encoded."""
-    said = quote(subject, safe=_VISIBLE, errors="replace")
-    held = quote(" ".join(sorted(scopes)), safe=_VISIBLE + " ", errors="replace")
+    said = quote(identity.subject, safe=_VISIBLE, errors="replace")
+    held = quote(" ".join(sorted(identity.scopes)), safe=_VISIBLE + " ", errors="replace")
     return f"\r\nx-auth-subject: {said}\r\nx-auth-scopes: {held}".encode("ascii")

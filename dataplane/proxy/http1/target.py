@@ -6,8 +6,8 @@ import re
 from ipaddress import IPv6Address
 from typing import Final
 
-from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
 from dataplane.proxy.messages import SERVER, BadRequest, Request
+from dataplane.proxy.normal_path import BadPath, match_form, normal_form
 
 _AUTHORITY: Final = re.compile(
     rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?"

@@ -22,6 +22,7 @@ from dataplane.proxy.errors import (
     TooLarge,
     Unavailable,
 )
+from dataplane.proxy.http1.reply_writer import whole_reply
 from dataplane.proxy.messages import BadRequest
 from dataplane.proxy.reply import Reply
 
@@ -76,7 +77,7 @@ def parse(response: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 def whole(reply: Reply, http11: bool = True, keep: bool = True, bodiless: bool = False) -> bytes:
-    return reply.bytes(b"\r\ndate: now", b"id-1", http11, keep, bodiless)
+    return whole_reply(reply, b"\r\ndate: now", b"id-1", http11, keep, bodiless)
 
 
 @pytest.mark.parametrize(("refusal", "status", "detail", "fields"), CONTRACT)
@@ -130,7 +131,7 @@ def test_answers_to_head_have_no_body_but_its_length() -> None:
 def test_why_a_token_was_refused_is_for_the_log_only() -> None:
     reply = respond(Unauthenticated(True, "token has expired"))
     assert reply.reason == "token has expired"
-    assert b"expired" not in reply.bytes(b"date", b"id", True, True, False)
+    assert b"expired" not in whole_reply(reply, b"date", b"id", True, True, False)
 
 
 def test_no_two_refused_tokens_share_a_reason_by_chance() -> None:

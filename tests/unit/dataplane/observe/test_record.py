@@ -15,7 +15,7 @@ from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import LATENCY_BOUNDS
 from dataplane.proxy.exchange import Exchange, Forwarding
-from dataplane.proxy.messages import Context, Provenance, Request
+from dataplane.proxy.messages import ANYBODY, Context, Identity, Provenance, Request
 
 REQUEST_ID = b"0123456789abcdef0123456789abcdef"
 
@@ -32,7 +32,7 @@ def exchange(**fields: Any) -> Exchange:
     made.status, made.decision, made.revision = 200, "forwarded", 41
     made.plan = Forwarding("orders", "orders")
     made.endpoint = cast(Any, SimpleNamespace(id="orders-1"))
-    made.subject = "testuser"
+    made.identity = Identity("testuser", frozenset())
     made.received, made.sent, made.attempts = 7, 1024, 1
     for name, value in fields.items():
         setattr(made, name, value)
@@ -99,7 +99,7 @@ def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> 
 
 
 def test_the_line_of_a_request_that_could_not_be_read(recorder: Recorder) -> None:
-    bad = exchange(request=None, plan=None, endpoint=None, subject="", status=400)
+    bad = exchange(request=None, plan=None, endpoint=None, identity=ANYBODY, status=400)
     found = line(recorder, bad)
     assert (found["method"], found["path"], found["route"], found["instance"], found["subject"]) == ("",) * 5
 
@@ -108,7 +108,7 @@ def test_the_line_of_a_request_that_could_not_be_read(recorder: Recorder) -> Non
     "nasty", ['"', "\\", '","status":200,"x":"', "\n", "\x00", "ä", "\u2028", "</script>"]
 )
 def test_nothing_a_caller_sends_breaks_out_of_its_field(recorder: Recorder, nasty: str) -> None:
-    made = exchange(subject=nasty, status=404)
+    made = exchange(identity=Identity(nasty, frozenset()), status=404)
     assert made.request is not None
     made.request.path = f"/a{nasty}b"
     found = line(recorder, made)

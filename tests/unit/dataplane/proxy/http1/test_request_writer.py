@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
+from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.request import read_request
-from dataplane.proxy.http1.request_writer import forwarded_fields, identity_fields, request_head
-from dataplane.proxy.messages import CHUNKED, Provenance, Request
+from dataplane.proxy.http1.request_writer import (
+    RequestWriter,
+    forwarded_fields,
+    identity_fields,
+    request_head,
+)
+from dataplane.proxy.messages import ANYBODY, CHUNKED, Context, Identity, Provenance, Request
 from dataplane.proxy.trust import Peer
 
 PEER = Peer("203.0.113.9")
@@ -15,14 +24,14 @@ TRACE = b"\r\ntraceparent: 00-" + ID + b"-0123456789abcdef-01"
 
 
 def request(method: bytes = b"GET", **more: object) -> Request:
-    made = read_request(method, b"/", [], [(b"Host", b"a")], PEER, True, str)
+    made = read_request(method, b"/x?y", [], [(b"Host", b"a")], PEER, True, str)
     for name, value in more.items():
         setattr(made, name, value)
     return made
 
 
 def head(made: Request, identity: bytes = b"") -> bytes:
-    return request_head(made, b"/x?y", forwarded_fields(PEER), identity, ID, b"10.0.0.1:80")
+    return request_head(made, forwarded_fields(PEER), identity, ID, b"10.0.0.1:80")
 
 
 def test_the_whole_head() -> None:
@@ -59,7 +68,7 @@ def test_exactly_one_framing(made: Request, framing: bytes) -> None:
 @pytest.mark.parametrize("made", [request(), request(provenance=Provenance())])
 def test_via_can_be_left_out(made: Request) -> None:
     def written(via: bool) -> bytes:
-        return request_head(made, b"/", forwarded_fields(PEER), b"", ID, b"", via=via)
+        return request_head(made, forwarded_fields(PEER), b"", ID, b"", via=via)
 
     assert written(True).replace(b"\r\nvia: 1.1 headgate", b"") == written(False)
 
@@ -102,5 +111,45 @@ def test_what_a_trusted_proxy_said_is_carried_on() -> None:
 def test_subjects_cannot_break_out_of_their_field(subject: str, said: bytes) -> None:
     scopes = frozenset({"b:write", "a:read"})
     assert (
-        identity_fields(subject, scopes) == b"\r\nx-auth-subject: %b\r\nx-auth-scopes: a:read b:write" % said
+        identity_fields(Identity(subject, scopes))
+        == b"\r\nx-auth-subject: %b\r\nx-auth-scopes: a:read b:write" % said
     )
+
+
+def exchange(made: Request, identity: Identity = ANYBODY) -> Exchange:
+    client = cast(Any, SimpleNamespace(peer=PEER, address=PEER.address, forwarded=b""))
+    begun = Exchange(client, made, ID)
+    begun.identity = identity
+    return begun
+
+
+def test_a_head_is_written_from_what_the_exchange_says() -> None:
+    alice = Identity("alice", frozenset({"a:read"}))
+    begun = exchange(request(upgrade=("websocket",)), alice)
+    assert RequestWriter().head(begun, request(upgrade=("websocket",)), b"") == (
+        head(request(), identity_fields(alice))[:-2] + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    )
+
+
+def test_nothing_is_said_of_anybody() -> None:
+    made = request()
+    assert RequestWriter().head(exchange(made), made, b"") == head(made)
+
+
+def test_what_does_not_change_is_written_once() -> None:
+    alice, made = Identity("alice", frozenset()), request()
+    begun = exchange(made, alice)
+    written = RequestWriter().head(begun, made, b"")
+    assert begun.client.forwarded == forwarded_fields(PEER) and alice.rendered == identity_fields(alice)
+    assert RequestWriter().head(begun, made, b"") == written
+
+
+@pytest.mark.parametrize("context", [None, Context(b"1" * 32, b"01")])
+def test_every_try_has_the_same_ids_and_names_its_own_instance(context: Context | None) -> None:
+    provenance = Provenance()
+    provenance.context, provenance.fresh_id, provenance.request_id = context, b"f" * 32, ID
+    for said in (None, provenance):
+        made = request(authority=b"", http11=False, provenance=said)
+        begun, writer = exchange(made), RequestWriter()
+        first, second = (writer.head(begun, made, authority) for authority in (b"one:80", b"two:80"))
+        assert b"\r\nhost: one:80\r\n" in first and second == first.replace(b"one:80", b"two:80")

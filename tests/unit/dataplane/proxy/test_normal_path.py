@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.proxy.http1.normal_path import BadPath, match_form, normal_form
+from dataplane.proxy.normal_path import BadPath, match_form, normal_form
 
 
 @pytest.mark.parametrize(
