@@ -1,9 +1,8 @@
-"""Clients that have ended their side of the connection while they are owed an answer.
+"""Clients that have half-closed the connection before their response is complete.
 
-An end of stream says "no more to send" (RFC 9293 section 3.6), and is all that one hears both of a client that waits
-for its answer and of one that is gone. What tells them apart is the answer: a client that is gone resets the connection
-when it receives bytes. So such a client is answered, but may not wait for long: no work is done for a client that is
-gone.
+An end of stream means "no more to send" (RFC 9293 section 3.6). A client that waits for its response and one that is
+gone both send it. Only the response distinguishes them: a client that is gone resets the connection when it receives
+bytes. So such a client gets its response, but only if that begins soon: otherwise the work would be done for nobody.
 """
 
 from __future__ import annotations

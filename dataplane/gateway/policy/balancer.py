@@ -63,7 +63,7 @@ class Balancer(Protocol[E_co]):
         """An endpoint not in `tried`, for a retry; None when there is no other."""
 
     def leave(self) -> Position | None:
-        """Where the balancer that takes its place goes on; None: where it likes. This one is not used again."""
+        """The position at which its successor continues; None: anywhere. This balancer is not used again."""
 
 
 def make_balancer(
@@ -71,8 +71,8 @@ def make_balancer(
 ) -> Balancer[E]:
     """A balancer over `endpoints`, all healthy.
 
-    It goes on `after` another one, so that an instance that comes and goes does not have each begin with the same.
-    Without that, rings begin `start` places on: workers that pass different ones are not in step.
+    It continues at the position `after` of its predecessor, so that frequent changes do not favor the first endpoints.
+    Without it, rings begin at place `start`, so that workers with different ones are not in step.
     """
     if not endpoints:
         return _Empty(after)

@@ -134,7 +134,7 @@ class Breakers:
                 breaker.adopt(circuit)
 
     def excuse(self, service: str, failures: int, now: float) -> None:
-        """Take so many failures out of the window of `service`, if closed: they were one instance's."""
+        """Remove this many failures from the window of `service`, if closed: they were one instance's."""
         period = self._closed.get(service)
         if period is not None:
             self._breakers[service].excuse(period.excuse(failures, now))
@@ -277,7 +277,7 @@ class Breaker:
             self._close(now, "Circuit was reset")
 
     def retire(self) -> None:
-        """The service is gone: requests still in flight settle without effect."""
+        """The service was removed: requests still in flight settle without effect."""
         self._closed, self._log = {}, deque(maxlen=0)
 
     @property

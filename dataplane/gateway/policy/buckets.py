@@ -1,10 +1,10 @@
 """One rate limit's token buckets: one float per key, by the generic cell rate algorithm (ITU-T I.371, annex A).
 
-A bucket holds up to `burst` tokens and gains one every `interval` seconds; a request takes one. All that need be known
-of it is *when it will be full* (GCRA's theoretical arrival time): until then `(full_at - now) / interval` tokens are
-missing, afterwards none. So a bucket that is full is as good as forgotten, and memory is bounded without scanning: keys
-lie in two generations, and when the old one has not been touched for as long as an empty bucket needs to fill up, all
-in it are full and it is dropped whole.
+A bucket holds up to `burst` tokens and gains one every `interval` seconds; a request takes one. Its whole state is
+*when it will be full* (GCRA's theoretical arrival time): until then `(full_at - now) / interval` tokens are missing,
+afterwards none. So a full bucket needs no entry, and memory is bounded without scanning: keys are kept in two
+generations, and when the old one has not been used for the time in which an empty bucket fills up, all its buckets are
+full and it is dropped as a whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataplane.gateway.policy.resources import Limit
 
 _SLACK = 1e-3
-"""Share of an interval by which a request may be early: adding up floats must not cost anybody the last token."""
+"""Share of an interval by which a request may be early: rounding errors must not cost a caller the last token."""
 
 
 class Buckets:
@@ -39,14 +39,14 @@ class Buckets:
         """`share` is this worker's part of the limit, above 0 and at most 1."""
         self._share = share
         self.young: dict[str, float] = {}
-        """By key, when its bucket will be full: keys used since the generations last moved on."""
+        """When the bucket is full, by key: the keys used since the last change of generations."""
         self.old: dict[str, float] = {}
         self._refused: dict[str, int] = {}
         self._refused_old: dict[str, int] = {}
         self._drop_at: float | None = None
         """When all buckets of the old generation are full; None until the next new key sets it."""
         self._ratio = 1.0
-        """What a second missing in the old generation is worth now; not 1 after `interval` changed."""
+        """Factor for times in the old generation; not 1 after `interval` has changed."""
         self._measure(limit)
 
     def _measure(self, limit: Limit) -> None:

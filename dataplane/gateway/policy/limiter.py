@@ -20,7 +20,7 @@ _LONGEST_KEY = 128
 _HIDDEN = 12
 """Bytes of the keyed hash that replaces a header's value."""
 _REPORT_EFFORT = 1000
-"""Buckets examined for one report, so that it never delays requests, however many callers there are."""
+"""Buckets examined for one report, so that a report never delays requests."""
 
 
 class TooMany:
@@ -83,7 +83,7 @@ class Limiter:
         return None
 
     def hidden(self, value: str) -> str:
-        """What stands for a header's value, which may be a credential: reports and orders to reset travel far."""
+        """The replacement for a header's value, which may be a credential: reports and orders to reset travel far."""
         if not value:
             return value
         text = value.encode("utf-8", "surrogatepass")

@@ -1,8 +1,8 @@
 """When a request may be sent to another instance, and how long to wait before.
 
 Three questions: is it safe (`repeatable`), does the service configure it (`wanted`), and does the budget allow it
-(`Budget`)? Where nothing was sent because connecting failed, any request is safe to repeat, and no instance
-gets more work by it, so the first alone is asked.
+(`Budget`)? When connecting failed, nothing was sent: any request is safe to repeat, and no instance gets extra work, so
+only `wanted` is asked.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataplane.gateway.policy.resources import Retries
 CONNECT: Final = "connect"
 """No connection could be made: nothing was sent."""
 RESET: Final = "reset"
-"""The connection ended before a whole response head had come."""
+"""The connection ended before the response head was complete."""
 TIMEOUT: Final = "timeout"
 """No response in time."""
 CONDITIONS: Final = frozenset({CONNECT, RESET, TIMEOUT, "500", "502", "503", "504"})
 FIRST_WAIT: Final = 0.025
-"""Seconds that the first wait is at most; each further one twice that."""
+"""Longest first wait, in seconds; doubles with each further attempt."""
 LONGEST_WAIT: Final = 0.25
 SAVED: Final = 10.0
-"""Retries that a budget starts with and saves up at most, so that a quiet service has some too."""
+"""Retries that a budget starts with, and the most it saves up, so that a service with little traffic has some."""
 
 
 def wanted(retries: Retries, cause: str, made: int) -> bool:
@@ -47,9 +47,9 @@ def wait(cause: str, made: int, chance: float) -> float:
 
 
 class Budget:
-    """Retries of one service: a share of its requests, plus what was saved (Finagle calls it a retry budget).
+    """Retry budget of one service: a share of its requests, plus saved retries (as in Finagle).
 
-    It is told how many requests there have been only when a retry is asked for, so that requests pay nothing for it.
+    It gets the number of requests with each retry, so that other requests cost nothing.
     """
 
     __slots__ = ("_requests", "_saved")
@@ -59,7 +59,7 @@ class Budget:
         self._saved = SAVED
 
     def take(self, share: float, requests: int) -> bool:
-        """Take one retry, if there is one; `requests` is the count since any point in time."""
+        """Take one retry. False when the budget is empty. `requests`: those of the service since a fixed time."""
         earned = share * max(0, requests - self._requests)
         self._requests = requests
         self._saved = min(SAVED, self._saved + earned)

@@ -33,7 +33,7 @@ NOT_FOUND = NotFound()
 
 @dataclass(frozen=True, slots=True)
 class AmbiguousPath:
-    """The path's percent-encoding decides which guard applies: an instance may read it otherwise than we do."""
+    """The path's percent-encoding decides which guard applies: an instance may read it differently."""
 
 
 AMBIGUOUS_PATH = AmbiguousPath()
@@ -47,7 +47,7 @@ class MethodNotAllowed:
 
 
 class Router:
-    """An immutable table of routes. Two routes of one name, or of the same match, are the table builder's to refuse."""
+    """An immutable table of routes. The table builder refuses two routes with the same name or the same match."""
 
     __slots__ = ("_any", "_hosts", "_longest", "_wildcards")
 
@@ -167,7 +167,7 @@ class Router:
 
 
 def _guard(route: Route) -> tuple[object, ...]:
-    """What a request must satisfy to pass."""
+    """The conditions that a request must meet."""
     return route.public, route.scopes, route.limits
 
 
