@@ -320,7 +320,7 @@ class Watcher:
     def _retire(self, touched: Collection[ResourceId]) -> None:
         """What was published in place of these resources until now is needed no more."""
         known = self.current.resources if self.current is not None else {}
-        aside.retire([known[identity] for identity in touched if identity in known])
+        aside.retire([before for identity in touched if (before := known.get(identity)) is not None])
 
     def _withheld(self) -> bool:
         """Whether what is in the store now must not be published."""

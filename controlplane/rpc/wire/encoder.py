@@ -90,7 +90,7 @@ class Encoder:
             revision=snapshot.revision, digest=snapshot.digest, lineage=_lineage(snapshot.lineage)
         )
         yield head.SerializeToString()
-        yield from self._resources(pb.Snapshot.RESOURCES_FIELD_NUMBER, snapshot.resources)
+        yield self._resources(pb.Snapshot.RESOURCES_FIELD_NUMBER, snapshot.resources)
         self._forget(gone for gone in list(self._parts) if gone not in snapshot.resources)
 
     def _delta(self, delta: Delta) -> Iterator[bytes]:
@@ -104,16 +104,18 @@ class Encoder:
         for kind, name in delta.removed:
             head.removed.add(kind=kind, name=name)
         yield head.SerializeToString()
-        yield from self._resources(pb.Delta.CHANGED_FIELD_NUMBER, delta.changed)
+        yield self._resources(pb.Delta.CHANGED_FIELD_NUMBER, delta.changed)
         self._forget(delta.removed)
 
-    def _resources(self, number: int, stamped: Mapping[ResourceId, Stamped]) -> Iterator[bytes]:
-        tag = _varint(number << 3 | 2)
-        for identity, one in stamped.items():
-            revision, part = self._parts.get(identity, _NOTHING)
-            yield tag
-            # A resource at a revision has one content.
-            yield part if revision == one.revision else self._part(identity, one)
+    def _resources(self, number: int, stamped: Mapping[ResourceId, Stamped]) -> bytes:
+        tag, parts = _varint(number << 3 | 2), self._parts
+        # A resource at a revision has one content.
+        encoded = [
+            part if revision == one.revision else self._part(identity, one)
+            for identity, one in stamped.items()
+            for revision, part in (parts.get(identity, _NOTHING),)
+        ]
+        return tag + tag.join(encoded) if encoded else b""
 
     def _part(self, identity: ResourceId, stamped: Stamped) -> bytes:
         encoded = resources.resource(stamped).SerializeToString()
