@@ -21,14 +21,14 @@ from controlplane.model.snapshot import Snapshot
 async def services(call: Call) -> Response:
     """Every service with its instances and their status."""
     workers, snapshot = await call.parts.commands.workers(), call.parts.snapshot()
-    views = call.parts.fleet.services_view(snapshot)
+    views = call.parts.fleet.views.services(snapshot)
     return model_answer(tuple(_service(view, snapshot, workers) for view in views))
 
 
 async def service(call: Call) -> Response:
     """One service with its instances."""
     name, workers, snapshot = call.path("name"), await call.parts.commands.workers(), call.parts.snapshot()
-    view = call.parts.fleet.service_view(snapshot, name)
+    view = call.parts.fleet.views.service(snapshot, name)
     if view is None:
         raise HttpError(404, f"service {name!r} does not exist")
     return model_answer(_service(view, snapshot, workers))
@@ -37,7 +37,7 @@ async def service(call: Call) -> Response:
 async def circuits(call: Call) -> Response:
     """The breaker of every service."""
     call.parts.fleet.look()
-    return model_answer(tuple(map(_circuit, call.parts.fleet.circuits_view(call.parts.snapshot()))))
+    return model_answer(tuple(map(_circuit, call.parts.fleet.views.circuits(call.parts.snapshot()))))
 
 
 async def reset_circuit(call: Call) -> Response:
@@ -50,7 +50,8 @@ async def rate_limits(call: Call) -> Response:
     """Every limit with the buckets in use."""
     snapshot = call.parts.snapshot()
     buckets: dict[str, list[shapes.BucketShape]] = defaultdict(list)
-    for view in call.parts.fleet.rate_limits_view(snapshot):
+    call.parts.fleet.look()
+    for view in call.parts.fleet.views.rate_limits(snapshot):
         buckets[view.name].append(_bucket(view))
     limits = snapshot.of(RateLimit)
     names = sorted({*limits, *buckets})
@@ -65,7 +66,7 @@ async def reset_rate_limit(call: Call) -> Response:
 
 async def dataplanes(call: Call) -> Response:
     """Every data plane, and what it serves."""
-    return model_answer(tuple(map(_dataplane, call.parts.fleet.dataplanes_view(call.parts.watcher.current))))
+    return model_answer(tuple(map(_dataplane, call.parts.fleet.views.dataplanes(call.parts.watcher.current))))
 
 
 def _service(view: ServiceView, snapshot: Snapshot, workers: Mapping[str, int]) -> shapes.ServiceShape:

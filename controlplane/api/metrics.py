@@ -67,7 +67,7 @@ class PartsCollector(Collector):
         yield self._requests()
 
     def _dataplanes(self) -> Iterator[Metric]:
-        states = self._parts.fleet.dataplanes_view(self._parts.watcher.current)
+        states = self._parts.fleet.views.dataplanes(self._parts.watcher.current)
         connected = sum(state.connected for state in states)
         yield _gauge("dataplanes_connected", "Data planes with an open config stream.", connected)
         acked = GaugeMetricFamily(

@@ -200,7 +200,7 @@ class Peers:
 
     async def _tell(self) -> None:
         told, wake = (0, False), asyncio.Event()
-        with self._fleet.changed.wakes(wake), self._fleet.moved.wakes(wake):
+        with self._fleet.signals.changed.wakes(wake), self._fleet.signals.moved.wakes(wake):
             while True:
                 if not self._read.is_set():
                     await self._write(b"")  # nobody reads the last one any more
@@ -215,7 +215,7 @@ class Peers:
                 await self._news(told, wake)
 
     def _news_now(self) -> tuple[int, bool]:
-        return self._fleet.news, self._fleet.looks
+        return self._fleet.signals.news, self._fleet.looks
 
     async def _news(self, told: tuple[int, bool], wake: asyncio.Event) -> None:
         """Return when a summary is due: after `soon` seconds for news, after `late` seconds otherwise."""

@@ -119,7 +119,7 @@ class Thresholds:
             self._task = None
 
     async def _run(self, wake: asyncio.Event) -> None:
-        with self._published.changed.wakes(wake), self._fleet.moved.wakes(wake):
+        with self._published.changed.wakes(wake), self._fleet.signals.moved.wakes(wake):
             while True:
                 wake.clear()
                 try:
@@ -134,7 +134,7 @@ class Thresholds:
     def _advance(self) -> None:
         """End the waits that are over."""
         tally = self._fleet.tally
-        now = self._fleet.refusals, tally.departures, (current := self._published.current)
+        now = self._fleet.signals.refusals, tally.departures, (current := self._published.current)
         # A refusal ends waits from a revision on, and not up to one.
         anybody = now != self._looked and tally.refuses(current.digest if current is not None else "")
         self._looked = now

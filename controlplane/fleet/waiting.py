@@ -17,7 +17,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from controlplane.fleet.nodes import Fleet, up_to_date
+from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.overview import up_to_date
 from controlplane.fleet.progress import ALL, NodeProgress, Progress, Quorum
 from controlplane.fleet.reports import InstanceStatus, NodeState, Rejection
 from controlplane.fleet.thresholds import GAP, Group, Published, Thresholds
@@ -77,10 +78,10 @@ class Waiting:
         def hindrance(state: NodeState) -> str:
             if state.health_revision < revision:
                 return "has not reported the health of instances yet"
-            return _not_healthy(*self._fleet.vote(state.node, *name))
+            return _not_healthy(*self._fleet.views.vote(state.node, name))
 
         def hindered() -> Iterator[str]:
-            return self._fleet.without_health(name)
+            return self._fleet.views.without_health(name)
 
         return await self._until(_Goal(revision, Group(reported=True), hindrance, hindered), seconds)
 
@@ -93,7 +94,7 @@ class Waiting:
                     if (node := self._straggler(goal)) is None:
                         break
                     wake.clear()
-                    with self._fleet.progress(node, wake):
+                    with self._fleet.signals.progress(node, wake):
                         await wake.wait()
                     await asyncio.sleep(GAP)
         return self._look(goal)
@@ -115,7 +116,7 @@ class Waiting:
         everybody = count.done == count.connected and self._straggler(goal) is None
 
         def listed() -> tuple[NodeProgress, ...]:
-            states = self._fleet.dataplanes_view(published)
+            states = self._fleet.views.dataplanes(published)
             return tuple(_progress(state, digest, goal) for state in states)
 
         nodes = None if everybody or goal.group.strict else listed()

@@ -111,7 +111,7 @@ class ConfigStream:
                 ) as session:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
                     self._recall(session, hello.refused)
-                    with self._fleet.asks.wakes(session.wake):
+                    with self._fleet.signals.asks.wakes(session.wake):
                         await self._serve(session, requests, context, capabilities=capabilities)
 
     @contextmanager

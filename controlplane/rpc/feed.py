@@ -148,7 +148,7 @@ class Feed:
         return found
 
     async def _follow(self, wake: asyncio.Event) -> None:
-        with self._watcher.changed.wakes(wake), self._fleet.changed.wakes(wake):
+        with self._watcher.changed.wakes(wake), self._fleet.signals.changed.wakes(wake):
             while True:
                 wake.clear()
                 try:
@@ -264,9 +264,9 @@ class Feed:
             return view_messages.route(resource), stamped.revision
         assert isinstance(resource, Service)
         if kind == "circuit":
-            circuit = view_messages.circuit(self._fleet.circuit_view(resource))
+            circuit = view_messages.circuit(self._fleet.views.circuit(resource))
             return circuit, self.number
-        seen = self._fleet.service_view(snapshot, resource_name)
+        seen = self._fleet.views.service(snapshot, resource_name)
         assert seen is not None
         essence = stamped.revision, [(id(one.instance), one.status) for one in seen.instances]
         return view_messages.service(seen), essence

@@ -43,7 +43,7 @@ class PeerStream:
     def stop(self) -> None:
         """End every stream."""
         self._stopping.set()
-        self._fleet.moved.notify()
+        self._fleet.signals.moved.notify()
 
     async def Follow(self, request: pb.FollowRequest, context: Context) -> None:  # named by the wire
         """One follower, until either side ends the stream."""
@@ -78,9 +78,9 @@ class PeerStream:
 
     async def _tell(self, telling: Telling, proof: bytes, context: Context) -> None:
         wake = asyncio.Event()
-        with self._fleet.changed.wakes(wake), self._fleet.moved.wakes(wake):
+        with self._fleet.signals.changed.wakes(wake), self._fleet.signals.moved.wakes(wake):
             while not self._stopping.is_set():
-                told = self._fleet.news, self._fleet.looks
+                told = self._fleet.signals.news, self._fleet.looks
                 for part in telling.parts(self._fleet.tells()):
                     for message in peers.messages(part, proof):
                         await context.write(message)
@@ -94,6 +94,6 @@ class PeerStream:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._alive):
                 await asyncio.sleep(self._soon)
-                while (self._fleet.news, self._fleet.looks) == told and not self._stopping.is_set():
+                while (self._fleet.signals.news, self._fleet.looks) == told and not self._stopping.is_set():
                     wake.clear()
                     await wake.wait()

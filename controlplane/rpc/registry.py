@@ -186,7 +186,7 @@ class Registry:
 
     @needs(Right.LOOK)
     async def GetService(self, request: pb.GetServiceRequest, caller: Caller) -> pb.GetServiceResponse:
-        view = self._fleet.service_view(self._snapshot(), request.service_name)
+        view = self._fleet.views.service(self._snapshot(), request.service_name)
         if view is None:
             raise Refused(Code.NOT_FOUND, f"Service '{request.service_name[:64]}' not found in registry")
         return pb.GetServiceResponse(service=view_messages.service(view))
@@ -269,10 +269,10 @@ class Registry:
         return self._watcher.current
 
     def _services(self, snapshot: Snapshot) -> list[pb.ServiceView]:
-        return [view_messages.service(view) for view in self._fleet.services_view(snapshot)]
+        return [view_messages.service(view) for view in self._fleet.views.services(snapshot)]
 
     def _circuits(self, snapshot: Snapshot) -> list[pb.CircuitView]:
-        return [view_messages.circuit(view) for view in self._fleet.circuits_view(snapshot)]
+        return [view_messages.circuit(view) for view in self._fleet.views.circuits(snapshot)]
 
 
 def _seconds(wait: float) -> float:

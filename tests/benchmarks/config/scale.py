@@ -48,7 +48,7 @@ def main() -> int:
     say(f"one instance fails, every data plane says so: {milliseconds(began):.1f} ms\n")
     began = time.process_time()
     fleet.disconnect("gw-0")
-    fleet._count()
+    fleet.views._counted()
     say(f"a data plane leaves: {milliseconds(began):.2f} ms\n")
     began = time.process_time()
     value = summaries.encode(fleet.tells(), 1 << 30)

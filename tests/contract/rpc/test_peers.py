@@ -69,7 +69,9 @@ async def test_what_one_knows_the_other_knows(one: ControlPlane) -> None:
     async with following(one.address, fleet):
         await eventually(lambda: seen(fleet) == {"gw-1": (True, 5)})
         one.fleet.health("gw-1", [InstanceHealth("orders", "a", InstanceStatus.UNHEALTHY, 7.0, "refused")], 5)
-        await eventually(lambda: fleet.vote("gw-1", "orders", "a") == (InstanceStatus.UNHEALTHY, "refused"))
+        await eventually(
+            lambda: fleet.views.vote("gw-1", ("orders", "a")) == (InstanceStatus.UNHEALTHY, "refused")
+        )
         stats = StatsReport(1.0, 9, (), (RateLimitReport("per-user", "ann", 2.5, 3),))
         one.fleet.stats("gw-1", stats)
         one.fleet.ack("gw-1", 6, "xyz")

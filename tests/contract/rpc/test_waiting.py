@@ -138,7 +138,7 @@ async def test_registering_anew_ends_a_drain(plane: ControlPlane, channel: grpc.
     await registered(channel)
     await call(channel, "Drain", pb.DrainRequest(**A))
     service = await call(channel, "GetService", pb.GetServiceRequest(service_name="orders"))
-    await eventually(lambda: plane.fleet.services_view(plane.current)[0].instances[0].status == "draining")
+    await eventually(lambda: plane.fleet.views.services(plane.current)[0].instances[0].status == "draining")
     await registered(channel)
     service = await call(channel, "GetService", pb.GetServiceRequest(service_name="orders"))
     assert service.service.instances[0].status == status_pb2.INSTANCE_STATUS_STARTING

@@ -247,8 +247,8 @@ async def test_reports_arrive(plane: ControlPlane, data_plane: DataPlane) -> Non
     await eventually(lambda: plane.fleet.nodes["gw-1"].stats.total_requests == 7)
     await eventually(lambda: plane.fleet.verdicts.found)
     (service,), (circuit,) = (
-        plane.fleet.services_view(plane.current),
-        plane.fleet.circuits_view(plane.current),
+        plane.fleet.views.services(plane.current),
+        plane.fleet.views.circuits(plane.current),
     )
     assert (service.instances[0].status, service.instances[0].reason) == ("unhealthy", "refused")
     assert (circuit.circuit.state, circuit.circuit.reason) == (CircuitState.OPEN, "Circuit opened")
@@ -272,7 +272,7 @@ async def test_after_the_first_report_only_changes_go_up(
     monkeypatch.setattr(reports, "slices", count)
     view[7] = InstanceHealth("s", "i7", InstanceStatus.UNHEALTHY, 13.5, "refused")
     data_plane.stream.report_health(view[:-1], 1)
-    await eventually(lambda: plane.fleet.vote("gw-1", "s", "i7") == ("unhealthy", "refused"))
+    await eventually(lambda: plane.fleet.views.vote("gw-1", ("s", "i7")) == ("unhealthy", "refused"))
     assert len(plane.fleet.verdicts.found) == 999
     # The same again is no news; what comes after it is.
     data_plane.stream.report_health(view[:-1], 1)

@@ -112,7 +112,7 @@ async def test_what_means_nothing_to_data_planes_is_not_sent_and_counts_as_appli
 ) -> None:
     node = await connected(channel, plane)
     silent = await plane.put(Scope(name="orders:read"))
-    (view,) = plane.fleet.dataplanes_view(plane.current)
+    (view,) = plane.fleet.views.dataplanes(plane.current)
     assert view.applied_revision == silent
     told = await plane.put(service("a"))
     assert (await node.receive()).revision == told
@@ -157,7 +157,7 @@ async def test_reports_reach_the_fleet(plane: ControlPlane, channel: grpc.aio.Ch
     await node.send(health=status_pb2.HealthReport(instances=[health]))
     await node.send(stats=status_pb2.StatsReport(at=13, total_requests=7))
     await eventually(lambda: plane.fleet.nodes["gw-1"].stats.total_requests == 7)
-    assert plane.fleet.vote("gw-1", "orders", "a") == ("healthy", "")
+    assert plane.fleet.views.vote("gw-1", ("orders", "a")) == ("healthy", "")
     assert plane.fleet.verdicts.found["orders", "a"].last_check == 12.5
 
 

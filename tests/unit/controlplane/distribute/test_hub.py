@@ -62,9 +62,9 @@ def test_before_anything_is_published_there_is_nothing_to_send(hub: Hub) -> None
 
 def test_a_node_is_connected_while_its_session_lasts(hub: Hub, fleet: Fleet) -> None:
     with hub.session("gw-1", "0.1.0", 4, "four"):
-        assert [(node.node, node.connected) for node in fleet.dataplanes_view()] == [("gw-1", True)]
+        assert [(node.node, node.connected) for node in fleet.views.dataplanes()] == [("gw-1", True)]
         assert len(hub) == 1
-    assert [(node.node, node.connected) for node in fleet.dataplanes_view()] == [("gw-1", False)]
+    assert [(node.node, node.connected) for node in fleet.views.dataplanes()] == [("gw-1", False)]
     assert len(hub) == 0
 
 

@@ -66,7 +66,7 @@ def test_a_data_plane_comes_applies_rejects_and_leaves(fleet: Fleet, clocks: Clo
     fleet.sent("gw-1", 6)
     fleet.nack("gw-1", 6, [PROBLEM])
     fleet.disconnect("gw-1")
-    (node,) = fleet.dataplanes_view()
+    (node,) = fleet.views.dataplanes()
     assert (node.version, node.connected, node.applied_revision, node.digest) == ("0.1.0", False, 5, "five")
     assert node.last_rejection == Rejection(6, (PROBLEM,), clocks.wall)
     assert node.last_seen == clocks.wall
@@ -229,10 +229,10 @@ def test_only_the_connected_count_in_views(fleet: Fleet) -> None:
     fleet.hello("gw-1", "0.1.0")
     fleet.health("gw-1", [InstanceHealth("orders", "a", InstanceStatus.HEALTHY, 9)])
     fleet.stats("gw-1", StatsReport(circuits=(CircuitReport("orders", CircuitState.OPEN),)))
-    (orders,), (circuit,) = fleet.services_view(ORDERS), fleet.circuits_view(ORDERS)
+    (orders,), (circuit,) = fleet.views.services(ORDERS), fleet.views.circuits(ORDERS)
     assert (orders.instances[0].status, circuit.circuit.state) == ("healthy", "open")
     fleet.disconnect("gw-1")
-    (orders,), (circuit,) = fleet.services_view(ORDERS), fleet.circuits_view(ORDERS)
+    (orders,), (circuit,) = fleet.views.services(ORDERS), fleet.views.circuits(ORDERS)
     assert (orders.instances[0].status, circuit.circuit.state) == ("starting", "closed")
 
 
@@ -241,19 +241,19 @@ def test_a_revision_without_meaning_to_data_planes_counts_as_applied(fleet: Flee
     fleet.ack("gw-1", 7, ORDERS.digest)
     fleet.hello("gw-2", "0.1.0", 6, "another")
     later = replace(ORDERS, revision=9)
-    assert [node.applied_revision for node in fleet.dataplanes_view(later)] == [9, 6]
-    assert [node.applied_revision for node in fleet.dataplanes_view()] == [7, 6]
+    assert [node.applied_revision for node in fleet.views.dataplanes(later)] == [9, 6]
+    assert [node.applied_revision for node in fleet.views.dataplanes()] == [7, 6]
 
 
 def test_views_are_sorted_by_name(fleet: Fleet) -> None:
     for node in ("gw-2", "gw-1"):
         fleet.hello(node, "0.1.0")
-    assert [node.node for node in fleet.dataplanes_view()] == ["gw-1", "gw-2"]
+    assert [node.node for node in fleet.views.dataplanes()] == ["gw-1", "gw-2"]
 
 
 def test_every_report_wakes_those_who_watch(fleet: Fleet) -> None:
     event = asyncio.Event()
-    with fleet.changed.wakes(event):
+    with fleet.signals.changed.wakes(event):
         fleet.hello("gw-1", "0.1.0")
         assert event.is_set()
         event.clear()

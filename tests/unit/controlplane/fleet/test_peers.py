@@ -112,7 +112,7 @@ async def test_who_waits_is_woken(store: MemoryStore) -> None:
         two.fleet.hello("gw-2", "1", 4, "def")
         await eventually(lambda: "gw-2" in one.seen())
         wake = asyncio.Event()
-        with one.fleet.moved.wakes(wake):
+        with one.fleet.signals.moved.wakes(wake):
             two.fleet.ack("gw-2", 6, "xyz")
             await within(wake.wait(), 30)
 
@@ -127,7 +127,7 @@ async def test_a_data_plane_that_moved_is_where_it_said_hello_last(store: Memory
         two.fleet.hello("gw", "1", 5, "xyz")
         await eventually(lambda: one.seen() == two.seen() == {"gw": (True, 5)})
         # What it reported goes along until it reports again.
-        assert two.fleet.vote("gw", "orders", "a") == (InstanceStatus.HEALTHY, "")
+        assert two.fleet.views.vote("gw", ("orders", "a")) == (InstanceStatus.HEALTHY, "")
         one.fleet.disconnect("gw")
         two.fleet.ack("gw", 6, "uvw")
         await eventually(lambda: one.seen() == two.seen() == {"gw": (True, 6)})

@@ -117,7 +117,7 @@ async def test_a_thousand_waits_for_revisions_cost_what_changed(
         raise AssertionError("nobody asked for a list of all data planes")
 
     monkeypatch.setattr(Tally, "count", counted)
-    monkeypatch.setattr(scene.fleet, "dataplanes_view", listed)
+    monkeypatch.setattr(scene.fleet.views, "dataplanes", listed)
     quorums = [ALL, Quorum(percent=50.0), Quorum(count=3)]
     tasks = [scene.served(revisions[number % 10], 60.0, quorums[number % 3]) for number in range(1000)]
     await asyncio.sleep(0)

@@ -1,0 +1,129 @@
+"""The views over the data planes of all control planes: services, circuits, limits, and the data planes themselves.
+
+Only data planes that are connected count: what was true when one left is not known to be true now. Each counts where it
+is connected, although another control plane may still tell of it, too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from controlplane.fleet import views
+from controlplane.fleet.reports import CircuitReport, InstanceStatus, NodeState
+from controlplane.fleet.told import Told
+from controlplane.fleet.verdicts import InstanceName
+from controlplane.fleet.views import CircuitView, RateLimitView, ServiceView
+from controlplane.model.resources import Service
+from controlplane.model.snapshot import Snapshot
+
+
+class Overview:
+    """Views that are made when they are asked for, each at the cost of what it shows."""
+
+    def __init__(self, nodes: Callable[[], Mapping[str, NodeState]], told: Callable[[], list[Told]]) -> None:
+        """`nodes` gives every data plane, `told` what each control plane knows of its own, this one first."""
+        self._nodes = nodes
+        self._told = told
+        self._sources: tuple[_Source, ...] | None = None
+
+    def recount(self) -> None:
+        """A data plane came, left or moved, or another control plane told something."""
+        self._sources = None
+
+    def services(self, snapshot: Snapshot) -> tuple[ServiceView, ...]:
+        """Every service with its instances and their status, sorted by name."""
+        return views.services(snapshot, self._heard())
+
+    def service(self, snapshot: Snapshot, service_name: str) -> ServiceView | None:
+        """One service with its instances and their status; None when there is none of this name."""
+        stamped = snapshot.resources.get((Service.KIND, service_name))
+        if stamped is None or not isinstance(stamped.resource, Service):
+            return None
+        return views.service_view(snapshot, stamped.resource, self._heard())
+
+    def circuits(self, snapshot: Snapshot) -> tuple[CircuitView, ...]:
+        """The breaker of every service, sorted by name."""
+        return views.circuits(snapshot, self._breakers)
+
+    def circuit(self, service: Service) -> CircuitView:
+        """The breaker of one service."""
+        return views.circuit_view(service, self._breakers(service.service_name))
+
+    def rate_limits(self, snapshot: Snapshot) -> tuple[RateLimitView, ...]:
+        """Every bucket in use, the emptiest first."""
+        connected = (state for state in self._nodes().values() if state.connected)
+        return views.rate_limits(snapshot, {state.node: state.stats.rate_limits for state in connected})
+
+    def dataplanes(self, snapshot: Snapshot | None = None) -> tuple[NodeState, ...]:
+        """Every data plane, sorted by name, as `up_to_date` with the snapshot."""
+        return tuple(up_to_date(state, snapshot) for _, state in sorted(self._nodes().items()))
+
+    def vote(self, node: str, instance: InstanceName) -> tuple[InstanceStatus | None, str]:
+        """What a data plane finds of an instance, None when it does not know it; and why a probe failed last."""
+        for source in self._counted():
+            if node in source.counted and (found := source.told.votes.get(instance)) is not None:
+                return found.vote(source.told.nodes[node].slot), found.reason
+        return None, ""
+
+    def without_health(self, instance: InstanceName) -> Iterator[str]:
+        """Names of the data planes that do not find the instance healthy, beginning anywhere."""
+        for source in self._counted():
+            found = source.told.votes.get(instance)
+            yield from source.named(source.bits & ~found.well if found else source.bits)
+
+    def _heard(self) -> views.Heard:
+        return [(source.told.votes, source.bits) for source in self._counted()]
+
+    def _breakers(self, service_name: str) -> dict[str, CircuitReport]:
+        found = {
+            node: report
+            for source in self._counted()
+            for node, report in source.told.circuits.get(service_name, {}).items()
+            if node in source.counted
+        }
+        return dict(sorted(found.items()))
+
+    def _counted(self) -> tuple[_Source, ...]:
+        if self._sources is None:
+            nodes = self._nodes()
+            self._sources = tuple(_Source(told, nodes) for told in self._told())
+        return self._sources
+
+
+class _Source:
+    """What one control plane knows, and which data planes count there."""
+
+    def __init__(self, told: Told, nodes: Mapping[str, NodeState]) -> None:
+        here = (name for name, state in told.nodes.items() if state.connected and _is(nodes.get(name), state))
+        self.told = told
+        self.counted = frozenset(here)
+        self._by_slot = {slot: name for name in self.counted if (slot := told.nodes[name].slot) >= 0}
+        self._without_slot = [name for name in self.counted if told.nodes[name].slot < 0]
+        """Data planes that cannot vote."""
+        self.bits = sum(1 << slot for slot in self._by_slot)
+
+    def named(self, bits: int) -> Iterator[str]:
+        """Names of the data planes with these bits, beginning anywhere; and of those that have no bit."""
+        yield from self._without_slot
+        middle = random.randrange(bits.bit_length() + 1)  # noqa: S311  # spreads waits, guards nothing
+        high = bits >> middle << middle
+        for rest in (high, bits ^ high):
+            while rest:
+                lowest = rest & -rest
+                rest ^= lowest
+                yield self._by_slot[lowest.bit_length() - 1]
+
+
+def up_to_date(state: NodeState, snapshot: Snapshot | None) -> NodeState:
+    """The state, with the revision of `snapshot` as the applied one where the digests are equal: what changed in
+    between meant nothing to data planes, and was not sent.
+    """
+    if snapshot is None or state.digest != snapshot.digest or state.applied_revision >= snapshot.revision:
+        return state
+    return replace(state, applied_revision=snapshot.revision)
+
+
+def _is(merged: NodeState | None, state: NodeState) -> bool:
+    return merged is not None and (merged.since, merged.slot) == (state.since, state.slot)
