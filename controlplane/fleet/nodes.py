@@ -281,17 +281,17 @@ class Fleet:
         if (state := self._nodes.get(node)) is None:
             return
         found = list(instances)
-        voted, changed = self.verdicts.say(state.slot, found)
+        voted, services = self.verdicts.say(state.slot, found)
         gone = self.verdicts.forget(state.slot, unknown)
         if not changes:
             names = {one.name for one in found}
             names.update(listed)
             gone += self.verdicts.forget_others(state.slot, names)
-        voted.update(gone)
-        self._touch(services={service for service, _ in changed | voted})
+        services.update(service for service, _ in gone)
+        self._touch(services=services)
         served = state.health_revision if revision is None else revision
         self._update(node, health_revision=served)
-        if voted or served != state.health_revision:
+        if voted or gone or served != state.health_revision:
             self.signals.move(node)
 
     def leaving(self, node: str, requests: Mapping[InstanceName, int]) -> None:

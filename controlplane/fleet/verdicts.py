@@ -74,34 +74,35 @@ class Verdicts:
         self._used &= ~(1 << slot)
         self._unclean |= 1 << slot
 
-    def say(
-        self, slot: int, reports: Iterable[InstanceHealth]
-    ) -> tuple[set[InstanceName], set[InstanceName]]:
+    def say(self, slot: int, reports: Iterable[InstanceHealth]) -> tuple[bool, set[str]]:
         """Take one data plane's word on some instances.
 
-        Returns the instances on which it votes otherwise than before, and those of which anything changed, be it the
-        time or the reason of the last probe.
+        Returns whether it votes otherwise than before on any, and the services of those of which anything changed, be
+        it the time or the reason of the last probe.
         """
-        bit, found = 1 << slot, self._found
-        voted, changed = set[InstanceName](), set[InstanceName]()
+        # Thousands come at once: there is no call and no operation on a bit per data plane here that can be spared.
+        bit, found, healthy = 1 << slot, self._found, InstanceStatus.HEALTHY
+        voted, changed, services = False, list[InstanceName](), set[str]()
         for service, instance, status, last_check, reason in reports:
             name = service, instance
             if (verdict := found.get(name)) is None:
                 if len(found) >= MOST_INSTANCES:
                     continue
                 verdict = found[name] = Verdict()
-            if _vote(verdict, bit, status):
-                voted.add(name)
+            differs = False
+            if status is not healthy or not verdict.well & bit:
+                differs = _vote(verdict, bit, status)
+                voted = voted or differs
             if last_check > verdict.last_check:
-                verdict.last_check = last_check
-                changed.add(name)
+                verdict.last_check, differs = last_check, True
             if reason and last_check >= verdict.failed_at:
-                if reason != verdict.reason:
-                    changed.add(name)
+                differs = differs or reason != verdict.reason
                 verdict.failed_at, verdict.reason = last_check, reason
-        changed |= voted
+            if differs:
+                services.add(service)
+                changed.append(name)
         self._mark(changed)
-        return voted, changed
+        return voted, services
 
     def forget(self, slot: int, names: Iterable[InstanceName]) -> list[InstanceName]:
         """The data plane does not know these instances any more. Returns those that it knew before."""
@@ -152,13 +153,15 @@ class Verdicts:
 
 
 def _vote(found: Verdict, bit: int, status: InstanceStatus) -> bool:
-    """Whether this data plane voted otherwise before."""
+    """Set a data plane's vote. Returns whether it voted otherwise before."""
     well, ill = status is InstanceStatus.HEALTHY, status is InstanceStatus.UNHEALTHY
-    if found.known & bit and bool(found.well & bit) is well and bool(found.ill & bit) is ill:
+    was_well, was_ill = bool(found.well & bit), bool(found.ill & bit)
+    if was_well is well and was_ill is ill and found.known & bit:
         return False
     found.known |= bit
-    if well or found.well & bit:
-        found.well = found.well | bit if well else found.well & ~bit
-    if ill or found.ill & bit:
-        found.ill = found.ill | bit if ill else found.ill & ~bit
+    # A bit that is wrong is turned.
+    if was_well is not well:
+        found.well ^= bit
+    if was_ill is not ill:
+        found.ill ^= bit
     return True

@@ -19,8 +19,8 @@ def said(status: InstanceStatus, at: float = 1.0, reason: str = "") -> InstanceH
 
 def say(votes: Verdicts, slot: int, *said: InstanceHealth) -> str:
     """What this changes."""
-    voted, changed = votes.say(slot, said)
-    return "vote" if voted else "check" if changed else "nothing"
+    voted, services = votes.say(slot, said)
+    return "vote" if voted else "check" if services else "nothing"
 
 
 def test_a_vote_replaces_the_one_before() -> None:
