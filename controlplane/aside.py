@@ -107,7 +107,11 @@ def retire(*lots: Collection[object]) -> None:
 
     The collections themselves may be freed at any time. To be called from any thread, when the work is done.
     """
-    if held := [one for lot in lots if len(lot) > FREED for one in lot]:
+    held: list[object] = []
+    for lot in lots:
+        if len(lot) > FREED:
+            held.extend(lot)
+    if held:
         _retired.append((time.monotonic(), held))
 
 

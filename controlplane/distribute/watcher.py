@@ -15,7 +15,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from controlplane import aside
@@ -25,7 +25,7 @@ from controlplane.distribute.pace import SETTLE, Pace
 from controlplane.model.config import Config, Found, View, read
 from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
-from controlplane.model.resources import ResourceId, User
+from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import PREFIX, Stamped
 from controlplane.model.trail import Trail
@@ -314,13 +314,8 @@ class Watcher:
             if len(touched) >= MANY:
                 # Long-lived objects: full collections that traverse them would hold up every stream.
                 gc.freeze()
-                self._retire(touched)
+                aside.retire(self._config.replaced)
             self._accept(built)
-
-    def _retire(self, touched: Collection[ResourceId]) -> None:
-        """What was published in place of these resources until now is needed no more."""
-        known = self.current.resources if self.current is not None else {}
-        aside.retire([before for identity in touched if (before := known.get(identity)) is not None])
 
     def _withheld(self) -> bool:
         """Whether what is in the store now must not be published."""

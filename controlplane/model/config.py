@@ -33,6 +33,10 @@ from controlplane.model.validate import colliding, dangling
 E = TypeVar("E", bound=StoredEntry)
 
 
+MOST_LEFT = 50_000
+"""Resources that are noted as replaced while nothing can be published."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """The configuration at one moment."""
@@ -94,6 +98,9 @@ class Config:
         """The capabilities that data planes need for it."""
         self._differing: set[ResourceId] = set()
         """Where it differs from what was published last."""
+        self._left: list[Stamped] = []
+        self.replaced: list[Stamped] = []
+        """What is in the snapshot before the last one, and not in the last one."""
         for entry in entries:
             self.put(entry)
 
@@ -186,6 +193,7 @@ class Config:
         content = self._total, self._groups, self._needs
         self._published, self._next_lent = Snapshot(revision, self._next, lineage, *content), True
         differing, self._differing = self._differing, set()
+        self.replaced, self._left = self._left, []
         return self._published, frozenset(differing)
 
     @property
@@ -224,6 +232,8 @@ class Config:
             self._next, self._next_lent = self._next.copy(), False
         if old is not None:
             self._total -= digest.share(identity, old.revision)
+            if len(self._left) < MOST_LEFT:
+                self._left.append(old)
         if new is not None:
             self._total += digest.share(identity, new.revision)
             self._next[identity] = new
