@@ -1,7 +1,7 @@
 """What the fleet of data planes reports: the nodes, the views over all of them, and waits for their progress.
 
-    config stream ─▶ Fleet ─▶ views ─▶ admin API, registry
-    Peers ◀─────────▶ Fleet ─▶ Waiting
+    config stream ─▶ Fleet ─▶ Overview ─▶ admin API, registry
+    Peers, Links ◀──▶ Fleet ─▶ Tally ─▶ Waiting
 
 `Fleet` implements what `distribute.hub` asks of it (`Nodes`), and knows nothing of the hub.
 """
