@@ -76,16 +76,17 @@ async def finish(
     if seen.complete:
         receipt.pop("unfinished", None)  # what is served is in place
         return await long_answer(receipt)
-    which = ", ".join(map(str, seen.stragglers[:10])) or "no data plane is connected"
+    late = ", ".join(map(str, seen.stragglers[:10]))
     more = f" and {len(seen.stragglers) - 10} more" if len(seen.stragglers) > 10 else ""
-    detail = f"The change is written at revision {revision}, but {_outcome(seen, wait)}: {which}{more}"
+    which = f"not yet: {late}{more}" if late else "no data plane is connected"
+    detail = f"The change is written at revision {revision}, but {_outcome(seen, wait)}; {which}"
     if seen.problem:
         detail = f"The change is written at revision {revision}, but {seen.problem}"
     raise HttpError(409 if seen.rejected else 504, detail, more=receipt)
 
 
 def _outcome(seen: Progress, wait: Wait) -> str:
-    served = f"{seen.done} of {seen.needed} data planes serve it"
+    served = f"only {seen.done} of {seen.needed} data planes serve it"
     return f"{served}, and others rejected it" if seen.rejected else f"{served} after {wait.seconds:g} s"
 
 

@@ -76,7 +76,7 @@ def test_a_frozen_data_plane_is_named(own_world: World, headgate: Run) -> None:
         assert late.returncode == 1
         assert late.stdout.splitlines()[-1].startswith("Applied at revision")
         (line,) = late.stderr.splitlines()
-        assert "is written, but 1 of 2 data planes serve it" in line
+        assert "is written, but only 1 of 2 data planes serve it" in line
         assert f"{second.name} (serves revision" in line
         assert apply(headgate, route("late"), "--wait", "--quorum", "50%")["state"] == "served"
         assert serves(first, "/late")

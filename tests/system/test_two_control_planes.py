@@ -100,7 +100,7 @@ async def test_a_frozen_one_at_the_other_is_named(pair: Pair) -> None:
         )
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
-        assert "is written, but 2 of 3 data planes serve it: at-b (serves revision" in line
+        assert "is written, but only 2 of 3 data planes serve it; not yet: at-b (serves revision" in line
         assert (await apply(pair, route("late"), "--quorum", "2"))["serving"] == 2
     assert (await apply(pair, route("late")))["serving"] == 3
 

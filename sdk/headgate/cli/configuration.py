@@ -18,8 +18,8 @@ from headgate.cli.options import (
     QuorumOption,
     TimeoutOption,
     WaitOption,
-    check_wait,
     finish,
+    read_wait,
     show,
 )
 from headgate.cli.render import Output, print_line
@@ -30,8 +30,8 @@ def apply(
     file: Files,
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
-    timeout: TimeoutOption = 60.0,
-    quorum: QuorumOption = "all",
+    timeout: TimeoutOption = None,
+    quorum: QuorumOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Create and update what files declare, all of it or, when anything is wrong, nothing.
@@ -43,11 +43,11 @@ def apply(
     headgate apply -f config/ --wait --quorum 50%
     generate | headgate apply -f - -o json
     """
-    check_wait(wait, dry_run)
+    waited = read_wait(wait, dry_run, timeout, quorum)
     with ctx.obj.api() as api:
         receipt = changes.send(api, file, dry_run=dry_run)
         table = partial(changes.print_receipt, dry_run=dry_run)
-        finish(api, receipt, table, output, (timeout, quorum) if wait else None)
+        finish(api, receipt, table, output, waited)
 
 
 def diff(
@@ -102,8 +102,8 @@ def rollback(
     ] = False,
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
-    timeout: TimeoutOption = 60.0,
-    quorum: QuorumOption = "all",
+    timeout: TimeoutOption = None,
+    quorum: QuorumOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make the configuration again what it was at a revision, as a new change.
@@ -114,13 +114,13 @@ def rollback(
     headgate rollback --to 57 --dry-run
     headgate rollback --to 57 --wait
     """
-    check_wait(wait, dry_run)
+    waited = read_wait(wait, dry_run, timeout, quorum)
     with ctx.obj.api() as api:
         receipt = past.rollback(api, to, users=users, dry_run=dry_run)
         table = partial(
             changes.print_receipt, dry_run=dry_run, done="Rolled back", nothing="it was like this already"
         )
-        finish(api, receipt, table, output, (timeout, quorum) if wait else None)
+        finish(api, receipt, table, output, waited)
 
 
 def drain_instance(

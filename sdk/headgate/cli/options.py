@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -16,17 +17,39 @@ FILE = typer.Option("--file", "-f", help="YAML or JSON file, folder of such file
 Files = Annotated[list[str], FILE]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and show; change nothing.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the data planes serve it.")]
-TimeoutOption = Annotated[float, typer.Option(min=0, max=300, help="Seconds for --wait.")]
+TimeoutOption = Annotated[
+    float | None, typer.Option(min=0, max=300, help="Seconds for --wait.  [default: 60]", show_default=False)
+]
 QuorumOption = Annotated[
-    str, typer.Option(help="How many data planes are enough for --wait: all, a number, or like 50%.")
+    str | None,
+    typer.Option(help="How many data planes are enough for --wait: all (default), a number, or like 50%."),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How the answer is written.")]
 
 
-def check_wait(wait: bool, dry_run: bool) -> None:
-    """Refuse what makes no sense together."""
+_DEFAULT_TIMEOUT = 60.0
+_QUORUM = re.compile(r"all|[1-9]\d{0,5}|(?=.*[1-9])(\d{1,2}(\.\d{1,3})?|100(\.0{1,3})?)%", re.ASCII)
+
+
+def read_wait(
+    wait: bool, dry_run: bool, timeout: float | None, quorum: str | None
+) -> tuple[float, str] | None:
+    """Seconds and quorum of the wait for data planes; None: do not wait.
+
+    Called before anything is sent. Raises Failure for options that are wrong or make no sense together.
+    """
     if wait and dry_run:
         raise Failure("--dry-run writes nothing that --wait could wait for", 2)
+    if not wait:
+        unused = [name for name, given in (("--timeout", timeout), ("--quorum", quorum)) if given is not None]
+        if unused:
+            raise Failure(f"{' and '.join(unused)}: only together with --wait", 2)
+        return None
+    if quorum is not None and not _QUORUM.fullmatch(quorum):
+        raise Failure(
+            f"--quorum must be all, a number from 1, or a percentage such as 50%, not {quorum!r}", 2
+        )
+    return (_DEFAULT_TIMEOUT if timeout is None else timeout, quorum or "all")
 
 
 def finish(

@@ -48,8 +48,8 @@ def _late(seen: dict[str, Any]) -> str:
         for node in seen["nodes"]
         if node["connected"] and not node["done"]
     ]
-    named = ", ".join(late) or "no data plane is connected"
-    why = seen["problem"] or f"{seen['serving']} of {seen['needed']} data planes serve it: {named}"
+    named = f"not yet: {', '.join(late)}" if late else "no data plane is connected"
+    why = seen["problem"] or f"only {seen['serving']} of {seen['needed']} data planes serve it; {named}"
     return f"revision {seen['revision']} is written, but {why}"
 
 

@@ -46,8 +46,8 @@ async def test_a_change_that_takes_too_long_is_written(admin: httpx.AsyncClient,
     problem = answer.json()
     revision = api.store.revision
     assert problem["detail"] == (
-        f"The change is written at revision {revision}, but 0 of 1 data planes serve it after 0.05 s: "
-        "gw-1 (serves revision 0)"
+        f"The change is written at revision {revision}, but only 0 of 1 data planes serve it after 0.05 s; "
+        "not yet: gw-1 (serves revision 0)"
     )
     assert (problem["revision"], problem["state"]) == (revision, "waiting")
     assert problem["changes"][0]["name"] == "orders"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.fleet.waiting import Quorum
 from tests.support.fake_admin import FakeAdmin
 from tests.support.fake_registry import TOKEN
 
@@ -81,7 +82,7 @@ def test_too_late(logged_in: Any, admin: FakeAdmin, file: str) -> None:
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-1] == "Applied at revision 2: 1 created"
     assert result.stderr == (
-        "headgate: revision 2 is written, but 1 of 3 data planes serve it: gw-2 (serves revision 1)\n"
+        "headgate: revision 2 is written, but only 1 of 3 data planes serve it; not yet: gw-2 (serves revision 1)\n"
     )
 
 
@@ -182,3 +183,37 @@ def test_drain_without_anybody_to_ask(run: Any, monkeypatch: pytest.MonkeyPatch)
     result = run("drain", "orders", "orders-1", "--timeout", "0")
     assert result.exit_code == 1
     assert result.stderr.startswith("headgate: the control plane at 127.0.0.1:1 does not answer")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--wait", "--quorum", "3of4"), "--quorum must be all, a number from 1, or a percentage"),
+        (("--wait", "--quorum", "150%"), "not '150%'"),
+        (("--wait", "--quorum", "0%"), "not '0%'"),
+        (("--timeout", "5"), "--timeout: only together with --wait"),
+        (("--quorum", "all", "--timeout", "5"), "--timeout and --quorum: only together with --wait"),
+    ],
+)
+@pytest.mark.parametrize("command", [("apply", "-f", "a.yaml"), ("rollback", "--to", "1")])
+def test_a_wait_that_cannot_be_is_refused_before_anything_is_written(
+    logged_in: Any,
+    admin: FakeAdmin,
+    file: str,
+    command: tuple[str, ...],
+    options: tuple[str, ...],
+    expected: str,
+) -> None:
+    result = logged_in(*command, *options)
+    assert (result.exit_code, admin.requests) == (2, [])
+    assert expected in result.stderr
+
+
+@pytest.mark.parametrize("quorum", ["all", "1", "999999", "50%", "0.5%", "100%", "33.333%"])
+def test_quorums_that_the_control_plane_takes(
+    logged_in: Any, admin: FakeAdmin, file: str, quorum: str
+) -> None:
+    Quorum.parse(quorum)
+    admin.rollouts = [rollout("served", node("gw-1"))]
+    assert logged_in("apply", "-f", file, "--wait", "--quorum", quorum).exit_code == 0
+    assert admin.queries[0]["quorum"] == quorum
