@@ -37,7 +37,7 @@ from controlplane.fleet.peers import Peers
 from controlplane.identity import Hasher, PeerSecret, SharedTokens, UnusableFile
 from controlplane.presence import Presence, instance_of, member_of, own_name
 from controlplane.rpc import CannotListen, LinkTls, PeerLink, RpcServer, Rules, TlsError, TlsFiles, serve
-from controlplane.settings import Settings, SettingsError, load
+from controlplane.settings import Settings, SettingsError, load, misspelled
 from controlplane.startup import StartError, Startup
 from controlplane.store import Election, EtcdSettings, EtcdStore, Store
 
@@ -86,6 +86,8 @@ class ControlPlane:
         try:
             settings = self._settings or load()
             logs.set_up(settings.level)
+            for sentence in misspelled():
+                logger.warning(sentence)
             async with running(settings, self._end) as self._api:
                 await send({"type": "lifespan.startup.complete"})
                 await receive()

@@ -6,8 +6,10 @@ nobody has to fix them one start at a time. No secret has a default.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator, Set
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -22,7 +24,13 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as SourceError
 
 from controlplane.identity import UnusableFile, read_tokens
@@ -37,9 +45,18 @@ def _wrong(detail: str) -> PydanticCustomError:
     return PydanticCustomError("setting", "{detail}", {"detail": detail})
 
 
+_HOST = re.compile(r"\[[^\[\]/\s]+\]|[^\[\]/:@\s]+")
+"""A name or an address, an IPv6 address in brackets; no URL."""
+
+
 def _address(value: str) -> str:
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if (
+        not colon
+        or not _HOST.fullmatch(host)
+        or not re.fullmatch(r"[0-9]{1,5}", port)
+        or not 0 < int(port) < 65536
+    ):
         raise _wrong(f"{value!r} is not host:port")
     return value
 
@@ -286,6 +303,20 @@ def load() -> Settings:
         return Settings()  # type: ignore[call-arg]  # the environment gives what has no default
     except (SourceError, UnicodeDecodeError) as error:
         raise SettingsError(f"environment or .env: {error}") from None
+
+
+def misspelled() -> Iterator[str]:
+    """A sentence for each variable, of the environment or `.env`, that resembles a setting which is not set.
+
+    Not an error: an environment holds other programs' variables, too.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    sources = EnvSettingsSource(Settings), DotEnvSettingsSource(Settings)
+    given = {name.upper() for source in sources for name in source.env_vars}
+    for name in sorted(given.difference(known)):
+        near = [setting for setting in known if abs(len(setting) - len(name)) < 3 and setting not in given]
+        for meant in get_close_matches(name, near, n=1, cutoff=0.9):
+            yield f"{name} is not a setting and has no effect: did you mean {meant}?"
 
 
 def _lines(error: ValidationError) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.certificates import BadFiles
 from dataplane.observe import logs
-from dataplane.settings import Settings, SettingsError, load, split_address
+from dataplane.settings import Settings, SettingsError, load, misspelled, split_address
 from dataplane.supervisor.listen import ListenError, TrafficPort, listen
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def _run(settings: Settings) -> int:
     logs.set_up(settings.level, node=settings.node_name)
     for name in settings.without_effect:
         _log.warning("%s has no effect in this version: rate limits count locally", name)
+    for sentence in misspelled():
+        _log.warning("%s", sentence)
     # Imported late, so that a port in use is reported without waiting for the import.
     from dataplane.supervisor.launch import Launcher
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from controlplane.settings import Settings, SettingsError, load
+from controlplane.settings import Settings, SettingsError, load, misspelled
+from dataplane.settings import Settings as DataPlaneSettings
 from tests.support.certificates import Authority
 
 SECRETS = {
@@ -132,6 +133,8 @@ def test_a_dotenv_file_that_cannot_be_read(environment: pytest.MonkeyPatch, tmp_
         ("GRPC_LISTEN", "localhost:99999", "is not host:port"),
         ("GRPC_LISTEN", "localhost:x", "is not host:port"),
         ("ADVERTISE", "host", "ADVERTISE: 'host' is not host:port"),
+        ("ADVERTISE", "http://host:8080", "ADVERTISE: 'http://host:8080' is not host:port"),
+        ("ETCD_ENDPOINTS", "http://etcd:2379/v3", "'etcd:2379/v3' is not host:port"),
         ("ETCD_ENDPOINTS", "localhost:2379", "is not http://host:port or https://host:port"),
         ("ETCD_ENDPOINTS", "http://a:1,https://b:2", "cannot be mixed"),
         ("ETCD_ENDPOINTS", ",", "ETCD_ENDPOINTS: "),
@@ -208,3 +211,18 @@ def test_secrets_are_not_shown(environment: pytest.MonkeyPatch) -> None:
 def test_settings_are_frozen(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError):
         load().debug = True
+
+
+def test_misspelled_variables(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setenv("ADMIN_PASWORD", "12345678")
+    (tmp_path / ".env").write_text("ADMIN_LISTENS=127.0.0.1:1\n")
+    assert list(misspelled()) == [
+        "ADMIN_LISTENS is not a setting and has no effect: did you mean ADMIN_LISTEN?",
+        "ADMIN_PASWORD is not a setting and has no effect: did you mean ADMIN_PASSWORD?",
+    ]
+
+
+def test_settings_of_data_planes_are_not_taken_for_misspelled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DataPlaneSettings.model_fields:
+        monkeypatch.setenv(name.upper(), "1")
+    assert list(misspelled()) == []

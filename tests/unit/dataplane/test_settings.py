@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.settings import SettingsError, load, read_token, split_address
+from controlplane.settings import Settings as ControlPlaneSettings
+from dataplane.settings import SettingsError, load, misspelled, read_token, split_address
 
 TOKEN = "t" * 16
 
@@ -102,6 +103,7 @@ def test_every_wrong_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch)
         monkeypatch,
         DATAPLANE_TOKEN="short",
         LISTEN="8000",
+        CONTROLPLANE="cp-1:50051,http://cp:50051",
         WORKERS="0",
         DRAIN_TIMEOUT="soon",
         TRUSTED_PROXIES="10.0.0.1/8",
@@ -113,6 +115,7 @@ def test_every_wrong_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch)
     for part in (
         "DATAPLANE_TOKEN: must be at least 16 characters long",
         "LISTEN: '8000' is not host:port",
+        "CONTROLPLANE: 'http://cp:50051' is not host:port",
         "WORKERS: ",
         "DRAIN_TIMEOUT: ",
         "TRUSTED_PROXIES: 10.0.0.1/8 has host bits set",
@@ -201,3 +204,34 @@ def test_what_has_no_effect_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().without_effect == ()
     given(monkeypatch, REDIS_HOST="redis")
     assert load().without_effect == ("REDIS_HOST",)
+
+
+@pytest.mark.parametrize("address", ["[::1]:80", "[fe80::1%eth0]:80", "cp_1.example.org:50051", "0.0.0.0:1"])
+def test_addresses(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    given(monkeypatch, CONTROLPLANE=address)
+    assert load().controlplane == (address,)
+
+
+@pytest.mark.parametrize(
+    "address", ["dns:///cp:1", "cp/x:1", "user@cp:1", "::1:80", "[::1:80", "a b:80", "cp:+1"]
+)
+def test_what_is_no_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    given(monkeypatch, CONTROLPLANE=address)
+    assert f"CONTROLPLANE: {address!r} is not host:port" in complaint()
+
+
+def test_misspelled_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given(monkeypatch, WORKER="4", NODE="a", NODES="b", PATH="/bin", CONTROLPLANE_PORT="tcp://10.0.0.1:50051")
+    (tmp_path / ".env").write_text("RATE_LIMIT_PER_SECONDS=3\nSERVICE_TOKEN=of-the-control-plane\n")
+    assert list(misspelled()) == [
+        "RATE_LIMIT_PER_SECONDS is not a setting and has no effect: did you mean RATE_LIMIT_PER_SECOND?",
+        "WORKER is not a setting and has no effect: did you mean WORKERS?",
+    ]
+
+
+def test_settings_of_the_control_plane_are_not_taken_for_misspelled_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ControlPlaneSettings.model_fields:
+        monkeypatch.setenv(name.upper(), "1")
+    assert list(misspelled()) == []
