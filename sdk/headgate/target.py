@@ -171,7 +171,10 @@ def _token() -> Token | None:
     if not path:
         return None
     read = token_file(path)
-    read()  # or it would fail only at the first call
+    try:
+        read()  # or it would fail only at the first call
+    except HeadgateError as error:
+        raise HeadgateError(f"HEADGATE_TOKEN_FILE: {error}") from error
     return read
 
 

@@ -24,7 +24,8 @@ class FakeAdmin:
 
     `rollouts` are the answers to questions how far data planes are, each given once.
 
-    Switches: `anonymous_read`, `refuse` (answers every apply with these errors), `override` (answers everything).
+    Switches: `anonymous_read`, `refuse` (answers every apply with these errors), `override` (answers everything),
+    `node` (the data plane that answers /health, as through the gateway).
     `end_access()` and `end_login()` make the tokens given so far worthless.
     """
 
@@ -39,6 +40,7 @@ class FakeAdmin:
         self.revision = 1
         self.expires_in = 900
         self.anonymous_read = False
+        self.node = ""
         self.refuse: list[dict[str, str]] = []
         self.override: Callable[[httpx.Request], httpx.Response] | None = None
         self.frozen = ""
@@ -78,7 +80,9 @@ class FakeAdmin:
         if self.override is not None:
             return self.override(request)
         if path == ["health"]:
-            return httpx.Response(200, json={"status": "ok", "version": "1.2.3", "revision": self.revision})
+            node = {"node": self.node} if self.node else {}
+            facts = {"status": "ok", "version": "1.2.3", "revision": self.revision}
+            return httpx.Response(200, json=facts | node)
         if path[2:] == ["auth", "token"]:
             return self._token(parse_qs(request.content.decode()))
         if path[2:] == ["auth", "revoke"]:

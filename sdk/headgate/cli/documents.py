@@ -17,8 +17,10 @@ from typing import Any
 import yaml
 
 from headgate.cli.failure import Failure
+from headgate.cli.resource_kinds import RESOURCES
 
 SUFFIXES = (".yaml", ".yml", ".json")
+_FORM = f"a document holds the lists {', '.join(plural for _, plural, *_ in RESOURCES)}"
 _WITHIN = re.compile(r"(?P<section>\w+)\[(?P<position>\d+)\](?P<rest>.*)", re.DOTALL)
 
 
@@ -35,12 +37,12 @@ class Document:
         if content is None:
             return
         if not isinstance(content, dict):
-            raise Failure(f"{file}: must be an object with lists such as services and routes")
+            raise Failure(f"{file}: must be an object; {_FORM}")
         self.files.add(file)
         for section, entries in content.items():
             known = self.sections.setdefault(str(section), [])
             if not isinstance(entries, list | None):
-                raise Failure(f"{file}: {section}: must be a list")
+                raise Failure(f"{file}: {section}: must be a list; {_FORM}")
             for position, entry in enumerate(entries or ()):
                 self.origins[str(section), len(known)] = (file, position)
                 known.append(entry)
@@ -106,7 +108,8 @@ def _parse(name: str, text: str) -> list[Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise Failure(f"{name}{where}: not YAML: {error.problem}") from error
+        hint = " (is the line indented as those beside it?)" if "<block" in str(error.problem) else ""
+        raise Failure(f"{name}{where}: not YAML: {error.problem}{hint}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise Failure(f"{name}: {' '.join(str(error).split())}") from error
     except RecursionError as error:

@@ -24,7 +24,9 @@ def collect(api: AdminApi) -> dict[str, Any]:
 def print_status(seen: dict[str, Any]) -> None:
     """The same for people: problems first, then data planes, then one line a service."""
     controlplane = seen["controlplane"]
-    print_line(("Control plane ", "bold"), f"{controlplane['url']}  {_about(controlplane)}")
+    # Through the gateway, the data plane that passes /api/v1 on answers /health for itself.
+    answering = f"Data plane {controlplane['node']} " if "node" in controlplane else "Control plane "
+    print_line((answering, "bold"), f"{controlplane['url']}  {_about(controlplane)}")
     for problem in controlplane.get("problems") or ():
         print_line(("  problem: ", "red"), str(problem))
     print_line("")

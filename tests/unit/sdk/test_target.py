@@ -158,7 +158,7 @@ def test_a_file_without_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     file = tmp_path / "token"
     file.write_text(content)
     monkeypatch.setenv("HEADGATE_TOKEN_FILE", str(file))
-    with pytest.raises(HeadgateError, match=f"token: {file} holds none"):
+    with pytest.raises(HeadgateError, match=f"HEADGATE_TOKEN_FILE: token: {file} holds none"):
         Target.make()
     with pytest.raises(HeadgateError, match=r"cannot read .*: No such file"):
         token_file(tmp_path / "missing")()

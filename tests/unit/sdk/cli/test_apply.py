@@ -98,7 +98,14 @@ def test_problems_name_the_file_where_there_are_several(logged_in: Any, admin: F
     [
         ("a.yaml", "a: [", "a.yaml:1:5: not YAML"),
         ("a.yaml", "scopes: []\nscopes: []", "a.yaml:2:1: not YAML: key 'scopes' is given twice"),
-        ("a.yaml", "- a list", "must be an object"),
+        ("a.yaml", "scopes:\n  - name: a\n   x: 1", "a.yaml:3:4: not YAML: expected <block end>"),
+        ("a.yaml", "scopes:\n  - name: a\n   x: 1", "is the line indented as those beside it?"),
+        ("a.yaml", "- a list", "must be an object; a document holds the lists services, routes"),
+        (
+            "a.yaml",
+            "kind: route\nname: a",
+            "kind: must be a list; a document holds the lists services, routes",
+        ),
         ("a.yaml", "scopes: {a: b}", "scopes: must be a list"),
         ("a.yaml", "", "nothing is declared"),
         ("a.yaml", "? [a]\n: b", "not YAML"),

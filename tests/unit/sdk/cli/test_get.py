@@ -214,6 +214,14 @@ def test_status(filled: Any) -> None:
     assert "1 healthy, 1 unhealthy" in output
 
 
+def test_status_through_the_gateway(filled: Any, admin: FakeAdmin) -> None:
+    """There `/health` is answered by the data plane that passes /api/v1 on."""
+    admin.node = "gateway-1"
+    output = filled("status").stdout
+    assert "Data plane gateway-1 http://127.0.0.1:8080  version 1.2.3, ok, revision 1" in output
+    assert "Control plane" not in output
+
+
 def test_status_for_programs(filled: Any) -> None:
     seen = json.loads(filled("status", "-o", "json").stdout)
     assert set(seen) == {"controlplane", "dataplanes", "services", "circuits"}
