@@ -12,6 +12,11 @@ from controlplane.model.resources import Resource, ResourceId, Route, references
 _WORDS = {"rate_limit": "rate limit"}
 
 
+def word(kind: str) -> str:
+    """The kind as it is written in a sentence."""
+    return _WORDS.get(kind, kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Declared:
     """One resource as somebody wrote it."""
@@ -53,7 +58,7 @@ def dangling(
     """The references of one resource that lead nowhere."""
     for field, target in references(kind, fields):
         if not exists(target):
-            detail = f"{_WORDS.get(target[0], target[0])} {target[1]!r} does not exist"
+            detail = f"{word(target[0])} {target[1]!r} does not exist"
             yield Problem(join(where, field), detail)
 
 

@@ -12,7 +12,7 @@ from controlplane.model.document import Document
 from controlplane.model.problems import Problem
 from controlplane.model.resources import Resource
 from controlplane.model.stored import Stamped
-from controlplane.model.validate import Declared, check_references
+from controlplane.model.validate import Declared, check_references, word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,8 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
     if not revision:
         raise NotFound(kind, name)
     if needing := view.links.needing((kind, name)):
-        raise refusal([Problem("", f"is needed by {who} {what!r}") for who, what in sorted(needing)])
+        needed = f"{word(kind)} {name!r} is needed by"
+        raise refusal([Problem("", f"{needed} {word(who)} {what!r}") for who, what in sorted(needing)])
     return plan_steps(view, [delete_step(view, (kind, name))])
 
 

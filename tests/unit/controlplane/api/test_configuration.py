@@ -121,7 +121,9 @@ async def test_what_is_needed_cannot_be_deleted(orders: httpx.AsyncClient) -> No
     await orders.put(f"{ROUTES}/orders", json=route())
     answer = await orders.delete("/api/v1/config/services/orders")
     assert answer.status_code == 400
-    assert answer.json()["errors"] == [{"field": "", "detail": "is needed by route 'orders'"}]
+    assert answer.json()["errors"] == [
+        {"field": "", "detail": "service 'orders' is needed by route 'orders'"}
+    ]
 
 
 async def test_the_name_in_the_body_must_be_that_of_the_path(orders: httpx.AsyncClient) -> None:

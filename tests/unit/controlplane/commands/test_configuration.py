@@ -306,7 +306,7 @@ async def test_a_scope_that_is_needed_meanwhile_is_not_deleted(store: RacedStore
     await commands.apply({"services": [SERVICE], "scopes": [SCOPE]}, author="me")
     store.rivals = [lambda: elsewhere(store).apply({"routes": [ROUTE]}, author="rival")]
     assert await refused(commands.delete("scope", "orders:read", author="me")) == [
-        "is needed by route 'orders'"
+        "scope 'orders:read' is needed by route 'orders'"
     ]
 
 
@@ -438,11 +438,15 @@ async def test_what_is_needed_is_not_deleted(commands: Commands) -> None:
         {**DOCUMENT, "routes": [limited], "rate_limits": [LIMIT], "users": [user]}, author="me"
     )
     assert await refused(commands.delete("scope", "orders:read", author="me")) == [
-        "is needed by route 'orders'",
-        "is needed by user 'u'",
+        "scope 'orders:read' is needed by route 'orders'",
+        "scope 'orders:read' is needed by user 'u'",
     ]
-    assert await refused(commands.delete("service", "orders", author="me")) == ["is needed by route 'orders'"]
-    assert await refused(commands.delete("rate_limit", "few", author="me")) == ["is needed by route 'orders'"]
+    assert await refused(commands.delete("service", "orders", author="me")) == [
+        "service 'orders' is needed by route 'orders'"
+    ]
+    assert await refused(commands.delete("rate_limit", "few", author="me")) == [
+        "rate limit 'few' is needed by route 'orders'"
+    ]
     for kind, name in (("user", "u"), ("route", "orders"), ("scope", "orders:read"), ("service", "orders")):
         await commands.delete(kind, name, author="me")
 

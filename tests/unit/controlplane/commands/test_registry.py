@@ -160,7 +160,7 @@ async def test_the_revision_of_an_absence_is_one_at_which_the_instance_is_absent
 
 async def test_a_service_with_instances_is_not_deleted(commands: Commands) -> None:
     await commands.register(instance(), ORDERS, 10)
-    with pytest.raises(InvalidConfig, match="is needed by instance 'orders/1'"):
+    with pytest.raises(InvalidConfig, match="service 'orders' is needed by instance 'orders/1'"):
         await commands.delete("service", "orders", author="me")
     await commands.deregister("orders", "1")
     await commands.delete("service", "orders", author="me")
