@@ -19,8 +19,9 @@ HEADER = """\
 # Settings
 
 Environment variables, or lines of a `.env` file in the working folder. They are read once at start; every wrong
-one is named in one message, and the process ends with code 2. A variable that is not a setting and resembles one that is
-not set is named in a warning. No secret has a default. Durations are seconds. This page is made from the code (`make docs`).
+one is named in one message, and the process ends with code 2. A variable that is not a setting, and resembles one
+that is not set, is named in a warning. No secret has a default. Durations are seconds. This page is made from the
+code (`make docs`).
 """
 
 
