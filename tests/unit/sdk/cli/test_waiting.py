@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.fleet.waiting import Quorum
+from controlplane.fleet.progress import Quorum
 from tests.support.fake_admin import FakeAdmin
 from tests.support.fake_registry import TOKEN
 
