@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from headgate import Forbidden, Unauthenticated, Unavailable
+from headgate import Forbidden, ServiceDefinition, Unauthenticated, Unavailable
+from headgate.keeper import Keeper
+from headgate.models import RegistrationRequest
 from headgate.target import Target
 from headgate.transport import NotFound, Transport
 from headgate_api.v1 import registry_pb2 as pb
@@ -210,3 +212,20 @@ async def test_who_waits_for_a_lease_that_is_released_is_told_so(
     await transport.release(1)
     with pytest.raises(Unavailable, match="released"):
         await asking
+
+
+async def test_a_lease_that_is_given_up_is_released(registry: FakeRegistry) -> None:
+    now = [0.0]
+    transport = Transport(Target.make(registry.address, token=TOKEN))
+    request = RegistrationRequest("orders", "a", "127.0.0.1", 9000, definition=ServiceDefinition("orders"))
+    keeper = Keeper(transport, request, clock=lambda: now[0])
+    await keeper.register(None)
+    await keeper._step()
+    assert registry.streams == 1
+    registry.problem = "the store (etcd) does not answer"
+    now[0] += 2 * request.ttl
+    with pytest.raises(Unavailable):
+        await keeper._step()
+    assert keeper.lease is None
+    await eventually(lambda: registry.streams == 0)
+    await transport.close()
