@@ -15,14 +15,18 @@ from typing import Final, Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
 from dataplane.gateway.backends import Backend, Backends
+from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy import retry
-from dataplane.gateway.policy.authenticate import ANONYMOUS, Authenticator, Caller, canonical
-from dataplane.gateway.policy.authorize import Permit, authorize
-from dataplane.gateway.policy.breaker import Breakers, HalfOpenTrial, Open, Outcome, Trial
+from dataplane.gateway.policy.authenticate import Authenticator, canonical
+from dataplane.gateway.policy.authorize import authorize
+from dataplane.gateway.policy.breaker import HalfOpenTrial, Open, Outcome, Trial
+from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import Limit, LimitKey, Reset, Route, Service
+from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
+from dataplane.gateway.policy.resources import Limit, LimitKey, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
 from dataplane.gateway.refusals import respond
+from dataplane.gateway.resets import Resets
 from dataplane.proxy.errors import (
     AboutServer,
     CircuitOpen,
@@ -31,7 +35,7 @@ from dataplane.proxy.errors import (
     NotRegistered,
     TooLarge,
 )
-from dataplane.proxy.exchange import Decider, Exchange, Forwarding, Result
+from dataplane.proxy.exchange import Decider, Exchange, Result
 from dataplane.proxy.messages import ANYBODY, IDEMPOTENT, SERVER, Identity, Provenance, Request
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
@@ -43,12 +47,9 @@ _SUCCESS: Final = Outcome.SUCCESS
 _FAILURE: Final = Outcome.FAILURE
 _ABANDONED: Final = Outcome.ABANDONED
 _EXCUSED: Final = Outcome.EXCUSED
-_MOST_OBEYED: Final = 1_000
-"""Resets remembered that are no longer in the table."""
 _BLAMELESS: Final = (501, 505)
 """What an instance answers to a method or version that it does not know. Any caller can send one, and would open the
 breaker for everybody."""
-_ADDRESS: Final = f"{LimitKey.ADDRESS.value}:"
 
 
 class Observer(Protocol):
@@ -56,44 +57,6 @@ class Observer(Protocol):
 
     def finished(self, exchange: Exchange) -> None:
         """Count and log it. On the request path: plain integers, no I/O."""
-
-
-class Plan(Forwarding):
-    """A route with everything a decision on it needs, prepared when the route is first used."""
-
-    __slots__ = (
-        "backend",
-        "by_address",
-        "by_subject",
-        "coarse",
-        "rewrites",
-        "route",
-        "service",
-    )
-
-    def __init__(
-        self, route: Route, service: Service | None, backend: Backend, default_limit: Limit | None
-    ) -> None:
-        super().__init__(route.name, route.service)
-        limits = (default_limit, *route.limits) if default_limit is not None else route.limits
-        self.route = route
-        self.service = service
-        self.backend = backend
-        self.by_address = tuple(limit for limit in limits if limit.key is LimitKey.ADDRESS)
-        self.by_subject = tuple(limit for limit in limits if limit.key is LimitKey.SUBJECT)
-        self.coarse = tuple(limit for limit in limits if limit.key in (LimitKey.ROUTE, LimitKey.HEADER))
-        """Those that need neither address nor caller."""
-        self.rewrites = bool(route.rewrite or route.strip_prefix)
-        self.max_body = route.max_body_bytes
-        if service is not None:
-            timeouts, retries = service.timeouts, service.retries
-            self.connect_timeout, self.idle_timeout = timeouts.connect, timeouts.idle
-            self.total_timeout = timeouts.total or 0.0
-            self.response_timeout = timeouts.response if route.timeout is None else route.timeout
-            self.replays = retries.attempts > 0 and retries.on != _CONNECT_ONLY
-
-
-_CONNECT_ONLY: Final = frozenset({retry.CONNECT})
 
 
 class Gateway(Decider):
@@ -125,7 +88,7 @@ class Gateway(Decider):
         self._authenticator = Authenticator(())
         self.backends = Backends(pool, start)
         self._plans: dict[str, Plan] = {}
-        self._obeyed: dict[Reset, None] = {}
+        self._resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
 
     @property
@@ -315,7 +278,8 @@ class Gateway(Decider):
         except Exception:
             self._put_in_force(before)
             raise
-        self._obey_resets(before, now)
+        if table.resets is not before.resets:
+            self._resets.obey(table.resets, now)
 
     def set_health(self, unhealthy: frozenset[str]) -> None:
         """Instances ("<service>/<id>") that take no requests: their probes fail, or there was none yet."""
@@ -335,24 +299,6 @@ class Gateway(Decider):
         if table.services is not before.services or table.routes is not before.routes:
             # Made again as routes are used.
             self._plans = {}
-
-    def _obey_resets(self, before: Table, now: float) -> None:
-        """Operators' orders, each once. A table holds them for a while, and a restored store may bring back old ones.
-
-        An order is known by its target and revision. Revisions are not compared: they go back with the store.
-        """
-        if self._table.resets is before.resets:
-            return
-        for reset in self._table.resets:
-            if reset in self._obeyed:
-                continue
-            self._obeyed[reset] = None
-            if reset.circuit:
-                self.breakers.reset(reset.circuit, now)
-            if reset.rate_limit:
-                self.limiter.reset(_bucket(reset.rate_limit))
-        while len(self._obeyed) > _MOST_OBEYED + len(self._table.resets):
-            del self._obeyed[next(iter(self._obeyed))]
 
     # --- inside
 
@@ -375,13 +321,6 @@ class Gateway(Decider):
         service, backend = self._table.services.get(route.service), self.backends.get(route.service)
         plan = self._plans[route.name] = Plan(route, service, backend, self._default_limit)
         return plan
-
-
-def _bucket(key: str) -> str:
-    """The key of a bucket that an operator names: any address of an IPv6 host means its block."""
-    if key.startswith(_ADDRESS):
-        return _ADDRESS + address_block(key.removeprefix(_ADDRESS))
-    return address_block(key)
 
 
 def _rewritten(route: Route, request: Request) -> bytes:

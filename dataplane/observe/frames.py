@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from dataplane.gateway.policy.breaker import Breakers, CircuitReport
+from dataplane.gateway.policy.breaker import CircuitReport
+from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.observe.record import Recorder

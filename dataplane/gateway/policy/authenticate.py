@@ -12,14 +12,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from dataplane.gateway.policy import tokens
+from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.resources import VerificationKey
-
-if TYPE_CHECKING:
-    from dataplane.gateway.policy.authorize import Permit
-
 
 _BEARER: Final = "Bearer "
 _ENTRY_OVERHEAD: Final = 1_024
@@ -41,22 +38,6 @@ MISSING: Final = Unauthenticated(False)
 INVALID: Final = Unauthenticated(True)
 
 
-class Caller:
-    """A verified token's bearer. `expires` is Unix time; `last_permit` belongs to `authorize`."""
-
-    __slots__ = ("credentials", "expires", "last_permit", "scopes", "subject")
-
-    def __init__(self, subject: str, scopes: frozenset[str], expires: float, credentials: str = "") -> None:
-        self.subject = subject
-        self.scopes = scopes
-        self.expires = expires
-        self.credentials = credentials
-        self.last_permit: Permit | None = None
-
-    def __repr__(self) -> str:
-        return f"Caller({self.subject!r}, {sorted(self.scopes)}, expires={self.expires})"
-
-
 class _Held:
     """What one subject has in the young generation."""
 
@@ -67,10 +48,6 @@ class _Held:
         """The oldest first."""
         self.size = 0
         """In bytes."""
-
-
-ANONYMOUS = Caller("", frozenset(), float("inf"))
-"""The caller on a public route."""
 
 
 class Authenticator:

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Never
 
-from dataplane.gateway.policy.authenticate import ANONYMOUS, MISSING, Caller, Unauthenticated
+from dataplane.gateway.policy.authenticate import MISSING, Unauthenticated
+from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
 from dataplane.gateway.policy.resources import Route, User
 
 _NOTHING: frozenset[str] = frozenset()
-
-
-class Permit:
-    """Evidence that `caller` may use `route`. Only `authorize` makes it; the caller's next request may get it too."""
-
-    __slots__ = ("caller", "prepared", "route", "scopes", "user")
-
-    route: Route
-    caller: Caller
-    user: User | None
-    """The caller's user as of this permit; None on public routes."""
-    scopes: frozenset[str]
-    """What the token grants and the user still holds; empty on public routes."""
-    prepared: object | None
-    """What the gateway tells instances of this caller, once it has prepared it."""
-
-    def __init__(self, made_by_authorize_only: Never) -> None:
-        raise TypeError("only authorize() makes permits")
-
-    def __repr__(self) -> str:
-        return f"Permit({self.route.name!r}, {self.caller!r}, scopes={sorted(self.scopes)})"
 
 
 class _Permit(Permit):

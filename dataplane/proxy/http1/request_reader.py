@@ -8,7 +8,6 @@ for it, and ends the reading: there is no telling where the next request would b
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -16,15 +15,16 @@ from typing import Final
 from httptools import (
     HttpParserCallbackError,
     HttpParserError,
-    HttpParserInvalidMethodError,
     HttpParserUpgrade,
     HttpRequestParser,
 )
 
 from dataplane.proxy.exchange import ClientSide, Exchange
-from dataplane.proxy.http1.forwarded import adopt_forwarded
 from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
 from dataplane.proxy.http1.names import field_sorter, request_names
+from dataplane.proxy.http1.parser_errors import status_of
+from dataplane.proxy.http1.pieces import AHEAD, VERSION, piece_end
+from dataplane.proxy.http1.provenance import adopt
 from dataplane.proxy.http1.request import (
     copy_head,
     from_cache,
@@ -32,26 +32,15 @@ from dataplane.proxy.http1.request import (
     is_plain,
     read_request,
 )
-from dataplane.proxy.http1.trace import read_traceparent
-from dataplane.proxy.messages import CHUNKED, BadRequest, Provenance, Request
+from dataplane.proxy.messages import CHUNKED, BadRequest, Request
 from dataplane.proxy.shared import Shared
 
 logger = logging.getLogger(__name__)
 
-AHEAD: Final = 16
-"""Requests that are parsed before they are taken up; what has been read beyond them stays as it came."""
-PIECE: Final = 512
-"""Bytes that are parsed at once where several requests come in one read: some twenty of the shortest."""
-_VERSION: Final = b" HTTP/1."
-"""In every request line that is served. Found in half the time of the empty line that ends a head."""
-_VERSIONS: Final = re.compile(re.escape(_VERSION))
-_LINES_END: Final = re.compile(rb"\r\n\r\n")
 UNPARSED: Final = 65_536
 """A body of known length with more than this to come is read without the parser and its copies."""
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LENGTH_HEAD: Final = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
-_VERSION_ERRORS: Final = ("Invalid HTTP version", "Pause on PRI/Upgrade")
-_REQUEST_LINE: Final = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/[0-9]\.[0-9]\r")
 
 
 class RequestReader:
@@ -156,7 +145,7 @@ class RequestReader:
                         self._serve_cached(known, parts[0], parts[1])
                         return
                 self._credit.miss()
-        if data.count(_VERSION) < 2:
+        if data.count(VERSION) < 2:
             # It holds one request line at most, and perhaps the rest of a request before it.
             self._parse(data)
             if new is not None and self.at_boundary:
@@ -174,24 +163,12 @@ class RequestReader:
                 end = min(size, begin + self._left)
                 self._pass(bytes(data[begin:end]))
             else:
-                end = self._piece(data, begin)
+                end = piece_end(self.incoming, data, begin)
                 self._parse(data[begin:end])
             begin = end
         if self.upgrade_data is not None:
             self._hold_upgrade_data(bytes(data[begin:]))
         self.backlog = b"" if self.closed or begin == size else data[begin:]
-
-    def _piece(self, data: memoryview | bytes, begin: int) -> int:
-        """Where a piece of `data` ends that is worth parsing and holds few requests."""
-        exchange = self.incoming
-        end = len(data)
-        if exchange is not None and exchange.request is not None and exchange.request.length > 0:
-            return min(end, begin + exchange.request.length - exchange.received)
-        if exchange is None:
-            return min(end, begin + PIECE)
-        # A body in chunks. Whatever is in it, each request behind it takes a version and an empty line.
-        reach = max(_reach(_LINES_END, data, begin), _reach(_VERSIONS, data, begin))
-        return min(end, max(reach, begin + PIECE))
 
     def _parse(self, data: memoryview | bytes) -> None:
         """Have the parser read on."""
@@ -290,9 +267,7 @@ class RequestReader:
         assert client is not None
         request_id = self._shared.request_id()
         if provenance is not None:
-            request_id = _adopt_trace(provenance, request_id)
-            if provenance.forwarded is not None and provenance.forwarded_for is None:
-                adopt_forwarded(provenance, provenance.forwarded, self._shared.trusted)
+            request_id = adopt(provenance, request_id, self._shared.trusted)
         exchange = Exchange(client, request, request_id)
         self.queue.append(exchange)
         return exchange
@@ -424,7 +399,7 @@ class RequestReader:
             return
         if isinstance(error, HttpParserCallbackError):
             logger.error("reading a request failed", exc_info=cause)
-        self.fault(BadRequest(_status(error, data), str(error)))
+        self.fault(BadRequest(status_of(error, data), str(error)))
 
     def fault(self, bad: BadRequest) -> None:
         self.close()
@@ -435,27 +410,3 @@ class RequestReader:
             self.queue.append(exchange)
         self.incoming = None
         exchange.fault = bad
-
-
-def _reach(pattern: re.Pattern[bytes], data: memoryview | bytes, begin: int) -> int:
-    """Where the last of the next `AHEAD` matches ends; the end of the data if there are fewer."""
-    for count, found in enumerate(pattern.finditer(data, begin), 1):
-        if count == AHEAD:
-            return found.end()
-    return len(data)
-
-
-def _adopt_trace(provenance: Provenance, fresh: bytes) -> bytes:
-    """Join the trace that the request names. Returns the request id: the sender's, or else the fresh one."""
-    provenance.fresh_id = fresh
-    if provenance.traceparent is not None:
-        provenance.context = read_traceparent(provenance.traceparent)
-    return provenance.request_id or fresh
-
-
-def _status(error: HttpParserError, data: bytes) -> int:
-    """Of a request that the parser refused in these bytes."""
-    if isinstance(error, HttpParserInvalidMethodError) and _REQUEST_LINE.match(data):
-        # A method that the parser does not know (RFC 9110 section 9.1).
-        return 501
-    return 505 if str(error) in _VERSION_ERRORS else 400

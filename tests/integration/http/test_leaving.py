@@ -14,7 +14,7 @@ from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.deadlines import TICK
 from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.exchange import Result
-from dataplane.proxy.http1.request_reader import AHEAD
+from dataplane.proxy.http1.pieces import AHEAD
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage
 from tests.support.waiting import eventually, within
 

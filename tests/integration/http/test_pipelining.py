@@ -9,7 +9,7 @@ import pytest
 
 from dataplane.gateway.policy.resources import Route
 from dataplane.proxy.downstream import AT_ONCE, Downstream
-from dataplane.proxy.http1.request_reader import AHEAD
+from dataplane.proxy.http1.pieces import AHEAD
 from tests.integration.http.test_cuts import echo
 from tests.integration.http.test_leaving import silent
 from tests.support.http_stage import Upstream, answering, stage

@@ -15,15 +15,8 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from dataplane.gateway.policy import tokens
-from dataplane.gateway.policy.authenticate import (
-    ANONYMOUS,
-    INVALID,
-    MISSING,
-    Authenticator,
-    Caller,
-    Unauthenticated,
-    canonical,
-)
+from dataplane.gateway.policy.authenticate import INVALID, MISSING, Authenticator, Unauthenticated, canonical
+from dataplane.gateway.policy.permit import ANONYMOUS, Caller
 from dataplane.gateway.policy.resources import VerificationKey
 
 NOW = 1_800_000_000.0

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.gateway.policy.authenticate import ANONYMOUS, INVALID, MISSING, Caller
-from dataplane.gateway.policy.authorize import Forbidden, Permit, authorize
+from dataplane.gateway.policy.authenticate import INVALID, MISSING
+from dataplane.gateway.policy.authorize import Forbidden, authorize
+from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
 from dataplane.gateway.policy.resources import Route, User
 
 

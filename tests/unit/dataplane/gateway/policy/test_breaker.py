@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.gateway.policy.breaker import Breakers, CircuitReport, Open, Outcome, State, Transition, Trial
+from dataplane.gateway.policy.breaker import CircuitReport, Open, Outcome, State, Transition, Trial
+from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.resources import Circuit
 
 SUCCESS, FAILURE, ABANDONED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.ABANDONED

@@ -15,7 +15,8 @@ from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.http1.request_reader import AHEAD, RequestReader
+from dataplane.proxy.http1.pieces import AHEAD
+from dataplane.proxy.http1.request_reader import RequestReader
 from dataplane.proxy.messages import METHODS, Provenance, Request
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.trust import Peer

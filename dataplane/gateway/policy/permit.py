@@ -1,0 +1,48 @@
+"""A caller, and the evidence that a caller may use a route. `authenticate` makes the one and `authorize` the other."""
+
+from __future__ import annotations
+
+from typing import Never
+
+from dataplane.gateway.policy.resources import Route, User
+
+
+class Caller:
+    """A verified token's bearer. `expires` is Unix time; `last_permit` belongs to `authorize`."""
+
+    __slots__ = ("credentials", "expires", "last_permit", "scopes", "subject")
+
+    def __init__(self, subject: str, scopes: frozenset[str], expires: float, credentials: str = "") -> None:
+        self.subject = subject
+        self.scopes = scopes
+        self.expires = expires
+        self.credentials = credentials
+        self.last_permit: Permit | None = None
+
+    def __repr__(self) -> str:
+        return f"Caller({self.subject!r}, {sorted(self.scopes)}, expires={self.expires})"
+
+
+ANONYMOUS = Caller("", frozenset(), float("inf"))
+"""The caller on a public route."""
+
+
+class Permit:
+    """Evidence that `caller` may use `route`. Only `authorize` makes it; the caller's next request may get it too."""
+
+    __slots__ = ("caller", "prepared", "route", "scopes", "user")
+
+    route: Route
+    caller: Caller
+    user: User | None
+    """The caller's user as of this permit; None on public routes."""
+    scopes: frozenset[str]
+    """What the token grants and the user still holds; empty on public routes."""
+    prepared: object | None
+    """What the gateway tells instances of this caller, once it has prepared it."""
+
+    def __init__(self, made_by_authorize_only: Never) -> None:
+        raise TypeError("only authorize() makes permits")
+
+    def __repr__(self) -> str:
+        return f"Permit({self.route.name!r}, {self.caller!r}, scopes={sorted(self.scopes)})"

@@ -1,0 +1,48 @@
+"""Operators' orders to close a breaker or to fill a bucket: each is obeyed once.
+
+A table holds an order for a while, and a restored store may bring back old ones. An order is known by its target and
+revision. Revisions are not compared: they go back with the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from dataplane.gateway.policy.breakers import Breakers
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import LimitKey, Reset
+from dataplane.proxy.trust import address_block
+
+_MOST_OBEYED: Final = 1_000
+"""Resets remembered that are no longer in the table."""
+_ADDRESS: Final = f"{LimitKey.ADDRESS.value}:"
+
+
+class Resets:
+    """The orders that one worker has obeyed."""
+
+    def __init__(self, limiter: Limiter, breakers: Breakers) -> None:
+        self._limiter = limiter
+        self._breakers = breakers
+        self._obeyed: dict[Reset, None] = {}
+
+    def obey(self, resets: Collection[Reset], now: float) -> None:
+        """Obey the orders of a new table that are new here."""
+        for reset in resets:
+            if reset in self._obeyed:
+                continue
+            self._obeyed[reset] = None
+            if reset.circuit:
+                self._breakers.reset(reset.circuit, now)
+            if reset.rate_limit:
+                self._limiter.reset(_bucket(reset.rate_limit))
+        while len(self._obeyed) > _MOST_OBEYED + len(resets):
+            del self._obeyed[next(iter(self._obeyed))]
+
+
+def _bucket(key: str) -> str:
+    """The key of a bucket that an operator names: any address of an IPv6 host means its block."""
+    if key.startswith(_ADDRESS):
+        return _ADDRESS + address_block(key.removeprefix(_ADDRESS))
+    return address_block(key)

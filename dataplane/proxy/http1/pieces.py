@@ -1,0 +1,37 @@
+"""How much of what has been read is parsed at once, where it holds several requests."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from dataplane.proxy.exchange import Exchange
+
+AHEAD: Final = 16
+"""Requests that are parsed before they are taken up; what has been read beyond them stays as it came."""
+PIECE: Final = 512
+"""Bytes that are parsed at once where several requests come in one read: some twenty of the shortest."""
+VERSION: Final = b" HTTP/1."
+"""In every request line that is served. Found in half the time of the empty line that ends a head."""
+_VERSIONS: Final = re.compile(re.escape(VERSION))
+_LINES_END: Final = re.compile(rb"\r\n\r\n")
+
+
+def piece_end(incoming: Exchange | None, data: memoryview | bytes, begin: int) -> int:
+    """Where a piece of `data` ends that is worth parsing and holds few requests. `incoming`: whose body it is."""
+    end = len(data)
+    if incoming is None:
+        return min(end, begin + PIECE)
+    if incoming.request is not None and incoming.request.length > 0:
+        return min(end, begin + incoming.request.length - incoming.received)
+    # A body in chunks. Whatever is in it, each request behind it takes a version and an empty line.
+    reach = max(_reach(_LINES_END, data, begin), _reach(_VERSIONS, data, begin))
+    return min(end, max(reach, begin + PIECE))
+
+
+def _reach(pattern: re.Pattern[bytes], data: memoryview | bytes, begin: int) -> int:
+    """Where the last of the next `AHEAD` matches ends; the end of the data if there are fewer."""
+    for count, found in enumerate(pattern.finditer(data, begin), 1):
+        if count == AHEAD:
+            return found.end()
+    return len(data)
