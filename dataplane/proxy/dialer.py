@@ -71,7 +71,7 @@ class Dialer(Sender):
     def resume(self, exchange: Exchange) -> None:
         """Send an exchange to the endpoint it has now, unless it has ended."""
         endpoint = exchange.endpoint
-        if exchange.ended or endpoint is None:
+        if _answered(exchange) or endpoint is None:
             return
         if endpoint.idle:
             self._send(exchange, take_idle(endpoint))
@@ -80,7 +80,7 @@ class Dialer(Sender):
 
     def connected(self, exchange: Exchange, upstream: InstanceSide) -> None:
         """A connection for the exchange has been made."""
-        if exchange.ended:
+        if _answered(exchange):
             # The client left meanwhile: the connection may serve somebody else.
             upstream.keep(monotonic())
         else:
@@ -88,7 +88,7 @@ class Dialer(Sender):
 
     def unconnected(self, exchange: Exchange, refusal: object) -> None:
         """No connection for the exchange could be made: another instance may accept."""
-        if not exchange.ended and not self.try_again(exchange, CONNECT):
+        if not _answered(exchange) and not self.try_again(exchange, CONNECT):
             self._fail(exchange, refusal, Result.FAILED)
 
     async def stop(self) -> None:
@@ -101,7 +101,7 @@ class Dialer(Sender):
     # --- inside
 
     async def _dial(self, exchange: Exchange) -> None:
-        if exchange.ended:
+        if _answered(exchange):
             return
         plan, endpoint = exchange.plan, exchange.endpoint
         assert plan is not None and endpoint is not None
@@ -131,7 +131,7 @@ class Dialer(Sender):
         self.unconnected(exchange, refusal)
 
     def _fail(self, exchange: Exchange, refusal: object, result: Result) -> None:
-        if not exchange.ended:
+        if not _answered(exchange):
             exchange.client.failed(exchange, refusal, result)
 
     async def _connect(self, endpoint: Endpoint) -> Upstream:
@@ -175,3 +175,8 @@ class Dialer(Sender):
 def _end(upstream: Upstream) -> None:
     """One that connected too late."""
     upstream.outgoing.abort()
+
+
+def _answered(exchange: Exchange) -> bool:
+    """It has ended, or been refused meanwhile: a client that is slow to take the refusal keeps it from ending."""
+    return exchange.ended > 0 or exchange.status > 0
