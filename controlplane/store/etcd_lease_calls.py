@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from controlplane.store.errors import StoreUnavailable
 from controlplane.store.etcd_endpoint import Metadata, StreamCall, cancelled
@@ -112,7 +113,10 @@ class HandCall(asyncio.Protocol):
         if self._paused and self._transport is not None:
             self._transport.resume_reading()
         self._paused = False
-        return [pb.LeaseKeepAliveResponse.FromString(message) for message in received]
+        try:
+            return [pb.LeaseKeepAliveResponse.FromString(message) for message in received]
+        except DecodeError:
+            raise Unexplained(f"{self._address}: what came is no renewal") from None
 
     def cancel(self) -> None:
         self._end(StoreUnavailable(f"{self._address}: the stream of lease renewals was given up"))

@@ -30,12 +30,13 @@ _MESSAGE_HEAD = 5
 DEFAULT_WINDOW = 65_535
 """Bytes that either side may send before it is told that it may send more (RFC 9113, 6.9.2)."""
 MOST_FRAME = 16_384
-"""Bytes of a frame's payload; we allow no larger ones (6.5.2)."""
+"""Bytes of a frame's payload; we allow no larger ones, and no side may allow less (6.5.2)."""
 WINDOW = 1024 * 1024
 """Bytes that the other side may send before it has to wait for us."""
 MOST_MESSAGE = 64 * 1024
 """Bytes of one message that comes in."""
 _MOST_WINDOW = 2**31 - 1
+_PING_BYTES = 8
 
 
 class Ended(Exception):
@@ -118,6 +119,8 @@ class Http2Call:
         elif kind == _WINDOW_UPDATE:
             self._more_window(stream, payload)
         elif kind == _PING:
+            if len(payload) != _PING_BYTES:
+                raise Ended("a ping of a wrong length")
             if not flags & _ACK:
                 self._out += _frame(_PING, _ACK, 0, payload)
         elif kind == _GOAWAY:
@@ -152,6 +155,8 @@ class Http2Call:
                 self._stream += value - self._initial
                 self._initial = value
             elif name == _MAX_FRAME_SIZE:
+                if not MOST_FRAME <= value < 2**24:
+                    raise Ended("a frame size that is not allowed")
                 self._most_frame = value
         self._out += _frame(_SETTINGS, _ACK, 0)
         self._fill()

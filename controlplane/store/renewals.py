@@ -17,6 +17,8 @@ W = TypeVar("W")
 class _Asked(Generic[W]):
     at: float
     waiters: list[W] = field(default_factory=list)
+    revoked: bool = False
+    """The lease was revoked meanwhile: an answer that was already on its way says nothing of it."""
 
 
 class Renewals(Generic[W]):
@@ -49,9 +51,9 @@ class Renewals(Generic[W]):
     def answered(self, lease: int, ttl: float, now: float) -> list[W]:
         """etcd has renewed a lease, or knows it no more (0): who waited for that."""
         self._turn(now)
-        if ttl > 0:
-            self._renewed[lease] = now, ttl
         asked = self._asked.pop(lease, None)
+        if ttl > 0 and not (asked is not None and asked.revoked):
+            self._renewed[lease] = now, ttl
         return asked.waiters if asked is not None else []
 
     def unanswered(self) -> list[int]:
@@ -75,6 +77,8 @@ class Renewals(Generic[W]):
         """The lease was revoked: do not tell of it from memory."""
         self._renewed.pop(lease, None)
         self._older.pop(lease, None)
+        if (asked := self._asked.get(lease)) is not None:
+            asked.revoked = True
 
     def _turn(self, now: float) -> None:
         if now - self._turned >= LONGEST:

@@ -35,6 +35,14 @@ def test_one_that_is_gone_or_revoked_is_not_told_of_from_memory() -> None:
     assert renewals.left(2, 10.0) is None
 
 
+def test_an_answer_that_comes_after_the_lease_was_revoked_is_not_remembered() -> None:
+    renewals: Renewals[str] = Renewals()
+    renewals.ask(1, "a", 10.0)
+    renewals.forget(1)
+    assert renewals.answered(1, 15, 10.1) == ["a"]
+    assert renewals.left(1, 10.2) is None
+
+
 def test_the_memory_holds_two_generations() -> None:
     renewals: Renewals[str] = Renewals()
     for second in range(100):
