@@ -2,7 +2,7 @@
 
 A round begins when a snapshot is built, and ends when nearly all data planes that the last one reached were written.
 Its cost is the time in between: build, encode, write, and whatever else the machine is busy with. Then as much time
-passes until the next round begins. So the fan-out takes at most half of the time, on a slow machine too: what changes
+passes until the next round begins. So the fan-out takes about half of the time, on a slow machine too: what changes
 meanwhile goes out in fewer, larger deltas, and nothing queues up.
 
     change ──▶ build, encode, write ──▶ pause ──▶ build, encode, write ──▶ pause
@@ -27,17 +27,20 @@ NEARLY_ALL: Final = 0.9
 """The share of data planes that ends a round. The others read slowly, which is no cost of this machine."""
 
 FORGET: Final = 0.25
-"""Part of the difference that a round takes off which cost less: costs count at once, and are forgotten slowly."""
+"""Part of the difference that a round takes off which cost less: costs count at once, and are forgotten slowly. Of two
+rounds in a row the cheaper one counts: a single slow one is an accident, such as the first delta to a new fleet."""
 
 
 class Pace:
     """Fed by the watcher and the hub; times are monotonic seconds."""
 
-    __slots__ = ("_began", "_built", "_missing", "_reached", "_revision", "cost")
+    __slots__ = ("_began", "_built", "_last", "_missing", "_reached", "_revision", "cost")
 
     def __init__(self) -> None:
         self.cost = 0.0
-        """Seconds that a round takes: of the last one, or a little less than earlier ones."""
+        """Seconds that a round takes: of the cheaper of the last two, or a little less than earlier ones."""
+        self._last = 0.0
+        """Of the last round alone."""
         self._began = self._built = float("-inf")
         self._revision = 0
         self._reached = 0
@@ -78,5 +81,5 @@ class Pace:
         return max(0.0, due - now)
 
     def _learn(self, cost: float) -> None:
-        cost = min(cost, LONGEST_PAUSE)
+        cost, self._last = min(cost, self._last, LONGEST_PAUSE), cost
         self.cost = max(cost, self.cost + FORGET * (cost - self.cost))
