@@ -411,10 +411,10 @@ class Downstream(ClientSide):
             self._await_request(now)
             self._advance()
         else:
-            if self._shared.draining and not reader.in_head:
-                self._close(now)
-                return
             self._await_request(now)
+            if self._shared.draining:
+                # The head went before the drain, and said nothing of an end.
+                self.drain()
             if not self._reading:
                 self.settle_reading()
 

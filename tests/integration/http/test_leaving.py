@@ -388,6 +388,33 @@ async def test_a_request_on_its_way_to_a_worker_that_drains_is_answered() -> Non
         await within(draining, 10)
 
 
+async def test_a_response_that_began_before_the_drain_is_not_the_last_without_a_word() -> None:
+    """Its head promised that the connection is kept: the client may send another request at once."""
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await talk.say(OK[:-1])
+        begun.set()
+        await go.wait()
+        await talk.say(OK[-1:])
+        await talk.gone()
+
+    async with stage(Upstream(script)) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        await begun.wait()
+        assert b"\r\nconnection: close" not in await client.head()
+        draining = asyncio.create_task(gate.proxy.drain(30.0))
+        await eventually(lambda: gate.proxy.connections.draining)
+        go.set()
+        assert await client.reader.readexactly(2) == b"ok"
+        await client.say(GET)
+        got = await client.rest()
+        assert got.startswith(b"HTTP/1.1 200 ") and b"\r\nconnection: close" in got
+        await within(draining, 10)
+
+
 async def test_draining_is_bounded() -> None:
     upstream = Upstream(silent)
     async with stage(upstream) as gate:
