@@ -2,7 +2,7 @@
 
 By hand a renewal costs a few µs; by grpc.aio, which takes one message at a time, some 100 µs. But only gRPC knows why
 etcd refuses, and gets through where the other does not (a trust store of its own, proxies that rewrite HTTP/2). So the
-first is tried, and the second whenever that one ended without a single answer.
+first is tried, and the second whenever that one ended, or was silent, without a single answer.
 """
 
 from __future__ import annotations

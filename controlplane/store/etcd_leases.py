@@ -60,8 +60,8 @@ class LeaseStream:
         self._proven = False
         """Whether this stream has answered at all."""
         self._silent = False
-        self._by_hand = True
-        """How the next stream is opened; see `etcd_lease_calls`."""
+        self._by_hand = self._next_by_hand = True
+        """How this stream was opened, and how the next one will be; see `etcd_lease_calls`."""
         self._failures: list[str] = []
         """Of the endpoints that were tried in a row."""
         self._running: asyncio.Task[None] | None = None
@@ -135,8 +135,10 @@ class LeaseStream:
                     self._fail(error)
                 renewed_token = True
             except Unexplained:
-                self._by_hand = self._proven
+                self._next_by_hand = self._proven
             except StoreUnavailable as error:
+                # Silence tells no more of the reason than an end does.
+                self._next_by_hand = self._proven or not (self._silent and self._by_hand)
                 self._broken(error)
             except StoreError as error:
                 self._fail(error)
@@ -148,8 +150,8 @@ class LeaseStream:
             await asyncio.sleep(PAUSE)
 
     async def _stream(self) -> None:
-        by_hand, self._by_hand = self._by_hand, True
-        opened = self._opened = await self._client.open_leases(by_hand)
+        self._by_hand, self._next_by_hand = self._next_by_hand, True
+        opened = self._opened = await self._client.open_leases(self._by_hand)
         self._heard = asyncio.get_running_loop().time()
         self._unsent = self._renewals.unanswered()
         self._asked.set()

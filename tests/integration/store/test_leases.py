@@ -110,6 +110,22 @@ async def test_where_it_cannot_be_done_by_hand_it_is_done_by_grpc(
     await store.close()
 
 
+async def test_where_it_is_swallowed_by_hand_grpc_is_next(
+    etcd: Etcd, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something between here and etcd takes the connection, and passes nothing on."""
+
+    async def swallow(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(HandCall, "write", swallow)
+    store = EtcdStore(etcd.settings(timeout=0.5))
+    lease = await store.grant(30)
+    assert await eventually(lambda: store.keep_alive(lease)) == 30.0
+    assert opened == ["by hand", "gRPC"]
+    await store.close()
+
+
 async def test_a_renewal_is_sent_to_etcd_and_moves_the_end(etcd: Etcd) -> None:
     store = EtcdStore(etcd.settings())
     lease = await store.grant(2)
