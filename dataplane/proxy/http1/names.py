@@ -35,6 +35,9 @@ TRACEPARENT: Final = 16
 TRACESTATE: Final = 17
 MAX_FORWARDS: Final = 18
 
+_SPACE: Final = 0x20
+_TAB: Final = 0x09
+
 _HOP_BY_HOP = dict.fromkeys(
     (
         b"keep-alive",
@@ -203,6 +206,9 @@ def field_sorter(
             passing.append(value)
         else:
             # The parser leaves out what blanks come before a value, not those behind it (RFC 9112 section 5.1).
-            special.append((name, value.rstrip(b" \t")))
+            last = value[-1] if value else 0
+            if last in (_SPACE, _TAB):
+                value = value.rstrip(b" \t")
+            special.append((name, value))
 
     return on_header
