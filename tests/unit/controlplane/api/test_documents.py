@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controlplane.api.documents import MOST_VALUES, MalformedDocument, parse_json, parse_yaml
@@ -162,10 +163,24 @@ def test_a_bomb_is_refused_at_once() -> None:
     assert time.process_time() - begun < 1
 
 
+class Dumper(yaml.SafeDumper):
+    """Quotes texts such as 0E0 and 0o7, too, which are numbers in YAML 1.2 only: PyYAML knows 1.1."""
+
+
+def quoting(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    number = re.fullmatch(r"0o[0-7]+|[-+]?[0-9.]+([eE][-+]?[0-9]+)?", text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if number else None)
+
+
+Dumper.add_representer(str, quoting)
+
+
 @settings(max_examples=50, deadline=None)
 @given(VALUES)
+@example("0E0")
+@example({"0o7": "1e5"})
 def test_yaml_reads_what_pyyaml_wrote(value: object) -> None:
-    written = yaml.dump(value, Dumper=yaml.SafeDumper, allow_unicode=True)
+    written = yaml.dump(value, Dumper=Dumper, allow_unicode=True)
     if "!!" in written or ".inf" in written:  # dates and binary texts, which are not taken
         return
     assert parse_yaml(written) == value
