@@ -109,8 +109,8 @@ bench-soak: bench-tools $(COMPILED) ## Ten minutes of load, changes and churn: n
 
 FUZZ_SECONDS ?= 30
 .PHONY: fuzz
-fuzz: setup ## Fuzz what clients and instances may say, FUZZ_SECONDS (30) for each
-	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+fuzz: setup ## Fuzz what clients and instances may say, FUZZ_SECONDS (30) for each (FUZZ_SEED=…: the same inputs again)
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED)) $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS))
 
 .env:
 	@umask 077 && for name in SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD; do \

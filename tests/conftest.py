@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,8 @@ from tests.support.etcd import Etcd
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("headgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("headgate")
+settings.register_profile("reproducible", settings.get_profile("headgate"), derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "headgate"))
 
 
 @pytest.fixture(scope="session")

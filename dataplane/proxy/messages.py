@@ -51,7 +51,7 @@ class Provenance:
         "forwarded_host",
         "forwarded_proto",
         "fresh_id",
-        "last_hop",
+        "max_forwards",
         "request_id",
         "traceparent",
         "tracestate",
@@ -69,8 +69,8 @@ class Provenance:
         """The trace it continues; None if a new trace starts here."""
         self.fresh_id: bytes | None = None
         """The id generated here, whatever id the request came with."""
-        self.last_hop = False
-        """It must not be forwarded (Max-Forwards: 0)."""
+        self.max_forwards = -1
+        """How often an OPTIONS request may still be forwarded; -1: its sender states no bound."""
 
 
 class Identity:

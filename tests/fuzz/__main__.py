@@ -26,14 +26,21 @@ ELSEWHERE = ("--platform", "manylinux2014_x86_64", "--python-version", "3.11")
 def main() -> int:
     """Read the command line, install, fuzz."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=30, help="for each side")
-    seconds: int = parser.parse_args().seconds
+    parser.add_argument("--seconds", type=int, default=30, help="at most this long for each side (30)")
+    parser.add_argument(
+        "--runs", type=int, default=-1, help="at most so many inputs for each side (any number)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same seed tries the same inputs (0: others each time)"
+    )
+    arguments = parser.parse_args()
     os.chdir(ROOT)
     failed = _pip("install", "--only-binary", ":all:", "-r", "requirements-fuzz.txt")
     if failed:
         return _excused(failed)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    return 0 if all(_fuzz(side, seconds) for side in SIDES) else 1
+    bounds = (f"-max_total_time={arguments.seconds}", f"-runs={arguments.runs}", f"-seed={arguments.seed}")
+    return 0 if all(_fuzz(side, bounds) for side in SIDES) else 1
 
 
 def verdict(side: str, code: int, log: str) -> tuple[bool, str]:
@@ -59,15 +66,17 @@ def _end_of(log: str) -> str:
     return "\n".join(lines[:40] if begin >= 0 else lines[-40:])
 
 
-def _fuzz(side: str, seconds: int) -> bool:
+def _fuzz(side: str, bounds: tuple[str, ...]) -> bool:
     corpus, log = FOLDER / side, FOLDER / f"{side}.log"
     corpus.mkdir(exist_ok=True)
-    _say(f"Fuzzing what {SIDES[side]} may say, {seconds} s (log: {log}) …")
-    limits = (f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=1024", "-max_len=8192")
+    _say(f"Fuzzing what {SIDES[side]} may say: {' '.join(bounds)} (log: {log}) …")
+    limits = (*bounds, "-timeout=10", "-rss_limit_mb=1024", "-max_len=8192")
     command = (sys.executable, "-m", f"tests.fuzz.{side}", str(corpus), f"tests/fuzz/corpus/{side}", *limits)
     with log.open("wb") as out:
         done = subprocess.run(
             (*command, f"-artifact_prefix={FOLDER}/{side}-", "-print_final_stats=1"),
+            # What is tried next depends on what was reached, and that on the order of sets.
+            env={**os.environ, "PYTHONHASHSEED": "0"},
             stdout=out,
             stderr=subprocess.STDOUT,
             check=False,

@@ -164,8 +164,10 @@ def _read_max_forwards(request: Request, value: bytes) -> None:
     if request.method == "OPTIONS":
         if not _HOPS.fullmatch(value):
             _refuse("malformed Max-Forwards")
-        provenance.last_hop = provenance.last_hop or not int(value)
-        value = b"%d" % (int(value) - 1)
+        if provenance.max_forwards >= 0:
+            _refuse("more than one Max-Forwards")
+        provenance.max_forwards = int(value)
+        value = b"%d" % (provenance.max_forwards - 1)
     request.fields += (b"\r\nmax-forwards: ", value)
 
 

@@ -61,7 +61,7 @@ def read_path(request: Request, target: bytes, plain: bool) -> None:
         request.path = match_form(path)
         if request.path != path:
             request.sent_path = path
-    if request.provenance is not None and request.provenance.last_hop:
+    if request.provenance is not None and not request.provenance.max_forwards:
         request.path = SERVER
 
 

@@ -113,6 +113,12 @@ async def test_a_count_that_is_none_is_refused(value: bytes) -> None:
         assert lines(head)[0] == b"HTTP/1.1 400 Bad Request"
 
 
+async def test_a_count_that_is_stated_twice_is_refused() -> None:
+    async with stage(Upstream(answering(OK))) as gate:
+        head, _ = await gate.ask(with_fields(OPTIONS, b"Max-Forwards: 2", b"Max-Forwards: 2"))
+        assert lines(head)[0] == b"HTTP/1.1 400 Bad Request"
+
+
 async def test_other_methods_have_no_asterisk_form() -> None:
     async with stage(Upstream(answering(OK))) as gate:
         assert (await gate.ask(b"GET * HTTP/1.1\r\nHost: a\r\n\r\n"))[0].startswith(b"HTTP/1.1 400 ")
