@@ -96,6 +96,10 @@ class Run:
                 self.proxy.dialer.connected(exchange, upstream)
             self.proxy.dialer.dials = []
 
+    def left_a_body(self) -> bool:
+        """Whether it answered a request itself whose body had yet to come: then it closes, and reads no further."""
+        return any(each.decision == "about_server" and not each.complete for each in self.over)
+
     def leave(self) -> None:
         """The client goes, and with it everything that was under way."""
         self.client.reset()
@@ -114,7 +118,10 @@ def check_request(data: bytes) -> None:
     first = Run()
     whole = list(_forwarded(first, [data]))
     for cut in (1, 7):
-        assert list(_forwarded(Run(), pieces(data, cut))) == whole, f"read in two ways: cut by {cut}"
+        run = Run()
+        found = list(_forwarded(run, pieces(data, cut)))
+        same = whole[: len(found)] if run.left_a_body() else whole
+        assert found == same, f"read in two ways: cut by {cut}"
     assert list(_forwarded(Run(first), [data])) == whole, "read in two ways: the second time"
     line = data.split(b" ", 2)
     if len(line) == 3:
