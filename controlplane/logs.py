@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from datetime import UTC, datetime
+
+from controlplane.log_writer import LogWriter
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 """What every record has anyway; uvicorn adds color_message, the same text with terminal codes."""
@@ -33,9 +34,12 @@ class JsonFormatter(logging.Formatter):
 
 def set_up(level: str = "info") -> None:
     """Send every logger of the process to stderr as JSON lines, from this level on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter()
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
+    for before in root.handlers:
+        if isinstance(before, LogWriter):
+            before.close()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Uvicorn's command line gives its loggers handlers of their own, which would print lines that are not JSON.

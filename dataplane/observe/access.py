@@ -6,6 +6,7 @@ stdout falls behind, lines are dropped and counted, and traffic goes on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -26,8 +27,8 @@ class AccessLog:
     def __init__(self, descriptor: int = 1, *, shared: bool = False) -> None:
         """`shared`: other processes write to the same descriptor, so each write must be atomic."""
         self._descriptor = descriptor
-        # Writes to a pipe are atomic up to this size (POSIX, write()).
-        whole = shared and stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        # Writes to a pipe are atomic up to this size (POSIX, write()). The log goes to stderr, which may be the same.
+        whole = stat.S_ISFIFO(os.fstat(descriptor).st_mode) and (shared or _same(descriptor, 2))
         self._chunk = select.PIPE_BUF if whole else _CHUNK
         self._lines: list[str] = []
         self._queue: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
@@ -81,6 +82,12 @@ class AccessLog:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
                 select.select((), (self._descriptor,), ())
+
+
+def _same(descriptor: int, other: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.sameopenfile(descriptor, other)
+    return False
 
 
 def _pieces(lines: list[str], most: int) -> Iterator[bytes]:

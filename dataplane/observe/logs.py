@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from datetime import UTC, datetime
+
+from dataplane.observe.log_writer import LogWriter
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 """Attributes of every record; and uvicorn's color_message, the message with terminal codes."""
@@ -38,9 +39,12 @@ class JsonFormatter(logging.Formatter):
 
 def set_up(level: str = "info", **fields: object) -> None:
     """Send every logger of the process to stderr as JSON lines that also carry `fields`, from this level on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter()
     handler.setFormatter(JsonFormatter(**fields))
     root = logging.getLogger()
+    for before in root.handlers:
+        if isinstance(before, LogWriter):
+            before.close()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

@@ -20,10 +20,17 @@ def _loggers_as_they_were() -> Iterator[None]:
     logging.getLogger("uvicorn.access").disabled = False
 
 
-def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+def written(capfd: pytest.CaptureFixture[str]) -> str:
+    """What has been logged since the last call."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    return capfd.readouterr().err
+
+
+def test_a_line_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
     logs.set_up()
     logging.getLogger("a.b").info("saved %s", "x\ny", extra={"revision": 7, "what": {1}})
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = written(capfd).splitlines()
     told = json.loads(line)
     assert told.pop("time").endswith("+00:00")
     assert told == {
@@ -35,24 +42,24 @@ def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-def test_an_exception_stays_on_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_stays_on_the_line(capfd: pytest.CaptureFixture[str]) -> None:
     logs.set_up()
     try:
         raise ValueError("why")
     except ValueError:
         logging.getLogger("a").exception("failed")
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = written(capfd).splitlines()
     assert "ValueError: why" in json.loads(line)["exception"]
 
 
-def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
+def test_levels(capfd: pytest.CaptureFixture[str]) -> None:
     logs.set_up("warning")
     logging.getLogger("a").info("quiet")
     logging.getLogger("a").warning("loud")
-    assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
+    assert [json.loads(line)["message"] for line in written(capfd).splitlines()] == ["loud"]
 
 
-def test_uvicorns_own_handlers_are_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+def test_uvicorns_own_handlers_are_replaced(capfd: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("uvicorn.error")
     logger.addHandler(logging.StreamHandler())
     logger.propagate = False
@@ -60,7 +67,14 @@ def test_uvicorns_own_handlers_are_replaced(capsys: pytest.CaptureFixture[str]) 
     logger.info("Started server process")
     logger.error("bad")
     logging.getLogger("uvicorn.access").error("GET /")
-    assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["bad"]
+    assert [json.loads(line)["message"] for line in written(capfd).splitlines()] == ["bad"]
     logs.set_up("debug")
     logger.info("Started server process")
-    assert "Started server process" in capsys.readouterr().err
+    assert "Started server process" in written(capfd)
+
+
+def test_a_second_set_up_replaces_the_first(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.set_up()
+    logs.set_up()
+    logging.getLogger("a").info("once")
+    assert len(written(capfd).splitlines()) == 1
