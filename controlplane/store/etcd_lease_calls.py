@@ -27,6 +27,9 @@ Answers = Sequence[pb.LeaseKeepAliveResponse]
 
 HELD_BACK = 1000
 """Messages that came in and are not taken yet, beyond which the connection is not read."""
+MOST_UNWRITTEN = 16 * 1024 * 1024
+"""Bytes that wait for the other side, beyond which it is given up; a million renewals. Somebody who only sends pings,
+or never grants a window, would use up all memory."""
 
 
 class Unexplained(StoreUnavailable):
@@ -144,8 +147,12 @@ class HandCall(asyncio.Protocol):
         self._end(Unexplained(f"{self._address}: {error or 'the connection was closed'}"))
 
     def _flush(self) -> None:
-        if self._transport is not None and (data := self._call.outgoing()):
+        if self._transport is None:
+            return
+        if data := self._call.outgoing():
             self._transport.write(data)
+        if self._transport.get_write_buffer_size() + self._call.unsent > MOST_UNWRITTEN:
+            self._end(Unexplained(f"{self._address}: it does not read"))
 
     def _end(self, why: StoreUnavailable) -> None:
         self._ended = self._ended or why

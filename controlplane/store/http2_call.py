@@ -91,6 +91,11 @@ class Http2Call:
         self._out.clear()
         return out
 
+    @property
+    def unsent(self) -> int:
+        """Bytes of messages that the other side has no room for yet."""
+        return len(self._unsent)
+
     def receive(self, data: bytes) -> list[bytes]:
         """The messages that are complete with these bytes. Raises Ended, after which the call is of no use."""
         frames = self._frames

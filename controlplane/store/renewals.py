@@ -19,6 +19,8 @@ class _Asked(Generic[W]):
     waiters: list[W] = field(default_factory=list)
     revoked: bool = False
     """The lease was revoked meanwhile: an answer that was already on its way says nothing of it."""
+    late: list[W] = field(default_factory=list)
+    """Who asked after that. The renewal was sent anew for them: the second answer is theirs."""
 
 
 class Renewals(Generic[W]):
@@ -45,6 +47,9 @@ class Renewals(Generic[W]):
         if asked is None:
             self._asked[lease] = _Asked(now, [waiter])
             return True
+        if asked.revoked:
+            asked.late.append(waiter)
+            return len(asked.late) == 1
         asked.waiters.append(waiter)
         return False
 
@@ -54,10 +59,17 @@ class Renewals(Generic[W]):
         asked = self._asked.pop(lease, None)
         if ttl > 0 and not (asked is not None and asked.revoked):
             self._renewed[lease] = now, ttl
-        return asked.waiters if asked is not None else []
+        if asked is None:
+            return []
+        if asked.late:
+            self._asked[lease] = _Asked(now, asked.late)
+        return asked.waiters
 
     def unanswered(self) -> list[int]:
-        """The leases to be sent (again) over a new stream."""
+        """The leases to be sent (again) over a new stream, each of which has one answer there."""
+        for asked in self._asked.values():
+            asked.waiters += asked.late
+            asked.late, asked.revoked = [], False
         return list(self._asked)
 
     @property
@@ -70,7 +82,8 @@ class Renewals(Generic[W]):
         waiters: list[tuple[int, W]] = []
         while (oldest := self.oldest) is not None and oldest <= before:
             lease = next(iter(self._asked))
-            waiters += ((lease, waiter) for waiter in self._asked.pop(lease).waiters)
+            asked = self._asked.pop(lease)
+            waiters += ((lease, waiter) for waiter in (*asked.waiters, *asked.late))
         return waiters
 
     def forget(self, lease: int) -> None:

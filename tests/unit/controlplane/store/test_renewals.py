@@ -43,6 +43,35 @@ def test_an_answer_that_comes_after_the_lease_was_revoked_is_not_remembered() ->
     assert renewals.left(1, 10.2) is None
 
 
+def test_who_asks_after_the_lease_was_revoked_is_told_what_is_so_then() -> None:
+    renewals: Renewals[str] = Renewals()
+    renewals.ask(1, "before", 10.0)
+    renewals.forget(1)
+    assert renewals.ask(1, "after", 10.1), "it has to be sent anew"
+    assert not renewals.ask(1, "too", 10.2)
+    assert renewals.answered(1, 15, 10.3) == ["before"]
+    assert renewals.answered(1, 0, 10.4) == ["after", "too"]
+    assert not renewals
+
+
+def test_over_a_new_stream_one_answer_is_everybodys() -> None:
+    renewals: Renewals[str] = Renewals()
+    renewals.ask(1, "before", 10.0)
+    renewals.forget(1)
+    renewals.ask(1, "after", 10.1)
+    assert renewals.unanswered() == [1]
+    assert renewals.answered(1, 0, 10.4) == ["before", "after"]
+    assert not renewals
+
+
+def test_all_who_asked_are_given_up() -> None:
+    renewals: Renewals[str] = Renewals()
+    renewals.ask(1, "before", 10.0)
+    renewals.forget(1)
+    renewals.ask(1, "after", 10.1)
+    assert renewals.overdue(10.0) == [(1, "before"), (1, "after")]
+
+
 def test_the_memory_holds_two_generations() -> None:
     renewals: Renewals[str] = Renewals()
     for second in range(100):
