@@ -11,14 +11,20 @@ from controlplane.api import shapes
 from controlplane.api.answers import model_answer
 from controlplane.api.metrics import registry
 from controlplane.api.operation import Answer, Call, Operation, get
+from controlplane.distribute.watcher import FULL, Watcher
 
 _TEXT = {"type": "string"}
+
+
+def _of_the_store(watcher: Watcher) -> list[str]:
+    """What is wrong with the store, or with what lies in it."""
+    return [*((FULL,) if watcher.full else ()), *map(str, watcher.problems)]
 
 
 async def health(call: Call) -> Response:
     """Always 200: a restart would mend neither the store nor what lies in it."""
     watcher = call.parts.watcher
-    problems = [*call.parts.not_ready(), *map(str, watcher.problems)]
+    problems = [*call.parts.not_ready(), *_of_the_store(watcher)]
     well = watcher.connected and not problems
     shape = shapes.HealthShape(
         status="ok" if well else "degraded",
@@ -31,14 +37,14 @@ async def health(call: Call) -> Response:
 
 
 async def ready(call: Call) -> Response:
-    """503 until the configuration has been read. A store that is lost later does not count: data planes that
-    connect still get the last good configuration."""
+    """503 until the configuration has been read. A store that is lost or full later does not count: data planes
+    that connect still get the last good configuration, and it is lost or full for every other control plane too."""
     watcher, reasons = call.parts.watcher, call.parts.not_ready()
     shape = shapes.ReadyShape(
         ready=not reasons,
         reasons=reasons,
         revision=watcher.revision,
-        problems=list(map(str, watcher.problems)),
+        problems=_of_the_store(watcher),
     )
     return model_answer(shape, 503 if reasons else 200)
 

@@ -40,6 +40,7 @@ class PartsCollector(Collector):
         yield info
         yield _gauge("ready", "Whether requests can be answered.", not self._parts.not_ready())
         yield _gauge("store_up", "Whether etcd answered when it was last asked.", watcher.connected)
+        yield _gauge("store_full", "Whether etcd has no space left for changes.", watcher.full)
         yield _gauge("revision", "Store revision up to which every change was seen.", watcher.revision)
         published = self._parts.published_revision
         yield _gauge("published_revision", "Revision of the published snapshot.", published)

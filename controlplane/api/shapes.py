@@ -328,7 +328,10 @@ class ReadyShape(Shape):
     ready: bool
     reasons: list[str]
     revision: int
-    problems: Annotated[list[str], Field(description="What in the store keeps it from being published.")]
+    problems: Annotated[
+        list[str],
+        Field(description="What is wrong with the store, or keeps its content from being published."),
+    ]
 
 
 class HealthShape(Shape):

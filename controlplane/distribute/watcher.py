@@ -11,6 +11,7 @@ Data planes run on what is published here, so it only ever moves from one good s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
@@ -41,6 +42,8 @@ MOST_TURNS = 2000
 MANY = 1000
 """Resources in one change from which the new objects are frozen (`gc.freeze`)."""
 
+FULL = "the store (etcd) is full and takes no changes"
+
 _FAULT = "internal error; see the control plane's log"
 
 
@@ -60,6 +63,8 @@ class Watcher:
         """Whether the store answered when it was last asked."""
         self.lost_at: float | None = time.monotonic()
         """Since when it does not answer, in monotonic seconds; None while it does."""
+        self.full = False
+        """Whether the store has no space left when it was last asked: what is published stays, and nothing changes."""
         self.problems: tuple[Problem, ...] = ()
         """Why what is in the store now is not published; empty when it is."""
         self.caught_up = asyncio.Event()
@@ -235,6 +240,16 @@ class Watcher:
             else:
                 self._answered()
                 self._compare(found.revision if found else 0)
+                await self._ask_for_space()
+
+    async def _ask_for_space(self) -> None:
+        # Whether it answers, the question before has settled.
+        with contextlib.suppress(StoreError):
+            before, self.full = self.full, await self._store.full()
+            if self.full != before:
+                text = FULL if self.full else "the store (etcd) has space again"
+                logger.log(logging.WARNING if self.full else logging.INFO, text)
+                self.changed.notify()
 
     @asynccontextmanager
     async def _until_in_doubt(self) -> AsyncIterator[None]:

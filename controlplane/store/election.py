@@ -73,6 +73,9 @@ class FencedStore:
     async def status(self) -> None:
         await self._store.status()
 
+    async def full(self) -> bool:
+        return await self._store.full()
+
     async def close(self) -> None:
         """The store is its owner's to close."""
 

@@ -40,6 +40,8 @@ from controlplane.store.protocol import (
 
 log = logging.getLogger(__name__)
 
+FULL_ALARM = "NOSPACE"
+"""What etcd calls it (rpc.proto, AlarmType)."""
 PAGE = 500
 """Entries asked for at once when listing."""
 LISTING_ATTEMPTS = 3
@@ -146,6 +148,11 @@ class EtcdStore:
         response = await self._client.call(STATUS, pb.StatusRequest())
         if not response.leader:
             raise StoreUnavailable("etcd has no leader")
+
+    async def full(self) -> bool:
+        # An alarm of any member is the whole cluster's, and every member tells of it.
+        response = await self._client.call(STATUS, pb.StatusRequest())
+        return any(FULL_ALARM in alarm for alarm in response.errors)
 
     async def close(self) -> None:
         self._client.closed = True

@@ -150,6 +150,10 @@ class MemoryStore:
     async def status(self) -> None:
         await self._arrive()
 
+    async def full(self) -> bool:
+        await self._arrive()
+        return False
+
     async def close(self) -> None:
         self._closed = True
         self._wake()

@@ -114,6 +114,9 @@ class Store(Protocol):
     async def status(self) -> None:
         """Return when the store answers; raise StoreUnavailable when no endpoint does."""
 
+    async def full(self) -> bool:
+        """Whether it has no space left: it answers reads and renews leases, and takes no changes."""
+
     async def close(self) -> None:
         """Give up all connections; whatever is asked afterwards is StoreUnavailable."""
 

@@ -31,8 +31,12 @@ def make_app(view: View) -> Starlette:
         return _json(health_document(view()))
 
     def answer_ready(_: Request) -> Response:
-        reason = view().not_ready
+        node = view()
+        reason = node.not_ready
         body = {"status": "not ready", "detail": reason} if reason else {"status": "ready"}
+        if not node.revision and node.controlplane_problem:
+            # What keeps it from being configured; /health, which the traffic port has too, does not tell.
+            body["controlplane"] = node.controlplane_problem
         return _json(body, 503 if reason else 200)
 
     def answer_metrics(_: Request) -> Response:

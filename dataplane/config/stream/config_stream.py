@@ -36,6 +36,9 @@ STAY = 300.0
 """Seconds, ±25 %: long enough for several restarts of a control plane, short enough to rebalance the fleet in
 minutes."""
 
+_UNTOLD = "it refused the stream, and the next attempt will tell why"
+"""gRPC loses the reason at times: until another attempt tells it, the last one that was told holds."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -192,6 +195,8 @@ class ConfigStream:
                     return
 
     def _lost(self, address: str, reason: str) -> None:
+        if reason == _UNTOLD:
+            reason = self._logged_failures.get(address, reason)
         if self.connected_to or self._logged_failures.get(address) != reason:
             text = "no config stream to control plane %s: %s; serving revision=%d meanwhile"
             _log.warning(text, address, reason, self._state().revision)
@@ -281,7 +286,7 @@ class ConfigStream:
 def _reason(error: grpc.aio.AioRpcError) -> str:
     if error.details() == "Internal error from Core":
         # gRPC's error for a write to a call that is rejected at the same moment; the status is lost.
-        return "it refused the stream, and the next attempt will tell why"
+        return _UNTOLD
     reason = f"{error.code().name}: {error.details()}"
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:
         reason += " (it accepts neither DATAPLANE_TOKEN nor CONTROLPLANE_CERT of this data plane)"

@@ -354,6 +354,7 @@ class TestLeases:
 class TestEnd:
     async def test_it_answers_until_it_is_closed(self, world: World) -> None:
         await world.store.status()
+        assert not await world.store.full()
         await world.store.close()
         with pytest.raises(StoreUnavailable):
             await world.store.status()

@@ -226,6 +226,7 @@ async def test_a_wrong_token_is_said_and_tried_again(tmp_path: Path, controlplan
         refused = controlplane.refused
         await eventually(lambda: controlplane.refused > refused + 1, within=30)
         assert len(told()) == 1
+        assert "UNAUTHENTICATED" in (await node.status("/ready")).json()["controlplane"]
         assert "wrong-token" not in "".join(node.output())
         assert (await node.status("/ready")).status_code == 503
 

@@ -251,7 +251,9 @@ async def test_a_full_etcd_says_so_and_goes_on_with_what_it_has(tmp_path: Path) 
         lease = await store.grant(30)
         await store.commit({}, [Put("/k/n", b"kept", lease)])
         alarm = {"memberID": etcd.ask("maintenance/status", {})["header"]["member_id"], "alarm": "NOSPACE"}
+        assert not await store.full()
         etcd.ask("maintenance/alarm", {**alarm, "action": "ACTIVATE"})
+        assert await store.full()
         for change in (store.commit({}, [Put("/k/n", b"new")]), store.grant(30)):
             with pytest.raises(StoreFull) as full:
                 await change
@@ -260,5 +262,6 @@ async def test_a_full_etcd_says_so_and_goes_on_with_what_it_has(tmp_path: Path) 
         found = await store.get("/k/n")
         assert found is not None and found.value == b"kept"
         etcd.ask("maintenance/alarm", {**alarm, "action": "DEACTIVATE"})
+        assert not await store.full()
         await store.commit({}, [Put("/k/n", b"new")])
         await store.close()

@@ -39,6 +39,16 @@ async def test_nonsense_in_the_store_is_shown(api: Api) -> None:
     assert found["headgate_controlplane_snapshots_refused_total"] == 1
 
 
+async def test_a_full_store_is_shown_and_leaves_it_ready(api: Api) -> None:
+    api.parts.watcher.full = True
+    health = (await api.client.get("/health")).json()
+    said = "the store (etcd) is full and takes no changes"
+    assert (health["status"], health["store"], health["problems"]) == ("degraded", "ok", [said])
+    ready = await api.client.get("/ready")
+    assert (ready.status_code, ready.json()["ready"], ready.json()["problems"]) == (200, True, [said])
+    assert (await metrics(api))["headgate_controlplane_store_full"] == 1
+
+
 async def test_metrics(api: Api) -> None:
     fleet = api.parts.fleet
     fleet.hello("a", "0.1.0", 3, "digest")

@@ -25,6 +25,7 @@ class CountingStore(MemoryStore):
         self.lists = 0
         self.watches = 0
         self.probes = 0
+        self.is_full = False
         self.marks: asyncio.Queue[Batch | Exception] = asyncio.Queue()
 
     async def list(self, prefix: str) -> Listing:
@@ -34,6 +35,9 @@ class CountingStore(MemoryStore):
     async def get(self, key: str) -> Entry | None:
         self.probes += 1
         return await super().get(key)
+
+    async def full(self) -> bool:
+        return self.is_full
 
     async def watch(self, prefix: str, after: int) -> AsyncGenerator[Batch, None]:
         self.watches += 1
@@ -371,3 +375,11 @@ async def test_run_ends_when_cancelled(store: CountingStore) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await within(task, 30)
+
+
+async def test_a_full_store_is_noticed_and_is_not_lost(watcher: Watcher, store: CountingStore) -> None:
+    store.is_full = True
+    await eventually(lambda: watcher.full)
+    assert watcher.connected and not watcher.problems
+    store.is_full = False
+    await eventually(lambda: not watcher.full)

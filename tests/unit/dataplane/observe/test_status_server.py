@@ -134,6 +134,14 @@ async def test_health_tells_no_addresses() -> None:
     assert "/var" not in text
 
 
+async def test_ready_says_what_keeps_it_from_being_configured() -> None:
+    problem = "127.0.0.1:50051: UNAUTHENTICATED"
+    lost = replace(HEALTHY, controlplane="", controlplane_problem=problem)
+    assert (await ask("/ready", lost)).json() == {"status": "ready"}
+    body = (await ask("/ready", replace(lost, revision=0, not_ready="no configuration yet"))).json()
+    assert body == {"status": "not ready", "detail": "no configuration yet", "controlplane": problem}
+
+
 async def test_ready() -> None:
     answer = await ask("/ready")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})

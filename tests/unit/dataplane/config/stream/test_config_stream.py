@@ -6,7 +6,13 @@ import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
+from dataplane.config.reports import NodeState
+from dataplane.config.stream import ConfigStream
 from dataplane.config.stream.config_stream import _reason
+from dataplane.config.stream.connect import ControlPlanes
+
+REFUSED = AioRpcError(grpc.StatusCode.UNAUTHENTICATED, Metadata(), Metadata(), "no", None)
+UNTOLD = AioRpcError(grpc.StatusCode.INTERNAL, Metadata(), Metadata(), "Internal error from Core", None)
 
 
 @pytest.mark.parametrize(
@@ -23,3 +29,13 @@ from dataplane.config.stream.config_stream import _reason
 )
 def test_a_reason_names_what_to_look_at(code: grpc.StatusCode, details: str, said: str) -> None:
     assert _reason(AioRpcError(code, Metadata(), Metadata(), details, None)).startswith(said)
+
+
+def test_a_reason_that_is_lost_at_times_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    stream = ConfigStream(
+        lambda: ControlPlanes(("cp:1",), "wrong"), lambda: NodeState("node", "0.1.0", 0, "", {}, "", 0)
+    )
+    for error in (REFUSED, UNTOLD, REFUSED, UNTOLD):
+        stream._lost("cp:1", _reason(error))
+    assert len(caplog.records) == 1
+    assert "UNAUTHENTICATED" in stream.failure
