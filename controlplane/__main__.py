@@ -57,7 +57,11 @@ def bind(name: str, address: str) -> socket.socket:
     host = host.strip("[]")
     try:
         family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, int(port)), family=family, backlog=1024)
+        listener = socket.create_server((host, int(port)), family=family, backlog=1024)
+        # Connections inherit it. asyncio sets it for sockets that name their protocol only, which these do not: each
+        # answer's body would wait 40 ms for the client's acknowledgement of the head.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise StartError(f"{name}: cannot listen on {address}: {_reason(error)}") from None
 
