@@ -7,7 +7,7 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import httpx
@@ -129,20 +129,44 @@ def test_the_collector_is_as_before_afterwards() -> None:
     assert (gc.get_threshold(), sys.getswitchinterval()) == before
 
 
-async def test_old_garbage_is_collected_now_and_then() -> None:
+@asynccontextmanager
+async def full_collections() -> AsyncIterator[asyncio.Event]:
+    """An event that is set by each full collection."""
     seen = asyncio.Event()
 
     def collecting(phase: str, info: dict[str, int]) -> None:
         if info["generation"] == 2:
             seen.set()
 
-    task = asyncio.create_task(aside.collect(0.001))
     gc.callbacks.append(collecting)
     try:
-        await within(seen.wait(), 30)
+        yield seen
     finally:
         gc.callbacks.remove(collecting)
+
+
+@asynccontextmanager
+async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
         task.cancel()
+
+
+async def test_old_garbage_is_collected_now_and_then() -> None:
+    async with full_collections() as seen, running(aside.collect(0.001, calm=0.0)):
+        await within(seen.wait(), 30)
+
+
+async def test_many_new_objects_are_collected_before_they_are_too_many_for_one_step() -> None:
+    with aside.giving_way():
+        kept: list[list[int]] = []
+        async with full_collections() as seen, running(aside.collect(0.001, calm=1e9)):
+            while gc.get_count()[2] < aside.GROWN:
+                assert not seen.is_set()
+                kept.append([len(kept)])
+            await within(seen.wait(), 30)
 
 
 class Thing:
