@@ -169,7 +169,13 @@ class Watcher:
         if any(before[:1]) or (self.guard.suspicion, self.guard.lineage) != before:
             self._start_over()
         gone, new = self._config.differing(listing.entries)
-        self._take_in(gone, await self._read(new))
+        found = await self._read(new)
+        # Before the first `_advance` nobody sees what is here, so that it may come bit by bit; later all at once.
+        step = len(found) or 1 if self.revision else AT_ONCE
+        self._take_in(gone, found[:step])
+        for start in range(step, len(found), step):
+            await asyncio.sleep(0)
+            self._take_in((), found[start : start + step])
         self._advance(listing.revision)
 
     async def _take_batch(self, batch: Batch) -> None:

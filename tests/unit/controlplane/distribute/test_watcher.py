@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
-from controlplane.distribute.watcher import Watcher
-from controlplane.model.config import Config
+from controlplane.distribute.watcher import AT_ONCE, Watcher
+from controlplane.model.config import Config, Found
 from controlplane.model.resources import Resource, Route, Scope, Service
 from controlplane.model.stored import COMMITS, PREFIX, encode, key_of
 from controlplane.store import Batch, Delete, Entry, Listing, MemoryStore, Put, StoreUnavailable
@@ -113,6 +114,24 @@ async def test_what_is_there_is_published(watcher: Watcher, store: CountingStore
     assert names(watcher) == {"service/orders"}
     assert watcher.current is not None and watcher.current.revision == watcher.revision == store.revision
     assert watcher.connected and not watcher.problems
+
+
+async def test_many_entries_are_taken_in_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, turn, taken = CountingStore(), 0, Counter[int]()
+    await put(store, *(service(f"s{number}") for number in range(3 * AT_ONCE)))
+    take_in = Config.put
+
+    def counted(self: Config, entry: Entry, found: Found | None = None) -> None:
+        taken[turn] += 1
+        take_in(self, entry, found)
+
+    monkeypatch.setattr(Config, "put", counted)
+    async with running(Watcher(store)) as watcher, asyncio.timeout(30):
+        while watcher.current is None:
+            turn += 1
+            await asyncio.sleep(0)
+    assert len(watcher.current.resources) == taken.total() == 3 * AT_ONCE
+    assert max(taken.values()) <= AT_ONCE
 
 
 async def test_changes_are_published_without_listing_again(watcher: Watcher, store: CountingStore) -> None:
