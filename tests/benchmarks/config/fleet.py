@@ -30,12 +30,12 @@ class Streams:
     def __init__(self, processes: Sequence[subprocess.Popen[str]]) -> None:
         self._processes = processes
 
-    def arrivals(self) -> Arrivals:
-        """What arrived since the last call."""
+    def arrivals(self, revision: int = 0) -> Arrivals:
+        """What arrived since the last call, once every node has this revision or a later one, or ten seconds passed."""
         found: dict[str, Sequence[tuple[int, float]]] = {}
         for process in self._processes:
             assert process.stdin is not None
-            process.stdin.write("\n")
+            process.stdin.write(f"{revision}\n")
             process.stdin.flush()
         for process in self._processes:
             found |= json.loads(_line(process))

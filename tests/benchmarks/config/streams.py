@@ -1,9 +1,10 @@
 """Simulated data planes: each a connection and a config stream of its own, which acks whatever comes at once.
 
 A process of its own (`python -m tests.benchmarks.config.streams <options as JSON>`), so that its work is not the
-control plane's. It says "ready" once every stream has its first message; for every line on stdin it prints what arrived
-since the last one, as JSON: {node: [[revision, monotonic seconds], …]}. Monotonic time is that of the machine, so it
-may be compared with the driver's.
+control plane's. It says "ready" once every stream has its first message; for every line on stdin, a revision, it waits
+until every stream has that or a later one, and prints what arrived since the last line, as JSON: {node: [[revision,
+monotonic seconds], …]}. Monotonic time is that of the machine, so it may be compared with the driver's. Nobody polls
+while messages arrive: data planes have no such work.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import grpc.aio
@@ -29,6 +31,8 @@ from headgate_api.v1.status_pb2 import StatsReport as Stats
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20))
 _STREAM = "/headgate.v1.ConfigService/Stream"
 _SMALL = 1 << 16
+WITHIN = 10.0
+"""Seconds within which a revision arrives, or does not."""
 INSTANCES = 10
 """Of each service that is reported on."""
 _EOF: Any = grpc.aio.__dict__["EOF"]
@@ -78,6 +82,7 @@ class Stream:
         self._writing = asyncio.Lock()
         self.held = (0, "")
         self.first = asyncio.Event()
+        self._moved = asyncio.Event()
         self.arrived: list[tuple[int, float]] = []
 
     async def run(self, address: str, token: str) -> None:
@@ -97,14 +102,23 @@ class Stream:
                 await self._take(message, call)
         raise ConnectionError(f"{self.name}: the stream ended: {await call.details()}")
 
+    async def reached(self, revision: int) -> None:
+        """Return when this revision or a later one has arrived."""
+        while self.held[0] < revision:
+            self._moved.clear()
+            await self._moved.wait()
+
     async def _take(self, message: bytes, call: Any) -> None:
         now = time.monotonic()
-        if len(message) < _SMALL and self._is_asked(message, call):
+        # A snapshot's head comes first: there is no need to decode thousands of routes a thousand times.
+        response = pb.StreamResponse.FromString(message if len(message) <= _SMALL else _cut(message))
+        if self._is_asked(response, call):
             return
-        revision, base, self.held = *_read(message), self.held
+        revision, base, self.held = *_read(response), self.held
         if base is not None and base != self.held:
             raise ValueError(f"{self.name}: a delta for {base}, and {self.held} is held")
         self.held = revision
+        self._moved.set()
         self.arrived.append((revision[0], now))
         await self._write(call, pb.StreamRequest(ack=pb.Ack(revision=revision[0])).SerializeToString())
         self.first.set()
@@ -113,9 +127,8 @@ class Stream:
         async with self._writing:
             await call.write(message)
 
-    def _is_asked(self, message: bytes, call: Any) -> bool:
+    def _is_asked(self, response: pb.StreamResponse, call: Any) -> bool:
         """Whether the control plane says how to report; then it is done so from now on."""
-        response = pb.StreamResponse.FromString(message)
         if not response.HasField("reporting") or self._reports is None:
             return False
         self._asked = response.reporting
@@ -132,12 +145,8 @@ class Stream:
             await asyncio.sleep(asked.pace)
 
 
-def _read(message: bytes) -> tuple[tuple[int, str], tuple[int, str] | None]:
+def _read(response: pb.StreamResponse) -> tuple[tuple[int, str], tuple[int, str] | None]:
     """Revision and digest of a message, and of its base if it is a delta."""
-    if len(message) > _SMALL:
-        # A snapshot's head comes first: there is no need to decode thousands of routes a thousand times.
-        message = _cut(message)
-    response = pb.StreamResponse.FromString(message)
     if response.HasField("delta"):
         delta = response.delta
         return (delta.revision, delta.digest), (delta.base_revision, delta.base_digest)
@@ -169,7 +178,11 @@ async def _main(options: dict[str, Any]) -> None:
         for stream in streams:
             await stream.first.wait()
         _say("ready")
-        while await reader.readline():
+        while line := await reader.readline():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WITHIN):
+                    for stream in streams:
+                        await stream.reached(int(line))
             _say(json.dumps({stream.name: _taken(stream) for stream in streams}))
         raise SystemExit
 
