@@ -36,13 +36,17 @@ class BadPath(ValueError):
     """The path has no normal form that every server agrees on."""
 
 
-def normal_form(path: str) -> str:
-    """The path's one spelling. Raises BadPath. `path` begins with a slash and has no query."""
+def normal_form(path: str, plain: bool = False) -> str:
+    """The path's one spelling. Raises BadPath. `path` begins with a slash and has no query.
+
+    `plain`: it consists of what RFC 3986 allows in a path. The path itself, the same object, is returned only where
+    nothing had to be changed, and then it has no percent sign.
+    """
     if "%" in path:
         path = _TRIPLET.sub(_decoded, path)
         if _DOUBLE.search(path):
             raise BadPath("double encoding")
-    if "\\" in path or ";" in path or "#" in path:
+    if ";" in path or (not plain and ("\\" in path or "#" in path)):
         raise BadPath("backslash, semicolon or fragment")
     if "//" in path or "/." in path:
         return _without_dots(path)

@@ -11,6 +11,9 @@ AHEAD: Final = 16
 """Requests that are parsed before they are taken up; what has been read beyond them stays as it came."""
 PIECE: Final = 512
 """Bytes that are parsed at once where several requests come in one read: some twenty of the shortest."""
+WHOLE: Final = 1_024
+"""Bytes of a read that is parsed at once, whatever it holds: some forty of the shortest requests. To look for a second
+request in every read costs more than to read one request line."""
 VERSION: Final = b" HTTP/1."
 """In every request line that is served. Found in half the time of the empty line that ends a head."""
 _VERSIONS: Final = re.compile(re.escape(VERSION))

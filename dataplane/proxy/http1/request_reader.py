@@ -23,7 +23,7 @@ from dataplane.proxy.exchange import ClientSide, Exchange
 from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
 from dataplane.proxy.http1.names import field_sorter, request_names
 from dataplane.proxy.http1.parser_errors import status_of
-from dataplane.proxy.http1.pieces import AHEAD, VERSION, piece_end
+from dataplane.proxy.http1.pieces import AHEAD, VERSION, WHOLE, piece_end
 from dataplane.proxy.http1.provenance import adopt
 from dataplane.proxy.http1.request import (
     copy_head,
@@ -145,8 +145,8 @@ class RequestReader:
                         self._serve_cached(known, parts[0], parts[1])
                         return
                 self._credit.miss()
-        if data.count(VERSION) < 2:
-            # It holds one request line at most, and perhaps the rest of a request before it.
+        if (len(data) <= WHOLE and not self.queue) or data.count(VERSION) < 2:
+            # It holds few requests, or one request line at most and perhaps the rest of a request before it.
             self._parse(data)
             if new is not None and self.at_boundary:
                 self._cache_head(new)

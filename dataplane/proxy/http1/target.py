@@ -52,12 +52,13 @@ def read_path(request: Request, target: bytes, plain: bool) -> None:
         raise BadRequest(400, "fragment in the target")
     before = target[:end].decode("latin-1")
     try:
-        path = normal_form(before)
+        path = normal_form(before, plain)
     except BadPath as bad:
         raise BadRequest(400, f"path: {bad}") from None
     request.target = target if path is before else path.encode("latin-1") + target[end:]
     request.path = path
-    if not plain or "%" in path:
+    if not plain or path is not before:
+        # A percent sign is a triplet, which normal_form writes anew: a path that comes back as it is has none.
         request.path = match_form(path)
         if request.path != path:
             request.sent_path = path

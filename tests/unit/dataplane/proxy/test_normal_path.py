@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.proxy.http1.target import is_plain_target
 from dataplane.proxy.normal_path import BadPath, match_form, normal_form
 
 
@@ -147,3 +148,21 @@ def test_never_anything_but_a_path_or_a_refusal(path: str) -> None:
         return
     assert normal.startswith("/") and not set(normal) & set("\\;#")
     assert ".." not in normal.split("/")
+
+
+def outcome(path: str, plain: bool) -> str | None:
+    try:
+        return normal_form(path, plain)
+    except BadPath:
+        return None
+
+
+@given(st.text("/.;%24eEb:", max_size=12).map(lambda text: f"/{text}"))
+def test_a_plain_path_needs_fewer_looks(path: str) -> None:
+    assert is_plain_target(path.encode())
+    assert outcome(path, True) == outcome(path, False)
+
+
+@given(PATHS)
+def test_a_path_with_a_triplet_comes_back_as_another_object(path: str) -> None:
+    assert outcome(path, False) is not path or "%" not in path

@@ -15,7 +15,7 @@ from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.http1.pieces import AHEAD
+from dataplane.proxy.http1.pieces import AHEAD, WHOLE
 from dataplane.proxy.http1.request_reader import RequestReader
 from dataplane.proxy.messages import METHODS, Provenance, Request
 from dataplane.proxy.pool import Pool
@@ -337,3 +337,14 @@ def test_why_a_head_is_refused_is_told_also_behind_an_upgrade_that_is_ignored() 
     wrong = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
     _, refused = Readers().read(offer + wrong)
     assert meaning(refused) == meaning(Readers().read(wrong)[0])
+
+
+@pytest.mark.parametrize("size", [WHOLE - 1, WHOLE, WHOLE + 1, 3 * WHOLE])
+def test_a_short_read_is_parsed_at_once_and_still_fills_no_long_queue(size: int) -> None:
+    reader = Readers(Bounds()).connect()
+    request = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
+    reader.feed((request * (size // len(request) + 1))[:size])
+    assert AHEAD <= len(reader.queue) <= 3 * AHEAD
+    queued = len(reader.queue)
+    reader.feed(request * (WHOLE // len(request)))
+    assert len(reader.queue) <= max(queued, 3 * AHEAD)
