@@ -16,8 +16,13 @@ STATUS_SERVICE = f"{BUILTIN}status"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated from, not bound
 
 
+def status_paths(*, expose_metrics: bool) -> frozenset[str]:
+    """The paths of the status server that the traffic port has too."""
+    return frozenset({"/health", "/metrics"} if expose_metrics else {"/health"})
+
+
 def status_items(host: str, port: int, *, expose_metrics: bool) -> tuple[Item, ...]:
-    """Resources that route `GET /health`, and `GET /metrics` if exposed, to the status server at this address."""
+    """Resources that route `status_paths` to the status server at this address."""
     items: list[Item] = [
         Service(
             STATUS_SERVICE,
@@ -26,10 +31,9 @@ def status_items(host: str, port: int, *, expose_metrics: bool) -> tuple[Item, .
             timeouts=Timeouts(connect=2.0, response=5.0, idle=60.0),
         ),
         Instance(STATUS_SERVICE, "self", _ANY_ADDRESS.get(host, host), port),
-        UnlinkedRoute(_status_route(f"{BUILTIN}health", "/health")),
     ]
-    if expose_metrics:
-        items.append(UnlinkedRoute(_status_route(f"{BUILTIN}metrics", "/metrics")))
+    for path in sorted(status_paths(expose_metrics=expose_metrics)):
+        items.append(UnlinkedRoute(_status_route(f"{BUILTIN}{path[1:]}", path)))
     return tuple(items)
 
 

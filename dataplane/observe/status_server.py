@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Any
 
 import uvicorn
@@ -24,8 +24,15 @@ from dataplane.observe.view import NodeView, config_document, health_document
 View = Callable[[], NodeView]
 
 
-def make_app(view: View) -> Starlette:
-    """The status endpoints. `view` is called for every request."""
+_NOT_FORWARDED = "the status port is for this node's operators; this request came through a gateway"
+
+
+def make_app(view: View, exposed: Set[str] = frozenset({"/health"})) -> Starlette:
+    """The status endpoints. `view` is called for every request.
+
+    Requests that a gateway forwarded get those in `exposed` alone: a service that registers the status port of a data
+    plane as its own instance must not have a way to the rest.
+    """
 
     def answer_health(_: Request) -> Response:
         return _json(health_document(view()))
@@ -51,12 +58,16 @@ def make_app(view: View) -> Starlette:
         "/metrics": answer_metrics,
         "/debug/config": answer_config,
     }
-    return Starlette(routes=[Route(path, _on_loop(handler)) for path, handler in handlers.items()])
+    return Starlette(
+        routes=[Route(path, _on_loop(handler, path in exposed)) for path, handler in handlers.items()]
+    )
 
 
-def _on_loop(handler: Callable[[Request], Response]) -> Callable[[Request], Any]:
+def _on_loop(handler: Callable[[Request], Response], exposed: bool) -> Callable[[Request], Any]:
     # Starlette would run a plain function in a thread, while the event loop changes the state it reads.
     async def handle(request: Request) -> Response:
+        if not exposed and "x-forwarded-for" in request.headers:
+            return _json({"detail": _NOT_FORWARDED}, 403)
         return handler(request)
 
     return handle
@@ -71,10 +82,10 @@ def _json(body: object, status: int = 200) -> Response:
 class StatusServer(uvicorn.Server):
     """Uvicorn on a bound socket. The supervisor handles signals."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, exposed: Set[str]) -> None:
         super().__init__(
             uvicorn.Config(
-                make_app(view),
+                make_app(view, exposed),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -10,8 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
 
 _REMEMBERED = 10_000
+MAX_HOPS: Final = 64
+"""Hops that are looked at: no chain of proxies is longer, and a head has room for thousands."""
 _BLOCK_BITS = 64
 
 
@@ -56,9 +59,12 @@ class TrustedProxies:
         return peer
 
     def client(self, peer: Peer, forwarded_for: str) -> str:
-        """The client's address, given the X-Forwarded-For of a trusted peer."""
+        """The client's address, given the X-Forwarded-For of a trusted peer.
+
+        Where the last `MAX_HOPS` are all proxies it is the first of these.
+        """
         client = peer.address
-        for hop in reversed(forwarded_for.split(",")):
+        for hop in forwarded_for.rsplit(",", MAX_HOPS)[: -MAX_HOPS - 1 : -1]:
             if not hop.strip():
                 # An empty member of a list is no member (RFC 9110 section 5.6.1.2).
                 continue

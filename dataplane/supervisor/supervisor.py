@@ -21,7 +21,7 @@ from importlib.metadata import version
 
 from dataplane.certificates import CertificateWatcher, NodeCertificates
 from dataplane.config.apply import Assembly
-from dataplane.config.builtin import status_items
+from dataplane.config.builtin import status_items, status_paths
 from dataplane.config.cache import Cache
 from dataplane.config.journal import Journal
 from dataplane.config.reports import NodeState
@@ -75,7 +75,7 @@ class Supervisor:
         self._changes = Changes(
             assembly, self._prober, self._workers, self._stream, Journal(self._cache), self._on_served
         )
-        self._status = StatusServer(self.view)
+        self._status = StatusServer(self.view, status_paths(expose_metrics=settings.expose_metrics))
         self._readiness = Readiness(self._changes, self._workers, self._prober, settings.workers)
 
     async def run(self) -> None:

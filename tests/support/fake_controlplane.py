@@ -101,8 +101,12 @@ class FakeControlPlane(ConfigServiceServicer):
 
     def publish(self, snapshot: pb.Snapshot) -> None:
         """Send this to everyone, now and later."""
-        self._snapshot = snapshot
+        self.keep(snapshot)
         self.send(pb.StreamResponse(snapshot=snapshot))
+
+    def keep(self, snapshot: pb.Snapshot) -> None:
+        """Send this to everyone who connects from now on."""
+        self._snapshot = snapshot
 
     def send(self, response: pb.StreamResponse) -> None:
         """Send this to everyone connected."""

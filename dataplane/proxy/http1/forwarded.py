@@ -12,15 +12,13 @@ from typing import Final, NamedTuple
 
 from dataplane.proxy.http1.target import is_authority
 from dataplane.proxy.messages import Provenance
-from dataplane.proxy.trust import TrustedProxies, canonical_address
+from dataplane.proxy.trust import MAX_HOPS, TrustedProxies, canonical_address
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PAIR: Final = re.compile(
     rb"[ \t]*(?:(%b)=(?:(%b)|\"((?:[^\"\\]|\\.)*)\"))?[ \t]*([;,]|$)" % (_TOKEN, _TOKEN)
 )
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
-MAX_HOPS: Final = 64
-"""Longer lists are ignored as a whole."""
 
 
 class Hop(NamedTuple):
@@ -33,7 +31,7 @@ class Hop(NamedTuple):
 
 
 def read_forwarded(value: bytes) -> tuple[Hop, ...]:
-    """The hops, nearest to us last; none where the field is malformed."""
+    """The hops, nearest to us last; none where the field is malformed or longer than `MAX_HOPS`."""
     hops: list[Hop] = []
     said: dict[bytes, bytes] = {}
     position = 0

@@ -163,7 +163,7 @@ def nominated(values: list[bytes]) -> frozenset[bytes]:
 
     Raises TooManyOptions before the time for it grows with the head.
     """
-    if sum(value.count(b",") for value in values) >= _MAX_OPTIONS:
+    if sum(value.count(b",") + 1 for value in values) > _MAX_OPTIONS:
         raise TooManyOptions("too many connection options")
     tokens = (token.strip().lower() for value in values for token in value.split(b","))
     return frozenset(token for token in tokens if token not in (b"", b"close", b"keep-alive"))

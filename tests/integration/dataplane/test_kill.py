@@ -40,12 +40,12 @@ class Fleet:
         return wire.snapshot(*self._kept, changing, revision=revision)
 
     async def acked(self, revision: int) -> None:
-        """Wait until the node has acknowledged it."""
-        await eventually(
-            lambda: self.controlplane.connections and revision in self.controlplane.latest.acked,
-            within=30,
-            every=0.001,
-        )
+        """Wait until the node has acknowledged it, or what came after it."""
+        await eventually(lambda: self.most_acked() >= revision, within=30, every=0.001)
+
+    def most_acked(self) -> int:
+        """The latest revision that the node has acknowledged, on whichever stream: it may have opened a new one."""
+        return max((revision for each in self.controlplane.connections for revision in each.acked), default=0)
 
     async def change(self) -> None:
         """Send one change after the other, each as soon as the one before is acknowledged."""
@@ -53,6 +53,7 @@ class Fleet:
             await self.acked(self.latest.revision)
             before, self.latest = self.latest, self._at(self.latest.revision + 1)
             delta = wire.delta(before, self.latest)
+            self.controlplane.keep(self.latest)
             self.controlplane.latest.outbox.put_nowait(config_pb2.StreamResponse(delta=delta))
 
     async def back(self) -> None:
@@ -101,7 +102,7 @@ async def test_killed_again_and_again_it_never_comes_back_with_less(
                 # Not a wait for anything: the kill is to come anywhere in the course of a change.
                 await asyncio.sleep(luck.uniform(0.0, 0.02))
                 await node.kill()
-            acked = max(controlplane.latest.acked)
+            acked = fleet.most_acked()
             await controlplane.stop()
             await node.started()
             revision = (await node.status("/debug/config")).json()["revision"]

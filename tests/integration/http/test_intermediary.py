@@ -159,6 +159,9 @@ async def test_a_connection_field_without_end_is_refused() -> None:
         assert lines(head)[0] == b"HTTP/1.1 502 Bad Gateway"
         head, _ = await gate.ask(with_fields(GET, *[b"Connection: a,b,c,d"] * 10))
         assert lines(head)[0] == b"HTTP/1.1 502 Bad Gateway"
+    async with stage(Upstream(answering(OK)), bounds=Bounds(fields=200)) as gate:
+        head, _ = await gate.ask(with_fields(GET, *[b"Connection: a"] * 65))
+        assert lines(head)[0] == b"HTTP/1.1 400 Bad Request"
 
 
 async def test_keep_alive_beside_close_closes() -> None:
@@ -212,6 +215,9 @@ async def test_identity_that_a_client_asserts_stops_here_in_every_spelling(kind:
             b"X-Apigateway-API-UserInfo",
             b"Tailscale-User-Login",
         ),
+        *(b"X-User", b"X-User-ID", b"X_Username", b"X-Groups", b"Impersonate-User", b"X-JWT-Payload"),
+        *(b"Incap-Client-IP", b"X-Sucuri-ClientIP", b"X-Vercel-Forwarded-For", b"CloudFront-Viewer-Address"),
+        *(b"X-Originating-IP", b"Fastly-SSL", b"CF-Visitor", b"Sec-Istio-Authn-Payload"),
     ],
 )
 async def test_fields_that_instances_are_known_to_believe(name: bytes) -> None:

@@ -219,3 +219,24 @@ async def test_only_reading() -> None:
     transport = httpx.ASGITransport(make_app(lambda: HEALTHY))
     async with httpx.AsyncClient(transport=transport, base_url="http://status") as client:
         assert (await client.post("/health")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "exposed", "status"),
+    [
+        ("/health", {"/health"}, 200),
+        ("/ready", {"/health"}, 403),
+        ("/debug/config", {"/health", "/metrics"}, 403),
+        ("/metrics", {"/health"}, 403),
+        ("/metrics", {"/health", "/metrics"}, 200),
+    ],
+)
+async def test_a_gateway_leads_to_no_more_than_its_traffic_port_has(
+    path: str, exposed: set[str], status: int
+) -> None:
+    """A service may have registered this port as an instance of its own."""
+    transport = httpx.ASGITransport(make_app(lambda: HEALTHY, exposed))
+    async with httpx.AsyncClient(transport=transport, base_url="http://status") as client:
+        answer = await client.get(path, headers={"X-Forwarded-For": "192.0.2.1"})
+        assert answer.status_code == status
+        assert "orders-1" not in answer.text or status == 200

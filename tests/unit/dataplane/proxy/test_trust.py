@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.proxy.trust import Peer, TrustedProxies, address_block, canonical_address
+from dataplane.proxy.trust import MAX_HOPS, Peer, TrustedProxies, address_block, canonical_address
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,14 @@ def test_networks() -> None:
 )
 def test_the_client_is_the_last_address_that_is_no_proxy(said: str, client: str) -> None:
     assert TrustedProxies(["10.0.0.0/8"]).client(Peer("10.0.0.1", True), said) == client
+
+
+def test_only_so_many_hops_are_looked_at() -> None:
+    trusted = TrustedProxies(["10.0.0.0/8"])
+    chain = ", ".join(f"10.{number >> 8 & 255}.{number & 255}.2" for number in range(9_000))
+    assert trusted.client(Peer("10.0.0.1", True), chain) == f"10.{8936 >> 8}.{8936 & 255}.2"
+    assert len(trusted._known) <= MAX_HOPS
+    assert trusted.client(Peer("10.0.0.1", True), f"{chain}, 203.0.113.9, 10.0.0.2") == "203.0.113.9"
 
 
 def test_memory_is_bounded() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.proxy.http1.forwarded import MAX_HOPS, Hop, adopt_forwarded, read_forwarded
+from dataplane.proxy.http1.forwarded import Hop, adopt_forwarded, read_forwarded
 from dataplane.proxy.messages import Provenance
-from dataplane.proxy.trust import TrustedProxies
+from dataplane.proxy.trust import MAX_HOPS, TrustedProxies
 
 TRUSTED = TrustedProxies(["10.0.0.0/8", "fd00::/8"])
 
