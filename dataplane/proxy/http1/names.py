@@ -198,15 +198,15 @@ def field_sorter(
 
     def on_header(name: bytes, value: bytes) -> None:
         start = known.get(name)
-        if start:
+        if start is None:
+            start = begin(name) if names.kind(name) == PASS else b""
+        # Lengths are compared because they are at hand: whether bytes are true is a call of Python.
+        if len(start):
             passing.append(start)
-            passing.append(value)
-        elif start is None and names.kind(name) == PASS:
-            passing.append(begin(name))
             passing.append(value)
         else:
             # The parser leaves out what blanks come before a value, not those behind it (RFC 9112 section 5.1).
-            last = value[-1] if value else 0
+            last = value[-1] if len(value) else 0
             if last in (_SPACE, _TAB):
                 value = value.rstrip(b" \t")
             special.append((name, value))
