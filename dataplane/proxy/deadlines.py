@@ -62,7 +62,7 @@ class Deadlines:
                 client.look_at_peer(now)
         if self.half_closed:
             for exchange in self.half_closed.gone(now):
-                exchange.client.left()
+                exchange.client.client_left()
 
     def _tick(self) -> None:
         now = monotonic()

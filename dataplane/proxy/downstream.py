@@ -7,6 +7,16 @@ One exchange is current. Pipelined requests wait in the reader's queue, which is
 any wait, nothing is read. The connection is in one phase, with one deadline (`phases`); `blame` says who is charged
 when it passes. Every exchange ends in `_finish`, which tells the gateway; `connection_lost` ends any left open.
 
+| end | exchanges | connection |
+|---|---|---|
+| `_delivered` | finishes the current one | goes on, or `_close_after` |
+| `_refuse` | answers the current one and finishes it | goes on, or `_close_after` |
+| `_fail` | cancels the instance's side; `_refuse`, or `_cut_off` once the response has begun | |
+| `_cut_off` | finishes all | is reset, so that the response does not look whole |
+| `_close_after` | finishes the queue unanswered | `_close`; lingers first if the request has not been read to its end |
+| `_close` | there are none | closes when all has been sent |
+| `client_left` | cancels the instance's side, finishes all | is aborted |
+
 Longer than other modules, because each method here moves the one state machine of the connection.
 """
 
@@ -164,7 +174,7 @@ class Downstream(ClientSide):
         if last is None:
             return False
         if not self._may_wait(last):
-            self.left()
+            self.client_left()
             return False
         assert last.request is not None
         last.request.keep_alive = last.keep_alive = False
@@ -182,7 +192,7 @@ class Downstream(ClientSide):
             self._finish(exchange, monotonic())
         self._closing = True
         self.outgoing.drop()
-        self._leave()
+        self._finish_all()
         self.phase = DONE
         self._deadlines.unread.discard(self)
         self._connections.gone(self)
@@ -229,7 +239,7 @@ class Downstream(ClientSide):
     def failed(self, exchange: Exchange, refusal: object, result: Result) -> None:
         exchange.result = result
         if exchange.status:
-            self._cut(exchange, refusal)
+            self._cut_off(exchange, refusal)
         else:
             self._refuse(exchange, refusal)
             self._advance()
@@ -252,7 +262,7 @@ class Downstream(ClientSide):
         self._connections.replace(self, tunnel)
         tunnel.begin(self._shared.decider, head, early, first, now)
 
-    def over(self, exchange: Exchange, now: float) -> None:
+    def tunnel_ended(self, exchange: Exchange, now: float) -> None:
         self.phase = DONE
         self._finish(exchange, now)
 
@@ -266,10 +276,10 @@ class Downstream(ClientSide):
         if state == CLOSE_WAIT and exchange is not None and self._may_wait(exchange):
             self._deadlines.half_closed.watch(exchange, now)
         elif state == CLOSED or (state == CLOSE_WAIT and not self._may_end_body(exchange)):
-            self.left()
+            self.client_left()
 
-    def left(self) -> None:
-        self._leave()
+    def client_left(self) -> None:
+        self._finish_all()
         self.outgoing.abort()
 
     def expire(self, now: float) -> None:
@@ -286,9 +296,9 @@ class Downstream(ClientSide):
         elif now >= self.until:
             self._expire_total(exchange, now)
         elif phase == RECEIVING:
-            self._stop(exchange, blame.late_in_receiving(self._client_stalls(), exchange.complete))
+            self._fail(exchange, blame.late_in_receiving(self._client_stalls(), exchange.complete))
         elif phase == SENDING:
-            self._stop(exchange, blame.late_in_sending(self._instance_paused(exchange)))
+            self._fail(exchange, blame.late_in_sending(self._instance_paused(exchange)))
         else:
             self._respond_late(exchange)
 
@@ -375,14 +385,14 @@ class Downstream(ClientSide):
         self._finish(exchange, now)
         self.current = None
         if not keep:
-            self._end(exchange, now)
+            self._close_after(exchange, now)
 
     def _flush(self, exchange: Exchange, now: float) -> None:
         """The response is whole and not all of it has gone: wait until the client has taken it."""
         self._begin_flushing(now)
         if not exchange.keep_alive:
             self._closing = True
-            self._drop_queue("connection_closed")
+            self._finish_queue("connection_closed")
             if exchange.complete:
                 # The transport closes when it has sent everything: `connection_lost` goes on.
                 self._deadlines.unread.discard(self)
@@ -404,7 +414,7 @@ class Downstream(ClientSide):
         self.current = None
         self.until = FOREVER
         if not exchange.keep_alive:
-            self._end(exchange, now)
+            self._close_after(exchange, now)
             return
         reader = self._reader
         if reader.queue or reader.backlog:
@@ -425,11 +435,11 @@ class Downstream(ClientSide):
         else:
             self.enter(IDLE, now, bounds.keep_alive_timeout)
 
-    def _end(self, exchange: Exchange, now: float) -> None:
+    def _close_after(self, exchange: Exchange, now: float) -> None:
         """Close, but let the client read the answer first: a reset would throw it away (RFC 9112 section 9.6)."""
         bounds = self._shared.bounds
         self._closing = True
-        self._drop_queue("connection_closed")
+        self._finish_queue("connection_closed")
         if exchange.complete:
             self._close(now)
             return
@@ -449,13 +459,17 @@ class Downstream(ClientSide):
         self._begin_flushing(now)
         self.outgoing.close()
 
-    def _cut(self, exchange: Exchange, refusal: object) -> None:
+    def _cut_off(self, exchange: Exchange, refusal: object) -> None:
         """The response has begun and cannot go on: end it so that it does not look whole."""
         reply = self._shared.decider.refuse(exchange, refusal)
         exchange.decision, exchange.reason = reply.decision, reply.reason
         self._finish(exchange, monotonic())
         self.current = None
-        self._reset()
+        self._closing = True
+        self.outgoing.flush()
+        self._finish_queue("connection_closed")
+        reset_on_close(self.transport)
+        self.outgoing.abort()
 
     def _finish(self, exchange: Exchange, now: float) -> None:
         """The one place where exchanges end. Those that were never taken up begin and end here."""
@@ -492,7 +506,7 @@ class Downstream(ClientSide):
         elif now - self.since < self._shared.bounds.body_timeout and now < self.until:
             self.deadline = min(now + self._flush_step(), self.until)
         elif exchange is not None:
-            self._cut(exchange, ClientStalled())
+            self._cut_off(exchange, ClientStalled())
         else:
             self.outgoing.abort()
 
@@ -511,13 +525,10 @@ class Downstream(ClientSide):
             instance_late = self._instance_paused(exchange)
         else:
             instance_late = exchange.complete and not exchange.slowed
-        self._stop(
+        self._fail(
             exchange,
             blame.late_in_all(self.phase, instance_late, now - self.since, now - exchange.started),
         )
-
-    def _stop(self, exchange: Exchange, verdict: blame.Verdict) -> None:
-        self._give_up(exchange, verdict.refusal, verdict.result)
 
     def _instance_paused(self, exchange: Exchange) -> bool:
         return exchange.upstream is not None and exchange.upstream.write_paused
@@ -525,10 +536,11 @@ class Downstream(ClientSide):
     def _client_stalls(self) -> bool:
         return self.write_paused or self.transport.get_write_buffer_size() > 0
 
-    def _give_up(self, exchange: Exchange, refusal: object, result: Result) -> None:
+    def _fail(self, exchange: Exchange, verdict: blame.Verdict) -> None:
+        """Give up on the instance, then refuse the exchange or cut its response."""
         if exchange.upstream is not None:
             exchange.upstream.cancel()
-        self.failed(exchange, refusal, result)
+        self.failed(exchange, verdict.refusal, verdict.result)
 
     def _respond_late(self, exchange: Exchange) -> None:
         """No response in time: another instance may be quicker."""
@@ -544,9 +556,9 @@ class Downstream(ClientSide):
         """More of the current request's body has been read, or its end."""
         plan = exchange.plan
         if exchange.fault is not None:
-            self._give_up(exchange, exchange.fault, Result.ABANDONED)
+            self._fail(exchange, blame.Verdict(exchange.fault, Result.ABANDONED))
         elif plan is not None and plan.max_body is not None and exchange.received > plan.max_body:
-            self._give_up(exchange, TooLarge(plan.max_body), Result.ABANDONED)
+            self._fail(exchange, blame.Verdict(TooLarge(plan.max_body), Result.ABANDONED))
         elif exchange.upstream is not None:
             exchange.upstream.send_body(exchange)
             if self.phase == SENDING:
@@ -581,16 +593,17 @@ class Downstream(ClientSide):
         wanted = length - exchange.received if plain and length != CHUNKED else 1
         return unread(self.transport) >= wanted
 
-    def _leave(self) -> None:
-        """The client is gone: nobody waits for what is under way."""
+    def _finish_all(self) -> None:
+        """The client is gone: cancel the current exchange, and finish it and the queue."""
         exchange, self.current = self.current, None
         if exchange is not None:
             if self.phase < FLUSHING:
                 exchange.result = self._charge_for_leaving(exchange)
             if exchange.upstream is not None:
                 exchange.upstream.cancel()
-            self._drop(exchange, "client_left")
-        self._drop_queue("client_left")
+            exchange.decision = "client_left"
+            self._finish(exchange, monotonic())
+        self._finish_queue("client_left")
 
     def _charge_for_leaving(self, exchange: Exchange) -> Result:
         plan, endpoint = exchange.plan, exchange.endpoint
@@ -599,18 +612,10 @@ class Downstream(ClientSide):
         waited, heard = monotonic() - self.since, endpoint.heard_at >= self.since
         return blame.left(self.phase, waited, plan.response_timeout, heard)
 
-    def _drop_queue(self, decision: str) -> None:
+    def _finish_queue(self, decision: str) -> None:
+        """Read no more, and finish the pipelined requests unanswered."""
         self._reader.close()
         while self._reader.queue:
-            self._drop(self._reader.queue.popleft(), decision)
-
-    def _drop(self, exchange: Exchange, decision: str) -> None:
-        exchange.decision = decision
-        self._finish(exchange, monotonic())
-
-    def _reset(self) -> None:
-        self._closing = True
-        self.outgoing.flush()
-        self._drop_queue("connection_closed")
-        reset_on_close(self.transport)
-        self.outgoing.abort()
+            exchange = self._reader.queue.popleft()
+            exchange.decision = decision
+            self._finish(exchange, monotonic())

@@ -139,12 +139,12 @@ class ClientSide(asyncio.Protocol):
         """Leave the connection to a tunnel: `head` is the 101, `first` what the instance has said after it."""
         raise NotImplementedError
 
-    def over(self, exchange: Exchange, now: float) -> None:
+    def tunnel_ended(self, exchange: Exchange, now: float) -> None:
         """The tunnel that this connection was left to has ended."""
         raise NotImplementedError
 
-    def left(self) -> None:
-        """The client is gone."""
+    def client_left(self) -> None:
+        """The client is gone: finish what is open, and abort the connection."""
         raise NotImplementedError
 
     def is_reset(self) -> bool:

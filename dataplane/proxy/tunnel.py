@@ -166,7 +166,7 @@ class Tunnel:
             return
         exchange = self._exchange
         exchange.received, exchange.sent = self._client.moved, self._instance.moved
-        exchange.client.over(exchange, now)
+        exchange.client.tunnel_ended(exchange, now)
         self._connections.gone(self)
         self._client.part()
         self._instance.part()
