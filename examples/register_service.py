@@ -6,10 +6,10 @@ SIGTERM takes the instance out of the table before the process ends.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import logging
-import sys
 
 import headgate
 from headgate import CircuitConfig, ServiceDefinition
@@ -48,6 +48,9 @@ async def main(name: str, port: int) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    given = dict(enumerate(sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].partition(":")[0])
+    parser.add_argument("name", nargs="?", default="hello", help="name of the service (hello)")
+    parser.add_argument("port", nargs="?", default=9001, type=int, help="port that it listens on (9001)")
+    given = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(given.get(0, "hello"), int(given.get(1, "9001"))))
+        asyncio.run(main(given.name, given.port))
