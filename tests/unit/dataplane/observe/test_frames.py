@@ -66,3 +66,14 @@ def test_transitions_are_logged(breakers: Breakers, caplog: pytest.LogCaptureFix
     frames.next(51.0, 0.0, 0)
     (record,) = caplog.records
     assert (record.message, record.__dict__["service"]) == ("Circuit opened after 2 failures", "orders")
+
+
+def test_ten_thousand_quiet_services_take_no_room_in_a_frame() -> None:
+    breakers = Breakers()
+    breakers.adopt({f"s{number}": Circuit() for number in range(10_000)})
+    frames = StatsFrames(Recorder(None), breakers, Limiter())
+    for number in range(10_000):
+        fail(breakers, f"s{number}", 1, 51.0)
+    assert len(frames.next(52.0, 0.0, 0)["circuits"]) == 10_000
+    quiet = frames.next(200.0, 0.0, 0)
+    assert len(json.dumps(frames.next(201.0, 0.0, 0))) < 500, quiet
