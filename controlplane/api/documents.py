@@ -105,6 +105,8 @@ class _Open:
     value: dict[str, object] | list[object]
     anchor: str | None
     key: str | None = None
+    merging: bool = False
+    """Whether the key is the bare `<<`: quoted, it is a text like any other."""
     merged: list[dict[str, object]] = field(default_factory=list)
 
 
@@ -166,7 +168,8 @@ class _Builder:
     def _fresh_key(self, event: yaml.ScalarEvent) -> str:
         top = self.stack[-1]
         assert isinstance(top.value, dict)
-        if event.value in top.value or (event.value == "<<" and top.merged):
+        top.merging = event.value == "<<" and event.tag is None and event.implicit[0]
+        if top.merged if top.merging else event.value in top.value:
             raise self._wrong(f"key {event.value!r} is given twice in one mapping", event)
         return str(event.value)
 
@@ -220,7 +223,7 @@ class _Builder:
             top.value.append(value)
             return
         assert top.key is not None
-        if top.key == "<<":
+        if top.merging:
             top.merged = self._mappings(value, event)
         else:
             top.value[top.key] = value

@@ -93,10 +93,10 @@ class Caller:
 
     async def _stream(self, name: str, attempts: int = 30) -> None:
         node = Node(self.channel, name, self.token)
-        # A refusal may come before the hello is sent.
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            await node.hello()
         try:
+            # A refusal may come before the hello is sent.
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await node.hello()
             await node.receive()
         except Ended as ended:
             if ended.code is not grpc.StatusCode.INTERNAL or attempts == 1:

@@ -31,6 +31,7 @@ def test_json_reads_what_json_wrote(value: object) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(VALUES)
+@example({"<<": None})
 def test_json_is_yaml(value: object) -> None:
     assert parse_yaml(json.dumps(value)) == value
 
