@@ -131,9 +131,11 @@ def _limit(
         return shapes.RateLimitShape(name=name, buckets=list(buckets))
     return shapes.RateLimitShape(
         name=name,
-        per_second=limit.per_second,
-        burst=limit.burst,
-        key=limit.key,
+        per_second=limit.rate or None,
+        burst=limit.tokens or None,
+        max_concurrent=limit.max_concurrent,
+        key=",".join(limit.keys),
+        enforce=limit.enforce,
         mode=limit.mode,
         buckets=list(buckets),
     )

@@ -100,7 +100,11 @@ class RateLimitShape(Shape):
     name: str
     per_second: float | None = None
     burst: int | None = None
-    key: str | None = None
+    max_concurrent: int | None = None
+    key: Annotated[
+        str | None, Field(description="What has a bucket of its own; parts with commas between.")
+    ] = None
+    enforce: str | None = None
     mode: str | None = None
     buckets: list[BucketShape]
 

@@ -7,12 +7,21 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from controlplane.model.base import IGNORABLE, Added, Later, Resource
-from controlplane.model.fields import AsList, HeaderName, Name, ScopeName, Unique, Username
+from controlplane.model.base import IGNORABLE, Added, Later, Narrows, Resource
+from controlplane.model.fields import (
+    ENFORCE,
+    HEADER,
+    AsList,
+    HeaderName,
+    Name,
+    ScopeName,
+    Unique,
+    Username,
+)
 from controlplane.model.problems import Problem
 
 ADMIN = "gateway:admin"
@@ -124,44 +133,243 @@ class User(Resource):
             yield Problem("password_hash", "must not be given together with password")
 
 
+_KEY_WORDS = ("address", "subject", "api_key", "route", "header")
+_KEY_MUST_BE = "must be 'address', 'subject', 'api_key', 'route', 'header', 'header:<name>' or 'claim:<name>'"
+_MOST_PARTS = 4
+_FIRST_KEYS = frozenset({"address", "subject", "route", "header"})
+"""Keys that every data plane knows."""
+_CLAIM = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")
+"""Visible characters without the comma, which stands between the parts of a key."""
+_HEADER = re.compile(HEADER)
+_FRAMING = frozenset(
+    {
+        *("connection", "content-length", "date", "keep-alive", "proxy-authenticate", "te", "trailer"),
+        *("transfer-encoding", "upgrade", "x-request-id"),
+    }
+)
+"""Response fields that the gateway writes anew: none can tell a cost."""
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
+
+def _read_key(key: object) -> object:
+    """A list of one is that one, so that equal keys are equal. Anything but texts is left to the field's type."""
+    parts = key if isinstance(key, list | tuple) else [key]
+    if not all(isinstance(part, str) for part in parts):
+        return key
+    if not 1 <= len(parts) <= _MOST_PARTS:
+        raise PydanticCustomError("key", "must have 1 to 4 parts")
+    for part in parts:
+        if part not in _KEY_WORDS and not _named_part(part):
+            raise PydanticCustomError("key", "{wrong}", {"wrong": f"{_KEY_MUST_BE}, not {part!r}"})
+        if parts.count(part) > 1:
+            raise PydanticCustomError("key", "{wrong}", {"wrong": f"{part!r} is there twice"})
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _named_part(part: str) -> bool:
+    kind, _, name = part.partition(":")
+    return bool(
+        (kind == "header" and _HEADER.fullmatch(name)) or (kind == "claim" and _CLAIM.fullmatch(name))
+    )
+
+
+def _cost_header(name: str) -> str:
+    if name in _FRAMING:
+        raise PydanticCustomError(
+            "header", "must be a field of the service's own: the gateway writes this one"
+        )
+    return name
+
+
+KeyPart = Annotated[str, Field(max_length=72)]
+
+
 class RateLimit(Resource):
-    """A token bucket's settings; each route names the limits it takes."""
+    """How many requests a key may send: a token bucket, a bound of the requests under way, or both."""
 
     KIND: ClassVar[str] = "rate_limit"
     PLURAL: ClassVar[str] = "rate_limits"
+    SENT_AS: ClassVar[Mapping[str, str]] = {
+        "per_second": "rate",
+        "burst": "tokens",
+        "key": "key_word",
+    }
+    # A data plane that ignores any of these lets more through, or refuses what is only to be counted.
+    ADDED: ClassVar[Mapping[str, Added]] = {
+        "key": Narrows("limits.full", when=lambda key: key not in _FIRST_KEYS),
+        "keys": IGNORABLE,  # says the same as `key`
+        "address_prefix": Narrows("limits.full", when=lambda bits: bits != 64),
+        "cost": Narrows("limits.full", when=lambda cost: cost != 1),
+        "cost_header": Narrows("limits.full"),
+        "max_concurrent": Narrows("limits.full"),
+        "enforce": Narrows("limits.full", when=lambda enforce: enforce != "on"),
+        "advertise": IGNORABLE,
+    }
 
     name: Name
     per_second: Annotated[
-        float, Field(ge=0.001, le=1_000_000, description="Tokens that flow back into a bucket per second.")
-    ]
+        float | None,
+        Field(ge=0.001, le=1_000_000, description="Tokens that flow back into a bucket per second."),
+    ] = None
     burst: Annotated[
-        int, Field(ge=1, le=1_000_000, description="Size of a bucket: requests that may come at once.")
-    ]
+        int | None,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Size of a bucket: tokens that may be taken at once. Left out: `requests`.",
+        ),
+    ] = None
+    requests: Annotated[
+        int | None,
+        Field(
+            ge=1, le=1_000_000, description="The rate in the other form: so many tokens flow back per `per`."
+        ),
+    ] = None
+    per: Annotated[
+        Literal["second", "minute", "hour", "day"] | None,
+        Field(description="The time that `requests` is for."),
+    ] = None
     key: Annotated[
-        Literal["address", "subject", "route", "header"], Field(description="What has a bucket of its own.")
+        KeyPart | Annotated[tuple[KeyPart, ...], Field(min_length=1, max_length=_MOST_PARTS)],
+        BeforeValidator(_read_key),
+        Field(
+            description="What has a bucket of its own; of a list each combination. address, subject, api_key (the "
+            "request's X-API-Key), route, header, header:NAME or claim:NAME."
+        ),
     ] = "address"
     header: Annotated[HeaderName | None, Field(description="Name of the header, when `key` is header.")] = (
         None
     )
+    address_prefix: Annotated[
+        int, Field(ge=1, le=128, description="Leading bits by which an IPv6 address counts.")
+    ] = 64
+    cost: Annotated[int, Field(ge=1, le=1_000_000, description="Tokens that a request takes.")] = 1
+    cost_header: Annotated[
+        HeaderName | None,
+        AfterValidator(lambda name: None if name is None else _cost_header(name)),
+        Field(
+            description="Field of the response in which the service says how many tokens the request has cost; the "
+            "client does not get it. `cost` is taken before, the difference afterwards: the bucket may go below zero."
+        ),
+    ] = None
+    max_concurrent: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, description="Requests of one key under way, until the response has ended."),
+    ] = None
+    enforce: Annotated[
+        str,
+        Field(
+            pattern=ENFORCE,
+            description="on; shadow: only counts and marks what it would refuse; 25%: on for that share of keys.",
+        ),
+    ] = "on"
     mode: Annotated[Literal["local"], Field(description="Where is counted: in each data plane.")] = "local"
+    without_owner: Annotated[
+        Literal["share"], Field(description="What holds in fleet mode while no control plane answers.")
+    ] = "share"
     on_store_failure: Annotated[
         Literal["open"], Field(description="What happens when a shared store of counters does not answer.")
     ] = "open"
+    advertise: Annotated[
+        bool, Field(description="RateLimit and RateLimit-Policy on responses that are let through, too.")
+    ] = False
 
     LATER: ClassVar[Mapping[str, Later]] = {
-        "key": _one_of("the key", "api_key"),
         "mode": _one_of("the mode", "fleet", "redis"),
+        "without_owner": _one_of("without_owner", "strict", "open"),
         "on_store_failure": _one_of("on_store_failure", "closed", "local"),
     }
 
+    @property
+    def rate(self) -> float:
+        """Tokens that flow back per second, in whichever form it was written; 0: the limit has no bucket."""
+        if self.requests is not None and self.per is not None:
+            return self.requests / _SECONDS[self.per]
+        return self.per_second or 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Size of a bucket; 0: the limit has none."""
+        return self.burst or self.requests or 0
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The parts of the key."""
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+    @property
+    def key_word(self) -> str:
+        """The key as data planes know it that know of one part only; unspecified where they could not."""
+        return self.key if isinstance(self.key, str) and self.key in _KEY_WORDS else "unspecified"
+
+    def doubts(self) -> Iterable[Problem]:
+        """Combinations that do less than they seem to."""
+        if self.cost > 1 and self.tokens and self.tokens < 2 * self.cost:
+            yield Problem(
+                "cost", f"a bucket of {self.tokens} holds one request of {self.cost}: none may follow at once"
+            )
+        if self.cost_header and self.cost == 1 and self.max_concurrent is None:
+            yield Problem(
+                "cost_header",
+                "is known after the response only: requests under way can overdraw the bucket by any amount; a cost "
+                "near the usual one, or max_concurrent, bounds that",
+            )
+        if self.address_prefix != 64 and "address" not in self.keys:
+            yield Problem("address_prefix", "has no meaning unless key has address")
+        if self.address_prefix > 64 and "address" in self.keys:
+            yield Problem(
+                "address_prefix", "one host usually has a whole /64, and so as many buckets as it likes"
+            )
+        if self.enforce in ("shadow", "0%") and self.advertise:
+            yield Problem("advertise", "tells clients of a limit that refuses nothing")
+
+    @classmethod
+    def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """YAML 1.1 reads the bare word `on` as true."""
+        return {**fields, "enforce": "on"} if fields.get("enforce") is True else fields
+
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
-        """A header exactly when it is counted by."""
-        by_header, header = fields.get("key") == "header", fields.get("header")
-        if by_header and header is None:
-            yield Problem("header", "is required when key is header")
-        if header is not None and not by_header:
-            yield Problem("header", "has no meaning unless key is header")
+        """One rate in one form, or none with max_concurrent; a header exactly when it is counted by."""
+        yield from _header_rules(fields)
+        yield from _rate_rules(fields)
+
+
+def _header_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
+    key, header = fields.get("key"), fields.get("header")
+    by_header = key == "header" or (isinstance(key, list | tuple) and "header" in key)
+    if by_header and header is None:
+        yield Problem("header", "is required when key is header")
+    if header is not None and not by_header:
+        yield Problem("header", "has no meaning unless key is header")
+
+
+def _rate_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
+    def given(name: str) -> bool:
+        return fields.get(name) is not None
+
+    if given("per_second"):
+        for name in ("requests", "per"):
+            if given(name):
+                yield Problem(name, "must not be given together with per_second")
+        if not given("burst"):
+            yield Problem("burst", "is required")
+    elif given("requests") or given("per"):
+        for name, other in (("requests", "per"), ("per", "requests")):
+            if not given(name):
+                yield Problem(name, f"is required together with {other}")
+    elif not given("max_concurrent"):
+        yield Problem("per_second", "is required, or requests and per, or max_concurrent")
+        if not given("burst"):
+            yield Problem("burst", "is required")
+    else:
+        for name in ("burst", "cost", "cost_header"):
+            if given(name) and (name, fields[name]) != ("cost", 1):
+                yield Problem(name, "has no meaning without a rate (per_second, or requests and per)")
+        return
+    burst, cost = fields.get("burst") or fields.get("requests"), fields.get("cost")
+    if isinstance(burst, int) and isinstance(cost, int) and cost > burst:
+        yield Problem("cost", f"must be at most the burst of {burst}: no bucket would ever hold it")
 
 
 class Issuer(Resource):

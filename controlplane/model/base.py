@@ -65,6 +65,9 @@ class Part(BaseModel):
     """What a data plane that does not know a field may make of it, for each field that came to the wire after the first
     release (`proto/baseline.binpb`), or of which a new value narrows access. See `model.capabilities`."""
 
+    SENT_AS: ClassVar[Mapping[str, str]] = {}
+    """What data planes are sent in the place of a field, by its name: the name of an attribute."""
+
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
         """What is wrong between several fields. They are raw: any of them may be absent or of any type."""
@@ -119,6 +122,10 @@ class Resource(Part):
 
         It stays in force. To refuse it would keep everything else from being published, too.
         """
+        return ()
+
+    def doubts(self) -> Iterable[Problem]:
+        """What is allowed and probably not meant: whoever writes it is told, and nothing is refused."""
         return ()
 
     if TYPE_CHECKING:

@@ -56,6 +56,10 @@ UPGRADE = _pattern(
     r"^[a-z0-9!#$%&'*+.^_`|~-]{1,32}(/[a-z0-9!#$%&'*+.^_`|~-]{1,32})?$",
     "the name of a protocol in lower case, like websocket (RFC 9110, 7.8)",
 )
+ENFORCE = _pattern(
+    r"^(on|shadow|(100|[1-9]?[0-9])%)$",
+    "on, shadow, or a share of the keys from 0% to 100%",
+)
 LABEL = _pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_', '/' or '-'")
 
 _HOST = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")

@@ -133,7 +133,8 @@ class Service(Resource):
     NAMED_BY: ClassVar[str] = "service_name"
     # A data plane that ignores it sends requests, and the credentials in them, in the clear.
     ADDED: ClassVar[Mapping[str, Added]] = {
-        "tls": Narrows("services.tls", when=lambda tls: tls is not None and tls.enabled)
+        "tls": Narrows("services.tls", when=lambda tls: tls is not None and tls.enabled),
+        "max_in_flight": Narrows("limits.full"),
     }
 
     service_name: Name
@@ -156,6 +157,14 @@ class Service(Resource):
     circuit: Circuit = Circuit()
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
+    max_in_flight: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Requests that may be under way at all its instances, per data plane; more get 503 at once.",
+        ),
+    ] = None
     tls: Annotated[
         Tls | None, Field(description="Speak TLS to the instances, probes included; left out: in the clear.")
     ] = None

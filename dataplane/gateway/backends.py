@@ -25,7 +25,7 @@ _DEFAULT: Final = Circuit()
 class Backend:
     """One service. The same object as long as the service exists."""
 
-    __slots__ = ("balancer", "ejector", "endpoints", "kind", "name", "taking")
+    __slots__ = ("balancer", "ejector", "endpoints", "in_flight", "kind", "name", "taking")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -34,6 +34,8 @@ class Backend:
         """Of all its instances, healthy or not."""
         self.taking = 0
         """How many of them take requests."""
+        self.in_flight = 0
+        """Requests under way, where they are bounded (`Service.max_in_flight`); they are not counted elsewhere."""
         self.balancer: Balancer[Endpoint] = make_balancer(LoadBalancer.ROUND_ROBIN, ())
         self.ejector = Ejector(_DEFAULT)
 

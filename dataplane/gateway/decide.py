@@ -1,6 +1,6 @@
 """The gateway: what happens to a request, in order, readable top to bottom.
 
-    match → limits by address, route, field → authenticate → authorize → limits by subject → breaker → pick → forward
+    match → limits that need no caller → authenticate → authorize → limits by caller → breaker → pick → forward
 
 Deciding is synchronous and does no I/O; time comes in as an argument. One table serves an exchange from its first
 byte to its last; `swap` puts a new one in place between two decisions and carries limiter and breaker state over.
@@ -15,15 +15,17 @@ from typing import Final, Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
 from dataplane.gateway.backends import Backend, Backends
+from dataplane.gateway.checks import Held, keep, release, tell
+from dataplane.gateway.limit_keys import claims_of
 from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy import retry
-from dataplane.gateway.policy.authenticate import Authenticator, canonical
+from dataplane.gateway.policy.authenticate import Authenticator
 from dataplane.gateway.policy.authorize import authorize
 from dataplane.gateway.policy.breaker import HalfOpenTrial, Open, Outcome, Trial
 from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
-from dataplane.gateway.policy.resources import Limit, LimitKey, Route, Service
+from dataplane.gateway.policy.resources import Limit, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
@@ -33,9 +35,10 @@ from dataplane.proxy.errors import (
     NoneHealthy,
     NotConfigured,
     NotRegistered,
+    Saturated,
     TooLarge,
 )
-from dataplane.proxy.exchange import Decider, Exchange, Result
+from dataplane.proxy.exchange import Decider, Exchange, Fields, Result
 from dataplane.proxy.messages import ANYBODY, IDEMPOTENT, SERVER, Identity, Provenance, Request
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
@@ -85,7 +88,9 @@ class Gateway(Decider):
         self._trusted = trusted or TrustedProxies()
         self._chance = chance
         self._budgets: dict[str, retry.Budget] = {}
-        self._authenticator = Authenticator(())
+        self._authenticator = Authenticator((), hide=self.limiter.hidden)
+        self._claims: frozenset[str] = frozenset()
+        """Those that limits count by."""
         self.backends = Backends(pool, start)
         self._plans: dict[str, Plan] = {}
         self._resets = Resets(self.limiter, self.breakers)
@@ -122,14 +127,9 @@ class Gateway(Decider):
         if request.provenance is not None:
             address = exchange.address = self._client(exchange.client.peer, request.provenance)
         block = address if ":" not in address else address_block(address)
-        for limit in plan.by_address:
-            refused = self.limiter.take(limit, block, now)
-            if refused is not None:
-                return refused
-        for limit in plan.coarse:
-            refused = self.limiter.take(limit, self._coarse_key(limit, route, request), now)
-            if refused is not None:
-                return refused
+        refused = plan.early.take(exchange, block, ANONYMOUS, now)
+        if refused is not None:
+            return refused
 
         caller = ANONYMOUS
         if not route.public:
@@ -145,10 +145,10 @@ class Gateway(Decider):
             permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else ANYBODY
         exchange.identity = cast(Identity, permit.prepared)
 
-        for limit in plan.by_subject:
-            refused = self.limiter.take(limit, caller.subject or block, now)
-            if refused is not None:
-                return refused
+        refused = plan.late.take(exchange, block, caller, now)
+        if refused is not None:
+            plan.early.give_back(exchange, block, ANONYMOUS, now)
+            return refused
 
         max_body = plan.max_body
         if max_body is not None and (request.length > max_body or exchange.received > max_body):
@@ -157,6 +157,8 @@ class Gateway(Decider):
         backend = plan.backend
         if not backend.endpoints:
             return NotRegistered(route.service)
+        if plan.max_in_flight and not self._enter(exchange, backend, plan.max_in_flight):
+            return Saturated(route.service)
         trial = self.breakers.admit(route.service, now)
         if isinstance(trial, Open):
             return CircuitOpen(route.service, trial.retry_after)
@@ -214,6 +216,8 @@ class Gateway(Decider):
         """Release what the decision took, count and log. The engine calls this exactly once for every exchange."""
         if exchange.ticket is not None:
             self._settle(exchange, exchange.ended)
+        if exchange.held is not None:
+            release(exchange)
         endpoint = exchange.endpoint
         if endpoint is not None:
             endpoint.in_flight -= 1
@@ -225,6 +229,11 @@ class Gateway(Decider):
         """A half-open breaker's trial takes its time from here on: before, it is the client that is waited for."""
         if isinstance(exchange.ticket, HalfOpenTrial):
             exchange.ticket.sent(now)
+
+    def told(self, exchange: Exchange, fields: Fields, now: float) -> None:
+        """Settle what the response says that the request has cost."""
+        if exchange.held is not None:
+            tell(exchange, fields, now)
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:
         """Settle the breaker's trial when a tunnel begins: it may outlive any window."""
@@ -274,9 +283,9 @@ class Gateway(Decider):
         """
         before = self._table
         try:
-            self._put_in_force(table)
+            self._put_in_force(table, now)
         except Exception:
-            self._put_in_force(before)
+            self._put_in_force(before, now)
             raise
         if table.resets is not before.resets:
             self._resets.obey(table.resets, now)
@@ -285,13 +294,14 @@ class Gateway(Decider):
         """Instances ("<service>/<id>") that take no requests: their probes fail, or there was none yet."""
         self.backends.set_health(unhealthy)
 
-    def _put_in_force(self, table: Table) -> None:
+    def _put_in_force(self, table: Table, now: float) -> None:
         before, self._table = self._table, table
-        if table.keys is not before.keys:
-            self._authenticator = self._authenticator.changed(table.keys)
         if table.limits is not before.limits:
             default = self._default_limit
-            self.limiter.adopt({**table.limits, default.name: default} if default else table.limits)
+            self.limiter.adopt({**table.limits, default.name: default} if default else table.limits, now)
+            self._claims = frozenset(claim for limit in table.limits.values() for claim in claims_of(limit))
+        if table.keys is not before.keys or table.limits is not before.limits:
+            self._authenticator = self._authenticator.changed(table.keys, self._claims)
         if table.services is not before.services:
             self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
             self._budgets = {name: kept for name, kept in self._budgets.items() if name in table.services}
@@ -302,12 +312,13 @@ class Gateway(Decider):
 
     # --- inside
 
-    def _coarse_key(self, limit: Limit, route: Route, request: Request) -> str:
-        if limit.key is not LimitKey.HEADER:
-            return route.name
-        # Without the field callers share one bucket: leaving it out must not lift the limit.
-        value = request.field(limit.header)
-        return self.limiter.hidden(canonical(value) if limit.header == "authorization" else value)
+    def _enter(self, exchange: Exchange, backend: Backend, most: int) -> bool:
+        """One more request is under way at the service; False if there are as many as may be."""
+        if backend.in_flight >= most:
+            return False
+        backend.in_flight += 1
+        keep(exchange, _InFlight(backend))
+        return True
 
     def _client(self, peer: Peer, provenance: Provenance) -> str:
         said = provenance.forwarded_for
@@ -319,8 +330,20 @@ class Gateway(Decider):
 
     def _plan(self, route: Route) -> Plan:
         service, backend = self._table.services.get(route.service), self.backends.get(route.service)
-        plan = self._plans[route.name] = Plan(route, service, backend, self._default_limit)
+        plan = self._plans[route.name] = Plan(route, service, backend, self._default_limit, self.limiter)
         return plan
+
+
+class _InFlight(Held):
+    """One of the requests under way at a service that bounds them."""
+
+    __slots__ = ("_backend",)
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def release(self) -> None:
+        self._backend.in_flight -= 1
 
 
 def _rewritten(route: Route, request: Request) -> bytes:

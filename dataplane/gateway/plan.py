@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from dataplane.gateway.backends import Backend
+from dataplane.gateway.checks import Checks
+from dataplane.gateway.limit_keys import needs_caller
 from dataplane.gateway.policy import retry
-from dataplane.gateway.policy.resources import Limit, LimitKey, Route, Service
+from dataplane.gateway.policy.concurrency import worker_share
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import Limit, Route, Service
 from dataplane.proxy.exchange import Forwarding
 
 _CONNECT_ONLY: Final = frozenset({retry.CONNECT})
@@ -17,26 +21,35 @@ class Plan(Forwarding):
 
     __slots__ = (
         "backend",
-        "by_address",
-        "by_subject",
-        "coarse",
+        "early",
+        "late",
+        "max_in_flight",
         "rewrites",
         "route",
         "service",
     )
 
     def __init__(
-        self, route: Route, service: Service | None, backend: Backend, default_limit: Limit | None
+        self,
+        route: Route,
+        service: Service | None,
+        backend: Backend,
+        default_limit: Limit | None,
+        limiter: Limiter,
     ) -> None:
         super().__init__(route.name, route.service)
         limits = (default_limit, *route.limits) if default_limit is not None else route.limits
         self.route = route
         self.service = service
         self.backend = backend
-        self.by_address = tuple(limit for limit in limits if limit.key is LimitKey.ADDRESS)
-        self.by_subject = tuple(limit for limit in limits if limit.key is LimitKey.SUBJECT)
-        self.coarse = tuple(limit for limit in limits if limit.key in (LimitKey.ROUTE, LimitKey.HEADER))
-        """Those that need neither address nor caller."""
+        self.early = Checks((limit for limit in limits if not needs_caller(limit)), route.name, limiter)
+        """The limits that need no caller: taken before anybody is authenticated."""
+        self.late = Checks((limit for limit in limits if needs_caller(limit)), route.name, limiter)
+        self.withheld = frozenset(
+            limit.cost_header.encode("latin-1") for limit in limits if limit.cost_header
+        )
+        self.max_in_flight = 0
+        """This worker's share of the requests that may be under way at the service; 0: any number."""
         self.rewrites = bool(route.rewrite or route.strip_prefix)
         self.max_body = route.max_body_bytes
         if service is not None:
@@ -44,4 +57,6 @@ class Plan(Forwarding):
             self.connect_timeout, self.idle_timeout = timeouts.connect, timeouts.idle
             self.total_timeout = timeouts.total or 0.0
             self.response_timeout = timeouts.response if route.timeout is None else route.timeout
+            if service.max_in_flight:
+                self.max_in_flight = worker_share(service.max_in_flight, limiter.share)
             self.replays = retries.attempts > 0 and retries.on != _CONNECT_ONLY

@@ -24,13 +24,14 @@ from dataplane.proxy.errors import (
     NoneHealthy,
     NotConfigured,
     NotRegistered,
+    Saturated,
     TimedOut,
     TooLarge,
     TooManyConnections,
     Unavailable,
 )
 from dataplane.proxy.messages import METHODS, BadRequest
-from dataplane.proxy.reply import Reply
+from dataplane.proxy.reply import Problem, Reply
 
 
 def respond(refusal: object) -> Reply:
@@ -50,6 +51,7 @@ _CLIENT_STALLED = Reply(408, "client_stalled", "Request timeout")
 _EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
 # RFC 6750, section 3: a challenge has at least one parameter, and realm tells a client which credentials to take.
 _CHALLENGE: Final = 'Bearer realm="headgate"'
+_PROBLEMS: Final = "https://iana.org/assignments/http-problem-types#"
 _CREDENTIALS = "Could not validate credentials"
 
 
@@ -78,12 +80,25 @@ def _too_many(refusal: TooMany) -> Reply:
         "Too many requests",
         [(name.lower(), value) for name, value in refusal.headers()],
         f"limit {refusal.limit.name}",
+        _quota_exceeded(refusal.limit.name),
     )
+
+
+@lru_cache(maxsize=256)
+def _quota_exceeded(limit: str) -> Problem:
+    """The problem type of draft-ietf-httpapi-ratelimit-headers-10."""
+    title = "Request cannot be satisfied as assigned quota has been exceeded"
+    return Problem(f"{_PROBLEMS}quota-exceeded", title, {"violated-policies": [limit]})
 
 
 def _circuit_open(refusal: CircuitOpen) -> Reply:
     detail = f"Circuit breaker is open for service {refusal.service}"
     return Reply(503, "circuit_open", detail, _retry(refusal.retry_after))
+
+
+def _saturated(refusal: Saturated) -> Reply:
+    detail = f"Service {refusal.service} has as many requests under way as it may"
+    return Reply(503, "saturated", detail, _retry(1))
 
 
 def _not_registered(refusal: NotRegistered) -> Reply:
@@ -108,6 +123,7 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     Unauthenticated: lambda refusal: _unauthenticated(refusal.token_sent, refusal.reason),
     Forbidden: _forbidden,
     TooMany: _too_many,
+    Saturated: _saturated,
     CircuitOpen: _circuit_open,
     NotConfigured: lambda _: _NOT_CONFIGURED,
     NotRegistered: _not_registered,

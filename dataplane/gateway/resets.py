@@ -11,12 +11,13 @@ from typing import Final
 
 from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import LimitKey, Reset
+from dataplane.gateway.policy.resources import Reset
 from dataplane.proxy.trust import address_block
 
 _MOST_OBEYED: Final = 1_000
 """Resets remembered that are no longer in the table."""
-_ADDRESS: Final = f"{LimitKey.ADDRESS.value}:"
+_ADDRESS: Final = "address:"
+_BLOCK_BITS: Final = 64
 
 
 class Resets:
@@ -36,13 +37,19 @@ class Resets:
             if reset.circuit:
                 self._breakers.reset(reset.circuit, now)
             if reset.rate_limit:
-                self._limiter.reset(_bucket(reset.rate_limit))
+                for bits in sorted({_BLOCK_BITS, *self._limiter.prefixes()}):
+                    self._limiter.reset(_bucket(reset.rate_limit, bits))
         while len(self._obeyed) > _MOST_OBEYED + len(resets):
             del self._obeyed[next(iter(self._obeyed))]
 
 
-def _bucket(key: str) -> str:
-    """The key of a bucket that an operator names: any address of an IPv6 host means its block."""
+def _bucket(key: str, bits: int) -> str:
+    """The key of a bucket that an operator names: any address of an IPv6 host means its block of so many `bits`."""
     if key.startswith(_ADDRESS):
-        return _ADDRESS + address_block(key.removeprefix(_ADDRESS))
-    return address_block(key)
+        return _ADDRESS + _block(key.removeprefix(_ADDRESS), bits)
+    return _block(key, bits)
+
+
+def _block(address: str, bits: int) -> str:
+    # A block is named by its length, too.
+    return address if address.endswith(f"/{bits}") else address_block(address, bits)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
 from dataplane.config.table import Table
-from dataplane.gateway.policy.resources import Route
+from dataplane.gateway.policy.resources import Limit, Route
 from dataplane.observe.stats import Totals
 
 
@@ -115,10 +115,7 @@ def config_document(view: NodeView) -> dict[str, Any]:
             name: {"load_balancer": service.load_balancer.value, "instances": _instances(view, table, name)}
             for name, service in sorted(table.services.items())
         },
-        "rate_limits": {
-            name: {"per_second": limit.per_second, "burst": limit.burst, "key": limit.key.value}
-            for name, limit in sorted(table.limits.items())
-        },
+        "rate_limits": {name: _limit(limit) for name, limit in sorted(table.limits.items())},
         "users": sorted(table.users),
         "keys": [{"id": key.id, "issuer": key.issuer, "audience": key.audience} for key in table.keys],
     }
@@ -136,6 +133,21 @@ def _route(route: Route) -> dict[str, Any]:
         "rate_limits": [limit.name for limit in route.limits],
     }
     return {name: value for name, value in shown.items() if value not in (None, [], False)}
+
+
+def _limit(limit: Limit) -> dict[str, Any]:
+    shown: Mapping[str, Any] = {
+        "per_second": limit.per_second,
+        "burst": limit.burst,
+        "key": ",".join(limit.key),
+        "header": limit.header,
+        "cost": limit.cost if limit.cost != 1 else None,
+        "cost_header": limit.cost_header,
+        "max_concurrent": limit.max_concurrent or None,
+        "enforced_percent": limit.enforced if limit.enforced != 100 else None,
+        "advertise": limit.advertise,
+    }
+    return {name: value for name, value in shown.items() if value not in (None, "", False)}
 
 
 def _instances(view: NodeView, table: Table, service: str) -> dict[str, Any]:

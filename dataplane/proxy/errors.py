@@ -42,6 +42,13 @@ class NoneHealthy:
 
 
 @dataclass(frozen=True, slots=True)
+class Saturated:
+    """As many requests are under way at the service as may be (`Service.max_in_flight`)."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitOpen:
     """The service's breaker is open."""
 

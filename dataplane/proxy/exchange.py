@@ -32,6 +32,11 @@ class Result(Enum):
 _ABANDONED: Final = Result.ABANDONED
 
 
+Fields = list[tuple[bytes, bytes]]
+"""Fields of a message: names, lower case, and values."""
+_NOTHING: Final[frozenset[bytes]] = frozenset()
+
+
 class Forwarding:
     """How exchanges of one route are carried. The gateway prepares it when a table comes, and adds what it needs."""
 
@@ -44,6 +49,7 @@ class Forwarding:
         "route_name",
         "service_name",
         "total_timeout",
+        "withheld",
     )
 
     def __init__(self, route_name: str, service_name: str) -> None:
@@ -57,6 +63,8 @@ class Forwarding:
         """Bytes of a request's body."""
         self.replays = False
         """A request may go to another instance after its body has been sent: keep the body."""
+        self.withheld = _NOTHING
+        """Names, lower case, of response fields that are for the gateway (`Decider.told`) and not for the client."""
 
 
 class ClientSide(asyncio.Protocol):
@@ -203,6 +211,7 @@ class Exchange:
         "ended",
         "endpoint",
         "fault",
+        "held",
         "identity",
         "keep_alive",
         "plan",
@@ -211,11 +220,13 @@ class Exchange:
         "replay",
         "request",
         "request_id",
+        "response_fields",
         "result",
         "retried",
         "revision",
         "sent",
         "sent_at",
+        "shadowed",
         "slowed",
         "started",
         "status",
@@ -246,6 +257,12 @@ class Exchange:
     """Of its route, from the match on."""
     ticket: object | None
     """The gateway's own: what it took for this exchange and settles when it is finished."""
+    held: object | None
+    """The gateway's own: what else it holds for this exchange until it is finished."""
+    shadowed: tuple[str, ...]
+    """Limits that would have refused the request, were they enforced."""
+    response_fields: tuple[tuple[str, str], ...]
+    """Names, lower case, and values that the gateway adds to the instance's response."""
     timed: bool
     """The gateway wants to know when the request has been sent (`Decider.sent`)."""
     identity: Identity
@@ -296,8 +313,8 @@ class Exchange:
         self.attempts = self.revision = self.status = self.received = self.sent = 0
         self.complete = self.retried = self.slowed = self.timed = False
         self.plan = self.ticket = self.endpoint = self.upstream = None
-        self.fault = self.replay = None
-        self.tried = ()
+        self.fault = self.replay = self.held = None
+        self.tried = self.shadowed = self.response_fields = ()
         self.keep_alive = True
         self.identity = ANYBODY
         self.decision = self.reason = ""
@@ -330,6 +347,10 @@ class Decider:
 
     def sent(self, exchange: Exchange, now: float) -> None:
         """A `timed` exchange has been sent whole: from now on it is the instance that is waited for."""
+        raise NotImplementedError
+
+    def told(self, exchange: Exchange, fields: Fields, now: float) -> None:
+        """The head of the final response has come, with these of the fields that the plan withholds."""
         raise NotImplementedError
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:

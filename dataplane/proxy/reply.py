@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+
+
+class Problem:
+    """A problem type (RFC 9457) that says more than the status does, with its extension members."""
+
+    __slots__ = ("members", "title", "type")
+
+    def __init__(self, kind: str, title: str, members: Mapping[str, object]) -> None:
+        self.type = kind
+        self.title = title
+        self.members = members
 
 
 class Reply:
@@ -19,13 +30,14 @@ class Reply:
         detail: str,
         fields: Iterable[tuple[str, str]] = (),
         reason: str = "",
+        problem: Problem | None = None,
     ) -> None:
         self.status = status
         self.decision = decision
         """One word for the log."""
         self.reason = reason
         """More for the log, not for the client."""
-        self.body = _document(status, detail) if detail else b""
+        self.body = _document(status, detail, problem) if detail else b""
         kind = [("content-type", "application/problem+json")] if detail else []
         self.fields = (*kind, ("content-length", str(len(self.body))), *fields)
         """Names, lower case, and values, short of those that change with every response."""
@@ -33,6 +45,7 @@ class Reply:
         """Status line and `fields`, once HTTP/1 has written them. Another wire format gets a slot of its own."""
 
 
-def _document(status: int, detail: str) -> bytes:
-    title = HTTPStatus(status).phrase
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
+def _document(status: int, detail: str, problem: Problem | None) -> bytes:
+    found = problem or Problem("about:blank", HTTPStatus(status).phrase, {})
+    document = {"type": found.type, "title": found.title, "status": status, "detail": detail, **found.members}
+    return json.dumps(document).encode()

@@ -95,19 +95,19 @@ def canonical_address(address: str) -> str | None:
     return str(mapped or parsed)
 
 
-def address_block(address: str) -> str:
-    """What limits and bounds count by: an IPv4 address itself, the /64 of an IPv6 one, both in canonical form.
+def address_block(address: str, bits: int = _BLOCK_BITS) -> str:
+    """What limits and bounds count by: an IPv4 address itself, the leading `bits` of an IPv6 one, in canonical form.
 
     One IPv6 host owns at least a /64 (RFC 6177, section 2; RFC 7421), so it would have 2**64 buckets otherwise.
     Anything that is no address, the path of a Unix socket say, counts as itself.
     """
-    return address if ":" not in address else _ipv6_block(address)
+    return address if ":" not in address else _ipv6_block(address, bits)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _ipv6_block(address: str) -> str:
+def _ipv6_block(address: str, bits: int) -> str:
     found = canonical_address(address)
     if found is None or ":" not in found:
         return found or address
-    host_bits = 128 - _BLOCK_BITS
-    return f"{IPv6Address(int(IPv6Address(found)) >> host_bits << host_bits)}/{_BLOCK_BITS}"
+    host_bits = 128 - bits
+    return f"{IPv6Address(int(IPv6Address(found)) >> host_bits << host_bits)}/{bits}"

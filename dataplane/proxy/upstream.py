@@ -23,8 +23,10 @@ from dataplane.proxy.http1.response import (
     UNTIL_CLOSE,
     MalformedResponse,
     Response,
+    add_fields,
     chunk,
     response_head,
+    withhold,
 )
 from dataplane.proxy.http1.response_reader import ResponseReader
 from dataplane.proxy.http1.trailers import last_chunk
@@ -84,9 +86,9 @@ class Upstream(InstanceSide):
         exchange.upstream = self
         exchange.sent_at = now
         exchange.client.sending(exchange, now)
-        request = exchange.request
-        assert request is not None
-        self._reader.expect(request.method == "HEAD")
+        request, plan = exchange.request, exchange.plan
+        assert request is not None and plan is not None
+        self._reader.expect(request.method == "HEAD", bool(plan.withheld))
         self.outgoing.write(self._shared.request_writer.head(exchange, request, self.endpoint.authority))
         if request.length:
             if exchange.attempts == 1:
@@ -265,8 +267,12 @@ class Upstream(InstanceSide):
 
     def _begin(self, exchange: Exchange, response: Response, now: float) -> list[bytes]:
         """The head, in pieces, after what interim responses there were."""
-        request, shared = exchange.request, self._shared
-        assert request is not None
+        request, plan, shared = exchange.request, exchange.plan, self._shared
+        assert request is not None and plan is not None
+        if plan.withheld:
+            shared.decider.told(exchange, withhold(response, plan.withheld), now)
+        if exchange.response_fields:
+            add_fields(response, exchange.response_fields)
         framing, http11 = response.framing, request.http11
         exchange.streamed_at = self.endpoint.heard_at = now
         exchange.status = response.status

@@ -36,17 +36,20 @@ def resource(stamped: Stamped) -> pb.Resource:
 def message(made: type[M], value: Part) -> M:
     """A value of the model as a message of this class. What is None is left out."""
     fields: dict[str, Any] = {}
-    for name, convert in _converters(made.DESCRIPTOR):
-        found = getattr(value, name)
+    for name, source, convert in _converters(made.DESCRIPTOR, type(value)):
+        found = getattr(value, source)
         if found is not None:
             fields[name] = convert(found) if convert else found
     return made(**fields)
 
 
 @cache
-def _converters(descriptor: Descriptor) -> tuple[tuple[str, Convert | None], ...]:
-    """What to do with the value of each field; None: it is taken as it is."""
-    return tuple((field.name, _converter(field)) for field in descriptor.fields)
+def _converters(descriptor: Descriptor, model: type[Part]) -> tuple[tuple[str, str, Convert | None], ...]:
+    """Where the value of each field comes from, and what to do with it; None: it is taken as it is."""
+    return tuple(
+        (field.name, model.SENT_AS.get(field.name, field.name), _converter(field))
+        for field in descriptor.fields
+    )
 
 
 def _converter(field: FieldDescriptor) -> Convert | None:

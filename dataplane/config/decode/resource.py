@@ -28,12 +28,17 @@ _BALANCERS: Mapping[int, policy.LoadBalancer] = {
     pb.LOAD_BALANCER_LEAST_REQUEST: policy.LoadBalancer.LEAST_REQUEST,
     pb.LOAD_BALANCER_IP_HASH: policy.LoadBalancer.IP_HASH,
 }
-_LIMIT_KEYS: Mapping[int, policy.LimitKey] = {
+_LIMIT_KEYS: Mapping[int, tuple[str, ...]] = {
     pb.LIMIT_KEY_ADDRESS: policy.LimitKey.ADDRESS,
     pb.LIMIT_KEY_SUBJECT: policy.LimitKey.SUBJECT,
     pb.LIMIT_KEY_ROUTE: policy.LimitKey.ROUTE,
     pb.LIMIT_KEY_HEADER: policy.LimitKey.HEADER,
+    pb.LIMIT_KEY_API_KEY: policy.LimitKey.API_KEY,
 }
+_KEY_PART = re.compile(
+    r"address|subject|api_key|route|header|header:[a-z0-9!#$%&'*+.^_`|~-]{1,64}|claim:[\x21-\x7e]{1,64}"
+)
+_ENFORCE = re.compile(r"on|shadow|(100|[1-9]?[0-9])%")
 
 
 def decode(resource: pb.Resource) -> Item:
@@ -75,6 +80,7 @@ def _service(resource: pb.Resource, check: Checker) -> policy.Service:
         health_check=_health_check(body, tls, check),
         retries=policy.Retries(body.retries.attempts, frozenset(body.retries.on), body.retries.budget),
         tls=tls,
+        max_in_flight=body.max_in_flight,
     )
 
 
@@ -170,16 +176,46 @@ def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
     body = resource.rate_limit
     if body.mode != pb.LIMIT_MODE_LOCAL:
         check.wrong("mode", f"value {body.mode} is not built in this version; only local limits are")
-    key = check.choice("key", body.key, _LIMIT_KEYS, policy.LimitKey.ADDRESS)
-    if key is policy.LimitKey.HEADER:
+    key = _limit_key(body, check)
+    if "header" in key:
         check.token("header", body.header)
+    if body.cost_header:
+        check.token("cost_header", body.cost_header)
+    check.between("address_prefix", body.address_prefix, 0, 128)
+    # A limit of the requests under way needs no rate.
+    bucket = bool(body.per_second or body.burst or not body.max_concurrent)
+    if bucket and body.cost > body.burst:
+        check.wrong("cost", f"must be at most the burst of {body.burst}, not {body.cost}")
     return policy.Limit(
         name=check.name("name", resource.name),
-        per_second=check.above_zero("per_second", body.per_second),
-        burst=check.count("burst", body.burst),
+        per_second=check.above_zero("per_second", body.per_second) if bucket else 0.0,
+        burst=check.count("burst", body.burst) if bucket else 0,
         key=key,
         header=body.header.lower(),
+        address_prefix=body.address_prefix or 64,
+        cost=body.cost or 1,
+        cost_header=body.cost_header.lower(),
+        max_concurrent=body.max_concurrent,
+        enforced=_enforced(body.enforce, check),
+        advertise=body.advertise,
     )
+
+
+def _limit_key(body: pb.RateLimit, check: Checker) -> tuple[str, ...]:
+    """The parts; a control plane that knows of one only sends it as an enum."""
+    if not body.keys:
+        return check.choice("key", body.key, _LIMIT_KEYS, policy.LimitKey.ADDRESS)
+    return check.each("keys", body.keys, _KEY_PART, "something that this version can count by")
+
+
+def _enforced(enforce: str, check: Checker) -> int:
+    """Per cent of the keys."""
+    if not enforce:
+        return 100
+    if not _ENFORCE.fullmatch(enforce):
+        check.wrong("enforce", f"{enforce!r} is not known to this version")
+        return 100
+    return {"on": 100, "shadow": 0}[enforce] if enforce in ("on", "shadow") else int(enforce[:-1])
 
 
 def _user(resource: pb.Resource, check: Checker) -> policy.User:

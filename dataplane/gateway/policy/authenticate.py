@@ -10,7 +10,7 @@ verification keys; a change of keys drops the cache.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,9 +54,16 @@ class Authenticator:
     """Verifies Authorization values against a set of keys."""
 
     def __init__(
-        self, keys: Iterable[VerificationKey], max_cached: int = 10_000, max_bytes: int = 32 * 1024 * 1024
+        self,
+        keys: Iterable[VerificationKey],
+        max_cached: int = 10_000,
+        max_bytes: int = 32 * 1024 * 1024,
+        claims: frozenset[str] = frozenset(),
+        hide: Callable[[str], str] = str,
     ) -> None:
         """Raises ValueError naming a key that cannot be used.
+
+        A caller keeps the `claims` that limits count by, each as `hide` replaces it.
 
         The cache holds at most `max_cached` tokens and about `max_bytes`, in two generations of half of that each. A
         full young generation becomes the old one, and the old one is dropped. An entry that is used moves back to the
@@ -66,6 +73,8 @@ class Authenticator:
         self._keys = tuple(keys)
         self._max_cached = max_cached
         self._max_bytes = max_bytes
+        self._claims = claims
+        self._hide = hide
         self._young_bytes = 0
         verifiers = [tokens.Verifier(key) for key in self._keys]
         self._verifiers = {(verifier.issuer, verifier.kid): verifier for verifier in verifiers}
@@ -84,11 +93,11 @@ class Authenticator:
             return caller
         return self._look_closer(authorization, wall_now)
 
-    def changed(self, keys: Iterable[VerificationKey]) -> Authenticator:
-        """This authenticator, cache and all, if `keys` are the same in any order; else a new one."""
+    def changed(self, keys: Iterable[VerificationKey], claims: frozenset[str] = frozenset()) -> Authenticator:
+        """This authenticator, cache and all, if `keys` and `claims` are the same in any order; else a new one."""
         keys = tuple(keys)
-        same = len(keys) == len(self._keys) and set(keys) == set(self._keys)
-        return self if same else Authenticator(keys, self._max_cached, self._max_bytes)
+        same = len(keys) == len(self._keys) and set(keys) == set(self._keys) and claims == self._claims
+        return self if same else Authenticator(keys, self._max_cached, self._max_bytes, claims, self._hide)
 
     def _look_closer(self, authorization: str | None, wall_now: float) -> Caller | Unauthenticated:
         token = _bearer_token(authorization)
@@ -115,6 +124,8 @@ class Authenticator:
             tokens.subject(claims), tokens.scopes(claims), tokens.expiry(claims), tokens.credentials(claims)
         )
         self._verifiers[issuer, kid].verify(token, claims, wall_now)
+        if self._claims:
+            caller.claims = {name: self._hide(tokens.value(claims, name)) for name in self._claims}
         return caller
 
     def _keep(self, key: str, caller: Caller) -> None:

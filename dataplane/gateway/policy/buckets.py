@@ -1,130 +1,296 @@
 """One rate limit's token buckets: one float per key, by the generic cell rate algorithm (ITU-T I.371, annex A).
 
-A bucket holds up to `burst` tokens and gains one every `interval` seconds; a request takes one. Its whole state is
-*when it will be full* (GCRA's theoretical arrival time): until then `(full_at - now) / interval` tokens are missing,
-afterwards none. So a full bucket needs no entry, and memory is bounded without scanning: keys are kept in two
-generations, and when the old one has not been used for the time in which an empty bucket fills up, all its buckets are
-full and it is dropped as a whole.
+A bucket holds up to `burst` tokens; a request takes `cost` of them. Time is measured in tokens: `flowed` is how many
+have flowed into every bucket until now. A bucket's whole state is *at which flow it will be full* (GCRA's theoretical
+arrival time): until then `full_at - flowed` tokens are missing, afterwards none. So a change of the rate bends the flow
+and concerns no bucket, and a full bucket needs no entry.
+
+Memory is bounded without scanning. Keys are kept in generations, by when they were last used; once all buckets of the
+oldest one are full, it is dropped as a whole. When there is no room for a new key before that, buckets of the oldest
+generation are dropped that could serve a request anyway. A bucket that refuses is never forgotten: when nothing else is
+left, new keys of a limit share one bucket (`OVERFLOW`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from typing import Final
 
+from dataplane.gateway.policy.counter import Counter
 from dataplane.gateway.policy.resources import Limit
 
-_SLACK = 1e-3
-"""Share of an interval by which a request may be early: rounding errors must not cost a caller the last token."""
+_SLACK: Final = 1e-3
+"""Share of a token that a request may lack: rounding errors must not cost a caller the last token."""
+_SWEPT: Final = 8
+"""Old buckets looked at, at most, to find room for one new key."""
+_STEADY: Final = 256
+"""Times that room is made in the same limit before the largest one is looked for again."""
+_GENERATIONS: Final = 8
+"""A generation is full with one in so many of the keys that there is room for."""
+OVERFLOW: Final = "…"
+"""The key that new ones share when there is room for none."""
 
 
-class Buckets:
-    """The buckets of one limit. `Limiter.take` draws from them; the rest is here."""
+class Room:
+    """What all limits of a worker have in common: how many keys they may keep together."""
+
+    __slots__ = ("_largest", "_times", "all", "generation", "most", "used")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.used = 0
+        self.generation = max(1, most // _GENERATIONS)
+        """Keys of a generation that is full."""
+        self.all: list[Buckets] = []
+        self._largest: Buckets | None = None
+        self._times = 0
+
+    def make(self, now: float) -> bool:
+        """Drop a key of the limit that has most of them; whether one could be spared."""
+        self._times -= 1
+        largest = self._largest
+        if largest is not None and self._times >= 0 and largest.sweep(now):
+            return True
+        largest = self._largest = max(self.all, key=_size)
+        self._times = _STEADY
+        return largest.sweep(now)
+
+    def leave(self, buckets: Buckets) -> None:
+        """A limit is gone, and its keys with it."""
+        self.all.remove(buckets)
+        self.used -= _size(buckets)
+        self._largest = None
+
+
+class Buckets(Counter):
+    """The buckets of one limit, in this worker."""
 
     __slots__ = (
-        "_drop_at",
-        "_ratio",
+        "_burst",
+        "_cost",
+        "_deepest",
+        "_depth",
+        "_ends",
+        "_flow",
+        "_former",
+        "_rate",
         "_refused",
         "_refused_old",
+        "_roll_at",
+        "_room",
         "_share",
-        "depth",
-        "interval",
-        "limit",
-        "old",
-        "policy",
+        "_since",
+        "older",
         "young",
     )
 
-    def __init__(self, limit: Limit, share: float) -> None:
+    def __init__(self, limit: Limit, share: float, room: Room) -> None:
         """`share` is this worker's part of the limit, above 0 and at most 1."""
         self._share = share
+        self._room = room
+        room.all.append(self)
         self.young: dict[str, float] = {}
-        """When the bucket is full, by key: the keys used since the last change of generations."""
-        self.old: dict[str, float] = {}
+        """The flow at which the bucket is full, by key: the youngest generation."""
+        self.older: list[dict[str, float]] = []
+        """The generations before, the oldest last. No key is in two of them."""
+        self._ends: list[float] = []
+        """The flow at which all buckets of each are full."""
         self._refused: dict[str, int] = {}
         self._refused_old: dict[str, int] = {}
-        self._drop_at: float | None = None
-        """When all buckets of the old generation are full; None until the next new key sets it."""
-        self._ratio = 1.0
-        """Factor for times in the old generation; not 1 after `interval` has changed."""
+        self._flow = self._since = 0.0
+        """What had flowed, and when."""
+        self._roll_at = self._deepest = -1e300
+        """The flow at which the next generation begins; and from which on no bucket lacks more than `burst`."""
+        self._former = 0.0
+        """The largest `burst` since then."""
         self._measure(limit)
 
     def _measure(self, limit: Limit) -> None:
         self.limit = limit
-        self.interval = 1.0 / (limit.per_second * self._share)
-        """Seconds until one token flows back."""
-        self.depth = (max(1.0, limit.burst * self._share) + _SLACK) * self.interval
-        """Seconds until an empty bucket is full, and the slack."""
-        window = max(1, math.ceil(limit.burst / limit.per_second))
-        self.policy = f'"{limit.name}";q={limit.burst};w={window}'
-        """The RateLimit-Policy item (draft-ietf-httpapi-ratelimit-headers-10): a whole bucket per time to fill it."""
+        self._rate = limit.per_second * self._share
+        self._cost = float(limit.cost)
+        # A share too small for one request would let nothing through.
+        self._burst = max(self._cost, limit.burst * self._share)
+        self._depth = self._burst + _SLACK
 
-    def adopt(self, limit: Limit) -> None:
-        """Go on with new settings, carrying how many tokens each key lacks, as far as the new bucket can lack them."""
-        before = self.interval
-        self._measure(limit)
-        if self.interval != before:
-            # Keys are converted when they are next used, as there may be many. A second change before that
-            # forgets those that were not.
-            self.old = {**self.old, **self.young} if self._ratio == 1.0 else self.young
-            self.young, self._drop_at = {}, None
-            self._ratio = self.interval / before
-
-    def bring(self, key: str, now: float) -> float:
-        """When the bucket of `key` will be full, a key about to join the young generation."""
-        if self._drop_at is None:
-            self._drop_at = now + self.depth
-        elif now >= self._drop_at:
-            self.age(now)
-        if key in self._refused_old:
-            self._refused[key] = self._refused_old.pop(key)
-        return self._from_old(key, now)
-
-    def age(self, now: float) -> None:
-        """Drop the old generation; the young one becomes the old one."""
-        self.old, self.young, self._ratio = self.young, {}, 1.0
-        self._refused_old, self._refused = self._refused, {}
-        self._drop_at = now + self.depth
-
-    def refuse(self, key: str, full_at: float, now: float) -> float:
-        """Count a refusal of `key`, whose bucket fills at `full_at`; returns the seconds until it has a token.
-
-        A bucket can lack more than it holds since the limit was changed: that part is forgiven.
-        """
-        self._refused[key] = self._refused.get(key, 0) + 1
-        if full_at - now > self.depth:
-            full_at = now + self.depth - _SLACK * self.interval
-        self.young[key] = full_at
-        return max(0.0, full_at + self.interval - self.depth - now)
-
-    def remaining(self, key: str, now: float) -> float:
-        """Tokens in the bucket of `key`, of this worker's share."""
+    def take(self, key: str, now: float) -> float:
+        flowed = self._flow + (now - self._since) * self._rate
         full_at = self.young.get(key)
         if full_at is None:
-            full_at = self._from_old(key, now)
-        missing = min(max(0.0, full_at - now), self.depth)
-        return max(0.0, (self.depth - missing) / self.interval - _SLACK)
+            full_at = self._bring(key, flowed, now)
+            if full_at is None:
+                key, full_at = OVERFLOW, self._shared(flowed)
+        if full_at < flowed:
+            full_at = flowed
+        full_at += self._cost
+        if full_at - flowed > self._depth:
+            return self._refuse(key, full_at - self._cost, flowed)
+        self.young[key] = full_at
+        return 0.0
+
+    def give_back(self, key: str, tokens: float, now: float) -> None:
+        key, full_at = self._find(key)
+        if full_at is not None:
+            self.young[key] = full_at - tokens
+
+    def charge(self, key: str, tokens: float, now: float) -> None:
+        flowed = self._flow + (now - self._since) * self._rate
+        key, full_at = self._find(key)
+        if full_at is None:
+            # It was full, and has been forgotten.
+            full_at = self._bring(key, flowed, now)
+            if full_at is None:
+                key, full_at = OVERFLOW, self._shared(flowed)
+        full_at = max(full_at, flowed) + tokens
+        self.young[key] = full_at
+        self._deepest = max(self._deepest, full_at)
+
+    def adopt(self, limit: Limit, now: float) -> None:
+        """Go on with new settings. Each key lacks as many tokens as before, but no more than the new bucket holds."""
+        flowed, before = self._flow + (now - self._since) * self._rate, self._burst
+        self._former = max(self._former, before) if flowed < self._deepest else before
+        self._deepest = max(self._deepest, flowed + before)
+        self._measure(limit)
+        # Keys were forgiven what a smaller bucket could not lack. As it grows again, they lack that, too.
+        again = min(self._burst, self._former) - before
+        self._flow, self._since = flowed - max(0.0, again), now
+
+    def remaining(self, key: str, now: float) -> float:
+        return max(0.0, self._burst - self._lacking(key, now))
+
+    def missing(self, key: str, now: float) -> float:
+        return self._lacking(key, now) / self._rate
 
     def refused(self, key: str) -> int:
-        """Requests refused since the bucket of `key` was made."""
         return self._refused.get(key, 0) or self._refused_old.get(key, 0)
 
     def forget(self, key: str) -> bool:
-        """Fill up the bucket of `key`; whether there was one."""
         self._refused.pop(key, None)
         self._refused_old.pop(key, None)
-        in_old = self.old.pop(key, None) is not None
-        return self.young.pop(key, None) is not None or in_old
+        found = self.young.pop(key, None) is not None or self._from_older(key) is not None
+        if found:
+            self._room.used -= 1
+        return found
 
     def keys(self) -> Iterator[str]:
-        """All keys: those lately refused first, then the newest."""
         seen: set[str] = set()
-        for table in (self._refused, self._refused_old, self.young, self.old):
+        for table in (self._refused, self._refused_old):
             for key in reversed(table):
-                if key not in seen and (key in self.young or key in self.old):
+                if key not in seen and self._state(key) is not None:
                     seen.add(key)
                     yield key
+        for generation in (self.young, *self.older):
+            for key in reversed(generation):
+                if key not in seen:
+                    yield key
 
-    def _from_old(self, key: str, now: float) -> float:
-        full_at = self.old.get(key)
-        return now if full_at is None else now + (full_at - now) * self._ratio
+    def leave(self) -> None:
+        self._room.leave(self)
+
+    def sweep(self, now: float) -> bool:
+        """Drop an old bucket that could serve a request; whether there was one among the first that were looked at."""
+        flowed = self._flow + (now - self._since) * self._rate
+        if not self.older:
+            self._roll(flowed)
+        for _ in range(_SWEPT):
+            while self.older and not self.older[-1]:
+                del self.older[-1], self._ends[-1]
+            if not self.older:
+                return False
+            key, full_at = self.older[-1].popitem()
+            if full_at + self._cost - flowed <= self._depth:
+                self._refused.pop(key, None)
+                self._refused_old.pop(key, None)
+                self._room.used -= 1
+                return True
+            self.young[key] = full_at
+        return False
+
+    def size(self) -> int:
+        """How many keys it has."""
+        return len(self.young) + sum(map(len, self.older))
+
+    # --- inside
+
+    def _bring(self, key: str, flowed: float, now: float) -> float | None:
+        """The state of a key about to join the young generation; None if there is no room for it."""
+        if len(self.young) >= self._room.generation or (
+            flowed >= self._roll_at and len(self.older) < _GENERATIONS
+        ):
+            self._roll(flowed)
+        full_at = self._from_older(key)
+        if full_at is not None:
+            return full_at
+        room = self._room
+        if room.used >= room.most and not room.make(now):
+            return None
+        room.used += 1
+        return flowed
+
+    def _shared(self, flowed: float) -> float:
+        """The state of the bucket that new keys share, about to join the young generation."""
+        full_at = self.young.get(OVERFLOW)
+        if full_at is None:
+            full_at = self._from_older(OVERFLOW)
+            if full_at is None:
+                self._room.used += 1
+                full_at = flowed
+        return full_at
+
+    def _roll(self, flowed: float) -> None:
+        """Begin a new generation; drop the oldest ones if all their buckets are full."""
+        if flowed >= self._roll_at or len(self._refused) >= self._room.generation:
+            self._refused_old, self._refused = self._refused, {}
+        if self.young:
+            self.older.insert(0, self.young)
+            self._ends.insert(0, max(flowed + self._burst, self._deepest))
+            self.young = {}
+        self._roll_at = flowed + self._burst
+        while self._ends and flowed >= self._ends[-1]:
+            self._room.used -= len(self.older[-1])
+            del self.older[-1], self._ends[-1]
+
+    def _refuse(self, key: str, full_at: float, flowed: float) -> float:
+        """Count a refusal of `key`, whose bucket is full at `full_at`; returns the seconds until it may pass."""
+        self._refused[key] = self.refused(key) + 1
+        self._refused_old.pop(key, None)
+        if full_at - flowed > self._burst and not self.limit.cost_header:
+            # It lacks more than the bucket holds since the limit was changed: that part is forgiven.
+            full_at = flowed + self._burst
+        self.young[key] = full_at
+        return (full_at + self._cost - self._burst - flowed) / self._rate
+
+    def _find(self, key: str) -> tuple[str, float | None]:
+        """The key under which a request of `key` was counted, about to join the young generation, and its state."""
+        for name in (key, OVERFLOW):
+            full_at = self.young.get(name)
+            if full_at is None:
+                full_at = self._from_older(name)
+            if full_at is not None:
+                return name, full_at
+        return key, None
+
+    def _from_older(self, key: str) -> float | None:
+        """Take a key out of the generation that it is in."""
+        for generation in self.older:
+            full_at = generation.pop(key, None)
+            if full_at is not None:
+                return full_at
+        return None
+
+    def _state(self, key: str) -> float | None:
+        for generation in (self.young, *self.older):
+            full_at = generation.get(key)
+            if full_at is not None:
+                return full_at
+        return None
+
+    def _lacking(self, key: str, now: float) -> float:
+        full_at = self._state(key)
+        if full_at is None:
+            return 0.0
+        return max(0.0, full_at - self._flow - (now - self._since) * self._rate)
+
+
+def _size(buckets: Buckets) -> int:
+    return buckets.size()

@@ -1,26 +1,29 @@
-"""Rate limits held in this worker: which request takes from which bucket. How a bucket works is in `buckets`.
+"""The counters of all limits of this worker: made, carried over changes, reported and reset here.
 
-Limits are local: every worker of every data plane holds its own buckets. Workers of one data plane divide a limit by
-`share`, so that together they enforce the configured limit.
+How requests use them is in `gateway.checks`; how a bucket works is in `buckets`. Counters belong to a limit by its
+name: the routes that name it share them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
+from typing import Final
 
-from dataplane.gateway.policy.buckets import Buckets
+from dataplane.gateway.policy.buckets import Buckets, Room
+from dataplane.gateway.policy.concurrency import Concurrency
+from dataplane.gateway.policy.counter import Counter, Unlimited
 from dataplane.gateway.policy.resources import Limit
 
-_LONGEST_KEY = 128
-"""Characters. Longer keys (header values) are replaced by a digest, so that clients cannot fill the memory."""
-_HIDDEN = 12
-"""Bytes of the keyed hash that replaces a header's value."""
-_REPORT_EFFORT = 1000
-"""Buckets examined for one report, so that a report never delays requests."""
+_LONGEST_KEY: Final = 128
+"""Characters. Longer keys are replaced by a digest, so that clients cannot fill the memory."""
+_HIDDEN: Final = 12
+"""Bytes of the keyed hash that replaces a value that may be a credential or personal."""
+_REPORT_EFFORT: Final = 1000
+"""Keys examined for one report, so that a report never delays requests."""
 
 
 class TooMany:
@@ -35,7 +38,7 @@ class TooMany:
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Retry-After in whole seconds, rounded up (RFC 9110, 10.2.3), and the fields of the RateLimit draft."""
-        seconds = max(1, math.ceil(self.retry_after))
+        seconds = whole_seconds(self.retry_after)
         return (
             ("Retry-After", str(seconds)),
             ("RateLimit", f'"{self.limit.name}";r=0;t={seconds}'),
@@ -45,7 +48,8 @@ class TooMany:
 
 @dataclass(frozen=True, slots=True)
 class BucketReport:
-    """One bucket, for operators. `key` says what it counts by, for instance "subject:alice"; `remaining` is tokens."""
+    """One bucket, for operators. `key` says what it counts by, for instance "subject:alice"; `remaining` is tokens, or
+    requests that may be under way where the limit has no rate."""
 
     name: str
     key: str
@@ -54,102 +58,144 @@ class BucketReport:
 
 
 class Limiter:
-    """All buckets of this worker."""
+    """All counters of this worker."""
 
-    def __init__(self, max_keys: int = 100_000, share: float = 1.0, secret: bytes = b"") -> None:
-        """At most `max_keys` buckets. The most recently used half is always kept; full buckets are evicted first.
+    def __init__(self, max_keys: int = 1_000_000, share: float = 1.0, secret: bytes = b"") -> None:
+        """At most `max_keys` buckets are kept, of all limits together, and for each limit one that new keys share then.
 
-        `secret` (64 bytes at most) is the key of what `hidden` makes, the same on every data plane of a fleet.
+        `share` is this worker's part of every limit. `secret` (64 bytes at most) is the key of what `hidden` makes, the
+        same on every data plane of a fleet.
         """
         self._secret = secret
-        self._max_keys = max_keys
-        self._share = share
-        self._buckets: dict[str, Buckets] = {}
-        self._fresh = 0
-        """Keys added to young generations since these last aged."""
+        self.share = share
+        """This worker's part of what the data plane may let through, above 0 and at most 1."""
+        self._room = Room(max_keys)
+        self._counters: dict[str, Counter] = {}
+        self._concurrent: dict[str, Concurrency] = {}
 
-    def take(self, limit: Limit, key: str, now: float) -> TooMany | None:
-        """Take a token from the bucket of `key`: the bare address, subject, route name, or a header's value
-        as `hidden` has it."""
-        buckets = self._buckets.get(limit.name) or self._make(limit)
-        full_at = buckets.young.get(key)
-        if full_at is None:
-            key, full_at = self._bring(buckets, key, now)
-        if full_at < now:
-            full_at = now
-        if full_at + buckets.interval - now > buckets.depth:
-            return TooMany(limit, buckets.refuse(key, full_at, now), buckets.policy)
-        buckets.young[key] = full_at + buckets.interval
-        return None
+    def counter(self, limit: Limit) -> Counter:
+        """Where the limit's requests are counted: the same object until the limit is gone or counts by another key."""
+        return self._counters.get(limit.name) or self._make(limit)
+
+    def concurrency(self, limit: Limit) -> Concurrency | None:
+        """Where the limit's requests under way are counted; None if it does not bound them."""
+        if not limit.max_concurrent:
+            return None
+        found = self._concurrent.get(limit.name)
+        if found is None:
+            found = self._concurrent[limit.name] = Concurrency(limit, self.share)
+        return found
 
     def hidden(self, value: str) -> str:
-        """The replacement for a header's value, which may be a credential: reports and orders to reset travel far."""
+        """The replacement for a value that may be a credential or personal: reports and orders to reset travel far."""
         if not value:
             return value
         text = value.encode("utf-8", "surrogatepass")
         return "#" + blake2b(text, key=self._secret, digest_size=_HIDDEN).hexdigest()
 
-    def remaining(self, limit: Limit, key: str, now: float) -> float:
-        """Tokens left in the bucket of `key`, of this worker's share."""
-        return (self._buckets.get(limit.name) or self._make(limit)).remaining(_short(key), now)
-
-    def adopt(self, limits: Mapping[str, Limit]) -> None:
+    def adopt(self, limits: Mapping[str, Limit], now: float) -> None:
         """From now on `limits` are in use: all of them by name, those of the settings too. Others are forgotten.
 
-        A changed limit keeps its buckets, unless it now counts by something else.
+        A changed limit keeps its counters, unless it now counts by something else.
         """
-        for name, buckets in list(self._buckets.items()):
+        for name, counter in list(self._counters.items()):
             limit = limits.get(name)
-            if limit is None or (limit.key, limit.header) != (buckets.limit.key, buckets.limit.header):
-                del self._buckets[name]
-            elif limit != buckets.limit:
-                buckets.adopt(limit)
+            if limit is None or not _carries(counter.limit, limit):
+                counter.leave()
+                del self._counters[name]
+            elif limit != counter.limit:
+                counter.adopt(limit, now)
+        for name, concurrency in list(self._concurrent.items()):
+            limit = limits.get(name)
+            if limit is None or not limit.max_concurrent or _identity(limit) != _identity(concurrency.limit):
+                del self._concurrent[name]
+            else:
+                concurrency.adopt(limit)
+
+    def prefixes(self) -> set[int]:
+        """The bits by which IPv6 addresses count in any limit in use."""
+        return {limit.address_prefix for limit in self._limits() if "address" in limit.key}
 
     def reset(self, key: str) -> int:
         """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns how many."""
-        return sum(self._forget(buckets, key) for buckets in self._buckets.values())
+        return sum(_forget(counter, key) for counter in self._counters.values())
 
     def report(self, now: float, most: int = 100) -> list[BucketReport]:
-        """Up to `most` buckets, the emptiest first, out of those lately refused and the newest."""
-        effort = max(1, _REPORT_EFFORT // max(1, len(self._buckets)))
+        """Up to `most` keys, the emptiest first, out of those lately refused and the newest."""
+        limits = {limit.name: limit for limit in self._limits()}
+        effort = max(1, _REPORT_EFFORT // max(1, len(limits)))
         found = [
-            BucketReport(name, _label(buckets.limit, key), buckets.remaining(key, now), buckets.refused(key))
-            for name, buckets in self._buckets.items()
-            for key in islice(buckets.keys(), effort)
+            (self._share_left(limit, key, now), self._row(limit, key, now))
+            for limit in limits.values()
+            for key in islice(self._keys(limit), effort)
         ]
-        bursts = {name: buckets.limit.burst for name, buckets in self._buckets.items()}
-        found.sort(key=lambda bucket: (bucket.remaining / bursts[bucket.name], -bucket.refused))
-        return found[:most]
+        found.sort(key=lambda item: (item[0], -item[1].refused))
+        return [row for _, row in found[:most]]
 
-    def _make(self, limit: Limit) -> Buckets:
-        buckets = self._buckets[limit.name] = Buckets(limit, self._share)
-        return buckets
+    def _limits(self) -> Iterator[Limit]:
+        for counter in self._counters.values():
+            yield counter.limit
+        for name, concurrency in self._concurrent.items():
+            if name not in self._counters:
+                yield concurrency.limit
 
-    def _bring(self, buckets: Buckets, key: str, now: float) -> tuple[str, float]:
-        """The key to use, and when its bucket will be full, for a key that is not in the young generation."""
-        key = _short(key)
-        full_at = buckets.young.get(key)
-        if full_at is not None:
-            return key, full_at
-        self._fresh += 1
-        if self._fresh * 2 > self._max_keys:
-            self._fresh = 1
-            for each in self._buckets.values():
-                each.age(now)
-        return key, buckets.bring(key, now)
+    def _keys(self, limit: Limit) -> Iterable[str]:
+        if not limit.per_second:
+            concurrency = self._concurrent.get(limit.name)
+            return () if concurrency is None else concurrency.keys()
+        return self._counters[limit.name].keys()
 
-    @staticmethod
-    def _forget(buckets: Buckets, key: str) -> bool:
-        kind, _, bare = key.partition(":")
-        found = buckets.forget(_short(key))
-        return buckets.forget(_short(bare)) or found if kind == buckets.limit.key.value else found
+    def _row(self, limit: Limit, key: str, now: float) -> BucketReport:
+        refused, remaining = 0, 0.0
+        counter, concurrency = self._counters.get(limit.name), self._concurrent.get(limit.name)
+        if concurrency is not None:
+            refused, remaining = concurrency.refused(key), float(concurrency.remaining(key))
+        if limit.per_second and counter is not None:
+            refused, remaining = refused + counter.refused(key), counter.remaining(key, now)
+        return BucketReport(limit.name, label(limit, key), remaining, refused)
+
+    def _share_left(self, limit: Limit, key: str, now: float) -> float:
+        """From 0, nothing is left, to 1."""
+        if limit.per_second:
+            return self._counters[limit.name].remaining(key, now) / limit.burst
+        return self._concurrent[limit.name].remaining(key) / limit.max_concurrent
+
+    def _make(self, limit: Limit) -> Counter:
+        made: Counter
+        made = Buckets(limit, self.share, self._room) if limit.per_second else Unlimited(limit)
+        self._counters[limit.name] = made
+        return made
 
 
-def _short(key: str) -> str:
+def whole_seconds(seconds: float) -> int:
+    """Rounded up: a client that waits so long is not too early."""
+    return max(1, math.ceil(seconds))
+
+
+def short(key: str) -> str:
+    """The key itself, or what takes its place when it is too long to be kept."""
     if len(key) <= _LONGEST_KEY:
         return key
     return f"{key[:32]}…{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
-def _label(limit: Limit, key: str) -> str:
-    return f"{limit.key.value}:{key}"
+def label(limit: Limit, key: str) -> str:
+    """A key as operators see it: what it counts by, and the value, for instance "subject:alice"."""
+    return f"{','.join(limit.key)}:{key}"
+
+
+def _identity(limit: Limit) -> tuple[object, ...]:
+    """What the keys of a limit depend on: a limit of another identity has other keys."""
+    return limit.key, limit.header, limit.address_prefix
+
+
+def _carries(before: Limit, after: Limit) -> bool:
+    return _identity(before) == _identity(after) and (before.per_second > 0) == (after.per_second > 0)
+
+
+def _forget(counter: Counter, key: str) -> bool:
+    found = counter.forget(short(key))
+    prefix = label(counter.limit, "")
+    if key.startswith(prefix):
+        found = counter.forget(short(key[len(prefix) :])) or found
+    return found

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Never
+from collections.abc import Mapping
+from typing import Final, Never
 
 from dataplane.gateway.policy.resources import Route, User
+
+_NO_CLAIMS: Final[Mapping[str, str]] = {}
 
 
 class Caller:
     """A verified token's bearer. `expires` is Unix time; `last_permit` belongs to `authorize`."""
 
-    __slots__ = ("credentials", "expires", "last_permit", "scopes", "subject")
+    __slots__ = ("claims", "credentials", "expires", "last_permit", "scopes", "subject")
 
-    def __init__(self, subject: str, scopes: frozenset[str], expires: float, credentials: str = "") -> None:
+    def __init__(
+        self,
+        subject: str,
+        scopes: frozenset[str],
+        expires: float,
+        credentials: str = "",
+        claims: Mapping[str, str] = _NO_CLAIMS,
+    ) -> None:
         self.subject = subject
+        self.claims = claims
+        """What limits count by of the token's claims, hidden, by claim; those that it has."""
         self.scopes = scopes
         self.expires = expires
         self.credentials = credentials

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 BUILTIN = "headgate:"
 """Prefix of the names of built-in resources. Resources of the configuration cannot have such a name: the control plane
@@ -22,25 +23,44 @@ class LoadBalancer(Enum):
     IP_HASH = "ip_hash"
 
 
-class LimitKey(Enum):
-    """What a rate limit counts by."""
+class LimitKey:
+    """Keys of limits that have one part, and how parts begin that have a name of their own."""
 
-    ADDRESS = "address"
-    SUBJECT = "subject"
-    ROUTE = "route"
-    HEADER = "header"
+    ADDRESS: Final = ("address",)
+    SUBJECT: Final = ("subject",)
+    API_KEY: Final = ("api_key",)
+    ROUTE: Final = ("route",)
+    HEADER: Final = ("header",)
+    """The field that the limit names beside (`Limit.header`)."""
+    OF_HEADER: Final = "header:"
+    OF_CLAIM: Final = "claim:"
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A token bucket's settings."""
+    """A limit's settings: a token bucket, a bound of the requests under way, or both, for each key."""
 
     name: str
     per_second: float
+    """Tokens that flow back; 0: there is no bucket, only `max_concurrent`."""
     burst: int
-    key: LimitKey
+    key: tuple[str, ...]
+    """What has a bucket of its own; of several parts each combination: "address", "subject", "api_key", "route",
+    "header", "header:<field name>", "claim:<name>"."""
     header: str = ""
-    """Lower-case field name, when `key` is HEADER."""
+    """Lower-case field name of the part "header"."""
+    address_prefix: int = 64
+    """Leading bits by which an IPv6 address counts."""
+    cost: int = 1
+    """Tokens that a request takes when it is admitted, at most `burst`."""
+    cost_header: str = ""
+    """Lower-case name of the response field that says what the request has cost after all; empty: it cost `cost`."""
+    max_concurrent: int = 0
+    """Requests of one key under way; 0: any number."""
+    enforced: int = 100
+    """Per cent of the keys for which the limit is enforced; for the others it only counts and marks (shadow)."""
+    advertise: bool = False
+    """Whether responses that are let through say what remains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +134,8 @@ class Service:
     retries: Retries = Retries()
     tls: UpstreamTls | None = None
     """None: without TLS."""
+    max_in_flight: int = 0
+    """Requests under way at all its instances; 0: any number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,12 @@ def credentials(claims: dict[str, Any]) -> str:
     return cred
 
 
+def value(claims: dict[str, Any], claim: str) -> str:
+    """A claim that is a string, a number or a boolean, as JSON text; empty when it is absent or anything else."""
+    found = claims.get(claim)
+    return json.dumps(found) if isinstance(found, str | int | float) else ""
+
+
 def expiry(claims: dict[str, Any]) -> float:
     """The Unix time at which the token ends. Raises BadToken if it never does."""
     exp = _time(claims, "exp")

@@ -24,6 +24,7 @@ from dataplane.proxy.http1.names import (
     TooManyOptions,
     begin,
     nominated,
+    removed,
     without,
 )
 from dataplane.proxy.http1.request import Fields
@@ -197,6 +198,19 @@ def response_head(
     else:
         pieces += (b"\r\nx-request-id: ", request_id, persistence(keep_alive))
     return pieces
+
+
+def withhold(response: Response, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    """Take the fields of these names, lower case, out of a head that was read, not cached."""
+    fields = response.head[1:]
+    response.head[1:] = without(fields, names)
+    return [(name.lower(), value.strip(b" \t")) for name, value in removed(fields, names)]
+
+
+def add_fields(response: Response, fields: Sequence[tuple[str, str]]) -> None:
+    """Add fields of the gateway's own to a head."""
+    for name, value in fields:
+        response.head += (begin(name.encode("latin-1")), value.encode("latin-1"))
 
 
 def persistence(keep_alive: bool) -> bytes:

@@ -34,6 +34,7 @@ class ResponseReader:
         "_cause",
         "_credit",
         "_expecting",
+        "_look_up",
         "_parser",
         "_passing",
         "_special",
@@ -66,6 +67,8 @@ class ResponseReader:
         self.keep_alive = False
         """The connection may carry another exchange, as far as the response says."""
         self._to_head = False
+        self._look_up = True
+        """The head may be taken from the cache, or put into it."""
         self._start = b""
         """The first bytes of the last read, if the message that is being read began with them; else empty."""
         self._parser: HttpResponseParser | None = None
@@ -78,8 +81,11 @@ class ResponseReader:
         self.on_header = field_sorter(RESPONSE_NAMES, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self.pieces.append
 
-    def expect(self, to_head: bool) -> None:
-        """A request has been sent, with HEAD or another method: its response may come."""
+    def expect(self, to_head: bool, withheld: bool = False) -> None:
+        """A request has been sent, with HEAD or another method: its response may come.
+
+        `withheld`: fields of the head are for the gateway, so it has to be read field by field.
+        """
         self.response = None
         # Trailers of the previous response were collected like fields: drop them.
         self._passing.clear()
@@ -88,6 +94,7 @@ class ResponseReader:
             self._special.clear()
             self._parser = None
         self._to_head = to_head
+        self._look_up = not (to_head or withheld)
         self._expecting = self.incomplete = True
         if self._parser is None:
             self._parser = HttpResponseParser(self)
@@ -96,7 +103,7 @@ class ResponseReader:
         """Read on. Raises MalformedResponse unless the response was whole before what made no sense."""
         new: bytes | None = None
         end = 0
-        if self._expecting and not self._to_head and self._credit.allows():
+        if self._expecting and self._look_up and self._credit.allows():
             end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
             if end > 4:
                 new = data[:end]

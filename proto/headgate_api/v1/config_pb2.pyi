@@ -169,6 +169,8 @@ class Hello(_message.Message):
           "reports.changes"  It follows Reporting, and reports what changed.
           "messages.parts"   It puts together a message that comes in parts.
           "services.tls"     Service.tls: it speaks TLS to the instances of such services.
+          "limits.full"      RateLimit.keys, .address_prefix, .cost, .cost_header, .max_concurrent and .enforce, and
+                             Service.max_in_flight.
         """
 
     def __init__(

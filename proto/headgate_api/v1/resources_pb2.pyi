@@ -179,6 +179,7 @@ class Service(_message.Message):
     TIMEOUTS_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
+    MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
     service_name: _builtins.str
     check_path: _builtins.str
     """Path of the active probe, answered 2xx by a healthy instance."""
@@ -191,6 +192,8 @@ class Service(_message.Message):
     unhealthy_threshold: _builtins.int
     """Probes in a row that must fail before a healthy instance is unhealthy."""
     load_balancer: Global___LoadBalancer.ValueType
+    max_in_flight: _builtins.int
+    """Requests that may be under way at all its instances, per data plane; 0: any number."""
     @_builtins.property
     def circuit(self) -> Global___Circuit: ...
     @_builtins.property
@@ -215,10 +218,11 @@ class Service(_message.Message):
         timeouts: Global___Timeouts | None = ...,
         retries: Global___Retries | None = ...,
         tls: Global___UpstreamTls | None = ...,
+        max_in_flight: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["circuit", b"circuit", "retries", b"retries", "timeouts", b"timeouts", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_interval", b"check_interval", "check_path", b"check_path", "check_timeout", b"check_timeout", "circuit", b"circuit", "healthy_threshold", b"healthy_threshold", "load_balancer", b"load_balancer", "retries", b"retries", "service_name", b"service_name", "timeouts", b"timeouts", "tls", b"tls", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_interval", b"check_interval", "check_path", b"check_path", "check_timeout", b"check_timeout", "circuit", b"circuit", "healthy_threshold", b"healthy_threshold", "load_balancer", b"load_balancer", "max_in_flight", b"max_in_flight", "retries", b"retries", "service_name", b"service_name", "timeouts", b"timeouts", "tls", b"tls", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -505,14 +509,40 @@ class RateLimit(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    ADDRESS_PREFIX_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    COST_HEADER_FIELD_NUMBER: _builtins.int
+    MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
+    ENFORCE_FIELD_NUMBER: _builtins.int
+    ADVERTISE_FIELD_NUMBER: _builtins.int
     per_second: _builtins.float
-    """Tokens that flow back per second; above 0."""
+    """Tokens that flow back per second; above 0, or 0 where max_concurrent is all that the limit says."""
     burst: _builtins.int
-    """Size of the bucket: requests that may come at once; 1 or more."""
+    """Size of the bucket: tokens that may be taken at once; 1 or more, or 0 without a rate."""
     key: Global___LimitKey.ValueType
+    """What has a bucket of its own, where that is one of these; else unspecified. See `keys`."""
     header: _builtins.str
     """Field name of the header, lower case, when key is LIMIT_KEY_HEADER."""
     mode: Global___LimitMode.ValueType
+    address_prefix: _builtins.int
+    """Leading bits by which an IPv6 address counts, 1 to 128; 0: 64."""
+    cost: _builtins.int
+    """Tokens that a request takes, at most `burst`; 0: 1."""
+    cost_header: _builtins.str
+    """Field of the response, lower case, that says what the request has cost; it is taken out of the response."""
+    max_concurrent: _builtins.int
+    """Requests of one key that may be under way; 0: any number."""
+    enforce: _builtins.str
+    """"on", "shadow", or the share of keys that it is enforced for, "0%" to "100%"; empty: "on"."""
+    advertise: _builtins.bool
+    """Responses that are let through say what remains."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What has a bucket of its own, of several each combination: "address", "subject", "api_key", "route", "header",
+        "header:<field name>", "claim:<name>". Empty: `key` says it.
+        """
+
     def __init__(
         self,
         *,
@@ -521,10 +551,17 @@ class RateLimit(_message.Message):
         key: Global___LimitKey.ValueType = ...,
         header: _builtins.str = ...,
         mode: Global___LimitMode.ValueType = ...,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+        address_prefix: _builtins.int = ...,
+        cost: _builtins.int = ...,
+        cost_header: _builtins.str = ...,
+        max_concurrent: _builtins.int = ...,
+        enforce: _builtins.str = ...,
+        advertise: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "header", b"header", "key", b"key", "mode", b"mode", "per_second", b"per_second"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_prefix", b"address_prefix", "advertise", b"advertise", "burst", b"burst", "cost", b"cost", "cost_header", b"cost_header", "enforce", b"enforce", "header", b"header", "key", b"key", "keys", b"keys", "max_concurrent", b"max_concurrent", "mode", b"mode", "per_second", b"per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,7 +58,21 @@ def _access(row: Row) -> object:
 
 
 def _limit(row: Row) -> object:
-    return f"{row.get('per_second'):g}/s, burst {row.get('burst')}"
+    said = []
+    if row.get("per_second") is not None:
+        said.append(f"{row['per_second']:g}/s, burst {row.get('burst')}")
+    elif row.get("requests") is not None:
+        said.append(f"{row['requests']}/{row.get('per')}, burst {row.get('burst') or row['requests']}")
+    if row.get("max_concurrent") is not None:
+        said.append(f"{row['max_concurrent']} under way")
+    if row.get("enforce", "on") != "on":
+        said.append(f"enforce {row['enforce']}")
+    return "; ".join(said)
+
+
+def _key(row: Row) -> object:
+    key = row.get("key")
+    return ", ".join(key) if isinstance(key, list) else key
 
 
 def _address(row: Row) -> object:
@@ -95,7 +109,7 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     },
     "scope": {"SCOPE": _field("name"), "DESCRIPTION": _field("description")},
     "user": {"USER": _field("username"), "SCOPES": _listed("scopes"), "DISABLED": _field("disabled")},
-    "rate_limit": {"LIMIT": _field("name"), "RATE": _limit, "PER": _field("key"), "MODE": _field("mode")},
+    "rate_limit": {"LIMIT": _field("name"), "RATE": _limit, "PER": _key, "MODE": _field("mode")},
 }
 """What `get` shows of kinds that somebody has thought about; see `_columns` for the others."""
 

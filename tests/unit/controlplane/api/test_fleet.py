@@ -122,7 +122,9 @@ async def test_rate_limits(fleet: httpx.AsyncClient) -> None:
         "name": "callers",
         "per_second": 5,
         "burst": 10,
+        "max_concurrent": None,
         "key": "subject",
+        "enforce": "on",
         "mode": "local",
         "buckets": [{"key": "subject:jo", **bucket, "dataplanes": {"a": bucket}}],
     }

@@ -18,6 +18,7 @@ from dataplane.proxy.errors import (
     CircuitOpen,
     NoneHealthy,
     NotRegistered,
+    Saturated,
     TimedOut,
     TooLarge,
     Unavailable,
@@ -60,6 +61,12 @@ CONTRACT: list[tuple[object, int, str, dict[str, str]]] = [
     (NoneHealthy("orders", 30.0), 503, "No healthy instances available", {"retry-after": "30"}),
     (CircuitOpen("orders", 12.1), 503, "Circuit breaker is open for service orders", {"retry-after": "13"}),
     (CircuitOpen("orders", 0.0), 503, "Circuit breaker is open for service orders", {"retry-after": "1"}),
+    (
+        Saturated("orders"),
+        503,
+        "Service orders has as many requests under way as it may",
+        {"retry-after": "1"},
+    ),
     (Unavailable("secret"), 503, "Service unavailable", {}),
     (BadResponse("secret"), 502, "Service unavailable", {}),
     (TimedOut("secret"), 504, "Service unavailable", {}),
@@ -85,7 +92,12 @@ def test_the_contract(refusal: object, status: int, detail: str, fields: dict[st
     found, said, body = parse(whole(respond(refusal)))
     problem = json.loads(body)
     assert (found, problem["status"], problem["detail"]) == (status, status, detail)
-    assert problem["type"] == "about:blank" and problem["title"]
+    if status == 429:
+        assert problem["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
+        assert problem["violated-policies"] == ["slow"]
+    else:
+        assert problem["type"] == "about:blank"
+    assert problem["title"]
     assert b"secret" not in body
     always = {
         "content-type": "application/problem+json",

@@ -13,6 +13,7 @@ BUCKET = Reset(2, rate_limit="address:2001:db8::1")
 
 def test_an_order_is_obeyed_when_it_comes_and_never_again() -> None:
     limiter, breakers = mock.Mock(), mock.Mock()
+    limiter.prefixes.return_value = {64}
     resets = Resets(limiter, breakers)
     for orders in ((BREAKER,), (BREAKER, BUCKET), (), (BUCKET, BREAKER)):
         resets.obey(orders, 3.0)

@@ -33,9 +33,9 @@ def fail(breakers: Breakers, service: str, times: int, now: float) -> None:
 def test_a_frame_is_what_the_supervisor_reads(breakers: Breakers) -> None:
     limiter = Limiter()
     limit = Limit("burst", 1.0, 2, LimitKey.SUBJECT)
-    limiter.adopt({"burst": limit})
+    limiter.adopt({"burst": limit}, 0.0)
     for _ in range(3):
-        limiter.take(limit, "alice", 50.0)
+        limiter.counter(limit).take("alice", 50.0)
     fail(breakers, "orders", 2, 50.0)
     frames = StatsFrames(Recorder(None), breakers, limiter)
     stats = NodeStats()

@@ -51,6 +51,6 @@ def test_the_coarse_limit_has_a_name_that_no_configured_limit_can_have() -> None
     coarse = _coarse_limit(OPTIONS)
     assert coarse is not None and coarse.name.startswith(BUILTIN)
     limiter, own = Limiter(), Limit("address", 1, 1, LimitKey.ADDRESS)
-    assert limiter.take(coarse, "192.0.2.1", 0.0) is None
-    assert limiter.take(own, "192.0.2.1", 0.0) is None
-    assert limiter.take(own, "192.0.2.1", 0.0) is not None
+    assert not limiter.counter(coarse).take("192.0.2.1", 0.0)
+    assert not limiter.counter(own).take("192.0.2.1", 0.0)
+    assert limiter.counter(own).take("192.0.2.1", 0.0)

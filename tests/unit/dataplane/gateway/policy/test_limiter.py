@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.gateway.policy.limiter import BucketReport, Limiter, TooMany
+from dataplane.gateway.policy.advertise import policy_item
+from dataplane.gateway.policy.buckets import OVERFLOW, Buckets
+from dataplane.gateway.policy.limiter import BucketReport, Limiter, TooMany, short
 from dataplane.gateway.policy.resources import Limit, LimitKey
 
 T0 = 12_345_678.9
@@ -16,24 +18,33 @@ T0 = 12_345_678.9
 
 
 def limit(
-    per_second: float = 1.0, burst: int = 3, name: str = "l", key: LimitKey = LimitKey.SUBJECT
+    per_second: float = 1.0, burst: int = 3, name: str = "l", key: tuple[str, ...] = LimitKey.SUBJECT
 ) -> Limit:
     return Limit(name, per_second, burst, key)
+
+
+def take(limiter: Limiter, which: Limit, key: str, now: float) -> float | None:
+    """None when the request comes through, or the seconds that it has to wait."""
+    return limiter.counter(which).take(short(key), now) or None
+
+
+def remaining(limiter: Limiter, which: Limit, key: str, now: float) -> float:
+    return limiter.counter(which).remaining(short(key), now)
 
 
 def taken(limiter: Limiter, which: Limit, now: float, key: str = "alice", at_most: int = 1000) -> int:
     """How many requests come through at `now`."""
     count = 0
-    while count < at_most and limiter.take(which, key, now) is None:
+    while count < at_most and take(limiter, which, key, now) is None:
         count += 1
     return count
 
 
 def wait(limiter: Limiter, which: Limit, now: float, key: str = "alice") -> float:
     """The retry_after of a request that must be refused."""
-    refused = limiter.take(which, key, now)
-    assert isinstance(refused, TooMany)
-    return refused.retry_after
+    seconds = take(limiter, which, key, now)
+    assert seconds is not None
+    return seconds
 
 
 def test_a_burst_passes_at_once_and_not_one_more() -> None:
@@ -68,8 +79,8 @@ def test_the_wait_is_over_when_it_says() -> None:
     taken(limiter, slow, T0)
     after = wait(limiter, slow, T0 + 3)
     assert after == pytest.approx(7, abs=1e-1)
-    assert limiter.take(slow, "alice", T0 + 3 + after - 0.01) is not None
-    assert limiter.take(slow, "alice", T0 + 3 + after + 1e-9) is None
+    assert take(limiter, slow, "alice", T0 + 3 + after - 0.02) is not None
+    assert take(limiter, slow, "alice", T0 + 3 + after + 1e-9) is None
 
 
 def test_callers_and_limits_have_buckets_of_their_own() -> None:
@@ -114,20 +125,18 @@ def test_retry_after_is_whole_seconds_rounded_up(waits: float, seconds: str) -> 
 def test_the_ratelimit_fields_name_quota_window_and_wait(per_second: float, burst: int, policy: str) -> None:
     limiter, which = Limiter(), limit(per_second, burst)
     taken(limiter, which, T0)
-    refused = limiter.take(which, "alice", T0)
-    assert isinstance(refused, TooMany)
-    assert refused.limit is which
+    refused = TooMany(which, wait(limiter, which, T0), policy_item(which))
     seconds = dict(refused.headers())["Retry-After"]
     assert refused.headers()[1:] == (("RateLimit", f'"l";r=0;t={seconds}'), ("RateLimit-Policy", policy))
 
 
 def test_remaining_tokens_can_be_asked_for() -> None:
     limiter, which = Limiter(), limit(1.0, 5)
-    assert limiter.remaining(which, "alice", T0) == pytest.approx(5)
+    assert remaining(limiter, which, "alice", T0) == pytest.approx(5)
     taken(limiter, which, T0, at_most=2)
-    assert limiter.remaining(which, "alice", T0) == pytest.approx(3)
-    assert limiter.remaining(which, "alice", T0 + 1.5) == pytest.approx(4.5)
-    assert limiter.remaining(which, "alice", T0 + 99) == pytest.approx(5)
+    assert remaining(limiter, which, "alice", T0) == pytest.approx(3)
+    assert remaining(limiter, which, "alice", T0 + 1.5) == pytest.approx(4.5)
+    assert remaining(limiter, which, "alice", T0 + 99) == pytest.approx(5)
 
 
 # --- memory
@@ -138,36 +147,75 @@ def shown(bucket: BucketReport) -> tuple[str, str, int, int]:
     return bucket.name, bucket.key, round(bucket.remaining), bucket.refused
 
 
+def buckets_of(limiter: Limiter) -> list[Buckets]:
+    return [counter for counter in limiter._counters.values() if isinstance(counter, Buckets)]
+
+
 def held(limiter: Limiter) -> int:
-    return sum(len(buckets.young) + len(buckets.old) for buckets in limiter._buckets.values())
+    count = sum(buckets.size() for buckets in buckets_of(limiter))
+    assert limiter._room.used == count
+    return count
 
 
 def test_buckets_are_bounded_and_those_in_use_are_kept() -> None:
-    limiter, slow, other = Limiter(max_keys=100), limit(0.001, 1), limit(0.001, 1, "other")
+    """Each caller has a token left, so any may be forgotten."""
+    limiter, slow, other = Limiter(max_keys=100), limit(0.001, 2), limit(0.001, 2, "other")
+    taken(limiter, slow, T0, at_most=1)
     for number in range(1000):
-        assert limiter.take(slow if number % 2 else other, f"caller-{number}", T0) is None
-        taken(limiter, slow, T0, at_most=1)
-        assert held(limiter) <= 100
-    assert taken(limiter, slow, T0) == 0, "alice was in use all the time"
-    assert taken(limiter, slow, T0, "caller-999") == 0
-    assert taken(limiter, slow, T0, "caller-1") == 1, "forgotten long ago"
+        assert take(limiter, slow if number % 2 else other, f"caller-{number}", T0) is None
+        if number % 10 == 0:
+            limiter.counter(slow).charge("alice", 0, T0)
+        assert held(limiter) <= 102
+    assert taken(limiter, slow, T0) == 1, "alice was in use all the time"
+    assert taken(limiter, slow, T0, "caller-999") == 1
+    assert taken(limiter, slow, T0, "caller-1") == 2, "forgotten long ago"
+
+
+def test_a_limited_key_is_never_forgotten() -> None:
+    limiter, slow, other = Limiter(max_keys=100), limit(0.001, 2), limit(0.001, 2, "other")
+    assert taken(limiter, slow, T0) == 2
+    for number in range(5000):
+        take(limiter, slow, f"caller-{number}", T0)
+        assert take(limiter, other, f"caller-{number}", T0) is None
+    assert held(limiter) <= 102
+    assert take(limiter, slow, "alice", T0) is not None
+
+
+def test_when_all_keys_are_limited_new_ones_share_a_bucket() -> None:
+    limiter, slow = Limiter(max_keys=100), limit(0.001, 1)
+    passed = [number for number in range(1000) if take(limiter, slow, f"caller-{number}", T0) is None]
+    assert passed == list(range(101)), "100 of their own, and one for all others"
+    assert held(limiter) == 101
+    assert [name for name in (OVERFLOW, "caller-0", "caller-99") if not taken(limiter, slow, T0, name)] == [
+        OVERFLOW,
+        "caller-0",
+        "caller-99",
+    ]
+    limiter.counter(slow).give_back("caller-500", 1, T0)
+    assert taken(limiter, slow, T0, "caller-501") == 1, (
+        "what the shared bucket gets back is for all who share it"
+    )
+    assert taken(limiter, slow, T0 + 2100, "caller-700") == 1, "everybody's bucket is full by now"
+    assert held(limiter) < 101
 
 
 def test_full_buckets_are_forgotten_first() -> None:
     limiter, fast = Limiter(max_keys=1000), limit(10.0, 10)
     for number in range(400):
-        limiter.take(fast, f"caller-{number}", T0 + number * 0.1)
+        take(limiter, fast, f"caller-{number}", T0 + number * 0.1)
     assert held(limiter) < 50, (
         "each is full again after 0.1 s; two times the 1 s that an empty one takes are kept"
     )
 
 
-def test_the_half_used_last_is_always_kept() -> None:
-    limiter, slow = Limiter(max_keys=100), limit(0.001, 1)
-    for number in range(1000):
-        assert limiter.take(slow, f"caller-{number}", T0) is None
-        # Since this one was used, 48 others were.
-        assert limiter.take(slow, f"caller-{max(0, number - 24)}", T0) is not None
+def test_room_is_made_where_most_keys_are() -> None:
+    limiter, flooded, quiet = Limiter(max_keys=1000), limit(0.001, 2, "flooded"), limit(0.001, 2, "quiet")
+    for number in range(50):
+        take(limiter, quiet, f"caller-{number}", T0)
+    for number in range(5000):
+        take(limiter, flooded, f"caller-{number}", T0)
+    sizes = {buckets.limit.name: buckets.size() for buckets in buckets_of(limiter)}
+    assert sizes == {"flooded": 950, "quiet": 50}
 
 
 @settings(max_examples=300)
@@ -181,8 +229,8 @@ def test_forgetting_full_buckets_changes_no_answer(steps: list[tuple[str, int]],
     forever: dict[str, Limiter] = {}
     for key, quarters in steps:
         now += quarters / 4
-        expected = forever.setdefault(key, Limiter()).take(which, key, now)
-        assert (limiter.take(which, key, now) is None) == (expected is None)
+        expected = take(forever.setdefault(key, Limiter()), which, key, now)
+        assert (take(limiter, which, key, now) is None) == (expected is None)
 
 
 def test_a_header_s_value_is_hidden_behind_a_keyed_digest() -> None:
@@ -201,7 +249,7 @@ def test_long_keys_are_cut_and_still_told_apart() -> None:
     one, other = "x" * 5000 + "1", "x" * 5000 + "2"
     assert taken(limiter, which, T0, one) == taken(limiter, which, T0, other) == 1
     assert taken(limiter, which, T0, one) == 0
-    assert limiter.remaining(which, one, T0) == pytest.approx(0, abs=1e-2)
+    assert remaining(limiter, which, one, T0) == pytest.approx(0, abs=1e-2)
     assert all(len(bucket.key) < 100 for bucket in limiter.report(T0))
     assert limiter.reset(one) == 1
     assert taken(limiter, which, T0, one) == 1
@@ -218,8 +266,8 @@ def test_any_text_is_a_key(key: str) -> None:
 # --- changes
 
 
-def adopted(limiter: Limiter, *limits: Limit) -> None:
-    limiter.adopt({each.name: each for each in limits})
+def adopted(limiter: Limiter, *limits: Limit, at: float = T0) -> None:
+    limiter.adopt({each.name: each for each in limits}, at)
 
 
 def test_the_same_settings_change_nothing() -> None:
@@ -261,23 +309,69 @@ def test_a_larger_burst_is_there_at_once() -> None:
 
 
 def test_a_change_carries_both_generations() -> None:
-    limiter = Limiter(max_keys=4)
+    limiter = Limiter()
     assert taken(limiter, limit(1.0, 10), T0) == 10
-    for key in ("bob", "carol"):
-        limiter.take(limit(1.0, 10), key, T0)
-    (buckets,) = limiter._buckets.values()
-    assert ("alice" in buckets.old, "carol" in buckets.young) == (True, True)
+    (buckets,) = buckets_of(limiter)
+    buckets._roll(T0)
+    take(limiter, limit(1.0, 10), "carol", T0)
+    assert ("alice" in buckets.older[0], "carol" in buckets.young) == (True, True)
     adopted(limiter, limit(2.0, 10))
-    assert limiter.take(limit(2.0, 10), "alice", T0) is not None
-    assert limiter.remaining(limit(2.0, 10), "carol", T0) == pytest.approx(9, rel=1e-2)
+    assert take(limiter, limit(2.0, 10), "alice", T0) is not None
+    assert remaining(limiter, limit(2.0, 10), "carol", T0) == pytest.approx(9, rel=1e-2)
 
 
-def test_two_changes_in_a_row_carry_those_who_kept_coming() -> None:
+def test_several_changes_in_a_row_carry_everybody() -> None:
     limiter = Limiter()
     assert taken(limiter, limit(1.0, 10), T0) == 10
     for per_second in (2.0, 4.0, 8.0):
         adopted(limiter, limit(per_second, 10))
-        assert limiter.take(limit(per_second, 10), "alice", T0) is not None
+    assert wait(limiter, limit(8.0, 10), T0) == pytest.approx(1 / 8, rel=1e-2)
+
+
+def test_what_flowed_in_before_a_change_counts_by_the_rate_of_then() -> None:
+    limiter = Limiter()
+    assert taken(limiter, limit(1.0, 10), T0) == 10
+    adopted(limiter, limit(0.1, 10), at=T0 + 4)
+    assert remaining(limiter, limit(0.1, 10), "alice", T0 + 14) == pytest.approx(5, abs=1e-2)
+
+
+def test_lowering_and_raising_grants_nothing_twice() -> None:
+    limiter, wide, narrow = Limiter(), limit(0.001, 10), limit(0.001, 2)
+    assert taken(limiter, wide, T0) == 10
+    for _ in range(3):
+        adopted(limiter, narrow)
+        assert take(limiter, narrow, "alice", T0) is not None, "forgiven what a bucket of 2 cannot lack"
+        adopted(limiter, wide)
+        assert take(limiter, wide, "alice", T0) is not None
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("ask"), st.integers(1, 15), st.just(0)),
+            st.tuples(st.just("pass"), st.integers(1, 40), st.just(0)),
+            st.tuples(st.just("change"), st.integers(1, 8), st.integers(1, 12)),
+        ),
+        max_size=40,
+    )
+)
+def test_changes_never_grant_more_than_the_largest_burst_and_what_flowed_in(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    limiter, which, now = Limiter(), limit(1.0, 5), 0.0
+    passed, largest, flowed = 0, 5, 0.0
+    for what, one, other in steps:
+        if what == "ask":
+            passed += taken(limiter, which, now, at_most=one)
+        elif what == "pass":
+            now += one / 8
+            flowed += one / 8 * which.per_second
+        else:
+            which = limit(float(one), other)
+            largest = max(largest, other)
+            adopted(limiter, which, at=now)
+        assert passed <= largest + flowed + 0.1
 
 
 def test_a_limit_that_counts_by_something_else_starts_afresh() -> None:
@@ -320,7 +414,7 @@ def test_the_report_shows_the_emptiest_first() -> None:
     taken(limiter, limit(), T0, at_most=1)
     taken(limiter, address, T0, "10.0.0.1")
     for _ in range(4):
-        limiter.take(address, "10.0.0.1", T0)
+        take(limiter, address, "10.0.0.1", T0)
     first, second = limiter.report(T0)
     assert shown(first) == ("by-address", "address:10.0.0.1", 0, 5)
     assert shown(second) == ("l", "subject:alice", 2, 0)
@@ -336,9 +430,9 @@ def test_empty_is_meant_in_proportion_to_the_burst() -> None:
 def test_the_report_is_bounded_and_never_misses_the_refused() -> None:
     limiter, slow = Limiter(), limit(0.001, 1)
     for _ in range(2):
-        limiter.take(slow, "flood", T0)
+        take(limiter, slow, "flood", T0)
     for number in range(20_000):
-        limiter.take(slow, f"caller-{number}", T0)
+        take(limiter, slow, f"caller-{number}", T0)
     report = limiter.report(T0)
     assert len(report) == 100
     assert shown(report[0]) == ("l", "subject:flood", 0, 1)
@@ -349,8 +443,8 @@ def test_the_report_is_bounded_and_never_misses_the_refused() -> None:
 def test_refusals_are_counted_as_long_as_the_bucket_lives() -> None:
     limiter, slow = Limiter(max_keys=10), limit(0.001, 1)
     for number in range(50):
-        limiter.take(slow, "alice", T0)
-        limiter.take(slow, f"caller-{number}", T0)
+        take(limiter, slow, "alice", T0)
+        take(limiter, slow, f"caller-{number}", T0)
     assert shown(limiter.report(T0)[0]) == ("l", "subject:alice", 0, 49)
 
 
@@ -388,7 +482,7 @@ def test_it_lets_through_what_exact_buckets_do(
     now = Fraction(0)
     for key, quarters in steps:
         now += Fraction(quarters, 4) / per_second
-        assert (limiter.take(which, key, T0 + float(now)) is None) == exact[key].take(now)
+        assert (take(limiter, which, key, T0 + float(now)) is None) == exact[key].take(now)
 
 
 @given(

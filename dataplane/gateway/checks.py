@@ -1,0 +1,191 @@
+"""The limits of a route, as requests take them: all must pass, and a refusal by one takes nothing from the others.
+
+A limit that is taken and done with (`take` of its counter) costs a request one call for the key and one for the tokens.
+What lasts longer is kept on the exchange (`Exchange.held`): a place among the requests under way, a cost that only the
+response tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, cast
+from zlib import crc32
+
+from dataplane.gateway.limit_keys import KeyMaker, key_maker
+from dataplane.gateway.policy.advertise import (
+    concurrency_item,
+    concurrency_left_item,
+    policy_item,
+    remaining_item,
+)
+from dataplane.gateway.policy.concurrency import Concurrency
+from dataplane.gateway.policy.counter import Counter
+from dataplane.gateway.policy.limiter import Limiter, TooMany
+from dataplane.gateway.policy.permit import Caller
+from dataplane.gateway.policy.resources import Limit
+from dataplane.proxy.exchange import Exchange, Fields
+
+_WAIT: Final = 1.0
+"""Seconds until a request is worth another try that was one too many under way: nobody knows when one ends."""
+_LONGEST_COST: Final = 12
+"""Digits of a cost that is believed."""
+
+
+class Held:
+    """Something that an exchange holds until it has ended."""
+
+    __slots__ = ()
+
+    def told(self, fields: Fields, now: float) -> None:
+        """The response's head has come with these of the fields that the plan withholds."""
+
+    def release(self) -> None:
+        """The exchange has ended."""
+
+
+class _Place(Held):
+    """A place among the requests under way of a key."""
+
+    __slots__ = ("_among", "_key")
+
+    def __init__(self, among: Concurrency, key: str) -> None:
+        self._among = among
+        self._key = key
+
+    def release(self) -> None:
+        self._among.leave(self._key)
+
+
+class _Cost(Held):
+    """A cost that only the response tells: what was taken when the request was admitted is settled against it."""
+
+    __slots__ = ("_counter", "_field", "_key", "_taken")
+
+    def __init__(self, counter: Counter, key: str, limit: Limit) -> None:
+        self._counter = counter
+        self._key = key
+        self._field = limit.cost_header.encode("latin-1")
+        self._taken = limit.cost
+
+    def told(self, fields: Fields, now: float) -> None:
+        values = [value for name, value in fields if name == self._field]
+        # Whatever is no number of tokens is as good as none: the request has cost what it took.
+        if len(values) != 1 or not values[0].isdigit() or len(values[0]) > _LONGEST_COST:
+            return
+        more = int(values[0]) - self._taken
+        if more > 0:
+            self._counter.charge(self._key, more, now)
+        elif more < 0:
+            self._counter.give_back(self._key, -more, now)
+
+
+class Check:
+    """One limit on one route."""
+
+    __slots__ = ("_among", "_counter", "_lasts", "_limit", "_maker", "_policy")
+
+    def __init__(self, limit: Limit, maker: KeyMaker, limiter: Limiter) -> None:
+        self._limit = limit
+        self._maker = maker
+        self._counter = limiter.counter(limit)
+        self._among = limiter.concurrency(limit)
+        self._lasts = self._among is not None or bool(limit.cost_header) or limit.advertise
+        self._policy = policy_item(limit)
+
+    def take(self, exchange: Exchange, block: str, caller: Caller, now: float) -> TooMany | None:
+        """Take the limit for this request; a refusal has taken nothing."""
+        key = self._maker.key(exchange, block, caller)
+        wait = self._counter.take(key, now)
+        if wait:
+            return self._refuse(exchange, key, wait, self._policy)
+        return self._hold(exchange, key, now) if self._lasts else None
+
+    def give_back(self, exchange: Exchange, block: str, caller: Caller, now: float) -> None:
+        """Undo `take`: another limit refuses the request. Its place is free when the refusal has been sent."""
+        if self._limit.name not in exchange.shadowed:
+            key = self._maker.key(exchange, block, caller)
+            self._counter.give_back(key, self._limit.cost, now)
+
+    def _hold(self, exchange: Exchange, key: str, now: float) -> TooMany | None:
+        limit, among = self._limit, self._among
+        if among is not None:
+            if not among.enter(key):
+                self._counter.give_back(key, limit.cost, now)
+                return self._refuse(exchange, key, _WAIT, concurrency_item(limit))
+            keep(exchange, _Place(among, key))
+        if limit.cost_header:
+            keep(exchange, _Cost(self._counter, key, limit))
+        if limit.advertise:
+            self._advertise(exchange, key, now)
+        return None
+
+    def _refuse(self, exchange: Exchange, key: str, wait: float, policy: str) -> TooMany | None:
+        """The refusal; or a mark only, if the limit is not enforced for this key."""
+        limit = self._limit
+        if limit.enforced < 100 and _lot(limit.name, key) >= limit.enforced:
+            exchange.shadowed = (*exchange.shadowed, limit.name)
+            return None
+        return TooMany(limit, wait, policy)
+
+    def _advertise(self, exchange: Exchange, key: str, now: float) -> None:
+        limit, counter, among = self._limit, self._counter, self._among
+        if limit.per_second:
+            left = remaining_item(limit, counter.remaining(key, now), counter.missing(key, now))
+        else:
+            assert among is not None
+            left = concurrency_left_item(limit, among.remaining(key))
+        # Lists may stand in several fields of one name (RFC 9110, 5.3).
+        more = (("ratelimit", left), ("ratelimit-policy", self._policy))
+        exchange.response_fields = (*exchange.response_fields, *more)
+
+
+class Checks:
+    """The limits of a route that are taken at one of the two places of the request line."""
+
+    __slots__ = ("_checks",)
+
+    def __init__(self, limits: Iterable[Limit], route: str, limiter: Limiter) -> None:
+        self._checks = [Check(limit, key_maker(limit, route, limiter.hidden), limiter) for limit in limits]
+
+    def take(self, exchange: Exchange, block: str, caller: Caller, now: float) -> TooMany | None:
+        """Take all of them, or none: a refusal by one gives back what the others took."""
+        for check in self._checks:
+            refused = check.take(exchange, block, caller, now)
+            if refused is not None:
+                for taken in self._checks:
+                    if taken is check:
+                        break
+                    taken.give_back(exchange, block, caller, now)
+                return refused
+        return None
+
+    def give_back(self, exchange: Exchange, block: str, caller: Caller, now: float) -> None:
+        """Undo `take`: a limit at the other place refuses the request."""
+        for check in self._checks:
+            check.give_back(exchange, block, caller, now)
+
+
+def tell(exchange: Exchange, fields: Fields, now: float) -> None:
+    """Settle what the response's fields tell."""
+    for held in cast(Sequence[Held], exchange.held):
+        held.told(fields, now)
+
+
+def release(exchange: Exchange) -> None:
+    """Free what the exchange held."""
+    for held in cast(Sequence[Held], exchange.held):
+        held.release()
+    exchange.held = None
+
+
+def keep(exchange: Exchange, held: Held) -> None:
+    """Let the exchange hold something more until it has ended."""
+    if exchange.held is None:
+        exchange.held = [held]
+    else:
+        cast(list[Held], exchange.held).append(held)
+
+
+def _lot(limit: str, key: str) -> int:
+    """From 0 to 99, always the same for a key under a limit, on every data plane."""
+    return crc32(f"{limit} {key}".encode("utf-8", "surrogatepass")) % 100

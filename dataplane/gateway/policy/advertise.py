@@ -1,0 +1,40 @@
+"""The fields RateLimit and RateLimit-Policy, as draft-ietf-httpapi-ratelimit-headers-10 has them (RFC 9651 lists).
+
+Quotas are stated in requests where each costs the same; in tokens where the cost is known only afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from dataplane.gateway.policy.resources import Limit
+
+_SLACK: Final = 1e-3
+"""Rounding errors must not hide the last token."""
+
+
+def policy_item(limit: Limit) -> str:
+    """What a limit's bucket grants: a whole bucket in the time in which an empty one fills."""
+    if not limit.per_second:
+        return concurrency_item(limit)
+    window = max(1, math.ceil(limit.burst / limit.per_second))
+    if limit.cost_header:
+        return f'"{limit.name}";q={limit.burst};qu="tokens";w={window}'
+    return f'"{limit.name}";q={limit.burst // limit.cost};w={window}'
+
+
+def concurrency_item(limit: Limit) -> str:
+    """How many requests may be under way: a quota of the unit "concurrent-requests", without a window."""
+    return f'"{limit.name}";q={limit.max_concurrent};qu="concurrent-requests"'
+
+
+def remaining_item(limit: Limit, remaining: float, full_in: float) -> str:
+    """What is left of it: `remaining` tokens now, all of them in `full_in` seconds."""
+    left = int((remaining if limit.cost_header else remaining / limit.cost) + _SLACK)
+    return f'"{limit.name}";r={left};t={math.ceil(full_in)}'
+
+
+def concurrency_left_item(limit: Limit, remaining: int) -> str:
+    """How many more requests may be under way."""
+    return f'"{limit.name}";r={remaining}'

@@ -1,0 +1,100 @@
+"""Where the requests of one limit are counted: the one face of buckets in this worker, and of any kept elsewhere.
+
+A request never waits for a counter. What is counted elsewhere answers from what this worker holds of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataplane.gateway.policy.resources import Limit
+
+
+class Counter:
+    """The tokens of one limit, by key.
+
+    A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
+    """
+
+    __slots__ = ("limit",)
+
+    limit: Limit
+
+    def take(self, key: str, now: float) -> float:
+        """Take the limit's `cost` for a request. Returns 0.0, or the seconds until it could be taken: never too few."""
+        raise NotImplementedError
+
+    def give_back(self, key: str, tokens: float, now: float) -> None:
+        """Put back what a request took that was not let through after all, or that cost less than it took."""
+        raise NotImplementedError
+
+    def charge(self, key: str, tokens: float, now: float) -> None:
+        """Take what a request has cost beyond what it took. The bucket may go below zero: the next one waits for it."""
+        raise NotImplementedError
+
+    def remaining(self, key: str, now: float) -> float:
+        """Tokens left for `key`, 0 when it is below zero."""
+        raise NotImplementedError
+
+    def missing(self, key: str, now: float) -> float:
+        """Seconds until the bucket of `key` is full, if nothing is taken meanwhile."""
+        raise NotImplementedError
+
+    def refused(self, key: str) -> int:
+        """Requests of `key` refused lately."""
+        raise NotImplementedError
+
+    def forget(self, key: str) -> bool:
+        """Fill up the bucket of `key`; whether there was one."""
+        raise NotImplementedError
+
+    def keys(self) -> Iterator[str]:
+        """All keys: those lately refused first, then the newest."""
+        raise NotImplementedError
+
+    def adopt(self, limit: Limit, now: float) -> None:
+        """Go on with new settings of the same limit; what keys lack is carried over."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """The limit is gone: free what is shared with others."""
+        raise NotImplementedError
+
+
+class Unlimited(Counter):
+    """The counter of a limit without a rate: everything passes."""
+
+    __slots__ = ()
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+
+    def take(self, key: str, now: float) -> float:
+        return 0.0
+
+    def give_back(self, key: str, tokens: float, now: float) -> None:
+        pass
+
+    def charge(self, key: str, tokens: float, now: float) -> None:
+        pass
+
+    def remaining(self, key: str, now: float) -> float:
+        return 0.0
+
+    def missing(self, key: str, now: float) -> float:
+        return 0.0
+
+    def refused(self, key: str) -> int:
+        return 0
+
+    def forget(self, key: str) -> bool:
+        return False
+
+    def keys(self) -> Iterator[str]:
+        return iter(())
+
+    def adopt(self, limit: Limit, now: float) -> None:
+        self.limit = limit
+
+    def leave(self) -> None:
+        pass
