@@ -159,7 +159,7 @@ def _read_key(key: object) -> object:
     if not 1 <= len(parts) <= _MOST_PARTS:
         raise PydanticCustomError("key", "must have 1 to 4 parts")
     for part in parts:
-        if part not in _KEY_WORDS and not _named_part(part):
+        if part not in _KEY_WORDS and not _named_part(str(part)):
             raise PydanticCustomError("key", "{wrong}", {"wrong": f"{_KEY_MUST_BE}, not {part!r}"})
         if parts.count(part) > 1:
             raise PydanticCustomError("key", "{wrong}", {"wrong": f"{part!r} is there twice"})

@@ -37,7 +37,7 @@ class Held:
     __slots__ = ()
 
     def told(self, fields: Fields, now: float) -> None:
-        """The response's head has come with these of the fields that the plan withholds."""
+        """The response's head, or its trailers, have come with these of the fields that the plan withholds."""
 
     def release(self) -> None:
         """The exchange has ended."""
@@ -59,19 +59,21 @@ class _Place(Held):
 class _Cost(Held):
     """A cost that only the response tells: what was taken when the request was admitted is settled against it."""
 
-    __slots__ = ("_counter", "_field", "_key", "_taken")
+    __slots__ = ("_counter", "_field", "_key", "_settled", "_taken")
 
     def __init__(self, counter: Counter, key: str, limit: Limit) -> None:
         self._counter = counter
         self._key = key
         self._field = limit.cost_header.encode("latin-1")
         self._taken = limit.cost
+        self._settled = False
 
     def told(self, fields: Fields, now: float) -> None:
         values = [value for name, value in fields if name == self._field]
         # Whatever is no number of tokens is as good as none: the request has cost what it took.
-        if len(values) != 1 or not values[0].isdigit() or len(values[0]) > _LONGEST_COST:
+        if self._settled or len(values) != 1 or not values[0].isdigit() or len(values[0]) > _LONGEST_COST:
             return
+        self._settled = True
         more = int(values[0]) - self._taken
         if more > 0:
             self._counter.charge(self._key, more, now)

@@ -70,6 +70,10 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for service, count in sorted(totals.retries.items()):
         retries.add_metric([service], count)
     yield retries
+    shadowed = _counter("limit_shadowed", "Requests that a limit would refuse, were it enforced.", "limit")
+    for limit, count in sorted(totals.shadowed.items()):
+        shadowed.add_metric([limit], count)
+    yield shadowed
     yield _simple_counter(
         "connections_refused",
         "Client connections beyond those that a worker or an address may have.",

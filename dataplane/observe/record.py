@@ -31,6 +31,7 @@ class Recorder:
         self._refusals: dict[tuple[str, str], int] = {}
         self._upstream_errors: dict[tuple[str, str], int] = {}
         self._retries: dict[str, int] = {}
+        self._shadowed: dict[str, int] = {}
         self._dropped = 0
         self._millisecond = 0
         self._time = ""
@@ -57,6 +58,8 @@ class Recorder:
             self._retries[service] = retries + exchange.attempts - 1
         if exchange.decision != "forwarded":
             self._refused(name, service, exchange.decision)
+        for limit in exchange.shadowed:
+            self._shadowed[limit] = self._shadowed.get(limit, 0) + 1
         if self._log is not None:
             self._log.write(self.line(exchange, name, service, seconds))
 
@@ -73,6 +76,8 @@ class Recorder:
         request, endpoint = exchange.request, exchange.endpoint
         method, host, path, trace = "", "", '""', ""
         reason = f',"reason":{quoted(exchange.reason)}' if exchange.reason else ""
+        if exchange.shadowed:
+            reason += f',"shadowed":"{" ".join(exchange.shadowed)}"'
         if request is not None:
             method, host, path = request.method, request.host, quoted(request.sent_path or request.path)
             if request.provenance is not None and request.provenance.context is not None:
@@ -101,10 +106,11 @@ class Recorder:
             "refusals": [(*key, count) for key, count in self._refusals.items()],
             "upstream_errors": [(*key, count) for key, count in self._upstream_errors.items()],
             "retries": self._retries,
+            "shadowed": self._shadowed,
             "access_log_drops": self._dropped - before,
         }
         self._requests, self._latency, self._refusals, self._upstream_errors = {}, {}, {}, {}
-        self._retries = {}
+        self._retries, self._shadowed = {}, {}
         return report
 
     def _flush(self) -> int:

@@ -37,6 +37,7 @@ MAX_BUCKETS = 100
 """Most rate limit buckets in a report."""
 MAX_EJECTED = 10_000
 """Most ejected instances taken from one worker."""
+_NOTHING: Mapping[str, object] = {}
 _WORSE = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -56,6 +57,8 @@ class Totals:
     """By service and decision."""
     retries: dict[str, int] = field(default_factory=dict)
     """Attempts after the first, by service."""
+    shadowed: dict[str, int] = field(default_factory=dict)
+    """Requests that a limit would have refused, were it enforced, by limit."""
     access_log_drops: int = 0
     connections_refused: int = 0
 
@@ -73,15 +76,18 @@ class Totals:
             self.upstream_errors[service, decision] = before + int(count)
         for service, count in report.get("retries", {}).items():
             self.retries[service] = self.retries.get(service, 0) + int(count)
+        for limit, count in report.get("shadowed", {}).items():
+            self.shadowed[limit] = self.shadowed.get(limit, 0) + int(count)
         self.access_log_drops += int(report["access_log_drops"])
         self.connections_refused += int(report.get("connections_refused", 0))
 
-    def keep(self, services: Container[str], routes: Container[str]) -> None:
-        """Drop the counters of services and routes that no longer exist."""
+    def keep(self, services: Container[str], routes: Container[str], limits: Container[str]) -> None:
+        """Drop the counters of services, routes and limits that no longer exist."""
         _keep(self.requests, lambda name: not name or name in routes)
         _keep(self.refusals, lambda key: not key[0] or key[0] in routes)
         _keep(self.latency, lambda name: name in services)
         _keep(self.retries, lambda name: name in services)
+        _keep(self.shadowed, lambda name: name in limits)
         _keep(self.upstream_errors, lambda key: key[0] in services)
 
 
@@ -107,6 +113,7 @@ class NodeStats:
         self.totals = Totals()
         self._services: Mapping[str, object] = {}
         self._routes: Mapping[str, object] = {}
+        self._limits: Mapping[str, object] = _NOTHING
         self._quiet: dict[str, CircuitStats] = {}
         """For every service, the breaker that no worker has reported yet."""
         self._circuits: dict[int, dict[str, CircuitStats]] = {}
@@ -143,19 +150,24 @@ class NodeStats:
             ended = CircuitStats(name, "closed")
             self._past[name] = _summed(self._past.get(name, ended), circuit, ended)
 
-    def keep(self, services: Mapping[str, object], routes: Mapping[str, object]) -> None:
-        """Drop the counters of services and routes that the table does not have. Call it once a second.
+    def keep(
+        self,
+        services: Mapping[str, object],
+        routes: Mapping[str, object],
+        limits: Mapping[str, object] = _NOTHING,
+    ) -> None:
+        """Drop the counters of services, routes and limits that the table does not have. Call it once a second.
 
         Cheap while the table is the same and workers report only what is in it.
         """
         if services is not self._services:
             self._quiet = {name: CircuitStats(name) for name in services if not name.startswith(BUILTIN)}
-        elif routes is self._routes and not self._unknown():
+        elif routes is self._routes and limits is self._limits and not self._unknown():
             return
-        self._services, self._routes = services, routes
+        self._services, self._routes, self._limits = services, routes, limits
         for circuits in (self._past, *self._circuits.values()):
             _keep(circuits, lambda name: name in services)
-        self.totals.keep(services, routes)
+        self.totals.keep(services, routes, limits)
 
     def _unknown(self) -> bool:
         """Whether more names are counted than the table has: a worker may report removed ones."""

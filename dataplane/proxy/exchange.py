@@ -350,7 +350,7 @@ class Decider:
         raise NotImplementedError
 
     def told(self, exchange: Exchange, fields: Fields, now: float) -> None:
-        """The head of the final response has come, with these of the fields that the plan withholds."""
+        """The final response's head, or its trailers, have come with these of the fields that the plan withholds."""
         raise NotImplementedError
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:

@@ -246,6 +246,8 @@ class Upstream(InstanceSide):
             out += chunk(pieces, size) if self._chunked else pieces
             pieces.clear()
         whole = not reader.incomplete
+        if whole and response.framing >= CHUNKS:
+            self._withhold_trailers(exchange, now)
         if whole and self._chunked:
             if response.framing == TRAILED:
                 try:
@@ -260,6 +262,14 @@ class Upstream(InstanceSide):
             self._finish(exchange, now)
         else:
             self._go_on(exchange, response, raw - 9 * size, now)
+
+    def _withhold_trailers(self, exchange: Exchange, now: float) -> None:
+        """Tell the gateway what the trailers have for it."""
+        plan = exchange.plan
+        if plan is not None and plan.withheld:
+            found = [(name.lower(), value) for name, value in self._reader.withheld_trailers(plan.withheld)]
+            if found:
+                self._shared.decider.told(exchange, found, now)
 
     def _head_size(self, response: Response) -> int:
         """More was read than a head may have: how much of it was the head?"""

@@ -189,7 +189,8 @@ class Supervisor:
         for turn in itertools.count():
             if turn % HEALTH_EVERY == 0:
                 self._report_health()
-            self._stats.keep(self._changes.table.services, self._changes.table.routes)
+            table = self._changes.table
+            self._stats.keep(table.services, table.routes, table.limits)
             self._stream.report_stats(self._stats.report(time.time()))
             await asyncio.sleep(1.0)
 

@@ -283,6 +283,7 @@ async def stage(
     send_via: bool = True,
     host: str = "127.0.0.1",
     lookups: Lookups | None = None,
+    max_in_flight: int = 0,
 ) -> AsyncIterator[Stage]:
     """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/".
 
@@ -296,6 +297,7 @@ async def stage(
         circuit=circuit or Circuit(failure_threshold=1000),
         retries=retries or Retries(),
         tls=tls,
+        max_in_flight=max_in_flight,
     )
     ports: list[int] = []
     for upstream in upstreams:

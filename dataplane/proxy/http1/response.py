@@ -201,8 +201,12 @@ def response_head(
 
 
 def withhold(response: Response, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    """Take the fields of these names, lower case, out of a head that was read, not cached."""
+    """Take the fields of these names, lower case, out of a head that was read, not cached, and announce none later."""
     fields = response.head[1:]
+    if response.framing == TRAILED:
+        response.announced = {name: None for name in response.announced if name not in names}
+        if not response.announced:
+            response.framing = CHUNKS
     response.head[1:] = without(fields, names)
     return [(name.lower(), value.strip(b" \t")) for name, value in removed(fields, names)]
 

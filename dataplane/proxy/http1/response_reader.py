@@ -12,7 +12,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.http1.head_cache import LONGEST, HeadCache, LookupCredit
-from dataplane.proxy.http1.names import RESPONSE_NAMES, field_sorter
+from dataplane.proxy.http1.names import RESPONSE_NAMES, field_sorter, removed
 from dataplane.proxy.http1.response import (
     LENGTH,
     MalformedResponse,
@@ -138,6 +138,10 @@ class ResponseReader:
         if excessive(self._passing, self._special, bounds.fields, bounds.head):
             raise MalformedResponse("trailers too long")
         return kept(response.announced, self._passing, self._special)
+
+    def withheld_trailers(self, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+        """The trailers of these names, lower case, announced or not."""
+        return removed(self._passing, names)
 
     def end(self) -> None:
         """The body ended where the parser cannot see it."""
