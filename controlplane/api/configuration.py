@@ -176,6 +176,8 @@ async def receipt_answer(call: Call, receipt: Receipt, wait: rollout.Wait | None
     """Answer a change of many resources: what became of each, and how far it is served where that is waited for."""
     call.record.revision, call.record.dry_run = receipt.revision, dry
     shown: dict[str, object] = {"revision": receipt.revision, "changes": await _changes(receipt)}
+    if receipt.warnings:
+        shown["warnings"] = [{"field": one.field, "detail": one.detail} for one in receipt.warnings]
     if receipt.unfinished:
         shown["unfinished"] = UNFINISHED
     if dry:

@@ -186,11 +186,22 @@ class RolloutShape(Shape):
     ]
 
 
+class WarningShape(Shape):
+    """Something that is allowed and probably not meant."""
+
+    field: str
+    detail: str
+
+
 class ReceiptShape(Shape):
     """A document that is in the store, or in a dry run could be. With `wait`, the members of a rollout as well."""
 
     revision: int
     changes: list[ChangeShape]
+    warnings: Annotated[
+        list[WarningShape] | None,
+        Field(description="What is allowed and probably not meant; absent: nothing."),
+    ] = None
     unfinished: Annotated[
         str | None,
         Field(

@@ -90,8 +90,9 @@ class Commands:
         read = read_document(document) if few else await aside.change(lambda: read_document(document))
         request = configuration.Apply(author=author, document=read, dry_run=dry_run)
         done = await self.executor.run(configuration.apply, request)
+        warnings = read.warnings() if few else await aside.change(read.warnings)
         aside.retire(read.declared)
-        return Receipt(done.revision, done.receipt, done.unfinished)
+        return Receipt(done.revision, done.receipt, warnings, done.unfinished)
 
     async def create(self, kind: str, body: object, *, author: str) -> Stamped:
         """Add a resource. Raises InvalidConfig, AlreadyExists."""
@@ -170,7 +171,7 @@ class Commands:
         """
         request = rollback.Rollback(author=author, to=to, users=users, dry_run=dry_run)
         done = await self.executor.run(rollback.rollback, request)
-        return Receipt(done.revision, done.receipt, done.unfinished)
+        return Receipt(done.revision, done.receipt, unfinished=done.unfinished)
 
     # Instances and counters
 

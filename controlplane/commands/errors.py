@@ -29,6 +29,8 @@ class Receipt:
     """Store revision of the change; of the last earlier one when nothing had to be written."""
     changes: tuple[Change, ...]
     """One for each resource of the request, in its order by kind."""
+    warnings: tuple[Problem, ...] = ()
+    """What is allowed and probably not meant, by its place in the document."""
     unfinished: bool = False
     """Decided, and not in place yet, because the store failed meanwhile. It will be completed."""
 

@@ -302,7 +302,7 @@ class RateLimit(Resource):
         """The key as data planes know it that know of one part only; unspecified where they could not."""
         return self.key if isinstance(self.key, str) and self.key in _KEY_WORDS else "unspecified"
 
-    def doubts(self) -> Iterable[Problem]:
+    def warnings(self) -> Iterable[Problem]:
         """Combinations that do less than they seem to."""
         if self.cost > 1 and self.tokens and self.tokens < 2 * self.cost:
             yield Problem(

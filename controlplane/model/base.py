@@ -124,7 +124,7 @@ class Resource(Part):
         """
         return ()
 
-    def doubts(self) -> Iterable[Problem]:
+    def warnings(self) -> Iterable[Problem]:
         """What is allowed and probably not meant: whoever writes it is told, and nothing is refused."""
         return ()
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from controlplane.model.problems import InvalidConfig, Problem, join
 from controlplane.model.resources import KINDS, Resource, documents, parse
 from controlplane.model.validate import Declared
 from controlplane.model.words import unknown_field
+
+
+MOST_WARNINGS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,16 @@ class Document:
 
     declared: tuple[Declared, ...]
     problems: tuple[Problem, ...]
+
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is allowed and probably not meant, at most MOST_WARNINGS."""
+        found = (
+            problem.under(item.where)
+            for item in self.declared
+            if item.resource is not None
+            for problem in item.resource.warnings()
+        )
+        return tuple(islice(found, MOST_WARNINGS))
 
 
 def weight(raw: object) -> int:

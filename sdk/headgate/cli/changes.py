@@ -122,6 +122,8 @@ def print_receipt(
         print_line(f"Dry run, nothing was changed: {summary or nothing}")
     else:
         print_line(f"{done} at revision {receipt['revision']}: {summary or nothing}")
+    for warning in receipt.get("warnings") or ():
+        print_line(f"Warning: {printable(warning['field'])}: {printable(warning['detail'])}")
     if receipt.get("unfinished"):
         print_line(receipt["unfinished"])
 

@@ -94,6 +94,34 @@ async def test_parameters_that_are_not_taken(admin: httpx.AsyncClient, api: Api,
     assert api.store.revision == before
 
 
+async def test_what_is_probably_not_meant_is_said_and_done(admin: httpx.AsyncClient) -> None:
+    limits = [
+        {"name": "fine", "per_second": 1, "burst": 10, "cost": 2},
+        {"name": "tight", "per_second": 1, "burst": 3, "cost": 2},
+        {"name": "open", "per_second": 1, "burst": 3, "cost_header": "x-cost"},
+        {"name": "closed", "per_second": 1, "burst": 3, "cost_header": "x-cost", "max_concurrent": 4},
+        {
+            "name": "many",
+            "per_second": 1,
+            "burst": 3,
+            "address_prefix": 128,
+            "enforce": "shadow",
+            "advertise": True,
+        },
+        {"name": "none", "per_second": 1, "burst": 3, "key": "route", "address_prefix": 48},
+    ]
+    answer = await admin.post(APPLY, json={"rate_limits": limits})
+    assert answer.status_code == 200
+    assert [warning["field"] for warning in answer.json()["warnings"]] == [
+        "rate_limits[1].cost",
+        "rate_limits[2].cost_header",
+        "rate_limits[4].address_prefix",
+        "rate_limits[4].advertise",
+        "rate_limits[5].address_prefix",
+    ]
+    assert "warnings" not in (await admin.post(APPLY, json={"rate_limits": limits[:1]})).json()
+
+
 async def test_all_problems_with_their_paths(admin: httpx.AsyncClient, api: Api) -> None:
     before = api.store.revision
     document = {
