@@ -11,7 +11,6 @@ from controlplane.model.resources import KINDS, Resource, documents, parse
 from controlplane.model.validate import Declared
 from controlplane.model.words import unknown_field
 
-
 MOST_WARNINGS = 100
 
 

@@ -29,7 +29,7 @@ from dataplane.gateway.policy.resources import (
     VerificationKey,
 )
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
-from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotRegistered, TooLarge
+from dataplane.proxy.errors import CircuitOpen, NoneHealthy, NotRegistered, Saturated, TooLarge
 from dataplane.proxy.exchange import Exchange, Result
 from dataplane.proxy.http1.names import REQUEST_NAMES, field_sorter
 from dataplane.proxy.http1.request import read_request
@@ -118,8 +118,17 @@ def response_timeout(route: UnlinkedRoute) -> float:
     return plan.response_timeout
 
 
-def token(subject: str = "alice", scopes: str = "orders:read", lifetime: float = 600.0) -> str:
-    claims = {"iss": "headgate", "aud": "headgate", "sub": subject, "scope": scopes, "iat": int(time())}
+def token(
+    subject: str = "alice", scopes: str = "orders:read", lifetime: float = 600.0, **more: object
+) -> str:
+    claims = {
+        "iss": "headgate",
+        "aud": "headgate",
+        "sub": subject,
+        "scope": scopes,
+        "iat": int(time()),
+        **more,
+    }
     return jwt.encode(
         {"alg": "ES256", "kid": "k1", "typ": "at+jwt"},
         {**claims, "exp": int(time() + lifetime)},
@@ -215,6 +224,88 @@ def test_limits_by_subject_come_after_the_scopes() -> None:
     assert isinstance(refusal, TooMany) and refusal.limit == BY_SUBJECT
     assert line.ask(token=token("bob"))[0] is None
     assert line.ask(token=ALICE, now=1.0)[0] is None
+
+
+def test_a_refusal_after_the_token_takes_nothing_from_the_limits_before_it() -> None:
+    """Only a limit gives back: whoever is refused for the token or the scopes has used the limits before that."""
+    wide = Limit("wide", 0.001, 100, LimitKey.ADDRESS)
+    line = Line(*BASE, BY_SUBJECT, wide, orders("wide", "by-subject"))
+    left = line.gateway.limiter.counter(wide)
+    for _ in range(10):
+        line.ask(token=ALICE)
+    assert round(left.remaining("203.0.113.9", 0.0)) == 98
+    assert isinstance(line.ask()[0], Unauthenticated)
+    assert isinstance(line.ask(token=token(scopes=""))[0], Forbidden)
+    assert round(left.remaining("203.0.113.9", 0.0)) == 96
+
+
+def test_a_limit_by_a_claim_counts_those_who_share_it() -> None:
+    by_plan = Limit("by-plan", 0.001, 2, ("claim:plan",))
+    line = Line(*BASE, User("bob", SCOPE), by_plan, orders("by-plan"))
+    gold = [token(plan="gold"), token("bob", plan="gold")]
+    assert [line.ask(token=sent)[0] for sent in gold] == [None, None]
+    assert isinstance(line.ask(token=gold[0])[0], TooMany)
+    assert line.ask(token=token(plan=5))[0] is None
+    assert line.ask(token=token(plan="5"))[0] is None, "a text is no number"
+    assert [line.ask(token=sent)[0] for sent in (ALICE, token(plan=["gold"]))] == [None, None]
+    assert isinstance(line.ask(token=ALICE)[0], TooMany), "without the claim all share one bucket"
+    keys = [row.key for row in line.gateway.limiter.report(0.0)]
+    assert all(key.startswith("claim:plan:") and "gold" not in key for key in keys) and len(set(keys)) == 4
+
+
+def test_a_claim_that_is_counted_from_now_on_is_read_from_tokens_that_are_known() -> None:
+    line = Line(*BASE, orders())
+    gold = token(plan="gold")
+    assert line.ask(token=gold)[0] is None
+    line.swap(*BASE, Limit("by-plan", 0.001, 1, ("claim:plan",)), orders("by-plan"))
+    assert line.ask(token=gold)[0] is None
+    assert line.ask(token=ALICE)[0] is None, "another bucket"
+    assert isinstance(line.ask(token=gold)[0], TooMany)
+
+
+def test_a_full_service_refuses_at_once_and_its_breaker_hears_nothing() -> None:
+    line = Line(Service("orders", max_in_flight=1), *BASE[1:], orders())
+    refusal, first = line.ask(token=ALICE)
+    assert refusal is None
+    refused, second = line.ask(token=ALICE)
+    assert refused == Saturated("orders") and second.ticket is None
+    line.end(second)
+    assert line.ask(token=ALICE)[0] == Saturated("orders")
+    line.end(first)
+    assert line.ask(token=ALICE)[0] is None
+
+
+def test_a_bound_that_comes_later_counts_from_then_on() -> None:
+    line = Line(*BASE, orders())
+    _, before = line.ask(token=ALICE)
+    line.swap(Service("orders", max_in_flight=1), *BASE[1:], orders())
+    _, after = line.ask(token=ALICE)
+    line.end(before)
+    assert line.ask(token=ALICE)[0] == Saturated("orders")
+    line.end(after)
+    assert line.ask(token=ALICE)[0] is None
+
+
+def test_an_ipv6_bucket_is_reset_by_any_address_in_it() -> None:
+    wide = Limit("wide", 0.001, 1, LimitKey.ADDRESS, address_prefix=48)
+    line = Line(*BASE, wide, orders("wide"))
+    assert line.ask(token=ALICE, address="2001:db8:1:2::3")[0] is None
+    assert isinstance(line.ask(token=ALICE, address="2001:db8:1:9::9")[0], TooMany)
+    for revision, key in enumerate(
+        ("address:2001:db8:1:7::7", "2001:db8:1::/48", "address:2001:db8:1::/48"), 1
+    ):
+        line.swap(*BASE, wide, orders("wide"), Reset(revision, rate_limit=key))
+        assert line.ask(token=ALICE, address="2001:db8:1:2::3")[0] is None, key
+
+
+def test_a_combination_is_reset_by_the_key_that_is_shown() -> None:
+    both = Limit("both", 0.001, 1, ("address", "subject"))
+    line = Line(*BASE, both, orders("both"))
+    assert line.ask(token=ALICE)[0] is None
+    (shown,) = line.gateway.limiter.report(0.0)
+    assert shown.key == "address,subject:203.0.113.9,alice"
+    line.swap(*BASE, both, orders("both"), Reset(1, rate_limit=shown.key))
+    assert line.ask(token=ALICE)[0] is None
 
 
 def test_nobody_in_particular_is_counted_by_address() -> None:

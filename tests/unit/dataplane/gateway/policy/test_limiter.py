@@ -563,7 +563,7 @@ def test_a_debt_is_not_forgotten_before_it_is_paid() -> None:
 def test_costs_and_debts_agree_with_a_blackboard(steps: list[tuple[str, str, int, int]]) -> None:
     which = costly(1.0, 10, 3, "x-cost")
     limiter, now = Limiter(), 0
-    balance = {key: (10, 0) for key in "ab"}
+    balance = dict.fromkeys("ab", (10, 0))
     for key, what, amount, later in steps:
         now += later
         tokens, at = balance[key]
