@@ -25,8 +25,10 @@ _SWEPT: Final = 8
 """Old buckets looked at, at most, to find room for one new key."""
 _STEADY: Final = 256
 """Times that room is made in the same limit before the largest one is looked for again."""
-_GENERATIONS: Final = 8
-"""A generation is full with one in so many of the keys that there is room for."""
+_GENERATIONS: Final = 6
+"""A generation is full with one in so many of the keys that there is room for: of a million, as its table is."""
+_MOST_REFUSED: Final = 40_000
+"""Keys of a generation of those lately refused: reports show some hundred."""
 OVERFLOW: Final = "…"
 """The key that new ones share when there is room for none."""
 
@@ -239,7 +241,7 @@ class Buckets(Counter):
 
     def _roll(self, flowed: float) -> None:
         """Begin a new generation; drop the oldest ones if all their buckets are full."""
-        if flowed >= self._roll_at or len(self._refused) >= self._room.generation:
+        if flowed >= self._roll_at:
             self._refused_old, self._refused = self._refused, {}
         if self.young:
             self.older.insert(0, self.young)
@@ -252,6 +254,8 @@ class Buckets(Counter):
 
     def _refuse(self, key: str, full_at: float, flowed: float) -> float:
         """Count a refusal of `key`, whose bucket is full at `full_at`; returns the seconds until it may pass."""
+        if len(self._refused) >= _MOST_REFUSED:
+            self._refused_old, self._refused = self._refused, {}
         self._refused[key] = self.refused(key) + 1
         self._refused_old.pop(key, None)
         if full_at - flowed > self._burst and not self.limit.cost_header:

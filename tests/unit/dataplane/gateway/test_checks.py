@@ -190,7 +190,7 @@ def test_a_cost_is_settled_once_and_only_for_those_who_took() -> None:
 
 def test_a_share_of_the_keys_is_enforced_and_a_caller_sees_one_behaviour() -> None:
     which = limit(burst=1, enforced=30)
-    seen = {}
+    seen: dict[str, set[bool]] = {}
     for limiter in (Limiter(), Limiter()):
         checks = Checks((which,), "orders", limiter)
         for number in range(500):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import http_sfv
 import pytest
+from http_sfv.list import List
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ from dataplane.gateway.policy.resources import Limit, LimitKey
 
 def read(value: str) -> list[tuple[Any, dict[str, Any]]]:
     """The items of a list, each with its parameters."""
-    found = http_sfv.List()
+    found = List()
     found.parse(value.encode("ascii"))
     return [(item.value, dict(item.params)) for item in found]
 
