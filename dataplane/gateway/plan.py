@@ -45,9 +45,8 @@ class Plan(Forwarding):
         self.early = Checks((limit for limit in limits if not needs_caller(limit)), route.name, limiter)
         """The limits that need no caller: taken before anybody is authenticated."""
         self.late = Checks((limit for limit in limits if needs_caller(limit)), route.name, limiter)
-        self.withheld = frozenset(
-            limit.cost_header.encode("latin-1") for limit in limits if limit.cost_header
-        )
+        told = frozenset(limit.cost_header.encode("latin-1") for limit in limits if limit.cost_header)
+        self.withheld = told or None
         self.max_in_flight = 0
         """This worker's share of the requests that may be under way at the service; 0: any number."""
         self.rewrites = bool(route.rewrite or route.strip_prefix)

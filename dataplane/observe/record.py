@@ -58,8 +58,9 @@ class Recorder:
             self._retries[service] = retries + exchange.attempts - 1
         if exchange.decision != "forwarded":
             self._refused(name, service, exchange.decision)
-        for limit in exchange.shadowed:
-            self._shadowed[limit] = self._shadowed.get(limit, 0) + 1
+        if exchange.shadowed:
+            for limit in exchange.shadowed:
+                self._shadowed[limit] = self._shadowed.get(limit, 0) + 1
         if self._log is not None:
             self._log.write(self.line(exchange, name, service, seconds))
 

@@ -34,7 +34,6 @@ _ABANDONED: Final = Result.ABANDONED
 
 Fields = list[tuple[bytes, bytes]]
 """Fields of a message: names, lower case, and values."""
-_NOTHING: Final[frozenset[bytes]] = frozenset()
 
 
 class Forwarding:
@@ -63,7 +62,7 @@ class Forwarding:
         """Bytes of a request's body."""
         self.replays = False
         """A request may go to another instance after its body has been sent: keep the body."""
-        self.withheld = _NOTHING
+        self.withheld: frozenset[bytes] | None = None
         """Names, lower case, of response fields that are for the gateway (`Decider.told`) and not for the client."""
 
 

@@ -88,7 +88,7 @@ class Upstream(InstanceSide):
         exchange.client.sending(exchange, now)
         request, plan = exchange.request, exchange.plan
         assert request is not None and plan is not None
-        self._reader.expect(request.method == "HEAD", bool(plan.withheld))
+        self._reader.expect(request.method == "HEAD", plan.withheld is not None)
         self.outgoing.write(self._shared.request_writer.head(exchange, request, self.endpoint.authority))
         if request.length:
             if exchange.attempts == 1:
@@ -266,7 +266,7 @@ class Upstream(InstanceSide):
     def _withhold_trailers(self, exchange: Exchange, now: float) -> None:
         """Tell the gateway what the trailers have for it."""
         plan = exchange.plan
-        if plan is not None and plan.withheld:
+        if plan is not None and plan.withheld is not None:
             found = [(name.lower(), value) for name, value in self._reader.withheld_trailers(plan.withheld)]
             if found:
                 self._shared.decider.told(exchange, found, now)
@@ -279,7 +279,7 @@ class Upstream(InstanceSide):
         """The head, in pieces, after what interim responses there were."""
         request, plan, shared = exchange.request, exchange.plan, self._shared
         assert request is not None and plan is not None
-        if plan.withheld:
+        if plan.withheld is not None:
             shared.decider.told(exchange, withhold(response, plan.withheld), now)
         if exchange.response_fields:
             add_fields(response, exchange.response_fields)

@@ -91,6 +91,15 @@ def test_a_refusals_reason_is_in_the_line(recorder: Recorder) -> None:
     assert "reason" not in line(recorder, exchange())
 
 
+def test_what_limits_would_have_refused_is_marked_and_counted(recorder: Recorder) -> None:
+    assert line(recorder, exchange(shadowed=("trial", "daily")))["shadowed"] == "trial daily"
+    assert "shadowed" not in line(recorder, exchange())
+    for shadowed in (("trial",), ("trial", "daily"), ()):
+        recorder.finished(exchange(shadowed=shadowed))
+    assert recorder.report()["shadowed"] == {"trial": 2, "daily": 1}
+    assert recorder.report()["shadowed"] == {}
+
+
 def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> None:
     for attempts in (1, 2, 4):
         recorder.finished(exchange(attempts=attempts))

@@ -59,6 +59,7 @@ HEALTHY = NodeView(
         latency={"orders": [4.0, 3.0] + [0.0] * (len(LATENCY_BOUNDS) - 3) + [2.0, 1.0, 12.5]},
         refusals={("orders", "limited"): 2},
         upstream_errors={("orders", "timed_out"): 1},
+        shadowed={"burst": 7},
         access_log_drops=5,
     ),
     workers=2,
@@ -160,6 +161,7 @@ async def test_metrics() -> None:
     assert value("requests_total", route="", status="4xx") == 3
     assert value("refusals_total", route="orders", reason="limited") == 2
     assert value("upstream_errors_total", service="orders", kind="timed_out") == 1
+    assert value("limit_shadowed_total", limit="burst") == 7
     assert value("circuit_state", service="orders", state="closed") == 1
     assert value("circuit_state", service="orders", state="open") == 0
     assert value("circuit_failures_total", service="orders") == 2
