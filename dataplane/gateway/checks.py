@@ -84,44 +84,48 @@ class _Cost(Held):
 class Check:
     """One limit on one route."""
 
-    __slots__ = ("_among", "_counter", "_lasts", "_limit", "_maker", "_policy")
+    __slots__ = ("_among", "_limit", "_maker", "_policy", "by_block", "counter", "lasts")
 
     def __init__(self, limit: Limit, maker: KeyMaker, limiter: Limiter) -> None:
         self._limit = limit
         self._maker = maker
-        self._counter = limiter.counter(limit)
         self._among = limiter.concurrency(limit)
-        self._lasts = self._among is not None or bool(limit.cost_header) or limit.advertise
         self._policy = policy_item(limit)
+        self.counter = limiter.counter(limit)
+        self.by_block = maker.by_block
+        """Its key is the client's address as limits count it by default."""
+        self.lasts = self._among is not None or bool(limit.cost_header) or limit.advertise
+        """There is more to it than to take tokens (`hold`)."""
 
-    def take(self, exchange: Exchange, block: str, caller: Caller, now: float) -> TooMany | None:
-        """Take the limit for this request; a refusal has taken nothing."""
-        key = self._maker.key(exchange, block, caller)
-        wait = self._counter.take(key, now)
-        if wait:
-            return self._refuse(exchange, key, wait, self._policy)
-        return self._hold(exchange, key, now) if self._lasts else None
+    def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
+        """What the request counts by."""
+        return self._maker.key(exchange, block, caller)
 
     def give_back(self, exchange: Exchange, block: str, caller: Caller, now: float) -> None:
         """Undo `take`: another limit refuses the request. Its place is free when the refusal has been sent."""
         if self._limit.name not in exchange.shadowed:
             key = self._maker.key(exchange, block, caller)
-            self._counter.give_back(key, self._limit.cost, now)
+            self.counter.give_back(key, self._limit.cost, now)
 
-    def _hold(self, exchange: Exchange, key: str, now: float) -> TooMany | None:
+    def hold(self, exchange: Exchange, key: str, now: float) -> TooMany | None:
+        """The tokens are taken: take what lasts until the exchange has ended. A refusal has taken nothing."""
         limit, among = self._limit, self._among
         if among is not None:
             if not among.enter(key):
-                self._counter.give_back(key, limit.cost, now)
-                return self._refuse(exchange, key, _WAIT, concurrency_item(limit))
+                self.counter.give_back(key, limit.cost, now)
+                return self._refusal(exchange, key, _WAIT, concurrency_item(limit))
             keep(exchange, _Place(among, key))
         if limit.cost_header:
-            keep(exchange, _Cost(self._counter, key, limit))
+            keep(exchange, _Cost(self.counter, key, limit))
         if limit.advertise:
             self._advertise(exchange, key, now)
         return None
 
-    def _refuse(self, exchange: Exchange, key: str, wait: float, policy: str) -> TooMany | None:
+    def refuse(self, exchange: Exchange, key: str, wait: float) -> TooMany | None:
+        """There are no tokens for `wait` seconds: refuse, if the limit is enforced for this key."""
+        return self._refusal(exchange, key, wait, self._policy)
+
+    def _refusal(self, exchange: Exchange, key: str, wait: float, policy: str) -> TooMany | None:
         """The refusal; or a mark only, if the limit is not enforced for this key."""
         limit = self._limit
         if limit.enforced < 100 and _lot(limit.name, key) >= limit.enforced:
@@ -130,7 +134,7 @@ class Check:
         return TooMany(limit, wait, policy)
 
     def _advertise(self, exchange: Exchange, key: str, now: float) -> None:
-        limit, counter, among = self._limit, self._counter, self._among
+        limit, counter, among = self._limit, self.counter, self._among
         if limit.per_second:
             left = remaining_item(limit, counter.remaining(key, now), counter.missing(key, now))
         else:
@@ -152,18 +156,30 @@ class Checks:
     def take(self, exchange: Exchange, block: str, caller: Caller, now: float) -> TooMany | None:
         """Take all of them, or none: a refusal by one gives back what the others took."""
         for check in self._checks:
-            refused = check.take(exchange, block, caller, now)
+            key = block if check.by_block else check.key(exchange, block, caller)
+            wait = check.counter.take(key, now)
+            if wait:
+                refused = check.refuse(exchange, key, wait)
+            elif check.lasts:
+                refused = check.hold(exchange, key, now)
+            else:
+                continue
             if refused is not None:
-                for taken in self._checks:
-                    if taken is check:
-                        break
-                    taken.give_back(exchange, block, caller, now)
+                self._give_back_before(check, exchange, block, caller, now)
                 return refused
         return None
 
     def give_back(self, exchange: Exchange, block: str, caller: Caller, now: float) -> None:
         """Undo `take`: a limit at the other place refuses the request."""
         for check in self._checks:
+            check.give_back(exchange, block, caller, now)
+
+    def _give_back_before(
+        self, refusing: Check, exchange: Exchange, block: str, caller: Caller, now: float
+    ) -> None:
+        for check in self._checks:
+            if check is refusing:
+                return
             check.give_back(exchange, block, caller, now)
 
 

@@ -27,7 +27,11 @@ Hide = Callable[[str], str]
 class KeyMaker:
     """Makes the key of one limit for a request. Compiled, a call of it is a call of C."""
 
-    __slots__ = ()
+    __slots__ = ("by_block",)
+
+    def __init__(self) -> None:
+        self.by_block = False
+        """The key is `block`, and needs no call."""
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
         """The key; `block` is the client's address as limits count it by default, without a caller ANONYMOUS."""
@@ -36,6 +40,9 @@ class KeyMaker:
 
 class _Address(KeyMaker):
     __slots__ = ()
+
+    def __init__(self) -> None:
+        self.by_block = True
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
         return block
@@ -47,6 +54,7 @@ class _WiderAddress(KeyMaker):
     __slots__ = ("_bits",)
 
     def __init__(self, bits: int) -> None:
+        super().__init__()
         self._bits = bits
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
@@ -69,6 +77,7 @@ class _Route(KeyMaker):
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self._name = name
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
@@ -81,6 +90,7 @@ class _Header(KeyMaker):
     __slots__ = ("_credentials", "_hide", "_name")
 
     def __init__(self, name: str, hide: Hide) -> None:
+        super().__init__()
         self._name = name
         self._hide = hide
         self._credentials = name == "authorization"
@@ -98,6 +108,7 @@ class _Claim(KeyMaker):
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self._name = name
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
@@ -108,6 +119,7 @@ class _Several(KeyMaker):
     __slots__ = ("_makers",)
 
     def __init__(self, makers: list[KeyMaker]) -> None:
+        super().__init__()
         self._makers = makers
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
