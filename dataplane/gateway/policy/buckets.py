@@ -6,9 +6,9 @@ arrival time): until then `full_at - flowed` tokens are missing, afterwards none
 and concerns no bucket, and a full bucket needs no entry.
 
 Memory is bounded without scanning. Keys are kept in generations, by when they were last used; once all buckets of the
-oldest one are full, it is dropped as a whole. When there is no room for a new key before that, buckets of the oldest
-generation are dropped that could serve a request anyway. A bucket that refuses is never forgotten: when nothing else is
-left, new keys of a limit share one bucket (`OVERFLOW`).
+oldest one are full, each new key drops some of them. When there is no room for a new key before that, buckets of the
+oldest generation are dropped that could serve a request anyway. A bucket that refuses is never forgotten: when nothing
+else is left, new keys of a limit share one bucket (`OVERFLOW`).
 """
 
 from __future__ import annotations
@@ -220,6 +220,8 @@ class Buckets(Counter):
             flowed >= self._roll_at and len(self.older) < _GENERATIONS
         ):
             self._roll(flowed)
+        if self._ends and flowed >= self._ends[-1]:
+            self._drop_some()
         full_at = self._from_older(key)
         if full_at is not None:
             return full_at
@@ -240,7 +242,7 @@ class Buckets(Counter):
         return full_at
 
     def _roll(self, flowed: float) -> None:
-        """Begin a new generation; drop the oldest ones if all their buckets are full."""
+        """Begin a new generation."""
         if flowed >= self._roll_at:
             self._refused_old, self._refused = self._refused, {}
         if self.young:
@@ -248,8 +250,16 @@ class Buckets(Counter):
             self._ends.insert(0, max(flowed + self._burst, self._deepest))
             self.young = {}
         self._roll_at = flowed + self._burst
-        while self._ends and flowed >= self._ends[-1]:
-            self._room.used -= len(self.older[-1])
+
+    def _drop_some(self) -> None:
+        """All buckets of the oldest generation are full: drop some. To drop a large one at once would take long."""
+        oldest = self.older[-1]
+        for _ in range(min(_SWEPT, len(oldest))):
+            key = oldest.popitem()[0]
+            self._refused.pop(key, None)
+            self._refused_old.pop(key, None)
+            self._room.used -= 1
+        if not oldest:
             del self.older[-1], self._ends[-1]
 
     def _refuse(self, key: str, full_at: float, flowed: float) -> float:

@@ -208,6 +208,19 @@ def test_full_buckets_are_forgotten_first() -> None:
     )
 
 
+def test_many_full_buckets_are_dropped_piece_by_piece() -> None:
+    limiter, fast = Limiter(max_keys=60_000), limit(10.0, 10)
+    for number in range(9_000):
+        take(limiter, fast, f"caller-{number}", T0)
+    take(limiter, fast, "next", T0 + 2)
+    before = held(limiter)
+    for number in range(2_000):
+        take(limiter, fast, f"later-{number}", T0 + 4)
+        assert before - held(limiter) <= 8
+        before = held(limiter)
+    assert before < 2_010
+
+
 def test_room_is_made_where_most_keys_are() -> None:
     limiter, flooded, quiet = Limiter(max_keys=1000), limit(0.001, 2, "flooded"), limit(0.001, 2, "quiet")
     for number in range(50):
