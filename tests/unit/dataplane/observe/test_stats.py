@@ -127,6 +127,15 @@ def test_counters_of_what_is_not_in_the_table_are_forgotten_and_the_sum_stays() 
     assert stats.circuits() == (CircuitStats("orders"),)
 
 
+def test_what_limits_would_have_refused_is_summed_while_they_exist() -> None:
+    stats = NodeStats()
+    for worker in (0, 1):
+        stats.take(worker, frame(shadowed={"trial": 2, "gone": 1}))
+    assert stats.totals.shadowed == {"trial": 4, "gone": 2}
+    stats.keep({}, {}, {"trial": 1})
+    assert stats.totals.shadowed == {"trial": 4}
+
+
 def test_buckets_are_summed_and_bounded_the_emptiest_first() -> None:
     stats = NodeStats()
     for worker in (0, 1):

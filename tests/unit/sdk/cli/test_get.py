@@ -122,6 +122,32 @@ def test_spellings_of_two_words(filled: Any, admin: FakeAdmin, spelling: str) ->
     assert "5/s, burst 9" in filled("get", spelling).stdout
 
 
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        (
+            {"requests": 600, "per": "minute", "burst": None, "key": "api_key"},
+            ("600/minute, burst 600", "api_key"),
+        ),
+        (
+            {"requests": 600, "per": "day", "burst": 5, "key": ["address", "route"]},
+            ("600/day, burst 5", "address, route"),
+        ),
+        ({"max_concurrent": 4, "key": "subject"}, ("4 under way", "subject")),
+        (
+            {"per_second": 1.0, "burst": 2, "enforce": "shadow", "key": "route"},
+            ("1/s, burst 2; enforce shadow",),
+        ),
+    ],
+)
+def test_a_limit_in_every_form(
+    filled: Any, admin: FakeAdmin, fields: dict[str, object], shown: tuple[str, ...]
+) -> None:
+    admin.sections["rate_limits"]["l"] = {"name": "l", "mode": "local", **fields}
+    row = " ".join(filled("get", "rate-limits").stdout.split())
+    assert all(words in row for words in shown)
+
+
 def test_a_kind_that_does_not_exist(filled: Any, admin: FakeAdmin) -> None:
     admin.requests.clear()
     result = filled("get", "pods")
