@@ -1,0 +1,151 @@
+"""The owner's account of one key: its pool, and the book of what each holder may spend.
+
+    pool + starters + Σ excess ≤ burst        excess: what a holding is above the holder's starter
+
+The pool gains `rate` tokens a second as long as this stays true, and a holding gains only what comes out of the pool.
+So in any window at most `burst + rate · T` is admitted, as long as no holding is above its book and its starter.
+"""
+
+from __future__ import annotations
+
+import math
+
+from headgate_api.leases.messages import ASKING, LEASE, SKEW, Ask, Grant, Want
+from headgate_api.leases.roll import Member, Roll
+
+
+class Book:
+    """What one holder may spend of the key."""
+
+    __slots__ = ("carry", "excess", "granted", "left", "stamp", "target", "tokens", "until", "wants")
+
+    def __init__(self, want: Want, stamp: float, until: float, carry: float) -> None:
+        self.tokens = self.left = max(0.0, want.holds)
+        """At most what may be spent; and what was left at the ask."""
+        self.granted = 0.0
+        """The part of `tokens` that the last answer gave."""
+        self.wants = self.target = want.wants
+        """Tokens that the holder wants to hold."""
+        self.excess = 0.0
+        self.stamp = stamp
+        """Of the ask."""
+        self.until = until
+        """When the excess has lapsed."""
+        self.carry = carry
+        """The fraction of a token that the holder's share was above what it was given."""
+
+
+class Account:
+    """One key. `flow` must come before everything else."""
+
+    __slots__ = (
+        "_charged",
+        "_inflow",
+        "_starters",
+        "books",
+        "excess",
+        "floor",
+        "left",
+        "pool",
+        "roll",
+        "wanted",
+    )
+
+    def __init__(self, roll: Roll, pool: float, floor: float = -math.inf) -> None:
+        self.roll = roll
+        self.pool = pool
+        """Tokens; below 0 after an overdraft, or when starters were given out of an empty pool."""
+        self.floor = floor
+        """What the store says that the pool has, for the next owner; -inf where that is not stored."""
+        self.books: dict[str, Book] = {}
+        """By holder; without one it has a starter at most. In the order of the asks, so of `until`."""
+        self.excess = 0.0
+        self.wanted = 0.0
+        self.left = 0.0
+        """Sums over all books."""
+        self._inflow = roll.inflow
+        self._charged = roll.charged
+        self._starters = roll.starters
+
+    def flow(self, now: float) -> None:
+        """Gain what has flowed in, pay for new starters, and drop the books that have lapsed."""
+        roll = self.roll
+        # Starters that were given back since the last call leave room from now on only, as they may have been
+        # spent just before.
+        room = roll.limit.burst - max(roll.starters, self._starters) - self.excess
+        if self.pool < room:
+            self.pool = min(room, self.pool + roll.inflow - self._inflow)
+        self.pool -= roll.charged - self._charged
+        self._inflow, self._charged, self._starters = roll.inflow, roll.charged, roll.starters
+        while self.books:
+            holder = next(iter(self.books))
+            if self.books[holder].until > now:
+                break
+            self._close(holder)
+
+    def answer(self, holder: str, member: Member, ask: Ask, want: Want, now: float) -> Grant:
+        """Settle what the holder says and grant what it gets. Its starter must have been offered already."""
+        old = self._close(holder)
+        known = float(member.starter - member.promised)
+        if old is not None:
+            known = old.tokens
+            if old.stamp > ask.answered:
+                # The last grant did not come, and will never be used: the holder waits for this answer alone.
+                known -= old.granted
+                self._put(old.granted)
+        book = Book(want, ask.stamp, now + LEASE * SKEW, old.carry if old else 0.0)
+        self._put(max(0.0, min(want.back, known - book.tokens)))
+        # An overdraft is paid at once: all holders wait for it, not only the one where it came up.
+        debt = max(0.0, -want.holds)
+        self.pool -= debt
+        given = self._share(book)
+        self.pool -= given
+        book.granted = given + debt
+        book.tokens += given
+        if want.wants <= member.offered and math.isclose(book.tokens, member.offered):
+            return Grant(want.key, book.granted, book.target, True)
+        # The offer may be below `member.starter`: holdings are cut to it before that is lowered.
+        book.excess = max(0.0, book.tokens - member.offered)
+        self.books[holder] = book
+        self.excess += book.excess
+        self.wanted += book.wants
+        self.left += book.left
+        return Grant(want.key, book.granted, book.target, False)
+
+    def reservation(self) -> float:
+        """The floor to store: one step below the pool. Above 0, or 0."""
+        return max(0.0, self.pool - max(1.0, self.roll.limit.burst / 20))
+
+    def _share(self, book: Book) -> float:
+        """What the holder is given: all that it wants, or its part in whole tokens.
+
+        What there is (the pool, all holdings, and what flows in until everybody has asked again) is divided in
+        proportion to what is wanted. So a token is as likely to be where a request comes as if there were one
+        bucket, and nobody keeps a full holding while others starve.
+        """
+        spendable = self.pool - max(0.0, self.floor)
+        there = max(0.0, spendable) + self.left + book.left + self.roll.limit.rate * ASKING
+        book.target *= min(1.0, there / (self.wanted + book.wants)) if book.wants else 1.0
+        missing = book.wants - book.tokens
+        if missing <= 0 or spendable <= 0:
+            return 0.0
+        share = book.carry + max(0.0, book.target - book.tokens)
+        if share >= missing and spendable >= missing:
+            book.carry = 0.0
+            return missing
+        given = math.floor(min(share, missing, spendable))
+        book.carry = min(1.0, share - given)
+        return float(given)
+
+    def _close(self, holder: str) -> Book | None:
+        book = self.books.pop(holder, None)
+        if book is not None:
+            self.excess = self.excess - book.excess if self.books else 0.0
+            self.wanted = self.wanted - book.wants if self.books else 0.0
+            self.left = self.left - book.left if self.books else 0.0
+        return book
+
+    def _put(self, tokens: float) -> None:
+        """Put tokens back into the pool, as far as there is room."""
+        room = self.roll.limit.burst - self.roll.starters - self.excess
+        self.pool = max(self.pool, min(room, self.pool + tokens))

@@ -1,0 +1,114 @@
+"""A holder's end of one limit: its starter, and a holding for each key that it has spent of.
+
+A request calls `holdings.get(key)`, or `open`, and then `Holding.take`. Nothing else is on the request path.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+
+from headgate_api.leases.holding import Holding
+from headgate_api.leases.messages import ASKING, LEASE, SKEW, Answer, Ask, Limit, WithoutOwner
+
+
+class Holder:
+    """One worker's part of one limit."""
+
+    __slots__ = (
+        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_old_starter", "_old_until", "_stamp",
+        "active",
+        "away_from", "holdings", "limit", "starter", "until",
+    )  # fmt: skip
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.holdings: dict[str, Holding] = {}
+        self.active: dict[str, Holding] = {}
+        """Those that the owner is asked about: they may be above the starter, or run low."""
+        self.starter = 0
+        """Tokens of each key without a holding."""
+        self.until = -math.inf
+        """When the starter lapses."""
+        self._old_starter = 0
+        self._old_until = -math.inf
+        """A starter that was higher, and until when a holding may still be based on it."""
+        self._epoch = 0
+        self._stamp = -math.inf
+        """Of the newest ask."""
+        self._answered = -math.inf
+        """Stamp of the last ask whose answer was used."""
+        self.away_from = -math.inf
+        """From when `Limit.without_owner` says what is admitted, unless an answer comes before."""
+        self._asked: tuple[Holding, ...] | None = None
+        """The holdings in the ask that is under way; None if none is."""
+        self._gained = 0.0
+        self._gained_at = -math.inf
+        """Tokens that each holding may have gained while this holder was away, ever; and up to when that counts."""
+
+    def open(self, key: str, now: float) -> Holding:
+        """The holding of a `key` that had none: a starter."""
+        holding = self.holdings[key] = Holding(self, key, now)
+        return holding
+
+    def overdraw(self, key: str, cost: float, now: float) -> None:
+        """Spend `cost` tokens that are known only now, after the response, whether there are as many or not."""
+        (self.holdings.get(key) or self.open(key, now)).overdraw(cost, now)
+
+    def admits_everything(self, now: float) -> bool:
+        """Whether it is away, and everything is admitted meanwhile."""
+        return self.limit.without_owner is WithoutOwner.OPEN and not now < self.away_from
+
+    def gained(self, now: float) -> float:
+        """Tokens that a holding has gained while this holder was away, ever: only differences mean something."""
+        since = max(self._gained_at, self.away_from)
+        if now > since:
+            if self.starter:
+                self._gained += self.limit.pace(self.starter) / SKEW * (now - since)
+            self._gained_at = now
+        return self._gained
+
+    def ask(self, now: float) -> Ask | None:
+        """What to send to the owner; None if there is nothing to say yet. Worth a call whenever `active` grew."""
+        if now < self._stamp + (ASKING if self._asked is None else LEASE):
+            return None
+        self.lost()
+        due = tuple(holding for holding in self.active.values() if now >= holding.due)
+        if not due and now < self._stamp + LEASE / 4:
+            return None
+        starter = 0
+        if now < self.until:
+            starter = max(self.starter, self._old_starter) if now < self._old_until else self.starter
+        self._asked, self._stamp = due, now
+        return Ask(now, self._answered, starter, tuple(holding.want(now) for holding in due))
+
+    def lost(self) -> None:
+        """The stream broke, or nothing came over it for LEASE: no answer to the ask that is under way will be used."""
+        for holding in self._asked or ():
+            holding.asked = False
+        self._asked = None
+
+    def answer(self, answer: Answer, now: float) -> None:
+        """Use an answer, unless it is late, of a former owner, or not to the ask that is under way."""
+        asked = self._asked
+        if asked is None or answer.stamp != self._stamp or answer.epoch < self._epoch:
+            return
+        if now >= self._stamp + LEASE:
+            return
+        self.gained(now)
+        self._asked, self._answered, self._epoch = None, answer.stamp, answer.epoch
+        self.away_from = now + LEASE * SKEW
+        if answer.starter < self.starter and self._old_until <= now:
+            self._old_starter = self.starter
+        if answer.starter < self.starter:
+            self._old_until = now + LEASE
+        self.starter = answer.starter
+        self.until = answer.stamp + self.limit.starter_lease
+        for holding, grant in zip(asked, answer.grants, strict=True):
+            assert grant.key == holding.key
+            holding.grant(grant, answer.stamp, now)
+
+    def tidy(self, now: float, most: int = 100) -> None:
+        """Let the owner be asked about up to `most` holdings that nobody spends of, so that they can be forgotten."""
+        for holding in list(islice(self.holdings.values(), most)):
+            holding.idle(now)

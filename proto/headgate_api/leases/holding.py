@@ -1,0 +1,160 @@
+"""What a holder may spend of one key."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from headgate_api.leases.messages import ASKING, LEASE, Grant, Want
+
+if TYPE_CHECKING:
+    from headgate_api.leases.holder import Holder
+
+AHEAD: Final = 1.5
+"""Asks that a holding is to last for, at the present demand."""
+IDLE: Final = 1.0
+"""Seconds between two asks for a key that nobody spends of."""
+SPREAD: Final = 3.0
+"""Standard deviations of that demand (it comes at random, as a Poisson process) that a holding is to cover as well."""
+SPARE: Final = 3
+"""Tokens for which too little demand was seen to tell."""
+GONE: Final = 0.05
+"""Tokens from ask to ask, at the mean demand, below which a key counts as left alone."""
+MEMORY: Final = 0.2
+"""Weight of the demand since the last ask in the mean."""
+
+
+class Holding:
+    """Tokens of one key, and how many of them are asked for."""
+
+    __slots__ = (
+        "_basis", "_cycle", "_demand", "_holder", "_low", "_refused", "_seen", "_since", "_target", "_until",
+        "asked", "due", "key", "tokens",
+    )  # fmt: skip
+
+    def __init__(self, holder: Holder, key: str, now: float) -> None:
+        self._holder = holder
+        self.key = key
+        self.tokens = float(holder.starter)
+        """What may be spent, before `_until`; below 0 after an overdraft."""
+        self._until = min(now + LEASE, holder.until, max(now, holder.away_from))
+        """When what is above the starter lapses, or the starter has to be looked at again."""
+        self._low = self.tokens / 2
+        """The owner is asked when less is left; 0 while it is asked anyway."""
+        self._seen = holder.gained(now)
+        """`Holder.gained` as far as it is in `tokens`."""
+        self._target = math.inf
+        """What the owner would have it hold."""
+        self.asked = False
+        """Whether the ask that is under way says what is held: it is not to grow meanwhile."""
+        self.due = now
+        """When to ask again."""
+        self._basis = self.tokens
+        """`tokens` at the last ask, and what has been granted and gained since: the rest has been spent."""
+        self._refused = 0.0
+        """Tokens refused since then."""
+        self._since = now
+        """When that was."""
+        self._demand = 0.0
+        """Tokens a second that are asked for, refused ones too."""
+        self._cycle = ASKING
+        """Seconds from ask to ask."""
+
+    def take(self, cost: float, now: float) -> bool:
+        """Spend `cost` tokens, above 0; whether there are as many."""
+        left = self.tokens - cost
+        if left >= self._low and now < self._until:
+            self.tokens = left
+            return True
+        return self._take(cost, now)
+
+    def refund(self, cost: float) -> None:
+        """Undo a `take`, as another limit refused: in the same turn of the event loop, before anything is asked."""
+        self.tokens += cost
+
+    def overdraw(self, cost: float, now: float) -> None:
+        """As `Holder.overdraw`, which finds the holding also when it has been forgotten since the request."""
+        self._renew(now)
+        self._activate(now)
+        self.tokens -= cost
+
+    def want(self, now: float) -> Want:
+        """What an ask says of this key. What is given back is no longer held."""
+        self._renew(now)
+        starter = self._holder.starter
+        elapsed = max(now - self._since, ASKING / 2)
+        asked_for = self._basis - self.tokens + self._refused
+        self._cycle += MEMORY * (min(max(elapsed, ASKING), IDLE) - self._cycle)
+        recent = asked_for / elapsed
+        self._demand += MEMORY * (recent - self._demand)
+        mean = max(recent, self._demand) * self._cycle
+        if asked_for == 0 and mean < GONE:
+            self._demand = mean = 0.0
+        ahead = mean * AHEAD + SPREAD * math.sqrt(mean) + (SPARE if mean else 0)
+        wants = float(max(starter, math.ceil(ahead)))
+        back = max(0.0, self.tokens - min(wants, max(self._target, starter)))
+        self.tokens -= back
+        self.asked = True
+        self._basis, self._refused, self._since = self.tokens, 0.0, now
+        return Want(self.key, self.tokens, back, wants)
+
+    def grant(self, grant: Grant, stamp: float, now: float) -> None:
+        """The answer to the ask of `stamp` has come."""
+        self.asked = False
+        self._seen = self._holder.gained(now)
+        self._add(grant.tokens)
+        self._target = grant.target
+        self._until = stamp + LEASE
+        holder = self._holder
+        if grant.forget and self.tokens >= holder.starter:
+            del holder.holdings[self.key], holder.active[self.key]
+        elif self._demand > 0 or self._refused > 0 or self.tokens > holder.starter:
+            self.due = now
+        elif self.tokens >= holder.starter / 2 > 0:
+            del holder.active[self.key]
+            self._low = holder.starter / 2
+        else:
+            self.due = now + IDLE
+
+    def idle(self, now: float) -> None:
+        """Ask about this key soon if it has been left alone, and go to the end of the queue of such keys."""
+        holdings = self._holder.holdings
+        holdings[self.key] = holdings.pop(self.key)
+        if now >= self._since + 10 * IDLE:
+            self._activate(now)
+
+    def _take(self, cost: float, now: float) -> bool:
+        holder = self._holder
+        self._renew(now)
+        self._activate(now)
+        if self.tokens >= cost and now < holder.until:
+            self.tokens -= cost
+            return True
+        self._refused += cost
+        self.due = min(self.due, now)
+        return holder.admits_everything(now)
+
+    def _renew(self, now: float) -> None:
+        """Cut what has lapsed, and gain what is due to a holder that is away."""
+        holder = self._holder
+        if now >= self._until:
+            self._add(min(0.0, (holder.starter if now < holder.until else 0) - self.tokens))
+            # What is gained while away must be looked at before each request: no more than a starter is gained.
+            self._until = min(now + LEASE, holder.until, max(now, holder.away_from))
+        gained = holder.gained(now)
+        if gained > self._seen and not self.asked:
+            self._add(max(0.0, min(holder.starter - self.tokens, gained - self._seen)))
+        self._seen = gained
+
+    def _add(self, tokens: float) -> None:
+        self.tokens += tokens
+        self._basis += tokens
+
+    def _activate(self, now: float) -> None:
+        if self.key not in self._holder.active:
+            self._holder.active[self.key] = self
+            self._low = 0.0
+            self.due = now
+            if now > self._since + IDLE:
+                # What was spent over a long time says nothing about what is spent now.
+                self._basis, self._refused, self._since = self.tokens, 0.0, now

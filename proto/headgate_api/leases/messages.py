@@ -1,0 +1,96 @@
+"""What owner and holder say to each other about one limit, and the times that both must agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NamedTuple
+
+ASKING: Final = 0.1
+"""Seconds between two asks of a holder, at least."""
+LEASE: Final = 2.0
+"""Seconds, from the ask, that a holding above the starter may be spent."""
+SHARE: Final = 3600.0
+"""Seconds, from the ask, that a starter may be used under WithoutOwner.SHARE; LEASE otherwise."""
+SKEW: Final = 1.01
+"""Ratio of two clocks' rates, at most. NTP slews by 1.0005."""
+
+
+class WithoutOwner(Enum):
+    """What a holder does that the owner has not answered for longer than LEASE."""
+
+    STRICT = "strict"
+    """Refuses. The bound holds."""
+    SHARE = "share"
+    """Admits its share of the rate, out of its starter. The bound holds."""
+    OPEN = "open"
+    """Admits everything. There is no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`rate`: tokens a second, above 0. `burst`: tokens, at least 1."""
+
+    rate: float
+    burst: int
+    without_owner: WithoutOwner = WithoutOwner.SHARE
+
+    @property
+    def reserve(self) -> int:
+        """Tokens that all starters of a key are together, at most."""
+        return self.burst // 2
+
+    def pace(self, starter: float) -> float:
+        """Tokens a second that the holder of `starter` gains while it is away; of all starters, at most `rate`."""
+        share = self.without_owner is WithoutOwner.SHARE and self.reserve > 0
+        return self.rate * starter / self.reserve if share else 0.0
+
+    @property
+    def starter_lease(self) -> float:
+        """Seconds, from the ask, that a starter may be used."""
+        return SHARE if self.without_owner is WithoutOwner.SHARE else LEASE
+
+
+class Want(NamedTuple):
+    """One key in an ask. Tokens: what is held (below 0: overdrawn), what is given back and no longer held (at least
+    0), and how much the holder wants to hold."""
+
+    key: str
+    holds: float
+    back: float
+    wants: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a holder says. It has one ask under way at most, and never sends one a second time."""
+
+    stamp: float
+    """Seconds by the holder's clock; greater in each ask."""
+    answered: float
+    """The stamp of the last ask whose answer was used; -inf if there is none."""
+    starter: int
+    """The largest starter that a holding may still be based on, in tokens; 0 if it has lapsed."""
+    wants: tuple[Want, ...]
+
+
+class Grant(NamedTuple):
+    """One key in an answer. `tokens` more may be spent; what is above `target` at the next ask should be given back;
+    with `forget` the owner counts a starter, and no more."""
+
+    key: str
+    tokens: float
+    target: float
+    forget: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the owner says to the ask with `stamp`."""
+
+    stamp: float
+    epoch: int
+    """Greater for each owner of the limit than for the one before."""
+    starter: int
+    """Tokens that the holder has of each key that it holds nothing else of."""
+    grants: tuple[Grant, ...]
