@@ -145,6 +145,10 @@ class EtcdClient:
         """How many endpoints there are."""
         return len(self._endpoints)
 
+    @property
+    def addresses(self) -> list[str]:
+        return [endpoint.address for endpoint in self._endpoints]
+
     def avoid(self, address: str) -> None:
         """Prefer the endpoint after this one, unless another one is preferred already."""
         if self._endpoints[self._preferred].address == address:

@@ -55,6 +55,8 @@ class LeaseStream:
         self._unsent: list[int] = []
         self._asked = asyncio.Event()
         self._opened: Opened | None = None
+        self._address = ", ".join(client.addresses)
+        """Of the endpoint that was asked last; of all, before the first one was found."""
         self._heard = 0.0
         """When this stream was opened, or last answered."""
         self._proven = False
@@ -152,6 +154,7 @@ class LeaseStream:
     async def _stream(self) -> None:
         self._by_hand, self._next_by_hand = self._next_by_hand, True
         opened = self._opened = await self._client.open_leases(self._by_hand)
+        self._address = opened.address
         self._heard = asyncio.get_running_loop().time()
         self._unsent = self._renewals.unanswered()
         self._asked.set()
@@ -224,8 +227,7 @@ class LeaseStream:
         if self._opened is not None and self._is_silent(now):
             self._silent = True
             self._opened.call.cancel()
-        address = f"{self._opened.address}: " if self._opened else ""
-        late = StoreUnavailable("; ".join(self._failures) or f"{address}no answer in time")
+        late = StoreUnavailable("; ".join(self._failures) or f"{self._address}: no answer in time")
         self._end(self._renewals.overdue(now - timeout), late)
         self._timer = None
         if self._renewals:

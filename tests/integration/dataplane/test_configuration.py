@@ -193,7 +193,7 @@ async def test_the_control_plane_may_go_and_come_back(
         controlplane.publish(snapshot(orders, revision=6, prefix="/new"))
         back = time.monotonic()
         await eventually(lambda: controlplane.latest.acked == [6])
-        assert time.monotonic() - back < 2.0
+        assert time.monotonic() - back < 5, "2 s, and what a busy machine adds"
         assert (controlplane.latest.hello.revision, controlplane.latest.hello.digest != "") == (5, True)
         assert (await node.get("/new/1")).text == "orders-1"
 

@@ -99,7 +99,7 @@ async def test_a_frozen_etcd_answers_nothing_in_bounded_time(tmp_path: Path) -> 
             began = time.monotonic()
             with pytest.raises(StoreUnavailable, match="no answer in time") as unavailable:
                 await ask
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 10
             assert not unavailable.value.unknown_outcome
         etcd.thaw()
         await eventually(lambda: store.get("/k/a"))
@@ -192,7 +192,7 @@ async def test_and_over_one_that_accepts_and_says_nothing(etcd: Etcd, proxy: Pro
     await store.commit({prefix + "a": 0}, [Put(prefix + "a", b"")])
     began = time.monotonic()
     assert await store.get(prefix + "a") is not None
-    assert time.monotonic() - began < 0.3  # the endpoint that answered is preferred now
+    assert time.monotonic() - began < 0.9, "the endpoint that answered is asked first, not the silent one"
     await store.close()
 
 
