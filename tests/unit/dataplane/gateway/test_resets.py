@@ -1,11 +1,27 @@
-"""Operators' orders, each obeyed once."""
+"""Resets that operators order: each is carried out once."""
 
 from __future__ import annotations
 
 from unittest import mock
 
-from dataplane.gateway.policy.resources import Reset
+from dataplane.gateway.policy.limiter import TooMany
+from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey, Reset, Service, User
 from dataplane.gateway.resets import _MOST_OBEYED, Resets
+from dataplane.proxy.errors import CircuitOpen
+from dataplane.proxy.exchange import Result
+from tests.unit.dataplane.gateway.line import (
+    ALICE,
+    BASE,
+    BY_ADDRESS,
+    ONE,
+    PUBLIC,
+    SCOPE,
+    VERIFIED_BY,
+    Line,
+    circuit_of,
+    orders,
+    serve,
+)
 
 BREAKER = Reset(1, circuit="orders")
 BUCKET = Reset(2, rate_limit="address:2001:db8::1")
@@ -15,8 +31,8 @@ def test_an_order_is_obeyed_when_it_comes_and_never_again() -> None:
     limiter, breakers = mock.Mock(), mock.Mock()
     limiter.prefixes.return_value = {64}
     resets = Resets(limiter, breakers)
-    for orders in ((BREAKER,), (BREAKER, BUCKET), (), (BUCKET, BREAKER)):
-        resets.obey(orders, 3.0)
+    for resets_in_table in ((BREAKER,), (BREAKER, BUCKET), (), (BUCKET, BREAKER)):
+        resets.obey(resets_in_table, 3.0)
     breakers.reset.assert_called_once_with("orders", 3.0)
     limiter.reset.assert_called_once_with("address:2001:db8::/64")
 
@@ -31,3 +47,67 @@ def test_old_orders_are_forgotten_and_those_in_the_table_never() -> None:
     resets.obey((), 0.0)
     resets.obey(many[:1], 0.0)
     assert breakers.reset.call_count == len(many) + 1
+
+
+def test_an_ipv6_bucket_is_reset_by_any_address_in_it() -> None:
+    wide = Limit("wide", 0.001, 1, LimitKey.ADDRESS, address_prefix=48)
+    line = Line(*BASE, wide, orders("wide"))
+    assert line.ask(token=ALICE, address="2001:db8:1:2::3")[0] is None
+    assert isinstance(line.ask(token=ALICE, address="2001:db8:1:9::9")[0], TooMany)
+    for revision, key in enumerate(
+        ("address:2001:db8:1:7::7", "2001:db8:1::/48", "address:2001:db8:1::/48"), 1
+    ):
+        line.swap(*BASE, wide, orders("wide"), Reset(revision, rate_limit=key))
+        assert line.ask(token=ALICE, address="2001:db8:1:2::3")[0] is None, key
+
+
+def test_a_combination_is_reset_by_the_key_that_is_shown() -> None:
+    both = Limit("both", 0.001, 1, ("address", "subject"))
+    line = Line(*BASE, both, orders("both"))
+    assert line.ask(token=ALICE)[0] is None
+    (shown,) = line.gateway.limiter.report(0.0)
+    assert shown.key == "address,subject:203.0.113.9,alice"
+    line.swap(*BASE, both, orders("both"), Reset(1, rate_limit=shown.key))
+    assert line.ask(token=ALICE)[0] is None
+
+
+def test_resets_are_obeyed_once() -> None:
+    circuit = Circuit(failure_threshold=1, min_throughput=1)
+    base = (Service("orders", circuit=circuit), ONE, User("alice", SCOPE), VERIFIED_BY, orders())
+    line = Line(*base)
+
+    def fail() -> None:
+        _, exchange = line.ask(token=ALICE)
+        line.end(exchange, Result.FAILED)
+
+    fail()
+    assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
+    line.swap(*base, Reset(5, circuit="orders"))
+    assert line.ask(token=ALICE)[0] is None
+    fail()
+    line.swap(*base, Reset(5, circuit="orders"), User("bob", SCOPE))
+    assert isinstance(line.ask(token=ALICE)[0], CircuitOpen)
+    line.swap(*base, Reset(5, circuit="orders"), Reset(6, circuit="orders"))
+    assert line.ask(token=ALICE)[0] is None
+
+
+def test_a_reset_after_a_restored_store_is_obeyed_though_its_revision_is_lower() -> None:
+    circuit = Circuit(failure_threshold=1, min_throughput=1)
+    base = (Service("orders", circuit=circuit), ONE, PUBLIC)
+    line = Line(*base, Reset(500, circuit="orders"))
+    serve(line, "1", 1)
+    line.swap(*base, Reset(80, circuit="orders"))
+    assert circuit_of(line) == "closed"
+    serve(line, "1", 1)
+    line.swap(*base, Reset(500, circuit="orders"), Reset(80, circuit="orders"))
+    assert circuit_of(line) == "open"
+
+
+def test_a_reset_by_any_address_of_an_ipv6_host_fills_its_bucket() -> None:
+    for number, key in enumerate(("address:2001:db8::1:7", "2001:db8::9", "address:2001:db8::/64")):
+        line = Line(*BASE, PUBLIC, default=BY_ADDRESS)
+        for _ in range(3):
+            refusal, _ = line.ask(address="2001:db8::1")
+        assert isinstance(refusal, TooMany)
+        line.swap(*BASE, PUBLIC, Reset(9 + number, rate_limit=key))
+        assert line.ask(address="2001:db8::1")[0] is None

@@ -1,0 +1,140 @@
+"""Changes of limits: what was used before is carried over, and nothing is granted twice."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import LimitKey
+from tests.unit.dataplane.gateway.policy.limiter_requests import (
+    T0,
+    adopted,
+    buckets_of,
+    limit,
+    remaining,
+    take,
+    taken,
+    wait,
+)
+
+
+def test_the_same_settings_change_nothing() -> None:
+    limiter = Limiter()
+    assert taken(limiter, limit(), T0) == 3
+    adopted(limiter, limit(), limit(name="new"))
+    assert taken(limiter, limit(), T0) == 0
+
+
+def test_a_wider_limit_helps_those_who_were_refused() -> None:
+    limiter, slow, fast = Limiter(), limit(1 / 3600, 100), limit(100.0, 100)
+    assert taken(limiter, slow, T0) == 100
+    adopted(limiter, fast)
+    assert wait(limiter, fast, T0) == pytest.approx(0.01, rel=1e-2)
+    assert taken(limiter, fast, T0 + 0.5) == 50
+
+
+def test_a_tighter_limit_holds_for_what_was_used_before() -> None:
+    limiter, fast, slow = Limiter(), limit(100.0, 100), limit(1.0, 100)
+    assert taken(limiter, fast, T0, at_most=60) == 60
+    adopted(limiter, slow)
+    assert taken(limiter, slow, T0) == 40
+    assert wait(limiter, slow, T0) == pytest.approx(1.0, rel=1e-2)
+
+
+def test_a_smaller_burst_forgives_what_it_cannot_hold() -> None:
+    limiter, wide, narrow = Limiter(), limit(0.1, 100), limit(0.1, 2)
+    assert taken(limiter, wide, T0) == 100
+    adopted(limiter, narrow)
+    assert wait(limiter, narrow, T0) == pytest.approx(10.0, rel=1e-2)
+    assert taken(limiter, narrow, T0 + 20) == 2
+
+
+def test_a_larger_burst_is_there_at_once() -> None:
+    limiter = Limiter()
+    assert taken(limiter, limit(1.0, 3), T0) == 3
+    adopted(limiter, limit(1.0, 10))
+    assert taken(limiter, limit(1.0, 10), T0) == 7
+
+
+def test_a_change_carries_both_generations() -> None:
+    limiter = Limiter()
+    assert taken(limiter, limit(1.0, 10), T0) == 10
+    (buckets,) = buckets_of(limiter)
+    buckets._roll(T0)
+    take(limiter, limit(1.0, 10), "carol", T0)
+    assert ("alice" in buckets.older[0], "carol" in buckets.young) == (True, True)
+    adopted(limiter, limit(2.0, 10))
+    assert take(limiter, limit(2.0, 10), "alice", T0) is not None
+    assert remaining(limiter, limit(2.0, 10), "carol", T0) == pytest.approx(9, rel=1e-2)
+
+
+def test_several_changes_in_a_row_carry_everybody() -> None:
+    limiter = Limiter()
+    assert taken(limiter, limit(1.0, 10), T0) == 10
+    for per_second in (2.0, 4.0, 8.0):
+        adopted(limiter, limit(per_second, 10))
+    assert wait(limiter, limit(8.0, 10), T0) == pytest.approx(1 / 8, rel=1e-2)
+
+
+def test_what_flowed_in_before_a_change_counts_by_the_rate_of_then() -> None:
+    limiter = Limiter()
+    assert taken(limiter, limit(1.0, 10), T0) == 10
+    adopted(limiter, limit(0.1, 10), at=T0 + 4)
+    assert remaining(limiter, limit(0.1, 10), "alice", T0 + 14) == pytest.approx(5, abs=1e-2)
+
+
+def test_lowering_and_raising_grants_nothing_twice() -> None:
+    limiter, wide, narrow = Limiter(), limit(0.001, 10), limit(0.001, 2)
+    assert taken(limiter, wide, T0) == 10
+    for _ in range(3):
+        adopted(limiter, narrow)
+        assert take(limiter, narrow, "alice", T0) is not None, "forgiven what a bucket of 2 cannot lack"
+        adopted(limiter, wide)
+        assert take(limiter, wide, "alice", T0) is not None
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("ask"), st.integers(1, 15), st.just(0)),
+            st.tuples(st.just("pass"), st.integers(1, 40), st.just(0)),
+            st.tuples(st.just("change"), st.integers(1, 8), st.integers(1, 12)),
+        ),
+        max_size=40,
+    )
+)
+def test_changes_never_grant_more_than_the_largest_burst_and_what_flowed_in(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    limiter, which, now = Limiter(), limit(1.0, 5), 0.0
+    passed, largest, flowed = 0, 5, 0.0
+    for what, one, other in steps:
+        if what == "ask":
+            passed += taken(limiter, which, now, at_most=one)
+        elif what == "pass":
+            now += one / 8
+            flowed += one / 8 * which.per_second
+        else:
+            which = limit(float(one), other)
+            largest = max(largest, other)
+            adopted(limiter, which, at=now)
+        assert passed <= largest + flowed + 0.1
+
+
+def test_a_limit_that_counts_by_something_else_starts_afresh() -> None:
+    limiter = Limiter()
+    assert taken(limiter, limit(), T0) == 3
+    adopted(limiter, limit(key=LimitKey.ADDRESS))
+    assert taken(limiter, limit(key=LimitKey.ADDRESS), T0) == 3
+
+
+def test_a_limit_that_is_gone_is_forgotten() -> None:
+    limiter = Limiter()
+    assert taken(limiter, limit(), T0) == 3
+    adopted(limiter)
+    assert limiter.report(T0) == []
+    adopted(limiter, limit())
+    assert taken(limiter, limit(), T0) == 3

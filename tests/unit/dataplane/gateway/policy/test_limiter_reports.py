@@ -1,0 +1,62 @@
+"""What operators see of the buckets, and fill again."""
+
+from __future__ import annotations
+
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import LimitKey
+from tests.unit.dataplane.gateway.policy.limiter_requests import T0, limit, shown, take, taken
+
+
+def test_a_reset_fills_a_callers_buckets_in_all_limits() -> None:
+    limiter = Limiter()
+    limits = [limit(name="a"), limit(name="b"), limit(name="c", key=LimitKey.ADDRESS)]
+    for each in limits:
+        taken(limiter, each, T0)
+        taken(limiter, each, T0, "bob")
+    assert limiter.reset("subject:alice") == 2
+    assert [taken(limiter, each, T0) for each in limits] == [3, 3, 0]
+    assert limiter.reset("alice") == 3
+    assert all(bucket.refused == 0 for bucket in limiter.report(T0) if bucket.key.endswith("alice"))
+    assert [taken(limiter, each, T0) for each in limits] == [3, 3, 3]
+    assert {bucket.refused for bucket in limiter.report(T0) if bucket.key.endswith("alice")} == {1}
+    assert [taken(limiter, each, T0, "bob") for each in limits] == [0, 0, 0]
+    assert limiter.reset("nobody") == limiter.reset("") == limiter.reset("subject:") == 0
+
+
+def test_the_report_shows_the_emptiest_first() -> None:
+    limiter, address = Limiter(), limit(name="by-address", key=LimitKey.ADDRESS)
+    taken(limiter, limit(), T0, at_most=1)
+    taken(limiter, address, T0, "10.0.0.1")
+    for _ in range(4):
+        take(limiter, address, "10.0.0.1", T0)
+    first, second = limiter.report(T0)
+    assert shown(first) == ("by-address", "address:10.0.0.1", 0, 5)
+    assert shown(second) == ("l", "subject:alice", 2, 0)
+
+
+def test_empty_is_meant_in_proportion_to_the_burst() -> None:
+    limiter = Limiter()
+    taken(limiter, limit(0.01, 100, "wide"), T0, at_most=70)
+    taken(limiter, limit(0.01, 2, "narrow"), T0, at_most=1)
+    assert [bucket.name for bucket in limiter.report(T0)] == ["wide", "narrow"], "30 of 100, 1 of 2"
+
+
+def test_the_report_is_bounded_and_never_misses_the_refused() -> None:
+    limiter, slow = Limiter(), limit(0.001, 1)
+    for _ in range(2):
+        take(limiter, slow, "flood", T0)
+    for number in range(20_000):
+        take(limiter, slow, f"caller-{number}", T0)
+    report = limiter.report(T0)
+    assert len(report) == 100
+    assert shown(report[0]) == ("l", "subject:flood", 0, 1)
+    assert len(limiter.report(T0, most=3)) == 3
+    assert Limiter().report(T0) == []
+
+
+def test_refusals_are_counted_as_long_as_the_bucket_lives() -> None:
+    limiter, slow = Limiter(max_keys=10), limit(0.001, 1)
+    for number in range(50):
+        take(limiter, slow, "alice", T0)
+        take(limiter, slow, f"caller-{number}", T0)
+    assert shown(limiter.report(T0)[0]) == ("l", "subject:alice", 0, 49)
