@@ -1,0 +1,150 @@
+"""Scopes, users, rate limits and issuers: what is accepted, and in which words everything else is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controlplane.model.resources import User, parse
+from controlplane.model.stored import encode, shown
+from tests.unit.controlplane.model.raw_resources import check_accepted, check_refused, complaints, limit
+
+PHC = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo"
+
+
+GOOD: list[tuple[str, dict[str, Any]]] = [
+    ("scope", {"name": "orders:read", "description": "Läsen ✓"}),
+    ("user", {"username": "First.Last@example-1"}),
+    ("user", {"username": "u", "password": "testpass", "scopes": ["a"], "disabled": True}),
+    ("user", {"username": "u", "password_hash": PHC}),
+    ("rate_limit", limit(per_second=0.5, key="header", header="x-client")),
+    ("rate_limit", limit(key="subject", mode="local", on_store_failure="open")),
+    ("rate_limit", limit(key="route")),
+    ("rate_limit", limit(key="api_key", advertise=True, enforce="shadow")),
+    (
+        "rate_limit",
+        limit(key=["address", "header:x-client", "claim:https://example.org/plan"], enforce="25%"),
+    ),
+    ("rate_limit", {"name": "a", "requests": 1000, "per": "day"}),
+    (
+        "rate_limit",
+        {"name": "a", "requests": 60, "per": "minute", "burst": 10, "cost": 5, "cost_header": "x-cost"},
+    ),
+    ("rate_limit", {"name": "a", "max_concurrent": 5, "key": "claim:plan"}),
+    ("rate_limit", limit(max_concurrent=3, address_prefix=48)),
+]
+
+
+@pytest.mark.parametrize(("kind", "raw"), GOOD)
+def test_what_is_right_is_taken_and_survives_being_stored(kind: str, raw: dict[str, Any]) -> None:
+    check_accepted(kind, raw)
+
+
+BAD: list[tuple[str, object, str, str]] = [
+    # kind, raw, field, a part of what is said of it
+    ("scope", {"name": "a", "description": "x" * 501}, "description", "must have at most 500 characters"),
+    ("scope", {"name": "a", "description": "\ud800"}, "description", "must be text that UTF-8 can hold"),
+    ("scope", {"name": "a", 3: 4}, "[3]", "names that are strings"),
+    ("user", {"username": "a b"}, "username", "1 to 64 letters"),
+    ("user", {"username": "a/b"}, "username", "1 to 64 letters"),
+    ("user", {"username": "u", "password": "short"}, "password", "must have 8 to 128 characters"),
+    ("user", {"username": "u", "password": ""}, "password", "must have 8 to 128 characters"),
+    ("user", {"username": "u", "password": "x" * 129}, "password", "must have 8 to 128 characters"),
+    ("user", {"username": "u", "password": 12345678}, "password", "must be a string, not a number"),
+    ("user", {"username": "u", "password_hash": "testpass"}, "password_hash", "argon2id hash in PHC form"),
+    ("user", {"username": "u", "password_hash": ""}, "password_hash", "argon2id hash in PHC form"),
+    ("user", {"username": "u", "password_hash": PHC.replace("2id", "2i")}, "password_hash", "argon2id hash"),
+    (
+        "user",
+        {"username": "u", "password_hash": PHC.replace("65536", "4194304")},
+        "password_hash",
+        "m of at most",
+    ),
+    ("user", {"username": "u", "password_hash": PHC.replace("t=3", "t=99")}, "password_hash", "t of at most"),
+    ("user", {"username": "u", "password_hash": PHC + "\n"}, "password_hash", "argon2id hash"),
+    (
+        "user",
+        {"username": "u", "password_hash": PHC, "password": "testpass"},
+        "password_hash",
+        "together with",
+    ),
+    ("rate_limit", {"name": "a"}, "per_second", "is required"),
+    ("rate_limit", {"name": "a", "per_second": 1}, "burst", "is required"),
+    ("rate_limit", limit(per_second=0), "per_second", "must be at least 0.001"),
+    ("rate_limit", limit(burst=1.5), "burst", "must be a whole number"),
+    ("rate_limit", limit(key="ip"), "key", "must be 'address', 'subject', 'api_key', 'route', 'header'"),
+    ("rate_limit", limit(key=["address", "claim:"]), "key", "'claim:<name>', not 'claim:'"),
+    ("rate_limit", limit(key="claim:a,b"), "key", "'claim:<name>', not 'claim:a,b'"),
+    ("rate_limit", limit(key="header:X-Client"), "key", "'header:<name>'"),
+    ("rate_limit", limit(key=[]), "key", "must have 1 to 4 parts"),
+    (
+        "rate_limit",
+        limit(key=["claim:a", "claim:b", "claim:c", "claim:d", "route"]),
+        "key",
+        "must have 1 to 4",
+    ),
+    ("rate_limit", limit(key=["route", "route"]), "key", "'route' is there twice"),
+    ("rate_limit", limit(key=["route", "header"]), "header", "is required when key is header"),
+    ("rate_limit", limit(address_prefix=0), "address_prefix", "must be at least 1"),
+    ("rate_limit", limit(address_prefix=129), "address_prefix", "must be at most 128"),
+    ("rate_limit", limit(requests=1), "requests", "must not be given together with per_second"),
+    ("rate_limit", limit(per="day"), "per", "must not be given together with per_second"),
+    ("rate_limit", {"name": "a", "requests": 5}, "per", "is required together with requests"),
+    ("rate_limit", {"name": "a", "per": "day"}, "requests", "is required together with per"),
+    (
+        "rate_limit",
+        {"name": "a", "requests": 5, "per": "week"},
+        "per",
+        "must be 'second', 'minute', 'hour' or 'day'",
+    ),
+    ("rate_limit", {"name": "a", "max_concurrent": 5, "burst": 1}, "burst", "has no meaning without a rate"),
+    ("rate_limit", {"name": "a", "max_concurrent": 5, "cost": 2}, "cost", "has no meaning without a rate"),
+    (
+        "rate_limit",
+        {"name": "a", "max_concurrent": 5, "cost_header": "x"},
+        "cost_header",
+        "has no meaning without",
+    ),
+    ("rate_limit", {"name": "a", "max_concurrent": 0}, "max_concurrent", "must be at least 1"),
+    ("rate_limit", limit(cost=2), "cost", "must be at most the burst of 1"),
+    ("rate_limit", limit(cost=0), "cost", "must be at least 1"),
+    ("rate_limit", {"name": "a", "requests": 5, "per": "day", "cost": 6}, "cost", "at most the burst of 5"),
+    ("rate_limit", limit(cost_header="X-Cost"), "cost_header", "in lower case"),
+    (
+        "rate_limit",
+        limit(cost_header="content-length"),
+        "cost_header",
+        "must be a field of the service's own",
+    ),
+    ("rate_limit", limit(enforce="off"), "enforce", "on, shadow, or a share of the keys"),
+    ("rate_limit", limit(enforce="101%"), "enforce", "on, shadow, or a share of the keys"),
+    ("rate_limit", limit(without_owner="strict"), "without_owner", "'strict' is not built yet"),
+    ("rate_limit", limit(mode="redis"), "mode", "'redis' is not built yet"),
+    ("rate_limit", limit(mode="fleet"), "mode", "'fleet' is not built yet"),
+    ("rate_limit", limit(mode="global"), "mode", "must be 'local'"),
+    ("rate_limit", limit(on_store_failure="closed"), "on_store_failure", "is not built yet"),
+    ("rate_limit", limit(key="header"), "header", "is required when key is header"),
+    ("rate_limit", limit(header="x-client"), "header", "has no meaning unless"),
+    ("rate_limit", limit(key="header", header="X-Client"), "header", "in lower case"),
+    ("issuer", {"issuer": "https://example.org"}, "", "trusting outside issuers is not built yet"),
+    ("issuer", 5, "", "trusting outside issuers is not built yet"),
+]
+
+
+@pytest.mark.parametrize(("kind", "raw", "field", "detail"), BAD)
+def test_what_is_wrong_is_told_with_its_field(kind: str, raw: object, field: str, detail: str) -> None:
+    check_refused(kind, raw, field, detail)
+
+
+def test_a_problem_never_shows_a_password() -> None:
+    for raw in ({"username": "u", "password": "hunter2"}, {"username": "u", "password_hash": "hunter2"}):
+        assert "hunter2" not in str(complaints("user", raw))
+
+
+def test_a_password_is_neither_shown_nor_stored_nor_printed() -> None:
+    user = parse("user", {"username": "u", "password": "testpass", "disabled": True})
+    assert isinstance(user, User)
+    assert "testpass" not in f"{user!r} {user} {user.model_dump()} {user.model_dump_json()}"
+    assert shown(user) == {"username": "u", "scopes": [], "disabled": True}
+    assert b"testpass" not in encode(user)

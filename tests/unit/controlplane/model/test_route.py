@@ -1,0 +1,145 @@
+"""Routes: what is accepted, and in which words everything else is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controlplane.model.resources import parse
+from controlplane.model.stored import shown
+from tests.unit.controlplane.model.raw_resources import check_accepted, check_refused, complaints, route
+
+GOOD: list[tuple[str, dict[str, Any]]] = [
+    ("route", route(prefix="/")),
+    ("route", route(prefix="/a.b/~c/x..y/@:,+=!$&'()*")),
+    ("route", {"name": "a", "path": "/exact/", "service_name": "a", "rewrite": "/other/"}),
+    ("route", route(hosts=["example.org", "*.example.org", "10.0.0.1", "localhost"])),
+    ("route", route(methods=["GET", "PROPFIND"], scopes=["orders:read", "a"], timeout=1, max_body_bytes=0)),
+    ("route", route(strip_prefix=True, public=True, rate_limits=["few", "more"])),
+    ("route", route(upgrades=["websocket", "irc/6.9"])),
+]
+
+
+@pytest.mark.parametrize(("kind", "raw"), GOOD)
+def test_what_is_right_is_taken_and_survives_being_stored(kind: str, raw: dict[str, Any]) -> None:
+    check_accepted(kind, raw)
+
+
+BAD: list[tuple[str, object, str, str]] = [
+    # kind, raw, field, a part of what is said of it
+    ("route", {"name": "a", "service_name": "a"}, "prefix", "is required, or path"),
+    ("route", route(path="/x"), "path", "must not be given together with prefix"),
+    ("route", route(prefix="orders"), "prefix", "must start with '/'"),
+    ("route", route(prefix=""), "prefix", "must start with '/'"),
+    ("route", route(prefix="/orders/"), "prefix", "'/orders' matches whole path segments"),
+    ("route", route(prefix="//"), "prefix", "must not contain '//'"),
+    ("route", route(prefix="/a//b"), "prefix", "must not contain '//'"),
+    ("route", route(prefix="/a/../b"), "prefix", "must not contain the segments '.' and '..'"),
+    ("route", route(prefix="/a/."), "prefix", "must not contain the segments '.' and '..'"),
+    ("route", route(prefix="/a%2fb"), "prefix", "must not contain '%2f'"),
+    ("route", route(prefix="/a%3B"), "prefix", "must not contain '%3B'"),
+    ("route", route(prefix="/a%2524"), "prefix", "must not contain '%2524'"),
+    ("route", route(prefix="/a%2"), "prefix", "must contain only characters"),
+    ("route", route(prefix="/{a}"), "prefix", "must contain only characters"),
+    ("route", route(prefix="/%24admin"), "prefix", "must be written '/$admin'"),
+    ("route", route(prefix="/caf%c3%a9"), "prefix", "must be written '/caf%C3%A9'"),
+    ("route", route(prefix="/a/%2e%2E/b"), "prefix", "must be written '/a/../b'"),
+    ("route", route(prefix="/a?b"), "prefix", "must not contain a query ('?')"),
+    ("route", route(prefix="/a;b"), "prefix", "must not contain parameters (';')"),
+    ("route", route(prefix="/a#b"), "prefix", "must not contain a fragment ('#')"),
+    ("route", route(prefix="/a b"), "prefix", "must contain only characters"),
+    ("route", route(prefix="/é"), "prefix", "must contain only characters"),
+    ("route", route(prefix="/a\\b"), "prefix", "must contain only characters"),
+    ("route", route(prefix="/a\n"), "prefix", "must contain only characters"),
+    ("route", route(prefix="/" + "a" * 1024), "prefix", "must have at most 1024 characters"),
+    ("route", route(rewrite="x"), "rewrite", "must start with '/'"),
+    (
+        "route",
+        route(strip_prefix=True, rewrite="/x"),
+        "rewrite",
+        "must not be given together with strip_prefix",
+    ),
+    (
+        "route",
+        {"name": "a", "path": "/x", "service_name": "a", "strip_prefix": True},
+        "strip_prefix",
+        "needs a prefix",
+    ),
+    ("route", route(public=True, scopes=["a"]), "scopes", "must be empty on a public route"),
+    ("route", route(public="yes"), "public", "must be true or false, not a string"),
+    ("route", route(hosts=["Example.org"]), "hosts[0]", "must be in lower case"),
+    ("route", route(hosts=["example.org:80"]), "hosts[0]", "host name without port"),
+    ("route", route(hosts=["*"]), "hosts[0]", "host name without port"),
+    ("route", route(hosts=["a.*.b"]), "hosts[0]", "host name without port"),
+    ("route", route(hosts=[""]), "hosts[0]", "host name without port"),
+    ("route", route(hosts=["a..b"]), "hosts[0]", "host name without port"),
+    ("route", route(hosts="example.org"), "hosts", "must be a list, not a string"),
+    ("route", route(methods=["get"]), "methods[0]", "must be a method that the gateway serves: GET, HEAD"),
+    *(
+        ("route", route(methods=["GET", method]), "methods[1]", "must be a method that the gateway serves")
+        for method in ("GE T", "CONNECT", "TRACE", "FOO")
+    ),
+    ("route", route(methods=["GET", "GET"]), "methods", "'GET' is there twice"),
+    ("route", route(scopes=["a", "a"]), "scopes", "'a' is there twice"),
+    ("route", route(scopes=[1]), "scopes[0]", "must be a string, not a number"),
+    ("route", route(scopes=["a b"]), "scopes[0]", "'-' or ':'"),
+    ("route", route(scopes=[f"s{i}" for i in range(65)]), "scopes", "must have at most 64 entries"),
+    ("route", route(timeout=0), "timeout", "must be at least 0.01"),
+    ("route", route(max_body_bytes=-1), "max_body_bytes", "must be at least 0"),
+    ("route", route(upgrades="websocket"), "upgrades", "must be a list, not a string"),
+    ("route", route(upgrades=["WebSocket"]), "upgrades[0]", "the name of a protocol in lower case"),
+    ("route", route(upgrades=["a b"]), "upgrades[0]", "the name of a protocol"),
+    ("route", route(upgrades=["a\r\nb"]), "upgrades[0]", "the name of a protocol"),
+    ("route", route(upgrades=[""]), "upgrades[0]", "the name of a protocol"),
+    ("route", route(upgrades=["websocket", "websocket"]), "upgrades", "is there twice"),
+    ("route", route(upgrades=["h2c"]), "upgrades[0]", "requests would pass the gateway unseen"),
+    ("route", route(upgrades=["http/2.0"]), "upgrades[0]", "requests would pass the gateway unseen"),
+    ("route", route(upgrades=["tls/1.2"]), "upgrades[0]", "requests would pass the gateway unseen"),
+    ("route", route(headers={"a": "b"}), "headers", "matching by header is not built yet"),
+    ("route", route(request_headers={}), "request_headers", "is not built yet"),
+    ("route", route(response_headers={}), "response_headers", "is not built yet"),
+    ("route", route(service_name=[{"a": 9}]), "service_name", "a weighted list of services is not built yet"),
+    ("route", route(service_name=None), "service_name", "must be a string, not nothing"),
+]
+
+
+@pytest.mark.parametrize(("kind", "raw", "field", "detail"), BAD)
+def test_what_is_wrong_is_told_with_its_field(kind: str, raw: object, field: str, detail: str) -> None:
+    check_refused(kind, raw, field, detail)
+
+
+def test_a_route_has_the_contract_s_defaults() -> None:
+    made = parse("route", route())
+    assert shown(made) == {
+        "name": "orders",
+        "prefix": "/orders",
+        "path": None,
+        "hosts": [],
+        "methods": [],
+        "service_name": "orders",
+        "scopes": [],
+        "public": False,
+        "strip_prefix": False,
+        "rewrite": None,
+        "rate_limits": [],
+        "timeout": None,
+        "max_body_bytes": 10 * 1024 * 1024,
+        "upgrades": [],
+    }
+
+
+def test_everything_is_told_at_once_across_fields_and_levels() -> None:
+    raw = route(
+        path="y", methods=["get"], public=True, scopes=["A"], hosts=5, headers=1, nonsense=2, timeout="1"
+    )
+    assert set(complaints("route", raw)) == {
+        "path",
+        "methods[0]",
+        "scopes",
+        "scopes[0]",
+        "hosts",
+        "headers",
+        "nonsense",
+        "timeout",
+    }
