@@ -20,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PACKAGE: Final = "dataplane"
 COMPILED: Final = (
     "proxy/*.py",
+    "proxy/fields/*.py",
     "proxy/http1/*.py",
     "gateway/*.py",
     "gateway/policy/*.py",

@@ -36,7 +36,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from dataplane.certificates import BadFiles, NodeCertificates, read_certificates
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.http1.names import REQUEST
+from dataplane.proxy.fields.kinds import REQUEST
 
 
 class SettingsError(Exception):

@@ -49,7 +49,7 @@ class Bounds:
     pool_timeout: float = 60.0
     """Time that an idle upstream connection is kept."""
     strip: tuple[str, ...] = ()
-    """Names of request fields that are not forwarded, in addition to those of `http1.asserted`; "*" at the end: a
+    """Names of request fields that are not forwarded, in addition to those of `fields.asserted`; "*" at the end: a
     prefix."""
     pool_age: float = 600.0
     """Age of an upstream connection from which it is closed after its exchange."""

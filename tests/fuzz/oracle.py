@@ -17,7 +17,8 @@ from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.resources import Circuit, Instance, Route, Service
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.http1.names import PASS, request_names
+from dataplane.proxy.fields.kinds import PASS
+from dataplane.proxy.http1.names import request_names
 from dataplane.proxy.pool import Pool
 from tests.support import plain_http
 from tests.support.fake_transport import FakeTransport

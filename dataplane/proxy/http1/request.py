@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.http1.names import (
+from dataplane.proxy.fields.host import is_authority, read_host
+from dataplane.proxy.fields.kinds import (
     AUTHORIZATION,
     CONNECTION,
     CONTENT_LENGTH,
@@ -27,13 +28,15 @@ from dataplane.proxy.http1.names import (
     HOST,
     MAX_FORWARDS,
     PASS,
-    PERSISTENT,
     REQUEST_ID,
-    REQUEST_NAMES,
     TRACEPARENT,
     TRACESTATE,
     TRANSFER_ENCODING,
     UPGRADE,
+)
+from dataplane.proxy.http1.names import (
+    PERSISTENT,
+    REQUEST_NAMES,
     Names,
     TooManyOptions,
     begin,
@@ -41,7 +44,7 @@ from dataplane.proxy.http1.names import (
     removed,
     without,
 )
-from dataplane.proxy.http1.target import is_authority, is_plain_target, read_host, read_other_form, read_path
+from dataplane.proxy.http1.target import is_plain_target, read_other_form, read_path
 from dataplane.proxy.http1.upgrade import offers
 from dataplane.proxy.messages import CHUNKED, METHODS, BadRequest, Provenance, Request
 from dataplane.proxy.trust import Peer

@@ -20,11 +20,11 @@ from httptools import (
 )
 
 from dataplane.proxy.exchange import ClientSide, Exchange
+from dataplane.proxy.fields.provenance import adopt
 from dataplane.proxy.http1.head_cache import LONGEST, LookupCredit
 from dataplane.proxy.http1.names import field_sorter, request_names
 from dataplane.proxy.http1.parser_errors import status_of
 from dataplane.proxy.http1.pieces import AHEAD, VERSION, WHOLE, piece_end
-from dataplane.proxy.http1.provenance import adopt
 from dataplane.proxy.http1.request import (
     copy_head,
     from_cache,

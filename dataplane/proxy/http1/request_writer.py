@@ -10,13 +10,14 @@ from typing import Final
 from urllib.parse import quote
 
 from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.fields.trace import ALWAYS, threshold
 from dataplane.proxy.http1.names import VIA, VIA_10
-from dataplane.proxy.http1.trace import ALWAYS, continued, started, threshold
 from dataplane.proxy.http1.upgrade import upgrading
-from dataplane.proxy.messages import CHUNKED, METHODS, Identity, Provenance, Request
+from dataplane.proxy.messages import CHUNKED, METHODS, Context, Identity, Provenance, Request
 from dataplane.proxy.trust import Peer
 
 _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
+_MAX_STATE: Final = 512
 
 
 class RequestWriter:
@@ -67,7 +68,7 @@ def request_head(
     """The whole head, with its final empty line.
 
     `forwarded` and `identity` are whole fields (`forwarded_fields`, `identity_fields`); `default_authority` is the
-    Host of an HTTP/1.0 request without one; `sampled` is as for `trace.started`; `via` says whether to add to Via.
+    Host of an HTTP/1.0 request without one; `sampled` is as for `started`; `via` says whether to add to Via.
     """
     authority = request.authority or default_authority
     pieces = [_METHOD[request.method], request.target, b" HTTP/1.1\r\nhost: ", authority]
@@ -94,7 +95,7 @@ def request_head(
         authority,
         b"\r\nx-request-id: ",
         request_id,
-        # As `trace.started` says it; spelt out, because nearly every request comes here.
+        # As `started` says it; spelt out, because nearly every request comes here.
         b"\r\ntraceparent: 00-",
         request_id,
         b"-",
@@ -146,6 +147,21 @@ def forwarded_fields(peer: Peer, provenance: Provenance | None = None) -> bytes:
             hops = b"%b, %b" % (provenance.forwarded_for, hops)
         scheme = provenance.forwarded_proto or scheme
     return b"\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b" % (hops, scheme)
+
+
+def started(request_id: bytes, sampled: bytes) -> bytes:
+    """The field for a trace that begins here, whose id is `request_id`: 32 hex digits, recorded if the second half is
+    below `sampled`.
+    """
+    span = request_id[16:]
+    return b"\r\ntraceparent: 00-%b-%b-%b" % (request_id, span, b"01" if span < sampled else b"00")
+
+
+def continued(context: Context, state: bytes | None, request_id: bytes) -> bytes:
+    """The fields for a request within a trace that the client started."""
+    field = b"\r\ntraceparent: 00-%b-%b-%b" % (context.trace_id, request_id[16:], context.flags)
+    # Longer ones may be dropped (section 3.3.1.5), and malformed ones would be by whoever reads them.
+    return b"%b\r\ntracestate: %b" % (field, state) if state and len(state) <= _MAX_STATE else field
 
 
 def identity_fields(identity: Identity) -> bytes:

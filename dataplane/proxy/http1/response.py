@@ -11,16 +11,18 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
-from dataplane.proxy.http1.names import (
+from dataplane.proxy.fields.kinds import (
     CONNECTION,
     CONTENT_LENGTH,
     DATE,
     PASS,
-    PERSISTENT,
-    RESPONSE_NAMES,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
+)
+from dataplane.proxy.http1.names import (
+    PERSISTENT,
+    RESPONSE_NAMES,
     TooManyOptions,
     begin,
     nominated,

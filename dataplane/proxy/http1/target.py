@@ -1,46 +1,23 @@
-"""The target and the authority of a request (RFC 9112 section 3.2): what routes match, and what is forwarded."""
+"""The target of a request (RFC 9112 section 3.2): what routes match, and what is forwarded."""
 
 from __future__ import annotations
 
-import re
-from ipaddress import IPv6Address
 from typing import Final
 
+from dataplane.proxy.fields.host import read_host
 from dataplane.proxy.messages import SERVER, BadRequest, Request
 from dataplane.proxy.normal_path import BadPath, match_form, normal_form
 
-_AUTHORITY: Final = re.compile(
-    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,254}?)\.?"
-    rb"(?::(?P<port>[0-9]{0,5}))?"
-)
 _PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
 """What RFC 3986 lets a path and a query consist of."""
 _OTHER: Final = 1
 _SORTED: Final = bytes(0 if byte in _PLAIN else _OTHER for byte in range(256))
 """Tells plain bytes from others, with one look-up for each byte; to delete the plain ones costs three times as much."""
-_MAX_HOSTS: Final = 1_000
-_hosts: Final[dict[bytes, str]] = {}
 
 
 def is_plain_target(target: bytes) -> bool:
     """Whether RFC 3986 lets a path and its query consist of these bytes."""
     return _OTHER not in target.translate(_SORTED)
-
-
-def is_authority(value: bytes) -> bool:
-    """Whether it could be a Host: a name or address, perhaps with a port."""
-    found = _AUTHORITY.fullmatch(value)
-    return found is not None and _is_host(found["host"])
-
-
-def read_host(request: Request, authority: bytes | None) -> None:
-    """The authority that counts, as routes match it; HTTP/1.1 needs one."""
-    if not authority:
-        if request.http11:
-            raise BadRequest(400, "no Host")
-        authority = b""
-    request.authority = authority
-    request.host = _hosts[authority] if authority in _hosts else _host(authority)
 
 
 def read_path(request: Request, target: bytes, plain: bool) -> None:
@@ -87,26 +64,3 @@ def read_other_form(request: Request, target: bytes, authority: bytes | None) ->
         path = path if path.startswith(b"/") else b"/" + path
         read_path(request, path, is_plain_target(path))
     return rest[:end]
-
-
-def _is_host(host: bytes) -> bool:
-    """Whether what looks like a name or an address is one (RFC 3986 section 3.2.2)."""
-    if not host.startswith(b"["):
-        return True
-    try:
-        IPv6Address(host[1:-1].decode("ascii"))
-    except ValueError:
-        return False
-    return True
-
-
-def _host(authority: bytes) -> str:
-    """Lower case, without port: RFC 9110 section 7.2. Cached, because a gateway sees few of them."""
-    found = _AUTHORITY.fullmatch(authority)
-    if authority and (found is None or not _is_host(found["host"])):
-        raise BadRequest(400, "malformed Host")
-    host = found["host"].decode("ascii").lower() if found else ""
-    if len(_hosts) >= _MAX_HOSTS:
-        _hosts.clear()
-    _hosts[authority] = host
-    return host

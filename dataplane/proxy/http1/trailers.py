@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dataplane.proxy.http1.names import REQUEST, RESPONSE, begin, folded
+from dataplane.proxy.fields.kinds import REQUEST, RESPONSE, folded
+from dataplane.proxy.http1.names import begin
 
 Announced = Mapping[bytes, None]
 """Lower-case names that may come as trailers, in the order of their announcement."""

@@ -17,16 +17,8 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import Final, NamedTuple
 
-from dataplane.proxy.http1.names import (
-    CONNECTION,
-    PASS,
-    RESPONSE_NAMES,
-    UPGRADE,
-    TooManyOptions,
-    begin,
-    nominated,
-    without,
-)
+from dataplane.proxy.fields.kinds import CONNECTION, PASS, UPGRADE
+from dataplane.proxy.http1.names import RESPONSE_NAMES, TooManyOptions, begin, nominated, without
 from dataplane.proxy.messages import Request
 
 _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(/[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32})?")

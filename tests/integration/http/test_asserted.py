@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.http1.asserted import ASSERTED
+from dataplane.proxy.fields.asserted import ASSERTED
 from tests.integration.http.fields import GET, lines, with_fields
 from tests.support.http_stage import OK, Upstream, answering, stage
 

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.proxy.http1.names import (
-    CONNECTION,
-    CONTENT_LENGTH,
-    DROP,
-    HOST,
-    PASS,
-    REQUEST,
-    RESPONSE,
-    Names,
-    begin,
-    field_sorter,
-    nominated,
-    without,
-)
+from dataplane.proxy.fields.kinds import CONNECTION, CONTENT_LENGTH, DROP, HOST, PASS, REQUEST, RESPONSE
+from dataplane.proxy.http1.names import Names, begin, field_sorter, nominated, without
 
 
 def test_spellings_that_fields_may_have() -> None:

@@ -8,12 +8,15 @@ from typing import Any, cast
 import pytest
 
 from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.fields.trace import read_traceparent, threshold
 from dataplane.proxy.http1.request import read_request
 from dataplane.proxy.http1.request_writer import (
     RequestWriter,
+    continued,
     forwarded_fields,
     identity_fields,
     request_head,
+    started,
 )
 from dataplane.proxy.messages import ANYBODY, CHUNKED, Context, Identity, Provenance, Request
 from dataplane.proxy.trust import Peer
@@ -21,6 +24,8 @@ from dataplane.proxy.trust import Peer
 PEER = Peer("203.0.113.9")
 ID = b"0123456789abcdef" * 2
 TRACE = b"\r\ntraceparent: 00-" + ID + b"-0123456789abcdef-01"
+TRACE_ID = b"4bf92f3577b34da6a3ce929d0e0e4736"
+OURS = b"0123456789abcdef" + b"fedcba9876543210"
 
 
 def request(method: bytes = b"GET", **more: object) -> Request:
@@ -153,3 +158,29 @@ def test_every_try_has_the_same_ids_and_names_its_own_instance(context: Context 
         begun, writer = exchange(made), RequestWriter()
         first, second = (writer.head(begun, made, authority) for authority in (b"one:80", b"two:80"))
         assert b"\r\nhost: one:80\r\n" in first and second == first.replace(b"one:80", b"two:80")
+
+
+# --- trace context
+
+
+def test_a_continued_trace_has_our_span_as_parent_and_their_flags() -> None:
+    field = b"\r\ntraceparent: 00-%b-fedcba9876543210-00" % TRACE_ID
+    assert continued(Context(TRACE_ID, b"00"), None, OURS) == field
+    assert continued(Context(TRACE_ID, b"00"), b"a=1,b=2", OURS) == field + b"\r\ntracestate: a=1,b=2"
+    assert continued(Context(TRACE_ID, b"00"), b"a=" + b"x" * 511, OURS) == field
+
+
+@pytest.mark.parametrize(
+    ("ratio", "span", "flags"),
+    [
+        (1.0, b"f" * 16, b"01"),
+        (0.5, b"7" + b"f" * 15, b"01"),
+        (0.5, b"8" + b"0" * 15, b"00"),
+        (0.0, b"0" * 15 + b"1", b"00"),
+    ],
+)
+def test_a_started_trace_is_recorded_by_its_id(ratio: float, span: bytes, flags: bytes) -> None:
+    request_id = b"0123456789abcdef" + span
+    said = started(request_id, threshold(ratio))
+    assert said == b"\r\ntraceparent: 00-%b-%b-%b" % (request_id, span, flags)
+    assert read_traceparent(said.partition(b": ")[2]) == Context(request_id, flags)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.proxy.http1.names import PASS, REQUEST_NAMES, RESPONSE_NAMES
+from dataplane.proxy.fields.kinds import PASS
+from dataplane.proxy.http1.names import REQUEST_NAMES, RESPONSE_NAMES
 from dataplane.proxy.http1.response import (
     CHUNKS,
     LENGTH,

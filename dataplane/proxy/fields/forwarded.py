@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from dataplane.proxy.http1.target import is_authority
+from dataplane.proxy.fields.host import is_authority
 from dataplane.proxy.messages import Provenance
 from dataplane.proxy.trust import MAX_HOPS, TrustedProxies, canonical_address
 

@@ -20,7 +20,6 @@ _FORM: Final = re.compile(
 )
 _KNOWN_FLAGS: Final = 0b11
 """Sampled, and random trace id (level 2, section 3.2.2.5); unknown flags are not forwarded."""
-_MAX_STATE: Final = 512
 
 
 def read_traceparent(value: bytes) -> Context | None:
@@ -29,21 +28,6 @@ def read_traceparent(value: bytes) -> Context | None:
     if found is None or (found[1] == b"00" and found[4] is not None):
         return None
     return Context(found[2], b"%02x" % (int(found[3], 16) & _KNOWN_FLAGS))
-
-
-def started(request_id: bytes, sampled: bytes) -> bytes:
-    """The field for a trace that begins here, whose id is `request_id`: 32 hex digits, recorded if the second half is
-    below `sampled`.
-    """
-    span = request_id[16:]
-    return b"\r\ntraceparent: 00-%b-%b-%b" % (request_id, span, b"01" if span < sampled else b"00")
-
-
-def continued(context: Context, state: bytes | None, request_id: bytes) -> bytes:
-    """The fields for a request within a trace that the client started."""
-    field = b"\r\ntraceparent: 00-%b-%b-%b" % (context.trace_id, request_id[16:], context.flags)
-    # Longer ones may be dropped (section 3.3.1.5), and malformed ones would be by whoever reads them.
-    return b"%b\r\ntracestate: %b" % (field, state) if state and len(state) <= _MAX_STATE else field
 
 
 def threshold(ratio: float) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.proxy.http1.provenance import adopt
+from dataplane.proxy.fields.provenance import adopt
 from dataplane.proxy.messages import Context, Provenance
 from dataplane.proxy.trust import TrustedProxies
 

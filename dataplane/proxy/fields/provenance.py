@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataplane.proxy.http1.forwarded import adopt_forwarded
-from dataplane.proxy.http1.trace import read_traceparent
+from dataplane.proxy.fields.forwarded import adopt_forwarded
+from dataplane.proxy.fields.trace import read_traceparent
 from dataplane.proxy.messages import Provenance
 from dataplane.proxy.trust import TrustedProxies
 

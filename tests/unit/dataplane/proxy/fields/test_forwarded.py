@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.proxy.http1.forwarded import Hop, adopt_forwarded, read_forwarded
+from dataplane.proxy.fields.forwarded import Hop, adopt_forwarded, read_forwarded
 from dataplane.proxy.messages import Provenance
 from dataplane.proxy.trust import MAX_HOPS, TrustedProxies
 

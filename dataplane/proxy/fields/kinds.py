@@ -1,0 +1,78 @@
+"""What a field name means: one table for requests, one for responses (RFC 9110 section 7.6, RFC 9112).
+
+Fields of kind PASS are forwarded unread. Every other kind is read, dropped or written anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+PASS: Final = 0
+DROP: Final = 1
+HOST: Final = 2
+AUTHORIZATION: Final = 3
+CONTENT_LENGTH: Final = 4
+TRANSFER_ENCODING: Final = 5
+CONNECTION: Final = 6
+UPGRADE: Final = 7
+EXPECT: Final = 8
+REQUEST_ID: Final = 9
+FORWARDED_FOR: Final = 10
+FORWARDED_PROTO: Final = 11
+FORWARDED_HOST: Final = 12
+TRAILER: Final = 13
+DATE: Final = 14
+FORWARDED: Final = 15
+TRACEPARENT: Final = 16
+TRACESTATE: Final = 17
+MAX_FORWARDS: Final = 18
+
+_HOP_BY_HOP = dict.fromkeys(
+    (
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"http2-settings",
+    ),
+    DROP,
+)
+
+REQUEST: Final[Mapping[bytes, int]] = _HOP_BY_HOP | {
+    b"host": HOST,
+    b"authorization": AUTHORIZATION,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"x-request-id": REQUEST_ID,
+    b"x-forwarded-for": FORWARDED_FOR,
+    b"x-forwarded-proto": FORWARDED_PROTO,
+    b"x-forwarded-host": FORWARDED_HOST,
+    b"traceparent": TRACEPARENT,
+    b"tracestate": TRACESTATE,
+    b"max-forwards": MAX_FORWARDS,
+    b"forwarded": FORWARDED,
+}
+
+RESPONSE: Final[Mapping[bytes, int]] = _HOP_BY_HOP | {
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"x-request-id": DROP,
+    b"trailer": TRAILER,
+    b"date": DATE,
+}
+
+_FOLDED: Final = re.compile(rb"[^a-z0-9-]")
+
+
+def folded(lower: bytes) -> bytes:
+    """A lower-case name as a CGI-style server reads it: all that is neither letter nor digit counts as a dash."""
+    return _FOLDED.sub(b"-", lower)
