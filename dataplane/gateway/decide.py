@@ -162,7 +162,7 @@ class Gateway(Decider):
         trial = self.breakers.admit(route.service, now)
         if isinstance(trial, Open):
             return CircuitOpen(route.service, trial.retry_after)
-        exchange.ticket = trial
+        exchange.trial = trial
         if isinstance(trial, HalfOpenTrial):
             exchange.timed = True
             trial.waits_for_client = not exchange.complete
@@ -214,7 +214,7 @@ class Gateway(Decider):
 
     def finished(self, exchange: Exchange) -> None:
         """Release what the decision took, count and log. The engine calls this exactly once for every exchange."""
-        if exchange.ticket is not None:
+        if exchange.trial is not None:
             self._settle(exchange, exchange.ended)
         if exchange.held is not None:
             release(exchange)
@@ -227,8 +227,8 @@ class Gateway(Decider):
 
     def sent(self, exchange: Exchange, now: float) -> None:
         """A half-open breaker's trial takes its time from here on: before, it is the client that is waited for."""
-        if isinstance(exchange.ticket, HalfOpenTrial):
-            exchange.ticket.sent(now)
+        if isinstance(exchange.trial, HalfOpenTrial):
+            exchange.trial.sent(now)
 
     def told(self, exchange: Exchange, fields: Fields, now: float) -> None:
         """Settle what the response says that the request has cost."""
@@ -237,9 +237,9 @@ class Gateway(Decider):
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:
         """Settle the breaker's trial when a tunnel begins: it may outlive any window."""
-        if exchange.ticket is not None:
+        if exchange.trial is not None:
             self._settle(exchange, now)
-            exchange.ticket = None
+            exchange.trial = None
 
     def refuse(self, exchange: Exchange | None, refusal: object) -> Reply:
         """The response to a refusal, by the table in `refusals`."""
@@ -260,7 +260,7 @@ class Gateway(Decider):
                 outcome = self._blame(backend, endpoint, now)
             elif backend.ejector.streaks and outcome is _SUCCESS and not endpoint.retired:
                 backend.ejector.succeeded(endpoint.id)
-        cast(Trial, exchange.ticket).settle(outcome, now)
+        cast(Trial, exchange.trial).settle(outcome, now)
 
     def _blame(self, backend: Backend, endpoint: Endpoint, now: float) -> Outcome:
         """Charge a failure to the service, or to the instance alone if it is ejected, with its failures before.

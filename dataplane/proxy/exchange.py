@@ -230,8 +230,8 @@ class Exchange:
         "started",
         "status",
         "streamed_at",
-        "ticket",
         "timed",
+        "trial",
         "tried",
         "upstream",
     )
@@ -254,8 +254,8 @@ class Exchange:
 
     plan: Forwarding | None
     """Of its route, from the match on."""
-    ticket: object | None
-    """The gateway's own: what it took for this exchange and settles when it is finished."""
+    trial: object | None
+    """The gateway's own: the exchange as the breaker of its service sees it, settled when it is finished."""
     held: object | None
     """The gateway's own: what else it holds for this exchange until it is finished."""
     shadowed: tuple[str, ...]
@@ -311,7 +311,7 @@ class Exchange:
         self.started = self.sent_at = self.streamed_at = self.ended = 0.0
         self.attempts = self.revision = self.status = self.received = self.sent = 0
         self.complete = self.retried = self.slowed = self.timed = False
-        self.plan = self.ticket = self.endpoint = self.upstream = None
+        self.plan = self.trial = self.endpoint = self.upstream = None
         self.fault = self.replay = self.held = None
         self.tried = self.shadowed = self.response_fields = ()
         self.keep_alive = True

@@ -24,7 +24,7 @@ def test_a_full_service_refuses_at_once_and_its_breaker_hears_nothing() -> None:
     refusal, first = line.ask(token=ALICE)
     assert refusal is None
     refused, second = line.ask(token=ALICE)
-    assert refused == Saturated("orders") and second.ticket is None
+    assert refused == Saturated("orders") and second.trial is None
     line.end(second)
     assert line.ask(token=ALICE)[0] == Saturated("orders")
     line.end(first)

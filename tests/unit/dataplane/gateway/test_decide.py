@@ -231,7 +231,7 @@ def test_an_exchange_that_was_refused_gives_nothing_back_twice() -> None:
     line = Line(*BASE, orders())
     _, exchange = line.ask()
     line.end(exchange, Result.ABANDONED)
-    assert exchange.ticket is None and exchange.endpoint is None
+    assert exchange.trial is None and exchange.endpoint is None
     assert [report.total_requests for report in line.gateway.breakers.report(0.0)] == [0]
 
 
