@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 from dataplane.gateway.decide import Gateway
 from dataplane.proxy.bounds import Bounds
@@ -18,14 +17,6 @@ from dataplane.proxy.shared import Shared
 from dataplane.proxy.upstream import Upstream
 
 CLIENT = "192.0.2.7"
-T = TypeVar("T")
-
-
-class Attentive(HeadCache[T]):
-    """Learns whatever may be learnt, at once."""
-
-    def admit(self) -> bool:
-        return True
 
 
 class InOrder(set[ClientConnection]):
@@ -67,8 +58,8 @@ class InProcess:
     ) -> None:
         """`later` keeps what the event loop would call at the end of a turn."""
         self.shared = Shared(gateway, bounds, soon=later)
-        self.shared.request_cache = Attentive()
-        self.shared.response_cache = Attentive()
+        self.shared.request_cache = HeadCache(sample=1)
+        self.shared.response_cache = HeadCache(sample=1)
         self.shared.date = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT"
         self.connections = Connections(bounds)
         self.connections._open = InOrder()

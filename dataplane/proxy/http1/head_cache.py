@@ -32,12 +32,14 @@ class HeadCache(Generic[T]):
     Bounded: two generations of `ENTRIES`. A hit moves its entry to the younger. A full younger replaces the elder.
     """
 
-    __slots__ = ("_elder", "_new", "_younger")
+    __slots__ = ("_elder", "_misses", "_sample", "_younger")
 
-    def __init__(self) -> None:
+    def __init__(self, sample: int = _SAMPLE) -> None:
+        """One of `sample` misses is cached; 1: all."""
         self._younger: dict[bytes, T] = {}
         self._elder: dict[bytes, T] = {}
-        self._new = 0
+        self._sample = sample
+        self._misses = 0
 
     def get(self, head: bytes) -> T | None:
         """The parsed head for these bytes; None on a miss."""
@@ -50,8 +52,9 @@ class HeadCache(Generic[T]):
 
     def admit(self) -> bool:
         """Whether to `put` a head that missed. To be called once for each miss."""
-        self._new += 1
-        return self._new % _SAMPLE == 1
+        first = self._misses % self._sample == 0
+        self._misses += 1
+        return first
 
     def put(self, head: bytes, reading: T) -> None:
         """Cache a parsed head."""
