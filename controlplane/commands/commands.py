@@ -220,13 +220,9 @@ class Commands:
         return Registration(done.receipt.lease, ttl, done.revision, 1, done.receipt.replaced)
 
     async def _join(self, instance: Instance, ttl: float) -> Registration | None:
-        shared = await self._store.grant(ttl)
-        request = holders.Join(author="", instance=instance, ttl_asked=ttl, shared=shared)
-        try:
-            done = await self.executor.run(holders.join, request)
-        except BaseException:
-            await self.release(shared)
-            raise
+        done = await self.executor.run(
+            holders.join, holders.Join(author="", instance=instance, ttl_asked=ttl)
+        )
         if not done.receipt.workers:
             return None
         return Registration(done.receipt.lease, ttl, done.revision, done.receipt.workers)
@@ -300,11 +296,6 @@ class Commands:
             with contextlib.suppress(LeaseGone):
                 return await self.executor.run(planner, request)
         return await self.executor.run(planner, request)
-
-    async def release(self, lease: int) -> None:
-        """Revoke a lease and delete its keys; if that fails, it expires."""
-        with contextlib.suppress(StoreError):
-            await self._store.revoke(lease)
 
     async def reset_circuit(self, service_name: str) -> int:
         """Have every data plane close a service's breaker; return the order's revision. Raises NotFound."""

@@ -89,7 +89,7 @@ class Executor:
             async with self._turn_of(request):
                 return await self._run(planner, request, needs)
         finally:
-            await self._release(needs.lease)
+            await self._release(needs)
             needs.retire()
 
     async def _run(self, planner: Planner[Q, R], request: Q, needs: _Needs) -> Done[R]:
@@ -102,8 +102,9 @@ class Executor:
             except Conflict as error:
                 missed = error.keys
             except LeaseGone:
-                # What it held is gone as well. A lease of this request's own may have ended while it was tried.
-                missed, needs.lease = (), 0
+                # What it held is gone as well. It may be one of this request's: they are granted anew.
+                missed = ()
+                await self._release(needs)
         return await self._run_once(planner, request, needs, missed)
 
     async def view(self) -> View:
@@ -147,10 +148,10 @@ class Executor:
                 # Without writes this asks the store for its present revision.
                 revision = await self.store.commit(plan.expects, plan.writes)
                 done = Done(plan.shown_at or revision, plan.receipt, bool(plan.writes))
-        if plan.ttl or request.ttl:
+        if request.ttl:
             needs.lease = 0  # it holds what was written, or is among the plan's releases
         for lease in plan.releases:
-            await self._release(lease)
+            await self._revoke(lease)
         return done
 
     async def _change(self, plan: Plan[R], view: View, author: str) -> Done[R]:
@@ -231,7 +232,13 @@ class Executor:
             return asyncio.Lock()
         return self._turns.setdefault(request.keys[-1], asyncio.Lock())
 
-    async def _release(self, lease: int) -> None:
+    async def _release(self, needs: _Needs) -> None:
+        """End the leases that were granted for a request and hold nothing."""
+        leases, needs.lease, needs.plan_lease = (needs.lease, needs.plan_lease), 0, 0
+        for lease in leases:
+            await self._revoke(lease)
+
+    async def _revoke(self, lease: int) -> None:
         """End a lease (0: none); if that fails, it ends by itself."""
         if lease:
             with contextlib.suppress(StoreError):
@@ -239,12 +246,12 @@ class Executor:
 
 
 class _Needs:
-    """Inputs for the plan of one request: hashed passwords, a lease. Each is obtained once, however often the request
+    """Inputs for the plan of one request: hashed passwords, leases. Each is obtained once, however often the request
     is planned."""
 
     def __init__(self, store: Store, hasher: Hasher) -> None:
-        self.lease = 0
-        """0 when there is none, or when it holds what was written."""
+        self.lease = self.plan_lease = 0
+        """As in the request. 0 when there is none, or when it holds what was written."""
         self._store = store
         self._hasher = hasher
         self._hashes: dict[Password, str] = {}
@@ -257,14 +264,14 @@ class _Needs:
 
         What a plan puts under a lease of its own has to outlast the request: the lease then ends by itself.
         """
-        lease = self.lease
+        lease = self.plan_lease
         if plan.ttl:
-            self.lease = 0
+            self.plan_lease = 0
         try:
             yield
         except StoreError as error:
             if not (isinstance(error, StoreUnavailable) and error.unknown_outcome):
-                self.lease = lease
+                self.plan_lease = lease
             raise
 
     async def plan(self, planner: Planner[Q, R], view: PlanView, request: Q) -> Plan[R]:
@@ -272,7 +279,7 @@ class _Needs:
         if request.ttl and not self.lease:
             self.lease = await self._store.grant(request.ttl)
         while True:
-            asked = replace(request, hashes=dict(self._hashes), lease=self.lease)
+            asked = replace(request, hashes=dict(self._hashes), lease=self.lease, plan_lease=self.plan_lease)
             if request.weight <= aside.FEW:
                 plan = planner(view, asked)
             else:
@@ -280,8 +287,8 @@ class _Needs:
             if plan.passwords:
                 for password in plan.passwords:
                     self._hashes[password] = await self._hash_for(password)
-            elif plan.ttl and not self.lease:
-                self.lease = await self._store.grant(plan.ttl)
+            elif plan.ttl and not self.plan_lease:
+                self.plan_lease = await self._store.grant(plan.ttl)
             else:
                 self._plans.append(plan)
                 return plan

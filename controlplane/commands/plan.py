@@ -64,7 +64,10 @@ class Request:
     hashes: Hashes = field(default_factory=dict)
     """Passwords that were hashed for this request so far; filled by the executor."""
     lease: int = 0
-    """A new lease, if the request or its plan asks for one (`ttl`); filled by the executor."""
+    """A new lease, if the request asks for one (`Request.ttl`); filled by the executor. Ends if the request fails."""
+    plan_lease: int = 0
+    """A new lease, if the plan asks for one (`Plan.ttl`); filled by the executor. Stays if it is unknown whether the
+    plan was written."""
 
     @property
     def configuration(self) -> bool:
@@ -133,7 +136,8 @@ class Plan(Generic[R_co]):
     """For a plan that writes nothing that the watcher follows: the revision at which the watcher shows what the plan
     rests on. The store's present revision may be of somebody else's keys, and the watcher learns of it much later."""
     ttl: float = 0.0
-    """Seconds of the lease that `writes` need. The executor grants one for the request, and asks again."""
+    """Seconds of the lease that `writes` need beside that of the request. The executor grants it, and plans again with
+    `Request.plan_lease`."""
 
     def dry(self) -> Plan[R_co]:
         """The same receipt without any writes."""

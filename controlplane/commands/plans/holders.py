@@ -152,8 +152,6 @@ class Join(Beside):
 
     instance: Instance
     ttl_asked: float
-    shared: int
-    """A lease for the instance, should it not be on a shared one yet."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -185,18 +183,19 @@ def join(view: PlanView, request: Join) -> Plan[Joined]:
     (key,), (prefix,) = request.keys, request.prefixes
     before, name, at = view.entries[key], request.instance.name, address_of(request.instance)
     if before is None or not before.lease or address_of(instance_in(before)) != at:
-        return Plan(Joined(request.lease, 0), releases=(request.lease, request.shared))
+        return Plan(Joined(request.lease, 0), releases=(request.lease,))
     holders = Holders.read(view.listings[prefix].entries)
     if len(holders.held) >= MOST_MARKS:
         raise InvalidConfig([Problem("instance", f"{name!r} is held by {MOST_MARKS} processes already")])
     writes: list[Write] = [Put(holder_key(name, request.lease), _encoded(at), request.lease)]
-    expects, releases = {key: before.revision}, [request.shared]
-    shared = before.lease
+    expects, shared, ttl = {key: before.revision}, before.lease, 0.0
+    releases: tuple[int, ...] = ()
     if holders.shared is None or holders.shared.lease != before.lease:
-        shared, releases = request.shared, []
+        # It is not under a shared lease yet: this plan needs one.
+        shared, ttl = request.plan_lease, request.ttl_asked
         if holders.marked:
             # Taken out from outside: its lease holds it for the last requests, and is nobody's.
-            releases = [before.lease]
+            releases = (before.lease,)
         else:
             writes.append(Put(holder_key(name, before.lease), _encoded(at), before.lease))
     # Written each time: two that come or go at once do not overlook each other.
@@ -204,7 +203,7 @@ def join(view: PlanView, request: Join) -> Plan[Joined]:
     expects[f"{prefix}{_SHARED}"] = holders.shared.revision if holders.shared else 0
     writes.append(Put(key, encode(request.instance), shared))
     workers = len(holders.held) + sum(write.key.startswith(prefix) for write in writes) - 1
-    return Plan(Joined(request.lease, workers), writes, expects, releases=tuple(releases))
+    return Plan(Joined(request.lease, workers), writes, expects, releases=releases, ttl=ttl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,4 +68,4 @@ def _changed(
     ttl = 2 * request.lifetime
     changed = replace(changed, until=request.now + ttl)
     releases = (entry.lease,) if entry and entry.lease else ()
-    return Plan(receipt, [Put(key, changed.value, request.lease)], expects, releases=releases, ttl=ttl)
+    return Plan(receipt, [Put(key, changed.value, request.plan_lease)], expects, releases=releases, ttl=ttl)

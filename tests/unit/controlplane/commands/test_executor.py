@@ -43,7 +43,7 @@ def count(view: PlanView, request: Count) -> Plan[int]:
         return Plan(number)
     return Plan(
         number,
-        [Put(KEY, str(number).encode(), request.lease)],
+        [Put(KEY, str(number).encode(), request.plan_lease)],
         expects,
         summary,
         ttl=10.0 if request.leased else 0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -13,7 +14,7 @@ from controlplane.identity import Hasher
 from controlplane.model.config import build
 from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Instance, Service
-from controlplane.store import LeaseGone, MemoryStore
+from controlplane.store import LeaseGone, MemoryStore, StoreUnavailable, Write
 
 ORDERS = Service(service_name="orders")
 NAME, TTL = "orders/a", 15.0
@@ -89,6 +90,41 @@ async def test_the_instance_does_not_blink_when_a_worker_is_killed(scene: Scene)
     assert (await scene.register()).workers == 2, "who is dead is not counted"
     await scene.goodbye(second)
     assert await scene.ports() == [9000]
+
+
+async def test_a_join_whose_answer_is_lost_takes_the_instance_from_nobody(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its write may have moved the instance to the shared lease, for the worker that was there before."""
+    first = await scene.register()
+    commit = scene.store.commit
+
+    async def loses_the_answer(expected: Mapping[str, int], writes: Sequence[Write]) -> int:
+        monkeypatch.undo()
+        await commit(expected, writes)
+        raise StoreUnavailable("the answer was lost", unknown_outcome=True)
+
+    monkeypatch.setattr(scene.store, "commit", loses_the_answer)
+    with pytest.raises(StoreUnavailable):
+        await scene.register()
+    await scene.live(30, first)
+    assert await scene.ports() == [9000]
+
+
+async def test_a_further_worker_takes_one_lease(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one takes the shared lease as well; the third one finds it."""
+    await scene.register()
+    await scene.register()
+    granted: list[float] = []
+    grant = scene.store.grant
+
+    async def counted(ttl: float) -> int:
+        granted.append(ttl)
+        return await grant(ttl)
+
+    monkeypatch.setattr(scene.store, "grant", counted)
+    await scene.register()
+    assert granted == [TTL, TTL], "one to see that the instance is there, and one to join it"
 
 
 async def test_with_the_last_worker_killed_the_instance_leaves_within_its_lease(scene: Scene) -> None:
