@@ -1,84 +1,84 @@
-"""Writes the log in a thread, so that a log collector that stands still does not hold up the event loop.
+"""A log that never blocks its callers: a thread writes it.
 
-A pipe that nobody reads is full after 64 KiB, and the next write to it waits. Only the thread may wait: lines gather
-for it, beyond MAX_BACKLOG they are dropped, and once it can write again it says how many.
+A pipe that nobody reads is full after 64 KiB, and the next write to it blocks. Then lines wait for the thread, those
+beyond MAX_BACKLOG are dropped, and once it can write again it says how many.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import queue
 import select
-import threading
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
+from threading import Event
 
 MAX_BACKLOG = 10_000
 """Lines that may wait for the thread; a few MiB."""
-LAST_WORDS = 2.0
+FLUSH_TIMEOUT = 2.0
 """Most seconds for which the end of the process waits for the backlog."""
 
 
-class LogWriter(logging.Handler):
-    """Formats records at once and writes them later, in order."""
+class LogWriter(QueueHandler):
+    """Formats records at once and has them written later, in order."""
 
     def __init__(self, descriptor: int = 2) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._lines: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
-        # Each is written by one side only; their difference is what has to be said.
-        self._dropped = self._told = 0
-        self._thread: threading.Thread | None = None
+        # Not `Queue`: its lock is not reentrant, and the garbage collector may log within `put`.
+        self._backlog: SimpleQueue[logging.LogRecord | Event | None] = SimpleQueue()
+        super().__init__(self._backlog)
+        self.dropped = 0
+        self._listener = _Listener(self, descriptor)
+        self._listener.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record's line. The caller holds the handler's lock."""
-        if self._lines.qsize() >= MAX_BACKLOG:
-            self._dropped += 1
-            return
-        try:
-            self._lines.put(self.format(record) + "\n")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-                self._thread.start()
-        except Exception:
-            self.handleError(record)
+        """Queue the record, or drop it."""
+        if self._backlog.qsize() < MAX_BACKLOG:
+            super().emit(record)
+        else:
+            self.dropped += 1
 
     def flush(self) -> None:
-        """Wait until what was logged so far is written, for at most LAST_WORDS seconds."""
-        if self._thread is not None:
-            written = threading.Event()
-            self._lines.put(written)
-            written.wait(LAST_WORDS)
+        """Wait until what was logged so far is written, for at most FLUSH_TIMEOUT seconds."""
+        written = Event()
+        self._backlog.put(written)
+        written.wait(FLUSH_TIMEOUT)
 
     def close(self) -> None:
-        """End the thread once it has written the backlog."""
-        if self._thread is not None:
-            self._lines.put(None)
-            self._thread = None
+        """End the thread once it has written the backlog; do not wait for it."""
+        self._listener.enqueue_sentinel()
         super().close()
 
-    def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            if isinstance(line, threading.Event):
-                line.set()
-                continue
-            self._write(line)
-            if dropped := self._dropped - self._told:
-                self._told += dropped
-                self._write(self._loss(dropped))
 
-    def _loss(self, dropped: int) -> str:
-        """A line about the lines that were dropped."""
-        fields = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "dropped": dropped}
-        record = logging.makeLogRecord({**fields, "msg": "log lines were dropped: nobody read them"})
-        return self.format(record) + "\n"
+class _Listener(QueueListener):
+    """The thread. It writes to the descriptor: a blocked write by `sys.stderr` would hold that file's lock."""
 
-    def _write(self, line: str) -> None:
-        data = line.encode(errors="backslashreplace")
-        try:
+    def __init__(self, writer: LogWriter, descriptor: int) -> None:
+        super().__init__(writer.queue)
+        self._writer, self._descriptor = writer, descriptor
+        self._reported = 0
+
+    def handle(self, record: logging.LogRecord | Event) -> None:
+        if isinstance(record, Event):
+            record.set()
+            return
+        self._write(record)
+        if dropped := self._writer.dropped - self._reported:
+            self._reported += dropped
+            fields = {
+                "name": __name__,
+                "levelno": logging.WARNING,
+                "levelname": "WARNING",
+                "dropped": dropped,
+            }
+            lost = logging.makeLogRecord({**fields, "msg": "log lines were dropped: nobody read them"})
+            self._write(self._writer.prepare(lost))
+
+    def _write(self, record: logging.LogRecord) -> None:
+        data = f"{record.msg}\n".encode(errors="backslashreplace")
+        with contextlib.suppress(OSError):  # nothing reads it any more
             while data:
                 try:
                     data = data[os.write(self._descriptor, data) :]
                 except BlockingIOError:
                     select.select((), (self._descriptor,), ())
-        except OSError:
-            return  # nobody will ever read it
