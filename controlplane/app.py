@@ -179,6 +179,7 @@ async def _serve_rpc(settings: Settings, parts: Parts, hub: Hub, peer: tuple[Pee
             service_tokens=_shared(settings.service_token, settings.service_token_file),
             tls=files,
             peer=peer,
+            refused=parts.refused,
             rules=Rules(
                 settings.register_allow,
                 settings.register_deny,

@@ -66,6 +66,7 @@ class PartsCollector(Collector):
         yield from _registrations(self._parts.commands.counts)
         yield from _messages(self._parts.messages)
         yield self._requests()
+        yield self._refused_calls()
 
     def _dataplanes(self) -> Iterator[Metric]:
         states = self._parts.fleet.views.dataplanes(self._parts.watcher.current)
@@ -89,6 +90,16 @@ class PartsCollector(Collector):
         )
         for (method, status), count in sorted(self._parts.answered.items()):
             family.add_metric([method, str(status)], count)
+        return family
+
+    def _refused_calls(self) -> Metric:
+        family = CounterMetricFamily(
+            PREFIX + "calls_refused",
+            "gRPC calls that were refused for their credential.",
+            labels=["service", "code"],
+        )
+        for labels, count in sorted(self._parts.refused.counts.items()):
+            family.add_metric(labels, count)
         return family
 
 

@@ -14,7 +14,7 @@ from controlplane.distribute.messages import Messages
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.waiting import Waiting
-from controlplane.identity import Grants, TokenIssuer
+from controlplane.identity import Grants, RefusedCalls, TokenIssuer
 from controlplane.model.lineage import LINEAGE, read_lineage
 from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
@@ -40,6 +40,8 @@ class Parts:
     """What the start still waits for, as a sentence; None when it has finished."""
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Admin requests by method and status."""
+    refused: RefusedCalls = field(default_factory=RefusedCalls)
+    """gRPC calls whose credential did not suffice."""
     messages: Messages = field(default_factory=Messages)
     """What the config stream sent."""
     store: Store | None = None

@@ -16,6 +16,7 @@ from controlplane.identity.grants import Grants
 from controlplane.identity.keys import KeyRing, SigningKey
 from controlplane.identity.passwords import Hasher
 from controlplane.identity.peers import PeerSecret
+from controlplane.identity.refused_calls import RefusedCalls
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
 from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens
 from controlplane.identity.turns import Turns
@@ -32,6 +33,7 @@ __all__ = [
     "InvalidToken",
     "KeyRing",
     "PeerSecret",
+    "RefusedCalls",
     "Rotation",
     "ServiceClaims",
     "SharedTokens",

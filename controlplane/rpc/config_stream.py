@@ -91,7 +91,7 @@ class ConfigStream:
 
     async def stream(self, requests: Requests, context: Context) -> None:
         """One data plane's stream, from hello until either side ends it."""
-        async with rescued(context):
+        async with rescued(context, "config", self._credentials.refused):
             caller = self._credentials.require_dataplane(context)
             with self._place():
                 requests = aiter(requests)

@@ -17,7 +17,7 @@ from enum import Enum
 
 from controlplane.commands.commands import Commands
 from controlplane.distribute.watcher import Watcher
-from controlplane.identity import Claims, InvalidToken, SharedTokens, TokenIssuer
+from controlplane.identity import Claims, InvalidToken, RefusedCalls, SharedTokens, TokenIssuer
 from controlplane.model.resources import User
 from controlplane.rpc import peer
 from controlplane.rpc.errors import Code, Context, Refused, forbidden, not_ready, unauthenticated
@@ -95,7 +95,10 @@ class Credentials:
         tokens: Callable[[], TokenIssuer | None],
         watcher: Watcher,
         commands: Commands,
+        refused: RefusedCalls | None = None,
     ) -> None:
+        self.refused = refused or RefusedCalls()
+        """Calls whose credential did not suffice."""
         self._dataplanes = dataplanes
         self._services = services
         self._tokens = tokens

@@ -17,6 +17,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from controlplane.commands.errors import DuplicateInstance, NotFound
+from controlplane.identity import RefusedCalls
 from controlplane.model.problems import InvalidConfig
 from controlplane.store import Conflict, LeaseGone, StoreError, StoreFull, StoreUnavailable, TooLarge
 
@@ -56,14 +57,16 @@ def not_ready() -> Refused:
 
 
 @asynccontextmanager
-async def rescued(context: Context) -> AsyncIterator[None]:
-    """End the call with the right status when the block fails."""
+async def rescued(context: Context, service: str, calls: RefusedCalls) -> AsyncIterator[None]:
+    """End the call with the right status when the block fails. `calls` counts those of bad credentials."""
     try:
         yield
     except grpc.aio.AbortError:
         raise
     except Exception as error:
         refused = _refusal(error)
+        if refused.code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED):
+            calls.record(service, refused.code.name.lower(), refused.detail, context.peer())
         await context.abort(refused.code, refused.detail)
 
 

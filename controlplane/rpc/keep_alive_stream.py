@@ -120,7 +120,7 @@ class KeepAliveStreams:
 
     async def stream(self, _: object, context: Context) -> None:
         """One process's stream, until either side ends it."""
-        async with rescued(context):
+        async with rescued(context, "registry", self._credentials.refused):
             caller = await self._credentials.require(Right.REGISTER, context)
             if self._stopping:
                 raise _stopping()

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.telling import Telling
-from controlplane.identity import InvalidToken, PeerSecret
+from controlplane.identity import InvalidToken, PeerSecret, RefusedCalls
 from controlplane.rpc.errors import Code, Context, Refused, rescued, unauthenticated
 from controlplane.rpc.wire import peers
 from headgate_api.v1 import peers_pb2 as pb
@@ -31,8 +31,16 @@ class PeerStream:
     """Serves PeerService as the control plane of this name."""
 
     def __init__(
-        self, fleet: Fleet, secret: PeerSecret, name: str, *, soon: float = SOON, alive: float = ALIVE
+        self,
+        fleet: Fleet,
+        secret: PeerSecret,
+        name: str,
+        refused: RefusedCalls,
+        *,
+        soon: float = SOON,
+        alive: float = ALIVE,
     ) -> None:
+        self._refused = refused
         self._fleet = fleet
         self._secret = secret
         self._name = name
@@ -47,7 +55,7 @@ class PeerStream:
 
     async def Follow(self, request: pb.FollowRequest, context: Context) -> None:  # named by the wire
         """One follower, until either side ends the stream."""
-        async with rescued(context):
+        async with rescued(context, "peers", self._refused):
             follower = self._identify(context)
             if request.name != follower or not 0 < len(request.nonce) <= LONGEST_NONCE:
                 raise Refused(Code.INVALID_ARGUMENT, "name and nonce must be those of the caller")

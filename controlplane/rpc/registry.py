@@ -54,7 +54,7 @@ def needs(right: Right) -> Callable[[Method[Asked, Answer]], Handler[Asked, Answ
     def guard(method: Method[Asked, Answer]) -> Handler[Asked, Answer]:
         @functools.wraps(method)
         async def call(self: Registry, request: Asked, context: Context) -> Answer:
-            async with rescued(context):
+            async with rescued(context, "registry", self._credentials.refused):
                 caller = await self._credentials.require(right, context)
                 if right is Right.REGISTER and (name := _service_of(request)):
                     caller.check_service(name)
@@ -204,7 +204,7 @@ class Registry:
         return pb.ResetCircuitResponse(revision=await self._commands.reset_circuit(request.service_name))
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:
-        async with rescued(context):
+        async with rescued(context, "registry", self._credentials.refused):
             caller = await self._credentials.require(Right.LOOK, context)
             if self._watches >= self._most_watches:
                 raise Refused(Code.RESOURCE_EXHAUSTED, f"{self._most_watches} watches are open already")

@@ -16,7 +16,7 @@ from controlplane.commands.commands import Commands
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import PeerSecret, SharedTokens, TokenIssuer
+from controlplane.identity import PeerSecret, RefusedCalls, SharedTokens, TokenIssuer
 from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import RECHECK, Credentials
@@ -91,18 +91,19 @@ async def serve(
     most_dataplanes: int = MOST_DATAPLANES,
     keep_alives: Bounds = Bounds(),  # noqa: B008 - frozen
     recheck: float = RECHECK,
+    refused: RefusedCalls | None = None,
 ) -> RpcServer:
     """Listen on `listen` (host:port) and serve until stopped.
 
     `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of
     open streams are looked at again. Other control planes may follow with `peer`: the secret that all share, and the
-    name of this one. Raises CannotListen and TlsError.
+    name of this one. `refused` counts calls with a bad credential. Raises CannotListen and TlsError.
     """
     watcher = hub.watcher
-    credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands)
+    credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands, refused)
     services = Registry(commands, watcher, fleet, credentials, rules=rules, recheck=recheck)
     keeping = KeepAliveStreams(commands, credentials, bounds=keep_alives, recheck=recheck)
-    peers = PeerStream(fleet, *peer) if peer is not None else None
+    peers = PeerStream(fleet, *peer, credentials.refused) if peer is not None else None
     parts = _Parts(hub, services, keeping, watcher, peers)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS + keep_alives.streams)

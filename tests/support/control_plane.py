@@ -16,7 +16,7 @@ from controlplane.commands.commands import Commands
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import Hasher, KeyRing, SharedTokens, TokenIssuer
+from controlplane.identity import Hasher, KeyRing, RefusedCalls, SharedTokens, TokenIssuer
 from controlplane.model.resources import Resource, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
@@ -59,11 +59,13 @@ class ControlPlane:
             self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), time.time, self.watcher
         )
         self.tokens = TokenIssuer(ring, time.time) if ring else None
+        self.refused = RefusedCalls()
         self._options = {
             "listen": "127.0.0.1:0",
             "dataplane_tokens": SharedTokens(DATAPLANE_TOKEN),
             "service_tokens": SharedTokens(SERVICE_TOKEN),
             "rules": ON_LOOPBACK,
+            "refused": self.refused,
             **options,
         }
         self._stack = contextlib.AsyncExitStack()

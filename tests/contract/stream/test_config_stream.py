@@ -16,7 +16,7 @@ from controlplane.model.stored import key_of
 from controlplane.rpc.wire import encoder
 from controlplane.store import Delete
 from headgate_api.v1 import config_pb2, status_pb2
-from tests.support.control_plane import DATAPLANE_TOKEN, ControlPlane, Ended, Node, bearer
+from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, Ended, Node, bearer
 from tests.support.waiting import eventually
 
 Code = grpc.StatusCode
@@ -262,6 +262,18 @@ async def test_stopping_sends_everybody_away_at_once(plane: ControlPlane, channe
 
 
 # Refusals
+
+
+async def test_a_data_plane_with_a_wrong_token_is_counted_and_logged_without_it(
+    plane: ControlPlane, channel: grpc.aio.Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    for token in ("the-wrong-token", "the-wrong-token", SERVICE_TOKEN):
+        await Node(channel, token=token).end()
+    counts = plane.refused.counts
+    assert counts == {("config", "unauthenticated"): 2, ("config", "permission_denied"): 1}
+    (line,) = (record for record in caplog.records if "refused for its credential" in record.message)
+    assert vars(line)["address"] == "127.0.0.1"
+    assert "wrong-token" not in str(vars(line))
 
 
 def raw_stream(channel: Any, metadata: tuple[tuple[str, str], ...] | None) -> Any:

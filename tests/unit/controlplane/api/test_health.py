@@ -61,6 +61,7 @@ async def test_metrics(api: Api) -> None:
     counts = api.parts.commands.counts
     counts.registered, counts.left, counts.renewed, counts.ended, counts.failed = 5, 4, 3, 2, 1
     counts.streams = lambda: (6, 7)
+    api.parts.refused.record("config", "unauthenticated", "no", "ipv4:10.0.0.1:1")
     await api.client.get("/nothing")
     found = await metrics(api)
     prefix = "headgate_controlplane_"
@@ -86,6 +87,7 @@ async def test_metrics(api: Api) -> None:
     assert found[f"{prefix}keep_alives_total[('outcome', 'failed')]"] == 1
     assert found[f"{prefix}keep_alive_streams"] == 6
     assert found[f"{prefix}keep_alive_leases"] == 7
+    assert found[f"{prefix}calls_refused_total[('code', 'unauthenticated'), ('service', 'config')]"] == 1
     assert found["process_open_fds"] > 0
 
 

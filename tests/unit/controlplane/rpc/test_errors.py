@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from controlplane.commands.errors import NotFound
+from controlplane.identity import RefusedCalls
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.rpc.errors import MOST_DETAIL, Refused, rescued
 from controlplane.store import AccessDenied, Conflict, LeaseGone, StoreUnavailable, TooLarge
@@ -30,7 +31,7 @@ class Context:
 async def ending(error: BaseException) -> tuple[grpc.StatusCode, str]:
     context: Any = Context()
     with pytest.raises(grpc.aio.AbortError):
-        async with rescued(context):
+        async with rescued(context, "config", RefusedCalls()):
             raise error
     assert context.ended is not None
     ended: tuple[grpc.StatusCode, str] = context.ended
@@ -58,7 +59,7 @@ async def test_table(error: Exception, code: grpc.StatusCode, detail: str) -> No
 
 async def test_no_error_no_ending() -> None:
     context: Any = Context()
-    async with rescued(context):
+    async with rescued(context, "config", RefusedCalls()):
         pass
     assert context.ended is None
 
@@ -66,7 +67,7 @@ async def test_no_error_no_ending() -> None:
 async def test_an_ended_call_is_not_ended_again() -> None:
     context: Any = Context()
     with pytest.raises(grpc.aio.AbortError):
-        async with rescued(context):
+        async with rescued(context, "config", RefusedCalls()):
             raise grpc.aio.AbortError
     assert context.ended is None
 
