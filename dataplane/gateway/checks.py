@@ -26,7 +26,7 @@ from dataplane.gateway.policy.resources import Limit
 from dataplane.proxy.exchange import Exchange, Fields
 
 _WAIT: Final = 1.0
-"""Seconds until a request is worth another try that was one too many under way: nobody knows when one ends."""
+"""Retry-After of a request above a bound of requests under way, in seconds: it is not known when one of those ends."""
 _LONGEST_COST: Final = 12
 """Digits of a cost that is believed."""
 
@@ -70,7 +70,7 @@ class _Cost(Held):
 
     def told(self, fields: Fields, now: float) -> None:
         values = [value for name, value in fields if name == self._field]
-        # Whatever is no number of tokens is as good as none: the request has cost what it took.
+        # A value that is no number of tokens is ignored: the request has cost what it took.
         if self._settled or len(values) != 1 or not values[0].isdigit() or len(values[0]) > _LONGEST_COST:
             return
         self._settled = True

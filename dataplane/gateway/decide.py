@@ -52,7 +52,7 @@ _ABANDONED: Final = Outcome.ABANDONED
 _EXCUSED: Final = Outcome.EXCUSED
 _BLAMELESS: Final = (501, 505)
 """What an instance answers to a method or version that it does not know. Any caller can send one, and would open the
-breaker for everybody."""
+breaker for all callers."""
 
 
 class Observer(Protocol):
@@ -226,7 +226,7 @@ class Gateway(Decider):
         self._observer.finished(exchange)
 
     def sent(self, exchange: Exchange, now: float) -> None:
-        """A half-open breaker's trial takes its time from here on: before, it is the client that is waited for."""
+        """The time of a half-open breaker's trial starts here: until now the gateway has waited for the client."""
         if isinstance(exchange.trial, HalfOpenTrial):
             exchange.trial.sent(now)
 
@@ -265,7 +265,7 @@ class Gateway(Decider):
     def _blame(self, backend: Backend, endpoint: Endpoint, now: float) -> Outcome:
         """Charge a failure to the service, or to the instance alone if it is ejected, with its failures before.
 
-        One that has left is charged nothing, nor is another one that has its name now.
+        An instance that has left is not charged, nor is another one that has its name now.
         """
         if endpoint.retired:
             return _EXCUSED

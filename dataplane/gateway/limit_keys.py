@@ -62,7 +62,7 @@ class _WiderAddress(KeyMaker):
 
 
 class _Subject(KeyMaker):
-    """Without a caller the address stands in: a limit by caller is none otherwise on a public route."""
+    """Without a caller the address is the key: on a public route, a limit by caller would limit nothing otherwise."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What a decision on a route needs and the engine needs to carry its exchanges, prepared once for both."""
+"""What the decision on a route and the engine need for its exchanges, prepared once for both."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Plan(Forwarding):
         self.service = service
         self.backend = backend
         self.early = Checks((limit for limit in limits if not needs_caller(limit)), route.name, limiter)
-        """The limits that need no caller: taken before anybody is authenticated."""
+        """The limits that need no caller: taken before the caller is authenticated."""
         self.late = Checks((limit for limit in limits if needs_caller(limit)), route.name, limiter)
         told = frozenset(limit.cost_header.encode("latin-1") for limit in limits if limit.cost_header)
         self.withheld = told or None

@@ -1,9 +1,9 @@
 """Accepts connections from a listening socket: counts them, and passes on those within the limits.
 
-The event loop's own server accepts whatever waits, in one go, and closes all of it when there is no file descriptor
-left. Here a turn accepts a bounded number; without descriptors nothing is accepted for a moment, and clients wait in
-the backlog. Some peers must send a PROXY header first: their sockets are read here up to the end of the header and no
-further, because TLS may begin right after it.
+The event loop's own server accepts all waiting connections in one go, and closes all of them when no file descriptor
+is left. Here a turn accepts a bounded number; without descriptors nothing is accepted for a moment, and clients wait
+in the backlog. Some peers must send a PROXY header first: their sockets are read here up to the end of the header and
+no further, because TLS may begin right after it.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Acceptor:
         self._waiting: set[_Greeting] = set()
         self._complained: dict[str, float] = {}
         self._paused: asyncio.TimerHandle | None = None
-        # Under `accept`: a file descriptor alone. The socket object that `accept` makes of it, of enumerations and with
-        # further system calls, costs more than to accept, and the event loop has one of its own.
+        # What `accept` calls: it returns a file descriptor alone. The socket object that `accept` makes of it costs
+        # more than the system call, and the event loop makes one of its own.
         self._next: Callable[[], tuple[int, Any]] = cast(Any, listener)._accept
         listener.setblocking(False)
         self._listen()
@@ -130,7 +130,7 @@ class Acceptor:
             _refuse(descriptor, self._taker.refusal())
 
     def _greet(self, descriptor: int, host: str) -> None:
-        """The bound by address is that of the client whom the header names."""
+        """The client that the header names counts against the bound by address."""
         if self._connections.admit_unnamed():
             self._waiting.add(_Greeting(self, descriptor, host, self._timeout))
         else:

@@ -1,4 +1,4 @@
-"""Who is charged for an exchange that is late or whose client leaves: the instance, or nobody.
+"""Whether the instance is charged for an exchange that is late or whose client leaves.
 
 An instance is charged (`Result.FAILED`) only where it was the one to act. A slow or impatient client never counts
 against a service: otherwise a few clients could open its breaker for all others. Pure; times are monotonic seconds.
@@ -58,8 +58,8 @@ def late_in_all(phase: int, instance_late: bool, in_phase: float, in_all: float)
 def left(phase: int, waited: float, response_timeout: float, instance_heard: bool) -> Result:
     """The client left `waited` seconds after `phase` was entered, before its response was complete.
 
-    An instance that hangs is charged even where clients are less patient than `response_timeout`: if the client had
-    waited long enough, and `instance_heard` is false, as no exchange had a response of the instance in that time.
+    An instance that hangs is charged even if its clients leave before `response_timeout`: when this client has waited
+    long enough, and the instance has answered no exchange in that time (`instance_heard` is false).
     """
     gave_up = phase == WAITING and not instance_heard and waited >= response_timeout / PATIENCE
     return Result.FAILED if gave_up else Result.ABANDONED

@@ -28,8 +28,8 @@ class ClientConnection(Protocol):
 class Connections:
     """Counts connections against the bounds, and knows those that have begun.
 
-    A connection is admitted when it is accepted, so that one in its TLS handshake counts as any other. Whoever was
-    admitted is told of as `gone` once it has begun, or as `left` if it never did.
+    A connection is admitted when it is accepted, so it counts during its TLS handshake, too. When it ends, `gone` is
+    called if it had begun, else `left`.
     """
 
     def __init__(self, bounds: Bounds) -> None:

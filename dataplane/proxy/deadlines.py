@@ -37,7 +37,7 @@ class Deadlines:
         """`connections` iterates over the open connections at each tick."""
         self.half_closed = HalfClosed(shared.bounds.half_close)
         self.unread: set[ClientSide] = set()
-        """Clients that are not being read while their bytes wait, so that their leaving is not noticed."""
+        """Clients that are not being read while their bytes wait: the event loop would not see them leave."""
         self._shared = shared
         self._connections = connections
         self._pool = pool

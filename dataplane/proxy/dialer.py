@@ -47,9 +47,9 @@ class Dialer(Sender):
         task.add_done_callback(self._dialled)
 
     def try_again(self, exchange: Exchange, cause: str) -> bool:
-        """Send an exchange that has lost its connection to another instance, perhaps after a back-off, if it may be.
+        """Send an exchange that has lost its connection to another instance, perhaps later; False if it may not be.
 
-        The one kind of exchange that gets a timer; all others have their client's deadline.
+        Only these exchanges get a timer; the others have their client's deadline.
         """
         wait = self._shared.decider.retry(exchange, cause, monotonic())
         if wait is None:
@@ -81,7 +81,7 @@ class Dialer(Sender):
     def connected(self, exchange: Exchange, upstream: InstanceSide) -> None:
         """A connection for the exchange has been made."""
         if _answered(exchange):
-            # The client left meanwhile: the connection may serve somebody else.
+            # The client left meanwhile: another exchange may use the connection.
             upstream.keep(monotonic())
         else:
             self._send(exchange, upstream)
@@ -115,10 +115,10 @@ class Dialer(Sender):
             self.resolver.doubt(endpoint)
             refusal = TimedOut(f"no connection to {endpoint.id} in time")
         except OSError as error:
-            # The frames that it has passed hold on to it, and to the exchange: a cycle that nobody needs.
+            # Its traceback leads to frames that refer to it and to the exchange: break the cycle.
             error.__traceback__ = None
             if error.errno in EXHAUSTED:
-                # Ours to mend, not the instance's, and not another's.
+                # This process lacks descriptors or ports: the instance is not charged, and another one would not help.
                 self._pool.shed()
                 self._fail(exchange, Exhausted(), Result.ABANDONED)
                 return
@@ -157,7 +157,7 @@ class Dialer(Sender):
             upstream = Upstream(endpoint, self._shared, self)
             context = await self.contexts.get(tls.ca)
             await connect(upstream, address, port, context, tls.server_name or host)
-        # Not all at once, where many were made at once.
+        # Spread, so that connections that were made together do not expire together.
         age = self._shared.bounds.pool_age * uniform(0.9, 1.0)  # noqa: S311
         upstream.address, upstream.expires = address, monotonic() + age
         return upstream
@@ -178,5 +178,5 @@ def _end(upstream: Upstream) -> None:
 
 
 def _answered(exchange: Exchange) -> bool:
-    """It has ended, or been refused meanwhile: a client that is slow to take the refusal keeps it from ending."""
+    """It has ended, or a response to it has begun: a slow client may take a while to read a refusal."""
     return exchange.ended > 0 or exchange.status > 0

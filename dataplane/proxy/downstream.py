@@ -114,7 +114,7 @@ class Downstream(ClientSide):
         self._ended = False
         """The client sends no more, and is still answered."""
         self._progress = 0
-        """Bytes that the client had taken, or sent, when flushing or lingering was looked at last; -1 before that."""
+        """Bytes that the client had taken (flushing) or sent (lingering) at the last check; -1 before the first."""
 
     # --- asyncio.Protocol
 
@@ -141,7 +141,7 @@ class Downstream(ClientSide):
         elif reader.queue:
             self._advance()
         elif reader.in_head and self.phase == IDLE:
-            # From now on the rest is expected in time (slowloris).
+            # The rest of the head has `head_timeout` from now on (slowloris).
             self.enter(READING, monotonic(), self._shared.bounds.head_timeout)
 
     def pause_writing(self) -> None:
@@ -163,11 +163,11 @@ class Downstream(ClientSide):
             self._flushed(exchange, monotonic())
 
     def eof_received(self) -> bool:
-        """True where the client may still be there, for what it has asked for whole."""
+        """True if the client may still wait for responses to requests that it has sent whole."""
         if self.transport.is_closing():
-            # TLS says goodbye; the transport goes on to send what it has.
+            # TLS ends; the transport still sends what it has.
             return False
-        # The transport may close by itself after this, and knows nothing of what is kept for the end of the turn.
+        # The transport may close by itself after this: give it what is buffered for the end of the turn.
         self.outgoing.flush()
         reader = self._reader
         last = reader.queue[-1] if reader.queue else self.current
@@ -231,7 +231,7 @@ class Downstream(ClientSide):
 
     def completed(self, exchange: Exchange, now: float) -> None:
         if not self.transport.get_write_buffer_size():
-            # At most the rest of this turn is still to go, and the kernel has had room for all before it.
+            # Only what was buffered in this turn is unsent: the kernel has taken everything before it.
             self._delivered(exchange, now)
             return
         self._flush(exchange, now)
@@ -304,7 +304,7 @@ class Downstream(ClientSide):
 
     def drain(self) -> None:
         if self.phase == IDLE and not self._reader.queue:
-            # Its next request may be on its way: it is answered, and told that it was the last.
+            # Its next request may be on its way: that is answered, with Connection: close.
             self.deadline = min(self.deadline, monotonic() + DRAIN_IDLE)
 
     # --- one exchange after the other
@@ -338,7 +338,7 @@ class Downstream(ClientSide):
             self._advance()
 
     def _take_up(self, exchange: Exchange) -> None:
-        """Have it decided, then refuse it or send it on."""
+        """Ask the gateway to decide, then refuse the exchange or send it to its instance."""
         shared = self._shared
         self.current = exchange
         self.phase = DECIDING
@@ -367,7 +367,7 @@ class Downstream(ClientSide):
         self._body_came(current)
 
     def _refuse(self, exchange: Exchange, refusal: object) -> None:
-        """Answer by ourselves, in the place of this exchange's response."""
+        """Answer with a response of the gateway's own."""
         shared, request = self._shared, exchange.request
         reply = shared.decider.refuse(exchange, refusal)
         bodiless = request is not None and request.method == "HEAD"
@@ -388,7 +388,7 @@ class Downstream(ClientSide):
             self._close_after(exchange, now)
 
     def _flush(self, exchange: Exchange, now: float) -> None:
-        """The response is whole and not all of it has gone: wait until the client has taken it."""
+        """The response is complete, but not all of it is sent: wait until the client has taken it."""
         self._begin_flushing(now)
         if not exchange.keep_alive:
             self._closing = True
@@ -399,7 +399,7 @@ class Downstream(ClientSide):
                 self.outgoing.close()
                 return
         self.outgoing.flush()
-        # Paused until the transport has nothing left: `resume_writing` goes on.
+        # Writing is paused until the transport's buffer is empty: `resume_writing` goes on.
         self.transport.set_write_buffer_limits(0)
         if not self.write_paused:
             self._flushed(exchange, now)
@@ -423,7 +423,7 @@ class Downstream(ClientSide):
         else:
             self._await_request(now)
             if self._shared.draining:
-                # The head went before the drain, and said nothing of an end.
+                # The head was sent before the drain, without Connection: close.
                 self.drain()
             if not self._reading:
                 self.settle_reading()
@@ -449,7 +449,7 @@ class Downstream(ClientSide):
         if self.transport.can_write_eof():
             self.outgoing.write_eof()
         else:
-            # TLS has no half-closed connections: its closing reads on, and throws away, until the client agrees.
+            # TLS has no half-closed connections: `close` reads and discards until the client has closed, too.
             self._progress = received(self.transport)
             self.outgoing.close()
 
@@ -483,12 +483,12 @@ class Downstream(ClientSide):
     # --- deadlines that have passed
 
     def _begin_flushing(self, now: float) -> None:
-        # Nearly all connections are gone before anybody looks, and asking the kernel is dear.
+        # Nearly all connections are closed before the first check, and asking the kernel is expensive.
         self._progress = -1
         self.enter(FLUSHING, now, self._flush_step())
 
     def _flush_step(self) -> float:
-        """Seconds between two looks at what a client has taken."""
+        """Seconds between two checks of what a client has taken."""
         return min(self._shared.bounds.linger_timeout, self._shared.bounds.body_timeout)
 
     def _expire_flushing(self, now: float) -> None:
@@ -498,7 +498,7 @@ class Downstream(ClientSide):
             self._progress = taken
             self.enter(FLUSHING, now, self._flush_step())
         elif not unconfirmed(transport) and not transport.get_write_buffer_size():
-            # All has been taken, and nothing has moved since: it is TLS's goodbye that the client does not answer.
+            # The client has taken everything, and nothing has moved since: it does not answer TLS's close_notify.
             if exchange is not None:
                 self.current = None
                 self._finish(exchange, now)
@@ -511,7 +511,7 @@ class Downstream(ClientSide):
             self.outgoing.abort()
 
     def _expire_lingering(self, now: float) -> None:
-        """Nothing has come, as far as one is told: TLS that closes does not say what it throws away."""
+        """No bytes were reported in time. TLS does not report what it discards while it closes: ask the kernel."""
         got = received(self.transport) if self.transport.is_closing() else 0
         if got > self._progress and now < self.until:
             self._progress = got
@@ -574,7 +574,7 @@ class Downstream(ClientSide):
     # --- clients that leave
 
     def _may_wait(self, last: Exchange) -> bool:
-        """Whether its client may have ended its side after `last` and wait (TLS has no half-closed connections)."""
+        """Whether the client may have half-closed after `last` and wait for the response (TLS cannot half-close)."""
         reader = self._reader
         return (
             self._shared.bounds.half_close > 0
@@ -585,7 +585,7 @@ class Downstream(ClientSide):
         )
 
     def _may_end_body(self, exchange: Exchange | None) -> bool:
-        """Whether what has come and not been read may be the rest of the body that is being sent."""
+        """Whether the unread bytes may be the rest of the current request's body."""
         if exchange is None or exchange.complete or exchange.request is None:
             return False
         plain, length = self.transport.can_write_eof(), exchange.request.length

@@ -20,7 +20,7 @@ class AboutServer:
 
 
 class NotConfigured:
-    """No configuration has arrived yet, so nobody can say whether there is a route."""
+    """No configuration has arrived yet, so it is not known whether there is a route."""
 
     __slots__ = ()
 

@@ -1,8 +1,8 @@
 """One request and its response, from the first byte to the last: what is known of it, where it stands, who carries it.
 
 A client's connection (`ClientSide`) makes an exchange when it has read a head. The gateway (`Decider`) decides on it,
-a connection to an instance (`InstanceSide`) carries it, and `Decider.finished` hears of it exactly once, whatever
-happens: that is where breakers are settled, counters counted and the log line written.
+a connection to an instance (`InstanceSide`) carries it, and `Decider.finished` is called exactly once, whatever
+happens: there the breaker is settled, counters are counted and the log line is written.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class ClientSide(asyncio.Protocol):
 
     peer: Peer
     address: str
-    """Of the peer, or whom it speaks for in the PROXY protocol."""
+    """Of the peer, or of the client that its PROXY header names."""
     forwarded: bytes
-    """The fields in which instances are told of an untrusted peer, once HTTP/1 has written them; empty before."""
+    """The fields that name an untrusted peer to instances, once HTTP/1 has written them; empty before."""
     transport: asyncio.Transport
     outgoing: Outgoing
     current: Exchange | None
@@ -101,7 +101,7 @@ class ClientSide(asyncio.Protocol):
     deadline: float
     """Of the phase: monotonic time at which `expire` is called."""
     until: float
-    """When the whole time of the current exchange is up, at the latest; FOREVER if it is not limited."""
+    """Deadline of the whole exchange, or of lingering in all; FOREVER without one."""
     write_paused: bool
     """The client takes no more for now."""
 
@@ -117,19 +117,19 @@ class ClientSide(asyncio.Protocol):
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Close after the response under way, or the next one if none is; soon if none comes."""
+        """Close after the current response, or after the next one if there is none; soon if no request comes."""
         raise NotImplementedError
 
     def sending(self, exchange: Exchange, now: float) -> None:
-        """A connection has begun to carry the exchange, or takes more of it again."""
+        """A connection has begun to carry the exchange, or can take more of its body again."""
         raise NotImplementedError
 
     def settle_reading(self) -> None:
-        """Read while there is use for what would come, or to notice that the client leaves; pause otherwise."""
+        """Read from the client while its bytes can be used, or to notice that it leaves; pause otherwise."""
         raise NotImplementedError
 
     def touch(self, exchange: Exchange, now: float) -> None:
-        """Something of the response moved: its idle time begins anew."""
+        """The response has made progress: its idle time starts again."""
         raise NotImplementedError
 
     def completed(self, exchange: Exchange, now: float) -> None:
@@ -155,7 +155,7 @@ class ClientSide(asyncio.Protocol):
         raise NotImplementedError
 
     def is_reset(self) -> bool:
-        """Whether the client has reset a connection that nothing is read from any more."""
+        """Whether the client has reset the connection, which is not being read."""
         raise NotImplementedError
 
     def look_at_peer(self, now: float) -> None:
@@ -173,7 +173,7 @@ class InstanceSide(Connection):
     """The instance takes no more for now."""
 
     def send(self, exchange: Exchange, now: float) -> None:
-        """Send the head and what there is of the body; from now on the response belongs to `exchange`."""
+        """Send the head and the body pieces that have arrived; the next response belongs to `exchange`."""
         raise NotImplementedError
 
     def send_body(self, exchange: Exchange) -> None:
@@ -189,11 +189,11 @@ class InstanceSide(Connection):
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """Nobody waits for the response any more: leave at once."""
+        """The response is not wanted any more: abort the connection."""
         raise NotImplementedError
 
     def keep(self, now: float) -> None:
-        """Leave a clean connection to the pool, or end it."""
+        """Return a clean connection to the pool, or close it."""
         raise NotImplementedError
 
 
@@ -265,7 +265,7 @@ class Exchange:
     timed: bool
     """The gateway wants to know when the request has been sent (`Decider.sent`)."""
     identity: Identity
-    """Who asks: ANYBODY until the gateway knows better."""
+    """The caller; ANYBODY until the gateway has authorized one."""
     endpoint: Endpoint | None
     """The instance it goes to; counted in its `in_flight` while set."""
     upstream: InstanceSide | None
@@ -288,7 +288,7 @@ class Exchange:
     keep_alive: bool
     """The client's connection stays open after this exchange."""
     fault: object | None
-    """A refusal that was known before the gateway was asked: what was read makes no sense."""
+    """A refusal that is known before the gateway decides: the request cannot be read."""
 
     received: int
     """Bytes of request body."""
@@ -345,7 +345,7 @@ class Decider:
         raise NotImplementedError
 
     def sent(self, exchange: Exchange, now: float) -> None:
-        """A `timed` exchange has been sent whole: from now on it is the instance that is waited for."""
+        """A `timed` exchange has been sent whole: from now on the gateway waits for the instance."""
         raise NotImplementedError
 
     def told(self, exchange: Exchange, fields: Fields, now: float) -> None:
@@ -353,7 +353,7 @@ class Decider:
         raise NotImplementedError
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:
-        """The exchange has become a tunnel, which may outlive whatever waits for its end."""
+        """The exchange has become a tunnel, whose end may be hours away."""
         raise NotImplementedError
 
     def finished(self, exchange: Exchange) -> None:

@@ -1,7 +1,7 @@
 """Connecting to the first of several addresses that accepts (RFC 8305 section 5).
 
-An address whose packets are thrown away answers nothing for as long as anybody waits. So the next one is tried beside
-it after a moment, and at once where one refuses; what connects first is used, and the other attempts end.
+An address whose packets are dropped never answers. So the next address is tried in parallel after a moment, or at once
+when one refuses; the first connection is used, and the other attempts end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataplane.proxy.descriptors import EXHAUSTED
 T = TypeVar("T")
 
 DELAY: Final = 0.25
-"""Seconds that an attempt has for itself; what RFC 8305 section 8 recommends."""
+"""Seconds before the next attempt starts; RFC 8305 section 8 recommends this value."""
 
 
 async def first(
@@ -24,10 +24,10 @@ async def first(
     end: Callable[[T], None],
     delay: float = DELAY,
 ) -> T:
-    """The connection that `connect` makes first, the addresses tried in their order; there must be one.
+    """The first connection that `connect` makes; the addresses, at least one, are tried in order.
 
-    `end` is given what connected besides. Raises the OSError of an address that failed, if there is one rather an error
-    of the instance than one that says that we lack something: a name may have addresses of a family that we have not.
+    `end` gets every further connection. Raises the OSError of an address that failed; an error of the instance comes
+    before one that says what this machine lacks, such as an address family.
     """
     if len(addresses) == 1:
         return await connect(addresses[0])
@@ -56,7 +56,7 @@ async def first(
 
 
 class _Leftover:
-    """Ends what an attempt that nobody waits for has connected all the same."""
+    """Ends the connection of an attempt that has succeeded too late."""
 
     def __init__(self, end: Callable[[Any], None]) -> None:
         self._end = end

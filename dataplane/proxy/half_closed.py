@@ -2,7 +2,8 @@
 
 An end of stream means "no more to send" (RFC 9293 section 3.6). A client that waits for its response and one that is
 gone both send it. Only the response distinguishes them: a client that is gone resets the connection when it receives
-bytes. So such a client gets its response, but only if that begins soon: otherwise the work would be done for nobody.
+bytes. So such a client gets its response, but only if that begins soon: otherwise the instance would work for a client
+that may be gone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataplane.proxy.exchange import Exchange
 
 
 class HalfClosed:
-    """The exchanges of such clients, while it is not known whether anybody is there. Times are monotonic seconds."""
+    """The exchanges of such clients, until it is known whether the client is there. Times are monotonic seconds."""
 
     __slots__ = ("_patience", "_watched")
 
@@ -19,7 +20,7 @@ class HalfClosed:
         """`patience`: how long nothing may be sent to such a client before it counts as gone."""
         self._patience = patience
         self._watched: dict[Exchange, tuple[float, int]] = {}
-        """When to look, and what had been sent by the time of the look before; -1: look for a reset alone."""
+        """Time of the next check, and bytes sent by the last one; -1: check for a reset alone."""
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -37,14 +38,14 @@ class HalfClosed:
             if exchange.ended:
                 del self._watched[exchange]
                 if client.current is not None:
-                    # Requests were sent without waiting: the next one's answer is waited for.
+                    # A pipelined request follows: the client waits for its response.
                     self.watch(client.current, now)
             elif due <= now:
                 del self._watched[exchange]
                 if client.is_reset() or (before == _progress(exchange) and not client.write_paused):
                     found.append(exchange)
                 elif before >= 0:
-                    # Something was sent: by the next look the client has had the time to object.
+                    # Bytes were sent: by the next check, a client that is gone has reset the connection.
                     self._watched[exchange] = (now + self._patience, -1)
         return found
 

@@ -74,13 +74,13 @@ class Provenance:
 
 
 class Identity:
-    """Who asks, as the instance is told. Prepared once for many requests."""
+    """The caller, as the instance is told. Prepared once for many requests."""
 
     __slots__ = ("rendered", "scopes", "subject")
 
     def __init__(self, subject: str, scopes: frozenset[str]) -> None:
         self.subject = subject
-        """As the token said; empty: nobody in particular, and the instance is told nothing."""
+        """Of the token; empty: an anonymous caller, of whom the instance is told nothing."""
         self.scopes = scopes
         """What the token grants and the user still holds."""
         self.rendered = b""
@@ -88,11 +88,11 @@ class Identity:
 
 
 ANYBODY: Final = Identity("", frozenset())
-"""Whoever uses a route that asks for no token."""
+"""The caller on a route that needs no token."""
 
 
 class Request:
-    """A request's head as it was understood; the decision restates `target` and `upgrade` as they go upstream."""
+    """A request's head as it was read; the decision replaces `target` and `upgrade` by what goes upstream."""
 
     __slots__ = (
         "authority",
@@ -139,7 +139,7 @@ class Request:
     own_fields: list[tuple[bytes, bytes]]
     """Names and values, as they came, of the fields that the gateway reads, drops or writes anew."""
     joined: bytes
-    """All of `fields`, where that was made once for many requests; else empty."""
+    """`fields` in one piece, where many requests share it; else empty."""
 
     @property
     def query(self) -> bytes:

@@ -18,21 +18,21 @@ DONE: Final = 10
 """The phase of a client connection, and so of its current exchange. A connection is in exactly one phase.
 
     phase       meaning                                    deadline                      late when it passes
-    idle        no request is in progress                  keep_alive_timeout            nobody: the connection closes
+    idle        no request is in progress                  keep_alive_timeout            none: the connection closes
     reading     part of a request head has arrived         head_timeout, for the head    client: 408
     deciding    the gateway decides; it never waits        none
     connecting  waits for a connection to the instance     the service's connect         instance: retry or 504
     sending     the request body is being relayed          body_timeout, without         client: 408; instance, if it
                                                            progress                      does not read it: 504
     waiting     the request is sent, no response head yet  response                      instance: retry or 504
-    receiving   the response body is being relayed         idle, without progress        instance: cut off; nobody, if
+    receiving   the response body is being relayed         idle, without progress        instance: cut off; none, if
                                                                                          the client does not read it
     flushing    the response is complete, and not yet all  body_timeout, without         client: cut off
                 delivered; or the connection is closing    progress
-    lingering   the rest of a refused request is read and  linger_timeout, without       nobody: the connection closes
+    lingering   the rest of a refused request is read and  linger_timeout, without       none: the connection closes
                 discarded, so that the client can read     progress; linger_total, for
                 the response                               the phase
-    tunnelling  bytes of another protocol are relayed      idle, without progress        nobody: both sides close
+    tunnelling  bytes of another protocol are relayed      idle, without progress        none: both sides close
     done        the connection is closed                   none
 
 `Forwarding.total_timeout` may also limit the exchange as a whole; `blame.late_in_all` says who is late then.

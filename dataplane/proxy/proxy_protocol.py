@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: who a connection came from, said by the proxy in front of us.
+"""The PROXY protocol, versions 1 and 2: where a connection came from, as the proxy in front says.
 
-The header comes before anything else, TLS too, and must be read to its last byte and no further: what follows belongs
-to others. So the reader says how many bytes it wants next, always fewer than or as many as are surely still the
-header's, and whoever feeds it reads no more. It is pure: bytes in, the source or a refusal out.
+The header comes before everything else, even TLS, and must be read to its last byte and no further. So the reader
+states how many bytes it wants next, never more than are sure to belong to the header, and its caller reads no more. It
+is pure: bytes in, the source or a refusal out.
 
 Source of the rules: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, by section. The version is not
 guessed from settings: each begins in a way that the other cannot.

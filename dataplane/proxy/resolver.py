@@ -92,6 +92,6 @@ class Resolver:
 
 
 def _forget(task: asyncio.Task[tuple[str, ...]]) -> None:
-    """A failure is nobody's: the addresses stay as they are."""
+    """A failure changes nothing: the addresses stay as they are."""
     if not task.cancelled():
         task.exception()

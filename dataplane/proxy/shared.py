@@ -25,7 +25,7 @@ _MASK: Final = 2**64 - 1
 
 
 def at_end_of_turn(callback: Callable[[], None]) -> None:
-    """Have this called when the event loop has handled what it found to do."""
+    """Call this at the end of the current turn of the event loop."""
     asyncio.get_running_loop().call_soon(callback)
 
 
@@ -51,9 +51,9 @@ class Shared:
         self.turn = Turn(soon)
         self.request_writer = RequestWriter(trace_sampling, send_via)
         self.request_cache: HeadCache[Request] = HeadCache()
-        """What untrusted clients' requests said, by all that followed their targets."""
+        """Parsed requests of untrusted clients, by the bytes after their targets."""
         self.response_cache: HeadCache[Response] = HeadCache()
-        """What responses said, by their heads."""
+        """Parsed responses, by their heads."""
         self.draining = False
         """Every connection closes after its current response."""
         self.date = b""

@@ -1,9 +1,9 @@
 """Which addresses the name of an instance may have.
 
 Control planes refuse to register addresses that mean something else to a data plane than to the service: its own
-loopback, where its status port listens, and link-local addresses, where clouds answer with credentials. A name passes
-them whatever it resolves to, so what it resolves to is checked here, each time, with the same rules. An address that
-was registered as such was let through by them, and is not checked again.
+loopback, where its status port listens, and link-local addresses, where clouds answer with credentials. They cannot
+know what a name will resolve to, so that is checked here, at each look-up, by the same rules. An address that was
+registered has passed their check, and is not checked again.
 """
 
 from __future__ import annotations

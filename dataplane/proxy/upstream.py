@@ -3,8 +3,9 @@
     idle, in the pool → send → response relayed → idle again
                                                 └→ aborted: it failed, or something is left over on it
 
-The head of a response and the body that came with it leave in one write. What cannot be read in one way only is a 502,
-or, when the head has already gone out, a body that is visibly cut short; the connection is then never used again.
+The head of a response and the body that came with it leave in one write. A response that has more than one reading
+becomes a 502 or, when its head has already been sent, a body that is visibly cut short; the connection is then never
+used again.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Upstream(InstanceSide):
     # --- the exchange's side
 
     def send(self, exchange: Exchange, now: float) -> None:
-        """Send the head and what there is of the body; from now on the response belongs to `exchange`."""
+        """Send the head and the body pieces that have arrived; the next response belongs to `exchange`."""
         self.exchange = exchange
         exchange.upstream = self
         exchange.sent_at = now
@@ -113,7 +114,7 @@ class Upstream(InstanceSide):
             self.transport.resume_reading()
 
     def cancel(self) -> None:
-        """Nobody waits for the response any more: leave at once."""
+        """The response is not wanted any more: abort the connection."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.upstream = None
@@ -124,7 +125,7 @@ class Upstream(InstanceSide):
         self.outgoing.close()
 
     def keep(self, now: float) -> None:
-        """Leave a clean connection to the pool, or end it."""
+        """Return a clean connection to the pool, or close it."""
         self._pooled = True
         if not self.endpoint.give(self, now):
             self.outgoing.close()
@@ -139,7 +140,7 @@ class Upstream(InstanceSide):
     def data_received(self, data: bytes) -> None:
         exchange = self.exchange
         if exchange is None:
-            # Nobody asked: whatever this is, it must not be taken for the next response.
+            # Unsolicited bytes: they must not be taken for the next response.
             self.endpoint.forget(self)
             self.outgoing.abort()
         elif self._left:
@@ -188,8 +189,8 @@ class Upstream(InstanceSide):
     def _read_rest(self) -> None:
         """A write has failed, or a reset has come: read what the instance had said before (RFC 9112 section 9.5).
 
-        An instance that answers early and closes resets the connection on which the body still comes in. The event loop
-        tells of the failed write first; the kernel has the response all the same.
+        An instance that answers early and closes resets the connection on which the body still comes in. The event
+        loop reports the failed write first, but the kernel may hold the response.
         """
         left = self._longest + UNPARSED
         while self.exchange is not None and left > 0:
@@ -294,7 +295,7 @@ class Upstream(InstanceSide):
         return [*self._interim(exchange), *head] if self._reader.interim else head
 
     def _interim(self, exchange: Exchange) -> list[bytes]:
-        """RFC 9110 section 15.2: forwarded to HTTP/1.1, a 100 too that nobody asked for."""
+        """RFC 9110 section 15.2: forwarded to HTTP/1.1, even a 100 that the client did not ask for."""
         request, interim = exchange.request, self._reader.interim
         assert request is not None
         heads = [head for _, head in interim]
@@ -304,7 +305,7 @@ class Upstream(InstanceSide):
     def _go_on(self, exchange: Exchange, response: Response, excess: int, now: float) -> None:
         """The body goes on: bound the framing, or, where the length is known, leave the parser out of it.
 
-        `excess` is by how much more has been read than the smallest chunks need for the data in it.
+        `excess`: bytes that were read beyond what the smallest chunks need for their data.
         """
         exchange.client.touch(exchange, now)
         if exchange.client.write_paused:
@@ -316,7 +317,7 @@ class Upstream(InstanceSide):
                 self._reader.drop_parser()
         elif response.framing >= CHUNKS:
             bounds = self._shared.bounds
-            # What larger chunks need less is no credit: trailers behind a long body could grow by it.
+            # Larger chunks earn no credit: trailers behind a long body could use it up.
             self._raw = max(0, self._raw + excess)
             if self._raw > bounds.head + bounds.framing:
                 self._fail(exchange, BadResponse("more framing than data"))

@@ -137,9 +137,9 @@ class _RoundRobin(Generic[E]):
 class _LeastRequest(Generic[E]):
     """The less busy of two, in proportion to their weights; between equals, round robin.
 
-    Two choices are nearly as good as all (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001)
-    and cost the same however many there are. Chance is not needed: the second choice moves on each time around, so
-    that everybody is compared with everybody, or with as many as fit the ring.
+    Two choices are nearly as good as all (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing,
+    2001) and cost the same however many there are. Chance is not needed: the second choice moves on each time around,
+    so that every endpoint is compared with every other, or with as many as fit the ring.
     """
 
     def __init__(self, endpoints: Sequence[E], start: int, after: Position | None) -> None:

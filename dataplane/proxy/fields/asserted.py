@@ -1,6 +1,6 @@
-"""Request fields in which proxies tell an instance who or where the client is. A client's own must not reach it.
+"""Request fields in which proxies name the client, or its address, to an instance. A client's own must not reach it.
 
-An instance cannot tell who wrote such a field. So all of them are dropped, whoever sent them; Headgate then writes its
+An instance cannot tell who wrote such a field. So all of them are dropped, from every sender; Headgate then writes its
 own X-Forwarded-For, -Proto, -Host and X-Auth-Subject, -Scopes. `STRIP_REQUEST_HEADERS` adds to the list.
 docs/security.md has it for operators.
 

@@ -1,8 +1,7 @@
 """The Forwarded field (RFC 7239), read where a trusted proxy sends it in place of X-Forwarded-For.
 
-Upstreams get the X-Forwarded fields and never this one, so that there are no two stories of where a request came from.
-A proxy that writes X-Forwarded-For may well hand on a Forwarded of its client's: beside the former the latter counts
-for nothing.
+Upstreams get the X-Forwarded fields and never this one, so that two fields cannot contradict each other. A proxy that
+writes X-Forwarded-For may pass on the Forwarded of its client: beside X-Forwarded-For it is ignored.
 """
 
 from __future__ import annotations

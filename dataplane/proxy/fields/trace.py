@@ -1,9 +1,9 @@
 """W3C Trace Context (https://www.w3.org/TR/trace-context/): every request goes upstream as a span of its own.
 
 A traceparent that can be read is continued: same trace, our span as the parent, same sampling; tracestate travels with
-it. Anything else is dropped, tracestate too, and a trace is started. It is believed from everybody, because nothing is
-decided by it here. The trace that we start has the request id as its id, and the second half of that, which is spread
-evenly over all values, as its span: so a log line leads to its trace, and sampling by trace id works.
+it. Anything else is dropped, tracestate too, and a trace is started. It is accepted from every client, because no
+decision depends on it. The trace that we start has the request id as its id, and the second half of that, which is
+spread evenly over all values, as its span: so a log line leads to its trace, and sampling by trace id works.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def field_sorter(
         start = known.get(name)
         if start is None:
             start = begin(name) if names.kind(name) == PASS else b""
-        # Lengths are compared because they are at hand: whether bytes are true is a call of Python.
+        # `len` of bytes is a field in C; their truth value would be a call into Python.
         if len(start):
             passing.append(start)
             passing.append(value)

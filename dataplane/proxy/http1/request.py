@@ -239,9 +239,9 @@ def _check_http10(request: Request) -> None:
 
 
 def is_cacheable(request: Request) -> bool:
-    """Whether what follows its request line means the same after any other that `is_plain`.
+    """Whether its head means the same after any other request line that `is_plain`.
 
-    That is so for untrusted peers; what trusted ones and traces tell is each request's own.
+    What trusted peers and trace contexts state belongs to one request: such heads are not cached.
     """
     return request.http11 and not request.length and not request.upgrade and request.provenance is None
 

@@ -1,8 +1,8 @@
 """Reading requests from a client's bytes: heads become exchanges in a queue, bodies go to the exchange they belong to.
 
-A request that comes in one piece and says what another has said before is known without the parser (`remembered`).
-Parser callbacks only collect. What cannot be read becomes the `fault` of the exchange it happened in, or of one made
-for it, and ends the reading: there is no telling where the next request would begin.
+A request that comes in one read, with a head that is in the cache, is read without the parser. Parser callbacks only
+collect. A malformed message becomes the `fault` of its exchange, or of one that is made for it, and ends the reading:
+it is not known where the next request begins.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class RequestReader:
 
     def __init__(self, client: ClientSide, shared: Shared) -> None:
         self.queue: deque[Exchange] = deque()
-        """Exchanges whose heads have been read and that nobody has taken up."""
+        """Exchanges whose heads have been read and that wait to be taken up."""
         self.backlog: memoryview | bytes = b""
         """What has been read beyond `AHEAD` requests, as it came."""
         self.incoming: Exchange | None = None
@@ -88,7 +88,7 @@ class RequestReader:
         self.closed = False
         """Nothing more is wanted: what still comes is thrown away."""
         self.upgrade_data: bytes | None = None
-        """What came after a request that asks for an upgrade: of that protocol, if it comes to that. Else None."""
+        """Bytes after a request that offers an upgrade: of the new protocol, if the instance accepts. Else None."""
         self._client = client
         self._shared = shared
         self._bounds = bounds = shared.bounds
@@ -96,7 +96,7 @@ class RequestReader:
         self._longest = min(LONGEST, bounds.head)
         self._credit = LookupCredit()
         self.at_boundary = True
-        """No request has begun that has not been read to its end."""
+        """Every request that has begun has been read to its end."""
         self._raw = self._size = self._left = self._overhead = 0
         self._names = request_names(bounds.strip)
         self._cause: Exception | None = None
@@ -290,7 +290,7 @@ class RequestReader:
             exchange = self.queue[0]
             request, cache = exchange.request, self._shared.request_cache
             if request is not None and exchange.fault is None and is_cacheable(request) and cache.admit():
-                # A copy: what becomes of this connection may still end the request's own `keep_alive`.
+                # A copy: the end of this connection may still change the request's own `keep_alive`.
                 cache.put(head, copy_head(request))
 
     def _consider_upgrade(self, request: Request, nominated: bool) -> None:
@@ -340,7 +340,7 @@ class RequestReader:
         assert self.upgrade_data is not None
         self.upgrade_data += data
         if len(self.upgrade_data) > self._shared.bounds.write_buffer and self._client is not None:
-            # Nobody may speak another protocol before it was agreed on, and nobody needs to.
+            # The client has sent more of the new protocol than is buffered, before a 101 has accepted it.
             self._client.outgoing.abort()
 
     def _collect(self, exchange: Exchange) -> None:
@@ -364,7 +364,7 @@ class RequestReader:
             if left > UNPARSED:
                 self._left = left
         elif began_before:
-            # As for responses: what larger chunks need less is no credit.
+            # As for responses: larger chunks earn no credit.
             self._overhead = max(0, self._overhead + self._size - 9 * (exchange.received - before))
             if self._overhead > self._bounds.framing:
                 self.fault(BadRequest(400, "more framing than data"))

@@ -1,7 +1,7 @@
 """Writing the head that goes upstream: from parsed values, with exactly one framing and one Host.
 
-What we say of the client (X-Forwarded-*, X-Request-Id, X-Auth-*) is written last, after the Connection field had
-its way with the client's own fields, so that nothing of ours can be removed by it.
+What we say of the client (X-Forwarded-*, X-Request-Id, X-Auth-*) is written last, after the fields that Connection
+names have been removed, so that a client cannot remove ours.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def started(request_id: bytes, sampled: bytes) -> bytes:
 def continued(context: Context, state: bytes | None, request_id: bytes) -> bytes:
     """The fields for a request within a trace that the client started."""
     field = b"\r\ntraceparent: 00-%b-%b-%b" % (context.trace_id, request_id[16:], context.flags)
-    # Longer ones may be dropped (section 3.3.1.5), and malformed ones would be by whoever reads them.
+    # Longer ones may be dropped (section 3.3.1.5); malformed ones are dropped by their readers.
     return b"%b\r\ntracestate: %b" % (field, state) if state and len(state) <= _MAX_STATE else field
 
 

@@ -1,4 +1,4 @@
-"""Reading responses from an instance's bytes: one for each request sent, believed as little as a request is.
+"""Reading responses from an instance's bytes: one for each request sent, read as strictly as a request.
 
 Parser callbacks only collect; `Upstream` acts on what they collected when the parser returns. An unsolicited response
 stops the parser at its first byte.
@@ -63,7 +63,7 @@ class ResponseReader:
         self.incomplete = False
         """The response has not been read to its end."""
         self.switch: Switch | None = None
-        """A 101, with what came after it in `pieces`; whether anybody asked for it is for others to say."""
+        """A 101, with the bytes after it in `pieces`; `Upstream` checks whether the client asked for it."""
         self.keep_alive = False
         """The connection may carry another exchange, as far as the response says."""
         self._to_head = False
@@ -100,7 +100,7 @@ class ResponseReader:
             self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Read on. Raises MalformedResponse unless the response was whole before what made no sense."""
+        """Read on. Raises MalformedResponse, unless the response was complete before the malformed bytes."""
         new: bytes | None = None
         end = 0
         if self._expecting and self._look_up and self._credit.allows():

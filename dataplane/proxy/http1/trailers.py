@@ -1,8 +1,8 @@
 """Trailers of responses: those that were announced and may stand there travel on (RFC 9110 section 6.5).
 
 A field that is read before the body must not come after it: a recipient that merges trailers into the head would see
-another framing, client, caller or lifetime than the others on the path. So a name is let through by the head's Trailer
-field (section 6.6.2) and stopped by `NEVER`, and nobody's trailers are merged into a head here.
+another framing, client, caller or lifetime than the others on the path. So the head's Trailer field (section 6.6.2)
+lets a name through, `NEVER` stops it, and trailers are not merged into a head here.
 """
 
 from __future__ import annotations
