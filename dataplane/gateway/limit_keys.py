@@ -15,6 +15,7 @@ from dataplane.gateway.policy.limiter import short
 from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.resources import Limit, LimitKey
 from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.fields.kinds import folded
 from dataplane.proxy.trust import address_block
 
 API_KEY_HEADER: Final = "x-api-key"
@@ -85,20 +86,22 @@ class _Route(KeyMaker):
 
 
 class _Header(KeyMaker):
-    """Without the field callers share one key: leaving it out must not lift the limit."""
+    """Without the field, or with several of that name, callers share one key: it must not lift the limit to leave the
+    field out, nor to send a made-up one beside the one that the instance reads.
+    """
 
     __slots__ = ("_credentials", "_hide", "_name")
 
     def __init__(self, name: str, hide: Hide) -> None:
         super().__init__()
-        self._name = name
+        self._name = folded(name.encode("latin-1"))
         self._hide = hide
         self._credentials = name == "authorization"
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
         request = exchange.request
         assert request is not None
-        value = request.field(self._name)
+        value = request.single_field(self._name)
         return self._hide(canonical(value) if self._credentials else value)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from dataplane.proxy.fields.kinds import folded
+
 CHUNKED: Final = -1
 """A body's length when it is not known beforehand."""
 
@@ -159,3 +161,18 @@ class Request:
             fields = self.fields
             found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
         return b", ".join([value.rstrip(b" \t") for value in found]).decode("latin-1")
+
+    def single_field(self, plain: bytes) -> str:
+        """The value of the field whose name is `plain` once it is folded (`kinds.folded`), without blanks around it.
+
+        "" without one, and with several: servers differ in which one counts, and in whether names are folded. Host is
+        in its normal form, as in `field`.
+        """
+        if plain == b"host":
+            return self.host
+        if plain == b"authorization":
+            return self.authorization or ""
+        found = [value for own, value in self.own_fields if folded(own) == plain]
+        fields = self.fields
+        found += [fields[i + 1] for i in range(0, len(fields), 2) if folded(fields[i][2:-2]) == plain]
+        return found[0].rstrip(b" \t").decode("latin-1") if len(found) == 1 else ""

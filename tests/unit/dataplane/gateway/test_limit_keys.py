@@ -103,6 +103,25 @@ def test_a_limit_counts_by_any_field(name: str, one: str, other: str) -> None:
     assert all(isinstance(line.ask("/orders", field)[0], TooMany) for field in said)
 
 
+@pytest.mark.parametrize(
+    "spelling", [b"X-Key", b"x-key", b"X_Key", b"X.Key"], ids=["same", "case", "underscore", "dot"]
+)
+def test_a_made_up_field_beside_the_real_one_lifts_no_limit(spelling: bytes) -> None:
+    """Instances differ in which of them they read, and CGI-style servers read them as one name."""
+    line = Line(*BASE, BY_FIELD, orders("by-field", public=True, scopes=frozenset()))
+
+    def ask(*values: bytes) -> object:
+        fields = [(name, value) for name, value in zip((b"X-Key", spelling), values, strict=False)]
+        return line.ask("/orders", *fields)[0]
+
+    assert [ask(b"real", b"%d" % number) for number in range(2)] == [None, None]
+    assert isinstance(ask(b"real", b"2"), TooMany) and isinstance(ask(b"3", b"real"), TooMany)
+    assert isinstance(ask(), TooMany), "as if there was none"
+    assert ask(b"real") is None
+    assert line.ask("/orders", (spelling, b"real"))[0] is None, "alone it is the field, as instances read it"
+    assert isinstance(line.ask("/orders", (spelling, b"real"))[0], TooMany)
+
+
 def test_a_limit_by_host_counts_by_what_routes_match() -> None:
     limit = Limit("by-host", 1, 1, LimitKey.HEADER, "host")
     line = Line(*BASE, limit, orders("by-host", public=True, scopes=frozenset()))
