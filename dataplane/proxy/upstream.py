@@ -268,7 +268,7 @@ class Upstream(InstanceSide):
         """Tell the gateway what the trailers have for it."""
         plan = exchange.plan
         if plan is not None and plan.withheld is not None:
-            found = [(name.lower(), value) for name, value in self._reader.withheld_trailers(plan.withheld)]
+            found = self._reader.withheld_trailers(plan.withheld)
             if found:
                 self._shared.decider.told(exchange, found, now)
 

@@ -141,7 +141,8 @@ class ResponseReader:
 
     def withheld_trailers(self, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
         """The trailers of these names, lower case, announced or not."""
-        return removed(self._passing, names)
+        found = removed(self._passing, names)
+        return [(name.lower(), value.strip(b" \t")) for name, value in found]
 
     def end(self) -> None:
         """The body ended where the parser cannot see it."""

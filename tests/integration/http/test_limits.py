@@ -89,7 +89,8 @@ async def test_a_cost_may_come_in_the_trailers() -> None:
         b"X-Cost: 40\r\nX-Sum: 1\r\n\r\n"
     )
     bare = said.replace(b"Trailer: X-Cost, X-Sum\r\n", b"").replace(b"X-Sum: 1\r\n", b"")
-    async with behind(Upstream(answering(said, bare)), limit) as gate:
+    blank = bare.replace(b"40\r\n", b"\t10 \r\n")
+    async with behind(Upstream(answering(said, bare, blank)), limit) as gate:
         client = await gate.client()
         await client.say(GET)
         head, body = await client.answer()
@@ -98,6 +99,8 @@ async def test_a_cost_may_come_in_the_trailers() -> None:
         await client.say(GET)
         assert (await client.answer())[1] == b"ok" and client.trailers == []
         assert left(gate, limit) == 20
+        await client.say(GET)
+        assert (await client.answer())[1] == b"ok" and left(gate, limit) == 10
 
 
 async def test_answers_to_head_tell_a_cost_too_and_other_routes_keep_the_field() -> None:
