@@ -243,6 +243,9 @@ class Gateway(Decider):
 
     def refuse(self, exchange: Exchange | None, refusal: object) -> Reply:
         """The response to a refusal, by the table in `refusals`."""
+        if exchange is not None and exchange.held is not None:
+            # Nothing is under way any more. Clients that are refused, and do not read that, must keep no place.
+            release(exchange)
         return respond(refusal)
 
     def _settle(self, exchange: Exchange, now: float) -> None:
@@ -298,7 +301,7 @@ class Gateway(Decider):
         before, self._table = self._table, table
         if table.limits is not before.limits:
             default = self._default_limit
-            self.limiter.adopt({**table.limits, default.name: default} if default else table.limits, now)
+            self.limiter.adopt(table.limits.set(default.name, default) if default else table.limits, now)
             self._claims = frozenset(claim for limit in table.limits.values() for claim in claims_of(limit))
         if table.keys is not before.keys or table.limits is not before.limits:
             self._authenticator = self._authenticator.changed(table.keys, self._claims)

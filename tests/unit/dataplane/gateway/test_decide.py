@@ -242,3 +242,18 @@ def test_a_change_that_cannot_be_put_in_force_leaves_the_table_before() -> None:
         line.swap(Service("orders"), TWO, bad)
     assert line.gateway.table.revision == 1
     assert serve(line, "", 2) == ["1", "1"]
+
+
+def test_a_refusal_leaves_nothing_under_way_even_if_the_client_does_not_read_it() -> None:
+    """Otherwise requests that cost nothing take the places that all callers of a route share."""
+    shared = Limit("shared", 0, 0, LimitKey.ROUTE, max_concurrent=1)
+    line = Line(*BASE, User("bob", SCOPE), shared, BY_SUBJECT, orders("shared", "by-subject"))
+    for _ in range(2):
+        refusal, exchange = line.ask(token=ALICE)
+        assert refusal is None
+        line.end(exchange)
+    refusal, exchange = line.ask(token=ALICE)
+    assert isinstance(refusal, TooMany) and refusal.limit is BY_SUBJECT
+    assert line.gateway.refuse(exchange, refusal).status == 429
+    assert line.ask(token=token("bob"))[0] is None, "before the refusal has been sent"
+    line.end(exchange)
