@@ -12,13 +12,17 @@ from dataplane.gateway.policy.resources import Limit
 
 _SLACK: Final = 1e-3
 """Rounding errors must not hide the last token."""
+_EXACT: Final = 1 - 1e-12
+"""Rounding errors must not add a second: 1,746 requests a day are that many in 86,400.00000000001."""
+LARGEST: Final = 999_999_999_999_999
+"""The largest integer of structured fields (RFC 9651, 3.3.1). Debts may take longer."""
 
 
 def policy_item(limit: Limit) -> str:
     """What a limit's bucket grants: a whole bucket in the time in which an empty one fills."""
     if not limit.per_second:
         return concurrency_item(limit)
-    window = max(1, math.ceil(limit.burst / limit.per_second))
+    window = max(1, math.ceil(limit.burst / limit.per_second * _EXACT))
     if limit.cost_header:
         return f'"{limit.name}";q={limit.burst};qu="tokens";w={window}'
     return f'"{limit.name}";q={limit.burst // limit.cost};w={window}'
@@ -32,7 +36,7 @@ def concurrency_item(limit: Limit) -> str:
 def remaining_item(limit: Limit, remaining: float, full_in: float) -> str:
     """What is left of it: `remaining` tokens now, all of them in `full_in` seconds."""
     left = int((remaining if limit.cost_header else remaining / limit.cost) + _SLACK)
-    return f'"{limit.name}";r={left};t={math.ceil(full_in)}'
+    return f'"{limit.name}";r={left};t={min(LARGEST, math.ceil(full_in))}'
 
 
 def concurrency_left_item(limit: Limit, remaining: int) -> str:

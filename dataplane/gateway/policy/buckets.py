@@ -8,7 +8,7 @@ and concerns no bucket, and a full bucket needs no entry.
 Memory is bounded without scanning. Keys are kept in generations, by when they were last used; once all buckets of the
 oldest one are full, each new key drops some of them. When there is no room for a new key before that, buckets of the
 oldest generation are dropped that could serve a request anyway. A bucket that refuses is never forgotten: when nothing
-else is left, new keys of a limit share one bucket (`OVERFLOW`).
+else is left, new keys of a limit share one bucket (`OVERFLOW`), but for its first ones, which have a reserve.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ _SWEPT: Final = 8
 """Old buckets looked at, at most, to find room for one new key."""
 _STEADY: Final = 256
 """Times that room is made in the same limit before the largest one is looked for again."""
+_IN_VAIN: Final = 32
+"""Times that no room is made before the largest is looked for again, once even that had none."""
+_RESERVE: Final = 10
+"""One key in so many is kept beyond those that there is room for, so that no limit alone takes all of it."""
 _GENERATIONS: Final = 6
 """A generation is full with one in so many of the keys that there is room for: of a million, as its table is."""
 _MOST_REFUSED: Final = 40_000
@@ -36,7 +40,7 @@ OVERFLOW: Final = "…"
 class Room:
     """What all limits of a worker have in common: how many keys they may keep together."""
 
-    __slots__ = ("_largest", "_times", "all", "generation", "most", "used")
+    __slots__ = ("_largest", "_times", "_vain", "all", "generation", "most", "used")
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -45,17 +49,29 @@ class Room:
         """Keys of a generation that is full."""
         self.all: list[Buckets] = []
         self._largest: Buckets | None = None
-        self._times = 0
+        self._times = self._vain = 0
 
     def make(self, now: float) -> bool:
         """Drop a key of the limit that has most of them; whether one could be spared."""
-        self._times -= 1
         largest = self._largest
-        if largest is not None and self._times >= 0 and largest.sweep(now):
-            return True
+        if largest is not None and self._times > 0:
+            self._times -= 1
+            if largest.sweep(now):
+                self._vain = 0
+                return True
+            if self._vain > 0:
+                self._vain -= 1
+                return False
         largest = self._largest = max(self.all, key=_size)
         self._times = _STEADY
-        return largest.sweep(now)
+        made = largest.sweep(now)
+        self._vain = 0 if made else _IN_VAIN
+        return made
+
+    def spares(self, keys: int) -> bool:
+        """Whether a limit of so few keys gets one more although there is no room: others' keys must not deny it."""
+        reserve = self.most // _RESERVE
+        return self.used < self.most + reserve and keys < reserve // len(self.all)
 
     def leave(self, buckets: Buckets) -> None:
         """A limit is gone, and its keys with it."""
@@ -74,6 +90,7 @@ class Buckets(Counter):
         "_depth",
         "_ends",
         "_flow",
+        "_forgave",
         "_former",
         "_rate",
         "_refused",
@@ -105,6 +122,8 @@ class Buckets(Counter):
         """The flow at which the next generation begins; and from which on no bucket lacks more than `burst`."""
         self._former = 0.0
         """The largest `burst` since then."""
+        self._forgave = False
+        """Whether any key was forgiven since then what a smaller bucket could not lack."""
         self._measure(limit)
 
     def _measure(self, limit: Limit) -> None:
@@ -150,12 +169,17 @@ class Buckets(Counter):
     def adopt(self, limit: Limit, now: float) -> None:
         """Go on with new settings. Each key lacks as many tokens as before, but no more than the new bucket holds."""
         flowed, before = self._flow + (now - self._since) * self._rate, self._burst
-        self._former = max(self._former, before) if flowed < self._deepest else before
+        if flowed < self._deepest:
+            self._former = max(self._former, before)
+        else:
+            self._former, self._forgave = before, False
         self._deepest = max(self._deepest, flowed + before)
         self._measure(limit)
-        # Keys were forgiven what a smaller bucket could not lack. As it grows again, they lack that, too.
-        again = min(self._burst, self._former) - before
-        self._flow, self._since = flowed - max(0.0, again), now
+        if self._forgave and self._burst > before:
+            # Keys were forgiven what a smaller bucket could not lack. As it grows again, they lack that, too.
+            flowed -= max(0.0, min(self._burst, self._former) - before)
+            self._forgave = self._burst < self._former
+        self._flow, self._since = flowed, now
 
     def remaining(self, key: str, now: float) -> float:
         return max(0.0, self._burst - self._lacking(key, now))
@@ -188,6 +212,10 @@ class Buckets(Counter):
 
     def leave(self) -> None:
         self._room.leave(self)
+        # Responses under way may still be charged here. From now on that takes no room from others.
+        self._room = Room(self._room.most)
+        self._room.all.append(self)
+        self._room.used = self.size()
 
     def sweep(self, now: float) -> bool:
         """Drop an old bucket that could serve a request; whether there was one among the first that were looked at."""
@@ -226,7 +254,7 @@ class Buckets(Counter):
         if full_at is not None:
             return full_at
         room = self._room
-        if room.used >= room.most and not room.make(now):
+        if room.used >= room.most and not (room.make(now) or room.spares(self.size()) or self.sweep(now)):
             return None
         room.used += 1
         return flowed
@@ -271,6 +299,7 @@ class Buckets(Counter):
         if full_at - flowed > self._burst and not self.limit.cost_header:
             # It lacks more than the bucket holds since the limit was changed: that part is forgiven.
             full_at = flowed + self._burst
+            self._forgave = True
         self.young[key] = full_at
         return (full_at + self._cost - self._burst - flowed) / self._rate
 

@@ -10,9 +10,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from heapq import nsmallest
 from itertools import islice
 from typing import Final
 
+from dataplane.gateway.policy.advertise import LARGEST
 from dataplane.gateway.policy.buckets import Buckets, Room
 from dataplane.gateway.policy.concurrency import Concurrency
 from dataplane.gateway.policy.counter import Counter, Unlimited
@@ -100,6 +102,8 @@ class Limiter:
         """
         for name, counter in list(self._counters.items()):
             limit = limits.get(name)
+            if limit is counter.limit:
+                continue
             if limit is None or not _carries(counter.limit, limit):
                 counter.leave()
                 del self._counters[name]
@@ -125,12 +129,12 @@ class Limiter:
         limits = {limit.name: limit for limit in self._limits()}
         effort = max(1, _REPORT_EFFORT // max(1, len(limits)))
         found = [
-            (self._share_left(limit, key, now), self._row(limit, key, now))
+            (self._share_left(limit, key, now), -self._refusals(limit, key), limit, key)
             for limit in limits.values()
             for key in islice(self._keys(limit), effort)
         ]
-        found.sort(key=lambda item: (item[0], -item[1].refused))
-        return [row for _, row in found[:most]]
+        found = nsmallest(most, found, key=lambda item: item[:2])
+        return [self._row(limit, key, now) for _, _, limit, key in found]
 
     def _limits(self) -> Iterator[Limit]:
         for counter in self._counters.values():
@@ -146,13 +150,17 @@ class Limiter:
         return self._counters[limit.name].keys()
 
     def _row(self, limit: Limit, key: str, now: float) -> BucketReport:
-        refused, remaining = 0, 0.0
-        counter, concurrency = self._counters.get(limit.name), self._concurrent.get(limit.name)
-        if concurrency is not None:
-            refused, remaining = concurrency.refused(key), float(concurrency.remaining(key))
-        if limit.per_second and counter is not None:
-            refused, remaining = refused + counter.refused(key), counter.remaining(key, now)
-        return BucketReport(limit.name, label(limit, key), remaining, refused)
+        if limit.per_second:
+            remaining = self._counters[limit.name].remaining(key, now)
+        else:
+            remaining = float(self._concurrent[limit.name].remaining(key))
+        return BucketReport(limit.name, label(limit, key), remaining, self._refusals(limit, key))
+
+    def _refusals(self, limit: Limit, key: str) -> int:
+        """For want of tokens, or of a place among the requests under way."""
+        concurrency = self._concurrent.get(limit.name)
+        refused = 0 if concurrency is None else concurrency.refused(key)
+        return refused + self._counters[limit.name].refused(key) if limit.per_second else refused
 
     def _share_left(self, limit: Limit, key: str, now: float) -> float:
         """From 0, nothing is left, to 1."""
@@ -168,8 +176,8 @@ class Limiter:
 
 
 def whole_seconds(seconds: float) -> int:
-    """Rounded up: a client that waits so long is not too early."""
-    return max(1, math.ceil(seconds))
+    """Rounded up, at most LARGEST: a client that waits so long is not too early."""
+    return min(LARGEST, max(1, math.ceil(seconds)))
 
 
 def short(key: str) -> str:
@@ -194,8 +202,10 @@ def _carries(before: Limit, after: Limit) -> bool:
 
 
 def _forget(counter: Counter, key: str) -> bool:
-    found = counter.forget(short(key))
     prefix = label(counter.limit, "")
+    names = {key, short(key)}
     if key.startswith(prefix):
-        found = counter.forget(short(key[len(prefix) :])) or found
-    return found
+        value = key[len(prefix) :]
+        # Of several parts only the parts are shortened.
+        names |= {value, short(value)}
+    return sum(counter.forget(name) for name in names) > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -33,6 +32,7 @@ def read(value: str) -> list[tuple[Any, dict[str, Any]]]:
         (Limit("l", 100.0, 150, LimitKey.ROUTE), {"q": 150, "w": 2}),
         (Limit("l", 0.1, 5, LimitKey.ROUTE), {"q": 5, "w": 50}),
         (Limit("l", 1000.0, 1, LimitKey.ROUTE), {"q": 1, "w": 1}),
+        (Limit("l", 1746 / 86_400, 1746, LimitKey.ROUTE), {"q": 1746, "w": 86_400}),
         (Limit("l", 1.0, 100, LimitKey.ROUTE, cost=10), {"q": 10, "w": 100}),
         (Limit("l", 1.0, 100, LimitKey.ROUTE, cost_header="x-cost"), {"q": 100, "qu": "tokens", "w": 100}),
         (Limit("l", 0.0, 0, LimitKey.ROUTE, max_concurrent=4), {"q": 4, "qu": "concurrent-requests"}),
@@ -64,4 +64,15 @@ def test_every_refusal_reads_as_the_draft_has_it(name: str, rate: float, burst: 
     seconds = int(fields["Retry-After"])
     assert seconds >= wait and seconds >= 1, "never too early"
     assert read(fields["RateLimit"]) == [(name, {"r": 0, "t": seconds})]
-    assert read(fields["RateLimit-Policy"]) == [(name, {"q": burst, "w": max(1, math.ceil(burst / rate))})]
+    ((policy, told),) = read(fields["RateLimit-Policy"])
+    window = told.pop("w")
+    assert (policy, told) == (name, {"q": burst})
+    assert burst / rate * (1 - 1e-9) <= window < burst / rate + 1 or window == 1
+
+
+def test_a_debt_of_ages_is_a_number_that_parsers_read() -> None:
+    limit = Limit("l", 0.001, 10, LimitKey.ROUTE, cost_header="x-cost")
+    fields = dict(TooMany(limit, 2e15, policy_item(limit)).headers())
+    assert fields["Retry-After"] == "999999999999999"
+    assert read(fields["RateLimit"]) == [("l", {"r": 0, "t": 999_999_999_999_999})]
+    assert read(remaining_item(limit, 0.0, 2e15)) == [("l", {"r": 0, "t": 999_999_999_999_999})]

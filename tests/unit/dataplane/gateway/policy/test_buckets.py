@@ -90,6 +90,33 @@ def test_room_is_made_where_most_keys_are() -> None:
     assert sizes == {"flooded": 950, "quiet": 50}
 
 
+def test_no_limit_takes_all_the_room_from_others() -> None:
+    """A client that chooses the values of a counted field must not have all new callers of other limits share one."""
+    limiter, flooded, others = Limiter(max_keys=1000), limit(0.001, 1, "flooded"), limit(1.0, 3, "others")
+    limiter.counter(others)
+    for number in range(3000):
+        take(limiter, flooded, f"made-up-{number}", T0)
+    assert [taken(limiter, others, T0, f"caller-{number}") for number in range(50)] == [3] * 50
+    assert held(limiter) <= 1101
+    assert [taken(limiter, others, T0, f"caller-{number}") for number in range(50, 60)] == [3, *[0] * 9], (
+        "shared"
+    )
+    assert [taken(limiter, others, T0 + 4, f"caller-{number}") for number in range(60, 99)] == [3] * 39, (
+        "full again"
+    )
+    assert taken(limiter, flooded, T0, "made-up-0") == 0, "limited keys are kept"
+    assert held(limiter) <= 1102
+
+
+def test_the_reserve_is_bounded_whatever_the_number_of_limits() -> None:
+    limiter = Limiter(max_keys=100)
+    for number in range(40):
+        which = limit(0.001, 1, f"l{number}")
+        for caller in range(100):
+            take(limiter, which, f"caller-{caller}", T0)
+    assert held(limiter) <= 110 + 40, "and for each limit the bucket that new keys share"
+
+
 @settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([0, 0, 1, 2, 5])), max_size=80),

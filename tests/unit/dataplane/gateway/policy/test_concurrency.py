@@ -84,3 +84,11 @@ def test_never_more_than_may_be(steps: list[tuple[str, bool]], most: int) -> Non
             places.leave(key)
             under_way[key] -= 1
         assert places.remaining(key) == most - under_way[key]
+
+
+def test_whole_shares_are_whole_however_floats_round() -> None:
+    assert all(
+        worker_share(each * workers, 1 / workers) == each
+        for workers in range(1, 129)
+        for each in range(1, 99)
+    )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import LimitKey
+from dataplane.gateway.policy.resources import Limit, LimitKey
 from tests.unit.dataplane.gateway.policy.limiter_requests import (
     T0,
     adopted,
@@ -138,3 +138,34 @@ def test_a_limit_that_is_gone_is_forgotten() -> None:
     assert limiter.report(T0) == []
     adopted(limiter, limit())
     assert taken(limiter, limit(), T0) == 3
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_lowering_and_raising_costs_nobody_who_was_forgiven_nothing(asks: bool) -> None:
+    limiter, wide, narrow = Limiter(), limit(0.001, 1000), limit(0.001, 100)
+    assert taken(limiter, wide, T0, at_most=30) == 30
+    adopted(limiter, narrow)
+    if asks:
+        assert taken(limiter, narrow, T0) == 70, "and is refused, but lacks no more than the bucket holds"
+    adopted(limiter, wide)
+    assert remaining(limiter, wide, "alice", T0) == pytest.approx(900 if asks else 970)
+
+
+def test_a_debt_is_owed_once_whatever_the_burst_was_meanwhile() -> None:
+    limiter, key = Limiter(), LimitKey.SUBJECT
+    wide, narrow = (Limit("l", 0.001, burst, key, cost_header="x-cost") for burst in (1000, 100))
+    assert taken(limiter, wide, T0, at_most=1) == 1
+    limiter.counter(wide).charge("alice", 499, T0)
+    adopted(limiter, narrow)
+    assert take(limiter, narrow, "alice", T0) is not None
+    adopted(limiter, wide)
+    assert remaining(limiter, wide, "alice", T0) == pytest.approx(500)
+
+
+def test_a_response_that_comes_after_its_limit_is_gone_takes_no_room() -> None:
+    limiter, gone, kept = Limiter(max_keys=5), limit(0.001, 9, "gone"), limit(0.001, 1, "kept")
+    counter = limiter.counter(gone)
+    adopted(limiter)
+    for number in range(20):
+        counter.charge(f"caller-{number}", 5, T0)
+    assert [taken(limiter, kept, T0, f"caller-{number}") for number in range(5)] == [1] * 5

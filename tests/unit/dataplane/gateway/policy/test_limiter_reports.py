@@ -60,3 +60,13 @@ def test_refusals_are_counted_as_long_as_the_bucket_lives() -> None:
         take(limiter, slow, "alice", T0)
         take(limiter, slow, f"caller-{number}", T0)
     assert shown(limiter.report(T0)[0]) == ("l", "subject:alice", 0, 49)
+
+
+def test_a_long_key_of_several_parts_is_reset_as_it_is_shown() -> None:
+    """Only its parts are shortened, so it may be longer than any part."""
+    limiter, which = Limiter(), limit(0.001, 1, key=("subject", "address"))
+    key = f"{'s' * 120},203.0.113.9"
+    for named in (f"subject,address:{key}", key):
+        assert limiter.counter(which).take(key, T0) == 0 and limiter.counter(which).take(key, T0)
+        assert limiter.report(T0)[0].key == f"subject,address:{key}"
+        assert limiter.reset(named) == 1
