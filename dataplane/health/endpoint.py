@@ -15,7 +15,7 @@ import httptools
 
 from dataplane.gateway.policy.resources import HealthCheck, Instance
 from dataplane.health.state import Probe
-from dataplane.proxy.first import first
+from dataplane.proxy.happy_eyeballs import connect_first
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.tls import Chain, ClientContexts
 
@@ -77,7 +77,7 @@ class EndpointChecker:
         addresses = await self._lookups(instance.host)
         if not addresses:
             raise OSError(f"{instance.host} has no address")
-        return await first(
+        return await connect_first(
             addresses,
             lambda address: asyncio.open_connection(
                 address, instance.port, ssl=context, server_hostname=name

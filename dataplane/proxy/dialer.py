@@ -15,14 +15,14 @@ from time import monotonic
 from dataplane.proxy.descriptors import EXHAUSTED
 from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
 from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender, take_idle
-from dataplane.proxy.first import first
+from dataplane.proxy.happy_eyeballs import connect_first
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.phases import CONNECTING
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.resolver import Resolver
-from dataplane.proxy.secured_instance import connect
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.tls import ClientContexts
+from dataplane.proxy.tls_upstream import connect
 from dataplane.proxy.upstream import Upstream
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Dialer(Sender):
         if not addresses:
             raise OSError(f"{endpoint.instance.host} has no address")
         try:
-            return await first(addresses, partial(self._connect_to, endpoint), _end)
+            return await connect_first(addresses, partial(self._connect_to, endpoint), _end)
         except OSError as error:
             if error.errno not in EXHAUSTED:
                 self.resolver.doubt(endpoint)

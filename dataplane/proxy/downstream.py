@@ -33,17 +33,6 @@ from dataplane.proxy.errors import TIMEOUT, ClientStalled, TimedOut, TooLarge
 from dataplane.proxy.exchange import ClientSide, Exchange, Result, Sender, take_idle
 from dataplane.proxy.http1.reply_writer import whole_reply
 from dataplane.proxy.http1.request_reader import RequestReader
-from dataplane.proxy.kernel import (
-    CLOSE_WAIT,
-    CLOSED,
-    acknowledged,
-    is_broken,
-    received,
-    reset_on_close,
-    tcp_state,
-    unconfirmed,
-    unread,
-)
 from dataplane.proxy.messages import CHUNKED, BadRequest
 from dataplane.proxy.phases import (
     CONNECTING,
@@ -60,6 +49,17 @@ from dataplane.proxy.phases import (
     WAITING,
 )
 from dataplane.proxy.shared import Shared
+from dataplane.proxy.socket_state import (
+    CLOSE_WAIT,
+    CLOSED,
+    acknowledged,
+    is_broken,
+    received,
+    reset_on_close,
+    tcp_state,
+    unconfirmed,
+    unread,
+)
 from dataplane.proxy.trust import Peer
 from dataplane.proxy.tunnel import Tunnel
 from dataplane.proxy.writer import Outgoing

@@ -12,8 +12,8 @@ from typing import Any, cast
 from dataplane.proxy.acceptor import Acceptor
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.connections import Connections
-from dataplane.proxy.secured_client import SecuredClient
 from dataplane.proxy.tls import Front
+from dataplane.proxy.tls_downstream import TlsDownstream
 from dataplane.proxy.trust import Peer, TrustedProxies
 
 BACKLOG = 4096
@@ -113,7 +113,7 @@ class _Secure(_Plain):
         listener, bounds = self._listener, self._listener.bounds
         above = listener.make(peer)
         # After the handshake, the deadlines of the client's connection apply.
-        made = SecuredClient(self._front.context, above, peer, listener.connections, bounds.handshake_timeout)
+        made = TlsDownstream(self._front.context, above, peer, listener.connections, bounds.handshake_timeout)
         return cast(asyncio.Protocol, made)
 
 

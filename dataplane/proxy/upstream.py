@@ -32,10 +32,10 @@ from dataplane.proxy.http1.response import (
 from dataplane.proxy.http1.response_reader import ResponseReader
 from dataplane.proxy.http1.trailers import last_chunk
 from dataplane.proxy.http1.upgrade import Switch, agrees, switch_head
-from dataplane.proxy.kernel import rest
 from dataplane.proxy.messages import CHUNKED, IDEMPOTENT
 from dataplane.proxy.pool import Endpoint
 from dataplane.proxy.shared import Shared
+from dataplane.proxy.socket_state import rest
 from dataplane.proxy.writer import Outgoing
 
 _NEVER: Final = float("inf")

@@ -14,14 +14,14 @@ import asyncio
 import ssl
 from typing import Final, cast
 
-from dataplane.proxy.kernel import rest
-from dataplane.proxy.secured import Secured
+from dataplane.proxy.socket_state import rest
+from dataplane.proxy.tls_transport import TlsTransport
 
 _REST: Final = 4
 """Reads, of 64 KiB at most, from a connection that has failed."""
 
 
-class SecuredInstance(Secured):
+class TlsUpstream(TlsTransport):
     """One connection. `ready` completes with the handshake, after the protocol above has started."""
 
     __slots__ = ("ready",)
@@ -64,9 +64,9 @@ async def connect(
 ) -> None:
     """Connect `above` over TLS to an instance whose certificate is verified for `name`. Raises OSError."""
     _, made = await asyncio.get_running_loop().create_connection(
-        lambda: cast(asyncio.Protocol, SecuredInstance(context, name, above)), address, port
+        lambda: cast(asyncio.Protocol, TlsUpstream(context, name, above)), address, port
     )
-    secured = cast(SecuredInstance, made)
+    secured = cast(TlsUpstream, made)
     try:
         await secured.ready
     except BaseException:

@@ -2,7 +2,7 @@
 
 The event loop's own TLS has a buffer of 256 KiB, a timer and several objects for every connection, and copies what it
 reads once more; here OpenSSL takes the bytes received and returns the bytes to send (docs/performance.md has the
-figures). `secured_client` and `secured_instance` have what differs between the two edges.
+figures). `tls_downstream` and `tls_upstream` have what differs between the two edges.
 
 OpenSSL's buffers never shrink. So they get one record at a time, however much is read or written: an idle connection
 that has carried a large body takes no more memory than others.
@@ -26,7 +26,7 @@ _UNASKED: Final = 16
 """Most TLS messages sent to one peer in reply to its own, such as attempts to renegotiate in TLS 1.2."""
 
 
-class Secured(asyncio.Transport):
+class TlsTransport(asyncio.Transport):
     """One connection; the base of both edges."""
 
     __slots__ = (

@@ -12,11 +12,11 @@ import ssl
 from time import monotonic
 
 from dataplane.proxy.connections import Connections
-from dataplane.proxy.secured import Secured
+from dataplane.proxy.tls_transport import TlsTransport
 from dataplane.proxy.trust import Peer
 
 
-class SecuredClient(Secured):
+class TlsDownstream(TlsTransport):
     """One connection. Counts as a client connection until the handshake is complete; then the protocol above does."""
 
     __slots__ = ("_connections", "deadline", "peer")

@@ -7,7 +7,7 @@ import errno
 
 import pytest
 
-from dataplane.proxy.first import first
+from dataplane.proxy.happy_eyeballs import connect_first
 from tests.support.waiting import eventually
 
 REFUSED = OSError(errno.ECONNREFUSED, "refused")
@@ -39,7 +39,7 @@ class Network:
 
     async def first(self, *addresses: str, delay: float = LATER) -> str:
         try:
-            return await first(addresses, self.connect, self.ended.append, delay)
+            return await connect_first(addresses, self.connect, self.ended.append, delay)
         finally:
             await asyncio.sleep(0)
 
@@ -72,7 +72,7 @@ async def test_a_silent_one_may_answer_after_all() -> None:
         await asyncio.Event().wait()
         return address
 
-    assert await first(("a", "b"), connect, lambda _: None, AT_ONCE) == "a"
+    assert await connect_first(("a", "b"), connect, lambda _: None, AT_ONCE) == "a"
 
 
 async def test_what_connected_besides_is_ended() -> None:
@@ -84,7 +84,7 @@ async def test_what_connected_besides_is_ended() -> None:
         await gate.wait()
         return address
 
-    assert await first(("a", "b"), connect, ended.append, AT_ONCE) == "a"
+    assert await connect_first(("a", "b"), connect, ended.append, AT_ONCE) == "a"
     await asyncio.sleep(0)
     assert ended == ["b"]
 

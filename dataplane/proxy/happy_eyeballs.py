@@ -1,4 +1,4 @@
-"""Connecting to the first of several addresses that accepts (RFC 8305 section 5).
+"""Happy Eyeballs (RFC 8305 section 5): connects to the first of several addresses that accepts.
 
 An address whose packets are dropped never answers. So the next address is tried in parallel after a moment, or at once
 when one refuses; the first connection is used, and the other attempts end.
@@ -18,7 +18,7 @@ DELAY: Final = 0.25
 """Seconds before the next attempt starts; RFC 8305 section 8 recommends this value."""
 
 
-async def first(
+async def connect_first(
     addresses: Sequence[str],
     connect: Callable[[str], Coroutine[Any, Any, T]],
     end: Callable[[T], None],
