@@ -156,7 +156,7 @@ class ResponseReader:
 
     def on_message_begin(self) -> None:
         if not self._expecting:
-            raise MalformedResponse("a response that nobody asked for")
+            raise MalformedResponse("an unsolicited response")
         self._expecting = False
 
     def on_message_complete(self) -> None:
