@@ -39,7 +39,7 @@ from dataplane.proxy.errors import (
     TooLarge,
 )
 from dataplane.proxy.exchange import Decider, Exchange, Fields, Result
-from dataplane.proxy.messages import ANYBODY, IDEMPOTENT, SERVER, Identity, Provenance, Request
+from dataplane.proxy.messages import IDEMPOTENT, NO_IDENTITY, SERVER, Identity, Provenance, Request
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
@@ -142,7 +142,7 @@ class Gateway(Decider):
         if not isinstance(permit, Permit):
             return permit
         if permit.prepared is None:
-            permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else ANYBODY
+            permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else NO_IDENTITY
         exchange.identity = cast(Identity, permit.prepared)
 
         refused = plan.late.take(exchange, block, caller, now)

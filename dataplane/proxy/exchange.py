@@ -11,7 +11,7 @@ import asyncio
 from enum import Enum
 from typing import Final
 
-from dataplane.proxy.messages import ANYBODY, Identity, Request
+from dataplane.proxy.messages import NO_IDENTITY, Identity, Request
 from dataplane.proxy.pool import Connection, Endpoint
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer
@@ -265,7 +265,7 @@ class Exchange:
     timed: bool
     """The gateway wants to know when the request has been sent (`Decider.sent`)."""
     identity: Identity
-    """The caller; ANYBODY until the gateway has authorized one."""
+    """The caller; NO_IDENTITY until the gateway has authorized one."""
     endpoint: Endpoint | None
     """The instance it goes to; counted in its `in_flight` while set."""
     upstream: InstanceSide | None
@@ -315,7 +315,7 @@ class Exchange:
         self.fault = self.replay = self.held = None
         self.tried = self.shadowed = self.response_fields = ()
         self.keep_alive = True
-        self.identity = ANYBODY
+        self.identity = NO_IDENTITY
         self.decision = self.reason = ""
         self.result = _ABANDONED
         self.body = []

@@ -89,7 +89,7 @@ class Identity:
         """The fields that say so, once HTTP/1 has written them. Another wire format gets a slot of its own."""
 
 
-ANYBODY: Final = Identity("", frozenset())
+NO_IDENTITY: Final = Identity("", frozenset())
 """The caller on a route that needs no token."""
 
 

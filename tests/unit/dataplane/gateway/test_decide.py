@@ -15,7 +15,7 @@ from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey, Service
 from dataplane.gateway.policy.router import MethodNotAllowed, NotFound
 from dataplane.proxy.errors import CircuitOpen, TooLarge
 from dataplane.proxy.exchange import Result
-from dataplane.proxy.messages import ANYBODY
+from dataplane.proxy.messages import NO_IDENTITY
 from tests.unit.dataplane.gateway.line import (
     ALICE,
     BASE,
@@ -84,7 +84,7 @@ def test_a_public_route_asks_nobody() -> None:
     line = Line(*BASE, orders(scopes=frozenset(), public=True))
     for text in ("", "nonsense"):
         refusal, exchange = line.ask(token=text)
-        assert refusal is None and exchange.identity is ANYBODY
+        assert refusal is None and exchange.identity is NO_IDENTITY
 
 
 def test_the_default_limit_comes_before_everything_but_the_route() -> None:

@@ -15,7 +15,7 @@ from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import LATENCY_BOUNDS
 from dataplane.proxy.exchange import Exchange, Forwarding
-from dataplane.proxy.messages import ANYBODY, Context, Identity, Provenance, Request
+from dataplane.proxy.messages import NO_IDENTITY, Context, Identity, Provenance, Request
 
 REQUEST_ID = b"0123456789abcdef0123456789abcdef"
 
@@ -108,7 +108,7 @@ def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> 
 
 
 def test_the_line_of_a_request_that_could_not_be_read(recorder: Recorder) -> None:
-    bad = exchange(request=None, plan=None, endpoint=None, identity=ANYBODY, status=400)
+    bad = exchange(request=None, plan=None, endpoint=None, identity=NO_IDENTITY, status=400)
     found = line(recorder, bad)
     assert (found["method"], found["path"], found["route"], found["instance"], found["subject"]) == ("",) * 5
 

@@ -18,7 +18,7 @@ from dataplane.proxy.http1.request_writer import (
     request_head,
     started,
 )
-from dataplane.proxy.messages import ANYBODY, CHUNKED, Context, Identity, Provenance, Request
+from dataplane.proxy.messages import CHUNKED, NO_IDENTITY, Context, Identity, Provenance, Request
 from dataplane.proxy.trust import Peer
 
 PEER = Peer("203.0.113.9")
@@ -121,7 +121,7 @@ def test_subjects_cannot_break_out_of_their_field(subject: str, said: bytes) -> 
     )
 
 
-def exchange(made: Request, identity: Identity = ANYBODY) -> Exchange:
+def exchange(made: Request, identity: Identity = NO_IDENTITY) -> Exchange:
     client = cast(Any, SimpleNamespace(peer=PEER, address=PEER.address, forwarded=b""))
     begun = Exchange(client, made, ID)
     begun.identity = identity
