@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 import headgate
-from demo.processes import ControlPlane, Etcd, Process, Secrets
+from demo.processes import ControlPlane, DataPlane, Etcd, Process, Secrets
 from headgate import RegistrationRequest, ServiceDefinition
+from tests.support.instance import Instance as Upstream
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
@@ -28,9 +30,9 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.etcd = Etcd()
-        secrets = Secrets()
-        self.token = secrets.service_token
-        self.a, self.b = (ControlPlane(self.etcd.url, secrets, f"controlplane-{name}") for name in "ab")
+        self.secrets = Secrets()
+        self.token = self.secrets.service_token
+        self.a, self.b = (ControlPlane(self.etcd.url, self.secrets, f"controlplane-{name}") for name in "ab")
         self.etcd_process: Process | None = None
         self.processes: dict[str, Process] = {}
 
@@ -59,14 +61,14 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def register(gateway: headgate.Gateway, count: int, ttl: float = TTL) -> None:
-    """So many instances, of which one process holds each."""
+async def register(gateway: headgate.Gateway, count: int, ttl: float = TTL, port: int = 1000) -> None:
+    """So many instances, of which one process holds each; the first one at this port."""
     turns = asyncio.Semaphore(20)
 
     async def one(number: int) -> None:
         name = f"s{number % SERVICES}"
         request = RegistrationRequest(
-            name, f"i{number}", "127.0.0.1", 1000 + number, definition=ServiceDefinition(name), ttl=ttl
+            name, f"i{number}", "127.0.0.1", port + number, definition=ServiceDefinition(name), ttl=ttl
         )
         async with turns:
             await gateway.registry.register_service(request)
@@ -143,3 +145,56 @@ async def test_a_process_that_dies_leaves_when_its_lease_ends(world: World) -> N
         return not await world.leases()
 
     await eventually(gone, within=15)
+
+
+async def test_every_control_plane_is_away_for_longer_than_the_leases(world: World) -> None:
+    """Traffic goes on meanwhile, and each process registers anew by itself once one is back."""
+    dataplane = DataPlane(f"{world.a.grpc},{world.b.grpc}", world.secrets)
+    async with (
+        Upstream("s0") as instance,
+        headgate.connect(f"{world.a.grpc},{world.b.grpc}", token=world.token) as gateway,
+        httpx.AsyncClient(base_url=dataplane.url, trust_env=False) as client,
+    ):
+        await register(gateway, SERVICES, ttl=5, port=instance.port)
+        await asyncio.to_thread(route, world.a, "before")
+        serving = await asyncio.to_thread(dataplane.start, world.folder)
+        try:
+            await eventually(answered(client, "/before"))
+            for process in world.processes.values():
+                await asyncio.to_thread(process.kill)
+
+            async def ended() -> bool:
+                return not await world.leases()
+
+            await eventually(ended)
+            assert (await client.get("/before")).text == "s0"
+
+            world.processes[world.b.name] = again = await asyncio.to_thread(world.b.start, world.folder)
+            try:
+
+                async def all_are_back() -> bool:
+                    return len(await world.leases()) == SERVICES
+
+                await eventually(all_are_back)
+                await asyncio.to_thread(route, world.b, "after")
+                await eventually(answered(client, "/after"))
+            finally:
+                await asyncio.to_thread(again.stop)
+        finally:
+            await asyncio.to_thread(serving.stop)
+
+
+def route(controlplane: ControlPlane, name: str) -> None:
+    """A public route to the first service."""
+    made = {"name": name, "prefix": f"/{name}", "service_name": "s0", "public": True}
+    with controlplane.admin() as admin:
+        admin.post("/api/v1/apply", json={"routes": [made]}).raise_for_status()
+
+
+def answered(client: httpx.AsyncClient, path: str) -> Callable[[], Awaitable[bool]]:
+    """Whether an instance answers."""
+
+    async def condition() -> bool:
+        return (await client.get(path)).status_code == 200
+
+    return condition

@@ -167,6 +167,18 @@ async def test_etcd_is_killed_in_mid_stream_and_comes_back(tmp_path: Path) -> No
         await store.close()
 
 
+async def test_leases_begin_anew_when_etcd_has_been_away_for_longer_than_they_last(tmp_path: Path) -> None:
+    """A promise of the documentation that etcd keeps: whoever leads extends every lease."""
+    with Etcd(tmp_path) as etcd:
+        store = EtcdStore(etcd.settings())
+        lease = await store.grant(10)
+        etcd.kill()
+        await asyncio.sleep(11)  # the fault itself
+        etcd.start()
+        assert await eventually(lambda: store.keep_alive(lease)) > 5
+        await store.close()
+
+
 async def test_a_frozen_etcd_is_told_in_time_and_asked_again_afterwards(tmp_path: Path) -> None:
     with Etcd(tmp_path) as etcd:
         store = EtcdStore(etcd.settings(timeout=0.5))
