@@ -18,8 +18,6 @@ from tests.unit.controlplane.commands.raced_store import (
     refused,
 )
 
-# A document
-
 
 async def test_a_document_is_written_in_one_transaction(store: RacedStore, commands: Commands) -> None:
     before = store.revision

@@ -37,9 +37,6 @@ async def test_without_the_store_nothing_happens(store: RacedStore, commands: Co
             await attempt
 
 
-# One resource
-
-
 async def test_create_read_update_delete(commands: Commands) -> None:
     created = await commands.create("scope", SCOPE, author="me")
     assert created.resource == Scope(name="orders:read")
@@ -161,7 +158,7 @@ async def test_deleting_what_is_not_there(store: RacedStore, commands: Commands)
     assert store.revision == before
 
 
-# Nonsense that somebody wrote past us
+# --- resources that were written with etcdctl, and users
 
 
 async def test_nonsense_in_the_store_can_be_mended_through_commands(

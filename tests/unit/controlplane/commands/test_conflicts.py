@@ -19,8 +19,6 @@ from tests.unit.controlplane.commands.raced_store import (
     refused,
 )
 
-# Somebody else at the same time
-
 
 async def test_writers_at_the_same_time_all_succeed(commands: Commands) -> None:
     names = [f"s{number:02}" for number in range(30)]

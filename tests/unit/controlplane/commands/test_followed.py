@@ -27,8 +27,6 @@ from tests.unit.controlplane.commands.raced_store import (
     elsewhere,
 )
 
-# With somebody who follows the store
-
 
 @asynccontextmanager
 async def followed(store: MemoryStore) -> AsyncIterator[tuple[Commands, Watcher]]:

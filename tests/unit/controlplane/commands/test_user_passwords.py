@@ -7,8 +7,6 @@ from controlplane.model.stored import CHANGE, key_of
 from controlplane.store import MemoryStore, Put
 from tests.unit.controlplane.commands.raced_store import CountingHasher, RacedStore, actions
 
-# Passwords
-
 
 async def password_of(commands: Commands, username: str) -> str | None:
     user = await commands.find_user(username)
