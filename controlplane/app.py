@@ -26,8 +26,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from controlplane import aside, logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
+from controlplane.commands.adapters import StoredMembership
 from controlplane.commands.commands import Commands
-from controlplane.commands.membership import StoredMembership
 from controlplane.commands.staging import Decided, Sweeper, Undecided
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher

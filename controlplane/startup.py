@@ -14,9 +14,8 @@ from typing import Any
 
 from controlplane.api.parts import Parts
 from controlplane.api.problems import HttpError
+from controlplane.commands.adapters import StoredFamilies, open_keys
 from controlplane.commands.errors import AlreadyExists
-from controlplane.commands.refresh_tokens import StoredFamilies
-from controlplane.commands.signing_keys import open_keys
 from controlplane.identity import Grants, Hasher, TokenIssuer, Users, WrongSecretKey
 from controlplane.model.problems import ConfigProblems
 from controlplane.model.resources import ResourceId, parse

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from controlplane import aside
+from controlplane.commands.counts import Workers
 from controlplane.commands.errors import Kept, NotFound, Occupied, Receipt, Registration, UnknownService
 from controlplane.commands.executor import Executor, Follower
 from controlplane.commands.keeping import Keeping
 from controlplane.commands.plan import Done, Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry, rollback
-from controlplane.commands.workers import Workers
 from controlplane.identity.passwords import Hasher
 from controlplane.model.document import read_document, read_one, weight
 from controlplane.model.history import RECORDS, Edit, Record
@@ -47,7 +47,7 @@ class Commands:
         self._keeping = Keeping(store, self.executor, follower)
         self._workers = Workers(store)
         self.counts = self._keeping.counts
-        """What became of registrations and keep-alives."""
+        """Counts of registrations and keep-alives."""
         self.reads = aside.Reads()
         self._store = store
         self._clock = clock
@@ -153,7 +153,7 @@ class Commands:
         """
         listing = await self._store.list(RECORDS)
         view = await self.executor.view()
-        state = PlanView(view.change, view.resources, view.unreadable, view.links)
+        state = PlanView(view.change, view.resources, view.unreadable, view.index)
 
         def compared(records: Sequence[Record]) -> T:
             edits = rollback.compare(state, records, listing.revision, old, new)

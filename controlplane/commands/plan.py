@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from controlplane.model.config import View
 from controlplane.model.history import Edit
-from controlplane.model.links import Links
+from controlplane.model.resource_index import ResourceIndex
 from controlplane.store.protocol import Entry, Listing, Write
 
 Q = TypeVar("Q", bound="Request")
@@ -35,7 +35,7 @@ class PlanView(View):
     """By prefix. Read after the configuration: they may be newer."""
 
 
-NO_CONFIGURATION = View(0, {}, {}, Links())
+NO_CONFIGURATION = View(0, {}, {}, ResourceIndex())
 """Stands for the configuration in requests that do not read it."""
 
 

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Membership(Protocol):
-    """Writes this control plane's keys. `commands.membership.StoredMembership` implements it."""
+    """Writes this control plane's keys. `commands.adapters.StoredMembership` implements it."""
 
     async def join(self, name: str, member: Member | None, summary: bytes, ttl: float) -> int:
         """Write the keys under a new lease of `ttl` seconds. Returns the lease. Raises store errors."""

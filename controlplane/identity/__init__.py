@@ -15,7 +15,7 @@ from controlplane.identity.families import Rotation
 from controlplane.identity.grants import Grants
 from controlplane.identity.keys import KeyRing, SigningKey
 from controlplane.identity.passwords import Hasher
-from controlplane.identity.peers import PeerSecret
+from controlplane.identity.peer_secret import PeerSecret
 from controlplane.identity.refused_calls import RefusedCalls
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
 from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens

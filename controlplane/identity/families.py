@@ -91,7 +91,7 @@ def _no_number(text: str) -> float:
 
 
 class Rotation(Protocol):
-    """Where families are kept. Implemented by `commands.refresh_tokens.StoredFamilies`."""
+    """Where families are kept. Implemented by `commands.adapters.StoredFamilies`."""
 
     async def use(self, username: str, member: Member, now: float) -> Member:
         """Use a token up; return the next one of its family. Raises InvalidToken, and the store's errors.

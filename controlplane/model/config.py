@@ -14,8 +14,8 @@ from typing import TypeVar
 from controlplane.model import digest
 from controlplane.model.capabilities import Need, Needs, needs, updated
 from controlplane.model.lineage import UNKNOWN, Lineage
-from controlplane.model.links import Links
 from controlplane.model.problems import InconsistentConfig, Problem
+from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Instance, Resource, ResourceId, Route, Service, User, model_of
 from controlplane.model.snapshot import EMPTY, GROUPED, Snapshot, regrouped
 from controlplane.model.stored import (
@@ -46,7 +46,7 @@ class View:
     resources: Mapping[ResourceId, Stamped]
     unreadable: Mapping[ResourceId, int]
     """Revisions of entries that do not parse."""
-    links: Links
+    index: ResourceIndex
     """Over the resources."""
 
     def revision(self, identity: ResourceId) -> int:
@@ -81,7 +81,7 @@ class Config:
         self._resources: dict[ResourceId, Stamped] = {}
         self._lent = False
         self._unreadable: dict[ResourceId, tuple[int, tuple[Problem, ...]]] = {}
-        self._links = Links()
+        self._index = ResourceIndex()
         self._static: dict[ResourceId, Stamped] = {}
         self._problems: dict[ResourceId, tuple[Problem, ...]] = {}
         self._unchecked: set[ResourceId] = set()
@@ -143,7 +143,7 @@ class Config:
         self._unreadable.pop(identity, None)
         if identity in self._resources:
             stamped = self._own().pop(identity)
-            self._links.remove(identity, stamped.resource)
+            self._index.remove(identity, stamped.resource)
             self._link_static(stamped, present=False)
             self._touch_rivals(stamped.resource)
         self._touch(identity)
@@ -179,7 +179,7 @@ class Config:
         """The configuration as it is now."""
         self._lent = True
         unreadable = {identity: revision for identity, (revision, _) in self._unreadable.items()}
-        return View(self._change, self._resources, unreadable, self._links.frozen())
+        return View(self._change, self._resources, unreadable, self._index.frozen())
 
     def publish(self, revision: int, lineage: Lineage = UNKNOWN) -> tuple[Snapshot, frozenset[ResourceId]]:
         """The snapshot as of `revision`, and what of it differs from the one published before.
@@ -253,7 +253,7 @@ class Config:
 
     def _add(self, identity: ResourceId, stamped: Stamped) -> None:
         self._own()[identity] = stamped
-        self._links.add(identity, stamped.resource)
+        self._index.add(identity, stamped.resource)
         self._link_static(stamped, present=True)
         self._touch_rivals(stamped.resource)
         self._touch(identity)
@@ -280,7 +280,7 @@ class Config:
 
     def _touch(self, identity: ResourceId) -> None:
         """Mark a resource and everything that refers to it for checking."""
-        needing = self._links.needing(identity)
+        needing = self._index.needing(identity)
         self._unchecked |= {identity, *needing}
         self._outdated.add(identity)
         # Instances are published with their service only.
@@ -288,7 +288,7 @@ class Config:
 
     def _touch_rivals(self, resource: Resource) -> None:
         if isinstance(resource, Route):
-            self._unchecked.update(("route", name) for name in self._links.rivals(resource))
+            self._unchecked.update(("route", name) for name in self._index.rivals(resource))
 
     def _all_problems(self) -> list[Problem]:
         while self._unchecked:
@@ -304,7 +304,7 @@ class Config:
         yield from dangling(where, identity[0], vars(resource), self._exists)
         if isinstance(resource, Route):
             # The later one is told; of two that were renamed at once neither is to blame.
-            rivals = self._links.rivals(resource).values()
+            rivals = self._index.rivals(resource).values()
             yield from colliding(where, resource, (one for one in rivals if one.name < resource.name))
 
     def _exists(self, identity: ResourceId) -> bool:

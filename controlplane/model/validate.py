@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.model.links import Links, methods_overlap
 from controlplane.model.problems import Problem, join
+from controlplane.model.resource_index import ResourceIndex, methods_overlap
 from controlplane.model.resources import Resource, ResourceId, Route, references
 
 _WORDS = {"rate_limit": "rate limit"}
@@ -34,13 +34,13 @@ class Declared:
 
 def check_references(
     existing: Mapping[ResourceId, object],
-    links: Links,
+    index: ResourceIndex,
     declared: Sequence[Declared],
     also: Collection[ResourceId] = (),
 ) -> list[Problem]:
     """What would be wrong if the declared resources were added to the existing ones or took their places.
 
-    `links` is over the existing ones; the cost grows with what is declared. `also` are resources that exist without
+    `index` is over the existing ones; the cost grows with what is declared. `also` are resources that exist without
     being readable. Those that are declared but wrong are taken to exist: what is wrong with them has been said.
     """
     here = {(item.kind, item.name) for item in declared}
@@ -49,7 +49,7 @@ def check_references(
         return target in existing or target in here or target in also
 
     found = [problem for item in declared for problem in dangling(item.where, item.kind, item.fields, exists)]
-    return found + list(_collisions(links, declared))
+    return found + list(_collisions(index, declared))
 
 
 def dangling(
@@ -70,12 +70,12 @@ def colliding(where: str, route: Route, rivals: Iterable[Route]) -> Iterator[Pro
             yield Problem(join(where, field), f"matches the same requests as route {other.name!r}")
 
 
-def _collisions(links: Links, declared: Sequence[Declared]) -> Iterator[Problem]:
+def _collisions(index: ResourceIndex, declared: Sequence[Declared]) -> Iterator[Problem]:
     """Each declared route against those that exist and are not replaced, and against those declared before it."""
     new = [(item.where, item.resource) for item in declared if isinstance(item.resource, Route)]
     replaced = {route.name for _, route in new}
-    before = Links()
+    before = ResourceIndex()
     for where, route in new:
-        there = {name: other for name, other in links.rivals(route).items() if name not in replaced}
+        there = {name: other for name, other in index.rivals(route).items() if name not in replaced}
         yield from colliding(where, route, (there | before.rivals(route)).values())
         before.add((route.KIND, route.name), route)

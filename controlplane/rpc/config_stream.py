@@ -25,7 +25,7 @@ from controlplane.fleet.verdicts import InstanceName
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
-from controlplane.rpc.wire import encoder, reports
+from controlplane.rpc.wire import encoder, report_messages
 from controlplane.rpc.wire.encoder import Encoder
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import status_pb2
@@ -103,9 +103,9 @@ class ConfigStream:
                     hello.version[:64],
                     hello.revision,
                     hello.digest,
-                    reports.leaving(hello.leaving),
-                    lineage=reports.lineage(hello.lineage),
-                    refused=reports.mark(hello.refused),
+                    report_messages.leaving(hello.leaving),
+                    lineage=report_messages.lineage(hello.lineage),
+                    refused=report_messages.mark(hello.refused),
                     deltas=hello.takes_deltas,
                     capabilities=capabilities,
                 ) as session:
@@ -146,7 +146,7 @@ class ConfigStream:
             return
         known = self._fleet.nodes[session.node].last_rejection
         if known is None or (known.revision, known.digest) != (mark.revision, mark.digest):
-            self._fleet.nack(session.node, mark.revision, reports.problems(refused), mark.digest)
+            self._fleet.nack(session.node, mark.revision, report_messages.problems(refused), mark.digest)
 
     async def _serve(
         self, session: Session, requests: Requests, context: Context, *, capabilities: Capabilities
@@ -236,21 +236,21 @@ class ConfigStream:
 
     async def _take_health(self, session: Session, report: status_pb2.HealthReport) -> None:
         """Take turns with the other streams: many data planes may report thousands of instances at once."""
-        node, parts, whole = session.node, reports.slices(report), not report.changes
+        node, parts, whole = session.node, report_messages.slices(report), not report.changes
         listed: set[InstanceName] = set()
         for part in parts[:-1]:
-            found = reports.health(part)
-            self._fleet.health(node, found, changes=True, unknown=reports.unknown(part))
+            found = report_messages.health(part)
+            self._fleet.health(node, found, changes=True, unknown=report_messages.unknown(part))
             if whole:
                 listed.update(one.name for one in found)
             await asyncio.sleep(0)
         last = parts[-1]
         self._fleet.health(
             node,
-            reports.health(last),
+            report_messages.health(last),
             report.revision,
             changes=report.changes,
-            unknown=reports.unknown(last),
+            unknown=report_messages.unknown(last),
             listed=listed,
         )
 
@@ -263,9 +263,9 @@ class ConfigStream:
             case "nack":
                 self._nacked(session, request.nack)
             case "leaving":
-                self._fleet.leaving(session.node, reports.leaving(request.leaving.instances))
+                self._fleet.leaving(session.node, report_messages.leaving(request.leaving.instances))
             case "stats":
-                stats = reports.stats(request.stats)
+                stats = report_messages.stats(request.stats)
                 self._fleet.stats(session.node, stats, changes=request.stats.changes)
             case "hello":
                 raise Refused(Code.FAILED_PRECONDITION, "hello comes once, at the beginning")
@@ -278,7 +278,7 @@ class ConfigStream:
 
     def _nacked(self, session: Session, nack: pb.Nack) -> None:
         if (mark := session.subscriber.nack(nack.revision)) is not None:
-            problems = reports.problems(nack)
+            problems = report_messages.problems(nack)
             self._fleet.nack(session.node, mark.revision, problems, mark.digest)
             session.wake.set()
             extra = {"revision": mark.revision, "problems": list(map(str, problems))}

@@ -1,7 +1,7 @@
 """Who calls, and what they may do.
 
 A bearer credential in the call's metadata (RFC 6750 in spirit) says who calls; without one the client certificate does
-(see `peer`). There are three kinds of callers, and each may do its own and nothing else:
+(see `client_certificate`). There are three kinds of callers, and each may do its own and nothing else:
 - A data plane reads its config stream: by one of the shared tokens of the data planes, or by certificate.
 - A service registers its instances and looks: by a service token, which is bound to one service, by certificate, or by
   one of the shared tokens of the services, which stand for any of them.
@@ -19,9 +19,9 @@ from controlplane.commands.commands import Commands
 from controlplane.distribute.watcher import Watcher
 from controlplane.identity import Claims, InvalidToken, RefusedCalls, SharedTokens, TokenIssuer
 from controlplane.model.resources import User
-from controlplane.rpc import peer
+from controlplane.rpc import client_certificate
+from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.errors import Code, Context, Refused, forbidden, not_ready, unauthenticated
-from controlplane.rpc.peer import Role
 
 RECHECK = 5.0
 """Seconds after which whoever holds a stream has to be somebody still: what is withdrawn ends what it opened."""
@@ -127,13 +127,13 @@ class Credentials:
     def presented(self, context: Context) -> object:
         """What the caller showed: those who showed the same are judged alike."""
         sent = _bearer(context)
-        return sent if sent is not None else peer.of(context)
+        return sent if sent is not None else client_certificate.identity_of(context)
 
     def _identify(self, context: Context) -> Caller:
         sent = _bearer(context)
         if sent is not None:
             return self._by_token(sent)
-        if (found := peer.of(context)) is not None:
+        if (found := client_certificate.identity_of(context)) is not None:
             return Caller(found.role, found.name)
         raise unauthenticated()
 

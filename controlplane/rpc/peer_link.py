@@ -19,7 +19,7 @@ from controlplane.fleet.members import Member
 from controlplane.fleet.told import Part
 from controlplane.identity import PeerSecret
 from controlplane.rpc.peer_stream import SCHEME
-from controlplane.rpc.wire import peers
+from controlplane.rpc.wire import peer_messages
 from headgate_api.v1 import peers_pb2 as pb
 from headgate_api.v1.peers_pb2_grpc import PeerServiceStub
 
@@ -33,7 +33,7 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.http2.ping_timeout_ms", 4_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_receive_message_length", peers.LARGE + peers.LARGEST_ENTRY),
+    ("grpc.max_receive_message_length", peer_messages.LARGE + peer_messages.LARGEST_ENTRY),
     # A proxy of the environment is for the world outside.
     ("grpc.enable_http_proxy", 0),
 )
@@ -94,7 +94,7 @@ class PeerLink:
             if not proven and not compare_digest(response.proof, self._secret.proof(name, nonce)):
                 raise LinkLost("it does not have the same SECRET_KEY, or is another control plane")
             proven = True
-            yield peers.part(response)
+            yield peer_messages.part(response)
 
     def _channel(self, member: Member) -> grpc.aio.Channel:
         if member.tls_name is None:

@@ -12,7 +12,7 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.telling import Telling
 from controlplane.identity import InvalidToken, PeerSecret, RefusedCalls
 from controlplane.rpc.errors import Code, Context, Refused, rescued, unauthenticated
-from controlplane.rpc.wire import peers
+from controlplane.rpc.wire import peer_messages
 from headgate_api.v1 import peers_pb2 as pb
 
 SERVICE = "headgate.v1.PeerService"
@@ -90,7 +90,7 @@ class PeerStream:
             while not self._stopping.is_set():
                 told = self._fleet.signals.news, self._fleet.looks
                 for part in telling.parts(self._fleet.tells()):
-                    for message in peers.messages(part, proof):
+                    for message in peer_messages.messages(part, proof):
                         await context.write(message)
                         # A write may return at once: others have their turn all the same.
                         await asyncio.sleep(0)

@@ -23,7 +23,7 @@ from controlplane.rpc.feed import CHECKED_WITHIN, GAP, Feed
 from controlplane.rpc.interests import Interest
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.wire import view_messages
-from controlplane.rpc.wire.registrations import registration
+from controlplane.rpc.wire.registration_messages import registration
 from controlplane.signal import Signal
 from controlplane.store import LeaseGone, StoreError
 from headgate_api.v1 import registry_pb2 as pb

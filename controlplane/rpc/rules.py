@@ -15,9 +15,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Service
 from controlplane.model.snapshot import Snapshot
+from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.credentials import Caller
 from controlplane.rpc.errors import Code, Refused
-from controlplane.rpc.peer import Role
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -11,7 +11,7 @@ from controlplane.model.capabilities import needs
 from controlplane.model.resources import parse
 from controlplane.model.service import Service
 from controlplane.model.stored import Stamped
-from controlplane.rpc.wire.resources import resource
+from controlplane.rpc.wire.resource_messages import resource
 from dataplane.config.decode import decode
 from dataplane.gateway.policy.resources import Limit
 from headgate_api.v1 import resources_pb2 as pb

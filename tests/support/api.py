@@ -13,8 +13,8 @@ import httpx
 
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
+from controlplane.commands.adapters import StoredFamilies
 from controlplane.commands.commands import Commands
-from controlplane.commands.refresh_tokens import StoredFamilies
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Grants, Hasher, KeyRing, TokenIssuer, Users

@@ -93,7 +93,7 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
         raise StaleWrite(kind, name, revision)
     if not revision:
         raise NotFound(kind, name)
-    if needing := view.links.needing((kind, name)):
+    if needing := view.index.needing((kind, name)):
         needed = f"{word(kind)} {name!r} is needed by"
         raise refusal([Problem("", f"{needed} {word(who)} {what!r}") for who, what in sorted(needing)])
     return plan_steps(view, [delete_step(view, (kind, name))])
@@ -101,7 +101,7 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
 
 def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:
     """The declared resources, or InvalidConfig with everything that is wrong with them by themselves or in the view."""
-    found = [*problems, *check_references(view.resources, view.links, declared, also=view.unreadable)]
+    found = [*problems, *check_references(view.resources, view.index, declared, also=view.unreadable)]
     if found:
         raise refusal(found)
     return [item.resource for item in declared if item.resource is not None]

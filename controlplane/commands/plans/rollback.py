@@ -29,8 +29,8 @@ from controlplane.model.history import (
     read_records,
     undone,
 )
-from controlplane.model.links import Links
 from controlplane.model.problems import Problem
+from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import KINDS, Resource, ResourceId, User
 from controlplane.model.stored import StoredEntry, with_hash
 from controlplane.model.validate import Declared, check_references
@@ -139,11 +139,13 @@ def _checked(view: PlanView, past: Past, gone: Sequence[ResourceId]) -> list[Res
     """The old resources, checked against those that are kept. Raises InvalidConfig."""
     declared, problems = _declared(past)
     left = {identity: one.resource for identity, one in view.resources.items() if identity not in past}
-    problems += check_references(left, Links(left), declared, also=view.unreadable.keys() - past.keys())
+    problems += check_references(
+        left, ResourceIndex(left), declared, also=view.unreadable.keys() - past.keys()
+    )
     back = [item.resource for item in declared if item.resource is not None]
-    links = Links(left | {(one.KIND, one.name): one for one in back})
+    index = ResourceIndex(left | {(one.KIND, one.name): one for one in back})
     for identity in gone:
-        for kind, name in sorted(links.needing(identity)):
+        for kind, name in sorted(index.needing(identity)):
             where = "/".join(identity)
             problems.append(Problem(where, f"did not exist then, and is needed by {kind} {name!r}"))
     if problems:

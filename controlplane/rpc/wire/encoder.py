@@ -13,7 +13,7 @@ from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.resources import ResourceId
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
-from controlplane.rpc.wire import resources
+from controlplane.rpc.wire import resource_messages
 from headgate_api.v1 import config_pb2 as pb
 
 PART = 1 << 20
@@ -118,7 +118,7 @@ class Encoder:
         return tag + tag.join(encoded) if encoded else b""
 
     def _part(self, identity: ResourceId, stamped: Stamped) -> bytes:
-        encoded = resources.resource(stamped).SerializeToString()
+        encoded = resource_messages.resource(stamped).SerializeToString()
         part = _varint(len(encoded)) + encoded
         self._parts[identity] = stamped.revision, part
         return part

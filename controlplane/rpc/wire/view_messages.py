@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from controlplane.fleet.reports import CircuitReport, CircuitState, InstanceStatus
 from controlplane.fleet.views import CircuitView, InstanceView, ServiceView
 from controlplane.model.resources import Route
-from controlplane.rpc.wire.resources import message
+from controlplane.rpc.wire.resource_messages import message
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2, status_pb2
 

@@ -14,9 +14,9 @@ import pytest
 
 from controlplane.identity import KeyRing, SharedTokens
 from controlplane.model.resources import Scope
+from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.credentials import Caller, Credentials
 from controlplane.rpc.keep_alive_stream import MOST_BYTES, Bounds
-from controlplane.rpc.peer import Role
 from controlplane.store import StoreError
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2

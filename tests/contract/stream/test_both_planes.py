@@ -31,7 +31,7 @@ from controlplane.model.resources import (
     User,
 )
 from controlplane.model.stored import key_of
-from controlplane.rpc.wire import encoder, reports
+from controlplane.rpc.wire import encoder, report_messages
 from controlplane.store import Delete
 from dataplane.config.decode import NOTHING, Bundle, decode
 from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus, NodeState, StatsReport
@@ -275,13 +275,13 @@ async def test_after_the_first_report_only_changes_go_up(
     await eventually(lambda: len(plane.fleet.verdicts.found) == 1000)
     await eventually(lambda: data_plane.stream.reporting_configured)
     sizes: list[int] = []
-    slices = reports.slices
+    slices = report_messages.slices
 
     def count(report: status_pb2.HealthReport) -> list[list[status_pb2.InstanceHealth]]:
         sizes.append(len(report.instances))
         return slices(report)
 
-    monkeypatch.setattr(reports, "slices", count)
+    monkeypatch.setattr(report_messages, "slices", count)
     view[7] = InstanceHealth("s", "i7", InstanceStatus.UNHEALTHY, 13.5, "refused")
     data_plane.stream.report_health(view[:-1], 1)
     await eventually(lambda: plane.fleet.views.vote("gw-1", ("s", "i7")) == ("unhealthy", "refused"))

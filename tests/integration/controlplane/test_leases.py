@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from controlplane.commands.adapters import StoredFamilies
 from controlplane.commands.commands import Commands
-from controlplane.commands.refresh_tokens import StoredFamilies
 from controlplane.identity import Hasher, InvalidToken
 from controlplane.identity.families import Member
 from controlplane.model.resources import Instance, Service

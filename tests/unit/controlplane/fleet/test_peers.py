@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
+from controlplane.commands.adapters import StoredMembership
 from controlplane.commands.executor import Executor
-from controlplane.commands.membership import StoredMembership
 from controlplane.fleet import summaries
 from controlplane.fleet.links import LinkLost, Links
 from controlplane.fleet.members import MEMBERS, ROOT, Member

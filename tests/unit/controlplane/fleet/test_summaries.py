@@ -24,7 +24,7 @@ from controlplane.fleet.summaries import MOST_BYTES, decode, encode
 from controlplane.fleet.telling import Telling
 from controlplane.fleet.told import Told
 from controlplane.fleet.verdicts import Verdict
-from controlplane.rpc.wire import peers
+from controlplane.rpc.wire import peer_messages
 
 FULL = NodeState(
     node="gw-1",
@@ -123,7 +123,7 @@ def test_what_no_message_holds_is_bounded_so_that_it_can_be_told_on() -> None:
     fleet.lose("two")
     fleet.hello("gw-1", "1")
     for part in Telling(fleet.verdicts, fleet.circuits).parts(fleet.tells()):
-        for message in peers.messages(part):
+        for message in peer_messages.messages(part):
             assert message.SerializeToString()
 
 

@@ -21,8 +21,8 @@ from controlplane.fleet.reports import (
 from controlplane.fleet.telling import AT_ONCE, Telling
 from controlplane.fleet.told import Changed, Part, Told
 from controlplane.model.capabilities import Lacking, UnknownField
-from controlplane.rpc.wire import peers
-from controlplane.rpc.wire.reports import MOST_BUCKETS, MOST_REPORTS
+from controlplane.rpc.wire import peer_messages
+from controlplane.rpc.wire.report_messages import MOST_BUCKETS, MOST_REPORTS
 from headgate_api.v1.peers_pb2 import FollowResponse
 
 
@@ -39,10 +39,10 @@ class Wire:
     def tell(self) -> Told:
         self.parts = []
         for part in self.telling.parts(self.fleet.tells()):
-            for message in peers.messages(part):
+            for message in peer_messages.messages(part):
                 sent = message.SerializeToString()
-                assert len(sent) < 1.1 * peers.LARGE
-                read = peers.part(FollowResponse.FromString(sent))
+                assert len(sent) < 1.1 * peer_messages.LARGE
+                read = peer_messages.part(FollowResponse.FromString(sent))
                 self.parts.append(read)
                 if (heard := self.hearing.take(read)) is not None:
                     self.told, self.changed = heard
@@ -176,8 +176,8 @@ def test_a_single_large_report_fits_into_a_message() -> None:
     fleet.hello("gw", "1", 1, "abc")
     fleet.leaving("gw", {(f"{number:0128}", f"{number:0128}"): 1 for number in range(MOST_REPORTS)})
     telling = Telling(fleet.verdicts, fleet.circuits)
-    sizes = [one.ByteSize() for part in telling.parts(fleet.tells()) for one in peers.messages(part)]
-    assert peers.LARGE < max(sizes) < peers.LARGE + peers.LARGEST_ENTRY
+    sizes = [one.ByteSize() for part in telling.parts(fleet.tells()) for one in peer_messages.messages(part)]
+    assert peer_messages.LARGE < max(sizes) < peer_messages.LARGE + peer_messages.LARGEST_ENTRY
 
 
 def test_odd_messages_do_no_harm() -> None:
@@ -187,7 +187,7 @@ def test_odd_messages_do_no_harm() -> None:
         response.nodes.add(node=name, connected=True)
         response.circuits.add(service_name="s").reports.add(node=name)
     response.votes.add(service_name="s", instance_id="i" * 1000, known=b"\xff" * 100_000)
-    heard = Hearing().take(peers.part(response))
+    heard = Hearing().take(peer_messages.part(response))
     assert heard is not None
     told, _ = heard
     assert set(told.nodes) == {"gw"} and not told.circuits

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 from pydantic import SecretStr
 
+from controlplane.commands.adapters import StoredFamilies
 from controlplane.commands.executor import Executor
-from controlplane.commands.refresh_tokens import StoredFamilies
 from controlplane.identity import (
     Attempts,
     BadCredentials,

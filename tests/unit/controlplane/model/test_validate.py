@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from controlplane.model.links import Links
+from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Resource, ResourceId, Route, Scope, Service, User, parse
 from controlplane.model.validate import Declared, check_references
 
@@ -23,7 +23,7 @@ def declared(*resources: Resource) -> list[Declared]:
 
 
 def said(existing: Mapping[ResourceId, Resource], *new: Resource) -> list[str]:
-    return [str(problem) for problem in check_references(existing, Links(existing), declared(*new))]
+    return [str(problem) for problem in check_references(existing, ResourceIndex(existing), declared(*new))]
 
 
 ORDERS = Service(service_name="orders")
@@ -52,12 +52,14 @@ def test_references_lead_to_what_exists_or_is_declared_beside() -> None:
 
 
 def test_what_exists_without_being_readable_is_no_dangling_reference() -> None:
-    assert check_references({}, Links(), declared(route("a", "/a")), also={("service", "orders")}) == []
+    assert (
+        check_references({}, ResourceIndex(), declared(route("a", "/a")), also={("service", "orders")}) == []
+    )
 
 
 def test_what_is_declared_but_wrong_is_no_dangling_reference() -> None:
     wrong = Declared("service", "orders", "services[0]", {}, None)
-    assert check_references({}, Links(), [wrong, *declared(route("a", "/a"))]) == []
+    assert check_references({}, ResourceIndex(), [wrong, *declared(route("a", "/a"))]) == []
 
 
 def test_what_is_already_stored_is_not_judged_again() -> None:
@@ -102,12 +104,12 @@ def test_referrers() -> None:
     instance = parse("instance", {"service_name": "orders", "instance_id": "1", "host": "h", "port": 1})
     using = route("a", "/a", scopes=["orders:read"], rate_limits=["few"])
     everything = config(ORDERS, READ, limit, instance, using, User(username="u", scopes=("orders:read",)))
-    links = Links(everything)
-    assert links.needing(("service", "orders")) == {("instance", "orders/1"), ("route", "a")}
-    assert links.needing(("scope", "orders:read")) == {("route", "a"), ("user", "u")}
-    assert links.needing(("rate_limit", "few")) == {("route", "a")}
-    assert links.needing(("route", "a")) == set()
-    links.remove(("route", "a"), using)
-    assert links.needing(("scope", "orders:read")) == {("user", "u")}
-    assert links.needing(("rate_limit", "few")) == set()
-    assert links.rivals(using) == {}
+    index = ResourceIndex(everything)
+    assert index.needing(("service", "orders")) == {("instance", "orders/1"), ("route", "a")}
+    assert index.needing(("scope", "orders:read")) == {("route", "a"), ("user", "u")}
+    assert index.needing(("rate_limit", "few")) == {("route", "a")}
+    assert index.needing(("route", "a")) == set()
+    index.remove(("route", "a"), using)
+    assert index.needing(("scope", "orders:read")) == {("user", "u")}
+    assert index.needing(("rate_limit", "few")) == set()
+    assert index.rivals(using) == {}

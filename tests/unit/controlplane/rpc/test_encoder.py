@@ -24,7 +24,7 @@ from controlplane.model.resources import (
 )
 from controlplane.model.snapshot import EMPTY, Snapshot
 from controlplane.model.stored import Stamped
-from controlplane.rpc.wire import encoder, resources
+from controlplane.rpc.wire import encoder, resource_messages
 from controlplane.rpc.wire.encoder import Encoder
 from headgate_api.v1 import config_pb2
 from headgate_api.v1 import resources_pb2 as pb
@@ -97,7 +97,7 @@ def test_every_kind_comes_out_as_protobuf_would_write_it() -> None:
         snapshot=config_pb2.Snapshot(
             revision=300,
             digest=whole.digest,
-            resources=[resources.resource(stamped) for stamped in whole.resources.values()],
+            resources=[resource_messages.resource(stamped) for stamped in whole.resources.values()],
         )
     )
     assert config_pb2.StreamResponse.FromString(Encoder().encode(whole)) == expected
@@ -128,13 +128,13 @@ def test_the_revision_is_that_of_the_snapshot_also_when_nothing_else_differs() -
 
 def test_a_large_message_is_prepared_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    original = resources.resource
+    original = resource_messages.resource
 
     def counted(stamped: Stamped) -> pb.Resource:
         made.append(stamped.resource.name)
         return original(stamped)
 
-    monkeypatch.setattr(resources, "resource", counted)
+    monkeypatch.setattr(resource_messages, "resource", counted)
     many = snapshot(9, *((Service(service_name=f"s{number}"), 5) for number in range(500)))
     shared = Encoder()
     for steps, _ in enumerate(shared.prepare(many), 1):
@@ -148,13 +148,13 @@ def test_a_large_message_is_prepared_in_small_steps(monkeypatch: pytest.MonkeyPa
 
 def test_only_what_changed_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    original = resources.resource
+    original = resource_messages.resource
 
     def counted(stamped: Stamped) -> pb.Resource:
         made.append(f"{stamped.resource.name}@{stamped.revision}")
         return original(stamped)
 
-    monkeypatch.setattr(resources, "resource", counted)
+    monkeypatch.setattr(resource_messages, "resource", counted)
     encode = Encoder().encode
     orders, carts = Service(service_name="orders"), Service(service_name="carts")
     encode(snapshot(5, (orders, 4), (carts, 5)))

@@ -11,9 +11,9 @@ from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Instance, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
+from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.credentials import Caller
 from controlplane.rpc.errors import Refused
-from controlplane.rpc.peer import Role
 from controlplane.rpc.rules import Rules
 
 SERVICE, ADMIN = Caller(Role.SERVICE, None), Caller(Role.USER, "admin")

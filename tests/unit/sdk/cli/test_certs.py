@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.rpc.peer import Identity, Role, identity
+from controlplane.rpc.client_certificate import Identity, Role, identity
 from tests.unit.sdk.cli.conftest import Run
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.model.links import Links
+from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Route
 
 
@@ -12,18 +12,18 @@ def route(name: str, **fields: object) -> Route:
 
 def test_a_frozen_copy_does_not_change() -> None:
     one, two = route("one", methods=["GET"]), route("two", methods=["POST"])
-    links = Links({("route", "one"): one})
-    before = links.frozen()
-    links.add(("route", "two"), two)
-    between = links.frozen()
-    links.remove(("route", "one"), one)
-    links.remove(("route", "two"), two)
-    links.add(("route", "one"), one)
-    links.remove(("route", "one"), one)
+    index = ResourceIndex({("route", "one"): one})
+    before = index.frozen()
+    index.add(("route", "two"), two)
+    between = index.frozen()
+    index.remove(("route", "one"), one)
+    index.remove(("route", "two"), two)
+    index.add(("route", "one"), one)
+    index.remove(("route", "one"), one)
 
     assert before.needing(("service", "orders")) == {("route", "one")}
     assert between.needing(("service", "orders")) == {("route", "one"), ("route", "two")}
-    assert links.needing(("service", "orders")) == frozenset()
+    assert index.needing(("service", "orders")) == frozenset()
     assert set(before.rivals(one)) == {"one"}
     assert set(between.rivals(one)) == {"one", "two"}
-    assert links.rivals(one) == {}
+    assert index.rivals(one) == {}

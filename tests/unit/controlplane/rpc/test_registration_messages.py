@@ -6,8 +6,8 @@ import pytest
 
 from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Circuit, Instance, Retries, Service, Timeouts
-from controlplane.rpc.wire import resources
-from controlplane.rpc.wire.registrations import registration
+from controlplane.rpc.wire import resource_messages
+from controlplane.rpc.wire.registration_messages import registration
 from headgate_api.v1 import registry_pb2
 from headgate_api.v1 import resources_pb2 as pb
 
@@ -35,7 +35,7 @@ def test_a_service_comes_back_as_it_went_out() -> None:
         timeouts=Timeouts(connect=1, response=2, idle=3),
         retries=Retries(attempts=0),
     )
-    assert service_of(resources.message(pb.Service, service)) == service
+    assert service_of(resource_messages.message(pb.Service, service)) == service
 
 
 def test_an_instance_comes_back_as_it_went_out() -> None:
@@ -48,7 +48,7 @@ def test_an_instance_comes_back_as_it_went_out() -> None:
         metadata={"zone": "b"},
         draining=True,
     )
-    request = registry_pb2.RegisterRequest(instance=resources.message(pb.Instance, instance))
+    request = registry_pb2.RegisterRequest(instance=resource_messages.message(pb.Instance, instance))
     assert registration(request) == (instance, None)
 
 

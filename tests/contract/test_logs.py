@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from controlplane import log_writer as of_the_control_plane
-from dataplane.observe import log_writer as of_the_data_plane
+from controlplane import logs as of_the_control_plane
+from dataplane.observe import logs as of_the_data_plane
 
 MODULES = pytest.mark.parametrize("module", [of_the_control_plane, of_the_data_plane])
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from controlplane.model.base import Part, Resource
 from controlplane.model.internal import Reset, VerificationKey
 from controlplane.model.resources import Instance, RateLimit, Route, Service, Tls, User, model_of
-from controlplane.rpc.wire.resources import message
+from controlplane.rpc.wire.resource_messages import message
 from headgate_api.v1 import resources_pb2 as pb
 from tests.support.added import parts
 

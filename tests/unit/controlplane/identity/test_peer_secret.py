@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controlplane.identity import InvalidToken, PeerSecret
-from controlplane.identity.peers import SKEW
+from controlplane.identity.peer_secret import SKEW
 
 SECRET = PeerSecret("s" * 32)
 NOW = 1_800_000_000.0

@@ -10,7 +10,7 @@ from controlplane.fleet.bounds import is_node
 from controlplane.fleet.reports import CircuitReport, CircuitState, NodeState, Rejection, StatsReport
 from controlplane.fleet.told import Part
 from controlplane.fleet.verdicts import InstanceName, Verdict
-from controlplane.rpc.wire import reports
+from controlplane.rpc.wire import report_messages
 from headgate_api.v1 import config_pb2, status_pb2
 from headgate_api.v1 import peers_pb2 as pb
 
@@ -64,7 +64,11 @@ def part(response: pb.FollowResponse) -> Part:
         circuits=[
             (
                 bounds.name(one.service_name),
-                {each.node: reports.circuit(each.report) for each in one.reports if is_node(each.node)},
+                {
+                    each.node: report_messages.circuit(each.report)
+                    for each in one.reports
+                    if is_node(each.node)
+                },
             )
             for one in response.circuits
         ],
@@ -120,7 +124,7 @@ def _rejection(rejection: Rejection) -> pb.PeerRejection:
 
 
 def _read_node(sent: pb.PeerNode) -> NodeState:
-    counted = reports.stats(sent.stats)
+    counted = report_messages.stats(sent.stats)
     return NodeState(
         node=sent.node,
         version=sent.version[:64],
@@ -133,13 +137,13 @@ def _read_node(sent: pb.PeerNode) -> NodeState:
         last_rejection=_read_rejection(sent.rejection) if sent.HasField("rejection") else None,
         slot=bounds.slot(sent.slot),
         health_revision=bounds.count(sent.health_revision),
-        leaving=reports.leaving(sent.leaving),
+        leaving=report_messages.leaving(sent.leaving),
         stats=StatsReport(counted.at, counted.total_requests, (), counted.rate_limits),
     )
 
 
 def _read_rejection(sent: pb.PeerRejection) -> Rejection:
-    problems = reports.problems(sent)
+    problems = report_messages.problems(sent)
     return Rejection(
         bounds.count(sent.revision), problems, bounds.time(sent.at), sent.digest[:64], sent.withheld
     )

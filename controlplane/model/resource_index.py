@@ -12,7 +12,7 @@ Match = tuple[str, str | None, str | None]
 _NOBODY: Set[ResourceId] = frozenset()
 
 
-class Links:
+class ResourceIndex:
     """An index over resources. Remove a resource before you add its replacement.
 
     `frozen` gives a copy that later changes do not touch, at the cost of a copy of what is changed next.
@@ -28,9 +28,9 @@ class Links:
         for identity, resource in (resources or {}).items():
             self.add(identity, resource)
 
-    def frozen(self) -> Links:
-        """These links as they are now."""
-        copy = Links()
+    def frozen(self) -> ResourceIndex:
+        """A copy as of now; see the class."""
+        copy = ResourceIndex()
         copy._needing, copy._matching = self._needing, self._matching
         self._shared, self._own = True, set()
         return copy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.commands.workers import OLD, Workers
+from controlplane.commands.counts import OLD, Workers
 from tests.unit.controlplane.commands.test_holders import NAME, Scene
 
 

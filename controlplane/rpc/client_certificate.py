@@ -40,7 +40,7 @@ class Identity:
     name: str | None = None
 
 
-def of(context: Context) -> Identity | None:
+def identity_of(context: Context) -> Identity | None:
     """Whom the caller's certificate speaks for; None without one, or when it says nothing of the kind."""
     # gRPC tells of a SPIFFE ID only where there is exactly one URI, as SPIFFE demands.
     for value in context.auth_context().get("peer_spiffe_id", ()):

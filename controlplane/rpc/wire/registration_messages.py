@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Circuit, Instance, Service, parse
-from controlplane.rpc.wire.resources import numbers_of
+from controlplane.rpc.wire.resource_messages import numbers_of
 from headgate_api.v1 import registry_pb2
 
 _CIRCUIT_FIELDS = len(Circuit.model_fields)
