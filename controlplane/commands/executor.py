@@ -38,7 +38,7 @@ from controlplane.model.stored import CHANGE, COMMITS, PREFIX, Stamped, change_v
 from controlplane.store import Conflict, LeaseGone, Put, Store, StoreError, StoreUnavailable, TooLarge
 
 TRIES = 8
-KNOWN_WITHIN = 0.5
+CACHED_WITHIN = 0.5
 """Seconds that a small change waits for the follower to see the last change made here; then it asks the store."""
 SEEN_WITHIN = 2.0
 """Seconds that a change waits for the follower to see the store's last change; then it reads the store itself."""
@@ -93,7 +93,7 @@ class Executor:
             needs.retire()
 
     async def _run(self, planner: Planner[Q, R], request: Q, needs: _Needs) -> Done[R]:
-        if request.small and (done := await self._run_on_known(planner, request, needs)) is not None:
+        if request.small and (done := await self._try_on_cached_view(planner, request, needs)) is not None:
             return done
         missed: tuple[str, ...] = ()
         for _ in range(TRIES - 1):
@@ -120,13 +120,13 @@ class Executor:
         view = await self._with_entries(config, request)
         return await self._carry_out(await needs.plan(planner, view, request), view, request, needs)
 
-    async def _run_on_known(self, planner: Planner[Q, R], request: Q, needs: _Needs) -> Done[R] | None:
+    async def _try_on_cached_view(self, planner: Planner[Q, R], request: Q, needs: _Needs) -> Done[R] | None:
         """Try on the configuration as it is known here, without asking the store first.
 
         Counts only if something is written: then the transaction has found that nothing else was changed. Every other
         outcome may come from not knowing what somebody has changed a moment ago.
         """
-        config = await self._follower.view(self._latest, KNOWN_WITHIN) if self._follower else None
+        config = await self._follower.view(self._latest, CACHED_WITHIN) if self._follower else None
         if config is None:
             # Not waited for again: in a store that was restored it may take for ever.
             self._latest = 0

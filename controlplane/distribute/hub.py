@@ -31,11 +31,11 @@ PATIENCE = 5.0
 """Seconds that a node which is ahead of this control plane waits for it to catch up, rather than be set back."""
 
 
-BLIND_FOR = 3.0
-"""Seconds without the store after which data planes are sent to other control planes, which may have news."""
+STORE_LOST_FOR = 3.0
+"""Seconds without the store after which data planes are redirected to other control planes, which may have news."""
 
-AWAY_FOR = 60.0
-"""Seconds until a node that came back is sent away again in the same outage: it may be no better off elsewhere."""
+REDIRECT_AGAIN_AFTER = 60.0
+"""Seconds until a node that came back is redirected again in the same outage: the others may be no better."""
 
 
 class Nodes(Protocol):
@@ -66,8 +66,8 @@ class Nodes(Protocol):
 class Ending(Enum):
     """Why the control plane ends a session."""
 
-    BLIND = "this control plane has lost the store"
-    HELPLESS = "what is published is refused, and another control plane may know what was served before"
+    STORE_LOST = "this control plane has lost the store"
+    NO_FALLBACK = "what is published is refused, and another control plane may know what was served before"
     SUPERSEDED = "another stream of the same node was opened"
     STOPPING = "the control plane is stopping"
 
@@ -187,8 +187,8 @@ class Hub:
         self._nodes = nodes
         self._now = now
         self._sessions: dict[str, Session] = {}
-        self._sent_away: dict[str, tuple[float, float | None]] = {}
-        """When nodes were sent away, and in which outage (`Watcher.lost_at`); the last one at the end."""
+        self._redirected: dict[str, tuple[float, float | None]] = {}
+        """When nodes were redirected, and in which outage (`Watcher.lost_at`); the last one at the end."""
         self._stopping = False
         watcher.superseding = self._superseding
         watcher.streams = lambda: len(self._sessions)
@@ -251,26 +251,26 @@ class Hub:
         what is published gets what the fleet served before; a control plane that has just started does not know what
         that was.
         """
-        if self._blind and (self.watcher.current is None or self._may_go(session.node)):
-            session.end(Ending.BLIND)
-        elif session.subscriber.helpless and self.accepted is None and self._may_go(session.node):
-            session.end(Ending.HELPLESS)
+        if self._store_lost and (self.watcher.current is None or self._may_redirect(session.node)):
+            session.end(Ending.STORE_LOST)
+        elif session.subscriber.needs_fallback and self.accepted is None and self._may_redirect(session.node):
+            session.end(Ending.NO_FALLBACK)
 
     @property
-    def _blind(self) -> bool:
+    def _store_lost(self) -> bool:
         lost_at = self.watcher.lost_at
-        return lost_at is not None and self._now() - lost_at >= BLIND_FOR
+        return lost_at is not None and self._now() - lost_at >= STORE_LOST_FOR
 
-    def _may_go(self, node: str) -> bool:
-        """Whether to send the node to another control plane: there is one, and it was not sent away a moment ago.
+    def _may_redirect(self, node: str) -> bool:
+        """Whether to redirect the node to another control plane: there is one, and it was not redirected a moment ago.
         Remembers a yes."""
         now, outage = self._now(), self.watcher.lost_at
-        while self._sent_away and now - next(iter(self._sent_away.values()))[0] >= AWAY_FOR:
-            del self._sent_away[next(iter(self._sent_away))]
-        if self._nodes.alone or (node in self._sent_away and self._sent_away[node][1] == outage):
+        while self._redirected and now - next(iter(self._redirected.values()))[0] >= REDIRECT_AGAIN_AFTER:
+            del self._redirected[next(iter(self._redirected))]
+        if self._nodes.alone or (node in self._redirected and self._redirected[node][1] == outage):
             return False
-        self._sent_away.pop(node, None)
-        self._sent_away[node] = now, outage
+        self._redirected.pop(node, None)
+        self._redirected[node] = now, outage
         return True
 
     def _superseding(self, previous: Snapshot) -> None:

@@ -122,8 +122,8 @@ class Subscriber:
         return f"<Subscriber {', '.join(facts) or 'new'}{', unanswered' if self._unanswered else ''}>"
 
     @property
-    def helpless(self) -> bool:
-        """Whether the node has nothing, and refuses what it was sent."""
+    def needs_fallback(self) -> bool:
+        """Whether the node serves nothing and refuses what it was sent: it needs an earlier configuration."""
         return self._has_nothing and self.nacked is not None and not self._unanswered
 
     def next(self, current: Snapshot | None, accepted: Snapshot | None = None) -> Snapshot | Delta | None:

@@ -93,7 +93,7 @@ class Watcher:
         self._dirty = asyncio.Event()
         self._said_lost = False
         self._listening: asyncio.Timeout | None = None
-        self._blind = 0
+        self._mismatches = 0
         self._good_users: dict[str, User] = {}
 
     async def run(self) -> None:
@@ -260,7 +260,7 @@ class Watcher:
     @asynccontextmanager
     async def _until_in_doubt(self) -> AsyncIterator[None]:
         """Ends the watch with TimeoutError when the store has to be listed anew."""
-        self._blind = 0
+        self._mismatches = 0
         async with asyncio.timeout(None) as self._listening:
             try:
                 yield
@@ -274,8 +274,8 @@ class Watcher:
         only its lineage is another. The store may be ahead of the watch for a moment, but not twice in a row. And
         while nothing is published, the right store may come back in the same way.
         """
-        self._blind = 0 if lineage_revision == self.guard.lineage_revision else self._blind + 1
-        if (self._blind > 1 or self.frozen) and self._listening is not None:
+        self._mismatches = 0 if lineage_revision == self.guard.lineage_revision else self._mismatches + 1
+        if (self._mismatches > 1 or self.frozen) and self._listening is not None:
             self._listening.reschedule(asyncio.get_running_loop().time())
 
     def _lost(self, error: StoreError) -> None:

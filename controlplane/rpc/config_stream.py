@@ -44,8 +44,8 @@ HELLO_WITHIN = 10.0
 """Seconds that a data plane has to say who it is."""
 
 _ENDINGS = {
-    Ending.BLIND: Code.UNAVAILABLE,
-    Ending.HELPLESS: Code.UNAVAILABLE,
+    Ending.STORE_LOST: Code.UNAVAILABLE,
+    Ending.NO_FALLBACK: Code.UNAVAILABLE,
     Ending.SUPERSEDED: Code.ABORTED,
     Ending.STOPPING: Code.UNAVAILABLE,
 }

@@ -87,12 +87,12 @@ class Changes:
 
     async def follow(self, restored: Bundle | None) -> None:
         """Wait until the workers serve the restored configuration, then apply each one received."""
-        if restored is not None and self.served is NOTHING and not await self._begin(restored):
+        if restored is not None and self.served is NOTHING and not await self._serve_restored(restored):
             # The last change was on disk before a worker had it, so it may never have been served. The one before it
             # was.
             older = await self.restore(before_last=True)
             if older is not None:
-                await self._begin(older)
+                await self._serve_restored(older)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._compact(), name="cache")
             pace = Pace()
@@ -103,11 +103,11 @@ class Changes:
                     # The control plane sends the next one after the answer to this one, with all changes until then.
                     await asyncio.sleep(wait)
                 async with self._turn:
-                    await self._take(bundle)
+                    await self._apply(bundle)
 
-    async def _begin(self, restored: Bundle) -> bool:
+    async def _serve_restored(self, restored: Bundle) -> bool:
         """Serve the restored configuration; False when the workers reject it."""
-        if problems := await self._move(restored):
+        if problems := await self._apply_to_workers(restored):
             self._reject(restored, problems, permanent=False)
             return False
         if not self._workers.draining:
@@ -115,7 +115,7 @@ class Changes:
             self._written.set()
         return True
 
-    async def _take(self, bundle: Bundle) -> None:
+    async def _apply(self, bundle: Bundle) -> None:
         """Serve `bundle` and ack it; or nack it and keep the previous one."""
         if (bundle.revision, bundle.digest) == (self.served.revision, self.served.digest):
             self._stream.ack(bundle.revision)
@@ -133,7 +133,7 @@ class Changes:
         # In a thread, because the write may block.
         await asyncio.to_thread(self._journal.write, self.served, bundle, parts)
         self._written.set()
-        if problems := await self._move(bundle):
+        if problems := await self._apply_to_workers(bundle):
             await self._compact_once()
             # Workers ended or hung: the next attempt may succeed.
             self._reject(bundle, problems, permanent=False)
@@ -165,7 +165,7 @@ class Changes:
         self._checked = bundle
         return parts
 
-    async def _move(self, bundle: Bundle) -> tuple[Problem, ...]:
+    async def _apply_to_workers(self, bundle: Bundle) -> tuple[Problem, ...]:
         """Move the workers to `bundle`; on problems, back to what is served."""
         problems = await self._workers.apply(bundle)
         if problems:

@@ -113,7 +113,7 @@ async def test_a_change_that_the_follower_never_sees_is_waited_for_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As after a restored store, whose revisions are lower."""
-    monkeypatch.setattr("controlplane.commands.executor.KNOWN_WITHIN", 0.01)
+    monkeypatch.setattr("controlplane.commands.executor.CACHED_WITHIN", 0.01)
     store = MemoryStore(clock=lambda: 0.0)
     waited: list[int] = []
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from controlplane.distribute.hub import AWAY_FOR, BLIND_FOR, PATIENCE, Ending, Hub
+from controlplane.distribute.hub import PATIENCE, REDIRECT_AGAIN_AFTER, STORE_LOST_FOR, Ending, Hub
 from controlplane.distribute.subscriber import Mark, Whole
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
@@ -187,48 +187,48 @@ def test_messages_are_counted_by_what_they_bring(hub: Hub) -> None:
 # Without the store
 
 
-class Blind:
+class StoreLost:
     """A hub that lost the store, at a time of the test's own."""
 
-    def __init__(self, *, lost_for: float = BLIND_FOR) -> None:
+    def __init__(self, *, lost_for: float = STORE_LOST_FOR) -> None:
         self.now = 1000.0
         self.fleet = Fleet()
         self.hub = Hub(Watcher(MemoryStore()), self.fleet, lambda: self.now)
         publish(self.hub, 5)
         self.hub.watcher.lost_at = self.now - lost_for
 
-    def sends_away(self, node: str = "gw-1") -> bool:
+    def redirects(self, node: str = "gw-1") -> bool:
         """Whether a data plane that connects now is told to go."""
         with self.hub.session(node, "0.1.0", 5, digest(self.hub)) as session:
             self.hub.look_after(session)
-            return session.ending is Ending.BLIND
+            return session.ending is Ending.STORE_LOST
 
 
 def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
-    blind = Blind()
-    assert not blind.sends_away(), "there is no other"
-    blind.fleet.hear("other", Told())
-    assert blind.sends_away()
-    assert not blind.sends_away(), "it came back: the other is no better"
-    assert blind.sends_away("gw-2")
-    blind.now += AWAY_FOR
-    assert blind.sends_away()
+    scene = StoreLost()
+    assert not scene.redirects(), "there is no other"
+    scene.fleet.hear("other", Told())
+    assert scene.redirects()
+    assert not scene.redirects(), "it came back: the other is no better"
+    assert scene.redirects("gw-2")
+    scene.now += REDIRECT_AGAIN_AFTER
+    assert scene.redirects()
     # Another outage begins: that the other was no better in the last one says nothing of this one.
-    blind.hub.watcher.lost_at = blind.now
-    blind.now += BLIND_FOR
-    assert blind.sends_away()
-    assert not blind.sends_away()
-    blind.now += AWAY_FOR
-    assert blind.sends_away()
+    scene.hub.watcher.lost_at = scene.now
+    scene.now += STORE_LOST_FOR
+    assert scene.redirects()
+    assert not scene.redirects()
+    scene.now += REDIRECT_AGAIN_AFTER
+    assert scene.redirects()
 
 
 def test_an_outage_is_not_noticed_at_once() -> None:
-    blind = Blind(lost_for=BLIND_FOR - 0.1)
-    blind.fleet.hear("other", Told())
-    assert not blind.sends_away()
-    blind.hub.watcher.lost_at = None
-    blind.now += 100
-    assert not blind.sends_away()
+    scene = StoreLost(lost_for=STORE_LOST_FOR - 0.1)
+    scene.fleet.hear("other", Told())
+    assert not scene.redirects()
+    scene.hub.watcher.lost_at = None
+    scene.now += 100
+    assert not scene.redirects()
 
 
 def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub, fleet: Fleet) -> None:
@@ -238,7 +238,7 @@ def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub, f
     with hub.session("gw-1", "0.1.0", 4, "four", refused=cannot) as session:
         hub.look_after(session)
         assert session.ending is None, "it serves something"
-    for expected in (Ending.HELPLESS, None):
+    for expected in (Ending.NO_FALLBACK, None):
         with hub.session("gw-2", "0.1.0", 0, "", refused=cannot) as session:
             hub.look_after(session)
             assert session.ending is expected
@@ -249,25 +249,25 @@ def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub, f
 
 
 def test_without_anything_to_serve_it_keeps_nobody() -> None:
-    blind = Blind()
-    blind.hub.watcher.current = None
-    with blind.hub.session("gw-1", "0.1.0", 0, "") as session:
-        blind.hub.look_after(session)
-        assert session.ending is Ending.BLIND
+    scene = StoreLost()
+    scene.hub.watcher.current = None
+    with scene.hub.session("gw-1", "0.1.0", 0, "") as session:
+        scene.hub.look_after(session)
+        assert session.ending is Ending.STORE_LOST
 
 
 def test_who_is_ahead_of_a_control_plane_without_store_is_not_set_back() -> None:
-    blind = Blind()
-    with blind.hub.session("gw-1", "0.1.0", 9, "of another content", deltas=True) as session:
-        blind.now += 10 * PATIENCE
+    scene = StoreLost()
+    with scene.hub.session("gw-1", "0.1.0", 9, "of another content", deltas=True) as session:
+        scene.now += 10 * PATIENCE
         assert session.next() is None
-        blind.hub.watcher.lost_at = None
+        scene.hub.watcher.lost_at = None
         assert session.next() is None
-        blind.now += PATIENCE
+        scene.now += PATIENCE
         older = session.next()
         assert older is not None and older.revision == 5
     # The same content under a later revision is no reason to wait.
-    with blind.hub.session("gw-2", "0.1.0", 9, digest(blind.hub), deltas=True) as session:
+    with scene.hub.session("gw-2", "0.1.0", 9, digest(scene.hub), deltas=True) as session:
         told = session.next()
         assert isinstance(told, Delta)
         assert (told.base_revision, told.revision, told.changed) == (9, 9, {})
