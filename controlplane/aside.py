@@ -38,7 +38,7 @@ LONG = 0.005
 FREED = 100
 """Objects that are freed in one step: a fraction of a millisecond."""
 RETIRED_FOR = 1.0
-"""Seconds after which whoever used what was retired is done with it."""
+"""Seconds after which retired objects are no longer in use."""
 _NEVER = 1 << 30
 
 # One thread each: two that compute make the event loop wait for both. Reads do not hold up changes.
@@ -88,7 +88,7 @@ class Reads:
     def _done(self, running: asyncio.Future[T]) -> None:
         self._under_way -= 1
         if not running.cancelled():
-            running.exception()  # it is nobody's where the caller has gone
+            running.exception()  # retrieved here, because the caller may have gone
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ class Presence:
         except LeaseGone:
             logger.warning("registration was lost", extra=self._named())
         except UnknownService:
-            # An operator deleted it: nobody wants the admin API on the gateway.
+            # An operator deleted it: the admin API is not wanted on the gateway.
             logger.info("not registered: the service does not exist", extra=self._named())
             await asyncio.sleep(self._ttl)
         except (StoreError, InvalidConfig) as error:

@@ -1,7 +1,7 @@
 """Settings of the control plane: environment or `.env`, typed, frozen after start.
 
 `load()` is the one way in. It raises SettingsError with one line that names every wrong variable, so that
-nobody has to fix them one start at a time. No secret has a default.
+an operator does not have to fix them one start at a time. No secret has a default.
 """
 
 from __future__ import annotations

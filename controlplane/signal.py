@@ -11,10 +11,10 @@ AT_ONCE = 16
 
 
 class Signal:
-    """Sets the events of everybody who listens. One event may listen to several signals.
+    """Sets the events of all listeners. One event may listen to several signals.
 
     A listener waits on its event, clears it, and then looks: however often the signal was given meanwhile, the
-    listener wakes once and sees the last state. Nobody is waited for, and nothing queues up.
+    listener wakes once and sees the last state. It waits for no listener, and nothing queues up.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Signal:
 
     @property
     def heard(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there are listeners."""
         return bool(self._events)
 
     def notify(self) -> None:
@@ -39,7 +39,7 @@ class Signal:
         self._wake(list(self._events))
 
     def _wake(self, events: list[asyncio.Event]) -> None:
-        """A thousand streams that all write at once would hold up everybody else: they take turns with the others."""
+        """A thousand streams that all write at once would block the event loop: they take turns with other tasks."""
         for event in events[:AT_ONCE]:
             event.set()
         if rest := events[AT_ONCE:]:

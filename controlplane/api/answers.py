@@ -22,7 +22,7 @@ def json_answer(
 
 
 async def long_answer(value: Mapping[str, object], status: int = 200) -> Response:
-    """A JSON object that may list what became of thousands of resources: made beside the event loop then."""
+    """A JSON object that may list the outcome for thousands of resources: made beside the event loop then."""
     if all(not isinstance(part, list) or len(part) <= FEW for part in value.values()):
         return json_answer(value, status)
     return await aside.change(lambda: json_answer(value, status))

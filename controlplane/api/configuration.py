@@ -173,7 +173,7 @@ def dry_run(call: Call) -> bool:
 
 
 async def receipt_answer(call: Call, receipt: Receipt, wait: rollout.Wait | None, *, dry: bool) -> Response:
-    """Answer a change of many resources: what became of each, and how far it is served where that is waited for."""
+    """Answer a change of many resources: the outcome for each, and who serves it if the caller waits for that."""
     call.record.revision, call.record.dry_run = receipt.revision, dry
     shown: dict[str, object] = {"revision": receipt.revision, "changes": await _changes(receipt)}
     if receipt.warnings:

@@ -113,9 +113,7 @@ def _registrations(counts: Counts) -> Iterator[Metric]:
     yield _counter(
         "deregistrations", "Goodbyes of processes, and instances taken out from outside.", counts.left
     )
-    family = CounterMetricFamily(
-        PREFIX + "keep_alives", "Leases that were to be renewed, by what became of it.", labels=["outcome"]
-    )
+    family = CounterMetricFamily(PREFIX + "keep_alives", "Leases to renew, by outcome.", labels=["outcome"])
     for outcome in ("renewed", "ended", "failed"):
         family.add_metric([outcome], getattr(counts, outcome))
     yield family

@@ -25,7 +25,7 @@ PARAMETERS = (
     Parameter("quorum", "How many of them are enough: all, a number, or a percentage such as 50%."),
 )
 RECEIPTS = (
-    Answer(200, "What became of each resource", shapes.ReceiptShape),
+    Answer(200, "The outcome for each resource", shapes.ReceiptShape),
     Answer(202, "The same; decided, and not in place yet", shapes.ReceiptShape),
 )
 """The answers of an operation that changes the configuration and may wait for the rollout."""

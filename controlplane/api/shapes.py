@@ -154,7 +154,7 @@ class DataplaneShape(Shape):
 
 
 class ChangeShape(Shape):
-    """What became of one resource."""
+    """The outcome for one resource."""
 
     action: Literal["create", "update", "delete", "unchanged"]
     kind: str
@@ -246,7 +246,7 @@ class FieldShape(Shape):
 
 
 class EditShape(ChangedShape):
-    """What became of one resource, without secrets."""
+    """The outcome for one resource, without secrets."""
 
     before: Annotated[dict[str, Any] | None, Field(description="null when it did not exist.")]
     after: Annotated[dict[str, Any] | None, Field(description="null when it was deleted.")]

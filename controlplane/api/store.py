@@ -37,7 +37,7 @@ async def confirm(call: Call) -> Response:
     if parts.store is None or parts.prepare_store is None:
         raise starting(parts.not_ready())
     was = parts.watcher.frozen
-    # Without signing keys and users nobody could log in.
+    # Without signing keys and users, no login would succeed.
     await parts.prepare_store()
     above = parts.watcher.guard.good.lineage.epoch
     revision, lineage = await parts.commands.confirm_store(call.author, above=above)

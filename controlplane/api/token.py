@@ -91,7 +91,7 @@ async def _answered(
 
 async def jwks(call: Call) -> Response:
     """The keys that verify our tokens."""
-    # Public by nature: whoever verifies tokens has none. Kept for a short time, so that a new key is soon known.
+    # Public: those who verify tokens have none. Kept for a short time, so that a new key is soon known.
     return json_answer(call.parts.issuer().jwks(), headers={"Cache-Control": "public, max-age=60"})
 
 

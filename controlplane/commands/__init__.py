@@ -2,6 +2,6 @@
 
     request → plan function (`plans`, pure) → executor → store
 
-Each transaction expects the revisions that its plan was made on. Changes of configuration also expect the change entry,
+Each transaction expects the revisions that its plan has read. Changes of configuration also expect the change entry,
 so that they happen one after the other, and what was checked before a write still holds at the write.
 """

@@ -85,7 +85,7 @@ class Commands:
 
         Raises InvalidConfig with all problems. A dry run checks the same and writes nothing.
         """
-        # Whoever declares few resources does not wait for those who declare many.
+        # A document with few resources does not wait for one with many.
         few = weight(document) <= aside.FEW
         read = read_document(document) if few else await aside.change(lambda: read_document(document))
         request = configuration.Apply(author=author, document=read, dry_run=dry_run)
@@ -180,7 +180,7 @@ class Commands:
     ) -> Registration:
         """Register an instance under a new lease of `ttl` seconds (5 to 300; 0 takes 15).
 
-        Where it is registered at the same address, the caller joins those who hold it; from another address it takes
+        Where it is registered at the same address, the caller joins its holders; from another address it takes
         their place, or with `only_if_absent` raises DuplicateInstance. A service that comes with it is created when it
         does not exist; an existing one stays as it is, because its settings are the operator's. Raises InvalidConfig.
         """

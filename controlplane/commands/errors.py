@@ -56,7 +56,7 @@ class Kept:
     ttl: float
     """Seconds that are left."""
     removed: bool = False
-    """Somebody took the instance out from outside, and it stays out."""
+    """The instance was taken out from outside, and stays out."""
     draining: bool = False
 
 
@@ -94,7 +94,7 @@ class AlreadyExists(StaleWrite):
 
 
 class Occupied(CommandError):
-    """The instance is registered at the same address: the caller joins those who hold it."""
+    """The instance is registered at the same address: the caller joins its holders."""
 
     def __init__(self, name: str) -> None:
         super().__init__("instance", name, f"instance {name!r} is registered at this address already")

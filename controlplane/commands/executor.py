@@ -2,7 +2,7 @@
 
     take the turn → view → plan → record for the history → commit or stage → again, on what another writer left
 
-No lock protects what is written: each transaction expects the revisions that its plan was made on. Taking turns only
+No lock protects what is written: each transaction expects the revisions that its plan has read. Taking turns only
 keeps the writers of this process from failing because of each other.
 """
 
@@ -124,7 +124,7 @@ class Executor:
         """Try on the configuration as it is known here, without asking the store first.
 
         Counts only if something is written: then the transaction has found that nothing else was changed. Every other
-        outcome may come from not knowing what somebody has changed a moment ago.
+        outcome may come from a view that lacks the latest changes.
         """
         config = await self._follower.view(self._latest, CACHED_WITHIN) if self._follower else None
         if config is None:

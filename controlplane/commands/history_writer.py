@@ -33,7 +33,7 @@ class HistoryWriter:
     """Records of changes of the configuration.
 
     The head is written with every change, so it has the revision of the change entry. The head that the last change
-    made here left is kept, and is valid as long as nobody else has made one.
+    made here left is kept, and is valid until another control plane has made one.
     """
 
     def __init__(self, store: Store) -> None:

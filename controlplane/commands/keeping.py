@@ -1,8 +1,8 @@
 """Keeping registrations alive: what a keep-alive renews, and what it tells the process that sent it.
 
-Who holds what is read from the store only when the watcher does not know it. It knows the lease that an instance lies
-under. That a holder of a shared instance stands is remembered until the instance is written again: whoever takes it
-out, joins it or comes back to it writes it, and a holder that leaves or dies loses its lease.
+The holders of an instance are read from the store only when the watcher does not know them. The watcher knows the lease
+of each instance. A holder found in a shared instance is cached until the instance is written again: taking the instance
+out, joining it and coming back to it write it, and a holder that leaves or dies loses its lease.
 """
 
 from __future__ import annotations

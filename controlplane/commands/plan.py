@@ -96,7 +96,7 @@ class Request:
 
     @property
     def small(self) -> bool:
-        """Whether planning twice costs little. Then the first plan is made on the configuration as it is known here,
+        """Whether planning twice costs little. Then the first plan is made from the configuration as it is cached here,
         which may be a moment old, and counts if its transaction holds."""
         return False
 
@@ -134,7 +134,7 @@ class Plan(Generic[R_co]):
     """Passwords to be hashed before this can be planned. The executor does that and asks again."""
     shown_at: int = 0
     """For a plan that writes nothing that the watcher follows: the revision at which the watcher shows what the plan
-    rests on. The store's present revision may be of somebody else's keys, and the watcher learns of it much later."""
+    rests on. The store's present revision may be that of unrelated keys, and the watcher learns of it much later."""
     ttl: float = 0.0
     """Seconds of the lease that `writes` need beside that of the request. The executor grants it, and plans again with
     `Request.plan_lease`."""

@@ -1,7 +1,7 @@
 """Changes that are too big for one transaction, and are all or nothing nevertheless (docs/decisions/0004).
 
     stage    the values are written beside the configuration, in parts of one transaction each
-    decide   one transaction writes the commit record: from here on the change is made, whoever dies
+    decide   one transaction writes the commit record: from here on the change is made, whichever process dies
     move     each part is put in its place and removed, in one transaction; then the commit record is removed
 
 While there is a commit record no snapshot is published and no other change is planned: readers see none of it or all.
@@ -120,7 +120,7 @@ async def _stage(store: Store, name: str, mine: int, writes: Sequence[Write]) ->
 async def finish(store: Store, name: str) -> None:
     """Move what is left of a decided change to its place. A part that is damaged is put aside."""
     for part in (await store.list(f"{STAGED}{name}/")).entries:
-        with contextlib.suppress(Conflict):  # moved by somebody else
+        with contextlib.suppress(Conflict):  # moved by another control plane
             await _move(store, part)
     await store.commit({}, [Delete(COMMITS + name)])
 
@@ -184,7 +184,7 @@ class Staged(Protocol):
 
 
 class Undecided(Staged):
-    """Undecided changes only. They may wait for the elected sweeper: nobody waits for them."""
+    """Undecided changes only. They may wait for the elected sweeper: no caller waits for them."""
 
     def __init__(self, staged: Staged) -> None:
         self._all = staged

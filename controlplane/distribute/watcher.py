@@ -1,10 +1,10 @@
-"""Follows the store and publishes what it holds: list, watch, build a snapshot, tell whoever listens.
+"""Follows the store and publishes what it holds: list, watch, build a snapshot, wake the listeners.
 
 Data planes run on what is published here, so it only ever moves from one good snapshot to a later good one:
 - Entries that cannot be published (nonsense written with etcdctl, a dangling reference) keep the last good snapshot in
   place, and show as problems until the store is mended.
 - A store that does not answer changes nothing, and neither does one that came back as another one: see `guard`.
-- After a compaction everything is listed anew. Equal data has an equal digest, so nobody is sent anything.
+- After a compaction everything is listed anew. Equal data has an equal digest, so no data plane is sent anything.
 - A change that is too big for one transaction is published once all of it is there.
 """
 
@@ -170,7 +170,7 @@ class Watcher:
             self._start_over()
         gone, new = self._config.differing(listing.entries)
         found = await self._read(new)
-        # Before the first `_advance` nobody sees what is here, so that it may come bit by bit; later all at once.
+        # Before the first `_advance` this is not visible, so it may be filled bit by bit; later it changes all at once.
         step = len(found) or 1 if self.revision else AT_ONCE
         self._take_in(gone, found[:step])
         for start in range(step, len(found), step):

@@ -22,7 +22,7 @@ class Circuits:
     def __init__(self) -> None:
         self._found: dict[str, dict[str, CircuitReport]] = {}
         self.marks: list[set[str]] = []
-        """Sets to which the names of services are added whose breakers changed, for those who tell followers."""
+        """Sets to which the names of services are added whose breakers changed, for streams to followers."""
 
     @property
     def found(self) -> Mapping[str, ByNode]:
@@ -60,7 +60,7 @@ class Circuits:
         return touched
 
     def drop_details(self) -> None:
-        """Forget closed breakers: they are not reported while nobody looks, so their counters would be out of date."""
+        """Forget closed breakers: they are reported only while looked at, so their counters would be out of date."""
         for service, by_node in list(self._found.items()):
             kept = {n: report for n, report in by_node.items() if report.state is not CircuitState.CLOSED}
             self._mark((service,))

@@ -2,7 +2,7 @@
 
 All together send about `PER_SECOND` regular reports a second, however many they are; changes of an instance's or a
 breaker's state are reported at once. Details are the counters of closed circuits and the buckets of limits. People look
-at them, so a large fleet sends them only while somebody does; a small one always does.
+at them, so a large fleet sends them only then; a small one always does.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Demand:
         self._choose()
 
     def look(self, now: float) -> None:
-        """Somebody looks at details."""
+        """Details are looked at."""
         self._looks_until = now + LOOKS
 
     def looks(self, now: float) -> bool:
-        """Whether somebody looked a moment ago."""
+        """Whether they were looked at a moment ago."""
         return now < self._looks_until
 
     def details(self, now: float) -> bool:

@@ -51,7 +51,7 @@ class Elsewhere:
         return merged
 
     def home(self, node: str, here: NodeState | None) -> Told | None:
-        """What the control plane told that knows most of this data plane; None where that is this one, or nobody."""
+        """What the control plane told that knows most of this data plane; None if it is this one, or there is none."""
         state = self.state(node, here)
         if state is None or state is here:
             return None

@@ -37,7 +37,7 @@ MOST_GONE = 1000
 
 
 class Touched:
-    """Names of services whose views have to be made anew, for somebody who keeps views."""
+    """Names of services whose views have to be made anew, for the registry's feed."""
 
     def __init__(self) -> None:
         self.services: set[str] = set()
@@ -69,7 +69,7 @@ class Fleet:
         self.circuits = Circuits()
         self.views = Overview(lambda: self.nodes, self._all_told)
         self.followers: set[Touched] = set()
-        """Those who keep views."""
+        """Sets of the registry's feed."""
         self._now = now
         self._wall = wall
         self._nodes: dict[str, NodeState] = {}
@@ -193,17 +193,17 @@ class Fleet:
         return self._demand.of(node, self._now())
 
     def look(self) -> None:
-        """Note that somebody looks at circuits or limits, and is taken to go on for a while."""
+        """Note that circuits or limits are looked at; they count as looked at for a while."""
         self._demand.look(self._now())
         self.settle_demand()
 
     @property
     def looks(self) -> bool:
-        """Whether somebody does."""
+        """Whether they are looked at."""
         return self._demand.looks(self._now())
 
     def settle_demand(self) -> None:
-        """Ask for less once nobody looks any more. To be called now and then."""
+        """Ask for less once they are no longer looked at. To be called now and then."""
         if not self._demand.changed(self._now()):
             return
         if not self._demand.details(self._now()):
@@ -378,7 +378,7 @@ class Fleet:
             follower.circuits.update(circuits)
 
     def _touch_told(self, before: Told, told: Told, changed: Changed | None) -> None:
-        """Find what another control plane tells otherwise than before, for those who keep views."""
+        """Note what changed at another control plane, for the registry's feed."""
         if not self.followers:
             return
         counts = {name: (state.connected, state.since) for name, state in before.nodes.items()}

@@ -3,7 +3,7 @@
 So every control plane can show the whole fleet and wait for it. Membership is stored outside of the configuration's
 prefix, so that it changes no revision that data planes see. It is attached to a lease, which ends with the process.
 
-A control plane of the previous version, or one without an address, cannot be followed, and follows nobody. It writes a
+A control plane of the previous version, or one without an address, cannot be followed, and follows none. It writes a
 summary of its data planes to the store and reads those of the others. While there is one, every control plane writes
 summaries: after 0.2 s when a wait may depend on the change, after some seconds otherwise, and less often the larger
 they are, so that each writes at most 50 KB a second.
@@ -64,7 +64,7 @@ class Peers:
         late: float = LATE,
     ) -> None:
         """`name` is unique to this process; after a restart it is another one. `member`: where this control plane can
-        be followed, None when it has no address that others reach. Without `links` it follows nobody.
+        be followed, None when it has no address that others reach. Without `links` it follows none.
         """
         self.name = name
         self._store = store
@@ -203,7 +203,7 @@ class Peers:
         with self._fleet.signals.changed.wakes(wake), self._fleet.signals.moved.wakes(wake):
             while True:
                 if not self._read.is_set():
-                    await self._write(b"")  # nobody reads the last one any more
+                    await self._write(b"")  # the last one is no longer read
                     await self._read.wait()
                 wake.clear()
                 began, news = time.perf_counter(), self._news_now()

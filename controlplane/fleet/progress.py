@@ -75,7 +75,7 @@ class Progress:
     problem: str = ""
     """Why no data plane can serve it now; empty when there is no known reason."""
     settled: bool = True
-    """Whether nobody is missing who was connected a moment ago, and goes on serving what it has."""
+    """Whether every data plane that was connected a moment ago still is. Others go on serving what they have."""
 
     @cached_property
     def nodes(self) -> tuple[NodeProgress, ...]:

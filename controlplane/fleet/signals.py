@@ -1,4 +1,4 @@
-"""Whom the fleet wakes, and the counters by which those who were woken see whether it concerns them."""
+"""Signals of the fleet to its listeners, and counters by which a listener sees whether a signal concerns it."""
 
 from __future__ import annotations
 

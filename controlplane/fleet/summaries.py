@@ -1,8 +1,8 @@
 """What one control plane tells the others of its data planes: the states of its nodes in one bounded value. Pure.
 
 JSON, compressed. Lists in place of objects keep it small; fields may be added at the end of a list, and a reader that
-does not know them passes them over. So what is said of the instances as a whole, a list of votes, stands at the end of
-the first node's list. Control planes before 0.2 said it of each node.
+does not know them passes them over. So the votes on instances, one list for all nodes, stand at the end of the first
+node's list. Control planes before 0.2 sent them with each node.
 """
 
 from __future__ import annotations

@@ -136,14 +136,14 @@ class Thresholds:
         tally = self._fleet.tally
         now = self._fleet.signals.refusals, tally.departures, (current := self._published.current)
         # A refusal ends waits from a revision on, and not up to one.
-        anybody = now != self._looked and tally.refuses(current.digest if current is not None else "")
+        refused = now != self._looked and tally.refuses(current.digest if current is not None else "")
         self._looked = now
         for group, waits in self._waits.items():
             ended = 0
             while ended < len(waits) and self.is_over(waits[ended].revision, group):
                 ended += 1
             over = waits[:ended]
-            if anybody:
+            if refused:
                 over += [wait for wait in waits[ended:] if self.is_over(wait.revision, group)]
             for wait in over:
                 wait.over.set()

@@ -18,7 +18,7 @@ class Told:
     circuits: Mapping[str, Mapping[str, CircuitReport]] = field(default_factory=dict)
     """By service, and then by node."""
     looks: bool = False
-    """Whether somebody looks at circuits or limits there."""
+    """Whether circuits or limits are looked at there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Verdicts:
         self._unclean = 0
         """Bits of slots that were given back and whose votes have not been removed yet."""
         self.marks: list[set[InstanceName]] = []
-        """Sets to which the names of instances are added whose verdict changed, for those who tell followers."""
+        """Sets to which the names of instances are added whose verdict changed, for streams to followers."""
 
     @property
     def found(self) -> Mapping[InstanceName, Verdict]:
@@ -143,7 +143,7 @@ class Verdicts:
         self._mark(names)
 
     def _retract(self, name: InstanceName, kept: int) -> None:
-        """Keep the votes of these slots only; an instance that nobody knows is not kept."""
+        """Keep the votes of these slots only; an instance without votes is not kept."""
         found = self._found[name]
         found.known &= kept
         found.well &= kept

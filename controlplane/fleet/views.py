@@ -87,7 +87,7 @@ def service_view(snapshot: Snapshot, service: Service, heard: Heard) -> ServiceV
 
 
 def instance_view(instance: Instance, heard: Heard) -> InstanceView:
-    """The verdict of the majority of those that have one; a tie is unhealthy, for somebody cannot reach it."""
+    """The verdict of the majority of those that have one; a tie is unhealthy, because half of them cannot reach it."""
     name = instance.service_name, instance.instance_id
     well = ill = known = 0
     last_check, failed_at, reason = 0.0, 0.0, ""

@@ -1,13 +1,13 @@
 """Waiting until data planes got somewhere: to a revision, to an instance's last request, to its first.
 
-Nothing is asked again and again: the watcher and the fleet wake whoever waits. What is waited for is read from what
+Nothing polls: the watcher and the fleet wake the waits. What is waited for is read from what
 the data planes answered and reported, never from what they were sent.
 
 A wait goes through two steps, and back to the first if another data plane comes:
 
 1. Enough data planes serve the revision: see `thresholds`.
 2. Nothing hinders any of them. The wait sleeps until one that is hindered moves, and looks for another one then. Which
-   one is left to chance, so that a wait seldom wakes for somebody who is not the last.
+   one is left to chance, so that a wait seldom wakes for a data plane that is not the last.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from controlplane.fleet.thresholds import GAP, Group, Published, Thresholds
 from controlplane.model.snapshot import Snapshot
 
 MOST_WAIT = 300.0
-"""Longest wait in seconds: a connection that is silent for longer is cut by somebody on the way."""
+"""Longest wait in seconds: proxies cut connections that are silent for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +113,18 @@ class Waiting:
         published = self._snapshot(goal)
         digest = published.digest if published else ""
         count = self._fleet.tally.count(goal.revision, digest, reported=goal.group.reported)
-        everybody = count.done == count.connected and self._straggler(goal) is None
+        all_done = count.done == count.connected and self._straggler(goal) is None
 
         def listed() -> tuple[NodeProgress, ...]:
             states = self._fleet.views.dataplanes(published)
             return tuple(_progress(state, digest, goal) for state in states)
 
-        nodes = None if everybody or goal.group.strict else listed()
+        nodes = None if all_done or goal.group.strict else listed()
         done = count.done if nodes is None else sum(node.done for node in nodes)
         quorum = goal.group.quorum
         settled = not self._fleet.unsettled or quorum.count is not None
         problem = "" if published else self._unpublished(goal.revision)
-        if published and not settled and everybody:
+        if published and not settled and all_done:
             problem = _unsettled(self._fleet.unheard)
         needed = quorum.of(count.connected)
         return Progress(goal.revision, digest, needed, done, listed, problem, settled)

@@ -1,6 +1,6 @@
-"""Slows down whoever guesses passwords: after a few failures a name has to wait at that address, longer each time.
+"""Slows down the guessing of passwords: after a few failures a name has to wait at that address, longer each time.
 
-Counted by name and address together: whoever guesses at somebody's password makes nobody wait but themselves.
+Failures count by name and address together, so a client that guesses a user's password does not make that user wait.
 """
 
 from __future__ import annotations

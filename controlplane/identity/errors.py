@@ -25,7 +25,7 @@ class TooManyAttempts(IdentityError):
 
 
 class InvalidToken(IdentityError):
-    """A token that is malformed, expired, signed by somebody else, or meant for another purpose."""
+    """A token that is malformed, expired, signed with another key, or issued for another purpose."""
 
     def __init__(self) -> None:
         super().__init__("not a valid token")

@@ -69,7 +69,7 @@ class Hasher:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Run off the event loop. A thread cannot be cancelled: whoever is cancelled waits for it, and so does the turn."""
+    """Run off the event loop. A thread cannot be cancelled: a cancelled caller waits for it, and keeps its turn."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)

@@ -1,7 +1,7 @@
 """How control planes know each other: by message authentication codes under a key that is derived from SECRET_KEY.
 
-Whoever follows a control plane shows a credential, which names both and is good for some minutes: a control plane that
-was made to connect to somebody else gives nothing away that is of use elsewhere. Whoever answers proves that it has the
+A follower presents a credential that names both control planes and is valid for some minutes: if it was made to connect
+to a stranger, the stranger cannot use the credential elsewhere. The control plane that answers proves that it has the
 key, too. Tokens of data planes, services and people open nothing here, and these credentials nothing there.
 """
 
@@ -21,7 +21,7 @@ LONGEST_NAME = 128
 
 
 class PeerSecret:
-    """What all control planes of a fleet share, and nobody else has."""
+    """The key that all control planes of a fleet share."""
 
     def __init__(self, secret_key: str) -> None:
         derived = HKDF(SHA256(), 32, salt=None, info=b"headgate control planes")
@@ -46,7 +46,7 @@ class PeerSecret:
         return caller
 
     def proof(self, callee: str, nonce: bytes) -> bytes:
-        """What `callee` answers to whoever sent the nonce."""
+        """What `callee` answers to the sender of the nonce."""
         return bytes.fromhex(self._mac("answer", nonce.hex(), callee))
 
     def _mac(self, *parts: str) -> str:

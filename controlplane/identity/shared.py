@@ -1,7 +1,7 @@
 """Credentials that many callers share, given as they are or in a file that is read again whenever it changes.
 
-A file may hold several, one a line: everybody is let in with any of them, so that a new one can be handed out before
-the old one is taken away, and nobody is turned away in between.
+A file may hold several, one a line, and each is accepted: distribute a new one before you remove the old one, and no
+caller is refused in between.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class UnusableFile(Exception):
 
 
 class SharedTokens:
-    """Credentials that are accepted; none at all accept nobody."""
+    """Credentials that are accepted. Without any, every caller is refused."""
 
     def __init__(self, *fixed: str, file: Path | None = None) -> None:
         """Raises UnusableFile. Later on, a file that has become unusable leaves its last content in force."""

@@ -103,7 +103,7 @@ class TokenIssuer:
         self._refresh_lifetime = refresh_lifetime
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The public keys as a JWK set, for anybody who verifies our tokens."""
+        """The public keys as a JWK set, for every party that verifies our tokens."""
         return self._keys.jwks()
 
     def issue(self, user: User, scope: str | None = None) -> Tokens:

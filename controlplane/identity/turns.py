@@ -16,7 +16,7 @@ class Turns:
     """At most `at_once` hold a turn. The others wait, at most `most_each` a caller and `most` in all.
 
     Where all places are taken, the newest of the caller with the longest queue gives way to a caller with a shorter
-    one. Nobody waits longer than `patience` seconds.
+    one. No caller waits longer than `patience` seconds.
     """
 
     def __init__(self, at_once: int, *, most: int = 256, most_each: int = 8, patience: float = 10.0) -> None:

@@ -119,7 +119,7 @@ class User(Resource):
     def credentials(self) -> str:
         """Differs after every change of password and every disabling; tokens carry it and end with it.
 
-        The salt within the hash has 128 random bits: nobody can test passwords against this.
+        The salt within the hash has 128 random bits: passwords cannot be tested against this.
         """
         if self.credentials_id is not None:
             return self.credentials_id

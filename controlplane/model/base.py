@@ -125,7 +125,7 @@ class Resource(Part):
         return ()
 
     def warnings(self) -> Iterable[Problem]:
-        """What is allowed and probably not meant: whoever writes it is told, and nothing is refused."""
+        """Warnings for the author: what is allowed and probably not meant. Nothing is refused."""
         return ()
 
     if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Resource(Part):
 
 
 def parse_as(model: type[P], raw: object, field: str = "", *, stored: bool = False) -> P:
-    """Make a value of `model` from what somebody wrote, or raise InvalidConfig with every problem, below `field`.
+    """Make a value of `model` from a document, or raise InvalidConfig with every problem, below `field`.
 
     What is `stored` may hold what an earlier version accepted (`Resource.outdated`).
     """

@@ -1,7 +1,7 @@
 """The digest of a configuration, as config.proto defines it: a sum, so that a change costs what it changes.
 
 Each resource has a share, the SHA-256 of "<kind> <name> <revision>\\n" as a number; the digest is the sum of all shares
-modulo 2**256. Whoever replaces one resource of ten thousand subtracts one share and adds another.
+modulo 2**256. To replace one resource of ten thousand, subtract one share and add another.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ class Lineage:
     id: str = ""
     """Random; empty while the store has none."""
     epoch: int = 0
-    """Unix milliseconds of the last confirmation, 0 before the first. Whoever serves what came from another store, or
-    at a later revision, takes this one's only with a higher epoch."""
+    """Unix milliseconds of the last confirmation, 0 before the first. A plane that serves another store's
+    content, or a later revision, takes this store's content only with a higher epoch."""
 
 
 UNKNOWN = Lineage()

@@ -34,7 +34,7 @@ class ConfigProblems(Exception):
 
 
 class InvalidConfig(ConfigProblems):
-    """What somebody wants to write is wrong. Nothing was written."""
+    """A requested change is invalid. Nothing was written."""
 
 
 class InconsistentConfig(ConfigProblems):

@@ -36,7 +36,7 @@ def model_of(kind: str) -> type[Resource] | None:
 
 
 def parse(kind: str, raw: object, field: str = "") -> Resource:
-    """Make a resource of what somebody wrote; InvalidConfig has every problem, with paths below `field`.
+    """Make a resource from a document; InvalidConfig has every problem, with paths below `field`.
 
     KeyError when there is no such kind.
     """

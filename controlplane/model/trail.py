@@ -1,8 +1,8 @@
 """What changed since a revision, so that a data plane that has an older snapshot gets the difference only.
 
 Not the older snapshots are kept, but the names of what changed from each to the next. That is small, and it serves
-every revision in between too: a data plane may come with one that another control plane published. Whoever was just
-before such a step gets the whole step, which brings some resources that it has; none is missing.
+every revision in between too: a data plane may come with one that another control plane published. One that was
+just before such a step gets the whole step, which brings some resources that it has; none is missing.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def word(kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One resource as somebody wrote it."""
+    """One resource of a document."""
 
     kind: str
     name: str

@@ -8,7 +8,8 @@
     in whatever trust domain: what is trusted is the authority that signed it (GRPC_CLIENT_CA).
 
 A certificate without such a name lets its holder connect, and say with a token who they are. Neither common name nor
-organisational unit count: certificates have those for other reasons, and nobody would think of what they open here.
+organisational unit count: certificates have those for other reasons, and their
+issuers do not expect them to grant access here.
 """
 
 from __future__ import annotations

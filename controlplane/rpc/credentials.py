@@ -6,7 +6,7 @@ A bearer credential in the call's metadata (RFC 6750 in spirit) says who calls; 
 - A service registers its instances and looks: by a service token, which is bound to one service, by certificate, or by
   one of the shared tokens of the services, which stand for any of them.
 - People look, or change everything, as their scopes say: by access token, with the rights of the moment. A user that is
-  gone or disabled is nobody, and a scope that was taken away is gone at once.
+  deleted or disabled is refused at once, and a scope that was taken away no longer counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.errors import Code, Context, Refused, forbidden, not_ready, unauthenticated
 
 RECHECK = 5.0
-"""Seconds after which whoever holds a stream has to be somebody still: what is withdrawn ends what it opened."""
+"""Seconds after which the credential of an open stream is checked again: a withdrawn one ends the stream."""
 
 
 class Right(Enum):
@@ -47,7 +47,7 @@ _NOT_FOR_SERVICES = frozenset({"controlplane"})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody whose credential is good. `expires` (Unix seconds) is None for one that does not."""
+    """A caller with a valid credential. `expires` (Unix seconds) is None for one that does not expire."""
 
     role: Role
     name: str | None
@@ -125,7 +125,7 @@ class Credentials:
         return caller
 
     def presented(self, context: Context) -> object:
-        """What the caller showed: those who showed the same are judged alike."""
+        """The credential that the caller presented: callers with the same one are checked together."""
         sent = _bearer(context)
         return sent if sent is not None else client_certificate.identity_of(context)
 
@@ -142,7 +142,7 @@ class Credentials:
             return Caller(Role.DATAPLANE, None)
         if self._services.accepts(sent):
             return Caller(Role.SERVICE, None)
-        # A shared token has no dots: whoever has the wrong one is told so while the keys are still being read.
+        # A shared token has no dots: a wrong one is refused even while the signing keys are still being read.
         if sent.count(b".") != 2:
             raise unauthenticated()
         if (tokens := self._tokens()) is None:

@@ -1,5 +1,5 @@
 """The views that watchers of the registry get. Each is rebuilt only when something that it shows changed, once for all
-watchers. What nobody watches is not made.
+watchers. Views without a watcher are not made.
 
 Everything that changed has a number, and a watcher remembers the last that it saw. So a change costs what changed, and
 a watcher what it is told.
@@ -27,7 +27,7 @@ from headgate_api.v1.resources_pb2 import ResourceName
 logger = logging.getLogger(__name__)
 
 GAP = 0.1
-"""Seconds between two looks at what changed: data planes report all the time, and nobody reads faster."""
+"""Seconds between two looks at what changed: data planes report all the time, and people do not read faster."""
 
 AT_ONCE = 50
 """Views that are made in one turn of the event loop: about a millisecond."""
@@ -51,7 +51,7 @@ class _Part:
 
 
 class Feed:
-    """The views and their numbers, kept up to date while somebody watches: see `watched`."""
+    """The views and their numbers, kept up to date while there is a watcher: see `watched`."""
 
     def __init__(self, watcher: Watcher, fleet: Fleet) -> None:
         self.changed = Signal()
@@ -80,7 +80,7 @@ class Feed:
 
     @contextmanager
     def watched(self, interest: Interest) -> Iterator[None]:
-        """Somebody watches within the block."""
+        """There is a watcher within the block."""
         if self._interests.add(interest):
             self._came.add(interest)
             self._wake.set()
@@ -165,7 +165,7 @@ class Feed:
         before = self.number, self.revision, self._made
         came, self._came = self._came, set()
         for number, name in enumerate(self._due(snapshot, came), 1):
-            # Whoever wanted to see it may have left meanwhile.
+            # Its watchers may have left meanwhile.
             if self._interests.covers(name):
                 self._make(name, snapshot)
             if number % AT_ONCE == 0:
@@ -179,7 +179,7 @@ class Feed:
             self.changed.notify()
 
     def _due(self, snapshot: Snapshot, came: Iterable[Interest]) -> list[Name]:
-        """What has to be made anew, of what anybody wants to see; `came` are interests for which nothing is there."""
+        """The watched views that are out of date; `came` are interests without a view."""
         anew = self._take_in(snapshot)
         touched, routes = self._touched, self._routes
         # Which data planes count changes nothing about routes.
@@ -219,7 +219,7 @@ class Feed:
             self._touched.services.add(name.partition("/")[0])
 
     def _all(self, kind: Kind, snapshot: Snapshot) -> set[str]:
-        """Names of everything of a kind that is there, or was, as far as anybody wants to see it."""
+        """Names of a kind, present and removed ones, that are watched."""
         names = {name for other, name in self._parts if other == kind}
         if not self._interests.wants_all(kind):
             return names | {name for other, name in self._interests.named if other == kind}
@@ -228,7 +228,7 @@ class Feed:
         return names | snapshot.instances_of.keys()
 
     def _missing(self, snapshot: Snapshot, came: Iterable[Interest]) -> list[Name]:
-        """What those who have come want to see, and nobody wanted before."""
+        """What new watchers asked for and no watcher before them."""
         missing: set[Name] = set()
         for interest in came:
             missing |= interest.named

@@ -67,19 +67,19 @@ class Interests:
 
     @property
     def named(self) -> list[Name]:
-        """What somebody wants to see by name."""
+        """Names that at least one watcher asked for."""
         return list(self._named)
 
     def covers(self, name: Name) -> bool:
-        """Whether anybody wants to see this."""
+        """Whether a watcher asked for this."""
         return name[0] in self._whole or name in self._named
 
     def wants_all(self, kind: Kind) -> bool:
-        """Whether anybody wants to see everything of this kind."""
+        """Whether a watcher asked for everything of this kind."""
         return kind in self._whole
 
     def add(self, interest: Interest) -> bool:
-        """A watcher came. Returns whether nobody had the same interest."""
+        """Add a watcher. Returns whether its interest is new."""
         self.watchers += 1
         self._counts[interest] += 1
         if self._counts[interest] > 1:
@@ -89,7 +89,7 @@ class Interests:
         return True
 
     def remove(self, interest: Interest) -> bool:
-        """A watcher left. Returns whether nobody has the same interest any more."""
+        """Remove a watcher. Returns whether no other has the same interest."""
         self.watchers -= 1
         self._counts[interest] -= 1
         if self._counts[interest]:

@@ -31,7 +31,7 @@ from headgate_api.v1 import registry_pb2 as pb
 SERVICE = "headgate.v1.RegistryService"
 
 HOLD = 15.0
-"""Seconds that an instance stays draining beyond its wait, should nobody be left to remove it."""
+"""Seconds that an instance stays draining beyond its wait, in case its process dies before it removes it."""
 
 MOST_STRAGGLERS = 100
 """Data planes that an answer names."""
@@ -146,7 +146,7 @@ class Registry:
         seconds = _seconds(request.wait)
         if request.lease_id:
             revision, since = await self._commands.leave("/".join(name), request.lease_id)
-            if not since:  # others hold it, or it is somebody else's by now
+            if not since:  # others hold it, or it was registered by another process
                 await self._seen(revision, "/".join(name))
                 return pb.DeregisterResponse(revision=revision)
         stragglers: list[pb.Straggler] = []
@@ -229,7 +229,7 @@ class Registry:
                     caller = await self._credentials.require(Right.LOOK, context)
                     checked = now()
                 number = feed.number
-                # Whoever gets everything each time is spared the times of probes, but for now and then.
+                # A watcher that gets everything each time is sent the times of probes only now and then.
                 news = number if request.changes or now() - told >= CHECKED_WITHIN else feed.news
                 if feed.ready(interest) and news > seen:
                     if (message := feed.message(seen, interest, changes=request.changes)) is not None:
@@ -243,7 +243,7 @@ class Registry:
         raise Refused(Code.UNAVAILABLE, "the control plane is stopping")
 
     async def _seen(self, revision: int, gone: str = "") -> None:
-        """Wait until the views hold a change, so that whoever made it finds it in what they ask next.
+        """Wait until the views hold a change, so that the caller that made it finds it in its next request.
 
         `gone`: an instance whose absence is as good; one that was found absent has no revision to wait for.
         """

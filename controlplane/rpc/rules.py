@@ -1,9 +1,9 @@
 """What a service may register. People with gateway:admin may register everything.
 
-Whoever registers an instance has the data planes open connections to its address. So addresses that mean something else
-to a data plane than to the service are refused: its own loopback, where its status port listens, and link-local
-addresses, where clouds answer with credentials. And nobody fills the table: there is a bound on instances of a service,
-and on services beyond which a registration creates no further one.
+A registration makes the data planes open connections to the address of its instance. So addresses that mean something
+else to a data plane than to the service are refused: its own loopback, where its status port listens, and link-local
+addresses, where clouds answer with credentials. And the table cannot be filled up: there is a bound on instances of a
+service, and on services beyond which a registration creates no further one.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ MOST_CALLS = 5000
 
 _MIB = 1024 * 1024
 OPTIONS: Sequence[tuple[str, int]] = (
-    # Two servers that share a port would each get some of the connections, and nobody would notice.
+    # Two servers that share a port would each get some of the connections, without an error.
     ("grpc.so_reuseport", 0),
     # Snapshots for data planes that take them in one message are large; what clients send is not.
     ("grpc.max_send_message_length", 256 * _MIB),
@@ -47,8 +47,9 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_concurrent_streams", 100),
-    # Nobody sends us much at once. Otherwise gRPC answers each message that comes after a pause with a ping, to measure
-    # the path: on thousands of streams with a message every few seconds, a quarter of the cost. Windows stay at 64 KiB.
+    # Clients do not send much at once. Without this, gRPC answers each message that comes after a pause with a ping, to
+    # measure the path: on thousands of streams with a message every few seconds, a quarter of the cost. Windows stay at
+    # 64 KiB.
     ("grpc.http2.bdp_probe", 0),
 )
 _TLS_OPTIONS: Sequence[tuple[str, int]] = (
@@ -71,7 +72,7 @@ class RpcServer:
         self._parts = parts
 
     async def stop(self, grace: float = 1.0) -> None:
-        """Send everybody away with a reason, then close; calls under way have `grace` seconds."""
+        """End every stream with a reason, then close; calls under way have `grace` seconds."""
         await self._parts.leave()
         await self._server.stop(grace)
 

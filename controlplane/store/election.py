@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Deposed(StoreError):
-    """Another one leads, or nobody does: nothing was written."""
+    """This one does not lead: nothing was written."""
 
 
 class FencedStore:
@@ -124,7 +124,7 @@ class Election:
                     await self._store.revoke(lease)
 
     async def _vacant(self) -> None:
-        """Wait until nobody leads."""
+        """Wait until there is no leader."""
         while (listing := await self._store.list(self.key)).entries:
             with contextlib.suppress(Compacted):
                 async with aclosing(self._store.watch(self.key, listing.revision)) as batches:

@@ -10,7 +10,7 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """No answer in time, or none that says what became of the request.
+    """No answer in time, or none that tells the outcome of the request.
 
     When the outcome of a write is unknown (it was sent, and the answer was lost) `unknown_outcome` is true and
     the detail says so: read before writing again.

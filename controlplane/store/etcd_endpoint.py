@@ -133,7 +133,7 @@ class Endpoint:
 
 def cancelled(address: str) -> BaseException:
     """What to raise for a CancelledError of a call: closing a channel makes grpc.aio raise it in tasks that
-    nobody cancelled."""
+    were not cancelled."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         return asyncio.CancelledError()

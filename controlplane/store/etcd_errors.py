@@ -25,7 +25,7 @@ class TokenRefused(AccessDenied):
 
 
 class AuthenticationOff(StoreError):
-    """etcd asks nobody for credentials."""
+    """etcd has authentication disabled."""
 
 
 _AUTHENTICATION_OFF = "authentication is not enabled"

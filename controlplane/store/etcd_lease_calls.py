@@ -28,7 +28,7 @@ Answers = Sequence[pb.LeaseKeepAliveResponse]
 HELD_BACK = 1000
 """Messages that came in and are not taken yet, beyond which the connection is not read."""
 MOST_UNWRITTEN = 16 * 1024 * 1024
-"""Bytes that wait for the other side, beyond which it is given up; a million renewals. Somebody who only sends pings,
+"""Bytes that wait for the other side, beyond which it is given up; a million renewals. A peer that only sends pings,
 or never grants a window, would use up all memory."""
 
 

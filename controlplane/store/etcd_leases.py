@@ -111,7 +111,7 @@ class LeaseStream:
         self._renewals.forget(lease)
 
     async def close(self) -> None:
-        """Give the stream up; who waits hears that the store is closed."""
+        """Give the stream up; calls that wait fail, because the store is closed."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -208,7 +208,7 @@ class LeaseStream:
     # When it fails
 
     def _broken(self, error: StoreUnavailable) -> None:
-        """Another endpoint is next. Once all have failed in a row, whoever waits hears of it."""
+        """Another endpoint is next. Once all have failed in a row, the calls that wait fail."""
         if self._opened is not None:
             self._client.avoid(self._opened.address)
         if not self._proven:

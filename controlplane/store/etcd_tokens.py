@@ -33,6 +33,6 @@ class TokenCache:
             return self._token
 
     def refuse(self, token: str) -> None:
-        """etcd did not take this token: get another one, unless somebody did so already."""
+        """etcd did not take this token: get another one, unless another call did so already."""
         if self._token == token:
             self._token = None

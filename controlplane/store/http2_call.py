@@ -2,7 +2,7 @@
 
 grpc.aio takes one message at a time, at some 50 µs each way. Here any number go out in one write, and come in with one
 read. It speaks what that takes of HTTP/2 (RFC 9113) and of gRPC's framing, and no more: header fields that come in are
-not read, so that it is known that a stream has ended, and not why. Whoever wants to know asks again over grpc.aio.
+not read, so that it is known that a stream has ended, and not why. To find out, repeat the call over grpc.aio.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class _Asked(Generic[W]):
 
 
 class Renewals(Generic[W]):
-    """Renewals in the order in which they were asked for, each with those who wait for it."""
+    """Renewals in the order of the calls, each with the calls that wait for it."""
 
     def __init__(self) -> None:
         self._asked: dict[int, _Asked[W]] = {}

@@ -5,7 +5,7 @@ instance at the same address (workers of one server, a successor), it joins: the
 every holder's keep-alive renews, and each holder has an entry under a lease of its own. So the instance stays until the
 last holder has gone, and one that died is not counted longer than its lease.
 
-An instance that somebody takes out from outside leaves a *mark* under each holder's lease: keep-alives find it, and do
+An instance that is taken out from outside leaves a *mark* under each holder's lease: keep-alives find it, and do
 not bring the instance back. Registering anew does.
 """
 
@@ -110,7 +110,7 @@ class Standing(Enum):
     REMOVED = "removed"
     """Taken out from outside."""
     BACK = "back"
-    """Taken out, and registered anew by somebody since."""
+    """Taken out, and registered anew since."""
 
 
 def standing(holder: Entry | None, entry: Entry | None) -> Standing:
@@ -126,7 +126,7 @@ def standing(holder: Entry | None, entry: Entry | None) -> Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComeBack(Beside):
-    """Hold an instance again that was taken out, and registered anew by somebody since."""
+    """Hold an instance again that was taken out, and registered anew since."""
 
     name: str
     mine: int
@@ -172,7 +172,7 @@ class Joined:
 
     lease: int
     workers: int
-    """Holders now; 0: nobody is there to join any more."""
+    """Holders now; 0: the registration to join has gone."""
 
 
 def join(view: PlanView, request: Join) -> Plan[Joined]:
@@ -194,7 +194,7 @@ def join(view: PlanView, request: Join) -> Plan[Joined]:
         # It is not under a shared lease yet: this plan needs one.
         shared, ttl = request.plan_lease, request.ttl_asked
         if holders.marked:
-            # Taken out from outside: its lease holds it for the last requests, and is nobody's.
+            # Taken out from outside: its lease keeps it for the last requests, and belongs to no process.
             releases = (before.lease,)
         else:
             writes.append(Put(holder_key(name, before.lease), _encoded(at), before.lease))
@@ -223,7 +223,7 @@ class Leave(Beside):
 
 
 def leave(view: PlanView, request: Leave) -> Plan[int]:
-    """The receipt is the revision of the instance when it has to go, because nobody else holds it; else 0."""
+    """The receipt is the revision of the instance when it has to go, because no other process holds it; else 0."""
     (key,), (prefix,) = request.keys, request.prefixes
     entry, holders = view.entries[key], Holders.read(view.listings[prefix].entries)
     if entry is not None and entry.lease == request.mine:
@@ -241,7 +241,7 @@ def leave(view: PlanView, request: Leave) -> Plan[int]:
 
 
 def marks(name: str, entry: Entry, listing: Iterable[Entry]) -> tuple[list[Write], tuple[int, ...]]:
-    """The marks that keep an instance out for those who hold it, and the leases that are not needed any more."""
+    """The marks that keep an instance out for its holders, and the leases that are not needed any more."""
     holders, at = Holders.read(listing), address_of(instance_in(entry))
     if holders.shared is not None and holders.shared.lease == entry.lease:
         keys = [(holder.key, holder.lease) for holder in holders.held]

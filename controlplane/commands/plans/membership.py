@@ -1,4 +1,4 @@
-"""A control plane among the others: that it is there, where it is followed, a summary for those who cannot follow."""
+"""The membership of a control plane: presence, address for followers, and a summary for those that cannot follow."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class OfMember(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join(OfMember):
-    """Be there, under a new lease."""
+    """Become a member, under a new lease."""
 
     member: bytes | None
-    """Where it is followed; None: nowhere."""
+    """Its address for followers, encoded; None: it cannot be followed."""
     seconds: float
 
     @property
@@ -43,7 +43,7 @@ def join(view: PlanView, request: Join) -> Plan[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tell(OfMember):
-    """Another summary."""
+    """Replace the summary."""
 
     held: int
     """The lease of `join`."""

@@ -169,7 +169,7 @@ def present(view: PlanView, identity: ResourceId) -> Resource | None:
 
 
 def refusal(problems: Collection[Problem]) -> InvalidConfig:
-    """The error with all problems, up to a number that somebody could read."""
+    """The error with all problems, up to a number that people can read."""
     listed, more = list(problems)[:_MOST_PROBLEMS], len(problems) - _MOST_PROBLEMS
     rest = [Problem("", f"and {more} more problems")] if more > 0 else []
     return InvalidConfig(listed + rest)

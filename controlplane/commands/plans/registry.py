@@ -33,7 +33,7 @@ class Register(Beside):
     """The instance's service, as the caller declares it."""
     ttl_asked: float
     only_if_absent: bool = False
-    """Take nobody's place."""
+    """Replace no registration at another address."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class Registered:
 def register(view: PlanView, request: Register) -> Plan[Registered]:
     """Raises UnknownService when the service does not exist, Occupied when the instance is at this address already.
 
-    DuplicateInstance: it is at another one, and the request is to take nobody's place.
+    DuplicateInstance: it is at another one, and the request is to replace none.
     """
     service, before = (view.entries[key] for key in request.keys)
     if service is None:
@@ -118,7 +118,7 @@ class OfInstance(Beside):
     mark: bool = False
     """The request is not from a holder: mark the instance as removed for its holders."""
     own: tuple[int, ...] = ()
-    """Leases that nobody needs afterwards."""
+    """Leases that are not needed afterwards."""
 
     @property
     def name(self) -> str:
@@ -150,8 +150,8 @@ def deregister(view: PlanView, request: OfInstance) -> Plan[None]:
 class Drain(OfInstance):
     """Let an instance take no new requests.
 
-    It stays under its lease, or with `hold` under a new one that ends so many seconds later by itself: then nobody
-    needs to keep it alive any more.
+    It stays under its lease, or with `hold` under a new one that ends so many seconds later by itself: then no
+    process needs to keep it alive.
     """
 
     hold: float = 0.0

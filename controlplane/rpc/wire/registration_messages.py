@@ -50,7 +50,7 @@ def _service_fields(request: registry_pb2.RegisterRequest) -> dict[str, Any]:
 
 
 def _fields(message: Message) -> dict[str, Any]:
-    """The fields that are set, as somebody would write them in YAML."""
+    """The fields that are set, as in a YAML document."""
     return {field.name: _value(field, value) for field, value in message.ListFields()}
 
 
