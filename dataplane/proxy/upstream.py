@@ -89,7 +89,7 @@ class Upstream(InstanceSide):
         exchange.client.sending(exchange, now)
         request, plan = exchange.request, exchange.plan
         assert request is not None and plan is not None
-        self._reader.expect(request.method == "HEAD", plan.withheld is not None)
+        self._reader.expect(request.method == "HEAD", plan.withheld)
         self.outgoing.write(self._shared.request_writer.head(exchange, request, self.endpoint.authority))
         if request.length:
             if exchange.attempts == 1:
@@ -219,13 +219,16 @@ class Upstream(InstanceSide):
         if not agrees(switch, request):
             self._fail(exchange, BadResponse(f"101 to {switch.protocol}, which was not asked for"))
             return
+        now = monotonic()
+        if switch.withheld:
+            self._shared.decider.told(exchange, list(switch.withheld), now)
         first = b"".join(self._reader.pieces)
         head = b"".join([*self._interim(exchange), switch_head(switch, exchange.request_id)])
         self.exchange = exchange.upstream = None
         self._reader.drop_parser()
         self.resume()
         self.outgoing.flush()
-        client.begin_tunnel(exchange, self.transport, head, first, monotonic())
+        client.begin_tunnel(exchange, self.transport, head, first, now)
 
     def _relay(self, exchange: Exchange, response: Response, raw: int) -> None:
         """Hand on what has been read: the head if it is new, body pieces, the end."""

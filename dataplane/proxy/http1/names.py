@@ -116,6 +116,11 @@ def removed(pieces: list[bytes], names: frozenset[bytes]) -> list[tuple[bytes, b
     ]
 
 
+def taken_out(pieces: list[bytes], names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    """`removed` for those who read it: names in lower case, values without blanks around them."""
+    return [(name.lower(), value.strip(b" \t")) for name, value in removed(pieces, names)]
+
+
 def field_sorter(
     names: Names, passing: list[bytes], special: list[tuple[bytes, bytes]]
 ) -> Callable[[bytes, bytes], None]:

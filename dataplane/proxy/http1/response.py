@@ -26,7 +26,7 @@ from dataplane.proxy.http1.names import (
     TooManyOptions,
     begin,
     nominated,
-    removed,
+    taken_out,
     without,
 )
 from dataplane.proxy.http1.request import Fields
@@ -210,7 +210,7 @@ def withhold(response: Response, names: frozenset[bytes]) -> list[tuple[bytes, b
         if not response.announced:
             response.framing = CHUNKS
     response.head[1:] = without(fields, names)
-    return [(name.lower(), value.strip(b" \t")) for name, value in removed(fields, names)]
+    return taken_out(fields, names)
 
 
 def add_fields(response: Response, fields: Sequence[tuple[str, str]]) -> None:

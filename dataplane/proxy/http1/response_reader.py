@@ -12,7 +12,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.http1.head_cache import LONGEST, HeadCache, LookupCredit
-from dataplane.proxy.http1.names import RESPONSE_NAMES, field_sorter, removed
+from dataplane.proxy.http1.names import RESPONSE_NAMES, field_sorter, taken_out, without
 from dataplane.proxy.http1.response import (
     LENGTH,
     MalformedResponse,
@@ -40,6 +40,7 @@ class ResponseReader:
         "_special",
         "_start",
         "_to_head",
+        "_withheld",
         "incomplete",
         "interim",
         "keep_alive",
@@ -78,13 +79,14 @@ class ResponseReader:
         """Why a head was refused. The parser's own error loses it where an exception is being handled further up."""
         self._expecting = False
         """A response may begin: final, or one more interim response."""
+        self._withheld: frozenset[bytes] | None = None
         self.on_header = field_sorter(RESPONSE_NAMES, self._passing, self._special)
         self.on_body: Callable[[bytes], None] = self.pieces.append
 
-    def expect(self, to_head: bool, withheld: bool = False) -> None:
+    def expect(self, to_head: bool, withheld: frozenset[bytes] | None = None) -> None:
         """A request has been sent, with HEAD or another method: its response may come.
 
-        `withheld`: fields of the head are for the gateway, so it has to be read field by field.
+        `withheld`: fields of these names, lower case, are for the gateway, so heads have to be read field by field.
         """
         self.response = None
         # Trailers of the previous response were collected like fields: drop them.
@@ -94,7 +96,8 @@ class ResponseReader:
             self._special.clear()
             self._parser = None
         self._to_head = to_head
-        self._look_up = not (to_head or withheld)
+        self._withheld = withheld
+        self._look_up = not (to_head or withheld is not None)
         self._expecting = self.incomplete = True
         if self._parser is None:
             self._parser = HttpResponseParser(self)
@@ -141,8 +144,7 @@ class ResponseReader:
 
     def withheld_trailers(self, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
         """The trailers of these names, lower case, announced or not."""
-        found = removed(self._passing, names)
-        return [(name.lower(), value.strip(b" \t")) for name, value in found]
+        return taken_out(self._passing, names)
 
     def end(self) -> None:
         """The body ended where the parser cannot see it."""
@@ -180,7 +182,9 @@ class ResponseReader:
         if status == 101:
             self.switch = self._read_switch(parser.get_http_version())
         elif 100 <= status < 200:
-            self.interim.append((status, interim_head(status, self._passing, self._special)))
+            passing, withheld = self._passing, self._withheld
+            kept = passing if withheld is None else without(passing, withheld)
+            self.interim.append((status, interim_head(status, kept, self._special)))
             self._expecting = True
             self._start = b""
         else:
@@ -221,7 +225,7 @@ class ResponseReader:
             self._cache.put(head, to_cache(response))
 
     def _read_switch(self, version: str) -> Switch:
-        switch = read_switch(self._passing, self._special)
+        switch = read_switch(self._passing, self._special, self._withheld or frozenset())
         if switch is None or version != "1.1":
             raise MalformedResponse("101 that does not say to what")
         return switch

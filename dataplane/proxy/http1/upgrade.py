@@ -18,7 +18,7 @@ from hashlib import sha1
 from typing import Final, NamedTuple
 
 from dataplane.proxy.fields.kinds import CONNECTION, PASS, UPGRADE
-from dataplane.proxy.http1.names import RESPONSE_NAMES, TooManyOptions, begin, nominated, without
+from dataplane.proxy.http1.names import RESPONSE_NAMES, TooManyOptions, begin, nominated, taken_out, without
 from dataplane.proxy.messages import Request
 
 _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(/[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32})?")
@@ -36,6 +36,8 @@ class Switch(NamedTuple):
     """Its Sec-WebSocket-Accept, or empty."""
     fields: tuple[bytes, ...]
     """Those that are forwarded, two pieces to a field (`names.begin`)."""
+    withheld: tuple[tuple[bytes, bytes], ...] = ()
+    """Names, lower case, and values of those that are for the gateway instead."""
 
 
 def offers(value: bytes) -> tuple[str, ...]:
@@ -66,8 +68,13 @@ def upgrading(head: bytes, protocol: str) -> bytes:
     return b"%bconnection: upgrade\r\nupgrade: %b\r\n\r\n" % (head[:-2], protocol.encode())
 
 
-def read_switch(passing: Sequence[bytes], special: Sequence[tuple[bytes, bytes]]) -> Switch | None:
-    """What a 101 says; None unless it names one protocol and nominates Upgrade. Fields are as for `read_response`."""
+def read_switch(
+    passing: Sequence[bytes], special: Sequence[tuple[bytes, bytes]], withheld: frozenset[bytes] = frozenset()
+) -> Switch | None:
+    """What a 101 says; None unless it names one protocol and nominates Upgrade. Fields are as for `read_response`.
+
+    Those of the names `withheld`, lower case, are for the gateway.
+    """
     fields, protocols, connection = list(passing), [], []
     for name, value in special:
         kind = RESPONSE_NAMES.kind(name)
@@ -85,7 +92,8 @@ def read_switch(passing: Sequence[bytes], special: Sequence[tuple[bytes, bytes]]
         return None
     accepts = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i].lower() == _ACCEPT]
     accept = accepts[0].strip(b" \t") if len(accepts) == 1 else b""
-    return Switch(protocols[0].decode("ascii").lower(), accept, tuple(without(fields, names)))
+    kept, told = tuple(without(fields, names | withheld)), tuple(taken_out(fields, withheld))
+    return Switch(protocols[0].decode("ascii").lower(), accept, kept, told)
 
 
 def switch_head(switch: Switch, request_id: bytes) -> bytes:

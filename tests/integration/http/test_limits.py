@@ -117,6 +117,43 @@ async def test_answers_to_head_tell_a_cost_too_and_other_routes_keep_the_field()
             assert left(gate, limit) == 100 - 5 * number
 
 
+async def test_a_field_that_tells_a_cost_stays_here_in_interim_responses_too() -> None:
+    """Only the final response tells the cost."""
+    limit = tokens()
+    early = b"HTTP/1.1 103 Early Hints\r\nX-Cost: 9\r\nLink: </a>\r\n\r\n"
+    async with behind(Upstream(answering(early + saying(b"X-Cost: 5\r\n"))), limit) as gate:
+        client = await gate.client()
+        await client.say(GET)
+        assert await client.head() == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        head, body = await client.answer()
+        assert b"x-cost" not in head.lower() and body == b"ok" and left(gate, limit) == 95
+
+
+async def test_a_change_of_protocols_tells_its_cost_and_keeps_its_place() -> None:
+    limit = Limit("tokens", 0.001, 100, LimitKey.ROUTE, cost_header="x-cost", max_concurrent=1)
+    route = UnlinkedRoute(Route("a", "s", prefix="/", public=True, upgrades=("raw",)), ("tokens",))
+    agreed = b"HTTP/1.1 101 Fine\r\nUpgrade: raw\r\nConnection: Upgrade\r\nX-Cost: 7 \r\nX-Kept: 1\r\n\r\n"
+    ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n"
+
+    async def script(talk: Conversation) -> None:
+        await talk.head()
+        await talk.say(agreed)
+        await talk.gone()
+
+    async with stage(Upstream(script), routes=(), more=(route, limit)) as gate:
+        client = await gate.client()
+        await client.say(ask)
+        head = await client.head()
+        assert head.startswith(b"HTTP/1.1 101 ") and b"x-cost" not in head.lower() and b"X-Kept: 1" in head
+        assert left(gate, limit) == 93
+        assert (await gate.ask(GET))[0].startswith(b"HTTP/1.1 429 "), "the tunnel is under way"
+        client.close()
+        await eventually(lambda: len(gate.observer.exchanges) == 2)
+        client = await gate.client()
+        await client.say(ask)
+        assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+
+
 # --- requests under way
 
 
