@@ -300,8 +300,6 @@ class Gateway(Decider):
     def _put_in_force(self, table: Table, now: float) -> None:
         before, self._table = self._table, table
         if table.limits is not before.limits:
-            default = self._default_limit
-            self.limiter.adopt(table.limits.set(default.name, default) if default else table.limits, now)
             self._claims = frozenset(claim for limit in table.limits.values() for claim in claims_of(limit))
         if table.keys is not before.keys or table.limits is not before.limits:
             self._authenticator = self._authenticator.changed(table.keys, self._claims)
@@ -309,6 +307,10 @@ class Gateway(Decider):
             self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
             self._budgets = {name: kept for name, kept in self._budgets.items() if name in table.services}
         self.backends.change(table, table.services_changed_since(before))
+        if table.limits is not before.limits:
+            # After what may raise: callers of a limit that is forgotten here are free, even if it comes back.
+            default = self._default_limit
+            self.limiter.adopt(table.limits.set(default.name, default) if default else table.limits, now)
         if table.services is not before.services or table.routes is not before.routes:
             # Made again as routes are used.
             self._plans = {}

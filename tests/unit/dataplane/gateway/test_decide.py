@@ -257,3 +257,13 @@ def test_a_refusal_leaves_nothing_under_way_even_if_the_client_does_not_read_it(
     assert line.gateway.refuse(exchange, refusal).status == 429
     assert line.ask(token=token("bob"))[0] is None, "before the refusal has been sent"
     line.end(exchange)
+
+
+def test_a_table_that_cannot_be_put_in_force_frees_nobody() -> None:
+    """It says nothing of the limit: those in force hold, with what was used of them."""
+    line = Line(*BASE, BY_ROUTE, orders("by-route"))
+    assert [line.ask(token=ALICE)[0] for _ in range(2)] == [None, None]
+    twice = VerificationKey("k2", VERIFIED_BY.jwk, "headgate", "headgate")
+    with pytest.raises(ValueError, match="same issuer and kid"):
+        line.swap(*BASE, twice, orders())
+    assert isinstance(line.ask(token=ALICE)[0], TooMany)
