@@ -32,7 +32,9 @@ _RESERVE: Final = 10
 _GENERATIONS: Final = 6
 """A generation is full with one in so many of the keys that there is room for: of a million, as its table is."""
 _MOST_REFUSED: Final = 40_000
-"""Keys of a generation of those lately refused: reports show some hundred."""
+_LEAST_REFUSED: Final = 100
+"""Keys of a generation of those lately refused, of all limits together, and of each at least: reports show some
+hundred."""
 OVERFLOW: Final = "…"
 """The key that new ones share when there is room for none."""
 
@@ -40,16 +42,24 @@ OVERFLOW: Final = "…"
 class Room:
     """What all limits of a worker have in common: how many keys they may keep together."""
 
-    __slots__ = ("_largest", "_times", "_vain", "all", "generation", "most", "used")
+    __slots__ = ("_largest", "_times", "_vain", "all", "generation", "most", "refused", "used")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.used = 0
         self.generation = max(1, most // _GENERATIONS)
         """Keys of a generation that is full."""
+        self.refused = _MOST_REFUSED
+        """Keys of a generation of those lately refused, in each limit."""
         self.all: list[Buckets] = []
         self._largest: Buckets | None = None
         self._times = self._vain = 0
+
+    def join(self, buckets: Buckets) -> None:
+        """There is one limit more."""
+        self.all.append(buckets)
+        self.used += _size(buckets)
+        self.refused = max(_LEAST_REFUSED, _MOST_REFUSED // len(self.all))
 
     def make(self, now: float) -> bool:
         """Drop a key of the limit that has most of them; whether one could be spared."""
@@ -77,6 +87,7 @@ class Room:
         """A limit is gone, and its keys with it."""
         self.all.remove(buckets)
         self.used -= _size(buckets)
+        self.refused = max(_LEAST_REFUSED, _MOST_REFUSED // max(1, len(self.all)))
         self._largest = None
 
 
@@ -107,7 +118,6 @@ class Buckets(Counter):
         """`share` is this worker's part of the limit, above 0 and at most 1."""
         self._share = share
         self._room = room
-        room.all.append(self)
         self.young: dict[str, float] = {}
         """The flow at which the bucket is full, by key: the youngest generation."""
         self.older: list[dict[str, float]] = []
@@ -125,6 +135,7 @@ class Buckets(Counter):
         self._forgave = False
         """Whether any key was forgiven since then what a smaller bucket could not lack."""
         self._measure(limit)
+        room.join(self)
 
     def _measure(self, limit: Limit) -> None:
         self.limit = limit
@@ -214,8 +225,7 @@ class Buckets(Counter):
         self._room.leave(self)
         # Responses under way may still be charged here. From now on that takes no room from others.
         self._room = Room(self._room.most)
-        self._room.all.append(self)
-        self._room.used = self.size()
+        self._room.join(self)
 
     def sweep(self, now: float) -> bool:
         """Drop an old bucket that could serve a request; whether there was one among the first that were looked at."""
@@ -292,7 +302,7 @@ class Buckets(Counter):
 
     def _refuse(self, key: str, full_at: float, flowed: float) -> float:
         """Count a refusal of `key`, whose bucket is full at `full_at`; returns the seconds until it may pass."""
-        if len(self._refused) >= _MOST_REFUSED:
+        if len(self._refused) >= self._room.refused:
             self._refused_old, self._refused = self._refused, {}
         self._refused[key] = self.refused(key) + 1
         self._refused_old.pop(key, None)

@@ -130,3 +130,14 @@ def test_forgetting_full_buckets_changes_no_answer(steps: list[tuple[str, int]],
         now += quarters / 4
         expected = take(forever.setdefault(key, Limiter()), which, key, now)
         assert (take(limiter, which, key, now) is None) == (expected is None)
+
+
+def test_what_was_refused_is_remembered_for_all_limits_together() -> None:
+    limiter, limits = Limiter(), [limit(0.001, 1, f"l{number}") for number in range(50)]
+    counters = [limiter.counter(each) for each in limits]
+    for counter in counters:
+        for caller in range(2000):
+            assert counter.take(f"caller-{caller}", T0) == 0 and counter.take(f"caller-{caller}", T0)
+    kept = sum(len(buckets._refused) + len(buckets._refused_old) for buckets in buckets_of(limiter))
+    assert kept <= 2 * 40_000
+    assert all(counter.refused("caller-1999") == 1 for counter in counters)
