@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from controlplane.commands.executor import Executor
-from controlplane.commands.plans.membership import Join, Tell, join, tell
+from controlplane.commands.plans.membership import Join, Update, join, update
 from controlplane.commands.plans.own import SIGNING_KEYS, KeepKeys, is_for, keep_keys
 from controlplane.commands.plans.refresh_tokens import OfFamily, end, use
 from controlplane.fleet import members
@@ -30,9 +30,9 @@ class StoredMembership:
         request = Join(author=name, name=name, member=value, summary=summary, seconds=ttl)
         return (await self._executor.run(join, request)).receipt
 
-    async def tell(self, name: str, summary: bytes, lease: int) -> None:
+    async def update(self, name: str, summary: bytes, lease: int) -> None:
         """Replace the summary. Raises LeaseGone, store errors."""
-        await self._executor.run(tell, Tell(author=name, name=name, summary=summary, held=lease))
+        await self._executor.run(update, Update(author=name, name=name, summary=summary, held=lease))
 
 
 class StoredFamilies:

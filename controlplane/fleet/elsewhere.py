@@ -8,54 +8,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import NodeState, Rejection
-from controlplane.fleet.told import Told
 
 
 class Elsewhere:
     """What each of them told last."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Told] = {}
+        self._states: dict[str, PeerState] = {}
 
     @property
-    def told(self) -> Mapping[str, Told]:
+    def states(self) -> Mapping[str, PeerState]:
         """By control plane."""
-        return self._told
+        return self._states
 
-    def hear(self, controlplane: str, told: Told) -> Told:
+    def receive(self, controlplane: str, state: PeerState) -> PeerState:
         """Take what a control plane tells in place of what it told before, which is returned."""
-        before = self._told.get(controlplane, Told())
-        self._told[controlplane] = told
+        before = self._states.get(controlplane, PeerState())
+        self._states[controlplane] = state
         return before
 
-    def lose(self, controlplane: str) -> Told:
+    def lose(self, controlplane: str) -> PeerState:
         """Forget a control plane. Returns what it told."""
-        return self._told.pop(controlplane, Told())
+        return self._states.pop(controlplane, PeerState())
 
     def state(self, node: str, here: NodeState | None) -> NodeState | None:
         """What is known of a data plane; `here` is what this control plane knows of it."""
         found = here
-        for told in self._told.values():
-            if (state := told.nodes.get(node)) is not None and (found is None or fresher(state, found)):
+        for peer in self._states.values():
+            if (state := peer.nodes.get(node)) is not None and (found is None or fresher(state, found)):
                 found = state
         return found
 
     def merged(self, here: Mapping[str, NodeState]) -> dict[str, NodeState]:
         """Every data plane, those of this control plane included."""
         merged = dict(here)
-        for told in self._told.values():
-            for name, state in told.nodes.items():
+        for peer in self._states.values():
+            for name, state in peer.nodes.items():
                 if name not in merged or fresher(state, merged[name]):
                     merged[name] = state
         return merged
 
-    def home(self, node: str, here: NodeState | None) -> Told | None:
+    def home(self, node: str, here: NodeState | None) -> PeerState | None:
         """What the control plane told that knows most of this data plane; None if it is this one, or there is none."""
         state = self.state(node, here)
         if state is None or state is here:
             return None
-        return next((told for told in self._told.values() if told.nodes.get(node) is state), None)
+        return next((peer for peer in self._states.values() if peer.nodes.get(node) is state), None)
 
 
 def fresher(one: NodeState, other: NodeState) -> bool:
@@ -63,7 +63,7 @@ def fresher(one: NodeState, other: NodeState) -> bool:
     return (one.connected, one.since, one.last_seen) > (other.connected, other.since, other.last_seen)
 
 
-def left(before: Told, after: Told) -> set[str]:
+def left(before: PeerState, after: PeerState) -> set[str]:
     """Names of the data planes that were connected there, and are not any more."""
     return {
         node
@@ -72,13 +72,13 @@ def left(before: Told, after: Told) -> set[str]:
     }
 
 
-def differing(before: Told, after: Told) -> set[str]:
+def differing(before: PeerState, after: PeerState) -> set[str]:
     """Names of the data planes of which something else is told than before."""
     gone = before.nodes.keys() - after.nodes.keys()
     return gone | {name for name, state in after.nodes.items() if before.nodes.get(name) is not state}
 
 
-def refused(before: Told, after: Told) -> bool:
+def refused(before: PeerState, after: PeerState) -> bool:
     """Whether a data plane refused something since."""
     return any(
         state.last_rejection is not None and state.last_rejection != _refusal(before.nodes.get(name))

@@ -14,10 +14,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TypeAlias
 
-from controlplane.fleet.hearing import Hearing
 from controlplane.fleet.members import Member
 from controlplane.fleet.nodes import Fleet
-from controlplane.fleet.told import Part
+from controlplane.fleet.peer_updates import PeerUpdate, UpdateReceiver
 
 SILENT_FOR = 10.0
 """Seconds without a message after which a control plane counts as lost. Leases last as long."""
@@ -31,7 +30,7 @@ class LinkLost(Exception):
     """The stream ended, or could not be opened; the message is one line."""
 
 
-Connect: TypeAlias = Callable[[str, Member], AsyncGenerator[Part, None]]
+Connect: TypeAlias = Callable[[str, Member], AsyncGenerator[PeerUpdate, None]]
 """Opens the stream of the control plane of this name. Raises LinkLost."""
 
 
@@ -103,7 +102,7 @@ class Link:
 
     async def _hear_out(self) -> str:
         """Read one stream to its end. Returns why it ended. Raises LinkLost, and TimeoutError when it is silent."""
-        hearing, first = Hearing(), True
+        receiver, first = UpdateReceiver(), True
         async with aclosing(self._connect(self._name, self.member)) as parts:
             while True:
                 async with asyncio.timeout(self._patience()):
@@ -111,11 +110,11 @@ class Link:
                 if part is None:
                     return "the stream ended"
                 self.heard_at = time.monotonic()
-                if (heard := hearing.take(part)) is None:
+                if (received := receiver.receive(part)) is None:
                     continue
-                told, changed = heard
+                state, changed = received
                 # A new stream does not name what is gone since the last one: its first content is compared as a whole.
-                self._fleet.hear(self._name, told, None if first else changed)
+                self._fleet.receive(self._name, state, None if first else changed)
                 if first:
                     first, self._said, self._pause = False, "", FIRST_PAUSE
                     logger.info("following another control plane", extra={"controlplane": self._name})

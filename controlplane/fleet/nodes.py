@@ -18,11 +18,11 @@ from controlplane.fleet.circuits import Circuits
 from controlplane.fleet.demand import Demand, Reporting
 from controlplane.fleet.elsewhere import Elsewhere
 from controlplane.fleet.overview import Overview
+from controlplane.fleet.peer_updates import PeerChanges, PeerState
 from controlplane.fleet.reports import InstanceHealth, NodeProblem, NodeState, Rejection, StatsReport
 from controlplane.fleet.settling import Settling
 from controlplane.fleet.signals import Signals
 from controlplane.fleet.tally import Tally
-from controlplane.fleet.told import Changed, Told
 from controlplane.fleet.verdicts import InstanceName, Verdicts
 from controlplane.model.capabilities import Lacking
 
@@ -67,7 +67,7 @@ class Fleet:
         self.verdicts = Verdicts()
         """The votes of the data planes that are connected here; so with `circuits`."""
         self.circuits = Circuits()
-        self.views = Overview(lambda: self.nodes, self._all_told)
+        self.views = Overview(lambda: self.nodes, self._all_states)
         self.followers: set[Touched] = set()
         """Sets of the registry's feed."""
         self._now = now
@@ -76,7 +76,7 @@ class Fleet:
         """Those that are connected here, or were before they left."""
         self._left: dict[str, float] = {}
         """Monotonic seconds when they left; the last one at the end."""
-        self._lost: dict[str, Told] = {}
+        self._lost: dict[str, PeerState] = {}
         """What control planes that are gone told of data planes that are not back yet, by data plane."""
         self._elsewhere = Elsewhere()
         self._settling = Settling(now(), settle)
@@ -86,17 +86,19 @@ class Fleet:
     def nodes(self) -> Mapping[str, NodeState]:
         """Every data plane that is known, by name."""
         self._forget()
-        return MappingProxyType(self._elsewhere.merged(self._nodes) if self._elsewhere.told else self._nodes)
+        return MappingProxyType(
+            self._elsewhere.merged(self._nodes) if self._elsewhere.states else self._nodes
+        )
 
     def state(self, node: str) -> NodeState | None:
         """What is known of one data plane."""
         return self._elsewhere.state(node, self._nodes.get(node))
 
-    def tells(self) -> Told:
+    def peer_state(self) -> PeerState:
         """What other control planes are told."""
         self._forget()
         nodes = MappingProxyType(self._nodes)
-        return Told(nodes, self.verdicts.found, self.circuits.found, self.looks)
+        return PeerState(nodes, self.verdicts.found, self.circuits.found, self.looks)
 
     def all_serve(self, digest: str) -> bool:
         """Whether every connected data plane that serves a configuration serves this one, here and elsewhere.
@@ -111,7 +113,7 @@ class Fleet:
     @property
     def alone(self) -> bool:
         """Whether there is no other control plane."""
-        return not self._elsewhere.told and not self.unheard
+        return not self._elsewhere.states and not self.unheard
 
     @property
     def unheard(self) -> Sequence[str]:
@@ -134,47 +136,49 @@ class Fleet:
 
     def expect(self, controlplane: str) -> None:
         """Another control plane is there. Nothing is settled before it has told of its data planes."""
-        if controlplane not in self._elsewhere.told:
+        if controlplane not in self._elsewhere.states:
             self._settling.expect(controlplane)
             self.signals.moved.notify()
 
-    def hear(self, controlplane: str, told: Told, changed: Changed | None = None) -> None:
+    def receive(self, controlplane: str, peer: PeerState, changed: PeerChanges | None = None) -> None:
         """Take what another control plane tells in place of what it told before.
 
         `changed` names what differs from that; without it everything is compared.
         """
         self._settling.heard(controlplane)
-        if told.looks:
+        if peer.looks:
             self.look()
-        if changed is not None and not changed and controlplane in self._elsewhere.told:
+        if changed is not None and not changed and controlplane in self._elsewhere.states:
             return
-        before = self._elsewhere.hear(controlplane, told)
-        for node in elsewhere.left(before, told):
+        before = self._elsewhere.receive(controlplane, peer)
+        for node in elsewhere.left(before, peer):
             self._settling.leave(node, self._now())
         self.views.recount()
-        self._touch_told(before, told, changed)
-        self.signals.refusals += elsewhere.refused(before, told)
-        self._move_elsewhere(elsewhere.differing(before, told))
+        self._touch_changed(before, peer, changed)
+        self.signals.refusals += elsewhere.refused(before, peer)
+        self._move_elsewhere(elsewhere.differing(before, peer))
 
     def lose(self, controlplane: str) -> None:
         """Another control plane is gone. Its data planes are expected back, here or elsewhere."""
         self._settling.heard(controlplane)
-        before = {name: self.state(name) for name in self._elsewhere.told.get(controlplane, Told()).nodes}
-        told = self._elsewhere.lose(controlplane)
-        for name, state in told.nodes.items():
+        before = {
+            name: self.state(name) for name in self._elsewhere.states.get(controlplane, PeerState()).nodes
+        }
+        peer = self._elsewhere.lose(controlplane)
+        for name, state in peer.nodes.items():
             after, known = self.state(name), before[name]
             if known is not None and (after is None or (state.connected and not after.connected)):
-                self._take_over(name, known, told)
+                self._take_over(name, known, peer)
         self._forget()
         self._recount()
-        self._move_elsewhere(told.nodes.keys())
+        self._move_elsewhere(peer.nodes.keys())
 
-    def _take_over(self, node: str, state: NodeState, told: Told) -> None:
+    def _take_over(self, node: str, state: NodeState, peer: PeerState) -> None:
         """Show a data plane as one that was connected here and left a moment ago."""
         known = self._nodes.get(node)
         slot = known.slot if known is not None else self.verdicts.take_slot()
         self._nodes[node] = replace(state, connected=False, slot=slot)
-        self._lost[node] = told
+        self._lost[node] = peer
         self._leave(node)
 
     def _move_elsewhere(self, nodes: Collection[str]) -> None:
@@ -330,11 +334,11 @@ class Fleet:
         home = self._elsewhere.home(node, known)
         if known is not None and node not in self._lost and home is None:
             return
-        told = self._lost.pop(node, None) or home
+        peer = self._lost.pop(node, None) or home
         slot = known.slot if known is not None else self.verdicts.take_slot()
-        if told is not None and (there := told.nodes.get(node)) is not None:
-            self.verdicts.adopt(slot, told.votes, there.slot)
-            breakers = [by_node[node] for by_node in told.circuits.values() if node in by_node]
+        if peer is not None and (there := peer.nodes.get(node)) is not None:
+            self.verdicts.adopt(slot, peer.votes, there.slot)
+            breakers = [by_node[node] for by_node in peer.circuits.values() if node in by_node]
             self.circuits.take(node, breakers, changes=False)
         self._nodes[node] = replace(self.state(node) or NodeState(node, version), slot=slot)
 
@@ -363,8 +367,8 @@ class Fleet:
             self._lost.pop(node, None)
             del self._left[node], self._nodes[node]
 
-    def _all_told(self) -> list[Told]:
-        return [self.tells(), *self._elsewhere.told.values()]
+    def _all_states(self) -> list[PeerState]:
+        return [self.peer_state(), *self._elsewhere.states.values()]
 
     def _recount(self) -> None:
         """Other data planes count than before."""
@@ -377,20 +381,20 @@ class Fleet:
             follower.services.update(services)
             follower.circuits.update(circuits)
 
-    def _touch_told(self, before: Told, told: Told, changed: Changed | None) -> None:
+    def _touch_changed(self, before: PeerState, peer: PeerState, changed: PeerChanges | None) -> None:
         """Note what changed at another control plane, for the registry's feed."""
         if not self.followers:
             return
         counts = {name: (state.connected, state.since) for name, state in before.nodes.items()}
-        if counts != {name: (state.connected, state.since) for name, state in told.nodes.items()}:
+        if counts != {name: (state.connected, state.since) for name, state in peer.nodes.items()}:
             self._recount()
         elif changed is not None:
             self._touch(services=changed.services, circuits=changed.circuits)
         else:
-            votes = _differing(before.votes, told.votes)
+            votes = _differing(before.votes, peer.votes)
             self._touch(
                 services={service for service, _ in votes},
-                circuits=_differing(before.circuits, told.circuits),
+                circuits=_differing(before.circuits, peer.circuits),
             )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from controlplane.fleet import views
+from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import CircuitReport, InstanceStatus, NodeState
-from controlplane.fleet.told import Told
 from controlplane.fleet.verdicts import InstanceName
 from controlplane.fleet.views import CircuitView, RateLimitView, ServiceView
 from controlplane.model.resources import Service
@@ -22,10 +22,12 @@ from controlplane.model.snapshot import Snapshot
 class Overview:
     """Views that are made when they are asked for, each at the cost of what it shows."""
 
-    def __init__(self, nodes: Callable[[], Mapping[str, NodeState]], told: Callable[[], list[Told]]) -> None:
-        """`nodes` gives every data plane, `told` what each control plane knows of its own, this one first."""
+    def __init__(
+        self, nodes: Callable[[], Mapping[str, NodeState]], states: Callable[[], list[PeerState]]
+    ) -> None:
+        """`nodes` gives every data plane, `states` what each control plane knows of its own, this one first."""
         self._nodes = nodes
-        self._told = told
+        self._states = states
         self._sources: tuple[_Source, ...] | None = None
 
     def recount(self) -> None:
@@ -34,14 +36,14 @@ class Overview:
 
     def services(self, snapshot: Snapshot) -> tuple[ServiceView, ...]:
         """Every service with its instances and their status, sorted by name."""
-        return views.services(snapshot, self._heard())
+        return views.services(snapshot, self._votes())
 
     def service(self, snapshot: Snapshot, service_name: str) -> ServiceView | None:
         """One service with its instances and their status; None when there is none of this name."""
         stamped = snapshot.resources.get((Service.KIND, service_name))
         if stamped is None or not isinstance(stamped.resource, Service):
             return None
-        return views.service_view(snapshot, stamped.resource, self._heard())
+        return views.service_view(snapshot, stamped.resource, self._votes())
 
     def circuits(self, snapshot: Snapshot) -> tuple[CircuitView, ...]:
         """The breaker of every service, sorted by name."""
@@ -63,24 +65,24 @@ class Overview:
     def vote(self, node: str, instance: InstanceName) -> tuple[InstanceStatus | None, str]:
         """What a data plane finds of an instance, None when it does not know it; and why a probe failed last."""
         for source in self._counted():
-            if node in source.counted and (found := source.told.votes.get(instance)) is not None:
-                return found.vote(source.told.nodes[node].slot), found.reason
+            if node in source.counted and (found := source.state.votes.get(instance)) is not None:
+                return found.vote(source.state.nodes[node].slot), found.reason
         return None, ""
 
     def without_health(self, instance: InstanceName) -> Iterator[str]:
         """Names of the data planes that do not find the instance healthy, beginning anywhere."""
         for source in self._counted():
-            found = source.told.votes.get(instance)
+            found = source.state.votes.get(instance)
             yield from source.named(source.bits & ~found.well if found else source.bits)
 
-    def _heard(self) -> views.Heard:
-        return [(source.told.votes, source.bits) for source in self._counted()]
+    def _votes(self) -> views.Votes:
+        return [(source.state.votes, source.bits) for source in self._counted()]
 
     def _breakers(self, service_name: str) -> dict[str, CircuitReport]:
         found = {
             node: report
             for source in self._counted()
-            for node, report in source.told.circuits.get(service_name, {}).items()
+            for node, report in source.state.circuits.get(service_name, {}).items()
             if node in source.counted
         }
         return dict(sorted(found.items()))
@@ -88,19 +90,19 @@ class Overview:
     def _counted(self) -> tuple[_Source, ...]:
         if self._sources is None:
             nodes = self._nodes()
-            self._sources = tuple(_Source(told, nodes) for told in self._told())
+            self._sources = tuple(_Source(state, nodes) for state in self._states())
         return self._sources
 
 
 class _Source:
     """What one control plane knows, and which data planes count there."""
 
-    def __init__(self, told: Told, nodes: Mapping[str, NodeState]) -> None:
-        here = (name for name, state in told.nodes.items() if state.connected and _is(nodes.get(name), state))
-        self.told = told
+    def __init__(self, peer: PeerState, nodes: Mapping[str, NodeState]) -> None:
+        here = (name for name, state in peer.nodes.items() if state.connected and _is(nodes.get(name), state))
+        self.state = peer
         self.counted = frozenset(here)
-        self._by_slot = {slot: name for name in self.counted if (slot := told.nodes[name].slot) >= 0}
-        self._without_slot = [name for name in self.counted if told.nodes[name].slot < 0]
+        self._by_slot = {slot: name for name in self.counted if (slot := peer.nodes[name].slot) >= 0}
+        self._without_slot = [name for name in self.counted if peer.nodes[name].slot < 0]
         """Data planes that cannot vote."""
         self.bits = sum(1 << slot for slot in self._by_slot)
 

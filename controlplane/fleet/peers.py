@@ -44,7 +44,7 @@ class Membership(Protocol):
     async def join(self, name: str, member: Member | None, summary: bytes, ttl: float) -> int:
         """Write the keys under a new lease of `ttl` seconds. Returns the lease. Raises store errors."""
 
-    async def tell(self, name: str, summary: bytes, lease: int) -> None:
+    async def update(self, name: str, summary: bytes, lease: int) -> None:
         """Replace the summary. Raises LeaseGone and store errors."""
 
 
@@ -90,7 +90,11 @@ class Peers:
         """Take part until cancelled, then revoke the lease."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for name, work in (("listen", self._listen), ("stay", self._stay), ("tell", self._tell)):
+                for name, work in (
+                    ("listen", self._listen),
+                    ("stay", self._stay),
+                    ("summarize", self._summarize),
+                ):
                     tasks.create_task(self._again(name, work), name=f"peers: {name}")
         finally:
             if self._links is not None:
@@ -136,7 +140,7 @@ class Peers:
                 self._met_member(_name(entry.key), entry.value)
         for entry in entries:
             if entry.key.startswith(SUMMARIES) and _name(entry.key) != self.name:
-                self._heard(_name(entry.key), entry.value)
+                self._take_summary(_name(entry.key), entry.value)
         self._count_readers()
 
     def _met_member(self, name: str, value: bytes) -> None:
@@ -150,16 +154,16 @@ class Peers:
             self._fleet.expect(name)
             self._links.follow(name, member)
 
-    def _heard(self, name: str, value: bytes) -> None:
+    def _take_summary(self, name: str, value: bytes) -> None:
         if self._others.get(name) is not None:
             return
         try:
-            told = summaries.decode(value)
+            state = summaries.decode(value)
         except ValueError as error:
             logger.warning("a summary cannot be read", extra={"controlplane": name, "reason": str(error)})
             return
         self._meet(name, None)
-        self._fleet.hear(name, told)
+        self._fleet.receive(name, state)
 
     def _meet(self, name: str, member: Member | None) -> None:
         if name not in self._others:
@@ -182,12 +186,12 @@ class Peers:
         else:
             self._read.clear()
 
-    # Telling
+    # UpdateSender
 
     async def _stay(self) -> None:
         while True:
             # The first summary under a new lease is complete: the others have forgotten what an earlier one said.
-            summary = summaries.encode(self._fleet.tells()) if self._read.is_set() else b""
+            summary = summaries.encode(self._fleet.peer_state()) if self._read.is_set() else b""
             self._lease = await self._membership.join(self.name, self._member, summary, TTL)
             self._written = summary
             with suppress(LeaseGone):
@@ -198,8 +202,8 @@ class Peers:
             await asyncio.sleep(RENEW)
             await self._store.keep_alive(self._lease)
 
-    async def _tell(self) -> None:
-        told, wake = (0, False), asyncio.Event()
+    async def _summarize(self) -> None:
+        sent, wake = (0, False), asyncio.Event()
         with self._fleet.signals.changed.wakes(wake), self._fleet.signals.moved.wakes(wake):
             while True:
                 if not self._read.is_set():
@@ -207,21 +211,21 @@ class Peers:
                     await self._read.wait()
                 wake.clear()
                 began, news = time.perf_counter(), self._news_now()
-                value = summaries.encode(self._fleet.tells())
+                value = summaries.encode(self._fleet.peer_state())
                 took = time.perf_counter() - began
                 await self._write(value)
-                told = news
+                sent = news
                 await asyncio.sleep(max(self._soon, len(value) / BYTES_PER_SECOND, took * SHARE))
-                await self._news(told, wake)
+                await self._news(sent, wake)
 
     def _news_now(self) -> tuple[int, bool]:
         return self._fleet.signals.news, self._fleet.looks
 
-    async def _news(self, told: tuple[int, bool], wake: asyncio.Event) -> None:
+    async def _news(self, sent: tuple[int, bool], wake: asyncio.Event) -> None:
         """Return when a summary is due: after `soon` seconds for news, after `late` seconds otherwise."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._late):
-                while self._written is not None and self._news_now() == told:
+                while self._written is not None and self._news_now() == sent:
                     await wake.wait()
                     wake.clear()
                     await asyncio.sleep(self._soon)
@@ -229,7 +233,7 @@ class Peers:
     async def _write(self, value: bytes) -> None:
         if self._lease and value != self._written:
             with suppress(LeaseGone):  # then it joins anew
-                await self._membership.tell(self.name, value, self._lease)
+                await self._membership.update(self.name, value, self._lease)
                 self._written = value
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from controlplane.fleet import bounds
 from controlplane.fleet.bounds import is_node
+from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
@@ -27,7 +28,6 @@ from controlplane.fleet.reports import (
     Rejection,
     StatsReport,
 )
-from controlplane.fleet.told import Told
 from controlplane.fleet.verdicts import InstanceName, Verdict, Verdicts
 
 MOST_BYTES = 512 * 1024
@@ -35,32 +35,32 @@ MOST_BYTES = 512 * 1024
 _MOST_JSON = 64 << 20
 
 
-def encode(told: Told, most: int = MOST_BYTES) -> bytes:
+def encode(state: PeerState, most: int = MOST_BYTES) -> bytes:
     """The value; shortened until it fits into `most` bytes, if it can."""
     for detail in (2, 1, 0):
-        circuits = _by_node(told.circuits) if detail else {}
-        listed = [_node(node, circuits.get(node.node, ()), detail) for node in told.nodes.values()]
+        circuits = _by_node(state.circuits) if detail else {}
+        listed = [_node(node, circuits.get(node.node, ()), detail) for node in state.nodes.values()]
         if listed:
-            votes = [_verdict(name, found) for name, found in told.votes.items()] if detail else []
-            listed[0].append([votes, told.looks])
+            votes = [_verdict(name, found) for name, found in state.votes.items()] if detail else []
+            listed[0].append([votes, state.looks])
         value = zlib.compress(json.dumps(listed, ensure_ascii=False, separators=(",", ":")).encode(), 1)
         if len(value) <= most:
             break
     return value
 
 
-def decode(value: bytes) -> Told:
-    """What `encode` was given, as far as it was told. Raises ValueError for anything else."""
+def decode(value: bytes) -> PeerState:
+    """What `encode` was given, as far as it fits. Raises ValueError for anything else."""
     if not value:
-        return Told()
+        return PeerState()
     try:
         inflate = zlib.decompressobj()
-        return _told(json.loads(inflate.decompress(value, _MOST_JSON)))
+        return _state(json.loads(inflate.decompress(value, _MOST_JSON)))
     except (ValueError, TypeError, KeyError, IndexError, zlib.error, RecursionError) as error:
         raise ValueError(f"is not a summary: {error}") from None
 
 
-def _told(listed: list[Any]) -> Told:
+def _state(listed: list[Any]) -> PeerState:
     votes, looks = listed[0][13][:2] if listed and len(listed[0]) > 13 else (None, False)
     # Data planes that no control plane would have let in are left out.
     listed = [fields for fields in listed if is_node(fields[0])]
@@ -71,18 +71,18 @@ def _told(listed: list[Any]) -> Told:
             circuits[report.service_name][fields[0]] = report
     if votes is None:
         return _told_by_older(nodes, listed, circuits)
-    return Told(nodes, dict(map(_read_verdict, votes)), circuits, bool(looks))
+    return PeerState(nodes, dict(map(_read_verdict, votes)), circuits, bool(looks))
 
 
 def _told_by_older(
     nodes: dict[str, NodeState], listed: list[Any], circuits: Mapping[str, Mapping[str, CircuitReport]]
-) -> Told:
+) -> PeerState:
     """From a control plane that says of each node what it finds of the instances."""
     votes = Verdicts()
     for fields in listed:
         nodes[fields[0]] = replace(nodes[fields[0]], slot=votes.take_slot())
         votes.say(nodes[fields[0]].slot, (_read_health(*one[:5]) for one in fields[10][1]))
-    return Told(nodes, votes.found, circuits)
+    return PeerState(nodes, votes.found, circuits)
 
 
 def _by_node(circuits: Mapping[str, Mapping[str, CircuitReport]]) -> Mapping[str, Sequence[CircuitReport]]:

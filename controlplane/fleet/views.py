@@ -71,22 +71,22 @@ class RateLimitView:
     dataplanes: Mapping[str, RateLimitReport]
 
 
-Heard = Sequence[tuple[Mapping[InstanceName, Verdict], int]]
+Votes = Sequence[tuple[Mapping[InstanceName, Verdict], int]]
 """Votes at each control plane, and the bits of the data planes that count there."""
 
 
-def services(snapshot: Snapshot, heard: Heard) -> tuple[ServiceView, ...]:
+def services(snapshot: Snapshot, votes: Votes) -> tuple[ServiceView, ...]:
     """Every service with its instances, sorted by name."""
-    return tuple(service_view(snapshot, service, heard) for service in snapshot.of(Service).values())
+    return tuple(service_view(snapshot, service, votes) for service in snapshot.of(Service).values())
 
 
-def service_view(snapshot: Snapshot, service: Service, heard: Heard) -> ServiceView:
+def service_view(snapshot: Snapshot, service: Service, votes: Votes) -> ServiceView:
     """One service with its instances."""
     instances = snapshot.instances(service.service_name)
-    return ServiceView(service, tuple(instance_view(instance, heard) for instance in instances))
+    return ServiceView(service, tuple(instance_view(instance, votes) for instance in instances))
 
 
-def instance_view(instance: Instance, heard: Heard) -> InstanceView:
+def instance_view(instance: Instance, heard: Votes) -> InstanceView:
     """The verdict of the majority of those that have one; a tie is unhealthy, because half of them cannot reach it."""
     name = instance.service_name, instance.instance_id
     well = ill = known = 0

@@ -16,7 +16,7 @@ import grpc.aio
 
 from controlplane.fleet.links import LinkLost
 from controlplane.fleet.members import Member
-from controlplane.fleet.told import Part
+from controlplane.fleet.peer_updates import PeerUpdate
 from controlplane.identity import PeerSecret
 from controlplane.rpc.peer_stream import SCHEME
 from controlplane.rpc.wire import peer_messages
@@ -63,7 +63,7 @@ class PeerLink:
         self._name = name
         self._tls = tls or LinkTls()
 
-    async def __call__(self, name: str, member: Member) -> AsyncGenerator[Part, None]:
+    async def __call__(self, name: str, member: Member) -> AsyncGenerator[PeerUpdate, None]:
         """What the control plane `name` tells, until its stream ends. Raises LinkLost."""
         try:
             channel = self._channel(member)
@@ -81,7 +81,7 @@ class PeerLink:
             except grpc.aio.AioRpcError as error:
                 raise LinkLost(f"{error.code().name}: {error.details()}") from None
 
-    async def _parts(self, channel: grpc.aio.Channel, name: str) -> AsyncGenerator[Part, None]:
+    async def _parts(self, channel: grpc.aio.Channel, name: str) -> AsyncGenerator[PeerUpdate, None]:
         stub: Any = PeerServiceStub(channel)
         nonce = secrets.token_bytes(32)
         credential = self._secret.credential(self._name, name, time.time())

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
 from controlplane.fleet.nodes import Fleet
-from controlplane.fleet.telling import Telling
+from controlplane.fleet.peer_updates import UpdateSender
 from controlplane.identity import InvalidToken, PeerSecret, RefusedCalls
 from controlplane.rpc.errors import Code, Context, Refused, rescued, unauthenticated
 from controlplane.rpc.wire import peer_messages
@@ -60,9 +60,9 @@ class PeerStream:
             if request.name != follower or not 0 < len(request.nonce) <= LONGEST_NONCE:
                 raise Refused(Code.INVALID_ARGUMENT, "name and nonce must be those of the caller")
             proof = self._secret.proof(self._name, request.nonce)
-            with self._place(), closing(Telling(self._fleet.verdicts, self._fleet.circuits)) as telling:
+            with self._place(), closing(UpdateSender(self._fleet.verdicts, self._fleet.circuits)) as sender:
                 logger.info("followed by another control plane", extra={"controlplane": follower})
-                await self._tell(telling, proof, context)
+                await self._tell(sender, proof, context)
 
     def _identify(self, context: Context) -> str:
         sent = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
@@ -84,12 +84,12 @@ class PeerStream:
         finally:
             self._followers -= 1
 
-    async def _tell(self, telling: Telling, proof: bytes, context: Context) -> None:
+    async def _tell(self, sender: UpdateSender, proof: bytes, context: Context) -> None:
         wake = asyncio.Event()
         with self._fleet.signals.changed.wakes(wake), self._fleet.signals.moved.wakes(wake):
             while not self._stopping.is_set():
                 told = self._fleet.signals.news, self._fleet.looks
-                for part in telling.parts(self._fleet.tells()):
+                for part in sender.updates(self._fleet.peer_state()):
                     for message in peer_messages.messages(part, proof):
                         await context.write(message)
                         # A write may return at once: others have their turn all the same.

@@ -42,13 +42,13 @@ def join(view: PlanView, request: Join) -> Plan[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tell(OfMember):
+class Update(OfMember):
     """Replace the summary."""
 
     held: int
     """The lease of `join`."""
 
 
-def tell(view: PlanView, request: Tell) -> Plan[None]:
+def update(view: PlanView, request: Update) -> Plan[None]:
     """Write it under the lease that the control plane holds."""
     return Plan(None, [Put(SUMMARIES + request.name, request.summary, request.held)])

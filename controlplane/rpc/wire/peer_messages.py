@@ -7,8 +7,8 @@ from typing import Any
 
 from controlplane.fleet import bounds
 from controlplane.fleet.bounds import is_node
+from controlplane.fleet.peer_updates import PeerUpdate
 from controlplane.fleet.reports import CircuitReport, CircuitState, NodeState, Rejection, StatsReport
-from controlplane.fleet.told import Part
 from controlplane.fleet.verdicts import InstanceName, Verdict
 from controlplane.rpc.wire import report_messages
 from headgate_api.v1 import config_pb2, status_pb2
@@ -27,7 +27,7 @@ _STATES: Mapping[CircuitState, status_pb2.CircuitState.ValueType] = {
 }
 
 
-def messages(part: Part, proof: bytes = b"") -> Iterator[pb.FollowResponse]:
+def messages(part: PeerUpdate, proof: bytes = b"") -> Iterator[pb.FollowResponse]:
     """A part as it is sent, in one message at least: the first with the proof, the last one complete if the part is."""
     message, size = pb.FollowResponse(proof=proof, removed_nodes=part.gone), 0
     for field, entry in _entries(part):
@@ -41,7 +41,7 @@ def messages(part: Part, proof: bytes = b"") -> Iterator[pb.FollowResponse]:
     yield message
 
 
-def _entries(part: Part) -> Iterator[tuple[str, Any]]:
+def _entries(part: PeerUpdate) -> Iterator[tuple[str, Any]]:
     """What a part holds, with the name of the field that it goes into."""
     for state in part.nodes:
         yield "nodes", _node(state)
@@ -52,9 +52,9 @@ def _entries(part: Part) -> Iterator[tuple[str, Any]]:
         yield "circuits", pb.PeerCircuits(service_name=service, reports=listed)
 
 
-def part(response: pb.FollowResponse) -> Part:
+def part(response: pb.FollowResponse) -> PeerUpdate:
     """What was sent. Data planes that no control plane would have let in are left out."""
-    return Part(
+    return PeerUpdate(
         nodes=[_read_node(one) for one in response.nodes if is_node(one.node)],
         gone=list(response.removed_nodes),
         votes=[

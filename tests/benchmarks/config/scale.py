@@ -51,7 +51,7 @@ def main() -> int:
     fleet.views._counted()
     say(f"a data plane leaves: {milliseconds(began):.2f} ms\n")
     began = time.process_time()
-    value = summaries.encode(fleet.tells(), 1 << 30)
+    value = summaries.encode(fleet.peer_state(), 1 << 30)
     say(f"what other control planes are told: {len(value) / 1024:.0f} KiB in {milliseconds(began):.0f} ms\n")
     return 0
 

@@ -96,7 +96,7 @@ async def test_more_health_than_the_store_holds_is_waited_for(one: ControlPlane)
         found.known = (1 << 1000) - 1
         found.well = chance.getrandbits(1000)
         found.ill = found.known & ~found.well
-    assert len(summaries.encode(one.fleet.tells(), 1 << 30)) > summaries.MOST_BYTES
+    assert len(summaries.encode(one.fleet.peer_state(), 1 << 30)) > summaries.MOST_BYTES
     async with following(one.address, two):
         await eventually(lambda: len(two.nodes) == 1000)
         waiting = Waiting(one.watcher, two)

@@ -13,8 +13,8 @@ from dataclasses import replace
 import pytest
 
 from controlplane.distribute.subscriber import Whole
+from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import CircuitState
-from controlplane.fleet.told import Told
 from controlplane.model.resources import (
     Circuit,
     Instance,
@@ -361,7 +361,7 @@ async def test_what_one_control_plane_does_not_know_another_may(
         await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == good)
         bad = await plane.put(Service(service_name="b"))
         await restarted.put(Service(service_name="b"))
-        restarted.fleet.hear("the other one", Told())
+        restarted.fleet.receive("the other one", PeerState())
         addresses = (restarted.address, plane.address)
         names = (f"new-{number}" for number in itertools.count())
         name = next(name for name in names if preferred(addresses, name)[0] == restarted.address)

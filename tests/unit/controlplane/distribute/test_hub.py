@@ -11,8 +11,8 @@ from controlplane.distribute.hub import PATIENCE, REDIRECT_AGAIN_AFTER, STORE_LO
 from controlplane.distribute.subscriber import Mark, Whole
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import NodeState
-from controlplane.fleet.told import Told
 from controlplane.model.resources import Scope, Service, Tls
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
@@ -158,12 +158,14 @@ def test_accepted_is_what_all_served_when_the_next_one_came(hub: Hub, fleet: Fle
 def test_the_data_planes_of_others_count_as_well(hub: Hub, fleet: Fleet) -> None:
     supersede(hub, 1)
     with hub.session("gw-1", "0.1.0", 1, digest(hub)):
-        fleet.hear("other", Told({"gw-2": NodeState("gw-2", "0.1.0", digest="zero", applied_revision=0)}))
+        fleet.receive(
+            "other", PeerState({"gw-2": NodeState("gw-2", "0.1.0", digest="zero", applied_revision=0)})
+        )
         supersede(hub, 2)
         assert accepted(hub) is None
         fleet.ack("gw-1", 2, digest(hub))
-        fleet.hear(
-            "other", Told({"gw-2": NodeState("gw-2", "0.1.0", digest=digest(hub), applied_revision=2)})
+        fleet.receive(
+            "other", PeerState({"gw-2": NodeState("gw-2", "0.1.0", digest=digest(hub), applied_revision=2)})
         )
         supersede(hub, 3)
         assert accepted(hub) == 2
@@ -207,7 +209,7 @@ class StoreLost:
 def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
     scene = StoreLost()
     assert not scene.redirects(), "there is no other"
-    scene.fleet.hear("other", Told())
+    scene.fleet.receive("other", PeerState())
     assert scene.redirects()
     assert not scene.redirects(), "it came back: the other is no better"
     assert scene.redirects("gw-2")
@@ -224,7 +226,7 @@ def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
 
 def test_an_outage_is_not_noticed_at_once() -> None:
     scene = StoreLost(lost_for=STORE_LOST_FOR - 0.1)
-    scene.fleet.hear("other", Told())
+    scene.fleet.receive("other", PeerState())
     assert not scene.redirects()
     scene.hub.watcher.lost_at = None
     scene.now += 100
@@ -233,7 +235,7 @@ def test_an_outage_is_not_noticed_at_once() -> None:
 
 def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub, fleet: Fleet) -> None:
     publish(hub, 5)
-    fleet.hear("other", Told())
+    fleet.receive("other", PeerState())
     cannot = Mark(5, digest(hub))
     with hub.session("gw-1", "0.1.0", 4, "four", refused=cannot) as session:
         hub.look_after(session)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import pytest
 
 from controlplane.fleet.nodes import KEPT, MOST_GONE, Fleet
+from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
@@ -19,7 +20,6 @@ from controlplane.fleet.reports import (
     Rejection,
     StatsReport,
 )
-from controlplane.fleet.told import Told
 from controlplane.model.resources import Instance, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
@@ -138,8 +138,8 @@ def elsewhere(name: str = "gw", *, connected: bool = True, since: float = 0.0) -
     return NodeState(name, "0.1.0", connected, since)
 
 
-def told(*states: NodeState) -> Told:
-    return Told({state.node: state for state in states})
+def told(*states: NodeState) -> PeerState:
+    return PeerState({state.node: state for state in states})
 
 
 @pytest.fixture
@@ -147,17 +147,17 @@ def one_of_two(clocks: Clocks) -> Fleet:
     """Settled, with a data plane that another control plane tells of."""
     fleet = Fleet(lambda: clocks.now, lambda: clocks.wall, settle=3.0)
     clocks.advance(10)
-    fleet.hear("other", told(elsewhere()))
+    fleet.receive("other", told(elsewhere()))
     assert fleet.unsettled == 0
     return fleet
 
 
 def test_one_that_lost_its_stream_elsewhere_is_expected_back(one_of_two: Fleet, clocks: Clocks) -> None:
-    one_of_two.hear("other", told(elsewhere(connected=False)))
+    one_of_two.receive("other", told(elsewhere(connected=False)))
     clocks.advance(1)
     assert one_of_two.unsettled == 2
     # What else is told meanwhile neither ends nor prolongs that.
-    one_of_two.hear("other", told(elsewhere(connected=False), elsewhere("gw-2")))
+    one_of_two.receive("other", told(elsewhere(connected=False), elsewhere("gw-2")))
     assert one_of_two.unsettled == 2
     one_of_two.hello("gw", "0.1.0")
     assert one_of_two.unsettled == 0
@@ -177,7 +177,7 @@ def test_also_one_that_was_here_long_ago(one_of_two: Fleet, clocks: Clocks) -> N
     one_of_two.hello("gw", "0.1.0")
     one_of_two.disconnect("gw")
     clocks.advance(60)
-    one_of_two.hear("other", told(elsewhere(since=clocks.wall)))
+    one_of_two.receive("other", told(elsewhere(since=clocks.wall)))
     assert (one_of_two.nodes["gw"].connected, one_of_two.unsettled) == (True, 0)
     one_of_two.lose("other")
     assert (one_of_two.nodes["gw"].connected, one_of_two.unsettled) == (False, 3)
@@ -191,9 +191,9 @@ def test_nothing_is_settled_while_another_control_plane_is_there_and_tells_nothi
     fleet.expect("two")
     clocks.advance(60)
     assert (fleet.unsettled, fleet.unheard, fleet.alone) == (3, ["two"], False)
-    fleet.hear("two", Told())
+    fleet.receive("two", PeerState())
     assert (fleet.unsettled, fleet.unheard, fleet.alone) == (0, [], False)
-    # Told of again, it is heard already.
+    # PeerState of again, it is heard already.
     fleet.expect("two")
     assert fleet.unsettled == 0
     fleet.lose("two")

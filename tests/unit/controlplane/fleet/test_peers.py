@@ -15,10 +15,9 @@ from controlplane.fleet.links import LinkLost, Links
 from controlplane.fleet.members import MEMBERS, ROOT, Member
 from controlplane.fleet.members import SUMMARIES as PREFIX
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.peer_updates import PeerState, PeerUpdate, UpdateSender
 from controlplane.fleet.peers import TTL, Peers
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeState
-from controlplane.fleet.telling import Telling
-from controlplane.fleet.told import Part, Told
 from controlplane.identity import Hasher
 from controlplane.store import MemoryStore, Put
 from tests.support.waiting import eventually, within
@@ -58,13 +57,13 @@ class Plane:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def follow(self, name: str, member: Member) -> AsyncGenerator[Part, None]:
+    async def follow(self, name: str, member: Member) -> AsyncGenerator[PeerUpdate, None]:
         """The stream, without a wire."""
         other = self.others[name]
         assert member.address == f"{name}:1"
-        telling = Telling(other.fleet.verdicts, other.fleet.circuits)
+        sender = UpdateSender(other.fleet.verdicts, other.fleet.circuits)
         while other.reachable:
-            for part in telling.parts(other.fleet.tells()):
+            for part in sender.updates(other.fleet.peer_state()):
                 yield part
             await asyncio.sleep(0.01)
         raise LinkLost("cut")
@@ -211,13 +210,13 @@ async def test_whoever_lost_its_lease_tells_of_all_its_data_planes_at_once(
         # From here on nothing happens that it would have to tell.
         one.peers._late = 300.0
         heard: list[list[str]] = []
-        hear = two.fleet.hear
+        receive = two.fleet.receive
 
-        def listen(controlplane: str, told: Told) -> None:
+        def listen(controlplane: str, told: PeerState) -> None:
             heard.append([node for node in told.nodes if controlplane == one.peers.name])
-            hear(controlplane, told)
+            receive(controlplane, told)
 
-        monkeypatch.setattr(two.fleet, "hear", listen)
+        monkeypatch.setattr(two.fleet, "receive", listen)
         await store.revoke(one.peers._lease)
         await eventually(lambda: heard)
         assert heard[0] == ["gw-1"]
@@ -336,9 +335,9 @@ async def test_a_member_that_cannot_be_read_harms_nobody(store: MemoryStore) -> 
 
 
 async def test_one_that_moved_to_where_it_cannot_be_reached_is_lost_after_some_silence() -> None:
-    async def connect(name: str, member: Member) -> AsyncGenerator[Part, None]:
+    async def connect(name: str, member: Member) -> AsyncGenerator[PeerUpdate, None]:
         if member.address == "two:1":
-            yield Part(nodes=[NodeState("gw-2", "1", since=1.0)], complete=True)
+            yield PeerUpdate(nodes=[NodeState("gw-2", "1", since=1.0)], complete=True)
             await asyncio.Event().wait()
         raise LinkLost("no answer")
 

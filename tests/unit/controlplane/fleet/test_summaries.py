@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.peer_updates import PeerState, UpdateSender
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
@@ -21,8 +22,6 @@ from controlplane.fleet.reports import (
     StatsReport,
 )
 from controlplane.fleet.summaries import MOST_BYTES, decode, encode
-from controlplane.fleet.telling import Telling
-from controlplane.fleet.told import Told
 from controlplane.fleet.verdicts import Verdict
 from controlplane.rpc.wire import peer_messages
 
@@ -51,14 +50,16 @@ OPEN = CircuitReport("orders", CircuitState.OPEN, 97.0, 10, 5, 2, 4, "Circuit op
 VOTES = {("orders", "o-1"): Verdict(0b1001, 0b1, 0b1000, 98.0, 98.0, "refused")}
 
 
-def told(*nodes: NodeState) -> Told:
-    return Told({one.node: one for one in nodes}, VOTES, {"orders": {one.node: OPEN for one in nodes}}, True)
+def told(*nodes: NodeState) -> PeerState:
+    return PeerState(
+        {one.node: one for one in nodes}, VOTES, {"orders": {one.node: OPEN for one in nodes}}, True
+    )
 
 
 def test_everything_arrives() -> None:
     both = told(FULL, NodeState("gw-2", "1.2.3", connected=False, slot=0))
     assert decode(encode(both)) == both
-    assert decode(encode(Told())) == decode(b"") == Told()
+    assert decode(encode(PeerState())) == decode(b"") == PeerState()
 
 
 def test_what_a_newer_control_plane_adds_is_passed_over() -> None:
@@ -89,7 +90,7 @@ def test_votes_of_a_thousand_data_planes_fit() -> None:
         (f"s{number % 500}", str(number)): Verdict(bits, bits, 0, 9e8 + number) for number in range(5000)
     }
     nodes = {f"gw-{number}": replace(FULL, node=f"gw-{number}", slot=number) for number in range(1000)}
-    value = encode(Told(nodes, votes))
+    value = encode(PeerState(nodes, votes))
     assert len(value) < MOST_BYTES
     assert decode(value).votes == votes
 
@@ -119,10 +120,10 @@ def test_what_no_message_holds_is_bounded_so_that_it_can_be_told_on() -> None:
     heard = decode(zlib.compress(json.dumps(listed).encode()))
     assert set(heard.nodes) == set(heard.circuits["orders"]) == {"gw-1"}
     fleet = Fleet()
-    fleet.hear("two", heard)
+    fleet.receive("two", heard)
     fleet.lose("two")
     fleet.hello("gw-1", "1")
-    for part in Telling(fleet.verdicts, fleet.circuits).parts(fleet.tells()):
+    for part in UpdateSender(fleet.verdicts, fleet.circuits).updates(fleet.peer_state()):
         for message in peer_messages.messages(part):
             assert message.SerializeToString()
 

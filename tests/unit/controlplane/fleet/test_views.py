@@ -35,14 +35,14 @@ def instance(instance_id: str, draining: bool = False) -> Instance:
     )
 
 
-def verdicts(statuses: Iterable[InstanceStatus]) -> views.Heard:
+def verdicts(statuses: Iterable[InstanceStatus]) -> views.Votes:
     """Each said by another data plane."""
     return heard(
         *(InstanceHealth("orders", "a", status, last_check=at) for at, status in enumerate(statuses, 1))
     )
 
 
-def heard(*reports: InstanceHealth) -> views.Heard:
+def heard(*reports: InstanceHealth) -> views.Votes:
     votes = Verdicts()
     for slot, report in enumerate(reports):
         votes.say(slot, [report])

@@ -11,11 +11,11 @@ import pytest
 
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.progress import ALL, Progress, Quorum
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem, NodeState
 from controlplane.fleet.tally import Count, Tally
 from controlplane.fleet.thresholds import GAP, Group
-from controlplane.fleet.told import Told
 from controlplane.fleet.waiting import Waiting
 from controlplane.model.capabilities import Lacking, UnknownField
 from controlplane.model.resources import Scope, Service
@@ -195,7 +195,7 @@ async def test_waits_of_many_kinds_end_when_they_should(scene: Scene) -> None:
                     )
                     for number in range(2, 6)
                 }
-                scene.fleet.hear("two", Told(states))
+                scene.fleet.receive("two", PeerState(states))
         asked = chance.choice(revisions)
         quorum = chance.choice([ALL, Quorum(count=2), Quorum(percent=50.0)])
         seen = await scene.waiting.served(asked, 0, quorum)
@@ -412,7 +412,7 @@ async def test_a_control_plane_that_tells_nothing_is_named(scene: Scene) -> None
     assert not seen.complete
     assert seen.problem.startswith("the data planes of control plane two are not known here")
     task = scene.served(revision)
-    scene.fleet.hear("two", Told())
+    scene.fleet.receive("two", PeerState())
     assert (await task).complete
 
 

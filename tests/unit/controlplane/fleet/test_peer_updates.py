@@ -7,8 +7,15 @@ import random
 import pytest
 
 from controlplane.fleet.bounds import LONGEST_NAME, LONGEST_TEXT, MOST_SLOTS
-from controlplane.fleet.hearing import Hearing
 from controlplane.fleet.nodes import KEPT, Fleet
+from controlplane.fleet.peer_updates import (
+    AT_ONCE,
+    PeerChanges,
+    PeerState,
+    PeerUpdate,
+    UpdateReceiver,
+    UpdateSender,
+)
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
@@ -18,8 +25,6 @@ from controlplane.fleet.reports import (
     RateLimitReport,
     StatsReport,
 )
-from controlplane.fleet.telling import AT_ONCE, Telling
-from controlplane.fleet.told import Changed, Part, Told
 from controlplane.model.capabilities import Lacking, UnknownField
 from controlplane.rpc.wire import peer_messages
 from controlplane.rpc.wire.report_messages import MOST_BUCKETS, MOST_REPORTS
@@ -31,20 +36,20 @@ class Wire:
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        self.telling = Telling(fleet.verdicts, fleet.circuits)
-        self.hearing = Hearing()
-        self.parts: list[Part] = []
-        self.told, self.changed = Told(), Changed(frozenset(), frozenset(), nodes=False)
+        self.sender = UpdateSender(fleet.verdicts, fleet.circuits)
+        self.receiver = UpdateReceiver()
+        self.parts: list[PeerUpdate] = []
+        self.told, self.changed = PeerState(), PeerChanges(frozenset(), frozenset(), nodes=False)
 
-    def tell(self) -> Told:
+    def tell(self) -> PeerState:
         self.parts = []
-        for part in self.telling.parts(self.fleet.tells()):
+        for part in self.sender.updates(self.fleet.peer_state()):
             for message in peer_messages.messages(part):
                 sent = message.SerializeToString()
                 assert len(sent) < 1.1 * peer_messages.LARGE
                 read = peer_messages.part(FollowResponse.FromString(sent))
                 self.parts.append(read)
-                if (heard := self.hearing.take(read)) is not None:
+                if (heard := self.receiver.receive(read)) is not None:
                     self.told, self.changed = heard
         return self.told
 
@@ -93,7 +98,7 @@ class Life:
             self.fleet.withhold(node, 10, "new", Lacking(frozenset({"services.tls"}), 1, (unknown,)))
 
 
-def plain(told: Told) -> tuple[object, ...]:
+def plain(told: PeerState) -> tuple[object, ...]:
     """To compare by content."""
     return dict(told.nodes), dict(told.votes), {name: dict(one) for name, one in told.circuits.items()}
 
@@ -105,7 +110,7 @@ def test_a_follower_knows_what_there_is(seed: int) -> None:
         life.happen()
     wire = Wire(life.fleet)
     for _ in range(40):
-        assert plain(wire.tell()) == plain(life.fleet.tells())
+        assert plain(wire.tell()) == plain(life.fleet.peer_state())
         for _ in range(life.random.randrange(4)):
             life.happen()
 
@@ -121,13 +126,13 @@ def test_only_what_changed_is_told() -> None:
     before = wire.tell()
     assert (len(before.nodes), len(before.votes)) == (3, 5)
     wire.tell()
-    assert repr(wire.parts) == repr([Part([], [], [], [], complete=True)])
+    assert repr(wire.parts) == repr([PeerUpdate([], [], [], [], complete=True)])
     assert not wire.changed
     fleet.health("gw-1", [InstanceHealth("s", "i2", InstanceStatus.UNHEALTHY)], 1, changes=True)
     wire.tell()
     assert [node.node for part in wire.parts for node in part.nodes] == ["gw-1"]
     assert [name for part in wire.parts for name, _ in part.votes] == [("s", "i2")]
-    assert wire.changed == Changed(frozenset({"s"}), frozenset(), nodes=True)
+    assert wire.changed == PeerChanges(frozenset({"s"}), frozenset(), nodes=True)
     assert before.votes["s", "i2"].ill == 0, "what was heard before stays as it was"
 
 
@@ -149,7 +154,7 @@ def test_parts_are_bounded_and_the_last_is_complete() -> None:
 
 def test_who_is_gone_costs_nothing_any_more() -> None:
     fleet = Fleet()
-    one, two = Telling(fleet.verdicts, fleet.circuits), Telling(fleet.verdicts, fleet.circuits)
+    one, two = UpdateSender(fleet.verdicts, fleet.circuits), UpdateSender(fleet.verdicts, fleet.circuits)
     one.close()
     assert len(fleet.verdicts.marks) == len(fleet.circuits.marks) == 1
     two.close()
@@ -165,7 +170,7 @@ def test_large_reports_go_in_several_messages() -> None:
         fleet.hello(f"gw-{number}", "1", 1, "abc")
         fleet.stats(f"gw-{number}", StatsReport(1.0, 1, (), buckets))
     wire = Wire(fleet)
-    assert plain(wire.tell()) == plain(fleet.tells())
+    assert plain(wire.tell()) == plain(fleet.peer_state())
     assert len(wire.parts) > 16
     assert [part.complete for part in wire.parts].count(True) == 1
     assert wire.parts[-1].complete
@@ -175,8 +180,10 @@ def test_a_single_large_report_fits_into_a_message() -> None:
     fleet = Fleet()
     fleet.hello("gw", "1", 1, "abc")
     fleet.leaving("gw", {(f"{number:0128}", f"{number:0128}"): 1 for number in range(MOST_REPORTS)})
-    telling = Telling(fleet.verdicts, fleet.circuits)
-    sizes = [one.ByteSize() for part in telling.parts(fleet.tells()) for one in peer_messages.messages(part)]
+    sender = UpdateSender(fleet.verdicts, fleet.circuits)
+    sizes = [
+        one.ByteSize() for part in sender.updates(fleet.peer_state()) for one in peer_messages.messages(part)
+    ]
     assert peer_messages.LARGE < max(sizes) < peer_messages.LARGE + peer_messages.LARGEST_ENTRY
 
 
@@ -187,7 +194,7 @@ def test_odd_messages_do_no_harm() -> None:
         response.nodes.add(node=name, connected=True)
         response.circuits.add(service_name="s").reports.add(node=name)
     response.votes.add(service_name="s", instance_id="i" * 1000, known=b"\xff" * 100_000)
-    heard = Hearing().take(peer_messages.part(response))
+    heard = UpdateReceiver().receive(peer_messages.part(response))
     assert heard is not None
     told, _ = heard
     assert set(told.nodes) == {"gw"} and not told.circuits
