@@ -135,7 +135,7 @@ class User(Resource):
 
 _KEY_WORDS = ("address", "subject", "api_key", "route", "header")
 _KEY_MUST_BE = "must be 'address', 'subject', 'api_key', 'route', 'header', 'header:<name>' or 'claim:<name>'"
-_MOST_PARTS = 4
+MOST_PARTS = 4
 _FIRST_KEYS = frozenset({"address", "subject", "route", "header"})
 """Keys that every data plane knows."""
 _CLAIM = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")
@@ -156,19 +156,20 @@ def _read_key(key: object) -> object:
     parts = key if isinstance(key, list | tuple) else [key]
     if not all(isinstance(part, str) for part in parts):
         return key
-    if not 1 <= len(parts) <= _MOST_PARTS:
+    if not 1 <= len(parts) <= MOST_PARTS:
         raise PydanticCustomError("key", "must have 1 to 4 parts")
     for part in parts:
-        if part not in _KEY_WORDS and not _named_part(str(part)):
+        if not is_key_part(str(part)):
             raise PydanticCustomError("key", "{wrong}", {"wrong": f"{_KEY_MUST_BE}, not {part!r}"})
         if parts.count(part) > 1:
             raise PydanticCustomError("key", "{wrong}", {"wrong": f"{part!r} is there twice"})
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-def _named_part(part: str) -> bool:
+def is_key_part(part: str) -> bool:
+    """Whether limits can count by it."""
     kind, _, name = part.partition(":")
-    return bool(
+    return part in _KEY_WORDS or bool(
         (kind == "header" and _HEADER.fullmatch(name)) or (kind == "claim" and _CLAIM.fullmatch(name))
     )
 
@@ -230,7 +231,7 @@ class RateLimit(Resource):
         Field(description="The time that `requests` is for."),
     ] = None
     key: Annotated[
-        KeyPart | Annotated[tuple[KeyPart, ...], Field(min_length=1, max_length=_MOST_PARTS)],
+        KeyPart | Annotated[tuple[KeyPart, ...], Field(min_length=1, max_length=MOST_PARTS)],
         BeforeValidator(_read_key),
         Field(
             description="What has a bucket of its own; of a list each combination. address, subject, api_key (the "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from controlplane.commands.plans import holders
 from controlplane.commands.plans.puts import plan_steps, put_step
 from controlplane.model.base import parse_as
 from controlplane.model.problems import InvalidConfig, Problem
+from controlplane.model.reset_key import shows_hidden
 from controlplane.model.resources import Instance, Reset, Service
 from controlplane.model.stored import decode, encode, key_of
 from controlplane.store.protocol import Delete, Entry, Put, Write
@@ -205,10 +205,6 @@ def reset_circuit(view: PlanView, request: ResetCircuit) -> Plan[None]:
     return _order(Reset(id=f"circuit-{name}", circuit=name), request.lease)
 
 
-_HIDDEN = re.compile(r"header:(?:#[0-9a-f]{24})?")
-"""The value of a header, as data planes report it: a keyed digest; empty for requests without the field."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetRateLimit(Beside):
     """Have every data plane fill up the buckets of a caller key."""
@@ -224,9 +220,12 @@ def reset_rate_limit(view: PlanView, request: ResetRateLimit) -> Plan[None]:
     """Raises InvalidConfig when the key is empty, above 512 characters or no Unicode text."""
     if not 1 <= len(request.key) <= 512:
         raise InvalidConfig([Problem("key", "must have 1 to 512 characters")])
-    if request.key.startswith("header:") and not _HIDDEN.fullmatch(request.key):
+    if shows_hidden(request.key):
         # It may be a credential, and would lie in the store.
-        raise InvalidConfig([Problem("key", "must be header:# with the digest that GET /rate-limits shows")])
+        detail = (
+            "must have digests for headers, API keys and claims, as GET /rate-limits shows them: header:#…"
+        )
+        raise InvalidConfig([Problem("key", detail)])
     digest = hashlib.sha256(request.key.encode(errors="surrogatepass")).hexdigest()[:32]
     order = parse_as(Reset, {"id": f"rate_limit-{digest}", "rate_limit": request.key})
     return _order(order, request.lease)

@@ -242,9 +242,10 @@ async def test_a_rate_limit_s_key_has_bounds(commands: Commands, key: str) -> No
 
 async def test_a_header_s_value_is_reset_by_its_digest(store: MemoryStore, commands: Commands) -> None:
     """The value itself may be a credential, and does not come to lie in the store."""
-    with pytest.raises(InvalidConfig, match="digest"):
-        await commands.reset_rate_limit("header:sk_live_1234567890")
-    await commands.reset_rate_limit(f"header:#{'0a' * 12}")
+    for kind in ("header", "header:x-key", "api_key", "claim:email", "address,api_key"):
+        with pytest.raises(InvalidConfig, match="digest"):
+            await commands.reset_rate_limit(f"{kind}:sk_live_1234567890")
+    await commands.reset_rate_limit(f"header:x-key:#{'0a' * 12}")
     await commands.reset_rate_limit("header:")
     assert all(b"sk_live" not in entry.value for entry in (await store.list("/")).entries)
 
