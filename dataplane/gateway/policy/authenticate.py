@@ -159,9 +159,9 @@ def _size(key: str) -> int:
 
 
 def canonical(authorization: str) -> str:
-    """The one spelling of a bearer token's Authorization value; the value itself for other schemes."""
-    token = _bearer_token(authorization)
-    return authorization if token is None else _BEARER + token
+    """The one spelling of an Authorization value: schemes have no case, and blanks are one (RFC 9110, 11.1, 11.4)."""
+    words = authorization.split(None, 1)
+    return " ".join((words[0].lower(), *words[1:])) if words else ""
 
 
 def _bearer_token(authorization: str | None) -> str | None:

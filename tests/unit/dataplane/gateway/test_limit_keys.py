@@ -145,6 +145,16 @@ def test_a_limit_by_authorization_counts_by_the_token() -> None:
     assert isinstance(line.ask("/orders", (b"authorization", f"bearer   {ALICE}".encode()))[0], TooMany)
 
 
+@pytest.mark.parametrize("spelling", [b"Basic YTpi", b"basic YTpi", b"BASIC  YTpi", b"Basic \tYTpi"])
+def test_a_limit_by_authorization_counts_other_schemes_by_their_credentials(spelling: bytes) -> None:
+    limit = Limit("by-login", 1, 1, LimitKey.HEADER, "authorization")
+    line = Line(*BASE, limit, orders("by-login", public=True, scopes=frozenset()))
+    assert [
+        line.ask("/orders", (b"Authorization", said))[0] for said in (b"Basic YTpi", b"Basic YTpj", b"")
+    ] == [None] * 3
+    assert isinstance(line.ask("/orders", (b"Authorization", spelling))[0], TooMany)
+
+
 def test_ipv6_addresses_of_one_host_share_a_bucket() -> None:
     line = Line(*BASE, orders(public=True, scopes=frozenset()), default=BY_ADDRESS)
     found = [line.ask(address=f"2001:db8:1:2::{number}")[0] for number in range(3)]
