@@ -228,9 +228,7 @@ async def test_what_the_store_fails_at_for_all_is_told_once(
     assert (answer.problem, len(answer.states)) == ("the store (etcd) does not answer", 0)
 
 
-async def test_a_lease_of_somebody_elses_instance_renews_nothing(
-    plane: ControlPlane, process: Process
-) -> None:
+async def test_a_lease_of_another_instance_renews_nothing(plane: ControlPlane, process: Process) -> None:
     theirs, mine = await process.register("theirs"), await process.register("mine")
     lie = pb.Holding(lease_id=theirs.lease_id, service_name="orders", instance_id="mine")
     unknown = pb.Holding(lease_id=12345, service_name="orders", instance_id="mine")

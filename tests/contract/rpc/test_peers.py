@@ -154,7 +154,7 @@ async def test_its_credential_is_no_data_plane_s(one: ControlPlane) -> None:
 
 
 class Impostor:
-    """Tells whoever comes what it likes, with no proof, or with one that it has seen elsewhere."""
+    """Answers every follower without a proof, or with one that it has seen elsewhere."""
 
     def __init__(self, proof: bytes) -> None:
         self.proof = proof

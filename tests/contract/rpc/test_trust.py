@@ -207,7 +207,7 @@ async def test_a_lease_is_kept_by_its_own_service_alone(ring: KeyRing) -> None:
 
         assert await keep(orders, "orders") == "OK"
         assert await keep(payments, "orders") == "PERMISSION_DENIED"
-        # Somebody else's lease under one's own name.
+        # The lease of another caller, under the own name.
         assert await keep(payments, "payments") == "NOT_FOUND"
         assert await keep(payments, "") == "INVALID_ARGUMENT"
         # Clients before 0.2 name no instance, and have no credentials of this kind.

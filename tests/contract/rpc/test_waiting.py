@@ -119,7 +119,7 @@ async def test_a_deregistration_that_waits_removes_in_any_case(
 
 
 async def test_who_drains_needs_no_lease(plane: ControlPlane, channel: grpc.aio.Channel) -> None:
-    """The instance outlives the lease of whoever says goodbye, and goes soon after should nobody remove it."""
+    """The instance outlives the lease of the process that says goodbye, and ends soon after if it is not removed."""
     await registered(channel)
     node = Node(channel)
     await node.hello()

@@ -62,7 +62,7 @@ async def test_the_first_answer_is_the_present_snapshot(
     }
 
 
-async def test_whoever_has_the_present_digest_gets_the_snapshot_too(
+async def test_a_data_plane_with_the_present_digest_gets_the_snapshot_too(
     plane: ControlPlane, channel: grpc.aio.Channel
 ) -> None:
     revision = await plane.put(service("orders"))

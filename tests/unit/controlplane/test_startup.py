@@ -1,4 +1,4 @@
-"""What is done when the store first answers: once, by whoever comes first, and never over an operator's hand."""
+"""What the first control plane does when the store first answers: once, and never against an operator's changes."""
 
 from __future__ import annotations
 

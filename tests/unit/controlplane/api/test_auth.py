@@ -63,7 +63,7 @@ async def test_a_reader_may_look_and_not_change(api: Api) -> None:
     assert answer.headers["WWW-Authenticate"] == challenge
 
 
-async def test_somebody_else_may_not_even_look(api: Api) -> None:
+async def test_a_user_without_scopes_may_not_even_look(api: Api) -> None:
     answer = await api.client.get(SERVICES, headers=await api.token(NOBODY))
     assert answer.status_code == 403
     assert 'scope="gateway:read"' in answer.headers["WWW-Authenticate"]

@@ -119,7 +119,7 @@ async def test_secrets_given_twice(api: Api) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
-async def test_whoever_guesses_is_slowed_down(api: Api) -> None:
+async def test_guessing_is_slowed_down(api: Api) -> None:
     answers = [await ask(api, {**FORM, "password": "wrong word"}) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [400] * 5 + [429]
     assert int(answers[-1].headers["Retry-After"]) >= 1

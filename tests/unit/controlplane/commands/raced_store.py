@@ -18,7 +18,7 @@ NOW = 1_700_000_000.0
 
 
 class RacedStore(MemoryStore):
-    """A store in which somebody else gets in between a command's reading and its writing."""
+    """A store in which another writer comes between a command's read and its write."""
 
     def __init__(self) -> None:
         super().__init__(clock=lambda: 0.0)

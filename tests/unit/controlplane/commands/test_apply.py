@@ -132,6 +132,6 @@ async def test_very_many_passwords_are_refused_before_any_is_compared(commands: 
     ]
 
 
-async def test_somebody_s_name_is_bounded(store: RacedStore, commands: Commands) -> None:
+async def test_the_author_s_name_is_bounded(store: RacedStore, commands: Commands) -> None:
     await commands.apply(DOCUMENT, author="x" * 1000)
     assert (await change(store))["author"] == "x" * 128

@@ -182,6 +182,6 @@ async def test_finding_nobody(commands: Commands, username: str) -> None:
     assert await commands.find_user(username) is None
 
 
-async def test_finding_somebody(commands: Commands) -> None:
+async def test_finding_a_user(commands: Commands) -> None:
     await commands.apply({"users": [{"username": "u"}]}, author="me")
     assert await commands.find_user("u") == User(username="u")

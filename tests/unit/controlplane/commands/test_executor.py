@@ -1,4 +1,4 @@
-"""The executor: whatever a plan is about, it is carried out whole, on what it was made on, or made anew."""
+"""The executor: every plan is carried out as a whole, if what it has read still holds; else it is planned again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = "/headgate/elsewhere/counter"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count(Request):
-    """A command of nobody's: adds to a number, under a lease if it is told to."""
+    """A command for this test: adds to a number, under a lease if it is told to."""
 
     by: int = 1
     on_record: bool = False
@@ -51,7 +51,7 @@ def count(view: PlanView, request: Count) -> Plan[int]:
 
 
 class Raced(MemoryStore):
-    """A store in which somebody else gets in between a view and the write of the plan."""
+    """A store in which another writer comes between the view and the write of a plan."""
 
     def __init__(self) -> None:
         super().__init__(clock=lambda: 0.0)
@@ -119,7 +119,7 @@ async def test_what_another_writer_left_is_planned_on(
     assert done.receipt == await value(store) == 101
 
 
-async def test_somebody_who_is_always_first_is_told(store: Raced, executor: Executor) -> None:
+async def test_after_many_conflicts_the_command_fails(store: Raced, executor: Executor) -> None:
     async def rival() -> None:
         await MemoryStore.commit(store, {}, [Put(KEY, b"100")])
 

@@ -58,7 +58,7 @@ class ListingStore(RacedStore):
         return await super().list(prefix)
 
 
-async def test_commands_do_not_list_the_store_that_somebody_follows() -> None:
+async def test_commands_do_not_list_a_store_that_is_followed() -> None:
     store = ListingStore()
     async with followed(store) as (commands, _):
         for number in range(5):
@@ -94,7 +94,7 @@ class Behind:
         return self._known if after <= self._known.change else await read_configuration(self._store)
 
 
-async def test_what_somebody_else_changed_a_moment_ago_counts() -> None:
+async def test_a_change_of_another_writer_a_moment_ago_counts() -> None:
     store = ListingStore()
     await elsewhere(store).apply({"scopes": [SCOPE]}, author="other")
     follower = Behind(store, await read_configuration(store))

@@ -1,4 +1,4 @@
-"""Several processes that hold one instance, and what somebody from outside does to it meanwhile."""
+"""Several processes that hold one instance, and what is done to it from outside meanwhile."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ async def test_all_workers_of_the_old_address_make_room(scene: Scene) -> None:
     await scene.live(30, new)
 
 
-async def test_whoever_lost_the_place_takes_it_from_nobody(scene: Scene) -> None:
+async def test_a_displaced_process_does_not_displace_its_successor(scene: Scene) -> None:
     await scene.register(9000)
     new = await scene.register(9001)
     with pytest.raises(DuplicateInstance, match=r"registered by another process, at 10\.0\.0\.1:9001"):
@@ -219,7 +219,7 @@ async def test_a_draining_from_outside_is_seen_by_those_who_hold_it(scene: Scene
     assert [one.draining for one in await scene.keep(*workers)] == [True, True]
 
 
-async def test_of_all_who_come_and_go_at_once_nobody_is_overlooked(scene: Scene) -> None:
+async def test_processes_that_come_and_go_at_once_are_all_counted(scene: Scene) -> None:
     workers = await asyncio.gather(*(scene.register() for _ in range(5)))
     assert max(worker.workers for worker in workers) == 5
     await asyncio.gather(*(scene.goodbye(worker) for worker in workers))

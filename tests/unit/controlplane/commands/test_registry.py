@@ -139,7 +139,7 @@ async def test_deregistering(store: MemoryStore, commands: Commands) -> None:
 
 async def test_the_revision_of_an_absence_is_one_at_which_the_instance_is_absent() -> None:
     class Raced(MemoryStore):
-        """Somebody registers between the look at the store and the answer."""
+        """Another process registers between the look at the store and the answer."""
 
         armed = False
 

@@ -1,4 +1,4 @@
-"""Changes in several transactions: all or nothing, whoever dies or comes between, and nothing is left lying."""
+"""Changes in several transactions: all or nothing, whichever process dies or writes meanwhile, and nothing is left."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_a_loss_that_nobody_saw(guard: Guard) -> None:
     assert listed(guard, 25, gone=6) == "the store lost 6 of 8 resources at once, and nobody saw them deleted"
 
 
-def test_a_few_deletes_during_an_outage_are_somebodys_work() -> None:
+def test_a_few_deletes_during_an_outage_are_accepted() -> None:
     known = dict(list(SERVICES.items())[:4])
     guard = Guard()
     guard.passed(20)

@@ -206,7 +206,7 @@ class StoreLost:
             return session.ending is Ending.STORE_LOST
 
 
-def test_whoever_lost_the_store_sends_data_planes_to_others() -> None:
+def test_a_control_plane_that_lost_the_store_redirects_data_planes() -> None:
     scene = StoreLost()
     assert not scene.redirects(), "there is no other"
     scene.fleet.receive("other", PeerState())
@@ -233,7 +233,7 @@ def test_an_outage_is_not_noticed_at_once() -> None:
     assert not scene.redirects()
 
 
-def test_so_does_whoever_cannot_tell_a_new_one_what_the_fleet_served(hub: Hub, fleet: Fleet) -> None:
+def test_so_does_one_that_does_not_know_what_the_fleet_served_before(hub: Hub, fleet: Fleet) -> None:
     publish(hub, 5)
     fleet.receive("other", PeerState())
     cannot = Mark(5, digest(hub))
@@ -341,7 +341,7 @@ def test_what_was_withheld_before_is_refused_when_it_comes_back(
     assert shown == ([5, 6, 7] if looks else [5, 5])
 
 
-def test_whoever_connects_is_judged_by_what_is_published_already(hub: Hub, fleet: Fleet) -> None:
+def test_a_data_plane_that_connects_is_judged_by_what_is_published(hub: Hub, fleet: Fleet) -> None:
     publish_service(hub, 5, Tls())
     with hub.session("cold", "0.1.0", 0, "") as cold:
         assert cold.next() is None

@@ -155,7 +155,7 @@ class Script:
         ),
         pytest.param(
             ["publish 7: send 7", "hello 5: send 5..7", "ack 7: -", "publish 8: send 7..8"],
-            id="whoever has something gets the difference",
+            id="one with a configuration gets the difference",
         ),
         pytest.param(
             [
@@ -171,11 +171,11 @@ class Script:
         pytest.param(["publish 7: send 7", "hello 2: send 7"], id="too old for a delta"),
         pytest.param(
             ["publish 7: send 7", "hello 7: send 7..7", "ack 7: -", "tick: -"],
-            id="whoever has everything is told so, once",
+            id="one that is up to date is told so, once",
         ),
         pytest.param(
             ["publish 7: send 7", "hello 9: send 7"],
-            id="whoever is from a later store gets what there is",
+            id="one from a later store gets the present snapshot",
         ),
         pytest.param(
             [

@@ -29,7 +29,7 @@ def test_few_tell_every_probe_and_others_take_their_place() -> None:
     assert TELLERS == 2
 
 
-def test_a_large_fleet_tells_details_only_while_somebody_looks() -> None:
+def test_a_large_fleet_reports_details_only_while_they_are_looked_at() -> None:
     assert demand(SMALL).of("gw-0", 0.0).details
     large = demand(SMALL + 1)
     assert not large.of("gw-0", 0.0).details

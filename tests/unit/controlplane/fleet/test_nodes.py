@@ -97,7 +97,7 @@ def test_being_sent_something_is_no_sign_of_life(fleet: Fleet, clocks: Clocks) -
     assert fleet.nodes["gw-1"].last_seen == seen + 60
 
 
-def test_whoever_left_is_forgotten_in_time(fleet: Fleet, clocks: Clocks) -> None:
+def test_a_data_plane_that_left_is_forgotten_in_time(fleet: Fleet, clocks: Clocks) -> None:
     fleet.hello("gw-1", "0.1.0")
     fleet.hello("gw-2", "0.1.0")
     fleet.disconnect("gw-1")

@@ -199,7 +199,7 @@ async def test_it_is_there_again_after_an_outage(store: MemoryStore, monkeypatch
         assert two.fleet.nodes["gw-1"].connected
 
 
-async def test_whoever_lost_its_lease_tells_of_all_its_data_planes_at_once(
+async def test_one_that_lost_its_lease_sends_all_its_data_planes_at_once(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("controlplane.fleet.peers.RENEW", 0.02)

@@ -160,7 +160,7 @@ async def test_a_thousand_waits_for_instances_seldom_look_at_a_data_plane_that_i
     for node in NODES:
         assert not any(task.done() for task in tasks)
         scene.fleet.health(node, found(InstanceStatus.HEALTHY), changes=True)
-        await asyncio.sleep(2 * GAP)  # whoever is woken has looked
+        await asyncio.sleep(2 * GAP)  # a wait that was woken has looked
     assert all(seen.complete for seen in await asyncio.gather(*tasks))
     # The last of 50 in an order of chance changes four or five times on its way.
     assert looked["node"] <= 10 * len(tasks)

@@ -53,7 +53,7 @@ class WatchedHasher(Hasher):
         return super()._same(password, password_hash)
 
 
-async def test_somebody_who_does_not_exist_costs_the_same() -> None:
+async def test_an_unknown_user_costs_the_same() -> None:
     hasher = WatchedHasher()
     made = await hasher.hash("testpass")
     assert not await hasher.verify("testpass", None)

@@ -11,7 +11,7 @@ SECRET = PeerSecret("s" * 32)
 NOW = 1_800_000_000.0
 
 
-def test_whoever_has_the_secret_is_believed() -> None:
+def test_a_credential_under_the_same_secret_is_accepted() -> None:
     sent = SECRET.credential("one.example-50051-ab", "two", NOW)
     assert PeerSecret("s" * 32).check(sent, "two", NOW + SKEW - 1) == "one.example-50051-ab"
     assert SECRET.proof("two", b"nonce") == PeerSecret("s" * 32).proof("two", b"nonce")

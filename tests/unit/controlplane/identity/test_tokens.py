@@ -23,7 +23,7 @@ NOW = 1_700_000_000
 
 
 class Clock:
-    """Unix seconds, as somebody sets them."""
+    """Unix seconds, as the test sets them."""
 
     def __init__(self) -> None:
         self.now = float(NOW)
@@ -82,7 +82,7 @@ def test_an_access_token_says_what_was_granted(issuer: TokenIssuer, ring: KeyRin
     )
 
 
-def test_anybody_can_verify_it_with_the_public_key(issuer: TokenIssuer) -> None:
+def test_it_is_verified_with_the_public_key_alone(issuer: TokenIssuer) -> None:
     (jwk,) = issuer.jwks()["keys"]
     found = jwt.decode(issuer.issue(USER).access_token, RSAKey.import_key(dict(jwk)), algorithms=["RS256"])
     assert found.claims["sub"] == "testuser"

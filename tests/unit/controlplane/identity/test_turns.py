@@ -11,7 +11,7 @@ from controlplane.identity import TooManyAttempts, Turns
 
 
 class Counter:
-    """Somebody at whom only so many are served at once, each until a test lets them go."""
+    """Serves a number of callers at once, each until the test releases it."""
 
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
@@ -84,7 +84,7 @@ async def test_nobody_waits_for_ever() -> None:
     assert counter.served == ["a", "c"]
 
 
-async def test_whoever_goes_away_leaves_the_turn_to_the_next() -> None:
+async def test_a_caller_that_goes_away_leaves_its_turn_to_the_next() -> None:
     counter = Counter(Turns(1))
     first, second, third = await counter.queue("a", "b", "c")
     second.cancel()

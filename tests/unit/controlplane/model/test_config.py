@@ -149,7 +149,7 @@ TestFollowing.settings = settings(
 )
 
 
-def test_what_somebody_looks_at_does_not_change() -> None:
+def test_a_view_that_was_handed_out_does_not_change() -> None:
     config = Config([entry(service("a"), 2)])
     view, (snapshot, _) = config.view(), config.publish(2)
     config.put(entry(service("b"), 3))

@@ -112,7 +112,7 @@ async def test_the_time_of_a_probe_is_no_news(scene: Scene) -> None:
     assert message is not None and message.services[0].instances[0].last_check == 5.0
 
 
-async def test_whoever_missed_too_much_is_told_everything(
+async def test_a_watcher_that_missed_too_much_is_sent_everything(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_REMOVED", 1)
@@ -143,7 +143,7 @@ ORDERS = Interest.of(pb.WatchRequest(services=["orders"], without_routes=True))
 CIRCUITS = Interest.of(pb.WatchRequest(without_services=True, without_routes=True))
 
 
-async def test_only_what_somebody_asks_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_watched_views_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(monkeypatch)
     following = asyncio.create_task(scene.watcher.run())
     scene.fleet.hello("gw-1", "1")

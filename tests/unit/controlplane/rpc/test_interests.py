@@ -10,7 +10,7 @@ ROUTES = Interest.of(pb.WatchRequest(without_services=True, without_circuits=Tru
 ORDERS = Interest.of(pb.WatchRequest(services=["orders"], without_circuits=True))
 
 
-def test_a_name_is_asked_for_as_long_as_anybody_asks_for_it() -> None:
+def test_a_name_is_watched_as_long_as_one_watcher_asks_for_it() -> None:
     interests = Interests()
     assert not interests.covers(("service", "orders"))
     assert interests.add(ORDERS) and not interests.add(ORDERS)
