@@ -61,7 +61,14 @@ class Room:
         self.used += _size(buckets)
         self.refused = max(_LEAST_REFUSED, _MOST_REFUSED // len(self.all))
 
-    def make(self, now: float) -> bool:
+    def make(self, asking: Buckets, now: float) -> bool:
+        """Make room for one more key of `asking`; False if there is none to be had.
+
+        At the cost of the limit that has most keys; of the reserve; or of another key of `asking`.
+        """
+        return self._drop(now) or self._spares(asking) or (asking is not self._largest and asking.sweep(now))
+
+    def _drop(self, now: float) -> bool:
         """Drop a key of the limit that has most of them; whether one could be spared."""
         largest = self._largest
         if largest is not None and self._times > 0:
@@ -78,10 +85,10 @@ class Room:
         self._vain = 0 if made else _IN_VAIN
         return made
 
-    def spares(self, keys: int) -> bool:
-        """Whether a limit of so few keys gets one more although there is no room: others' keys must not deny it."""
+    def _spares(self, asking: Buckets) -> bool:
+        """Whether there is something of the reserve for a limit that has few keys: others' must not deny it more."""
         reserve = self.most // _RESERVE
-        return self.used < self.most + reserve and keys < reserve // len(self.all)
+        return self.used < self.most + reserve and asking.size() < reserve // len(self.all)
 
     def leave(self, buckets: Buckets) -> None:
         """A limit is gone, and its keys with it."""
@@ -264,7 +271,7 @@ class Buckets(Counter):
         if full_at is not None:
             return full_at
         room = self._room
-        if room.used >= room.most and not (room.make(now) or room.spares(self.size()) or self.sweep(now)):
+        if room.used >= room.most and not room.make(self, now):
             return None
         room.used += 1
         return flowed
