@@ -47,6 +47,7 @@ class History:
         self.violations: list[str] = []
         self.seen: dict[str, Seen] = {plane.name: Seen() for plane in world.dataplanes}
         self.writing = True
+        self._over = False
         self._pen = asyncio.Lock()
         """Held while a write is under way."""
         self._every = every
@@ -66,8 +67,8 @@ class History:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
+        # Not cancelled: a request that is cancelled while it connects leaves its socket open (anyio).
+        self._over = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
@@ -134,6 +135,8 @@ class History:
     async def _write_on(self) -> None:
         for number in self._numbers:
             await asyncio.sleep(self._every)
+            if self._over:
+                return
             async with self._pen:
                 if self.writing:
                     status = await self.write(number % 2, f"{PREFIX}{number}")
@@ -148,7 +151,7 @@ class History:
 
     async def _look_on(self, node: str, url: str) -> None:
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
-            while True:
+            while not self._over:
                 await asyncio.sleep(0.1)
                 try:
                     shown = (await client.get(f"{url}/debug/config")).json()
