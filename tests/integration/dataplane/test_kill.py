@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 
 from headgate_api.v1 import config_pb2
 from tests.support import wire
