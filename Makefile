@@ -93,7 +93,8 @@ $(COMPILED): $(VENV)/.installed $(wildcard dataplane/*.py dataplane/*/*.py datap
 
 .PHONY: compiled
 compiled: $(COMPILED) ## Compile the data plane's request path into build/compiled and test that (needs a C compiler)
-	@$(BIN)/pytest -q -o pythonpath="build/compiled . proto sdk" tests/integration/http
+	@$(BIN)/pytest -q -o pythonpath="build/compiled . proto sdk" tests/integration/http \
+	    tests/unit/dataplane/proxy/http1/test_request_reader.py tests/unit/dataplane/proxy/http1/test_response_reader.py
 
 .PHONY: bench
 bench: bench-tools $(COMPILED) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1)
