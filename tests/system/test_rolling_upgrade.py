@@ -23,8 +23,9 @@ from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
-MOVED_WITHIN = 2.0
-"""Seconds from the loss of a control plane until a data plane has its stream at another one."""
+MOVED_WITHIN = 5.0
+"""Seconds from the loss of a control plane until a data plane has its stream at another one: 2, and what a busy
+machine adds."""
 
 
 @dataclass(frozen=True)

@@ -383,8 +383,8 @@ async def test_a_store_that_went_back_is_not_believed(watcher: Watcher, store: C
     # Put right: the history is there again, and goes on.
     store._revision = 2
     await put(store, service("orders"))
-    await eventually(lambda: not watcher.problems)
-    assert revision_of(watcher) == 3
+    await eventually(lambda: revision_of(watcher) == 3)
+    assert not watcher.problems
 
 
 async def test_run_ends_when_cancelled(store: CountingStore) -> None:

@@ -109,8 +109,9 @@ def response_timeout(route: UnlinkedRoute) -> float:
 
 
 def token(
-    subject: str = "alice", scopes: str = "orders:read", lifetime: float = 600.0, **more: object
+    subject: str = "alice", scopes: str = "orders:read", lifetime: float = 86_400.0, **more: object
 ) -> str:
+    """A signed token, good for a day: tests share it, and a slow run takes longer than tokens usually live."""
     claims = {
         "iss": "headgate",
         "aud": "headgate",
