@@ -83,7 +83,8 @@ async def test_etcd_restored_from_an_older_copy(scene: Scene) -> None:
         stamps = {node: seen.stamp for node, seen in scene.history.seen.items()}
         newer = await faults.exchanged(scene, older)
         await eventually(lambda: faults.frozen(scene), within=30, every=0.1)
-        assert await scene.history.write(0, "chaos-into-the-past") == 503
+        # No answer in time is no verdict: a busy machine takes long.
+        assert await eventually(lambda: scene.history.write(0, "chaos-into-the-past")) == 503
         await scene.hold(1.0)
         assert all(seen.stamp >= stamps[node] for node, seen in scene.history.seen.items())
         await faults.exchanged(scene, newer)
@@ -101,7 +102,7 @@ async def test_etcd_wiped(scene: Scene) -> None:
     begun = time.monotonic()
     await faults.wipe(scene)
     await eventually(lambda: faults.frozen(scene), within=30, every=0.1)
-    assert await scene.history.write(0, "chaos-into-the-void") == 503
+    assert await eventually(lambda: scene.history.write(0, "chaos-into-the-void")) == 503
     # A control plane that is started now knows nothing else, and believes the store. Data planes do not.
     restarted = scene.world.controlplanes[1]
     await scene.world.stop(restarted.name)
