@@ -39,6 +39,7 @@ class Account:
     """One key. `flow` must come before everything else."""
 
     __slots__ = (
+        "_changes",
         "_charged",
         "_inflow",
         "_starters",
@@ -66,17 +67,23 @@ class Account:
         self._inflow = roll.inflow
         self._charged = roll.charged
         self._starters = roll.starters
+        self._changes = len(roll.changes)
+        """How many changes of the limit are accounted for."""
 
     def flow(self, now: float) -> None:
         """Gain what has flowed in, pay for new starters, and drop the books that have lapsed."""
         roll = self.roll
         # Starters that were given back since the last call leave room from now on only, as they may have been
         # spent just before.
-        room = roll.limit.burst - max(roll.starters, self._starters) - self.excess
-        if self.pool < room:
-            self.pool = min(room, self.pool + roll.inflow - self._inflow)
+        taken = max(roll.starters, self._starters) + self.excess
+        # What flowed in before a change went into the bucket as it was then.
+        if self._changes != len(roll.changes):
+            for inflow, burst in roll.changes[self._changes :]:
+                self._gain(inflow, burst - taken)
+            self._changes = len(roll.changes)
+        self._gain(roll.inflow, roll.limit.burst - taken)
         self.pool -= roll.charged - self._charged
-        self._inflow, self._charged, self._starters = roll.inflow, roll.charged, roll.starters
+        self._charged, self._starters = roll.charged, roll.starters
         while self.books:
             holder = next(iter(self.books))
             if self.books[holder].until > now:
@@ -95,26 +102,33 @@ class Account:
                 self._put(old.granted)
         book = Book(want, ask.stamp, now + LEASE * SKEW, old.carry if old else 0.0)
         self._put(max(0.0, min(want.back, known - book.tokens)))
+        self._put(max(0.0, want.credit))
         # An overdraft is paid at once: all holders wait for it, not only the one where it came up.
         debt = max(0.0, -want.holds)
         self.pool -= debt
+        short = max(0.0, -self.pool)
         given = self._share(book)
         self.pool -= given
         book.granted = given + debt
         book.tokens += given
         if want.wants <= member.offered and math.isclose(book.tokens, member.offered):
-            return Grant(want.key, book.granted, book.target, True)
+            return Grant(want.key, book.granted, book.target, True, short)
         # The offer may be below `member.starter`: holdings are cut to it before that is lowered.
         book.excess = max(0.0, book.tokens - member.offered)
         self.books[holder] = book
         self.excess += book.excess
         self.wanted += book.wants
         self.left += book.left
-        return Grant(want.key, book.granted, book.target, False)
+        return Grant(want.key, book.granted, book.target, False, short)
 
     def reservation(self) -> float:
         """The floor to store: one step below the pool. Above 0, or 0."""
-        return max(0.0, self.pool - max(1.0, self.roll.limit.burst / 20))
+        return max(0.0, self.pool - self.step)
+
+    @property
+    def step(self) -> float:
+        """Tokens by which a floor is below the pool when it is stored."""
+        return max(1.0, self.roll.limit.burst / 20)
 
     def _share(self, book: Book) -> float:
         """What the holder is given: all that it wants, or its part in whole tokens.
@@ -136,6 +150,15 @@ class Account:
         given = math.floor(min(share, missing, spendable))
         book.carry = min(1.0, share - given)
         return float(given)
+
+    def refill(self) -> None:
+        """An operator wants the key to have all tokens that are not held."""
+        self.pool = max(self.pool, self.roll.limit.burst - self.roll.starters - self.excess)
+
+    def _gain(self, inflow: float, room: float) -> None:
+        if self.pool < room:
+            self.pool = min(room, self.pool + inflow - self._inflow)
+        self._inflow = inflow
 
     def _close(self, holder: str) -> Book | None:
         book = self.books.pop(holder, None)

@@ -7,22 +7,33 @@ from __future__ import annotations
 
 import math
 from itertools import islice
+from typing import Final
 
 from headgate_api.leases.holding import Holding
 from headgate_api.leases.messages import ASKING, LEASE, SKEW, Answer, Ask, Limit, WithoutOwner
+
+MOST_WANTS: Final = 1000
+"""Keys in an ask. Those beyond have their turn in the next ones."""
+OVERFLOW: Final = "…"
+"""The key that new ones share when there is room for none."""
 
 
 class Holder:
     """One worker's part of one limit."""
 
     __slots__ = (
-        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_old_starter", "_old_until", "_stamp",
+        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_most", "_old_starter", "_old_until", "_pace",
+        "_stamp",
         "active",
         "away_from", "holdings", "limit", "starter", "until",
     )  # fmt: skip
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, most: int = 100_000) -> None:
+        """`most`: keys that have a holding of their own; new ones share one when there are as many."""
         self.limit = limit
+        self._most = most
+        self._pace = 0.0
+        """Tokens a second that a holding gains while this holder is away."""
         self.holdings: dict[str, Holding] = {}
         self.active: dict[str, Holding] = {}
         """Those that the owner is asked about: they may be above the starter, or run low."""
@@ -47,7 +58,11 @@ class Holder:
         """Tokens that each holding may have gained while this holder was away, ever; and up to when that counts."""
 
     def open(self, key: str, now: float) -> Holding:
-        """The holding of a `key` that had none: a starter."""
+        """The holding of a `key` that had none: a starter; that of OVERFLOW if there are too many."""
+        if len(self.holdings) >= self._most:
+            key = OVERFLOW
+            if (shared := self.holdings.get(key)) is not None:
+                return shared
         holding = self.holdings[key] = Holding(self, key, now)
         return holding
 
@@ -63,8 +78,8 @@ class Holder:
         """Tokens that a holding has gained while this holder was away, ever: only differences mean something."""
         since = max(self._gained_at, self.away_from)
         if now > since:
-            if self.starter:
-                self._gained += self.limit.pace(self.starter) / SKEW * (now - since)
+            if self._pace:
+                self._gained += self._pace / SKEW * (now - since)
             self._gained_at = now
         return self._gained
 
@@ -73,7 +88,7 @@ class Holder:
         if now < self._stamp + (ASKING if self._asked is None else LEASE):
             return None
         self.lost()
-        due = tuple(holding for holding in self.active.values() if now >= holding.due)
+        due = self._due(now)
         if not due and now < self._stamp + LEASE / 4:
             return None
         starter = 0
@@ -81,6 +96,22 @@ class Holder:
             starter = max(self.starter, self._old_starter) if now < self._old_until else self.starter
         self._asked, self._stamp = due, now
         return Ask(now, self._answered, starter, tuple(holding.want(now) for holding in due))
+
+    def adopt(self, limit: Limit) -> None:
+        """The limit has changed. What the owner said holds until it says something else."""
+        self.limit = limit
+
+    def end(self) -> None:
+        """Nothing may be spent any more: the owner is told, or will find out, that this holder is gone."""
+        self.starter, self.until, self.away_from = 0, -math.inf, math.inf
+        self.holdings.clear()
+        self.active.clear()
+        self.lost()
+
+    def refused(self, stamp: float) -> None:
+        """Nobody answers the ask with `stamp`, and the owner has not seen it."""
+        if stamp == self._stamp:
+            self.lost()
 
     def lost(self) -> None:
         """The stream broke, or nothing came over it for LEASE: no answer to the ask that is under way will be used."""
@@ -96,6 +127,10 @@ class Holder:
         if now >= self._stamp + LEASE:
             return
         self.gained(now)
+        for key in answer.drained:
+            if key not in self.holdings:
+                self.holdings[key] = Holding(self, key, now)
+        self._pace = answer.pace
         self._asked, self._answered, self._epoch = None, answer.stamp, answer.epoch
         self.away_from = now + LEASE * SKEW
         if answer.starter < self.starter and self._old_until <= now:
@@ -103,7 +138,7 @@ class Holder:
         if answer.starter < self.starter:
             self._old_until = now + LEASE
         self.starter = answer.starter
-        self.until = answer.stamp + self.limit.starter_lease
+        self.until = answer.stamp + answer.lease
         for holding, grant in zip(asked, answer.grants, strict=True):
             assert grant.key == holding.key
             holding.grant(grant, answer.stamp, now)
@@ -112,3 +147,14 @@ class Holder:
         """Let the owner be asked about up to `most` holdings that nobody spends of, so that they can be forgotten."""
         for holding in list(islice(self.holdings.values(), most)):
             holding.idle(now)
+
+    def _due(self, now: float) -> tuple[Holding, ...]:
+        """The holdings to ask about, up to MOST_WANTS. Those looked at go to the end of the queue."""
+        active = self.active
+        if len(active) <= MOST_WANTS:
+            return tuple(holding for holding in active.values() if now >= holding.due)
+        looked_at = list(islice(active.items(), MOST_WANTS))
+        for key, holding in looked_at:
+            del active[key]
+            active[key] = holding
+        return tuple(holding for _, holding in looked_at if now >= holding.due)

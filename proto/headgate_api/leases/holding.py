@@ -28,8 +28,8 @@ class Holding:
     """Tokens of one key, and how many of them are asked for."""
 
     __slots__ = (
-        "_basis", "_cycle", "_demand", "_holder", "_low", "_refused", "_seen", "_since", "_target", "_until",
-        "asked", "due", "key", "tokens",
+        "_basis", "_credit", "_cycle", "_demand", "_holder", "_low", "_refused", "_seen", "_since", "_target", "_until",
+        "asked", "debt", "due", "key", "tokens",
     )  # fmt: skip
 
     def __init__(self, holder: Holder, key: str, now: float) -> None:
@@ -45,12 +45,16 @@ class Holding:
         """`Holder.gained` as far as it is in `tokens`."""
         self._target = math.inf
         """What the owner would have it hold."""
+        self.debt = 0.0
+        """Tokens that all holders together lack, as of the last answer: none are granted before they have flowed in."""
         self.asked = False
         """Whether the ask that is under way says what is held: it is not to grow meanwhile."""
         self.due = now
         """When to ask again."""
         self._basis = self.tokens
         """`tokens` at the last ask, and what has been granted and gained since: the rest has been spent."""
+        self._credit = 0.0
+        """Tokens taken before then that were not needed after all: the owner has them back with the next ask."""
         self._refused = 0.0
         """Tokens refused since then."""
         self._since = now
@@ -68,9 +72,14 @@ class Holding:
             return True
         return self._take(cost, now)
 
-    def refund(self, cost: float) -> None:
-        """Undo a `take`, as another limit refused: in the same turn of the event loop, before anything is asked."""
-        self.tokens += cost
+    def refund(self, cost: float, now: float) -> None:
+        """Undo a `take`, or a part of it: another limit refused, or the request has cost less. What was taken before
+        the last ask is in no book any more, and goes back to the owner."""
+        here = max(0.0, min(cost, self._basis - self.tokens))
+        self.tokens += here
+        if cost > here:
+            self._activate(now)
+            self._credit += cost - here
 
     def overdraw(self, cost: float, now: float) -> None:
         """As `Holder.overdraw`, which finds the holding also when it has been forgotten since the request."""
@@ -96,22 +105,26 @@ class Holding:
         self.tokens -= back
         self.asked = True
         self._basis, self._refused, self._since = self.tokens, 0.0, now
-        return Want(self.key, self.tokens, back, wants)
+        credit, self._credit = self._credit, 0.0
+        return Want(self.key, self.tokens, back, wants, credit)
 
     def grant(self, grant: Grant, stamp: float, now: float) -> None:
         """The answer to the ask of `stamp` has come."""
         self.asked = False
         self._seen = self._holder.gained(now)
         self._add(grant.tokens)
-        self._target = grant.target
+        self._target, self.debt = grant.target, grant.debt
         self._until = stamp + LEASE
         holder = self._holder
-        if grant.forget and self.tokens >= holder.starter:
-            del holder.holdings[self.key], holder.active[self.key]
+        if self._credit:
+            self.due = now
+        elif grant.forget and self.tokens >= holder.starter:
+            holder.holdings.pop(self.key, None)
+            holder.active.pop(self.key, None)
         elif self._demand > 0 or self._refused > 0 or self.tokens > holder.starter:
             self.due = now
         elif self.tokens >= holder.starter / 2 > 0:
-            del holder.active[self.key]
+            holder.active.pop(self.key, None)
             self._low = holder.starter / 2
         else:
             self.due = now + IDLE

@@ -46,6 +46,11 @@ class Limit:
         return self.rate * starter / self.reserve if share else 0.0
 
     @property
+    def factor(self) -> float:
+        """Tokens a second that a holder gains while it is away, for each token of its starter."""
+        return self.pace(1.0)
+
+    @property
     def starter_lease(self) -> float:
         """Seconds, from the ask, that a starter may be used."""
         return SHARE if self.without_owner is WithoutOwner.SHARE else LEASE
@@ -53,12 +58,13 @@ class Limit:
 
 class Want(NamedTuple):
     """One key in an ask. Tokens: what is held (below 0: overdrawn), what is given back and no longer held (at least
-    0), and how much the holder wants to hold."""
+    0), how much the holder wants to hold, and what requests took that turned out to cost less (said once)."""
 
     key: str
     holds: float
     back: float
     wants: float
+    credit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +82,13 @@ class Ask:
 
 class Grant(NamedTuple):
     """One key in an answer. `tokens` more may be spent; what is above `target` at the next ask should be given back;
-    with `forget` the owner counts a starter, and no more."""
+    with `forget` the owner counts a starter, and no more. `debt`: what the pool lacks, all holders together."""
 
     key: str
     tokens: float
     target: float
     forget: bool
+    debt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +100,10 @@ class Answer:
     """Greater for each owner of the limit than for the one before."""
     starter: int
     """Tokens that the holder has of each key that it holds nothing else of."""
+    lease: float
+    """Seconds, from the ask, that the starter may be used."""
+    pace: float
+    """Tokens a second that each holding gains, up to the starter, while the holder is away."""
     grants: tuple[Grant, ...]
+    drained: tuple[str, ...] = ()
+    """Keys that have not paid for a higher starter that a later answer gives: the holder keeps the one it has."""

@@ -1,34 +1,88 @@
-"""The owner's end of one limit: its roll of holders, and an account for each key that is not full."""
+"""The owner's end of one limit: its roll of holders, and an account for each key that is not full.
+
+No call visits all accounts: what concerns every key is applied to an account when it is next looked at, or by `sweep`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Final, NamedTuple
 
 from headgate_api.leases.account import Account
-from headgate_api.leases.messages import Answer, Ask, Limit
-from headgate_api.leases.roll import Roll
+from headgate_api.leases.messages import Answer, Ask, Grant, Limit, Want
+from headgate_api.leases.roll import Member, Roll
 
-SLOW = 60.0
+SLOW: Final = 60.0
 """Seconds in which an empty bucket fills; for slower ones the next owner must know how empty they are."""
+VISITED: Final = 500
+"""Accounts looked at for one ask, at most, for the sake of a holder that is to get a higher starter."""
+MOST_DRAINED: Final = 200
+"""Keys named in an answer that have not paid for it."""
+MOST_STORED: Final = 10_000
+"""Keys of a slow limit that the store names. Others may be drained as far as it says of all."""
+
+
+class Floors(NamedTuple):
+    """What the store says of the pools of a slow limit, for the next owner: tokens, at least."""
+
+    blank: float
+    """In each pool that is not named."""
+    keys: Mapping[str, float]
+
+
+class Reservation(NamedTuple):
+    """Floors to be stored, and what is new of them: keys, and keys that are not named any more."""
+
+    floors: Floors
+    low: tuple[str, ...]
+    gone: tuple[str, ...]
 
 
 class Owner:
     """Answers asks. `epoch` is greater than that of every owner before."""
 
     def __init__(
-        self, limit: Limit, epoch: int, now: float, takeover: bool, floors: Mapping[str, float] | None = None
+        self,
+        limit: Limit,
+        epoch: int,
+        now: float,
+        takeover: bool,
+        floors: Floors | None = None,
+        *,
+        stored: bool = True,
+        most: int = 100_000,
     ) -> None:
-        """`takeover`: false only for a limit that had no owner before. `floors`: what the former owner stored."""
+        """`takeover`: false only for a limit that had no owner before. `floors`: what the former owner stored of a
+        slow limit. Without `stored` there is no store, and no limit is slow. `most`: accounts at a time.
+        """
         self.epoch = epoch
         self.roll = Roll(limit, now, takeover)
-        self.slow = limit.burst > limit.rate * SLOW
-        full = limit.burst - self.roll.starters
+        self._stored = stored
+        self._most = most
+        full = float(limit.burst - self.roll.starters)
         self.blank = Account(self.roll, 0.0 if takeover and not self.slow else full)
         """The state of every key without an account: full, unless the owner or a holder has just begun."""
         self.accounts: dict[str, Account] = {}
-        for key, floor in (floors or {}).items():
-            self.accounts[key] = Account(self.roll, min(floor, full), floor)
+        self._says = floors or Floors(self._default, {})
+        """What the store says."""
+        if self.slow:
+            if floors is not None:
+                self.blank.pool = min(floors.blank, full)
+            self.blank.floor = self._says.blank
+            for key, floor in self._says.keys.items():
+                self.accounts[key] = Account(self.roll, min(floor, full), floor)
+        self._low: dict[str, None] = {}
+        """Keys whose floor is to be stored anew: it is near the pool, or far below it."""
+        self._gone: dict[str, None] = {}
+        """Keys that the store names although they have no account any more."""
+        self._swept: Iterator[str] = iter(())
+
+    @property
+    def slow(self) -> bool:
+        """Whether floors have to be stored."""
+        return self._stored and self.roll.limit.burst > self.roll.limit.rate * SLOW
 
     def ask(self, holder: str, ask: Ask, now: float) -> Answer | None:
         """The answer to `ask`, which arrives at `now`; None if a newer one of `holder` (one run of a worker) came
@@ -37,11 +91,11 @@ class Owner:
         member = self.roll.hear(holder, ask, now)
         if member is None:
             return None
-        starter = self.roll.offer(member, lambda: self._payable(now))
-        grants = tuple(
-            self._account(want.key, now).answer(holder, member, ask, want, now) for want in ask.wants
-        )
-        return Answer(ask.stamp, self.epoch, starter, grants)
+        starter = self.roll.offer(member, now, lambda joining: self._paid(joining, ask, now))
+        limit = self.roll.limit
+        grants = tuple(self._grant(holder, member, ask, want, now) for want in ask.wants)
+        pace = limit.pace(member.offered)
+        return Answer(ask.stamp, self.epoch, starter, limit.starter_lease, pace, grants, member.drained)
 
     def leave(self, holder: str, now: float) -> None:
         """`holder` said goodbye, or its process is known to be dead."""
@@ -53,51 +107,172 @@ class Owner:
         self.roll.flow(now)
         self.roll.close()
 
-    def sweep(self, now: float) -> None:
-        """Forget holders whose starters have lapsed and accounts that are full. About once a second."""
+    def sweep(self, now: float, most: int = 1000) -> None:
+        """Forget holders whose starters have lapsed, and those of the next `most` accounts that are full. A few times
+        a second."""
         self.roll.flow(now)
         self.roll.expire(now)
         self.blank.flow(now)
-        for account in self.accounts.values():
+        for _ in range(min(most, len(self.accounts))):
+            key = next(self._swept, None)
+            if key is None:
+                self._swept = iter(list(self.accounts))
+                key = next(self._swept, "")
+            account = self.accounts.get(key)
+            if account is None:
+                continue
             account.flow(now)
-        full = [k for k, each in self.accounts.items() if not each.books and each.pool >= self.blank.pool]
-        for key in full:
-            del self.accounts[key]
+            if not account.books and account.pool >= self.blank.pool:
+                self._forget(key)
+            else:
+                self._note(key, account)
 
     def adopt(self, limit: Limit, now: float) -> None:
         """The limit has changed. A higher burst fills at the new rate; a lower one is in force when the excess of the
         old one has been spent or has lapsed."""
         self.roll.flow(now)
-        for account in (self.blank, *self.accounts.values()):
-            account.flow(now)
+        was_slow = self.slow
         self.roll.adopt(limit)
+        if self.slow and not was_slow:
+            # Nothing of it is stored: until it is, nothing is granted.
+            for account in (self.blank, *self.accounts.values()):
+                account.floor = math.inf
+            self._says = Floors(self._default, {})
+            self._low = dict.fromkeys(self.accounts)
+        elif was_slow and not self.slow:
+            for account in (self.blank, *self.accounts.values()):
+                account.floor = -math.inf
+            self._low = {}
 
-    def reservations(self, now: float) -> dict[str, float]:
-        """What the store must say before more is granted, by key, for a slow limit. Then call `reserved`."""
-        self.roll.flow(now)
-        for account in self.accounts.values():
-            account.flow(now)
-        return {key: account.reservation() for key, account in self.accounts.items()}
-
-    def reserved(self, floors: Mapping[str, float]) -> None:
-        """The store says `floors`."""
-        for key, floor in floors.items():
-            if key in self.accounts:
-                self.accounts[key].floor = floor
-
-    def _account(self, key: str, now: float) -> Account:
+    def refill(self, key: str, now: float) -> bool:
+        """An operator resets `key`: it has all tokens that are not held. Whether it had an account."""
         account = self.accounts.get(key)
         if account is None:
-            self.blank.flow(now)
-            floor = self.blank.pool if self.slow else -math.inf
-            account = self.accounts[key] = Account(self.roll, self.blank.pool, floor)
-        else:
+            return False
+        self.roll.flow(now)
+        account.flow(now)
+        account.refill()
+        return True
+
+    def reserve(self, now: float) -> Reservation | None:
+        """What the store must say of a slow limit before more is granted; None if it says enough. Then call
+        `reserved`."""
+        if not self.slow:
+            return None
+        self.roll.flow(now)
+        self.blank.flow(now)
+        blank = self._blank_floor()
+        low, gone = tuple(islice(self._low, VISITED)), tuple(islice(self._gone, VISITED))
+        if not low and not gone and blank == self._says.blank:
+            return None
+        keys = dict(self._says.keys)
+        for key in gone:
+            keys.pop(key, None)
+        for key in low:
+            account = self.accounts.get(key)
+            if account is not None and (key in keys or len(keys) < MOST_STORED):
+                account.flow(now)
+                keys[key] = floor = min(account.reservation(), self._default)
+                # A higher one counts from the moment on when it may be stored; a lower one when it is.
+                account.floor = max(account.floor, floor)
+        self.blank.floor = max(self.blank.floor, blank)
+        return Reservation(Floors(blank, keys), low, gone)
+
+    def reserved(self, reservation: Reservation) -> None:
+        """The store says so."""
+        floors, low, gone = reservation
+        self.blank.floor, self._says = floors.blank, floors
+        for key in gone:
+            self._gone.pop(key, None)
+        for key in low:
+            self._low.pop(key, None)
+            account = self.accounts.get(key)
+            if account is not None and key in floors.keys:
+                account.floor = floors.keys[key]
+
+    @property
+    def _default(self) -> float:
+        """What a pool has at first after a takeover if the store says nothing."""
+        return float(self.roll.limit.burst - self.roll.limit.reserve)
+
+    def _blank_floor(self) -> float:
+        """What the store should say of keys without an account."""
+        blank, says = self.blank, self._says
+        if blank.pool < says.blank:
+            return blank.reservation()
+        raised = min(blank.reservation(), self._default)
+        # What the store does not name has at least what it says of all others.
+        if (
+            raised >= min(says.blank + 4 * blank.step, self._default)
+            and self.accounts.keys() <= says.keys.keys()
+        ):
+            return max(says.blank, raised)
+        return says.blank
+
+    def _grant(self, holder: str, member: Member, ask: Ask, want: Want, now: float) -> Grant:
+        account = self._account(want.key, now)
+        if account is None:
+            # No room: nobody gets more of this key than starters.
+            return Grant(want.key, 0.0, 0.0, False)
+        grant = account.answer(holder, member, ask, want, now)
+        self._note(want.key, account)
+        return grant
+
+    def _account(self, key: str, now: float) -> Account | None:
+        account = self.accounts.get(key)
+        if account is not None:
             account.flow(now)
+            return account
+        if len(self.accounts) >= self._most:
+            return None
+        self.blank.flow(now)
+        floor = self.blank.floor if self.slow else -math.inf
+        account = self.accounts[key] = Account(self.roll, self.blank.pool, floor)
         return account
 
-    def _payable(self, now: float) -> bool:
-        """Whether all pools have paid for the starters that are promised."""
-        pools = (self.blank, *self.accounts.values())
-        for account in pools:
-            account.flow(now)
-        return all(account.pool >= max(0.0, account.floor) for account in pools)
+    def _note(self, key: str, account: Account) -> None:
+        """Have the floor stored anew if the pool is near it, or far above."""
+        if not self.slow:
+            return
+        above = min(account.pool, self._default) - account.floor
+        if (
+            account.pool - account.floor < account.step / 2 and account.floor > 0
+        ) or above > 4 * account.step:
+            self._low[key] = None
+
+    def _forget(self, key: str) -> None:
+        del self.accounts[key]
+        self._low.pop(key, None)
+        if key in self._says.keys:
+            self._gone[key] = None
+
+    def _paid(self, member: Member, ask: Ask, now: float) -> bool:
+        """Whether all pools have paid for the starter that is promised to `member`, or the holder knows of those that
+        have not. Looks at some of them each time."""
+        if member.drained:
+            if ask.answered != member.told:
+                member.told = ask.stamp
+                return False
+            member.drained = ()
+        if member.unpaid is None:
+            # All keys without an account first: those that get one from here on have paid as well.
+            self.blank.flow(now)
+            if self.blank.pool < max(0.0, self.blank.floor):
+                return False
+            member.unpaid = iter(list(self.accounts))
+        drained: list[str] = []
+        for _ in range(VISITED):
+            key = next(member.unpaid, None)
+            if key is None:
+                if not drained:
+                    return True
+                break
+            account = self.accounts.get(key)
+            if account is not None:
+                account.flow(now)
+                if account.pool < max(0.0, account.floor):
+                    drained.append(key)
+            if len(drained) >= MOST_DRAINED:
+                break
+        member.drained, member.told = tuple(drained), ask.stamp
+        return False

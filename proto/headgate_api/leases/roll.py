@@ -7,15 +7,18 @@ account remembers up to where it has applied them (`Account.flow`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from headgate_api.leases.messages import LEASE, SKEW, Ask, Limit
+from headgate_api.leases.messages import LEASE, SHARE, SKEW, Ask, Limit
 
 
 class Member:
     """One holder, as the owner knows it."""
 
-    __slots__ = ("arrived", "heard", "offered", "promised", "stamp", "starter")
+    __slots__ = (
+        "_lease", "_pace", "arrived", "drained", "heard", "offered", "pace", "promised", "stamp", "starter",
+        "told", "unpaid", "until",
+    )  # fmt: skip
 
     def __init__(self, now: float, heard: float) -> None:
         self.stamp = -math.inf
@@ -30,6 +33,30 @@ class Member:
         """The part of it that pools have paid for, or owe, and that has not been offered."""
         self.offered = 0
         """The starter in the last answer, at most `starter`."""
+        self.until = now
+        """When its starter has lapsed."""
+        self.pace = 0.0
+        """Tokens a second that it may gain while it is not heard, at most."""
+        self._lease = self._pace = 0.0
+        """As in the last answer."""
+        self.unpaid: Iterator[str] | None = None
+        """The keys that may not have paid for what is promised: those not looked at yet. None: all of them."""
+        self.drained: tuple[str, ...] = ()
+        """Those found, which the holder is told of until it has answered."""
+        self.told = -math.inf
+        """Stamp of the ask whose answer names them."""
+
+    def confirm(self) -> None:
+        """The answer to its newest ask has come: it goes by what that says."""
+        self.heard = self.arrived
+        self.until = self.arrived + self._lease * SKEW
+        self.pace = self._pace
+
+    def promise(self, lease: float, pace: float, now: float) -> None:
+        """It is answered: it may go by this, or by what was said before."""
+        self._lease, self._pace = lease, pace
+        self.until = max(self.until, now + lease * SKEW)
+        self.pace = max(self.pace, pace)
 
 
 class Roll:
@@ -39,6 +66,7 @@ class Roll:
         "_at",
         "_closes",
         "_silent_from",
+        "changes",
         "charged",
         "inflow",
         "limit",
@@ -61,6 +89,8 @@ class Roll:
         """Tokens that have flowed towards each pool, ever."""
         self.charged = 0
         """Tokens that each pool has paid for new starters, ever."""
+        self.changes: list[tuple[float, int]] = []
+        """For each change of the limit: `inflow` at that time, and the burst before."""
         self._at = now + LEASE * SKEW if takeover else now
         """Up to when `inflow` counts. After a takeover it stands still until all unknown holdings have lapsed."""
         self._silent_from = -math.inf
@@ -79,7 +109,7 @@ class Roll:
             for member in self.members.values():
                 silent = now - LEASE - member.heard
                 if silent > 0:
-                    taken += self.limit.pace(member.starter) * min(silent, passed)
+                    taken += member.pace * min(silent, passed)
                 oldest = min(oldest, member.heard)
             self._silent_from = oldest + LEASE
         self.inflow += max(0.0, self.limit.rate * passed - taken)
@@ -91,6 +121,9 @@ class Roll:
         if member is None:
             # A holder with a starter of a former owner may have been away for long.
             member = self.members[holder] = Member(now, -math.inf if ask.starter else now)
+            if ask.starter:
+                member.until = now + SHARE * SKEW
+                member.pace = self.limit.pace(ask.starter)
             self._silent_from = min(self._silent_from, member.heard + LEASE)
             known = min(self.unheard, ask.starter)
             self.unheard -= known
@@ -99,16 +132,16 @@ class Roll:
         elif ask.stamp <= member.stamp:
             return None
         elif ask.answered == member.stamp:
-            member.heard = member.arrived
+            member.confirm()
         self._set(member, max(ask.starter, member.offered) + member.promised)
         member.stamp, member.arrived = ask.stamp, now
         return member
 
-    def offer(self, member: Member, payable: Callable[[], bool]) -> int:
+    def offer(self, member: Member, now: float, paid: Callable[[Member], bool]) -> int:
         """The starter for the next answer to `member`.
 
-        A higher one is taken out of every pool first, and given when all have had as much: `payable` says that none is
-        below 0.
+        A higher one is taken out of every pool first, and given when `paid` says that all have had as much, or that
+        the holder knows of those that have not.
         """
         # One more than there are: who joins finds a part that is free, and needs not wait for others to lower theirs.
         target = self.limit.reserve // (len(self.members) + 1)
@@ -117,9 +150,11 @@ class Roll:
             self._set(member, member.starter + more)
             self.charged += more
             member.promised = more
-        if member.promised and payable():
+            member.unpaid, member.drained = None, ()
+        if member.promised and paid(member):
             member.promised = 0
         member.offered = min(target, member.starter - member.promised)
+        member.promise(self.limit.starter_lease, self.limit.pace(member.offered), now)
         return member.offered
 
     def leave(self, holder: str) -> None:
@@ -135,12 +170,12 @@ class Roll:
 
     def expire(self, now: float) -> None:
         """Drop members whose starters have lapsed."""
-        lease = self.limit.starter_lease * SKEW
-        for holder in [each for each, member in self.members.items() if now >= member.arrived + lease]:
+        for holder in [each for each, member in self.members.items() if now >= member.until]:
             self.leave(holder)
 
     def adopt(self, limit: Limit) -> None:
         """From now on the limit is `limit`; call `flow` before. A lower burst is taken out of every pool."""
+        self.changes.append((self.inflow, self.limit.burst))
         self.charged += max(0, self.limit.burst - limit.burst)
         self.limit = limit
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headgate_api.leases.holder import Holder
 from headgate_api.leases.messages import Answer, Ask, Limit, WithoutOwner
-from headgate_api.leases.owner import Owner
+from headgate_api.leases.owner import Floors, Owner
 from tests.support.lease_fleet import Meter, Node
 
 KEYS = ("alice", "bob")
@@ -34,7 +34,7 @@ class World:
     nodes: list[Node] = field(default_factory=list)
     asks: list[tuple[Node, str, int, Ask]] = field(default_factory=list)
     answers: list[tuple[Node, str, Answer]] = field(default_factory=list)
-    stored: dict[str, float] = field(default_factory=dict)
+    floors: Floors | None = None
 
     def __post_init__(self) -> None:
         self.owner = Owner(self.limit, 1, 0.0, takeover=False)
@@ -92,13 +92,14 @@ class World:
         node.name, node.holder = f"{self.runs}", Holder(self.limit)
 
     def store(self) -> None:
-        if self.owner.slow:
-            self.stored = self.owner.reservations(self.now)
-            self.owner.reserved(self.stored)
+        reservation = self.owner.reserve(self.now)
+        if reservation is not None:
+            self.floors = reservation.floors
+            self.owner.reserved(reservation)
 
     def take_over(self) -> None:
         self.epoch += 1
-        self.owner = Owner(self.limit, self.epoch, self.now, takeover=True, floors=dict(self.stored))
+        self.owner = Owner(self.limit, self.epoch, self.now, takeover=True, floors=self.floors)
 
     def complete(self) -> None:
         if all(node.name in self.owner.roll.members for node in self.nodes):
