@@ -33,6 +33,10 @@ class Kind(IntEnum):
     CERTIFICATES = 6
     """The node's certificates and keys (`certificates.NodeCertificates`), if there are any; sent before SERVE, and
     again when they change."""
+    GRANTS = 7
+    """Protobuf headgate.v1.LimitAnswers: the answers of owners of limits."""
+    LOST = 8
+    """Nobody answers what was asked about limits of the fleet: ask anew."""
     DRAIN = 5
     """Stop accepting, finish the requests in flight, exit."""
 
@@ -44,6 +48,11 @@ class Kind(IntEnum):
     """JSON, once a second: see observe.stats. Also the worker's heartbeat: see supervisor.liveness."""
     SERVING = 14
     """The answer to SERVE: the worker accepts connections."""
+    NODE_ASKS = 15
+    """Protobuf headgate.v1.LimitAsks: what the worker asks of the supervisor, which owns the limits that the workers of
+    one data plane share."""
+    FLEET_ASKS = 16
+    """The same, of control planes."""
     LEAVING = 13
     """JSON {"<service>/<instance>": requests in flight} of all instances that take no new ones; sent before the APPLIED
     of the change that removes them, and after the last response of each."""

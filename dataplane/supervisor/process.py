@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import socket
@@ -16,10 +17,14 @@ from dataplane.config.table import Problem
 from dataplane.options import WorkerOptions
 from dataplane.supervisor.liveness import Liveness
 
+MAX_UNREAD = 4 * 1024 * 1024
+"""Bytes of its backlog beyond which a worker is sent no more answers about limits."""
 SECRETS = ("DATAPLANE_TOKEN",)
 """Removed from a worker's environment: workers face untrusted clients and need no secret."""
 
 _log = logging.getLogger(__name__)
+
+_RUNS = itertools.count(1)
 
 MakeOptions = Callable[..., WorkerOptions]
 """Makes the options from the inherited file descriptors: control, listen, and the TLS listener if there is one."""
@@ -32,6 +37,8 @@ class WorkerProcess:
         self, index: int, process: asyncio.subprocess.Process, channel: Channel, liveness: Liveness
     ) -> None:
         self.index = index
+        self.name = f"{index}.{next(_RUNS)}"
+        """Unique among all workers that this process starts."""
         self.process = process
         self._channel = channel
         self._liveness = liveness
@@ -68,6 +75,11 @@ class WorkerProcess:
         """Send the node's certificates."""
         self._channel.send(Kind.CERTIFICATES, certificates)
 
+    def send(self, kind: Kind, payload: bytes = b"") -> None:
+        """Queue a frame, unless it reads none: its backlog must not grow without end."""
+        if self._channel.backlog < MAX_UNREAD:
+            self._channel.send(kind, payload)
+
     def serve(self) -> None:
         """Tell it to accept connections."""
         self._channel.send(Kind.SERVE)
@@ -82,16 +94,20 @@ class WorkerProcess:
         answered: Callable[[], None],
         counted: Callable[[Any], None],
         left: Callable[[], None] = lambda: None,
+        asked: Callable[[Kind, bytes], None] = lambda kind, payload: None,
     ) -> None:
         """Read its frames until it ends.
 
-        `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed.
+        `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed, `asked`
+        with what it asks the owners of limits.
         """
         try:
             while (frame := await self._channel.receive()) is not None:
                 self._liveness.heard()
                 if frame[0] is Kind.STATS:
                     counted(read_json(frame[1]))
+                elif frame[0] in (Kind.NODE_ASKS, Kind.FLEET_ASKS):
+                    asked(*frame)
                 elif frame[0] is Kind.SERVING:
                     self.serving = True
                 elif frame[0] is Kind.LEAVING:

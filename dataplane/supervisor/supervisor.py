@@ -26,6 +26,7 @@ from dataplane.config.cache import Cache
 from dataplane.config.journal import Journal
 from dataplane.config.reports import NodeState
 from dataplane.config.stream import ConfigStream
+from dataplane.gateway.policy.resources import coarse_limit
 from dataplane.health import EndpointChecker, Prober
 from dataplane.observe.stats import NodeStats
 from dataplane.observe.status_server import StatusServer
@@ -35,6 +36,7 @@ from dataplane.proxy.targets import Targets
 from dataplane.settings import Settings, split_address
 from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
+from dataplane.supervisor.lending import Lending
 from dataplane.supervisor.readiness import Readiness
 from dataplane.supervisor.uplink import Uplink
 from dataplane.supervisor.workers import Workers
@@ -75,6 +77,17 @@ class Supervisor:
         self._changes = Changes(
             assembly, self._prober, self._workers, self._stream, Journal(self._cache), self._on_served
         )
+        self._lending = Lending(
+            lambda: self._workers.living,
+            settings.workers,
+            self._stream,
+            lambda: self._changes.table.limits,
+            coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst),
+        )
+        self._workers.on_asks = self._lending.take
+        self._workers.on_ended = self._lending.ended
+        self._stream.on_limits = self._lending.answered
+        self._stream.on_lost = self._lending.lost
         self._status = StatusServer(self.view, status_paths(expose_metrics=settings.expose_metrics))
         self._readiness = Readiness(self._changes, self._workers, self._prober, settings.workers)
 
@@ -96,6 +109,7 @@ class Supervisor:
             self._keep("configuration", lambda: self._changes.follow(restored)),
             self._keep("config stream", self._stream.run),
             self._keep("reports", self._report),
+            self._keep("leases", self._lending.run),
         ]
         if self._certificates.current != NodeCertificates():
             tasks.append(self._keep("certificates", self._certificates.run))
@@ -149,6 +163,7 @@ class Supervisor:
         # Otherwise new connections would wait in a backlog that no worker accepts from.
         self._launcher.close()
         await asyncio.wait((workers,))
+        await self._stream.flush()
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return asyncio.create_task(_run_forever(name, work), name=name)

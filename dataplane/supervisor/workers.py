@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from dataplane.channel import Kind
 from dataplane.config.decode import NOTHING, Bundle
 from dataplane.config.table import Problem
 from dataplane.supervisor.liveness import TICK
@@ -61,6 +62,12 @@ class Workers:
         self._drain_timeout = drain_timeout
         self._stats = stats
         self._workers: dict[int, WorkerProcess] = {}
+        self._living: dict[str, WorkerProcess] = {}
+        """Those whose process has not ended, by name."""
+        self.on_asks: Callable[[WorkerProcess, Kind, bytes], None] = _unasked
+        """Called with what a worker asks the owners of limits."""
+        self.on_ended: Callable[[str], None] = _unknown
+        """Called with the name of a worker whose process has ended."""
         self.unavailable: list[str] = []
         """The instances that take no traffic, as last sent to the workers."""
         self._certificates = b""
@@ -88,6 +95,11 @@ class Workers:
     def loaded(self) -> int:
         """How many workers accept connections and have a configuration, the current or the previous one."""
         return sum(worker.serving and worker.holds is not NOTHING for worker in self._workers.values())
+
+    @property
+    def living(self) -> list[WorkerProcess]:
+        """All workers whose process has not ended."""
+        return list(self._living.values())
 
     def leaving(self) -> dict[str, int]:
         """Requests in flight, over all workers, at instances that take no new ones, by "<service>/<instance>"."""
@@ -218,13 +230,14 @@ class Workers:
         except OSError as error:
             _log.error("worker cannot be started", extra={"worker": index, "error": str(error)})
             return
-        self._workers[index] = worker
+        self._workers[index] = self._living[worker.name] = worker
         try:
             self._begin(worker)
             await worker.follow(
                 lambda: self._answered(worker),
                 lambda report: self._stats.take(index, report),
                 lambda: self.on_leaving(),
+                lambda kind, payload: self.on_asks(worker, kind, payload),
             )
         finally:
             del self._workers[index]
@@ -254,6 +267,9 @@ class Workers:
             code = await worker.end(within=GRACE)
         except TimeoutError:
             code = -9
+        finally:
+            self._living.pop(worker.name, None)
+            self.on_ended(worker.name)
         self._deaths += 1
         self._changed.set()
         self.on_leaving()
@@ -273,4 +289,12 @@ def _ignore(index: int) -> None:
 
 
 def _nothing() -> None:
+    return
+
+
+def _unasked(worker: WorkerProcess, kind: Kind, payload: bytes) -> None:
+    return
+
+
+def _unknown(name: str) -> None:
     return

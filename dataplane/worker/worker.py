@@ -26,7 +26,7 @@ from dataplane.config.decode import Part, read_part
 from dataplane.config.table import Problem, Steps, TableError
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey
+from dataplane.gateway.policy.resources import coarse_limit
 from dataplane.observe import logs
 from dataplane.observe.access import AccessLog
 from dataplane.observe.frames import StatsFrames
@@ -40,6 +40,7 @@ from dataplane.proxy.targets import Targets
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
 from dataplane.worker.garbage import GarbageCollector
+from dataplane.worker.leasing import Leasing
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class Worker:
             recorder,
             pool,
             limiter=Limiter(share=1 / options.workers, secret=bytes.fromhex(options.limit_secret)),
-            default_limit=_coarse_limit(options),
+            default_limit=coarse_limit(options.rate_limit_per_second, options.rate_limit_burst),
             trusted=trusted,
             start=options.index,
         )
@@ -85,6 +86,7 @@ class Worker:
             trace_sampling=options.trace_sampling,
             send_via=options.send_via,
         )
+        self._leasing = Leasing(self._gateway.limiter, channel)
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
         status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)
         self._assembly = Assembly(status)
@@ -97,11 +99,14 @@ class Worker:
         following.add_done_callback(lambda _: self._drain.set())
         counting = asyncio.create_task(self._report_stats(), name="statistics")
         counting.add_done_callback(lambda _: self._drain.set())
+        leasing = asyncio.create_task(self._leasing.run(), name="leases")
+        leasing.add_done_callback(lambda _: self._drain.set())
         await self._drain.wait()
         await self._proxy.drain(self._options.drain_timeout)
-        counting.cancel()
-        following.cancel()
-        results = await asyncio.gather(following, counting, return_exceptions=True)
+        tasks = following, counting, leasing
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
         self._send_stats()
         await self._channel.close()
         if self._access_log is not None:
@@ -124,6 +129,8 @@ class Worker:
                 return
             await self._handle(kind, payload)
             await asyncio.sleep(0)
+        # The supervisor is dead: the next one tells the owners of limits that this worker is, too.
+        self._gateway.limiter.end()
 
     async def _handle(self, kind: Kind, payload: bytes) -> None:
         match kind:
@@ -133,6 +140,10 @@ class Worker:
                 await self._change(part, last=kind is Kind.DELTA)
             case Kind.HEALTH:
                 self._gateway.set_health(frozenset(read_json(payload)))
+            case Kind.GRANTS:
+                self._leasing.answered(payload)
+            case Kind.LOST:
+                self._gateway.limiter.lost(fleet=True)
             case Kind.CERTIFICATES:
                 self._use_certificates(NodeCertificates.from_bytes(payload))
             case Kind.SERVE:
@@ -187,6 +198,7 @@ class Worker:
             _log.exception("the table cannot be put in use", extra={"revision": part.revision})
             self._assembly.revert()
             raise TableError([Problem("", "", f"{type(error).__name__}: {error}")]) from None
+        self._leasing.wake()
 
     def _report_leaving(self) -> None:
         """Send the requests in flight at leaving instances, if they changed."""
@@ -224,15 +236,6 @@ async def _in_steps(steps: Steps[T]) -> T:
             found: T = end.value
             return found
         await asyncio.sleep(0)
-
-
-def _coarse_limit(options: WorkerOptions) -> Limit | None:
-    """RATE_LIMIT_PER_SECOND and RATE_LIMIT_BURST; the limiter takes this worker's share of every limit."""
-    if not options.rate_limit_per_second:
-        return None
-    return Limit(
-        f"{BUILTIN}address", options.rate_limit_per_second, options.rate_limit_burst, LimitKey.ADDRESS
-    )
 
 
 def _raise_unexpected(results: Iterable[BaseException | None]) -> None:

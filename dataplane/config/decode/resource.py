@@ -35,6 +35,13 @@ _LIMIT_KEYS: Mapping[int, tuple[str, ...]] = {
     pb.LIMIT_KEY_HEADER: policy.LimitKey.HEADER,
     pb.LIMIT_KEY_API_KEY: policy.LimitKey.API_KEY,
 }
+_LIMIT_MODES: Mapping[int, str] = {pb.LIMIT_MODE_LOCAL: "local", pb.LIMIT_MODE_FLEET: "fleet"}
+_WITHOUT_OWNER: Mapping[int, str] = {
+    pb.WITHOUT_OWNER_UNSPECIFIED: "share",
+    pb.WITHOUT_OWNER_STRICT: "strict",
+    pb.WITHOUT_OWNER_SHARE: "share",
+    pb.WITHOUT_OWNER_OPEN: "open",
+}
 _KEY_PART = re.compile(
     r"address|subject|api_key|route|header|header:[a-z0-9!#$%&'*+.^_`|~-]{1,64}|claim:[\x21-\x7e]{1,64}"
 )
@@ -174,8 +181,7 @@ def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
 
 def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
     body = resource.rate_limit
-    if body.mode != pb.LIMIT_MODE_LOCAL:
-        check.wrong("mode", f"value {body.mode} is not built in this version; only local limits are")
+    check.choice("mode", body.mode, _LIMIT_MODES, "local")
     key = _limit_key(body, check)
     if "header" in key:
         check.token("header", body.header)
@@ -198,6 +204,8 @@ def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
         max_concurrent=body.max_concurrent,
         enforced=_enforced(body.enforce, check),
         advertise=body.advertise,
+        fleet=body.mode == pb.LIMIT_MODE_FLEET,
+        without_owner=check.choice("without_owner", body.without_owner, _WITHOUT_OWNER, "share"),
     )
 
 

@@ -27,6 +27,7 @@ from dataplane.config.stream.order import after_loss, preferred
 from dataplane.config.stream.reporter import Reporter
 from dataplane.config.table import Problem, TableError
 from headgate_api.v1 import config_pb2 as pb
+from headgate_api.v1 import limits_pb2
 from headgate_api.v1.config_pb2_grpc import ConfigServiceStub
 
 if TYPE_CHECKING:
@@ -69,7 +70,15 @@ class ConfigStream:
         self._reporter = Reporter()
         self._parts = bytearray()
         """Received parts of an incomplete message."""
+        self._asks: list[pb.StreamRequest] = []
+        """Questions about limits."""
+        self.on_limits: Callable[[limits_pb2.LimitAnswers], None] = lambda answers: None
+        """Called with the answers to them."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when a stream has ended: what was asked over it is not answered."""
         self._outgoing = asyncio.Event()
+        self._sent = asyncio.Event()
+        """Set while nothing is to be sent."""
         self._received: pb.Snapshot | pb.Delta | None = None
         self._arrived = asyncio.Event()
         self.mismatches = 0
@@ -163,6 +172,22 @@ class ConfigStream:
         self._stats = stats
         self._outgoing.set()
 
+    def ask_limits(self, asks: limits_pb2.LimitAsks) -> bool:
+        """Queue questions about limits; False without a connection: they are never sent on a later one."""
+        if not self.connected_to:
+            return False
+        self._asks.append(pb.StreamRequest(asks=asks))
+        self._outgoing.set()
+        return True
+
+    async def flush(self, within: float = 0.5) -> None:
+        """Wait until what is queued has been sent, if there is a connection; some seconds at most."""
+        if self.connected_to and self._outgoing.is_set():
+            self._sent.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._sent.wait()
+
     def _answer(self, revision: int, message: pb.StreamRequest) -> None:
         """Queue an answer, unless the connection that the configuration came on is gone."""
         if self._unanswered.pop(revision, None) is not None:
@@ -215,6 +240,7 @@ class ConfigStream:
         self._received = None
         self._reporter = Reporter()
         self._parts.clear()
+        self._asks.clear()
         # The call may be rejected before the hello is written; the reader then raises the status.
         with suppress(grpc.aio.AioRpcError):
             await call.write(wire.hello(self._state(), self._refused))
@@ -233,6 +259,7 @@ class ConfigStream:
                 task.cancel()
             call.cancel()
             await asyncio.gather(writer, *ends, return_exceptions=True)
+            self.on_lost()
 
     async def _read(self, address: str, call: Call) -> None:
         async for response in call:
@@ -258,6 +285,9 @@ class ConfigStream:
             case "reporting":
                 self._reporter.configure(response.reporting, time.monotonic())
                 return
+            case "answers":
+                self.on_limits(response.answers)
+                return
             case _:
                 return  # unknown: from a newer control plane
         self._unanswered[self._received.revision] = wire.refusal_of(self._received)
@@ -270,15 +300,18 @@ class ConfigStream:
             self._outgoing.clear()
             for message in self._take_outgoing():
                 await call.write(message)
+            if not self._outgoing.is_set():
+                self._sent.set()
 
     def _take_outgoing(self) -> list[pb.StreamRequest]:
         # The ack of a revision that removes instances must follow the report of their requests in flight.
-        messages = [*filter(None, (self._leaving,)), *self._answers]
+        messages = [*filter(None, (self._leaving,)), *self._answers, *self._asks]
         if self._health is not None:
             messages += filter(None, [self._reporter.health_report(*self._health)])
         if self._stats is not None:
             messages += filter(None, [self._reporter.stats_report(self._stats, time.monotonic())])
         self._answers.clear()
+        self._asks.clear()
         self._leaving = self._health = self._stats = None
         return messages
 

@@ -1,4 +1,5 @@
-"""The counters of all limits of this worker: made, carried over changes, reported and reset here.
+"""The counters of all limits of this worker: made, carried over changes, reported and reset here. Those that are leased
+ask their owners, whom whoever runs the worker reaches (`asks`, `answer`).
 
 How requests use them is in `gateway.checks`; how a bucket works is in `buckets`. Counters belong to a limit by its
 name: the routes that name it share them.
@@ -7,7 +8,7 @@ name: the routes that name it share them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import nsmallest
@@ -18,12 +19,16 @@ from dataplane.gateway.policy.advertise import LARGEST
 from dataplane.gateway.policy.buckets import Buckets, Room
 from dataplane.gateway.policy.concurrency import Concurrency
 from dataplane.gateway.policy.counter import Counter, Unlimited
+from dataplane.gateway.policy.leased import Leased, terms
 from dataplane.gateway.policy.resources import Limit
+from headgate_api.leases.messages import Answer, Ask
 
 _LONGEST_KEY: Final = 128
 """Characters. Longer keys are replaced by a digest, so that clients cannot fill the memory."""
 _HIDDEN: Final = 12
 """Bytes of the keyed hash that replaces a value that may be a credential or personal."""
+_MOST_CARRIED: Final = 10_000
+"""Keys whose state is carried over when a limit is counted in another way."""
 _REPORT_EFFORT: Final = 1000
 """Keys examined for one report, so that a report never delays requests."""
 
@@ -71,6 +76,11 @@ class Limiter:
         self._secret = secret
         self.share = share
         """This worker's part of what the data plane may let through, above 0 and at most 1."""
+        self._workers = round(1 / share)
+        self._leased: dict[str, Leased] = {}
+        """Those of the counters that lease what they let through."""
+        self.wake: Callable[[], None] = _nothing
+        """Called when `asks` may have something to ask after a time when there was nothing."""
         self._room = Room(max_keys)
         self._counters: dict[str, Counter] = {}
         self._concurrent: dict[str, Concurrency] = {}
@@ -105,10 +115,19 @@ class Limiter:
             if limit is counter.limit:
                 continue
             if limit is None or not _carries(counter.limit, limit):
-                counter.leave()
-                del self._counters[name]
+                self._drop(name)
+            elif self._owner_of(counter.limit) != self._owner_of(limit):
+                lacking = _lacking(counter, self.share, now)
+                self._drop(name)
+                made = self._make(limit)
+                for key, tokens in lacking:
+                    made.charge(key, tokens, now)
             elif limit != counter.limit:
                 counter.adopt(limit, now)
+        for limit in limits.values():
+            # Before the first request: a worker needs something to let it through.
+            if limit.name not in self._counters and terms(limit, self._workers) is not None:
+                self._make(limit)
         for name, concurrency in list(self._concurrent.items()):
             limit = limits.get(name)
             if limit is None or not limit.max_concurrent or _identity(limit) != _identity(concurrency.limit):
@@ -119,6 +138,57 @@ class Limiter:
     def prefixes(self) -> set[int]:
         """The bits by which IPv6 addresses count in any limit in use."""
         return {limit.address_prefix for limit in self._limits() if "address" in limit.key}
+
+    def asks(self, now: float, fleet: bool) -> list[tuple[Leased, Ask]]:
+        """What to ask the owners now: of limits of the fleet, or of those that the workers of this data plane share."""
+        asked = []
+        for leased in self._leased.values():
+            if leased.limit.fleet == fleet:
+                ask = leased.holder.ask(now)
+                if ask is not None:
+                    asked.append((leased, ask))
+        return asked
+
+    @property
+    def leases(self) -> bool:
+        """Whether there is any limit whose owner is to be asked."""
+        return bool(self._leased)
+
+    @property
+    def asking(self) -> bool:
+        """Whether there is anything to ask as soon as may be."""
+        return any(leased.holder.active for leased in self._leased.values())
+
+    def answer(self, name: str, key: str, answer: Answer, now: float) -> None:
+        """The owner's answer about the limit of this name, with buckets by `key` (`leased.counts_by`). Epoch 0: no
+        owner was reached."""
+        leased = self._leased.get(name)
+        if leased is None or leased.counts_by != key:
+            return
+        if answer.epoch:
+            leased.holder.answer(answer, now)
+        else:
+            leased.holder.refused(answer.stamp)
+
+    def lost(self, fleet: bool) -> None:
+        """No answer will come to what was asked."""
+        for leased in self._leased.values():
+            if leased.limit.fleet == fleet:
+                leased.holder.lost()
+
+    def tidy(self, now: float) -> None:
+        """Let keys be forgotten that nobody uses; about once a second."""
+        for leased in self._leased.values():
+            leased.holder.tidy(now)
+
+    def end(self) -> None:
+        """Let nothing through any more of what is leased: the owners take this worker for dead."""
+        for leased in self._leased.values():
+            leased.holder.end()
+
+    def admitted(self) -> dict[str, float]:
+        """Tokens let through, by limit; of those that are leased."""
+        return {name: leased.admitted for name, leased in self._leased.items()}
 
     def reset(self, key: str) -> int:
         """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns how many."""
@@ -151,7 +221,11 @@ class Limiter:
 
     def _row(self, limit: Limit, key: str, now: float) -> BucketReport:
         if limit.per_second:
-            remaining = self._counters[limit.name].remaining(key, now)
+            counter = self._counters[limit.name]
+            if isinstance(counter, Leased):
+                remaining = counter.part(key, self.share, now)
+            else:
+                remaining = counter.remaining(key, now)
         else:
             remaining = float(self._concurrent[limit.name].remaining(key))
         return BucketReport(limit.name, label(limit, key), remaining, self._refusals(limit, key))
@@ -169,10 +243,26 @@ class Limiter:
         return self._concurrent[limit.name].remaining(key) / limit.max_concurrent
 
     def _make(self, limit: Limit) -> Counter:
+        leased = terms(limit, self._workers)
         made: Counter
-        made = Buckets(limit, self.share, self._room) if limit.per_second else Unlimited(limit)
+        if leased is not None:
+            made = self._leased[limit.name] = Leased(limit, leased, self._woken)
+        else:
+            made = Buckets(limit, self.share, self._room) if limit.per_second else Unlimited(limit)
         self._counters[limit.name] = made
         return made
+
+    def _drop(self, name: str) -> None:
+        self._counters.pop(name).leave()
+        self._leased.pop(name, None)
+
+    def _owner_of(self, limit: Limit) -> str:
+        if terms(limit, self._workers) is None:
+            return "worker"
+        return "fleet" if limit.fleet else "node"
+
+    def _woken(self) -> None:
+        self.wake()
 
 
 def whole_seconds(seconds: float) -> int:
@@ -190,6 +280,20 @@ def short(key: str) -> str:
 def label(limit: Limit, key: str) -> str:
     """A key as operators see it: what it counts by, and the value, for instance "subject:alice"."""
     return f"{','.join(limit.key)}:{key}"
+
+
+def _nothing() -> None:
+    return
+
+
+def _lacking(counter: Counter, share: float, now: float) -> list[tuple[str, float]]:
+    """What this worker's `share` of each bucket lacks, in tokens."""
+    if isinstance(counter, Leased):
+        found = counter.lacking(share, now, _MOST_CARRIED)
+    else:
+        rate = counter.limit.per_second * share
+        found = [(key, counter.missing(key, now) * rate) for key in islice(counter.keys(), _MOST_CARRIED)]
+    return [(key, tokens) for key, tokens in found if tokens > 0]
 
 
 def _identity(limit: Limit) -> tuple[object, ...]:

@@ -61,6 +61,15 @@ class Limit:
     """Per cent of the keys for which the limit is enforced; for the others it only counts and marks (shadow)."""
     advertise: bool = False
     """Whether responses that are let through say what remains."""
+    fleet: bool = False
+    """Whether there is one bucket for all data planes, and not one for each."""
+    without_owner: str = "share"
+    """What is let through of a limit of the fleet while no control plane answers: "strict", "share", "open"."""
+
+
+def coarse_limit(per_second: float, burst: int) -> Limit | None:
+    """The limit of the settings, by client address; None if there is none."""
+    return Limit(f"{BUILTIN}address", per_second, burst, LimitKey.ADDRESS) if per_second else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,20 +106,19 @@ class Account:
         # An overdraft is paid at once: all holders wait for it, not only the one where it came up.
         debt = max(0.0, -want.holds)
         self.pool -= debt
-        short = max(0.0, -self.pool)
         given = self._share(book)
         self.pool -= given
         book.granted = given + debt
         book.tokens += given
         if want.wants <= member.offered and math.isclose(book.tokens, member.offered):
-            return Grant(want.key, book.granted, book.target, True, short)
+            return Grant(want.key, book.granted, book.target, True, self.pool)
         # The offer may be below `member.starter`: holdings are cut to it before that is lowered.
         book.excess = max(0.0, book.tokens - member.offered)
         self.books[holder] = book
         self.excess += book.excess
         self.wanted += book.wants
         self.left += book.left
-        return Grant(want.key, book.granted, book.target, False, short)
+        return Grant(want.key, book.granted, book.target, False, self.pool)
 
     def reservation(self) -> float:
         """The floor to store: one step below the pool. Above 0, or 0."""

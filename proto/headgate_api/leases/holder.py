@@ -6,6 +6,7 @@ A request calls `holdings.get(key)`, or `open`, and then `Holding.take`. Nothing
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
@@ -25,12 +26,14 @@ class Holder:
         "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_most", "_old_starter", "_old_until", "_pace",
         "_stamp",
         "active",
-        "away_from", "holdings", "limit", "starter", "until",
+        "away_from", "holdings", "limit", "starter", "until", "wake",
     )  # fmt: skip
 
-    def __init__(self, limit: Limit, most: int = 100_000) -> None:
-        """`most`: keys that have a holding of their own; new ones share one when there are as many."""
+    def __init__(self, limit: Limit, most: int = 100_000, wake: Callable[[], None] = lambda: None) -> None:
+        """`most`: keys that have a holding of their own; new ones share one when there are as many. `wake` is called
+        when there is something to ask after a time when there was nothing."""
         self.limit = limit
+        self.wake = wake
         self._most = most
         self._pace = 0.0
         """Tokens a second that a holding gains while this holder is away."""
@@ -122,7 +125,12 @@ class Holder:
     def answer(self, answer: Answer, now: float) -> None:
         """Use an answer, unless it is late, of a former owner, or not to the ask that is under way."""
         asked = self._asked
-        if asked is None or answer.stamp != self._stamp or answer.epoch < self._epoch:
+        if (
+            asked is None
+            or len(asked) != len(answer.grants)
+            or answer.stamp != self._stamp
+            or answer.epoch < self._epoch
+        ):
             return
         if now >= self._stamp + LEASE:
             return
@@ -140,7 +148,6 @@ class Holder:
         self.starter = answer.starter
         self.until = answer.stamp + answer.lease
         for holding, grant in zip(asked, answer.grants, strict=True):
-            assert grant.key == holding.key
             holding.grant(grant, answer.stamp, now)
 
     def tidy(self, now: float, most: int = 100) -> None:

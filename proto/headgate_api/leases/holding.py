@@ -29,7 +29,7 @@ class Holding:
 
     __slots__ = (
         "_basis", "_credit", "_cycle", "_demand", "_holder", "_low", "_refused", "_seen", "_since", "_target", "_until",
-        "asked", "debt", "due", "key", "tokens",
+        "asked", "due", "key", "pool", "tokens",
     )  # fmt: skip
 
     def __init__(self, holder: Holder, key: str, now: float) -> None:
@@ -45,8 +45,8 @@ class Holding:
         """`Holder.gained` as far as it is in `tokens`."""
         self._target = math.inf
         """What the owner would have it hold."""
-        self.debt = 0.0
-        """Tokens that all holders together lack, as of the last answer: none are granted before they have flowed in."""
+        self.pool = math.inf
+        """Tokens that nobody holds, as of the last answer; infinite: unknown. Below 1 none are granted for a while."""
         self.asked = False
         """Whether the ask that is under way says what is held: it is not to grow meanwhile."""
         self.due = now
@@ -110,10 +110,12 @@ class Holding:
 
     def grant(self, grant: Grant, stamp: float, now: float) -> None:
         """The answer to the ask of `stamp` has come."""
+        # What had lapsed meanwhile is not held any more: the owner may have given it to others.
+        self._lapse(now)
         self.asked = False
         self._seen = self._holder.gained(now)
         self._add(grant.tokens)
-        self._target, self.debt = grant.target, grant.debt
+        self._target, self.pool = grant.target, grant.pool
         self._until = stamp + LEASE
         holder = self._holder
         if self._credit:
@@ -149,15 +151,20 @@ class Holding:
 
     def _renew(self, now: float) -> None:
         """Cut what has lapsed, and gain what is due to a holder that is away."""
+        self._lapse(now)
+        holder = self._holder
+        gained = holder.gained(now)
+        if gained > self._seen and not self.asked:
+            self._add(max(0.0, min(holder.starter - self.tokens, gained - self._seen)))
+        self._seen = gained
+
+    def _lapse(self, now: float) -> None:
+        """Cut what has lapsed."""
         holder = self._holder
         if now >= self._until:
             self._add(min(0.0, (holder.starter if now < holder.until else 0) - self.tokens))
             # What is gained while away must be looked at before each request: no more than a starter is gained.
             self._until = min(now + LEASE, holder.until, max(now, holder.away_from))
-        gained = holder.gained(now)
-        if gained > self._seen and not self.asked:
-            self._add(max(0.0, min(holder.starter - self.tokens, gained - self._seen)))
-        self._seen = gained
 
     def _add(self, tokens: float) -> None:
         self.tokens += tokens
@@ -165,6 +172,8 @@ class Holding:
 
     def _activate(self, now: float) -> None:
         if self.key not in self._holder.active:
+            if not self._holder.active:
+                self._holder.wake()
             self._holder.active[self.key] = self
             self._low = 0.0
             self.due = now

@@ -82,13 +82,14 @@ class Ask:
 
 class Grant(NamedTuple):
     """One key in an answer. `tokens` more may be spent; what is above `target` at the next ask should be given back;
-    with `forget` the owner counts a starter, and no more. `debt`: what the pool lacks, all holders together."""
+    with `forget` the owner counts a starter, and no more. `pool`: what nobody holds, below 0 what all holders
+    together lack; it is told for the sake of answers to clients."""
 
     key: str
     tokens: float
     target: float
     forget: bool
-    debt: float = 0.0
+    pool: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

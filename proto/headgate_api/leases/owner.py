@@ -213,7 +213,7 @@ class Owner:
         account = self._account(want.key, now)
         if account is None:
             # No room: nobody gets more of this key than starters.
-            return Grant(want.key, 0.0, 0.0, False)
+            return Grant(want.key, 0.0, 0.0, False, 0.0)
         grant = account.answer(holder, member, ask, want, now)
         self._note(want.key, account)
         return grant

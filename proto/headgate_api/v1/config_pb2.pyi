@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from headgate_api.v1 import limits_pb2 as _limits_pb2
 from headgate_api.v1 import resources_pb2 as _resources_pb2
 from headgate_api.v1 import status_pb2 as _status_pb2
 import builtins as _builtins
@@ -30,6 +31,7 @@ class StreamRequest(_message.Message):
     HEALTH_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    ASKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -42,6 +44,8 @@ class StreamRequest(_message.Message):
     def stats(self) -> _status_pb2.StatsReport: ...
     @_builtins.property
     def leaving(self) -> _status_pb2.LeavingReport: ...
+    @_builtins.property
+    def asks(self) -> _limits_pb2.LimitAsks: ...
     def __init__(
         self,
         *,
@@ -51,12 +55,13 @@ class StreamRequest(_message.Message):
         health: _status_pb2.HealthReport | None = ...,
         stats: _status_pb2.StatsReport | None = ...,
         leaving: _status_pb2.LeavingReport | None = ...,
+        asks: _limits_pb2.LimitAsks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "asks", b"asks", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "asks", b"asks", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "health", "stats", "leaving"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "health", "stats", "leaving", "asks"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -70,6 +75,7 @@ class StreamResponse(_message.Message):
     DELTA_FIELD_NUMBER: _builtins.int
     REPORTING_FIELD_NUMBER: _builtins.int
     PART_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
@@ -82,6 +88,10 @@ class StreamResponse(_message.Message):
     def part(self) -> Global___Part:
         """Only to data planes with the capability "messages.parts"."""
 
+    @_builtins.property
+    def answers(self) -> _limits_pb2.LimitAnswers:
+        """Only in answer to `asks`."""
+
     def __init__(
         self,
         *,
@@ -89,12 +99,13 @@ class StreamResponse(_message.Message):
         delta: Global___Delta | None = ...,
         reporting: Global___Reporting | None = ...,
         part: Global___Part | None = ...,
+        answers: _limits_pb2.LimitAnswers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "part", b"part", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "delta", b"delta", "message", b"message", "part", b"part", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "message", b"message", "part", b"part", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "delta", b"delta", "message", b"message", "part", b"part", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "reporting", "part"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "reporting", "part", "answers"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -171,6 +182,7 @@ class Hello(_message.Message):
           "services.tls"     Service.tls: it speaks TLS to the instances of such services.
           "limits.full"      RateLimit.keys, .address_prefix, .cost, .cost_header, .max_concurrent and .enforce, and
                              Service.max_in_flight.
+          "limits.fleet"     RateLimit.mode LIMIT_MODE_FLEET: it leases such limits (LimitAsks).
         """
 
     def __init__(

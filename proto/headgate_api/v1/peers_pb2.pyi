@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from headgate_api.v1 import config_pb2 as _config_pb2
+from headgate_api.v1 import limits_pb2 as _limits_pb2
 from headgate_api.v1 import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,54 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class LendRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    ASKS_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    """In the first message: random, as in FollowRequest."""
+    @_builtins.property
+    def asks(self) -> _limits_pb2.LimitAsks: ...
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+        asks: _limits_pb2.LimitAsks | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "nonce", b"nonce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LendRequest: _TypeAlias = LendRequest  # noqa: Y015
+
+@_typing.final
+class LendResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    proof: _builtins.bytes
+    """In the first message, which answers the first request: the MAC of the nonce and the name of the one that answers."""
+    @_builtins.property
+    def answers(self) -> _limits_pb2.LimitAnswers: ...
+    def __init__(
+        self,
+        *,
+        proof: _builtins.bytes = ...,
+        answers: _limits_pb2.LimitAnswers | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LendResponse: _TypeAlias = LendResponse  # noqa: Y015
 
 @_typing.final
 class FollowRequest(_message.Message):

@@ -42,6 +42,11 @@ class PeerServiceStub:
                 request_serializer=headgate__api_dot_v1_dot_peers__pb2.FollowRequest.SerializeToString,
                 response_deserializer=headgate__api_dot_v1_dot_peers__pb2.FollowResponse.FromString,
                 _registered_method=True)
+        self.Lend = channel.stream_stream(
+                '/headgate.v1.PeerService/Lend',
+                request_serializer=headgate__api_dot_v1_dot_peers__pb2.LendRequest.SerializeToString,
+                response_deserializer=headgate__api_dot_v1_dot_peers__pb2.LendResponse.FromString,
+                _registered_method=True)
 
 
 class PeerServiceServicer:
@@ -59,6 +64,14 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Lend(self, request_iterator, context):
+        """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
+        in the same way. An ask that it cannot answer, because it does not own the limit, is answered with epoch 0.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -66,6 +79,11 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.Follow,
                     request_deserializer=headgate__api_dot_v1_dot_peers__pb2.FollowRequest.FromString,
                     response_serializer=headgate__api_dot_v1_dot_peers__pb2.FollowResponse.SerializeToString,
+            ),
+            'Lend': grpc.stream_stream_rpc_method_handler(
+                    servicer.Lend,
+                    request_deserializer=headgate__api_dot_v1_dot_peers__pb2.LendRequest.FromString,
+                    response_serializer=headgate__api_dot_v1_dot_peers__pb2.LendResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -98,6 +116,33 @@ class PeerService:
             '/headgate.v1.PeerService/Follow',
             headgate__api_dot_v1_dot_peers__pb2.FollowRequest.SerializeToString,
             headgate__api_dot_v1_dot_peers__pb2.FollowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Lend(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/headgate.v1.PeerService/Lend',
+            headgate__api_dot_v1_dot_peers__pb2.LendRequest.SerializeToString,
+            headgate__api_dot_v1_dot_peers__pb2.LendResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class PeerServiceStub:
     stream is open. A message comes at least every three seconds; a control plane that is silent for ten is taken for
     lost.
     """
+    Lend: _grpc.StreamStreamMultiCallable[_peers_pb2.LendRequest, _peers_pb2.LendResponse]
+    """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
+    in the same way. An ask that it cannot answer, because it does not own the limit, is answered with epoch 0.
+    """
 
 @_typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -54,6 +58,10 @@ class PeerServiceAsyncStub(PeerServiceStub):
     """First everything that the answering control plane knows of its data planes, then what changes, for as long as the
     stream is open. A message comes at least every three seconds; a control plane that is silent for ten is taken for
     lost.
+    """
+    Lend: _aio.StreamStreamMultiCallable[_peers_pb2.LendRequest, _peers_pb2.LendResponse]  # type: ignore[assignment]
+    """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
+    in the same way. An ask that it cannot answer, because it does not own the limit, is answered with epoch 0.
     """
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -71,6 +79,16 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         """First everything that the answering control plane knows of its data planes, then what changes, for as long as the
         stream is open. A message comes at least every three seconds; a control plane that is silent for ten is taken for
         lost.
+        """
+
+    @_abc_1.abstractmethod
+    def Lend(
+        self,
+        request_iterator: _MaybeAsyncIterator[_peers_pb2.LendRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_peers_pb2.LendResponse], _abc.AsyncIterator[_peers_pb2.LendResponse]]:
+        """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
+        in the same way. An ask that it cannot answer, because it does not own the limit, is answered with epoch 0.
         """
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

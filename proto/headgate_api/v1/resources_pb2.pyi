@@ -73,6 +73,7 @@ class _LimitModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitMode.V
     LIMIT_MODE_LOCAL: _LimitMode.ValueType  # 1
     """A token bucket in each data plane."""
     LIMIT_MODE_FLEET: _LimitMode.ValueType  # 2
+    """One for all data planes: they lease what they let through."""
     LIMIT_MODE_REDIS: _LimitMode.ValueType  # 3
 
 class LimitMode(_LimitMode, metaclass=_LimitModeEnumTypeWrapper): ...
@@ -81,8 +82,36 @@ LIMIT_MODE_UNSPECIFIED: LimitMode.ValueType  # 0
 LIMIT_MODE_LOCAL: LimitMode.ValueType  # 1
 """A token bucket in each data plane."""
 LIMIT_MODE_FLEET: LimitMode.ValueType  # 2
+"""One for all data planes: they lease what they let through."""
 LIMIT_MODE_REDIS: LimitMode.ValueType  # 3
 Global___LimitMode: _TypeAlias = LimitMode  # noqa: Y015
+
+class _WithoutOwner:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WithoutOwnerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WithoutOwner.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WITHOUT_OWNER_UNSPECIFIED: _WithoutOwner.ValueType  # 0
+    """As WITHOUT_OWNER_SHARE."""
+    WITHOUT_OWNER_STRICT: _WithoutOwner.ValueType  # 1
+    """Nothing, once what it holds has lapsed."""
+    WITHOUT_OWNER_SHARE: _WithoutOwner.ValueType  # 2
+    """Its share."""
+    WITHOUT_OWNER_OPEN: _WithoutOwner.ValueType  # 3
+    """Everything."""
+
+class WithoutOwner(_WithoutOwner, metaclass=_WithoutOwnerEnumTypeWrapper): ...
+
+WITHOUT_OWNER_UNSPECIFIED: WithoutOwner.ValueType  # 0
+"""As WITHOUT_OWNER_SHARE."""
+WITHOUT_OWNER_STRICT: WithoutOwner.ValueType  # 1
+"""Nothing, once what it holds has lapsed."""
+WITHOUT_OWNER_SHARE: WithoutOwner.ValueType  # 2
+"""Its share."""
+WITHOUT_OWNER_OPEN: WithoutOwner.ValueType  # 3
+"""Everything."""
+Global___WithoutOwner: _TypeAlias = WithoutOwner  # noqa: Y015
 
 @_typing.final
 class Resource(_message.Message):
@@ -516,6 +545,7 @@ class RateLimit(_message.Message):
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     ENFORCE_FIELD_NUMBER: _builtins.int
     ADVERTISE_FIELD_NUMBER: _builtins.int
+    WITHOUT_OWNER_FIELD_NUMBER: _builtins.int
     per_second: _builtins.float
     """Tokens that flow back per second; above 0, or 0 where max_concurrent is all that the limit says."""
     burst: _builtins.int
@@ -537,6 +567,8 @@ class RateLimit(_message.Message):
     """"on", "shadow", or the share of keys that it is enforced for, "0%" to "100%"; empty: "on"."""
     advertise: _builtins.bool
     """Responses that are let through say what remains."""
+    without_owner: Global___WithoutOwner.ValueType
+    """What a data plane lets through of a limit of the whole fleet while no control plane answers."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What has a bucket of its own, of several each combination: "address", "subject", "api_key", "route", "header",
@@ -558,10 +590,11 @@ class RateLimit(_message.Message):
         max_concurrent: _builtins.int = ...,
         enforce: _builtins.str = ...,
         advertise: _builtins.bool = ...,
+        without_owner: Global___WithoutOwner.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_prefix", b"address_prefix", "advertise", b"advertise", "burst", b"burst", "cost", b"cost", "cost_header", b"cost_header", "enforce", b"enforce", "header", b"header", "key", b"key", "keys", b"keys", "max_concurrent", b"max_concurrent", "mode", b"mode", "per_second", b"per_second"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_prefix", b"address_prefix", "advertise", b"advertise", "burst", b"burst", "cost", b"cost", "cost_header", b"cost_header", "enforce", b"enforce", "header", b"header", "key", b"key", "keys", b"keys", "max_concurrent", b"max_concurrent", "mode", b"mode", "per_second", b"per_second", "without_owner", b"without_owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,6 +26,7 @@ class Worker:
 
     def __init__(self, world: World, index: int) -> None:
         self.index, self.world = index, world
+        self.name = f"{index}.{len(world.born)}"
         self.process = SimpleNamespace(pid=4711)
         self.holds = self.sent = NOTHING
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None

@@ -7,10 +7,9 @@ import subprocess
 import sys
 
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey
+from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey, coarse_limit
 from dataplane.options import WorkerOptions
 from dataplane.proxy.bounds import Bounds
-from dataplane.worker.worker import _coarse_limit
 
 OPTIONS = WorkerOptions(
     node="node-1",
@@ -48,7 +47,7 @@ def test_a_worker_imports_nothing_it_has_no_use_for() -> None:
 
 
 def test_the_coarse_limit_has_a_name_that_no_configured_limit_can_have() -> None:
-    coarse = _coarse_limit(OPTIONS)
+    coarse = coarse_limit(OPTIONS.rate_limit_per_second, OPTIONS.rate_limit_burst)
     assert coarse is not None and coarse.name.startswith(BUILTIN)
     limiter, own = Limiter(), Limit("address", 1, 1, LimitKey.ADDRESS)
     assert not limiter.counter(coarse).take("192.0.2.1", 0.0)

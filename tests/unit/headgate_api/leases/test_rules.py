@@ -248,3 +248,20 @@ def test_an_answer_that_comes_when_the_lease_is_over_is_not_used() -> None:
     until = pair.holders[0].until
     pair.holders[0].answer(answer, pair.now + LEASE)
     assert pair.holders[0].until == until
+
+
+def test_a_late_answer_does_not_revive_what_had_lapsed() -> None:
+    pair = Pair(Limit(100, 1, WithoutOwner.STRICT))
+    pair.spend(0)
+    pair.exchange()
+    holder = pair.holders[0]
+    assert holder.holdings[KEY].tokens == 1
+    pair.now += 1
+    late = holder.ask(pair.now)
+    assert late is not None
+    pair.now += 1.5
+    # Another one has got the token since the book of it was closed.
+    answer = pair.owner.ask("0", late, pair.now)
+    assert answer is not None
+    holder.answer(answer, pair.now)
+    assert holder.holdings[KEY].tokens == answer.grants[0].tokens

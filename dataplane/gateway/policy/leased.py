@@ -1,0 +1,161 @@
+"""A limit that several workers share: what this one may let through is leased (docs/decisions/0009-fleet-limits.md).
+
+The owner is the supervisor for the workers of one data plane, and a control plane for a limit of the whole fleet. All
+amounts are in requests, each of the limit's `cost`: so no share is too small to be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+from dataplane.gateway.policy.counter import Counter
+from dataplane.gateway.policy.resources import Limit
+from headgate_api.leases.holder import OVERFLOW, Holder
+from headgate_api.leases.holding import Holding
+from headgate_api.leases.messages import Limit as Terms
+from headgate_api.leases.messages import WithoutOwner
+
+_LEAST: Final = 8
+"""Requests of a new key that a worker must be able to let through by itself, where the owner is its supervisor. Smaller
+limits are divided by the number of workers."""
+_MOST_REFUSED: Final = 40_000
+"""Keys of a generation of those lately refused."""
+_SOON: Final = 1e-3
+"""Seconds until the owner may have answered."""
+
+
+def terms(limit: Limit, workers: int) -> Terms | None:
+    """What is leased of a limit that `workers` of this data plane share; None: each of them counts for itself."""
+    requests = limit.burst // limit.cost
+    if not limit.per_second:
+        return None
+    if limit.fleet:
+        return Terms(limit.per_second / limit.cost, requests, WithoutOwner(limit.without_owner))
+    if workers > 1 and requests // 2 // (workers + 1) >= _LEAST:
+        return Terms(limit.per_second / limit.cost, requests)
+    return None
+
+
+def counts_by(limit: Limit) -> str:
+    """What has a bucket of its own, in full: holders and owners must mean the same keys."""
+    parts = []
+    for part in limit.key:
+        if part == "header":
+            part = f"header:{limit.header}"
+        elif part == "address":
+            part = f"address/{limit.address_prefix}"
+        parts.append(part)
+    return ",".join(parts)
+
+
+class Leased(Counter):
+    """The holder's end of one limit, in this worker."""
+
+    __slots__ = (
+        "_cost",
+        "_holdings",
+        "_rate",
+        "_refused",
+        "_refused_old",
+        "admitted",
+        "counts_by",
+        "holder",
+    )
+
+    def __init__(self, limit: Limit, leased: Terms, wake: Callable[[], None]) -> None:
+        """`wake` is called when the owner is to be asked after a time when it was not."""
+        self.limit = limit
+        self.counts_by = counts_by(limit)
+        self.holder = Holder(leased, wake=wake)
+        self.admitted = 0.0
+        """Tokens that requests took, since the start."""
+        self._holdings: dict[str, Holding] = self.holder.holdings
+        self._cost = float(limit.cost)
+        self._rate = leased.rate
+        self._refused: dict[str, int] = {}
+        self._refused_old: dict[str, int] = {}
+
+    def take(self, key: str, now: float) -> float:
+        holding = self._holdings.get(key)
+        if holding is None:
+            holding = self.holder.open(key, now)
+        if holding.take(1.0, now):
+            self.admitted += self._cost
+            return 0.0
+        return self._refuse(key, holding)
+
+    def give_back(self, key: str, tokens: float, now: float) -> None:
+        self._find(key, now).refund(tokens / self._cost, now)
+        self.admitted -= tokens
+
+    def charge(self, key: str, tokens: float, now: float) -> None:
+        self._find(key, now).overdraw(tokens / self._cost, now)
+        self.admitted += tokens
+
+    def remaining(self, key: str, now: float) -> float:
+        """What this worker holds and what nobody holds, as far as it is known here."""
+        holding = self._holdings.get(key)
+        if holding is None:
+            return float(self.limit.burst)
+        free = max(0.0, min(holding.pool, self.limit.burst / self._cost - holding.tokens))
+        return max(0.0, (holding.tokens + free) * self._cost)
+
+    def missing(self, key: str, now: float) -> float:
+        return (self.limit.burst - self.remaining(key, now)) / self.limit.per_second
+
+    def refused(self, key: str) -> int:
+        return self._refused.get(key, 0) or self._refused_old.get(key, 0)
+
+    def forget(self, key: str) -> bool:
+        """The owner fills up the bucket; what is known here of it is the owner's last word."""
+        self._refused.pop(key, None)
+        self._refused_old.pop(key, None)
+        holding = self._holdings.get(key)
+        if holding is not None:
+            holding.due = 0.0
+        return holding is not None
+
+    def keys(self) -> Iterator[str]:
+        yield from reversed(self._refused)
+        for key in reversed(self._holdings):
+            if key not in self._refused:
+                yield key
+
+    def adopt(self, limit: Limit, now: float) -> None:
+        before = self.holder.limit
+        self.limit = limit
+        self._cost = float(limit.cost)
+        self._rate = limit.per_second / limit.cost
+        mode = WithoutOwner(limit.without_owner) if limit.fleet else before.without_owner
+        self.holder.adopt(Terms(self._rate, limit.burst // limit.cost, mode))
+
+    def leave(self) -> None:
+        self.holder.end()
+
+    def part(self, key: str, share: float, now: float) -> float:
+        """Tokens left for `key` here: what this worker holds, and its `share` of what nobody holds."""
+        holding = self._holdings.get(key)
+        if holding is None:
+            return self.limit.burst * share
+        free = min(holding.pool, self.limit.burst / self._cost)
+        return max(0.0, (holding.tokens + max(0.0, free) * share) * self._cost)
+
+    def lacking(self, share: float, now: float, most: int) -> list[tuple[str, float]]:
+        """Up to `most` keys, with the tokens that this worker's `share` of their buckets lacks."""
+        whole = self.limit.burst * share
+        return [(key, whole - self.part(key, share, now)) for key in islice(self._holdings, most)]
+
+    def _find(self, key: str, now: float) -> Holding:
+        holding = self._holdings.get(key) or self._holdings.get(OVERFLOW)
+        return holding if holding is not None else self.holder.open(key, now)
+
+    def _refuse(self, key: str, holding: Holding) -> float:
+        """Count a refusal; returns the seconds until a request could be let through."""
+        if len(self._refused) >= _MOST_REFUSED:
+            self._refused_old, self._refused = self._refused, {}
+        self._refused[key] = self.refused(key) + 1
+        # While the pool has some, or is not known, the owner's next answer may give what is missing.
+        lacking = 1.0 - holding.tokens - holding.pool if holding.pool < 1 else 0.0
+        return max(_SOON, lacking / self._rate)

@@ -1,0 +1,173 @@
+"""The supervisor's part in leased limits: it owns those that its workers share, and passes on asks about the others.
+
+Asks of limits of the fleet that come within one turn of the event loop go to the control plane as one message. It also
+says which workers run: so the owners learn of every worker that has ended, whatever was lost before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from dataplane.channel import Kind
+from dataplane.gateway.policy.leased import counts_by, terms
+from dataplane.gateway.policy.resources import Limit
+from headgate_api.leases import codec
+from headgate_api.leases.owner import Owner
+from headgate_api.v1 import limits_pb2 as pb
+
+SWEEP_EVERY = 0.5
+"""Seconds."""
+
+_log = logging.getLogger(__name__)
+
+
+class Uplink(Protocol):
+    """Where asks of the fleet's limits go. `config.stream.ConfigStream` implements it."""
+
+    def ask_limits(self, asks: pb.LimitAsks) -> bool:
+        """Queue a message; False when there is no control plane that takes it."""
+
+
+class Borrower(Protocol):
+    """A worker. `supervisor.process.WorkerProcess` implements it."""
+
+    @property
+    def name(self) -> str:
+        """Unique in this run of the supervisor."""
+
+    def send(self, kind: Kind, payload: bytes = b"") -> None:
+        """Queue a frame."""
+
+
+class Lending:
+    """All leased limits of the node."""
+
+    def __init__(
+        self,
+        workers: Callable[[], Iterable[Borrower]],
+        count: int,
+        uplink: Uplink,
+        limits: Callable[[], Mapping[str, Limit]],
+        default: Limit | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`workers` gives those whose process has not ended, of `count` that there should be; `limits` those of the
+        table, by name, another object after each change; `default` is that of the settings."""
+        self._workers = workers
+        self._count = count
+        self._uplink = uplink
+        self._clock = clock
+        self._source = limits
+        self._seen: Mapping[str, Limit] = {}
+        self._default = {default.name: default} if default is not None else {}
+        self._limits: Mapping[str, Limit] = dict(self._default)
+        self._owners: dict[str, tuple[str, Owner]] = {}
+        """What has a bucket of its own, and the owner, by limit."""
+        self._run = secrets.token_hex(8)
+        self._sequence = 0
+        self._pending: list[pb.LimitAsk] = []
+
+    def take(self, worker: Borrower, kind: Kind, payload: bytes) -> None:
+        """A worker's frame of asks. Raises ValueError for one that is none."""
+        now = self._clock()
+        self._adopt(now)
+        asks = pb.LimitAsks.FromString(payload).asks
+        for ask in asks:
+            ask.worker = worker.name
+        if kind is Kind.NODE_ASKS:
+            answers = [answer for ask in asks if (answer := self._answer(worker.name, ask, now)) is not None]
+            if answers:
+                worker.send(Kind.GRANTS, pb.LimitAnswers(answers=answers).SerializeToString())
+            return
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self._pass_on)
+        self._pending.extend(asks)
+
+    def answered(self, answers: pb.LimitAnswers) -> None:
+        """What a control plane says."""
+        by_worker: dict[str, list[pb.LimitAnswer]] = {}
+        for answer in answers.answers:
+            by_worker.setdefault(answer.worker, []).append(answer)
+        for worker in self._workers():
+            if found := by_worker.get(worker.name):
+                worker.send(Kind.GRANTS, pb.LimitAnswers(answers=found).SerializeToString())
+
+    def lost(self) -> None:
+        """The stream to the control plane broke: what was asked over it is not answered."""
+        for worker in self._workers():
+            worker.send(Kind.LOST)
+
+    def ended(self, name: str) -> None:
+        """A worker's process has ended."""
+        now = self._clock()
+        for _, owner in self._owners.values():
+            owner.leave(name, now)
+        if any(limit.fleet for limit in self._limits.values()):
+            self._pass_on()
+
+    def refill(self, limit: str, key: str) -> None:
+        """An operator resets a key."""
+        if (found := self._owners.get(limit)) is not None:
+            found[1].refill(key, self._clock())
+
+    async def run(self) -> None:
+        """Forget what need not be known, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            now = self._clock()
+            self._adopt(now)
+            for _, owner in self._owners.values():
+                owner.sweep(now)
+
+    def _adopt(self, now: float) -> None:
+        """Follow the table."""
+        found = self._source()
+        if found is self._seen:
+            return
+        self._seen = found
+        self._limits = limits = {**found, **self._default}
+        for name, (key, owner) in list(self._owners.items()):
+            limit = limits.get(name)
+            leased = None if limit is None or limit.fleet else terms(limit, self._count)
+            if limit is None or leased is None or counts_by(limit) != key:
+                del self._owners[name]
+            elif leased != owner.roll.limit:
+                owner.adopt(leased, now)
+
+    def _answer(self, worker: str, ask: pb.LimitAsk, now: float) -> pb.LimitAnswer | None:
+        owner = self._owner(ask.limit, ask.counts_by, now)
+        if owner is None:
+            return codec.refusal(ask)
+        answer = owner.ask(worker, codec.read_ask(ask), now)
+        return None if answer is None else codec.answer_message(ask, answer)
+
+    def _owner(self, name: str, key: str, now: float) -> Owner | None:
+        """None while the worker knows another configuration than this process."""
+        found = self._owners.get(name)
+        if found is not None:
+            return found[1] if found[0] == key else None
+        limit = self._limits.get(name)
+        leased = None if limit is None or limit.fleet else terms(limit, self._count)
+        if limit is None or leased is None or counts_by(limit) != key:
+            return None
+        owner = Owner(leased, 1, now, takeover=False, stored=False)
+        self._owners[name] = key, owner
+        return owner
+
+    def _pass_on(self) -> None:
+        """Send what workers have asked to the control plane."""
+        asks, self._pending = self._pending, []
+        self._sequence += 1
+        message = pb.LimitAsks(
+            run=self._run,
+            sequence=self._sequence,
+            workers=[worker.name for worker in self._workers()],
+            asks=asks,
+        )
+        if not self._uplink.ask_limits(message) and asks:
+            self.lost()
