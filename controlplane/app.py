@@ -35,8 +35,22 @@ from controlplane.fleet.links import Links
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peers import Peers
 from controlplane.identity import Hasher, PeerSecret, SharedTokens, UnusableFile
+from controlplane.limits.claims import Claims
+from controlplane.limits.desk import Desk, fleet_limits
+from controlplane.model.access import FLEET_LIMITS, RateLimit
 from controlplane.presence import Presence, instance_of, member_of, own_name
-from controlplane.rpc import CannotListen, LinkTls, PeerLink, RpcServer, Rules, TlsError, TlsFiles, serve
+from controlplane.rpc import (
+    CannotListen,
+    LimitLinks,
+    LimitRoutes,
+    LinkTls,
+    PeerLink,
+    RpcServer,
+    Rules,
+    TlsError,
+    TlsFiles,
+    serve,
+)
 from controlplane.settings import Settings, SettingsError, load, misspelled
 from controlplane.startup import StartError, Startup
 from controlplane.store import Election, EtcdSettings, EtcdStore, Store
@@ -142,16 +156,27 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         await startup.try_now()
         stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
-        secret, name = PeerSecret(settings.secret_key.get_secret_value()), own_name(settings)
-        links = Links(fleet, PeerLink(secret, name, _link_tls(settings)))
+        secret_of_peers, name = PeerSecret(settings.secret_key.get_secret_value()), own_name(settings)
+        links = Links(fleet, PeerLink(secret_of_peers, name, _link_tls(settings)))
         membership, member = StoredMembership(commands.executor), member_of(settings)
         peers = Peers(store, membership, fleet, name, member=member, links=links)
         await stack.enter_async_context(background(peers.run(), failed))
+        claims = Claims(store, name, peers.owners)
+        desk = Desk(claims)
+        routes = LimitRoutes(desk, claims)
+        routes.link = limit_links = LimitLinks(
+            routes, secret_of_peers, name, peers.member, _link_tls(settings)
+        )
+        stack.push_async_callback(limit_links.close)
+        for work in (claims.run(), desk.run(), _follow_limits(watcher, desk)):
+            await stack.enter_async_context(background(work, failed))
         await stack.enter_async_context(background(Sweeper(store, Decided(watcher)).run(), failed))
         election = Election(store, "sweeper", peers.name)
         sweeping = election.run(lambda fenced: Sweeper(fenced, Undecided(watcher)).run())
         await stack.enter_async_context(background(sweeping, failed))
-        stack.push_async_callback((await _serve_rpc(settings, parts, hub, (secret, name))).stop)
+        stack.push_async_callback(
+            (await _serve_rpc(settings, parts, hub, (secret_of_peers, name), routes)).stop
+        )
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)
 
@@ -164,7 +189,25 @@ def _link_tls(settings: Settings) -> LinkTls:
     return LinkTls(ca, settings.grpc_cert, settings.grpc_key)
 
 
-async def _serve_rpc(settings: Settings, parts: Parts, hub: Hub, peer: tuple[PeerSecret, str]) -> RpcServer:
+async def _follow_limits(watcher: Watcher, desk: Desk) -> None:
+    """Tell the desk of the limits of the fleet that are published."""
+    wake, known = asyncio.Event(), None
+    with watcher.changed.wakes(wake):
+        while True:
+            wake.clear()
+            if watcher.current is not None:
+                # Those that need the capability, whatever else there is.
+                needed = watcher.current.needs.get(FLEET_LIMITS, {})
+                found = [watcher.current.resources[each].resource for each in needed]
+                if found != known:
+                    known = found
+                    desk.adopt(fleet_limits(limit for limit in found if isinstance(limit, RateLimit)))
+            await wake.wait()
+
+
+async def _serve_rpc(
+    settings: Settings, parts: Parts, hub: Hub, peer: tuple[PeerSecret, str], limits: LimitRoutes
+) -> RpcServer:
     files = None
     if settings.grpc_cert and settings.grpc_key:
         files = TlsFiles(settings.grpc_cert, settings.grpc_key, settings.grpc_client_ca)
@@ -180,6 +223,7 @@ async def _serve_rpc(settings: Settings, parts: Parts, hub: Hub, peer: tuple[Pee
             tls=files,
             peer=peer,
             refused=parts.refused,
+            limits=limits,
             rules=Rules(
                 settings.register_allow,
                 settings.register_deny,

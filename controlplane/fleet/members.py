@@ -26,11 +26,14 @@ class Member:
     """host:port of its gRPC port."""
     tls_name: str | None = None
     """Name that its certificate must have; empty: the host of the address. None: the port is not encrypted."""
+    limits: bool = True
+    """Whether it can own limits of the fleet."""
 
 
 def encode(member: Member) -> bytes:
     """The value that the store holds."""
-    return json.dumps({"address": member.address, "tls_name": member.tls_name}).encode()
+    fields = {"address": member.address, "tls_name": member.tls_name, "limits": member.limits}
+    return json.dumps(fields).encode()
 
 
 def decode(value: bytes) -> Member:
@@ -38,8 +41,9 @@ def decode(value: bytes) -> Member:
     try:
         found = json.loads(value)
         address, tls_name = found["address"], found["tls_name"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        limits = found.get("limits") is True
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"is no member: {error}") from None
     if not isinstance(address, str) or not isinstance(tls_name, str | None) or len(address) > 300:
         raise ValueError("is no member: its address is not host:port")
-    return Member(address, tls_name)
+    return Member(address, tls_name, limits)

@@ -86,6 +86,17 @@ class Peers:
         """Names of the other control planes."""
         return frozenset(self._others)
 
+    def member(self, name: str) -> Member | None:
+        """Where another control plane is; None when it cannot be followed, or is gone."""
+        return self._others.get(name)
+
+    def owners(self) -> list[str]:
+        """Names of the control planes that may own limits of the fleet: those that others reach, and know how."""
+        found = [name for name, member in self._others.items() if member is not None and member.limits]
+        if self._member is not None or not found:
+            found.append(self.name)
+        return found
+
     async def run(self) -> None:
         """Take part until cancelled, then revoke the lease."""
         try:

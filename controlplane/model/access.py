@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
@@ -185,6 +185,12 @@ def _cost_header(name: str) -> str:
 KeyPart = Annotated[str, Field(max_length=72)]
 
 
+_MANY_WORKERS: Final = 16
+"""A fleet may have so many workers at least."""
+FLEET_LIMITS: Final = "limits.fleet"
+"""Capability of data planes that lease what they let through of limits of the fleet."""
+
+
 class RateLimit(Resource):
     """How many requests a key may send: a token bucket, a bound of the requests under way, or both."""
 
@@ -205,6 +211,8 @@ class RateLimit(Resource):
         "max_concurrent": Narrows("limits.full"),
         "enforce": Narrows("limits.full", when=lambda enforce: enforce != "on"),
         "advertise": IGNORABLE,
+        "mode": Narrows(FLEET_LIMITS, when=lambda mode: mode == "fleet"),
+        "without_owner": Narrows(FLEET_LIMITS, when=lambda mode: mode != "share"),
     }
 
     name: Name
@@ -264,9 +272,16 @@ class RateLimit(Resource):
             description="on; shadow: only counts and marks what it would refuse; 25%: on for that share of keys.",
         ),
     ] = "on"
-    mode: Annotated[Literal["local"], Field(description="Where is counted: in each data plane.")] = "local"
+    mode: Annotated[
+        Literal["local", "fleet"],
+        Field(description="local: each data plane has its own buckets; fleet: all data planes share them."),
+    ] = "local"
     without_owner: Annotated[
-        Literal["share"], Field(description="What holds in fleet mode while no control plane answers.")
+        Literal["strict", "share", "open"],
+        Field(
+            description="What a data plane lets through of a limit of mode fleet while no control plane answers: "
+            "nothing, its share, or everything."
+        ),
     ] = "share"
     on_store_failure: Annotated[
         Literal["open"], Field(description="What happens when a shared store of counters does not answer.")
@@ -276,8 +291,7 @@ class RateLimit(Resource):
     ] = False
 
     LATER: ClassVar[Mapping[str, Later]] = {
-        "mode": _one_of("the mode", "fleet", "redis"),
-        "without_owner": _one_of("without_owner", "strict", "open"),
+        "mode": _one_of("the mode", "redis"),
         "on_store_failure": _one_of("on_store_failure", "closed", "local"),
     }
 
@@ -321,8 +335,21 @@ class RateLimit(Resource):
             yield Problem(
                 "address_prefix", "one host usually has a whole /64, and so as many buckets as it likes"
             )
+        if self.mode == "fleet":
+            yield from _fleet_warnings(self)
+        elif self.without_owner != "share":
+            yield Problem("without_owner", "has no meaning unless mode is fleet")
         if self.enforce in ("shadow", "0%") and self.advertise:
             yield Problem("advertise", "tells clients of a limit that refuses nothing")
+
+    @property
+    def counts_by(self) -> str:
+        """What has a bucket of its own, in full, as workers name it (`LimitAsk.counts_by`)."""
+        full = {
+            "header": f"header:{(self.header or '').lower()}",
+            "address": f"address/{self.address_prefix}",
+        }
+        return ",".join(full.get(part, part) for part in self.keys)
 
     @classmethod
     def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
@@ -334,6 +361,23 @@ class RateLimit(Resource):
         """One rate in one form, or none with max_concurrent; a header exactly when it is counted by."""
         yield from _header_rules(fields)
         yield from _rate_rules(fields)
+
+
+def _fleet_warnings(limit: RateLimit) -> Iterable[Problem]:
+    requests = limit.tokens // limit.cost
+    # Half of the burst is divided among the workers and one more (headgate_api.leases).
+    workers = requests // 2 - 1
+    if limit.rate and workers < _MANY_WORKERS:
+        known = f"{workers} workers of all data planes together" if workers > 0 else "no data plane"
+        yield Problem(
+            "burst",
+            f"is {requests} requests for the whole fleet, which is exact and without a wait for {known}: beyond that, "
+            "the first request of a caller may be refused with Retry-After of one second, as its worker has to ask",
+        )
+    if limit.max_concurrent is not None:
+        yield Problem("max_concurrent", "bounds the requests under way in each data plane, whatever the mode")
+    if limit.without_owner == "open":
+        yield Problem("without_owner", "open lets everything through while no control plane answers")
 
 
 def _header_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
@@ -367,7 +411,13 @@ def _rate_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
         for name in ("burst", "cost", "cost_header"):
             if given(name) and (name, fields[name]) != ("cost", 1):
                 yield Problem(name, "has no meaning without a rate (per_second, or requests and per)")
+        if fields.get("mode") == "fleet":
+            yield Problem("mode", "fleet needs a rate: requests under way are counted in each data plane")
         return
+    yield from _cost_rules(fields)
+
+
+def _cost_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
     burst, cost = fields.get("burst") or fields.get("requests"), fields.get("cost")
     if isinstance(burst, int) and isinstance(cost, int) and cost > burst:
         yield Problem("cost", f"must be at most the burst of {burst}: no bucket would ever hold it")

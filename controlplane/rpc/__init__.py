@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from controlplane.rpc.limit_links import LimitLinks
+from controlplane.rpc.limit_routes import LimitRoutes
 from controlplane.rpc.peer_link import LinkTls, PeerLink
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.server import CannotListen, RpcServer, serve
 from controlplane.rpc.tls import TlsError, TlsFiles
 
-__all__ = ["CannotListen", "LinkTls", "PeerLink", "RpcServer", "Rules", "TlsError", "TlsFiles", "serve"]
+__all__ = [
+    "CannotListen",
+    "LimitLinks",
+    "LimitRoutes",
+    "LinkTls",
+    "PeerLink",
+    "RpcServer",
+    "Rules",
+    "TlsError",
+    "TlsFiles",
+    "serve",
+]

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import grpc
@@ -25,10 +25,11 @@ from controlplane.fleet.verdicts import InstanceName
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
+from controlplane.rpc.limit_routes import LimitRoutes
 from controlplane.rpc.wire import encoder, report_messages
 from controlplane.rpc.wire.encoder import Encoder
 from headgate_api.v1 import config_pb2 as pb
-from headgate_api.v1 import status_pb2
+from headgate_api.v1 import limits_pb2, status_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ _ENDINGS = {
 
 Requests = AsyncIterator[pb.StreamRequest]
 Capabilities = frozenset[str]
+Answers = list[limits_pb2.LimitAnswers]
 
 
 class ConfigStream:
@@ -66,8 +68,11 @@ class ConfigStream:
         most: int = 2000,
         hello_within: float = HELLO_WITHIN,
         recheck: float = RECHECK,
+        limits: LimitRoutes | None = None,
     ) -> None:
-        """`recheck`: seconds from one look at a stream's credential to the next."""
+        """`recheck`: seconds from one look at a stream's credential to the next. `limits` takes what is asked about
+        limits of the fleet; without it nobody answers."""
+        self._limits = limits
         self._recheck = recheck
         self._hub = hub
         self._fleet = fleet
@@ -111,8 +116,8 @@ class ConfigStream:
                 ) as session:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
                     self._recall(session, hello.refused)
-                    with self._fleet.signals.asks.wakes(session.wake):
-                        await self._serve(session, requests, context, capabilities=capabilities)
+                    with self._fleet.signals.asks.wakes(session.wake), self._answers(session) as answers:
+                        await self._serve(session, requests, context, answers, capabilities=capabilities)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -148,13 +153,31 @@ class ConfigStream:
         if known is None or (known.revision, known.digest) != (mark.revision, mark.digest):
             self._fleet.nack(session.node, mark.revision, report_messages.problems(refused), mark.digest)
 
+    @contextmanager
+    def _answers(self, session: Session) -> Iterator[Answers]:
+        """Where answers about limits wait for the stream within the block."""
+        waiting: Answers = []
+
+        def reply(answers: limits_pb2.LimitAnswers) -> None:
+            waiting.append(answers)
+            session.wake.set()
+
+        with self._limits.replies(session.node, reply) if self._limits else nullcontext():
+            yield waiting
+
     async def _serve(
-        self, session: Session, requests: Requests, context: Context, *, capabilities: Capabilities
+        self,
+        session: Session,
+        requests: Requests,
+        context: Context,
+        answers: Answers,
+        *,
+        capabilities: Capabilities,
     ) -> None:
         reader = asyncio.create_task(self._read(session, requests), name=f"config stream of {session.node}")
         reader.add_done_callback(lambda _: session.wake.set())
         try:
-            await self._write(session, reader, context, capabilities=capabilities)
+            await self._write(session, reader, context, answers, capabilities=capabilities)
         finally:
             reader.cancel()
             with suppress(asyncio.CancelledError):
@@ -166,7 +189,13 @@ class ConfigStream:
             raise Refused(_ENDINGS[session.ending], session.ending.value)
 
     async def _write(
-        self, session: Session, reader: asyncio.Task[None], context: Context, *, capabilities: Capabilities
+        self,
+        session: Session,
+        reader: asyncio.Task[None],
+        context: Context,
+        answers: Answers,
+        *,
+        capabilities: Capabilities,
     ) -> None:
         checked, asked = time.monotonic(), None
         while True:
@@ -180,6 +209,8 @@ class ConfigStream:
             if time.monotonic() - checked >= self._recheck:
                 self._credentials.require_dataplane(context)
                 checked = time.monotonic()
+            while answers:
+                await context.write(pb.StreamResponse(answers=_joined(answers)).SerializeToString())
             if FOLLOWS in capabilities and asked != (asks := self._asks(session)):
                 asked = asks
                 await context.write(self._encoder.reporting(asks))
@@ -267,6 +298,9 @@ class ConfigStream:
             case "stats":
                 stats = report_messages.stats(request.stats)
                 self._fleet.stats(session.node, stats, changes=request.stats.changes)
+            case "asks":
+                if self._limits is not None:
+                    self._limits.take(session.node, request.asks)
             case "hello":
                 raise Refused(Code.FAILED_PRECONDITION, "hello comes once, at the beginning")
             # Anything else is a newer data plane's, and means nothing to us.
@@ -289,6 +323,15 @@ class ConfigStream:
             self._hub.messages.mismatches += 1
             session.wake.set()
             logger.warning("a delta did not fit", extra=_about(session) | {"revision": revision})
+
+
+def _joined(answers: Answers) -> limits_pb2.LimitAnswers:
+    """All that wait, as one message; none waits any more."""
+    joined = limits_pb2.LimitAnswers()
+    for one in answers:
+        joined.MergeFrom(one)
+    answers.clear()
+    return joined
 
 
 def _about(session: Session) -> dict[str, object]:

@@ -66,7 +66,7 @@ class PeerLink:
     async def __call__(self, name: str, member: Member) -> AsyncGenerator[PeerUpdate, None]:
         """What the control plane `name` tells, until its stream ends. Raises LinkLost."""
         try:
-            channel = self._channel(member)
+            channel = channel_to(member, self._tls)
         except OSError as error:
             raise LinkLost(f"certificates cannot be read: {error.strerror}") from None
         async with channel:
@@ -96,10 +96,12 @@ class PeerLink:
             proven = True
             yield peer_messages.part(response)
 
-    def _channel(self, member: Member) -> grpc.aio.Channel:
-        if member.tls_name is None:
-            return grpc.aio.insecure_channel(member.address, options=_OPTIONS)
-        options = _OPTIONS
-        if member.tls_name:
-            options += (("grpc.ssl_target_name_override", member.tls_name),)
-        return grpc.aio.secure_channel(member.address, self._tls.credentials(), options=options)
+
+def channel_to(member: Member, tls: LinkTls) -> grpc.aio.Channel:
+    """A channel to another control plane. Raises OSError when certificates cannot be read."""
+    if member.tls_name is None:
+        return grpc.aio.insecure_channel(member.address, options=_OPTIONS)
+    options = _OPTIONS
+    if member.tls_name:
+        options += (("grpc.ssl_target_name_override", member.tls_name),)
+    return grpc.aio.secure_channel(member.address, tls.credentials(), options=options)

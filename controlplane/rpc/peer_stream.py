@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager, suppress
 
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peer_updates import UpdateSender
 from controlplane.identity import InvalidToken, PeerSecret, RefusedCalls
 from controlplane.rpc.errors import Code, Context, Refused, rescued, unauthenticated
+from controlplane.rpc.limit_routes import LimitRoutes
 from controlplane.rpc.wire import peer_messages
 from headgate_api.v1 import peers_pb2 as pb
 
@@ -39,7 +40,10 @@ class PeerStream:
         *,
         soon: float = SOON,
         alive: float = ALIVE,
+        limits: LimitRoutes | None = None,
     ) -> None:
+        """`limits` answers what is asked about limits that this control plane owns."""
+        self._limits = limits
         self._refused = refused
         self._fleet = fleet
         self._secret = secret
@@ -63,6 +67,26 @@ class PeerStream:
             with self._place(), closing(UpdateSender(self._fleet.verdicts, self._fleet.circuits)) as sender:
                 logger.info("followed by another control plane", extra={"controlplane": follower})
                 await self._tell(sender, proof, context)
+
+    async def Lend(
+        self, requests: AsyncIterator[pb.LendRequest], context: Context
+    ) -> None:  # named by the wire
+        """One control plane that passes on what its data planes ask, until either side ends the stream."""
+        async with rescued(context):
+            self._identify(context)
+            if self._limits is None:
+                raise Refused(Code.UNIMPLEMENTED, "this control plane owns no limits")
+            first = await anext(requests, None)
+            if first is None or not 0 < len(first.nonce) <= LONGEST_NONCE:
+                raise Refused(Code.INVALID_ARGUMENT, "the first message must have a nonce")
+            with self._place():
+                await context.write(pb.LendResponse(proof=self._secret.proof(self._name, first.nonce)))
+                async for request in requests:
+                    if self._stopping.is_set():
+                        return
+                    answers = self._limits.answer(request.asks)
+                    if answers.answers:
+                        await context.write(pb.LendResponse(answers=answers))
 
     def _identify(self, context: Context) -> str:
         sent = [value for key, value in context.invocation_metadata() or () if key == "authorization"]

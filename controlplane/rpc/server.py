@@ -21,6 +21,7 @@ from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.keep_alive_stream import Bounds, KeepAliveStreams
+from controlplane.rpc.limit_routes import LimitRoutes
 from controlplane.rpc.peer_stream import PeerStream
 from controlplane.rpc.registry import Registry
 from controlplane.rpc.rules import Rules
@@ -89,6 +90,7 @@ async def serve(
     tls: TlsFiles | None = None,
     rules: Rules | None = None,
     peer: tuple[PeerSecret, str] | None = None,
+    limits: LimitRoutes | None = None,
     most_dataplanes: int = MOST_DATAPLANES,
     keep_alives: Bounds = Bounds(),  # noqa: B008 - frozen
     recheck: float = RECHECK,
@@ -98,17 +100,18 @@ async def serve(
 
     `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of
     open streams are looked at again. Other control planes may follow with `peer`: the secret that all share, and the
-    name of this one. `refused` counts calls with a bad credential. Raises CannotListen and TlsError.
+    name of this one. `refused` counts calls with a bad credential; `limits` takes what is asked about limits of the
+    fleet. Raises CannotListen and TlsError.
     """
     watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands, refused)
     services = Registry(commands, watcher, fleet, credentials, rules=rules, recheck=recheck)
     keeping = KeepAliveStreams(commands, credentials, bounds=keep_alives, recheck=recheck)
-    peers = PeerStream(fleet, *peer, credentials.refused) if peer is not None else None
+    peers = PeerStream(fleet, *peer, credentials.refused, limits=limits) if peer is not None else None
     parts = _Parts(hub, services, keeping, watcher, peers)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS + keep_alives.streams)
-    stream = ConfigStream(hub, fleet, credentials, most=most_dataplanes, recheck=recheck)
+    stream = ConfigStream(hub, fleet, credentials, most=most_dataplanes, recheck=recheck, limits=limits)
     server.add_generic_rpc_handlers((stream.handler(),))
     # Not a subclass of the generated servicer, whose types know no coroutine that writes a stream.
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(cast(Any, parts.registry), server)

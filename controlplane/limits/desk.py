@@ -1,0 +1,220 @@
+"""Answers asks about the limits that this control plane owns, and keeps in the store what the next owner must know.
+
+Asks are answered from memory; nothing waits for the store. A limit whose partition was just claimed is answered for as
+soon as the store has told what the former owner left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from controlplane.limits import floors
+from controlplane.limits.claims import Claim, Claims
+from controlplane.limits.floors import Name
+from controlplane.limits.partitions import partition_of
+from controlplane.model.access import RateLimit
+from controlplane.store import Put, StoreError
+from headgate_api.leases.messages import Answer, Ask, Limit, WithoutOwner
+from headgate_api.leases.owner import Floors, Owner, Reservation
+
+STORE_EVERY = 0.5
+"""Seconds between two writes of a partition's floors, and between two sweeps."""
+MOST_RUNS = 8
+"""Former runs of a data plane that are remembered: what they ask late is not answered."""
+SILENT = 7200.0
+"""Seconds after which a data plane that asks nothing is forgotten: all that it had has lapsed."""
+
+logger = logging.getLogger(__name__)
+
+
+class NotOwned(Exception):
+    """This control plane does not own the limit, or not yet, or knows it otherwise."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """What a data plane said last of its workers."""
+
+    run: str
+    heard: float
+    sequence: int = -1
+    workers: frozenset[str] = frozenset()
+    former: dict[str, None] = field(default_factory=dict)
+
+
+class Desk:
+    """The owners of all limits in the partitions that `claims` holds."""
+
+    def __init__(self, claims: Claims, clock: Callable[[], float] = time.monotonic) -> None:
+        self._claims = claims
+        self._clock = clock
+        self._limits: Mapping[str, tuple[str, Limit]] = {}
+        self._wanted: dict[int, dict[Name, Limit]] = {}
+        """The same, by partition."""
+        self._owners: dict[str, tuple[Claim, str, Owner]] = {}
+        """With what has a bucket of its own, by limit."""
+        self._stored: dict[int, tuple[Claim, dict[Name, Floors]]] = {}
+        """What the store says, by partition, as this claim has read or written it."""
+        self._nodes: dict[str, _Node] = {}
+        self._wake = asyncio.Event()
+        claims.gained, claims.leaving = self._wake.set, self._hand_over
+
+    def adopt(self, limits: Mapping[str, tuple[str, Limit]]) -> None:
+        """From now on these are the limits of the fleet: what has a bucket of its own, and the terms, by name."""
+        self._limits = limits
+        self._wanted = {}
+        for name, (counts_by, limit) in limits.items():
+            self._wanted.setdefault(partition_of(name), {})[name, counts_by] = limit
+        now = self._clock()
+        for name, (_, counts_by, owner) in list(self._owners.items()):
+            known = limits.get(name)
+            if known is None or known[0] != counts_by:
+                del self._owners[name]
+            elif known[1] != owner.roll.limit:
+                owner.adopt(known[1], now)
+        self._wake.set()
+
+    def hear(self, node: str, run: str, sequence: int, workers: Iterable[str]) -> bool:
+        """A data plane says which workers it has, in a message of this run of it; False for one of a former run."""
+        now = self._clock()
+        known = self._nodes.get(node)
+        if known is None:
+            known = self._nodes[node] = _Node(run, now)
+        if run in known.former:
+            return False
+        known.heard = now
+        if run != known.run:
+            self._leave(node, known.run, known.workers)
+            former = dict([*known.former.items(), (known.run, None)][-MOST_RUNS:])
+            known = self._nodes[node] = _Node(run, now, former=former)
+        if sequence > known.sequence:
+            running = frozenset(workers)
+            self._leave(node, run, known.workers - running)
+            known.sequence, known.workers = sequence, running
+        return True
+
+    def ask(self, name: str, counts_by: str, holder: tuple[str, str, str], ask: Ask) -> Answer | None:
+        """The answer to what a holder (data plane, run, worker) asks; None if it came too late. Raises NotOwned."""
+        found = self._owners.get(name)
+        if found is None or found[1] != counts_by:
+            raise NotOwned
+        claim, _, owner = found
+        if self._claims.claim(claim.partition) is not claim:
+            raise NotOwned
+        return owner.ask("/".join(holder), ask, self._clock())
+
+    def refill(self, name: str, key: str) -> bool:
+        """An operator resets a key of a limit; whether it was known."""
+        found = self._owners.get(name)
+        return found is not None and found[2].refill(key, self._clock())
+
+    async def run(self) -> None:
+        """Begin with the limits of partitions that were claimed, store what is due, forget what need not be known."""
+        while True:
+            self._wake.clear()
+            for claim in list(self._claims.held.values()):
+                try:
+                    await self._look_after(claim)
+                except StoreError as error:
+                    # Until the store takes it, slow limits grant no more than it says.
+                    logger.debug("limits not stored", extra={"reason": str(error)})
+            self._sweep()
+            await asyncio.sleep(STORE_EVERY / 5)
+            try:
+                async with asyncio.timeout(STORE_EVERY):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _look_after(self, claim: Claim) -> None:
+        """Begin with limits that are new here, and store what is due."""
+        wanted = self._wanted.get(claim.partition, {})
+        known = self._stored.get(claim.partition)
+        if not wanted and (known is None or not known[1]):
+            return
+        if known is None or known[0] is not claim:
+            entry = await claim.store.get(floors.key_of(claim.partition))
+            known = claim, _read(entry.value, wanted) if entry is not None else {}
+            self._stored[claim.partition] = known
+        await self._store(claim, known[1], wanted)
+
+    async def _store(self, claim: Claim, says: dict[Name, Floors], wanted: Mapping[Name, Limit]) -> None:
+        """Write what has to be known before more is granted."""
+        new = [each for each in wanted if self._current(each[0], claim) is None]
+        due: list[tuple[Owner, Name, Reservation]] = []
+        for name in wanted:
+            owner = self._current(name[0], claim)
+            if owner is not None and (reservation := owner.reserve(self._clock())) is not None:
+                due.append((owner, name, reservation))
+        after = {name: found for name, found in says.items() if name in wanted}
+        after |= {name: _nothing(wanted[name]) for name in new if name not in after}
+        after |= {name: reservation.floors for _, name, reservation in due}
+        if after != says:
+            value = floors.encode(after)
+            await claim.store.commit({}, [Put(floors.key_of(claim.partition), value)])
+        for owner, _, reservation in due:
+            owner.reserved(reservation)
+        for name in new:
+            self._begin(claim, name, wanted[name], says.get(name))
+        self._stored[claim.partition] = claim, after
+
+    def _begin(self, claim: Claim, name: Name, limit: Limit, left: Floors | None) -> None:
+        if self._limits.get(name[0]) == (name[1], limit):
+            owner = Owner(limit, claim.epoch, self._clock(), left is not None, left)
+            self._owners[name[0]] = claim, name[1], owner
+
+    def _current(self, name: str, claim: Claim) -> Owner | None:
+        found = self._owners.get(name)
+        return found[2] if found is not None and found[0] is claim else None
+
+    def _hand_over(self, claim: Claim) -> None:
+        """Nothing is granted any more: the floors that are stored hold."""
+        for name in [name for name, found in self._owners.items() if found[0] is claim]:
+            del self._owners[name]
+        self._stored.pop(claim.partition, None)
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        for name, (claim, _, owner) in list(self._owners.items()):
+            if self._claims.held.get(claim.partition) is not claim:
+                del self._owners[name]
+            else:
+                owner.sweep(now)
+        for node in [node for node, known in self._nodes.items() if now - known.heard > SILENT]:
+            del self._nodes[node]
+
+    def _leave(self, node: str, run: str, workers: Iterable[str]) -> None:
+        """These workers have ended."""
+        now = self._clock()
+        for worker in workers:
+            for _, _, owner in self._owners.values():
+                owner.leave(f"{node}/{run}/{worker}", now)
+
+
+def fleet_limits(limits: Iterable[RateLimit]) -> dict[str, tuple[str, Limit]]:
+    """Those of mode fleet: what has a bucket of its own, and the terms, in requests of the limit's cost; by name."""
+    return {
+        limit.name: (
+            limit.counts_by,
+            Limit(limit.rate / limit.cost, limit.tokens // limit.cost, WithoutOwner(limit.without_owner)),
+        )
+        for limit in limits
+        if limit.mode == "fleet" and limit.rate
+    }
+
+
+def _nothing(limit: Limit) -> Floors:
+    """What a limit is stored with that never had an owner."""
+    return Floors(float(limit.burst - limit.reserve), {})
+
+
+def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:
+    try:
+        return floors.decode(value)
+    except ValueError as error:
+        logger.error("limits begin with empty buckets", extra={"reason": str(error)})
+        return {name: Floors(0.0, {}) for name in wanted}

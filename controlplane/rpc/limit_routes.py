@@ -1,0 +1,94 @@
+"""Brings asks about limits of the fleet to the control plane that owns the limit, and the answers back.
+
+Asks come over the config streams of the data planes that are connected here, and over `Lend` from control planes that
+have others. An ask is for one owner: what could not be answered is refused, and the worker asks anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from controlplane.limits.claims import Claims
+from controlplane.limits.desk import Desk, NotOwned
+from controlplane.limits.partitions import partition_of
+from headgate_api.leases import codec
+from headgate_api.v1 import limits_pb2 as pb
+
+Reply = Callable[[pb.LimitAnswers], None]
+
+
+class Link(Protocol):
+    """The way to another control plane. `rpc.limit_links.LimitLinks` implements it."""
+
+    def send(self, controlplane: str, asks: pb.LimitAsks) -> bool:
+        """Queue asks; False when they are not sent for certain. `answered` or `lost` of the routes is called later."""
+
+    def tell(self, asks: pb.LimitAsks) -> None:
+        """Tell all that asks were sent to lately which workers a data plane has."""
+
+
+class LimitRoutes:
+    """The routes of one control plane."""
+
+    def __init__(self, desk: Desk, claims: Claims, link: Link | None = None) -> None:
+        """Without a `link` only what this control plane owns is answered."""
+        self.link = link
+        self._desk = desk
+        self._claims = claims
+        self._replies: dict[str, Reply] = {}
+
+    @contextmanager
+    def replies(self, node: str, reply: Reply) -> Iterator[None]:
+        """Answers to this data plane go to `reply` within the block."""
+        self._replies[node] = reply
+        try:
+            yield
+        finally:
+            if self._replies.get(node) is reply:
+                del self._replies[node]
+
+    def take(self, node: str, asks: pb.LimitAsks) -> None:
+        """What a data plane that is connected here asks."""
+        asks.node = node
+        by_owner: dict[str, list[pb.LimitAsk]] = {}
+        for ask in asks.asks:
+            owner = self._claims.owners.get(partition_of(ask.limit), "")
+            by_owner.setdefault(owner, []).append(ask)
+        own = by_owner.pop(self._claims.name, [])
+        refused = by_owner.pop("", [])
+        for owner, some in by_owner.items():
+            if self.link is None or not self.link.send(owner, _part(asks, some)):
+                refused += some
+        answers = self.answer(_part(asks, own))
+        answers.answers.extend(map(codec.refusal, refused))
+        if not asks.asks and self.link is not None:
+            self.link.tell(asks)
+        if answers.answers:
+            self.answered(answers)
+
+    def answer(self, asks: pb.LimitAsks) -> pb.LimitAnswers:
+        """The answers of this control plane: refusals about limits that it does not own."""
+        answers = pb.LimitAnswers(node=asks.node, run=asks.run)
+        if not self._desk.hear(asks.node, asks.run, asks.sequence, asks.workers):
+            return answers
+        for ask in asks.asks:
+            holder = asks.node, asks.run, ask.worker
+            try:
+                answer = self._desk.ask(ask.limit, ask.counts_by, holder, codec.read_ask(ask))
+            except (NotOwned, ValueError):
+                answers.answers.append(codec.refusal(ask))
+            else:
+                if answer is not None:
+                    answers.answers.append(codec.answer_message(ask, answer))
+        return answers
+
+    def answered(self, answers: pb.LimitAnswers) -> None:
+        """Pass answers on to the data plane, if it is still connected here."""
+        if (reply := self._replies.get(answers.node)) is not None:
+            reply(answers)
+
+
+def _part(asks: pb.LimitAsks, some: list[pb.LimitAsk]) -> pb.LimitAsks:
+    return pb.LimitAsks(node=asks.node, run=asks.run, sequence=asks.sequence, workers=asks.workers, asks=some)

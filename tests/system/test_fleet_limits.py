@@ -1,0 +1,117 @@
+"""One limit for the whole fleet: two control planes, data planes at both of them, and what instances saw."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from controlplane.limits.claims import CLAIMS
+from controlplane.limits.partitions import partition_of
+from controlplane.store import EtcdSettings, EtcdStore
+from demo.processes import ControlPlane
+from tests.support import pair as pairs
+from tests.support.bound import overshoot, request_ids
+from tests.support.instance import Instance
+from tests.support.load import Load
+from tests.support.pair import Pair
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+
+RATE, BURST = 40.0, 100
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def instance() -> AsyncIterator[Instance]:
+    async with Instance("orders-1") as orders:
+        yield orders
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pair(tmp_path_factory: pytest.TempPathFactory, instance: Instance) -> AsyncIterator[Pair]:
+    """A data plane with two workers at `a`, one at `b`, and one that knows both."""
+    async with pairs.running(tmp_path_factory.mktemp("pair")) as pair:
+        await asyncio.gather(
+            pair.add("at-a", pair.a.grpc, WORKERS="2"),
+            pair.add("at-b", pair.b.grpc),
+            pair.add(pair.prefers(pair.b, "either"), *pair.addresses),
+        )
+        await pair.settled()
+        host = {"instance_id": "orders-1", "host": "127.0.0.1", "port": instance.port}
+        await applied(pair, {"services": [{"service_name": "orders", "instances": [host]}]})
+        yield pair
+
+
+async def applied(pair: Pair, document: dict[str, Any]) -> None:
+    (await pair.apply(pair.a, document, wait="served")).raise_for_status()
+
+
+async def limited(pair: Pair, name: str, **limit: Any) -> str:
+    """A route of this name whose requests all share one bucket; its path."""
+    fields = {"name": name, "per_second": RATE, "burst": BURST, "key": "route", "mode": "fleet", **limit}
+    route = {
+        "name": name,
+        "prefix": f"/{name}",
+        "service_name": "orders",
+        "public": True,
+        "rate_limits": [name],
+    }
+    await applied(pair, {"rate_limits": [fields], "routes": [route]})
+    return f"/{name}"
+
+
+async def owner_of(pair: Pair, limit: str) -> ControlPlane | None:
+    """The control plane that has claimed the limit."""
+    store = EtcdStore(EtcdSettings((pair.a.etcd_url,)))
+    try:
+        entry = await store.get(f"{CLAIMS}{partition_of(limit):02}")
+    finally:
+        await store.close()
+    if entry is None:
+        return None
+    ports = {str(one.url.rpartition(":")[2]): one for one in (pair.a, pair.b)}
+    return next(one for port, one in ports.items() if f"-{port}-" in entry.value.decode())
+
+
+def seen(instance: Instance, path: str) -> int:
+    """Requests on this path that the instance saw, by distinct ids."""
+    only = Instance()
+    only.heads = [head for head in instance.heads if head.startswith(b"GET %b " % path.encode())]
+    return len(request_ids([only]))
+
+
+async def test_the_fleet_lets_through_no_more_than_one_bucket_and_all_of_it(
+    pair: Pair, instance: Instance
+) -> None:
+    path = await limited(pair, "exact")
+    async with Load(pair.ports, path, clients=4, pause=0.01) as load:
+        await eventually(lambda: seen(instance, path) >= 4 * BURST, within=90)
+    assert overshoot(load.answers, RATE, BURST) <= 0
+    assert {answer.status for answer in load.answers} == {200, 429}
+    assert {answer.node for answer in load.answers if answer.status == 200} == set(pair.ports)
+
+
+async def test_an_owner_that_is_killed_is_replaced_and_the_bound_holds(
+    pair: Pair, instance: Instance
+) -> None:
+    path = await limited(pair, "moved")
+    await eventually(lambda: owner_of(pair, "moved"), within=30)
+    async with Load(pair.ports, path, clients=4, pause=0.01) as load:
+        await eventually(lambda: seen(instance, path) >= 2 * BURST, within=90)
+        owner = await owner_of(pair, "moved")
+        assert owner is not None
+        async with pair.lost(owner, "kill"):
+
+            async def replaced() -> bool:
+                return await owner_of(pair, "moved") not in (None, owner)
+
+            await eventually(replaced, within=60)
+            before = seen(instance, path)
+            await eventually(lambda: seen(instance, path) >= before + 2 * BURST, within=90)
+    await pair.settled()
+    assert overshoot(load.answers, RATE, BURST) <= 0
