@@ -212,7 +212,7 @@ class RateLimit(Resource):
         "enforce": Narrows("limits.full", when=lambda enforce: enforce != "on"),
         "advertise": IGNORABLE,
         "mode": Narrows(FLEET_LIMITS, when=lambda mode: mode == "fleet"),
-        "without_owner": Narrows(FLEET_LIMITS, when=lambda mode: mode != "share"),
+        "without_owner": IGNORABLE,  # means nothing without the mode
     }
 
     name: Name

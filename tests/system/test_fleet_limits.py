@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,7 +47,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory, instance: Instance) -> 
 
 
 async def applied(pair: Pair, document: dict[str, Any]) -> None:
-    (await pair.apply(pair.a, document, wait="served")).raise_for_status()
+    (await pair.apply(pair.a, document, wait="20")).raise_for_status()
 
 
 async def limited(pair: Pair, name: str, **limit: Any) -> str:

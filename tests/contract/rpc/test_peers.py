@@ -167,6 +167,13 @@ class Impostor:
         yield response
         await asyncio.Event().wait()
 
+    async def Lend(
+        self, requests: AsyncIterator[pb.LendRequest], context: Any
+    ) -> AsyncIterator[pb.LendResponse]:
+        yield pb.LendResponse(proof=self.proof)
+        async for request in requests:
+            assert not request.HasField("asks"), "nothing is told to an impostor"
+
 
 @pytest.mark.parametrize("proof", [b"", SECRET.proof("one", b"another nonce")])
 async def test_an_impostor_is_not_believed(proof: bytes) -> None:

@@ -1,0 +1,194 @@
+"""What the desk answers, as partitions are claimed and lost, and what it leaves for the next owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from controlplane.limits import floors
+from controlplane.limits.claims import Claim, Claims
+from controlplane.limits.desk import Desk, NotOwned, fleet_limits
+from controlplane.limits.partitions import partition_of
+from controlplane.model.access import RateLimit
+from controlplane.store import FencedStore, MemoryStore, Put
+from headgate_api.leases.holder import Holder
+from headgate_api.leases.messages import LEASE, Limit, WithoutOwner
+from tests.support.waiting import eventually
+
+FAST = Limit(10.0, 100, WithoutOwner.STRICT)
+SLOW = Limit(0.001, 100, WithoutOwner.STRICT)
+BY = "subject"
+
+
+class World:
+    """A store, and one control plane after the other that owns all partitions."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.store = MemoryStore()
+        self.claims = Claims(self.store, "a", lambda: ["a"], clock=lambda: self.now)
+        self.claims._good_until = float("inf")
+
+    async def claim(self, limit: str) -> Claim:
+        key = f"/claim/{partition_of(limit)}"
+        entry = await self.store.get(key)
+        epoch = await self.store.commit({key: entry.revision if entry else 0}, [Put(key, b"")])
+        fenced = FencedStore(self.store, key, epoch)
+        claim = Claim(partition_of(limit), epoch, fenced, self.now)
+        self.claims.held[claim.partition] = claim
+        return claim
+
+    @asynccontextmanager
+    async def desk(self, **limits: Limit) -> AsyncIterator[Desk]:
+        desk = Desk(self.claims, lambda: self.now)
+        desk.adopt({name: (BY, limit) for name, limit in limits.items()})
+        task = asyncio.create_task(desk.run())
+        try:
+            yield desk
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def exchange(self, desk: Desk, name: str, holder: Holder, run: str = "r", worker: str = "0") -> bool:
+        self.now += 0.6
+        ask = holder.ask(self.now)
+        assert ask is not None
+        answer = desk.ask(name, BY, ("gw", run, worker), ask)
+        if answer is not None:
+            holder.answer(answer, self.now)
+        return answer is not None
+
+
+def owned(desk: Desk, *names: str) -> Any:
+    return eventually(lambda: set(names) <= set(desk._owners))
+
+
+def spend(holder: Holder, key: str, now: float) -> int:
+    holding = holder.holdings.get(key) or holder.open(key, now)
+    return sum(holding.take(1.0, now) for _ in range(1000))
+
+
+async def test_what_is_not_owned_is_not_answered() -> None:
+    world = World()
+    async with world.desk(fast=FAST) as desk:
+        holder = Holder(FAST)
+        with pytest.raises(NotOwned):
+            world.exchange(desk, "fast", holder)
+        holder.lost()
+        await world.claim("fast")
+        await owned(desk, "fast")
+        assert world.exchange(desk, "fast", holder)
+        assert holder.starter == 25
+        ask = holder.ask(world.now + 1)
+        assert ask is not None
+        with pytest.raises(NotOwned):
+            desk.ask("fast", "address/64", ("gw", "r", "0"), ask)
+        world.claims._good_until = 0.0
+        with pytest.raises(NotOwned):
+            desk.ask("fast", BY, ("gw", "r", "0"), ask)
+
+
+async def test_a_limit_is_known_in_the_store_before_anything_of_it_is_granted() -> None:
+    world = World()
+    claim = await world.claim("fast")
+    async with world.desk(fast=FAST) as desk:
+        await owned(desk, "fast")
+        entry = await world.store.get(floors.key_of(claim.partition))
+        assert entry is not None and set(floors.decode(entry.value)) == {("fast", BY)}
+        assert not desk._owners["fast"][2].roll.unheard
+    claim = await world.claim("fast")
+    async with world.desk(fast=FAST) as desk:
+        await owned(desk, "fast")
+        owner = desk._owners["fast"][2]
+        assert (owner.epoch, owner.roll.unheard) == (claim.epoch, FAST.reserve)
+
+
+async def test_the_next_owner_of_a_slow_limit_begins_where_the_store_says() -> None:
+    world = World()
+    await world.claim("slow")
+    holder = Holder(SLOW)
+    spent = 0
+    async with world.desk(slow=SLOW) as desk:
+        await owned(desk, "slow")
+        world.exchange(desk, "slow", holder)
+        while spent < 95:
+            spent += spend(holder, "alice", world.now)
+            world.exchange(desk, "slow", holder)
+            # A floor is stored before more than it says is granted.
+            await asyncio.sleep(0.001)
+    await world.claim("slow")
+    async with world.desk(slow=SLOW) as desk:
+        await owned(desk, "slow")
+        world.now += 2 * LEASE
+        for _ in range(20):
+            world.exchange(desk, "slow", holder)
+            spent += spend(holder, "alice", world.now)
+            await asyncio.sleep(0.001)
+    assert spent <= 101
+
+
+async def test_workers_that_are_not_named_any_more_and_former_runs_have_ended() -> None:
+    world = World()
+    await world.claim("fast")
+    async with world.desk(fast=FAST) as desk:
+        await owned(desk, "fast")
+        roll = desk._owners["fast"][2].roll
+        assert desk.hear("gw", "r", 1, ["0", "1"])
+        for worker in "01":
+            world.exchange(desk, "fast", Holder(FAST), worker=worker)
+        assert set(roll.members) == {"gw/r/0", "gw/r/1"}
+        assert desk.hear("gw", "r", 3, ["1"])
+        assert set(roll.members) == {"gw/r/1"}
+        # It was sent before, and came late.
+        assert desk.hear("gw", "r", 2, ["0", "1"])
+        assert set(roll.members) == {"gw/r/1"}
+        assert desk.hear("gw", "s", 1, ["0"])
+        assert not roll.members
+        assert not desk.hear("gw", "r", 4, ["1"])
+
+
+async def test_a_changed_limit_carries_its_books_and_one_that_is_gone_is_forgotten() -> None:
+    world = World()
+    claim = await world.claim("fast")
+    async with world.desk(fast=FAST) as desk:
+        await owned(desk, "fast")
+        owner = desk._owners["fast"][2]
+        desk.adopt({"fast": (BY, Limit(1.0, 10, WithoutOwner.STRICT))})
+        assert desk._owners["fast"][2] is owner and owner.roll.limit.burst == 10
+        desk.adopt({})
+        assert not desk._owners
+
+        async def forgotten() -> bool:
+            entry = await world.store.get(floors.key_of(claim.partition))
+            return entry is not None and not floors.decode(entry.value)
+
+        await eventually(forgotten)
+
+
+async def test_floors_that_cannot_be_read_count_as_none() -> None:
+    world = World()
+    claim = await world.claim("slow")
+    await world.store.commit({}, [Put(floors.key_of(claim.partition), b"nonsense")])
+    async with world.desk(slow=SLOW) as desk:
+        await owned(desk, "slow")
+        assert desk._owners["slow"][2].blank.pool == 0
+
+
+def test_terms_are_in_requests() -> None:
+    plain = RateLimit(name="a", per_second=100, burst=1005, cost=10, mode="fleet", key="subject")
+    local = RateLimit(name="b", per_second=1, burst=1)
+    assert fleet_limits([plain, local]) == {"a": ("subject", Limit(10.0, 100))}
+    several = RateLimit(
+        name="c",
+        per_second=1,
+        burst=9,
+        mode="fleet",
+        key=["address", "header"],
+        header="x-a",
+        address_prefix=56,
+    )
+    assert several.counts_by == "address/56,header:x-a"
