@@ -162,7 +162,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         peers = Peers(store, membership, fleet, name, member=member, links=links)
         await stack.enter_async_context(background(peers.run(), failed))
         claims = Claims(store, name, peers.owners)
-        desk = Desk(claims)
+        parts.desk = desk = Desk(claims)
         routes = LimitRoutes(desk, claims)
         routes.link = limit_links = LimitLinks(
             routes, secret_of_peers, name, peers.member, _link_tls(settings)

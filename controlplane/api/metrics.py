@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,6 +12,8 @@ from controlplane.api.parts import Parts
 from controlplane.commands.counts import Counts
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.subscriber import Whole
+from controlplane.limits.desk import Measured
+from headgate_api.leases.messages import WithoutOwner
 
 PREFIX = "headgate_controlplane_"
 
@@ -63,6 +65,8 @@ class PartsCollector(Collector):
         )
         yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
         yield from self._dataplanes()
+        if self._parts.desk is not None:
+            yield from _limits(self._parts.desk.measured())
         yield from _registrations(self._parts.commands.counts)
         yield from _messages(self._parts.messages)
         yield self._requests()
@@ -117,6 +121,26 @@ def _registrations(counts: Counts) -> Iterator[Metric]:
     for outcome in ("renewed", "ended", "failed"):
         family.add_metric([outcome], getattr(counts, outcome))
     yield family
+
+
+def _limits(measured: Iterable[Measured]) -> Iterator[Metric]:
+    """Of the limits of the fleet that this control plane owns, in requests. All control planes together have all."""
+    granted = CounterMetricFamily("headgate_limit_granted", "Requests leased to workers.", labels=["limit"])
+    bound = GaugeMetricFamily(
+        "headgate_limit_bound",
+        "What is let through at most in any time: requests, and requests a second. None while open.",
+        labels=["limit", "part"],
+    )
+    overshoot = GaugeMetricFamily(
+        "headgate_limit_overshoot", "Requests let through above the bound, at worst.", labels=["limit"]
+    )
+    for one in measured:
+        granted.add_metric([one.name], one.granted)
+        overshoot.add_metric([one.name], one.overshoot)
+        if one.limit.without_owner is not WithoutOwner.OPEN:
+            bound.add_metric([one.name, "burst"], one.limit.burst)
+            bound.add_metric([one.name, "rate"], one.limit.rate)
+    yield from (granted, bound, overshoot)
 
 
 def _messages(sent: Messages) -> Iterator[Metric]:

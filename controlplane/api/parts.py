@@ -15,6 +15,7 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.waiting import Waiting
 from controlplane.identity import Grants, RefusedCalls, TokenIssuer
+from controlplane.limits.desk import Desk
 from controlplane.model.lineage import LINEAGE, read_lineage
 from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
@@ -44,6 +45,8 @@ class Parts:
     """gRPC calls whose credential did not suffice."""
     messages: Messages = field(default_factory=Messages)
     """What the config stream sent."""
+    desk: Desk | None = None
+    """Where limits of the fleet are owned."""
     store: Store | None = None
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Creates what a control plane needs in a store that replaced another one."""

@@ -27,7 +27,8 @@ TTL = 5.0
 LOOK = 0.5
 """Seconds between two looks at who the members are."""
 STAND_IN = 1.5
-"""Seconds that a partition is free before the next in the order claims it: the first may be dead, but a member still."""
+"""Seconds that a partition is free before the next in the order claims it: the first may be dead, and a member still,
+for some seconds."""
 STEADY = 12.0
 """Seconds that a partition is kept before it is given up to one that comes before in the order: if that one is dead, it
 is no member any more by then."""

@@ -35,6 +35,18 @@ class NotOwned(Exception):
     """This control plane does not own the limit, or not yet, or knows it otherwise."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One limit of the fleet. Amounts are in requests."""
+
+    name: str
+    limit: Limit
+    granted: float
+    """Since this control plane owns it."""
+    overshoot: float
+    """Above `rate * T + burst`, in the worst window since then."""
+
+
 @dataclass(slots=True)
 class _Node:
     """What a data plane said last of its workers."""
@@ -107,10 +119,12 @@ class Desk:
             raise NotOwned
         return owner.ask("/".join(holder), ask, self._clock())
 
-    def refill(self, name: str, key: str) -> bool:
-        """An operator resets a key of a limit; whether it was known."""
-        found = self._owners.get(name)
-        return found is not None and found[2].refill(key, self._clock())
+    def measured(self) -> list[Measured]:
+        """What is known of each limit that is owned here."""
+        return [
+            Measured(name, owner.roll.limit, owner.roll.granted, max(0.0, owner.roll.overshoot))
+            for name, (_, _, owner) in sorted(self._owners.items())
+        ]
 
     async def run(self) -> None:
         """Begin with the limits of partitions that were claimed, store what is due, forget what need not be known."""

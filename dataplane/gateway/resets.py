@@ -38,7 +38,7 @@ class Resets:
                 self._breakers.reset(reset.circuit, now)
             if reset.rate_limit:
                 for bits in sorted({_BLOCK_BITS, *self._limiter.prefixes()}):
-                    self._limiter.reset(_bucket(reset.rate_limit, bits))
+                    self._limiter.reset(_bucket(reset.rate_limit, bits), reset.revision, now)
         while len(self._obeyed) > _MOST_OBEYED + len(resets):
             del self._obeyed[next(iter(self._obeyed))]
 

@@ -23,6 +23,7 @@ class StatsFrames:
         self._breakers = breakers
         self._limiter = limiter
         self._refused = 0
+        self._admitted: dict[str, float] = {}
 
     def next(
         self, now: float, wall: float, connections: int, refused: int = 0, ejected: Sequence[str] = ()
@@ -39,9 +40,19 @@ class StatsFrames:
                 if not report.service.startswith(BUILTIN)
             ],
             "buckets": [[b.name, b.key, b.remaining, b.refused] for b in buckets],
+            "admitted": self._news_of(self._limiter.admitted()),
             "connections": connections,
             "ejected": list(ejected),
             "connections_refused": refused - before,
+        }
+
+    def _news_of(self, admitted: dict[str, float]) -> dict[str, float]:
+        """What was admitted since the last frame, by limit."""
+        before, self._admitted = self._admitted, admitted
+        return {
+            name: round(count - before.get(name, 0.0), 3)
+            for name, count in admitted.items()
+            if count != before.get(name, 0.0)
         }
 
     def _log_transitions(self) -> None:

@@ -74,6 +74,10 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for limit, count in sorted(totals.shadowed.items()):
         shadowed.add_metric([limit], count)
     yield shadowed
+    admitted = _counter("limit_admitted", "Tokens that requests took of limits that are leased.", "limit")
+    for limit, tokens in sorted(totals.admitted.items()):
+        admitted.add_metric([limit], tokens)
+    yield admitted
     yield _simple_counter(
         "connections_refused",
         "Client connections beyond those that a worker or an address may have.",

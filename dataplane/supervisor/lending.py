@@ -110,11 +110,6 @@ class Lending:
         if any(limit.fleet for limit in self._limits.values()):
             self._pass_on()
 
-    def refill(self, limit: str, key: str) -> None:
-        """An operator resets a key."""
-        if (found := self._owners.get(limit)) is not None:
-            found[1].refill(key, self._clock())
-
     async def run(self) -> None:
         """Forget what need not be known, until cancelled."""
         while True:

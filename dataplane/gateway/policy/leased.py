@@ -99,8 +99,7 @@ class Leased(Counter):
         holding = self._holdings.get(key)
         if holding is None:
             return float(self.limit.burst)
-        free = max(0.0, min(holding.pool, self.limit.burst / self._cost - holding.tokens))
-        return max(0.0, (holding.tokens + free) * self._cost)
+        return max(0.0, (holding.tokens + self._free(holding)) * self._cost)
 
     def missing(self, key: str, now: float) -> float:
         return (self.limit.burst - self.remaining(key, now)) / self.limit.per_second
@@ -109,13 +108,19 @@ class Leased(Counter):
         return self._refused.get(key, 0) or self._refused_old.get(key, 0)
 
     def forget(self, key: str) -> bool:
-        """The owner fills up the bucket; what is known here of it is the owner's last word."""
+        """The owner fills up the bucket, and is told by `reset`."""
         self._refused.pop(key, None)
         self._refused_old.pop(key, None)
+        return key in self._holdings
+
+    def reset(self, key: str, revision: int, now: float) -> None:
+        """Have the owner obey the order of this revision to fill up the bucket of `key`, whether it is known here or
+        not: all workers tell it, and it obeys once."""
         holding = self._holdings.get(key)
-        if holding is not None:
-            holding.due = 0.0
-        return holding is not None
+        if holding is None:
+            holding = self.holder.open(key, now)
+        if holding.key == key:
+            holding.reset(revision, now)
 
     def keys(self) -> Iterator[str]:
         yield from reversed(self._refused)
@@ -139,13 +144,19 @@ class Leased(Counter):
         holding = self._holdings.get(key)
         if holding is None:
             return self.limit.burst * share
-        free = min(holding.pool, self.limit.burst / self._cost)
-        return max(0.0, (holding.tokens + max(0.0, free) * share) * self._cost)
+        return max(0.0, (holding.tokens + self._free(holding) * share) * self._cost)
 
     def lacking(self, share: float, now: float, most: int) -> list[tuple[str, float]]:
         """Up to `most` keys, with the tokens that this worker's `share` of their buckets lacks."""
         whole = self.limit.burst * share
         return [(key, whole - self.part(key, share, now)) for key in islice(self._holdings, most)]
+
+    def _free(self, holding: Holding) -> float:
+        """What nobody holds: as the owner said last, or all but this worker's starter while it has said nothing."""
+        burst = self.limit.burst / self._cost
+        if holding.pool > burst:
+            return burst - self.holder.starter
+        return max(0.0, min(holding.pool, burst - holding.tokens))
 
     def _find(self, key: str, now: float) -> Holding:
         holding = self._holdings.get(key) or self._holdings.get(OVERFLOW)

@@ -190,9 +190,10 @@ class Limiter:
         """Tokens let through, by limit; of those that are leased."""
         return {name: leased.admitted for name, leased in self._leased.items()}
 
-    def reset(self, key: str) -> int:
-        """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns how many."""
-        return sum(_forget(counter, key) for counter in self._counters.values())
+    def reset(self, key: str, revision: int = 0, now: float = 0.0) -> int:
+        """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns how many. The order
+        has this `revision`."""
+        return sum(_forget(counter, key, revision, now) for counter in self._counters.values())
 
     def report(self, now: float, most: int = 100) -> list[BucketReport]:
         """Up to `most` keys, the emptiest first, out of those lately refused and the newest."""
@@ -305,11 +306,14 @@ def _carries(before: Limit, after: Limit) -> bool:
     return _identity(before) == _identity(after) and (before.per_second > 0) == (after.per_second > 0)
 
 
-def _forget(counter: Counter, key: str) -> bool:
+def _forget(counter: Counter, key: str, revision: int, now: float) -> bool:
     prefix = label(counter.limit, "")
     names = {key, short(key)}
     if key.startswith(prefix):
         value = key[len(prefix) :]
         # Of several parts only the parts are shortened.
         names |= {value, short(value)}
+    if revision and isinstance(counter, Leased):
+        for name in names:
+            counter.reset(name, revision, now)
     return sum(counter.forget(name) for name in names) > 0

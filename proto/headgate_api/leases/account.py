@@ -42,6 +42,8 @@ class Account:
         "_changes",
         "_charged",
         "_inflow",
+        "_level",
+        "_measured",
         "_starters",
         "books",
         "excess",
@@ -64,6 +66,8 @@ class Account:
         self.wanted = 0.0
         self.left = 0.0
         """Sums over all books."""
+        self._level = self._measured = 0.0
+        """Tokens spent, less the rate, in the worst window that ended when it was measured; and when that was."""
         self._inflow = roll.inflow
         self._charged = roll.charged
         self._starters = roll.starters
@@ -92,6 +96,7 @@ class Account:
 
     def answer(self, holder: str, member: Member, ask: Ask, want: Want, now: float) -> Grant:
         """Settle what the holder says and grant what it gets. Its starter must have been offered already."""
+        self._measure(member, want, now)
         old = self._close(holder)
         known = float(member.starter - member.promised)
         if old is not None:
@@ -108,6 +113,7 @@ class Account:
         self.pool -= debt
         given = self._share(book)
         self.pool -= given
+        self.roll.granted += given
         book.granted = given + debt
         book.tokens += given
         if want.wants <= member.offered and math.isclose(book.tokens, member.offered):
@@ -128,6 +134,17 @@ class Account:
     def step(self) -> float:
         """Tokens by which a floor is below the pool when it is stored."""
         return max(1.0, self.roll.limit.burst / 20)
+
+    def _measure(self, member: Member, want: Want, now: float) -> None:
+        """Add what was spent to what others have said. Nobody's word is older than LEASE, by which the measured windows
+        may be too short: that much is allowed for. Who was away for longer says nothing about a window."""
+        limit = self.roll.limit
+        self._level = max(0.0, self._level - limit.rate * (now - self._measured))
+        self._measured = now
+        if member.gap <= LEASE:
+            self._level += want.spent
+            above = self._level - limit.burst - limit.rate * LEASE
+            self.roll.overshoot = max(self.roll.overshoot, above)
 
     def _share(self, book: Book) -> float:
         """What the holder is given: all that it wants, or its part in whole tokens.

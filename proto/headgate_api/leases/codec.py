@@ -18,8 +18,10 @@ def ask_message(limit: str, counts_by: str, ask: Ask) -> pb.LimitAsk:
         answered=ask.answered,
         starter=ask.starter,
         wants=[
-            pb.LimitWant(key=_bytes(key), holds=holds, back=back, wants=wants, credit=credit)
-            for key, holds, back, wants, credit in ask.wants
+            pb.LimitWant(
+                key=_bytes(key), holds=holds, back=back, wants=wants, credit=credit, spent=spent, reset=reset
+            )
+            for key, holds, back, wants, credit, spent, reset in ask.wants
         ],
     )
 
@@ -27,10 +29,12 @@ def ask_message(limit: str, counts_by: str, ask: Ask) -> pb.LimitAsk:
 def read_ask(message: pb.LimitAsk) -> Ask:
     """Raises ValueError for amounts that no holder has: one that is not a number would spoil an account for good."""
     wants = tuple(
-        Want(_text(want.key), want.holds, want.back, want.wants, want.credit) for want in message.wants
+        Want(_text(want.key), want.holds, want.back, want.wants, want.credit, want.spent, want.reset)
+        for want in message.wants
     )
-    for _, holds, back, wanted, credit in wants:
-        if not (abs(holds) <= _MOST and 0 <= back <= _MOST and 0 <= wanted <= _MOST and 0 <= credit <= _MOST):
+    for want in wants:
+        amounts = want.back, want.wants, want.credit, want.spent
+        if not (abs(want.holds) <= _MOST and all(0 <= amount <= _MOST for amount in amounts)):
             raise ValueError("an amount is out of range")
     return Ask(message.stamp, message.answered, message.starter, wants)
 

@@ -28,7 +28,8 @@ class Holding:
     """Tokens of one key, and how many of them are asked for."""
 
     __slots__ = (
-        "_basis", "_credit", "_cycle", "_demand", "_holder", "_low", "_refused", "_seen", "_since", "_target", "_until",
+        "_basis", "_credit", "_cycle", "_demand", "_holder", "_low", "_refused", "_reset", "_seen", "_since", "_target",
+        "_until",
         "asked", "due", "key", "pool", "tokens",
     )  # fmt: skip
 
@@ -57,6 +58,8 @@ class Holding:
         """Tokens taken before then that were not needed after all: the owner has them back with the next ask."""
         self._refused = 0.0
         """Tokens refused since then."""
+        self._reset = 0
+        """Revision of an order to fill up the bucket, which the owner has not been told yet."""
         self._since = now
         """When that was."""
         self._demand = 0.0
@@ -87,12 +90,18 @@ class Holding:
         self._activate(now)
         self.tokens -= cost
 
+    def reset(self, revision: int, now: float) -> None:
+        """An operator orders, at this revision, that the bucket is filled up: the owner does so once."""
+        self._activate(now)
+        self._reset, self.due = revision, now
+
     def want(self, now: float) -> Want:
         """What an ask says of this key. What is given back is no longer held."""
         self._renew(now)
         starter = self._holder.starter
         elapsed = max(now - self._since, ASKING / 2)
-        asked_for = self._basis - self.tokens + self._refused
+        spent = self._basis - self.tokens
+        asked_for = spent + self._refused
         self._cycle += MEMORY * (min(max(elapsed, ASKING), IDLE) - self._cycle)
         recent = asked_for / elapsed
         self._demand += MEMORY * (recent - self._demand)
@@ -106,7 +115,8 @@ class Holding:
         self.asked = True
         self._basis, self._refused, self._since = self.tokens, 0.0, now
         credit, self._credit = self._credit, 0.0
-        return Want(self.key, self.tokens, back, wants, credit)
+        reset, self._reset = self._reset, 0
+        return Want(self.key, self.tokens, back, wants, credit, max(0.0, spent), reset)
 
     def grant(self, grant: Grant, stamp: float, now: float) -> None:
         """The answer to the ask of `stamp` has come."""
@@ -118,7 +128,7 @@ class Holding:
         self._target, self.pool = grant.target, grant.pool
         self._until = stamp + LEASE
         holder = self._holder
-        if self._credit:
+        if self._credit or self._reset:
             self.due = now
         elif grant.forget and self.tokens >= holder.starter:
             holder.holdings.pop(self.key, None)

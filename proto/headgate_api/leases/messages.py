@@ -58,13 +58,17 @@ class Limit:
 
 class Want(NamedTuple):
     """One key in an ask. Tokens: what is held (below 0: overdrawn), what is given back and no longer held (at least
-    0), how much the holder wants to hold, and what requests took that turned out to cost less (said once)."""
+    0), how much the holder wants to hold, what requests took that turned out to cost less (said once), and what was
+    spent since the last ask, for the measurement of the bound. `reset`: revision of an operator's order to fill up the
+    bucket; 0: none."""
 
     key: str
     holds: float
     back: float
     wants: float
     credit: float = 0.0
+    spent: float = 0.0
+    reset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

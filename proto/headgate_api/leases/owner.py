@@ -20,6 +20,8 @@ VISITED: Final = 500
 """Accounts looked at for one ask, at most, for the sake of a holder that is to get a higher starter."""
 MOST_DRAINED: Final = 200
 """Keys named in an answer that have not paid for it."""
+MOST_RESETS: Final = 1000
+"""Operators' orders that are remembered."""
 MOST_STORED: Final = 10_000
 """Keys of a slow limit that the store names. Others may be drained as far as it says of all."""
 
@@ -78,6 +80,8 @@ class Owner:
         self._gone: dict[str, None] = {}
         """Keys that the store names although they have no account any more."""
         self._swept: Iterator[str] = iter(())
+        self._resets: dict[tuple[str, int], None] = {}
+        """Orders that have been obeyed: each holder passes them on."""
 
     @property
     def slow(self) -> bool:
@@ -144,16 +148,6 @@ class Owner:
                 account.floor = -math.inf
             self._low = {}
 
-    def refill(self, key: str, now: float) -> bool:
-        """An operator resets `key`: it has all tokens that are not held. Whether it had an account."""
-        account = self.accounts.get(key)
-        if account is None:
-            return False
-        self.roll.flow(now)
-        account.flow(now)
-        account.refill()
-        return True
-
     def reserve(self, now: float) -> Reservation | None:
         """What the store must say of a slow limit before more is granted; None if it says enough. Then call
         `reserved`."""
@@ -214,6 +208,11 @@ class Owner:
         if account is None:
             # No room: nobody gets more of this key than starters.
             return Grant(want.key, 0.0, 0.0, False, 0.0)
+        if want.reset and (want.key, want.reset) not in self._resets:
+            self._resets[want.key, want.reset] = None
+            if len(self._resets) > MOST_RESETS:
+                del self._resets[next(iter(self._resets))]
+            account.refill()
         grant = account.answer(holder, member, ask, want, now)
         self._note(want.key, account)
         return grant

@@ -16,7 +16,7 @@ class Member:
     """One holder, as the owner knows it."""
 
     __slots__ = (
-        "_lease", "_pace", "arrived", "drained", "heard", "offered", "pace", "promised", "stamp", "starter",
+        "_lease", "_pace", "arrived", "drained", "gap", "heard", "offered", "pace", "promised", "stamp", "starter",
         "told", "unpaid", "until",
     )  # fmt: skip
 
@@ -25,6 +25,8 @@ class Member:
         """Of its newest ask."""
         self.arrived = now
         """When that ask arrived."""
+        self.gap = 0.0
+        """Seconds between the one before and it."""
         self.heard = heard
         """When the newest ask arrived of which the owner knows that its answer came."""
         self.starter = 0
@@ -68,9 +70,11 @@ class Roll:
         "_silent_from",
         "changes",
         "charged",
+        "granted",
         "inflow",
         "limit",
         "members",
+        "overshoot",
         "starters",
         "unheard",
     )
@@ -89,6 +93,10 @@ class Roll:
         """Tokens that have flowed towards each pool, ever."""
         self.charged = 0
         """Tokens that each pool has paid for new starters, ever."""
+        self.granted = 0.0
+        """Tokens granted, ever."""
+        self.overshoot = 0.0
+        """Tokens that holders said they spent of one key above the bound, in the worst window that was seen."""
         self.changes: list[tuple[float, int]] = []
         """For each change of the limit: `inflow` at that time, and the burst before."""
         self._at = now + LEASE * SKEW if takeover else now
@@ -134,7 +142,7 @@ class Roll:
         elif ask.answered == member.stamp:
             member.confirm()
         self._set(member, max(ask.starter, member.offered) + member.promised)
-        member.stamp, member.arrived = ask.stamp, now
+        member.stamp, member.arrived, member.gap = ask.stamp, now, now - member.arrived
         return member
 
     def offer(self, member: Member, now: float, paid: Callable[[Member], bool]) -> int:

@@ -120,6 +120,8 @@ class LimitWant(_message.Message):
     BACK_FIELD_NUMBER: _builtins.int
     WANTS_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    RESET_FIELD_NUMBER: _builtins.int
     key: _builtins.bytes
     """The value that is counted by: UTF-8, where surrogates may stand alone."""
     holds: _builtins.float
@@ -130,6 +132,10 @@ class LimitWant(_message.Message):
     """What the worker wants to hold."""
     credit: _builtins.float
     """What requests took before the last ask and did not need after all."""
+    spent: _builtins.float
+    """What was spent since the last ask, to measure whether the bound is kept."""
+    reset: _builtins.int
+    """Revision of an operator's order to fill up the bucket, which is obeyed once; 0: there is none."""
     def __init__(
         self,
         *,
@@ -138,10 +144,12 @@ class LimitWant(_message.Message):
         back: _builtins.float = ...,
         wants: _builtins.float = ...,
         credit: _builtins.float = ...,
+        spent: _builtins.float = ...,
+        reset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["back", b"back", "credit", b"credit", "holds", b"holds", "key", b"key", "wants", b"wants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["back", b"back", "credit", b"credit", "holds", b"holds", "key", b"key", "reset", b"reset", "spent", b"spent", "wants", b"wants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,14 +50,15 @@ async def test_a_worker_that_dies_takes_no_tokens_with_it_and_its_successor_gets
     async with DataPlane(tmp_path, controlplane.address, WORKERS="2") as node:
         await node.started()
         async with Load({"node-1": node.port}, "/orders", clients=8, pause=0.005) as load:
-            for times in range(1, 4):
-                seen = len(request_ids([orders]))
-                await eventually(lambda seen=seen: len(request_ids([orders])) > seen + 20, within=60)
-                victim = node.workers()[0]
-                victim.kill()
-                await eventually(
-                    lambda victim=victim: victim.pid not in {one.pid for one in node.workers()}, within=60
-                )
-                await eventually(lambda: len(node.workers()) == 2, within=60)
-                assert times
+            for _ in range(3):
+                await _kill_one(node, orders)
         assert overshoot(load.answers, RATE, BURST) <= 0
+
+
+async def _kill_one(node: DataPlane, orders: Instance) -> None:
+    """Kill a worker once some more requests have been let through, and wait for its successor."""
+    seen, victim = len(request_ids([orders])), node.workers()[0]
+    await eventually(lambda: len(request_ids([orders])) > seen + 20, within=60)
+    victim.kill()
+    await eventually(lambda: victim.pid not in {one.pid for one in node.workers()}, within=60)
+    await eventually(lambda: len(node.workers()) == 2, within=60)

@@ -47,10 +47,14 @@ async def test_one_owns_everything_and_epochs_are_revisions() -> None:
 
 
 async def test_who_may_not_own_claims_nothing() -> None:
-    store = MemoryStore()
-    async with taking_part(claims(store, "a", ["b"])) as a:
-        await a._store.list("")
-        await asyncio.sleep(0)
+    store, looks = MemoryStore(), [0]
+
+    def members() -> list[str]:
+        looks[0] += 1
+        return ["b"]
+
+    async with taking_part(Claims(store, "a", members, look=0.001, clock=Clock())) as a:
+        await eventually(lambda: looks[0] > 5)
         assert not a.held
 
 
@@ -75,9 +79,8 @@ async def test_a_member_that_comes_gets_its_part_and_what_was_given_up_is_fenced
         a.leaving = lambda claim: given.append(claim.partition)
         members.append("b")
         async with taking_part(claims(store, "b", members, clock)) as b:
-            await asyncio.sleep(0.05)
+            await eventually(lambda: len(b.owners) == COUNT)
             assert len(a.held) == COUNT, "one that was claimed a moment ago is kept"
-            clock.now += 4.0
             a._good_until = b._good_until = clock.now + 100
             clock.now += module.STEADY
             await eventually(lambda: len(b.held) == len(given) > 10 and len(a.held) + len(b.held) == COUNT)

@@ -187,7 +187,7 @@ def test_terms_are_in_requests() -> None:
         per_second=1,
         burst=9,
         mode="fleet",
-        key=["address", "header"],
+        key=("address", "header"),
         header="x-a",
         address_prefix=56,
     )

@@ -34,7 +34,7 @@ def test_an_order_is_obeyed_when_it_comes_and_never_again() -> None:
     for resets_in_table in ((BREAKER,), (BREAKER, BUCKET), (), (BUCKET, BREAKER)):
         resets.obey(resets_in_table, 3.0)
     breakers.reset.assert_called_once_with("orders", 3.0)
-    limiter.reset.assert_called_once_with("address:2001:db8::/64")
+    limiter.reset.assert_called_once_with("address:2001:db8::/64", BUCKET.revision, 3.0)
 
 
 def test_old_orders_are_forgotten_and_those_in_the_table_never() -> None:

@@ -1,0 +1,189 @@
+"""A limit whose tokens are leased, with the owner at hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataplane.gateway.policy.buckets import Buckets
+from dataplane.gateway.policy.leased import Leased, counts_by, terms
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import Limit, LimitKey
+from headgate_api.leases.messages import LEASE, Answer, WithoutOwner
+from headgate_api.leases.messages import Limit as Terms
+from headgate_api.leases.owner import Owner
+
+KEY = "alice"
+
+
+def limit(burst: int = 100, rate: float = 1.0, **fields: object) -> Limit:
+    return Limit("callers", rate, burst, LimitKey.SUBJECT, **fields)  # type: ignore[arg-type]
+
+
+class Node:
+    """Workers and the owner of one limit; messages arrive at once."""
+
+    def __init__(self, limit: Limit, workers: int = 2) -> None:
+        self.now = 100.0
+        self.limit = limit
+        leased = terms(limit, workers)
+        assert leased is not None
+        self.owner = Owner(leased, 1, self.now, takeover=False, stored=False)
+        self.woken = 0
+        self.limiters = [Limiter(share=1 / workers) for _ in range(workers)]
+        for limiter in self.limiters:
+            limiter.wake = self._wake
+            limiter.adopt({limit.name: limit}, self.now)
+        for _ in range(3):
+            self.exchange()
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def exchange(self) -> None:
+        self.now += LEASE / 4
+        for index, limiter in enumerate(self.limiters):
+            for leased, ask in limiter.asks(self.now, fleet=self.limit.fleet):
+                answer = self.owner.ask(str(index), ask, self.now)
+                assert answer is not None
+                limiter.answer(leased.limit.name, leased.counts_by, answer, self.now)
+
+    def take(self, worker: int, most: int = 1, key: str = KEY) -> int:
+        """How many of `most` requests are let through."""
+        counter = self.limiters[worker].counter(self.limit)
+        return sum(counter.take(key, self.now) == 0.0 for _ in range(most))
+
+
+def test_what_is_leased_of_which_limit() -> None:
+    assert terms(limit(), 1) is None, "one worker counts exactly by itself"
+    assert terms(limit(), 2) == Terms(1.0, 100)
+    assert terms(limit(burst=10), 2) is None, "a share would let no first request through"
+    assert terms(limit(burst=10, fleet=True), 1) == Terms(1.0, 10)
+    strict = limit(burst=1005, cost=10, fleet=True, without_owner="strict")
+    assert terms(strict, 4) == Terms(0.1, 100, WithoutOwner.STRICT)
+    assert terms(Limit("a", 0.0, 0, LimitKey.SUBJECT, max_concurrent=5), 2) is None
+
+
+def test_what_has_a_bucket_is_named_in_full() -> None:
+    assert counts_by(limit()) == "subject"
+    several = Limit("a", 1, 9, ("address", "header", "claim:t"), header="x-a", address_prefix=56)
+    assert counts_by(several) == "address/56,header:x-a,claim:t"
+
+
+def test_workers_share_one_bucket() -> None:
+    node = Node(limit(rate=0.001))
+    admitted = 0
+    for _ in range(30):
+        admitted += node.take(0, 50) + node.take(1, 1)
+        node.exchange()
+    # What lapsed unspent is lost.
+    assert 85 <= admitted <= 100
+
+
+def test_a_cost_is_in_tokens_and_what_is_known_afterwards_is_settled() -> None:
+    node = Node(limit(burst=1000, rate=0.001, cost=10))
+    counter = node.limiters[0].counter(node.limit)
+    assert counter.take(KEY, node.now) == 0.0
+    before = counter.remaining(KEY, node.now)
+    counter.charge(KEY, 25, node.now)
+    assert counter.remaining(KEY, node.now) == pytest.approx(before - 25)
+    counter.give_back(KEY, 5, node.now)
+    assert counter.remaining(KEY, node.now) == pytest.approx(before - 20)
+    assert node.limiters[0].admitted() == {"callers": 30.0}
+
+
+def test_a_cost_that_comes_back_late_goes_to_the_owner() -> None:
+    node = Node(limit(burst=1000, rate=0.001, cost=100, fleet=True))
+    counter = node.limiters[0].counter(node.limit)
+    spent = 0
+    for _ in range(10):
+        spent += node.take(0, 3)
+        node.exchange()
+    assert node.take(0, 10) == 0
+    # None of them has cost more than a tenth after all.
+    for _ in range(spent):
+        counter.give_back(KEY, 90, node.now)
+    node.exchange()
+    node.exchange()
+    assert node.take(0, 20) > 1
+
+
+def test_retry_after_is_short_while_the_owner_may_have_some_and_never_too_early_afterwards() -> None:
+    node = Node(limit(rate=0.01))
+    counter = node.limiters[0].counter(node.limit)
+    node.take(0, 50)
+    assert 0 < counter.take(KEY, node.now) < 1
+    for _ in range(20):
+        node.take(0, 50)
+        node.exchange()
+    node.take(0, 50)
+    wait = counter.take(KEY, node.now)
+    assert 50 < wait <= 101
+    assert counter.refused(KEY) > 0
+    assert next(counter.keys()) == KEY
+
+
+def test_the_owner_is_asked_when_a_pause_ends() -> None:
+    node = Node(limit())
+    node.woken = 0
+    assert node.take(0) == 1
+    assert not node.woken, "half of a starter is not spent"
+    node.take(0, 20)
+    assert node.woken == 1 and node.limiters[0].asking
+    node.take(0, 20, key="bob")
+    assert node.woken == 1
+
+
+def test_an_order_to_reset_is_obeyed_once_however_many_workers_tell_it() -> None:
+    node = Node(limit(rate=0.001))
+    for _ in range(20):
+        node.take(0, 50)
+        node.exchange()
+    assert node.take(0, 50) == 0
+    for limiter in node.limiters:
+        limiter.reset(f"subject:{KEY}", 7, node.now)
+    admitted = 0
+    for _ in range(20):
+        admitted += node.take(0, 50)
+        node.exchange()
+    assert 60 <= admitted <= 100
+
+
+def test_what_a_worker_lacks_is_carried_over_to_the_owner_and_back() -> None:
+    small, large = limit(burst=10, rate=0.001), limit(burst=100, rate=0.001)
+    limiter = Limiter(share=0.5)
+    limiter.adopt({"callers": small}, 100.0)
+    counter = limiter.counter(small)
+    assert isinstance(counter, Buckets)
+    assert sum(counter.take(KEY, 100.0) == 0.0 for _ in range(10)) == 5
+    limiter.adopt({"callers": large}, 100.0)
+    leased = limiter.counter(large)
+    assert isinstance(leased, Leased) and leased.holder.holdings[KEY].tokens == pytest.approx(-5)
+    limiter.adopt({"callers": small}, 100.0)
+    assert limiter.counter(small).take(KEY, 100.0) > 0
+    assert not limiter.leases
+
+
+def test_answers_about_other_keys_and_from_nobody() -> None:
+    node = Node(limit())
+    limiter = node.limiters[0]
+    node.now += 1
+    ((leased, ask),) = limiter.asks(node.now, fleet=False)
+    answer = node.owner.ask("0", ask, node.now)
+    assert answer is not None
+    until = leased.holder.until
+    limiter.answer("callers", "address/64", answer, node.now)
+    limiter.answer("other", "subject", answer, node.now)
+    assert leased.holder.until == until
+    limiter.answer("callers", "subject", Answer(ask.stamp, 0, 0, 0.0, 0.0, ()), node.now)
+    node.now += 1
+    assert limiter.asks(node.now, fleet=False), "refused, and asked anew"
+    limiter.lost(fleet=False)
+    node.now += 0.6
+    assert limiter.asks(node.now, fleet=False)
+
+
+def test_a_worker_whose_supervisor_is_gone_lets_nothing_through() -> None:
+    node = Node(limit())
+    assert node.take(0) == 1
+    node.limiters[0].end()
+    assert node.take(0) == node.take(0, key="new") == 0
