@@ -19,7 +19,7 @@ from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import Put, StoreError
 from headgate_api.leases.messages import Answer, Ask, Limit, WithoutOwner
-from headgate_api.leases.owner import Floors, Owner, Reservation
+from headgate_api.leases.owner import Floors, Owner, Reservation, first_floors
 
 STORE_EVERY = 0.5
 """Seconds between two writes of a partition's floors, and between two sweeps."""
@@ -165,7 +165,7 @@ class Desk:
             if owner is not None and (reservation := owner.reserve(self._clock())) is not None:
                 due.append((owner, name, reservation))
         after = {name: found for name, found in says.items() if name in wanted}
-        after |= {name: _nothing(wanted[name]) for name in new if name not in after}
+        after |= {name: first_floors(wanted[name]) for name in new if name not in after}
         after |= {name: reservation.floors for _, name, reservation in due}
         if after != says:
             value = floors.encode(after)
@@ -219,11 +219,6 @@ def fleet_limits(limits: Iterable[RateLimit]) -> dict[str, tuple[str, Limit]]:
         for limit in limits
         if limit.mode == "fleet" and limit.rate
     }
-
-
-def _nothing(limit: Limit) -> Floors:
-    """What a limit is stored with that never had an owner."""
-    return Floors(float(limit.burst - limit.reserve), {})
 
 
 def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:

@@ -30,6 +30,10 @@ class Meter:
         """Tokens admitted, less rate * T, in the worst of all windows that end now."""
         return max(0.0, self._level - self._limit.rate * (now - self._at))
 
+    def take_back(self, tokens: float, now: float) -> None:
+        """Tokens that were admitted were not needed after all."""
+        self._level, self._at = max(0.0, self.level(now) - tokens), now
+
     def admit(self, now: float) -> None:
         """One token was admitted. `now` never decreases."""
         self._level = self.level(now) + 1

@@ -107,7 +107,8 @@ class Account:
                 self._put(old.granted)
         book = Book(want, ask.stamp, now + LEASE * SKEW, old.carry if old else 0.0)
         self._put(max(0.0, min(want.back, known - book.tokens)))
-        self._put(max(0.0, want.credit))
+        if want.credit > 0:
+            self._put(want.credit, max(0.0, book.tokens - member.offered))
         # An overdraft is paid at once: all holders wait for it, not only the one where it came up.
         debt = max(0.0, -want.holds)
         self.pool -= debt
@@ -184,7 +185,7 @@ class Account:
             self.left = self.left - book.left if self.books else 0.0
         return book
 
-    def _put(self, tokens: float) -> None:
-        """Put tokens back into the pool, as far as there is room."""
-        room = self.roll.limit.burst - self.roll.starters - self.excess
+    def _put(self, tokens: float, held: float = 0.0) -> None:
+        """Put tokens back into the pool, as far as there is room. `held`: excess that is in no book."""
+        room = self.roll.limit.burst - self.roll.starters - self.excess - held
         self.pool = max(self.pool, min(room, self.pool + tokens))

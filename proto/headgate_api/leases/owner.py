@@ -34,6 +34,20 @@ class Floors(NamedTuple):
     keys: Mapping[str, float]
 
 
+_EMPTY: Final = Floors(0.0, {})
+"""What the store says of a limit that is not slow. Should it become slow, the next owner begins with empty buckets."""
+
+
+def first_floors(limit: Limit) -> Floors:
+    """What the store must say of a limit before its first owner begins."""
+    return Floors(float(limit.burst - limit.reserve), {}) if is_slow(limit) else _EMPTY
+
+
+def is_slow(limit: Limit) -> bool:
+    """Whether an empty bucket fills so slowly that the next owner must know how empty it is."""
+    return limit.burst > limit.rate * SLOW
+
+
 class Reservation(NamedTuple):
     """Floors to be stored, and what is new of them: keys, and keys that are not named any more."""
 
@@ -67,7 +81,7 @@ class Owner:
         self.blank = Account(self.roll, 0.0 if takeover and not self.slow else full)
         """The state of every key without an account: full, unless the owner or a holder has just begun."""
         self.accounts: dict[str, Account] = {}
-        self._says = floors or Floors(self._default, {})
+        self._says = first_floors(limit) if floors is None else floors
         """What the store says."""
         if self.slow:
             if floors is not None:
@@ -86,7 +100,7 @@ class Owner:
     @property
     def slow(self) -> bool:
         """Whether floors have to be stored."""
-        return self._stored and self.roll.limit.burst > self.roll.limit.rate * SLOW
+        return self._stored and is_slow(self.roll.limit)
 
     def ask(self, holder: str, ask: Ask, now: float) -> Answer | None:
         """The answer to `ask`, which arrives at `now`; None if a newer one of `holder` (one run of a worker) came
@@ -137,22 +151,19 @@ class Owner:
         self.roll.flow(now)
         was_slow = self.slow
         self.roll.adopt(limit)
-        if self.slow and not was_slow:
-            # Nothing of it is stored: until it is, nothing is granted.
+        if self.slow != was_slow:
+            # What the store says of a limit that was slow before may not be true any more: until it says what is,
+            # nothing is granted.
+            floor = -math.inf if was_slow else 0.0 if self._says == _EMPTY else math.inf
             for account in (self.blank, *self.accounts.values()):
-                account.floor = math.inf
-            self._says = Floors(self._default, {})
-            self._low = dict.fromkeys(self.accounts)
-        elif was_slow and not self.slow:
-            for account in (self.blank, *self.accounts.values()):
-                account.floor = -math.inf
-            self._low = {}
+                account.floor = floor
+            self._low = {} if was_slow else dict.fromkeys(self.accounts)
 
     def reserve(self, now: float) -> Reservation | None:
         """What the store must say of a slow limit before more is granted; None if it says enough. Then call
         `reserved`."""
         if not self.slow:
-            return None
+            return Reservation(_EMPTY, (), ()) if self._stored and self._says != _EMPTY else None
         self.roll.flow(now)
         self.blank.flow(now)
         blank = self._blank_floor()
@@ -175,7 +186,10 @@ class Owner:
     def reserved(self, reservation: Reservation) -> None:
         """The store says so."""
         floors, low, gone = reservation
-        self.blank.floor, self._says = floors.blank, floors
+        self._says = floors
+        if not self.slow:
+            return
+        self.blank.floor = floors.blank
         for key in gone:
             self._gone.pop(key, None)
         for key in low:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headgate_api.leases.holder import Holder
 from headgate_api.leases.messages import Answer, Ask, Limit, WithoutOwner
-from headgate_api.leases.owner import Floors, Owner
+from headgate_api.leases.owner import Owner, first_floors
 from tests.support.lease_fleet import Meter, Node
 
 KEYS = ("alice", "bob")
@@ -34,9 +34,12 @@ class World:
     nodes: list[Node] = field(default_factory=list)
     asks: list[tuple[Node, str, int, Ask]] = field(default_factory=list)
     answers: list[tuple[Node, str, Answer]] = field(default_factory=list)
-    floors: Floors | None = None
+    taken: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Tokens that may still turn out not to be needed, by holder and key."""
 
     def __post_init__(self) -> None:
+        self.floors = first_floors(self.limit)
+        self.most = self.limit.burst
         self.owner = Owner(self.limit, 1, 0.0, takeover=False)
         self.meters = {key: Meter(self.limit) for key in KEYS}
 
@@ -51,6 +54,26 @@ class World:
         for _ in range(most):
             if holding.take(1.0, clock):
                 self.meters[key].admit(self.now)
+                self.taken[node.name, key] = self.taken.get((node.name, key), 0) + 1
+
+    def refund(self, node: Node, key: str, most: int) -> None:
+        """Requests that were admitted some time ago have cost nothing after all."""
+        count = min(most, self.taken.get((node.name, key), 0))
+        if count:
+            self.taken[node.name, key] -= count
+            clock = node.clock(self.now)
+            holding = node.holder.holdings.get(key) or node.holder.open(key, clock)
+            before = holding.tokens
+            holding.refund(count, clock)
+            self.meters[key].take_back(holding.tokens - before, self.now)
+
+    def change(self, burst: int, share: bool) -> None:
+        """The limit is changed; holders learn of it later, and one by one."""
+        mode = WithoutOwner.SHARE if share else WithoutOwner.STRICT
+        self.limit = Limit(self.limit.rate, burst, mode)
+        self.owner.adopt(self.limit, self.now)
+        # A smaller burst is in force when what was held under the larger one is spent.
+        self.most = max(self.most, burst)
 
     def tick(self, node: Node) -> None:
         ask = node.holder.ask(node.clock(self.now))
@@ -67,6 +90,9 @@ class World:
         if epoch == self.epoch:
             answer = self.owner.ask(name, ask, self.now)
             if answer is not None:
+                # What goes back to the owner was not needed from now on: it counted until then.
+                for want in ask.wants:
+                    self.meters[want.key].take_back(want.credit, self.now)
                 self.answers.append((node, name, answer))
 
     def answer(self, which: int) -> None:
@@ -109,7 +135,7 @@ class World:
         """What could be admitted at once, if the requests came now, is within the bound, too."""
         for key, meter in self.meters.items():
             at_once = sum(spendable(node, key, node.clock(self.now)) for node in self.nodes)
-            assert meter.level(self.now) + at_once <= self.limit.burst + 1e-6
+            assert meter.level(self.now) + at_once <= self.most + 1e-6
 
 
 def spendable(node: Node, key: str, clock: float) -> float:
@@ -142,7 +168,9 @@ KINDS = (
     + ["pass", "spend", "all", "tick", "hear", "answer"] * 3
     + ["exchange"] * 8
     + ["storm"] * 2
+    + ["refund", "overdraw"]
 )
+CHANGES = ["change", "learn"]
 Step = tuple[str, int, int]
 STEPS = st.lists(
     st.tuples(st.sampled_from(KINDS), st.integers(0, 7), st.integers(0, 40)), min_size=20, max_size=80
@@ -194,6 +222,15 @@ def step(world: World, name: str, node: Node, key: str, amount: int) -> None:
             world.exchange(node)
         case "lost":
             node.holder.lost()
+        case "refund":
+            world.refund(node, key, amount)
+        case "overdraw":
+            node.holder.overdraw(key, amount / 4, node.clock(world.now))
+        case "change":
+            # A higher starter than half of the smallest burst would be held on to for an hour.
+            world.change(BURSTS[amount % len(BURSTS)], limit.without_owner is WithoutOwner.SHARE)
+        case "learn":
+            node.holder.adopt(limit)
         case "join":
             if len(world.nodes) < 6:
                 world.join(SPEEDS[amount % 3])
@@ -231,7 +268,7 @@ def test_no_window_admits_more_than_the_rate_and_the_burst(
 def test_nor_in_long_histories(mode: WithoutOwner) -> None:
     for seed in range(int(os.environ.get("LEASES_HISTORIES", "60"))):
         chance = random.Random(seed)
-        kinds = chance.sample(KINDS, 14)
+        kinds = chance.sample(KINDS, 14) + (CHANGES if seed % 3 == 0 else [])
         steps = [(chance.choice(kinds), chance.randrange(8), chance.randrange(41)) for _ in range(250)]
         speeds = chance.choices(SPEEDS, k=chance.randint(1, 4))
         try:
