@@ -72,7 +72,7 @@ class PeerStream:
         self, requests: AsyncIterator[pb.LendRequest], context: Context
     ) -> None:  # named by the wire
         """One control plane that passes on what its data planes ask, until either side ends the stream."""
-        async with rescued(context):
+        async with rescued(context, "peers", self._refused):
             self._identify(context)
             if self._limits is None:
                 raise Refused(Code.UNIMPLEMENTED, "this control plane owns no limits")

@@ -27,6 +27,9 @@ _LONGEST_KEY: Final = 128
 """Characters. Longer keys are replaced by a digest, so that clients cannot fill the memory."""
 _HIDDEN: Final = 12
 """Bytes of the keyed hash that replaces a value that may be a credential or personal."""
+_MOST_HELD: Final = 200_000
+_LEAST_HELD: Final = 1000
+"""Keys that are leased something of their own, of all limits together, and of each at least: some 500 bytes each."""
 _MOST_CARRIED: Final = 10_000
 """Keys whose state is carried over when a limit is counted in another way."""
 _REPORT_EFFORT: Final = 1000
@@ -128,6 +131,8 @@ class Limiter:
             # Before the first request: a worker needs something to let it through.
             if limit.name not in self._counters and terms(limit, self._workers) is not None:
                 self._make(limit)
+        for leased in self._leased.values():
+            leased.holder.most = max(_LEAST_HELD, _MOST_HELD // len(self._leased))
         for name, concurrency in list(self._concurrent.items()):
             limit = limits.get(name)
             if limit is None or not limit.max_concurrent or _identity(limit) != _identity(concurrency.limit):

@@ -23,18 +23,18 @@ class Holder:
     """One worker's part of one limit."""
 
     __slots__ = (
-        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_most", "_old_starter", "_old_until", "_pace",
+        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_old_starter", "_old_until", "_pace",
         "_stamp",
         "active",
-        "away_from", "holdings", "limit", "starter", "until", "wake",
+        "away_from", "holdings", "limit", "most", "starter", "until", "wake",
     )  # fmt: skip
 
     def __init__(self, limit: Limit, most: int = 100_000, wake: Callable[[], None] = lambda: None) -> None:
-        """`most`: keys that have a holding of their own; new ones share one when there are as many. `wake` is called
-        when there is something to ask after a time when there was nothing."""
+        """`wake` is called when there is something to ask after a time when there was nothing."""
         self.limit = limit
         self.wake = wake
-        self._most = most
+        self.most = most
+        """Keys that have a holding of their own; new ones share one when there are as many."""
         self._pace = 0.0
         """Tokens a second that a holding gains while this holder is away."""
         self.holdings: dict[str, Holding] = {}
@@ -62,7 +62,7 @@ class Holder:
 
     def open(self, key: str, now: float) -> Holding:
         """The holding of a `key` that had none: a starter; that of OVERFLOW if there are too many."""
-        if len(self.holdings) >= self._most:
+        if len(self.holdings) >= self.most:
             key = OVERFLOW
             if (shared := self.holdings.get(key)) is not None:
                 return shared
