@@ -1,0 +1,136 @@
+"""The supervisor as the owner of what its workers share, and as the way to the owners of the fleet's limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dataplane.channel import Kind
+from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.supervisor.lending import Lending
+from headgate_api.leases import codec
+from headgate_api.leases.holder import Holder
+from headgate_api.leases.messages import Limit as Terms
+from headgate_api.v1 import limits_pb2 as pb
+
+SHARED = Limit("shared", 10.0, 100, LimitKey.SUBJECT)
+FLEET = Limit("fleet", 10.0, 100, LimitKey.SUBJECT, fleet=True)
+
+
+@dataclass
+class Worker:
+    name: str
+    frames: list[tuple[Kind, bytes]] = field(default_factory=list)
+
+    def send(self, kind: Kind, payload: bytes = b"") -> None:
+        self.frames.append((kind, payload))
+
+    def answers(self) -> list[pb.LimitAnswer]:
+        found = [one for kind, data in self.frames if kind is Kind.GRANTS for one in _answers(data)]
+        self.frames.clear()
+        return found
+
+
+def _answers(data: bytes) -> list[pb.LimitAnswer]:
+    return list(pb.LimitAnswers.FromString(data).answers)
+
+
+class World:
+    def __init__(self, *limits: Limit, default: Limit | None = None) -> None:
+        self.now = 100.0
+        self.workers = [Worker("0.1"), Worker("1.2")]
+        self.limits: Mapping[str, Limit] = {limit.name: limit for limit in limits}
+        self.sent: list[pb.LimitAsks] = []
+        self.connected = True
+        self.lending = Lending(lambda: self.workers, 2, self, lambda: self.limits, default, lambda: self.now)
+
+    def ask_limits(self, asks: pb.LimitAsks) -> bool:
+        if self.connected:
+            self.sent.append(asks)
+        return self.connected
+
+    def ask(self, worker: int, kind: Kind, holder: Holder, limit: str, by: str = "subject") -> None:
+        self.now += 0.6
+        ask = holder.ask(self.now)
+        assert ask is not None
+        message = pb.LimitAsks(asks=[codec.ask_message(limit, by, ask)])
+        self.lending.take(self.workers[worker], kind, message.SerializeToString())
+
+
+def test_workers_are_answered_for_what_they_share() -> None:
+    world, holders = World(SHARED), [Holder(Terms(10.0, 100)) for _ in range(2)]
+    for worker, holder in enumerate(holders):
+        world.ask(worker, Kind.NODE_ASKS, holder, "shared")
+        (answer,) = world.workers[worker].answers()
+        holder.answer(codec.read_answer(answer), world.now)
+    assert [holder.starter for holder in holders] == [25, 16]
+    assert not world.sent
+
+
+def test_the_limit_of_the_settings_is_shared_too() -> None:
+    world = World(default=SHARED)
+    world.ask(0, Kind.NODE_ASKS, Holder(Terms(10.0, 100)), "shared")
+    assert world.workers[0].answers()[0].starter == 25
+
+
+def test_what_is_known_otherwise_or_not_at_all_is_refused() -> None:
+    world, holder = World(SHARED, FLEET), Holder(Terms(10.0, 100))
+    for limit, by in (("shared", "address/64"), ("unknown", "subject"), ("fleet", "subject")):
+        world.ask(0, Kind.NODE_ASKS, holder, limit, by)
+        assert world.workers[0].answers()[0].epoch == 0
+        holder.lost()
+
+
+def test_a_worker_that_has_ended_leaves_its_starter_to_others() -> None:
+    world = World(SHARED)
+    holders = [Holder(Terms(10.0, 100)) for _ in range(3)]
+    for worker in range(2):
+        world.ask(worker, Kind.NODE_ASKS, holders[worker], "shared")
+    roll = world.lending._owners["shared"][1].roll
+    assert set(roll.members) == {"0.1", "1.2"}
+    world.lending.ended("0.1")
+    assert set(roll.members) == {"1.2"}
+
+
+def test_a_changed_limit_keeps_its_books_unless_it_counts_by_something_else() -> None:
+    world, holder = World(SHARED), Holder(Terms(10.0, 100))
+    world.ask(0, Kind.NODE_ASKS, holder, "shared")
+    owner = world.lending._owners["shared"][1]
+    world.limits = {"shared": Limit("shared", 5.0, 60, LimitKey.SUBJECT)}
+    holder.lost()
+    world.ask(0, Kind.NODE_ASKS, holder, "shared")
+    assert world.lending._owners["shared"][1] is owner
+    assert owner.roll.limit == Terms(5.0, 60)
+    world.limits = {"shared": Limit("shared", 5.0, 60, LimitKey.ADDRESS)}
+    holder.lost()
+    world.ask(0, Kind.NODE_ASKS, holder, "shared", "address/64")
+    assert world.lending._owners["shared"][1] is not owner
+
+
+async def test_asks_of_one_turn_go_out_together_and_say_who_runs() -> None:
+    world = World(FLEET)
+    for worker in range(2):
+        world.ask(worker, Kind.FLEET_ASKS, Holder(Terms(10.0, 100)), "fleet")
+    await asyncio.sleep(0)
+    (message,) = world.sent
+    assert [ask.worker for ask in message.asks] == ["0.1", "1.2"] == list(message.workers)
+    world.workers.pop()
+    world.lending.ended("1.2")
+    assert (list(world.sent[1].workers), len(world.sent[1].asks)) == (["0.1"], 0)
+    assert (world.sent[1].run, world.sent[1].sequence) == (message.run, message.sequence + 1)
+
+
+async def test_answers_go_to_the_worker_that_asked() -> None:
+    world = World(FLEET)
+    answers = [pb.LimitAnswer(limit="fleet", worker=name, epoch=3) for name in ("1.2", "0.1", "9.9")]
+    world.lending.answered(pb.LimitAnswers(answers=answers))
+    assert [len(worker.answers()) for worker in world.workers] == [1, 1]
+
+
+async def test_without_a_control_plane_workers_are_told_at_once() -> None:
+    world = World(FLEET)
+    world.connected = False
+    world.ask(0, Kind.FLEET_ASKS, Holder(Terms(10.0, 100)), "fleet")
+    await asyncio.sleep(0)
+    assert [worker.frames for worker in world.workers] == [[(Kind.LOST, b"")]] * 2
