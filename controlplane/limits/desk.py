@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -117,7 +118,10 @@ class Desk:
         claim, _, owner = found
         if self._claims.claim(claim.partition) is not claim:
             raise NotOwned
-        return owner.ask("/".join(holder), ask, self._clock())
+        answer = owner.ask("/".join(holder), ask, self._clock())
+        if owner.due:
+            self._wake.set()
+        return answer
 
     def measured(self) -> list[Measured]:
         """What is known of each limit that is owned here."""
@@ -226,4 +230,4 @@ def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:
         return floors.decode(value)
     except ValueError as error:
         logger.error("limits begin with empty buckets", extra={"reason": str(error)})
-        return {name: Floors(0.0, {}) for name in wanted}
+        return {name: Floors(0.0, {}, sys.maxsize) for name in wanted}

@@ -29,7 +29,13 @@ def key_of(partition: int) -> str:
 def encode(stored: Stored) -> bytes:
     """The value. Amounts are rounded down."""
     rows = [
-        [limit, counts_by, _down(floors.blank), {key: _down(floor) for key, floor in floors.keys.items()}]
+        [
+            limit,
+            counts_by,
+            _down(floors.blank),
+            {key: _down(floor) for key, floor in floors.keys.items()},
+            floors.starters,
+        ]
         for (limit, counts_by), floors in sorted(stored.items())
     ]
     return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 1)
@@ -41,9 +47,9 @@ def decode(value: bytes) -> dict[Name, Floors]:
         unpacked = zlib.decompressobj().decompress(value, LARGEST)
         return {
             (str(limit), str(counts_by)): Floors(
-                float(blank), {str(key): float(floor) for key, floor in keys.items()}
+                float(blank), {str(key): float(floor) for key, floor in keys.items()}, int(starters)
             )
-            for limit, counts_by, blank, keys in json.loads(unpacked)
+            for limit, counts_by, blank, keys, starters in json.loads(unpacked)
         }
     except (zlib.error, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"floors cannot be read: {error}") from None

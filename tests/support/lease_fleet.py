@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from headgate_api.leases.holder import Holder
 from headgate_api.leases.messages import ASKING, Answer, Ask, Limit
-from headgate_api.leases.owner import Owner
+from headgate_api.leases.owner import Owner, first_floors
 
 KEY = "alice"
 
@@ -94,6 +94,7 @@ class Fleet:
         self.meter = Meter(self.limit)
         self.ideal = Bucket(self.limit)
         self.owner: Owner | None = Owner(self.limit, 1, 0.0, takeover=False)
+        self.floors = first_floors(self.limit)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._epoch = 1
@@ -103,6 +104,7 @@ class Fleet:
             self._tick(node)
             self._request(node)
         self._sweep()
+        self._store()
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -136,7 +138,7 @@ class Fleet:
     def take_over(self) -> None:
         """A new owner begins, which knows nothing."""
         self._epoch += 1
-        self.owner = Owner(self.limit, self._epoch, self.now, takeover=True)
+        self.owner = Owner(self.limit, self._epoch, self.now, takeover=True, floors=self.floors)
 
     def cut(self, nodes: list[Node], cut: bool = True) -> None:
         """Begin, or end, a partition between `nodes` and the owner."""
@@ -197,6 +199,12 @@ class Fleet:
     def _holder_hears(self, node: Node, stream: int, answer: Answer) -> None:
         if stream == node.stream and not node.cut:
             node.holder.answer(answer, node.clock(self.now))
+
+    def _store(self) -> None:
+        if self.owner is not None and (reservation := self.owner.reserve(self.now)) is not None:
+            self.floors = reservation.floors
+            self.owner.reserved(reservation)
+        self._later(0.1, self._store)
 
     def _sweep(self) -> None:
         if self.owner is not None:

@@ -15,6 +15,8 @@ from headgate_api.leases.messages import ASKING, LEASE, SKEW, Answer, Ask, Limit
 
 MOST_WANTS: Final = 1000
 """Keys in an ask. Those beyond have their turn in the next ones."""
+_JOINING: Final = 20
+"""Asks for a first starter that come as soon as they may."""
 OVERFLOW: Final = "…"
 """The key that new ones share when there is room for none."""
 
@@ -23,7 +25,7 @@ class Holder:
     """One worker's part of one limit."""
 
     __slots__ = (
-        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_old_starter", "_old_until", "_pace",
+        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_joining", "_old_starter", "_old_until", "_pace",
         "_stamp",
         "active",
         "away_from", "holdings", "limit", "most", "starter", "until", "wake",
@@ -44,6 +46,7 @@ class Holder:
         """Tokens of each key without a holding."""
         self.until = -math.inf
         """When the starter lapses."""
+        self._joining = _JOINING
         self._old_starter = 0
         self._old_until = -math.inf
         """A starter that was higher, and until when a holding may still be based on it."""
@@ -92,13 +95,19 @@ class Holder:
             return None
         self.lost()
         due = self._due(now)
-        if not due and now < self._stamp + LEASE / 4:
+        if not due and now < self._stamp + LEASE / 4 and not self.joining:
             return None
+        self._joining -= 1
         starter = 0
         if now < self.until:
             starter = max(self.starter, self._old_starter) if now < self._old_until else self.starter
         self._asked, self._stamp = due, now
         return Ask(now, self._answered, starter, tuple(holding.want(now) for holding in due))
+
+    @property
+    def joining(self) -> bool:
+        """Whether it has just begun, and waits for a starter: then it asks as often as it may."""
+        return self._joining > 0 and not self.starter
 
     def adopt(self, limit: Limit) -> None:
         """The limit has changed. What the owner said holds until it says something else."""

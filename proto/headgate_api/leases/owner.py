@@ -32,15 +32,18 @@ class Floors(NamedTuple):
     blank: float
     """In each pool that is not named."""
     keys: Mapping[str, float]
+    starters: int = 0
+    """What all starters are together, at most: of any limit."""
 
 
-_EMPTY: Final = Floors(0.0, {})
-"""What the store says of a limit that is not slow. Should it become slow, the next owner begins with empty buckets."""
+_STEADY: Final = 60.0
+"""Seconds after which the store says that starters are less than they were: who leaves may come back until then."""
 
 
 def first_floors(limit: Limit) -> Floors:
     """What the store must say of a limit before its first owner begins."""
-    return Floors(float(limit.burst - limit.reserve), {}) if is_slow(limit) else _EMPTY
+    # Should a limit become slow that is not, the next owner begins with empty buckets.
+    return Floors(float(limit.burst - limit.reserve) if is_slow(limit) else 0.0, {})
 
 
 def is_slow(limit: Limit) -> bool:
@@ -74,15 +77,16 @@ class Owner:
         slow limit. Without `stored` there is no store, and no limit is slow. `most`: accounts at a time.
         """
         self.epoch = epoch
-        self.roll = Roll(limit, now, takeover)
         self._stored = stored
         self._most = most
+        self._says = first_floors(limit) if floors is None else floors
+        """What the store says."""
+        self._fewer_since = now
+        self.roll = Roll(limit, now, takeover, self._says.starters if stored else limit.reserve)
         full = float(limit.burst - self.roll.starters)
         self.blank = Account(self.roll, 0.0 if takeover and not self.slow else full)
         """The state of every key without an account: full, unless the owner or a holder has just begun."""
         self.accounts: dict[str, Account] = {}
-        self._says = first_floors(limit) if floors is None else floors
-        """What the store says."""
         if self.slow:
             if floors is not None:
                 self.blank.pool = min(floors.blank, full)
@@ -154,7 +158,7 @@ class Owner:
         if self.slow != was_slow:
             # What the store says of a limit that was slow before may not be true any more: until it says what is,
             # nothing is granted.
-            floor = -math.inf if was_slow else 0.0 if self._says == _EMPTY else math.inf
+            floor = -math.inf if was_slow else 0.0 if self._says_nothing else math.inf
             for account in (self.blank, *self.accounts.values()):
                 account.floor = floor
             self._low = {} if was_slow else dict.fromkeys(self.accounts)
@@ -162,13 +166,18 @@ class Owner:
     def reserve(self, now: float) -> Reservation | None:
         """What the store must say of a slow limit before more is granted; None if it says enough. Then call
         `reserved`."""
-        if not self.slow:
-            return Reservation(_EMPTY, (), ()) if self._stored and self._says != _EMPTY else None
+        if not self._stored:
+            return None
         self.roll.flow(now)
+        starters = self._starters(now)
+        if not self.slow:
+            if self._says_nothing and starters == self._says.starters:
+                return None
+            return Reservation(Floors(0.0, {}, starters), (), ())
         self.blank.flow(now)
         blank = self._blank_floor()
         low, gone = tuple(islice(self._low, VISITED)), tuple(islice(self._gone, VISITED))
-        if not low and not gone and blank == self._says.blank:
+        if not low and not gone and (blank, starters) == (self._says.blank, self._says.starters):
             return None
         keys = dict(self._says.keys)
         for key in gone:
@@ -181,12 +190,13 @@ class Owner:
                 # A higher one counts from the moment on when it may be stored; a lower one when it is.
                 account.floor = max(account.floor, floor)
         self.blank.floor = max(self.blank.floor, blank)
-        return Reservation(Floors(blank, keys), low, gone)
+        return Reservation(Floors(blank, keys, starters), low, gone)
 
     def reserved(self, reservation: Reservation) -> None:
         """The store says so."""
         floors, low, gone = reservation
         self._says = floors
+        self.roll.allowed = floors.starters
         if not self.slow:
             return
         self.blank.floor = floors.blank
@@ -197,6 +207,30 @@ class Owner:
             account = self.accounts.get(key)
             if account is not None and key in floors.keys:
                 account.floor = floors.keys[key]
+
+    @property
+    def due(self) -> bool:
+        """Whether a holder waits for what `reserve` says."""
+        return self.roll.wanted > self.roll.allowed
+
+    @property
+    def _says_nothing(self) -> bool:
+        """Whether the next owner would begin with empty buckets."""
+        return not self._says.blank and not self._says.keys
+
+    def _starters(self, now: float) -> int:
+        """What the store should say that all starters are together, at most."""
+        roll = self.roll
+        # A smaller burst takes room for starters away, and those that are too large go one by one.
+        wanted, roll.wanted = max(roll.starters, min(roll.wanted, roll.limit.reserve)), 0
+        if wanted >= self._says.starters:
+            self._fewer_since = now
+            return wanted
+        if now < self._fewer_since + _STEADY:
+            return self._says.starters
+        # A lower one counts from the moment on when it may be stored.
+        roll.allowed = wanted
+        return wanted
 
     @property
     def _default(self) -> float:

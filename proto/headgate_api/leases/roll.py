@@ -68,6 +68,7 @@ class Roll:
         "_at",
         "_closes",
         "_silent_from",
+        "allowed",
         "changes",
         "charged",
         "granted",
@@ -77,13 +78,19 @@ class Roll:
         "overshoot",
         "starters",
         "unheard",
+        "wanted",
     )
 
-    def __init__(self, limit: Limit, now: float, takeover: bool) -> None:
-        """With `takeover` there may be holders, unknown here, with starters and holdings of a former owner."""
+    def __init__(self, limit: Limit, now: float, takeover: bool, allowed: int) -> None:
+        """With `takeover` there may be holders, unknown here, with holdings of a former owner, and with starters, all
+        together `allowed`."""
         self.limit = limit
+        self.allowed = allowed
+        """What all starters may be together: the next owner counts on it."""
+        self.wanted = 0
+        """What they are to be."""
         self.members: dict[str, Member] = {}
-        self.unheard = limit.reserve if takeover else 0
+        self.unheard = min(limit.reserve, allowed) if takeover else 0
         """Starters of holders of the former owner that have not asked here."""
         self._closes = now + limit.starter_lease * SKEW
         """When starters that the former owner gave have lapsed."""
@@ -154,6 +161,9 @@ class Roll:
         # One more than there are: who joins finds a part that is free, and needs not wait for others to lower theirs.
         target = self.limit.reserve // (len(self.members) + 1)
         more = min(target - member.starter, self.limit.reserve - self.starters)
+        if more > 0 and not member.promised and self.starters + more > self.allowed:
+            self.wanted = self.starters + more
+            more = self.allowed - self.starters
         if more > 0 and not member.promised:
             self._set(member, member.starter + more)
             self.charged += more

@@ -84,6 +84,18 @@ def test_nothing_is_admitted_above_the_bound_in_any_trouble(mode: WithoutOwner, 
     assert simulated.meter.admitted > 0
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_new_owner_that_has_heard_all_holders_serves_as_much_as_the_former(mode: WithoutOwner) -> None:
+    simulated = fleet(mode, skewed(10, 1.5))
+    simulated.run(5.0)
+    simulated.stop_owner()
+    simulated.run(1.0)
+    simulated.take_over()
+    simulated.run(6.0)
+    assert simulated.utilisation(8.0) >= 0.97
+    assert simulated.meter.worst <= 0
+
+
 def test_a_fleet_without_its_owner_serves_nothing_when_strict() -> None:
     simulated = fleet(WithoutOwner.STRICT, even(10, 1.0))
     simulated.run(5.0)

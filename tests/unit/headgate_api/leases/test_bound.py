@@ -102,7 +102,8 @@ class World:
                 node.holder.answer(answer, node.clock(self.now))
 
     def exchange(self, node: Node) -> None:
-        """An ask and its answer, at once."""
+        """An ask and its answer, at once; the store has what the last one needs."""
+        self.store()
         node.holder.lost()
         before = len(self.asks)
         self.tick(node)

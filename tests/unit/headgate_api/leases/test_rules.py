@@ -14,12 +14,15 @@ KEY = "alice"
 class Pair:
     """An owner and holders with one clock, whose messages arrive at once."""
 
-    def __init__(self, limit: Limit, holders: int = 1, stored: bool = True) -> None:
+    def __init__(self, limit: Limit, holders: int = 1, stored: bool = False) -> None:
         self.now = 100.0
         self.owner = Owner(limit, 1, self.now, takeover=False, stored=stored)
         self.floors: Floors | None = None
         self.holders = [Holder(limit) for _ in range(holders)]
         self.exchange()
+        if stored:
+            store(self)
+            self.exchange()
 
     def exchange(self, *which: int, lose: bool = False) -> list[Answer]:
         """A tenth of a second later the holders, or some, ask and are answered."""
@@ -62,7 +65,7 @@ def test_a_holder_has_a_starter_of_a_key_that_nobody_has_seen() -> None:
 
 
 def test_what_all_holders_get_is_the_burst_and_not_more() -> None:
-    pair = Pair(Limit(1e-6, 20, WithoutOwner.STRICT), 3, stored=False)
+    pair = Pair(Limit(1e-6, 20, WithoutOwner.STRICT), 3)
     admitted = 0
     for _ in range(20):
         admitted += sum(pair.spend(index) for index in range(3))
@@ -148,7 +151,7 @@ def test_an_ask_that_comes_late_is_not_answered() -> None:
 def test_a_grant_of_a_former_owner_is_not_used() -> None:
     pair = Pair(Limit(100, 100, WithoutOwner.STRICT))
     former = pair.owner
-    pair.owner = Owner(former.roll.limit, 2, pair.now, takeover=True)
+    pair.owner = Owner(former.roll.limit, 2, pair.now, takeover=True, stored=False)
     pair.now += 0.6
     pair.exchange()
     pair.now += 0.6
@@ -213,7 +216,7 @@ def test_a_holder_that_joins_gets_no_starter_of_a_drained_key_and_those_of_other
 
 def test_an_owner_that_takes_over_grants_nothing_until_unknown_holdings_have_lapsed() -> None:
     pair = Pair(Limit(100, 100, WithoutOwner.STRICT))
-    pair.owner = Owner(pair.owner.roll.limit, 2, pair.now, takeover=True)
+    pair.owner = Owner(pair.owner.roll.limit, 2, pair.now, takeover=True, stored=False)
     begin = pair.now
     while pair.now < begin + LEASE - 0.1:
         pair.spend(0)
@@ -224,7 +227,7 @@ def test_an_owner_that_takes_over_grants_nothing_until_unknown_holdings_have_lap
 
 
 def test_an_owner_of_a_slow_limit_grants_only_what_the_store_says_it_may_and_the_next_begins_there() -> None:
-    pair = Pair(SLOW)
+    pair = Pair(SLOW, stored=True)
     pair.spend(0)
     # Without a word in the store, the next owner begins with the burst less all starters: 50.
     assert pair.exchange()[0].grants[0].tokens == 25
