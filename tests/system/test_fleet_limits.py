@@ -95,22 +95,75 @@ async def test_the_fleet_lets_through_no_more_than_one_bucket_and_all_of_it(
     assert {answer.node for answer in load.answers if answer.status == 200} == set(pair.ports)
 
 
-async def test_an_owner_that_is_killed_is_replaced_and_the_bound_holds(
-    pair: Pair, instance: Instance
+@pytest.mark.parametrize("how", ["kill", "stop", "freeze"])
+async def test_an_owner_that_is_lost_is_replaced_and_the_bound_holds(
+    pair: Pair, instance: Instance, how: str
 ) -> None:
-    path = await limited(pair, "moved")
-    await eventually(lambda: owner_of(pair, "moved"), within=30)
+    name = f"moved-by-{how}"
+    path = await limited(pair, name)
+    await eventually(lambda: owner_of(pair, name), within=30)
+    owner = await owner_of(pair, name)
+    assert owner is not None
     async with Load(pair.ports, path, clients=4, pause=0.01) as load:
         await eventually(lambda: seen(instance, path) >= 2 * BURST, within=90)
-        owner = await owner_of(pair, "moved")
-        assert owner is not None
-        async with pair.lost(owner, "kill"):
-
-            async def replaced() -> bool:
-                return await owner_of(pair, "moved") not in (None, owner)
-
-            await eventually(replaced, within=60)
+        async with pair.frozen(owner) if how == "freeze" else pair.lost(owner, how):
+            await eventually(lambda: replaced(pair, name, owner), within=60)
             before = seen(instance, path)
             await eventually(lambda: seen(instance, path) >= before + 2 * BURST, within=90)
+        # One that was frozen believes for a moment that it still owns the limit.
+        before = seen(instance, path)
+        await eventually(lambda: seen(instance, path) >= before + BURST, within=90)
     await pair.settled()
     assert overshoot(load.answers, RATE, BURST) <= 0
+    assert await measured(pair, "headgate_limit_overshoot", name) == {0.0}
+
+
+async def test_data_planes_that_are_restarted_get_nothing_twice(pair: Pair, instance: Instance) -> None:
+    path = await limited(pair, "restarted")
+    planes = list(pair.dataplanes.values())
+    async with Load(pair.ports, path, clients=4, pause=0.01) as load:
+        for turn in range(4):
+            before = seen(instance, path)
+            await eventually(lambda before=before: seen(instance, path) >= before + BURST // 2, within=90)  # type: ignore[misc]
+            plane = planes[turn % len(planes)]
+            await (pair.kill(plane) if turn % 2 else pair.stop(plane))
+            await pair.start(plane)
+    await pair.settled()
+    assert overshoot(load.answers, RATE, BURST) <= 0
+
+
+async def test_without_any_control_plane_a_strict_limit_lets_nothing_through_and_others_go_on(
+    pair: Pair, instance: Instance
+) -> None:
+    strict = await limited(pair, "strict", without_owner="strict")
+    shared = await limited(pair, "shared")
+    async with (
+        Load(pair.ports, strict, clients=2, pause=0.01) as of_strict,
+        Load(pair.ports, shared, clients=2, pause=0.01) as of_shared,
+    ):
+        await eventually(lambda: seen(instance, strict) >= 2 * BURST, within=90)
+        await eventually(lambda: seen(instance, shared) >= 2 * BURST, within=90)
+        async with pair.lost(pair.a, "kill"), pair.lost(pair.b, "kill"):
+            await eventually(lambda: nothing_passes(of_strict), within=60)
+            before = seen(instance, shared)
+            await eventually(lambda: seen(instance, shared) >= before + BURST // 2, within=90)
+            assert nothing_passes(of_strict)
+        await eventually(lambda: not nothing_passes(of_strict), within=90)
+    await pair.settled()
+    assert overshoot(of_strict.answers, RATE, BURST) <= 0
+    assert overshoot(of_shared.answers, RATE, BURST) <= 0
+
+
+async def replaced(pair: Pair, limit: str, former: ControlPlane) -> bool:
+    return await owner_of(pair, limit) not in (None, former)
+
+
+async def measured(pair: Pair, metric: str, limit: str) -> set[float]:
+    """What the control planes say of a limit."""
+    found = [(await pair.metrics(one)).get(f'{metric}{{limit="{limit}"}}') for one in (pair.a, pair.b)]
+    return {value for value in found if value is not None}
+
+
+def nothing_passes(load: Load) -> bool:
+    """Whether the last hundred answers were refusals."""
+    return len(load.answers) > 100 and all(answer.status == 429 for answer in load.answers[-100:])
