@@ -28,19 +28,18 @@ class Holding:
     """Tokens of one key, and how many of them are asked for."""
 
     __slots__ = (
-        "_basis", "_credit", "_cycle", "_demand", "_holder", "_low", "_refused", "_reset", "_seen", "_since", "_target",
-        "_until",
-        "asked", "due", "key", "pool", "tokens",
+        "_basis", "_credit", "_cycle", "_demand", "_holder", "_refused", "_reset", "_seen", "_since", "_target",
+        "asked", "due", "key", "low", "pool", "tokens", "until",
     )  # fmt: skip
 
     def __init__(self, holder: Holder, key: str, now: float) -> None:
         self._holder = holder
         self.key = key
         self.tokens = float(holder.starter)
-        """What may be spent, before `_until`; below 0 after an overdraft."""
-        self._until = min(now + LEASE, holder.until, max(now, holder.away_from))
+        """What may be spent, before `until`; below 0 after an overdraft."""
+        self.until = min(now + LEASE, holder.until, max(now, holder.away_from))
         """When what is above the starter lapses, or the starter has to be looked at again."""
-        self._low = self.tokens / 2
+        self.low = self.tokens / 2
         """The owner is asked when less is left; 0 while it is asked anyway."""
         self._seen = holder.gained(now)
         """`Holder.gained` as far as it is in `tokens`."""
@@ -68,12 +67,21 @@ class Holding:
         """Seconds from ask to ask."""
 
     def take(self, cost: float, now: float) -> bool:
-        """Spend `cost` tokens, above 0; whether there are as many."""
+        """Spend `cost` tokens, above 0; whether there are as many. Only `tokens` changes while no less than `low`
+        is left, and before `until`."""
         left = self.tokens - cost
-        if left >= self._low and now < self._until:
+        if left >= self.low and now < self.until:
             self.tokens = left
             return True
-        return self._take(cost, now)
+        self._renew(now)
+        self._activate(now)
+        holder = self._holder
+        if self.tokens >= cost and now < holder.until:
+            self.tokens -= cost
+            return True
+        self._refused += cost
+        self.due = min(self.due, now)
+        return holder.admits_everything(now)
 
     def refund(self, cost: float, now: float) -> None:
         """Undo a `take`, or a part of it: another limit refused, or the request has cost less. What was taken before
@@ -126,7 +134,7 @@ class Holding:
         self._seen = self._holder.gained(now)
         self._add(grant.tokens)
         self._target, self.pool = grant.target, grant.pool
-        self._until = stamp + LEASE
+        self.until = stamp + LEASE
         holder = self._holder
         if self._credit or self._reset:
             self.due = now
@@ -137,7 +145,7 @@ class Holding:
             self.due = now
         elif self.tokens >= holder.starter / 2 > 0:
             holder.active.pop(self.key, None)
-            self._low = holder.starter / 2
+            self.low = holder.starter / 2
         else:
             self.due = now + IDLE
 
@@ -147,17 +155,6 @@ class Holding:
         holdings[self.key] = holdings.pop(self.key)
         if now >= self._since + 10 * IDLE:
             self._activate(now)
-
-    def _take(self, cost: float, now: float) -> bool:
-        holder = self._holder
-        self._renew(now)
-        self._activate(now)
-        if self.tokens >= cost and now < holder.until:
-            self.tokens -= cost
-            return True
-        self._refused += cost
-        self.due = min(self.due, now)
-        return holder.admits_everything(now)
 
     def _renew(self, now: float) -> None:
         """Cut what has lapsed, and gain what is due to a holder that is away."""
@@ -171,10 +168,10 @@ class Holding:
     def _lapse(self, now: float) -> None:
         """Cut what has lapsed."""
         holder = self._holder
-        if now >= self._until:
+        if now >= self.until:
             self._add(min(0.0, (holder.starter if now < holder.until else 0) - self.tokens))
             # What is gained while away must be looked at before each request: no more than a starter is gained.
-            self._until = min(now + LEASE, holder.until, max(now, holder.away_from))
+            self.until = min(now + LEASE, holder.until, max(now, holder.away_from))
 
     def _add(self, tokens: float) -> None:
         self.tokens += tokens
@@ -185,7 +182,7 @@ class Holding:
             if not self._holder.active:
                 self._holder.wake()
             self._holder.active[self.key] = self
-            self._low = 0.0
+            self.low = 0.0
             self.due = now
             if now > self._since + IDLE:
                 # What was spent over a long time says nothing about what is spent now.
