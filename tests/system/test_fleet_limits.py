@@ -132,6 +132,27 @@ async def test_data_planes_that_are_restarted_get_nothing_twice(pair: Pair, inst
     assert overshoot(load.answers, RATE, BURST) <= 0
 
 
+async def test_the_fleet_grows_from_three_to_ten_and_back_under_one_limit(
+    pair: Pair, instance: Instance
+) -> None:
+    path = await limited(pair, "scaled")
+    load = Load(dict(pair.ports), path, clients=3, pause=0.02)
+    more = [f"more-{number}" for number in range(7)]
+    async with load:
+        await eventually(lambda: seen(instance, path) >= BURST, within=90)
+        await asyncio.gather(*(pair.add(name, *pair.addresses) for name in more))
+        async with Load({name: pair.ports[name] for name in more}, path, clients=3, pause=0.02) as added:
+            await eventually(lambda: passed_by(added) == set(more), within=120)
+            before = seen(instance, path)
+            await eventually(lambda: seen(instance, path) >= before + 2 * BURST, within=90)
+        for name in more:
+            await pair.remove(pair.dataplanes[name])
+        before = seen(instance, path)
+        await eventually(lambda: seen(instance, path) >= before + BURST, within=90)
+    assert overshoot([*load.answers, *added.answers], RATE, BURST) <= 0
+    assert await measured(pair, "headgate_limit_overshoot", "scaled") == {0.0}
+
+
 async def test_without_any_control_plane_a_strict_limit_lets_nothing_through_and_others_go_on(
     pair: Pair, instance: Instance
 ) -> None:
@@ -162,6 +183,11 @@ async def measured(pair: Pair, metric: str, limit: str) -> set[float]:
     """What the control planes say of a limit."""
     found = [(await pair.metrics(one)).get(f'{metric}{{limit="{limit}"}}') for one in (pair.a, pair.b)]
     return {value for value in found if value is not None}
+
+
+def passed_by(load: Load) -> set[str]:
+    """The data planes that let something through."""
+    return {answer.node for answer in load.answers if answer.status == 200}
 
 
 def nothing_passes(load: Load) -> bool:
