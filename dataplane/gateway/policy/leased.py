@@ -64,11 +64,12 @@ class Leased(Counter):
         "holder",
     )
 
-    def __init__(self, limit: Limit, leased: Terms, wake: Callable[[], None]) -> None:
-        """`wake` is called when the owner is to be asked after a time when it was not."""
+    def __init__(self, limit: Limit, leased: Terms, wake: Callable[[], None], run: int) -> None:
+        """`wake` is called when the owner is to be asked after a pause. `run` is greater for each counter
+        that this worker makes."""
         self.limit = limit
         self.counts_by = counts_by(limit)
-        self.holder = Holder(leased, wake=wake)
+        self.holder = Holder(leased, wake=wake, run=run)
         self.admitted = 0.0
         """Tokens that requests took, since the start."""
         self._holdings: dict[str, Holding] = self.holder.holdings

@@ -82,6 +82,7 @@ class Limiter:
         self._workers = round(1 / share)
         self._leased: dict[str, Leased] = {}
         """Those of the counters that lease what they let through."""
+        self._runs = 0
         self.wake: Callable[[], None] = _nothing
         """Called when `asks` may have something to ask after a time when there was nothing."""
         self._room = Room(max_keys)
@@ -252,7 +253,8 @@ class Limiter:
         leased = terms(limit, self._workers)
         made: Counter
         if leased is not None:
-            made = self._leased[limit.name] = Leased(limit, leased, self._woken)
+            self._runs += 1
+            made = self._leased[limit.name] = Leased(limit, leased, self._woken, self._runs)
         else:
             made = Buckets(limit, self.share, self._room) if limit.per_second else Unlimited(limit)
         self._counters[limit.name] = made

@@ -17,9 +17,9 @@ from headgate_api.leases.roll import Member, Roll
 class Book:
     """What one holder may spend of the key."""
 
-    __slots__ = ("carry", "excess", "granted", "left", "stamp", "target", "tokens", "until", "wants")
+    __slots__ = ("carry", "excess", "granted", "left", "run", "stamp", "target", "tokens", "until", "wants")
 
-    def __init__(self, want: Want, stamp: float, until: float, carry: float) -> None:
+    def __init__(self, want: Want, stamp: float, run: int, until: float, carry: float) -> None:
         self.tokens = self.left = max(0.0, want.holds)
         """At most what may be spent; and what was left at the ask."""
         self.granted = 0.0
@@ -29,6 +29,7 @@ class Book:
         self.excess = 0.0
         self.stamp = stamp
         """Of the ask."""
+        self.run = run
         self.until = until
         """When the excess has lapsed."""
         self.carry = carry
@@ -94,10 +95,16 @@ class Account:
                 break
             self._close(holder)
 
-    def answer(self, holder: str, member: Member, ask: Ask, want: Want, now: float) -> Grant:
-        """Settle what the holder says and grant what it gets. Its starter must have been offered already."""
+    def answer(
+        self, holder: str, member: Member, ask: Ask, want: Want, now: float, *, refill: bool = False
+    ) -> Grant:
+        """Settle what the holder says and grant what it gets. Its starter must have been offered already. `refill`: an
+        operator wants the key to have all tokens that are not held."""
         self._measure(member, want, now)
         old = self._close(holder)
+        if old is not None and old.run != ask.run:
+            # What the former holder had is spent.
+            old = None
         known = float(member.starter - member.promised)
         if old is not None:
             known = old.tokens
@@ -105,10 +112,10 @@ class Account:
                 # The last grant did not come, and will never be used: the holder waits for this answer alone.
                 known -= old.granted
                 self._put(old.granted)
-        book = Book(want, ask.stamp, now + LEASE * SKEW, old.carry if old else 0.0)
+        book = Book(want, ask.stamp, ask.run, now + LEASE * SKEW, old.carry if old else 0.0)
         self._put(max(0.0, min(want.back, known - book.tokens)))
-        if want.credit > 0:
-            self._put(want.credit, max(0.0, book.tokens - member.offered))
+        held = max(0.0, book.tokens - member.offered)
+        self._put(self.roll.limit.burst - min(0.0, self.pool) if refill else max(0.0, want.credit), held)
         # An overdraft is paid at once: all holders wait for it, not only the one where it came up.
         debt = max(0.0, -want.holds)
         self.pool -= debt
@@ -167,10 +174,6 @@ class Account:
         given = math.floor(min(share, missing, spendable))
         book.carry = min(1.0, share - given)
         return float(given)
-
-    def refill(self) -> None:
-        """An operator wants the key to have all tokens that are not held."""
-        self.pool = max(self.pool, self.roll.limit.burst - self.roll.starters - self.excess)
 
     def _gain(self, inflow: float, room: float) -> None:
         if self.pool < room:

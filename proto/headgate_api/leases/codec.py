@@ -17,6 +17,7 @@ def ask_message(limit: str, counts_by: str, ask: Ask) -> pb.LimitAsk:
         stamp=ask.stamp,
         answered=ask.answered,
         starter=ask.starter,
+        run=ask.run,
         wants=[
             pb.LimitWant(
                 key=_bytes(key), holds=holds, back=back, wants=wants, credit=credit, spent=spent, reset=reset
@@ -36,7 +37,7 @@ def read_ask(message: pb.LimitAsk) -> Ask:
         amounts = want.back, want.wants, want.credit, want.spent
         if not (abs(want.holds) <= _MOST and all(0 <= amount <= _MOST for amount in amounts)):
             raise ValueError("an amount is out of range")
-    return Ask(message.stamp, message.answered, message.starter, wants)
+    return Ask(message.stamp, message.answered, message.starter, wants, message.run)
 
 
 def answer_message(asked: pb.LimitAsk, answer: Answer) -> pb.LimitAnswer:

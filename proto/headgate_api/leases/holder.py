@@ -28,13 +28,16 @@ class Holder:
         "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_joining", "_old_starter", "_old_until", "_pace",
         "_stamp",
         "active",
-        "away_from", "holdings", "limit", "most", "starter", "until", "wake",
+        "away_from", "holdings", "limit", "most", "run", "starter", "until", "wake",
     )  # fmt: skip
 
-    def __init__(self, limit: Limit, most: int = 100_000, wake: Callable[[], None] = lambda: None) -> None:
-        """`wake` is called when there is something to ask after a time when there was nothing."""
+    def __init__(
+        self, limit: Limit, most: int = 100_000, wake: Callable[[], None] = lambda: None, run: int = 0
+    ) -> None:
+        """`wake` is called when there is something to ask after a time when there was nothing. `run`: as in Ask."""
         self.limit = limit
         self.wake = wake
+        self.run = run
         self.most = most
         """Keys that have a holding of their own; new ones share one when there are as many."""
         self._pace = 0.0
@@ -102,7 +105,7 @@ class Holder:
         if now < self.until:
             starter = max(self.starter, self._old_starter) if now < self._old_until else self.starter
         self._asked, self._stamp = due, now
-        return Ask(now, self._answered, starter, tuple(holding.want(now) for holding in due))
+        return Ask(now, self._answered, starter, tuple(holding.want(now) for holding in due), self.run)
 
     @property
     def joining(self) -> bool:

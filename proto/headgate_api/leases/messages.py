@@ -82,6 +82,8 @@ class Ask:
     starter: int
     """The largest starter that a holding may still be based on, in tokens; 0 if it has lapsed."""
     wants: tuple[Want, ...]
+    run: int = 0
+    """Greater for each holder of the limit in one process than for the one before, which has spent what it had."""
 
 
 class Grant(NamedTuple):

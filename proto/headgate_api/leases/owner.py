@@ -256,14 +256,19 @@ class Owner:
         if account is None:
             # No room: nobody gets more of this key than starters.
             return Grant(want.key, 0.0, 0.0, False, 0.0)
-        if want.reset and (want.key, want.reset) not in self._resets:
-            self._resets[want.key, want.reset] = None
-            if len(self._resets) > MOST_RESETS:
-                del self._resets[next(iter(self._resets))]
-            account.refill()
-        grant = account.answer(holder, member, ask, want, now)
+        refill = bool(want.reset) and self._obey(want.key, want.reset)
+        grant = account.answer(holder, member, ask, want, now, refill=refill)
         self._note(want.key, account)
         return grant
+
+    def _obey(self, key: str, revision: int) -> bool:
+        """Whether this order to fill up the bucket is new."""
+        if (key, revision) in self._resets:
+            return False
+        self._resets[key, revision] = None
+        if len(self._resets) > MOST_RESETS:
+            del self._resets[next(iter(self._resets))]
+        return True
 
     def _account(self, key: str, now: float) -> Account | None:
         account = self.accounts.get(key)

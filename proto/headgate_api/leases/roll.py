@@ -16,11 +16,12 @@ class Member:
     """One holder, as the owner knows it."""
 
     __slots__ = (
-        "_lease", "_pace", "arrived", "drained", "gap", "heard", "offered", "pace", "promised", "stamp", "starter",
-        "told", "unpaid", "until",
+        "_lease", "_pace", "arrived", "drained", "gap", "heard", "offered", "pace", "promised", "run", "stamp",
+        "starter", "told", "unpaid", "until",
     )  # fmt: skip
 
-    def __init__(self, now: float, heard: float) -> None:
+    def __init__(self, now: float, heard: float, run: int) -> None:
+        self.run = run
         self.stamp = -math.inf
         """Of its newest ask."""
         self.arrived = now
@@ -133,9 +134,12 @@ class Roll:
     def hear(self, holder: str, ask: Ask, now: float) -> Member | None:
         """Take note of an ask; None if it is not newer than one before."""
         member = self.members.get(holder)
+        if member is not None and ask.run > member.run:
+            self.leave(holder)
+            member = None
         if member is None:
             # A holder with a starter of a former owner may have been away for long.
-            member = self.members[holder] = Member(now, -math.inf if ask.starter else now)
+            member = self.members[holder] = Member(now, -math.inf if ask.starter else now, ask.run)
             if ask.starter:
                 member.until = now + SHARE * SKEW
                 member.pace = self.limit.pace(ask.starter)
@@ -144,7 +148,7 @@ class Roll:
             self.unheard -= known
             self.starters -= known
             self.charged += ask.starter - known
-        elif ask.stamp <= member.stamp:
+        elif ask.run < member.run or ask.stamp <= member.stamp:
             return None
         elif ask.answered == member.stamp:
             member.confirm()

@@ -77,6 +77,7 @@ class LimitAsk(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     STARTER_FIELD_NUMBER: _builtins.int
     WANTS_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     limit: _builtins.str
     counts_by: _builtins.str
     """What has a bucket of its own under the limit, as the worker knows it: an owner that knows otherwise does not answer."""
@@ -88,6 +89,10 @@ class LimitAsk(_message.Message):
     """Stamp of the last ask whose answer was used; -inf if there is none."""
     starter: _builtins.int
     """The largest starter that a holding may still be based on: requests."""
+    run: _builtins.int
+    """Greater each time that the worker begins anew with the limit, for instance as it was gone for a while: what it had of
+    it before is spent.
+    """
     @_builtins.property
     def wants(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitWant]: ...
     def __init__(
@@ -100,10 +105,11 @@ class LimitAsk(_message.Message):
         answered: _builtins.float = ...,
         starter: _builtins.int = ...,
         wants: _abc.Iterable[Global___LimitWant] | None = ...,
+        run: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "counts_by", b"counts_by", "limit", b"limit", "stamp", b"stamp", "starter", b"starter", "wants", b"wants", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "counts_by", b"counts_by", "limit", b"limit", "run", b"run", "stamp", b"stamp", "starter", b"starter", "wants", b"wants", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -268,3 +268,29 @@ def test_a_late_answer_does_not_revive_what_had_lapsed() -> None:
     assert answer is not None
     holder.answer(answer, pair.now)
     assert holder.holdings[KEY].tokens == answer.grants[0].tokens
+
+
+def test_a_holder_that_begins_anew_in_one_process_gets_no_second_starter_of_what_it_spent() -> None:
+    pair = Pair(Limit(0.001, 100, WithoutOwner.STRICT))
+    spent = 0
+    for run in range(1, 8):
+        spent += pair.spend(0)
+        pair.exchange()
+        spent += pair.spend(0)
+        pair.holders[0].end()
+        # It asks under the same name.
+        pair.holders[0] = Holder(pair.owner.roll.limit, run=run)
+        for _ in range(3):
+            pair.exchange()
+    assert spent <= 100
+    assert len(pair.owner.roll.members) == 1
+
+
+def test_a_late_ask_of_a_holder_that_began_anew_is_not_answered() -> None:
+    pair = Pair(Limit(10, 100, WithoutOwner.STRICT))
+    pair.now += 0.6
+    late = pair.holders[0].ask(pair.now)
+    assert late is not None
+    pair.holders[0] = Holder(pair.owner.roll.limit, run=1)
+    pair.exchange()
+    assert pair.owner.ask("0", late, pair.now) is None
