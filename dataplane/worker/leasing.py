@@ -23,6 +23,8 @@ class Leasing:
         self._limiter = limiter
         self._channel = channel
         self._wake = asyncio.Event()
+        self._news = asyncio.Event()
+        """Set with every answer."""
         self._tidied = 0.0
         limiter.wake = self._wake.set
 
@@ -35,6 +37,15 @@ class Leasing:
         now = time.monotonic()
         for message in pb.LimitAnswers.FromString(payload).answers:
             self._limiter.answer(message.limit, message.counts_by, codec.read_answer(message), now)
+        self._news.set()
+
+    async def ready(self, within: float) -> None:
+        """Wait until requests of keys that nobody has seen can be let through, so many seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._limiter.joining:
+                    self._news.clear()
+                    await self._news.wait()
 
     async def run(self) -> None:
         """Ask until cancelled."""

@@ -47,6 +47,10 @@ T = TypeVar("T")
 STATS_INTERVAL = 1.0
 """Seconds between two statistics frames."""
 
+LEASED_WITHIN = 0.5
+"""Seconds that connections wait in the backlog, at most, for the owners of leased limits: until they answer, requests
+are refused."""
+
 MAX_UNREAD = 1024 * 1024
 """Bytes the supervisor may leave unread before the worker sends no more statistics."""
 
@@ -61,6 +65,7 @@ class Worker:
         self._channel = channel
         self._collector = GarbageCollector()
         self._drain = asyncio.Event()
+        self._may_serve = asyncio.Event()
         trusted = TrustedProxies(options.trusted_proxies)
         self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
         recorder = Recorder(self._access_log)
@@ -101,9 +106,12 @@ class Worker:
         counting.add_done_callback(lambda _: self._drain.set())
         leasing = asyncio.create_task(self._leasing.run(), name="leases")
         leasing.add_done_callback(lambda _: self._drain.set())
+        serving = asyncio.create_task(self._serve(), name="serve")
+        serving.add_done_callback(self._served)
         await self._drain.wait()
+        serving.cancel()
         await self._proxy.drain(self._options.drain_timeout)
-        tasks = following, counting, leasing
+        tasks = following, counting, leasing, serving
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -112,6 +120,11 @@ class Worker:
         if self._access_log is not None:
             self._access_log.close()
         _raise_unexpected(results)
+
+    def _served(self, serving: asyncio.Task[None]) -> None:
+        """It accepts connections, or cannot."""
+        if not serving.cancelled() and serving.exception() is not None:
+            self._drain.set()
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -148,17 +161,20 @@ class Worker:
                 self._use_certificates(NodeCertificates.from_bytes(payload))
             case Kind.SERVE:
                 self._collector.freeze()
-                await self._serve()
-                self._channel.send(Kind.SERVING)
+                self._may_serve.set()
 
     async def _serve(self) -> None:
-        """Accept connections on the plain and the TLS port."""
+        """Accept connections on the plain and the TLS port, once the supervisor allows it and leased limits let
+        requests through."""
+        await self._may_serve.wait()
+        await self._leasing.ready(LEASED_WITHIN)
         options = self._options
         proxies = TrustedProxies(options.proxy_protocol_from) if options.proxy_protocol_from else None
         await self._proxy.start(socket.socket(fileno=options.listen_fd), proxies=proxies)
         if self._front is not None:
             secured = socket.socket(fileno=options.tls_listen_fd)
             await self._proxy.start(secured, self._front, proxies)
+        self._channel.send(Kind.SERVING)
 
     def _use_certificates(self, certificates: NodeCertificates) -> None:
         """Use these certificates for new connections. The supervisor has checked them."""

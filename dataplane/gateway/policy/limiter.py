@@ -161,9 +161,14 @@ class Limiter:
         return bool(self._leased)
 
     @property
+    def joining(self) -> bool:
+        """Whether there are limits of which the owner has given nothing yet."""
+        return any(leased.holder.joining for leased in self._leased.values())
+
+    @property
     def asking(self) -> bool:
         """Whether there is anything to ask as soon as may be."""
-        return any(leased.holder.active or leased.holder.joining for leased in self._leased.values())
+        return self.joining or any(leased.holder.active for leased in self._leased.values())
 
     def answer(self, name: str, key: str, answer: Answer, now: float) -> None:
         """The owner's answer about the limit of this name, with buckets by `key` (`leased.counts_by`). Epoch 0: no
