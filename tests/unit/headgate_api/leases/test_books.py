@@ -253,3 +253,13 @@ def test_an_order_is_obeyed_once() -> None:
     books.ask("a", want(0, wants=100))
     books.ask("b", want(0, reset=7))
     assert books.pool() < full
+
+
+def test_what_a_holder_got_before_it_began_anew_is_spent_though_it_was_not_confirmed() -> None:
+    books = Books(Limit(0.001, 100, WithoutOwner.STRICT))
+    books.ask("a")
+    books.ask("a", want(0, wants=60), starter=25, used=False)
+    before = books.pool()
+    answer = books.owner.ask("a", Ask(1.0, -math.inf, 0, (want(0),), run=1), books.now)
+    assert answer is not None
+    assert books.pool() <= before + 0.1
