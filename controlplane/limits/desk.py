@@ -74,6 +74,8 @@ class Desk:
         """What the store says, by partition, as this claim has read or written it."""
         self._nodes: dict[str, _Node] = {}
         self._wake = asyncio.Event()
+        self._said: dict[int, str] = {}
+        """Why floors were not stored last, by partition."""
         claims.gained, claims.leaving = self._wake.set, self._hand_over
 
     def adopt(self, limits: Mapping[str, tuple[str, Limit]]) -> None:
@@ -139,7 +141,7 @@ class Desk:
                     await self._look_after(claim)
                 except StoreError as error:
                     # Until the store takes it, slow limits grant no more than it says.
-                    logger.debug("limits not stored", extra={"reason": str(error)})
+                    self._log_once(claim.partition, str(error))
             self._sweep()
             await asyncio.sleep(STORE_EVERY / 5)
             try:
@@ -194,6 +196,12 @@ class Desk:
         for name in [name for name, found in self._owners.items() if found[0] is claim]:
             del self._owners[name]
         self._stored.pop(claim.partition, None)
+
+    def _log_once(self, partition: int, reason: str) -> None:
+        """Log why the floors of a partition are not stored, if it is not for the same reason as before."""
+        if self._said.get(partition) != reason:
+            self._said[partition] = reason
+            logger.warning("limits not stored", extra={"partition": partition, "reason": reason})
 
     def _sweep(self) -> None:
         now = self._clock()

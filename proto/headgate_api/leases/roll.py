@@ -68,6 +68,7 @@ class Roll:
     __slots__ = (
         "_at",
         "_closes",
+        "_silent",
         "_silent_from",
         "allowed",
         "changes",
@@ -110,7 +111,10 @@ class Roll:
         self._at = now + LEASE * SKEW if takeover else now
         """Up to when `inflow` counts. After a takeover it stands still until all unknown holdings have lapsed."""
         self._silent_from = -math.inf
-        """Before this no member is silent."""
+        """Before this no member is silent but those of `_silent`."""
+        self._silent: dict[str, Member] = {}
+        """Members that were not heard for LEASE when all were looked at, about once a LEASE; some may have been since.
+        """
 
     def flow(self, now: float) -> None:
         """Count what flows in until `now`, without the share of those that may be helping themselves to theirs."""
@@ -121,13 +125,14 @@ class Roll:
             self.close()
         taken = self.limit.pace(self.unheard) * passed
         if now > self._silent_from:
-            oldest = now
-            for member in self.members.values():
-                silent = now - LEASE - member.heard
-                if silent > 0:
-                    taken += member.pace * min(silent, passed)
-                oldest = min(oldest, member.heard)
-            self._silent_from = oldest + LEASE
+            self._look_for_silent(now)
+        for holder, member in list(self._silent.items()):
+            silent = now - LEASE - member.heard
+            if silent > 0:
+                taken += member.pace * min(silent, passed)
+            else:
+                del self._silent[holder]
+                self._silent_from = min(self._silent_from, member.heard + LEASE)
         self.inflow += max(0.0, self.limit.rate * passed - taken)
         self._at = now
 
@@ -183,6 +188,7 @@ class Roll:
         """`holder` said goodbye, or is known to be dead: it spends no more."""
         member = self.members.pop(holder, None)
         if member is not None:
+            self._silent.pop(holder, None)
             self.starters -= member.starter
 
     def close(self) -> None:
@@ -200,6 +206,15 @@ class Roll:
         self.changes.append((self.inflow, self.limit.burst))
         self.charged += max(0, self.limit.burst - limit.burst)
         self.limit = limit
+
+    def _look_for_silent(self, now: float) -> None:
+        oldest = now
+        for holder, member in self.members.items():
+            if now - LEASE > member.heard:
+                self._silent[holder] = member
+            else:
+                oldest = min(oldest, member.heard)
+        self._silent_from = oldest + LEASE
 
     def _set(self, member: Member, starter: int) -> None:
         self.starters += starter - member.starter
