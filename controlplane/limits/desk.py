@@ -136,12 +136,8 @@ class Desk:
         """Begin with the limits of partitions that were claimed, store what is due, forget what need not be known."""
         while True:
             self._wake.clear()
-            for claim in list(self._claims.held.values()):
-                try:
-                    await self._look_after(claim)
-                except StoreError as error:
-                    # Until the store takes it, slow limits grant no more than it says.
-                    self._log_once(claim.partition, str(error))
+            # At once: partitions must not wait for each other when the store is slow.
+            await asyncio.gather(*map(self._try_to_look_after, self._claims.held.values()))
             self._sweep()
             await asyncio.sleep(STORE_EVERY / 5)
             try:
@@ -149,6 +145,13 @@ class Desk:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    async def _try_to_look_after(self, claim: Claim) -> None:
+        try:
+            await self._look_after(claim)
+        except StoreError as error:
+            # Until the store takes it, slow limits grant no more than it says.
+            self._log_once(claim.partition, str(error))
 
     async def _look_after(self, claim: Claim) -> None:
         """Begin with limits that are new here, and store what is due."""
