@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.model.capabilities import needs
 from controlplane.model.resources import User, parse
 from controlplane.model.stored import encode, shown
 from tests.unit.controlplane.model.raw_resources import check_accepted, check_refused, complaints, limit
@@ -148,3 +149,31 @@ def test_a_password_is_neither_shown_nor_stored_nor_printed() -> None:
     assert "testpass" not in f"{user!r} {user} {user.model_dump()} {user.model_dump_json()}"
     assert shown(user) == {"username": "u", "scopes": [], "disabled": True}
     assert b"testpass" not in encode(user)
+
+
+def _warned(**fields: object) -> list[str]:
+    made = parse("rate_limit", {"name": "a", "per_second": 10, "burst": 100, "mode": "fleet", **fields})
+    return [str(problem) for problem in made.warnings()]
+
+
+def test_a_limit_of_the_fleet_that_is_too_small_for_many_workers_is_warned_of() -> None:
+    assert not _warned()
+    (small,) = _warned(burst=10)
+    assert "without a wait for 4 workers of all data planes together" in small
+    (smaller,) = _warned(burst=3)
+    assert "for no data plane" in smaller
+    # Amounts count in requests.
+    assert "is 10 requests" in _warned(cost=10)[0]
+    assert not _warned(burst=10, mode="local")
+
+
+def test_what_does_not_hold_for_the_whole_fleet_is_warned_of() -> None:
+    assert "in each data plane" in _warned(max_concurrent=5)[0]
+    assert "lets everything through" in _warned(without_owner="open")[0]
+    assert "unless mode is fleet" in _warned(mode="local", without_owner="strict")[0]
+
+
+def test_a_limit_of_the_fleet_needs_data_planes_that_know_it() -> None:
+    made = parse("rate_limit", {"name": "a", "per_second": 10, "burst": 100, "mode": "fleet"})
+    assert [need.capability for need in needs(made)] == ["limits.fleet"]
+    assert not needs(parse("rate_limit", {"name": "a", "per_second": 10, "burst": 100}))
