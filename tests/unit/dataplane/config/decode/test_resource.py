@@ -202,6 +202,16 @@ def test_a_rate_limit() -> None:
     assert decode(resource) == policy.Limit("burst", 0.5, 1, policy.LimitKey.HEADER, "x-client")
 
 
+def test_a_limit_of_the_fleet() -> None:
+    plain = decode(wire.rate_limit("burst", mode=pb.LIMIT_MODE_FLEET))
+    assert isinstance(plain, policy.Limit) and (plain.fleet, plain.without_owner) == (True, "share")
+    strict = wire.rate_limit("burst", mode=pb.LIMIT_MODE_FLEET, without_owner=pb.WITHOUT_OWNER_STRICT)
+    found = decode(strict)
+    assert isinstance(found, policy.Limit) and found.without_owner == "strict"
+    local = decode(wire.rate_limit("burst"))
+    assert isinstance(local, policy.Limit) and not local.fleet
+
+
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [
@@ -219,7 +229,8 @@ def test_a_rate_limit() -> None:
         ({"key": pb.LIMIT_KEY_HEADER}, "header"),
         ({"key": pb.LIMIT_KEY_HEADER, "header": "x client"}, "header"),
         ({"mode": pb.LIMIT_MODE_UNSPECIFIED}, "mode"),
-        ({"mode": pb.LIMIT_MODE_FLEET}, "mode"),
+        ({"mode": 99}, "mode"),
+        ({"without_owner": 99}, "without_owner"),
         ({"mode": pb.LIMIT_MODE_REDIS}, "mode"),
         ({"mode": 9}, "mode"),
         ({"per_second": 0}, "per_second"),
