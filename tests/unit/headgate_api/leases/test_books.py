@@ -263,3 +263,13 @@ def test_what_a_holder_got_before_it_began_anew_is_spent_though_it_was_not_confi
     answer = books.owner.ask("a", Ask(1.0, -math.inf, 0, (want(0),), run=1), books.now)
     assert answer is not None
     assert books.pool() <= before + 0.1
+
+
+def test_a_starter_of_a_former_owner_may_be_used_for_as_long_as_any_until_an_answer_came() -> None:
+    books = Books(STRICT, Floors(0.0, {}, starters=25))
+    # When it was given, the limit may have been one that is shared.
+    books.ask("a", starter=25, used=False)
+    books.ask("b", after=LEASE * 2)
+    books.owner.sweep(books.now)
+    assert books.owner.roll.members["a"].until >= books.now + SHARE - LEASE * 3
+    assert books.owner.roll.starters == 25
