@@ -10,8 +10,10 @@ from collections.abc import Collection
 from typing import Final
 
 from dataplane.gateway.policy.breakers import Breakers
-from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.limiter import Limiter, label, short
 from dataplane.gateway.policy.resources import Reset
+from dataplane.gateway.policy.window import reset
+from dataplane.gateway.store import ABSENT, Order
 from dataplane.proxy.trust import address_block
 
 _MOST_OBEYED: Final = 1_000
@@ -27,20 +29,34 @@ class Resets:
         self._limiter = limiter
         self._breakers = breakers
         self._obeyed: dict[Reset, None] = {}
+        self.store = ABSENT
+        """Where limits in Redis are counted."""
 
-    def obey(self, resets: Collection[Reset], now: float) -> None:
-        """Obey the orders of a new table that are new here."""
-        for reset in resets:
-            if reset in self._obeyed:
+    def obey(self, resets: Collection[Reset], now: float, *, first: bool = False) -> None:
+        """Obey the orders of a new table that are new here.
+
+        Those of the `first` table are not passed on to Redis: they are older than this worker, and were obeyed there.
+        """
+        for order in resets:
+            if order in self._obeyed:
                 continue
-            self._obeyed[reset] = None
-            if reset.circuit:
-                self._breakers.reset(reset.circuit, now)
-            if reset.rate_limit:
+            self._obeyed[order] = None
+            if order.circuit:
+                self._breakers.reset(order.circuit, now)
+            if order.rate_limit:
                 for bits in sorted({_BLOCK_BITS, *self._limiter.prefixes()}):
-                    self._limiter.reset(_bucket(reset.rate_limit, bits))
+                    key = _bucket(order.rate_limit, bits)
+                    self._limiter.reset(key)
+                    if not first:
+                        self._reset_in_redis(key, now)
         while len(self._obeyed) > _MOST_OBEYED + len(resets):
             del self._obeyed[next(iter(self._obeyed))]
+
+    def _reset_in_redis(self, key: str, now: float) -> None:
+        for limit in self._limiter.in_redis():
+            for bare in {key, key.removeprefix(label(limit, ""))}:
+                name = self.store.naming.name(limit.name, short(bare))
+                self.store.ask(Order(name, reset(name)), now)
 
 
 def _bucket(key: str, bits: int) -> str:

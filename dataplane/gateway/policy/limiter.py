@@ -18,7 +18,8 @@ from dataplane.gateway.policy.advertise import LARGEST
 from dataplane.gateway.policy.buckets import Buckets, Room
 from dataplane.gateway.policy.concurrency import Concurrency
 from dataplane.gateway.policy.counter import Counter, Unlimited
-from dataplane.gateway.policy.resources import Limit
+from dataplane.gateway.policy.in_redis import InRedis
+from dataplane.gateway.policy.resources import Limit, LimitMode, StoreFailure
 
 _LONGEST_KEY: Final = 128
 """Characters. Longer keys are replaced by a digest, so that clients cannot fill the memory."""
@@ -124,6 +125,10 @@ class Limiter:
         """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns how many."""
         return sum(_forget(counter, key) for counter in self._counters.values())
 
+    def in_redis(self) -> list[Limit]:
+        """The limits that are counted in Redis, of those in use."""
+        return [counter.limit for counter in self._counters.values() if isinstance(counter, InRedis)]
+
     def report(self, now: float, most: int = 100) -> list[BucketReport]:
         """Up to `most` keys, the emptiest first, out of those lately refused and the newest."""
         limits = {limit.name: limit for limit in self._limits()}
@@ -170,7 +175,14 @@ class Limiter:
 
     def _make(self, limit: Limit) -> Counter:
         made: Counter
-        made = Buckets(limit, self.share, self._room) if limit.per_second else Unlimited(limit)
+        if not limit.per_second:
+            made = Unlimited(limit)
+        elif limit.mode is LimitMode.LOCAL:
+            made = Buckets(limit, self.share, self._room)
+        elif limit.on_store_failure is StoreFailure.LOCAL:
+            made = InRedis(limit, Buckets(limit, self.share, self._room))
+        else:
+            made = InRedis(limit, Unlimited(limit))
         self._counters[limit.name] = made
         return made
 
@@ -198,7 +210,12 @@ def _identity(limit: Limit) -> tuple[object, ...]:
 
 
 def _carries(before: Limit, after: Limit) -> bool:
-    return _identity(before) == _identity(after) and (before.per_second > 0) == (after.per_second > 0)
+    return _identity(before) == _identity(after) and _kind(before) == _kind(after)
+
+
+def _kind(limit: Limit) -> tuple[object, ...]:
+    """What the counter of a limit depends on. Of limits in Redis nothing is lost when it is made anew."""
+    return limit.per_second > 0, limit.mode, limit.on_store_failure
 
 
 def _forget(counter: Counter, key: str) -> bool:

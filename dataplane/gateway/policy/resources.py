@@ -23,6 +23,24 @@ class LoadBalancer(Enum):
     IP_HASH = "ip_hash"
 
 
+class LimitMode(Enum):
+    """Where a limit is counted."""
+
+    LOCAL = "local"
+    REDIS = "redis"
+
+
+class StoreFailure(Enum):
+    """What becomes of requests while the shared store of a limit does not answer."""
+
+    OPEN = "open"
+    """They are let through, uncounted."""
+    CLOSED = "closed"
+    """They are refused."""
+    LOCAL = "local"
+    """Each worker counts its share for itself."""
+
+
 class LimitKey:
     """Keys of limits that have one part, and how parts begin that have a name of their own."""
 
@@ -61,6 +79,10 @@ class Limit:
     """Per cent of the keys for which the limit is enforced; for the others it only counts and marks (shadow)."""
     advertise: bool = False
     """Whether responses that are let through say what remains."""
+    mode: LimitMode = LimitMode.LOCAL
+    """Where its tokens are counted; requests under way are counted in each worker in every mode."""
+    on_store_failure: StoreFailure = StoreFailure.OPEN
+    """In the mode REDIS."""
 
 
 @dataclass(frozen=True, slots=True)
