@@ -20,7 +20,7 @@ from dataplane.gateway.policy.outage import Outage
 from dataplane.gateway.policy.window import command
 from dataplane.gateway.policy.window_scripts import SCRIPTS, TAKE_MEMBERS, digest
 from dataplane.gateway.store import Order, Question
-from dataplane.redis.connection import Connection, Owner, RedisError, auth, connect
+from dataplane.redis.connection import Connection, Owner, auth, connect
 from dataplane.redis.options import Address, RedisOptions
 
 CONNECT_TIMEOUT: Final = 1.0

@@ -38,7 +38,7 @@ local function add(tokens, called)
   end
 end
 
-if redis.pcall('ZREMRANGEBYSCORE', name, '-inf', whole(now - window)).err then
+if type(redis.pcall('ZREMRANGEBYSCORE', name, '-inf', whole(now - window))) == 'table' then
   -- The limit was larger before, and counted by slots.
   local kept = math.min(tonumber(redis.call('HGET', name, 'used')), burst)
   redis.call('DEL', name)
@@ -170,8 +170,8 @@ local back = math.min(held, tonumber(ARGV[3]))
 if back > 0 then
   redis.call('HINCRBY', name, ARGV[4], whole(-back))
   used = used - back
-  save()
 end
+if redis.call('EXISTS', name) == 1 then save() end
 return {0, math.max(0, burst - used), 0, 0}
 """
 )
