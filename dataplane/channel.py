@@ -33,6 +33,9 @@ class Kind(IntEnum):
     CERTIFICATES = 6
     """The node's certificates and keys (`certificates.NodeCertificates`), if there are any; sent before SERVE, and
     again when they change."""
+    REDIS = 7
+    """Where limits in Redis are counted (`redis.options.RedisOptions`), if that is configured; sent before the first
+    change."""
     DRAIN = 5
     """Stop accepting, finish the requests in flight, exit."""
 
@@ -42,6 +45,8 @@ class Kind(IntEnum):
     """JSON {revision, digest, problems: [[resource, field, detail]…]}: the previous table is still in use."""
     STATS = 12
     """JSON, once a second: see observe.stats. Also the worker's heartbeat: see supervisor.liveness."""
+    REDIS_STATE = 15
+    """JSON {since, reason}: Redis does not answer this worker since that time, Unix seconds; null while it does."""
     SERVING = 14
     """The answer to SERVE: the worker accepts connections."""
     LEAVING = 13

@@ -27,6 +27,10 @@ class WorkerOptions:
     rate_limit_per_second: float
     """Requests a second from one client address, over all workers; 0: no limit."""
     rate_limit_burst: int
+    rate_limit_mode: str
+    """Where that is counted: local or redis."""
+    rate_limit_on_store_failure: str
+    """What holds while Redis does not answer: open, closed or local."""
     trusted_proxies: tuple[str, ...]
     """Networks whose X-Forwarded-For is trusted."""
     status_host: str

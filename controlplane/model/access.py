@@ -205,6 +205,8 @@ class RateLimit(Resource):
         "max_concurrent": Narrows("limits.full"),
         "enforce": Narrows("limits.full", when=lambda enforce: enforce != "on"),
         "advertise": IGNORABLE,
+        "mode": Narrows("limits.redis", when=lambda mode: mode == "redis"),
+        "on_store_failure": IGNORABLE,  # has a meaning in redis mode only
     }
 
     name: Name
@@ -264,21 +266,29 @@ class RateLimit(Resource):
             description="on; shadow: only counts and marks what it would refuse; 25%: on for that share of keys.",
         ),
     ] = "on"
-    mode: Annotated[Literal["local"], Field(description="Where is counted: in each data plane.")] = "local"
+    mode: Annotated[
+        Literal["local", "redis"],
+        Field(
+            description="Where is counted: in each data plane (local), or in a Redis that data planes share (redis)."
+        ),
+    ] = "local"
     without_owner: Annotated[
         Literal["share"], Field(description="What holds in fleet mode while no control plane answers.")
     ] = "share"
     on_store_failure: Annotated[
-        Literal["open"], Field(description="What happens when a shared store of counters does not answer.")
+        Literal["open", "closed", "local"],
+        Field(
+            description="What holds in redis mode while Redis does not answer: requests pass (open), are refused with "
+            "503 (closed), or are counted in each data plane (local)."
+        ),
     ] = "open"
     advertise: Annotated[
         bool, Field(description="RateLimit and RateLimit-Policy on responses that are let through, too.")
     ] = False
 
     LATER: ClassVar[Mapping[str, Later]] = {
-        "mode": _one_of("the mode", "fleet", "redis"),
+        "mode": _one_of("the mode", "fleet"),
         "without_owner": _one_of("without_owner", "strict", "open"),
-        "on_store_failure": _one_of("on_store_failure", "closed", "local"),
     }
 
     @property
@@ -321,6 +331,10 @@ class RateLimit(Resource):
             yield Problem(
                 "address_prefix", "one host usually has a whole /64, and so as many buckets as it likes"
             )
+        if self.on_store_failure != "open" and self.mode != "redis":
+            yield Problem("on_store_failure", "has no meaning unless mode is redis")
+        if self.mode == "redis" and self.max_concurrent is not None:
+            yield Problem("max_concurrent", "is counted in each data plane, in redis mode, too")
         if self.enforce in ("shadow", "0%") and self.advertise:
             yield Problem("advertise", "tells clients of a limit that refuses nothing")
 
@@ -364,6 +378,8 @@ def _rate_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
         if not given("burst"):
             yield Problem("burst", "is required")
     else:
+        if fields.get("mode") == "redis":
+            yield Problem("mode", "redis needs a rate: requests under way are counted in each data plane")
         for name in ("burst", "cost", "cost_header"):
             if given(name) and (name, fields[name]) != ("cost", 1):
                 yield Problem(name, "has no meaning without a rate (per_second, or requests and per)")

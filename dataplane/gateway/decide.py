@@ -10,7 +10,7 @@ breaker state over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import random
 from time import time
 from typing import Final, Protocol, cast
@@ -100,6 +100,10 @@ class Gateway(Decider):
         self._resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
         self._store = ABSENT
+        self._limits: Mapping[str, Limit] = (
+            {} if default_limit is None else {default_limit.name: default_limit}
+        )
+        """Those in force, that of the settings too."""
         self._resume: Callable[[Asking, float], None] = self.resume
 
     @property
@@ -338,6 +342,7 @@ class Gateway(Decider):
         """From now on limits in Redis are counted there; without it, they get what `on_store_failure` says."""
         self._store = self._resets.store = store
         self._plans = {}
+        store.want([limit.name for limit in self._limits.values() if limit.mode is LimitMode.REDIS])
 
     def swap(self, table: Table, now: float) -> None:
         """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over.
@@ -370,9 +375,9 @@ class Gateway(Decider):
         if table.limits is not before.limits:
             # After what may raise: callers of a limit that is forgotten here are free, even if it comes back.
             default = self._default_limit
-            limits = table.limits.set(default.name, default) if default else table.limits
-            self.limiter.adopt(limits, now)
-            self._store.want([name for name, limit in limits.items() if limit.mode is LimitMode.REDIS])
+            self._limits = table.limits.set(default.name, default) if default else table.limits
+            self.limiter.adopt(self._limits, now)
+            self._store.want([name for name, limit in self._limits.items() if limit.mode is LimitMode.REDIS])
         if table.services is not before.services or table.routes is not before.routes:
             # Made again as routes are used.
             self._plans = {}

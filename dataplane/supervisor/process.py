@@ -16,8 +16,8 @@ from dataplane.config.table import Problem
 from dataplane.options import WorkerOptions
 from dataplane.supervisor.liveness import Liveness
 
-SECRETS = ("DATAPLANE_TOKEN",)
-"""Removed from a worker's environment: workers face untrusted clients and need no secret."""
+SECRETS = ("DATAPLANE_TOKEN", "REDIS_URL", "REDIS_SENTINEL_PASSWORD")
+"""Removed from a worker's environment, which a child or a crash report may show."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class WorkerProcess:
         """Requests in flight at instances that take no new ones, by "<service>/<instance>"."""
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
         """Revision and digest of the last change it rejected, and why."""
+        self.redis: Mapping[str, Any] | None = None
+        """Since when Redis does not answer it, and why; None while it does."""
 
     @property
     def settled(self) -> bool:
@@ -68,6 +70,10 @@ class WorkerProcess:
         """Send the node's certificates."""
         self._channel.send(Kind.CERTIFICATES, certificates)
 
+    def set_redis(self, options: str) -> None:
+        """Send where limits in Redis are counted."""
+        self._channel.send(Kind.REDIS, options.encode())
+
     def serve(self) -> None:
         """Tell it to accept connections."""
         self._channel.send(Kind.SERVE)
@@ -82,10 +88,12 @@ class WorkerProcess:
         answered: Callable[[], None],
         counted: Callable[[Any], None],
         left: Callable[[], None] = lambda: None,
+        redis_changed: Callable[[], None] = lambda: None,
     ) -> None:
         """Read its frames until it ends.
 
-        `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed.
+        `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed,
+        `redis_changed` when `redis` has.
         """
         try:
             while (frame := await self._channel.receive()) is not None:
@@ -97,6 +105,9 @@ class WorkerProcess:
                 elif frame[0] is Kind.LEAVING:
                     self.leaving = {str(name): int(count) for name, count in read_json(frame[1]).items()}
                     left()
+                elif frame[0] is Kind.REDIS_STATE:
+                    self.redis = read_json(frame[1])
+                    redis_changed()
                 else:
                     self._answer(frame[0], read_json(frame[1]))
                     answered()

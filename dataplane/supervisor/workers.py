@@ -13,6 +13,7 @@ from dataplane.config.decode import NOTHING, Bundle
 from dataplane.config.table import Problem
 from dataplane.supervisor.liveness import TICK
 from dataplane.supervisor.process import WorkerProcess
+from dataplane.supervisor.redis_state import RedisOutage
 
 APPLY_TIMEOUT = 60.0
 """Seconds a worker has to answer a change before it is replaced and the change is rejected."""
@@ -64,6 +65,7 @@ class Workers:
         self.unavailable: list[str] = []
         """The instances that take no traffic, as last sent to the workers."""
         self._certificates = b""
+        self._redis = ""
         self._changed = asyncio.Event()
         self._draining = asyncio.Event()
         self._deaths = 0
@@ -74,6 +76,8 @@ class Workers:
         self.restarts = 0
         self.on_leaving: Callable[[], None] = _nothing
         """Called when `leaving` may have changed."""
+        self.on_redis: Callable[[], None] = _nothing
+        """Called when `redis` may have changed."""
 
     @property
     def running(self) -> int:
@@ -95,6 +99,11 @@ class Workers:
         for worker in self._workers.values():
             found.update(worker.leaving)
         return dict(found)
+
+    def redis(self) -> list[RedisOutage]:
+        """The outages of Redis that workers see, one at most for each."""
+        states = (worker.redis for worker in self._workers.values())
+        return [RedisOutage(float(state["since"]), str(state["reason"])) for state in states if state]
 
     @property
     def draining(self) -> bool:
@@ -134,6 +143,10 @@ class Workers:
         self._certificates = certificates
         for worker in self._workers.values():
             worker.set_certificates(certificates)
+
+    def set_redis(self, options: str) -> None:
+        """Say where limits in Redis are counted, to workers that start from now on."""
+        self._redis = options
 
     async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
         """Move every worker to `bundle` and wait until all serve it. On a problem, move all back and return why.
@@ -225,6 +238,7 @@ class Workers:
                 lambda: self._answered(worker),
                 lambda report: self._stats.take(index, report),
                 lambda: self.on_leaving(),
+                lambda: self.on_redis(),
             )
         finally:
             del self._workers[index]
@@ -239,6 +253,8 @@ class Workers:
 
     def _begin(self, worker: WorkerProcess) -> None:
         worker.set_unavailable(self.unavailable)
+        if self._redis:
+            worker.set_redis(self._redis)
         if self.desired is not NOTHING:
             worker.move_to(self.desired)
         if self._certificates:
@@ -257,6 +273,7 @@ class Workers:
         self._deaths += 1
         self._changed.set()
         self.on_leaving()
+        self.on_redis()
         if code or not self.draining:
             _log.error("worker ended", extra={"worker": worker.index, "code": code})
 

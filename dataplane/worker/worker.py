@@ -26,7 +26,7 @@ from dataplane.config.decode import Part, read_part
 from dataplane.config.table import Problem, Steps, TableError
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey
+from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey, LimitMode, StoreFailure
 from dataplane.observe import logs
 from dataplane.observe.access import AccessLog
 from dataplane.observe.frames import StatsFrames
@@ -39,6 +39,8 @@ from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.targets import Targets
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
+from dataplane.redis.options import RedisOptions
+from dataplane.redis.store import RedisStore, make_store
 from dataplane.worker.garbage import GarbageCollector
 
 T = TypeVar("T")
@@ -65,6 +67,7 @@ class Worker:
         recorder = Recorder(self._access_log)
         self._leaving: dict[str, int] = {}
         self._front: Front | None = None
+        self._store: RedisStore | None = None
         bounds = within_descriptors(options.bounds)
         pool = self._pool = Pool(bounds)
         pool.left = self._report_leaving
@@ -103,6 +106,8 @@ class Worker:
         following.cancel()
         results = await asyncio.gather(following, counting, return_exceptions=True)
         self._send_stats()
+        if self._store is not None:
+            self._store.close()
         await self._channel.close()
         if self._access_log is not None:
             self._access_log.close()
@@ -133,6 +138,8 @@ class Worker:
                 await self._change(part, last=kind is Kind.DELTA)
             case Kind.HEALTH:
                 self._gateway.set_health(frozenset(read_json(payload)))
+            case Kind.REDIS:
+                self._use_redis(RedisOptions.from_json(payload))
             case Kind.CERTIFICATES:
                 self._use_certificates(NodeCertificates.from_bytes(payload))
             case Kind.SERVE:
@@ -156,6 +163,16 @@ class Worker:
             self._front.adopt(certificates.downstream)
         elif certificates.downstream:
             self._front = Front(certificates.downstream)
+
+    def _use_redis(self, options: RedisOptions) -> None:
+        self._store = make_store(options, self._report_redis)
+        self._gateway.use_store(self._store)
+
+    def _report_redis(self) -> None:
+        """Tell the supervisor whether Redis answers."""
+        outage = self._store.outage() if self._store is not None else None
+        state = None if outage is None else {"since": outage.since, "reason": outage.reason}
+        self._channel.send_json(Kind.REDIS_STATE, state)
 
     async def _change(self, part: Part, *, last: bool) -> None:
         """Collect a part of a change; after the last one, swap the table and answer.
@@ -227,11 +244,16 @@ async def _in_steps(steps: Steps[T]) -> T:
 
 
 def _coarse_limit(options: WorkerOptions) -> Limit | None:
-    """RATE_LIMIT_PER_SECOND and RATE_LIMIT_BURST; the limiter takes this worker's share of every limit."""
+    """RATE_LIMIT_PER_SECOND and its like; the limiter takes this worker's share of every limit."""
     if not options.rate_limit_per_second:
         return None
     return Limit(
-        f"{BUILTIN}address", options.rate_limit_per_second, options.rate_limit_burst, LimitKey.ADDRESS
+        f"{BUILTIN}address",
+        options.rate_limit_per_second,
+        options.rate_limit_burst,
+        LimitKey.ADDRESS,
+        mode=LimitMode(options.rate_limit_mode),
+        on_store_failure=StoreFailure(options.rate_limit_on_store_failure),
     )
 
 

@@ -171,6 +171,7 @@ class Hello(_message.Message):
           "services.tls"     Service.tls: it speaks TLS to the instances of such services.
           "limits.full"      RateLimit.keys, .address_prefix, .cost, .cost_header, .max_concurrent and .enforce, and
                              Service.max_in_flight.
+          "limits.redis"     LIMIT_MODE_REDIS, and RateLimit.on_store_failure.
         """
 
     def __init__(

@@ -55,7 +55,7 @@ class Counts:
         self._run(self.window.charge(self.name, tokens))
 
     def expires_in(self) -> float:
-        return float(self._redis.pttl(self.name)) / 1000  # type: ignore[arg-type]
+        return float(self._redis.pttl(self.name)) / 1000
 
     def _run(self, command: bytes) -> list[int]:
         self._redis.delete("clock")
