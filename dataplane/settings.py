@@ -319,7 +319,7 @@ class Settings(BaseSettings):
     """Comma separated addresses of some nodes of a Redis Cluster. User, password and TLS are taken from REDIS_URL."""
     redis_key_prefix: Annotated[str, Field(pattern=r"^[!-z|~]{0,64}$")] = ""
     """Stands before every key (`rate_limit:LIMIT:CALLER`), for a Redis that others use, too."""
-    redis_timeout: Annotated[float, Field(ge=0.001, le=1, allow_inf_nan=False)] = 0.02
+    redis_timeout: Annotated[float, Field(ge=0.001, le=5, allow_inf_nan=False)] = 0.02
     """Seconds in which Redis must answer; then `on_store_failure` of the limit holds."""
 
     debug: bool = False

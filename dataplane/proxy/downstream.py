@@ -67,7 +67,7 @@ from dataplane.proxy.writer import Outgoing
 AT_ONCE: Final = 16
 """Requests of one connection that are decided in one turn of the event loop, so that other connections get theirs."""
 
-DECIDE_TIMEOUT: Final = 5.0
+DECIDE_TIMEOUT: Final = 10.0
 """Seconds that a decision may take: a bound for the worst, as whatever the gateway waits for has a shorter one."""
 
 DRAIN_IDLE: Final = 1.0

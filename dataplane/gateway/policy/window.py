@@ -64,12 +64,12 @@ class Window:
         width = math.ceil(self.seconds * 1e6)
         burst = _word(b"%d" % limit.burst)
         if self.by_members:
-            self._head = _script(6 + 1, _TAKE_MEMBERS)
+            self._head = _script(8, _TAKE_MEMBERS)
             self._tail = _word(b"%d" % width) + burst + _word(b"%d" % limit.cost)
             self._back = self._charge = b""
             return
         size = _word(b"%d" % max(1, math.ceil(width / SLOTS)))
-        self._head = _script(6, _TAKE_SLOTS)
+        self._head = _script(7, _TAKE_SLOTS)
         self._tail = size + burst + _word(b"%d" % limit.cost)
         self._charge = size + burst
         self._back = size + burst
@@ -97,12 +97,12 @@ class Window:
             members = [identity] if cost == 1 else [b"%b:%d" % (identity, n) for n in range(1, cost + 1)]
             return command(b"ZREM", name, *members)
         end = self._back + _word(b"%d" % tokens) + _word(b"%d" % slot)
-        return _script(7, _GIVE_BACK_SLOTS) + _word(name) + end
+        return _script(8, _GIVE_BACK_SLOTS) + _word(name) + end
 
     def charge(self, name: bytes, tokens: int) -> bytes:
         """Take tokens beyond the cost, below zero if need be. Only of limits that are counted by slots."""
         assert not self.by_members
-        return _script(6, _CHARGE_SLOTS) + _word(name) + self._charge + _word(b"%d" % tokens)
+        return _script(7, _CHARGE_SLOTS) + _word(name) + self._charge + _word(b"%d" % tokens)
 
 
 def reset(name: bytes) -> bytes:

@@ -62,6 +62,7 @@ class Counts:
         whole = math.floor(self.now)
         self._redis.rpush("clock", whole, round((self.now - whole) * 1e6))
         words = command.split(b"\r\n")[2::2]
+        assert command.startswith(b"*%d\r\n" % len(words))
         if words[0] == b"EVALSHA":
             words = [b"EVAL", self._scripts[words[1]].encode(), *words[2:]]
         found = self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
