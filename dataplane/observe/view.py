@@ -54,11 +54,11 @@ class NodeView:
     """Deltas whose base or digest did not match; each was replaced by a snapshot."""
     cache_warnings: int
     cache_problem: str
-    redis: RedisView | None
-    """None where no limit is counted in Redis."""
     draining: bool
     not_ready: str
     """Why the node is not ready; empty when it is."""
+    redis: RedisView | None = None
+    """None where no limit is counted in Redis."""
 
 
 def health_document(view: NodeView) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def test_a_rate_limit() -> None:
         ({"key": pb.LIMIT_KEY_HEADER, "header": "x client"}, "header"),
         ({"mode": pb.LIMIT_MODE_UNSPECIFIED}, "mode"),
         ({"mode": pb.LIMIT_MODE_FLEET}, "mode"),
-        ({"mode": pb.LIMIT_MODE_REDIS}, "mode"),
+        ({"mode": pb.LIMIT_MODE_REDIS, "on_store_failure": 9}, "on_store_failure"),
         ({"mode": 9}, "mode"),
         ({"per_second": 0}, "per_second"),
         ({"per_second": math.inf}, "per_second"),
