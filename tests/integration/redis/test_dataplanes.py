@@ -136,7 +136,7 @@ async def test_redis_hangs_and_goes_on(
             own_server.thaw()
         await eventually(lambda: has_found(plane))
         await eventually(lambda: _refuses(plane))
-        assert messages(plane).count("Failed to connect to Redis") == 1
+        assert "Failed to connect to Redis" in messages(plane)
 
 
 async def _refuses(plane: DataPlane) -> bool:
