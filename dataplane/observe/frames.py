@@ -38,7 +38,7 @@ class StatsFrames:
                 for report in self._breakers.changes(now)
                 if not report.service.startswith(BUILTIN)
             ],
-            "buckets": [[b.name, b.key, b.remaining, b.refused] for b in buckets],
+            "buckets": [[b.name, b.key, b.remaining, b.refused, b.shared] for b in buckets],
             "connections": connections,
             "ejected": list(ejected),
             "connections_refused": refused - before,

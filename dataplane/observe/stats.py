@@ -193,8 +193,12 @@ class NodeStats:
         merged: dict[tuple[str, str], BucketStats] = {}
         for buckets in self._buckets.values():
             for bucket in buckets:
-                known = merged.get((bucket.name, bucket.key), BucketStats(bucket.name, bucket.key, 0.0, 0))
-                remaining, refused = known.remaining + bucket.remaining, known.refused + bucket.refused
+                known = merged.get((bucket.name, bucket.key))
+                if known is None:
+                    merged[bucket.name, bucket.key] = bucket
+                    continue
+                parts, refused = (known.remaining, bucket.remaining), known.refused + bucket.refused
+                remaining = min(parts) if bucket.shared else sum(parts)
                 merged[bucket.name, bucket.key] = replace(known, remaining=remaining, refused=refused)
         ordered = sorted(merged.values(), key=lambda bucket: (bucket.remaining, bucket.name, bucket.key))
         return tuple(ordered[:MAX_BUCKETS])
@@ -213,8 +217,8 @@ def _circuit(
     return CircuitStats(str(service), str(state), float(changed), *counts, str(reason))
 
 
-def _bucket(name: Any, key: Any, remaining: Any, refused: Any) -> BucketStats:
-    return BucketStats(str(name), str(key), float(remaining), int(refused))
+def _bucket(name: Any, key: Any, remaining: Any, refused: Any, shared: Any = False) -> BucketStats:
+    return BucketStats(str(name), str(key), float(remaining), int(refused), bool(shared))
 
 
 def _worse(one: CircuitStats, other: CircuitStats) -> CircuitStats:

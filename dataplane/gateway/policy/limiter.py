@@ -58,6 +58,8 @@ class BucketReport:
     key: str
     remaining: float
     refused: int
+    shared: bool = False
+    """Other workers have the same bucket: it is counted in Redis."""
 
 
 class Limiter:
@@ -159,7 +161,8 @@ class Limiter:
             remaining = self._counters[limit.name].remaining(key, now)
         else:
             remaining = float(self._concurrent[limit.name].remaining(key))
-        return BucketReport(limit.name, label(limit, key), remaining, self._refusals(limit, key))
+        shared = limit.mode is not LimitMode.LOCAL
+        return BucketReport(limit.name, label(limit, key), remaining, self._refusals(limit, key), shared)
 
     def _refusals(self, limit: Limit, key: str) -> int:
         """For want of tokens, or of a place among the requests under way."""

@@ -136,6 +136,13 @@ def test_what_limits_would_have_refused_is_summed_while_they_exist() -> None:
     assert stats.totals.shadowed == {"trial": 4}
 
 
+def test_a_bucket_that_all_workers_share_is_not_summed() -> None:
+    stats = NodeStats()
+    for worker, remaining in enumerate((4.0, 3.0)):
+        stats.take(worker, frame(buckets=[["l", "subject:ann", remaining, 2, True]]))
+    assert stats.buckets() == (BucketStats("l", "subject:ann", 3.0, 4, shared=True),)
+
+
 def test_buckets_are_summed_and_bounded_the_emptiest_first() -> None:
     stats = NodeStats()
     for worker in (0, 1):
