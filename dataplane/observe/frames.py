@@ -39,6 +39,7 @@ class StatsFrames:
                 if not report.service.startswith(BUILTIN)
             ],
             "buckets": [[b.name, b.key, b.remaining, b.refused, b.shared] for b in buckets],
+            "unanswered": self._limiter.unanswered(),
             "connections": connections,
             "ejected": list(ejected),
             "connections_refused": refused - before,

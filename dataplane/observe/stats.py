@@ -59,6 +59,8 @@ class Totals:
     """Attempts after the first, by service."""
     shadowed: dict[str, int] = field(default_factory=dict)
     """Requests that a limit would have refused, were it enforced, by limit."""
+    unanswered: dict[str, int] = field(default_factory=dict)
+    """Requests whose limit Redis did not answer for, by limit."""
     access_log_drops: int = 0
     connections_refused: int = 0
 
@@ -78,6 +80,8 @@ class Totals:
             self.retries[service] = self.retries.get(service, 0) + int(count)
         for limit, count in report.get("shadowed", {}).items():
             self.shadowed[limit] = self.shadowed.get(limit, 0) + int(count)
+        for limit, count in report.get("unanswered", {}).items():
+            self.unanswered[limit] = self.unanswered.get(limit, 0) + int(count)
         self.access_log_drops += int(report["access_log_drops"])
         self.connections_refused += int(report.get("connections_refused", 0))
 
@@ -88,6 +92,7 @@ class Totals:
         _keep(self.latency, lambda name: name in services)
         _keep(self.retries, lambda name: name in services)
         _keep(self.shadowed, lambda name: name in limits)
+        _keep(self.unanswered, lambda name: name in limits or name.startswith(BUILTIN))
         _keep(self.upstream_errors, lambda key: key[0] in services)
 
 

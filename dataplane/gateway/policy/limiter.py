@@ -131,6 +131,14 @@ class Limiter:
         """The limits that are counted in Redis, of those in use."""
         return [counter.limit for counter in self._counters.values() if isinstance(counter, InRedis)]
 
+    def unanswered(self) -> dict[str, int]:
+        """Requests since the last call that Redis did not answer in time, or was not asked for, by limit."""
+        found = {}
+        for counter in self._counters.values():
+            if isinstance(counter, InRedis) and counter.unanswered:
+                found[counter.limit.name], counter.unanswered = counter.unanswered, 0
+        return found
+
     def report(self, now: float, most: int = 100) -> list[BucketReport]:
         """Up to `most` keys, the emptiest first, out of those lately refused and the newest."""
         limits = {limit.name: limit for limit in self._limits()}
