@@ -32,7 +32,7 @@ from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
 from dataplane.gateway.redis_checks import Asking, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
-from dataplane.gateway.store import ABSENT, Store
+from dataplane.gateway.store import NoStore, Store
 from dataplane.proxy.errors import (
     AboutServer,
     CircuitOpen,
@@ -99,7 +99,7 @@ class Gateway(Decider):
         self._plans: dict[str, Plan] = {}
         self._resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
-        self._store = ABSENT
+        self._store: Store = NoStore()
         self._limits: Mapping[str, Limit] = (
             {} if default_limit is None else {default_limit.name: default_limit}
         )

@@ -19,7 +19,7 @@ from dataplane.gateway.policy.limiter import Limiter, TooMany
 from dataplane.gateway.policy.permit import Caller, Permit
 from dataplane.gateway.policy.resources import Limit, StoreFailure
 from dataplane.gateway.policy.window import Answer, Window
-from dataplane.gateway.store import Order, Question, Store
+from dataplane.gateway.store import Order, Store
 from dataplane.proxy.exchange import Exchange
 
 _ASKED: Final = 0
@@ -41,10 +41,10 @@ class Uncounted:
         self.limit = limit
 
 
-class Call(Question):
+class Call:
     """What one request asks of Redis for one limit."""
 
-    __slots__ = ("answer", "asking", "check", "identity", "key", "state")
+    __slots__ = ("answer", "asking", "check", "command", "identity", "key", "name", "state")
 
     def __init__(self, check: RedisCheck, asking: Asking, key: str, identity: bytes) -> None:
         self.check = check
@@ -58,6 +58,7 @@ class Call(Question):
         self.state = _UNANSWERED
 
     def answered(self, reply: object, now: float) -> None:
+        """Redis has taken the tokens, or says when there will be some."""
         if isinstance(reply, list):
             self.answer = Answer(reply)
             self.state = _NOTHING if self.answer.wait else _TAKEN
@@ -66,6 +67,7 @@ class Call(Question):
         self.tell(now)
 
     def failed(self, now: float) -> None:
+        """Redis has not answered in time."""
         self.state = _UNANSWERED
         self.tell(now)
 
@@ -132,7 +134,8 @@ class RedisCheck(Check):
         else:
             counts.unanswered += 1
             refused = self._without_answer(call, exchange, now)
-        if refused is not None:
+        if refused is not None or self._limit.name in exchange.shadowed:
+            # One that would be refused has nothing, either.
             call.state = _NOTHING
         return refused
 

@@ -13,7 +13,7 @@ from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter, label, short
 from dataplane.gateway.policy.resources import Reset
 from dataplane.gateway.policy.window import reset
-from dataplane.gateway.store import ABSENT, Order
+from dataplane.gateway.store import NoStore, Order, Store
 from dataplane.proxy.trust import address_block
 
 _MOST_OBEYED: Final = 1_000
@@ -29,7 +29,7 @@ class Resets:
         self._limiter = limiter
         self._breakers = breakers
         self._obeyed: dict[Reset, None] = {}
-        self.store = ABSENT
+        self.store: Store = NoStore()
         """Where limits in Redis are counted."""
 
     def obey(self, resets: Collection[Reset], now: float, *, first: bool = False) -> None:

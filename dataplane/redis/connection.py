@@ -51,10 +51,10 @@ class _Batch:
         self.late = False
 
 
-class Reply(Question):
+class Reply:
     """A question of the connection's own, whose reply somebody awaits."""
 
-    __slots__ = ("future",)
+    __slots__ = ("command", "future", "name")
 
     def __init__(self, *words: bytes) -> None:
         self.name = b""
@@ -62,10 +62,12 @@ class Reply(Question):
         self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
     def answered(self, reply: object, now: float) -> None:
+        """Hand it on."""
         if not self.future.done():
             self.future.set_result(reply)
 
     def failed(self, now: float) -> None:
+        """Say so."""
         self.refused("the connection was lost")
 
     def refused(self, error: str) -> None:

@@ -7,7 +7,7 @@ from binascii import crc_hqx
 from collections.abc import Callable, Collection
 from random import random
 from time import monotonic, time
-from typing import Final
+from typing import Final, Protocol
 
 from dataplane.gateway.policy.outage import Outage
 from dataplane.gateway.policy.window import Naming, command
@@ -20,28 +20,22 @@ _ASKING: Final = command(b"ASKING")
 Changed = Callable[[], None]
 
 
-class RedisStore(Store):
+class RedisStore(Store, Protocol):
     """A Redis that somebody has configured."""
-
-    __slots__ = ()
 
     def outage(self) -> Outage | None:
         """The oldest outage there is; None while everything answers, or nothing is needed."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """End all connections."""
-        raise NotImplementedError
 
 
-class Single(RedisStore):
-    """One server."""
-
-    __slots__ = ("_link",)
+class Single:
+    """One server. See `Store`, and `RedisStore`."""
 
     def __init__(self, options: RedisOptions, changed: Changed) -> None:
         """`changed` is called when `outage` has changed."""
-        super().__init__(Naming(options.prefix))
+        self.naming = Naming(options.prefix)
 
         async def find() -> Address:
             return await find_by_sentinel(options) if options.sentinel else options.servers[0]
@@ -64,14 +58,12 @@ class Single(RedisStore):
         self._link.close()
 
 
-class Cluster(RedisStore):
-    """The servers of a Cluster, each with its slots."""
-
-    __slots__ = ("_chance", "_changed", "_links", "_lost", "_options", "_refreshing", "_slots", "_wanted")
+class Cluster:
+    """The servers of a Cluster, each with its slots. See `Store`, and `RedisStore`."""
 
     def __init__(self, options: RedisOptions, changed: Changed, chance: Callable[[], float] = random) -> None:
         """`changed` is called when `outage` has changed."""
-        super().__init__(Naming(options.prefix, cluster=True))
+        self.naming = Naming(options.prefix, cluster=True)
         self._options = options
         self._chance = chance
         self._changed = changed
@@ -110,6 +102,8 @@ class Cluster(RedisStore):
             link.close()
         self._links = {}
         self._slots = [None] * SLOTS
+        if self._lost.over():
+            self._changed()
 
     def _refresh(self) -> None:
         """Ask who has the slots, again and again while a server is away: another one will take over."""
@@ -157,7 +151,7 @@ class Cluster(RedisStore):
 
     def _link_changed(self) -> None:
         self._changed()
-        if self.outage() is not None:
+        if self._wanted and self.outage() is not None:
             self._refresh()
 
     def _move(self, question: Question, error: str, deadline: float) -> bool:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from dataplane.gateway.store import Order, Question, Store
+from dataplane.gateway.policy.window import Naming
+from dataplane.gateway.store import Order, Question
 
 
-class FakeStore(Store):
+class FakeStore:
     """Not away until it is told so."""
 
-    __slots__ = ("asked", "away", "wanted")
+    __slots__ = ("asked", "away", "naming", "wanted")
 
     def __init__(self) -> None:
-        super().__init__()
+        self.naming = Naming()
         self.away = False
         self.asked: list[Question] = []
         """Everything, the oldest first."""
         self.wanted: list[str] = []
+
+    # --- as the gateway sees it
 
     def ask(self, question: Question, now: float) -> bool:
         if self.away:
@@ -27,6 +30,8 @@ class FakeStore(Store):
 
     def want(self, limits: Collection[str]) -> None:
         self.wanted = sorted(limits)
+
+    # --- as the test does
 
     def questions(self) -> list[Question]:
         """Those that wait for an answer."""

@@ -17,7 +17,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
 
-class Echo(Question):
+class Echo:
     """Asks Redis to say a word."""
 
     def __init__(self, word: bytes, then: Callable[[], None] = lambda: None) -> None:
