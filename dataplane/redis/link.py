@@ -1,9 +1,11 @@
 """The connection to one server, kept: collects what one turn of the event loop asks, and connects anew after an end.
 
     connecting ──▶ up ──▶ away: nothing is asked, and tries go on in the background ──▶ up
+         ▲         │
+         └─────────┘ the connection was lost
 
-Before the first connection questions wait for it, no longer than for an answer. While the server is away `ask` says no
-at once.
+Questions wait for a connection that is being made, no longer than for an answer. When that fails, or several answers in
+a row are late, the server is away: `ask` says no at once.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from dataplane.redis.options import Address, RedisOptions
 
 CONNECT_TIMEOUT: Final = 1.0
 """Seconds to connect, be let in and load the scripts."""
+STEADY: Final = 1.0
+"""A connection that ends sooner after it was made shows that the server is away."""
 _UNUSABLE: Final = frozenset(
     {"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOPERM", "UNKILLABLE"}
 )
@@ -57,8 +61,9 @@ class Link(Owner):
         self._chance = chance
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._first = True
-        """There was no connection yet, and no try has failed."""
+        self._patient = True
+        """Questions wait for a connection that is being made: the server is not known to be away."""
+        self._up_since = 0.0
         self._queue: list[Question] = []
         self._queued_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -77,7 +82,7 @@ class Link(Owner):
             self._timer.cancel()
             self._timer = None
         connection, self._connection = self._connection, None
-        self._first = True
+        self._patient = True
         if connection is not None:
             connection.abort("closed")
         self._fail_queue()
@@ -86,7 +91,7 @@ class Link(Owner):
 
     def ask(self, question: Question, now: float) -> bool:
         """Ask at the end of this turn; False while the server is away."""
-        if self._connection is None and not (self._first and self._connecting is not None):
+        if self._connection is None and not (self._patient and self._connecting is not None):
             return False
         if not self._queue:
             self._queued_at = now
@@ -109,14 +114,20 @@ class Link(Owner):
         if word in ("MOVED", "ASK") and self._moved is not None and self._moved(question, error, deadline):
             return
         question.failed(monotonic())
-        if connection is not None and (word in _UNUSABLE or self.outage.late()):
+        if connection is not None and word in _UNUSABLE:
             connection.abort(error)
+        elif self.outage.late():
+            self._give_up(error)
 
     def ended(self, connection: Connection, reason: str) -> None:
         if connection is not self._connection:
             return
         self._connection = None
-        self._fail(reason)
+        if monotonic() - self._up_since > STEADY:
+            # Redis closes idle connections, restarts, changes its role: a new connection may do.
+            self._patient = True
+        else:
+            self._fail(reason)
         self.start()
 
     # --- inside
@@ -125,7 +136,7 @@ class Link(Owner):
         connection = self._connection
         if connection is not None and self._queue:
             queue, self._queue = self._queue, []
-            connection.send(queue, monotonic() + self._options.timeout)
+            connection.send(queue, self._queued_at + self._options.timeout)
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -148,7 +159,7 @@ class Link(Owner):
         else:
             for _ in range(connection.expire(now)):
                 if self.outage.late():
-                    connection.abort(f"no answer within {self._options.timeout * 1000:g} ms")
+                    self._give_up(f"no answer within {self._options.timeout * 1000:g} ms")
                     break
         self._set_timer()
 
@@ -160,21 +171,30 @@ class Link(Owner):
 
     def _fail(self, reason: str) -> None:
         """The server is away."""
-        self._first = False
+        self._patient = False
         if self.outage.failed("{}:{}: {}".format(*self.address, reason), time.time()):
             self._changed()
         self._fail_queue()
 
+    def _give_up(self, reason: str) -> None:
+        """End a connection that is of no use."""
+        connection, self._connection = self._connection, None
+        self._fail(reason)
+        if connection is not None:
+            connection.abort(reason)
+        self.start()
+
     async def _connect(self) -> None:
         while True:
+            if self.outage.since is not None:
+                await asyncio.sleep(self.outage.pause(self._chance()))
             try:
                 connection = await self._try()
             except Exception as error:
                 # Whatever it is, Redis may be there again later.
                 self._fail(str(error) or "no answer in time")
-                await asyncio.sleep(self.outage.pause(self._chance()))
                 continue
-            self._connection, self._connecting, self._first = connection, None, False
+            self._connection, self._connecting, self._up_since = connection, None, monotonic()
             if self.outage.over():
                 self._changed()
             self._flush()

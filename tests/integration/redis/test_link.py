@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from dataplane.gateway.policy.window import command
 from dataplane.gateway.store import Question
+from dataplane.redis.link import STEADY
 from dataplane.redis.options import Address, RedisOptions
 from dataplane.redis.store import Single, slot_of
 from tests.support.proxy import Proxy
@@ -145,18 +146,47 @@ async def test_a_redis_that_hangs_is_asked_no_more_until_it_answers(own_server: 
         await eventually(lambda: made.answers(b"again"))
 
 
-async def test_who_is_told_of_a_loss_may_ask_again_and_is_told_no(own_server: RedisServer) -> None:
+async def test_who_is_told_of_a_loss_may_ask_again(own_server: RedisServer) -> None:
     async with shop(own_server.port) as made:
         assert await made.heard(b"up") == b"up"
-        answers: list[bool] = []
-        question = Echo(b"x", lambda: answers.append(made.ask(Echo(b"y"))))
+        more = Echo(b"more")
+
+        def ask_again() -> None:
+            if not made.ask(more):
+                more.failed(0.0)
+
+        question = Echo(b"x", ask_again)
         own_server.freeze()
         made.ask(question)
         # The write is out, and not answered, when it dies.
         await asyncio.sleep(0)
         own_server.kill()
-        await eventually(lambda: answers == [False])
+        await eventually(lambda: more.heard == "failed")
         assert question.heard == "failed"
+        await eventually(lambda: made.store.outage() is not None)
+
+
+async def test_an_idle_connection_that_redis_closes_is_no_outage(server: RedisServer) -> None:
+    async with shop(server.port) as made:
+        assert await made.heard(b"up") == b"up"
+        link = cast(Any, made.store)._link
+        # As if it had been up for long.
+        link._up_since = monotonic() - STEADY - 1
+        before = link._connection
+        server.cli("client", "kill", "type", "normal", "skipme", "yes")
+        await eventually(lambda: link._connection not in (None, before))
+        assert await made.heard(b"again") == b"again"
+        assert made.changes == 0
+
+
+async def test_a_server_that_closes_every_connection_is_away(server: RedisServer) -> None:
+    async with shop(server.port) as made:
+        await eventually(lambda: made.answers(b"up"))
+        # At once after the last one: nobody may have been up for a second.
+        await eventually(
+            lambda: server.cli("client", "kill", "type", "normal", "skipme", "yes") and made.changes
+        )
+        await eventually(lambda: made.answers(b"again"))
 
 
 async def test_nobody_asks_a_redis_that_no_limit_needs(server: RedisServer) -> None:
