@@ -12,7 +12,7 @@ from typing import Final
 from dataplane.gateway.policy.counter import Counter
 from dataplane.gateway.policy.resources import Limit
 
-_MOST_SEEN: Final = 10_000
+_MOST_SEEN: Final = 1_000
 """Keys whose answers are remembered, of each limit; twice as many for a while."""
 
 
