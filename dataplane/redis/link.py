@@ -27,6 +27,8 @@ from dataplane.redis.options import Address, RedisOptions
 
 CONNECT_TIMEOUT: Final = 1.0
 """Seconds to connect, be let in and load the scripts."""
+_LOOK: Final = 0.001
+"""Seconds in which the event loop reads what has come."""
 STEADY: Final = 1.0
 """A connection that ends sooner after it was made shows that the server is away."""
 _UNUSABLE: Final = frozenset(
@@ -50,7 +52,7 @@ class Link(Owner):
         moved: Moved | None = None,
         chance: Callable[[], float] = random,
     ) -> None:
-        """`find` names the server before each try; `changed` is called when `outage` begins or ends."""
+        """`find` names the server before each try; `changed` is called when `outage` begins, and at each connection."""
         self.outage = Outage()
         self.address: Address = options.servers[0]
         """Where it was found last."""
@@ -67,6 +69,8 @@ class Link(Owner):
         self._queue: list[Question] = []
         self._queued_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._looked = False
+        """The loop has looked for answers since the time was up."""
 
     def start(self) -> None:
         """Connect, and stay connected."""
@@ -80,7 +84,7 @@ class Link(Owner):
             connecting.cancel()
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._looked = None, False
         connection, self._connection = self._connection, None
         self._patient = True
         if connection is not None:
@@ -151,6 +155,11 @@ class Link(Owner):
             self._timer = asyncio.get_running_loop().call_later(wait, self._expire)
 
     def _expire(self) -> None:
+        self._looked = not self._looked
+        if self._looked:
+            # It may be this process that is late: then the answers are there, and have not been read yet.
+            self._timer = asyncio.get_running_loop().call_later(_LOOK, self._expire)
+            return
         self._timer = None
         now, connection = monotonic(), self._connection
         if connection is None:
@@ -195,8 +204,8 @@ class Link(Owner):
                 self._fail(str(error) or "no answer in time")
                 continue
             self._connection, self._connecting, self._up_since = connection, None, monotonic()
-            if self.outage.over():
-                self._changed()
+            self.outage.over()
+            self._changed()
             self._flush()
             return
 

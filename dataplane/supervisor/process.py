@@ -48,6 +48,8 @@ class WorkerProcess:
         """Revision and digest of the last change it rejected, and why."""
         self.redis: Mapping[str, Any] | None = None
         """Since when Redis does not answer it, and why; None while it does."""
+        self.redis_known = False
+        """It has said so."""
 
     @property
     def settled(self) -> bool:
@@ -106,7 +108,7 @@ class WorkerProcess:
                     self.leaving = {str(name): int(count) for name, count in read_json(frame[1]).items()}
                     left()
                 elif frame[0] is Kind.REDIS_STATE:
-                    self.redis = read_json(frame[1])
+                    self.redis, self.redis_known = read_json(frame[1]), True
                     redis_changed()
                 else:
                     self._answer(frame[0], read_json(frame[1]))

@@ -24,8 +24,10 @@ class RedisState:
     def __init__(self) -> None:
         self.outage: RedisOutage | None = None
 
-    def update(self, outages: Iterable[RedisOutage], now: float) -> None:
-        """These workers are without Redis at Unix time `now`."""
+    def update(self, outages: Iterable[RedisOutage] | None, now: float) -> None:
+        """These workers are without Redis at Unix time `now`. None: no worker knows, so that nothing has changed."""
+        if outages is None:
+            return
         before, seen = self.outage, min(outages, default=None)
         if seen is None:
             self.outage = None

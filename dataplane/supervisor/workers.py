@@ -100,10 +100,11 @@ class Workers:
             found.update(worker.leaving)
         return dict(found)
 
-    def redis(self) -> list[RedisOutage]:
-        """The outages of Redis that workers see, one at most for each."""
-        states = (worker.redis for worker in self._workers.values())
-        return [RedisOutage(float(state["since"]), str(state["reason"])) for state in states if state]
+    def redis(self) -> list[RedisOutage] | None:
+        """The outages of Redis that workers see, one at most for each; None while no worker knows of any Redis."""
+        states = [worker.redis for worker in self._workers.values() if worker.redis_known]
+        found = [RedisOutage(float(state["since"]), str(state["reason"])) for state in states if state]
+        return found if states else None
 
     @property
     def draining(self) -> bool:

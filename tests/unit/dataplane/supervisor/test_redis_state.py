@@ -10,7 +10,7 @@ from dataplane.supervisor.redis_state import RedisOutage, RedisState
 def test_one_outage_of_many_workers_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     state = RedisState()
     one, two = RedisOutage(100.0, "connection lost"), RedisOutage(101.0, "connection refused")
-    for seen in ([], [one], [one, two], [two], [two], []):
+    for seen in (None, [], [one], [one, two], [two], None, [two], []):
         state.update(seen, 110.0)
     assert [record.message for record in caplog.records] == [
         "Failed to connect to Redis",
