@@ -56,7 +56,6 @@ async def reason_of(store: RedisStore) -> str:
         (b"+OK\r\n" * 50, False),
         (b"-ERR max number of clients reached\r\n", True),
         (b"", True),
-        (b"*1000000000\r\n", False),
     ],
 )
 async def test_what_is_no_redis(said: bytes, then_close: bool, cluster: bool) -> None:
