@@ -29,7 +29,7 @@ from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
-from dataplane.gateway.redis_checks import Asking, give_back
+from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
 from dataplane.gateway.store import NoStore, Store
@@ -141,12 +141,25 @@ class Gateway(Decider):
         if refused is not None:
             return refused
         if plan.early_in_redis is not None:
-            asking = Asking(self._resume, exchange, block, ANONYMOUS, None)
-            return UNDECIDED if plan.early_in_redis.ask(asking, now) else self._judge(asking, now)
+            return self._ask_early(exchange, plan, plan.early_in_redis, block, now)
         return self._identify(exchange, plan, block, now)
 
+    def _ask_early(
+        self, exchange: Exchange, plan: Plan, early: RedisChecks, block: str, now: float
+    ) -> object | None:
+        """Ask Redis for the limits that need no caller: for all limits at once where the caller is known already."""
+        route, request = plan.route, exchange.request
+        assert request is not None
+        if plan.late_in_redis is not None:
+            caller = ANONYMOUS if route.public else self._authenticator.known(request.authorization, time())
+            permit = None if caller is None else authorize(route, caller, self._table.users)
+            if isinstance(permit, Permit):
+                return self._admit(exchange, plan, permit, block, now, early)
+        asking = Asking(self._resume, exchange, block, ANONYMOUS, None)
+        return UNDECIDED if early.ask(asking, now) else self._judge(asking, now)
+
     def _identify(self, exchange: Exchange, plan: Plan, block: str, now: float) -> object | None:
-        """Who asks, whether they may, and whether they have not asked too much."""
+        """Who asks, and whether they may."""
         route, request = plan.route, exchange.request
         assert request is not None
         caller = ANONYMOUS
@@ -159,6 +172,19 @@ class Gateway(Decider):
         permit = authorize(route, caller, self._table.users)
         if not isinstance(permit, Permit):
             return permit
+        return self._admit(exchange, plan, permit, block, now, None)
+
+    def _admit(
+        self,
+        exchange: Exchange,
+        plan: Plan,
+        permit: Permit,
+        block: str,
+        now: float,
+        early: RedisChecks | None,
+    ) -> object | None:
+        """Whether they have not asked too much. `early`: what Redis has not been asked for yet of the place before."""
+        caller = permit.caller
         if permit.prepared is None:
             permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else NO_IDENTITY
         exchange.identity = cast(Identity, permit.prepared)
@@ -171,6 +197,8 @@ class Gateway(Decider):
             return refused
         if plan.late_in_redis is not None:
             asking = Asking(self._resume, exchange, block, caller, permit)
+            if early is not None:
+                early.ask(asking, now)
             return UNDECIDED if plan.late_in_redis.ask(asking, now) else self._judge(asking, now)
         return self._forward(exchange, plan, permit, now)
 
@@ -223,7 +251,7 @@ class Gateway(Decider):
             exchange.client.decided(exchange, refusal, now)
 
     def _judge(self, asking: Asking, now: float) -> object | None:
-        """All limits in Redis at one place are known: go on with what comes after them."""
+        """All answers that are waited for are there: go on with what comes after them."""
         exchange, block = asking.exchange, asking.block
         plan = cast(Plan, exchange.plan)
         exchange.asked = asking

@@ -251,17 +251,56 @@ async def test_limits_by_caller_are_asked_for_after_those_that_need_none() -> No
         assert (await client.answer())[0].startswith(b"HTTP/1.1 429 ")
         assert [order.split(b" ")[1] for order in scene.store.orders()] == [b"rate_limit:early:a"]
         scene.store.asked.clear()
+        # The token is known now: everything is asked for at once.
         await client.say(token)
-        await scene.asked()
-        scene.answer(TAKEN)
-        await scene.asked()
+        await scene.asked(2)
+        asked = [question.name for question in scene.store.questions()]
+        assert asked == [b"rate_limit:early:a", b"rate_limit:late:alice"]
+        scene.answer(REFUSED, TAKEN)
+        head, body = await client.answer()
+        assert head.startswith(b"HTTP/1.1 429 ")
+        assert b"early" in body
+        assert [order.split(b" ")[1] for order in scene.store.orders()] == [b"rate_limit:late:alice"]
+        await client.say(token)
+        await scene.asked(2)
+        scene.answer(TAKEN, TAKEN)
+        assert (await client.answer())[1] == b"ok"
+        scene.store.asked.clear()
+        await client.say(token)
+        assert (await client.answer())[0].startswith(b"HTTP/1.1 429 "), "by the local one"
+        assert scene.store.asked == []
+
+
+async def test_a_local_limit_by_caller_gives_back_what_redis_took_before() -> None:
+    early, here = limit("early"), limit("here", 1, key=LimitKey.SUBJECT, mode=LimitMode.LOCAL)
+    route = UnlinkedRoute(Route("a", "s", prefix="/", public=True), ("early", "here"))
+    async with stage(Upstream(answering(OK)), routes=(), more=(route, early, here)) as gate:
+        scene = Scene(gate, FakeStore())
+        gate.gateway.use_store(scene.store)
+        client = await scene.begin()
         scene.answer(TAKEN)
         assert (await client.answer())[1] == b"ok"
-        await client.say(token)
+        await client.say(GET)
         await scene.asked()
         scene.answer(TAKEN)
-        assert (await client.answer())[0].startswith(b"HTTP/1.1 429 "), "by the local one"
+        assert (await client.answer())[0].startswith(b"HTTP/1.1 429 ")
         assert [order.split(b" ")[1] for order in scene.store.orders()] == [b"rate_limit:early:a"]
+
+
+async def test_a_known_caller_who_may_not_is_counted_by_what_needs_no_caller() -> None:
+    early, late = limit("early"), limit("late", key=LimitKey.SUBJECT)
+    route = UnlinkedRoute(Route("a", "s", prefix="/", scopes=frozenset({"x:y"})), ("early", "late"))
+    user = User("alice", frozenset())
+    async with stage(
+        Upstream(answering(OK)), routes=(), more=(route, early, late, VERIFIED_BY, user)
+    ) as gate:
+        scene = Scene(gate, FakeStore())
+        gate.gateway.use_store(scene.store)
+        token = b"GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\n\r\n" % token_of("alice")
+        for _ in range(2):
+            client = await scene.begin(token)
+            scene.answer(TAKEN)
+            assert (await client.answer())[0].startswith(b"HTTP/1.1 403 ")
 
 
 # --- no answer
