@@ -48,15 +48,15 @@ class Resets:
                     key = _bucket(order.rate_limit, bits)
                     self._limiter.reset(key)
                     if not first:
-                        self._reset_in_redis(key, now)
+                        self._reset_in_redis(key, order.revision, now)
         while len(self._obeyed) > _MOST_OBEYED + len(resets):
             del self._obeyed[next(iter(self._obeyed))]
 
-    def _reset_in_redis(self, key: str, now: float) -> None:
+    def _reset_in_redis(self, key: str, order: int, now: float) -> None:
         for limit in self._limiter.in_redis():
             for bare in {key, key.removeprefix(label(limit, ""))}:
                 name = self.store.naming.name(limit.name, short(bare))
-                self.store.ask(Order(name, reset(name)), now)
+                self.store.ask(Order(name, reset(name, order)), now)
 
 
 def _bucket(key: str, bits: int) -> str:

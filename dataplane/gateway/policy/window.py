@@ -12,6 +12,7 @@ from dataplane.gateway.policy.resources import Limit
 from dataplane.gateway.policy.window_scripts import (
     CHARGE_SLOTS,
     GIVE_BACK_SLOTS,
+    RESET,
     SLOTS,
     TAKE_MEMBERS,
     TAKE_SLOTS,
@@ -23,6 +24,9 @@ MOST_MEMBERS: Final = 2_000
 _TAKE_MEMBERS: Final = digest(TAKE_MEMBERS)
 _TAKE_SLOTS: Final = digest(TAKE_SLOTS)
 _CHARGE_SLOTS: Final = digest(CHARGE_SLOTS)
+_RESET: Final = digest(RESET)
+_RESET_KEPT: Final = 300
+"""Seconds, more than an order stays in the table."""
 _GIVE_BACK_SLOTS: Final = digest(GIVE_BACK_SLOTS)
 
 
@@ -105,9 +109,10 @@ class Window:
         return _script(7, _CHARGE_SLOTS) + _word(name) + self._charge + _word(b"%d" % tokens)
 
 
-def reset(name: bytes) -> bytes:
-    """Forget what a key has taken."""
-    return command(b"DEL", name)
+def reset(name: bytes, order: int) -> bytes:
+    """Forget what a key has taken; of all that send the same order, the first one does."""
+    mark = b"%b:reset:%d" % (name, order)
+    return command(b"EVALSHA", _RESET, b"2", name, mark, b"%d" % _RESET_KEPT)
 
 
 def _script(words: int, called: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """What Redis computes for a limit: the sliding window of one key, in Lua, by Redis's own clock.
 
-Each script touches its one key and nothing else. Times are microseconds. A take answers four numbers: how long to wait
-(0: it has taken), the tokens that are left, how long until all have come back, and the slot that it took from.
+Each script touches its one key and nothing else, a reset the mark of its order, too. Times are microseconds. A take
+answers four numbers: how long to wait (0: it has taken), the tokens that are left, how long until all have come back,
+and the slot that it took from.
 """
 
 from __future__ import annotations
@@ -176,7 +177,14 @@ return {0, math.max(0, burst - used), 0, 0}
 """
 )
 
-SCRIPTS: Final = (TAKE_MEMBERS, TAKE_SLOTS, CHARGE_SLOTS, GIVE_BACK_SLOTS)
+RESET: Final = """
+-- Forgets what a key has taken, once for each order: every worker of every data plane is told.
+-- KEYS key, mark of the order; ARGV seconds that the mark is kept.
+if redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+SCRIPTS: Final = (TAKE_MEMBERS, TAKE_SLOTS, CHARGE_SLOTS, GIVE_BACK_SLOTS, RESET)
 """All that a server must know before it is asked."""
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 
 from headgate_api.v1 import resources_pb2 as pb
 from tests.support import wire
+from tests.support.certificates import Authority
 from tests.support.data_plane import DataPlane
 from tests.support.fake_controlplane import FakeControlPlane
 from tests.support.instance import Instance
@@ -286,3 +290,52 @@ async def test_a_client_that_leaves_while_redis_is_asked(
         await eventually(lambda: has_found(plane))
         assert await ask(plane, 3) == [200] * 3
         assert len(orders.heads) == 4
+
+
+async def test_redis_over_tls(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance, server: RedisServer
+) -> None:
+    authority, stranger = Authority(tmp_path / "ca"), Authority(tmp_path / "other", "stranger")
+    controlplane.publish(snapshot(orders, limit("callers", 4)))
+    async with tls_in_front(server.port, authority) as port:
+        url, known, other = (
+            f"rediss://localhost:{port}",
+            str(authority.certificate),
+            str(stranger.certificate),
+        )
+        async with node(tmp_path / "known", controlplane, REDIS_URL=url, REDIS_CA=known) as plane:
+            await plane.started()
+            assert sorted(await ask(plane, 6)) == [200] * 4 + [429] * 2
+        async with node(tmp_path / "unknown", controlplane, REDIS_URL=url, REDIS_CA=other) as plane:
+            await plane.started()
+            await eventually(lambda: has_lost(plane))
+            assert (
+                "certificate verify failed" in (await plane.status("/debug/config")).json()["redis_problem"]
+            )
+
+
+@asynccontextmanager
+async def tls_in_front(port: int, authority: Authority) -> AsyncIterator[int]:
+    """A port that speaks TLS and passes on to `port`, as Redis may not have been built with TLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.issue("redis"))
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, forth), pump(back, writer), return_exceptions=True)
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        for writer in writers:
+            writer.close()
+        await listener.wait_closed()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
-from dataplane.gateway.policy.window import MOST_MEMBERS, Answer, Naming, Window
+from dataplane.gateway.policy.window import MOST_MEMBERS, Answer, Naming, Window, reset
 from dataplane.gateway.policy.window_scripts import SCRIPTS, SLOTS, digest
 from tests.support.redis_server import RedisServer
 
@@ -43,21 +43,22 @@ class Counts:
 
     def take(self) -> Answer:
         self._taken += 1
-        return Answer(self._run(self.window.take(self.name, b"id%d" % self._taken)))
+        return Answer(self.run(self.window.take(self.name, b"id%d" % self._taken)))
 
     def give_back(self, answer: Answer, tokens: int | None = None, taken: int | None = None) -> None:
         """What the last take took, or the one of this number."""
         identity = b"id%d" % (taken or self._taken)
         cost = self.limit.cost
-        self._run(self.window.give_back(self.name, identity, cost, tokens or cost, answer.slot))
+        self.run(self.window.give_back(self.name, identity, cost, tokens or cost, answer.slot))
 
     def charge(self, tokens: int) -> None:
-        self._run(self.window.charge(self.name, tokens))
+        self.run(self.window.charge(self.name, tokens))
 
     def expires_in(self) -> float:
         return float(self._redis.pttl(self.name)) / 1000
 
-    def _run(self, command: bytes) -> list[int]:
+    def run(self, command: bytes) -> list[int]:
+        """Run a command, with its script's text in the place of the script's name."""
         self._redis.delete("clock")
         whole = math.floor(self.now)
         self._redis.rpush("clock", whole, round((self.now - whole) * 1e6))
@@ -211,6 +212,18 @@ def test_a_smaller_limit_frees_nobody(server: RedisServer) -> None:
     assert counts.take().wait > 99
     counts.now += 50
     assert counts.take().wait > 0
+
+
+def test_an_order_resets_once(server: RedisServer) -> None:
+    """Every worker sends it, some later than others."""
+    counts = Counts(server, limit(1, 1 / 60))
+    counts.take()
+    counts.run(reset(counts.name, 41))
+    assert counts.take().wait == 0.0
+    counts.run(reset(counts.name, 41))
+    assert counts.take().wait > 0.0
+    counts.run(reset(counts.name, 42))
+    assert counts.take().wait == 0.0
 
 
 def test_del_resets_either_form(server: RedisServer) -> None:

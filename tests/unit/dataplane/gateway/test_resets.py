@@ -50,7 +50,9 @@ def test_an_order_reaches_redis_unless_it_is_older_than_this_worker() -> None:
     resets.obey((Reset(2, rate_limit="address:10.0.0.2"), Reset(3, rate_limit="alice")), 0.0)
     names = {question.name for question in store.asked}
     assert {b"rate_limit:a:10.0.0.2", b"rate_limit:b:10.0.0.2", b"rate_limit:a:alice"} <= names
-    assert all(question.command.startswith(b"*2\r\n$3\r\nDEL\r\n") for question in store.asked)
+    assert any(
+        question.command.endswith(b"rate_limit:a:alice:reset:3\r\n$3\r\n300\r\n") for question in store.asked
+    )
 
 
 def test_old_orders_are_forgotten_and_those_in_the_table_never() -> None:
