@@ -26,7 +26,7 @@ from dataplane.redis.connection import Connection, Owner, auth, connect
 from dataplane.redis.options import Address, RedisOptions
 
 CONNECT_TIMEOUT: Final = 1.0
-"""Seconds to connect, be let in and load the scripts."""
+"""Seconds to connect, be let in and load the scripts; more where an answer may take longer."""
 _LOOK: Final = 0.001
 """Seconds in which the event loop reads what has come."""
 STEADY: Final = 1.0
@@ -213,7 +213,7 @@ class Link(Owner):
         """A connection that counts. Raises OSError, TimeoutError or RedisError."""
         options = self._options
         self.address = await self._find()
-        async with asyncio.timeout(CONNECT_TIMEOUT):
+        async with asyncio.timeout(max(CONNECT_TIMEOUT, options.timeout)):
             connection = await connect(self.address, options, self)
             try:
                 await connection.replies(*_introduction(options))
