@@ -19,7 +19,7 @@ from dataplane.gateway.policy.advertise import (
     remaining_item,
 )
 from dataplane.gateway.policy.concurrency import Concurrency
-from dataplane.gateway.policy.counter import Counter
+from dataplane.gateway.policy.counter import Counter, Unlimited
 from dataplane.gateway.policy.limiter import Limiter, TooMany
 from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.resources import Limit
@@ -143,6 +143,9 @@ class Check:
     def _advertise(self, exchange: Exchange, key: str, now: float, counter: Counter) -> None:
         limit, among = self._limit, self._among
         if limit.per_second:
+            if isinstance(counter, Unlimited):
+                # Nobody has counted: Redis does not answer.
+                return
             left = remaining_item(limit, counter.remaining(key, now), counter.missing(key, now))
         else:
             assert among is not None

@@ -140,7 +140,7 @@ class RedisCheck(Check):
         return refused
 
     def _without_answer(self, call: Call, exchange: Exchange, now: float) -> TooMany | Uncounted | None:
-        policy, key, stand_in = self._limit.on_store_failure, call.key, self.counter
+        policy, key, stand_in = self._limit.on_store_failure, call.key, self._counts.stand_in
         if policy is StoreFailure.CLOSED:
             return Uncounted(self._limit) if self.enforced(exchange, key) else None
         # Where all pass there is nothing to take, but the requests under way are counted all the same.

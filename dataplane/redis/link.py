@@ -31,10 +31,22 @@ _LOOK: Final = 0.001
 """Seconds in which the event loop reads what has come."""
 STEADY: Final = 1.0
 """A connection that ends sooner after it was made shows that the server is away."""
-_UNUSABLE: Final = frozenset(
-    {"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOPERM", "UNKILLABLE"}
+_UNUSABLE: Final = tuple(
+    [
+        "READONLY",
+        "LOADING",
+        "MASTERDOWN",
+        "CLUSTERDOWN",
+        "NOAUTH",
+        "NOPERM",
+        "OOM",
+        "MISCONF",
+        "NOREPLICAS",
+        "BUSY",
+    ]
 )
-"""Errors that hold for all questions: the server is not the one to ask, or not yet."""
+"""What errors name that hold for all questions: the server is not the one to ask, or not yet. Those of a script stand
+within a longer text. Any other error is one of the key's."""
 
 Moved = Callable[[Question, str, float], bool]
 """Is given a question that belongs to another server, the error that says which, and the question's deadline; whether
@@ -68,6 +80,8 @@ class Link(Owner):
         self._up_since = 0.0
         self._queue: list[Question] = []
         self._queued_at = 0.0
+        self._unscripted: list[tuple[Question, float]] = []
+        """Questions whose scripts the server does not have any more, and their deadlines."""
         self._timer: asyncio.TimerHandle | None = None
         self._looked = False
         """The loop has looked for answers since the time was up."""
@@ -110,18 +124,16 @@ class Link(Owner):
 
     def errored(self, question: Question, error: str, deadline: float) -> None:
         word = error.partition(" ")[0]
-        connection = self._connection
-        if word == "NOSCRIPT" and connection is not None:
-            # Somebody has flushed them.
-            connection.send([*(Order(b"", load) for load in _loads()), question], deadline)
+        if word == "NOSCRIPT":
+            if not self._unscripted:
+                asyncio.get_running_loop().call_soon(self._load)
+            self._unscripted.append((question, deadline))
             return
         if word in ("MOVED", "ASK") and self._moved is not None and self._moved(question, error, deadline):
             return
         question.failed(monotonic())
-        if connection is not None and word in _UNUSABLE:
-            connection.abort(error)
-        elif self.outage.late():
-            self._give_up(error)
+        if self._connection is not None and any(word in error for word in _UNUSABLE):
+            self._connection.abort(error)
 
     def ended(self, connection: Connection, reason: str) -> None:
         if connection is not self._connection:
@@ -135,6 +147,17 @@ class Link(Owner):
         self.start()
 
     # --- inside
+
+    def _load(self) -> None:
+        """Somebody has flushed the scripts: load them again, and ask again."""
+        unscripted, self._unscripted = self._unscripted, []
+        if self._connection is not None:
+            loads = [Order(b"", load) for load in _loads()]
+            deadline = min(deadline for _, deadline in unscripted)
+            self._connection.send([*loads, *(question for question, _ in unscripted)], deadline)
+            return
+        for question, _ in unscripted:
+            question.failed(monotonic())
 
     def _flush(self) -> None:
         connection = self._connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from urllib.parse import unquote, urlsplit
 
 Address = tuple[str, int]
@@ -45,7 +46,13 @@ class RedisOptions:
 
     def context(self) -> ssl.SSLContext | None:
         """What connections are secured with; None without TLS."""
-        return ssl.create_default_context(cadata=self.ca or None) if self.tls else None
+        return _context(self.ca) if self.tls else None
+
+
+@cache
+def _context(ca: str) -> ssl.SSLContext:
+    """Made once: to read the system's authorities takes a while."""
+    return ssl.create_default_context(cadata=ca or None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,9 @@ local function add(tokens, called)
   end
 end
 
-if type(redis.pcall('ZREMRANGEBYSCORE', name, '-inf', whole(now - window))) == 'table' then
+local dropped = redis.pcall('ZREMRANGEBYSCORE', name, '-inf', whole(now - window))
+if type(dropped) == 'table' then
+  if not string.find(dropped.err, 'WRONGTYPE') then return dropped end
   -- The limit was larger before, and counted by slots.
   local kept = math.min(tonumber(redis.call('HGET', name, 'used')), burst)
   redis.call('DEL', name)
@@ -103,6 +105,7 @@ end
 
 local head = redis.pcall('HMGET', name, 'size', 'used', 'oldest', 'newest')
 if head.err then
+  if not string.find(head.err, 'WRONGTYPE') then return head end
   begin_with(redis.call('ZCOUNT', name, '(' .. whole(now - size * SLOTS), '+inf'))
 elseif head[1] then
   local before = tonumber(head[1])

@@ -371,6 +371,11 @@ async def test_what_remains_is_advertised() -> None:
         scene.answer(TAKEN)
         head, _ = await client.answer()
         assert b'ratelimit: "l";r=4;t=60\r\nratelimit-policy: "l";q=5;w=5000\r\n' in head.lower()
+        scene.store.away = True
+        await client.say(GET)
+        head, body = await client.answer()
+        assert body == b"ok"
+        assert b"ratelimit" not in head.lower()
 
 
 async def test_requests_under_way_are_counted_here() -> None:

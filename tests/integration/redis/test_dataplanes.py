@@ -220,6 +220,49 @@ async def test_scripts_that_were_flushed_are_loaded_again(
         assert "Failed to connect to Redis" not in messages(plane)
 
 
+async def test_a_key_that_somebody_else_wrote_concerns_nobody_else(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance, server: RedisServer
+) -> None:
+    controlplane.publish(snapshot(orders, limit("callers", 2, keys=["header:x-tenant"])))
+    async with node(tmp_path, controlplane, server) as plane:
+        await plane.started()
+        assert await ask(plane, headers={"X-Tenant": "a"}) == [200]
+        (name,) = (key for key in server.cli("keys", "*").split() if "callers" in key)
+        server.client().set(name, "nonsense")
+        for _ in range(5):
+            assert await ask(plane, 2, headers={"X-Tenant": "a"}) == [200, 200]
+        assert sorted(await ask(plane, 3, headers={"X-Tenant": "b"})) == [200, 200, 429]
+        assert LOST not in messages(plane)
+        assert await plane.metric("headgate_limit_unanswered_total", limit="callers") >= 0
+
+
+async def test_a_redis_that_cannot_count(
+    tmp_path: Path,
+    controlplane: FakeControlPlane,
+    orders: Instance,
+    own_server: RedisServer,
+) -> None:
+    """It has become a replica, and no Sentinel says whose."""
+    closed = limit("callers", 1000, on_store_failure=pb.STORE_FAILURE_CLOSED)
+    controlplane.publish(snapshot(orders, closed))
+    async with node(tmp_path, controlplane, own_server) as plane:
+        await plane.started()
+        await eventually(lambda: has_found(plane))
+        assert await ask(plane) == [200]
+        assert own_server.cli("replicaof", "127.0.0.1", "1") == "OK"
+
+        async def is_lost() -> bool:
+            await ask(plane)
+            return await has_lost(plane)
+
+        await eventually(is_lost)
+        assert "READONLY" in (await plane.status("/debug/config")).json()["redis_problem"]
+        assert await ask(plane) == [503]
+        assert own_server.cli("replicaof", "no", "one") == "OK"
+        await eventually(lambda: has_found(plane))
+        assert await ask(plane) == [200]
+
+
 async def test_the_settings_limit_can_be_in_redis(
     tmp_path: Path, controlplane: FakeControlPlane, orders: Instance, server: RedisServer
 ) -> None:
