@@ -31,19 +31,9 @@ _LOOK: Final = 0.001
 """Seconds in which the event loop reads what has come."""
 STEADY: Final = 1.0
 """A connection that ends sooner after it was made shows that the server is away."""
-_UNUSABLE: Final = tuple(
-    [
-        "READONLY",
-        "LOADING",
-        "MASTERDOWN",
-        "CLUSTERDOWN",
-        "NOAUTH",
-        "NOPERM",
-        "OOM",
-        "MISCONF",
-        "NOREPLICAS",
-        "BUSY",
-    ]
+_UNUSABLE: Final = (
+    *("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF"),
+    *("OOM", "NOAUTH", "NOPERM", "BUSY"),
 )
 """What errors name that hold for all questions: the server is not the one to ask, or not yet. Those of a script stand
 within a longer text. Any other error is one of the key's."""
