@@ -59,10 +59,11 @@ class Call:
 
     def answered(self, reply: object, now: float) -> None:
         """Redis has taken the tokens, or says when there will be some."""
-        if isinstance(reply, list):
-            self.answer = Answer(reply)
-            self.state = _NOTHING if self.answer.wait else _TAKEN
-        else:
+        try:
+            self.answer = answer = Answer(reply)
+            self.state = _NOTHING if answer.wait else _TAKEN
+        except (TypeError, ValueError):
+            # Whatever it says, the request goes on.
             self.state = _UNANSWERED
         self.tell(now)
 

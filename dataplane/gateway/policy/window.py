@@ -125,8 +125,10 @@ class Answer:
 
     __slots__ = ("full_in", "remaining", "slot", "wait")
 
-    def __init__(self, reply: list[int]) -> None:
+    def __init__(self, reply: object) -> None:
         """TypeError or ValueError for anything but the four numbers that the scripts answer."""
+        if not isinstance(reply, list):
+            raise TypeError("not a list")
         wait, remaining, full_in, slot = reply
         self.wait = int(wait) / 1e6
         """0.0: taken."""

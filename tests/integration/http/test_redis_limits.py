@@ -331,10 +331,13 @@ async def test_without_an_answer_the_limit_says_what_holds(
         assert found == statuses
 
 
-async def test_what_makes_no_sense_is_no_answer() -> None:
+@pytest.mark.parametrize(
+    "reply", [b"OK", 1, [], [0, 1, 2], [0, 1, 2, 3, 4], [0, None, 0, 0], [b"x", 1, 2, 3]]
+)
+async def test_what_makes_no_sense_is_no_answer(reply: object) -> None:
     async with behind(limit(on_store_failure=StoreFailure.CLOSED)) as scene:
         client = await scene.begin()
-        scene.answer(b"OK")
+        scene.answer(reply)
         assert (await client.answer())[0].startswith(b"HTTP/1.1 503 ")
 
 

@@ -70,6 +70,6 @@ def test_commands_and_answers() -> None:
     assert words(reset(b"n\r\n", 7))[2:] == [b"2", b"n\r\n", b"n\r\n:reset:7", b"300"]
     answer = Answer([1_500_000, 3, 60_000_000, 9])
     assert (answer.wait, answer.remaining, answer.full_in, answer.slot) == (1.5, 3, 60.0, 9)
-    for wrong in ([1, 2, 3], [1, 2, 3, 4, 5], [1, 2, None, 4]):
+    for wrong in ([1, 2, 3], [1, 2, 3, 4, 5], [1, 2, None, 4], b"1234", None):
         with pytest.raises((TypeError, ValueError)):
-            Answer(wrong)  # type: ignore[arg-type]
+            Answer(wrong)
