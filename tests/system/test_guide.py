@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 import headgate
-from demo.processes import Process, free_port, start, wait_until
+from demo.ports import free_port
+from demo.processes import Process, start, wait_until
 from demo.world import CASHIER, World
 from headgate import CircuitConfig, ServiceDefinition, ServiceStatus
 from tests.support.waiting import eventually, eventually_now
