@@ -36,7 +36,7 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peers import Peers
 from controlplane.identity import Hasher, PeerSecret, SharedTokens, UnusableFile
 from controlplane.limits.claims import Claims
-from controlplane.limits.desk import Desk, fleet_limits
+from controlplane.limits.desk import Desk, coarse_limit, fleet_limits
 from controlplane.model.access import FLEET_LIMITS, RateLimit
 from controlplane.presence import Presence, instance_of, member_of, own_name
 from controlplane.rpc import (
@@ -168,7 +168,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
             routes, secret_of_peers, name, peers.member, _link_tls(settings)
         )
         stack.push_async_callback(limit_links.close)
-        for work in (claims.run(), desk.run(), _follow_limits(watcher, desk)):
+        for work in (claims.run(), desk.run(), _follow_limits(watcher, desk, settings)):
             await stack.enter_async_context(background(work, failed))
         await stack.enter_async_context(background(Sweeper(store, Decided(watcher)).run(), failed))
         election = Election(store, "sweeper", peers.name)
@@ -189,8 +189,9 @@ def _link_tls(settings: Settings) -> LinkTls:
     return LinkTls(ca, settings.grpc_cert, settings.grpc_key)
 
 
-async def _follow_limits(watcher: Watcher, desk: Desk) -> None:
-    """Tell the desk of the limits of the fleet that are published."""
+async def _follow_limits(watcher: Watcher, desk: Desk, settings: Settings) -> None:
+    """Tell the desk of the limits of the fleet that are published, and of that of the settings."""
+    coarse = coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst)
     wake, known = asyncio.Event(), None
     with watcher.changed.wakes(wake):
         while True:
@@ -201,7 +202,8 @@ async def _follow_limits(watcher: Watcher, desk: Desk) -> None:
                 found = [watcher.current.resources[each].resource for each in needed]
                 if found != known:
                     known = found
-                    desk.adopt(fleet_limits(limit for limit in found if isinstance(limit, RateLimit)))
+                    limits = fleet_limits(limit for limit in found if isinstance(limit, RateLimit))
+                    desk.adopt({**limits, **coarse})
             await wake.wait()
 
 

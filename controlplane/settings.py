@@ -234,11 +234,11 @@ class Settings(BaseSettings):
     redis_host: str | None = None
     """Accepted so that both planes can share one `.env`; the control plane does not use it."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
-    """Limits in redis mode are kept there by the data planes; not used by the control plane."""
+    """Accepted likewise."""
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
-    """Accepted so that both planes can share one `.env`; only data planes use it."""
+    """Requests a second from one client address over all data planes with RATE_LIMIT_MODE=fleet; the same as there."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
-    """As above."""
+    """Requests that one address may send at once, likewise."""
 
     @model_validator(mode="wrap")
     @classmethod

@@ -37,9 +37,7 @@ def _run(settings: Settings) -> int:
     secured = TrafficPort(*split_address(settings.tls_listen), "TLS_LISTEN") if settings.tls_listen else None
     status = listen(*split_address(settings.status_listen), "STATUS_LISTEN")
     logs.set_up(settings.level, node=settings.node_name)
-    for name in settings.without_effect:
-        _log.warning("%s has no effect in this version: rate limits count locally", name)
-    for sentence in misspelled():
+    for sentence in (*settings.warnings, *misspelled()):
         _log.warning("%s", sentence)
     # Imported late, so that a port in use is reported without waiting for the import.
     from dataplane.supervisor.launch import Launcher

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Any
 
 MAX_PAYLOAD = 64 * 1024 * 1024
@@ -19,6 +19,7 @@ MAX_REPORT = 16 * 1024 * 1024
 _HEADER = struct.Struct(">IB")
 
 
+@unique
 class Kind(IntEnum):
     """The kind of a frame. Below 10: from the supervisor to a worker; from 10 on: from a worker to the supervisor."""
 
@@ -37,6 +38,9 @@ class Kind(IntEnum):
     """Protobuf headgate.v1.LimitAnswers: the answers of owners of limits."""
     LOST = 8
     """Nobody answers what was asked about limits of the fleet: ask anew."""
+    REDIS = 9
+    """Where limits in Redis are counted (`redis.options.RedisOptions`), if that is configured; sent before the first
+    change."""
     DRAIN = 5
     """Stop accepting, finish the requests in flight, exit."""
 
@@ -46,6 +50,8 @@ class Kind(IntEnum):
     """JSON {revision, digest, problems: [[resource, field, detail]…]}: the previous table is still in use."""
     STATS = 12
     """JSON, once a second: see observe.stats. Also the worker's heartbeat: see supervisor.liveness."""
+    REDIS_STATE = 17
+    """JSON {since, reason}: Redis does not answer this worker since that time, Unix seconds; null while it does."""
     SERVING = 14
     """The answer to SERVE: the worker accepts connections."""
     NODE_ASKS = 15

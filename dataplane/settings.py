@@ -37,6 +37,7 @@ from pydantic_settings import SettingsError as SourceError
 from dataplane.certificates import BadFiles, NodeCertificates, read_certificates
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.fields.kinds import REQUEST
+from dataplane.redis.options import RedisOptions, read_url
 
 
 class SettingsError(Exception):
@@ -132,6 +133,14 @@ def read_token(file: Path) -> SecretStr:
         return _token(SecretStr(first.decode("ascii", "replace")))
     except PydanticCustomError as error:
         raise _wrong(f"{file}: the credential {error}") from None
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    try:
+        read_url(value.get_secret_value())
+    except ValueError as error:
+        raise _wrong(str(error)) from None
+    return value
 
 
 def _holds_token(value: Path) -> Path:
@@ -242,6 +251,11 @@ class Settings(BaseSettings):
     """Requests a second from one client address, checked before authentication; 0: no limit."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
     """Requests one address may send at once."""
+    rate_limit_mode: Literal["local", "fleet", "redis"] = "local"
+    """Where RATE_LIMIT_PER_SECOND and RATE_LIMIT_BURST are counted: local, in each data plane; fleet, once for all data
+    planes by the control planes, which need the same two; or redis."""
+    rate_limit_on_store_failure: Literal["open", "closed", "local"] = "open"
+    """In the mode redis, what holds for them while Redis does not answer: open, closed or local."""
     limit_key_secret: Annotated[SecretStr, AfterValidator(_token)] | None = None
     """Key of the hash that replaces header values in the keys of rate limits, in reports and resets; the same on every
     data plane. Default: derived from DATAPLANE_TOKEN."""
@@ -287,10 +301,27 @@ class Settings(BaseSettings):
     write_buffer_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = DEFAULTS.write_buffer
     """Bytes buffered for a slow reader, per connection, before reading from the other side is paused."""
 
-    redis_host: str | None = None
-    """Redis for rate limits in redis mode, which this version does not have yet."""
+    redis_host: Annotated[str, Field(pattern=r"^(\[[^\[\]/\s]+\]|[^\[\]/:@\s]+)$")] | None = None
+    """Redis, in which limits of mode redis are counted."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
-    """For rate limits in redis mode, which this version does not have yet."""
+    """Its port."""
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    """redis://USER:PASSWORD@HOST:PORT/DATABASE in place of REDIS_HOST and REDIS_PORT; rediss:// for TLS."""
+    redis_ca: Certificates | None = None
+    """Authority of Redis's certificate, PEM, with rediss://; without it the system's."""
+    redis_sentinels: Addresses | None = None
+    """Comma separated addresses of Sentinels that know which server is the primary. User, password, database and TLS
+    are taken from REDIS_URL."""
+    redis_sentinel_name: Annotated[str, Field(min_length=1, max_length=256)] = "mymaster"
+    """What the Sentinels call it."""
+    redis_sentinel_password: SecretStr | None = None
+    """Password of the Sentinels themselves."""
+    redis_cluster: Addresses | None = None
+    """Comma separated addresses of some nodes of a Redis Cluster. User, password and TLS are taken from REDIS_URL."""
+    redis_key_prefix: Annotated[str, Field(pattern=r"^[!-z|~]{0,64}$")] = ""
+    """Stands before every key (`rate_limit:LIMIT:CALLER`), for a Redis that others use, too."""
+    redis_timeout: Annotated[float, Field(ge=0.001, le=5, allow_inf_nan=False)] = 0.02
+    """Seconds in which Redis must answer; then `on_store_failure` of the limit holds."""
 
     debug: bool = False
     """Log at level debug; overrides LOG_LEVEL."""
@@ -307,7 +338,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError("; ".join([*_lines(error), *problems])) from None
         problems += _mismatched(settings.controlplane_cert, settings.controlplane_key)
-        problems += [*_shared(settings), *_unreadable(settings)]
+        problems += [*_shared(settings), *_unreadable(settings), *_redis_problems(settings)]
         if problems:
             raise SettingsError("; ".join(problems))
         return settings
@@ -351,10 +382,39 @@ class Settings(BaseSettings):
         """Read the files of TLS_CERTS, UPSTREAM_CERT and UPSTREAM_KEY. Raises BadFiles."""
         return read_certificates(self.tls_certs, self.upstream_cert, self.upstream_key)
 
+    def redis_options(self) -> RedisOptions | None:
+        """How Redis is reached; None if it is not configured."""
+        url = read_url(self.redis_url.get_secret_value()) if self.redis_url is not None else None
+        servers = [(url.host, url.port)] if url is not None else []
+        if not servers and self.redis_host is not None:
+            servers = [(self.redis_host.strip("[]"), self.redis_port)]
+        several = self.redis_sentinels or self.redis_cluster
+        if several:
+            servers = [split_address(address) for address in several]
+        if not servers:
+            return None
+        password = self.redis_sentinel_password
+        return RedisOptions(
+            tuple(servers),
+            sentinel=self.redis_sentinel_name if self.redis_sentinels else "",
+            cluster=self.redis_cluster is not None,
+            user=url.user if url is not None else "",
+            password=url.password if url is not None else "",
+            sentinel_password=password.get_secret_value() if password is not None else "",
+            database=url.database if url is not None else 0,
+            tls=url.tls if url is not None else False,
+            ca=self.redis_ca.read_text() if self.redis_ca is not None else "",
+            prefix=self.redis_key_prefix,
+            timeout=self.redis_timeout,
+        )
+
     @property
-    def without_effect(self) -> tuple[str, ...]:
-        """Variables that are set and that this version does not use yet."""
-        return ("REDIS_HOST",) if self.redis_host is not None else ()
+    def warnings(self) -> Iterator[str]:
+        """Combinations that do less than they seem to, a sentence each."""
+        shared = (self.limit_key_secret, self.dataplane_token, self.dataplane_token_file)
+        if self.redis_options() is not None and not any(shared):
+            what = "limits in Redis by header, API key or claim count for this data plane alone"
+            yield f"LIMIT_KEY_SECRET is not set: {what}"
 
     @property
     def level(self) -> str:
@@ -384,10 +444,23 @@ def _incomplete(given: set[str]) -> Iterator[str]:
             yield f"{one.upper()} and {other.upper()} must be set together"
     if {"dataplane_token", "dataplane_token_file"} <= given:
         yield "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE cannot be set together"
+    if {"redis_sentinels", "redis_cluster"} <= given:
+        yield "REDIS_SENTINELS and REDIS_CLUSTER cannot be set together"
     if not given & {"dataplane_token", "dataplane_token_file", "controlplane_cert"}:
         what = "at least 16 random characters, the same as on the control planes"
         more = "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to be known by a certificate"
         yield f"DATAPLANE_TOKEN: is not set ({what}; {more})"
+
+
+def _redis_problems(settings: Settings) -> Iterator[str]:
+    options = settings.redis_options()
+    if options is None:
+        if settings.rate_limit_mode == "redis":
+            yield "RATE_LIMIT_MODE: redis needs REDIS_HOST, REDIS_URL, REDIS_SENTINELS or REDIS_CLUSTER"
+    elif options.cluster and options.database:
+        yield "REDIS_URL: a Cluster has database 0 only"
+    elif options.ca and not options.tls:
+        yield "REDIS_CA has no meaning without REDIS_URL=rediss://..."
 
 
 def check_pair(cert: Path | None, key: Path | None) -> None:

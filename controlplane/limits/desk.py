@@ -29,6 +29,9 @@ MOST_RUNS = 8
 SILENT = 7200.0
 """Seconds after which a data plane that asks nothing is forgotten: all that it had has lapsed."""
 
+COARSE = "headgate:address"
+"""The limit of the settings, by client address, as data planes name it. No resource can have such a name."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -130,10 +133,11 @@ class Desk:
         return self._claims.owners.get(partition_of(name), "")
 
     def measured(self) -> list[Measured]:
-        """What is known of each limit that is owned here."""
+        """What is known of each limit that is owned here; of that of the settings, if data planes count it so."""
         return [
             Measured(name, owner.roll.limit, owner.roll.granted, max(0.0, owner.roll.overshoot))
             for name, (_, _, owner) in sorted(self._owners.items())
+            if name != COARSE or owner.roll.members
         ]
 
     async def run(self) -> None:
@@ -238,6 +242,12 @@ def fleet_limits(limits: Iterable[RateLimit]) -> dict[str, tuple[str, Limit]]:
         for limit in limits
         if limit.mode == "fleet" and limit.rate
     }
+
+
+def coarse_limit(per_second: float, burst: int) -> dict[str, tuple[str, Limit]]:
+    """The limit of the settings in the same form; nothing if there is none. Data planes ask for it that have it of mode
+    fleet."""
+    return {COARSE: ("address/64", Limit(per_second, burst))} if per_second else {}
 
 
 def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from controlplane.model.base import IGNORABLE, Added, Later, Narrows, Resource
+from controlplane.model.base import IGNORABLE, Added, Narrows, Resource
 from controlplane.model.fields import (
     ENFORCE,
     HEADER,
@@ -54,10 +54,6 @@ def _password_hash(secret: SecretStr) -> SecretStr:
             "phc", "must have m of at most 262144 (256 MiB), t of at most 10, p of at most 16"
         )
     return secret
-
-
-def _one_of(what: str, *values: str) -> Later:
-    return lambda value: f"{what} {value!r}" if isinstance(value, str) and value in values else None
 
 
 class Scope(Resource):
@@ -189,6 +185,8 @@ _MANY_WORKERS: Final = 16
 """A fleet may have so many workers at least."""
 FLEET_LIMITS: Final = "limits.fleet"
 """Capability of data planes that lease what they let through of limits of the fleet."""
+REDIS_LIMITS: Final = "limits.redis"
+"""Capability of data planes that count limits in Redis."""
 
 
 class RateLimit(Resource):
@@ -211,8 +209,12 @@ class RateLimit(Resource):
         "max_concurrent": Narrows("limits.full"),
         "enforce": Narrows("limits.full", when=lambda enforce: enforce != "on"),
         "advertise": IGNORABLE,
-        "mode": Narrows(FLEET_LIMITS, when=lambda mode: mode == "fleet"),
-        "without_owner": IGNORABLE,  # means nothing without the mode
+        "mode": (
+            Narrows(FLEET_LIMITS, when=lambda mode: mode == "fleet"),
+            Narrows(REDIS_LIMITS, when=lambda mode: mode == "redis"),
+        ),
+        "without_owner": IGNORABLE,  # means nothing in other modes than fleet
+        "on_store_failure": IGNORABLE,  # means nothing in other modes than redis
     }
 
     name: Name
@@ -273,8 +275,11 @@ class RateLimit(Resource):
         ),
     ] = "on"
     mode: Annotated[
-        Literal["local", "fleet"],
-        Field(description="local: each data plane has its own buckets; fleet: all data planes share them."),
+        Literal["local", "fleet", "redis"],
+        Field(
+            description="Where is counted. local: each data plane has its own buckets; fleet: all data planes share "
+            "them; redis: all share a Redis."
+        ),
     ] = "local"
     without_owner: Annotated[
         Literal["strict", "share", "open"],
@@ -284,16 +289,15 @@ class RateLimit(Resource):
         ),
     ] = "share"
     on_store_failure: Annotated[
-        Literal["open"], Field(description="What happens when a shared store of counters does not answer.")
+        Literal["open", "closed", "local"],
+        Field(
+            description="What holds in redis mode while Redis does not answer: requests pass (open), are refused with "
+            "503 (closed), or are counted in each data plane (local)."
+        ),
     ] = "open"
     advertise: Annotated[
         bool, Field(description="RateLimit and RateLimit-Policy on responses that are let through, too.")
     ] = False
-
-    LATER: ClassVar[Mapping[str, Later]] = {
-        "mode": _one_of("the mode", "redis"),
-        "on_store_failure": _one_of("on_store_failure", "closed", "local"),
-    }
 
     @property
     def rate(self) -> float:
@@ -339,6 +343,12 @@ class RateLimit(Resource):
             yield from _fleet_warnings(self)
         elif self.without_owner != "share":
             yield Problem("without_owner", "has no meaning unless mode is fleet")
+        if self.on_store_failure != "open" and self.mode != "redis":
+            yield Problem("on_store_failure", "has no meaning unless mode is redis")
+        if self.mode == "redis" and self.max_concurrent is not None:
+            yield Problem(
+                "max_concurrent", "bounds the requests under way in each data plane, whatever the mode"
+            )
         if self.enforce in ("shadow", "0%") and self.advertise:
             yield Problem("advertise", "tells clients of a limit that refuses nothing")
 
@@ -411,8 +421,8 @@ def _rate_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
         for name in ("burst", "cost", "cost_header"):
             if given(name) and (name, fields[name]) != ("cost", 1):
                 yield Problem(name, "has no meaning without a rate (per_second, or requests and per)")
-        if fields.get("mode") == "fleet":
-            yield Problem("mode", "fleet needs a rate: requests under way are counted in each data plane")
+        if (mode := fields.get("mode")) in ("fleet", "redis"):
+            yield Problem("mode", f"{mode} needs a rate: requests under way are counted in each data plane")
         return
     yield from _cost_rules(fields)
 

@@ -45,7 +45,15 @@ class Ignorable(Enum):
 
 IGNORABLE: Final = Ignorable.IGNORABLE
 
-Added = Narrows | Ignorable
+Added = Narrows | Ignorable | tuple[Narrows, ...]
+"""Of several the ones that hold for the value: values of one field may need different capabilities."""
+
+
+def narrowings(added: Added) -> tuple[Narrows, ...]:
+    """What is said of a field that may not be ignored; nothing of one that may."""
+    if isinstance(added, Narrows):
+        return (added,)
+    return added if isinstance(added, tuple) else ()
 
 
 class Part(BaseModel):

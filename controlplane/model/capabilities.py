@@ -12,7 +12,7 @@ from functools import cache
 from itertools import islice
 from typing import get_args
 
-from controlplane.model.base import Narrows, Part, Resource
+from controlplane.model.base import Part, Resource, narrowings
 from controlplane.model.resources import ResourceId
 
 MOST_NAMED = 10
@@ -92,8 +92,9 @@ def lacking(needed: Needs, capabilities: Set[str]) -> Lacking | None:
 
 def _needs(part: Part, within: str) -> Iterator[Need]:
     for name, added in type(part).ADDED.items():
-        if isinstance(added, Narrows) and added.when(getattr(part, name)):
-            yield Need(within + name, added.capability)
+        for one in narrowings(added):
+            if one.when(getattr(part, name)):
+                yield Need(within + name, one.capability)
     for name in _inner(type(part)):
         value = getattr(part, name)
         if isinstance(value, Part):
@@ -107,7 +108,7 @@ def _needs(part: Part, within: str) -> Iterator[Need]:
 @cache
 def narrows(model: type[Part]) -> bool:
     """Whether a value of this class may need a capability at all."""
-    return any(isinstance(added, Narrows) for added in model.ADDED.values()) or bool(_inner(model))
+    return any(narrowings(added) for added in model.ADDED.values()) or bool(_inner(model))
 
 
 @cache

@@ -61,12 +61,14 @@ class CircuitStats:
 
 @dataclass(frozen=True, slots=True)
 class BucketStats:
-    """One caller's bucket of one limit, summed over the workers."""
+    """One caller's bucket of one limit, over the workers."""
 
     name: str
     key: str
     remaining: float
     refused: int
+    shared: bool = False
+    """All workers have the same bucket: `remaining` is the least that one of them has seen, else the sum."""
 
 
 @dataclass(frozen=True, slots=True)

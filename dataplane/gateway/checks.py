@@ -19,7 +19,7 @@ from dataplane.gateway.policy.advertise import (
     remaining_item,
 )
 from dataplane.gateway.policy.concurrency import Concurrency
-from dataplane.gateway.policy.counter import Counter
+from dataplane.gateway.policy.counter import Counter, Unlimited
 from dataplane.gateway.policy.limiter import Limiter, TooMany
 from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.resources import Limit
@@ -107,35 +107,45 @@ class Check:
             key = self._maker.key(exchange, block, caller)
             self.counter.give_back(key, self._limit.cost, now)
 
-    def hold(self, exchange: Exchange, key: str, now: float) -> TooMany | None:
-        """The tokens are taken: take what lasts until the exchange has ended. A refusal has taken nothing."""
+    def hold(self, exchange: Exchange, key: str, now: float, counter: Counter) -> TooMany | None:
+        """The tokens are taken from `counter`: take what lasts until the exchange has ended.
+
+        A refusal has taken nothing.
+        """
         limit, among = self._limit, self._among
         if among is not None:
             if not among.enter(key):
-                self.counter.give_back(key, limit.cost, now)
+                counter.give_back(key, limit.cost, now)
                 return self._refusal(exchange, key, _WAIT, concurrency_item(limit))
             keep(exchange, _Place(among, key))
         if limit.cost_header:
-            keep(exchange, _Cost(self.counter, key, limit))
+            keep(exchange, _Cost(counter, key, limit))
         if limit.advertise:
-            self._advertise(exchange, key, now)
+            self._advertise(exchange, key, now, counter)
         return None
 
     def refuse(self, exchange: Exchange, key: str, wait: float) -> TooMany | None:
         """There are no tokens for `wait` seconds: refuse, if the limit is enforced for this key."""
         return self._refusal(exchange, key, wait, self._policy)
 
-    def _refusal(self, exchange: Exchange, key: str, wait: float, policy: str) -> TooMany | None:
-        """The refusal; or a mark only, if the limit is not enforced for this key."""
+    def enforced(self, exchange: Exchange, key: str) -> bool:
+        """Whether the limit refuses a request of this key; if not, the exchange is marked."""
         limit = self._limit
         if limit.enforced < 100 and _lot(limit.name, key) >= limit.enforced:
             exchange.shadowed = (*exchange.shadowed, limit.name)
-            return None
-        return TooMany(limit, wait, policy)
+            return False
+        return True
 
-    def _advertise(self, exchange: Exchange, key: str, now: float) -> None:
-        limit, counter, among = self._limit, self.counter, self._among
+    def _refusal(self, exchange: Exchange, key: str, wait: float, policy: str) -> TooMany | None:
+        """The refusal; or a mark only, if the limit is not enforced for this key."""
+        return TooMany(self._limit, wait, policy) if self.enforced(exchange, key) else None
+
+    def _advertise(self, exchange: Exchange, key: str, now: float, counter: Counter) -> None:
+        limit, among = self._limit, self._among
         if limit.per_second:
+            if isinstance(counter, Unlimited):
+                # Nobody has counted: Redis does not answer.
+                return
             left = remaining_item(limit, counter.remaining(key, now), counter.missing(key, now))
         else:
             assert among is not None
@@ -161,7 +171,7 @@ class Checks:
             if wait:
                 refused = check.refuse(exchange, key, wait)
             elif check.lasts:
-                refused = check.hold(exchange, key, now)
+                refused = check.hold(exchange, key, now, check.counter)
             else:
                 continue
             if refused is not None:

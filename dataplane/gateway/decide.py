@@ -2,13 +2,15 @@
 
     match → limits that need no caller → authenticate → authorize → limits by caller → breaker → pick → forward
 
-Deciding is synchronous and does no I/O; time comes in as an argument. One table serves an exchange from its first
-byte to its last; `swap` puts a new one in place between two decisions and carries limiter and breaker state over.
+Deciding is synchronous and does no I/O; time comes in as an argument. Where a route has limits that are counted in
+Redis, the decision stops there (`UNDECIDED`) and goes on when they are answered (`resume`). One table serves an
+exchange from its first byte to its last; `swap` puts a new one in place between two decisions and carries limiter and
+breaker state over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import random
 from time import time
 from typing import Final, Protocol, cast
@@ -25,10 +27,12 @@ from dataplane.gateway.policy.breaker import HalfOpenTrial, Open, Outcome, Trial
 from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
-from dataplane.gateway.policy.resources import Limit, Route, Service
+from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
+from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
+from dataplane.gateway.store import NoStore, Store
 from dataplane.proxy.errors import (
     AboutServer,
     CircuitOpen,
@@ -38,7 +42,7 @@ from dataplane.proxy.errors import (
     Saturated,
     TooLarge,
 )
-from dataplane.proxy.exchange import Decider, Exchange, Fields, Result
+from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields, Result
 from dataplane.proxy.messages import IDEMPOTENT, NO_IDENTITY, SERVER, Identity, Provenance, Request
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
@@ -95,6 +99,12 @@ class Gateway(Decider):
         self._plans: dict[str, Plan] = {}
         self._resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
+        self._store: Store = NoStore()
+        self._limits: Mapping[str, Limit] = (
+            {} if default_limit is None else {default_limit.name: default_limit}
+        )
+        """Those in force, that of the settings too."""
+        self._resume: Callable[[Asking, float], None] = self.resume
 
     @property
     def table(self) -> Table:
@@ -130,7 +140,28 @@ class Gateway(Decider):
         refused = plan.early.take(exchange, block, ANONYMOUS, now)
         if refused is not None:
             return refused
+        if plan.early_in_redis is not None:
+            return self._ask_early(exchange, plan, plan.early_in_redis, block, now)
+        return self._identify(exchange, plan, block, now)
 
+    def _ask_early(
+        self, exchange: Exchange, plan: Plan, early: RedisChecks, block: str, now: float
+    ) -> object | None:
+        """Ask Redis for the limits that need no caller: for all limits at once where the caller is known already."""
+        route, request = plan.route, exchange.request
+        assert request is not None
+        if plan.late_in_redis is not None:
+            caller = ANONYMOUS if route.public else self._authenticator.known(request.authorization, time())
+            permit = None if caller is None else authorize(route, caller, self._table.users)
+            if isinstance(permit, Permit):
+                return self._admit(exchange, plan, permit, block, now, early)
+        asking = Asking(self._resume, exchange, block, ANONYMOUS, None)
+        return UNDECIDED if early.ask(asking, now) else self._judge(asking, now)
+
+    def _identify(self, exchange: Exchange, plan: Plan, block: str, now: float) -> object | None:
+        """Who asks, and whether they may."""
+        route, request = plan.route, exchange.request
+        assert request is not None
         caller = ANONYMOUS
         if not route.public:
             found = self._authenticator.authenticate(request.authorization, time())
@@ -138,9 +169,22 @@ class Gateway(Decider):
                 return found
             caller = found
 
-        permit = authorize(route, caller, table.users)
+        permit = authorize(route, caller, self._table.users)
         if not isinstance(permit, Permit):
             return permit
+        return self._admit(exchange, plan, permit, block, now, None)
+
+    def _admit(
+        self,
+        exchange: Exchange,
+        plan: Plan,
+        permit: Permit,
+        block: str,
+        now: float,
+        early: RedisChecks | None,
+    ) -> object | None:
+        """Whether they have not asked too much. `early`: what Redis has not been asked for yet of the place before."""
+        caller = permit.caller
         if permit.prepared is None:
             permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else NO_IDENTITY
         exchange.identity = cast(Identity, permit.prepared)
@@ -148,8 +192,20 @@ class Gateway(Decider):
         refused = plan.late.take(exchange, block, caller, now)
         if refused is not None:
             plan.early.give_back(exchange, block, ANONYMOUS, now)
+            if exchange.asked is not None:
+                give_back(exchange, now)
             return refused
+        if plan.late_in_redis is not None:
+            asking = Asking(self._resume, exchange, block, caller, permit)
+            if early is not None:
+                early.ask(asking, now)
+            return UNDECIDED if plan.late_in_redis.ask(asking, now) else self._judge(asking, now)
+        return self._forward(exchange, plan, permit, now)
 
+    def _forward(self, exchange: Exchange, plan: Plan, permit: Permit, now: float) -> object | None:
+        """The request may go: where to?"""
+        route, request = permit.route, exchange.request
+        assert request is not None
         max_body = plan.max_body
         if max_body is not None and (request.length > max_body or exchange.received > max_body):
             return TooLarge(max_body)
@@ -167,7 +223,7 @@ class Gateway(Decider):
             exchange.timed = True
             trial.waits_for_client = not exchange.complete
 
-        endpoint = backend.balancer.pick(address)
+        endpoint = backend.balancer.pick(exchange.address)
         if endpoint is None:
             return self._none_healthy(plan)
         endpoint.in_flight += 1
@@ -175,10 +231,39 @@ class Gateway(Decider):
         exchange.attempts = 1
         exchange.decision = "forwarded"
         if plan.rewrites:
-            request.target = _rewritten(permit.route, request)
+            request.target = _rewritten(route, request)
         if request.upgrade:
-            request.upgrade = _allowed(permit.route, request)
+            request.upgrade = _allowed(route, request)
         return None
+
+    def resume(self, asking: Asking, now: float) -> None:
+        """Redis has answered, or has not in time: go on with the decision where it stopped."""
+        exchange = asking.exchange
+        if exchange.ended:
+            # The client has left meanwhile, or was refused for what it sent.
+            return
+        if exchange.revision != self._table.revision:
+            # The service may be gone, and with it the instances that the plan knows.
+            plan = cast(Plan, exchange.plan)
+            plan.backend = self.backends.get(plan.service_name)
+        refusal = self._judge(asking, now)
+        if refusal is not UNDECIDED:
+            exchange.client.decided(exchange, refusal, now)
+
+    def _judge(self, asking: Asking, now: float) -> object | None:
+        """All answers that are waited for are there: go on with what comes after them."""
+        exchange, block = asking.exchange, asking.block
+        plan = cast(Plan, exchange.plan)
+        exchange.asked = asking
+        refused = asking.judge(now)
+        if refused is not None:
+            plan.early.give_back(exchange, block, ANONYMOUS, now)
+            if asking.permit is not None:
+                plan.late.give_back(exchange, block, asking.caller, now)
+            return refused
+        if asking.permit is None:
+            return self._identify(exchange, plan, block, now)
+        return self._forward(exchange, plan, asking.permit, now)
 
     def retry(self, exchange: Exchange, cause: str, now: float) -> float | None:
         """Move a failed exchange to another endpoint if the retry policy allows; seconds to wait, or None."""
@@ -218,6 +303,8 @@ class Gateway(Decider):
             self._settle(exchange, exchange.ended)
         if exchange.held is not None:
             release(exchange)
+        # It knows the exchange: a cycle would have to be collected.
+        exchange.asked = None
         endpoint = exchange.endpoint
         if endpoint is not None:
             endpoint.in_flight -= 1
@@ -279,6 +366,12 @@ class Gateway(Decider):
 
     # --- a change
 
+    def use_store(self, store: Store) -> None:
+        """From now on limits in Redis are counted there; without it, they get what `on_store_failure` says."""
+        self._store = self._resets.store = store
+        self._plans = {}
+        store.want([limit.name for limit in self._limits.values() if limit.mode is LimitMode.REDIS])
+
     def swap(self, table: Table, now: float) -> None:
         """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over.
 
@@ -291,7 +384,7 @@ class Gateway(Decider):
             self._put_in_force(before, now)
             raise
         if table.resets is not before.resets:
-            self._resets.obey(table.resets, now)
+            self._resets.obey(table.resets, now, first=not before.revision)
 
     def set_health(self, unhealthy: frozenset[str]) -> None:
         """Instances ("<service>/<id>") that take no requests: their probes fail, or there was none yet."""
@@ -310,7 +403,9 @@ class Gateway(Decider):
         if table.limits is not before.limits:
             # After what may raise: callers of a limit that is forgotten here are free, even if it comes back.
             default = self._default_limit
-            self.limiter.adopt(table.limits.set(default.name, default) if default else table.limits, now)
+            self._limits = table.limits.set(default.name, default) if default else table.limits
+            self.limiter.adopt(self._limits, now)
+            self._store.want([name for name, limit in self._limits.items() if limit.mode is LimitMode.REDIS])
         if table.services is not before.services or table.routes is not before.routes:
             # Made again as routes are used.
             self._plans = {}
@@ -335,7 +430,9 @@ class Gateway(Decider):
 
     def _plan(self, route: Route) -> Plan:
         service, backend = self._table.services.get(route.service), self.backends.get(route.service)
-        plan = self._plans[route.name] = Plan(route, service, backend, self._default_limit, self.limiter)
+        plan = self._plans[route.name] = Plan(
+            route, service, backend, self._default_limit, self.limiter, self._store
+        )
         return plan
 
 

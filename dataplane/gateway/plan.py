@@ -10,7 +10,9 @@ from dataplane.gateway.limit_keys import needs_caller
 from dataplane.gateway.policy import retry
 from dataplane.gateway.policy.concurrency import worker_share
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import Limit, Route, Service
+from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
+from dataplane.gateway.redis_checks import RedisChecks
+from dataplane.gateway.store import Store
 from dataplane.proxy.exchange import Forwarding
 
 _CONNECT_ONLY: Final = frozenset({retry.CONNECT})
@@ -22,7 +24,9 @@ class Plan(Forwarding):
     __slots__ = (
         "backend",
         "early",
+        "early_in_redis",
         "late",
+        "late_in_redis",
         "max_in_flight",
         "rewrites",
         "route",
@@ -36,15 +40,25 @@ class Plan(Forwarding):
         backend: Backend,
         default_limit: Limit | None,
         limiter: Limiter,
+        store: Store,
     ) -> None:
         super().__init__(route.name, route.service)
         limits = (default_limit, *route.limits) if default_limit is not None else route.limits
+        early = [limit for limit in limits if not needs_caller(limit)]
+        late = [limit for limit in limits if needs_caller(limit)]
         self.route = route
         self.service = service
         self.backend = backend
-        self.early = Checks((limit for limit in limits if not needs_caller(limit)), route.name, limiter)
+        self.early = Checks(_in_workers(early), route.name, limiter)
         """The limits that need no caller: taken before the caller is authenticated."""
-        self.late = Checks((limit for limit in limits if needs_caller(limit)), route.name, limiter)
+        self.late = Checks(_in_workers(late), route.name, limiter)
+        self.early_in_redis: RedisChecks | None = None
+        """Those of them that are counted in Redis, if there are any."""
+        self.late_in_redis: RedisChecks | None = None
+        if shared := _in_redis(early):
+            self.early_in_redis = RedisChecks(shared, route.name, limiter, store)
+        if shared := _in_redis(late):
+            self.late_in_redis = RedisChecks(shared, route.name, limiter, store)
         told = frozenset(limit.cost_header.encode("latin-1") for limit in limits if limit.cost_header)
         self.withheld = told or None
         self.max_in_flight = 0
@@ -59,3 +73,11 @@ class Plan(Forwarding):
             if service.max_in_flight:
                 self.max_in_flight = worker_share(service.max_in_flight, limiter.share)
             self.replays = retries.attempts > 0 and retries.on != _CONNECT_ONLY
+
+
+def _in_workers(limits: list[Limit]) -> list[Limit]:
+    return [limit for limit in limits if limit.mode is not LimitMode.REDIS]
+
+
+def _in_redis(limits: list[Limit]) -> list[Limit]:
+    return [limit for limit in limits if limit.mode is LimitMode.REDIS]

@@ -15,6 +15,7 @@ from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
+from dataplane.gateway.redis_checks import Uncounted
 from dataplane.proxy.errors import (
     AboutServer,
     BadResponse,
@@ -84,6 +85,11 @@ def _too_many(refusal: TooMany) -> Reply:
     )
 
 
+def _uncounted(refusal: Uncounted) -> Reply:
+    reason = f"limit {refusal.limit.name}: Redis does not answer"
+    return Reply(503, "uncounted", "Service unavailable", _retry(1), reason)
+
+
 @lru_cache(maxsize=256)
 def _quota_exceeded(limit: str) -> Problem:
     """The problem type of draft-ietf-httpapi-ratelimit-headers-10."""
@@ -123,6 +129,7 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     Unauthenticated: lambda refusal: _unauthenticated(refusal.token_sent, refusal.reason),
     Forbidden: _forbidden,
     TooMany: _too_many,
+    Uncounted: _uncounted,
     Saturated: _saturated,
     CircuitOpen: _circuit_open,
     NotConfigured: lambda _: _NOT_CONFIGURED,

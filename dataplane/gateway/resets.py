@@ -10,8 +10,10 @@ from collections.abc import Collection
 from typing import Final
 
 from dataplane.gateway.policy.breakers import Breakers
-from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.limiter import Limiter, label, short
 from dataplane.gateway.policy.resources import Reset
+from dataplane.gateway.policy.window import reset
+from dataplane.gateway.store import NoStore, Order, Store
 from dataplane.proxy.trust import address_block
 
 _MOST_OBEYED: Final = 1_000
@@ -27,20 +29,34 @@ class Resets:
         self._limiter = limiter
         self._breakers = breakers
         self._obeyed: dict[Reset, None] = {}
+        self.store: Store = NoStore()
+        """Where limits in Redis are counted."""
 
-    def obey(self, resets: Collection[Reset], now: float) -> None:
-        """Obey the orders of a new table that are new here."""
-        for reset in resets:
-            if reset in self._obeyed:
+    def obey(self, resets: Collection[Reset], now: float, *, first: bool = False) -> None:
+        """Obey the orders of a new table that are new here.
+
+        Those of the `first` table are not passed on to Redis: they are older than this worker, and were obeyed there.
+        """
+        for order in resets:
+            if order in self._obeyed:
                 continue
-            self._obeyed[reset] = None
-            if reset.circuit:
-                self._breakers.reset(reset.circuit, now)
-            if reset.rate_limit:
+            self._obeyed[order] = None
+            if order.circuit:
+                self._breakers.reset(order.circuit, now)
+            if order.rate_limit:
                 for bits in sorted({_BLOCK_BITS, *self._limiter.prefixes()}):
-                    self._limiter.reset(_bucket(reset.rate_limit, bits), reset.revision, now)
+                    key = _bucket(order.rate_limit, bits)
+                    self._limiter.reset(key, order.revision, now)
+                    if not first:
+                        self._reset_in_redis(key, order.revision, now)
         while len(self._obeyed) > _MOST_OBEYED + len(resets):
             del self._obeyed[next(iter(self._obeyed))]
+
+    def _reset_in_redis(self, key: str, order: int, now: float) -> None:
+        for limit in self._limiter.in_redis():
+            for bare in {key, key.removeprefix(label(limit, ""))}:
+                name = self.store.naming.name(limit.name, short(bare))
+                self.store.ask(Order(name, reset(name, order)), now)
 
 
 def _bucket(key: str, bits: int) -> str:

@@ -39,8 +39,9 @@ class StatsFrames:
                 for report in self._breakers.changes(now)
                 if not report.service.startswith(BUILTIN)
             ],
-            "buckets": [[b.name, b.key, b.remaining, b.refused] for b in buckets],
+            "buckets": [[b.name, b.key, b.remaining, b.refused, b.shared] for b in buckets],
             "admitted": self._news_of(self._limiter.admitted()),
+            "unanswered": self._limiter.unanswered(),
             "connections": connections,
             "ejected": list(ejected),
             "connections_refused": refused - before,

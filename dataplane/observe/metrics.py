@@ -78,6 +78,12 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for limit, tokens in sorted(totals.admitted.items()):
         admitted.add_metric([limit], tokens)
     yield admitted
+    unanswered = _counter(
+        "limit_unanswered", "Requests whose limit is in Redis, which did not answer in time.", "limit"
+    )
+    for limit, count in sorted(totals.unanswered.items()):
+        unanswered.add_metric([limit], count)
+    yield unanswered
     yield _simple_counter(
         "connections_refused",
         "Client connections beyond those that a worker or an address may have.",
@@ -135,6 +141,8 @@ def _node(view: NodeView) -> Iterator[Metric]:
     yield _simple_gauge(
         "controlplane_connected", "1 while the config stream is open.", bool(view.controlplane)
     )
+    if view.redis is not None:
+        yield _simple_gauge("redis_connected", "1 while Redis answers every worker.", not view.redis.problem)
     yield _simple_gauge("workers", "Workers that run.", view.workers)
     yield _simple_gauge("connections", "Client connections that are open.", view.connections)
     yield _simple_counter("worker_restarts", "Workers that ended and were replaced.", view.worker_restarts)

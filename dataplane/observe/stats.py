@@ -61,6 +61,8 @@ class Totals:
     """Requests that a limit would have refused, were it enforced, by limit."""
     admitted: dict[str, float] = field(default_factory=dict)
     """Tokens that requests took, by limit: of those that are leased."""
+    unanswered: dict[str, int] = field(default_factory=dict)
+    """Requests whose limit Redis did not answer for, by limit."""
     access_log_drops: int = 0
     connections_refused: int = 0
 
@@ -82,6 +84,8 @@ class Totals:
             self.shadowed[limit] = self.shadowed.get(limit, 0) + int(count)
         for limit, count in report.get("admitted", {}).items():
             self.admitted[limit] = self.admitted.get(limit, 0.0) + float(count)
+        for limit, count in report.get("unanswered", {}).items():
+            self.unanswered[limit] = self.unanswered.get(limit, 0) + int(count)
         self.access_log_drops += int(report["access_log_drops"])
         self.connections_refused += int(report.get("connections_refused", 0))
 
@@ -92,7 +96,8 @@ class Totals:
         _keep(self.latency, lambda name: name in services)
         _keep(self.retries, lambda name: name in services)
         _keep(self.shadowed, lambda name: name in limits)
-        _keep(self.admitted, lambda name: name in limits)
+        _keep(self.admitted, lambda name: name in limits or name.startswith(BUILTIN))
+        _keep(self.unanswered, lambda name: name in limits or name.startswith(BUILTIN))
         _keep(self.upstream_errors, lambda key: key[0] in services)
 
 
@@ -198,8 +203,12 @@ class NodeStats:
         merged: dict[tuple[str, str], BucketStats] = {}
         for buckets in self._buckets.values():
             for bucket in buckets:
-                known = merged.get((bucket.name, bucket.key), BucketStats(bucket.name, bucket.key, 0.0, 0))
-                remaining, refused = known.remaining + bucket.remaining, known.refused + bucket.refused
+                known = merged.get((bucket.name, bucket.key))
+                if known is None:
+                    merged[bucket.name, bucket.key] = bucket
+                    continue
+                parts, refused = (known.remaining, bucket.remaining), known.refused + bucket.refused
+                remaining = min(parts) if bucket.shared else sum(parts)
                 merged[bucket.name, bucket.key] = replace(known, remaining=remaining, refused=refused)
         ordered = sorted(merged.values(), key=lambda bucket: (bucket.remaining, bucket.name, bucket.key))
         return tuple(ordered[:MAX_BUCKETS])
@@ -218,8 +227,8 @@ def _circuit(
     return CircuitStats(str(service), str(state), float(changed), *counts, str(reason))
 
 
-def _bucket(name: Any, key: Any, remaining: Any, refused: Any) -> BucketStats:
-    return BucketStats(str(name), str(key), float(remaining), int(refused))
+def _bucket(name: Any, key: Any, remaining: Any, refused: Any, shared: Any = False) -> BucketStats:
+    return BucketStats(str(name), str(key), float(remaining), int(refused), bool(shared))
 
 
 def _worse(one: CircuitStats, other: CircuitStats) -> CircuitStats:

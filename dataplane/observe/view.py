@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
 from dataplane.config.table import Table
-from dataplane.gateway.policy.resources import Limit, Route
+from dataplane.gateway.policy.resources import Limit, LimitMode, Route
 from dataplane.observe.stats import Totals
+
+
+@dataclass(frozen=True, slots=True)
+class RedisView:
+    """The Redis that limits are counted in."""
+
+    since: float
+    """When it last ceased to answer, Unix seconds; 0 while it answers, or was never configured."""
+    problem: str
+    """Why it does not answer; empty while it does. Names the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,8 @@ class NodeView:
     draining: bool
     not_ready: str
     """Why the node is not ready; empty when it is."""
+    redis: RedisView | None = None
+    """None where no limit is counted in Redis."""
 
 
 def health_document(view: NodeView) -> dict[str, Any]:
@@ -57,12 +70,27 @@ def health_document(view: NodeView) -> dict[str, Any]:
         "revision": view.revision,
         "workers": {"running": view.workers, "wanted": view.workers_wanted, "restarts": view.worker_restarts},
         "controlplane": {"connected": bool(view.controlplane)},
+        **_redis(view),
         "services": _services(view),
         "circuits": {
             circuit.service: {"state": circuit.state, "reason": circuit.reason} for circuit in view.circuits
         },
         "problems": list(_problems(view)),
     }
+
+
+def _redis(view: NodeView) -> dict[str, Any]:
+    """Since when there is none. Why it is so would name its address: the log and /debug/config tell."""
+    redis = view.redis
+    if redis is None:
+        return {}
+    if not redis.problem:
+        return {"redis": {"connected": True}}
+    return {"redis": {"connected": False, **({"since": _iso(redis.since)} if redis.since else {})}}
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _status(view: NodeView) -> str:
@@ -80,6 +108,9 @@ def _problems(view: NodeView) -> Iterator[str]:
         yield f"not connected to a control plane: serving revision {view.revision}"
     if view.cache_problem:
         yield "the configuration cannot be kept on disk, or read from it"
+    if view.redis is not None and view.redis.problem:
+        since = f", since {_iso(view.redis.since)}" if view.redis.since else ": REDIS_HOST is not set"
+        yield f"Failed to connect to Redis{since}"
     if view.workers < view.workers_wanted:
         yield f"{view.workers} of {view.workers_wanted} workers run"
     for circuit in view.circuits:
@@ -110,6 +141,7 @@ def config_document(view: NodeView) -> dict[str, Any]:
         "controlplane": view.controlplane,
         "controlplane_problem": view.controlplane_problem,
         "cache_problem": view.cache_problem,
+        **({"redis_problem": view.redis.problem} if view.redis is not None else {}),
         "routes": {name: _route(route) for name, route in sorted(table.routes.items())},
         "services": {
             name: {"load_balancer": service.load_balancer.value, "instances": _instances(view, table, name)}
@@ -146,6 +178,9 @@ def _limit(limit: Limit) -> dict[str, Any]:
         "max_concurrent": limit.max_concurrent or None,
         "enforced_percent": limit.enforced if limit.enforced != 100 else None,
         "advertise": limit.advertise,
+        "mode": limit.mode.value if limit.mode is not LimitMode.LOCAL else None,
+        "without_owner": limit.without_owner if limit.mode is LimitMode.FLEET else None,
+        "on_store_failure": limit.on_store_failure.value if limit.mode is LimitMode.REDIS else None,
     }
     return {name: value for name, value in shown.items() if value not in (None, "", False)}
 

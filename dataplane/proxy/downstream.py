@@ -29,8 +29,8 @@ from typing import Final, cast
 from dataplane.proxy import blame
 from dataplane.proxy.connections import Connections
 from dataplane.proxy.deadlines import Deadlines
-from dataplane.proxy.errors import TIMEOUT, ClientStalled, TimedOut, TooLarge
-from dataplane.proxy.exchange import ClientSide, Exchange, Result, Sender, take_idle
+from dataplane.proxy.errors import TIMEOUT, ClientStalled, TimedOut, TooLarge, Unavailable
+from dataplane.proxy.exchange import UNDECIDED, ClientSide, Exchange, Result, Sender, take_idle
 from dataplane.proxy.http1.reply_writer import whole_reply
 from dataplane.proxy.http1.request_reader import RequestReader
 from dataplane.proxy.messages import CHUNKED, BadRequest
@@ -66,6 +66,9 @@ from dataplane.proxy.writer import Outgoing
 
 AT_ONCE: Final = 16
 """Requests of one connection that are decided in one turn of the event loop, so that other connections get theirs."""
+
+DECIDE_TIMEOUT: Final = 10.0
+"""Seconds that a decision may take: a bound for the worst, as whatever the gateway waits for has a shorter one."""
 
 DRAIN_IDLE: Final = 1.0
 """Seconds that an idle connection stays open when the worker drains: what a client sends to one that has just been
@@ -198,7 +201,14 @@ class Downstream(ClientSide):
         self._connections.gone(self)
         self._reader.release()
 
-    # --- what the instance's side asks of this one
+    # --- what the gateway and the instance's side ask of this one
+
+    def decided(self, exchange: Exchange, refusal: object | None, now: float) -> None:
+        if refusal is None:
+            self._send_on(exchange, now)
+        else:
+            self._refuse(exchange, refusal)
+        self._advance()
 
     def sending(self, exchange: Exchange, now: float) -> None:
         plan = exchange.plan
@@ -299,6 +309,8 @@ class Downstream(ClientSide):
             self._fail(exchange, blame.late_in_receiving(self._client_stalls(), exchange.complete))
         elif phase == SENDING:
             self._fail(exchange, blame.late_in_sending(self._instance_paused(exchange)))
+        elif phase == DECIDING:
+            self._fail(exchange, blame.Verdict(Unavailable("no decision in time"), Result.ABANDONED))
         else:
             self._respond_late(exchange)
 
@@ -345,13 +357,22 @@ class Downstream(ClientSide):
         self.until = FOREVER
         exchange.started = now = monotonic()
         refusal = exchange.fault or shared.decider.decide(exchange, now)
-        if refusal is not None:
+        if refusal is None:
+            self._send_on(exchange, now)
+        elif refusal is UNDECIDED:
+            plan = exchange.plan
+            if plan is not None and plan.total_timeout:
+                self.until = now + plan.total_timeout
+            self.enter(DECIDING, now, DECIDE_TIMEOUT)
+        else:
             self._refuse(exchange, refusal)
-            return
+
+    def _send_on(self, exchange: Exchange, now: float) -> None:
+        """Send it to its instance, at once if there is an idle connection."""
         plan, endpoint = exchange.plan, exchange.endpoint
         assert plan is not None and endpoint is not None
         if plan.total_timeout:
-            self.until = now + plan.total_timeout
+            self.until = exchange.started + plan.total_timeout
         if endpoint.idle:
             take_idle(endpoint).send(exchange, now)
         else:

@@ -32,6 +32,16 @@ class Result(Enum):
 _ABANDONED: Final = Result.ABANDONED
 
 
+class Undecided:
+    """What `Decider.decide` answers when it has to wait."""
+
+    __slots__ = ()
+
+
+UNDECIDED: Final = Undecided()
+"""No decision yet: `ClientSide.decided` is called when there is one."""
+
+
 Fields = list[tuple[bytes, bytes]]
 """Fields of a message: names, lower case, and values."""
 
@@ -120,6 +130,10 @@ class ClientSide(asyncio.Protocol):
         """Close after the current response, or after the next one if there is none; soon if no request comes."""
         raise NotImplementedError
 
+    def decided(self, exchange: Exchange, refusal: object | None, now: float) -> None:
+        """The decision on an exchange that was UNDECIDED: a refusal, or None as `Decider.decide` says it."""
+        raise NotImplementedError
+
     def sending(self, exchange: Exchange, now: float) -> None:
         """A connection has begun to carry the exchange, or can take more of its body again."""
         raise NotImplementedError
@@ -202,6 +216,7 @@ class Exchange:
 
     __slots__ = (
         "address",
+        "asked",
         "attempts",
         "body",
         "client",
@@ -256,6 +271,8 @@ class Exchange:
     """Of its route, from the match on."""
     trial: object | None
     """The gateway's own: the exchange as the breaker of its service sees it, settled when it is finished."""
+    asked: object | None
+    """The gateway's own: what it has asked of others for this exchange, and so waits for or has taken there."""
     held: object | None
     """The gateway's own: what else it holds for this exchange until it is finished."""
     shadowed: tuple[str, ...]
@@ -312,7 +329,7 @@ class Exchange:
         self.attempts = self.revision = self.status = self.received = self.sent = 0
         self.complete = self.retried = self.slowed = self.timed = False
         self.plan = self.trial = self.endpoint = self.upstream = None
-        self.fault = self.replay = self.held = None
+        self.fault = self.replay = self.held = self.asked = None
         self.tried = self.shadowed = self.response_fields = ()
         self.keep_alive = True
         self.identity = NO_IDENTITY
@@ -322,14 +339,15 @@ class Exchange:
 
 
 class Decider:
-    """What the engine asks of the gateway. Nothing here waits.
+    """What the engine asks of the gateway. Nothing here waits; `decide` may say that it will.
 
     A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
     """
 
     def decide(self, exchange: Exchange, now: float) -> object | None:
         """A refusal (`refuse` knows every kind), or None: then `exchange` says where it goes and what the
-        instance is told: its plan, endpoint and identity, and the request's target and upgrade.
+        instance is told: its plan, endpoint and identity, and the request's target and upgrade. UNDECIDED if others
+        have to be asked first: then the gateway calls `ClientSide.decided`, unless the exchange has ended by then.
         """
         raise NotImplementedError
 

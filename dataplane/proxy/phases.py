@@ -20,7 +20,8 @@ DONE: Final = 10
     phase       meaning                                    deadline                      late when it passes
     idle        no request is in progress                  keep_alive_timeout            none: the connection closes
     reading     part of a request head has arrived         head_timeout, for the head    client: 408
-    deciding    the gateway decides; it never waits        none
+    deciding    the gateway decides; it waits where a      a few seconds; what it waits  nobody: 503
+                limit is counted in Redis                  for has a shorter one
     connecting  waits for a connection to the instance     the service's connect         instance: retry or 504
     sending     the request body is being relayed          body_timeout, without         client: 408; instance, if it
                                                            progress                      does not read it: 504

@@ -70,6 +70,8 @@ class Launcher:
             drain_timeout=settings.drain_timeout,
             rate_limit_per_second=settings.rate_limit_per_second,
             rate_limit_burst=settings.rate_limit_burst,
+            rate_limit_mode=settings.rate_limit_mode,
+            rate_limit_on_store_failure=settings.rate_limit_on_store_failure,
             trusted_proxies=tuple(map(str, settings.trusted_proxies)),
             trace_sampling=settings.trace_sampling,
             send_via=settings.send_via,

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from dataplane.channel import Kind
 from dataplane.gateway.policy.leased import counts_by, terms
-from dataplane.gateway.policy.resources import Limit
+from dataplane.gateway.policy.resources import Limit, LimitMode
 from headgate_api.leases import codec
 from headgate_api.leases.owner import Owner
 from headgate_api.v1 import limits_pb2 as pb
@@ -107,7 +107,7 @@ class Lending:
         now = self._clock()
         for _, owner in self._owners.values():
             owner.leave(name, now)
-        if any(limit.fleet for limit in self._limits.values()):
+        if any(_of_fleet(limit) for limit in self._limits.values()):
             self._pass_on()
 
     async def run(self) -> None:
@@ -128,7 +128,7 @@ class Lending:
         self._limits = limits = {**found, **self._default}
         for name, (key, owner) in list(self._owners.items()):
             limit = limits.get(name)
-            leased = None if limit is None or limit.fleet else terms(limit, self._count)
+            leased = None if limit is None or _of_fleet(limit) else terms(limit, self._count)
             if limit is None or leased is None or counts_by(limit) != key:
                 del self._owners[name]
             elif leased != owner.roll.limit:
@@ -147,7 +147,7 @@ class Lending:
         if found is not None:
             return found[1] if found[0] == key else None
         limit = self._limits.get(name)
-        leased = None if limit is None or limit.fleet else terms(limit, self._count)
+        leased = None if limit is None or _of_fleet(limit) else terms(limit, self._count)
         if limit is None or leased is None or counts_by(limit) != key:
             return None
         owner = Owner(leased, 1, now, takeover=False, stored=False)
@@ -166,3 +166,7 @@ class Lending:
         )
         if not self._uplink.ask_limits(message) and asks:
             self.lost()
+
+
+def _of_fleet(limit: Limit) -> bool:
+    return limit.mode is LimitMode.FLEET

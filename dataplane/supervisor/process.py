@@ -19,8 +19,8 @@ from dataplane.supervisor.liveness import Liveness
 
 MAX_UNREAD = 4 * 1024 * 1024
 """Bytes of its backlog beyond which a worker is sent no more answers about limits."""
-SECRETS = ("DATAPLANE_TOKEN",)
-"""Removed from a worker's environment: workers face untrusted clients and need no secret."""
+SECRETS = ("DATAPLANE_TOKEN", "REDIS_URL", "REDIS_SENTINEL_PASSWORD")
+"""Removed from a worker's environment, which a child or a crash report may show."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +53,10 @@ class WorkerProcess:
         """Requests in flight at instances that take no new ones, by "<service>/<instance>"."""
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
         """Revision and digest of the last change it rejected, and why."""
+        self.redis: Mapping[str, Any] | None = None
+        """Since when Redis does not answer it, and why; None while it does."""
+        self.redis_known = False
+        """It has said so."""
 
     @property
     def settled(self) -> bool:
@@ -80,6 +84,10 @@ class WorkerProcess:
         if self._channel.backlog < MAX_UNREAD:
             self._channel.send(kind, payload)
 
+    def set_redis(self, options: str) -> None:
+        """Send where limits in Redis are counted."""
+        self._channel.send(Kind.REDIS, options.encode())
+
     def serve(self) -> None:
         """Tell it to accept connections."""
         self._channel.send(Kind.SERVE)
@@ -95,11 +103,12 @@ class WorkerProcess:
         counted: Callable[[Any], None],
         left: Callable[[], None] = lambda: None,
         asked: Callable[[Kind, bytes], None] = lambda kind, payload: None,
+        redis_changed: Callable[[], None] = lambda: None,
     ) -> None:
         """Read its frames until it ends.
 
         `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed, `asked`
-        with what it asks the owners of limits.
+        with what it asks the owners of limits, `redis_changed` when `redis` has changed.
         """
         try:
             while (frame := await self._channel.receive()) is not None:
@@ -113,6 +122,9 @@ class WorkerProcess:
                 elif frame[0] is Kind.LEAVING:
                     self.leaving = {str(name): int(count) for name, count in read_json(frame[1]).items()}
                     left()
+                elif frame[0] is Kind.REDIS_STATE:
+                    self.redis, self.redis_known = read_json(frame[1]), True
+                    redis_changed()
                 else:
                     self._answer(frame[0], read_json(frame[1]))
                     answered()

@@ -26,11 +26,11 @@ from dataplane.config.cache import Cache
 from dataplane.config.journal import Journal
 from dataplane.config.reports import NodeState
 from dataplane.config.stream import ConfigStream
-from dataplane.gateway.policy.resources import coarse_limit
+from dataplane.gateway.policy.resources import LimitMode, coarse_limit
 from dataplane.health import EndpointChecker, Prober
 from dataplane.observe.stats import NodeStats
 from dataplane.observe.status_server import StatusServer
-from dataplane.observe.view import NodeView
+from dataplane.observe.view import NodeView, RedisView
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.targets import Targets
 from dataplane.settings import Settings, split_address
@@ -38,6 +38,7 @@ from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
 from dataplane.supervisor.lending import Lending
 from dataplane.supervisor.readiness import Readiness
+from dataplane.supervisor.redis_state import RedisState
 from dataplane.supervisor.uplink import Uplink
 from dataplane.supervisor.workers import Workers
 
@@ -68,12 +69,16 @@ class Supervisor:
         self._workers = Workers(
             settings.workers, launcher, settings.drain_timeout, self._stats, launcher.release
         )
+        self._redis = RedisState()
+        if (redis := settings.redis_options()) is not None:
+            self._workers.set_redis(redis.to_json())
         self._certificates = CertificateWatcher(settings.certificates, self._use_certificates)
         self._stream = ConfigStream(Uplink(settings).control_planes, self._node_state)
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)
         self._workers.on_leaving = self._report_leaving
+        self._workers.on_redis = self._note_redis
         self._changes = Changes(
             assembly, self._prober, self._workers, self._stream, Journal(self._cache), self._on_served
         )
@@ -82,7 +87,7 @@ class Supervisor:
             settings.workers,
             self._stream,
             lambda: self._changes.table.limits,
-            coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst),
+            coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst, settings.rate_limit_mode),
         )
         self._workers.on_asks = self._lending.take
         self._workers.on_ended = self._lending.ended
@@ -146,6 +151,7 @@ class Supervisor:
             mismatches=self._stream.mismatches,
             cache_warnings=self._cache.warnings,
             cache_problem=self._cache.problem,
+            redis=self._redis_view(),
             draining=self._workers.draining,
             not_ready=self._readiness.reason(),
         )
@@ -186,6 +192,21 @@ class Supervisor:
         before, self._leaving = self._leaving, self._workers.leaving()
         if self._leaving != before:
             self._stream.report_leaving(self._leaving)
+
+    def _note_redis(self) -> None:
+        self._redis.update(self._workers.redis(), time.time())
+
+    def _redis_view(self) -> RedisView | None:
+        """None where no limit is counted in Redis."""
+        limits = [
+            limit for limit in self._changes.served_table.limits.values() if limit.mode is LimitMode.REDIS
+        ]
+        if not limits and self._settings.rate_limit_mode != LimitMode.REDIS.value:
+            return None
+        if self._settings.redis_options() is None:
+            return RedisView(0.0, "REDIS_HOST is not set")
+        outage = self._redis.outage
+        return RedisView(0.0, "") if outage is None else RedisView(outage.since, outage.reason)
 
     def _notify_router(self) -> None:
         """The last step of a health check: tell the workers and the control plane."""

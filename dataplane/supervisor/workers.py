@@ -14,6 +14,7 @@ from dataplane.config.decode import NOTHING, Bundle
 from dataplane.config.table import Problem
 from dataplane.supervisor.liveness import TICK
 from dataplane.supervisor.process import WorkerProcess
+from dataplane.supervisor.redis_state import RedisOutage
 
 APPLY_TIMEOUT = 60.0
 """Seconds a worker has to answer a change before it is replaced and the change is rejected."""
@@ -71,6 +72,7 @@ class Workers:
         self.unavailable: list[str] = []
         """The instances that take no traffic, as last sent to the workers."""
         self._certificates = b""
+        self._redis = ""
         self._changed = asyncio.Event()
         self._draining = asyncio.Event()
         self._deaths = 0
@@ -81,6 +83,8 @@ class Workers:
         self.restarts = 0
         self.on_leaving: Callable[[], None] = _nothing
         """Called when `leaving` may have changed."""
+        self.on_redis: Callable[[], None] = _nothing
+        """Called when `redis` may have changed."""
 
     @property
     def running(self) -> int:
@@ -107,6 +111,12 @@ class Workers:
         for worker in self._workers.values():
             found.update(worker.leaving)
         return dict(found)
+
+    def redis(self) -> list[RedisOutage] | None:
+        """The outages of Redis that workers see, one at most for each; None while no worker knows of any Redis."""
+        states = [worker.redis for worker in self._workers.values() if worker.redis_known]
+        found = [RedisOutage(float(state["since"]), str(state["reason"])) for state in states if state]
+        return found if states else None
 
     @property
     def draining(self) -> bool:
@@ -146,6 +156,10 @@ class Workers:
         self._certificates = certificates
         for worker in self._workers.values():
             worker.set_certificates(certificates)
+
+    def set_redis(self, options: str) -> None:
+        """Say where limits in Redis are counted, to workers that start from now on."""
+        self._redis = options
 
     async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
         """Move every worker to `bundle` and wait until all serve it. On a problem, move all back and return why.
@@ -238,6 +252,7 @@ class Workers:
                 lambda report: self._stats.take(index, report),
                 lambda: self.on_leaving(),
                 lambda kind, payload: self.on_asks(worker, kind, payload),
+                lambda: self.on_redis(),
             )
         finally:
             del self._workers[index]
@@ -252,6 +267,8 @@ class Workers:
 
     def _begin(self, worker: WorkerProcess) -> None:
         worker.set_unavailable(self.unavailable)
+        if self._redis:
+            worker.set_redis(self._redis)
         if self.desired is not NOTHING:
             worker.move_to(self.desired)
         if self._certificates:
@@ -273,6 +290,7 @@ class Workers:
         self._deaths += 1
         self._changed.set()
         self.on_leaving()
+        self.on_redis()
         if code or not self.draining:
             _log.error("worker ended", extra={"worker": worker.index, "code": code})
 

@@ -39,6 +39,8 @@ from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.targets import Targets
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
+from dataplane.redis.options import RedisOptions
+from dataplane.redis.store import RedisStore, make_store
 from dataplane.worker.garbage import GarbageCollector
 from dataplane.worker.leasing import Leasing
 
@@ -71,6 +73,7 @@ class Worker:
         recorder = Recorder(self._access_log)
         self._leaving: dict[str, int] = {}
         self._front: Front | None = None
+        self._store: RedisStore | None = None
         bounds = within_descriptors(options.bounds)
         pool = self._pool = Pool(bounds)
         pool.left = self._report_leaving
@@ -78,7 +81,12 @@ class Worker:
             recorder,
             pool,
             limiter=Limiter(share=1 / options.workers, secret=bytes.fromhex(options.limit_secret)),
-            default_limit=coarse_limit(options.rate_limit_per_second, options.rate_limit_burst),
+            default_limit=coarse_limit(
+                options.rate_limit_per_second,
+                options.rate_limit_burst,
+                options.rate_limit_mode,
+                options.rate_limit_on_store_failure,
+            ),
             trusted=trusted,
             start=options.index,
         )
@@ -116,6 +124,8 @@ class Worker:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         self._send_stats()
+        if self._store is not None:
+            self._store.close()
         await self._channel.close()
         if self._access_log is not None:
             self._access_log.close()
@@ -157,6 +167,8 @@ class Worker:
                 self._leasing.answered(payload)
             case Kind.LOST:
                 self._gateway.limiter.lost(fleet=True)
+            case Kind.REDIS:
+                self._use_redis(RedisOptions.from_json(payload))
             case Kind.CERTIFICATES:
                 self._use_certificates(NodeCertificates.from_bytes(payload))
             case Kind.SERVE:
@@ -183,6 +195,16 @@ class Worker:
             self._front.adopt(certificates.downstream)
         elif certificates.downstream:
             self._front = Front(certificates.downstream)
+
+    def _use_redis(self, options: RedisOptions) -> None:
+        self._store = make_store(options, self._report_redis)
+        self._gateway.use_store(self._store)
+
+    def _report_redis(self) -> None:
+        """Tell the supervisor whether Redis answers."""
+        outage = self._store.outage() if self._store is not None else None
+        state = None if outage is None else {"since": outage.since, "reason": outage.reason}
+        self._channel.send_json(Kind.REDIS_STATE, state)
 
     async def _change(self, part: Part, *, last: bool) -> None:
         """Collect a part of a change; after the last one, swap the table and answer.

@@ -13,7 +13,7 @@ from controlplane.model.service import Service
 from controlplane.model.stored import Stamped
 from controlplane.rpc.wire.resource_messages import resource
 from dataplane.config.decode import decode
-from dataplane.gateway.policy.resources import Limit
+from dataplane.gateway.policy.resources import Limit, LimitMode, StoreFailure
 from headgate_api.v1 import resources_pb2 as pb
 
 PLAIN = {"per_second": 2, "burst": 10}
@@ -86,6 +86,20 @@ def test_older_data_planes_are_not_given_what_they_would_ignore(fields: dict[str
     assert {need.capability for need in needs(written(**PLAIN, **fields))} == (
         {"limits.full"} if needed else set()
     )
+
+
+def test_a_limit_in_redis() -> None:
+    found = enforced(requests=10, per="hour", mode="redis", on_store_failure="closed")
+    assert found == Limit(
+        "l",
+        10 / 3600,
+        10,
+        ("address",),
+        mode=LimitMode.REDIS,
+        on_store_failure=StoreFailure.CLOSED,
+    )
+    assert {need.capability for need in needs(written(**PLAIN, mode="redis"))} == {"limits.redis"}
+    assert needs(written(**PLAIN, on_store_failure="closed")) == ()
 
 
 def test_a_bounded_service_is_not_given_to_older_data_planes_either() -> None:

@@ -35,12 +35,22 @@ _LIMIT_KEYS: Mapping[int, tuple[str, ...]] = {
     pb.LIMIT_KEY_HEADER: policy.LimitKey.HEADER,
     pb.LIMIT_KEY_API_KEY: policy.LimitKey.API_KEY,
 }
-_LIMIT_MODES: Mapping[int, str] = {pb.LIMIT_MODE_LOCAL: "local", pb.LIMIT_MODE_FLEET: "fleet"}
+_LIMIT_MODES: Mapping[int, policy.LimitMode] = {
+    pb.LIMIT_MODE_LOCAL: policy.LimitMode.LOCAL,
+    pb.LIMIT_MODE_FLEET: policy.LimitMode.FLEET,
+    pb.LIMIT_MODE_REDIS: policy.LimitMode.REDIS,
+}
 _WITHOUT_OWNER: Mapping[int, str] = {
     pb.WITHOUT_OWNER_UNSPECIFIED: "share",
     pb.WITHOUT_OWNER_STRICT: "strict",
     pb.WITHOUT_OWNER_SHARE: "share",
     pb.WITHOUT_OWNER_OPEN: "open",
+}
+_STORE_FAILURES: Mapping[int, policy.StoreFailure] = {
+    pb.STORE_FAILURE_UNSPECIFIED: policy.StoreFailure.OPEN,
+    pb.STORE_FAILURE_OPEN: policy.StoreFailure.OPEN,
+    pb.STORE_FAILURE_CLOSED: policy.StoreFailure.CLOSED,
+    pb.STORE_FAILURE_LOCAL: policy.StoreFailure.LOCAL,
 }
 _KEY_PART = re.compile(
     r"address|subject|api_key|route|header|header:[a-z0-9!#$%&'*+.^_`|~-]{1,64}|claim:[\x21-\x7e]{1,64}"
@@ -181,7 +191,7 @@ def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
 
 def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
     body = resource.rate_limit
-    check.choice("mode", body.mode, _LIMIT_MODES, "local")
+    mode = check.choice("mode", body.mode, _LIMIT_MODES, policy.LimitMode.LOCAL)
     key = _limit_key(body, check)
     if "header" in key:
         check.token("header", body.header)
@@ -204,8 +214,11 @@ def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
         max_concurrent=body.max_concurrent,
         enforced=_enforced(body.enforce, check),
         advertise=body.advertise,
-        fleet=body.mode == pb.LIMIT_MODE_FLEET,
+        mode=mode if bucket else policy.LimitMode.LOCAL,
         without_owner=check.choice("without_owner", body.without_owner, _WITHOUT_OWNER, "share"),
+        on_store_failure=check.choice(
+            "on_store_failure", body.on_store_failure, _STORE_FAILURES, policy.StoreFailure.OPEN
+        ),
     )
 
 

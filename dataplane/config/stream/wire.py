@@ -13,7 +13,14 @@ from headgate_api.v1 import status_pb2
 MAX_PROBLEMS = 100
 """Most problems listed in one nack."""
 
-CAPABILITIES = ("reports.changes", "messages.parts", "services.tls", "limits.full", "limits.fleet")
+CAPABILITIES = (
+    "reports.changes",
+    "messages.parts",
+    "services.tls",
+    "limits.full",
+    "limits.fleet",
+    "limits.redis",
+)
 """What this data plane supports beyond the first version of the protocol; see `Hello`."""
 
 _STATUS = {

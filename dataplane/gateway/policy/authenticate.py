@@ -93,6 +93,15 @@ class Authenticator:
             return caller
         return self._look_closer(authorization, wall_now)
 
+    def known(self, authorization: str | None, wall_now: float) -> Caller | None:
+        """The caller, if the token has been verified before: costs no signature."""
+        token = _bearer_token(authorization)
+        if token is None:
+            return None
+        key = _BEARER + token
+        caller = self._young.get(key) or self._old.get(key)
+        return caller if caller is not None and wall_now < caller.expires else None
+
     def changed(self, keys: Iterable[VerificationKey], claims: frozenset[str] = frozenset()) -> Authenticator:
         """This authenticator, cache and all, if `keys` and `claims` are the same in any order; else a new one."""
         keys = tuple(keys)

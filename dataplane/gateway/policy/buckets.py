@@ -8,7 +8,7 @@ and concerns no bucket, and a full bucket needs no entry.
 Memory is bounded without scanning. Keys are kept in generations, by when they were last used; once all buckets of the
 oldest one are full, each new key drops some of them. When there is no room for a new key before that, buckets of the
 oldest generation are dropped that could serve a request anyway. A bucket that refuses is never forgotten: when nothing
-else is left, new keys of a limit share one bucket (`OVERFLOW`), but for its first ones, which have a reserve.
+else is left, new keys of a limit share one bucket (`OVERFLOW`). A reserve keeps room for the first keys of each limit.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from dataplane.gateway.policy.counter import Counter
-from dataplane.gateway.policy.resources import Limit
+from dataplane.gateway.policy.resources import Limit, LimitMode
 from headgate_api.leases.holder import OVERFLOW, Holder
 from headgate_api.leases.holding import Holding
 from headgate_api.leases.messages import Limit as Terms
@@ -27,11 +27,12 @@ _SOON: Final = 1e-3
 
 
 def terms(limit: Limit, workers: int) -> Terms | None:
-    """What is leased of a limit that `workers` of this data plane share; None: each of them counts for itself."""
+    """What is leased of a limit that `workers` of this data plane share; None: each of them counts for
+    itself, or Redis for all."""
     requests = limit.burst // limit.cost
-    if not limit.per_second:
+    if not limit.per_second or limit.mode is LimitMode.REDIS:
         return None
-    if limit.fleet:
+    if limit.mode is LimitMode.FLEET:
         return Terms(limit.per_second / limit.cost, requests, WithoutOwner(limit.without_owner))
     if workers > 1 and requests // 2 // (workers + 1) >= _LEAST:
         return Terms(limit.per_second / limit.cost, requests)
@@ -140,7 +141,9 @@ class Leased(Counter):
         self.limit = limit
         self._cost = float(limit.cost)
         self._rate = limit.per_second / limit.cost
-        mode = WithoutOwner(limit.without_owner) if limit.fleet else before.without_owner
+        mode = before.without_owner
+        if limit.mode is LimitMode.FLEET:
+            mode = WithoutOwner(limit.without_owner)
         self.holder.adopt(Terms(self._rate, limit.burst // limit.cost, mode))
 
     def leave(self) -> None:

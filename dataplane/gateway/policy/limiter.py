@@ -19,8 +19,9 @@ from dataplane.gateway.policy.advertise import LARGEST
 from dataplane.gateway.policy.buckets import Buckets, Room
 from dataplane.gateway.policy.concurrency import Concurrency
 from dataplane.gateway.policy.counter import Counter, Unlimited
+from dataplane.gateway.policy.in_redis import InRedis
 from dataplane.gateway.policy.leased import Leased, terms
-from dataplane.gateway.policy.resources import Limit
+from dataplane.gateway.policy.resources import Limit, LimitMode, StoreFailure
 from headgate_api.leases.messages import Answer, Ask
 
 _LONGEST_KEY: Final = 128
@@ -65,6 +66,8 @@ class BucketReport:
     key: str
     remaining: float
     refused: int
+    shared: bool = False
+    """Other workers have the same bucket: it is counted in Redis."""
 
 
 class Limiter:
@@ -149,7 +152,7 @@ class Limiter:
         """What to ask the owners now: of limits of the fleet, or of those that the workers of this data plane share."""
         asked = []
         for leased in self._leased.values():
-            if leased.limit.fleet == fleet:
+            if (leased.limit.mode is LimitMode.FLEET) == fleet:
                 ask = leased.holder.ask(now)
                 if ask is not None:
                     asked.append((leased, ask))
@@ -184,7 +187,7 @@ class Limiter:
     def lost(self, fleet: bool) -> None:
         """No answer will come to what was asked."""
         for leased in self._leased.values():
-            if leased.limit.fleet == fleet:
+            if (leased.limit.mode is LimitMode.FLEET) == fleet:
                 leased.holder.lost()
 
     def tidy(self, now: float) -> None:
@@ -205,6 +208,18 @@ class Limiter:
         """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns how many. The order
         has this `revision`."""
         return sum(_forget(counter, key, revision, now) for counter in self._counters.values())
+
+    def in_redis(self) -> list[Limit]:
+        """The limits that are counted in Redis, of those in use."""
+        return [counter.limit for counter in self._counters.values() if isinstance(counter, InRedis)]
+
+    def unanswered(self) -> dict[str, int]:
+        """Requests since the last call that Redis did not answer in time, or was not asked for, by limit."""
+        found = {}
+        for counter in self._counters.values():
+            if isinstance(counter, InRedis) and counter.unanswered:
+                found[counter.limit.name], counter.unanswered = counter.unanswered, 0
+        return found
 
     def report(self, now: float, most: int = 100) -> list[BucketReport]:
         """Up to `most` keys, the emptiest first, out of those lately refused and the newest."""
@@ -240,7 +255,8 @@ class Limiter:
                 remaining = counter.remaining(key, now)
         else:
             remaining = float(self._concurrent[limit.name].remaining(key))
-        return BucketReport(limit.name, label(limit, key), remaining, self._refusals(limit, key))
+        shared = limit.mode is LimitMode.REDIS
+        return BucketReport(limit.name, label(limit, key), remaining, self._refusals(limit, key), shared)
 
     def _refusals(self, limit: Limit, key: str) -> int:
         """For want of tokens, or of a place among the requests under way."""
@@ -260,8 +276,14 @@ class Limiter:
         if leased is not None:
             self._runs += 1
             made = self._leased[limit.name] = Leased(limit, leased, self._woken, self._runs)
+        elif not limit.per_second:
+            made = Unlimited(limit)
+        elif limit.mode is not LimitMode.REDIS:
+            made = Buckets(limit, self.share, self._room)
+        elif limit.on_store_failure is StoreFailure.LOCAL:
+            made = InRedis(limit, Buckets(limit, self.share, self._room))
         else:
-            made = Buckets(limit, self.share, self._room) if limit.per_second else Unlimited(limit)
+            made = InRedis(limit, Unlimited(limit))
         self._counters[limit.name] = made
         return made
 
@@ -272,7 +294,7 @@ class Limiter:
     def _owner_of(self, limit: Limit) -> str:
         if terms(limit, self._workers) is None:
             return "worker"
-        return "fleet" if limit.fleet else "node"
+        return "fleet" if limit.mode is LimitMode.FLEET else "node"
 
     def _woken(self) -> None:
         self.wake()
@@ -315,7 +337,15 @@ def _identity(limit: Limit) -> tuple[object, ...]:
 
 
 def _carries(before: Limit, after: Limit) -> bool:
-    return _identity(before) == _identity(after) and (before.per_second > 0) == (after.per_second > 0)
+    return _identity(before) == _identity(after) and _kind(before) == _kind(after)
+
+
+def _kind(limit: Limit) -> tuple[object, ...]:
+    """What the counter of a limit depends on, apart from who owns the buckets. Of limits in Redis nothing is lost when
+    it is made anew."""
+    if limit.mode is LimitMode.REDIS:
+        return limit.per_second > 0, limit.on_store_failure
+    return (limit.per_second > 0,)
 
 
 def _forget(counter: Counter, key: str, revision: int, now: float) -> bool:

@@ -23,6 +23,28 @@ class LoadBalancer(Enum):
     IP_HASH = "ip_hash"
 
 
+class LimitMode(Enum):
+    """Where a limit is counted."""
+
+    LOCAL = "local"
+    """In each data plane, for itself."""
+    FLEET = "fleet"
+    """Once for all data planes, which lease what they let through from control planes."""
+    REDIS = "redis"
+    """Once for all data planes, in a Redis."""
+
+
+class StoreFailure(Enum):
+    """What becomes of requests while the shared store of a limit does not answer."""
+
+    OPEN = "open"
+    """They are let through, uncounted."""
+    CLOSED = "closed"
+    """They are refused."""
+    LOCAL = "local"
+    """Each worker counts its share for itself."""
+
+
 class LimitKey:
     """Keys of limits that have one part, and how parts begin that have a name of their own."""
 
@@ -61,15 +83,28 @@ class Limit:
     """Per cent of the keys for which the limit is enforced; for the others it only counts and marks (shadow)."""
     advertise: bool = False
     """Whether responses that are let through say what remains."""
-    fleet: bool = False
-    """Whether there is one bucket for all data planes, and not one for each."""
+    mode: LimitMode = LimitMode.LOCAL
+    """Where its tokens are counted; requests under way are counted in each worker in every mode."""
     without_owner: str = "share"
-    """What is let through of a limit of the fleet while no control plane answers: "strict", "share", "open"."""
+    """In the mode FLEET, what is let through while no control plane answers: "strict", "share", "open"."""
+    on_store_failure: StoreFailure = StoreFailure.OPEN
+    """In the mode REDIS."""
 
 
-def coarse_limit(per_second: float, burst: int) -> Limit | None:
+def coarse_limit(
+    per_second: float, burst: int, mode: str = "local", on_store_failure: str = "open"
+) -> Limit | None:
     """The limit of the settings, by client address; None if there is none."""
-    return Limit(f"{BUILTIN}address", per_second, burst, LimitKey.ADDRESS) if per_second else None
+    if not per_second:
+        return None
+    return Limit(
+        f"{BUILTIN}address",
+        per_second,
+        burst,
+        LimitKey.ADDRESS,
+        mode=LimitMode(mode),
+        on_store_failure=StoreFailure(on_store_failure),
+    )
 
 
 @dataclass(frozen=True, slots=True)

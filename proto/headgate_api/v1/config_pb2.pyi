@@ -183,6 +183,7 @@ class Hello(_message.Message):
           "limits.full"      RateLimit.keys, .address_prefix, .cost, .cost_header, .max_concurrent and .enforce, and
                              Service.max_in_flight.
           "limits.fleet"     RateLimit.mode LIMIT_MODE_FLEET: it leases such limits (LimitAsks).
+          "limits.redis"     LIMIT_MODE_REDIS, and RateLimit.on_store_failure.
         """
 
     def __init__(

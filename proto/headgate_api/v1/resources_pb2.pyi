@@ -75,6 +75,7 @@ class _LimitModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitMode.V
     LIMIT_MODE_FLEET: _LimitMode.ValueType  # 2
     """One for all data planes: they lease what they let through."""
     LIMIT_MODE_REDIS: _LimitMode.ValueType  # 3
+    """A sliding window in a Redis that all data planes share."""
 
 class LimitMode(_LimitMode, metaclass=_LimitModeEnumTypeWrapper): ...
 
@@ -84,7 +85,34 @@ LIMIT_MODE_LOCAL: LimitMode.ValueType  # 1
 LIMIT_MODE_FLEET: LimitMode.ValueType  # 2
 """One for all data planes: they lease what they let through."""
 LIMIT_MODE_REDIS: LimitMode.ValueType  # 3
+"""A sliding window in a Redis that all data planes share."""
 Global___LimitMode: _TypeAlias = LimitMode  # noqa: Y015
+
+class _StoreFailure:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StoreFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoreFailure.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STORE_FAILURE_UNSPECIFIED: _StoreFailure.ValueType  # 0
+    STORE_FAILURE_OPEN: _StoreFailure.ValueType  # 1
+    """They are let through, uncounted."""
+    STORE_FAILURE_CLOSED: _StoreFailure.ValueType  # 2
+    """They are refused."""
+    STORE_FAILURE_LOCAL: _StoreFailure.ValueType  # 3
+    """Each data plane counts for itself."""
+
+class StoreFailure(_StoreFailure, metaclass=_StoreFailureEnumTypeWrapper):
+    """What becomes of requests while the Redis that their limit is counted in does not answer."""
+
+STORE_FAILURE_UNSPECIFIED: StoreFailure.ValueType  # 0
+STORE_FAILURE_OPEN: StoreFailure.ValueType  # 1
+"""They are let through, uncounted."""
+STORE_FAILURE_CLOSED: StoreFailure.ValueType  # 2
+"""They are refused."""
+STORE_FAILURE_LOCAL: StoreFailure.ValueType  # 3
+"""Each data plane counts for itself."""
+Global___StoreFailure: _TypeAlias = StoreFailure  # noqa: Y015
 
 class _WithoutOwner:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -546,6 +574,7 @@ class RateLimit(_message.Message):
     ENFORCE_FIELD_NUMBER: _builtins.int
     ADVERTISE_FIELD_NUMBER: _builtins.int
     WITHOUT_OWNER_FIELD_NUMBER: _builtins.int
+    ON_STORE_FAILURE_FIELD_NUMBER: _builtins.int
     per_second: _builtins.float
     """Tokens that flow back per second; above 0, or 0 where max_concurrent is all that the limit says."""
     burst: _builtins.int
@@ -568,7 +597,9 @@ class RateLimit(_message.Message):
     advertise: _builtins.bool
     """Responses that are let through say what remains."""
     without_owner: Global___WithoutOwner.ValueType
-    """What a data plane lets through of a limit of the whole fleet while no control plane answers."""
+    """What a data plane lets through of a limit of the mode LIMIT_MODE_FLEET while no control plane answers."""
+    on_store_failure: Global___StoreFailure.ValueType
+    """In the mode LIMIT_MODE_REDIS; unspecified: open."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What has a bucket of its own, of several each combination: "address", "subject", "api_key", "route", "header",
@@ -591,10 +622,11 @@ class RateLimit(_message.Message):
         enforce: _builtins.str = ...,
         advertise: _builtins.bool = ...,
         without_owner: Global___WithoutOwner.ValueType = ...,
+        on_store_failure: Global___StoreFailure.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_prefix", b"address_prefix", "advertise", b"advertise", "burst", b"burst", "cost", b"cost", "cost_header", b"cost_header", "enforce", b"enforce", "header", b"header", "key", b"key", "keys", b"keys", "max_concurrent", b"max_concurrent", "mode", b"mode", "per_second", b"per_second", "without_owner", b"without_owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_prefix", b"address_prefix", "advertise", b"advertise", "burst", b"burst", "cost", b"cost", "cost_header", b"cost_header", "enforce", b"enforce", "header", b"header", "key", b"key", "keys", b"keys", "max_concurrent", b"max_concurrent", "mode", b"mode", "on_store_failure", b"on_store_failure", "per_second", b"per_second", "without_owner", b"without_owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

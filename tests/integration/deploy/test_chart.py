@@ -109,6 +109,20 @@ def test_wrong_values_are_refused(values: dict[str, Any]) -> None:
         render(values)
 
 
+def test_redis_is_a_host_or_a_secret() -> None:
+    assert not {"REDIS_HOST", "REDIS_URL"} & environment(render(NEEDED), "dataplane").keys()
+    values = {**NEEDED, "dataplane": {"redis": {"host": "redis"}, "rateLimit": {"mode": "redis"}}}
+    found = environment(render(values), "dataplane")
+    assert [found[name]["value"] for name in ("REDIS_HOST", "REDIS_PORT", "RATE_LIMIT_MODE")] == [
+        "redis",
+        "6379",
+        "redis",
+    ]
+    values = {**NEEDED, "dataplane": {"redis": {"secret": "limits"}}}
+    found = environment(render(values), "dataplane")
+    assert found["REDIS_URL"]["valueFrom"] == {"secretKeyRef": {"name": "limits", "key": "REDIS_URL"}}
+
+
 def test_the_admin_api_is_not_exposed_by_default() -> None:
     assert environment(render(NEEDED), "controlplane")["EXPOSE_ADMIN"]["value"] == "false"
 

@@ -67,7 +67,8 @@ async def test_a_killed_etcd_is_missed_and_caught_up_with(
     await eventually(lambda: not watcher.connected)
     assert watcher.current is good
     await asyncio.to_thread(etcd.start)
-    await put(store, "payments")
+    # Refused at once while gRPC waits to connect anew.
+    await eventually(lambda: put(store, "payments"))
     await eventually(lambda: services(watcher) == {"orders", "payments"} and watcher.connected)
 
 
@@ -76,7 +77,7 @@ async def test_a_frozen_etcd_is_noticed(etcd: Etcd, store: EtcdStore, watcher: W
     await eventually(lambda: not watcher.connected)
     etcd.thaw()
     await eventually(lambda: watcher.connected)
-    await put(store, "payments")
+    await eventually(lambda: put(store, "payments"))
     await eventually(lambda: services(watcher) == {"orders", "payments"})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.settings import Settings as ControlPlaneSettings
+from dataplane.redis.options import RedisOptions
 from dataplane.settings import SettingsError, load, misspelled, read_token, split_address
 
 TOKEN = "t" * 16
@@ -24,6 +25,12 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def given(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     for name, value in {"DATAPLANE_TOKEN": TOKEN, **variables}.items():
         monkeypatch.setenv(name, value)
+
+
+def only(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """These, and nothing that was given before."""
+    monkeypatch.setattr(os, "environ", {})
+    given(monkeypatch, **variables)
 
 
 def complaint() -> str:
@@ -199,11 +206,58 @@ def test_request_headers_that_are_stripped(monkeypatch: pytest.MonkeyPatch) -> N
     assert "'Host' is read by the gateway" in complaint()
 
 
-def test_what_has_no_effect_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch)
-    assert load().without_effect == ()
-    given(monkeypatch, REDIS_HOST="redis")
-    assert load().without_effect == ("REDIS_HOST",)
+def test_redis_by_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch)
+    assert load().redis_options() is None
+    only(monkeypatch, REDIS_HOST="redis", REDIS_PORT="6380", REDIS_TIMEOUT="0.05", REDIS_KEY_PREFIX="shop:")
+    assert load().redis_options() == RedisOptions((("redis", 6380),), timeout=0.05, prefix="shop:")
+    assert list(load().warnings) == []
+
+
+def test_redis_by_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, REDIS_HOST="other", REDIS_URL="rediss://gate:s%3Acret@[::1]:6400/2")
+    options = load().redis_options()
+    assert options == RedisOptions((("::1", 6400),), user="gate", password="s:cret", database=2, tls=True)
+    assert "s:cret" not in repr(options)
+
+
+def test_redis_by_sentinels_and_as_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentinels = {"REDIS_SENTINELS": "a:26379, b:26379", "REDIS_SENTINEL_NAME": "limits"}
+    only(monkeypatch, REDIS_URL="redis://:pass@ignored", REDIS_SENTINEL_PASSWORD="theirs", **sentinels)
+    assert load().redis_options() == RedisOptions(
+        (("a", 26379), ("b", 26379)), sentinel="limits", password="pass", sentinel_password="theirs"
+    )
+    only(monkeypatch, REDIS_CLUSTER="[::1]:7000,b:7001")
+    assert load().redis_options() == RedisOptions((("::1", 7000), ("b", 7001)), cluster=True)
+    only(monkeypatch, REDIS_CLUSTER="a:7000", REDIS_SENTINELS="b:26379")
+    assert "REDIS_SENTINELS and REDIS_CLUSTER cannot be set together" in complaint()
+    only(monkeypatch, REDIS_CLUSTER="a:7000", REDIS_URL="redis://h/1")
+    assert "REDIS_URL: a Cluster has database 0 only" in complaint()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h", "redis://", "redis://h:port", "redis://h/db", "redis://h/-1", "redis://u:secret@h?x=1"],
+)
+def test_a_wrong_redis_url_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    only(monkeypatch, REDIS_URL=url)
+    assert "REDIS_URL: " in complaint()
+    assert "secret" not in complaint()
+
+
+def test_limits_of_the_settings_in_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, RATE_LIMIT_MODE="redis")
+    assert "RATE_LIMIT_MODE: redis needs REDIS_HOST" in complaint()
+    only(monkeypatch, RATE_LIMIT_MODE="redis", REDIS_HOST="redis", RATE_LIMIT_ON_STORE_FAILURE="local")
+    assert load().rate_limit_mode == "redis"
+    only(monkeypatch, RATE_LIMIT_MODE="everywhere")
+    assert "RATE_LIMIT_MODE: " in complaint()
+
+
+def test_without_a_common_secret_hidden_keys_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, REDIS_HOST="redis")
+    known_by_certificate = load().model_copy(update={"dataplane_token": None})
+    assert "LIMIT_KEY_SECRET is not set" in "".join(known_by_certificate.warnings)
 
 
 @pytest.mark.parametrize("address", ["[::1]:80", "[fe80::1%eth0]:80", "cp_1.example.org:50051", "0.0.0.0:1"])

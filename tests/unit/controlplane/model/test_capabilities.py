@@ -31,7 +31,10 @@ class Toy(Resource):
 
     KIND: ClassVar[str] = "toy"
     ADDED: ClassVar[Mapping[str, Added]] = {
-        "mode": Narrows("toys.fleet", when=lambda mode: mode == "fleet"),
+        "mode": (
+            Narrows("toys.fleet", when=lambda mode: mode == "fleet"),
+            Narrows("toys.redis", when=lambda mode: mode == "redis"),
+        ),
         "matches": Narrows("toys.matches"),
     }
 
@@ -55,6 +58,14 @@ def test_every_field_in_use_is_named_by_its_path() -> None:
         Need("matches[1].pattern", "toys.patterns"),
         Need("first.pattern", "toys.patterns"),
     )
+
+
+def test_values_of_one_field_may_need_different_capabilities() -> None:
+    assert [needs(Toy(mode=mode)) for mode in ("local", "fleet", "redis")] == [
+        (),
+        (Need("mode", "toys.fleet"),),
+        (Need("mode", "toys.redis"),),
+    ]
 
 
 def test_kinds_without_such_fields_cost_nothing() -> None:

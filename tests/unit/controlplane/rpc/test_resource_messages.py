@@ -21,7 +21,7 @@ NOT_SENT = {
     Service: {"instances"},  # each goes out as an instance
     Tls: {"enabled"},  # the part is there, or it is not
     Route: {"name"},  # beside the body
-    RateLimit: {"name", "requests", "per", "on_store_failure"},
+    RateLimit: {"name", "requests", "per"},
     User: {"username", "password", "password_hash", "generation", "credentials_id"},
     VerificationKey: {"kid"},
     Reset: {"id"},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from unittest import mock
 
-from dataplane.gateway.policy.limiter import TooMany
-from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey, Reset, Service, User
+from dataplane.gateway.policy.limiter import Limiter, TooMany
+from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey, LimitMode, Reset, Service, User
 from dataplane.gateway.resets import _MOST_OBEYED, Resets
 from dataplane.proxy.errors import CircuitOpen
 from dataplane.proxy.exchange import Result
+from tests.support.fake_store import FakeStore
 from tests.unit.dataplane.gateway.line import (
     ALICE,
     BASE,
@@ -29,12 +30,29 @@ BUCKET = Reset(2, rate_limit="address:2001:db8::1")
 
 def test_an_order_is_obeyed_when_it_comes_and_never_again() -> None:
     limiter, breakers = mock.Mock(), mock.Mock()
-    limiter.prefixes.return_value = {64}
+    limiter.prefixes.return_value, limiter.in_redis.return_value = {64}, []
     resets = Resets(limiter, breakers)
     for resets_in_table in ((BREAKER,), (BREAKER, BUCKET), (), (BUCKET, BREAKER)):
         resets.obey(resets_in_table, 3.0)
     breakers.reset.assert_called_once_with("orders", 3.0)
     limiter.reset.assert_called_once_with("address:2001:db8::/64", BUCKET.revision, 3.0)
+
+
+def test_an_order_reaches_redis_unless_it_is_older_than_this_worker() -> None:
+    limiter, store = Limiter(), FakeStore()
+    for name in ("a", "b"):
+        limiter.counter(Limit(name, 1, 2, LimitKey.ADDRESS, mode=LimitMode.REDIS))
+    limiter.counter(Limit("here", 1, 2, LimitKey.ADDRESS))
+    resets = Resets(limiter, mock.Mock())
+    resets.store = store
+    resets.obey((Reset(1, rate_limit="address:10.0.0.1"),), 0.0, first=True)
+    assert store.asked == []
+    resets.obey((Reset(2, rate_limit="address:10.0.0.2"), Reset(3, rate_limit="alice")), 0.0)
+    names = {question.name for question in store.asked}
+    assert {b"rate_limit:a:10.0.0.2", b"rate_limit:b:10.0.0.2", b"rate_limit:a:alice"} <= names
+    assert any(
+        question.command.endswith(b"rate_limit:a:alice:reset:3\r\n$3\r\n300\r\n") for question in store.asked
+    )
 
 
 def test_old_orders_are_forgotten_and_those_in_the_table_never() -> None:

@@ -130,10 +130,19 @@ def test_counters_of_what_is_not_in_the_table_are_forgotten_and_the_sum_stays() 
 def test_what_limits_would_have_refused_is_summed_while_they_exist() -> None:
     stats = NodeStats()
     for worker in (0, 1):
-        stats.take(worker, frame(shadowed={"trial": 2, "gone": 1}))
+        stats.take(worker, frame(shadowed={"trial": 2, "gone": 1}, unanswered={"trial": 3, "gone": 1}))
     assert stats.totals.shadowed == {"trial": 4, "gone": 2}
+    assert stats.totals.unanswered == {"trial": 6, "gone": 2}
     stats.keep({}, {}, {"trial": 1})
     assert stats.totals.shadowed == {"trial": 4}
+    assert stats.totals.unanswered == {"trial": 6}
+
+
+def test_a_bucket_that_all_workers_share_is_not_summed() -> None:
+    stats = NodeStats()
+    for worker, remaining in enumerate((4.0, 3.0)):
+        stats.take(worker, frame(buckets=[["l", "subject:ann", remaining, 2, True]]))
+    assert stats.buckets() == (BucketStats("l", "subject:ann", 3.0, 4, shared=True),)
 
 
 def test_buckets_are_summed_and_bounded_the_emptiest_first() -> None:

@@ -22,7 +22,7 @@ from dataplane.gateway.policy.resources import (
 )
 from dataplane.observe.stats import LATENCY_BOUNDS, Totals
 from dataplane.observe.status_server import make_app
-from dataplane.observe.view import NodeView
+from dataplane.observe.view import NodeView, RedisView
 
 JWK = '{"kty":"OKP","crv":"Ed25519","x":"secret-looking"}'
 TABLE = build(
@@ -60,6 +60,7 @@ HEALTHY = NodeView(
         refusals={("orders", "limited"): 2},
         upstream_errors={("orders", "timed_out"): 1},
         shadowed={"burst": 7},
+        unanswered={"burst": 6},
         access_log_drops=5,
     ),
     workers=2,
@@ -128,9 +129,23 @@ async def test_health_names_what_is_wrong(fields: dict[str, Any], status: str, p
     assert answer.json()["problems"] == [problem]
 
 
+async def test_health_says_since_when_redis_is_away() -> None:
+    away = replace(HEALTHY, redis=RedisView(1_700_000_000.25, "10.0.0.9:6379: connection lost"))
+    said = (await ask("/health", away)).json()
+    assert said["redis"] == {"connected": False, "since": "2023-11-14T22:13:20.250+00:00"}
+    assert said["problems"] == ["Failed to connect to Redis, since 2023-11-14T22:13:20.250+00:00"]
+    assert said["status"] == "degraded"
+    assert (await ask("/debug/config", away)).json()["redis_problem"] == "10.0.0.9:6379: connection lost"
+    back = replace(HEALTHY, redis=RedisView(0.0, ""))
+    assert (await ask("/health", back)).json()["redis"] == {"connected": True}
+    assert (await ask("/health", back)).json()["status"] == "ok"
+
+
 async def test_health_tells_no_addresses() -> None:
     """It is answered on the traffic port too."""
-    text = (await ask("/health", replace(HEALTHY, cache_problem="/var/lib/x", controlplane=""))).text
+    away = RedisView(1.0, "10.0.0.9:6379: connection lost")
+    lost = replace(HEALTHY, cache_problem="/var/lib/x", controlplane="", redis=away)
+    text = (await ask("/health", lost)).text
     assert "10.0.0." not in text
     assert "/var" not in text
 
@@ -162,6 +177,8 @@ async def test_metrics() -> None:
     assert value("refusals_total", route="orders", reason="limited") == 2
     assert value("upstream_errors_total", service="orders", kind="timed_out") == 1
     assert value("limit_shadowed_total", limit="burst") == 7
+    assert value("limit_unanswered_total", limit="burst") == 6
+    assert ("headgate_redis_connected", ()) not in found
     assert value("circuit_state", service="orders", state="closed") == 1
     assert value("circuit_state", service="orders", state="open") == 0
     assert value("circuit_failures_total", service="orders") == 2

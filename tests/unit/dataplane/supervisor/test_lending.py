@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dataplane.channel import Kind
-from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
 from dataplane.supervisor.lending import Lending
 from headgate_api.leases import codec
 from headgate_api.leases.holder import Holder
@@ -15,7 +15,7 @@ from headgate_api.leases.messages import Limit as Terms
 from headgate_api.v1 import limits_pb2 as pb
 
 SHARED = Limit("shared", 10.0, 100, LimitKey.SUBJECT)
-FLEET = Limit("fleet", 10.0, 100, LimitKey.SUBJECT, fleet=True)
+FLEET = Limit("fleet", 10.0, 100, LimitKey.SUBJECT, mode=LimitMode.FLEET)
 
 
 @dataclass

@@ -204,12 +204,13 @@ def test_a_rate_limit() -> None:
 
 def test_a_limit_of_the_fleet() -> None:
     plain = decode(wire.rate_limit("burst", mode=pb.LIMIT_MODE_FLEET))
-    assert isinstance(plain, policy.Limit) and (plain.fleet, plain.without_owner) == (True, "share")
+    assert isinstance(plain, policy.Limit)
+    assert (plain.mode, plain.without_owner) == (policy.LimitMode.FLEET, "share")
     strict = wire.rate_limit("burst", mode=pb.LIMIT_MODE_FLEET, without_owner=pb.WITHOUT_OWNER_STRICT)
     found = decode(strict)
     assert isinstance(found, policy.Limit) and found.without_owner == "strict"
     local = decode(wire.rate_limit("burst"))
-    assert isinstance(local, policy.Limit) and not local.fleet
+    assert isinstance(local, policy.Limit) and local.mode is policy.LimitMode.LOCAL
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_a_limit_of_the_fleet() -> None:
         ({"mode": pb.LIMIT_MODE_UNSPECIFIED}, "mode"),
         ({"mode": 99}, "mode"),
         ({"without_owner": 99}, "without_owner"),
-        ({"mode": pb.LIMIT_MODE_REDIS}, "mode"),
+        ({"mode": pb.LIMIT_MODE_REDIS, "on_store_failure": 9}, "on_store_failure"),
         ({"mode": 9}, "mode"),
         ({"per_second": 0}, "per_second"),
         ({"per_second": math.inf}, "per_second"),

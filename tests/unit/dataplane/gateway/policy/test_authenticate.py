@@ -48,6 +48,18 @@ def test_the_second_time_it_is_the_very_same_caller(gate: Authenticator) -> None
     assert outcome(gate, text) is outcome(gate, text)
 
 
+def test_whoever_has_asked_before_is_known_without_a_signature(gate: Authenticator) -> None:
+    text = token()
+    said = f"Bearer {text}"
+    assert gate.known(said, NOW) is None
+    caller = outcome(gate, text)
+    assert gate.known(said, NOW) is caller
+    assert gate.known(f"bearer  {text}", NOW) is caller
+    assert gate.known(said, NOW + 900) is None, "it has expired"
+    assert gate.known(None, NOW) is None
+    assert gate.known("Basic eA==", NOW) is None
+
+
 @pytest.mark.parametrize(
     ("key", "algorithm"), [(rsa, "RS256"), (ec, "ES256"), (ed, "Ed25519"), (ed, "EdDSA")]
 )

@@ -7,7 +7,7 @@ import pytest
 from dataplane.gateway.policy.buckets import Buckets
 from dataplane.gateway.policy.leased import Leased, counts_by, terms
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
 from headgate_api.leases.messages import LEASE, Answer, WithoutOwner
 from headgate_api.leases.messages import Limit as Terms
 from headgate_api.leases.owner import Owner
@@ -42,7 +42,7 @@ class Node:
     def exchange(self) -> None:
         self.now += LEASE / 4
         for index, limiter in enumerate(self.limiters):
-            for leased, ask in limiter.asks(self.now, fleet=self.limit.fleet):
+            for leased, ask in limiter.asks(self.now, fleet=self.limit.mode is LimitMode.FLEET):
                 answer = self.owner.ask(str(index), ask, self.now)
                 assert answer is not None
                 limiter.answer(leased.limit.name, leased.counts_by, answer, self.now)
@@ -57,8 +57,8 @@ def test_what_is_leased_of_which_limit() -> None:
     assert terms(limit(), 1) is None, "one worker counts exactly by itself"
     assert terms(limit(), 2) == Terms(1.0, 100)
     assert terms(limit(burst=10), 2) is None, "a share would let no first request through"
-    assert terms(limit(burst=10, fleet=True), 1) == Terms(1.0, 10)
-    strict = limit(burst=1005, cost=10, fleet=True, without_owner="strict")
+    assert terms(limit(burst=10, mode=LimitMode.FLEET), 1) == Terms(1.0, 10)
+    strict = limit(burst=1005, cost=10, mode=LimitMode.FLEET, without_owner="strict")
     assert terms(strict, 4) == Terms(0.1, 100, WithoutOwner.STRICT)
     assert terms(Limit("a", 0.0, 0, LimitKey.SUBJECT, max_concurrent=5), 2) is None
 
@@ -92,7 +92,7 @@ def test_a_cost_is_in_tokens_and_what_is_known_afterwards_is_settled() -> None:
 
 
 def test_a_cost_that_comes_back_late_goes_to_the_owner() -> None:
-    node = Node(limit(burst=1000, rate=0.001, cost=100, fleet=True))
+    node = Node(limit(burst=1000, rate=0.001, cost=100, mode=LimitMode.FLEET))
     counter = node.limiters[0].counter(node.limit)
     spent = 0
     for _ in range(10):

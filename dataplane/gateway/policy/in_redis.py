@@ -1,0 +1,89 @@
+"""The face of a limit in Redis within this worker: what its last answers said, and what stands in while it is away.
+
+Nothing is decided here but what a request gets while Redis does not answer (`stand_in`); what is shown of it are the
+answers of a while ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from dataplane.gateway.policy.counter import Counter
+from dataplane.gateway.policy.resources import Limit
+
+_MOST_SEEN: Final = 1_000
+"""Keys whose answers are remembered, of each limit; twice as many for a while."""
+
+
+class InRedis(Counter):
+    """A limit that is counted in Redis."""
+
+    __slots__ = ("_refused", "_seen", "_seen_old", "stand_in", "unanswered")
+
+    def __init__(self, limit: Limit, stand_in: Counter) -> None:
+        """`stand_in` counts in this worker, while Redis does not answer."""
+        self.limit = limit
+        self.stand_in = stand_in
+        self.unanswered = 0
+        """Requests that Redis did not answer in time, or was not asked for."""
+        self._seen: dict[str, tuple[float, float]] = {}
+        """Tokens that are left, and when all will be there, by key: the last answer."""
+        self._seen_old: dict[str, tuple[float, float]] = {}
+        self._refused: dict[str, int] = {}
+
+    def saw(self, key: str, remaining: float, full_at: float, *, refused: bool) -> None:
+        """Redis has answered."""
+        seen = self._seen
+        if len(seen) >= _MOST_SEEN and key not in seen:
+            self._seen_old, self._seen = seen, {}
+            self._refused = {}
+            seen = self._seen
+        seen[key] = (remaining, full_at)
+        if refused:
+            self._refused[key] = self._refused.get(key, 0) + 1
+
+    def take(self, key: str, now: float) -> float:
+        return self.stand_in.take(key, now)
+
+    def give_back(self, key: str, tokens: float, now: float) -> None:
+        self.stand_in.give_back(key, tokens, now)
+
+    def charge(self, key: str, tokens: float, now: float) -> None:
+        self.stand_in.charge(key, tokens, now)
+
+    def remaining(self, key: str, now: float) -> float:
+        remaining, full_at = self._last(key)
+        return remaining if now < full_at else float(self.limit.burst)
+
+    def missing(self, key: str, now: float) -> float:
+        return max(0.0, self._last(key)[1] - now)
+
+    def refused(self, key: str) -> int:
+        return self._refused.get(key, 0)
+
+    def forget(self, key: str) -> bool:
+        found = self.stand_in.forget(key)
+        self._refused.pop(key, None)
+        for table in (self._seen, self._seen_old):
+            found = table.pop(key, None) is not None or found
+        return found
+
+    def keys(self) -> Iterator[str]:
+        seen = set(self._refused)
+        yield from reversed(self._refused)
+        for table in (self._seen, self._seen_old):
+            for key in reversed(table):
+                if key not in seen:
+                    seen.add(key)
+                    yield key
+
+    def adopt(self, limit: Limit, now: float) -> None:
+        self.limit = limit
+        self.stand_in.adopt(limit, now)
+
+    def leave(self) -> None:
+        self.stand_in.leave()
+
+    def _last(self, key: str) -> tuple[float, float]:
+        return self._seen.get(key) or self._seen_old.get(key) or (float(self.limit.burst), 0.0)

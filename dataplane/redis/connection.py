@@ -1,0 +1,193 @@
+"""One connection to a Redis server: writes batches of questions, and matches replies with them by their place.
+
+Replies come in the order of the commands (RESP 2), so a batch need not wait for the one before. A batch that is late
+stays in its place: its replies are dropped when they come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Final, cast
+
+import hiredis
+
+from dataplane.gateway.policy.window import command
+from dataplane.gateway.store import Question
+from dataplane.redis.options import Address, RedisOptions
+
+_log = logging.getLogger(__name__)
+_MORE: Final = object()
+"""What the reader returns while no reply is whole."""
+
+
+class RedisError(Exception):
+    """An error that Redis replied; the first word of the message says which."""
+
+
+class Owner:
+    """What has a connection."""
+
+    def answered(self) -> None:
+        """A reply has come in time."""
+
+    def errored(self, question: Question, error: str, deadline: float) -> None:
+        """Redis has refused a question."""
+
+    def ended(self, connection: Connection, reason: str) -> None:
+        """The connection is lost. Its questions have not been answered: `unanswered` has them."""
+
+
+class _Batch:
+    __slots__ = ("deadline", "done", "late", "questions")
+
+    def __init__(self, questions: Sequence[Question], deadline: float) -> None:
+        self.questions = questions
+        self.deadline = deadline
+        self.done = 0
+        self.late = False
+
+
+class Reply:
+    """A question of the connection's own, whose reply somebody awaits."""
+
+    __slots__ = ("command", "future", "name")
+
+    def __init__(self, *words: bytes) -> None:
+        self.name = b""
+        self.command = command(*words)
+        self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    def answered(self, reply: object, now: float) -> None:
+        """Hand it on."""
+        if not self.future.done():
+            self.future.set_result(reply)
+
+    def failed(self, now: float) -> None:
+        """Say so."""
+        self.refused("the connection was lost")
+
+    def refused(self, error: str) -> None:
+        """Redis has replied with an error."""
+        if not self.future.done():
+            self.future.set_exception(RedisError(error))
+            # Whoever awaited it may have given up.
+            self.future.exception()
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._batches: deque[_Batch] = deque()
+        self._open = True
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(f"connection lost: {exc}" if exc else "connection closed by Redis")
+
+    def data_received(self, data: bytes) -> None:
+        now = monotonic()
+        try:
+            self._reader.feed(data)
+            while self._open:
+                reply = self._reader.gets()
+                if reply is _MORE:
+                    return
+                self._take(reply, now)
+        except (hiredis.ProtocolError, IndexError):
+            self.abort("Redis answered what is no reply to a question")
+
+    def send(self, questions: Sequence[Question], deadline: float) -> None:
+        """Send them in one write. A reply after `deadline`, monotonic time, is dropped, once `expire` has passed it."""
+        assert self.transport is not None
+        self._batches.append(_Batch(questions, deadline))
+        self.transport.write(b"".join([question.command for question in questions]))
+
+    async def replies(self, *commands: tuple[bytes, ...]) -> list[object]:
+        """Send commands and await their replies. Raises RedisError."""
+        questions = [Reply(*words) for words in commands]
+        self.send(questions, float("inf"))
+        return [await question.future for question in questions]
+
+    def expire(self, now: float) -> int:
+        """Fail the questions of all batches that are late since the last call; returns how many batches."""
+        count = 0
+        for batch in list(self._batches):
+            if not batch.late and batch.deadline <= now:
+                batch.late = True
+                count += 1
+                for question in batch.questions[batch.done :]:
+                    question.failed(now)
+        return count
+
+    def next_deadline(self) -> float | None:
+        """When the next batch is late; None if none waits."""
+        return next((batch.deadline for batch in self._batches if not batch.late), None)
+
+    def abort(self, reason: str) -> None:
+        """End it at once; the owner is told."""
+        self._end(reason)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _take(self, reply: object, now: float) -> None:
+        batch = self._batches[0]
+        question = batch.questions[batch.done]
+        batch.done += 1
+        if batch.done == len(batch.questions):
+            self._batches.popleft()
+        if batch.late:
+            return
+        try:
+            if not isinstance(reply, hiredis.ReplyError):
+                self._owner.answered()
+                question.answered(reply, now)
+            elif isinstance(question, Reply):
+                question.refused(str(reply))
+            else:
+                self._owner.errored(question, str(reply), batch.deadline)
+        except Exception:
+            # One request must not take the others' answers with it.
+            _log.exception("an answer of Redis could not be used")
+
+    def _end(self, reason: str) -> None:
+        if not self._open:
+            return
+        self._open = False
+        self._owner.ended(self, reason)
+        now = monotonic()
+        batches, self._batches = self._batches, deque()
+        for batch in batches:
+            if not batch.late:
+                for question in batch.questions[batch.done :]:
+                    question.failed(now)
+
+
+async def connect(address: Address, options: RedisOptions, owner: Owner | None = None) -> Connection:
+    """Connect to a server. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    host, port = address
+    context = options.context()
+    _, connection = await loop.create_connection(
+        lambda: Connection(owner or Owner()),
+        host,
+        port,
+        ssl=context,
+        server_hostname=host if context is not None else None,
+    )
+    return connection
+
+
+def auth(user: str, password: str) -> tuple[bytes, ...]:
+    """The AUTH command; user "" is the default user."""
+    words = (user, password) if user else (password,)
+    return (b"AUTH", *(word.encode() for word in words))

@@ -1,0 +1,271 @@
+"""The connection to one server, kept: collects what one turn of the event loop asks, and connects anew after an end.
+
+    connecting ──▶ up ──▶ away: nothing is asked, and tries go on in the background ──▶ up
+         ▲         │
+         └─────────┘ the connection was lost
+
+Questions wait for a connection that is being made, no longer than for an answer. When that fails, or several answers in
+a row are late, the server is away: `ask` says no at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from random import random
+from time import monotonic
+from typing import Final
+
+from dataplane.gateway.policy.outage import Outage
+from dataplane.gateway.policy.window import command
+from dataplane.gateway.policy.window_scripts import SCRIPTS, TAKE_MEMBERS, digest
+from dataplane.gateway.store import Order, Question
+from dataplane.redis.connection import Connection, Owner, auth, connect
+from dataplane.redis.options import Address, RedisOptions
+
+CONNECT_TIMEOUT: Final = 1.0
+"""Seconds to connect, be let in and load the scripts; more where an answer may take longer."""
+_LOOK: Final = 0.001
+"""Seconds in which the event loop reads what has come."""
+STEADY: Final = 1.0
+"""A connection that ends sooner after it was made shows that the server is away."""
+_UNUSABLE: Final = (
+    *("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF"),
+    *("OOM", "NOAUTH", "NOPERM", "BUSY"),
+)
+"""What errors name that hold for all questions: the server is not the one to ask, or not yet. Those of a script stand
+within a longer text. Any other error is one of the key's."""
+
+Moved = Callable[[Question, str, float], bool]
+"""Is given a question that belongs to another server, the error that says which, and the question's deadline; whether
+it was passed on."""
+
+
+class Link(Owner):
+    """One server."""
+
+    def __init__(
+        self,
+        options: RedisOptions,
+        find: Callable[[], Awaitable[Address]],
+        changed: Callable[[], None],
+        moved: Moved | None = None,
+        chance: Callable[[], float] = random,
+    ) -> None:
+        """`find` names the server before each try; `changed` is called when `outage` begins, and at each connection."""
+        self.outage = Outage()
+        self.address: Address = options.servers[0]
+        """Where it was found last."""
+        self._options = options
+        self._find = find
+        self._changed = changed
+        self._moved = moved
+        self._chance = chance
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._patient = True
+        """Questions wait for a connection that is being made: the server is not known to be away."""
+        self._up_since = 0.0
+        self._queue: list[Question] = []
+        self._queued_at = 0.0
+        self._unscripted: list[tuple[Question, float]] = []
+        """Questions whose scripts the server does not have any more, and their deadlines."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._looked = False
+        """The loop has looked for answers since the time was up."""
+
+    def start(self) -> None:
+        """Connect, and stay connected."""
+        if self._connecting is None and self._connection is None:
+            self._connecting = asyncio.create_task(self._connect(), name="connecting to Redis")
+
+    def close(self) -> None:
+        """End the connection; what is asked fails."""
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._looked = None, False
+        connection, self._connection = self._connection, None
+        self._patient = True
+        if connection is not None:
+            connection.abort("closed")
+        self._fail_queue()
+        if self.outage.over():
+            self._changed()
+
+    def ask(self, question: Question, now: float) -> bool:
+        """Ask at the end of this turn; False while the server is away."""
+        if self._connection is None and not (self._patient and self._connecting is not None):
+            return False
+        if not self._queue:
+            self._queued_at = now
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._queue.append(question)
+        return True
+
+    # --- the connection's owner
+
+    def answered(self) -> None:
+        self.outage.answered()
+
+    def errored(self, question: Question, error: str, deadline: float) -> None:
+        word = error.partition(" ")[0]
+        if word == "NOSCRIPT":
+            if not self._unscripted:
+                asyncio.get_running_loop().call_soon(self._load)
+            self._unscripted.append((question, deadline))
+            return
+        if word in ("MOVED", "ASK") and self._moved is not None and self._moved(question, error, deadline):
+            return
+        question.failed(monotonic())
+        if self._connection is not None and any(word in error for word in _UNUSABLE):
+            self._connection.abort(error)
+
+    def ended(self, connection: Connection, reason: str) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        if monotonic() - self._up_since > STEADY:
+            # Redis closes idle connections, restarts, changes its role: a new connection may do.
+            self._patient = True
+        else:
+            self._fail(reason)
+        self.start()
+
+    # --- inside
+
+    def _load(self) -> None:
+        """Somebody has flushed the scripts: load them again, and ask again."""
+        unscripted, self._unscripted = self._unscripted, []
+        if self._connection is not None:
+            loads = [Order(b"", load) for load in _loads()]
+            deadline = min(deadline for _, deadline in unscripted)
+            self._connection.send([*loads, *(question for question, _ in unscripted)], deadline)
+            return
+        for question, _ in unscripted:
+            question.failed(monotonic())
+
+    def _flush(self) -> None:
+        connection = self._connection
+        if connection is not None and self._queue:
+            queue, self._queue = self._queue, []
+            connection.send(queue, self._queued_at + self._options.timeout)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """One timer for all that is waited for."""
+        if self._timer is not None:
+            return
+        deadline = self._connection.next_deadline() if self._connection is not None else None
+        if deadline is None and self._queue:
+            deadline = self._queued_at + self._options.timeout
+        if deadline is not None:
+            wait = max(0.0, deadline - monotonic())
+            self._timer = asyncio.get_running_loop().call_later(wait, self._expire)
+
+    def _expire(self) -> None:
+        self._looked = not self._looked
+        if self._looked:
+            # It may be this process that is late: then the answers are there, and have not been read yet.
+            self._timer = asyncio.get_running_loop().call_later(_LOOK, self._expire)
+            return
+        self._timer = None
+        now, connection = monotonic(), self._connection
+        if connection is None:
+            if now >= self._queued_at + self._options.timeout:
+                self._fail_queue()
+        else:
+            for _ in range(connection.expire(now)):
+                if self.outage.late():
+                    self._give_up(f"no answer within {self._options.timeout * 1000:g} ms")
+                    break
+        self._set_timer()
+
+    def _fail_queue(self) -> None:
+        queue, self._queue = self._queue, []
+        now = monotonic()
+        for question in queue:
+            question.failed(now)
+
+    def _fail(self, reason: str) -> None:
+        """The server is away."""
+        self._patient = False
+        if self.outage.failed("{}:{}: {}".format(*self.address, reason), time.time()):
+            self._changed()
+        self._fail_queue()
+
+    def _give_up(self, reason: str) -> None:
+        """End a connection that is of no use."""
+        connection, self._connection = self._connection, None
+        self._fail(reason)
+        if connection is not None:
+            connection.abort(reason)
+        self.start()
+
+    async def _connect(self) -> None:
+        while True:
+            if self.outage.since is not None:
+                await asyncio.sleep(self.outage.pause(self._chance()))
+            try:
+                connection = await self._try()
+            except Exception as error:
+                # Whatever it is, Redis may be there again later.
+                self._fail(str(error) or "no answer in time")
+                continue
+            self._connection, self._connecting, self._up_since = connection, None, monotonic()
+            self.outage.over()
+            self._changed()
+            self._flush()
+            return
+
+    async def _try(self) -> Connection:
+        """A connection that counts. Raises OSError, TimeoutError or RedisError."""
+        options = self._options
+        self.address = await self._find()
+        async with asyncio.timeout(max(CONNECT_TIMEOUT, options.timeout)):
+            connection = await connect(self.address, options, self)
+            try:
+                await connection.replies(*_introduction(options))
+                async with asyncio.timeout(options.timeout):
+                    await connection.replies(_probe(options))
+            except BaseException:
+                connection.abort("given up")
+                raise
+        return connection
+
+
+def _introduction(options: RedisOptions) -> list[tuple[bytes, ...]]:
+    commands: list[tuple[bytes, ...]] = []
+    if options.password:
+        commands.append(auth(options.user, options.password))
+    if options.database:
+        commands.append((b"SELECT", b"%d" % options.database))
+    return commands + [(b"SCRIPT", b"LOAD", script.encode()) for script in SCRIPTS]
+
+
+def _probe(options: RedisOptions) -> tuple[bytes, ...]:
+    """A count that shows that this server counts: it is not a replica, and has memory.
+
+    In a Cluster another server may have its key's slot, so it shows only that this one answers.
+    """
+    if options.cluster:
+        return (b"PING",)
+    name, identity = f"{options.prefix}rate_limit:".encode(), os.urandom(6).hex().encode()
+    return (
+        b"EVALSHA",
+        digest(TAKE_MEMBERS),
+        b"1",
+        name,
+        b"1000000",
+        b"1000000",
+        b"1",
+        identity,
+    )
+
+
+def _loads() -> list[bytes]:
+    return [command(b"SCRIPT", b"LOAD", script.encode()) for script in SCRIPTS]

@@ -1,0 +1,87 @@
+"""How Redis is reached: what the supervisor read in the settings, and passes to its workers over their channel."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from urllib.parse import unquote, urlsplit
+
+Address = tuple[str, int]
+"""Host and port."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisOptions:
+    """One Redis, or the Sentinels or the Cluster that stand for it."""
+
+    servers: tuple[Address, ...]
+    """The server; with `sentinel` the Sentinels; with `cluster` some of its nodes."""
+    sentinel: str = ""
+    """Name by which the Sentinels know the server; empty: there are none."""
+    cluster: bool = False
+    user: str = ""
+    password: str = field(default="", repr=False)
+    sentinel_password: str = field(default="", repr=False)
+    database: int = 0
+    tls: bool = False
+    ca: str = ""
+    """Authorities that are believed, PEM; empty: the system's."""
+    prefix: str = ""
+    """Stands before every key."""
+    timeout: float = 0.02
+    """Seconds in which a request's limits must be answered."""
+
+    def to_json(self) -> str:
+        """Serialize for the channel to a worker."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RedisOptions:
+        """The inverse of `to_json`."""
+        fields = json.loads(text)
+        fields["servers"] = tuple((host, port) for host, port in fields["servers"])
+        return cls(**fields)
+
+    def context(self) -> ssl.SSLContext | None:
+        """What connections are secured with; None without TLS."""
+        return _context(self.ca) if self.tls else None
+
+
+@cache
+def _context(ca: str) -> ssl.SSLContext:
+    """Made once: to read the system's authorities takes a while."""
+    return ssl.create_default_context(cadata=ca or None)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """What a URL says: redis[s]://[[user]:password@]host[:port][/database], as redis.io's clients read it."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: int
+    tls: bool
+
+
+def read_url(url: str) -> RedisUrl:
+    """Raises ValueError with the reason, which quotes nothing: the URL may hold a password."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 6379
+        database = int(parts.path.strip("/") or 0)
+    except ValueError:
+        raise ValueError("is not redis[s]://[[user]:password@]host[:port][/database]") from None
+    if parts.scheme not in ("redis", "rediss"):
+        raise ValueError("must begin with redis:// or rediss://")
+    if not host:
+        raise ValueError("names no host")
+    if parts.query or parts.fragment:
+        raise ValueError("must not have parameters after ? or #: they are settings of their own")
+    if database < 0:
+        raise ValueError("names no database")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return RedisUrl(host, port, user, password, database, parts.scheme == "rediss")
