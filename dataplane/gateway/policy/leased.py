@@ -149,6 +149,16 @@ class Leased(Counter):
     def leave(self) -> None:
         self.holder.end()
 
+    def away(self, now: float) -> bool:
+        """Whether the owner does not answer: the limit says what passes meanwhile."""
+        return not now < self.holder.away_from
+
+    def held(self, key: str) -> float:
+        """Tokens that only this worker may spend for `key`."""
+        holding = self._holdings.get(key)
+        tokens = self.holder.starter if holding is None else holding.tokens
+        return max(0.0, tokens * self._cost)
+
     def part(self, key: str, share: float, now: float) -> float:
         """Tokens left for `key` here: what this worker holds, and its `share` of what nobody holds."""
         holding = self._holdings.get(key)
