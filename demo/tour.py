@@ -85,9 +85,7 @@ class Tour:
     def one_bucket(self) -> None:
         """Two data planes, one limit: together they let through no more than one bucket."""
         urls = [f"{dataplane.url}/together" for dataplane in self.world.dataplanes]
-        print(
-            f"   $ for i in $(seq 40); do curl -s -o /dev/null -w '%{{http_code}} ' {' '.join(urls)}; done"
-        )
+        print(f"   $ for i in $(seq 40); do curl -s -o /dev/null -w '%{{http_code}} ' {' '.join(urls)}; done")
         begun = time.monotonic()
         passed = dict.fromkeys(urls, 0)
         for _ in range(40):

@@ -155,9 +155,12 @@ class Check:
         else:
             assert among is not None
             left = concurrency_left_item(limit, among.remaining(key))
-        # Lists may stand in several fields of one name (RFC 9110, 5.3).
-        more = (("ratelimit", left), ("ratelimit-policy", self._policy))
-        exchange.response_fields = (*exchange.response_fields, *more)
+        policy = self._policy
+        if exchange.response_fields:
+            # Of the limits before: one field, as many clients read the first one only.
+            (_, others), (_, policies) = exchange.response_fields
+            left, policy = f"{others}, {left}", f"{policies}, {policy}"
+        exchange.response_fields = (("ratelimit", left), ("ratelimit-policy", policy))
 
 
 class Checks:
