@@ -115,7 +115,12 @@ def _receipt(key: str, revision: int, states: list[NodeState]) -> shapes.ResetSh
 
 def _limit(view: LimitView) -> shapes.RateLimitShape:
     shown = shapes.RateLimitShape(
-        name=view.name, refused=view.refused, more=view.more, buckets=[_bucket(one) for one in view.buckets]
+        name=view.name,
+        mode=view.mode or None,
+        owner=view.owner or None,
+        refused=view.refused,
+        more=view.more,
+        buckets=[_bucket(one) for one in view.buckets],
     )
     limit, bound = view.limit, view.bound
     if limit is None or bound is None:
@@ -127,8 +132,6 @@ def _limit(view: LimitView) -> shapes.RateLimitShape:
             "max_concurrent": limit.max_concurrent,
             "key": ",".join(limit.keys),
             "enforce": limit.enforce,
-            "mode": limit.mode,
-            "owner": view.owner or None,
             "bound": _bound(bound),
         }
     )

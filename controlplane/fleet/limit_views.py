@@ -14,6 +14,7 @@ from controlplane.model.access import RateLimit
 USUAL: Final = 100
 """Buckets that are shown unless another number is asked for."""
 MOST: Final = 1000
+_MODES: Final = {LimitPlace.FLEET: "fleet", LimitPlace.REDIS: "redis", LimitPlace.UNKNOWN: ""}
 _NAMED: Final = 3
 """Data planes named in a sentence."""
 
@@ -64,6 +65,8 @@ class LimitView:
 
     name: str
     limit: RateLimit | None
+    mode: str
+    """local, fleet or redis; of one that is not known here as buckets are reported, or empty."""
     owner: str
     """The control plane that owns a limit of the fleet; empty for others, and while there is none."""
     bound: Bound | None
@@ -140,11 +143,19 @@ def _view(
     shown: Sequence[BucketView],
     dataplanes: int,
 ) -> LimitView:
-    owned = owner(name) if limit is not None and limit.mode == "fleet" and limit.rate else ""
+    mode = _mode(limit, buckets)
+    owned = owner(name) if mode == "fleet" else ""
     away = sorted({node for one in buckets for node, report in one.dataplanes.items() if report.away})
     bound = None if limit is None else _bound(limit, owned, away, dataplanes)
     refused = sum(one.refused for one in buckets)
-    return LimitView(name, limit, owned, bound, shown, len(buckets) - len(shown), refused)
+    return LimitView(name, limit, mode, owned, bound, shown, len(buckets) - len(shown), refused)
+
+
+def _mode(limit: RateLimit | None, buckets: Sequence[BucketView]) -> str:
+    if limit is not None:
+        return limit.mode
+    places = [report.place for one in buckets for report in one.dataplanes.values()]
+    return _MODES.get(places[0], "local") if places else ""
 
 
 def _bound(limit: RateLimit, owner: str, away: Sequence[str], dataplanes: int) -> Bound:

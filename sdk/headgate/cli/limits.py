@@ -139,7 +139,7 @@ def _bound(limit: Row) -> str:
 
 
 def _counted(limit: Row) -> str:
-    if limit.get("mode") == "fleet" and limit.get("per_second"):
+    if limit.get("mode") == "fleet":
         return str(limit.get("owner") or "no owner now")
     places = {one["counted"] for bucket in limit["buckets"] for one in bucket["dataplanes"].values()}
     return ", ".join(sorted(places)) or str(limit.get("mode") or "")

@@ -59,6 +59,8 @@ def test_one_bucket_for_the_fleet_is_what_data_planes_hold_and_what_nobody_holds
     (view,) = views([limit(mode="fleet")], reports, owner="cp-1")
     assert [bucket.remaining for bucket in view.buckets] == [29]
     assert view.owner == "cp-1"
+    (of_the_settings,) = views([], reports, owner="cp-1")
+    assert (of_the_settings.mode, of_the_settings.owner, of_the_settings.bound) == ("fleet", "cp-1", None)
 
 
 def test_a_key_is_chosen_as_it_is_shown_or_by_its_value() -> None:
