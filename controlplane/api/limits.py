@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from starlette.responses import Response
@@ -12,16 +11,15 @@ from controlplane.api.answers import json_answer, models_answer
 from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, Parameter, get, many
 from controlplane.api.problems import HttpError
 from controlplane.fleet import limit_views
+from controlplane.fleet.limit_resets import RESET_WITHIN, reset_view
 from controlplane.fleet.limit_views import MOST, USUAL, Bound, BucketView, Choice, LimitView
-from controlplane.fleet.reports import NodeState, RateLimitReport
+from controlplane.fleet.reports import RateLimitReport
 from controlplane.model.resources import RateLimit
 
 Reports = Mapping[str, Sequence[RateLimitReport]]
 
 FEW = 2000
 """Reported buckets that are put together on the event loop: some milliseconds' work."""
-RESET_WITHIN = 5.0
-"""Seconds that data planes have to say what they reset, unless the caller says otherwise."""
 
 PARAMETERS = (
     Parameter("limit", "Only the limit of this name."),
@@ -61,16 +59,22 @@ async def reset_rate_limit(call: Call) -> Response:
     call.record.revision = revision
     seconds = RESET_WITHIN if wait is None else wait.seconds
     await call.parts.waiting.obeyed(revision, seconds)
-    states = [state for state in call.parts.fleet.views.dataplanes() if state.connected]
-    receipt = _receipt(key, revision, states)
-    if receipt.waiting or not states:
-        return json_answer(receipt.model_dump(), 202)
-    if not receipt.buckets and not receipt.unreached:
+    seen = reset_view(revision, call.parts.fleet.views.dataplanes())
+    receipt = shapes.ResetShape(
+        revision=revision,
+        key=key,
+        buckets=seen.buckets,
+        limits=dict(seen.limits),
+        dataplanes=dict(seen.dataplanes),
+        unreached=list(seen.unreached),
+        waiting=list(seen.waiting),
+    ).model_dump()
+    if seen.found_none:
         detail = (
             f"No bucket of any limit has the key {key!r}; GET {ROOT}/rate-limits shows those that are in use"
         )
-        raise HttpError(404, detail, more=receipt.model_dump())
-    return json_answer(receipt.model_dump())
+        raise HttpError(404, detail, more=receipt)
+    return json_answer(receipt, 200 if seen.complete else 202)
 
 
 def _choice(call: Call) -> Choice:
@@ -92,25 +96,6 @@ def _require_known(choice: Choice, limits: Mapping[str, RateLimit], reports: Rep
         return
     if not any(one.name == choice.limit for each in reports.values() for one in each):
         raise HttpError(404, f"rate limit {choice.limit!r} does not exist")
-
-
-def _receipt(key: str, revision: int, states: list[NodeState]) -> shapes.ResetShape:
-    said = {state.node: state.resets[revision] for state in states if revision in state.resets}
-    limits = Counter[str]()
-    for one in said.values():
-        limits.update(one.limits)
-    limits.update({name for one in said.values() for name in one.shared})
-    # One data plane that reaches Redis is enough.
-    unreached = set.intersection(*(set(one.unreached) for one in said.values())) if said else set()
-    return shapes.ResetShape(
-        revision=revision,
-        key=key,
-        buckets=limits.total(),
-        limits=dict(sorted(limits.items())),
-        dataplanes={node: len(one.limits) for node, one in said.items()},
-        unreached=sorted(unreached),
-        waiting=[state.node for state in states if state.node not in said],
-    )
 
 
 def _limit(view: LimitView) -> shapes.RateLimitShape:

@@ -21,6 +21,7 @@ from controlplane.fleet.reports import (
     StatsReport,
 )
 from controlplane.model.lineage import Lineage
+from controlplane.rpc.wire.limit_messages import PLACES
 from headgate_api.v1 import config_pb2, peers_pb2, status_pb2
 
 MOST_PROBLEMS = 100
@@ -41,13 +42,7 @@ _STATES: Mapping[int, CircuitState] = {
     status_pb2.CIRCUIT_STATE_HALF_OPEN: CircuitState.HALF_OPEN,
 }
 
-_PLACES: Mapping[status_pb2.LimitPlace.ValueType, LimitPlace] = {
-    status_pb2.LIMIT_PLACE_WORKER: LimitPlace.WORKER,
-    status_pb2.LIMIT_PLACE_NODE: LimitPlace.NODE,
-    status_pb2.LIMIT_PLACE_FLEET: LimitPlace.FLEET,
-    status_pb2.LIMIT_PLACE_REDIS: LimitPlace.REDIS,
-}
-_PLACE_WORDS = {place: word for word, place in _PLACES.items()}
+_PLACES = {word: place for place, word in PLACES.items()}
 
 
 def problems(
@@ -165,7 +160,7 @@ def bucket_messages(reports: Iterable[RateLimitReport]) -> Iterator[status_pb2.R
             key=one.key,
             remaining=one.remaining,
             refused=one.refused,
-            place=_PLACE_WORDS.get(one.place, status_pb2.LIMIT_PLACE_UNSPECIFIED),
+            place=PLACES[one.place],
             held=one.held,
             away=one.away,
         )
