@@ -250,12 +250,14 @@ def test_limits_of_the_settings_in_redis(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "RATE_LIMIT_MODE: redis needs REDIS_HOST" in complaint()
     only(monkeypatch, RATE_LIMIT_MODE="redis", REDIS_HOST="redis", RATE_LIMIT_ON_STORE_FAILURE="local")
     assert load().rate_limit_mode == "redis"
+    only(monkeypatch, RATE_LIMIT_MODE="fleet")
+    assert load().rate_limit_mode == "fleet"
     only(monkeypatch, RATE_LIMIT_MODE="everywhere")
     assert "RATE_LIMIT_MODE: " in complaint()
 
 
 def test_without_a_common_secret_hidden_keys_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    only(monkeypatch, REDIS_HOST="redis")
+    only(monkeypatch)
     known_by_certificate = load().model_copy(update={"dataplane_token": None})
     assert "LIMIT_KEY_SECRET is not set" in "".join(known_by_certificate.warnings)
 

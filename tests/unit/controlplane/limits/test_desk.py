@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.limits import desk as desk_module
 from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
 from controlplane.limits.desk import COARSE, Desk, NotOwned, coarse_limit, fleet_limits
@@ -22,6 +23,12 @@ from tests.support.waiting import eventually
 FAST = Limit(10.0, 100, WithoutOwner.STRICT)
 SLOW = Limit(0.001, 100, WithoutOwner.STRICT)
 BY = "subject"
+
+
+@pytest.fixture(autouse=True)
+def _stored_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a limit has to wait for the store: by real time, which these tests have no use for."""
+    monkeypatch.setattr(desk_module, "STORE_EVERY", 0.02)
 
 
 class World:
