@@ -59,6 +59,9 @@ class Kind(IntEnum):
     one data plane share."""
     FLEET_ASKS = 16
     """The same, of control planes."""
+    RESET = 18
+    """JSON {revision, limits, shared, unreached}: the order of this revision to fill up buckets has been obeyed, and
+    the limits that it found (`gateway.resets.Outcome`)."""
     LEAVING = 13
     """JSON {"<service>/<instance>": requests in flight} of all instances that take no new ones; sent before the APPLIED
     of the change that removes them, and after the last response of each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ class Tour:
                 self.no_token,
                 self.missing_scope,
                 self.burst,
+                self.one_bucket,
                 self.failing_service,
                 self.killed_instance,
                 self.live_change,
@@ -79,6 +81,40 @@ class Tour:
         expect(codes[0] == 200 and bool(limited), "first 200, later 429")
         retry_after = limited[0].headers.get("Retry-After", "")
         expect(retry_after.isdigit(), f"429 with Retry-After: {retry_after or 'missing'}")
+
+    def one_bucket(self) -> None:
+        """Two data planes, one limit: together they let through no more than one bucket."""
+        urls = [f"{dataplane.url}/together" for dataplane in self.world.dataplanes]
+        print(f"   $ for i in $(seq 40); do curl -s -o /dev/null -w '%{{http_code}} ' {' '.join(urls)}; done")
+        begun = time.monotonic()
+        passed = dict.fromkeys(urls, 0)
+        for _ in range(40):
+            for url in urls:
+                passed[url] += self.client.get(url).status_code == 200
+        # One comes back each second.
+        bound = 60 + math.ceil(time.monotonic() - begun)
+        total = sum(passed.values())
+        each = " and ".join(map(str, passed.values()))
+        expect(total <= bound and min(passed.values()) > 0, f"{each} of 40 passed: {total}, at most {bound}")
+        self.owner_and_reset(urls)
+
+    def owner_and_reset(self, urls: list[str]) -> None:
+        """Where the limit is counted, and more of it."""
+        api = f"{self.world.controlplane.url}/api/v1/rate-limits"
+        print(f"   $ headgate limits --limit together    # or: curl {api}?limit=together")
+        seen = self.until(
+            lambda: self.client.get(api, params={"limit": "together"}),
+            lambda answer: answer.status_code == 200 and bool(answer.json()[0]["buckets"]),
+        ).json()[0]
+        print(f"   {seen['bound']['reason']}; refused: {seen['refused']}")
+        key = seen["buckets"][0]["key"]
+        print(f"   $ headgate limits reset {key}")
+        with self.world.controlplane.admin() as admin:
+            answer = admin.delete(f"/api/v1/rate-limits/{key}", params={"wait": "25"})
+        self.report(answer, 200, f"{answer.json()['buckets']} buckets are full again")
+        for url in urls:
+            self.until(lambda url=url: self.client.get(url), lambda seen: seen.status_code == 200)  # type: ignore[misc]
+        expect(True, "both data planes let requests through again")
 
     def failing_service(self) -> None:
         """A failing service opens its breaker, and a recovered one closes it."""

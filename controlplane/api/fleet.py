@@ -1,9 +1,8 @@
-"""The present state of the fleet: services, circuits, limits, data planes; resets, and draining an instance."""
+"""The present state of the fleet: services, circuits, data planes; resetting a circuit, and draining an instance."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from starlette.responses import Response
 
@@ -13,8 +12,7 @@ from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, get
 from controlplane.api.problems import HttpError
 from controlplane.api.shapes import moment
 from controlplane.fleet.reports import CircuitReport, NodeState
-from controlplane.fleet.views import CircuitView, InstanceView, RateLimitView, ServiceView
-from controlplane.model.resources import RateLimit
+from controlplane.fleet.views import CircuitView, InstanceView, ServiceView
 from controlplane.model.snapshot import Snapshot
 
 
@@ -43,24 +41,6 @@ async def circuits(call: Call) -> Response:
 async def reset_circuit(call: Call) -> Response:
     """Has every data plane close a service's breaker."""
     call.record.revision = await call.parts.commands.reset_circuit(call.path("service"))
-    return json_answer({"revision": call.record.revision}, 202)
-
-
-async def rate_limits(call: Call) -> Response:
-    """Every limit with the buckets in use."""
-    snapshot = call.parts.snapshot()
-    buckets: dict[str, list[shapes.BucketShape]] = defaultdict(list)
-    call.parts.fleet.look()
-    for view in call.parts.fleet.views.rate_limits(snapshot):
-        buckets[view.name].append(_bucket(view))
-    limits = snapshot.of(RateLimit)
-    names = sorted({*limits, *buckets})
-    return model_answer(tuple(_limit(name, limits.get(name), buckets[name]) for name in names))
-
-
-async def reset_rate_limit(call: Call) -> Response:
-    """Has every data plane fill up a caller's buckets."""
-    call.record.revision = await call.parts.commands.reset_rate_limit(call.path("key"))
     return json_answer({"revision": call.record.revision}, 202)
 
 
@@ -116,31 +96,6 @@ def _breaker(report: CircuitReport) -> shapes.NodeCircuitShape:
     )
 
 
-def _bucket(view: RateLimitView) -> shapes.BucketShape:
-    nodes = {
-        node: shapes.NodeBucketShape(remaining=one.remaining, refused=one.refused)
-        for node, one in view.dataplanes.items()
-    }
-    return shapes.BucketShape(key=view.key, remaining=view.remaining, refused=view.refused, dataplanes=nodes)
-
-
-def _limit(
-    name: str, limit: RateLimit | None, buckets: Iterable[shapes.BucketShape]
-) -> shapes.RateLimitShape:
-    if limit is None:
-        return shapes.RateLimitShape(name=name, buckets=list(buckets))
-    return shapes.RateLimitShape(
-        name=name,
-        per_second=limit.rate or None,
-        burst=limit.tokens or None,
-        max_concurrent=limit.max_concurrent,
-        key=",".join(limit.keys),
-        enforce=limit.enforce,
-        mode=limit.mode,
-        buckets=list(buckets),
-    )
-
-
 def _dataplane(state: NodeState) -> shapes.DataplaneShape:
     return shapes.DataplaneShape(
         node=state.node,
@@ -174,7 +129,7 @@ async def drain(call: Call) -> Response:
     raise HttpError(504, detail, more=receipt)
 
 
-_ORDERED = Answer(202, "The order is on its way to the data planes", shapes.RevisionShape)
+ORDERED = Answer(202, "The order is on its way to the data planes", shapes.RevisionShape)
 
 
 def operations() -> Iterator[Operation]:
@@ -203,7 +158,7 @@ def operations() -> Iterator[Operation]:
         summary="Let an instance take no new requests, and wait for those under way",
         answers=(
             Answer(200, "Nothing is under way there any more", shapes.RolloutShape),
-            _ORDERED,
+            ORDERED,
         ),
         tag="fleet",
         parameters=rollout.PARAMETERS[:1],
@@ -223,27 +178,9 @@ def operations() -> Iterator[Operation]:
         access=ADMIN,
         id="resetCircuit",
         summary="Close a service's breaker on every data plane, and forget its failures",
-        answers=(_ORDERED,),
+        answers=(ORDERED,),
         tag="fleet",
         refusals=(404,),
-    )
-    yield get(
-        f"{ROOT}/rate-limits",
-        rate_limits,
-        "getRateLimits",
-        "Every rate limit with the buckets in use",
-        Answer(200, "Sorted by name", many(shapes.RateLimitShape)),
-    )
-    yield Operation(
-        method="DELETE",
-        path=f"{ROOT}/rate-limits/{{key:path}}",
-        handler=reset_rate_limit,
-        access=ADMIN,
-        id="resetRateLimit",
-        summary="Fill up the buckets of a caller key on every data plane",
-        answers=(_ORDERED,),
-        tag="fleet",
-        refusals=(400,),
     )
     yield get(
         f"{ROOT}/dataplanes",

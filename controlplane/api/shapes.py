@@ -83,30 +83,92 @@ class CircuitShape(NodeCircuitShape):
 class NodeBucketShape(Shape):
     """A bucket on one data plane."""
 
-    remaining: Annotated[float, Field(description="Tokens left.")]
-    refused: int
+    remaining: Annotated[
+        float, Field(description="Tokens left, as far as the data plane knows; of max_concurrent: requests.")
+    ]
+    refused: Annotated[int, Field(description="Requests that it refused for this key.")]
+    counted: Annotated[
+        Literal["unknown", "worker", "node", "fleet", "redis"],
+        Field(
+            description="Where: in each worker, in the data plane, at the control plane that owns the limit, in Redis."
+        ),
+    ]
+    away: Annotated[
+        bool,
+        Field(description="The owner, or Redis, does not answer it; the limit says what holds meanwhile."),
+    ]
 
 
-class BucketShape(NodeBucketShape):
-    """One caller's bucket over the fleet: where fewest tokens are left, refusals added up."""
+class BucketShape(Shape):
+    """One key's bucket over the fleet."""
 
-    key: Annotated[str, Field(description="Caller key, as DELETE /api/v1/rate-limits/{key} takes it.")]
+    key: Annotated[
+        str,
+        Field(
+            description="As DELETE /api/v1/rate-limits/{key} takes it; a keyed hash (#…) stands for what may be secret."
+        ),
+    ]
+    remaining: Annotated[
+        float,
+        Field(
+            description="Tokens left: in the bucket of the fleet, or in that of the data plane with fewest."
+        ),
+    ]
+    refused: Annotated[int, Field(description="Of all data planes.")]
     dataplanes: Annotated[dict[str, NodeBucketShape], Field(description="By node.")]
+
+
+class BoundShape(Shape):
+    """What is let through of one key in any time: `burst`, and `per_second` times its seconds. In requests."""
+
+    burst: Annotated[int | None, Field(description="Null for a limit without a rate.")]
+    per_second: float | None
+    under_way: Annotated[int | None, Field(description="Requests at the same time, in each data plane.")]
+    over: Annotated[
+        Literal["fleet", "dataplane"],
+        Field(description="Whether it is for all data planes together, or for each."),
+    ]
+    holds: Annotated[bool, Field(description="Whether it is in force now, everywhere.")]
+    reason: Annotated[str, Field(description="Why, or what holds in its place.")]
 
 
 class RateLimitShape(Shape):
     """A limit and the buckets in use; settings are null for a limit from a data plane's own settings."""
 
     name: str
-    per_second: float | None = None
-    burst: int | None = None
+    per_second: Annotated[float | None, Field(description="Tokens that flow back.")] = None
+    burst: Annotated[int | None, Field(description="Tokens.")] = None
     max_concurrent: int | None = None
     key: Annotated[
         str | None, Field(description="What has a bucket of its own; parts with commas between.")
     ] = None
     enforce: str | None = None
     mode: str | None = None
-    buckets: list[BucketShape]
+    owner: Annotated[
+        str | None,
+        Field(description="The control plane that owns a limit of mode fleet; null while there is none."),
+    ] = None
+    bound: BoundShape | None = None
+    refused: Annotated[int, Field(description="Of all buckets that data planes reported.")]
+    more: Annotated[int, Field(description="Buckets that are reported and not listed: see `most`.")]
+    buckets: Annotated[list[BucketShape], Field(description="The most refused first, then the emptiest.")]
+
+
+class ResetShape(Shape):
+    """What was reset. Complete as of what the data planes knew of the key."""
+
+    revision: Annotated[int, Field(description="Of the order.")]
+    key: str
+    buckets: Annotated[int, Field(description="How many were filled up.")]
+    limits: Annotated[
+        dict[str, int],
+        Field(description="The same by limit: one for each data plane, or one where all share it."),
+    ]
+    dataplanes: Annotated[dict[str, int], Field(description="Buckets that each data plane had of its own.")]
+    unreached: Annotated[list[str], Field(description="Limits in Redis, where it did not answer.")]
+    waiting: Annotated[
+        list[str], Field(description="Connected data planes that have not answered yet. They will reset it.")
+    ]
 
 
 class ProblemShape(Shape):

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from controlplane.api import configuration, fleet, health, history, rollout, service_token, store, token
+from controlplane.api import (
+    configuration,
+    fleet,
+    health,
+    history,
+    limits,
+    rollout,
+    service_token,
+    store,
+    token,
+)
 from controlplane.api.answers import json_answer
 from controlplane.api.openapi import describe
 from controlplane.api.operation import ROOT, Answer, Call, Operation, get
@@ -20,6 +30,7 @@ def operations() -> tuple[Operation, ...]:
         *configuration.operations(),
         *history.operations(),
         *fleet.operations(),
+        *limits.operations(),
         *rollout.operations(),
         *store.operations(),
         get(

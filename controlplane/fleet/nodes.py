@@ -19,7 +19,15 @@ from controlplane.fleet.demand import Demand, Reporting
 from controlplane.fleet.elsewhere import Elsewhere
 from controlplane.fleet.overview import Overview
 from controlplane.fleet.peer_updates import PeerChanges, PeerState
-from controlplane.fleet.reports import InstanceHealth, NodeProblem, NodeState, Rejection, StatsReport
+from controlplane.fleet.reports import (
+    MOST_RESETS,
+    NO_RESETS,
+    InstanceHealth,
+    NodeProblem,
+    NodeState,
+    Rejection,
+    StatsReport,
+)
 from controlplane.fleet.settling import Settling
 from controlplane.fleet.signals import Signals
 from controlplane.fleet.tally import Tally
@@ -309,8 +317,12 @@ class Fleet:
             return
         touched, turned = self.circuits.take(node, stats.circuits, changes=changes)
         self._touch(circuits=touched)
-        self._update(node, stats=replace(stats, circuits=()))
+        self._update(node, stats=replace(stats, circuits=(), resets=NO_RESETS))
         self.signals.news += turned
+        if stats.resets:
+            known = {**self._nodes[node].resets, **stats.resets}
+            self._update(node, resets=dict(sorted(known.items())[-MOST_RESETS:]))
+            self.signals.move(node)
 
     def disconnect(self, node: str) -> None:
         """Its stream ended."""

@@ -7,14 +7,14 @@ is connected, although another control plane may still tell of it, too.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from controlplane.fleet import views
 from controlplane.fleet.peer_updates import PeerState
-from controlplane.fleet.reports import CircuitReport, InstanceStatus, NodeState
+from controlplane.fleet.reports import CircuitReport, InstanceStatus, NodeState, RateLimitReport
 from controlplane.fleet.verdicts import InstanceName
-from controlplane.fleet.views import CircuitView, RateLimitView, ServiceView
+from controlplane.fleet.views import CircuitView, ServiceView
 from controlplane.model.resources import Service
 from controlplane.model.snapshot import Snapshot
 
@@ -53,10 +53,10 @@ class Overview:
         """The breaker of one service."""
         return views.circuit_view(service, self._breakers(service.service_name))
 
-    def rate_limits(self, snapshot: Snapshot) -> tuple[RateLimitView, ...]:
-        """Every bucket in use, the emptiest first."""
+    def buckets(self) -> Mapping[str, Sequence[RateLimitReport]]:
+        """The buckets of limits that each connected data plane has reported, by its name."""
         connected = (state for state in self._nodes().values() if state.connected)
-        return views.rate_limits(snapshot, {state.node: state.stats.rate_limits for state in connected})
+        return {state.node: state.stats.rate_limits for state in connected}
 
     def dataplanes(self, snapshot: Snapshot | None = None) -> tuple[NodeState, ...]:
         """Every data plane, sorted by name, as `up_to_date` with the snapshot."""

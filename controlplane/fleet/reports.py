@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from controlplane.model.capabilities import Lacking
+
+MOST_RESETS: Final = 32
+"""Orders to reset that are remembered of a data plane."""
 
 
 class InstanceStatus(StrEnum):
@@ -64,6 +68,20 @@ class CircuitReport:
     """The last transition in words."""
 
 
+class LimitPlace(StrEnum):
+    """Where the requests of a limit are counted."""
+
+    UNKNOWN = "unknown"
+    """An older data plane does not say."""
+    WORKER = "worker"
+    """Each worker has a part of the limit."""
+    NODE = "node"
+    """The data plane's workers lease from its supervisor."""
+    FLEET = "fleet"
+    """All workers lease from the control plane that owns the limit."""
+    REDIS = "redis"
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimitReport:
     """One bucket of a limit on one data plane."""
@@ -74,6 +92,28 @@ class RateLimitReport:
     """Tokens left."""
     refused: int
     """Requests refused since the bucket was made."""
+    place: LimitPlace = LimitPlace.UNKNOWN
+    held: float = 0.0
+    """The part of `remaining` that only this data plane may spend; 0 unless the bucket is the fleet's."""
+    away: bool = False
+    """The limit's owner, or Redis, does not answer: the limit says what holds meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetReport:
+    """How a data plane has obeyed an order to fill up the buckets of a key: names of limits."""
+
+    limits: tuple[str, ...] = ()
+    """Those that had a bucket of the key there."""
+    shared: tuple[str, ...] = ()
+    """Those that had one for all data planes: at the limit's owner or in Redis."""
+    unreached: tuple[str, ...] = ()
+    """Those in Redis, where it did not answer."""
+
+
+Resets = Mapping[int, ResetReport]
+"""By the revision of the order."""
+NO_RESETS: Resets = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +125,8 @@ class StatsReport:
     circuits: tuple[CircuitReport, ...] = ()
     """All, or those that changed; `Fleet` keeps them apart from the rest: see `circuits.Circuits`."""
     rate_limits: tuple[RateLimitReport, ...] = ()
+    resets: Resets = field(default_factory=lambda: NO_RESETS)
+    """Orders that were not reported before; `Fleet` keeps them apart from the rest: see `NodeState.resets`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +208,5 @@ class NodeState:
     leaving: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Requests under way at instances that take no new ones, by service and id; complete as of the applied revision."""
     stats: StatsReport = field(default_factory=StatsReport)
+    resets: Resets = field(default_factory=lambda: NO_RESETS)
+    """The last MOST_RESETS orders that it has obeyed."""

@@ -18,14 +18,17 @@ from controlplane.fleet import bounds
 from controlplane.fleet.bounds import is_node
 from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import (
+    MOST_RESETS,
     CircuitReport,
     CircuitState,
     InstanceHealth,
     InstanceStatus,
+    LimitPlace,
     NodeProblem,
     NodeState,
     RateLimitReport,
     Rejection,
+    ResetReport,
     StatsReport,
 )
 from controlplane.fleet.verdicts import InstanceName, Verdict, Verdicts
@@ -33,6 +36,7 @@ from controlplane.fleet.verdicts import InstanceName, Verdict, Verdicts
 MOST_BYTES = 512 * 1024
 """A summary above this leaves out first the buckets of limits, then circuits and health."""
 _MOST_JSON = 64 << 20
+_PLACES = frozenset(LimitPlace)
 
 
 def encode(state: PeerState, most: int = MOST_BYTES) -> bytes:
@@ -42,7 +46,7 @@ def encode(state: PeerState, most: int = MOST_BYTES) -> bytes:
         listed = [_node(node, circuits.get(node.node, ()), detail) for node in state.nodes.values()]
         if listed:
             votes = [_verdict(name, found) for name, found in state.votes.items()] if detail else []
-            listed[0].append([votes, state.looks])
+            listed[0][13] = [votes, state.looks]
         value = zlib.compress(json.dumps(listed, ensure_ascii=False, separators=(",", ":")).encode(), 1)
         if len(value) <= most:
             break
@@ -64,7 +68,7 @@ def _state(listed: list[Any]) -> PeerState:
     votes, looks = listed[0][13][:2] if listed and len(listed[0]) > 13 else (None, False)
     # Data planes that no control plane would have let in are left out.
     listed = [fields for fields in listed if is_node(fields[0])]
-    nodes = {state.node: state for state in (_read(*fields[:13]) for fields in listed)}
+    nodes = {state.node: state for state in map(_read_node, listed)}
     circuits: dict[str, dict[str, CircuitReport]] = defaultdict(dict)
     for fields in listed:
         for report in (_read_circuit(*one[:8]) for one in fields[11][2]):
@@ -124,6 +128,9 @@ def _node(node: NodeState, circuits: Sequence[CircuitReport], detail: int) -> li
         [node.health_revision, []],
         _stats(node.stats, circuits, detail),
         node.slot,
+        # Where the first node has what stands for all.
+        None,
+        [[revision, one.limits, one.shared, one.unreached] for revision, one in node.resets.items()],
     ]
 
 
@@ -149,9 +156,20 @@ def _stats(stats: StatsReport, circuits: Sequence[CircuitReport], detail: int) -
         for one in circuits
     ]
     buckets = [
-        [one.name, one.key, round(one.remaining, 3), one.refused] for one in stats.rate_limits if detail > 1
+        [one.name, one.key, round(one.remaining, 3), one.refused, one.place, round(one.held, 3), one.away]
+        for one in stats.rate_limits
+        if detail > 1
     ]
     return [stats.at, stats.total_requests, breakers, buckets]
+
+
+def _read_node(fields: list[Any]) -> NodeState:
+    resets = fields[14][-MOST_RESETS:] if len(fields) > 14 else ()
+    return replace(_read(*fields[:13]), resets=dict(_read_reset(*one[:4]) for one in resets))
+
+
+def _read_reset(revision: int, *limits: list[Any]) -> tuple[int, ResetReport]:
+    return _count(revision), ResetReport(*(tuple(map(_name, one)) for one in limits))
 
 
 def _read(
@@ -213,11 +231,21 @@ def _read_circuit(
 
 
 def _read_stats(at: float, total: int, _circuits: list[Any], buckets: list[Any]) -> StatsReport:
-    return StatsReport(_time(at), _count(total), (), tuple(_read_bucket(*one[:4]) for one in buckets))
+    return StatsReport(_time(at), _count(total), (), tuple(_read_bucket(*one[:7]) for one in buckets))
 
 
-def _read_bucket(name: str, key: str, remaining: float, refused: int) -> RateLimitReport:
-    return RateLimitReport(_text(name), _text(key), bounds.number(float(remaining)), _count(refused))
+def _read_bucket(
+    name: str,
+    key: str,
+    remaining: float,
+    refused: int,
+    place: str = LimitPlace.UNKNOWN,
+    held: float = 0.0,
+    away: object = False,
+) -> RateLimitReport:
+    left = bounds.number(float(remaining)), _count(refused)
+    word = LimitPlace(place) if place in _PLACES else LimitPlace.UNKNOWN
+    return RateLimitReport(_text(name), _text(key), *left, word, bounds.number(float(held)), bool(away))
 
 
 def _text(sent: object) -> str:

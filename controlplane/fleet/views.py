@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceStatus,
-    RateLimitReport,
 )
 from controlplane.fleet.verdicts import InstanceName, Verdict
-from controlplane.model.resources import Circuit, Instance, RateLimit, Service
+from controlplane.model.resources import Circuit, Instance, Service
 from controlplane.model.snapshot import Snapshot
 
 
@@ -55,20 +53,6 @@ class CircuitView:
     config: Circuit
     dataplanes: Mapping[str, CircuitReport]
     """The breaker of each data plane, by node name."""
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimitView:
-    """One caller's bucket of one limit, over the fleet."""
-
-    name: str
-    key: str
-    limit: RateLimit | None
-    """None for a limit that a data plane has from its own settings."""
-    remaining: float
-    """Tokens left where fewest are left: in local mode each data plane has a bucket of its own."""
-    refused: int
-    dataplanes: Mapping[str, RateLimitReport]
 
 
 Votes = Sequence[tuple[Mapping[InstanceName, Verdict], int]]
@@ -144,26 +128,3 @@ def _together(service_name: str, reports: Mapping[str, CircuitReport]) -> Circui
         sum(one.recent_failures for one in each),
         teller.reason,
     )
-
-
-def rate_limits(
-    snapshot: Snapshot, reports: Mapping[str, Iterable[RateLimitReport]]
-) -> tuple[RateLimitView, ...]:
-    """Every reported bucket, those with fewest tokens first; `reports` is by node name."""
-    heard: dict[tuple[str, str], dict[str, RateLimitReport]] = defaultdict(dict)
-    for node, report in sorted(reports.items()):
-        for bucket in report:
-            heard[bucket.name, bucket.key][node] = bucket
-    limits = snapshot.of(RateLimit)
-    found = [
-        RateLimitView(
-            name,
-            key,
-            limits.get(name),
-            min(one.remaining for one in each.values()),
-            sum(one.refused for one in each.values()),
-            each,
-        )
-        for (name, key), each in heard.items()
-    ]
-    return tuple(sorted(found, key=lambda view: (view.remaining, view.name, view.key)))

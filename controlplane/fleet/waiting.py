@@ -85,6 +85,20 @@ class Waiting:
 
         return await self._until(_Goal(revision, Group(reported=True), hindrance, hindered), seconds)
 
+    async def obeyed(self, revision: int, seconds: float) -> Progress:
+        """Wait until every data plane has said how it obeyed the order of this revision to fill up buckets.
+
+        Data planes that refuse the revision do not end the wait for the others.
+        """
+
+        def hindrance(state: NodeState) -> str:
+            return "" if revision in state.resets else "has not reset it yet"
+
+        def hindered() -> Iterator[str]:
+            return (name for name, state in self._fleet.nodes.items() if revision not in state.resets)
+
+        return await self._until(_Goal(revision, Group(), hindrance, hindered), seconds)
+
     async def _until(self, goal: _Goal, seconds: float) -> Progress:
         wake = asyncio.Event()
         with contextlib.suppress(TimeoutError):

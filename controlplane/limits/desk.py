@@ -128,6 +128,10 @@ class Desk:
             self._wake.set()
         return answer
 
+    def owner(self, name: str) -> str:
+        """The control plane that owns the limit of this name, as the store said last; empty if there is none."""
+        return self._claims.owners.get(partition_of(name), "")
+
     def measured(self) -> list[Measured]:
         """What is known of each limit that is owned here; of that of the settings, if data planes count it so."""
         return [

@@ -31,6 +31,8 @@ class Right(Enum):
     """What a call of the registry needs."""
 
     LOOK = "look"
+    INSPECT = "inspect"
+    """Look at what concerns callers."""
     REGISTER = "register"
     CHANGE = "change"
     """What reaches beyond one's own registration."""
@@ -38,8 +40,8 @@ class Right(Enum):
 
 _SERVICES = frozenset({Right.LOOK, Right.REGISTER})
 _SCOPES = {
-    "gateway:read": frozenset({Right.LOOK}),
-    "gateway:admin": frozenset({Right.LOOK, Right.REGISTER, Right.CHANGE}),
+    "gateway:read": frozenset({Right.LOOK, Right.INSPECT}),
+    "gateway:admin": frozenset({Right.LOOK, Right.INSPECT, Right.REGISTER, Right.CHANGE}),
 }
 _NOT_FOR_SERVICES = frozenset({"controlplane"})
 """The gateway sends people's passwords there: who joins this service could read them."""

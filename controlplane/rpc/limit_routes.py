@@ -68,6 +68,10 @@ class LimitRoutes:
         if answers.answers:
             self.answered(answers)
 
+    def owner_of(self, limit: str) -> str:
+        """The control plane that owns the limit of this name; empty if there is none."""
+        return self._desk.owner(limit)
+
     def answer(self, asks: pb.LimitAsks) -> pb.LimitAnswers:
         """The answers of this control plane: refusals about limits that it does not own."""
         answers = pb.LimitAnswers(node=asks.node, run=asks.run)

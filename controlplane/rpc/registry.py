@@ -12,17 +12,19 @@ from typing import Any, TypeVar
 from controlplane.commands.commands import Commands
 from controlplane.commands.errors import NotFound
 from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.limit_resets import RESET_WITHIN, reset_view
+from controlplane.fleet.limit_views import MOST, USUAL, Choice, rate_limits
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.progress import Progress
 from controlplane.fleet.waiting import MOST_WAIT, Waiting
-from controlplane.model.resources import Route
+from controlplane.model.resources import RateLimit, Route
 from controlplane.model.snapshot import Snapshot
 from controlplane.rpc.credentials import RECHECK, Caller, Credentials, Right
 from controlplane.rpc.errors import Code, Context, Refused, not_ready, rescued, unauthenticated
 from controlplane.rpc.feed import CHECKED_WITHIN, GAP, Feed
 from controlplane.rpc.interests import Interest
 from controlplane.rpc.rules import Rules
-from controlplane.rpc.wire import view_messages
+from controlplane.rpc.wire import limit_messages, view_messages
 from controlplane.rpc.wire.registration_messages import registration
 from controlplane.signal import Signal
 from controlplane.store import LeaseGone, StoreError
@@ -80,12 +82,15 @@ class Registry:
         wall: Callable[[], float] = time.time,
         most_watches: int = 500,
         recheck: float = RECHECK,
+        owner_of: Callable[[str], str] = lambda limit: "",
     ) -> None:
-        """`wall` gives Unix seconds; at most `most_watches` are served at once.
+        """`owner_of` gives the control plane that owns a limit of the fleet, empty for none. `wall` gives Unix
+        seconds; at most `most_watches` are served at once.
 
         `recheck`: seconds from one look at the credential of a watch to the next.
         """
         self._recheck = recheck
+        self._owner_of = owner_of
         self._commands = commands
         self._rules = rules or Rules()
         self._watcher = watcher
@@ -202,6 +207,35 @@ class Registry:
     @needs(Right.CHANGE)
     async def ResetCircuit(self, request: pb.ResetCircuitRequest, caller: Caller) -> pb.ResetCircuitResponse:
         return pb.ResetCircuitResponse(revision=await self._commands.reset_circuit(request.service_name))
+
+    @needs(Right.INSPECT)
+    async def ListRateLimits(
+        self, request: pb.ListRateLimitsRequest, caller: Caller
+    ) -> pb.ListRateLimitsResponse:
+        if request.most > MOST:
+            raise Refused(Code.INVALID_ARGUMENT, f"most: must be 1 to {MOST}, or 0 for {USUAL}")
+        choice = Choice(
+            request.limit or None, request.key or None, request.node or None, request.most or USUAL
+        )
+        self._fleet.look()
+        limits, reports = self._snapshot().of(RateLimit), self._fleet.views.buckets()
+
+        def answer() -> pb.ListRateLimitsResponse:
+            found = rate_limits(limits, reports, self._owner_of, choice)
+            return pb.ListRateLimitsResponse(limits=map(limit_messages.limit, found))
+
+        return await self._commands.reads.run(answer)
+
+    @needs(Right.CHANGE)
+    async def ResetRateLimit(
+        self, request: pb.ResetRateLimitRequest, caller: Caller
+    ) -> pb.ResetRateLimitResponse:
+        revision = await self._commands.reset_rate_limit(request.key)
+        await self._waiting.obeyed(revision, RESET_WITHIN)
+        seen = reset_view(revision, self._fleet.views.dataplanes())
+        if seen.found_none:
+            raise Refused(Code.NOT_FOUND, f"no bucket of any limit has the key {request.key[:64]!r}")
+        return limit_messages.reset(seen)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:
         async with rescued(context, "registry", self._credentials.refused):

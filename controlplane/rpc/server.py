@@ -105,7 +105,10 @@ async def serve(
     """
     watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands, refused)
-    services = Registry(commands, watcher, fleet, credentials, rules=rules, recheck=recheck)
+    owner_of = limits.owner_of if limits is not None else _nobody
+    services = Registry(
+        commands, watcher, fleet, credentials, rules=rules, recheck=recheck, owner_of=owner_of
+    )
     keeping = KeepAliveStreams(commands, credentials, bounds=keep_alives, recheck=recheck)
     peers = PeerStream(fleet, *peer, credentials.refused, limits=limits) if peer is not None else None
     parts = _Parts(hub, services, keeping, watcher, peers)
@@ -123,6 +126,10 @@ async def serve(
     await server.start()
     await parts.arrive()
     return RpcServer(server, port, parts)
+
+
+def _nobody(limit: str) -> str:
+    return ""
 
 
 class _Parts:

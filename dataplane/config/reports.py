@@ -67,8 +67,26 @@ class BucketStats:
     key: str
     remaining: float
     refused: int
-    shared: bool = False
-    """All workers have the same bucket: `remaining` is the least that one of them has seen, else the sum."""
+    place: str = "worker"
+    """Where it is counted: "worker", "node", "fleet" or "redis"."""
+    held: float = 0.0
+    """The part of `remaining` that only this node's workers may spend, of a bucket of the node or the fleet."""
+    away: bool = False
+    """Whoever counts elsewhere does not answer a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetStats:
+    """An order to fill up the buckets of a key that all workers have obeyed: what they found, by names of limits."""
+
+    revision: int
+    """Of the order."""
+    limits: tuple[str, ...] = ()
+    """Those that had a bucket of the key in this node."""
+    shared: tuple[str, ...] = ()
+    """Those that had one for all nodes: at the limit's owner or in Redis."""
+    unreached: tuple[str, ...] = ()
+    """Those in Redis, where it did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +97,5 @@ class StatsReport:
     total_requests: int
     circuits: tuple[CircuitStats, ...]
     buckets: tuple[BucketStats, ...]
+    resets: tuple[ResetStats, ...] = ()
+    """The last orders that were obeyed."""

@@ -84,13 +84,14 @@ class _Cost(Held):
 class Check:
     """One limit on one route."""
 
-    __slots__ = ("_among", "_limit", "_maker", "_policy", "by_block", "counter", "lasts")
+    __slots__ = ("_among", "_limit", "_maker", "_policy", "_refusals", "by_block", "counter", "lasts")
 
     def __init__(self, limit: Limit, maker: KeyMaker, limiter: Limiter) -> None:
         self._limit = limit
         self._maker = maker
         self._among = limiter.concurrency(limit)
         self._policy = policy_item(limit)
+        self._refusals = limiter.refusals
         self.counter = limiter.counter(limit)
         self.by_block = maker.by_block
         """Its key is the client's address as limits count it by default."""
@@ -138,7 +139,11 @@ class Check:
 
     def _refusal(self, exchange: Exchange, key: str, wait: float, policy: str) -> TooMany | None:
         """The refusal; or a mark only, if the limit is not enforced for this key."""
-        return TooMany(self._limit, wait, policy) if self.enforced(exchange, key) else None
+        if not self.enforced(exchange, key):
+            return None
+        name = self._limit.name
+        self._refusals[name] = self._refusals.get(name, 0) + 1
+        return TooMany(self._limit, wait, policy)
 
     def _advertise(self, exchange: Exchange, key: str, now: float, counter: Counter) -> None:
         limit, among = self._limit, self._among
@@ -150,9 +155,12 @@ class Check:
         else:
             assert among is not None
             left = concurrency_left_item(limit, among.remaining(key))
-        # Lists may stand in several fields of one name (RFC 9110, 5.3).
-        more = (("ratelimit", left), ("ratelimit-policy", self._policy))
-        exchange.response_fields = (*exchange.response_fields, *more)
+        policy = self._policy
+        if exchange.response_fields:
+            # Of the limits before: one field, as many clients read the first one only.
+            (_, others), (_, policies) = exchange.response_fields
+            left, policy = f"{others}, {left}", f"{policies}, {policy}"
+        exchange.response_fields = (("ratelimit", left), ("ratelimit-policy", policy))
 
 
 class Checks:

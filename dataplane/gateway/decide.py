@@ -97,7 +97,7 @@ class Gateway(Decider):
         """Those that limits count by."""
         self.backends = Backends(pool, start)
         self._plans: dict[str, Plan] = {}
-        self._resets = Resets(self.limiter, self.breakers)
+        self.resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
         self._store: Store = NoStore()
         self._limits: Mapping[str, Limit] = (
@@ -368,7 +368,7 @@ class Gateway(Decider):
 
     def use_store(self, store: Store) -> None:
         """From now on limits in Redis are counted there; without it, they get what `on_store_failure` says."""
-        self._store = self._resets.store = store
+        self._store = self.resets.store = store
         self._plans = {}
         store.want([limit.name for limit in self._limits.values() if limit.mode is LimitMode.REDIS])
 
@@ -384,7 +384,7 @@ class Gateway(Decider):
             self._put_in_force(before, now)
             raise
         if table.resets is not before.resets:
-            self._resets.obey(table.resets, now, first=not before.revision)
+            self.resets.obey(table.resets, now, first=not before.revision)
 
     def set_health(self, unhealthy: frozenset[str]) -> None:
         """Instances ("<service>/<id>") that take no requests: their probes fail, or there was none yet."""

@@ -133,7 +133,7 @@ class RedisCheck(Check):
                 return self.refuse(exchange, key, answer.wait)
             refused = self.hold(exchange, key, now, _Taken(call)) if self.lasts else None
         else:
-            counts.unanswered += 1
+            counts.missed(key)
             refused = self._without_answer(call, exchange, now)
         if refused is not None or self._limit.name in exchange.shadowed:
             # One that would be refused has nothing, either.

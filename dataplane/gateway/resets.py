@@ -6,20 +6,62 @@ revision. Revisions are not compared: they go back with the store.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter, label, short
-from dataplane.gateway.policy.resources import Reset
+from dataplane.gateway.policy.resources import LimitMode, Reset
 from dataplane.gateway.policy.window import reset
-from dataplane.gateway.store import NoStore, Order, Store
+from dataplane.gateway.store import NoStore, Store
 from dataplane.proxy.trust import address_block
 
 _MOST_OBEYED: Final = 1_000
 """Resets remembered that are no longer in the table."""
 _ADDRESS: Final = "address:"
 _BLOCK_BITS: Final = 64
+
+
+class Outcome:
+    """What an order to fill up buckets found, by names of limits."""
+
+    __slots__ = ("limits", "revision", "shared", "unreached", "waiting")
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        """Of the order."""
+        self.limits: set[str] = set()
+        """Those that had a bucket of the key here."""
+        self.shared: set[str] = set()
+        """Those that had one for all data planes: at the limit's owner or in Redis."""
+        self.unreached: set[str] = set()
+        """Those in Redis, where it did not answer."""
+        self.waiting = 1
+        """What has not been answered, and one until all has been asked."""
+
+
+class _InRedis:
+    """An order for one key in Redis."""
+
+    __slots__ = ("_limit", "_outcome", "_resets", "command", "name")
+
+    def __init__(self, resets: Resets, outcome: Outcome, limit: str, name: bytes) -> None:
+        self._resets = resets
+        self._outcome = outcome
+        self._limit = limit
+        self.name = name
+        self.command = reset(name, outcome.revision)
+
+    def answered(self, reply: object, now: float) -> None:
+        """It has been obeyed, by whoever was first."""
+        if reply == 1:
+            self._outcome.shared.add(self._limit)
+        self._resets.settle(self._outcome)
+
+    def failed(self, now: float) -> None:
+        """Nobody knows whether it has."""
+        self._outcome.unreached.add(self._limit)
+        self._resets.settle(self._outcome)
 
 
 class Resets:
@@ -31,6 +73,8 @@ class Resets:
         self._obeyed: dict[Reset, None] = {}
         self.store: Store = NoStore()
         """Where limits in Redis are counted."""
+        self.done: Callable[[Outcome], None] = _ignore
+        """Called when an order to fill up buckets has been obeyed, in Redis too."""
 
     def obey(self, resets: Collection[Reset], now: float, *, first: bool = False) -> None:
         """Obey the orders of a new table that are new here.
@@ -44,19 +88,34 @@ class Resets:
             if order.circuit:
                 self._breakers.reset(order.circuit, now)
             if order.rate_limit:
-                for bits in sorted({_BLOCK_BITS, *self._limiter.prefixes()}):
-                    key = _bucket(order.rate_limit, bits)
-                    self._limiter.reset(key, order.revision, now)
-                    if not first:
-                        self._reset_in_redis(key, order.revision, now)
+                self._fill_up(order, now, first)
         while len(self._obeyed) > _MOST_OBEYED + len(resets):
             del self._obeyed[next(iter(self._obeyed))]
 
-    def _reset_in_redis(self, key: str, order: int, now: float) -> None:
+    def settle(self, outcome: Outcome) -> None:
+        """One question less is open."""
+        outcome.waiting -= 1
+        if not outcome.waiting:
+            self.done(outcome)
+
+    def _fill_up(self, order: Reset, now: float, first: bool) -> None:
+        outcome = Outcome(order.revision)
+        for bits in sorted({_BLOCK_BITS, *self._limiter.prefixes()}):
+            key = _bucket(order.rate_limit, bits)
+            for limit in self._limiter.reset(key, order.revision, now):
+                (outcome.shared if limit.mode is LimitMode.FLEET else outcome.limits).add(limit.name)
+            if not first:
+                self._reset_in_redis(key, outcome, now)
+        self.settle(outcome)
+
+    def _reset_in_redis(self, key: str, outcome: Outcome, now: float) -> None:
         for limit in self._limiter.in_redis():
             for bare in {key, key.removeprefix(label(limit, ""))}:
                 name = self.store.naming.name(limit.name, short(bare))
-                self.store.ask(Order(name, reset(name, order)), now)
+                if self.store.ask(_InRedis(self, outcome, limit.name, name), now):
+                    outcome.waiting += 1
+                else:
+                    outcome.unreached.add(limit.name)
 
 
 def _bucket(key: str, bits: int) -> str:
@@ -69,3 +128,7 @@ def _bucket(key: str, bits: int) -> str:
 def _block(address: str, bits: int) -> str:
     # A block is named by its length, too.
     return address if address.endswith(f"/{bits}") else address_block(address, bits)
+
+
+def _ignore(outcome: Outcome) -> None:
+    return

@@ -39,13 +39,22 @@ class StatsFrames:
                 for report in self._breakers.changes(now)
                 if not report.service.startswith(BUILTIN)
             ],
-            "buckets": [[b.name, b.key, b.remaining, b.refused, b.shared] for b in buckets],
+            "buckets": [[b.name, b.key, b.remaining, b.refused, b.place, b.held, b.away] for b in buckets],
             "admitted": self._news_of(self._limiter.admitted()),
+            "limited": self._limited(),
+            "away": self._limiter.away(now),
             "unanswered": self._limiter.unanswered(),
             "connections": connections,
             "ejected": list(ejected),
             "connections_refused": refused - before,
         }
+
+    def _limited(self) -> dict[str, int]:
+        """Refusals since the last frame, by limit. The dictionary stays: checks know it."""
+        refusals = self._limiter.refusals
+        found = dict(refusals)
+        refusals.clear()
+        return found
 
     def _news_of(self, admitted: dict[str, float]) -> dict[str, float]:
         """What was admitted since the last frame, by limit."""

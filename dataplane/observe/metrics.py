@@ -78,6 +78,10 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for limit, tokens in sorted(totals.admitted.items()):
         admitted.add_metric([limit], tokens)
     yield admitted
+    limited = _counter("limit_refused", "Requests that a limit refused.", "limit")
+    for limit, count in sorted(totals.limited.items()):
+        limited.add_metric([limit], count)
+    yield limited
     unanswered = _counter(
         "limit_unanswered", "Requests whose limit is in Redis, which did not answer in time.", "limit"
     )
@@ -143,6 +147,14 @@ def _node(view: NodeView) -> Iterator[Metric]:
     )
     if view.redis is not None:
         yield _simple_gauge("redis_connected", "1 while Redis answers every worker.", not view.redis.problem)
+    away = _gauge(
+        "limit_away",
+        "Workers that the owner of the limit, or Redis, does not answer: without_owner or on_store_failure holds.",
+        "limit",
+    )
+    for limit, workers in view.away.items():
+        away.add_metric([limit], workers)
+    yield away
     yield _simple_gauge("workers", "Workers that run.", view.workers)
     yield _simple_gauge("connections", "Client connections that are open.", view.connections)
     yield _simple_counter("worker_restarts", "Workers that ended and were replaced.", view.worker_restarts)

@@ -8,12 +8,13 @@ connections. Times are Unix seconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from dataplane.config.reports import BucketStats, CircuitStats, StatsReport
 from dataplane.gateway.policy.resources import BUILTIN
+from dataplane.observe.obeyed import ObeyedResets
 
 LATENCY_BOUNDS: tuple[float, ...] = (
     0.001,
@@ -35,6 +36,8 @@ STATUS_CLASSES = ("none", *(f"{digit}xx" for digit in range(1, 10)))
 """By the first digit of the status; "none" when the client left before there was one."""
 MAX_BUCKETS = 100
 """Most rate limit buckets in a report."""
+MAX_AWAY = 1000
+"""Most limits without an owner, or without Redis, taken from one worker."""
 MAX_EJECTED = 10_000
 """Most ejected instances taken from one worker."""
 _NOTHING: Mapping[str, object] = {}
@@ -61,6 +64,8 @@ class Totals:
     """Requests that a limit would have refused, were it enforced, by limit."""
     admitted: dict[str, float] = field(default_factory=dict)
     """Tokens that requests took, by limit: of those that are leased."""
+    limited: dict[str, int] = field(default_factory=dict)
+    """Requests that a limit refused, by limit."""
     unanswered: dict[str, int] = field(default_factory=dict)
     """Requests whose limit Redis did not answer for, by limit."""
     access_log_drops: int = 0
@@ -84,6 +89,8 @@ class Totals:
             self.shadowed[limit] = self.shadowed.get(limit, 0) + int(count)
         for limit, count in report.get("admitted", {}).items():
             self.admitted[limit] = self.admitted.get(limit, 0.0) + float(count)
+        for limit, count in report.get("limited", {}).items():
+            self.limited[limit] = self.limited.get(limit, 0) + int(count)
         for limit, count in report.get("unanswered", {}).items():
             self.unanswered[limit] = self.unanswered.get(limit, 0) + int(count)
         self.access_log_drops += int(report["access_log_drops"])
@@ -97,6 +104,7 @@ class Totals:
         _keep(self.retries, lambda name: name in services)
         _keep(self.shadowed, lambda name: name in limits)
         _keep(self.admitted, lambda name: name in limits or name.startswith(BUILTIN))
+        _keep(self.limited, lambda name: name in limits or name.startswith(BUILTIN))
         _keep(self.unanswered, lambda name: name in limits or name.startswith(BUILTIN))
         _keep(self.upstream_errors, lambda key: key[0] in services)
 
@@ -121,6 +129,7 @@ class NodeStats:
 
     def __init__(self) -> None:
         self.totals = Totals()
+        self.resets = ObeyedResets()
         self._services: Mapping[str, object] = {}
         self._routes: Mapping[str, object] = {}
         self._limits: Mapping[str, object] = _NOTHING
@@ -130,6 +139,7 @@ class NodeStats:
         self._buckets: dict[int, list[BucketStats]] = {}
         self._connections: dict[int, int] = {}
         self._ejected: dict[int, list[str]] = {}
+        self._away: dict[int, list[str]] = {}
         self._past: dict[str, CircuitStats] = {}
         """Counters of workers that ended."""
 
@@ -148,6 +158,7 @@ class NodeStats:
         self._buckets[worker] = [_bucket(*bucket) for bucket in report["buckets"][:MAX_BUCKETS]]
         self._connections[worker] = int(report["connections"])
         self._ejected[worker] = [str(instance) for instance in report["ejected"][:MAX_EJECTED]]
+        self._away[worker] = [str(limit) for limit in report.get("away", ())[:MAX_AWAY]]
         self._circuits.setdefault(worker, {}).update((circuit.service, circuit) for circuit in circuits)
         self.totals.add(report)
 
@@ -156,6 +167,7 @@ class NodeStats:
         self._buckets.pop(worker, None)
         self._connections.pop(worker, None)
         self._ejected.pop(worker, None)
+        self._away.pop(worker, None)
         for name, circuit in self._circuits.pop(worker, {}).items():
             ended = CircuitStats(name, "closed")
             self._past[name] = _summed(self._past.get(name, ended), circuit, ended)
@@ -207,15 +219,17 @@ class NodeStats:
                 if known is None:
                     merged[bucket.name, bucket.key] = bucket
                     continue
-                parts, refused = (known.remaining, bucket.remaining), known.refused + bucket.refused
-                remaining = min(parts) if bucket.shared else sum(parts)
-                merged[bucket.name, bucket.key] = replace(known, remaining=remaining, refused=refused)
-        ordered = sorted(merged.values(), key=lambda bucket: (bucket.remaining, bucket.name, bucket.key))
-        return tuple(ordered[:MAX_BUCKETS])
+                merged[bucket.name, bucket.key] = _joined(known, bucket)
+        return tuple(_some_of_each(merged.values(), MAX_BUCKETS))
+
+    def away(self) -> dict[str, int]:
+        """How many workers are without the owner of a limit, or without Redis, by limit."""
+        return dict(sorted(Counter(name for names in self._away.values() for name in names).items()))
 
     def report(self, at: float) -> StatsReport:
         """The report to the control plane, at Unix time `at`."""
-        return StatsReport(at, self.totals.total_requests, self.circuits(), self.buckets())
+        counted = self.totals.total_requests, self.circuits(), self.buckets()
+        return StatsReport(at, *counted, self.resets.obeyed)
 
 
 def _circuit(
@@ -227,8 +241,45 @@ def _circuit(
     return CircuitStats(str(service), str(state), float(changed), *counts, str(reason))
 
 
-def _bucket(name: Any, key: Any, remaining: Any, refused: Any, shared: Any = False) -> BucketStats:
-    return BucketStats(str(name), str(key), float(remaining), int(refused), bool(shared))
+def _bucket(
+    name: Any,
+    key: Any,
+    remaining: Any,
+    refused: Any,
+    place: Any = "worker",
+    held: Any = 0.0,
+    away: Any = False,
+) -> BucketStats:
+    left = float(remaining), int(refused)
+    return BucketStats(str(name), str(key), *left, str(place), float(held), bool(away))
+
+
+def _joined(one: BucketStats, other: BucketStats) -> BucketStats:
+    """The same bucket as two workers see it."""
+    held = one.held + other.held
+    match one.place:
+        case "redis":
+            remaining = min(one.remaining, other.remaining)
+        case "worker":
+            remaining = one.remaining + other.remaining
+        case _:
+            # What nobody holds is the same for both, as of their last answers.
+            remaining = held + min(one.remaining - one.held, other.remaining - other.held)
+    refused, away = one.refused + other.refused, one.away or other.away
+    return replace(one, remaining=remaining, refused=refused, held=held, away=away)
+
+
+def _some_of_each(buckets: Iterable[BucketStats], most: int) -> list[BucketStats]:
+    """The emptiest first; some of each limit, if there are not too many limits."""
+    by_limit: dict[str, list[BucketStats]] = {}
+    for bucket in sorted(buckets, key=lambda bucket: (bucket.remaining, bucket.name, bucket.key)):
+        by_limit.setdefault(bucket.name, []).append(bucket)
+    few = most // (2 * max(1, len(by_limit)))
+    some = [bucket for each in by_limit.values() for bucket in each[:few]]
+    rest = [bucket for each in by_limit.values() for bucket in each[few:]]
+    rest.sort(key=lambda bucket: bucket.remaining)
+    some += rest[: most - len(some)]
+    return sorted(some, key=lambda bucket: (bucket.remaining, bucket.name, bucket.key))
 
 
 def _worse(one: CircuitStats, other: CircuitStats) -> CircuitStats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,6 +57,8 @@ class NodeView:
     draining: bool
     not_ready: str
     """Why the node is not ready; empty when it is."""
+    away: Mapping[str, int] = field(default_factory=dict)
+    """How many workers are without the owner of a limit, or without Redis, by limit."""
     redis: RedisView | None = None
     """None where no limit is counted in Redis."""
 

@@ -104,11 +104,13 @@ class WorkerProcess:
         left: Callable[[], None] = lambda: None,
         asked: Callable[[Kind, bytes], None] = lambda kind, payload: None,
         redis_changed: Callable[[], None] = lambda: None,
+        reset: Callable[[Any], None] = lambda report: None,
     ) -> None:
         """Read its frames until it ends.
 
         `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed, `asked`
-        with what it asks the owners of limits, `redis_changed` when `redis` has changed.
+        with what it asks the owners of limits, `redis_changed` when `redis` has changed, `reset` with what an order to
+        fill up buckets has found.
         """
         try:
             while (frame := await self._channel.receive()) is not None:
@@ -122,6 +124,8 @@ class WorkerProcess:
                 elif frame[0] is Kind.LEAVING:
                     self.leaving = {str(name): int(count) for name, count in read_json(frame[1]).items()}
                     left()
+                elif frame[0] is Kind.RESET:
+                    reset(read_json(frame[1]))
                 elif frame[0] is Kind.REDIS_STATE:
                     self.redis, self.redis_known = read_json(frame[1]), True
                     redis_changed()

@@ -18,6 +18,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
+from typing import Any
 
 from dataplane.certificates import CertificateWatcher, NodeCertificates
 from dataplane.config.apply import Assembly
@@ -79,6 +80,7 @@ class Supervisor:
         assembly = Assembly(builtin, settings.max_routes)
         self._workers.on_leaving = self._report_leaving
         self._workers.on_redis = self._note_redis
+        self._workers.on_reset = self._note_reset
         self._changes = Changes(
             assembly, self._prober, self._workers, self._stream, Journal(self._cache), self._on_served
         )
@@ -140,6 +142,7 @@ class Supervisor:
             instances=tuple(self._prober.view()),
             circuits=self._stats.circuits(),
             ejected=self._stats.ejected(),
+            away=self._stats.away(),
             totals=self._stats.totals,
             workers=self._workers.running,
             workers_wanted=self._settings.workers,
@@ -192,6 +195,11 @@ class Supervisor:
         before, self._leaving = self._leaving, self._workers.leaving()
         if self._leaving != before:
             self._stream.report_leaving(self._leaving)
+
+    def _note_reset(self, worker: int, report: Any) -> None:
+        """Tell the control plane at once when all workers have obeyed an order: somebody waits for it."""
+        if self._stats.resets.take(worker, report, self._settings.workers):
+            self._stream.report_stats(self._stats.report(time.time()))
 
     def _note_redis(self) -> None:
         self._redis.update(self._workers.redis(), time.time())

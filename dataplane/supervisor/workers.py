@@ -85,6 +85,8 @@ class Workers:
         """Called when `leaving` may have changed."""
         self.on_redis: Callable[[], None] = _nothing
         """Called when `redis` may have changed."""
+        self.on_reset: Callable[[int, Any], None] = _unheard
+        """Called with the index of a worker and what an order to fill up buckets has found there."""
 
     @property
     def running(self) -> int:
@@ -253,6 +255,7 @@ class Workers:
                 lambda: self.on_leaving(),
                 lambda kind, payload: self.on_asks(worker, kind, payload),
                 lambda: self.on_redis(),
+                lambda report: self.on_reset(index, report),
             )
         finally:
             del self._workers[index]
@@ -303,6 +306,10 @@ class Workers:
 
 
 def _ignore(index: int) -> None:
+    return
+
+
+def _unheard(index: int, report: Any) -> None:
     return
 
 

@@ -27,6 +27,7 @@ from dataplane.config.table import Problem, Steps, TableError
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import coarse_limit
+from dataplane.gateway.resets import Outcome
 from dataplane.observe import logs
 from dataplane.observe.access import AccessLog
 from dataplane.observe.frames import StatsFrames
@@ -103,6 +104,7 @@ class Worker:
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
         status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)
         self._assembly = Assembly(status)
+        self._gateway.resets.done = self._report_reset
         self._gateway.swap(self._assembly.table, time.monotonic())
 
     async def run(self) -> None:
@@ -243,6 +245,15 @@ class Worker:
         before, self._leaving = self._leaving, self._pool.leaving()
         if self._leaving != before:
             self._channel.send_json(Kind.LEAVING, self._leaving)
+
+    def _report_reset(self, outcome: Outcome) -> None:
+        """Say what an order to fill up buckets has found."""
+        found = {
+            "limits": sorted(outcome.limits),
+            "shared": sorted(outcome.shared),
+            "unreached": sorted(outcome.unreached),
+        }
+        self._channel.send_json(Kind.RESET, {"revision": outcome.revision, **found})
 
     async def _report_stats(self) -> None:
         while True:

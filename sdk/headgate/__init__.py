@@ -12,6 +12,7 @@ from headgate import sync
 from headgate.circuits import CircuitBreaker
 from headgate.client import Gateway, Registry, Router, connect
 from headgate.errors import (
+    BucketNotFound,
     DuplicateInstance,
     Forbidden,
     HeadgateError,
@@ -23,12 +24,18 @@ from headgate.errors import (
     Unavailable,
 )
 from headgate.models import (
+    Bucket,
+    BucketReport,
     CircuitConfig,
     CircuitReport,
     CircuitState,
     CircuitStats,
     Instance,
+    LimitBound,
+    LimitPlace,
+    LimitReset,
     LoadBalancer,
+    RateLimit,
     RegistrationRequest,
     Retries,
     Route,
@@ -41,6 +48,9 @@ from headgate.registration import Registration, register
 from headgate.target import token_file
 
 __all__ = [
+    "Bucket",
+    "BucketNotFound",
+    "BucketReport",
     "CircuitBreaker",
     "CircuitConfig",
     "CircuitReport",
@@ -52,8 +62,12 @@ __all__ = [
     "HeadgateError",
     "Instance",
     "InvalidDefinition",
+    "LimitBound",
+    "LimitPlace",
+    "LimitReset",
     "LoadBalancer",
     "NotRegistered",
+    "RateLimit",
     "Registration",
     "RegistrationRequest",
     "Registry",

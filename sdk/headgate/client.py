@@ -18,13 +18,16 @@ from headgate import barrier
 from headgate.barrier import Wait
 from headgate.circuit_watch import CircuitWatch
 from headgate.circuits import CircuitBreaker
-from headgate.errors import HeadgateError, ServiceNotFound
+from headgate.errors import BucketNotFound, HeadgateError, ServiceNotFound
 from headgate.keeper import Keeper, deregister
-from headgate.models import Instance, RegistrationRequest, Route, Service
+from headgate.models import Instance, LimitReset, RateLimit, RegistrationRequest, Route, Service
 from headgate.target import Target, Token
 from headgate.transport import NotFound, Transport
-from headgate.wire import decode_routes, decode_service
+from headgate.wire import decode_limit, decode_reset, decode_routes, decode_service
 from headgate_api.v1 import registry_pb2
+
+RESET_TIMEOUT = 20.0
+"""Seconds; the control plane waits some for data planes."""
 
 
 class Registry:
@@ -101,7 +104,7 @@ class Registry:
 
 
 class Router:
-    """The routes, and the circuit breakers in front of the services."""
+    """The routes, the circuit breakers in front of the services, and the rate limits."""
 
     def __init__(self, transport: Transport, watcher: CircuitWatch) -> None:
         """Made by `connect`."""
@@ -117,6 +120,40 @@ class Router:
         """Every route by its prefix, or exact path; where several share one, further ones are keyed `prefix (name)`."""
         response = await self._transport.call(lambda stub: stub.ListRoutes, registry_pb2.ListRoutesRequest())
         return decode_routes(response.routes)
+
+    async def get_rate_limits(
+        self,
+        limit: str | None = None,
+        *,
+        key: str | None = None,
+        node: str | None = None,
+        most: int = 100,
+    ) -> list[RateLimit]:
+        """The limits as they are counted now, those that refused most first, with `most` buckets (up to 1,000) at most.
+
+        limit: only this one. key: only buckets of this key, as it is shown, or of this value. node: only what this data
+        plane counts. Needs gateway:read: services' tokens may not see who calls.
+        """
+        request = registry_pb2.ListRateLimitsRequest(
+            limit=limit or "", key=key or "", node=node or "", most=most
+        )
+        response = await self._transport.call(lambda stub: stub.ListRateLimits, request)
+        return [decode_limit(view) for view in response.limits]
+
+    async def reset_rate_limit(self, key: str) -> LimitReset:
+        """Fill up the buckets of a key on every data plane, at the owners of limits and in Redis.
+
+        Returns when the data planes have obeyed, or after some seconds. Needs gateway:admin. Raises BucketNotFound when
+        no bucket has the key.
+        """
+        request = registry_pb2.ResetRateLimitRequest(key=key)
+        try:
+            response = await self._transport.call(
+                lambda stub: stub.ResetRateLimit, request, timeout=RESET_TIMEOUT
+            )
+        except NotFound:
+            raise BucketNotFound(key) from None
+        return decode_reset(response)
 
 
 class Gateway:

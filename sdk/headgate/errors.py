@@ -37,6 +37,14 @@ class ServiceNotFound(HeadgateError):
         super().__init__(f"Service '{service_name}' not found in registry")
 
 
+class BucketNotFound(HeadgateError):
+    """No bucket of any limit has this key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"no bucket of any limit has the key {key!r}")
+
+
 class NotRegistered(HeadgateError):
     """The registry holds no such instance."""
 

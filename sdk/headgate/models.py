@@ -217,3 +217,98 @@ class CircuitView:
     config: CircuitConfig
     dataplanes: Mapping[str, CircuitReport]
     """The same per data plane, by node name."""
+
+
+class LimitPlace(StrEnum):
+    """Where the requests of a limit are counted."""
+
+    UNKNOWN = "unknown"
+    """The data plane is of an older version."""
+    WORKER = "worker"
+    NODE = "node"
+    """In the data plane, for all its workers."""
+    FLEET = "fleet"
+    """At the control plane that owns the limit."""
+    REDIS = "redis"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitBound:
+    """What a limit lets through of each key in any time, in requests: `burst`, and `per_second` times its seconds."""
+
+    burst: int | None
+    """None for a limit without a rate."""
+    per_second: float | None
+    under_way: int | None
+    """Requests at the same time, in each data plane."""
+    whole_fleet: bool
+    """Whether it is for all data planes together, and not for each."""
+    holds: bool
+    """Whether it is in force now, everywhere."""
+    reason: str
+    """Why, or what holds in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketReport:
+    """A bucket as one data plane knows it."""
+
+    remaining: float
+    """Tokens left."""
+    refused: int
+    counted: LimitPlace
+    away: bool
+    """The limit's owner, or Redis, does not answer it: the limit says what holds meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The bucket of one key over the fleet."""
+
+    key: str
+    """For instance "subject:testuser"; a keyed hash (#…) stands for what may be secret."""
+    remaining: float
+    """Tokens left: in the bucket of the fleet, or in that of the data plane with fewest."""
+    refused: int
+    dataplanes: Mapping[str, BucketReport]
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A limit as it is counted now."""
+
+    name: str
+    mode: str
+    """local, fleet or redis."""
+    key: str | None
+    """What has a bucket of its own; None for a limit of a data plane's own settings."""
+    owner: str | None
+    """The control plane that owns a limit of the fleet; None while there is none."""
+    bound: LimitBound | None
+    """None for a limit of a data plane's own settings."""
+    refused: int
+    """Requests refused by all buckets that data planes reported."""
+    more: int
+    """Buckets that are reported and not listed."""
+    buckets: tuple[Bucket, ...]
+    """The most refused first, then the emptiest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReset:
+    """What was filled up, as far as data planes have answered."""
+
+    revision: int
+    limits: Mapping[str, int]
+    """Buckets by limit: one for each data plane, or one where all share it."""
+    dataplanes: Mapping[str, int]
+    """Buckets that each data plane had of its own."""
+    unreached: tuple[str, ...]
+    """Limits in Redis that no data plane could reach."""
+    waiting: tuple[str, ...]
+    """Connected data planes that have not answered yet. They will obey."""
+
+    @property
+    def buckets(self) -> int:
+        """How many were filled up."""
+        return sum(self.limits.values())

@@ -29,6 +29,8 @@ from headgate.models import (
     CircuitState,
     CircuitStats,
     Instance,
+    LimitReset,
+    RateLimit,
     RegistrationRequest,
     Route,
     Service,
@@ -176,6 +178,21 @@ class Router:
     def get_routes(self) -> dict[str, Route]:
         """Every route by its prefix, or exact path."""
         return loop_thread.run(self._inner.get_routes())
+
+    def get_rate_limits(
+        self,
+        limit: str | None = None,
+        *,
+        key: str | None = None,
+        node: str | None = None,
+        most: int = 100,
+    ) -> list[RateLimit]:
+        """The limits as they are counted now, those that refused most first."""
+        return loop_thread.run(self._inner.get_rate_limits(limit, key=key, node=node, most=most))
+
+    def reset_rate_limit(self, key: str) -> LimitReset:
+        """Fill up the buckets of a key everywhere. Raises BucketNotFound."""
+        return loop_thread.run(self._inner.reset_rate_limit(key))
 
 
 class Gateway:

@@ -10,13 +10,19 @@ from google.protobuf.message import Message
 
 from headgate.errors import InvalidDefinition
 from headgate.models import (
+    Bucket,
+    BucketReport,
     CircuitConfig,
     CircuitReport,
     CircuitState,
     CircuitStats,
     CircuitView,
     Instance,
+    LimitBound,
+    LimitPlace,
+    LimitReset,
     LoadBalancer,
+    RateLimit,
     RegistrationRequest,
     Retries,
     Route,
@@ -42,6 +48,12 @@ _STATUS_OF = {
 _STATE_OF = {
     status_pb2.CIRCUIT_STATE_OPEN: CircuitState.OPEN,
     status_pb2.CIRCUIT_STATE_HALF_OPEN: CircuitState.HALF_OPEN,
+}
+_PLACE_OF = {
+    status_pb2.LIMIT_PLACE_WORKER: LimitPlace.WORKER,
+    status_pb2.LIMIT_PLACE_NODE: LimitPlace.NODE,
+    status_pb2.LIMIT_PLACE_FLEET: LimitPlace.FLEET,
+    status_pb2.LIMIT_PLACE_REDIS: LimitPlace.REDIS,
 }
 _NUMBERS = ("healthy_threshold", "unhealthy_threshold", "check_interval", "check_timeout")
 _CIRCUIT = tuple(CircuitConfig.__slots__)
@@ -172,6 +184,50 @@ def decode_circuit(view: registry_pb2.CircuitView) -> CircuitView:
         fleet=_report(view.circuit),
         config=_circuit_config(view.config),
         dataplanes={node: _report(report) for node, report in view.dataplanes.items()},
+    )
+
+
+def decode_limit(view: registry_pb2.RateLimitView) -> RateLimit:
+    """A limit with its bound and buckets."""
+    return RateLimit(
+        name=view.name,
+        mode=view.mode,
+        key=view.key or None,
+        owner=view.owner or None,
+        bound=_bound(view.bound) if view.HasField("bound") else None,
+        refused=view.refused,
+        more=view.more,
+        buckets=tuple(map(_bucket, view.buckets)),
+    )
+
+
+def _bound(bound: registry_pb2.RateLimitBound) -> LimitBound:
+    return LimitBound(
+        burst=bound.burst or None,
+        per_second=bound.per_second or None,
+        under_way=bound.under_way or None,
+        whole_fleet=bound.whole_fleet,
+        holds=bound.holds,
+        reason=bound.reason,
+    )
+
+
+def _bucket(view: registry_pb2.BucketView) -> Bucket:
+    reports = {
+        node: BucketReport(one.remaining, one.refused, _PLACE_OF.get(one.place, LimitPlace.UNKNOWN), one.away)
+        for node, one in view.dataplanes.items()
+    }
+    return Bucket(view.key, view.remaining, view.refused, reports)
+
+
+def decode_reset(response: registry_pb2.ResetRateLimitResponse) -> LimitReset:
+    """What a reset has found."""
+    return LimitReset(
+        response.revision,
+        dict(response.limits),
+        dict(response.dataplanes),
+        tuple(response.unreached),
+        tuple(response.waiting),
     )
 
 

@@ -46,6 +46,9 @@ class FakeAdmin:
         self.frozen = ""
         self.requests: list[str] = []
         self.resets: list[str] = []
+        self.limits: list[dict[str, Any]] = []
+        self.receipts: dict[str, dict[str, Any]] = {}
+        """What a reset of a key answers."""
         self._access: set[str] = set()
         self._refresh: set[str] = set()
         self._count = 0
@@ -94,6 +97,14 @@ class FakeAdmin:
             return problem(401, "Could not validate credentials")
         return self._answer(request, path[2:])
 
+    def _limits(self, query: dict[str, str]) -> httpx.Response:
+        self.queries.append(query)
+        wanted = query.get("limit")
+        found = [limit for limit in self.limits if wanted in (None, limit["name"])]
+        if wanted is not None and not found:
+            return problem(404, f"rate limit {wanted!r} does not exist")
+        return httpx.Response(200, json=found)
+
     def _token(self, form: dict[str, list[str]]) -> httpx.Response:
         fields = {name: values[0] for name, values in form.items()}
         by_password = (fields.get("username"), fields.get("password")) == (self.username, self.password)
@@ -133,6 +144,13 @@ class FakeAdmin:
                     return problem(404, f"there is no service {service!r}")
                 self.resets.append(service)
                 return httpx.Response(200, json={"revision": self.revision})
+            case ["GET", "rate-limits"]:
+                return self._limits(dict(request.url.params))
+            case ["DELETE", "rate-limits", key]:
+                self.resets.append(key)
+                if key not in self.receipts:
+                    return problem(404, f"No bucket of any limit has the key {key!r}; GET shows more")
+                return httpx.Response(200, json=self.receipts[key])
             case ["GET", "rollouts", _]:
                 self.queries.append(dict(request.url.params))
                 return httpx.Response(200, json=self.rollouts.pop(0))

@@ -52,6 +52,11 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.routes: dict[str, resources_pb2.Route] = {}
         self.circuits: dict[str, pb.CircuitView] = {}
         self.resets: list[str] = []
+        self.limits: list[pb.RateLimitView] = []
+        self.choices: list[pb.ListRateLimitsRequest] = []
+        """What was asked of the limits."""
+        self.found: dict[str, pb.ResetRateLimitResponse] = {}
+        """What a reset of a key finds."""
         self.waits: list[float] = []
         self.stragglers: dict[str, str] = {}
         self.fail_waits = False
@@ -275,6 +280,23 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.resets.append(request.service_name)
         self.add_circuit(request.service_name, state=status_pb2.CIRCUIT_STATE_CLOSED)
         return pb.ResetCircuitResponse(revision=self.revision)
+
+    async def ListRateLimits(
+        self, request: pb.ListRateLimitsRequest, context: Context
+    ) -> pb.ListRateLimitsResponse:
+        await self._admit("ListRateLimits", context)
+        self.choices.append(request)
+        return pb.ListRateLimitsResponse(limits=self.limits)
+
+    async def ResetRateLimit(
+        self, request: pb.ResetRateLimitRequest, context: Context
+    ) -> pb.ResetRateLimitResponse:
+        await self._admit("ResetRateLimit", context)
+        found = self.found.get(request.key)
+        if found is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no bucket of any limit has the key")
+        assert found is not None
+        return found
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         await self._admit("Watch", context)

@@ -81,12 +81,7 @@ def _node(state: NodeState) -> pb.PeerNode:
     stats = status_pb2.StatsReport(
         at=state.stats.at,
         total_requests=state.stats.total_requests,
-        rate_limits=(
-            status_pb2.RateLimitReport(
-                name=one.name, key=one.key, remaining=one.remaining, refused=one.refused
-            )
-            for one in state.stats.rate_limits
-        ),
+        rate_limits=report_messages.bucket_messages(state.stats.rate_limits),
     )
     leaving = (
         status_pb2.InFlight(service_name=service, instance_id=instance, requests=count)
@@ -106,6 +101,7 @@ def _node(state: NodeState) -> pb.PeerNode:
         health_revision=state.health_revision,
         slot=state.slot,
         stats=stats,
+        resets=report_messages.reset_messages(state.resets),
     )
 
 
@@ -139,6 +135,7 @@ def _read_node(sent: pb.PeerNode) -> NodeState:
         health_revision=bounds.count(sent.health_revision),
         leaving=report_messages.leaving(sent.leaving),
         stats=StatsReport(counted.at, counted.total_requests, (), counted.rate_limits),
+        resets=report_messages.resets(sent.resets),
     )
 
 

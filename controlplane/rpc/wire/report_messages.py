@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from controlplane.distribute.subscriber import Mark
-from controlplane.fleet.bounds import LONGEST_NAME, LONGEST_TEXT, name, number, text, time
+from controlplane.fleet.bounds import LONGEST_NAME, LONGEST_TEXT, count, name, number, text, time
 from controlplane.fleet.reports import (
+    MOST_RESETS,
     CircuitReport,
     CircuitState,
     InstanceHealth,
     InstanceStatus,
+    LimitPlace,
     NodeProblem,
     RateLimitReport,
+    ResetReport,
+    Resets,
     StatsReport,
 )
 from controlplane.model.lineage import Lineage
+from controlplane.rpc.wire.limit_messages import PLACES
 from headgate_api.v1 import config_pb2, peers_pb2, status_pb2
 
 MOST_PROBLEMS = 100
 MOST_BUCKETS = 100
+MOST_LIMITS = 1000
+"""Limits that are named as those which had a bucket to reset."""
 MOST_REPORTS = 50_000
 SLICE = 500
 
@@ -34,6 +41,8 @@ _STATES: Mapping[int, CircuitState] = {
     status_pb2.CIRCUIT_STATE_OPEN: CircuitState.OPEN,
     status_pb2.CIRCUIT_STATE_HALF_OPEN: CircuitState.HALF_OPEN,
 }
+
+_PLACES = {word: place for place, word in PLACES.items()}
 
 
 def problems(
@@ -101,7 +110,20 @@ def stats(report: status_pb2.StatsReport) -> StatsReport:
         report.total_requests,
         tuple(circuit(one) for one in report.circuits[:MOST_REPORTS]),
         tuple(_bucket(one) for one in report.rate_limits[:MOST_BUCKETS]),
+        resets(report.resets),
     )
+
+
+def resets(sent: Sequence[status_pb2.ResetReport]) -> Resets:
+    """Orders that a data plane has obeyed."""
+    return {
+        count(one.revision): ResetReport(_names(one.limits), _names(one.shared), _names(one.unreached))
+        for one in sent[-MOST_RESETS:]
+    }
+
+
+def _names(sent: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(name, sent[:MOST_LIMITS]))
 
 
 def circuit(report: status_pb2.CircuitReport) -> CircuitReport:
@@ -119,4 +141,34 @@ def circuit(report: status_pb2.CircuitReport) -> CircuitReport:
 
 
 def _bucket(report: status_pb2.RateLimitReport) -> RateLimitReport:
-    return RateLimitReport(text(report.name), text(report.key), number(report.remaining), report.refused)
+    return RateLimitReport(
+        text(report.name),
+        text(report.key),
+        number(report.remaining),
+        report.refused,
+        _PLACES.get(report.place, LimitPlace.UNKNOWN),
+        number(report.held),
+        report.away,
+    )
+
+
+def bucket_messages(reports: Iterable[RateLimitReport]) -> Iterator[status_pb2.RateLimitReport]:
+    """The inverse, for other control planes."""
+    for one in reports:
+        yield status_pb2.RateLimitReport(
+            name=one.name,
+            key=one.key,
+            remaining=one.remaining,
+            refused=one.refused,
+            place=PLACES[one.place],
+            held=one.held,
+            away=one.away,
+        )
+
+
+def reset_messages(obeyed: Resets) -> Iterator[status_pb2.ResetReport]:
+    """The inverse of `resets`."""
+    for revision, one in obeyed.items():
+        yield status_pb2.ResetReport(
+            revision=revision, limits=one.limits, shared=one.shared, unreached=one.unreached
+        )

@@ -27,6 +27,8 @@ class Reporter:
         """Health as last reported, by service and instance id; None before the first report."""
         self._revision = 0
         self._circuits: dict[str, CircuitStats] | None = None
+        self._resets: set[int] = set()
+        """Revisions of the orders that were reported."""
         self._due = 0.0
         """When counters are reported next."""
 
@@ -66,9 +68,10 @@ class Reporter:
         return wire.health_changes(news.values(), gone, revision)
 
     def stats_report(self, stats: StatsReport, now: float) -> pb.StreamRequest | None:
-        """The counters, if they are due or a circuit changed its state; otherwise None."""
+        """The counters, if they are due, a circuit changed its state or an order was obeyed; otherwise None."""
         if self._reporting is None or self._circuits is None:
             self._circuits = {one.service: one for one in stats.circuits}
+            self._resets = {one.revision for one in stats.resets}
             return wire.stats_report(stats)
         known, details, due = self._circuits, self._reporting.details, now >= self._due
         if due:
@@ -79,12 +82,14 @@ class Reporter:
             if _state_changed(before := known.get(one.service), one)
             or (due and one != before and (details or one.state != "closed"))
         ]
-        if not due and not changed:
+        resets = tuple(one for one in stats.resets if one.revision not in self._resets)
+        if not due and not changed and not resets:
             return None
+        self._resets = {one.revision for one in stats.resets}
         known.update((one.service, one) for one in changed)
         buckets = stats.buckets if details else ()
         return wire.stats_report(
-            StatsReport(stats.at, stats.total_requests, tuple(changed), buckets), changes=True
+            StatsReport(stats.at, stats.total_requests, tuple(changed), buckets, resets), changes=True
         )
 
 

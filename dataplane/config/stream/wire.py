@@ -34,6 +34,12 @@ _STATE = {
     "half_open": status_pb2.CIRCUIT_STATE_HALF_OPEN,
     "open": status_pb2.CIRCUIT_STATE_OPEN,
 }
+_PLACE = {
+    "worker": status_pb2.LIMIT_PLACE_WORKER,
+    "node": status_pb2.LIMIT_PLACE_NODE,
+    "fleet": status_pb2.LIMIT_PLACE_FLEET,
+    "redis": status_pb2.LIMIT_PLACE_REDIS,
+}
 
 
 def hello(state: NodeState, refused: pb.Refused | None = None) -> pb.StreamRequest:
@@ -131,7 +137,13 @@ def stats_report(report: StatsReport, *, changes: bool = False) -> pb.StreamRequ
     ]
     buckets = [
         status_pb2.RateLimitReport(
-            name=bucket.name, key=bucket.key, remaining=bucket.remaining, refused=bucket.refused
+            name=bucket.name,
+            key=bucket.key,
+            remaining=bucket.remaining,
+            refused=bucket.refused,
+            place=_PLACE[bucket.place],
+            held=bucket.held,
+            away=bucket.away,
         )
         for bucket in report.buckets
     ]
@@ -141,5 +153,11 @@ def stats_report(report: StatsReport, *, changes: bool = False) -> pb.StreamRequ
         circuits=circuits,
         rate_limits=buckets,
         changes=changes,
+        resets=[
+            status_pb2.ResetReport(
+                revision=one.revision, limits=one.limits, shared=one.shared, unreached=one.unreached
+            )
+            for one in report.resets
+        ],
     )
     return pb.StreamRequest(stats=message)

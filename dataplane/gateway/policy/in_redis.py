@@ -19,7 +19,7 @@ _MOST_SEEN: Final = 1_000
 class InRedis(Counter):
     """A limit that is counted in Redis."""
 
-    __slots__ = ("_refused", "_seen", "_seen_old", "stand_in", "unanswered")
+    __slots__ = ("_refused", "_seen", "_seen_old", "away", "stand_in", "unanswered")
 
     def __init__(self, limit: Limit, stand_in: Counter) -> None:
         """`stand_in` counts in this worker, while Redis does not answer."""
@@ -27,6 +27,8 @@ class InRedis(Counter):
         self.stand_in = stand_in
         self.unanswered = 0
         """Requests that Redis did not answer in time, or was not asked for."""
+        self.away = False
+        """So was the last one."""
         self._seen: dict[str, tuple[float, float]] = {}
         """Tokens that are left, and when all will be there, by key: the last answer."""
         self._seen_old: dict[str, tuple[float, float]] = {}
@@ -34,14 +36,18 @@ class InRedis(Counter):
 
     def saw(self, key: str, remaining: float, full_at: float, *, refused: bool) -> None:
         """Redis has answered."""
-        seen = self._seen
-        if len(seen) >= _MOST_SEEN and key not in seen:
-            self._seen_old, self._seen = seen, {}
-            self._refused = {}
-            seen = self._seen
-        seen[key] = (remaining, full_at)
+        self.away = False
+        self._note(key, remaining, full_at)
         if refused:
             self._refused[key] = self._refused.get(key, 0) + 1
+
+    def missed(self, key: str) -> None:
+        """Redis has not answered in time, or was not asked."""
+        self.unanswered += 1
+        self.away = True
+        if key not in self._seen:
+            remaining, full_at = self._last(key)
+            self._note(key, remaining, full_at)
 
     def take(self, key: str, now: float) -> float:
         return self.stand_in.take(key, now)
@@ -84,6 +90,14 @@ class InRedis(Counter):
 
     def leave(self) -> None:
         self.stand_in.leave()
+
+    def _note(self, key: str, remaining: float, full_at: float) -> None:
+        seen = self._seen
+        if len(seen) >= _MOST_SEEN and key not in seen:
+            self._seen_old, self._seen = seen, {}
+            self._refused = {}
+            seen = self._seen
+        seen[key] = (remaining, full_at)
 
     def _last(self, key: str) -> tuple[float, float]:
         return self._seen.get(key) or self._seen_old.get(key) or (float(self.limit.burst), 0.0)

@@ -22,6 +22,8 @@ _LEAST: Final = 8
 limits are divided by the number of workers."""
 _MOST_REFUSED: Final = 40_000
 """Keys of a generation of those lately refused."""
+_UNOWNED: Final = 5.0
+"""Seconds in which a limit whose owner is lost has another one, as a rule."""
 _SOON: Final = 1e-3
 """Seconds until the owner may have answered."""
 
@@ -92,7 +94,7 @@ class Leased(Counter):
         if holding.take(1.0, now):
             self.admitted += self._cost
             return 0.0
-        return self._refuse(key, holding)
+        return self._refuse(key, holding, now)
 
     def give_back(self, key: str, tokens: float, now: float) -> None:
         self._find(key, now).refund(tokens / self._cost, now)
@@ -149,6 +151,16 @@ class Leased(Counter):
     def leave(self) -> None:
         self.holder.end()
 
+    def away(self, now: float) -> bool:
+        """Whether the owner does not answer: the limit says what passes meanwhile."""
+        return not now < self.holder.away_from
+
+    def held(self, key: str) -> float:
+        """Tokens that only this worker may spend for `key`."""
+        holding = self._holdings.get(key)
+        tokens = self.holder.starter if holding is None else holding.tokens
+        return max(0.0, tokens * self._cost)
+
     def part(self, key: str, share: float, now: float) -> float:
         """Tokens left for `key` here: what this worker holds, and its `share` of what nobody holds."""
         holding = self._holdings.get(key)
@@ -172,11 +184,15 @@ class Leased(Counter):
         holding = self._holdings.get(key) or self._holdings.get(OVERFLOW)
         return holding if holding is not None else self.holder.open(key, now)
 
-    def _refuse(self, key: str, holding: Holding) -> float:
+    def _refuse(self, key: str, holding: Holding, now: float) -> float:
         """Count a refusal; returns the seconds until a request could be let through."""
         if len(self._refused) >= _MOST_REFUSED:
             self._refused_old, self._refused = self._refused, {}
         self._refused[key] = self.refused(key) + 1
+        if self.away(now) and not self.holder.joining:
+            # What the owner said last of the pool is of no use.
+            pace = self.holder.pace(now)
+            return max(_SOON, (1.0 - holding.tokens) / pace) if pace else _UNOWNED
         # While the pool has some, or is not known, the owner's next answer may give what is missing.
         lacking = 1.0 - holding.tokens - holding.pool if holding.pool < 1 else 0.0
         return max(_SOON, lacking / self._rate)

@@ -33,6 +33,12 @@ _LEAST_HELD: Final = 1000
 """Keys that are leased something of their own, of all limits together, and of each at least: some 500 bytes each."""
 _MOST_CARRIED: Final = 10_000
 """Keys whose state is carried over when a limit is counted in another way."""
+WORKER: Final = "worker"
+NODE: Final = "node"
+FLEET: Final = "fleet"
+REDIS: Final = "redis"
+"""Where a bucket is counted: in this worker, which has a part of it; in this data plane; at the control plane that owns
+the limit; in Redis."""
 _REPORT_EFFORT: Final = 1000
 """Keys examined for one report, so that a report never delays requests."""
 
@@ -66,8 +72,15 @@ class BucketReport:
     key: str
     remaining: float
     refused: int
-    shared: bool = False
-    """Other workers have the same bucket: it is counted in Redis."""
+    place: str = NODE
+    held: float = 0.0
+    """The part of `remaining` that only this worker may spend, of a bucket that others have as well."""
+    away: bool = False
+    """Whoever counts elsewhere does not answer: the limit says what holds meanwhile."""
+
+
+_Seen = tuple[float, int, Limit, str]
+"""How much is left, from 0 to 1; refusals, below 0; limit and key."""
 
 
 class Limiter:
@@ -91,6 +104,8 @@ class Limiter:
         self._room = Room(max_keys)
         self._counters: dict[str, Counter] = {}
         self._concurrent: dict[str, Concurrency] = {}
+        self.refusals: dict[str, int] = {}
+        """Requests that were refused since this was last emptied, by limit."""
 
     def counter(self, limit: Limit) -> Counter:
         """Where the limit's requests are counted: the same object until the limit is gone or counts by another key."""
@@ -204,10 +219,15 @@ class Limiter:
         """Tokens let through, by limit; of those that are leased."""
         return {name: leased.admitted for name, leased in self._leased.items()}
 
-    def reset(self, key: str, revision: int = 0, now: float = 0.0) -> int:
-        """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns how many. The order
-        has this `revision`."""
-        return sum(_forget(counter, key, revision, now) for counter in self._counters.values())
+    def reset(self, key: str, revision: int = 0, now: float = 0.0) -> list[Limit]:
+        """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns those that had one
+        outside of Redis. The order has this `revision`."""
+        found = []
+        for counter in self._counters.values():
+            had = _forget(counter, key, revision, now)
+            if had and counter.limit.mode is not LimitMode.REDIS:
+                found.append(counter.limit)
+        return found
 
     def in_redis(self) -> list[Limit]:
         """The limits that are counted in Redis, of those in use."""
@@ -221,17 +241,41 @@ class Limiter:
                 found[counter.limit.name], counter.unanswered = counter.unanswered, 0
         return found
 
+    def away(self, now: float) -> list[str]:
+        """The limits that nobody answers for: control planes that own them, or Redis."""
+        found = []
+        for name, counter in self._counters.items():
+            if isinstance(counter, InRedis):
+                away = counter.away
+            else:
+                away = (
+                    isinstance(counter, Leased)
+                    and counter.limit.mode is LimitMode.FLEET
+                    and counter.away(now)
+                )
+            if away:
+                found.append(name)
+        return found
+
     def report(self, now: float, most: int = 100) -> list[BucketReport]:
-        """Up to `most` keys, the emptiest first, out of those lately refused and the newest."""
+        """Up to `most` keys, the emptiest first, out of those lately refused and the newest: some of each limit, if
+        there are not too many limits."""
         limits = {limit.name: limit for limit in self._limits()}
         effort = max(1, _REPORT_EFFORT // max(1, len(limits)))
-        found = [
-            (self._share_left(limit, key, now), -self._refusals(limit, key), limit, key)
-            for limit in limits.values()
-            for key in islice(self._keys(limit), effort)
-        ]
-        found = nsmallest(most, found, key=lambda item: item[:2])
-        return [self._row(limit, key, now) for _, _, limit, key in found]
+        few = most // (2 * max(1, len(limits)))
+        some: list[_Seen] = []
+        rest: list[_Seen] = []
+        for limit in limits.values():
+            seen = [self._see(limit, key, now) for key in islice(self._keys(limit), effort)]
+            seen.sort(key=_emptiness)
+            some += seen[:few]
+            rest += seen[few:]
+        some += nsmallest(most - len(some), rest, key=_emptiness)
+        some.sort(key=_emptiness)
+        return [self._row(limit, key, now) for _, _, limit, key in some]
+
+    def _see(self, limit: Limit, key: str, now: float) -> _Seen:
+        return self._share_left(limit, key, now), -self._refusals(limit, key), limit, key
 
     def _limits(self) -> Iterator[Limit]:
         for counter in self._counters.values():
@@ -247,16 +291,24 @@ class Limiter:
         return self._counters[limit.name].keys()
 
     def _row(self, limit: Limit, key: str, now: float) -> BucketReport:
-        if limit.per_second:
-            counter = self._counters[limit.name]
-            if isinstance(counter, Leased):
-                remaining = counter.part(key, self.share, now)
-            else:
-                remaining = counter.remaining(key, now)
-        else:
+        shown, refused = label(limit, key), self._refusals(limit, key)
+        if not limit.per_second:
             remaining = float(self._concurrent[limit.name].remaining(key))
-        shared = limit.mode is LimitMode.REDIS
-        return BucketReport(limit.name, label(limit, key), remaining, self._refusals(limit, key), shared)
+            return BucketReport(limit.name, shown, remaining, refused, self._here)
+        counter = self._counters[limit.name]
+        remaining = counter.remaining(key, now)
+        if isinstance(counter, Leased):
+            place = FLEET if limit.mode is LimitMode.FLEET else NODE
+            away = counter.away(now)
+            return BucketReport(limit.name, shown, remaining, refused, place, counter.held(key), away)
+        if isinstance(counter, InRedis):
+            return BucketReport(limit.name, shown, remaining, refused, REDIS, 0.0, counter.away)
+        return BucketReport(limit.name, shown, remaining, refused, self._here)
+
+    @property
+    def _here(self) -> str:
+        """Where buckets are that belong to this worker alone."""
+        return NODE if self._workers == 1 else WORKER
 
     def _refusals(self, limit: Limit, key: str) -> int:
         """For want of tokens, or of a place among the requests under way."""
@@ -315,6 +367,10 @@ def short(key: str) -> str:
 def label(limit: Limit, key: str) -> str:
     """A key as operators see it: what it counts by, and the value, for instance "subject:alice"."""
     return f"{','.join(limit.key)}:{key}"
+
+
+def _emptiness(seen: _Seen) -> tuple[float, int]:
+    return seen[:2]
 
 
 def _nothing() -> None:

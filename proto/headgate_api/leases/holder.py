@@ -83,6 +83,10 @@ class Holder:
         """Whether it is away, and everything is admitted meanwhile."""
         return self.limit.without_owner is WithoutOwner.OPEN and not now < self.away_from
 
+    def pace(self, now: float) -> float:
+        """Tokens a second that a holding gains while this holder is away, up to the starter; 0 once that has lapsed."""
+        return self._pace / SKEW if now < self.until else 0.0
+
     def gained(self, now: float) -> float:
         """Tokens that a holding has gained while this holder was away, ever: only differences mean something."""
         since = max(self._gained_at, self.away_from)

@@ -164,6 +164,7 @@ class PeerNode(_message.Message):
     HEALTH_REVISION_FIELD_NUMBER: _builtins.int
     SLOT_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
+    RESETS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     version: _builtins.str
     connected: _builtins.bool
@@ -181,7 +182,11 @@ class PeerNode(_message.Message):
     def leaving(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.InFlight]: ...
     @_builtins.property
     def stats(self) -> _status_pb2.StatsReport:
-        """Without circuits."""
+        """Without circuits and resets."""
+
+    @_builtins.property
+    def resets(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.ResetReport]:
+        """The last orders that it has obeyed."""
 
     def __init__(
         self,
@@ -199,10 +204,11 @@ class PeerNode(_message.Message):
         health_revision: _builtins.int = ...,
         slot: _builtins.int = ...,
         stats: _status_pb2.StatsReport | None = ...,
+        resets: _abc.Iterable[_status_pb2.ResetReport] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rejection", b"rejection", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

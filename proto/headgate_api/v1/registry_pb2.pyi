@@ -788,6 +788,306 @@ class ResetCircuitResponse(_message.Message):
 Global___ResetCircuitResponse: _TypeAlias = ResetCircuitResponse  # noqa: Y015
 
 @_typing.final
+class ListRateLimitsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """Only the limit of this name."""
+    key: _builtins.str
+    """Only buckets of this key, as it is shown, or of this value of a key."""
+    node: _builtins.str
+    """Only what this data plane counts."""
+    most: _builtins.int
+    """How many buckets at most, up to 1,000; 0: 100."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        key: _builtins.str = ...,
+        node: _builtins.str = ...,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "limit", b"limit", "most", b"most", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRateLimitsRequest: _TypeAlias = ListRateLimitsRequest  # noqa: Y015
+
+@_typing.final
+class ListRateLimitsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimitView]:
+        """Those that refused most first, then by name."""
+
+    def __init__(
+        self,
+        *,
+        limits: _abc.Iterable[Global___RateLimitView] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRateLimitsResponse: _TypeAlias = ListRateLimitsResponse  # noqa: Y015
+
+@_typing.final
+class RateLimitView(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    mode: _builtins.str
+    """local, fleet or redis."""
+    key: _builtins.str
+    """What has a bucket of its own; parts with commas between. Empty for a limit of a data plane's own settings."""
+    owner: _builtins.str
+    """The control plane that owns a limit of the fleet; empty while there is none."""
+    refused: _builtins.int
+    """Requests refused by all buckets that data planes reported."""
+    more: _builtins.int
+    """Buckets that are reported and not listed."""
+    @_builtins.property
+    def bound(self) -> Global___RateLimitBound: ...
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BucketView]:
+        """The most refused first, then the emptiest."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        mode: _builtins.str = ...,
+        key: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        bound: Global___RateLimitBound | None = ...,
+        refused: _builtins.int = ...,
+        more: _builtins.int = ...,
+        buckets: _abc.Iterable[Global___BucketView] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "buckets", b"buckets", "key", b"key", "mode", b"mode", "more", b"more", "name", b"name", "owner", b"owner", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimitView: _TypeAlias = RateLimitView  # noqa: Y015
+
+@_typing.final
+class RateLimitBound(_message.Message):
+    """What is let through of one key in any time, in requests: burst, and per_second times its seconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BURST_FIELD_NUMBER: _builtins.int
+    PER_SECOND_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_FIELD_NUMBER: _builtins.int
+    WHOLE_FLEET_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    burst: _builtins.int
+    """0 for a limit without a rate."""
+    per_second: _builtins.float
+    under_way: _builtins.int
+    """Requests at the same time, in each data plane; 0: any number."""
+    whole_fleet: _builtins.bool
+    """Whether it is for all data planes together, and not for each."""
+    holds: _builtins.bool
+    """Whether it is in force now, everywhere; and why, or what holds in its place."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        burst: _builtins.int = ...,
+        per_second: _builtins.float = ...,
+        under_way: _builtins.int = ...,
+        whole_fleet: _builtins.bool = ...,
+        holds: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "holds", b"holds", "per_second", b"per_second", "reason", b"reason", "under_way", b"under_way", "whole_fleet", b"whole_fleet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimitBound: _TypeAlias = RateLimitBound  # noqa: Y015
+
+@_typing.final
+class BucketView(_message.Message):
+    """One key's bucket over the fleet. Tokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DataplanesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _status_pb2.RateLimitReport: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _status_pb2.RateLimitReport | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KEY_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    DATAPLANES_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    remaining: _builtins.float
+    refused: _builtins.int
+    @_builtins.property
+    def dataplanes(self) -> _containers.MessageMap[_builtins.str, _status_pb2.RateLimitReport]:
+        """By node name; the reports' own names and keys are left out."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        remaining: _builtins.float = ...,
+        refused: _builtins.int = ...,
+        dataplanes: _abc.Mapping[_builtins.str, _status_pb2.RateLimitReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataplanes", b"dataplanes", "key", b"key", "refused", b"refused", "remaining", b"remaining"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BucketView: _TypeAlias = BucketView  # noqa: Y015
+
+@_typing.final
+class ResetRateLimitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """As it is shown, or the value alone."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetRateLimitRequest: _TypeAlias = ResetRateLimitRequest  # noqa: Y015
+
+@_typing.final
+class ResetRateLimitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LimitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class DataplanesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    DATAPLANES_FIELD_NUMBER: _builtins.int
+    UNREACHED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    @_builtins.property
+    def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Buckets that were filled up, by limit: one for each data plane, or one where all share it."""
+
+    @_builtins.property
+    def dataplanes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Buckets that each data plane had of its own."""
+
+    @_builtins.property
+    def unreached(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Limits in Redis that no data plane could reach."""
+
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Connected data planes that have not answered. They will obey."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        dataplanes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        unreached: _abc.Iterable[_builtins.str] | None = ...,
+        waiting: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataplanes", b"dataplanes", "limits", b"limits", "revision", b"revision", "unreached", b"unreached", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetRateLimitResponse: _TypeAlias = ResetRateLimitResponse  # noqa: Y015
+
+@_typing.final
 class WatchRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -92,6 +92,16 @@ class RegistryServiceStub:
                 request_serializer=headgate__api_dot_v1_dot_registry__pb2.ResetCircuitRequest.SerializeToString,
                 response_deserializer=headgate__api_dot_v1_dot_registry__pb2.ResetCircuitResponse.FromString,
                 _registered_method=True)
+        self.ListRateLimits = channel.unary_unary(
+                '/headgate.v1.RegistryService/ListRateLimits',
+                request_serializer=headgate__api_dot_v1_dot_registry__pb2.ListRateLimitsRequest.SerializeToString,
+                response_deserializer=headgate__api_dot_v1_dot_registry__pb2.ListRateLimitsResponse.FromString,
+                _registered_method=True)
+        self.ResetRateLimit = channel.unary_unary(
+                '/headgate.v1.RegistryService/ResetRateLimit',
+                request_serializer=headgate__api_dot_v1_dot_registry__pb2.ResetRateLimitRequest.SerializeToString,
+                response_deserializer=headgate__api_dot_v1_dot_registry__pb2.ResetRateLimitResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/headgate.v1.RegistryService/Watch',
                 request_serializer=headgate__api_dot_v1_dot_registry__pb2.WatchRequest.SerializeToString,
@@ -184,6 +194,21 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRateLimits(self, request, context):
+        """Limits, the bounds in force and the buckets in use, which name callers: services' tokens may not see them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetRateLimit(self, request, context):
+        """Fill up the buckets of a key, everywhere; needs gateway:admin. Answers when the connected data planes have obeyed, or
+        after some seconds. NOT_FOUND when no bucket has the key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """What is asked for at once, then again after every change, latest wins; or, if asked, what changed.
         """
@@ -248,6 +273,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ResetCircuit,
                     request_deserializer=headgate__api_dot_v1_dot_registry__pb2.ResetCircuitRequest.FromString,
                     response_serializer=headgate__api_dot_v1_dot_registry__pb2.ResetCircuitResponse.SerializeToString,
+            ),
+            'ListRateLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRateLimits,
+                    request_deserializer=headgate__api_dot_v1_dot_registry__pb2.ListRateLimitsRequest.FromString,
+                    response_serializer=headgate__api_dot_v1_dot_registry__pb2.ListRateLimitsResponse.SerializeToString,
+            ),
+            'ResetRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetRateLimit,
+                    request_deserializer=headgate__api_dot_v1_dot_registry__pb2.ResetRateLimitRequest.FromString,
+                    response_serializer=headgate__api_dot_v1_dot_registry__pb2.ResetRateLimitResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -555,6 +590,60 @@ class RegistryService:
             '/headgate.v1.RegistryService/ResetCircuit',
             headgate__api_dot_v1_dot_registry__pb2.ResetCircuitRequest.SerializeToString,
             headgate__api_dot_v1_dot_registry__pb2.ResetCircuitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRateLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.v1.RegistryService/ListRateLimits',
+            headgate__api_dot_v1_dot_registry__pb2.ListRateLimitsRequest.SerializeToString,
+            headgate__api_dot_v1_dot_registry__pb2.ListRateLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.v1.RegistryService/ResetRateLimit',
+            headgate__api_dot_v1_dot_registry__pb2.ResetRateLimitRequest.SerializeToString,
+            headgate__api_dot_v1_dot_registry__pb2.ResetRateLimitResponse.FromString,
             options,
             channel_credentials,
             insecure,

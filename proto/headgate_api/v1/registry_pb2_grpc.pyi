@@ -64,6 +64,12 @@ class RegistryServiceStub:
     ListCircuits: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListCircuitsRequest, _registry_pb2.ListCircuitsResponse]
     ResetCircuit: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ResetCircuitRequest, _registry_pb2.ResetCircuitResponse]
     """Closes the breaker of one service on every data plane; needs gateway:admin."""
+    ListRateLimits: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListRateLimitsRequest, _registry_pb2.ListRateLimitsResponse]
+    """Limits, the bounds in force and the buckets in use, which name callers: services' tokens may not see them."""
+    ResetRateLimit: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ResetRateLimitRequest, _registry_pb2.ResetRateLimitResponse]
+    """Fill up the buckets of a key, everywhere; needs gateway:admin. Answers when the connected data planes have obeyed, or
+    after some seconds. NOT_FOUND when no bucket has the key.
+    """
     Watch: _grpc.UnaryStreamMultiCallable[_registry_pb2.WatchRequest, _registry_pb2.WatchResponse]
     """What is asked for at once, then again after every change, latest wins; or, if asked, what changed."""
 
@@ -103,6 +109,12 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     ListCircuits: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListCircuitsRequest, _registry_pb2.ListCircuitsResponse]  # type: ignore[assignment]
     ResetCircuit: _aio.UnaryUnaryMultiCallable[_registry_pb2.ResetCircuitRequest, _registry_pb2.ResetCircuitResponse]  # type: ignore[assignment]
     """Closes the breaker of one service on every data plane; needs gateway:admin."""
+    ListRateLimits: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListRateLimitsRequest, _registry_pb2.ListRateLimitsResponse]  # type: ignore[assignment]
+    """Limits, the bounds in force and the buckets in use, which name callers: services' tokens may not see them."""
+    ResetRateLimit: _aio.UnaryUnaryMultiCallable[_registry_pb2.ResetRateLimitRequest, _registry_pb2.ResetRateLimitResponse]  # type: ignore[assignment]
+    """Fill up the buckets of a key, everywhere; needs gateway:admin. Answers when the connected data planes have obeyed, or
+    after some seconds. NOT_FOUND when no bucket has the key.
+    """
     Watch: _aio.UnaryStreamMultiCallable[_registry_pb2.WatchRequest, _registry_pb2.WatchResponse]  # type: ignore[assignment]
     """What is asked for at once, then again after every change, latest wins; or, if asked, what changed."""
 
@@ -205,6 +217,24 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.ResetCircuitResponse, _abc.Awaitable[_registry_pb2.ResetCircuitResponse]]:
         """Closes the breaker of one service on every data plane; needs gateway:admin."""
+
+    @_abc_1.abstractmethod
+    def ListRateLimits(
+        self,
+        request: _registry_pb2.ListRateLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ListRateLimitsResponse, _abc.Awaitable[_registry_pb2.ListRateLimitsResponse]]:
+        """Limits, the bounds in force and the buckets in use, which name callers: services' tokens may not see them."""
+
+    @_abc_1.abstractmethod
+    def ResetRateLimit(
+        self,
+        request: _registry_pb2.ResetRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ResetRateLimitResponse, _abc.Awaitable[_registry_pb2.ResetRateLimitResponse]]:
+        """Fill up the buckets of a key, everywhere; needs gateway:admin. Answers when the connected data planes have obeyed, or
+        after some seconds. NOT_FOUND when no bucket has the key.
+        """
 
     @_abc_1.abstractmethod
     def Watch(

@@ -24,17 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cheadgate_api/v1/status.proto\x12\x0bheadgate.v1\"\x8c\x01\n\x0eInstanceHealth\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.headgate.v1.InstanceStatus\x12\x12\n\nlast_check\x18\x04 \x01(\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\"a\n\x0cHealthReport\x12.\n\tinstances\x18\x01 \x03(\x0b\x32\x1b.headgate.v1.InstanceHealth\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0f\n\x07\x63hanges\x18\x03 \x01(\x08\"G\n\x08InFlight\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x10\n\x08requests\x18\x03 \x01(\x04\"9\n\rLeavingReport\x12(\n\tinstances\x18\x01 \x03(\x0b\x32\x15.headgate.v1.InFlight\"\xdf\x01\n\rCircuitReport\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.headgate.v1.CircuitState\x12\x19\n\x11last_state_change\x18\x03 \x01(\x01\x12\x16\n\x0etotal_requests\x18\x04 \x01(\x04\x12\x17\n\x0f\x66\x61iled_requests\x18\x05 \x01(\x04\x12\x19\n\x11rejected_requests\x18\x06 \x01(\x04\x12\x17\n\x0frecent_failures\x18\x07 \x01(\r\x12\x0e\n\x06reason\x18\x08 \x01(\t\"P\n\x0fRateLimitReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tremaining\x18\x03 \x01(\x01\x12\x0f\n\x07refused\x18\x04 \x01(\x04\"\xa3\x01\n\x0bStatsReport\x12\n\n\x02\x61t\x18\x01 \x01(\x01\x12\x16\n\x0etotal_requests\x18\x02 \x01(\x04\x12,\n\x08\x63ircuits\x18\x03 \x03(\x0b\x32\x1a.headgate.v1.CircuitReport\x12\x31\n\x0brate_limits\x18\x04 \x03(\x0b\x32\x1c.headgate.v1.RateLimitReport\x12\x0f\n\x07\x63hanges\x18\x05 \x01(\x08*\xa9\x01\n\x0eInstanceStatus\x12\x1f\n\x1bINSTANCE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18INSTANCE_STATUS_STARTING\x10\x01\x12\x1b\n\x17INSTANCE_STATUS_HEALTHY\x10\x02\x12\x1d\n\x19INSTANCE_STATUS_UNHEALTHY\x10\x03\x12\x1c\n\x18INSTANCE_STATUS_DRAINING\x10\x04*|\n\x0c\x43ircuitState\x12\x1d\n\x19\x43IRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cheadgate_api/v1/status.proto\x12\x0bheadgate.v1\"\x8c\x01\n\x0eInstanceHealth\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.headgate.v1.InstanceStatus\x12\x12\n\nlast_check\x18\x04 \x01(\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\"a\n\x0cHealthReport\x12.\n\tinstances\x18\x01 \x03(\x0b\x32\x1b.headgate.v1.InstanceHealth\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0f\n\x07\x63hanges\x18\x03 \x01(\x08\"G\n\x08InFlight\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x10\n\x08requests\x18\x03 \x01(\x04\"9\n\rLeavingReport\x12(\n\tinstances\x18\x01 \x03(\x0b\x32\x15.headgate.v1.InFlight\"\xdf\x01\n\rCircuitReport\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.headgate.v1.CircuitState\x12\x19\n\x11last_state_change\x18\x03 \x01(\x01\x12\x16\n\x0etotal_requests\x18\x04 \x01(\x04\x12\x17\n\x0f\x66\x61iled_requests\x18\x05 \x01(\x04\x12\x19\n\x11rejected_requests\x18\x06 \x01(\x04\x12\x17\n\x0frecent_failures\x18\x07 \x01(\r\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\x94\x01\n\x0fRateLimitReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tremaining\x18\x03 \x01(\x01\x12\x0f\n\x07refused\x18\x04 \x01(\x04\x12&\n\x05place\x18\x05 \x01(\x0e\x32\x17.headgate.v1.LimitPlace\x12\x0c\n\x04held\x18\x06 \x01(\x01\x12\x0c\n\x04\x61way\x18\x07 \x01(\x08\"R\n\x0bResetReport\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0e\n\x06limits\x18\x02 \x03(\t\x12\x0e\n\x06shared\x18\x03 \x03(\t\x12\x11\n\tunreached\x18\x04 \x03(\t\"\xcd\x01\n\x0bStatsReport\x12\n\n\x02\x61t\x18\x01 \x01(\x01\x12\x16\n\x0etotal_requests\x18\x02 \x01(\x04\x12,\n\x08\x63ircuits\x18\x03 \x03(\x0b\x32\x1a.headgate.v1.CircuitReport\x12\x31\n\x0brate_limits\x18\x04 \x03(\x0b\x32\x1c.headgate.v1.RateLimitReport\x12\x0f\n\x07\x63hanges\x18\x05 \x01(\x08\x12(\n\x06resets\x18\x06 \x03(\x0b\x32\x18.headgate.v1.ResetReport*\xa9\x01\n\x0eInstanceStatus\x12\x1f\n\x1bINSTANCE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18INSTANCE_STATUS_STARTING\x10\x01\x12\x1b\n\x17INSTANCE_STATUS_HEALTHY\x10\x02\x12\x1d\n\x19INSTANCE_STATUS_UNHEALTHY\x10\x03\x12\x1c\n\x18INSTANCE_STATUS_DRAINING\x10\x04*|\n\x0c\x43ircuitState\x12\x1d\n\x19\x43IRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x03*\x85\x01\n\nLimitPlace\x12\x1b\n\x17LIMIT_PLACE_UNSPECIFIED\x10\x00\x12\x16\n\x12LIMIT_PLACE_WORKER\x10\x01\x12\x14\n\x10LIMIT_PLACE_NODE\x10\x02\x12\x15\n\x11LIMIT_PLACE_FLEET\x10\x03\x12\x15\n\x11LIMIT_PLACE_REDIS\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate_api.v1.status_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INSTANCESTATUS']._serialized_start=894
-  _globals['_INSTANCESTATUS']._serialized_end=1063
-  _globals['_CIRCUITSTATE']._serialized_start=1065
-  _globals['_CIRCUITSTATE']._serialized_end=1189
+  _globals['_INSTANCESTATUS']._serialized_start=1089
+  _globals['_INSTANCESTATUS']._serialized_end=1258
+  _globals['_CIRCUITSTATE']._serialized_start=1260
+  _globals['_CIRCUITSTATE']._serialized_end=1384
+  _globals['_LIMITPLACE']._serialized_start=1387
+  _globals['_LIMITPLACE']._serialized_end=1520
   _globals['_INSTANCEHEALTH']._serialized_start=46
   _globals['_INSTANCEHEALTH']._serialized_end=186
   _globals['_HEALTHREPORT']._serialized_start=188
@@ -45,8 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEAVINGREPORT']._serialized_end=417
   _globals['_CIRCUITREPORT']._serialized_start=420
   _globals['_CIRCUITREPORT']._serialized_end=643
-  _globals['_RATELIMITREPORT']._serialized_start=645
-  _globals['_RATELIMITREPORT']._serialized_end=725
-  _globals['_STATSREPORT']._serialized_start=728
-  _globals['_STATSREPORT']._serialized_end=891
+  _globals['_RATELIMITREPORT']._serialized_start=646
+  _globals['_RATELIMITREPORT']._serialized_end=794
+  _globals['_RESETREPORT']._serialized_start=796
+  _globals['_RESETREPORT']._serialized_end=878
+  _globals['_STATSREPORT']._serialized_start=881
+  _globals['_STATSREPORT']._serialized_end=1086
 # @@protoc_insertion_point(module_scope)

@@ -61,6 +61,34 @@ CIRCUIT_STATE_OPEN: CircuitState.ValueType  # 2
 CIRCUIT_STATE_HALF_OPEN: CircuitState.ValueType  # 3
 Global___CircuitState: _TypeAlias = CircuitState  # noqa: Y015
 
+class _LimitPlace:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitPlaceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitPlace.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_PLACE_UNSPECIFIED: _LimitPlace.ValueType  # 0
+    LIMIT_PLACE_WORKER: _LimitPlace.ValueType  # 1
+    """In each worker, which has a part of the limit."""
+    LIMIT_PLACE_NODE: _LimitPlace.ValueType  # 2
+    """In the data plane: its workers lease tokens from the supervisor."""
+    LIMIT_PLACE_FLEET: _LimitPlace.ValueType  # 3
+    """At the control plane that owns the limit, which leases tokens to all workers of the fleet."""
+    LIMIT_PLACE_REDIS: _LimitPlace.ValueType  # 4
+
+class LimitPlace(_LimitPlace, metaclass=_LimitPlaceEnumTypeWrapper):
+    """Where requests of a limit are counted."""
+
+LIMIT_PLACE_UNSPECIFIED: LimitPlace.ValueType  # 0
+LIMIT_PLACE_WORKER: LimitPlace.ValueType  # 1
+"""In each worker, which has a part of the limit."""
+LIMIT_PLACE_NODE: LimitPlace.ValueType  # 2
+"""In the data plane: its workers lease tokens from the supervisor."""
+LIMIT_PLACE_FLEET: LimitPlace.ValueType  # 3
+"""At the control plane that owns the limit, which leases tokens to all workers of the fleet."""
+LIMIT_PLACE_REDIS: LimitPlace.ValueType  # 4
+Global___LimitPlace: _TypeAlias = LimitPlace  # noqa: Y015
+
 @_typing.final
 class InstanceHealth(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -233,6 +261,9 @@ class RateLimitReport(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the rate limit."""
     key: _builtins.str
@@ -241,6 +272,11 @@ class RateLimitReport(_message.Message):
     """Tokens left in the bucket now."""
     refused: _builtins.int
     """Requests refused for this key, since its bucket was made."""
+    place: Global___LimitPlace.ValueType
+    held: _builtins.float
+    """The part of `remaining` that only this data plane may spend; of LIMIT_PLACE_FLEET only."""
+    away: _builtins.bool
+    """The owner of the limit, or Redis, does not answer a worker: the limit says what holds meanwhile."""
     def __init__(
         self,
         *,
@@ -248,14 +284,57 @@ class RateLimitReport(_message.Message):
         key: _builtins.str = ...,
         remaining: _builtins.float = ...,
         refused: _builtins.int = ...,
+        place: Global___LimitPlace.ValueType = ...,
+        held: _builtins.float = ...,
+        away: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "name", b"name", "refused", b"refused", "remaining", b"remaining"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "held", b"held", "key", b"key", "name", b"name", "place", b"place", "refused", b"refused", "remaining", b"remaining"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RateLimitReport: _TypeAlias = RateLimitReport  # noqa: Y015
+
+@_typing.final
+class ResetReport(_message.Message):
+    """An operator's order to fill up the buckets of a caller key, which the data plane has obeyed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    UNREACHED_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the order."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The limits that had a bucket of the key in this data plane."""
+
+    @_builtins.property
+    def shared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that had one which all data planes share: at the limit's owner or in Redis."""
+
+    @_builtins.property
+    def unreached(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those in Redis, where it did not answer."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        limits: _abc.Iterable[_builtins.str] | None = ...,
+        shared: _abc.Iterable[_builtins.str] | None = ...,
+        unreached: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "revision", b"revision", "shared", b"shared", "unreached", b"unreached"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetReport: _TypeAlias = ResetReport  # noqa: Y015
 
 @_typing.final
 class StatsReport(_message.Message):
@@ -268,6 +347,7 @@ class StatsReport(_message.Message):
     CIRCUITS_FIELD_NUMBER: _builtins.int
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    RESETS_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     """Unix seconds at the data plane."""
     total_requests: _builtins.int
@@ -281,6 +361,10 @@ class StatsReport(_message.Message):
     def rate_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimitReport]:
         """The fullest buckets first, at most 100."""
 
+    @_builtins.property
+    def resets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResetReport]:
+        """Orders that were obeyed and not reported on this stream yet; sent at once."""
+
     def __init__(
         self,
         *,
@@ -289,10 +373,11 @@ class StatsReport(_message.Message):
         circuits: _abc.Iterable[Global___CircuitReport] | None = ...,
         rate_limits: _abc.Iterable[Global___RateLimitReport] | None = ...,
         changes: _builtins.bool = ...,
+        resets: _abc.Iterable[Global___ResetReport] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "changes", b"changes", "circuits", b"circuits", "rate_limits", b"rate_limits", "total_requests", b"total_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "changes", b"changes", "circuits", b"circuits", "rate_limits", b"rate_limits", "resets", b"resets", "total_requests", b"total_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from headgate.cli import certs, configuration, resources, status, tokens
+from headgate.cli import certs, configuration, limits, resources, status, tokens
 from headgate.cli.api import DEFAULT_URL
 from headgate.cli.credentials import Credentials
 from headgate.cli.demo import find_demo
@@ -223,6 +223,7 @@ def confirm(
 
 circuits = typer.Typer(cls=Commands, rich_markup_mode=None)
 app.add_typer(circuits, name="circuits")
+app.add_typer(limits.app, name="limits")
 
 
 @circuits.callback(invoke_without_command=True)

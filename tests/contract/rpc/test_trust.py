@@ -31,16 +31,17 @@ from tests.support.waiting import eventually, within
 
 Code = grpc.StatusCode
 
-STREAM, OTHER_NODE, LOOK, ORDERS, PAYMENTS, ADMIN_API, CHANGE = (
+STREAM, OTHER_NODE, LOOK, CALLERS, ORDERS, PAYMENTS, ADMIN_API, CHANGE = (
     "stream",
     "other node",
     "look",
+    "callers",
     "orders",
     "payments",
     "admin api",
     "change",
 )
-EVERYTHING = (STREAM, OTHER_NODE, LOOK, ORDERS, PAYMENTS, ADMIN_API, CHANGE)
+EVERYTHING = (STREAM, OTHER_NODE, LOOK, CALLERS, ORDERS, PAYMENTS, ADMIN_API, CHANGE)
 URI = "spiffe://example.org/headgate"
 
 
@@ -76,6 +77,8 @@ class Caller:
                 await self.call("Deregister", pb.DeregisterRequest(service_name=what, instance_id="a"))
             case "admin api":
                 await self.register("controlplane")
+            case "callers":
+                await self.call("ListRateLimits", pb.ListRateLimitsRequest())
             case "change":
                 await self.call("ResetCircuit", pb.ResetCircuitRequest(service_name="orders"))
 
@@ -129,8 +132,8 @@ async def allowed(caller: Caller) -> set[str]:
         ("services", {LOOK, ORDERS, PAYMENTS}),
         ("service orders", {LOOK, ORDERS}),
         ("service controlplane", {LOOK}),
-        ("reader", {LOOK}),
-        ("admin", {LOOK, ORDERS, PAYMENTS, ADMIN_API, CHANGE}),
+        ("reader", {LOOK, CALLERS}),
+        ("admin", {LOOK, CALLERS, ORDERS, PAYMENTS, ADMIN_API, CHANGE}),
         ("nobody in particular", set()),
     ],
 )

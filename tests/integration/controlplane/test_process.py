@@ -41,9 +41,12 @@ def test_a_life(plane: ControlPlane, start: Start, client: httpx.Client) -> None
     (own,) = client.get("/api/v1/services/controlplane").json()["instances"].values()
     assert (own["host"], own["port"]) == ("127.0.0.1", plane.admin_port)
     routes = {route["name"] for route in client.get("/api/v1/routes").json()}
-    assert routes == {"headgate-api", "orders", "payments", "public"}
+    assert routes == {"headgate-api", "orders", "payments", "public", "together"}
     assert client.get("/api/v1/config/routes/orders").headers["ETag"] == f'"{receipt["revision"]}"'
-    assert [limit["name"] for limit in client.get("/api/v1/rate-limits").json()] == ["public"]
+    assert [limit["name"] for limit in client.get("/api/v1/rate-limits").json()] == [
+        "public",
+        "together",
+    ]
     assert "headgate_controlplane_store_up 1.0" in client.get("/metrics").text
     form = {"username": "testuser", "password": "testpass"}
     assert client.post("/api/v1/auth/token", data=form).json()["scope"] == "orders:read"

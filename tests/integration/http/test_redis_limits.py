@@ -11,6 +11,7 @@ from time import monotonic, time
 from typing import Any
 
 import pytest
+from http_sfv.list import List
 from joserfc import jwk, jwt
 
 from dataplane.config.items import UnlinkedRoute
@@ -469,3 +470,44 @@ async def test_a_service_that_goes_meanwhile_is_gone() -> None:
 async def test_only_limits_in_redis_are_wanted_from_it() -> None:
     async with behind(limit("there"), limit("here", mode=LimitMode.LOCAL)) as scene:
         assert scene.store.wanted == ["there"]
+
+
+@pytest.mark.parametrize("refusing", ["here", "fleet", "there"])
+async def test_clients_are_told_of_limits_of_every_mode_in_one_field(refusing: str) -> None:
+    here = limit("here", 1 if refusing == "here" else 50, mode=LimitMode.LOCAL, advertise=True)
+    # Its only worker has a starter of one request of a bucket of four.
+    fleet = limit("fleet", 4 if refusing == "fleet" else 50, mode=LimitMode.FLEET, advertise=True)
+    async with behind(here, fleet, limit("there", advertise=True)) as scene:
+        lend(scene, fleet)
+        client = await scene.begin()
+        scene.answer(TAKEN)
+        head, _ = await client.answer()
+        left, policies = told(head, "RateLimit"), told(head, "RateLimit-Policy")
+        assert list(left) == list(policies) == ["here", "fleet", "there"]
+        assert (left["here"]["r"], left["there"]) == (here.burst - 1, {"r": 4, "t": 60})
+        assert {name: each["q"] for name, each in policies.items()} == {
+            "here": here.burst,
+            "fleet": fleet.burst,
+            "there": 5,
+        }
+        await client.say(GET)
+        if refusing == "there":
+            await scene.asked()
+            scene.answer(REFUSED)
+        head, body = await client.answer()
+        assert head.startswith(b"HTTP/1.1 429 ")
+        (wait,) = [line.split(b": ")[1] for line in head.split(b"\r\n") if line.startswith(b"retry-after: ")]
+        assert told(head, "RateLimit") == {refusing: {"r": 0, "t": int(wait)}}
+        assert list(told(head, "RateLimit-Policy")) == [refusing]
+        problem = json.loads(body)
+        assert problem["type"].endswith("#quota-exceeded")
+        assert problem["violated-policies"] == [refusing]
+
+
+def told(head: bytes, field: str) -> dict[str, dict[str, Any]]:
+    """The one field of this name, read by an independent library: parameters by item."""
+    start = field.lower().encode() + b": "
+    (value,) = [line[len(start) :] for line in head.split(b"\r\n") if line.startswith(start)]
+    found = List()
+    found.parse(value)
+    return {item.value: dict(item.params) for item in found}

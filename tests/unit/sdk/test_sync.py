@@ -10,6 +10,7 @@ import pytest
 
 import headgate
 from headgate import (
+    BucketNotFound,
     CircuitState,
     HeadgateError,
     RegistrationRequest,
@@ -18,6 +19,7 @@ from headgate import (
     Unavailable,
 )
 from headgate.loop_thread import loop_thread
+from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import status_pb2
 from tests.support.fake_registry import TOKEN, FakeRegistry
 
@@ -68,6 +70,17 @@ def test_circuit_breakers(fake: FakeRegistry) -> None:
         assert breaker.state is CircuitState.CLOSED
         assert set(breaker.dataplanes) == {"gateway-1"}
         assert "closed" in repr(breaker)
+
+
+def test_rate_limits(fake: FakeRegistry) -> None:
+    fake.limits = [pb.RateLimitView(name="callers", mode="local", key="subject", refused=3)]
+    fake.found["ann"] = pb.ResetRateLimitResponse(revision=7, limits={"callers": 2})
+    with headgate.sync.connect(fake.address, token=TOKEN) as gateway:
+        (limit,) = gateway.router.get_rate_limits("callers", most=5)
+        assert (limit.name, limit.refused) == ("callers", 3)
+        assert gateway.router.reset_rate_limit("ann").buckets == 2
+        with pytest.raises(BucketNotFound):
+            gateway.router.reset_rate_limit("nobody")
 
 
 def test_registration(fake: FakeRegistry) -> None:

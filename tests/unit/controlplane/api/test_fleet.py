@@ -12,7 +12,6 @@ from controlplane.fleet.reports import (
     InstanceHealth,
     InstanceStatus,
     NodeProblem,
-    RateLimitReport,
     StatsReport,
 )
 from controlplane.model.resources import Instance
@@ -28,7 +27,6 @@ DOCUMENT = {
             ],
         }
     ],
-    "rate_limits": [{"name": "callers", "per_second": 5, "burst": 10, "key": "subject"}],
 }
 
 
@@ -52,7 +50,7 @@ async def fleet(admin: httpx.AsyncClient, api: Api) -> httpx.AsyncClient:
     opened = CircuitReport(
         "orders", CircuitState.OPEN, 1002.0, 20, 6, 3, 6, "Circuit opened after 6 failures"
     )
-    fleet.stats("a", StatsReport(1003.0, 20, (opened,), (RateLimitReport("callers", "subject:jo", 1.5, 2),)))
+    fleet.stats("a", StatsReport(1003.0, 20, (opened,)))
     fleet.nack("b", 99, [NodeProblem("route/orders", "prefix", "too many routes")])
     return admin
 
@@ -115,30 +113,6 @@ async def test_circuits(fleet: httpx.AsyncClient) -> None:
     assert (config["failure_threshold"], config["recovery_timeout"]) == (5, 30)
 
 
-async def test_rate_limits(fleet: httpx.AsyncClient) -> None:
-    (limit,) = (await fleet.get("/api/v1/rate-limits")).json()
-    bucket = {"remaining": 1.5, "refused": 2}
-    assert limit == {
-        "name": "callers",
-        "per_second": 5,
-        "burst": 10,
-        "max_concurrent": None,
-        "key": "subject",
-        "enforce": "on",
-        "mode": "local",
-        "buckets": [{"key": "subject:jo", **bucket, "dataplanes": {"a": bucket}}],
-    }
-
-
-async def test_a_limit_of_a_data_planes_own(fleet: httpx.AsyncClient, api: Api) -> None:
-    own = RateLimitReport("(coarse)", "address:192.0.2.9", 0.0, 7)
-    api.parts.fleet.stats("b", StatsReport(rate_limits=(own,)))
-    limits = (await fleet.get("/api/v1/rate-limits")).json()
-    assert [limit["name"] for limit in limits] == ["(coarse)", "callers"]
-    assert limits[0]["per_second"] is None
-    assert limits[0]["buckets"][0]["refused"] == 7
-
-
 async def test_dataplanes(fleet: httpx.AsyncClient, api: Api) -> None:
     api.parts.fleet.disconnect("b")
     a, b = (await fleet.get("/api/v1/dataplanes")).json()
@@ -163,19 +137,6 @@ async def test_resetting_a_circuit(fleet: httpx.AsyncClient, api: Api) -> None:
     assert entry is not None
     assert entry.lease
     assert (await fleet.post("/api/v1/circuits/nobody/reset")).status_code == 404
-
-
-@pytest.mark.parametrize("key", ["subject:jo", "address:2001:db8::1", "subject:a/b%2Fc", "x" * 512])
-async def test_resetting_a_rate_limit(fleet: httpx.AsyncClient, api: Api, key: str) -> None:
-    before = api.store.revision
-    answer = await fleet.delete(f"/api/v1/rate-limits/{key}")
-    assert (answer.status_code, answer.json()) == (202, {"revision": api.store.revision})
-    assert api.store.revision > before
-
-
-async def test_a_key_that_is_too_long(fleet: httpx.AsyncClient) -> None:
-    assert (await fleet.delete(f"/api/v1/rate-limits/{'x' * 513}")).status_code == 400
-    assert (await fleet.delete("/api/v1/rate-limits/")).status_code == 400
 
 
 def test_moments() -> None:

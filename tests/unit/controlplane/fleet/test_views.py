@@ -13,10 +13,9 @@ from controlplane.fleet.reports import (
     CircuitState,
     InstanceHealth,
     InstanceStatus,
-    RateLimitReport,
 )
 from controlplane.fleet.verdicts import Verdicts
-from controlplane.model.resources import Circuit, Instance, RateLimit, Resource, Service
+from controlplane.model.resources import Circuit, Instance, Resource, Service
 from controlplane.model.snapshot import EMPTY, Snapshot
 from controlplane.model.stored import Stamped
 
@@ -132,15 +131,3 @@ def test_counters_add_up_and_the_story_is_that_of_the_worst() -> None:
 
 def test_reports_on_services_that_are_gone_are_left_out() -> None:
     assert views.circuits(EMPTY, lambda _: {"gw-1": circuit("open")}) == ()
-
-
-def test_buckets_of_one_caller_are_put_together_emptiest_first() -> None:
-    limit = RateLimit(name="slow", per_second=1, burst=5)
-    reports = {
-        "gw-1": [RateLimitReport("slow", "subject:a", 4, 0), RateLimitReport("coarse", "address:b", 0, 7)],
-        "gw-2": [RateLimitReport("slow", "subject:a", 2, 3)],
-    }
-    own, slow = views.rate_limits(snapshot(limit), reports)
-    assert (own.name, own.limit, own.refused) == ("coarse", None, 7)
-    assert (slow.name, slow.limit, slow.remaining, slow.refused) == ("slow", limit, 2, 3)
-    assert set(slow.dataplanes) == {"gw-1", "gw-2"}

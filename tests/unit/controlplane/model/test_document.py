@@ -107,12 +107,15 @@ def test_the_demo_s_document_is_right() -> None:
     raw = yaml.safe_load(DEMO.read_text())
     assert problems(raw) == []
     found = {(item.kind, item.name): item.resource for item in read_document(raw).declared}
-    assert {name for kind, name in found if kind == "route"} == {"orders", "payments", "public"}
+    assert {name for kind, name in found if kind == "route"} == {"orders", "payments", "public", "together"}
     public, limit = found["route", "public"], found["rate_limit", "public"]
     assert isinstance(public, Route)
     assert isinstance(limit, RateLimit)
     assert public.public and public.rate_limits == ("public",)
     assert limit.key == "address"
+    together = found["rate_limit", "together"]
+    assert isinstance(together, RateLimit)
+    assert together.mode == "fleet" and not list(together.warnings())
 
 
 json_values = st.recursive(

@@ -6,7 +6,7 @@ from unittest import mock
 
 from dataplane.gateway.policy.limiter import Limiter, TooMany
 from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey, LimitMode, Reset, Service, User
-from dataplane.gateway.resets import _MOST_OBEYED, Resets
+from dataplane.gateway.resets import _MOST_OBEYED, Outcome, Resets
 from dataplane.proxy.errors import CircuitOpen
 from dataplane.proxy.exchange import Result
 from tests.support.fake_store import FakeStore
@@ -31,6 +31,7 @@ BUCKET = Reset(2, rate_limit="address:2001:db8::1")
 def test_an_order_is_obeyed_when_it_comes_and_never_again() -> None:
     limiter, breakers = mock.Mock(), mock.Mock()
     limiter.prefixes.return_value, limiter.in_redis.return_value = {64}, []
+    limiter.reset.return_value = []
     resets = Resets(limiter, breakers)
     for resets_in_table in ((BREAKER,), (BREAKER, BUCKET), (), (BUCKET, BREAKER)):
         resets.obey(resets_in_table, 3.0)
@@ -53,6 +54,40 @@ def test_an_order_reaches_redis_unless_it_is_older_than_this_worker() -> None:
     assert any(
         question.command.endswith(b"rate_limit:a:alice:reset:3\r\n$3\r\n300\r\n") for question in store.asked
     )
+
+
+def test_what_an_order_found_is_told_once_redis_has_answered() -> None:
+    limiter, store = Limiter(), FakeStore()
+    for name in ("a", "b"):
+        limiter.counter(Limit(name, 1, 2, LimitKey.SUBJECT, mode=LimitMode.REDIS))
+    fleet = Limit("fleet", 1, 100, LimitKey.SUBJECT, mode=LimitMode.FLEET)
+    for limit in (Limit("here", 1, 2, LimitKey.SUBJECT), Limit("idle", 1, 2, LimitKey.SUBJECT), fleet):
+        counter = limiter.counter(limit)
+        if limit.name != "idle":
+            counter.take("alice", 0.0)
+    resets, told = Resets(limiter, mock.Mock()), list[Outcome]()
+    resets.store, resets.done = store, told.append
+    resets.obey((Reset(7, rate_limit="alice"),), 0.0)
+    assert not told
+    replies = {b"rate_limit:a:alice": 1, b"rate_limit:b:alice": None}
+    store.answer(*[replies[question.name] for question in store.questions()])
+    (outcome,) = told
+    assert (outcome.revision, outcome.limits, outcome.shared, outcome.unreached) == (
+        7,
+        {"here"},
+        {"fleet", "a"},
+        {"b"},
+    )
+
+
+def test_an_order_while_redis_is_away_says_so_at_once() -> None:
+    limiter, store = Limiter(), FakeStore()
+    limiter.counter(Limit("a", 1, 2, LimitKey.SUBJECT, mode=LimitMode.REDIS))
+    resets, told = Resets(limiter, mock.Mock()), list[Outcome]()
+    store.away = True
+    resets.store, resets.done = store, told.append
+    resets.obey((Reset(7, rate_limit="alice"),), 0.0)
+    assert [(outcome.shared, outcome.unreached) for outcome in told] == [(set(), {"a"})]
 
 
 def test_old_orders_are_forgotten_and_those_in_the_table_never() -> None:

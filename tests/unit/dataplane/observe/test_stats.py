@@ -149,8 +149,36 @@ def test_the_limit_of_the_settings_is_counted_too() -> None:
 def test_a_bucket_that_all_workers_share_is_not_summed() -> None:
     stats = NodeStats()
     for worker, remaining in enumerate((4.0, 3.0)):
-        stats.take(worker, frame(buckets=[["l", "subject:ann", remaining, 2, True]]))
-    assert stats.buckets() == (BucketStats("l", "subject:ann", 3.0, 4, shared=True),)
+        stats.take(worker, frame(buckets=[["l", "subject:ann", remaining, 2, "redis", 0, worker == 1]]))
+    assert stats.buckets() == (BucketStats("l", "subject:ann", 3.0, 4, "redis", away=True),)
+
+
+@pytest.mark.parametrize("place", ["node", "fleet"])
+def test_of_a_leased_bucket_the_parts_of_workers_are_summed_and_what_nobody_holds_is_not(place: str) -> None:
+    stats = NodeStats()
+    stats.take(0, frame(buckets=[["l", "subject:ann", 25.0, 2, place, 5.0, False]]))
+    stats.take(1, frame(buckets=[["l", "subject:ann", 26.0, 1, place, 3.0, False]]))
+    assert stats.buckets() == (BucketStats("l", "subject:ann", 28.0, 3, place, 8.0),)
+
+
+def test_a_limit_with_many_empty_buckets_does_not_hide_the_others() -> None:
+    stats = NodeStats()
+    for worker in range(3):
+        empty = [["flooded", f"address:{worker}-{number}", 0, 1] for number in range(97)]
+        stats.take(worker, frame(buckets=[*empty, ["calm", f"address:{worker}", 9, 0, "node"]]))
+    report = stats.report(at=12.0).buckets
+    assert len(report) == 100
+    assert [bucket.name for bucket in report].count("calm") == 3
+
+
+def test_workers_without_an_owner_or_redis_are_counted_by_limit() -> None:
+    stats = NodeStats()
+    stats.take(0, frame(away=["a", "b"], limited={"a": 2}))
+    stats.take(1, frame(away=["b"], limited={"a": 1, "gone": 1}))
+    assert (stats.away(), stats.totals.limited) == ({"a": 1, "b": 2}, {"a": 3, "gone": 1})
+    stats.end(1)
+    stats.keep({}, {}, {"a": 1})
+    assert (stats.away(), stats.totals.limited) == ({"a": 1, "b": 1}, {"a": 3})
 
 
 def test_buckets_are_summed_and_bounded_the_emptiest_first() -> None:

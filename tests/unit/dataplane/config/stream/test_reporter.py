@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from dataplane.config.reports import BucketStats, CircuitStats, InstanceHealth, InstanceStatus, StatsReport
+from dataclasses import replace
+
+from dataplane.config.reports import (
+    BucketStats,
+    CircuitStats,
+    InstanceHealth,
+    InstanceStatus,
+    ResetStats,
+    StatsReport,
+)
 from dataplane.config.stream.reporter import Reporter
 from headgate_api.v1 import config_pb2 as pb
+from headgate_api.v1 import status_pb2
 
 STARTING, HEALTHY, UNHEALTHY = InstanceStatus.STARTING, InstanceStatus.HEALTHY, InstanceStatus.UNHEALTHY
 BUCKETS = (BucketStats("burst", "subject:ann", 1.0, 2),)
@@ -103,3 +113,17 @@ def test_a_circuit_that_opens_or_closes_is_told_at_once() -> None:
     closed = reporter.stats_report(counted(9, "closed", 13.0), 0.2)
     assert closed is not None and closed.stats.circuits[0].last_state_change == 13.0
     assert reporter.stats_report(counted(10, "closed", 13.0), 0.3) is None
+
+
+def test_an_order_that_was_obeyed_is_told_at_once_and_once() -> None:
+    reporter = asked(pace=100.0)
+    obeyed = replace(counted(1), resets=(ResetStats(5, ("a",), ("f",), ("r",)),))
+    told = reporter.stats_report(obeyed, 1.0)
+    assert told is not None
+    (reset,) = told.stats.resets
+    assert reset == status_pb2.ResetReport(revision=5, limits=["a"], shared=["f"], unreached=["r"])
+    assert reporter.stats_report(obeyed, 2.0) is None
+    more = replace(obeyed, resets=(*obeyed.resets, ResetStats(6)))
+    again = reporter.stats_report(more, 3.0)
+    assert again is not None
+    assert [one.revision for one in again.stats.resets] == [6]

@@ -123,6 +123,22 @@ def test_retry_after_is_short_while_the_owner_may_have_some_and_never_too_early_
     assert next(counter.keys()) == KEY
 
 
+@pytest.mark.parametrize("without_owner", ["share", "strict"])
+def test_retry_after_without_an_owner_is_when_the_share_has_a_token(without_owner: str) -> None:
+    node = Node(limit(rate=1.0, mode=LimitMode.FLEET, without_owner=without_owner))
+    counter = node.limiters[0].counter(node.limit)
+    node.now += 3 * LEASE
+    node.take(0, 100)
+    wait = counter.take(KEY, node.now)
+    if without_owner == "strict":
+        assert wait == 5.0, "nobody knows when it has an owner again"
+        return
+    assert wait > 1, "a worker's share is a part of the rate"
+    assert counter.take(KEY, node.now + 0.9 * wait) > 0
+    node.now += wait
+    assert counter.take(KEY, node.now) == 0.0
+
+
 def test_the_owner_is_asked_when_a_pause_ends() -> None:
     node = Node(limit())
     before = node.woken

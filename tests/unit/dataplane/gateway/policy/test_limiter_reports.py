@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from dataplane.gateway.policy.in_redis import InRedis
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import LimitKey
+from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
 from tests.unit.dataplane.gateway.policy.limiter_requests import T0, limit, shown, take, taken
+
+
+def names(limits: list[Limit]) -> list[str]:
+    return [limit.name for limit in limits]
 
 
 def test_a_reset_fills_a_callers_buckets_in_all_limits() -> None:
@@ -13,14 +20,14 @@ def test_a_reset_fills_a_callers_buckets_in_all_limits() -> None:
     for each in limits:
         taken(limiter, each, T0)
         taken(limiter, each, T0, "bob")
-    assert limiter.reset("subject:alice") == 2
+    assert names(limiter.reset("subject:alice")) == ["a", "b"]
     assert [taken(limiter, each, T0) for each in limits] == [3, 3, 0]
-    assert limiter.reset("alice") == 3
+    assert names(limiter.reset("alice")) == ["a", "b", "c"]
     assert all(bucket.refused == 0 for bucket in limiter.report(T0) if bucket.key.endswith("alice"))
     assert [taken(limiter, each, T0) for each in limits] == [3, 3, 3]
     assert {bucket.refused for bucket in limiter.report(T0) if bucket.key.endswith("alice")} == {1}
     assert [taken(limiter, each, T0, "bob") for each in limits] == [0, 0, 0]
-    assert limiter.reset("nobody") == limiter.reset("") == limiter.reset("subject:") == 0
+    assert limiter.reset("nobody") == limiter.reset("") == limiter.reset("subject:") == []
 
 
 def test_the_report_shows_the_emptiest_first() -> None:
@@ -69,4 +76,43 @@ def test_a_long_key_of_several_parts_is_reset_as_it_is_shown() -> None:
     for named in (f"subject,address:{key}", key):
         assert limiter.counter(which).take(key, T0) == 0 and limiter.counter(which).take(key, T0)
         assert limiter.report(T0)[0].key == f"subject,address:{key}"
-        assert limiter.reset(named) == 1
+        assert len(limiter.reset(named)) == 1
+
+
+def test_a_limit_that_many_exhaust_does_not_hide_the_others() -> None:
+    limiter, flooded, calm = Limiter(), limit(0.001, 1, "flooded"), limit(0.001, 10, "calm")
+    for number in range(1000):
+        take(limiter, flooded, f"caller-{number}", T0)
+    for number in range(3):
+        take(limiter, calm, f"caller-{number}", T0)
+    report = limiter.report(T0)
+    assert len(report) == 100
+    assert [bucket.name for bucket in report[-3:]] == ["calm"] * 3
+
+
+def test_a_report_says_where_a_bucket_is_counted() -> None:
+    fleet = replace(limit(1, 100, "fleet"), mode=LimitMode.FLEET)
+    redis = replace(limit(1, 100, "redis"), mode=LimitMode.REDIS)
+    under_way = Limit("under-way", 0, 0, LimitKey.SUBJECT, max_concurrent=2)
+    for share, place in ((1.0, "node"), (0.5, "worker")):
+        limiter = Limiter(share=share)
+        limiter.adopt({one.name: one for one in (fleet, redis, under_way)}, T0)
+        for one in (limit(1, 4, "small"), limit(1, 100, "large"), fleet, redis):
+            take(limiter, one, "alice", T0)
+        counter = limiter.counter(redis)
+        assert isinstance(counter, InRedis)
+        counter.missed("alice")
+        among = limiter.concurrency(under_way)
+        assert among is not None and among.enter("alice")
+        found = {bucket.name: (bucket.place, bucket.away) for bucket in limiter.report(T0)}
+        assert found == {
+            "small": (place, False),
+            # Where workers lease from a supervisor, it has not answered yet.
+            "large": ("node", share < 1),
+            "fleet": ("fleet", True),
+            "redis": ("redis", True),
+            "under-way": (place, False),
+        }
+        assert limiter.away(T0) == ["fleet", "redis"], "the supervisor is not meant"
+        counter.saw("alice", 3.0, T0 + 9, refused=False)
+        assert limiter.away(T0) == ["fleet"]

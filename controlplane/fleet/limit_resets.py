@@ -1,0 +1,63 @@
+"""What an order to fill up the buckets of a key has found, over the fleet. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from controlplane.fleet.reports import NodeState
+
+RESET_WITHIN: Final = 5.0
+"""Seconds that data planes have to say what they reset, unless the caller says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetView:
+    """As far as the connected data planes have answered."""
+
+    revision: int
+    """Of the order."""
+    limits: Mapping[str, int]
+    """Buckets that were filled up, by limit: one for each data plane, or one where all share it."""
+    dataplanes: Mapping[str, int]
+    """Buckets that each data plane had of its own."""
+    unreached: Sequence[str]
+    """Limits in Redis that no data plane could reach."""
+    waiting: Sequence[str]
+    """Connected data planes that have not answered."""
+
+    @property
+    def buckets(self) -> int:
+        """How many were filled up."""
+        return sum(self.limits.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are data planes, and all have answered."""
+        return bool(self.dataplanes) and not self.waiting
+
+    @property
+    def found_none(self) -> bool:
+        """Whether it is known that no bucket has the key."""
+        return self.complete and not self.buckets and not self.unreached
+
+
+def reset_view(revision: int, states: Iterable[NodeState]) -> ResetView:
+    """How the order of this revision was obeyed."""
+    connected = [state for state in states if state.connected]
+    said = {state.node: state.resets[revision] for state in connected if revision in state.resets}
+    limits = Counter[str]()
+    for one in said.values():
+        limits.update(one.limits)
+    limits.update({name for one in said.values() for name in one.shared})
+    # One data plane that reaches Redis is enough.
+    unreached = set.intersection(*(set(one.unreached) for one in said.values())) if said else set()
+    return ResetView(
+        revision,
+        dict(sorted(limits.items())),
+        {node: len(one.limits) for node, one in said.items()},
+        sorted(unreached),
+        [state.node for state in connected if state.node not in said],
+    )
