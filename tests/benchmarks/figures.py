@@ -26,7 +26,7 @@ def joined(parts: Sequence[Part]) -> Part:
     whole = Part()
     for part in parts:
         whole.figures |= part.figures
-        whole.lines += ["", *part.lines] if whole.lines else part.lines
+        whole.lines += ["", *part.lines] if whole.lines and part.lines else part.lines
         whole.errors += part.errors
         whole.waited += part.waited
     return whole
