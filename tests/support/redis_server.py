@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import redis
 
-from demo.processes import Process, free_port, start
+from demo.ports import free_port
+from demo.processes import Process, start
 from tests.support.waiting import eventually_now
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from demo.ports import free_port
 from demo.processes import (
     ControlPlane,
     DataPlane,
@@ -16,7 +17,6 @@ from demo.processes import (
     Process,
     Secrets,
     answers,
-    free_port,
     start,
     wait_until,
 )
