@@ -218,7 +218,8 @@ class Settings(BaseSettings):
     cache_dir: Path = Path(".headgate/cache")
     """Where the last good configuration is kept, in a folder named after the node."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
-    """Processes that serve traffic. Local rate limits are divided by their number."""
+    """Processes that serve traffic. They share the rate limits of this data plane, and divide small ones
+    (docs/limits.md)."""
     worker_timeout: Annotated[float, Field(ge=3, le=3600, allow_inf_nan=False)] = 5.0
     """Seconds of silence after which a worker is killed and replaced. Workers report every second."""
     max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000

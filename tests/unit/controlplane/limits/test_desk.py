@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
-from controlplane.limits.desk import Desk, NotOwned, fleet_limits
+from controlplane.limits.desk import COARSE, Desk, NotOwned, coarse_limit, fleet_limits
 from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import FencedStore, MemoryStore, Put
@@ -202,3 +202,17 @@ def test_terms_are_in_requests() -> None:
         address_prefix=56,
     )
     assert several.counts_by == "address/56,header:x-a"
+
+
+async def test_the_limit_of_the_settings_is_shown_where_data_planes_count_it_so() -> None:
+    assert coarse_limit(0.0, 150) == {}
+    ((_, terms),) = coarse_limit(10.0, 100).values()
+    world = World()
+    await world.claim(COARSE)
+    async with world.desk(**{COARSE: terms, "other": FAST}) as desk:
+        desk.hear("gw", "r", 0, ["0"])
+        holder = Holder(terms)
+        await eventually(lambda: world.exchange(desk, COARSE, holder))
+        assert [one.name for one in desk.measured()] == [COARSE]
+        desk.hear("gw", "r", 1, [])
+        assert desk.measured() == []
