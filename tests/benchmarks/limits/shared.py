@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,6 @@ def measure(folder: Path, seconds: float = SECONDS) -> Part:
     with fleet.running(folder) as running:
         for name, shares in (("even", even(running.ports)), ("skewed", skewed(running.ports))):
             found[name] = load(running, name, shares, seconds)
-            say(f"{name:10}{found[name].admitted:>8,} of {found[name].requests:,} requests let through")
     return Part(figures(found), table(found), sum(one.failed for one in found.values()))
 
 
@@ -65,7 +65,15 @@ def load(running: Fleet, name: str, shares: Mapping[int, float], seconds: float)
     """Demand that is divided so, for so long."""
     path = running.limit(name)
     rates = {port: share * OVERLOAD * RATE for port, share in shares.items()}
-    return judge(demand.run(rates, path, seconds), logged(running.lines(), path))
+    record = demand.run(rates, path, seconds)
+    found = judge(record, logged(running.lines(), path))
+    statuses = ", ".join(
+        f"{count:,} × {status}" for status, count in sorted(Counter(record.statuses).items())
+    )
+    say(
+        f"{name:10}{found.admitted:>8,} of {found.requests:,} requests reached the service; answers: {statuses}"
+    )
+    return found
 
 
 def judge(record: Record, admitted: Mapping[int, float]) -> Found:
