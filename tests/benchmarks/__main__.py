@@ -16,6 +16,8 @@ from tests.benchmarks import bed, bulk, change, connections, latency, report, ta
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.contenders import find
 from tests.benchmarks.figures import Part
+from tests.benchmarks.goals import missed
+from tests.benchmarks.limits import part as limits
 from tests.benchmarks.load import LoadError
 from tests.benchmarks.machine import go_first
 from tests.benchmarks.progress import say
@@ -29,6 +31,7 @@ PARTS: Mapping[str, tuple[Measure, float]] = {
     "bulk": (bulk.measure, 2.0),
     "routes": (tables.measure, 4.0),
     "change": (change.measure, 4.0),
+    "limits": (limits.measure, limits.LONGEST),
 }
 """Each measurement, and the most seconds of load that make one of its samples."""
 NEEDED = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}
@@ -36,7 +39,7 @@ NEEDED = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}
 
 
 def main() -> int:
-    """Run the benchmark; return the exit code."""
+    """Run the benchmark; return the exit code: 0 where every figure is what it must be, and no request failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=PARTS, help="one of the measurements; repeatable")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a first impression")
@@ -68,7 +71,8 @@ def main() -> int:
     say("\n" + report.table(parts, made.missing))
     report.write(report.document(parts, made.missing), options.output)
     say(f"\nWritten to {options.output}")
-    return 0
+    worthless = any(part.errors for part in parts)
+    return 1 if worthless or missed(report.figures(parts)) else 0
 
 
 def run(made: Bed, names: list[str], rounds: Rounds) -> list[Part]:

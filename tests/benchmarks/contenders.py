@@ -35,6 +35,8 @@ class Contender:
     """With n > 0, "<path>/0" to "<path>/<n-1>" are asked in turn."""
     fresh: bool = False
     """No request says what another has said before."""
+    first: int = 0
+    """With `fresh`, the number in the first request; those of the next ones follow."""
     close: bool = False
     """Every request asks for the end of its connection."""
     tls_port: int = 0

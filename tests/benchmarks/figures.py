@@ -21,6 +21,17 @@ class Part:
     """For how much of the time the proxy waited for a CPU, sample by sample."""
 
 
+def joined(parts: Sequence[Part]) -> Part:
+    """Several as one, their tables one below the other."""
+    whole = Part()
+    for part in parts:
+        whole.figures |= part.figures
+        whole.lines += ["", *part.lines] if whole.lines and part.lines else part.lines
+        whole.errors += part.errors
+        whole.waited += part.waited
+    return whole
+
+
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """The median of the rounds' ratios: a machine that is slower for a while is so for both sides of a round."""
     return median(a / b for a, b in zip(ours, theirs, strict=True))

@@ -23,6 +23,13 @@ class Goal:
         return "missed"
 
 
+def missed(figures: Mapping[str, float]) -> list[str]:
+    """Names of the figures that do not reach what they must."""
+    return [
+        name for name, goal in GOALS.items() if name in figures and goal.verdict(figures[name]) == "missed"
+    ]
+
+
 GOALS: Mapping[str, Goal] = {
     "policy_rps_over_envoy": Goal(2.0, 2.8),
     "policy_cpu_over_envoy": Goal(2.0, 2.8),
@@ -42,4 +49,11 @@ GOALS: Mapping[str, Goal] = {
     "upload_10mib_over_nginx": Goal(1.3, 1.8),
     "routes_10000_over_10": Goal(0.97, 1.0),
     "change_pause_ms_10000": Goal(5.0, 1.0, "ms", less_is_better=True),
+    "limits_rps_fleet_over_local": Goal(0.95, 0.99),
+    "limits_rps_redis_over_local": Goal(0.35, 0.6),
+    "limits_over_admission_10s": Goal(0.0, 0.0, "", less_is_better=True),
+    "limits_utilisation_even": Goal(0.95, 0.99, ""),
+    "limits_utilisation_skewed": Goal(0.90, 0.97, ""),
+    "limits_redis_added_p99_ms": Goal(2.0, 0.7, "ms", less_is_better=True),
+    "limits_worker_mib_1000000_keys": Goal(200.0, 120.0, "MiB", less_is_better=True),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.bed import Bed
@@ -20,7 +21,7 @@ DIRECT = "no proxy at all"
 def measure(bed: Bed, rounds: Rounds) -> Part:
     """Headgate and Envoy with the policy, and the upstream without any proxy."""
     contenders = [bed.gateway.policy_on, *bed.peers("envoy policy")]
-    rate = half_load(contenders, bed, rounds)
+    rate = half_load(contenders, bed.tokens, rounds)
     say(f"open loop at {rate:,.0f} requests/s, half of what the slower one can do")
     upstream = Contender(DIRECT, f"http://127.0.0.1:{bed.upstream}", contenders[0].process)
     runs: dict[str, list[dict[str, float]]] = {c.name: [] for c in (*contenders, upstream)}
@@ -34,11 +35,11 @@ def measure(bed: Bed, rounds: Rounds) -> Part:
     return Part(figures(runs, rate), table(runs), errors, waited)
 
 
-def half_load(contenders: Sequence[Contender], bed: Bed, rounds: Rounds) -> float:
+def half_load(contenders: Sequence[Contender], tokens: Path, rounds: Rounds) -> float:
     """Half of what the slowest can do: the median of three measurements each."""
     seconds = min(rounds.seconds, 2.0)
     rates = (
-        median(closed(contender, bed.tokens, seconds).requests_per_second for _ in range(3))
+        median(closed(contender, tokens, seconds).requests_per_second for _ in range(3))
         for contender in contenders
     )
     return min(rates) / 2

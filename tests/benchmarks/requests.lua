@@ -1,7 +1,7 @@
 -- Nine ordinary header fields and a bearer token, one of those in the file TOKENS in turn, sent to path TARGET, or to
--- TARGET/0 up to TARGET/(COUNT-1) in turn when COUNT is not 0. With FRESH each request has a number of its own, with
--- CLOSE it is the last one on its connection.
-local requests, next_one, fresh, sent = {}, 0, (os.getenv("FRESH") or "") ~= "", 0
+-- TARGET/0 up to TARGET/(COUNT-1) in turn when COUNT is not 0. With FRESH each request has a number of its own, from
+-- FIRST on, with CLOSE it is the last one on its connection.
+local requests, next_one, fresh, sent = {}, 0, (os.getenv("FRESH") or "") ~= "", tonumber(os.getenv("FIRST") or "0")
 
 function init(args)
   local headers = {

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,11 +108,14 @@ def _service(name: str, port: int) -> dict[str, object]:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, configuration: dict[str, object], certificate: tuple[Path, Path] | None = None
+    folder: Path,
+    configuration: dict[str, object],
+    certificate: tuple[Path, Path] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
     """Start everything, apply the configuration, write tokens and JWKS into the folder for the peers.
 
-    With a certificate and its key, traffic comes over TLS too.
+    With a certificate and its key, traffic comes over TLS too. `settings` are more of the data plane's.
     """
     with contextlib.ExitStack() as cleanup:
         etcd = Etcd()
@@ -126,7 +129,7 @@ def running(
         dataplane = DataPlane(
             controlplane.grpc,
             controlplane.secrets,
-            settings={**NO_LIMIT, **as_shipped(), **secured(certificate)},
+            settings={**NO_LIMIT, **as_shipped(), **secured(certificate), **(settings or {})},
         )
         node = dataplane.start(folder, wait=True)
         cleanup.callback(node.stop)

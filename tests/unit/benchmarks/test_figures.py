@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.benchmarks import bulk, report, throughput
-from tests.benchmarks.figures import Part, paired
+from tests.benchmarks.figures import Part, joined, paired
 from tests.benchmarks.load import Sample, Transfers
 
 
@@ -62,3 +62,9 @@ def test_the_document_names_goals_that_were_not_measured() -> None:
     assert isinstance(goals, dict)
     assert goals["policy_on_over_off"]["reached"] == "must"
     assert goals["download_10mib_over_nginx"]["reached"] == "not measured"
+
+
+def test_parts_that_are_joined_keep_everything() -> None:
+    whole = joined([Part({"a": 1.0}, ["x"], 1, [0.1]), Part(), Part({"b": 2.0}, ["y"], 2, [0.2])])
+    assert (whole.figures, whole.errors, whole.waited) == ({"a": 1.0, "b": 2.0}, 3, [0.1, 0.2])
+    assert whole.lines == ["x", "", "y"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.goals import GOALS, Goal
+from tests.benchmarks.goals import GOALS, Goal, missed
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,8 @@ def test_less_is_better(value: float, verdict: str) -> None:
 def test_every_aim_is_at_least_as_hard_as_its_must() -> None:
     assert {goal.verdict(goal.aim) for goal in GOALS.values()} == {"aim"}
     assert all(goal.verdict(goal.must) in ("must", "aim") for goal in GOALS.values())
+
+
+def test_figures_that_miss_what_they_must_are_named() -> None:
+    figures = {"limits_over_admission_10s": 1.0, "limits_utilisation_even": 0.96, "unknown": 0.0}
+    assert missed(figures) == ["limits_over_admission_10s"]
