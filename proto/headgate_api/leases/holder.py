@@ -135,13 +135,17 @@ class Holder:
         self._asked = None
 
     def answer(self, answer: Answer, now: float) -> None:
-        """Use an answer, unless it is late, of a former owner, or not to the ask that is under way."""
+        """Use an answer, unless it is late, of a former owner, or not to the ask that is under way.
+
+        Epochs begin anew when the store is replaced. So a lower one is used of an owner that answers alone: nobody else
+        has for so long that all that others granted has lapsed, and claims fence owners by themselves.
+        """
         asked = self._asked
         if (
             asked is None
             or len(asked) != len(answer.grants)
             or answer.stamp != self._stamp
-            or answer.epoch < self._epoch
+            or (answer.epoch < self._epoch and now < self.away_from)
         ):
             return
         if now >= self._stamp + LEASE:
@@ -153,9 +157,9 @@ class Holder:
         self._pace = answer.pace
         self._asked, self._answered, self._epoch = None, answer.stamp, answer.epoch
         self.away_from = now + LEASE * SKEW
-        if answer.starter < self.starter and self._old_until <= now:
-            self._old_starter = self.starter
         if answer.starter < self.starter:
+            # One that was higher still may have been lowered a moment ago, and one since then raised again.
+            self._old_starter = max(self.starter, self._old_starter if now < self._old_until else 0)
             self._old_until = now + LEASE
         self.starter = answer.starter
         self.until = answer.stamp + answer.lease

@@ -262,8 +262,9 @@ class Owner:
         return grant
 
     def _obey(self, key: str, revision: int) -> bool:
-        """Whether this order to fill up the bucket is new."""
-        if (key, revision) in self._resets:
+        """Whether this order to fill up the bucket is new. One that is older than the claim may have been obeyed by the
+        former owner: workers that start repeat orders for minutes."""
+        if revision <= self.epoch or (key, revision) in self._resets:
             return False
         self._resets[key, revision] = None
         if len(self._resets) > MOST_RESETS:
