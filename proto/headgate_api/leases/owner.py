@@ -124,11 +124,6 @@ class Owner:
         self.roll.flow(now)
         self.roll.leave(holder)
 
-    def complete(self, now: float) -> None:
-        """Every holder of a former owner that is alive has asked: nothing needs to be left for others."""
-        self.roll.flow(now)
-        self.roll.close()
-
     def sweep(self, now: float, most: int = 1000) -> None:
         """Forget holders whose starters have lapsed, and those of the next `most` accounts that are full. A few times
         a second."""

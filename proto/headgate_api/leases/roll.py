@@ -122,7 +122,9 @@ class Roll:
         if passed <= 0:
             return
         if self.unheard and now >= self._closes:
-            self.close()
+            # All of them have lapsed.
+            self.starters -= self.unheard
+            self.unheard = 0
         taken = self.limit.pace(self.unheard) * passed
         if now > self._silent_from:
             self._look_for_silent(now)
@@ -142,22 +144,29 @@ class Roll:
         if member is not None and ask.run > member.run:
             self.leave(holder)
             member = None
+        states = ask.starter
         if member is None:
+            known = min(self.unheard, states)
+            # All that former owners gave were `allowed` together: more is said by a holder out of order, and would
+            # be taken from all others.
+            states = min(states, known + max(0, max(self.limit.reserve, self.allowed) - self.starters))
             # A holder with a starter of a former owner may have been away for long.
-            member = self.members[holder] = Member(now, -math.inf if ask.starter else now, ask.run)
-            if ask.starter:
+            member = self.members[holder] = Member(now, -math.inf if states else now, ask.run)
+            if states:
                 member.until = now + SHARE * SKEW
-                member.pace = self.limit.pace(ask.starter)
+                member.pace = self.limit.pace(states)
             self._silent_from = min(self._silent_from, member.heard + LEASE)
-            known = min(self.unheard, ask.starter)
             self.unheard -= known
             self.starters -= known
-            self.charged += ask.starter - known
+            self.charged += states - known
         elif ask.run < member.run or ask.stamp <= member.stamp:
             return None
-        elif ask.answered == member.stamp:
-            member.confirm()
-        self._set(member, max(ask.starter, member.offered) + member.promised)
+        else:
+            # It was given by this owner, or counted when it was first said.
+            states = min(states, member.starter)
+            if ask.answered == member.stamp:
+                member.confirm()
+        self._set(member, max(states, member.offered) + member.promised)
         member.stamp, member.arrived, member.gap = ask.stamp, now, now - member.arrived
         return member
 
@@ -190,11 +199,6 @@ class Roll:
         if member is not None:
             self._silent.pop(holder, None)
             self.starters -= member.starter
-
-    def close(self) -> None:
-        """There are no holders of a former owner but those that have asked."""
-        self.starters -= self.unheard
-        self.unheard = 0
 
     def expire(self, now: float) -> None:
         """Drop members whose starters have lapsed."""

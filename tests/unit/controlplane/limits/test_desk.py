@@ -11,12 +11,12 @@ import pytest
 
 from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
-from controlplane.limits.desk import Desk, NotOwned, fleet_limits
+from controlplane.limits.desk import MOST_WORKERS, Desk, NotOwned, fleet_limits
 from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import FencedStore, MemoryStore, Put
 from headgate_api.leases.holder import Holder
-from headgate_api.leases.messages import Limit, WithoutOwner
+from headgate_api.leases.messages import LEASE, Limit, WithoutOwner
 from tests.support.waiting import eventually
 
 FAST = Limit(10.0, 100, WithoutOwner.STRICT)
@@ -202,3 +202,29 @@ def test_terms_are_in_requests() -> None:
         address_prefix=56,
     )
     assert several.counts_by == "address/56,header:x-a"
+
+
+async def test_a_data_plane_that_goes_on_beside_another_one_of_its_name_is_answered_again() -> None:
+    world = World()
+    await world.claim("fast")
+    async with world.desk(fast=FAST) as desk:
+        await owned(desk, "fast")
+        roll = desk._owners["fast"][2].roll
+        assert desk.hear("gw", "r", 1, ["0"])
+        world.exchange(desk, "fast", Holder(FAST))
+        # Another process of that name starts, and ends at once.
+        assert desk.hear("gw", "s", 1, ["0"])
+        assert not roll.members
+        assert desk.hear("gw", "r", 2, ["0"]) is None, "it may have been sent before"
+        world.now += LEASE
+        assert desk.hear("gw", "r", 3, ["0", "1"]) == {"0", "1"}
+        # None of the two ends the other one again.
+        assert desk.hear("gw", "s", 2, ["0"]) == {"0"}
+        assert desk.hear("gw", "r", 4, ["1"]) == {"1"}
+
+
+def test_names_of_holders_cannot_be_made_up_from_those_of_others() -> None:
+    desk = Desk(World().claims)
+    assert desk.hear("gw", "1/r", 1, ["0"]) is None
+    assert desk.hear("gw", "r", 1, ["0", "1/2", "", "x" * 65]) == {"0"}
+    assert len(desk.hear("gw", "r", 2, map(str, range(10_000))) or ()) == MOST_WORKERS

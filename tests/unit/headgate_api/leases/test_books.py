@@ -133,7 +133,6 @@ def test_a_new_owner_leaves_their_share_to_holders_that_it_has_not_heard() -> No
     assert books.owner.roll.inflow - begin == pytest.approx(50)
     books.ask("old", starter=25, after=0)
     assert books.owner.roll.unheard == 0
-    books.owner.complete(books.now)
     assert books.owner.roll.starters == 25
 
 
@@ -236,10 +235,21 @@ def test_the_bound_is_measured_by_what_holders_say_they_spent() -> None:
     assert books.owner.roll.overshoot == pytest.approx(5)
 
 
-def test_a_holder_that_was_away_says_nothing_about_a_window() -> None:
-    books = Books(Limit(10.0, 100, WithoutOwner.STRICT))
-    books.ask("a")
-    books.ask("a", want(0, spent=500.0), after=LEASE + 1)
+def test_what_holders_spent_while_they_were_away_is_measured_over_all_that_time() -> None:
+    books = Books(Limit(10.0, 1000, WithoutOwner.STRICT))
+    for holder in "abc":
+        books.ask(holder)
+    books.now += 100
+    # Each is within the bound, and two of them are.
+    for holder, spent in (("a", 1000.0), ("b", 900.0)):
+        books.ask(holder, want(0, spent=spent), after=0.1)
+        assert books.owner.roll.overshoot <= 0
+    books.ask("c", want(0, spent=500.0), after=0.1)
+    assert books.owner.roll.overshoot == pytest.approx(2400 - 1000 - 10 * (100 + LEASE), abs=10)
+    # Long afterwards that says nothing any more.
+    books.owner.roll.overshoot = 0.0
+    books.now += 1000
+    books.ask("a", want(0, spent=1000.0), after=0.1)
     assert books.owner.roll.overshoot <= 0
 
 
@@ -273,3 +283,14 @@ def test_a_starter_of_a_former_owner_may_be_used_for_as_long_as_any_until_an_ans
     books.owner.sweep(books.now)
     assert books.owner.roll.members["a"].until >= books.now + SHARE - LEASE * 3
     assert books.owner.roll.starters == 25
+
+
+def test_more_than_all_starters_may_be_is_not_taken_from_others_whoever_states_it() -> None:
+    books = Books(Limit(0.001, 100, WithoutOwner.STRICT))
+    books.ask("a")
+    books.ask("bad", starter=2**32 - 1)
+    books.ask("worse", starter=2**32 - 1)
+    books.ask("bad", starter=2**32 - 1)
+    assert books.owner.roll.starters <= 50
+    assert books.blank() >= 0
+    assert books.ask("a", want(0, wants=10)).grants[0].tokens == 10
