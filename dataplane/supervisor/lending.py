@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from dataplane.channel import Kind
@@ -20,6 +20,8 @@ from headgate_api.leases import codec
 from headgate_api.leases.owner import Owner
 from headgate_api.v1 import limits_pb2 as pb
 
+MOST_BYTES = 4 * 1024 * 1024
+"""Of the asks in one message: control planes take messages of 16 MiB."""
 SWEEP_EVERY = 0.5
 """Seconds."""
 
@@ -157,15 +159,26 @@ class Lending:
     def _pass_on(self) -> None:
         """Send what workers have asked to the control plane."""
         asks, self._pending = self._pending, []
-        self._sequence += 1
-        message = pb.LimitAsks(
-            run=self._run,
-            sequence=self._sequence,
-            workers=[worker.name for worker in self._workers()],
-            asks=asks,
-        )
-        if not self._uplink.ask_limits(message) and asks:
-            self.lost()
+        workers = [worker.name for worker in self._workers()]
+        for some in _in_parts(asks):
+            self._sequence += 1
+            message = pb.LimitAsks(run=self._run, sequence=self._sequence, workers=workers, asks=some)
+            if not self._uplink.ask_limits(message) and some:
+                self.lost()
+                return
+
+
+def _in_parts(asks: list[pb.LimitAsk]) -> Iterator[list[pb.LimitAsk]]:
+    """The asks, so many at a time as fit in a message; once nothing if there are none."""
+    some: list[pb.LimitAsk] = []
+    size = 0
+    for ask in asks:
+        size += ask.ByteSize()
+        if some and size > MOST_BYTES:
+            yield some
+            some, size = [], ask.ByteSize()
+        some.append(ask)
+    yield some
 
 
 def _of_fleet(limit: Limit) -> bool:

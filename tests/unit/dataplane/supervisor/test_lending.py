@@ -134,3 +134,14 @@ async def test_without_a_control_plane_workers_are_told_at_once() -> None:
     world.ask(0, Kind.FLEET_ASKS, Holder(Terms(10.0, 100)), "fleet")
     await asyncio.sleep(0)
     assert [worker.frames for worker in world.workers] == [[(Kind.LOST, b"")]] * 2
+
+
+async def test_asks_that_are_too_large_for_one_message_go_in_several() -> None:
+    world = World(FLEET)
+    wants = [pb.LimitWant(key=b"x" * 1000) for _ in range(1000)]
+    asks = pb.LimitAsks(asks=[pb.LimitAsk(limit="fleet", wants=wants) for _ in range(20)])
+    world.lending.take(world.workers[0], Kind.FLEET_ASKS, asks.SerializeToString())
+    await asyncio.sleep(0)
+    assert sum(len(message.asks) for message in world.sent) == 20
+    assert max(message.ByteSize() for message in world.sent) < 6 * 1024 * 1024
+    assert [message.sequence for message in world.sent] == list(range(1, len(world.sent) + 1))
