@@ -412,8 +412,8 @@ class Settings(BaseSettings):
     def warnings(self) -> Iterator[str]:
         """Combinations that do less than they seem to, a sentence each."""
         shared = (self.limit_key_secret, self.dataplane_token, self.dataplane_token_file)
-        if self.redis_options() is not None and not any(shared):
-            what = "limits in Redis by header, API key or claim count for this data plane alone"
+        if not any(shared):
+            what = "limits of mode fleet or redis count header values, API keys and claims for this data plane alone"
             yield f"LIMIT_KEY_SECRET is not set: {what}"
 
     @property

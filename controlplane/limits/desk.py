@@ -28,6 +28,8 @@ STORE_EVERY = 0.5
 """Seconds between two writes of a partition's floors, and between two sweeps."""
 MOST_RUNS = 8
 """Runs of a data plane that are remembered: what former ones ask late is not answered."""
+MOST_ACCOUNTS, LEAST_ACCOUNTS = 200_000, 1000
+"""Keys that are not full, of all limits together, and of each at least: some 700 bytes each."""
 MOST_WORKERS = 512
 """Workers of one run that are answered."""
 _PART = re.compile(r"[!-.0-~]{1,64}")
@@ -218,6 +220,9 @@ class Desk:
         if self._limits.get(name[0]) == (name[1], limit):
             owner = Owner(limit, claim.epoch, self._clock(), left is not None, left)
             self._owners[name[0]] = claim, name[1], owner
+            most = max(LEAST_ACCOUNTS, MOST_ACCOUNTS // len(self._owners))
+            for _, _, each in self._owners.values():
+                each.most = most
 
     def _current(self, name: str, claim: Claim) -> Owner | None:
         found = self._owners.get(name)
@@ -276,4 +281,4 @@ def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:
         return floors.decode(value)
     except ValueError as error:
         logger.error("limits begin with empty buckets", extra={"reason": str(error)})
-        return {name: Floors(0.0, {}, sys.maxsize) for name in wanted}
+        return {name: Floors(0.0, {}, sys.maxsize, shared=True) for name in wanted}

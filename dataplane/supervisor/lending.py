@@ -20,6 +20,8 @@ from headgate_api.leases import codec
 from headgate_api.leases.owner import Owner
 from headgate_api.v1 import limits_pb2 as pb
 
+MOST_ACCOUNTS, LEAST_ACCOUNTS = 200_000, 1000
+"""Keys that are not full, of all limits together, and of each at least: some 700 bytes each."""
 MOST_BYTES = 4 * 1024 * 1024
 """Of the asks in one message: control planes take messages of 16 MiB."""
 SWEEP_EVERY = 0.5
@@ -154,6 +156,9 @@ class Lending:
             return None
         owner = Owner(leased, 1, now, takeover=False, stored=False)
         self._owners[name] = key, owner
+        most = max(LEAST_ACCOUNTS, MOST_ACCOUNTS // len(self._owners))
+        for _, each in self._owners.values():
+            each.most = most
         return owner
 
     def _pass_on(self) -> None:

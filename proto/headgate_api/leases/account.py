@@ -87,8 +87,9 @@ class Account:
         taken = max(roll.starters, self._starters) + self.excess
         # What flowed in before a change went into the bucket as it was then.
         if self._changes != len(roll.changes):
-            for inflow, burst in roll.changes[self._changes :]:
-                self._gain(inflow, burst - taken)
+            for change in roll.changes[self._changes :]:
+                self._gain(change.inflow, change.burst - taken)
+                self.pool = change.lowered(self.pool, self.excess)
             self._changes = len(roll.changes)
         self._gain(roll.inflow, roll.limit.burst - taken)
         self.pool -= roll.charged - self._charged

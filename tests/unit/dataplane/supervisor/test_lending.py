@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dataplane.channel import Kind
 from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
-from dataplane.supervisor.lending import Lending
+from dataplane.supervisor.lending import MOST_ACCOUNTS, Lending
 from headgate_api.leases import codec
 from headgate_api.leases.holder import Holder
 from headgate_api.leases.messages import Limit as Terms
@@ -106,6 +106,15 @@ def test_a_changed_limit_keeps_its_books_unless_it_counts_by_something_else() ->
     holder.lost()
     world.ask(0, Kind.NODE_ASKS, holder, "shared", "address/64")
     assert world.lending._owners["shared"][1] is not owner
+
+
+def test_the_keys_of_all_limits_together_are_bounded() -> None:
+    limits = [Limit(f"{number}", 10.0, 100, LimitKey.SUBJECT) for number in range(4)]
+    world = World(*limits)
+    for limit in limits:
+        world.ask(0, Kind.NODE_ASKS, Holder(Terms(10.0, 100)), limit.name)
+    owners = [owner for _, owner in world.lending._owners.values()]
+    assert len(owners) == 4 and sum(owner.most for owner in owners) == MOST_ACCOUNTS
 
 
 async def test_asks_of_one_turn_go_out_together_and_say_who_runs() -> None:
