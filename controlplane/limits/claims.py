@@ -168,7 +168,9 @@ class Claims:
                 rank = order.index(self.name) if self.name in order else len(order)
                 claim = self.held.get(partition)
                 if claim is not None:
-                    if rank and order and now >= claim.since + STEADY:
+                    # Somebody may have deleted the key, or the store lost it.
+                    lost = self.owners.get(partition) != self.name
+                    if ((rank and order) or lost) and now >= claim.since + STEADY:
                         await self._give_up(claim)
                 elif partition in self.owners:
                     self._free.pop(partition, None)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
@@ -19,13 +21,19 @@ from controlplane.limits.floors import Name
 from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import Put, StoreError
-from headgate_api.leases.messages import Answer, Ask, Limit, WithoutOwner
+from headgate_api.leases.messages import LEASE, Answer, Ask, Limit, WithoutOwner
 from headgate_api.leases.owner import Floors, Owner, Reservation, first_floors
 
 STORE_EVERY = 0.5
 """Seconds between two writes of a partition's floors, and between two sweeps."""
 MOST_RUNS = 8
-"""Former runs of a data plane that are remembered: what they ask late is not answered."""
+"""Runs of a data plane that are remembered: what former ones ask late is not answered."""
+MOST_ACCOUNTS, LEAST_ACCOUNTS = 200_000, 1000
+"""Keys that are not full, of all limits together, and of each at least: some 700 bytes each."""
+MOST_WORKERS = 512
+"""Workers of one run that are answered."""
+_PART = re.compile(r"[!-.0-~]{1,64}")
+"""Of a holder's name: what a run or a worker may be called. Slashes stand between the parts."""
 SILENT = 7200.0
 """Seconds after which a data plane that asks nothing is forgotten: all that it had has lapsed."""
 
@@ -52,14 +60,21 @@ class Measured:
 
 
 @dataclass(slots=True)
-class _Node:
-    """What a data plane said last of its workers."""
+class _Run:
+    """What a data plane said last of its workers, in one run of it."""
 
-    run: str
-    heard: float
     sequence: int = -1
     workers: frozenset[str] = frozenset()
-    former: dict[str, None] = field(default_factory=dict)
+    ended: float | None = None
+    """When another run took its place; None for one that goes on."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """What a data plane said, by run."""
+
+    heard: float
+    runs: dict[str, _Run] = field(default_factory=dict)
 
 
 class Desk:
@@ -96,24 +111,36 @@ class Desk:
                 owner.adopt(known[1], now)
         self._wake.set()
 
-    def hear(self, node: str, run: str, sequence: int, workers: Iterable[str]) -> bool:
-        """A data plane says which workers it has, in a message of this run of it; False for one of a former run."""
+    def hear(self, node: str, run: str, sequence: int, workers: Iterable[str]) -> Collection[str] | None:
+        """A data plane says which workers it has, in a message of this run of it. Those that are to be answered; None
+        for a message of a run that has ended."""
+        if not _PART.fullmatch(run):
+            return None
         now = self._clock()
         known = self._nodes.get(node)
         if known is None:
-            known = self._nodes[node] = _Node(run, now)
-        if run in known.former:
-            return False
+            known = self._nodes[node] = _Node(now)
         known.heard = now
-        if run != known.run:
-            self._leave(node, known.run, known.workers)
-            former = dict([*known.former.items(), (known.run, None)][-MOST_RUNS:])
-            known = self._nodes[node] = _Node(run, now, former=former)
-        if sequence > known.sequence:
-            running = frozenset(workers)
-            self._leave(node, run, known.workers - running)
-            known.sequence, known.workers = sequence, running
-        return True
+        found = known.runs.get(run)
+        if found is None:
+            for former, other in known.runs.items():
+                if other.ended is None:
+                    self._leave(node, former, other.workers)
+                    other.ended = now
+            found = known.runs[run] = _Run()
+            if len(known.runs) > MOST_RUNS:
+                del known.runs[next(iter(known.runs))]
+        elif found.ended is not None:
+            if now < found.ended + LEASE:
+                return None
+            # It was not sent before the other run began: there are two data planes of one name, or were for a moment.
+            logger.warning("a data plane goes on beside another one of its name", extra={"node": node})
+            found.ended, found.workers = None, frozenset()
+        if sequence > found.sequence:
+            running = frozenset(islice(filter(_PART.fullmatch, workers), MOST_WORKERS))
+            self._leave(node, run, found.workers - running)
+            found.sequence, found.workers = sequence, running
+        return found.workers
 
     def ask(self, name: str, counts_by: str, holder: tuple[str, str, str], ask: Ask) -> Answer | None:
         """The answer to what a holder (data plane, run, worker) asks; None if it came too late. Raises NotOwned."""
@@ -197,6 +224,9 @@ class Desk:
         if self._limits.get(name[0]) == (name[1], limit):
             owner = Owner(limit, claim.epoch, self._clock(), left is not None, left)
             self._owners[name[0]] = claim, name[1], owner
+            most = max(LEAST_ACCOUNTS, MOST_ACCOUNTS // len(self._owners))
+            for _, _, each in self._owners.values():
+                each.most = most
 
     def _current(self, name: str, claim: Claim) -> Owner | None:
         found = self._owners.get(name)
@@ -255,4 +285,4 @@ def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:
         return floors.decode(value)
     except ValueError as error:
         logger.error("limits begin with empty buckets", extra={"reason": str(error)})
-        return {name: Floors(0.0, {}, sys.maxsize) for name in wanted}
+        return {name: Floors(0.0, {}, sys.maxsize, shared=True) for name in wanted}

@@ -35,6 +35,8 @@ def encode(stored: Stored) -> bytes:
             _down(floors.blank),
             {key: _down(floor) for key, floor in floors.keys.items()},
             floors.starters,
+            floors.burst,
+            floors.shared,
         ]
         for (limit, counts_by), floors in sorted(stored.items())
     ]
@@ -47,9 +49,13 @@ def decode(value: bytes) -> dict[Name, Floors]:
         unpacked = zlib.decompressobj().decompress(value, LARGEST)
         return {
             (str(limit), str(counts_by)): Floors(
-                float(blank), {str(key): float(floor) for key, floor in keys.items()}, int(starters)
+                float(blank),
+                {str(key): float(floor) for key, floor in keys.items()},
+                int(starters),
+                int(burst),
+                bool(shared),
             )
-            for limit, counts_by, blank, keys, starters in json.loads(unpacked)
+            for limit, counts_by, blank, keys, starters, burst, shared in json.loads(unpacked)
         }
     except (zlib.error, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"floors cannot be read: {error}") from None

@@ -41,6 +41,9 @@ TAKES_PARTS = "messages.parts"
 FOLLOWS = "reports.changes"
 """Capability of data planes that follow what is asked of their reports."""
 
+MOST_WAITING = 64
+"""Messages of answers about limits that wait for a data plane which does not read. Older ones would be too late."""
+
 HELLO_WITHIN = 10.0
 """Seconds that a data plane has to say who it is."""
 
@@ -160,6 +163,7 @@ class ConfigStream:
 
         def reply(answers: limits_pb2.LimitAnswers) -> None:
             waiting.append(answers)
+            del waiting[:-MOST_WAITING]
             session.wake.set()
 
         with self._limits.replies(session.node, reply) if self._limits else nullcontext():

@@ -68,7 +68,7 @@ class LimitLinks:
 
     def tell(self, asks: limits_pb2.LimitAsks) -> None:
         for link in self._links.values():
-            if not link.broken:
+            if not link.broken and len(link.queue) < MOST_QUEUED:
                 link.put(asks)
 
     async def close(self) -> None:

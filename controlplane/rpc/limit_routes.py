@@ -75,10 +75,15 @@ class LimitRoutes:
     def answer(self, asks: pb.LimitAsks) -> pb.LimitAnswers:
         """The answers of this control plane: refusals about limits that it does not own."""
         answers = pb.LimitAnswers(node=asks.node, run=asks.run)
-        if not self._desk.hear(asks.node, asks.run, asks.sequence, asks.workers):
+        running = self._desk.hear(asks.node, asks.run, asks.sequence, asks.workers)
+        if running is None:
             return answers
         for ask in asks.asks:
             holder = asks.node, asks.run, ask.worker
+            if ask.worker not in running:
+                # It has ended meanwhile: nobody would tell of its end again.
+                answers.answers.append(codec.refusal(ask))
+                continue
             try:
                 answer = self._desk.ask(ask.limit, ask.counts_by, holder, codec.read_ask(ask))
             except (NotOwned, ValueError):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from dataplane.channel import Kind
@@ -20,6 +20,10 @@ from headgate_api.leases import codec
 from headgate_api.leases.owner import Owner
 from headgate_api.v1 import limits_pb2 as pb
 
+MOST_ACCOUNTS, LEAST_ACCOUNTS = 200_000, 1000
+"""Keys that are not full, of all limits together, and of each at least: some 700 bytes each."""
+MOST_BYTES = 4 * 1024 * 1024
+"""Of the asks in one message: control planes take messages of 16 MiB."""
 SWEEP_EVERY = 0.5
 """Seconds."""
 
@@ -152,20 +156,34 @@ class Lending:
             return None
         owner = Owner(leased, 1, now, takeover=False, stored=False)
         self._owners[name] = key, owner
+        most = max(LEAST_ACCOUNTS, MOST_ACCOUNTS // len(self._owners))
+        for _, each in self._owners.values():
+            each.most = most
         return owner
 
     def _pass_on(self) -> None:
         """Send what workers have asked to the control plane."""
         asks, self._pending = self._pending, []
-        self._sequence += 1
-        message = pb.LimitAsks(
-            run=self._run,
-            sequence=self._sequence,
-            workers=[worker.name for worker in self._workers()],
-            asks=asks,
-        )
-        if not self._uplink.ask_limits(message) and asks:
-            self.lost()
+        workers = [worker.name for worker in self._workers()]
+        for some in _in_parts(asks):
+            self._sequence += 1
+            message = pb.LimitAsks(run=self._run, sequence=self._sequence, workers=workers, asks=some)
+            if not self._uplink.ask_limits(message) and some:
+                self.lost()
+                return
+
+
+def _in_parts(asks: list[pb.LimitAsk]) -> Iterator[list[pb.LimitAsk]]:
+    """The asks, so many at a time as fit in a message; once nothing if there are none."""
+    some: list[pb.LimitAsk] = []
+    size = 0
+    for ask in asks:
+        size += ask.ByteSize()
+        if some and size > MOST_BYTES:
+            yield some
+            some, size = [], ask.ByteSize()
+        some.append(ask)
+    yield some
 
 
 def _of_fleet(limit: Limit) -> bool:

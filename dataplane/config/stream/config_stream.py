@@ -37,6 +37,9 @@ STAY = 300.0
 """Seconds, ±25 %: long enough for several restarts of a control plane, short enough to rebalance the fleet in
 minutes."""
 
+MOST_ASKS = 100
+"""Questions about limits that wait for a control plane which does not read."""
+
 _UNTOLD = "it refused the stream, and the next attempt will tell why"
 """gRPC loses the reason at times: until another attempt tells it, the last one that was told holds."""
 
@@ -173,8 +176,8 @@ class ConfigStream:
         self._outgoing.set()
 
     def ask_limits(self, asks: limits_pb2.LimitAsks) -> bool:
-        """Queue questions about limits; False without a connection: they are never sent on a later one."""
-        if not self.connected_to:
+        """Queue questions about limits; False without a connection that takes them: they are never sent later."""
+        if not self.connected_to or len(self._asks) >= MOST_ASKS:
             return False
         self._asks.append(pb.StreamRequest(asks=asks))
         self._outgoing.set()

@@ -21,7 +21,11 @@ _LEAST: Final = 8
 """Requests of a new key that a worker must be able to let through by itself, where the owner is its supervisor. Smaller
 limits are divided by the number of workers."""
 _MOST_REFUSED: Final = 40_000
-"""Keys of a generation of those lately refused."""
+_LEAST_REFUSED: Final = 100
+"""Keys of a generation of those lately refused, of all limits together, and of each at least."""
+_MOST_HELD: Final = 200_000
+_LEAST_HELD: Final = 1000
+"""Keys that are leased something of their own, of all limits together, and of each at least: some 500 bytes each."""
 _UNOWNED: Final = 5.0
 """Seconds in which a limit whose owner is lost has another one, as a rule."""
 _SOON: Final = 1e-3
@@ -59,6 +63,7 @@ class Leased(Counter):
     __slots__ = (
         "_cost",
         "_holdings",
+        "_most_refused",
         "_rate",
         "_refused",
         "_refused_old",
@@ -80,6 +85,12 @@ class Leased(Counter):
         self._rate = leased.rate
         self._refused: dict[str, int] = {}
         self._refused_old: dict[str, int] = {}
+        self._most_refused = _MOST_REFUSED
+
+    def share_memory(self, limits: int) -> None:
+        """There are so many leased limits: they have room for so many keys together."""
+        self.holder.most = max(_LEAST_HELD, _MOST_HELD // limits)
+        self._most_refused = max(_LEAST_REFUSED, _MOST_REFUSED // limits)
 
     def take(self, key: str, now: float) -> float:
         holding = self._holdings.get(key)
@@ -186,7 +197,7 @@ class Leased(Counter):
 
     def _refuse(self, key: str, holding: Holding, now: float) -> float:
         """Count a refusal; returns the seconds until a request could be let through."""
-        if len(self._refused) >= _MOST_REFUSED:
+        if len(self._refused) >= self._most_refused:
             self._refused_old, self._refused = self._refused, {}
         self._refused[key] = self.refused(key) + 1
         if self.away(now) and not self.holder.joining:

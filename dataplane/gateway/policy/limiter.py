@@ -22,15 +22,18 @@ from dataplane.gateway.policy.counter import Counter, Unlimited
 from dataplane.gateway.policy.in_redis import InRedis
 from dataplane.gateway.policy.leased import Leased, terms
 from dataplane.gateway.policy.resources import Limit, LimitMode, StoreFailure
-from headgate_api.leases.messages import Answer, Ask
+from headgate_api.leases.messages import MOST_WANTS, Answer, Ask
 
 _LONGEST_KEY: Final = 128
 """Characters. Longer keys are replaced by a digest, so that clients cannot fill the memory."""
 _HIDDEN: Final = 12
 """Bytes of the keyed hash that replaces a value that may be a credential or personal."""
-_MOST_HELD: Final = 200_000
-_LEAST_HELD: Final = 1000
-"""Keys that are leased something of their own, of all limits together, and of each at least: some 500 bytes each."""
+_LEAST_ASKED: Final = 10
+"""Keys of each limit that owners may be asked about in one turn, however many others ask for."""
+_LEAST_TIDIED: Final = 100
+_MOST_TIDIED: Final = 1000
+"""Keys of a limit that one turn looks at, whether they are still used; of many keys one in _TIDY_TURNS."""
+_TIDY_TURNS: Final = 20
 _MOST_CARRIED: Final = 10_000
 """Keys whose state is carried over when a limit is counted in another way."""
 WORKER: Final = "worker"
@@ -98,7 +101,7 @@ class Limiter:
         self._workers = round(1 / share)
         self._leased: dict[str, Leased] = {}
         """Those of the counters that lease what they let through."""
-        self._runs = 0
+        self._runs = self._turn = 0
         self.wake: Callable[[], None] = _nothing
         """Called when `asks` may have something to ask after a time when there was nothing."""
         self._room = Room(max_keys)
@@ -151,7 +154,7 @@ class Limiter:
             if limit.name not in self._counters and terms(limit, self._workers) is not None:
                 self._make(limit)
         for leased in self._leased.values():
-            leased.holder.most = max(_LEAST_HELD, _MOST_HELD // len(self._leased))
+            leased.share_memory(len(self._leased))
         for name, concurrency in list(self._concurrent.items()):
             limit = limits.get(name)
             if limit is None or not limit.max_concurrent or _identity(limit) != _identity(concurrency.limit):
@@ -164,13 +167,22 @@ class Limiter:
         return {limit.address_prefix for limit in self._limits() if "address" in limit.key}
 
     def asks(self, now: float, fleet: bool) -> list[tuple[Leased, Ask]]:
-        """What to ask the owners now: of limits of the fleet, or of those that the workers of this data plane share."""
+        """What to ask the owners now: of limits of the fleet, or of those that the workers of this data plane share.
+
+        Of all limits together as many keys as of one, or a turn would delay requests. Each limit is the first in turn.
+        """
         asked = []
-        for leased in self._leased.values():
-            if (leased.limit.mode is LimitMode.FLEET) == fleet:
-                ask = leased.holder.ask(now)
-                if ask is not None:
-                    asked.append((leased, ask))
+        found = [
+            leased for leased in self._leased.values() if (leased.limit.mode is LimitMode.FLEET) == fleet
+        ]
+        self._turn += 1
+        first = self._turn % len(found) if found else 0
+        left = MOST_WANTS
+        for leased in found[first:] + found[:first]:
+            ask = leased.holder.ask(now, max(left, _LEAST_ASKED))
+            if ask is not None:
+                left -= len(ask.wants)
+                asked.append((leased, ask))
         return asked
 
     @property
@@ -208,7 +220,9 @@ class Limiter:
     def tidy(self, now: float) -> None:
         """Let keys be forgotten that nobody uses; about once a second."""
         for leased in self._leased.values():
-            leased.holder.tidy(now)
+            holder = leased.holder
+            part = len(holder.holdings) // _TIDY_TURNS
+            holder.tidy(now, min(max(_LEAST_TIDIED, part), _MOST_TIDIED))
 
     def end(self) -> None:
         """Let nothing through any more of what is leased: the owners take this worker for dead."""

@@ -45,7 +45,9 @@ class Account:
         "_inflow",
         "_level",
         "_measured",
+        "_since",
         "_starters",
+        "_unseen",
         "books",
         "excess",
         "floor",
@@ -69,6 +71,8 @@ class Account:
         """Sums over all books."""
         self._level = self._measured = 0.0
         """Tokens spent, less the rate, in the worst window that ended when it was measured; and when that was."""
+        self._unseen, self._since = 0.0, -math.inf
+        """Tokens that holders spent while they were away, from that time on."""
         self._inflow = roll.inflow
         self._charged = roll.charged
         self._starters = roll.starters
@@ -83,8 +87,9 @@ class Account:
         taken = max(roll.starters, self._starters) + self.excess
         # What flowed in before a change went into the bucket as it was then.
         if self._changes != len(roll.changes):
-            for inflow, burst in roll.changes[self._changes :]:
-                self._gain(inflow, burst - taken)
+            for change in roll.changes[self._changes :]:
+                self._gain(change.inflow, change.burst - taken)
+                self.pool = change.lowered(self.pool, self.excess)
             self._changes = len(roll.changes)
         self._gain(roll.inflow, roll.limit.burst - taken)
         self.pool -= roll.charged - self._charged
@@ -145,14 +150,24 @@ class Account:
 
     def _measure(self, member: Member, want: Want, now: float) -> None:
         """Add what was spent to what others have said. Nobody's word is older than LEASE, by which the measured windows
-        may be too short: that much is allowed for. Who was away for longer says nothing about a window."""
+        may be too short: that much is allowed for. When those spent that were away for longer is not known: all of them
+        together are measured by one window, since the first of them was away."""
         limit = self.roll.limit
         self._level = max(0.0, self._level - limit.rate * (now - self._measured))
         self._measured = now
         if member.gap <= LEASE:
             self._level += want.spent
-            above = self._level - limit.burst - limit.rate * LEASE
-            self.roll.overshoot = max(self.roll.overshoot, above)
+        elif want.spent:
+            since = min(self._since, now - member.gap)
+            alone = want.spent - limit.rate * member.gap
+            together = self._unseen + want.spent - limit.rate * (now - since)
+            if together > alone:
+                self._unseen, self._since = self._unseen + want.spent, since
+            else:
+                self._unseen, self._since = want.spent, now - member.gap
+            self._level = max(self._level, alone, together)
+        above = self._level - limit.burst - limit.rate * LEASE
+        self.roll.overshoot = max(self.roll.overshoot, above)
 
     def _share(self, book: Book) -> float:
         """What the holder is given: all that it wants, or its part in whole tokens.

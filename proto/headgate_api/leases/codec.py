@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from headgate_api.leases.messages import Answer, Ask, Grant, Want
+import math
+
+from headgate_api.leases.messages import MOST_WANTS, Answer, Ask, Grant, Want
 from headgate_api.v1 import limits_pb2 as pb
 
 _MOST = 1e12
 """Tokens that any amount may be."""
+_LONGEST_KEY = 4096
+"""Bytes. Workers shorten what clients send to less."""
 
 
 def ask_message(limit: str, counts_by: str, ask: Ask) -> pb.LimitAsk:
@@ -28,7 +32,11 @@ def ask_message(limit: str, counts_by: str, ask: Ask) -> pb.LimitAsk:
 
 
 def read_ask(message: pb.LimitAsk) -> Ask:
-    """Raises ValueError for amounts that no holder has: one that is not a number would spoil an account for good."""
+    """Raises ValueError for what no holder says: an amount that is not a number would spoil an account for good."""
+    if len(message.wants) > MOST_WANTS or any(len(want.key) > _LONGEST_KEY for want in message.wants):
+        raise ValueError("there are too many keys, or too long ones")
+    if not math.isfinite(message.stamp) or math.isnan(message.answered):
+        raise ValueError("a stamp is not a number")
     wants = tuple(
         Want(_text(want.key), want.holds, want.back, want.wants, want.credit, want.spent, want.reset)
         for want in message.wants

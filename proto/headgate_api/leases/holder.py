@@ -11,10 +11,8 @@ from itertools import islice
 from typing import Final
 
 from headgate_api.leases.holding import Holding
-from headgate_api.leases.messages import ASKING, LEASE, SKEW, Answer, Ask, Limit, WithoutOwner
+from headgate_api.leases.messages import ASKING, LEASE, MOST_WANTS, SKEW, Answer, Ask, Limit, WithoutOwner
 
-MOST_WANTS: Final = 1000
-"""Keys in an ask. Those beyond have their turn in the next ones."""
 _JOINING: Final = 20
 """Asks for a first starter that come as soon as they may."""
 OVERFLOW: Final = "…"
@@ -84,8 +82,8 @@ class Holder:
         return self.limit.without_owner is WithoutOwner.OPEN and not now < self.away_from
 
     def pace(self, now: float) -> float:
-        """Tokens a second that a holding gains while this holder is away, up to the starter; 0 once that has lapsed."""
-        return self._pace / SKEW if now < self.until else 0.0
+        """Tokens a second that a holding gains now, as this holder is away; 0 while it is not, or gains nothing."""
+        return self._pace / SKEW if self.away_from <= now < self.until else 0.0
 
     def gained(self, now: float) -> float:
         """Tokens that a holding has gained while this holder was away, ever: only differences mean something."""
@@ -96,12 +94,13 @@ class Holder:
             self._gained_at = now
         return self._gained
 
-    def ask(self, now: float) -> Ask | None:
-        """What to send to the owner; None if there is nothing to say yet. Worth a call whenever `active` grew."""
+    def ask(self, now: float, most: int = MOST_WANTS) -> Ask | None:
+        """What to send to the owner about up to `most` keys; None if there is nothing to say yet. Worth a call whenever
+        `active` grew."""
         if now < self._stamp + (ASKING if self._asked is None else LEASE):
             return None
         self.lost()
-        due = self._due(now)
+        due = self._due(now, most)
         if not due and now < self._stamp + LEASE / 4 and not self.joining:
             return None
         self._joining -= 1
@@ -139,13 +138,17 @@ class Holder:
         self._asked = None
 
     def answer(self, answer: Answer, now: float) -> None:
-        """Use an answer, unless it is late, of a former owner, or not to the ask that is under way."""
+        """Use an answer, unless it is late, of a former owner, or not to the ask that is under way.
+
+        Epochs begin anew when the store is replaced. So a lower one is used of an owner that answers alone: nobody else
+        has for so long that all that others granted has lapsed, and claims fence owners by themselves.
+        """
         asked = self._asked
         if (
             asked is None
             or len(asked) != len(answer.grants)
             or answer.stamp != self._stamp
-            or answer.epoch < self._epoch
+            or (answer.epoch < self._epoch and now < self.away_from)
         ):
             return
         if now >= self._stamp + LEASE:
@@ -157,9 +160,9 @@ class Holder:
         self._pace = answer.pace
         self._asked, self._answered, self._epoch = None, answer.stamp, answer.epoch
         self.away_from = now + LEASE * SKEW
-        if answer.starter < self.starter and self._old_until <= now:
-            self._old_starter = self.starter
         if answer.starter < self.starter:
+            # One that was higher still may have been lowered a moment ago, and one since then raised again.
+            self._old_starter = max(self.starter, self._old_starter if now < self._old_until else 0)
             self._old_until = now + LEASE
         self.starter = answer.starter
         self.until = answer.stamp + answer.lease
@@ -171,12 +174,12 @@ class Holder:
         for holding in list(islice(self.holdings.values(), most)):
             holding.idle(now)
 
-    def _due(self, now: float) -> tuple[Holding, ...]:
-        """The holdings to ask about, up to MOST_WANTS. Those looked at go to the end of the queue."""
+    def _due(self, now: float, most: int) -> tuple[Holding, ...]:
+        """The holdings to ask about, up to `most`. Those looked at go to the end of the queue."""
         active = self.active
-        if len(active) <= MOST_WANTS:
+        if len(active) <= most:
             return tuple(holding for holding in active.values() if now >= holding.due)
-        looked_at = list(islice(active.items(), MOST_WANTS))
+        looked_at = list(islice(active.items(), most))
         for key, holding in looked_at:
             del active[key]
             active[key] = holding

@@ -29,7 +29,7 @@ class Holding:
 
     __slots__ = (
         "_basis", "_credit", "_cycle", "_demand", "_holder", "_refused", "_reset", "_seen", "_since", "_target",
-        "asked", "due", "key", "low", "pool", "tokens", "until",
+        "_told", "asked", "due", "key", "low", "pool", "tokens", "until",
     )  # fmt: skip
 
     def __init__(self, holder: Holder, key: str, now: float) -> None:
@@ -58,7 +58,9 @@ class Holding:
         self._refused = 0.0
         """Tokens refused since then."""
         self._reset = 0
-        """Revision of an order to fill up the bucket, which the owner has not been told yet."""
+        """Revision of an order to fill up the bucket, which the owner has not answered yet."""
+        self._told = 0
+        """That in the last ask."""
         self._since = now
         """When that was."""
         self._demand = 0.0
@@ -123,8 +125,8 @@ class Holding:
         self.asked = True
         self._basis, self._refused, self._since = self.tokens, 0.0, now
         credit, self._credit = self._credit, 0.0
-        reset, self._reset = self._reset, 0
-        return Want(self.key, self.tokens, back, wants, credit, max(0.0, spent), reset)
+        self._told = self._reset
+        return Want(self.key, self.tokens, back, wants, credit, max(0.0, spent), self._reset)
 
     def grant(self, grant: Grant, stamp: float, now: float) -> None:
         """The answer to the ask of `stamp` has come."""
@@ -136,6 +138,8 @@ class Holding:
         self._target, self.pool = grant.target, grant.pool
         self.until = stamp + LEASE
         holder = self._holder
+        if self._reset == self._told:
+            self._reset = 0
         if self._credit or self._reset:
             self.due = now
         elif grant.forget and self.tokens >= holder.starter:

@@ -14,6 +14,8 @@ SHARE: Final = 3600.0
 """Seconds, from the ask, that a starter may be used under WithoutOwner.SHARE; LEASE otherwise."""
 SKEW: Final = 1.01
 """Ratio of two clocks' rates, at most. NTP slews by 1.0005."""
+MOST_WANTS: Final = 1000
+"""Keys in an ask. Those beyond have their turn in the next ones."""
 
 
 class WithoutOwner(Enum):

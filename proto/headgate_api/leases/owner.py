@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from headgate_api.leases.account import Account
-from headgate_api.leases.messages import Answer, Ask, Grant, Limit, Want
-from headgate_api.leases.roll import Member, Roll
+from headgate_api.leases.messages import SHARE, SKEW, Answer, Ask, Grant, Limit, Want
+from headgate_api.leases.roll import Change, Member, Roll
 
 SLOW: Final = 60.0
 """Seconds in which an empty bucket fills; for slower ones the next owner must know how empty they are."""
@@ -34,6 +34,10 @@ class Floors(NamedTuple):
     keys: Mapping[str, float]
     starters: int = 0
     """What all starters are together, at most: of any limit."""
+    burst: int = 0
+    """That of the limit when this was so; 0: as it is now."""
+    shared: bool = False
+    """Whether there may be starters that last as long as those of WithoutOwner.SHARE."""
 
 
 _STEADY: Final = 60.0
@@ -43,7 +47,8 @@ _STEADY: Final = 60.0
 def first_floors(limit: Limit) -> Floors:
     """What the store must say of a limit before its first owner begins."""
     # Should a limit become slow that is not, the next owner begins with empty buckets.
-    return Floors(float(limit.burst - limit.reserve) if is_slow(limit) else 0.0, {})
+    blank = float(limit.burst - limit.reserve) if is_slow(limit) else 0.0
+    return Floors(blank, {}, burst=limit.burst, shared=limit.starter_lease == SHARE)
 
 
 def is_slow(limit: Limit) -> bool:
@@ -57,6 +62,8 @@ class Reservation(NamedTuple):
     floors: Floors
     low: tuple[str, ...]
     gone: tuple[str, ...]
+    lowered: int = 0
+    """By how much all floors are lower, as the burst is."""
 
 
 class Owner:
@@ -74,25 +81,33 @@ class Owner:
         most: int = 100_000,
     ) -> None:
         """`takeover`: false only for a limit that had no owner before. `floors`: what the former owner stored of a
-        slow limit. Without `stored` there is no store, and no limit is slow. `most`: accounts at a time.
+        slow limit. Without `stored` there is no store, and no limit is slow.
         """
         self.epoch = epoch
         self._stored = stored
-        self._most = most
+        self.most = most
+        """Accounts at a time; those that are there when it is lowered stay until they are full."""
         self._says = first_floors(limit) if floors is None else floors
         """What the store says."""
         self._fewer_since = now
-        self.roll = Roll(limit, now, takeover, self._says.starters if stored else limit.reserve)
+        self._shared_until = now + SHARE * SKEW if self._says.shared else -math.inf
+        """Until when there may be starters that last so long, though the limit does not say so any more."""
+        before = self._says.burst or limit.burst
+        self._lowered = max(0, before - limit.burst)
+        """By how much the burst is lower than when the floors were computed that are stored."""
+        allowed = self._says.starters if stored else limit.reserve
+        self.roll = Roll(limit, now, takeover, allowed, shared=self._says.shared)
         full = float(limit.burst - self.roll.starters)
+        change = Change(0.0, before, min(allowed, before // 2), limit, self.roll.starters)
         self.blank = Account(self.roll, 0.0 if takeover and not self.slow else full)
         """The state of every key without an account: full, unless the owner or a holder has just begun."""
         self.accounts: dict[str, Account] = {}
         if self.slow:
             if floors is not None:
-                self.blank.pool = min(floors.blank, full)
+                self.blank.pool = min(change.lowered(floors.blank), full)
             self.blank.floor = self._says.blank
             for key, floor in self._says.keys.items():
-                self.accounts[key] = Account(self.roll, min(floor, full), floor)
+                self.accounts[key] = Account(self.roll, min(change.lowered(floor), full), floor)
         self._low: dict[str, None] = {}
         """Keys whose floor is to be stored anew: it is near the pool, or far below it."""
         self._gone: dict[str, None] = {}
@@ -124,11 +139,6 @@ class Owner:
         self.roll.flow(now)
         self.roll.leave(holder)
 
-    def complete(self, now: float) -> None:
-        """Every holder of a former owner that is alive has asked: nothing needs to be left for others."""
-        self.roll.flow(now)
-        self.roll.close()
-
     def sweep(self, now: float, most: int = 1000) -> None:
         """Forget holders whose starters have lapsed, and those of the next `most` accounts that are full. A few times
         a second."""
@@ -153,8 +163,11 @@ class Owner:
         """The limit has changed. A higher burst fills at the new rate; a lower one is in force when the excess of the
         old one has been spent or has lapsed."""
         self.roll.flow(now)
-        was_slow = self.slow
+        was_slow, before = self.slow, self.roll.limit
         self.roll.adopt(limit)
+        if before.starter_lease == SHARE:
+            self._shared_until = now + SHARE * SKEW
+        self._lowered += max(0, before.burst - limit.burst)
         if self.slow != was_slow:
             # What the store says of a limit that was slow before may not be true any more: until it says what is,
             # nothing is granted.
@@ -169,17 +182,20 @@ class Owner:
         if not self._stored:
             return None
         self.roll.flow(now)
-        starters = self._starters(now)
+        starters, limit = self._starters(now), self.roll.limit
+        shared = limit.starter_lease == SHARE or now < self._shared_until
+        terms = starters, limit.burst, shared
         if not self.slow:
-            if self._says_nothing and starters == self._says.starters:
+            if self._says_nothing and terms == self._says[2:]:
                 return None
-            return Reservation(Floors(0.0, {}, starters), (), ())
+            return Reservation(Floors(0.0, {}, *terms), (), (), self._lowered)
         self.blank.flow(now)
         blank = self._blank_floor()
         low, gone = tuple(islice(self._low, VISITED)), tuple(islice(self._gone, VISITED))
-        if not low and not gone and (blank, starters) == (self._says.blank, self._says.starters):
+        if not low and not gone and blank == self._says.blank and terms == self._says[2:]:
             return None
-        keys = dict(self._says.keys)
+        less = self._lowered
+        keys = {key: max(0.0, floor - less) for key, floor in self._says.keys.items()}
         for key in gone:
             keys.pop(key, None)
         for key in low:
@@ -190,16 +206,20 @@ class Owner:
                 # A higher one counts from the moment on when it may be stored; a lower one when it is.
                 account.floor = max(account.floor, floor)
         self.blank.floor = max(self.blank.floor, blank)
-        return Reservation(Floors(blank, keys, starters), low, gone)
+        return Reservation(Floors(blank, keys, *terms), low, gone, less)
 
     def reserved(self, reservation: Reservation) -> None:
         """The store says so."""
-        floors, low, gone = reservation
+        floors, low, gone, less = reservation
         self._says = floors
+        self._lowered -= less
         self.roll.allowed = floors.starters
         if not self.slow:
             return
         self.blank.floor = floors.blank
+        if less:
+            for key, account in self.accounts.items():
+                account.floor = floors.keys.get(key, min(account.floor, floors.blank))
         for key in gone:
             self._gone.pop(key, None)
         for key in low:
@@ -262,8 +282,9 @@ class Owner:
         return grant
 
     def _obey(self, key: str, revision: int) -> bool:
-        """Whether this order to fill up the bucket is new."""
-        if (key, revision) in self._resets:
+        """Whether this order to fill up the bucket is new. One that is older than the claim may have been obeyed by the
+        former owner: workers that start repeat orders for minutes."""
+        if revision <= self.epoch or (key, revision) in self._resets:
             return False
         self._resets[key, revision] = None
         if len(self._resets) > MOST_RESETS:
@@ -275,7 +296,7 @@ class Owner:
         if account is not None:
             account.flow(now)
             return account
-        if len(self.accounts) >= self._most:
+        if len(self.accounts) >= self.most:
             return None
         self.blank.flow(now)
         floor = self.blank.floor if self.slow else -math.inf

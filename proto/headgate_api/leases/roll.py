@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from headgate_api.leases.messages import LEASE, SHARE, SKEW, Ask, Limit
 
@@ -62,12 +63,33 @@ class Member:
         self.pace = max(self.pace, pace)
 
 
+class Change(NamedTuple):
+    """A change of the limit: `inflow` and what held before, and what holds from then on."""
+
+    inflow: float
+    burst: int
+    starters: int
+    limit: Limit
+    kept: int
+    """What of the starters may be kept after the holders have been told."""
+
+    def lowered(self, pool: float, excess: float = 0.0) -> float:
+        """What a pool has afterwards: what the bucket lacks it lacks under a lower burst, too, but no more than the new
+        one holds. Starters that are too large need no room for long."""
+        if self.limit.burst >= self.burst:
+            return pool
+        lacks = max(0.0, self.burst - pool - self.starters - excess)
+        return min(pool, max(0.0, self.limit.burst - lacks) - self.kept - excess)
+
+
 class Roll:
     """All holders of one limit."""
 
     __slots__ = (
         "_at",
         "_closes",
+        "_settled",
+        "_settled_pace",
         "_silent",
         "_silent_from",
         "allowed",
@@ -83,9 +105,11 @@ class Roll:
         "wanted",
     )
 
-    def __init__(self, limit: Limit, now: float, takeover: bool, allowed: int) -> None:
+    def __init__(
+        self, limit: Limit, now: float, takeover: bool, allowed: int, *, shared: bool = False
+    ) -> None:
         """With `takeover` there may be holders, unknown here, with holdings of a former owner, and with starters, all
-        together `allowed`."""
+        together `allowed`. `shared`: these may be from a time when they were given for SHARE."""
         self.limit = limit
         self.allowed = allowed
         """What all starters may be together: the next owner counts on it."""
@@ -94,7 +118,7 @@ class Roll:
         self.members: dict[str, Member] = {}
         self.unheard = min(limit.reserve, allowed) if takeover else 0
         """Starters of holders of the former owner that have not asked here."""
-        self._closes = now + limit.starter_lease * SKEW
+        self._closes = now + (SHARE if shared else limit.starter_lease) * SKEW
         """When starters that the former owner gave have lapsed."""
         self.starters = self.unheard
         """Sum of all starters, the unheard ones too: what each account must leave."""
@@ -106,8 +130,7 @@ class Roll:
         """Tokens granted, ever."""
         self.overshoot = 0.0
         """Tokens that holders said they spent of one key above the bound, in the worst window that was seen."""
-        self.changes: list[tuple[float, int]] = []
-        """For each change of the limit: `inflow` at that time, and the burst before."""
+        self.changes: list[Change] = []
         self._at = now + LEASE * SKEW if takeover else now
         """Up to when `inflow` counts. After a takeover it stands still until all unknown holdings have lapsed."""
         self._silent_from = -math.inf
@@ -115,6 +138,10 @@ class Roll:
         self._silent: dict[str, Member] = {}
         """Members that were not heard for LEASE when all were looked at, about once a LEASE; some may have been since.
         """
+        self._settled: dict[str, Member] = {}
+        self._settled_pace = 0.0
+        """Those of them that were silent at the last look already, and have not asked since: there may be many of them,
+        for long. And the sum of what they may gain."""
 
     def flow(self, now: float) -> None:
         """Count what flows in until `now`, without the share of those that may be helping themselves to theirs."""
@@ -122,14 +149,20 @@ class Roll:
         if passed <= 0:
             return
         if self.unheard and now >= self._closes:
-            self.close()
+            # All of them have lapsed.
+            self.starters -= self.unheard
+            self.unheard = 0
         taken = self.limit.pace(self.unheard) * passed
         if now > self._silent_from:
             self._look_for_silent(now)
+        taken += self._settled_pace * passed
         for holder, member in list(self._silent.items()):
             silent = now - LEASE - member.heard
-            if silent > 0:
-                taken += member.pace * min(silent, passed)
+            if silent >= passed:
+                taken += member.pace * passed
+                self._settle(holder, member)
+            elif silent > 0:
+                taken += member.pace * silent
             else:
                 del self._silent[holder]
                 self._silent_from = min(self._silent_from, member.heard + LEASE)
@@ -142,22 +175,30 @@ class Roll:
         if member is not None and ask.run > member.run:
             self.leave(holder)
             member = None
+        states = ask.starter
+        self._unsettle(holder)
         if member is None:
+            known = min(self.unheard, states)
+            # All that former owners gave were `allowed` together: more is said by a holder out of order, and would
+            # be taken from all others.
+            states = min(states, known + max(0, max(self.limit.reserve, self.allowed) - self.starters))
             # A holder with a starter of a former owner may have been away for long.
-            member = self.members[holder] = Member(now, -math.inf if ask.starter else now, ask.run)
-            if ask.starter:
+            member = self.members[holder] = Member(now, -math.inf if states else now, ask.run)
+            if states:
                 member.until = now + SHARE * SKEW
-                member.pace = self.limit.pace(ask.starter)
+                member.pace = self.limit.pace(states)
             self._silent_from = min(self._silent_from, member.heard + LEASE)
-            known = min(self.unheard, ask.starter)
             self.unheard -= known
             self.starters -= known
-            self.charged += ask.starter - known
+            self.charged += states - known
         elif ask.run < member.run or ask.stamp <= member.stamp:
             return None
-        elif ask.answered == member.stamp:
-            member.confirm()
-        self._set(member, max(ask.starter, member.offered) + member.promised)
+        else:
+            # It was given by this owner, or counted when it was first said.
+            states = min(states, member.starter)
+            if ask.answered == member.stamp:
+                member.confirm()
+        self._set(member, max(states, member.offered) + member.promised)
         member.stamp, member.arrived, member.gap = ask.stamp, now, now - member.arrived
         return member
 
@@ -186,15 +227,11 @@ class Roll:
 
     def leave(self, holder: str) -> None:
         """`holder` said goodbye, or is known to be dead: it spends no more."""
+        self._unsettle(holder)
         member = self.members.pop(holder, None)
         if member is not None:
             self._silent.pop(holder, None)
             self.starters -= member.starter
-
-    def close(self) -> None:
-        """There are no holders of a former owner but those that have asked."""
-        self.starters -= self.unheard
-        self.unheard = 0
 
     def expire(self, now: float) -> None:
         """Drop members whose starters have lapsed."""
@@ -203,18 +240,34 @@ class Roll:
 
     def adopt(self, limit: Limit) -> None:
         """From now on the limit is `limit`; call `flow` before. A lower burst is taken out of every pool."""
-        self.changes.append((self.inflow, self.limit.burst))
-        self.charged += max(0, self.limit.burst - limit.burst)
+        away = self.unheard + sum(
+            member.starter for member in self.members.values() if self._at - LEASE > member.heard
+        )
+        kept = min(self.starters, away + limit.reserve)
+        self.changes.append(Change(self.inflow, self.limit.burst, self.starters, limit, kept))
         self.limit = limit
 
     def _look_for_silent(self, now: float) -> None:
         oldest = now
         for holder, member in self.members.items():
             if now - LEASE > member.heard:
-                self._silent[holder] = member
+                if holder not in self._settled:
+                    self._silent[holder] = member
             else:
                 oldest = min(oldest, member.heard)
         self._silent_from = oldest + LEASE
+
+    def _settle(self, holder: str, member: Member) -> None:
+        del self._silent[holder]
+        self._settled[holder] = member
+        self._settled_pace += member.pace
+
+    def _unsettle(self, holder: str) -> None:
+        """What is known of it may change."""
+        member = self._settled.pop(holder, None)
+        if member is not None:
+            self._silent[holder] = member
+            self._settled_pace = self._settled_pace - member.pace if self._settled else 0.0
 
     def _set(self, member: Member, starter: int) -> None:
         self.starters += starter - member.starter

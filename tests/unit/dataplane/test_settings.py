@@ -258,6 +258,7 @@ def test_limits_of_the_settings_in_redis(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_without_a_common_secret_hidden_keys_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch)
+    assert not list(load().warnings)
     known_by_certificate = load().model_copy(update={"dataplane_token": None})
     assert "LIMIT_KEY_SECRET is not set" in "".join(known_by_certificate.warnings)
 

@@ -11,7 +11,7 @@ import pytest
 from controlplane.limits import claims as module
 from controlplane.limits.claims import Claims
 from controlplane.limits.partitions import COUNT, candidates
-from controlplane.store import Deposed, MemoryStore, Put
+from controlplane.store import Delete, Deposed, MemoryStore, Put
 from tests.support.waiting import eventually
 
 
@@ -96,6 +96,18 @@ async def test_the_next_in_the_order_stands_in_for_a_member_that_does_not_claim(
         a._good_until = clock.now + 100
         clock.now += module.STAND_IN
         await eventually(lambda: len(a.held) == COUNT)
+
+
+async def test_what_somebody_deletes_in_the_store_is_claimed_anew() -> None:
+    store, clock = MemoryStore(), Clock()
+    async with taking_part(claims(store, "a", ["a"], clock)) as a:
+        await eventually(lambda: len(a.held) == COUNT)
+        before = a.held[7].epoch
+        await store.commit({}, [Delete(f"{module.CLAIMS}07")])
+        await eventually(lambda: 7 not in a.owners)
+        a._good_until = clock.now + 100
+        clock.now += module.STEADY
+        await eventually(lambda: 7 in a.held and a.held[7].epoch > before and 7 in a.owners)
 
 
 async def test_a_claim_counts_no_longer_than_the_lease_for_certain_does() -> None:

@@ -12,12 +12,12 @@ import pytest
 from controlplane.limits import desk as desk_module
 from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
-from controlplane.limits.desk import COARSE, Desk, NotOwned, coarse_limit, fleet_limits
+from controlplane.limits.desk import COARSE, MOST_WORKERS, Desk, NotOwned, coarse_limit, fleet_limits
 from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import FencedStore, MemoryStore, Put
 from headgate_api.leases.holder import Holder
-from headgate_api.leases.messages import Limit, WithoutOwner
+from headgate_api.leases.messages import LEASE, Limit, WithoutOwner
 from tests.support.waiting import eventually
 
 FAST = Limit(10.0, 100, WithoutOwner.STRICT)
@@ -223,3 +223,29 @@ async def test_the_limit_of_the_settings_is_shown_where_data_planes_count_it_so(
         assert [one.name for one in desk.measured()] == [COARSE]
         desk.hear("gw", "r", 1, [])
         assert desk.measured() == []
+
+
+async def test_a_data_plane_that_goes_on_beside_another_one_of_its_name_is_answered_again() -> None:
+    world = World()
+    await world.claim("fast")
+    async with world.desk(fast=FAST) as desk:
+        await owned(desk, "fast")
+        roll = desk._owners["fast"][2].roll
+        assert desk.hear("gw", "r", 1, ["0"])
+        world.exchange(desk, "fast", Holder(FAST))
+        # Another process of that name starts, and ends at once.
+        assert desk.hear("gw", "s", 1, ["0"])
+        assert not roll.members
+        assert desk.hear("gw", "r", 2, ["0"]) is None, "it may have been sent before"
+        world.now += LEASE
+        assert desk.hear("gw", "r", 3, ["0", "1"]) == {"0", "1"}
+        # None of the two ends the other one again.
+        assert desk.hear("gw", "s", 2, ["0"]) == {"0"}
+        assert desk.hear("gw", "r", 4, ["1"]) == {"1"}
+
+
+def test_names_of_holders_cannot_be_made_up_from_those_of_others() -> None:
+    desk = Desk(World().claims)
+    assert desk.hear("gw", "1/r", 1, ["0"]) is None
+    assert desk.hear("gw", "r", 1, ["0", "1/2", "", "x" * 65]) == {"0"}
+    assert len(desk.hear("gw", "r", 2, map(str, range(10_000))) or ()) == MOST_WORKERS

@@ -10,11 +10,11 @@ from headgate_api.leases.owner import Floors
 
 def test_floors_come_back_as_they_were_rounded_down() -> None:
     stored = {
-        ("daily", "subject"): Floors(50.0, {"alice": 12.34567, "\ud800": 0.0}, 7),
+        ("daily", "subject"): Floors(50.0, {"alice": 12.34567, "\ud800": 0.0}, 7, 100, True),
         ("daily", "address/64"): Floors(0.0, {}),
     }
     found = floors.decode(floors.encode(stored))
-    assert found["daily", "subject"] == Floors(50.0, {"alice": 12.345, "\ud800": 0.0}, 7)
+    assert found["daily", "subject"] == Floors(50.0, {"alice": 12.345, "\ud800": 0.0}, 7, 100, True)
     assert found["daily", "address/64"] == Floors(0.0, {})
 
 

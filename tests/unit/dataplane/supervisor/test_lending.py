@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dataplane.channel import Kind
 from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
-from dataplane.supervisor.lending import Lending
+from dataplane.supervisor.lending import MOST_ACCOUNTS, Lending
 from headgate_api.leases import codec
 from headgate_api.leases.holder import Holder
 from headgate_api.leases.messages import Limit as Terms
@@ -108,6 +108,15 @@ def test_a_changed_limit_keeps_its_books_unless_it_counts_by_something_else() ->
     assert world.lending._owners["shared"][1] is not owner
 
 
+def test_the_keys_of_all_limits_together_are_bounded() -> None:
+    limits = [Limit(f"{number}", 10.0, 100, LimitKey.SUBJECT) for number in range(4)]
+    world = World(*limits)
+    for limit in limits:
+        world.ask(0, Kind.NODE_ASKS, Holder(Terms(10.0, 100)), limit.name)
+    owners = [owner for _, owner in world.lending._owners.values()]
+    assert len(owners) == 4 and sum(owner.most for owner in owners) == MOST_ACCOUNTS
+
+
 async def test_asks_of_one_turn_go_out_together_and_say_who_runs() -> None:
     world = World(FLEET)
     for worker in range(2):
@@ -134,3 +143,14 @@ async def test_without_a_control_plane_workers_are_told_at_once() -> None:
     world.ask(0, Kind.FLEET_ASKS, Holder(Terms(10.0, 100)), "fleet")
     await asyncio.sleep(0)
     assert [worker.frames for worker in world.workers] == [[(Kind.LOST, b"")]] * 2
+
+
+async def test_asks_that_are_too_large_for_one_message_go_in_several() -> None:
+    world = World(FLEET)
+    wants = [pb.LimitWant(key=b"x" * 1000) for _ in range(1000)]
+    asks = pb.LimitAsks(asks=[pb.LimitAsk(limit="fleet", wants=wants) for _ in range(20)])
+    world.lending.take(world.workers[0], Kind.FLEET_ASKS, asks.SerializeToString())
+    await asyncio.sleep(0)
+    assert sum(len(message.asks) for message in world.sent) == 20
+    assert max(message.ByteSize() for message in world.sent) < 6 * 1024 * 1024
+    assert [message.sequence for message in world.sent] == list(range(1, len(world.sent) + 1))

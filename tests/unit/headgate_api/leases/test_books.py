@@ -7,7 +7,7 @@ import math
 import pytest
 
 from headgate_api.leases.messages import LEASE, SHARE, SKEW, Answer, Ask, Limit, Want, WithoutOwner
-from headgate_api.leases.owner import Floors, Owner
+from headgate_api.leases.owner import Floors, Owner, first_floors
 
 STRICT = Limit(10.0, 100, WithoutOwner.STRICT)
 SHARED = Limit(10.0, 100)
@@ -107,11 +107,58 @@ def test_a_lowered_burst_is_taken_out_of_every_pool_and_comes_back_at_the_rate()
     before = books.pool()
     low = Limit(10.0, 30, WithoutOwner.STRICT)
     books.owner.adopt(low, books.now)
-    assert books.pool() == pytest.approx(before - 70)
-    assert books.blank() <= 30
+    # It lacked 25, so it has 5: with 35 that are held, and 15 for starters.
+    assert before == 15 and books.pool() == pytest.approx(5 - 35 - 15)
+    assert books.blank() == 30 - 15
     books.owner.adopt(STRICT, books.now)
-    assert books.pool() == pytest.approx(before - 70)
+    assert books.pool() == pytest.approx(5 - 35 - 15)
     assert books.blank() <= 30
+
+
+def test_a_key_lacks_no_more_of_a_smaller_bucket_than_it_holds() -> None:
+    # Per day: what it lacks otherwise would take days.
+    books = Books(Limit(0.01, 1000, WithoutOwner.STRICT))
+    books.ask("a", want(0, wants=500))
+    for _ in range(3):
+        books.ask("a", want(0, wants=500), starter=250)
+    lower = Limit(0.001, 100, WithoutOwner.STRICT)
+    books.owner.adopt(lower, books.now)
+    books.ask("a", want(0), starter=250)
+    books.ask("a", want(0), starter=250, after=LEASE)
+    books.ask("a", want(0), starter=50, after=LEASE)
+    assert books.pool() + books.owner.roll.starters >= -1
+    # And who has used nothing has all of it.
+    assert books.blank() + books.owner.roll.starters == 100
+
+
+def test_a_lower_burst_takes_from_a_pool_what_it_is_lower_by() -> None:
+    books = Books(Limit(0.001, 100, WithoutOwner.STRICT))
+    books.ask("a", want(0, wants=20))
+    before = books.pool()
+    books.owner.adopt(Limit(0.001, 90, WithoutOwner.STRICT), books.now)
+    assert books.pool() == pytest.approx(before - 10)
+
+
+def test_many_silent_holders_are_looked_at_once_and_not_for_each_ask() -> None:
+    books = Books(SHARED)
+    books.ask("a")
+    for number in range(40):
+        books.ask(f"{number}", starter=1, after=0)
+    books.ask("a", starter=10, after=LEASE * 3)
+    books.ask("a", starter=10)
+    roll = books.owner.roll
+    assert set(roll._silent) <= {"a"} and len(roll._settled) == 40
+    assert roll._settled_pace == pytest.approx(sum(member.pace for member in roll._settled.values()))
+    # One of them asks, but is not known to be answered; another one leaves.
+    books.ask("7", starter=1)
+    books.owner.leave("8", books.now)
+    books.blank()
+    begin = roll.inflow
+    books.now += 0.1
+    books.blank()
+    away = [member for holder, member in roll.members.items() if holder != "a"]
+    gained = 0.1 * max(0.0, 10.0 - sum(member.pace for member in away))
+    assert roll.inflow - begin == pytest.approx(gained)
 
 
 def test_a_starter_that_the_owner_does_not_know_is_paid_by_all_keys() -> None:
@@ -133,7 +180,6 @@ def test_a_new_owner_leaves_their_share_to_holders_that_it_has_not_heard() -> No
     assert books.owner.roll.inflow - begin == pytest.approx(50)
     books.ask("old", starter=25, after=0)
     assert books.owner.roll.unheard == 0
-    books.owner.complete(books.now)
     assert books.owner.roll.starters == 25
 
 
@@ -236,10 +282,21 @@ def test_the_bound_is_measured_by_what_holders_say_they_spent() -> None:
     assert books.owner.roll.overshoot == pytest.approx(5)
 
 
-def test_a_holder_that_was_away_says_nothing_about_a_window() -> None:
-    books = Books(Limit(10.0, 100, WithoutOwner.STRICT))
-    books.ask("a")
-    books.ask("a", want(0, spent=500.0), after=LEASE + 1)
+def test_what_holders_spent_while_they_were_away_is_measured_over_all_that_time() -> None:
+    books = Books(Limit(10.0, 1000, WithoutOwner.STRICT))
+    for holder in "abc":
+        books.ask(holder)
+    books.now += 100
+    # Each is within the bound, and two of them are.
+    for holder, spent in (("a", 1000.0), ("b", 900.0)):
+        books.ask(holder, want(0, spent=spent), after=0.1)
+        assert books.owner.roll.overshoot <= 0
+    books.ask("c", want(0, spent=500.0), after=0.1)
+    assert books.owner.roll.overshoot == pytest.approx(2400 - 1000 - 10 * (100 + LEASE), abs=10)
+    # Long afterwards that says nothing any more.
+    books.owner.roll.overshoot = 0.0
+    books.now += 1000
+    books.ask("a", want(0, spent=1000.0), after=0.1)
     assert books.owner.roll.overshoot <= 0
 
 
@@ -273,3 +330,70 @@ def test_a_starter_of_a_former_owner_may_be_used_for_as_long_as_any_until_an_ans
     books.owner.sweep(books.now)
     assert books.owner.roll.members["a"].until >= books.now + SHARE - LEASE * 3
     assert books.owner.roll.starters == 25
+
+
+def test_more_than_all_starters_may_be_is_not_taken_from_others_whoever_states_it() -> None:
+    books = Books(Limit(0.001, 100, WithoutOwner.STRICT))
+    books.ask("a")
+    books.ask("bad", starter=2**32 - 1)
+    books.ask("worse", starter=2**32 - 1)
+    books.ask("bad", starter=2**32 - 1)
+    assert books.owner.roll.starters <= 50
+    assert books.blank() >= 0
+    assert books.ask("a", want(0, wants=10)).grants[0].tokens == 10
+
+
+def test_starters_from_a_time_when_the_limit_was_shared_outlast_a_new_owner_of_a_strict_one() -> None:
+    books = Books(STRICT, Floors(0.0, {}, starters=25, shared=True))
+    books.now += LEASE * SKEW + 1
+    books.blank()
+    assert books.owner.roll.starters == 25
+    books.now += SHARE * SKEW
+    books.blank()
+    assert books.owner.roll.starters == 0
+
+
+def test_the_next_owner_learns_that_starters_may_be_shared_for_as_long_as_they_may() -> None:
+    books = Books(SHARED, first_floors(SHARED))
+    assert books.owner.reserve(books.now) is None, "the store says so already"
+    books.owner.adopt(STRICT, books.now)
+    assert books.owner.reserve(books.now) is None
+    books.now += SHARE * SKEW
+    reservation = books.owner.reserve(books.now)
+    assert reservation is not None and not reservation.floors.shared
+    books.owner.reserved(reservation)
+    books.owner.adopt(SHARED, books.now)
+    reservation = books.owner.reserve(books.now)
+    assert reservation is not None and reservation.floors.shared
+
+
+SLOW = Limit(0.01, 100, WithoutOwner.STRICT)
+LOWER = Limit(0.01, 30, WithoutOwner.STRICT)
+
+
+def test_a_burst_that_is_lowered_while_there_is_no_owner_frees_nobody() -> None:
+    books = Books(LOWER, Floors(50.0, {KEY: 45.0, "bob": 95.0}, starters=25, burst=100))
+    assert books.pool() == -15
+    assert books.pool("bob") == min(25, 30 - 15)
+    assert books.blank() == 5 - 15
+    # What is stored is of the larger bucket until it is written anew.
+    assert books.ask("a", Want("bob", 0.0, 0.0, 10.0)).grants[0].tokens == 0
+    reservation = books.owner.reserve(books.now)
+    assert reservation is not None
+    assert reservation.floors == Floors(0.0, {KEY: 0.0, "bob": pytest.approx(13.5, abs=1.1)}, 25, 30)
+    books.owner.reserved(reservation)
+    assert books.ask("a", Want("bob", 0.0, 0.0, 10.0)).grants[0].tokens > 0
+    again = Books(LOWER, reservation.floors)
+    assert again.pool("bob") == pytest.approx(13.5, abs=1.1)
+
+
+def test_a_burst_that_is_lowered_has_all_floors_lowered_at_once() -> None:
+    books = Books(SLOW, Floors(50.0, {KEY: 45.0, "bob": 48.0}, starters=0, burst=100))
+    books.owner.adopt(Limit(0.01, 60, WithoutOwner.STRICT), books.now)
+    reservation = books.owner.reserve(books.now)
+    assert reservation is not None
+    assert reservation.floors.burst == 60
+    assert reservation.floors.keys[KEY] <= 5 and reservation.floors.keys["bob"] <= 8
+    books.owner.reserved(reservation)
+    assert books.owner.accounts[KEY].floor <= 5
+    assert books.owner.reserve(books.now) is None or books.owner._lowered == 0

@@ -128,10 +128,6 @@ class World:
         self.epoch += 1
         self.owner = Owner(self.limit, self.epoch, self.now, takeover=True, floors=self.floors)
 
-    def complete(self) -> None:
-        if all(node.name in self.owner.roll.members for node in self.nodes):
-            self.owner.complete(self.now)
-
     def check(self) -> None:
         """What could be admitted at once, if the requests came now, is within the bound, too."""
         for key, meter in self.meters.items():
@@ -159,7 +155,6 @@ KINDS = (
         "restart",
         "kill",
         "over",
-        "complete",
         "sweep",
         "twice",
         "store",
@@ -239,8 +234,6 @@ def step(world: World, name: str, node: Node, key: str, amount: int) -> None:
             world.restart(node, name == "kill")
         case "over":
             world.take_over()
-        case "complete":
-            world.complete()
         case "store":
             world.store()
         case _:

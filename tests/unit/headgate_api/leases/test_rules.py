@@ -294,3 +294,61 @@ def test_a_late_ask_of_a_holder_that_began_anew_is_not_answered() -> None:
     pair.holders[0] = Holder(pair.owner.roll.limit, run=1)
     pair.exchange()
     assert pair.owner.ask("0", late, pair.now) is None
+
+
+def test_the_highest_starter_of_a_holding_is_said_though_it_was_lowered_raised_and_lowered() -> None:
+    holder = Holder(Limit(100, 100, WithoutOwner.STRICT))
+    now = 100.0
+    for starter in (10, 5, 20, 15):
+        now += 0.6
+        ask = holder.ask(now)
+        assert ask is not None
+        if starter == 15:
+            holding = holder.open(KEY, now)
+        holder.answer(Answer(ask.stamp, 1, starter, LEASE, 0.0, ()), now)
+    assert holding.tokens == 20
+    now += 0.6
+    ask = holder.ask(now)
+    assert ask is not None and ask.starter == 20
+
+
+def test_an_owner_whose_epochs_began_anew_with_a_replaced_store_is_believed_when_it_answers_alone() -> None:
+    pair = Pair(Limit(100, 100, WithoutOwner.STRICT))
+    pair.owner.epoch = 1000
+    pair.now += 0.6
+    pair.exchange()
+    pair.owner = Owner(pair.owner.roll.limit, 7, pair.now, takeover=False, stored=False)
+    for _ in range(5):
+        pair.now += 0.6
+        pair.exchange()
+        pair.holders[0].lost()
+    assert pair.spend(0) > 0
+
+
+def test_an_order_that_was_lost_on_the_way_is_said_again_until_it_is_answered() -> None:
+    pair = Pair(SLOW)
+    for _ in range(20):
+        pair.spend(0)
+        pair.exchange()
+    assert pair.spend(0) == 0
+    pair.holders[0].holdings[KEY].reset(7, pair.now)
+    pair.now += 0.1
+    assert pair.holders[0].ask(pair.now) is not None
+    pair.holders[0].lost()
+    pair.exchange()
+    assert pair.spend(0) > 10
+    ask = pair.holders[0].ask(pair.now + 0.1)
+    assert ask is not None and [want.reset for want in ask.wants] == [0]
+
+
+def test_an_order_that_the_former_owner_may_have_obeyed_is_not_obeyed_by_the_next() -> None:
+    pair = Pair(SLOW)
+    pair.spend(0)
+    pair.exchange()
+    floors = Floors(0.0, {KEY: 0.0}, starters=25)
+    pair.owner = Owner(SLOW, 50, pair.now, takeover=True, floors=floors)
+    for revision, full in ((40, False), (50, False), (51, True)):
+        pair.spend(0)
+        pair.holders[0].holdings[KEY].reset(revision, pair.now)
+        pair.exchange()
+        assert (pair.spend(0) > 10) == full

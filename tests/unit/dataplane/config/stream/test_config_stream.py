@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from dataplane.config.reports import NodeState
 from dataplane.config.stream import ConfigStream
-from dataplane.config.stream.config_stream import _reason
+from dataplane.config.stream.config_stream import MOST_ASKS, _reason
 from dataplane.config.stream.connect import ControlPlanes
+from headgate_api.v1 import limits_pb2
 
 REFUSED = AioRpcError(grpc.StatusCode.UNAUTHENTICATED, Metadata(), Metadata(), "no", None)
 UNTOLD = AioRpcError(grpc.StatusCode.INTERNAL, Metadata(), Metadata(), "Internal error from Core", None)
@@ -39,3 +42,12 @@ def test_a_reason_that_is_lost_at_times_is_logged_once(caplog: pytest.LogCapture
         stream._lost("cp:1", _reason(error))
     assert len(caplog.records) == 1
     assert "UNAUTHENTICATED" in stream.failure
+
+
+def test_questions_about_limits_do_not_pile_up_for_a_control_plane_that_reads_none() -> None:
+    stream = ConfigStream(cast(Any, None), cast(Any, None))
+    assert not stream.ask_limits(limits_pb2.LimitAsks()), "there is no connection"
+    stream.connected_to = "127.0.0.1:1"
+    assert [stream.ask_limits(limits_pb2.LimitAsks()) for _ in range(MOST_ASKS + 1)] == (
+        [True] * MOST_ASKS + [False]
+    )

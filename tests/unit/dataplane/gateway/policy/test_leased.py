@@ -8,7 +8,7 @@ from dataplane.gateway.policy.buckets import Buckets
 from dataplane.gateway.policy.leased import Leased, counts_by, terms
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
-from headgate_api.leases.messages import LEASE, Answer, WithoutOwner
+from headgate_api.leases.messages import LEASE, MOST_WANTS, Answer, WithoutOwner
 from headgate_api.leases.messages import Limit as Terms
 from headgate_api.leases.owner import Owner
 
@@ -205,3 +205,57 @@ def test_a_worker_whose_supervisor_is_gone_lets_nothing_through() -> None:
     assert node.take(0) == 1
     node.limiters[0].end()
     assert node.take(0) == node.take(0, key="new") == 0
+
+
+def test_keys_that_nobody_uses_any_more_are_forgotten_as_fast_as_new_ones_come() -> None:
+    node = Node(limit())
+    for number in range(6000):
+        node.take(0, key=f"{number}")
+    holder = node.limiters[0]._leased["callers"].holder
+    assert len(holder.holdings) == 6000
+    node.now += 11
+    for _ in range(45):
+        node.limiters[0].tidy(node.now)
+        node.exchange()
+    assert not holder.holdings
+
+
+def test_one_turn_asks_about_so_many_keys_of_all_limits_together_and_each_has_its_turn() -> None:
+    limits = [Limit(f"{number}", 1.0, 100, LimitKey.SUBJECT) for number in range(5)]
+    limiter, now = Limiter(share=0.5), 100.0
+    limiter.adopt({each.name: each for each in limits}, now)
+    for each in limits:
+        for number in range(1500):
+            limiter.counter(each).take(f"{number}", now)
+    asked = set()
+    for _ in range(5):
+        now += 3
+        asks = limiter.asks(now, fleet=False)
+        assert len(asks) == 5, "or a lease would lapse"
+        assert MOST_WANTS <= sum(len(ask.wants) for _, ask in asks) <= MOST_WANTS + 50
+        asked |= {leased.limit.name for leased, ask in asks if len(ask.wants) > 100}
+    assert len(asked) == 5
+
+
+def test_what_is_remembered_of_refused_keys_is_bounded_for_all_limits_together() -> None:
+    limits = [Limit(f"{number}", 1.0, 100, LimitKey.SUBJECT) for number in range(100)]
+    limiter, now = Limiter(share=0.5), 100.0
+    limiter.adopt({each.name: each for each in limits}, now)
+    for number in range(5000):
+        limiter.counter(limits[0]).take(f"{number}", now)
+    counter = limiter._leased["0"]
+    assert len(counter._refused) + len(counter._refused_old) <= 800
+
+
+def test_retry_after_is_not_too_early_while_nobody_answers() -> None:
+    node = Node(limit(rate=1.0, mode=LimitMode.FLEET))
+    counter = node.limiters[0].counter(node.limit)
+    node.now += LEASE * 2
+    node.take(0, 100)
+    wait = counter.take(KEY, node.now)
+    # It has 25 or less of 50 parts of the rate.
+    assert 1.9 < wait < 4
+    node.now += wait - 0.1
+    assert node.take(0) == 0
+    node.now += 0.2
+    assert node.take(0) == 1
