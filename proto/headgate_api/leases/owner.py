@@ -218,8 +218,8 @@ class Owner:
             return
         self.blank.floor = floors.blank
         if less:
-            for key, account in self.accounts.items():
-                account.floor = floors.keys.get(key, min(account.floor, floors.blank))
+            for key, each in self.accounts.items():
+                each.floor = floors.keys.get(key, min(each.floor, floors.blank))
         for key in gone:
             self._gone.pop(key, None)
         for key in low:
