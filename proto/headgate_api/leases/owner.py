@@ -115,6 +115,8 @@ class Owner:
         self._swept: Iterator[str] = iter(())
         self._resets: dict[tuple[str, int], None] = {}
         """Orders that have been obeyed: each holder passes them on."""
+        self._obeyed_until = epoch
+        """Revision up to which orders may have been obeyed that are not among them, by a former owner or here."""
 
     @property
     def slow(self) -> bool:
@@ -284,11 +286,13 @@ class Owner:
     def _obey(self, key: str, revision: int) -> bool:
         """Whether this order to fill up the bucket is new. One that is older than the claim may have been obeyed by the
         former owner: workers that start repeat orders for minutes."""
-        if revision <= self.epoch or (key, revision) in self._resets:
+        if revision <= self._obeyed_until or (key, revision) in self._resets:
             return False
         self._resets[key, revision] = None
         if len(self._resets) > MOST_RESETS:
-            del self._resets[next(iter(self._resets))]
+            oldest = next(iter(self._resets))
+            del self._resets[oldest]
+            self._obeyed_until = max(self._obeyed_until, oldest[1])
         return True
 
     def _account(self, key: str, now: float) -> Account | None:

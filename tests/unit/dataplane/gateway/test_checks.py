@@ -100,7 +100,7 @@ def test_what_needs_a_caller() -> None:
 # --- all of them, or none
 
 
-def take(checks: Checks, exchange: Exchange, now: float = 0.0) -> TooMany | None:
+def take(checks: Checks, exchange: Exchange, now: float = 0.0) -> TooMany | Unanswered | None:
     return checks.take(exchange, address_block(exchange.address), ANONYMOUS, now)
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from headgate_api.leases.messages import LEASE, SHARE, SKEW, Answer, Ask, Limit, Want, WithoutOwner
-from headgate_api.leases.owner import Floors, Owner, first_floors
+from headgate_api.leases.owner import MOST_RESETS, Floors, Owner, first_floors
 
 STRICT = Limit(10.0, 100, WithoutOwner.STRICT)
 SHARED = Limit(10.0, 100)
@@ -310,6 +310,18 @@ def test_an_order_is_obeyed_once() -> None:
     books.ask("a", want(0, wants=100))
     books.ask("b", want(0, reset=7))
     assert books.pool() < full
+
+
+def test_an_order_that_is_not_remembered_any_more_is_not_obeyed_again() -> None:
+    books = Books(Limit(0.001, 100, WithoutOwner.STRICT))
+    for revision in range(2, MOST_RESETS + 4):
+        books.ask("a", want(0, reset=revision), after=0.0)
+    books.ask("a", want(0, wants=100))
+    empty = books.pool()
+    books.ask("b", want(0, reset=2))
+    assert books.pool() <= empty
+    books.ask("b", want(0, reset=5000))
+    assert books.pool() > empty
 
 
 def test_what_a_holder_got_before_it_began_anew_is_spent_though_it_was_not_confirmed() -> None:
