@@ -23,7 +23,7 @@ MOST_DRAINED: Final = 200
 MOST_RESETS: Final = 1000
 """Operators' orders that are remembered."""
 MOST_STORED: Final = 10_000
-"""Keys of a slow limit that the store names. Others may be drained as far as it says of all."""
+"""Keys of slow limits that one value of the store names. Others may be drained as far as it says of all."""
 
 
 class Floors(NamedTuple):
@@ -87,6 +87,8 @@ class Owner:
         self._stored = stored
         self.most = most
         """Accounts at a time; those that are there when it is lowered stay until they are full."""
+        self.most_stored = MOST_STORED
+        """Keys that the store may name, its part of those that lie together."""
         self._says = first_floors(limit) if floors is None else floors
         """What the store says."""
         self._fewer_since = now
@@ -202,7 +204,7 @@ class Owner:
             keys.pop(key, None)
         for key in low:
             account = self.accounts.get(key)
-            if account is not None and (key in keys or len(keys) < MOST_STORED):
+            if account is not None and (key in keys or len(keys) < self.most_stored):
                 account.flow(now)
                 keys[key] = floor = min(account.reservation(), self._default)
                 # A higher one counts from the moment on when it may be stored; a lower one when it is.

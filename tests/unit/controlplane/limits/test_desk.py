@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
-from controlplane.limits.desk import MOST_WORKERS, Desk, NotOwned, fleet_limits
+from controlplane.limits.desk import MOST_NODES, MOST_WORKERS, Desk, NotOwned, fleet_limits
 from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import FencedStore, MemoryStore, Put
@@ -228,3 +228,15 @@ def test_names_of_holders_cannot_be_made_up_from_those_of_others() -> None:
     assert desk.hear("gw", "1/r", 1, ["0"]) is None
     assert desk.hear("gw", "r", 1, ["0", "1/2", "", "x" * 65]) == {"0"}
     assert len(desk.hear("gw", "r", 2, map(str, range(10_000))) or ()) == MOST_WORKERS
+    for number in range(MOST_NODES + 5):
+        desk.hear(f"gw-{number}", "r", 1, ())
+    assert len(desk._nodes) == MOST_NODES and "gw" not in desk._nodes
+
+
+async def test_slow_limits_that_lie_together_have_room_for_so_many_keys_together() -> None:
+    names = [f"slow-{number}" for number in range(2000) if partition_of(f"slow-{number}") == 7][:4]
+    world = World()
+    await world.claim(names[0])
+    async with world.desk(**dict.fromkeys(names[:3], SLOW), **{names[3]: FAST}) as desk:
+        await owned(desk, *names)
+        await eventually(lambda: {found[2].most_stored for found in desk._owners.values()} == {3333})
