@@ -218,7 +218,8 @@ class Settings(BaseSettings):
     cache_dir: Path = Path(".headgate/cache")
     """Where the last good configuration is kept, in a folder named after the node."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
-    """Processes that serve traffic. Local rate limits are divided by their number."""
+    """Processes that serve traffic. They share the rate limits of this data plane, and divide small ones
+    (docs/limits.md)."""
     worker_timeout: Annotated[float, Field(ge=3, le=3600, allow_inf_nan=False)] = 5.0
     """Seconds of silence after which a worker is killed and replaced. Workers report every second."""
     max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
@@ -413,7 +414,7 @@ class Settings(BaseSettings):
         """Combinations that do less than they seem to, a sentence each."""
         shared = (self.limit_key_secret, self.dataplane_token, self.dataplane_token_file)
         if not any(shared):
-            what = "limits of mode fleet or redis count header values, API keys and claims for this data plane alone"
+            what = "limits of mode fleet or redis by header, API key or claim count for this data plane alone"
             yield f"LIMIT_KEY_SECRET is not set: {what}"
 
     @property

@@ -7,11 +7,9 @@ what the demo shows. Every process gets a group of its own, writes to a log file
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +21,7 @@ import httpx
 import psutil
 
 from demo.etcd import EtcdMissing, find_etcd
+from demo.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT = 60.0
@@ -31,22 +30,6 @@ START_TIMEOUT = 60.0
 
 class StartError(Exception):
     """A process did not come up; the message is one a user can act on."""
-
-
-# Below the ports that systems hand to outgoing connections, one of which could otherwise take a port between our
-# finding it free and its use; and begun at another place in each process, so that runs side by side do not meet.
-_PORTS = range(15_000, 32_000)
-_next_port = itertools.count(os.getpid() * 97 + secrets.randbelow(len(_PORTS)))
-
-
-def free_port() -> int:
-    """A port that nobody listens on now, and that this process has not named before."""
-    for number in itertools.islice(_next_port, len(_PORTS)):
-        port = _PORTS[number % len(_PORTS)]
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise StartError("no port is free between 15000 and 32000")
 
 
 def require_free(ports: Mapping[str, int]) -> None:

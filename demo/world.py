@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from demo.ports import free_port
 from demo.processes import (
     ROOT,
     ControlPlane,
@@ -23,7 +24,6 @@ from demo.processes import (
     Process,
     Secrets,
     answers,
-    free_port,
     require_free,
     start,
     wait_until,

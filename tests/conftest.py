@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from demo.ports import free_port
 from tests.support.etcd import Etcd
 
 # How long an example takes says something about the machine, not about the code.
@@ -21,3 +22,9 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
     """A real etcd for the whole run. Tests share it: each keeps to keys of its own, and none harms it."""
     with Etcd(tmp_path_factory.mktemp("etcd")) as server:
         yield server
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """In place of pytest-asyncio's: its port is one of those that another test's outgoing connection may take."""
+    return free_port()

@@ -11,7 +11,8 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import headgate
-from demo.processes import Process, answers, free_port, start, wait_until
+from demo.ports import free_port
+from demo.processes import Process, answers, start, wait_until
 from headgate import ServiceDefinition
 from tests.benchmarks.contenders import BODY, find, write_configuration
 from tests.benchmarks.machine import OTHER_CPUS, pin

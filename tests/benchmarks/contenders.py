@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from demo.processes import Process, answers, free_port, start, wait_until
+from demo.ports import free_port
+from demo.processes import Process, answers, start, wait_until
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 from tests.support.certificates import Authority
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from joserfc.jwk import RSAKey
 
-from demo.processes import StartError, answers, free_port, start, wait_until
+from demo.ports import free_port
+from demo.processes import StartError, answers, start, wait_until
 from tests.benchmarks.contenders import Contender, Missing, find, ready, write_configuration
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from demo.processes import ROOT, ControlPlane, DataPlane, Etcd, Process, Secrets, free_port
+from demo.ports import free_port
+from demo.processes import ROOT, ControlPlane, DataPlane, Etcd, Process, Secrets
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.machine import OTHER_CPUS, PROXY_CPUS, pin
 from tests.support.waiting import eventually_now

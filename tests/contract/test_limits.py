@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from controlplane.limits import desk
 from controlplane.model.access import RateLimit
 from controlplane.model.capabilities import needs
 from controlplane.model.resources import parse
@@ -13,7 +14,8 @@ from controlplane.model.service import Service
 from controlplane.model.stored import Stamped
 from controlplane.rpc.wire.resource_messages import resource
 from dataplane.config.decode import decode
-from dataplane.gateway.policy.resources import Limit, LimitMode, StoreFailure
+from dataplane.gateway.policy.leased import counts_by, terms
+from dataplane.gateway.policy.resources import Limit, LimitMode, StoreFailure, coarse_limit
 from headgate_api.v1 import resources_pb2 as pb
 
 PLAIN = {"per_second": 2, "burst": 10}
@@ -100,6 +102,20 @@ def test_a_limit_in_redis() -> None:
     )
     assert {need.capability for need in needs(written(**PLAIN, mode="redis"))} == {"limits.redis"}
     assert needs(written(**PLAIN, on_store_failure="closed")) == ()
+
+
+def test_a_limit_of_the_fleet() -> None:
+    found = enforced(**PLAIN, mode="fleet", without_owner="strict")
+    assert found == Limit("l", 2, 10, ("address",), mode=LimitMode.FLEET, without_owner="strict")
+    assert {need.capability for need in needs(written(**PLAIN, mode="fleet"))} == {"limits.fleet"}
+    assert needs(written(**PLAIN, without_owner="strict")) == ()
+
+
+def test_both_planes_mean_the_same_limit_of_the_settings() -> None:
+    ((name, (by, owned)),) = desk.coarse_limit(12.5, 40).items()
+    leased = coarse_limit(12.5, 40, "fleet")
+    assert leased is not None
+    assert (leased.name, counts_by(leased), terms(leased, 1)) == (name, by, owned)
 
 
 def test_a_bounded_service_is_not_given_to_older_data_planes_either() -> None:

@@ -14,7 +14,8 @@ from typing import Any, Self
 import httpx
 import psutil
 
-from demo.processes import Process, free_port, start
+from demo.ports import free_port
+from demo.processes import Process, start
 from tests.support.fake_controlplane import TOKEN
 from tests.support.waiting import PATIENCE, eventually
 

@@ -24,7 +24,8 @@ import psutil
 
 from controlplane.store import EtcdSettings
 from demo.etcd import find_etcd
-from demo.processes import Process, free_port, start, wait_until
+from demo.ports import free_port
+from demo.processes import Process, start, wait_until
 from tests.support.certificates import Authority
 
 # Quick elections make for quick starts and for leases of one second (etcd's least is 1.5 elections).

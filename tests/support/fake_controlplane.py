@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from demo.ports import free_port
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import status_pb2
 from headgate_api.v1.config_pb2_grpc import ConfigServiceServicer, add_ConfigServiceServicer_to_server
@@ -65,7 +66,7 @@ class FakeControlPlane(ConfigServiceServicer):
     """Sends `snapshot` to everyone who connects, and whatever it is set to afterwards to everyone connected."""
 
     def __init__(self, token: str = TOKEN, credentials: grpc.ServerCredentials | None = None) -> None:
-        self.port = 0
+        self.port = free_port()
         self.connections: list[Connection] = []
         """Every stream there was, the present one last."""
         self.refused = 0
@@ -84,7 +85,7 @@ class FakeControlPlane(ConfigServiceServicer):
         return self.connections[-1]
 
     async def start(self) -> None:
-        """Listen, on the same port after the first time."""
+        """Listen, on the same port each time."""
         self._server = grpc.aio.server(options=_OPTIONS)
         add_ConfigServiceServicer_to_server(self, self._server)
         if self._credentials is None:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
+from demo.ports import free_port
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import registry_pb2_grpc, resources_pb2, status_pb2
 
@@ -56,7 +57,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.fail_waits = False
         self.calls: list[str] = []
         self.revision = 0
-        self.port = 0
+        self.port = free_port()
         self.watchers = 0
         self._wake = asyncio.Event()
         self._server: grpc.aio.Server | None = None

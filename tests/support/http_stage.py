@@ -326,10 +326,3 @@ async def stage(
         for upstream in upstreams:
             if isinstance(upstream, Upstream):
                 await upstream.stop()
-
-
-def refused_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port

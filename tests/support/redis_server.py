@@ -8,15 +8,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from demo.processes import Process, free_port, start
+from demo.ports import free_port
+from demo.processes import Process, start
 from tests.support.waiting import eventually_now
+
+_blocks: dict[int, socket.socket] = {}
+"""Blocks of ports that are owned for Clusters' own ports, by their first port, which is bound."""
 
 
 def binary(name: str) -> str:
@@ -118,13 +122,28 @@ def join(nodes: list[RedisServer]) -> None:
 
 
 def _cluster_port() -> int:
-    """One whose port of the Cluster's own, 10,000 above, is free, too, and not handed out to clients."""
+    """One whose port of the Cluster's own, 10,000 above, is free, too, and handed out to nobody."""
     while True:
         port = free_port()
-        with socket.socket() as probe, suppress(OSError):
-            if port < 22_000:
-                probe.bind(("127.0.0.1", port + 10_000))
-                return port
+        if port < 22_000 and _owned(port + 10_000):
+            return port
+
+
+def _owned(port: int) -> bool:
+    """Own the block of ports that this one is in, as `demo.ports` does for those that it hands out."""
+    first = port - port % 100
+    claim = _blocks.get(first) or socket.socket()
+    try:
+        if first not in _blocks:
+            claim.bind(("127.0.0.1", first))
+            _blocks[first] = claim
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        if first not in _blocks:
+            claim.close()
+        return False
+    return True
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.processes import free_port
+from demo.ports import free_port
 from demo.world import World, make_world, running
 
 

@@ -17,17 +17,8 @@ import pytest
 
 import headgate
 from controlplane.model.stored import key_of
-from demo.processes import (
-    ControlPlane,
-    DataPlane,
-    Etcd,
-    Process,
-    Secrets,
-    answers,
-    free_port,
-    start,
-    wait_until,
-)
+from demo.ports import free_port
+from demo.processes import ControlPlane, DataPlane, Etcd, Process, Secrets, answers, start, wait_until
 from headgate import Forbidden, HeadgateError
 from tests.support.etcd import base64_of
 from tests.support.waiting import eventually_now

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.processes import free_port
+from demo.ports import free_port
 from demo.world import World
 from tests.support.waiting import eventually_now
 

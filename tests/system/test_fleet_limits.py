@@ -174,6 +174,24 @@ async def test_without_any_control_plane_a_strict_limit_lets_nothing_through_and
     assert overshoot(of_shared.answers, RATE, BURST) <= 0
 
 
+async def test_the_limit_of_the_settings_is_one_for_the_fleet(pair: Pair, instance: Instance) -> None:
+    """Control planes own it by their own settings, which are the defaults here."""
+    await limited(pair, "coarse", mode="local", per_second=10_000, burst=10_000)
+    settings = {"RATE_LIMIT_PER_SECOND": "100", "RATE_LIMIT_MODE": "fleet"}
+    async with (
+        pair.guest("coarse-a", pair.a.grpc, **settings) as one,
+        pair.guest("coarse-b", pair.b.grpc, WORKERS="2", **settings) as other,
+    ):
+        ports = {plane.name: plane.port for plane in (one, other)}
+        async with Load(ports, "/coarse", clients=8, pause=0.005) as load:
+            await eventually(lambda: passed_by(load) == set(ports), within=90)
+            await eventually(lambda: refused_by(load) == set(ports), within=90)
+            before = seen(instance, "/coarse")
+            await eventually(lambda: seen(instance, "/coarse") >= before + 150, within=90)
+        assert await eventually(lambda: overshoots(pair, "headgate:address"), within=30) == {0.0}
+    assert overshoot(load.answers, 100, 150) <= 0
+
+
 async def replaced(pair: Pair, limit: str, former: ControlPlane) -> bool:
     return await owner_of(pair, limit) not in (None, former)
 
@@ -188,6 +206,11 @@ async def overshoots(pair: Pair, limit: str) -> set[float]:
 def passed_by(load: Load) -> set[str]:
     """The data planes that let something through."""
     return {answer.node for answer in load.answers if answer.status == 200}
+
+
+def refused_by(load: Load) -> set[str]:
+    """Those that refused something."""
+    return {answer.node for answer in load.answers if answer.status == 429}
 
 
 def nothing_passes(load: Load) -> bool:

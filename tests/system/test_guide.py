@@ -19,7 +19,8 @@ import pytest
 import redis.asyncio
 
 import headgate
-from demo.processes import DataPlane, Process, free_port, start, wait_until
+from demo.ports import free_port
+from demo.processes import DataPlane, Process, start, wait_until
 from demo.world import CASHIER, World, all_healthy
 from headgate import CircuitConfig, ServiceDefinition, ServiceStatus
 from tests.support import redis_server

@@ -15,7 +15,8 @@ import pytest
 
 from controlplane.commands.plans.holders import Holders, holders_of
 from controlplane.store import EtcdSettings, EtcdStore
-from demo.processes import ControlPlane, Etcd, Process, Secrets, free_port, start
+from demo.ports import free_port
+from demo.processes import ControlPlane, Etcd, Process, Secrets, start
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(240)

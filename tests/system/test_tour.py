@@ -5,7 +5,8 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from demo.processes import StartError, free_port, require_free
+from demo.ports import free_port
+from demo.processes import StartError, require_free
 from demo.tour import Tour
 from demo.world import World
 

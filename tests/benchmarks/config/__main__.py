@@ -23,17 +23,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from demo.processes import (
-    ROOT,
-    ControlPlane,
-    DataPlane,
-    Etcd,
-    Process,
-    Secrets,
-    answers,
-    free_port,
-    wait_until,
-)
+from demo.ports import free_port
+from demo.processes import ROOT, ControlPlane, DataPlane, Etcd, Process, Secrets, answers, wait_until
 from tests.benchmarks.config import report
 from tests.benchmarks.config.blocks import blocks
 from tests.benchmarks.config.changes import change, churn, document, quiet

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -39,6 +38,7 @@ from dataplane.config.stream import ConfigStream, ControlPlanes
 from dataplane.config.stream.order import preferred
 from dataplane.config.table import Problem, UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
+from demo.ports import free_port
 from headgate_api.v1 import status_pb2
 from tests.support.control_plane import DATAPLANE_TOKEN, ControlPlane
 from tests.support.waiting import eventually
@@ -300,9 +300,7 @@ async def test_a_wrong_credential_is_said_plainly(plane: ControlPlane) -> None:
 
 
 async def test_the_return_of_a_control_plane_is_noticed_within_two_seconds() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    listen = f"127.0.0.1:{free_port()}"
     async with running(DataPlane(listen)) as data_plane:
         async with ControlPlane(listen=listen):
             await eventually(lambda: data_plane.stream.connected_to)

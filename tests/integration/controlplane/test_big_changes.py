@@ -6,7 +6,8 @@ import dataclasses
 
 import httpx
 
-from demo.processes import ControlPlane, free_port
+from demo.ports import free_port
+from demo.processes import ControlPlane
 from tests.integration.controlplane.conftest import Start, log_in
 from tests.support.waiting import eventually_now
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from cryptography import x509
 
-from demo.processes import free_port
+from demo.ports import free_port
 from headgate_api.v1.resources_pb2 import UpstreamTls
 from tests.support import wire
 from tests.support.certificates import Authority

@@ -123,6 +123,14 @@ def test_redis_is_a_host_or_a_secret() -> None:
     assert found["REDIS_URL"]["valueFrom"] == {"secretKeyRef": {"name": "limits", "key": "REDIS_URL"}}
 
 
+def test_both_planes_have_the_limit_of_the_settings() -> None:
+    values = {**NEEDED, "dataplane": {"rateLimit": {"perSecond": 20, "burst": 30, "mode": "fleet"}}}
+    for plane in ("controlplane", "dataplane"):
+        found = environment(render(values), plane)
+        assert [found[f"RATE_LIMIT_{name}"]["value"] for name in ("PER_SECOND", "BURST")] == ["20", "30"]
+    assert found["RATE_LIMIT_MODE"]["value"] == "fleet"
+
+
 def test_the_admin_api_is_not_exposed_by_default() -> None:
     assert environment(render(NEEDED), "controlplane")["EXPOSE_ADMIN"]["value"] == "false"
 

@@ -10,7 +10,8 @@ import pytest
 from dataplane.gateway.policy.resources import Route
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Result
-from tests.support.http_stage import OK, Conversation, Upstream, refused_port, stage
+from demo.ports import free_port
+from tests.support.http_stage import OK, Conversation, Upstream, stage
 from tests.support.waiting import eventually
 
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n"
@@ -53,7 +54,7 @@ async def test_our_own_answer_to_a_client_that_goes_on_uploading() -> None:
     """For longer than any silence may last, and until it is through."""
     routes = [Route("all", "s", prefix="/", public=True, max_body_bytes=10)]
     bounds = Bounds(linger_timeout=0.3, linger_total=5.0)
-    async with stage(refused_port(), routes=routes, bounds=bounds) as gate:
+    async with stage(free_port(), routes=routes, bounds=bounds) as gate:
         client = await gate.client()
         await client.say(UPLOAD)
         for _ in range(12):

@@ -18,8 +18,9 @@ import pytest
 
 from dataplane.gateway.policy.resources import Retries, UpstreamTls
 from dataplane.proxy.exchange import ClientSide, Result
+from demo.ports import free_port
 from tests.support.certificates import Authority
-from tests.support.http_stage import Stage, refused_port, stage
+from tests.support.http_stage import Stage, stage
 from tests.support.waiting import eventually
 
 UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n"
@@ -98,7 +99,7 @@ def accepts(port: int) -> bool:
 
 async def test_the_standard_library_s_server(tmp_path: Path) -> None:
     """It refuses every POST unread, and closes."""
-    port = refused_port()
+    port = free_port()
     command = (sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", tmp_path)
     server = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
     try:

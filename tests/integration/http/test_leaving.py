@@ -15,7 +15,8 @@ from dataplane.proxy.deadlines import TICK
 from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.exchange import Result
 from dataplane.proxy.http1.pieces import AHEAD
-from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, refused_port, stage
+from demo.ports import free_port
+from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, stage
 from tests.support.waiting import eventually, within
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -476,7 +477,7 @@ async def test_an_exchange_ends_with_the_table_it_began_with() -> None:
 
 async def test_unhealthy_instances_get_nothing() -> None:
     upstream = Upstream(answering(OK))
-    async with stage(refused_port(), upstream) as gate:
+    async with stage(free_port(), upstream) as gate:
         gate.gateway.set_health(frozenset({"s/0"}))
         for _ in range(3):
             assert (await gate.ask(GET))[1] == b"ok"

@@ -15,8 +15,9 @@ import pytest
 
 from dataplane.gateway.policy.resources import Route
 from dataplane.proxy.bounds import Bounds
+from demo.ports import free_port
 from tests.integration.http.test_cuts import echo
-from tests.support.http_stage import OK, Conversation, Stage, Upstream, answering, refused_port, stage
+from tests.support.http_stage import OK, Conversation, Stage, Upstream, answering, stage
 from tests.support.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -99,7 +100,7 @@ async def test_upgrades() -> None:
 
 
 async def test_instances_that_fail() -> None:
-    async with stage(refused_port()) as gate:
+    async with stage(free_port()) as gate:
         with only_cycles() as found:
             for _ in range(5):
                 await gate.ask(GET)

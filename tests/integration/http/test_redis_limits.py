@@ -15,6 +15,7 @@ from joserfc import jwk, jwt
 
 from dataplane.config.items import UnlinkedRoute
 from dataplane.config.table import ResourceSet, build
+from dataplane.gateway.policy.leased import terms
 from dataplane.gateway.policy.resources import (
     Limit,
     LimitKey,
@@ -26,6 +27,7 @@ from dataplane.gateway.policy.resources import (
     User,
     VerificationKey,
 )
+from headgate_api.leases.owner import Owner
 from tests.support.fake_store import REFUSED, TAKEN, FakeStore
 from tests.support.http_stage import OK, Client, Conversation, Stage, Upstream, answering, stage
 from tests.support.waiting import eventually
@@ -201,6 +203,66 @@ async def test_what_others_took_is_given_back() -> None:
         assert back[1].endswith(b" rate_limit:slots:a 90000000000 9000 3 7")
         (row,) = (row for row in scene.gate.gateway.limiter.report(monotonic()) if row.name == "here")
         assert row.remaining == pytest.approx(50, abs=0.1)
+
+
+async def test_a_refusal_by_one_gives_back_what_those_of_other_modes_took() -> None:
+    here = limit("here", 50, mode=LimitMode.LOCAL)
+    fleet = limit("fleet", 6, mode=LimitMode.FLEET)
+    alone = limit("alone", 50, LimitKey.ADDRESS, mode=LimitMode.FLEET)
+    async with behind(here, alone, fleet, limit("redis")) as scene:
+        limiter = scene.gate.gateway.limiter
+        lend(scene, fleet, alone)
+
+        def taken() -> list[float]:
+            local = 50 - limiter.counter(here).remaining("a", monotonic())
+            return [round(local), *(limiter.admitted()[name] for name in ("alone", "fleet"))]
+
+        client = await scene.begin()
+        assert taken() == [1, 1, 1]
+        scene.answer(REFUSED)
+        assert (await client.answer())[0].startswith(b"HTTP/1.1 429 ")
+        assert taken() == [0, 0, 0]
+        await client.say(GET)
+        await scene.asked()
+        scene.answer(TAKEN)
+        assert (await client.answer())[1] == b"ok"
+        assert taken() == [1, 1, 1]
+        # The worker has leased one request of a bucket of six: the next one is refused before Redis is asked.
+        await client.say(GET)
+        head, body = await client.answer()
+        assert head.startswith(b"HTTP/1.1 429 ")
+        assert b'"violated-policies":["fleet"]' in body.replace(b" ", b"")
+        assert taken() == [1, 1, 1]
+        assert scene.store.asked == []
+
+
+async def test_a_leased_limit_by_caller_gives_back_what_redis_took_before() -> None:
+    early, fleet = limit("early"), limit("fleet", 6, LimitKey.SUBJECT, mode=LimitMode.FLEET)
+    async with behind(early, fleet) as scene:
+        lend(scene, fleet)
+        client = await scene.begin()
+        scene.answer(TAKEN)
+        assert (await client.answer())[1] == b"ok"
+        await client.say(GET)
+        await scene.asked()
+        scene.answer(TAKEN)
+        assert (await client.answer())[0].startswith(b"HTTP/1.1 429 "), "by the leased one"
+        assert [order.split(b" ")[1] for order in scene.store.orders()] == [b"rate_limit:early:a"]
+
+
+def lend(scene: Scene, *limits: Limit) -> None:
+    """Let the owners of limits answer what the gateway asks: it has a starter of each key then."""
+    limiter, now = scene.gate.gateway.limiter, monotonic()
+    owners = {
+        each.name: Owner(held, 1, now, takeover=False, stored=False)
+        for each in limits
+        if (held := terms(each, 1)) is not None
+    }
+    for leased, ask in limiter.asks(now, fleet=True):
+        answer = owners[leased.limit.name].ask("0", ask, now)
+        assert answer is not None
+        limiter.answer(leased.limit.name, leased.counts_by, answer, now)
+    assert not limiter.joining
 
 
 async def test_every_token_of_a_cost_is_given_back() -> None:

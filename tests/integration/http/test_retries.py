@@ -10,7 +10,8 @@ import pytest
 from dataplane.gateway.policy.resources import Circuit, Retries, Timeouts
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Result
-from tests.support.http_stage import OK, Conversation, Script, Stage, Upstream, answering, refused_port, stage
+from demo.ports import free_port
+from tests.support.http_stage import OK, Conversation, Script, Stage, Upstream, answering, stage
 from tests.support.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -153,7 +154,7 @@ async def test_the_budget_bounds_what_a_failing_service_gets() -> None:
 
 async def test_refused_connections_cost_no_budget() -> None:
     retries = Retries(1, EVERYTHING, 0.0)
-    async with stage(refused_port(), Upstream(answering(OK)), retries=retries) as gate:
+    async with stage(free_port(), Upstream(answering(OK)), retries=retries) as gate:
         for _ in range(30):
             assert (await gate.ask(GET))[1] == b"ok"
 

@@ -8,8 +8,9 @@ import pytest
 
 from dataplane.gateway.policy.resources import Circuit, Retries, Timeouts
 from dataplane.proxy.exchange import Result
+from demo.ports import free_port
 from tests.integration.http.test_smuggling import BODIES, C
-from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, refused_port, stage
+from tests.support.http_stage import OK, Client, Conversation, Upstream, answering, stage
 from tests.support.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -250,7 +251,7 @@ async def test_a_body_to_a_head_request_costs_the_connection() -> None:
 
 async def test_refused_connections_go_to_another_instance() -> None:
     upstream = Upstream(answering(OK))
-    async with stage(refused_port(), upstream) as gate:
+    async with stage(free_port(), upstream) as gate:
         for _ in range(4):
             assert (await gate.ask(GET))[1] == b"ok"
         assert {exchange.endpoint.id for exchange in gate.observer.exchanges if exchange.endpoint} == {"1"}
@@ -264,13 +265,13 @@ async def test_bodies_survive_the_move_to_another_instance() -> None:
             body = await talk.body(5)
             await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body)
 
-    async with stage(refused_port(), refused_port(), Upstream(script), retries=Retries(2)) as gate:
+    async with stage(free_port(), free_port(), Upstream(script), retries=Retries(2)) as gate:
         for _ in range(3):
             assert (await gate.ask(POST))[1] == b"hello"
 
 
 async def test_no_instance_accepts() -> None:
-    async with stage(refused_port(), refused_port()) as gate:
+    async with stage(free_port(), free_port()) as gate:
         head, body = await gate.ask(GET)
         assert head.startswith(b"HTTP/1.1 503 ") and b'"Service unavailable"' in body
         assert gate.observer.decisions == [("unavailable", 503)]
@@ -278,7 +279,7 @@ async def test_no_instance_accepts() -> None:
 
 
 async def test_retries_can_be_switched_off() -> None:
-    async with stage(refused_port(), Upstream(answering(OK)), retries=Retries(0)) as gate:
+    async with stage(free_port(), Upstream(answering(OK)), retries=Retries(0)) as gate:
         statuses = {(await gate.ask(GET))[0][9:12] for _ in range(2)}
         assert statuses == {b"503", b"200"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.store import EtcdStore, Put, StoreFull, StoreUnavailable
-from demo.processes import free_port
+from demo.ports import free_port
 from tests.support.etcd import Etcd
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually

@@ -18,7 +18,8 @@ import httpx
 import psutil
 
 import headgate
-from demo.processes import ControlPlane, DataPlane, Process, Secrets, free_port
+from demo.ports import free_port
+from demo.processes import ControlPlane, DataPlane, Process, Secrets
 from headgate import ServiceDefinition
 from tests.support.etcd import Etcd, cluster
 from tests.support.instance import Instance

@@ -250,6 +250,8 @@ def test_limits_of_the_settings_in_redis(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "RATE_LIMIT_MODE: redis needs REDIS_HOST" in complaint()
     only(monkeypatch, RATE_LIMIT_MODE="redis", REDIS_HOST="redis", RATE_LIMIT_ON_STORE_FAILURE="local")
     assert load().rate_limit_mode == "redis"
+    only(monkeypatch, RATE_LIMIT_MODE="fleet")
+    assert load().rate_limit_mode == "fleet"
     only(monkeypatch, RATE_LIMIT_MODE="everywhere")
     assert "RATE_LIMIT_MODE: " in complaint()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.ports import free_port
 from headgate_api.v1 import resources_pb2
 from tests.support.fake_registry import TOKEN, FakeRegistry
 from tests.support.waiting import eventually, within
@@ -78,12 +78,6 @@ async def running(registry: FakeRegistry, *arguments: str) -> AsyncIterator[asyn
         if process.returncode is None:
             process.kill()
         await process.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(

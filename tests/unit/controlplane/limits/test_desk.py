@@ -9,9 +9,18 @@ from typing import Any
 
 import pytest
 
+from controlplane.limits import desk as desk_module
 from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
-from controlplane.limits.desk import MOST_NODES, MOST_WORKERS, Desk, NotOwned, fleet_limits
+from controlplane.limits.desk import (
+    COARSE,
+    MOST_NODES,
+    MOST_WORKERS,
+    Desk,
+    NotOwned,
+    coarse_limit,
+    fleet_limits,
+)
 from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import FencedStore, MemoryStore, Put
@@ -22,6 +31,12 @@ from tests.support.waiting import eventually
 FAST = Limit(10.0, 100, WithoutOwner.STRICT)
 SLOW = Limit(0.001, 100, WithoutOwner.STRICT)
 BY = "subject"
+
+
+@pytest.fixture(autouse=True)
+def _stored_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a limit has to wait for the store: by real time, which these tests have no use for."""
+    monkeypatch.setattr(desk_module, "STORE_EVERY", 0.02)
 
 
 class World:
@@ -240,3 +255,17 @@ async def test_slow_limits_that_lie_together_have_room_for_so_many_keys_together
     async with world.desk(**dict.fromkeys(names[:3], SLOW), **{names[3]: FAST}) as desk:
         await owned(desk, *names)
         await eventually(lambda: {found[2].most_stored for found in desk._owners.values()} == {3333})
+
+
+async def test_the_limit_of_the_settings_is_shown_where_data_planes_count_it_so() -> None:
+    assert coarse_limit(0.0, 150) == {}
+    ((_, terms),) = coarse_limit(10.0, 100).values()
+    world = World()
+    await world.claim(COARSE)
+    async with world.desk(**{COARSE: terms, "other": FAST}) as desk:
+        desk.hear("gw", "r", 0, ["0"])
+        holder = Holder(terms)
+        await eventually(lambda: world.exchange(desk, COARSE, holder))
+        assert [one.name for one in desk.measured()] == [COARSE]
+        desk.hear("gw", "r", 1, [])
+        assert desk.measured() == []

@@ -138,6 +138,14 @@ def test_what_limits_would_have_refused_is_summed_while_they_exist() -> None:
     assert stats.totals.unanswered == {"trial": 6}
 
 
+def test_the_limit_of_the_settings_is_counted_too() -> None:
+    stats = NodeStats()
+    coarse = {"headgate:address": 2}
+    stats.take(0, frame(admitted=coarse, unanswered=coarse))
+    stats.keep({}, {}, {})
+    assert (stats.totals.admitted, stats.totals.unanswered) == (coarse, coarse)
+
+
 def test_a_bucket_that_all_workers_share_is_not_summed() -> None:
     stats = NodeStats()
     for worker, remaining in enumerate((4.0, 3.0)):

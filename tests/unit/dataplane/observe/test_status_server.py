@@ -15,6 +15,7 @@ from dataplane.gateway.policy.resources import (
     Instance,
     Limit,
     LimitKey,
+    LimitMode,
     Route,
     Service,
     User,
@@ -227,6 +228,19 @@ async def test_the_applied_configuration_without_secrets() -> None:
     assert shown["rate_limits"] == {"burst": {"per_second": 10, "burst": 20, "key": "address"}}
     assert shown["keys"] == [{"id": "k1", "issuer": "headgate", "audience": "headgate"}]
     assert "secret-looking" not in answer.text
+
+
+async def test_where_limits_are_counted_and_what_holds_without() -> None:
+    modes = {
+        "fleet": Limit("fleet", 1, 2, LimitKey.ADDRESS, mode=LimitMode.FLEET, without_owner="strict"),
+        "redis": Limit("redis", 1, 2, LimitKey.ADDRESS, mode=LimitMode.REDIS),
+    }
+    view = replace(HEALTHY, table=build(ResourceSet.of(*modes.values()), 1, "digest"))
+    plain = {"per_second": 1, "burst": 2, "key": "address"}
+    assert (await ask("/debug/config", view)).json()["rate_limits"] == {
+        "fleet": {**plain, "mode": "fleet", "without_owner": "strict"},
+        "redis": {**plain, "mode": "redis", "on_store_failure": "open"},
+    }
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/debug", "/ready/x"])

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+
 from dataplane.gateway.policy import in_redis
+from dataplane.gateway.policy.buckets import Buckets
+from dataplane.gateway.policy.counter import Counter
+from dataplane.gateway.policy.leased import Leased
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode, StoreFailure
 
@@ -61,3 +69,27 @@ def test_a_change_of_the_mode_begins_afresh_and_one_of_the_rate_does_not() -> No
     limiter.adopt({"l": here}, 0.0)
     assert limiter.counter(here) is not counter
     assert limiter.in_redis() == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("before", "after"), list(permutations(LimitMode, 2)))
+def test_a_limit_of_another_mode_is_counted_where_that_says(
+    before: LimitMode, after: LimitMode, workers: int
+) -> None:
+    limiter = Limiter(share=1 / workers)
+    for mode in (before, after, before):
+        limit = replace(LIMIT, burst=100, mode=mode)
+        limiter.adopt({"l": limit}, 0.0)
+        kinds: dict[LimitMode, type[Counter]] = {
+            LimitMode.LOCAL: Leased if workers > 1 else Buckets,
+            LimitMode.FLEET: Leased,
+            LimitMode.REDIS: in_redis.InRedis,
+        }
+        assert type(limiter.counter(limit)) is kinds[mode]
+        assert limiter.leases is (kinds[mode] is Leased)
+        assert [one.mode for one in limiter.in_redis()] == [LimitMode.REDIS] * (mode is LimitMode.REDIS)
+        asked = {fleet: len(limiter.asks(0.0, fleet=fleet)) for fleet in (False, True)}
+        assert asked == {
+            False: int(mode is LimitMode.LOCAL and workers > 1),
+            True: int(mode is LimitMode.FLEET),
+        }

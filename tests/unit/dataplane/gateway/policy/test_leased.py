@@ -61,6 +61,7 @@ def test_what_is_leased_of_which_limit() -> None:
     strict = limit(burst=1005, cost=10, mode=LimitMode.FLEET, without_owner="strict")
     assert terms(strict, 4) == Terms(0.1, 100, WithoutOwner.STRICT)
     assert terms(Limit("a", 0.0, 0, LimitKey.SUBJECT, max_concurrent=5), 2) is None
+    assert terms(limit(mode=LimitMode.REDIS), 4) is None, "Redis has the bucket"
 
 
 def test_what_has_a_bucket_is_named_in_full() -> None:
