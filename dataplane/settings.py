@@ -414,7 +414,7 @@ class Settings(BaseSettings):
         """Combinations that do less than they seem to, a sentence each."""
         shared = (self.limit_key_secret, self.dataplane_token, self.dataplane_token_file)
         if not any(shared):
-            what = "limits of mode fleet or redis count header values, API keys and claims for this data plane alone"
+            what = "limits of mode fleet or redis by header, API key or claim count for this data plane alone"
             yield f"LIMIT_KEY_SECRET is not set: {what}"
 
     @property

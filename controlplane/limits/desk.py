@@ -22,7 +22,7 @@ from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import Put, StoreError
 from headgate_api.leases.messages import LEASE, Answer, Ask, Limit, WithoutOwner
-from headgate_api.leases.owner import Floors, Owner, Reservation, first_floors
+from headgate_api.leases.owner import MOST_STORED, Floors, Owner, Reservation, first_floors, is_slow
 
 STORE_EVERY = 0.5
 """Seconds between two writes of a partition's floors, and between two sweeps."""
@@ -30,6 +30,8 @@ MOST_RUNS = 8
 """Runs of a data plane that are remembered: what former ones ask late is not answered."""
 MOST_ACCOUNTS, LEAST_ACCOUNTS = 200_000, 1000
 """Keys that are not full, of all limits together, and of each at least: some 700 bytes each."""
+MOST_NODES = 10_000
+"""Data planes that are remembered."""
 MOST_WORKERS = 512
 """Workers of one run that are answered."""
 _PART = re.compile(r"[!-.0-~]{1,64}")
@@ -117,9 +119,11 @@ class Desk:
         if not _PART.fullmatch(run):
             return None
         now = self._clock()
-        known = self._nodes.get(node)
-        if known is None:
-            known = self._nodes[node] = _Node(now)
+        known = self._nodes.pop(node, None) or _Node(now)
+        if len(self._nodes) >= MOST_NODES:
+            # The one that has asked nothing for longest.
+            del self._nodes[next(iter(self._nodes))]
+        self._nodes[node] = known
         known.heard = now
         found = known.runs.get(run)
         if found is None:
@@ -204,8 +208,12 @@ class Desk:
         """Write what has to be known before more is granted."""
         new = [each for each in wanted if self._current(each[0], claim) is None]
         due: list[tuple[Owner, Name, Reservation]] = []
+        # All of them are one value, which must not become larger than the store takes.
+        part = MOST_STORED // max(1, sum(map(is_slow, wanted.values())))
         for name in wanted:
             owner = self._current(name[0], claim)
+            if owner is not None:
+                owner.most_stored = part
             if owner is not None and (reservation := owner.reserve(self._clock())) is not None:
                 due.append((owner, name, reservation))
         after = {name: found for name, found in says.items() if name in wanted}

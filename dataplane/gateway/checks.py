@@ -20,7 +20,7 @@ from dataplane.gateway.policy.advertise import (
 )
 from dataplane.gateway.policy.concurrency import Concurrency
 from dataplane.gateway.policy.counter import Counter, Unlimited
-from dataplane.gateway.policy.limiter import Limiter, TooMany
+from dataplane.gateway.policy.limiter import Limiter, TooMany, Unanswered
 from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.resources import Limit
 from dataplane.proxy.exchange import Exchange, Fields
@@ -129,6 +129,10 @@ class Check:
         """There are no tokens for `wait` seconds: refuse, if the limit is enforced for this key."""
         return self._refusal(exchange, key, wait, self._policy)
 
+    def unanswered(self, exchange: Exchange, key: str) -> Unanswered | None:
+        """Nobody counts: refuse, if the limit is enforced for this key."""
+        return Unanswered(self._limit) if self.enforced(exchange, key) else None
+
     def enforced(self, exchange: Exchange, key: str) -> bool:
         """Whether the limit refuses a request of this key; if not, the exchange is marked."""
         limit = self._limit
@@ -171,13 +175,17 @@ class Checks:
     def __init__(self, limits: Iterable[Limit], route: str, limiter: Limiter) -> None:
         self._checks = [Check(limit, key_maker(limit, route, limiter.hidden), limiter) for limit in limits]
 
-    def take(self, exchange: Exchange, block: str, caller: Caller, now: float) -> TooMany | None:
+    def take(self, exchange: Exchange, block: str, caller: Caller, now: float) -> TooMany | Unanswered | None:
         """Take all of them, or none: a refusal by one gives back what the others took."""
+        refused: TooMany | Unanswered | None
         for check in self._checks:
             key = block if check.by_block else check.key(exchange, block, caller)
             wait = check.counter.take(key, now)
             if wait:
-                refused = check.refuse(exchange, key, wait)
+                if check.counter.counts(now):
+                    refused = check.refuse(exchange, key, wait)
+                else:
+                    refused = check.unanswered(exchange, key)
             elif check.lasts:
                 refused = check.hold(exchange, key, now, check.counter)
             else:

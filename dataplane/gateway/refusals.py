@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
-from dataplane.gateway.policy.limiter import TooMany
+from dataplane.gateway.policy.limiter import TooMany, Unanswered
+from dataplane.gateway.policy.resources import LimitMode
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.gateway.redis_checks import Uncounted
 from dataplane.proxy.errors import (
@@ -90,6 +91,12 @@ def _uncounted(refusal: Uncounted) -> Reply:
     return Reply(503, "uncounted", "Service unavailable", _retry(1), reason)
 
 
+def _unanswered(refusal: Unanswered) -> Reply:
+    owner = "control plane" if refusal.limit.mode is LimitMode.FLEET else "supervisor"
+    reason = f"limit {refusal.limit.name}: no {owner} answers"
+    return Reply(503, "uncounted", "Service unavailable", _retry(1), reason)
+
+
 @lru_cache(maxsize=256)
 def _quota_exceeded(limit: str) -> Problem:
     """The problem type of draft-ietf-httpapi-ratelimit-headers-10."""
@@ -130,6 +137,7 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     Forbidden: _forbidden,
     TooMany: _too_many,
     Uncounted: _uncounted,
+    Unanswered: _unanswered,
     Saturated: _saturated,
     CircuitOpen: _circuit_open,
     NotConfigured: lambda _: _NOT_CONFIGURED,

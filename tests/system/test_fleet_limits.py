@@ -215,4 +215,4 @@ def refused_by(load: Load) -> set[str]:
 
 def nothing_passes(load: Load) -> bool:
     """Whether the last hundred answers were refusals."""
-    return len(load.answers) > 100 and all(answer.status == 429 for answer in load.answers[-100:])
+    return len(load.answers) > 100 and all(answer.status == 503 for answer in load.answers[-100:])

@@ -24,6 +24,10 @@ class Counter:
         """Take the limit's `cost` for a request. Returns 0.0, or the seconds until it could be taken: never too few."""
         raise NotImplementedError
 
+    def counts(self, now: float) -> bool:
+        """Whether anybody counts, so that a refusal is for want of tokens."""
+        return True
+
     def give_back(self, key: str, tokens: float, now: float) -> None:
         """Put back what a request took that was not let through after all, or that cost less than it took."""
         raise NotImplementedError

@@ -107,6 +107,9 @@ class Leased(Counter):
             return 0.0
         return self._refuse(key, holding, now)
 
+    def counts(self, now: float) -> bool:
+        return now < self.holder.until
+
     def give_back(self, key: str, tokens: float, now: float) -> None:
         self._find(key, now).refund(tokens / self._cost, now)
         self.admitted -= tokens

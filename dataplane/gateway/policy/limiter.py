@@ -66,6 +66,16 @@ class TooMany:
         )
 
 
+class Unanswered:
+    """A refused request: who owns the limit's buckets has not answered this worker for longer than a lease, or never.
+    That is not the client's fault."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+
+
 @dataclass(frozen=True, slots=True)
 class BucketReport:
     """One bucket, for operators. `key` says what it counts by, for instance "subject:alice"; `remaining` is tokens, or

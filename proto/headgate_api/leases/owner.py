@@ -23,7 +23,7 @@ MOST_DRAINED: Final = 200
 MOST_RESETS: Final = 1000
 """Operators' orders that are remembered."""
 MOST_STORED: Final = 10_000
-"""Keys of a slow limit that the store names. Others may be drained as far as it says of all."""
+"""Keys of slow limits that one value of the store names. Others may be drained as far as it says of all."""
 
 
 class Floors(NamedTuple):
@@ -87,6 +87,8 @@ class Owner:
         self._stored = stored
         self.most = most
         """Accounts at a time; those that are there when it is lowered stay until they are full."""
+        self.most_stored = MOST_STORED
+        """Keys that the store may name, its part of those that lie together."""
         self._says = first_floors(limit) if floors is None else floors
         """What the store says."""
         self._fewer_since = now
@@ -115,6 +117,8 @@ class Owner:
         self._swept: Iterator[str] = iter(())
         self._resets: dict[tuple[str, int], None] = {}
         """Orders that have been obeyed: each holder passes them on."""
+        self._obeyed_until = epoch
+        """Revision up to which orders may have been obeyed that are not among them, by a former owner or here."""
 
     @property
     def slow(self) -> bool:
@@ -200,7 +204,7 @@ class Owner:
             keys.pop(key, None)
         for key in low:
             account = self.accounts.get(key)
-            if account is not None and (key in keys or len(keys) < MOST_STORED):
+            if account is not None and (key in keys or len(keys) < self.most_stored):
                 account.flow(now)
                 keys[key] = floor = min(account.reservation(), self._default)
                 # A higher one counts from the moment on when it may be stored; a lower one when it is.
@@ -218,8 +222,8 @@ class Owner:
             return
         self.blank.floor = floors.blank
         if less:
-            for key, account in self.accounts.items():
-                account.floor = floors.keys.get(key, min(account.floor, floors.blank))
+            for key, each in self.accounts.items():
+                each.floor = floors.keys.get(key, min(each.floor, floors.blank))
         for key in gone:
             self._gone.pop(key, None)
         for key in low:
@@ -284,11 +288,13 @@ class Owner:
     def _obey(self, key: str, revision: int) -> bool:
         """Whether this order to fill up the bucket is new. One that is older than the claim may have been obeyed by the
         former owner: workers that start repeat orders for minutes."""
-        if revision <= self.epoch or (key, revision) in self._resets:
+        if revision <= self._obeyed_until or (key, revision) in self._resets:
             return False
         self._resets[key, revision] = None
         if len(self._resets) > MOST_RESETS:
-            del self._resets[next(iter(self._resets))]
+            oldest = next(iter(self._resets))
+            del self._resets[oldest]
+            self._obeyed_until = max(self._obeyed_until, oldest[1])
         return True
 
     def _account(self, key: str, now: float) -> Account | None:

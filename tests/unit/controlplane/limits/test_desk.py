@@ -12,7 +12,15 @@ import pytest
 from controlplane.limits import desk as desk_module
 from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
-from controlplane.limits.desk import COARSE, MOST_WORKERS, Desk, NotOwned, coarse_limit, fleet_limits
+from controlplane.limits.desk import (
+    COARSE,
+    MOST_NODES,
+    MOST_WORKERS,
+    Desk,
+    NotOwned,
+    coarse_limit,
+    fleet_limits,
+)
 from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import FencedStore, MemoryStore, Put
@@ -211,20 +219,6 @@ def test_terms_are_in_requests() -> None:
     assert several.counts_by == "address/56,header:x-a"
 
 
-async def test_the_limit_of_the_settings_is_shown_where_data_planes_count_it_so() -> None:
-    assert coarse_limit(0.0, 150) == {}
-    ((_, terms),) = coarse_limit(10.0, 100).values()
-    world = World()
-    await world.claim(COARSE)
-    async with world.desk(**{COARSE: terms, "other": FAST}) as desk:
-        desk.hear("gw", "r", 0, ["0"])
-        holder = Holder(terms)
-        await eventually(lambda: world.exchange(desk, COARSE, holder))
-        assert [one.name for one in desk.measured()] == [COARSE]
-        desk.hear("gw", "r", 1, [])
-        assert desk.measured() == []
-
-
 async def test_a_data_plane_that_goes_on_beside_another_one_of_its_name_is_answered_again() -> None:
     world = World()
     await world.claim("fast")
@@ -249,3 +243,29 @@ def test_names_of_holders_cannot_be_made_up_from_those_of_others() -> None:
     assert desk.hear("gw", "1/r", 1, ["0"]) is None
     assert desk.hear("gw", "r", 1, ["0", "1/2", "", "x" * 65]) == {"0"}
     assert len(desk.hear("gw", "r", 2, map(str, range(10_000))) or ()) == MOST_WORKERS
+    for number in range(MOST_NODES + 5):
+        desk.hear(f"gw-{number}", "r", 1, ())
+    assert len(desk._nodes) == MOST_NODES and "gw" not in desk._nodes
+
+
+async def test_slow_limits_that_lie_together_have_room_for_so_many_keys_together() -> None:
+    names = [f"slow-{number}" for number in range(2000) if partition_of(f"slow-{number}") == 7][:4]
+    world = World()
+    await world.claim(names[0])
+    async with world.desk(**dict.fromkeys(names[:3], SLOW), **{names[3]: FAST}) as desk:
+        await owned(desk, *names)
+        await eventually(lambda: {found[2].most_stored for found in desk._owners.values()} == {3333})
+
+
+async def test_the_limit_of_the_settings_is_shown_where_data_planes_count_it_so() -> None:
+    assert coarse_limit(0.0, 150) == {}
+    ((_, terms),) = coarse_limit(10.0, 100).values()
+    world = World()
+    await world.claim(COARSE)
+    async with world.desk(**{COARSE: terms, "other": FAST}) as desk:
+        desk.hear("gw", "r", 0, ["0"])
+        holder = Holder(terms)
+        await eventually(lambda: world.exchange(desk, COARSE, holder))
+        assert [one.name for one in desk.measured()] == [COARSE]
+        desk.hear("gw", "r", 1, [])
+        assert desk.measured() == []

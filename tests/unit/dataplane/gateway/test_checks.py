@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from dataplane.gateway.checks import Checks, release, tell
 from dataplane.gateway.limit_keys import claims_of, key_maker, needs_caller
-from dataplane.gateway.policy.limiter import Limiter, TooMany
+from dataplane.gateway.policy.limiter import Limiter, TooMany, Unanswered
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller
-from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
+from dataplane.gateway.refusals import respond
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.names import REQUEST_NAMES, field_sorter
 from dataplane.proxy.http1.request import read_request
 from dataplane.proxy.trust import Peer, address_block
+from headgate_api.leases.messages import Answer, Grant
 
 
 def asking(*fields: tuple[bytes, bytes], address: str = "203.0.113.9") -> Exchange:
@@ -98,7 +100,7 @@ def test_what_needs_a_caller() -> None:
 # --- all of them, or none
 
 
-def take(checks: Checks, exchange: Exchange, now: float = 0.0) -> TooMany | None:
+def take(checks: Checks, exchange: Exchange, now: float = 0.0) -> TooMany | Unanswered | None:
     return checks.take(exchange, address_block(exchange.address), ANONYMOUS, now)
 
 
@@ -212,3 +214,23 @@ def test_more_of_the_keys_are_those_of_before_and_others() -> None:
 
     assert enforced(0) == set() and len(enforced(100)) == 200
     assert enforced(20) < enforced(60)
+
+
+def test_a_refusal_for_want_of_an_owner_is_not_the_clients_fault_and_takes_nothing() -> None:
+    fleet = limit("fleet", 100, mode=LimitMode.FLEET, without_owner="strict")
+    first, limiter, now = limit("first"), Limiter(), 100.0
+    limits = {each.name: each for each in (first, fleet)}
+    limiter.adopt(limits, now)
+    checks = Checks(limits.values(), "orders", limiter)
+    refused = checks.take(asking(), "203.0.113.9", ANONYMOUS, now)
+    assert isinstance(refused, Unanswered)
+    assert respond(refused).status == 503
+    assert limiter.counter(first).remaining("203.0.113.9", now) == 2
+    ((leased, ask),) = limiter.asks(now, fleet=True)
+    grants = tuple(Grant(want.key, 1.0, 1.0, False) for want in ask.wants)
+    limiter.answer("fleet", leased.counts_by, Answer(ask.stamp, 1, 1, 2.0, 0.0, grants), now)
+    assert checks.take(asking(), "203.0.113.9", ANONYMOUS, now) is None
+    assert isinstance(checks.take(asking(), "203.0.113.9", ANONYMOUS, now), TooMany)
+    assert isinstance(checks.take(asking(), "203.0.113.9", ANONYMOUS, now + 2), Unanswered)
+    shadow = Checks([limit("fleet", 100, mode=LimitMode.FLEET, enforced=0)], "orders", limiter)
+    assert shadow.take(asking(), "203.0.113.9", ANONYMOUS, now + 2) is None

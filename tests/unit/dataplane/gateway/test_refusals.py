@@ -8,7 +8,7 @@ import pytest
 
 from dataplane.gateway.policy.authenticate import INVALID, MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
-from dataplane.gateway.policy.limiter import TooMany
+from dataplane.gateway.policy.limiter import TooMany, Unanswered
 from dataplane.gateway.policy.resources import Limit, LimitKey, Route
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.gateway.refusals import TABLE, respond
@@ -57,6 +57,7 @@ CONTRACT: list[tuple[object, int, str, dict[str, str]]] = [
         "Too many requests",
         {"retry-after": "2", "ratelimit": '"slow";r=0;t=2', "ratelimit-policy": '"slow";q=5;w=5'},
     ),
+    (Unanswered(LIMIT), 503, "Service unavailable", {"retry-after": "1"}),
     (NotRegistered("orders"), 503, "Service 'orders' not found in registry", {}),
     (NoneHealthy("orders", 30.0), 503, "No healthy instances available", {"retry-after": "30"}),
     (CircuitOpen("orders", 12.1), 503, "Circuit breaker is open for service orders", {"retry-after": "13"}),

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from headgate_api.leases.messages import LEASE, SHARE, SKEW, Answer, Ask, Limit, Want, WithoutOwner
-from headgate_api.leases.owner import Floors, Owner, first_floors
+from headgate_api.leases.owner import MOST_RESETS, Floors, Owner, first_floors
 
 STRICT = Limit(10.0, 100, WithoutOwner.STRICT)
 SHARED = Limit(10.0, 100)
@@ -312,6 +312,18 @@ def test_an_order_is_obeyed_once() -> None:
     assert books.pool() < full
 
 
+def test_an_order_that_is_not_remembered_any_more_is_not_obeyed_again() -> None:
+    books = Books(Limit(0.001, 100, WithoutOwner.STRICT))
+    for revision in range(2, MOST_RESETS + 4):
+        books.ask("a", want(0, reset=revision), after=0.0)
+    books.ask("a", want(0, wants=100))
+    empty = books.pool()
+    books.ask("b", want(0, reset=2))
+    assert books.pool() <= empty
+    books.ask("b", want(0, reset=5000))
+    assert books.pool() > empty
+
+
 def test_what_a_holder_got_before_it_began_anew_is_spent_though_it_was_not_confirmed() -> None:
     books = Books(Limit(0.001, 100, WithoutOwner.STRICT))
     books.ask("a")
@@ -380,7 +392,8 @@ def test_a_burst_that_is_lowered_while_there_is_no_owner_frees_nobody() -> None:
     assert books.ask("a", Want("bob", 0.0, 0.0, 10.0)).grants[0].tokens == 0
     reservation = books.owner.reserve(books.now)
     assert reservation is not None
-    assert reservation.floors == Floors(0.0, {KEY: 0.0, "bob": pytest.approx(13.5, abs=1.1)}, 25, 30)
+    assert reservation.floors == Floors(0.0, reservation.floors.keys, 25, 30)
+    assert reservation.floors.keys == {KEY: 0.0, "bob": pytest.approx(13.5, abs=1.1)}
     books.owner.reserved(reservation)
     assert books.ask("a", Want("bob", 0.0, 0.0, 10.0)).grants[0].tokens > 0
     again = Books(LOWER, reservation.floors)
