@@ -416,6 +416,8 @@ class Settings(BaseSettings):
         if not any(shared):
             what = "limits of mode fleet or redis by header, API key or claim count for this data plane alone"
             yield f"LIMIT_KEY_SECRET is not set: {what}"
+        for name, reason in _without_effect(self):
+            yield f"{name.upper()} has no effect: {reason}"
 
     @property
     def level(self) -> str:
@@ -462,6 +464,27 @@ def _redis_problems(settings: Settings) -> Iterator[str]:
         yield "REDIS_URL: a Cluster has database 0 only"
     elif options.ca and not options.tls:
         yield "REDIS_CA has no meaning without REDIS_URL=rediss://..."
+
+
+def _without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that were given and that nothing reads, and why."""
+    given = settings.model_fields_set
+    server, several = {"redis_host", "redis_port"}, settings.redis_sentinels or settings.redis_cluster
+    of_sentinels = {"redis_sentinel_name", "redis_sentinel_password"}
+    if settings.redis_options() is None:
+        reasons = {name: "no Redis is configured" for name in given if name.startswith("redis_")}
+    elif several:
+        which = "REDIS_SENTINELS" if settings.redis_sentinels else "REDIS_CLUSTER"
+        reasons = dict.fromkeys(server & given, f"{which} is set")
+    elif settings.redis_url is not None:
+        reasons = dict.fromkeys(server & given, "REDIS_URL is set")
+    else:
+        reasons = {}
+    if not settings.redis_sentinels:
+        reasons |= dict.fromkeys(of_sentinels & given, "REDIS_SENTINELS is not set")
+    if settings.rate_limit_mode != "redis" and settings.rate_limit_on_store_failure != "open":
+        reasons["rate_limit_on_store_failure"] = "RATE_LIMIT_MODE is not redis"
+    return iter(sorted(reasons.items()))
 
 
 def check_pair(cert: Path | None, key: Path | None) -> None:

@@ -239,8 +239,8 @@ class Gateway(Decider):
     def resume(self, asking: Asking, now: float) -> None:
         """Redis has answered, or has not in time: go on with the decision where it stopped."""
         exchange = asking.exchange
-        if exchange.ended:
-            # The client has left meanwhile, or was refused for what it sent.
+        if exchange.ended or exchange.status:
+            # The client has left meanwhile, or was refused for what it sent; it may not have taken the refusal yet.
             return
         if exchange.revision != self._table.revision:
             # The service may be gone, and with it the instances that the plan knows.

@@ -62,7 +62,7 @@ class Call:
         try:
             self.answer = answer = Answer(reply)
             self.state = _NOTHING if answer.wait else _TAKEN
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             # Whatever it says, the request goes on.
             self.state = _UNANSWERED
         self.tell(now)
@@ -71,6 +71,19 @@ class Call:
         """Redis has not answered in time."""
         self.state = _UNANSWERED
         self.tell(now)
+
+    def late(self, reply: object, now: float) -> None:
+        """Redis has taken the tokens after all: a request that was refused meanwhile must not have used them."""
+        try:
+            answer = Answer(reply)
+        except (TypeError, ValueError, OverflowError):
+            return
+        if self.state == _UNANSWERED:
+            # The request still waits for other answers.
+            self.answer, self.state = answer, _NOTHING if answer.wait else _TAKEN
+        elif self.state == _NOTHING and not answer.wait:
+            self.answer = answer
+            self.check.give_back_in_redis(self, self.check.cost, now)
 
     def tell(self, now: float) -> None:
         """Tell the request that waits."""

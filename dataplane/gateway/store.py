@@ -22,6 +22,9 @@ class Question(Protocol):
     def failed(self, now: float) -> None:
         """There will be none in time."""
 
+    def late(self, reply: object, now: float) -> None:
+        """A reply has come after `failed`."""
+
 
 class Order:
     """A command whose reply is of no use: what is given back, charged or reset."""
@@ -37,6 +40,9 @@ class Order:
 
     def failed(self, now: float) -> None:
         """Nobody knows whether it has."""
+
+    def late(self, reply: object, now: float) -> None:
+        """It has, after all."""
 
 
 class Store(Protocol):

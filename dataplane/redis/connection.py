@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
@@ -22,6 +23,18 @@ from dataplane.redis.options import Address, RedisOptions
 _log = logging.getLogger(__name__)
 _MORE: Final = object()
 """What the reader returns while no reply is whole."""
+_HUGE: Final = re.compile(rb"[*%~>|]\d{6}")
+"""The start of a list of so many replies that hiredis would make room for before there are any. The longest that is
+asked for names the 16,384 slots of a Cluster."""
+_TAIL: Final = 6
+"""Bytes of `_HUGE` that may be the end of one read."""
+_MOST_UNREAD: Final = 8 * 1024 * 1024
+"""Bytes of a reply that is not whole yet."""
+_LONGEST_WORD: Final = 64 * 1024
+"""Bytes of a part of it that is not whole yet: hiredis looks for the end of a line from its start each time."""
+
+
+_NO_REPLY: Final = "Redis answered what is no reply to a question"
 
 
 class RedisError(Exception):
@@ -42,11 +55,12 @@ class Owner:
 
 
 class _Batch:
-    __slots__ = ("deadline", "done", "late", "questions")
+    __slots__ = ("counts", "deadline", "done", "late", "questions")
 
-    def __init__(self, questions: Sequence[Question], deadline: float) -> None:
+    def __init__(self, questions: Sequence[Question], deadline: float, counts: bool) -> None:
         self.questions = questions
         self.deadline = deadline
+        self.counts = counts
         self.done = 0
         self.late = False
 
@@ -70,6 +84,9 @@ class Reply:
         """Say so."""
         self.refused("the connection was lost")
 
+    def late(self, reply: object, now: float) -> None:
+        """Nobody awaits it any more."""
+
     def refused(self, error: str) -> None:
         """Redis has replied with an error."""
         if not self.future.done():
@@ -85,7 +102,10 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._batches: deque[_Batch] = deque()
-        self._open = True
+        self._tail = b""
+        self._unread = 0
+        self._ended = ""
+        """Why it has ended; empty while it has not."""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,35 +116,64 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = monotonic()
+        self._unread += len(data)
+        if not self._batches:
+            # Before it closes a connection Redis says why.
+            self.abort(_complaint(data))
+            return
+        if self._unread > _MOST_UNREAD or _HUGE.search(self._tail + data):
+            self.abort(_NO_REPLY)
+            return
+        self._tail = data[-_TAIL:]
         try:
             self._reader.feed(data)
-            while self._open:
+            while not self._ended:
                 reply = self._reader.gets()
                 if reply is _MORE:
+                    if self._reader.len() > _LONGEST_WORD:
+                        self.abort(_NO_REPLY)
                     return
+                self._unread = 0
                 self._take(reply, now)
-        except (hiredis.ProtocolError, IndexError):
-            self.abort("Redis answered what is no reply to a question")
+        except Exception:
+            # Whatever listens there: hiredis has several errors for what it cannot read.
+            self.abort(_NO_REPLY)
 
-    def send(self, questions: Sequence[Question], deadline: float) -> None:
-        """Send them in one write. A reply after `deadline`, monotonic time, is dropped, once `expire` has passed it."""
+    @property
+    def open(self) -> bool:
+        """Whether it has not ended."""
+        return not self._ended
+
+    def send(self, questions: Sequence[Question], deadline: float, *, counts: bool = True) -> None:
+        """Send them in one write. A reply after `deadline`, monotonic time, is `late`, once `expire` has passed it;
+        `counts`: the server had all the time there is.
+        """
         assert self.transport is not None
-        self._batches.append(_Batch(questions, deadline))
+        if self._ended:
+            now = monotonic()
+            for question in questions:
+                question.failed(now)
+            return
+        self._batches.append(_Batch(questions, deadline, counts))
         self.transport.write(b"".join([question.command for question in questions]))
 
     async def replies(self, *commands: tuple[bytes, ...]) -> list[object]:
         """Send commands and await their replies. Raises RedisError."""
         questions = [Reply(*words) for words in commands]
         self.send(questions, float("inf"))
-        return [await question.future for question in questions]
+        found = [await question.future for question in questions]
+        if self._ended:
+            # More has come than was asked for.
+            raise RedisError(self._ended)
+        return found
 
     def expire(self, now: float) -> int:
-        """Fail the questions of all batches that are late since the last call; returns how many batches."""
+        """Fail the questions of all batches that are late since the last call; returns how many count."""
         count = 0
         for batch in list(self._batches):
             if not batch.late and batch.deadline <= now:
                 batch.late = True
-                count += 1
+                count += batch.counts
                 for question in batch.questions[batch.done :]:
                     question.failed(now)
         return count
@@ -140,15 +189,19 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def _take(self, reply: object, now: float) -> None:
+        if not self._batches:
+            self.abort(_NO_REPLY)
+            return
         batch = self._batches[0]
         question = batch.questions[batch.done]
         batch.done += 1
         if batch.done == len(batch.questions):
             self._batches.popleft()
-        if batch.late:
-            return
         try:
-            if not isinstance(reply, hiredis.ReplyError):
+            if batch.late:
+                if not isinstance(reply, hiredis.ReplyError):
+                    question.late(reply, now)
+            elif not isinstance(reply, hiredis.ReplyError):
                 self._owner.answered()
                 question.answered(reply, now)
             elif isinstance(question, Reply):
@@ -160,16 +213,25 @@ class Connection(asyncio.Protocol):
             _log.exception("an answer of Redis could not be used")
 
     def _end(self, reason: str) -> None:
-        if not self._open:
+        if self._ended:
             return
-        self._open = False
+        self._ended = reason or "closed"
         self._owner.ended(self, reason)
         now = monotonic()
         batches, self._batches = self._batches, deque()
         for batch in batches:
             if not batch.late:
                 for question in batch.questions[batch.done :]:
-                    question.failed(now)
+                    if isinstance(question, Reply):
+                        question.refused(self._ended)
+                    else:
+                        question.failed(now)
+
+
+def _complaint(data: bytes) -> str:
+    """The error that this is, which nobody has asked for."""
+    line = data.partition(b"\r\n")[0]
+    return line[1:].decode("utf-8", "replace") if line[:1] == b"-" else _NO_REPLY
 
 
 async def connect(address: Address, options: RedisOptions, owner: Owner | None = None) -> Connection:
@@ -188,6 +250,6 @@ async def connect(address: Address, options: RedisOptions, owner: Owner | None =
 
 
 def auth(user: str, password: str) -> tuple[bytes, ...]:
-    """The AUTH command; user "" is the default user."""
+    """The AUTH command; user "" is the default user, and password "" will do for one that needs none (`nopass`)."""
     words = (user, password) if user else (password,)
     return (b"AUTH", *(word.encode() for word in words))

@@ -42,7 +42,7 @@ async def find_slots(options: RedisOptions, known: Iterable[Address]) -> list[Sl
     for server in dict.fromkeys((*known, *options.servers)):
         reply = await _ask(server, options, (b"CLUSTER", b"SLOTS"))
         if isinstance(reply, list) and reply:
-            return list(_ranges(reply))
+            return list(_ranges(reply, server[0]))
     raise RedisError("no node of the Cluster answers")
 
 
@@ -59,7 +59,7 @@ async def _ask(server: Address, options: RedisOptions, question: tuple[bytes, ..
     try:
         async with asyncio.timeout(ASK_TIMEOUT):
             connection = await connect(server, options)
-            commands = [auth(options.user, options.password)] if options.password else []
+            commands = [auth(options.user, options.password)] if options.user or options.password else []
             return (await connection.replies(*commands, question))[-1]
     except (OSError, RedisError):
         return None
@@ -68,11 +68,11 @@ async def _ask(server: Address, options: RedisOptions, question: tuple[bytes, ..
             connection.abort("")
 
 
-def _ranges(reply: list[Any]) -> Iterator[SlotRange]:
+def _ranges(reply: list[Any], asked: str) -> Iterator[SlotRange]:
+    """Without a host it is the one that was asked: the node does not know how others call it, or is told not to say."""
     for first, last, master, *_ in reply:
         host, port = master[:2]
-        if host:
-            yield SlotRange(int(first), int(last), (_text(host), int(port)))
+        yield SlotRange(int(first), int(last), (_text(host) if host else asked, int(port)))
 
 
 def _text(word: bytes) -> str:

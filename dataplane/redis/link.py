@@ -22,7 +22,7 @@ from dataplane.gateway.policy.outage import Outage
 from dataplane.gateway.policy.window import command
 from dataplane.gateway.policy.window_scripts import SCRIPTS, TAKE_MEMBERS, digest
 from dataplane.gateway.store import Order, Question
-from dataplane.redis.connection import Connection, Owner, auth, connect
+from dataplane.redis.connection import Connection, Owner, RedisError, auth, connect
 from dataplane.redis.options import Address, RedisOptions
 
 CONNECT_TIMEOUT: Final = 1.0
@@ -41,6 +41,7 @@ within a longer text. Any other error is one of the key's."""
 Moved = Callable[[Question, str, float], bool]
 """Is given a question that belongs to another server, the error that says which, and the question's deadline; whether
 it was passed on."""
+_LONGEST_REASON: Final = 200
 
 
 class Link(Owner):
@@ -53,8 +54,12 @@ class Link(Owner):
         changed: Callable[[], None],
         moved: Moved | None = None,
         chance: Callable[[], float] = random,
+        probe: Callable[[], bytes] | None = None,
     ) -> None:
-        """`find` names the server before each try; `changed` is called when `outage` begins, and at each connection."""
+        """`find` names the server before each try; `changed` is called when `outage` begins, and at each connection.
+
+        `probe` names a key that this server counts to show that it can; empty: there is none.
+        """
         self.outage = Outage()
         self.address: Address = options.servers[0]
         """Where it was found last."""
@@ -63,6 +68,7 @@ class Link(Owner):
         self._changed = changed
         self._moved = moved
         self._chance = chance
+        self._probe = probe
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._patient = True
@@ -105,6 +111,16 @@ class Link(Owner):
             self._queued_at = now
             asyncio.get_running_loop().call_soon(self._flush)
         self._queue.append(question)
+        return True
+
+    def pass_on(self, questions: list[Question], deadline: float) -> bool:
+        """Ask at once, for another server: it has had a part of the time until `deadline`."""
+        if self._connection is None:
+            # None of them has been asked here, so that this server has its own time to begin with.
+            now = monotonic()
+            return all(self.ask(question, now) for question in questions)
+        self._connection.send(questions, deadline, counts=False)
+        self._set_timer()
         return True
 
     # --- the connection's owner
@@ -194,9 +210,18 @@ class Link(Owner):
     def _fail(self, reason: str) -> None:
         """The server is away."""
         self._patient = False
-        if self.outage.failed("{}:{}: {}".format(*self.address, reason), time.time()):
+        steady = monotonic() - self._up_since > STEADY
+        reason = self._without_secrets(reason)[:_LONGEST_REASON]
+        if self.outage.failed("{}:{}: {}".format(*self.address, reason), time.time(), steady=steady):
             self._changed()
         self._fail_queue()
+
+    def _without_secrets(self, reason: str) -> str:
+        """A server that does not know AUTH quotes the command."""
+        for secret in (self._options.password, self._options.sentinel_password):
+            if secret:
+                reason = reason.replace(secret, "***")
+        return reason
 
     def _give_up(self, reason: str) -> None:
         """End a connection that is of no use."""
@@ -231,30 +256,35 @@ class Link(Owner):
             try:
                 await connection.replies(*_introduction(options))
                 async with asyncio.timeout(options.timeout):
-                    await connection.replies(_probe(options))
+                    await self._count(connection)
             except BaseException:
                 connection.abort("given up")
                 raise
         return connection
 
+    async def _count(self, connection: Connection) -> None:
+        """Have the server count something. Raises RedisError."""
+        name = f"{self._options.prefix}rate_limit:".encode() if self._probe is None else self._probe()
+        try:
+            await connection.replies(_probe(name) if name else (b"PING",))
+        except RedisError as error:
+            # The slot is another server's by now: this one answers.
+            if not str(error).startswith(("MOVED ", "ASK ")):
+                raise
+
 
 def _introduction(options: RedisOptions) -> list[tuple[bytes, ...]]:
     commands: list[tuple[bytes, ...]] = []
-    if options.password:
+    if options.user or options.password:
         commands.append(auth(options.user, options.password))
     if options.database:
         commands.append((b"SELECT", b"%d" % options.database))
     return commands + [(b"SCRIPT", b"LOAD", script.encode()) for script in SCRIPTS]
 
 
-def _probe(options: RedisOptions) -> tuple[bytes, ...]:
-    """A count that shows that this server counts: it is not a replica, and has memory.
-
-    In a Cluster another server may have its key's slot, so it shows only that this one answers.
-    """
-    if options.cluster:
-        return (b"PING",)
-    name, identity = f"{options.prefix}rate_limit:".encode(), os.urandom(6).hex().encode()
+def _probe(name: bytes) -> tuple[bytes, ...]:
+    """A count that shows that this server counts: it is not a replica, has memory, and its Cluster is not down."""
+    identity = os.urandom(6).hex().encode()
     return (
         b"EVALSHA",
         digest(TAKE_MEMBERS),

@@ -74,7 +74,8 @@ def read_url(url: str) -> RedisUrl:
         host, port = parts.hostname or "", parts.port or 6379
         database = int(parts.path.strip("/") or 0)
     except ValueError:
-        raise ValueError("is not redis[s]://[[user]:password@]host[:port][/database]") from None
+        more = "in the password / ? # @ and % are percent-encoded"
+        raise ValueError(f"is not redis[s]://[[user]:password@]host[:port][/database]; {more}") from None
     if parts.scheme not in ("redis", "rediss"):
         raise ValueError("must begin with redis:// or rediss://")
     if not host:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from binascii import crc_hqx
 from collections.abc import Callable, Collection
+from itertools import count
 from random import random
 from time import monotonic, time
 from typing import Final, Protocol
@@ -68,9 +69,11 @@ class Cluster:
         self._chance = chance
         self._changed = changed
         self._links: dict[Address, Link] = {}
+        self._probes: dict[Address, bytes] = {}
+        """A key of each server's own."""
         self._slots: list[Link | None] = [None] * SLOTS
         self._lost = Outage()
-        """While no node tells who has the slots."""
+        """While no node tells who has the slots, or nobody has some of them."""
         self._refreshing: asyncio.Task[None] | None = None
         self._wanted = False
 
@@ -120,9 +123,13 @@ class Cluster:
                 if self._lost.failed(str(error), time()):
                     self._changed()
             else:
-                if self._lost.over():
-                    self._changed()
                 self._use([(each.first, each.last, each.server) for each in ranges])
+                if None in self._slots:
+                    missing = self._slots.count(None)
+                    if self._lost.failed(f"no node of the Cluster has {missing} of the slots", time()):
+                        self._changed()
+                elif self._lost.over():
+                    self._changed()
                 if self.outage() is None:
                     break
             await asyncio.sleep(pauses.pause(self._chance()))
@@ -130,6 +137,9 @@ class Cluster:
 
     def _use(self, ranges: list[tuple[int, int, Address]]) -> None:
         slots: list[Link | None] = [None] * SLOTS
+        by_size = sorted(ranges, key=lambda one: one[1] - one[0])
+        largest = {server: (first, last) for first, last, server in by_size}
+        self._probes = {server: self._name_in(*one) for server, one in largest.items()}
         for first, last, server in ranges:
             slots[first : last + 1] = [self._link(server)] * (last + 1 - first)
         self._slots = slots
@@ -145,9 +155,20 @@ class Cluster:
             async def find() -> Address:
                 return server
 
-            found = self._links[server] = Link(self._options, find, self._link_changed, self._move)
+            def probe() -> bytes:
+                return self._probes.get(server, b"")
+
+            found = self._links[server] = Link(
+                self._options, find, self._link_changed, self._move, probe=probe
+            )
             found.start()
         return found
+
+    def _name_in(self, first: int, last: int) -> bytes:
+        """The name of a key in one of these slots that no limit has."""
+        start = f"{self._options.prefix}rate_limit:".encode()
+        names = (b"%b{%d}" % (start, number) for number in count())
+        return next(name for name in names if first <= slot_of(name) <= last)
 
     def _link_changed(self) -> None:
         self._changed()
@@ -155,18 +176,21 @@ class Cluster:
             self._refresh()
 
     def _move(self, question: Question, error: str, deadline: float) -> bool:
-        """Ask the server that the error names."""
-        now = monotonic()
+        """Ask the server that the error names, in the time that is left."""
         try:
-            slot, server = read_move(error)
+            slot, (host, port) = read_move(error)
         except ValueError:
             return False
-        link = self._link(server)
+        before = self._slots[slot_of(question.name)]
+        if not 0 <= slot < SLOTS or before is None or monotonic() >= deadline:
+            return False
+        # Without a host it is the one that was asked, which does not know how others call it.
+        link = self._link((host or before.address[0], port))
         if error.startswith("ASK "):
-            return link.ask(Order(question.name, _ASKING), now) and link.ask(question, now)
+            return link.pass_on([Order(question.name, _ASKING), question], deadline)
         self._slots[slot] = link
         self._refresh()
-        return now < deadline and link.ask(question, now)
+        return link.pass_on([question], deadline)
 
 
 def make_store(options: RedisOptions, changed: Changed) -> RedisStore:

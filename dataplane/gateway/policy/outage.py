@@ -36,19 +36,25 @@ class Outage:
         self._late += 1
         return self._late >= MOST_LATE
 
-    def failed(self, reason: str, wall: float) -> bool:
-        """The connection is lost, or a try has failed; whether an outage has begun with it."""
+    def failed(self, reason: str, wall: float, *, steady: bool = True) -> bool:
+        """The connection is lost, or a try has failed; whether an outage has begun with it.
+
+        `steady`: all was well before for long enough, so that tries may begin anew. A server that answers tries and
+        nothing else is not tried more often than one that answers nothing.
+        """
         self._late = 0
         self.reason = reason
         if self.since is not None:
             return False
+        if steady:
+            self._tries = 0
         self.since = wall
         return True
 
     def over(self) -> bool:
         """A try was answered, or nothing is asked any more; whether an outage has ended with it."""
         since, self.since = self.since, None
-        self._late = self._tries = 0
+        self._late = 0
         self.reason = ""
         return since is not None
 

@@ -25,6 +25,8 @@ _TAKE_MEMBERS: Final = digest(TAKE_MEMBERS)
 _TAKE_SLOTS: Final = digest(TAKE_SLOTS)
 _CHARGE_SLOTS: Final = digest(CHARGE_SLOTS)
 _RESET: Final = digest(RESET)
+_LONGEST: Final = 1e9
+"""Seconds of a window, so that Redis can still compute its end."""
 _RESET_KEPT: Final = 300
 """Seconds, more than an order stays in the table."""
 _GIVE_BACK_SLOTS: Final = digest(GIVE_BACK_SLOTS)
@@ -65,7 +67,7 @@ class Window:
         self.seconds = limit.burst / limit.per_second
         self.by_members = limit.burst <= MOST_MEMBERS and not limit.cost_header
         """A member for each token; else tokens by slots, each for up to a hundredth of the window longer."""
-        width = math.ceil(self.seconds * 1e6)
+        width = math.ceil(min(self.seconds, _LONGEST) * 1e6)
         burst = _word(b"%d" % limit.burst)
         if self.by_members:
             self._head = _script(8, _TAKE_MEMBERS)

@@ -28,6 +28,8 @@ TAKE_MEMBERS: Final = (
 -- Takes from a sorted set with a member for each token: ARGV window, burst, cost, id.
 local window, burst, cost, id = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
+local function expire() redis.call('PEXPIRE', name, math.ceil(window / 1000) + 1) end
+
 local function add(tokens, called)
   for first = 1, tokens, 1000 do
     local members = {}
@@ -46,15 +48,22 @@ if type(dropped) == 'table' then
   local kept = math.min(tonumber(redis.call('HGET', name, 'used')), burst)
   redis.call('DEL', name)
   add(kept, 'kept')
+  expire()
 end
 local used = redis.call('ZCARD', name)
 local more = used + cost - burst
 if more > 0 then
-  local last = redis.call('ZRANGE', name, more - 1, more - 1, 'WITHSCORES')
-  return {last[2] + window - now, math.max(0, burst - used), window, 0}
+  local last = tonumber(redis.call('ZRANGE', name, more - 1, more - 1, 'WITHSCORES')[2])
+  if last > now then
+    -- The clock has gone back: what it counted ahead counts from now on.
+    add(redis.call('ZREMRANGEBYSCORE', name, '(' .. whole(now), '+inf'), 'ahead:' .. id)
+    expire()
+    last = now
+  end
+  return {last + window - now, math.max(0, burst - used), window, 0}
 end
 add(cost, id)
-redis.call('PEXPIRE', name, math.ceil(window / 1000) + 1)
+expire()
 return {0, -more, window, 0}
 """
 )
@@ -96,7 +105,7 @@ local function add(tokens)
   end
 end
 
--- Another form, or another window: what was taken counts from now on, so that a change frees nobody.
+-- Another form, another window, or a clock that has gone back: what was taken counts from now on, which frees nobody.
 local function begin_with(tokens)
   redis.call('DEL', name)
   used = 0
@@ -110,7 +119,9 @@ if head.err then
 elseif head[1] then
   local before = tonumber(head[1])
   used = tonumber(head[2])
-  if before ~= size then
+  -- What an overdraft explains, and a window more: that much longer a caller may have to wait.
+  local farthest = current + (math.min(math.floor(used / burst), MOST) + 1) * SLOTS
+  if before ~= size or tonumber(head[4]) > farthest then
     slots(math.floor(now / before) - SLOTS)
     begin_with(used)
   else

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from socket import SO_LINGER, SOL_SOCKET
 from time import monotonic, time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from http_sfv.list import List
@@ -394,8 +394,67 @@ async def test_without_an_answer_the_limit_says_what_holds(
         assert found == statuses
 
 
+@pytest.mark.parametrize("burst", [2, 9000])
 @pytest.mark.parametrize(
-    "reply", [b"OK", 1, [], [0, 1, 2], [0, 1, 2, 3, 4], [0, None, 0, 0], [b"x", 1, 2, 3]]
+    ("policy", "others", "status", "given_back"),
+    [
+        (StoreFailure.CLOSED, (), b"503", 1),
+        (StoreFailure.OPEN, (), b"200", 0),
+        (StoreFailure.LOCAL, (), b"200", 0),
+        (StoreFailure.OPEN, (REFUSED,), b"429", 1),
+    ],
+)
+async def test_a_late_take_of_a_request_that_was_refused_is_given_back(
+    policy: StoreFailure, others: tuple[object, ...], status: bytes, given_back: int, burst: int
+) -> None:
+    more = [limit(f"other{number}") for number in range(len(others))]
+    async with behind(limit(burst=burst, on_store_failure=policy), *more) as scene:
+        client = await scene.begin(questions=1 + len(others))
+        question = scene.store.questions()[0]
+        scene.answer(None, *others)
+        assert (await client.answer())[0].split(b" ")[1] == status
+        assert scene.store.orders() == []
+        question.late(TAKEN, monotonic())
+        question.late(b"nonsense", monotonic())
+        assert [order.split(b" ")[0] for order in scene.store.orders()] == [
+            b"ZREM" if burst == 2 else b"EVALSHA"
+        ] * given_back
+
+
+async def test_an_answer_that_comes_late_but_before_the_others_counts() -> None:
+    async with behind(limit("one", on_store_failure=StoreFailure.CLOSED), limit("two")) as scene:
+        client = await scene.begin(questions=2)
+        one = scene.store.questions()[0]
+        scene.answer(None)
+        one.late(TAKEN, monotonic())
+        scene.answer(TAKEN)
+        assert (await client.answer())[1] == b"ok"
+        assert scene.store.orders() == []
+
+
+async def test_a_refused_request_whose_client_takes_nothing_is_not_sent_on() -> None:
+    """The refusal is written and not yet taken: the exchange goes on until it is, the request does not."""
+    async with behind(limit()) as scene:
+        await scene.begin()
+        (connection,) = scene.gate.proxy.connections
+        cast(Any, connection).current.status = 503
+        scene.answer(TAKEN)
+        assert scene.gate.endpoint().in_flight == 0
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [float("inf"), 0, 0, 0],
+        [10**400, 0, 0, 0],
+        b"OK",
+        1,
+        [],
+        [0, 1, 2],
+        [0, 1, 2, 3, 4],
+        [0, None, 0, 0],
+        [b"x", 1, 2, 3],
+    ],
 )
 async def test_what_makes_no_sense_is_no_answer(reply: object) -> None:
     async with behind(limit(on_store_failure=StoreFailure.CLOSED)) as scene:

@@ -25,6 +25,7 @@ class Echo:
         self.name = word
         self.command = command(b"ECHO", word)
         self.heard: object = None
+        self.came_late = False
         self._then = then
 
     def answered(self, reply: object, now: float) -> None:
@@ -36,6 +37,10 @@ class Echo:
         assert self.heard is None
         self.heard = "failed"
         self._then()
+
+    def late(self, reply: object, now: float) -> None:
+        assert (self.heard, reply) == ("failed", self.name)
+        self.came_late = True
 
 
 class Shop:
@@ -119,9 +124,12 @@ async def test_an_answer_that_is_late_is_nobodys(server: RedisServer) -> None:
     async with Proxy(server.port) as way, shop(way.port, timeout=0.3) as made:
         await eventually(lambda: made.answers(b"before"))
         way.holding = True
-        assert not await made.answers(b"late")
+        question = Echo(b"late")
+        assert made.ask(question)
+        assert await eventually(lambda: question.heard) == "failed"
         way.holding = False
         await eventually(lambda: made.answers(b"next"))
+        assert question.came_late
 
 
 async def test_a_redis_that_hangs_is_asked_no_more_until_it_answers(own_server: RedisServer) -> None:
@@ -196,6 +204,17 @@ async def test_nobody_asks_a_redis_that_no_limit_needs(server: RedisServer) -> N
         assert not made.ask(Echo(b"x"))
         made.store.want(["l"])
         assert await made.heard(b"again") == b"again"
+
+
+async def test_a_user_without_a_password_is_named_all_the_same(own_server: RedisServer) -> None:
+    assert own_server.cli("acl", "setuser", "gate", "on", "nopass", "~*", "+@all") == "OK"
+    assert own_server.cli("acl", "setuser", "default", "off") == "OK"
+    store = Single(RedisOptions((("127.0.0.1", own_server.port),), user="gate", timeout=5.0), lambda: None)
+    store.want(["l"])
+    question = Echo(b"hello")
+    await eventually(lambda: store.ask(question, monotonic()))
+    assert await eventually(lambda: question.heard) == b"hello"
+    store.close()
 
 
 def test_slots_are_those_of_redis(server: RedisServer) -> None:

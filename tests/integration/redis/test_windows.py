@@ -217,6 +217,50 @@ def test_a_smaller_limit_frees_nobody(server: RedisServer) -> None:
     assert counts.take().wait > 0
 
 
+def test_what_a_smaller_limit_takes_over_expires(server: RedisServer) -> None:
+    counts = Counts(server, limit(5000, 50.0, cost=1000))
+    for _ in range(5):
+        counts.take()
+    server.client().delete("expiry")
+    counts.use(limit(100, 1.0))
+    assert counts.take().wait > 99, "so that no take sets the time"
+    assert 99 < counts.expires_in() < 101
+
+
+@pytest.mark.parametrize("burst", [10, MOST_MEMBERS + 10])
+def test_a_clock_that_goes_back_keeps_nobody_waiting_for_it(server: RedisServer, burst: int) -> None:
+    counts = Counts(server, limit(burst, burst / 60, cost=burst // 2))
+    for _ in range(2):
+        assert counts.take().wait == 0.0
+    counts.now -= 3600
+    answer = counts.take()
+    assert answer.remaining == 0, "what was taken counts"
+    assert 59 < answer.wait < 62
+    assert counts.expires_in() < 62
+    counts.now += answer.wait
+    assert counts.take().wait == 0.0
+
+
+@pytest.mark.parametrize("burst", [10, MOST_MEMBERS + 10])
+def test_a_clock_that_goes_back_a_little_frees_nobody(server: RedisServer, burst: int) -> None:
+    counts, cost = Counts(server, limit(burst, burst / 60, cost=burst // 2)), burst // 2
+    counts.take()
+    counts.now -= 1
+    assert counts.take().remaining == burst - 2 * cost
+    answer = counts.take()
+    assert 58 < answer.wait < 63
+
+
+def test_an_overdraft_is_no_clock_that_goes_back(server: RedisServer) -> None:
+    counts = Counts(server, limit(1000, 1000.0, cost_header="x-cost"))
+    counts.charge(20_000)
+    first = counts.take().wait
+    for _ in range(10):
+        counts.now += 1.0
+        counts.charge(100)
+    assert counts.take().wait <= first - 8
+
+
 def test_an_order_resets_once(server: RedisServer) -> None:
     """Every worker sends it, some later than others."""
     counts = Counts(server, limit(1, 1 / 60))

@@ -237,7 +237,10 @@ def test_redis_by_sentinels_and_as_a_cluster(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     "url",
-    ["http://h", "redis://", "redis://h:port", "redis://h/db", "redis://h/-1", "redis://u:secret@h?x=1"],
+    [
+        *("http://h", "redis://", "redis://h:port", "redis://h/db", "redis://h/-1"),
+        *("redis://u:secret@h?x=1", "redis://:secret#1@h", "redis://:secret/1@h"),
+    ],
 )
 def test_a_wrong_redis_url_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     only(monkeypatch, REDIS_URL=url)
@@ -254,6 +257,33 @@ def test_limits_of_the_settings_in_redis(monkeypatch: pytest.MonkeyPatch) -> Non
     assert load().rate_limit_mode == "fleet"
     only(monkeypatch, RATE_LIMIT_MODE="everywhere")
     assert "RATE_LIMIT_MODE: " in complaint()
+
+
+@pytest.mark.parametrize(
+    ("variables", "without_effect"),
+    [
+        ({"REDIS_HOST": "a", "REDIS_URL": "redis://b"}, {"REDIS_HOST": "REDIS_URL is set"}),
+        ({"REDIS_URL": "redis://b", "REDIS_PORT": "1"}, {"REDIS_PORT": "REDIS_URL is set"}),
+        ({"REDIS_HOST": "a", "REDIS_CLUSTER": "b:1"}, {"REDIS_HOST": "REDIS_CLUSTER is set"}),
+        ({"REDIS_HOST": "a", "REDIS_SENTINELS": "b:1"}, {"REDIS_HOST": "REDIS_SENTINELS is set"}),
+        ({"REDIS_URL": "redis://:x@b", "REDIS_SENTINELS": "b:1", "REDIS_SENTINEL_NAME": "n"}, {}),
+        (
+            {"REDIS_HOST": "a", "REDIS_SENTINEL_NAME": "n"},
+            {"REDIS_SENTINEL_NAME": "REDIS_SENTINELS is not set"},
+        ),
+        ({"REDIS_KEY_PREFIX": "x:"}, {"REDIS_KEY_PREFIX": "no Redis is configured"}),
+        (
+            {"REDIS_HOST": "a", "RATE_LIMIT_ON_STORE_FAILURE": "closed"},
+            {"RATE_LIMIT_ON_STORE_FAILURE": "RATE_LIMIT_MODE is not redis"},
+        ),
+    ],
+)
+def test_settings_of_redis_that_nothing_reads_are_told(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], without_effect: dict[str, str]
+) -> None:
+    only(monkeypatch, **variables)
+    expected = [f"{name} has no effect: {reason}" for name, reason in without_effect.items()]
+    assert list(load().warnings) == expected
 
 
 def test_without_a_common_secret_hidden_keys_differ(monkeypatch: pytest.MonkeyPatch) -> None:

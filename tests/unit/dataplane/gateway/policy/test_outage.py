@@ -32,5 +32,17 @@ def test_tries_become_rarer_up_to_a_bound_and_begin_anew() -> None:
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE
     assert outage.pause(0.0) == LONGEST_PAUSE / 2
-    outage.over()
+    assert outage.failed("", 0.0)
+    assert outage.pause(1.0) == FIRST_PAUSE
+
+
+def test_a_server_that_answers_tries_only_is_tried_no_more_often() -> None:
+    outage = Outage()
+    pauses = []
+    for _ in range(8):
+        outage.failed("", 0.0, steady=False)
+        pauses.append(outage.pause(1.0))
+        assert outage.over()
+    assert pauses[-1] == LONGEST_PAUSE
+    outage.failed("", 0.0, steady=True)
     assert outage.pause(1.0) == FIRST_PAUSE
