@@ -45,9 +45,7 @@ class Account:
         "_inflow",
         "_level",
         "_measured",
-        "_since",
         "_starters",
-        "_unseen",
         "books",
         "excess",
         "floor",
@@ -71,8 +69,6 @@ class Account:
         """Sums over all books."""
         self._level = self._measured = 0.0
         """Tokens spent, less the rate, in the worst window that ended when it was measured; and when that was."""
-        self._unseen, self._since = 0.0, -math.inf
-        """Tokens that holders spent while they were away, from that time on."""
         self._inflow = roll.inflow
         self._charged = roll.charged
         self._starters = roll.starters
@@ -105,7 +101,7 @@ class Account:
     ) -> Grant:
         """Settle what the holder says and grant what it gets. Its starter must have been offered already. `refill`: an
         operator wants the key to have all tokens that are not held."""
-        self._measure(member, want, now)
+        self._measure(want, now)
         old = self._close(holder)
         if old is not None and old.run != ask.run:
             # What the former holder had is spent.
@@ -148,26 +144,13 @@ class Account:
         """Tokens by which a floor is below the pool when it is stored."""
         return max(1.0, self.roll.limit.burst / 20)
 
-    def _measure(self, member: Member, want: Want, now: float) -> None:
+    def _measure(self, want: Want, now: float) -> None:
         """Add what was spent to what others have said. Nobody's word is older than LEASE, by which the measured windows
-        may be too short: that much is allowed for. When those spent that were away for longer is not known: all of them
-        together are measured by one window, since the first of them was away."""
+        may be too short: that much is allowed for."""
         limit = self.roll.limit
-        self._level = max(0.0, self._level - limit.rate * (now - self._measured))
+        self._level = max(0.0, self._level - limit.rate * (now - self._measured)) + want.spent
         self._measured = now
-        if member.gap <= LEASE:
-            self._level += want.spent
-        elif want.spent:
-            since = min(self._since, now - member.gap)
-            alone = want.spent - limit.rate * member.gap
-            together = self._unseen + want.spent - limit.rate * (now - since)
-            if together > alone:
-                self._unseen, self._since = self._unseen + want.spent, since
-            else:
-                self._unseen, self._since = want.spent, now - member.gap
-            self._level = max(self._level, alone, together)
-        above = self._level - limit.burst - limit.rate * LEASE
-        self.roll.overshoot = max(self.roll.overshoot, above)
+        self.roll.overshoot = max(self.roll.overshoot, self._level - limit.burst - limit.rate * LEASE)
 
     def _share(self, book: Book) -> float:
         """What the holder is given: all that it wants, or its part in whole tokens.

@@ -126,7 +126,9 @@ class Holding:
         self._basis, self._refused, self._since = self.tokens, 0.0, now
         credit, self._credit = self._credit, 0.0
         self._told = self._reset
-        return Want(self.key, self.tokens, back, wants, credit, max(0.0, spent), self._reset)
+        # What counts as spent within LEASE: less what may have flowed in before.
+        said = max(0.0, spent - self._holder.limit.rate * max(0.0, elapsed - LEASE))
+        return Want(self.key, self.tokens, back, wants, credit, said, self._reset)
 
     def grant(self, grant: Grant, stamp: float, now: float) -> None:
         """The answer to the ask of `stamp` has come."""

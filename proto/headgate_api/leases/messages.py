@@ -61,8 +61,8 @@ class Limit:
 class Want(NamedTuple):
     """One key in an ask. Tokens: what is held (below 0: overdrawn), what is given back and no longer held (at least
     0), how much the holder wants to hold, what requests took that turned out to cost less (said once), and what was
-    spent since the last ask, for the measurement of the bound. `reset`: revision of an operator's order to fill up the
-    bucket; 0: none."""
+    spent since the last ask, for the measurement of the bound (over longer than LEASE, less the rate before). `reset`:
+    revision of an operator's order to fill up the bucket; 0: none."""
 
     key: str
     holds: float

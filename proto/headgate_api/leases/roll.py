@@ -17,7 +17,7 @@ class Member:
     """One holder, as the owner knows it."""
 
     __slots__ = (
-        "_lease", "_pace", "arrived", "drained", "gap", "heard", "offered", "pace", "promised", "run", "stamp",
+        "_lease", "_pace", "arrived", "drained", "heard", "offered", "pace", "promised", "run", "stamp",
         "starter", "told", "unpaid", "until",
     )  # fmt: skip
 
@@ -27,8 +27,6 @@ class Member:
         """Of its newest ask."""
         self.arrived = now
         """When that ask arrived."""
-        self.gap = 0.0
-        """Seconds between the one before and it."""
         self.heard = heard
         """When the newest ask arrived of which the owner knows that its answer came."""
         self.starter = 0
@@ -199,7 +197,7 @@ class Roll:
             if ask.answered == member.stamp:
                 member.confirm()
         self._set(member, max(states, member.offered) + member.promised)
-        member.stamp, member.arrived, member.gap = ask.stamp, now, now - member.arrived
+        member.stamp, member.arrived = ask.stamp, now
         return member
 
     def offer(self, member: Member, now: float, paid: Callable[[Member], bool]) -> int:

@@ -352,3 +352,15 @@ def test_an_order_that_the_former_owner_may_have_obeyed_is_not_obeyed_by_the_nex
         pair.holders[0].holdings[KEY].reset(revision, pair.now)
         pair.exchange()
         assert (pair.spend(0) > 10) == full
+
+
+def test_what_was_spent_over_a_long_time_counts_less_what_flowed_in() -> None:
+    pair = Pair(Limit(10, 100, WithoutOwner.SHARE))
+    pair.spend(0, 20)
+    pair.now += 0.1
+    assert pair.holders[0].ask(pair.now) is not None
+    pair.spend(0, 3)
+    # Its turn comes late, as many keys are asked about.
+    pair.now += LEASE + 0.2
+    ask = pair.holders[0].ask(pair.now)
+    assert ask is not None and ask.wants[0].spent == pytest.approx(3 - 10 * 0.2)
