@@ -6,6 +6,7 @@ revision. Revisions are not compared: they go back with the store.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from typing import Final
 
@@ -18,6 +19,9 @@ from dataplane.proxy.trust import address_block
 
 _MOST_OBEYED: Final = 1_000
 """Resets remembered that are no longer in the table."""
+_MOST_UNSENT: Final = 10_000
+_SENT_AGAIN: Final = 240.0
+"""Seconds in which Redis is told again; shorter than it knows that it has obeyed (`window.reset`)."""
 _ADDRESS: Final = "address:"
 _BLOCK_BITS: Final = 64
 
@@ -31,6 +35,7 @@ class Resets:
         self._obeyed: dict[Reset, None] = {}
         self.store: Store = NoStore()
         """Where limits in Redis are counted."""
+        self._unsent: deque[_ToRedis] = deque(maxlen=_MOST_UNSENT)
 
     def obey(self, resets: Collection[Reset], now: float, *, first: bool = False) -> None:
         """Obey the orders of a new table that are new here.
@@ -56,7 +61,32 @@ class Resets:
         for limit in self._limiter.in_redis():
             for bare in {key, key.removeprefix(label(limit, ""))}:
                 name = self.store.naming.name(limit.name, short(bare))
-                self.store.ask(Order(name, reset(name, order)), now)
+                self._send(_ToRedis(self._unsent, name, reset(name, order), now + _SENT_AGAIN), now)
+
+    def send_again(self, now: float) -> None:
+        """Redis answers: tell it what it has not heard while it was away."""
+        for _ in range(len(self._unsent)):
+            order = self._unsent.popleft()
+            if now < order.until:
+                self._send(order, now)
+
+    def _send(self, order: _ToRedis, now: float) -> None:
+        if not self.store.ask(order, now):
+            self._unsent.append(order)
+
+
+class _ToRedis(Order):
+    """An order that Redis is told."""
+
+    __slots__ = ("_unsent", "until")
+
+    def __init__(self, unsent: deque[_ToRedis], name: bytes, command: bytes, until: float) -> None:
+        super().__init__(name, command)
+        self._unsent = unsent
+        self.until = until
+
+    def failed(self, now: float) -> None:
+        self._unsent.append(self)
 
 
 def _bucket(key: str, bits: int) -> str:
