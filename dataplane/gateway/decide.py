@@ -372,6 +372,10 @@ class Gateway(Decider):
         self._plans = {}
         store.want([limit.name for limit in self._limits.values() if limit.mode is LimitMode.REDIS])
 
+    def store_answers(self, now: float) -> None:
+        """The store is there, or there again."""
+        self._resets.send_again(now)
+
     def swap(self, table: Table, now: float) -> None:
         """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over.
 

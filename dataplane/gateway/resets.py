@@ -6,6 +6,7 @@ revision. Revisions are not compared: they go back with the store.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -13,11 +14,14 @@ from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter, label, short
 from dataplane.gateway.policy.resources import LimitMode, Reset
 from dataplane.gateway.policy.window import reset
-from dataplane.gateway.store import NoStore, Store
+from dataplane.gateway.store import NoStore, Order, Store
 from dataplane.proxy.trust import address_block
 
 _MOST_OBEYED: Final = 1_000
 """Resets remembered that are no longer in the table."""
+_MOST_UNSENT: Final = 10_000
+_SENT_AGAIN: Final = 240.0
+"""Seconds in which Redis is told again; shorter than it knows that it has obeyed (`window.reset`)."""
 _ADDRESS: Final = "address:"
 _BLOCK_BITS: Final = 64
 
@@ -40,28 +44,36 @@ class Outcome:
         """What has not been answered, and one until all has been asked."""
 
 
-class _InRedis:
-    """An order for one key in Redis."""
+class _InRedis(Order):
+    """An order for one key in Redis. What it found is told once, by the first answer; until then it counts as open."""
 
-    __slots__ = ("_limit", "_outcome", "_resets", "command", "name")
+    __slots__ = ("_limit", "_outcome", "_resets", "until")
 
-    def __init__(self, resets: Resets, outcome: Outcome, limit: str, name: bytes) -> None:
+    def __init__(self, resets: Resets, outcome: Outcome, limit: str, name: bytes, until: float) -> None:
+        super().__init__(name, reset(name, outcome.revision))
         self._resets = resets
-        self._outcome = outcome
+        self._outcome: Outcome | None = outcome
+        outcome.waiting += 1
         self._limit = limit
-        self.name = name
-        self.command = reset(name, outcome.revision)
+        self.until = until
 
     def answered(self, reply: object, now: float) -> None:
         """It has been obeyed, by whoever was first."""
-        if reply == 1:
+        if self._outcome is not None and reply == 1:
             self._outcome.shared.add(self._limit)
-        self._resets.settle(self._outcome)
+        self._settle()
 
     def failed(self, now: float) -> None:
         """Nobody knows whether it has."""
-        self._outcome.unreached.add(self._limit)
-        self._resets.settle(self._outcome)
+        if self._outcome is not None:
+            self._outcome.unreached.add(self._limit)
+        self._resets.not_heard(self)
+        self._settle()
+
+    def _settle(self) -> None:
+        outcome, self._outcome = self._outcome, None
+        if outcome is not None:
+            self._resets.settle(outcome)
 
 
 class Resets:
@@ -75,6 +87,7 @@ class Resets:
         """Where limits in Redis are counted."""
         self.done: Callable[[Outcome], None] = _ignore
         """Called when an order to fill up buckets has been obeyed, in Redis too."""
+        self._unsent: deque[_InRedis] = deque(maxlen=_MOST_UNSENT)
 
     def obey(self, resets: Collection[Reset], now: float, *, first: bool = False) -> None:
         """Obey the orders of a new table that are new here.
@@ -112,10 +125,22 @@ class Resets:
         for limit in self._limiter.in_redis():
             for bare in {key, key.removeprefix(label(limit, ""))}:
                 name = self.store.naming.name(limit.name, short(bare))
-                if self.store.ask(_InRedis(self, outcome, limit.name, name), now):
-                    outcome.waiting += 1
-                else:
-                    outcome.unreached.add(limit.name)
+                self._send(_InRedis(self, outcome, limit.name, name, now + _SENT_AGAIN), now)
+
+    def send_again(self, now: float) -> None:
+        """Redis answers: tell it what it has not heard while it was away."""
+        for _ in range(len(self._unsent)):
+            order = self._unsent.popleft()
+            if now < order.until:
+                self._send(order, now)
+
+    def _send(self, order: _InRedis, now: float) -> None:
+        if not self.store.ask(order, now):
+            order.failed(now)
+
+    def not_heard(self, order: _InRedis) -> None:
+        """To be sent again."""
+        self._unsent.append(order)
 
 
 def _bucket(key: str, bits: int) -> str:

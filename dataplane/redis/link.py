@@ -290,7 +290,8 @@ def _probe(name: bytes) -> tuple[bytes, ...]:
         digest(TAKE_MEMBERS),
         b"1",
         name,
-        b"1000000",
+        # Gone within milliseconds.
+        b"1000",
         b"1000000",
         b"1",
         identity,

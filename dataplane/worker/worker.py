@@ -203,8 +203,10 @@ class Worker:
         self._gateway.use_store(self._store)
 
     def _report_redis(self) -> None:
-        """Tell the supervisor whether Redis answers."""
+        """Redis answers, or no longer: tell the supervisor, and Redis what it has missed."""
         outage = self._store.outage() if self._store is not None else None
+        if outage is None:
+            self._gateway.store_answers(time.monotonic())
         state = None if outage is None else {"since": outage.since, "reason": outage.reason}
         self._channel.send_json(Kind.REDIS_STATE, state)
 

@@ -124,9 +124,12 @@ class DataPlane:
         await asyncio.to_thread(self.process.kill)
 
     def output(self) -> list[str]:
-        """Everything it wrote, by lines: its log, the workers' logs, the access log."""
+        """Everything it wrote, by lines: its log, the workers' logs, the access log. A line that is being written is
+        not there yet.
+        """
         assert self.process is not None
-        return self.process.log.read_text().splitlines()
+        whole, newline, _ = self.process.log.read_text().rpartition("\n")
+        return (whole + newline).splitlines()
 
     def log(self) -> list[Mapping[str, Any]]:
         """The log records it wrote, those of the access log too."""

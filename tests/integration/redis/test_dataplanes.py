@@ -290,6 +290,32 @@ async def test_a_reset_reaches_redis(
         assert 200 in await ask(plane)
 
 
+async def test_a_reset_reaches_redis_when_it_is_there_again(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance, own_server: RedisServer
+) -> None:
+    first = snapshot(orders, limit("callers", 4))
+    controlplane.publish(first)
+    async with node(tmp_path, controlplane, own_server, REDIS_TIMEOUT="0.2") as plane:
+        await plane.started()
+        await eventually(lambda: has_found(plane))
+        # A key that only an order removes.
+        own_server.client().zadd("rate_limit:callers:alice", {"a": 1})
+        own_server.freeze()
+        try:
+
+            async def loses() -> bool:
+                await ask(plane)
+                return await has_lost(plane)
+
+            await eventually(loses)
+            order = wire.reset("alice", revision=6, rate_limit="alice")
+            controlplane.publish(wire.snapshot(*first.resources, order, revision=6))
+            await plane.serves(6)
+        finally:
+            own_server.thaw()
+        await eventually(lambda: not own_server.client().exists("rate_limit:callers:alice"))
+
+
 async def test_a_password_and_a_database(
     tmp_path: Path, controlplane: FakeControlPlane, orders: Instance, own_server: RedisServer
 ) -> None:

@@ -90,6 +90,34 @@ def test_an_order_while_redis_is_away_says_so_at_once() -> None:
     assert [(outcome.shared, outcome.unreached) for outcome in told] == [(set(), {"a"})]
 
 
+def test_what_redis_has_not_heard_it_is_told_when_it_answers_again() -> None:
+    limiter, store = Limiter(), FakeStore()
+    limiter.counter(Limit("a", 1, 2, LimitKey.SUBJECT, mode=LimitMode.REDIS))
+    resets = Resets(limiter, mock.Mock())
+    resets.store = store
+
+    def told() -> list[bytes]:
+        found = [question.name for question in store.asked]
+        store.asked.clear()
+        return found
+
+    store.away = True
+    resets.obey((Reset(2, rate_limit="alice"),), 0.0)
+    resets.send_again(10.0)
+    store.away = False
+    resets.send_again(20.0)
+    (order,) = store.asked
+    assert told() == [b"rate_limit:a:alice"]
+    resets.send_again(30.0)
+    assert told() == []
+    order.failed(40.0)
+    resets.send_again(200.0)
+    assert told() == [b"rate_limit:a:alice"]
+    order.failed(200.0)
+    resets.send_again(250.0)
+    assert told() == [], "whoever was told in time has obeyed, and callers have counted anew"
+
+
 def test_old_orders_are_forgotten_and_those_in_the_table_never() -> None:
     breakers = mock.Mock()
     resets = Resets(mock.Mock(), breakers)
