@@ -126,7 +126,7 @@ class DataPlane:
     def output(self) -> list[str]:
         """Everything it wrote, by lines: its log, the workers' logs, the access log."""
         assert self.process is not None
-        return self.process.log.read_text().splitlines()
+        return self.process.lines()
 
     def log(self) -> list[Mapping[str, Any]]:
         """The log records it wrote, those of the access log too."""
