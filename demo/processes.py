@@ -96,6 +96,11 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
 
+    def lines(self) -> list[str]:
+        """Its log. A line that is being written is not there yet."""
+        whole, newline, _ = self.log.read_text().rpartition("\n")
+        return (whole + newline).splitlines()
+
     def tail(self, lines: int = 15) -> str:
         """The last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

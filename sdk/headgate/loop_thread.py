@@ -15,6 +15,9 @@ from headgate.errors import HeadgateError
 
 T = TypeVar("T")
 
+_PAUSE = 0.5
+"""Seconds for which a signal may go unnoticed."""
+
 
 class LoopThread:
     """One event loop in a daemon thread, running while anybody holds it.
@@ -64,13 +67,21 @@ class LoopThread:
             tasks.append(loop.create_task(coroutine))
             tasks[0].add_done_callback(functools.partial(_copy_outcome, outcome))
 
-        loop.call_soon_threadsafe(start)
+        def stop() -> None:
+            if tasks:
+                tasks[0].cancel()
+            else:
+                outcome.set_exception(asyncio.CancelledError())
+
+        # A signal handler may raise between any two lines: also when the coroutine runs already, or not yet.
         try:
+            loop.call_soon_threadsafe(start)
+            _wait(outcome)
             return outcome.result()
         except BaseException:
             if not outcome.done():
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
-                futures.wait([outcome])
+                loop.call_soon_threadsafe(stop)
+                _wait(outcome)
             raise
 
     @property
@@ -101,6 +112,13 @@ class LoopThread:
         self._thread.join()
         self._loop.close()
         self._loop = self._thread = None
+
+
+def _wait(outcome: futures.Future[T]) -> None:
+    # A signal that another thread takes, or that comes just before a wait, does not end the wait; Python runs its
+    # handler after it.
+    while not outcome.done():
+        futures.wait([outcome], _PAUSE)
 
 
 def _copy_outcome(outcome: futures.Future[T], task: asyncio.Task[T]) -> None:

@@ -128,8 +128,7 @@ class DataPlane:
         not there yet.
         """
         assert self.process is not None
-        whole, newline, _ = self.process.log.read_text().rpartition("\n")
-        return (whole + newline).splitlines()
+        return self.process.lines()
 
     def log(self) -> list[Mapping[str, Any]]:
         """The log records it wrote, those of the access log too."""

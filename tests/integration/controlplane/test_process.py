@@ -23,7 +23,7 @@ SCOPE = {"scopes": [{"name": "new"}]}
 
 def lines(process: Process, message: str) -> list[dict[str, object]]:
     """The log lines with this message."""
-    found = [json.loads(line) for line in process.log.read_text().splitlines()]
+    found = [json.loads(line) for line in process.lines()]
     return [line for line in found if line["message"] == message]
 
 

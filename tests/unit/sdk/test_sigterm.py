@@ -28,10 +28,24 @@ asyncio.run(main())
 """
 
 SYNC = """
-import threading, headgate
+import time, headgate
 with headgate.sync.register("s", port=1, host="h", instance_id="a"):
-    threading.Event().wait()
+    while True:
+        time.sleep(0.2)
 """
+
+# The system may hand a signal to any thread that does not block it; that does not wake the main thread.
+OTHER_THREAD = (
+    """
+import signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+def take():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Event().wait()
+threading.Thread(target=take, daemon=True).start()
+"""
+    + SYNC
+)
 
 # uvicorn handles the signal, shuts down, and sends it to itself once more.
 UVICORN = """
@@ -104,7 +118,7 @@ async def test_sigterm_before_the_answer_of_the_registry(registry: FakeRegistry,
     await eventually(lambda: not registry.instances)
 
 
-@pytest.mark.parametrize("script", [PLAIN, SYNC], ids=["plain", "sync"])
+@pytest.mark.parametrize("script", [PLAIN, SYNC, OTHER_THREAD], ids=["plain", "sync", "other thread"])
 async def test_sigterm_while_nobody_answers(registry: FakeRegistry, script: str) -> None:
     registry.down = True
     async with running(registry, "-c", script) as process:
