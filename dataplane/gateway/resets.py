@@ -14,7 +14,7 @@ from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.limiter import Limiter, label, short
 from dataplane.gateway.policy.resources import LimitMode, Reset
 from dataplane.gateway.policy.window import reset
-from dataplane.gateway.store import NoStore, Order, Store
+from dataplane.gateway.store import NoStore, Store
 from dataplane.proxy.trust import address_block
 
 _MOST_OBEYED: Final = 1_000
@@ -44,13 +44,14 @@ class Outcome:
         """What has not been answered, and one until all has been asked."""
 
 
-class _InRedis(Order):
+class _InRedis:
     """An order for one key in Redis. What it found is told once, by the first answer; until then it counts as open."""
 
-    __slots__ = ("_limit", "_outcome", "_resets", "until")
+    __slots__ = ("_limit", "_outcome", "_resets", "command", "name", "until")
 
     def __init__(self, resets: Resets, outcome: Outcome, limit: str, name: bytes, until: float) -> None:
-        super().__init__(name, reset(name, outcome.revision))
+        self.name = name
+        self.command = reset(name, outcome.revision)
         self._resets = resets
         self._outcome: Outcome | None = outcome
         outcome.waiting += 1
@@ -69,6 +70,9 @@ class _InRedis(Order):
             self._outcome.unreached.add(self._limit)
         self._resets.not_heard(self)
         self._settle()
+
+    def late(self, reply: object, now: float) -> None:
+        """It has been obeyed. Redis knows that when it is told again."""
 
     def _settle(self) -> None:
         outcome, self._outcome = self._outcome, None
