@@ -374,7 +374,7 @@ class Gateway(Decider):
 
     def store_answers(self, now: float) -> None:
         """The store is there, or there again."""
-        self._resets.send_again(now)
+        self.resets.send_again(now)
 
     def swap(self, table: Table, now: float) -> None:
         """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over.
