@@ -127,7 +127,7 @@ async def test_all_problems_with_their_paths(admin: httpx.AsyncClient, api: Api)
     document = {
         "services": [{"service_name": "fine"}, {"service_name": "odd", "check_interval": -1}],
         "routes": [{"name": "a", "prefix": "/a", "service_name": "nowhere", "scopes": ["no:scope"]}],
-        "rate_limits": [{"name": "l", "per_second": 1, "burst": 1, "mode": "fleet"}],
+        "rate_limits": [{"name": "l", "per_second": 1, "burst": 1, "mode": "nowhere"}],
         "colours": [],
     }
     answer = await admin.post(APPLY, json=document)
