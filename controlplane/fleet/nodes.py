@@ -320,7 +320,8 @@ class Fleet:
         self._update(node, stats=replace(stats, circuits=(), resets=NO_RESETS))
         self.signals.news += turned
         if stats.resets:
-            known = {**self._nodes[node].resets, **stats.resets}
+            # What it said first holds: one that was started again since has found nothing.
+            known = {**stats.resets, **self._nodes[node].resets}
             self._update(node, resets=dict(sorted(known.items())[-MOST_RESETS:]))
             self.signals.move(node)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -95,7 +96,9 @@ class Waiting:
             return "" if revision in state.resets else "has not reset it yet"
 
         def hindered() -> Iterator[str]:
-            return (name for name, state in self._fleet.nodes.items() if revision not in state.resets)
+            waited = [name for name, state in self._fleet.nodes.items() if revision not in state.resets]
+            random.shuffle(waited)
+            return iter(waited)
 
         return await self._until(_Goal(revision, Group(), hindrance, hindered), seconds)
 

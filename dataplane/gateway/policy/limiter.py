@@ -435,7 +435,9 @@ def _forget(counter: Counter, key: str, revision: int, now: float) -> bool:
         value = key[len(prefix) :]
         # Of several parts only the parts are shortened.
         names |= {value, short(value)}
+    found = sum(counter.forget(name) for name in names) > 0
     if revision and isinstance(counter, Leased):
+        # Makes one where there was none.
         for name in names:
             counter.reset(name, revision, now)
-    return sum(counter.forget(name) for name in names) > 0
+    return found

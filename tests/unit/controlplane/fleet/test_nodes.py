@@ -11,6 +11,7 @@ import pytest
 from controlplane.fleet.nodes import KEPT, MOST_GONE, Fleet
 from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import (
+    MOST_RESETS,
     CircuitReport,
     CircuitState,
     InstanceHealth,
@@ -18,6 +19,7 @@ from controlplane.fleet.reports import (
     NodeProblem,
     NodeState,
     Rejection,
+    ResetReport,
     StatsReport,
 )
 from controlplane.model.resources import Instance, Service
@@ -262,3 +264,15 @@ def test_every_report_wakes_those_who_watch(fleet: Fleet) -> None:
         event.clear()
         fleet.disconnect("gw-1")
         assert event.is_set()
+
+
+def test_what_orders_to_reset_have_found_is_kept_apart_from_reports_and_bounded(fleet: Fleet) -> None:
+    fleet.hello("gw-1", "0.1.0")
+    fleet.stats("gw-1", StatsReport(resets={5: ResetReport(("callers",))}))
+    fleet.stats("gw-1", StatsReport(1.0, 9))
+    fleet.stats("gw-1", StatsReport(resets={5: ResetReport(), 6: ResetReport()}))
+    state = fleet.nodes["gw-1"]
+    assert state.resets == {5: ResetReport(("callers",)), 6: ResetReport()}, "started again, it finds nothing"
+    assert not state.stats.resets
+    fleet.stats("gw-1", StatsReport(resets=dict.fromkeys(range(7, 100), ResetReport())))
+    assert list(fleet.nodes["gw-1"].resets) == list(range(100 - MOST_RESETS, 100))

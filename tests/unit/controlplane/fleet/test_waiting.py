@@ -13,7 +13,14 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.progress import ALL, Progress, Quorum
-from controlplane.fleet.reports import InstanceHealth, InstanceStatus, NodeProblem, NodeState
+from controlplane.fleet.reports import (
+    InstanceHealth,
+    InstanceStatus,
+    NodeProblem,
+    NodeState,
+    ResetReport,
+    StatsReport,
+)
 from controlplane.fleet.tally import Count, Tally
 from controlplane.fleet.thresholds import GAP, Group
 from controlplane.fleet.waiting import Waiting
@@ -456,3 +463,28 @@ async def test_a_number_of_data_planes_needs_nobody_else(scene: Scene) -> None:
     scene.fleet.hello("a", "1", revision, scene.digest)
     assert (await scene.waiting.served(revision, 0, Quorum(count=1))).complete
     assert not (await scene.waiting.served(revision, 0)).complete
+
+
+async def test_over_when_every_data_plane_has_said_what_it_reset(scene: Scene) -> None:
+    for node in ("a", "b", "c"):
+        scene.fleet.hello(node, "1")
+    revision = await scene.published(ORDERS)
+    task = asyncio.create_task(scene.waiting.obeyed(revision, 30.0))
+    for node in ("a", "b", "c"):
+        scene.fleet.ack(node, revision, scene.digest)
+    assert await still_waiting(task)
+    for node in ("a", "b"):
+        scene.fleet.stats(node, StatsReport(resets={revision: ResetReport()}))
+    assert await still_waiting(task), "c has not said"
+    scene.fleet.stats("c", StatsReport(resets={revision - 1: ResetReport()}))
+    assert await still_waiting(task), "it has said so of another order"
+    scene.fleet.stats("c", StatsReport(resets={revision: ResetReport(("callers",))}))
+    assert (await task).complete
+
+
+async def test_the_names_of_those_that_have_not_reset_it(scene: Scene) -> None:
+    scene.fleet.hello("a", "1")
+    revision = await scene.published(ORDERS)
+    scene.fleet.ack("a", revision, scene.digest)
+    seen = await scene.waiting.obeyed(revision, 0.0)
+    assert list(map(str, seen.stragglers)) == ["a (has not reset it yet)"]

@@ -60,11 +60,17 @@ def test_what_an_order_found_is_told_once_redis_has_answered() -> None:
     limiter, store = Limiter(), FakeStore()
     for name in ("a", "b"):
         limiter.counter(Limit(name, 1, 2, LimitKey.SUBJECT, mode=LimitMode.REDIS))
-    fleet = Limit("fleet", 1, 100, LimitKey.SUBJECT, mode=LimitMode.FLEET)
-    for limit in (Limit("here", 1, 2, LimitKey.SUBJECT), Limit("idle", 1, 2, LimitKey.SUBJECT), fleet):
-        counter = limiter.counter(limit)
-        if limit.name != "idle":
-            counter.take("alice", 0.0)
+    limits = {
+        name: Limit(name, 1, 100, LimitKey.SUBJECT, mode=mode)
+        for name, mode in (
+            ("here", LimitMode.LOCAL),
+            ("idle", LimitMode.LOCAL),
+            ("fleet", LimitMode.FLEET),
+            ("idle-fleet", LimitMode.FLEET),
+        )
+    }
+    for limit in limits.values():
+        limiter.counter(limit).take("bob" if "idle" in limit.name else "alice", 0.0)
     resets, told = Resets(limiter, mock.Mock()), list[Outcome]()
     resets.store, resets.done = store, told.append
     resets.obey((Reset(7, rate_limit="alice"),), 0.0)
