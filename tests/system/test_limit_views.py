@@ -86,18 +86,19 @@ async def test_a_limit_of_the_fleet_is_seen_at_both_control_planes_and_reset_eve
         for limit in await shown(pair, "together"):
             (bucket,) = limit["buckets"] or [{"key": "", "dataplanes": {}, "refused": 0, "remaining": 99}]
             nodes = bucket["dataplanes"]
-            known = limit["owner"] is not None and limit["bound"]["holds"] and bucket["remaining"] < 1
+            known = limit["bound"]["reason"] == f"workers lease from control plane {limit['owner']}"
             counted = {node: (one["counted"], one["away"]) for node, one in nodes.items()}
             if not known or counted != dict.fromkeys(("at-a", "at-b"), ("fleet", False)):
                 return False
-            if bucket["refused"] < 2 or bucket["key"] != "route:seen":
+            # A worker may be refused more than its share while others hold theirs.
+            if bucket["refused"] < 2 or bucket["remaining"] >= 20 or bucket["key"] != "route:seen":
                 return False
         return True
 
     await eventually(all_of_it, within=60)
     of_a, of_b = await shown(pair, "together")
     assert of_a["owner"] == of_b["owner"]
-    assert of_a["bound"]["over"] == "fleet" and of_a["bound"]["reason"].endswith(of_a["owner"])
+    assert of_a["bound"]["over"] == of_b["bound"]["over"] == "fleet"
     assert {
         one["counted"] for one in (await shown(pair, "here"))[0]["buckets"][0]["dataplanes"].values()
     } == {"node"}
