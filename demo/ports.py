@@ -33,16 +33,18 @@ def free_port() -> int:
 def _choose() -> Iterator[int | None]:
     """Each port of a block once, then of the next; of the first again when no block is left. None: no port is free."""
     firsts = range(_FIRST, _END, _BLOCK)
-    owned: list[socket.socket] = []
+    owned: list[int] = []
     # Begun at another place each time: a client of the run before may still dial the ports of that run.
     for first in random.sample(firsts, len(firsts)):
         if claim := _bind(first):
-            owned.append(claim)
+            # Open as long as the process lives, whatever becomes of this generator.
+            claim.detach()
+            owned.append(first)
             yield from _unbound(first)
     while True:
         again = None
-        for claim in owned:
-            for again in _unbound(claim.getsockname()[1]):
+        for first in owned:
+            for again in _unbound(first):
                 yield again
         if again is None:
             yield None
