@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -96,20 +95,29 @@ async def test_a_limit_of_the_fleet_is_seen_at_both_control_planes_and_reset_eve
         return True
 
     await eventually(all_of_it, within=60)
-    of_a, of_b = await shown(pair, "together")
-    assert of_a["owner"] == of_b["owner"]
-    assert of_a["bound"]["over"] == of_b["bound"]["over"] == "fleet"
-    assert {
-        one["counted"] for one in (await shown(pair, "here"))[0]["buckets"][0]["dataplanes"].values()
-    } == {"node"}
 
-    table = await pair.headgate("limits", "--limit", "together")
-    assert table.returncode == 0, table.stderr
-    assert "20 + 0.001/s, the fleet" in table.stdout and of_a["owner"] in table.stdout
-    assert "route:seen" in table.stdout
-    (listed,) = json.loads((await pair.headgate("limits", "-l", "together", "-o", "json")).stdout)
-    assert listed["buckets"][0]["refused"] >= 2
+    async def same_owner() -> bool:
+        of_a, of_b = await shown(pair, "together")
+        assert of_a["bound"]["over"] == of_b["bound"]["over"] == "fleet"
+        return of_a["owner"] is not None and of_a["owner"] == of_b["owner"]
 
+    await eventually(same_owner, within=60)
+
+    async def printed() -> bool:
+        table = await pair.headgate("limits", "--limit", "together")
+        assert table.returncode == 0, table.stderr
+        assert "20 + 0.001/s, the fleet" in table.stdout
+        return "route:seen" in table.stdout and "at-a " in table.stdout and "at-b " in table.stdout
+
+    # A data plane that a busy machine keeps from its control plane for a moment is not shown.
+    await eventually(printed, within=60)
+
+    async def local_ones() -> bool:
+        buckets = [bucket for limit in await shown(pair, "here") for bucket in limit["buckets"]]
+        nodes = [one["counted"] for bucket in buckets for one in bucket["dataplanes"].values()]
+        return nodes == ["node"] * 4
+
+    await eventually(local_ones, within=60)
     reset = await pair.headgate("limits", "reset", "route:seen")
     assert (reset.returncode, reset.stdout) == (
         0,
