@@ -78,7 +78,7 @@ async def finish(
         return await long_answer(receipt)
     late = ", ".join(map(str, seen.stragglers[:10]))
     more = f" and {len(seen.stragglers) - 10} more" if len(seen.stragglers) > 10 else ""
-    which = f"not yet: {late}{more}" if late else "no data plane is connected"
+    which = f"not yet: {late}{more}" if late else _connected(seen)
     detail = f"The change is written at revision {revision}, but {_outcome(seen, wait)}; {which}"
     if seen.problem:
         detail = f"The change is written at revision {revision}, but {seen.problem}"
@@ -86,8 +86,16 @@ async def finish(
 
 
 def _outcome(seen: Progress, wait: Wait) -> str:
-    served = f"only {seen.done} of {seen.needed} data planes serve it"
+    serve = "data plane serves it" if seen.needed == 1 else "data planes serve it"
+    served = f"only {seen.done} of {seen.needed} {serve}"
     return f"{served}, and others rejected it" if seen.rejected else f"{served} after {wait.seconds:g} s"
+
+
+def _connected(seen: Progress) -> str:
+    count = sum(node.connected for node in seen.nodes)
+    if not count:
+        return "no data plane is connected"
+    return f"no more than {count} data plane{' is' if count == 1 else 's are'} connected"
 
 
 async def rollout(call: Call) -> Response:

@@ -46,7 +46,7 @@ async def test_a_change_that_takes_too_long_is_written(admin: httpx.AsyncClient,
     problem = answer.json()
     revision = api.store.revision
     assert problem["detail"] == (
-        f"The change is written at revision {revision}, but only 0 of 1 data planes serve it after 0.05 s; "
+        f"The change is written at revision {revision}, but only 0 of 1 data plane serves it after 0.05 s; "
         "not yet: gw-1 (serves revision 0)"
     )
     assert (problem["revision"], problem["state"]) == (revision, "waiting")
@@ -74,6 +74,11 @@ async def test_a_quorum_is_enough(admin: httpx.AsyncClient, api: Api) -> None:
     for quorum, status in (("1", 200), ("50%25", 200), ("51%25", 504), ("all", 504), ("3", 504)):
         answer = await admin.post(f"{APPLY}?wait=0&quorum={quorum}", json=DOCUMENT)
         assert (quorum, answer.status_code) == (quorum, status)
+    await acknowledged(api, "gw-2")
+    detail = (await admin.post(f"{APPLY}?wait=0&quorum=5", json=DOCUMENT)).json()["detail"]
+    assert detail.endswith(
+        "only 2 of 5 data planes serve it after 0 s; no more than 2 data planes are connected"
+    )
 
 
 @pytest.mark.parametrize(
