@@ -41,11 +41,15 @@ def run(check: bool) -> int:
     with running(demo_world()) as world:
         print(f"Ready after {time.monotonic() - begun:.1f} s.")
         failures = Tour(world).walk()
-        print(f"\nThe tour took {time.monotonic() - begun:.0f} s; {failures or 'no'} step(s) failed.")
+        print(f"\nThe tour took {time.monotonic() - begun:.0f} s; {_steps(failures)} failed.")
         if not check:
             print_urls(world)
             signal.pause()
     return 1 if failures else 0
+
+
+def _steps(count: int) -> str:
+    return f"{count or 'no'} step{'s' if count > 1 else ''}"
 
 
 def print_urls(world: World) -> None:
