@@ -1,12 +1,26 @@
-"""What ends a command: a line for the person who typed it."""
+"""What ends a command: a line for the person who typed it, and an exit code for scripts."""
 
 from __future__ import annotations
+
+from typing import Final
+
+FAILED: Final = 1
+"""Nothing was written. For `diff` 1 means that there is a difference, and 2 that it could not be made."""
+USAGE: Final = 2
+"""The command line itself is wrong; nothing was sent."""
+NOT_SERVED: Final = 3
+"""The change is written, and the data planes do not serve it, or it is not known whether they do."""
+INTERRUPTED: Final = 130
+"""Ctrl-C, as shells report it (128 + SIGINT)."""
+
+CLOSED_PIPE: Final = 141
+"""The reader of the output has ended, such as `head` (128 + SIGPIPE)."""
 
 
 class Failure(Exception):
     """Printed as `headgate: …` on stderr; the process ends with `exit_code`."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        """The message says what to do where that is known."""
+    def __init__(self, message: str, exit_code: int = FAILED) -> None:
+        """The message says what to do where that is known. What caused it (`raise … from`) is shown by --verbose."""
         super().__init__(message)
         self.exit_code = exit_code
