@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -16,6 +17,7 @@ SINGULARS = {
     "scopes": "scope",
     "users": "user",
     "rate_limits": "rate_limit",
+    "issuers": "issuer",
 }
 
 
@@ -25,7 +27,8 @@ class FakeAdmin:
     `rollouts` are the answers to questions how far data planes are, each given once.
 
     Switches: `anonymous_read`, `refuse` (answers every apply with these errors), `override` (answers everything),
-    `node` (the data plane that answers /health, as through the gateway).
+    `node` (the data plane that answers /health, as through the gateway), `warn` (warnings of every apply), `lacks` (the
+    scope without which nothing is changed), `interrupt_after_rollouts` (Ctrl-C comes when no rollout is left).
     `end_access()` and `end_login()` make the tokens given so far worthless.
     """
 
@@ -42,9 +45,14 @@ class FakeAdmin:
         self.anonymous_read = False
         self.node = ""
         self.refuse: list[dict[str, str]] = []
+        self.warn: list[dict[str, str]] = []
+        self.lacks = ""
+        self.openapi: dict[str, Any] = {}
+        self.interrupt_after_rollouts = False
         self.override: Callable[[httpx.Request], httpx.Response] | None = None
         self.frozen = ""
         self.requests: list[str] = []
+        self.authorities: list[Path | None] = []
         self.resets: list[str] = []
         self.limits: list[dict[str, Any]] = []
         self.receipts: dict[str, dict[str, Any]] = {}
@@ -95,6 +103,9 @@ class FakeAdmin:
         anonymous = self.anonymous_read and request.method == "GET" and not sent
         if sent not in self._access and not anonymous:
             return problem(401, "Could not validate credentials")
+        if self.lacks and request.method != "GET":
+            challenge = f'Bearer realm="headgate", error="insufficient_scope", scope="{self.lacks}"'
+            return problem(403, "Not enough permissions", headers={"WWW-Authenticate": challenge})
         return self._answer(request, path[2:])
 
     def _limits(self, query: dict[str, str]) -> httpx.Response:
@@ -128,10 +139,22 @@ class FakeAdmin:
                 section = self.sections[plural.replace("-", "_")]
                 if name not in section:
                     return problem(404, f"there is no {name}")
+                tag = f'"{json.dumps(section[name]).encode().hex()}"'
                 if method == "DELETE":
                     del section[name]
                     return httpx.Response(204)
-                return httpx.Response(200, json=section[name])
+                if method == "PUT":
+                    if request.headers.get("if-match") != tag:
+                        return problem(412, "It was changed meanwhile")
+                    if self.refuse:
+                        return problem(400, "The configuration has problems", errors=self.refuse)
+                    section[name] = json.loads(request.content)
+                return httpx.Response(200, json=section[name], headers={"ETag": tag})
+            case ["GET", "openapi.json"]:
+                return httpx.Response(200, json=self.openapi)
+            case ["DELETE", "services", service, "instances", instance, "drain"]:
+                self.drained.remove(f"{service}/{instance}")
+                return httpx.Response(202, json={"revision": self.revision})
             case ["GET", "store"]:
                 return httpx.Response(200, json=self.store())
             case ["POST", "store", "confirm"]:
@@ -153,6 +176,10 @@ class FakeAdmin:
                 return httpx.Response(200, json=self.receipts[key])
             case ["GET", "rollouts", _]:
                 self.queries.append(dict(request.url.params))
+                if not self.rollouts:
+                    if self.interrupt_after_rollouts:
+                        raise KeyboardInterrupt
+                    raise httpx.ReadError("lost", request=request)
                 return httpx.Response(200, json=self.rollouts.pop(0))
             case ["GET", ("history" | "diff") as view]:
                 self.queries.append(dict(request.url.params))
@@ -188,13 +215,16 @@ class FakeAdmin:
                 if not dry_run:
                     self.sections[section][name] = entry
         self.revision += not dry_run
-        return httpx.Response(200, json={"revision": self.revision, "changes": changes})
+        warnings = {"warnings": self.warn} if self.warn else {}
+        return httpx.Response(200, json={"revision": self.revision, "changes": changes, **warnings})
 
 
-def problem(status: int, detail: str, **more: Any) -> httpx.Response:
+def problem(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> httpx.Response:
     """An RFC 9457 answer."""
     return httpx.Response(
         status,
         json={"status": status, "detail": detail, **more},
-        headers={"Content-Type": "application/problem+json"},
+        headers={"Content-Type": "application/problem+json", **(headers or {})},
     )

@@ -73,7 +73,7 @@ def test_a_frozen_data_plane_is_named(own_world: World, headgate: Run) -> None:
     own_world.processes[second.name].signal(signal.SIGSTOP)
     try:
         late = headgate("apply", "-f", "-", "--wait", "--timeout", "1", stdin=route("late"))
-        assert late.returncode == 1
+        assert late.returncode == 3
         assert late.stdout.splitlines()[-1].startswith("Applied at revision")
         (line,) = late.stderr.splitlines()
         assert "is written, but only 1 of 2 data planes serve it" in line
@@ -93,7 +93,7 @@ def test_a_rejection_ends_the_wait_at_once(own_world: World, headgate: Run) -> N
     own_world.processes["small"] = small.start(own_world.folder / "run")
     document = {"routes": [json.loads(route(f"r{number}"))["routes"][0] for number in range(8)]}
     refused = headgate("apply", "-f", "-", "--wait", "--timeout", "50", stdin=json.dumps(document))
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "small (serves revision" in refused.stderr
     assert "exceeds MAX_ROUTES 6" in refused.stderr
     assert serves(own_world.dataplanes[0], "/r7")

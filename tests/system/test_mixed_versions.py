@@ -152,7 +152,7 @@ async def test_an_older_one_keeps_its_last_good_configuration_and_says_why(fleet
         "--wait",
         stdin=json.dumps({"scopes": [{"name": "a"}], "users": [{"username": "jo", "scopes": ["a"]}]}),
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "old (serves revision" in done.stderr and reason in done.stderr
     shown = await fleet.shown("old")
     assert shown["applied_revision"] == served

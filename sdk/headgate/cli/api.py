@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
+import json
+import re
 import ssl
 import sys
 import time
@@ -14,8 +17,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from headgate.cli.causes import explain
 from headgate.cli.credentials import Credentials, Login
-from headgate.cli.failure import Failure
+from headgate.cli.failure import INTERRUPTED, Failure
 from headgate.cli.render import printable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -23,17 +27,28 @@ TIMEOUT = 30.0
 RENEW_BEFORE = 30.0
 """Seconds before its end at which an access token is renewed."""
 
+_OTHER = " (--url, --context or HEADGATE_URL name another one)"
+_LOOK = "see `headgate history`"
+_SCOPE = re.compile(r'error="insufficient_scope".*\bscope="([^"]*)"')
+
 
 class ApiError(Failure):
     """The control plane answered with a problem (RFC 9457)."""
 
-    def __init__(self, status: int, detail: str, errors: list[dict[str, str]]) -> None:
-        """`errors`: field and detail of everything that is wrong with a configuration."""
+    def __init__(
+        self, status: int, detail: str, errors: list[dict[str, str]], members: Mapping[str, Any] | None = None
+    ) -> None:
+        """`errors`: field and detail of everything that is wrong with a configuration; `members`: of the problem."""
         lines = [": ".join(filter(None, (error.get("field"), error.get("detail")))) for error in errors]
         super().__init__("\n  ".join(map(printable, [detail, *lines])))
         self.status = status
         self.detail = detail
         self.errors = errors
+        self.members = dict(members or {})
+
+
+class Unreachable(Failure):
+    """There was no answer; the next question may have one."""
 
 
 class AdminApi:
@@ -63,9 +78,19 @@ class AdminApi:
         """The JSON at a path below /api/v1, whose parts are quoted here."""
         return self._ask("GET", api_path(*path), params=query)
 
-    def delete(self, *path: str) -> Any:
+    def read(self, *path: str) -> tuple[Any, str]:
+        """The JSON at a path, and its ETag: the condition of a later `put`."""
+        response = self._answer("GET", api_path(*path))
+        return self._read(response), response.headers.get("etag", "")
+
+    def put(self, *path: str, content: bytes, if_match: str) -> Any:
+        """Replace what is at the path, if it is still the one with this ETag."""
+        headers = {"Content-Type": "application/json", **({"If-Match": if_match} if if_match else {})}
+        return self._ask("PUT", api_path(*path), content=content, headers=headers)
+
+    def delete(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """Delete what is at the path."""
-        return self._ask("DELETE", api_path(*path))
+        return self._ask("DELETE", api_path(*path), params=query)
 
     def post(
         self,
@@ -84,6 +109,24 @@ class AdminApi:
     def health(self) -> Any:
         """What /health of the control plane says; needs no login."""
         return self._read(self._send("GET", "/health"))
+
+    def limit(self, seconds: float) -> None:
+        """Wait for no answer longer than this."""
+        self._client.timeout = httpx.Timeout(seconds)
+
+    def present(self) -> tuple[str, str, float]:
+        """The access token in use, its user, and the Unix second at which it ends; "" and 0 for one that was given.
+
+        Raises Failure without a login.
+        """
+        if self._token_given is not None:
+            return self._token_given, "", 0.0
+        login = self._credentials.find(self.url)
+        if login is None:
+            raise Failure(f"not logged in at {self.url}: type `headgate login`")
+        if login.expires - time.time() < RENEW_BEFORE:
+            login = self._renew(login)
+        return login.access_token, login.username, login.expires
 
     def login(self, username: str, password: str) -> None:
         """Get tokens and keep them. Warns when the password travels in plain text."""
@@ -106,8 +149,12 @@ class AdminApi:
         return True
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
+        return self._read(self._answer(method, path, **options))
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The response, with the login renewed where that was needed. Raises Failure for 401 and 403."""
         if self._token_given is not None:
-            return self._ask_with_token(self._token_given, method, path, options)
+            return self._answer_to_token(self._token_given, method, path, options)
         login = self._credentials.find(self.url)
         if login is not None and login.expires - time.time() < RENEW_BEFORE:
             login = self._renew(login)
@@ -118,15 +165,31 @@ class AdminApi:
             response = self._send(method, path, login=self._renew(login), **options)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise Failure(f"the login at {self.url} has ended: type `headgate login`")
-        return self._read(response)
+        return self._permitted(response, login.username if login else "")
 
-    def _ask_with_token(self, token: str, method: str, path: str, options: dict[str, Any]) -> Any:
+    def _answer_to_token(self, token: str, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         response = self._send(method, path, login=Login("", token, 0.0), **options)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise Failure(
                 f"{self.url} refuses the access token in HEADGATE_TOKEN: it has ended, or is another's"
             )
-        return self._read(response)
+        return self._permitted(response, claims(token).get("sub", ""))
+
+    def _permitted(self, response: httpx.Response, username: str) -> httpx.Response:
+        """The response, unless it says that the caller lacks a scope. Raises ApiError that names both."""
+        if response.status_code != httpx.codes.FORBIDDEN:
+            return response
+        try:
+            self._read(response)
+        except ApiError as refused:
+            if "needed" in refused.members:
+                raise  # it says so itself
+            found = _SCOPE.search(response.headers.get("www-authenticate", ""))
+            if found is None:
+                raise
+            lacks = f"{f'user {username}' if username else 'the caller'} lacks the scope {found[1]}"
+            raise ApiError(403, f"{refused.detail}: {lacks}", refused.errors, refused.members) from refused
+        return response
 
     def _renew(self, login: Login) -> Login:
         """A login with a fresh access token, by its refresh token. Raises Failure when that has ended, too."""
@@ -166,15 +229,30 @@ class AdminApi:
         headers = dict(options.pop("headers", {}))
         if login is not None:
             headers["Authorization"] = f"Bearer {login.access_token}"
+        dry = "dry_run" in (options.get("params") or ())
+        writes = method != "GET" and not dry and "data" not in options  # forms are those of tokens
+        unknown = f"; whether the change was made is not known: {_LOOK}" if writes else ""
+        patience = options.get("timeout", TIMEOUT)
         try:
             return self._client.request(method, path, headers=headers, **options)
+        except httpx.ConnectTimeout as error:
+            raise Unreachable(f"cannot reach the control plane at {self.url}: no answer{_OTHER}") from error
         except httpx.TimeoutException as error:
-            raise Failure(f"the control plane at {self.url} did not answer within {TIMEOUT:g} s") from error
-        except httpx.TransportError as error:
-            raise Failure(
-                f"cannot reach the control plane at {self.url}: {_cause(error)} "
-                "(HEADGATE_URL or --url name another one)"
+            raise Unreachable(
+                f"the control plane at {self.url} did not answer within {patience:.0f} s{unknown}"
             ) from error
+        except httpx.ConnectError as error:
+            raise Unreachable(
+                f"cannot reach the control plane at {self.url}: {explain(error)}{_OTHER}"
+            ) from error
+        except httpx.HTTPError as error:
+            raise Unreachable(f"the connection to {self.url} broke{unknown or ': try again'}") from error
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise Failure(
+                f"cannot ask {self.url}: the URL or the token holds characters that it must not"
+            ) from error
+        except KeyboardInterrupt as error:
+            raise Failure(f"interrupted{unknown}", INTERRUPTED) from error
 
     def _read(self, response: httpx.Response) -> Any:
         if response.status_code == httpx.codes.NO_CONTENT:
@@ -188,7 +266,7 @@ class AdminApi:
         words = (answer.get(name) for name in ("detail", "error_description", "title", "error"))
         detail = next((str(word) for word in words if word), f"answered {response.status_code}")
         errors = answer.get("errors")
-        raise ApiError(response.status_code, detail, errors if isinstance(errors, list) else [])
+        raise ApiError(response.status_code, detail, errors if isinstance(errors, list) else [], answer)
 
     def _json(self, response: httpx.Response) -> Any:
         try:
@@ -206,9 +284,26 @@ def make_client(url: str, ca: Path | None) -> httpx.Client:
     host = urlsplit(url).hostname or ""
     try:
         verify = ssl.create_default_context(cafile=str(ca)) if ca else True
+    except ssl.SSLError as error:
+        raise Failure(f"cannot read the CA's certificate {ca}: there is no PEM certificate in it") from error
     except OSError as error:
-        raise Failure(f"cannot read the CA's certificate {ca}: {error.strerror or error}") from error
-    return httpx.Client(base_url=url, timeout=TIMEOUT, verify=verify, trust_env=not _is_loopback(host))
+        raise Failure(f"cannot read the CA's certificate {ca}: {error.strerror}") from error
+    try:
+        return httpx.Client(base_url=url, timeout=TIMEOUT, verify=verify, trust_env=not _is_loopback(host))
+    except (ValueError, httpx.InvalidURL) as error:
+        raise Failure("HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names no proxy that can be used") from error
+
+
+def claims(token: str) -> dict[str, Any]:
+    """What a token says, unchecked; nothing for one that is no JWT."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def api_path(*parts: str) -> str:
@@ -234,8 +329,3 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _cause(error: httpx.TransportError) -> str:
-    """The reason, without Python's error number."""
-    return str(error).split("] ", 1)[-1].lower() or type(error).__name__

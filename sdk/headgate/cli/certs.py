@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from headgate.cli.failure import Failure
-from headgate.cli.session import Commands
 
-app = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 Hosts = Annotated[
     list[str] | None,

@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from headgate.cli.api import AdminApi, ApiError
-from headgate.cli.documents import Document, load
-from headgate.cli.kinds import find_kind
+from headgate.cli.documents import Document
+from headgate.cli.kinds import RESOURCE_KINDS, find_kind
 from headgate.cli.render import print_line, printable, styled
 
 _MARKS = {"create": "+", "update": "~", "delete": "-"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted"}
+
+_BYTES_A_SECOND = 100_000
+"""What a busy control plane checks: so much longer than usual its answer to a large document may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +42,18 @@ class ResourceChange:
         return asdict(self)
 
 
-def send(api: AdminApi, paths: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
-    """Apply files; returns the receipt. Problems name the file where there are several."""
-    return _send(api, load(paths), dry_run=dry_run)
-
-
-def _send(api: AdminApi, document: Document, *, dry_run: bool) -> dict[str, Any]:
+def send(api: AdminApi, document: Document, *, dry_run: bool) -> dict[str, Any]:
+    """Apply what files declare; returns the receipt. Problems and warnings name the file and line."""
     query = {"dry_run": "true"} if dry_run else None
     try:
-        receipt: dict[str, Any] = api.post("apply", content=document.as_json(), query=query)
+        content = document.as_json()
+        patience = len(content) / _BYTES_A_SECOND
+        receipt: dict[str, Any] = api.post("apply", content=content, query=query, patience=patience)
     except ApiError as refused:
-        errors = [{**error, "field": document.place(error.get("field", ""))} for error in refused.errors]
-        raise ApiError(refused.status, refused.detail, errors) from refused
+        located = document.located(refused.errors)
+        raise ApiError(refused.status, refused.detail, located, refused.members) from refused
+    if receipt.get("warnings"):
+        receipt["warnings"] = document.located(receipt["warnings"])
     return receipt
 
 
@@ -65,28 +68,48 @@ def print_edits(edits: Sequence[Mapping[str, Any]]) -> None:
         print_line("No difference")
 
 
-def compare(api: AdminApi, paths: Sequence[str]) -> list[ResourceChange]:
+def compare(api: AdminApi, document: Document) -> list[ResourceChange]:
     """What would change, by a dry run; for updates, the fields that the files say otherwise than they are."""
-    document = load(paths)
-    changes = _send(api, document, dry_run=True)["changes"]
+    changes = send(api, document, dry_run=True)["changes"]
+    updates = [change for change in changes if change["action"] == "update"]
+    there, stated = _present(api, updates), _stated(document)
     return [
         ResourceChange(
             change["action"],
             change["kind"],
             change["name"],
-            _fields(api, document, change) if change["action"] == "update" else (),
+            tuple(_differences(there[key], stated.get(key, {}), "")) if key in there else (),
         )
         for change in changes
         if change["action"] != "unchanged"
+        for key in [(change["kind"], change["name"])]
     ]
 
 
-def _fields(api: AdminApi, document: Document, change: Mapping[str, str]) -> tuple[FieldChange, ...]:
-    kind = find_kind(change["kind"])
-    entries = document.sections.get(kind.section, ())
-    named = (entry for entry in entries if entry.get(kind.key) == change["name"])
-    stated: dict[str, Any] = next(named, {})
-    return tuple(_differences(api.get(*kind.path, change["name"]), stated, ""))
+_FEW = 10
+"""As many resources of a kind are read one by one; of more, all of the kind are read at once."""
+
+
+def _present(api: AdminApi, changes: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The resources of these changes as they are now."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, count in Counter(change["kind"] for change in changes).items():
+        kind = find_kind(name)
+        if count > _FEW:
+            found |= {(name, row[kind.key]): row for row in api.get(*kind.path)}
+        else:
+            names = (change["name"] for change in changes if change["kind"] == name)
+            found |= {(name, one): api.get(*kind.path, one) for one in names}
+    return found
+
+
+def _stated(document: Document) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (kind.resource, str(entry[kind.key])): entry
+        for kind in RESOURCE_KINDS
+        for entry in document.sections.get(kind.section) or ()
+        if isinstance(entry, dict) and kind.key in entry
+    }
 
 
 def _differences(now: Mapping[str, Any], then: Mapping[str, Any], at: str) -> list[FieldChange]:

@@ -9,13 +9,16 @@ import typer
 
 from headgate.cli import changes, drain
 from headgate.cli import history as past
-from headgate.cli.failure import Failure
+from headgate.cli.completion import complete_instance, complete_service
+from headgate.cli.documents import load
+from headgate.cli.failure import USAGE, Failure
 from headgate.cli.options import (
     FILE,
     DryRunOption,
     Files,
     OutputOption,
     QuorumOption,
+    RecursiveOption,
     TimeoutOption,
     WaitOption,
     finish,
@@ -23,11 +26,13 @@ from headgate.cli.options import (
     show,
 )
 from headgate.cli.render import Output, print_line
+from headgate.cli.session import Session
 
 
 def apply(
     ctx: typer.Context,
     file: Files,
+    recursive: RecursiveOption = False,
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
@@ -41,11 +46,13 @@ def apply(
     headgate apply -f config/ --dry-run
     headgate apply -f config/ --wait --timeout 30
     headgate apply -f config/ --wait --quorum 50%
+    headgate apply -R -f config/ -f extra.yaml
     generate | headgate apply -f - -o json
     """
     waited = read_wait(wait, dry_run, timeout, quorum)
+    document = load(file, recursive=recursive)
     with ctx.obj.api() as api:
-        receipt = changes.send(api, file, dry_run=dry_run)
+        receipt = changes.send(api, document, dry_run=dry_run)
         table = partial(changes.print_receipt, dry_run=dry_run)
         finish(api, receipt, table, output, waited)
 
@@ -56,26 +63,44 @@ def diff(
         list[int] | None, typer.Argument(metavar="[A B]", help="Two revisions, instead of files.")
     ] = None,
     file: Annotated[list[str] | None, FILE] = None,
+    recursive: RecursiveOption = False,
     output: OutputOption = Output.TABLE,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there is any.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", hidden=True)] = False,
 ) -> None:
     """Show what `apply` would change, or what changed between two revisions.
 
+    Exits with 0 when there is no difference, 1 when there is one, and 2 when it cannot be told.
+
     \b
     headgate diff -f examples/demo.yaml
+    headgate diff -R -f config/
     headgate diff 57 61
     """
     if bool(file) == bool(revisions) or len(revisions or (0, 0)) != 2:
-        raise Failure("name either files with -f, or two revisions", 2)
-    with ctx.obj.api() as api:
-        if revisions:
-            edits = past.diff(api, *revisions)
-            show(output, edits, lambda: changes.print_edits(edits))
-        else:
-            found = changes.compare(api, file or [])
-            show(output, [change.as_dict() for change in found], lambda: changes.print_comparison(found))
-    if exit_code and (edits if revisions else found):
+        raise Failure("name either files with -f, or two revisions", USAGE)
+    try:
+        found = _difference(ctx.obj, revisions, file or [], recursive, output)
+    except Failure as failure:
+        failure.exit_code = max(failure.exit_code, USAGE)
+        raise
+    if found:
         raise typer.Exit(1)
+
+
+def _difference(
+    session: Session, revisions: list[int] | None, file: list[str], recursive: bool, output: Output
+) -> bool:
+    """Print the difference; returns whether there is any."""
+    if revisions:
+        with session.api() as api:
+            edits = past.diff(api, *revisions)
+        show(output, edits, lambda: changes.print_edits(edits))
+        return bool(edits)
+    document = load(file, recursive=recursive)
+    with session.api() as api:
+        found = changes.compare(api, document)
+    show(output, [change.as_dict() for change in found], lambda: changes.print_comparison(found))
+    return bool(found)
 
 
 def history(
@@ -125,18 +150,27 @@ def rollback(
 
 def drain_instance(
     ctx: typer.Context,
-    service: Annotated[str, typer.Argument(help="Name of the service.")],
-    instance: Annotated[str, typer.Argument(help="Id of the instance.")],
+    service: Annotated[str, typer.Argument(help="Name of the service.", autocompletion=complete_service)],
+    instance: Annotated[str, typer.Argument(help="Id of the instance.", autocompletion=complete_instance)],
     timeout: Annotated[float, typer.Option(min=0, max=300, help="Seconds to wait at most.")] = 20.0,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let a draining instance take requests again.")
+    ] = False,
 ) -> None:
     """Let an instance take no new requests, and return when those under way are done: then it can be stopped.
 
-    It stays registered, draining. With a service's token in HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE, HEADGATE_CA), as
-    in a Kubernetes preStop, the registry is asked; otherwise the admin API.
+    It stays registered, draining, until it is stopped, registers anew, or --undo ends the draining. With a service's
+    token in HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE, HEADGATE_CA), as in a Kubernetes preStop, the registry is asked;
+    otherwise the admin API.
 
     \b
     headgate drain orders orders-1
     headgate drain orders "$(hostname)-9000" --timeout 25
+    headgate drain orders orders-1 --undo
     """
+    if undo:
+        drain.undo(ctx.obj, service, instance)
+        print_line(f"Instance {service}/{instance} takes requests again")
+        return
     drain.drain(ctx.obj, service, instance, timeout)
     print_line(f"Instance {service}/{instance} is drained")

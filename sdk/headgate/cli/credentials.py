@@ -1,4 +1,4 @@
-"""Logins, by the URL of the control plane, in a file that only its owner can read."""
+"""Contexts (names for control planes) and logins, by URL, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from headgate.cli.failure import Failure
+from headgate.cli.failure import USAGE, Failure
 
 if sys.platform != "win32":
     import fcntl
@@ -26,6 +26,16 @@ class Login:
     expires: float
     """Unix seconds at which the access token ends."""
     refresh_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A name for a control plane."""
+
+    name: str
+    url: str
+    ca: str | None = None
+    """File of the authority that its certificate is checked with."""
 
 
 def default_path() -> Path:
@@ -47,6 +57,64 @@ class Credentials:
         url = self._read().get("current")
         return url if isinstance(url, str) else None
 
+    @property
+    def contexts(self) -> dict[str, Context]:
+        """Those that were named, and one for every other login, called by host and port."""
+        content = self._read()
+        named = content.get("contexts")
+        found = {
+            name: Context(name, str(stored.get("url", "")), stored.get("ca"))
+            for name, stored in (named if isinstance(named, dict) else {}).items()
+        }
+        urls = {context.url for context in found.values()}
+        logins = content.get("logins")
+        for url in logins if isinstance(logins, dict) else ():
+            if url not in urls:
+                name = url.partition("://")[2]
+                found.setdefault(name, Context(name, url))
+        return found
+
+    def context(self, name: str) -> Context:
+        """The context of this name. Raises Failure that lists the names."""
+        contexts = self.contexts
+        if name not in contexts:
+            known = f"there are {', '.join(sorted(contexts))}" if contexts else "there is none"
+            raise Failure(f"there is no context {name!r}: {known} (`headgate context set NAME URL`)", USAGE)
+        return contexts[name]
+
+    def ca(self, url: str) -> Path | None:
+        """The authority's file of the context that has this URL."""
+        given = next((one.ca for one in self.contexts.values() if one.url == url and one.ca), None)
+        return Path(given) if given else None
+
+    def set_context(self, context: Context) -> None:
+        """Add a context or replace it, and make it the current one when there is none."""
+        content = self._read()
+        known = content.get("contexts")
+        stored = {"url": context.url, **({"ca": context.ca} if context.ca else {})}
+        named = (known if isinstance(known, dict) else {}) | {context.name: stored}
+        self._write({"current": context.url} | content | {"contexts": named})
+
+    def use(self, url: str) -> None:
+        """Make this URL the current one."""
+        self._write(self._read() | {"current": url})
+
+    def remove_context(self, name: str) -> None:
+        """Forget a context, and the login that no other context shares. Raises Failure when there is none."""
+        gone = self.context(name)
+        content = self._read()
+        known = content.get("contexts")
+        kept = (
+            {other: one for other, one in known.items() if other != name} if isinstance(known, dict) else {}
+        )
+        if gone.url not in {one["url"] for one in kept.values()}:
+            logins = content.get("logins")
+            others = logins.items() if isinstance(logins, dict) else ()
+            content["logins"] = {url: login for url, login in others if url != gone.url}
+            if content.get("current") == gone.url:
+                del content["current"]
+        self._write(content | {"contexts": kept})
+
     def find(self, url: str) -> Login | None:
         """The login at this URL."""
         logins = self._read().get("logins")
@@ -63,7 +131,7 @@ class Credentials:
         content = self._read()
         logins = content.get("logins")
         known = logins if isinstance(logins, dict) else {}
-        self._write({"current": url, "logins": known | {url: asdict(login)}})
+        self._write(content | {"current": url, "logins": known | {url: asdict(login)}})
 
     def remove(self, url: str) -> None:
         """Forget a login."""
@@ -94,8 +162,10 @@ class Credentials:
             content = json.loads(self._path.read_text())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise Failure(f"cannot read {self._path} ({error}): remove it and log in again") from error
+        except OSError as error:
+            raise Failure(f"cannot read {self._path}: {error.strerror}") from error
+        except ValueError as error:
+            raise Failure(f"{self._path} is damaged: remove it and log in again") from error
         return content if isinstance(content, dict) else {}
 
     def _write(self, content: dict[str, object]) -> None:

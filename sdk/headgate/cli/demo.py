@@ -17,6 +17,10 @@ def find_demo() -> tuple[str, str, str]:
             return facts["controlplane"], facts["admin_username"], facts["admin_password"]
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Failure(f"cannot use {folder}/.headgate/demo.json: {error}") from error
+        except OSError as error:
+            raise Failure(f"cannot read {folder}/.headgate/demo.json: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise Failure(
+                f"{folder}/.headgate/demo.json is damaged: start the demo again with `make demo`"
+            ) from error
     raise Failure("no .headgate/demo.json here or above: start the demo with `make demo`")

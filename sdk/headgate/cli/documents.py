@@ -1,161 +1,146 @@
-"""Configuration files: one document out of files, folders and standard input.
-
-YAML is read as the control plane reads it: the core schema of YAML 1.2, so that the key `on` stays a word, and a key
-that is given twice is an error.
-"""
+"""Configuration files as one document, which knows of each entry the file and line that it came from."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from headgate.cli import places
 from headgate.cli.failure import Failure
 from headgate.cli.resource_kinds import RESOURCES
+from headgate.cli.sources import Source, read_sources
 
-SUFFIXES = (".yaml", ".yml", ".json")
-_FORM = f"a document holds the lists {', '.join(plural for _, plural, *_ in RESOURCES)}"
+MOST_SENT = 10 * 1024 * 1024
+"""Bytes of JSON that the control plane takes in one request."""
+
+_NAMED_BY = {plural: (kind, key) for kind, plural, key, _ in RESOURCES}
+_FORM = f"a document holds the lists {', '.join(_NAMED_BY)}"
 _WITHIN = re.compile(r"(?P<section>\w+)\[(?P<position>\d+)\](?P<rest>.*)", re.DOTALL)
+_MENTIONED = re.compile(r"\bfirst as (\w+\[\d+\])")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an entry, or the whole of a section, came from."""
+
+    source: Source
+    path: places.Path
 
 
 @dataclass(slots=True)
 class Document:
-    """The sections of all files put together, and where each entry came from."""
+    """The sections of all files put together."""
 
     sections: dict[str, Any] = field(default_factory=dict)
-    origins: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
-    files: set[str] = field(default_factory=set)
+    _entries: dict[tuple[str, int], Origin] = field(default_factory=dict)
+    _sections: dict[str, Origin] = field(default_factory=dict)
 
-    def add(self, file: str, content: object) -> None:
-        """Append what one file says."""
+    def add(self, source: Source, content: object, number: int) -> None:
+        """Append one document of a file, the `number`th, from 0. Raises Failure when it has another form."""
         if content is None:
             return
         if not isinstance(content, dict):
-            raise Failure(f"{file}: must be an object; {_FORM}")
-        self.files.add(file)
+            line = _line(Origin(source, (number,)))
+            raise Failure(f"{source.name}:{line}: must be an object; {_FORM}")
         for section, entries in content.items():
-            known = self.sections.setdefault(str(section), [])
+            origin = Origin(source, (number, section))
+            known = self.sections.setdefault(section, [])
             if not isinstance(entries, list | None):
-                raise Failure(f"{file}: {section}: must be a list; {_FORM}")
+                raise Failure(f"{source.name}:{_line(origin)}: {section}: must be a list; {_FORM}")
+            self._sections.setdefault(section, origin)
             for position, entry in enumerate(entries or ()):
-                self.origins[str(section), len(known)] = (file, position)
+                self._entries[section, len(known)] = Origin(source, (*origin.path, position))
                 known.append(entry)
 
-    def place(self, path: str) -> str:
-        """A field path of the API, as a reader of the files would write it."""
-        match = _WITHIN.fullmatch(path)
-        origin = self.origins.get((match["section"], int(match["position"]))) if match else None
-        if match is None or origin is None or len(self.files) < 2:
-            return path
-        file, position = origin
-        return f"{file}: {match['section']}[{position}]{match['rest']}"
-
     def as_json(self) -> bytes:
-        """What is sent."""
+        """What is sent. Raises Failure when it cannot be, or is more than the control plane takes."""
         try:
-            return json.dumps(self.sections, allow_nan=False).encode()
+            content = json.dumps(self.sections, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:
-            raise Failure(f"not a document that can be sent: {error}") from error
+            raise Failure("not a document that can be sent: .inf and .nan are no numbers in JSON") from error
+        if len(content) > MOST_SENT:
+            found = (
+                f"{len(content) / (1 << 20):.1f} MiB as JSON, and {MOST_SENT >> 20} MiB can be sent at once"
+            )
+            raise Failure(f"the files are too large: {found}; apply them in parts")
+        return content
+
+    def located(self, problems: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+        """Problems of the API as a reader of the files looks for them: `field` is FILE:LINE, resource and field."""
+        listed = list(problems)
+        fields = [problem.get("field", "") for problem in listed]
+        mentioned = [match[1] for one in listed for match in _MENTIONED.finditer(one.get("detail", ""))]
+        lines = self._lines([*fields, *mentioned])
+
+        def elsewhere(match: re.Match[str]) -> str:
+            return f"first at {lines[match[1]]}" if match[1] in lines else match[0]
+
+        return [
+            {
+                **problem,
+                "field": self._described(at, lines),
+                "detail": _MENTIONED.sub(elsewhere, problem.get("detail", "")),
+            }
+            for problem, at in zip(listed, fields, strict=True)
+        ]
+
+    def _described(self, at: str, lines: dict[str, str]) -> str:
+        match = _WITHIN.fullmatch(at)
+        if match is None or at not in lines:
+            return ": ".join(filter(None, (lines.get(at), at)))
+        kind, key = _NAMED_BY.get(match["section"], ("", ""))
+        entry = self.sections[match["section"]][int(match["position"])]
+        name = entry.get(key) if isinstance(entry, dict) else None
+        position = self._entries[match["section"], int(match["position"])].path[-1]
+        which = f"{kind} {name}" if isinstance(name, str) and name else f"{match['section']}[{position}]"
+        return ": ".join(filter(None, (lines[at], which, match["rest"].removeprefix("."))))
+
+    def _lines(self, fields: Iterable[str]) -> dict[str, str]:
+        """FILE:LINE of each field that came from a file."""
+        meant = {at: origin for at in fields if (origin := self._origin(at)) is not None}
+        by_source: dict[int, list[Origin]] = defaultdict(list)
+        for origin in meant.values():
+            by_source[id(origin.source)].append(origin)
+        lines = {number: _find(origins) for number, origins in by_source.items()}
+        return {
+            at: f"{origin.source.name}:{lines[id(origin.source)][origin.path]}"
+            for at, origin in meant.items()
+        }
+
+    def _origin(self, at: str) -> Origin | None:
+        match = _WITHIN.fullmatch(at)
+        if match is None:
+            return self._sections.get(at)
+        entry = self._entries.get((match["section"], int(match["position"])))
+        return entry and Origin(entry.source, (*entry.path, *places.steps(match["rest"])))
 
 
-def load(paths: Sequence[str]) -> Document:
-    """Read files, every YAML and JSON file of a folder, and `-` for standard input."""
+def _find(origins: Sequence[Origin]) -> dict[places.Path, int]:
+    source = origins[0].source
+    return places.find_lines(source.text, is_json=source.is_json, wanted=[origin.path for origin in origins])
+
+
+def _line(origin: Origin) -> int:
+    return _find([origin])[origin.path]
+
+
+def load(paths: Sequence[str], *, recursive: bool = False) -> Document:
+    """Read files, YAML and JSON files of folders, and `-` for standard input; one Failure has all their errors."""
     document = Document()
-    for name, text in _texts(paths):
-        for content in _parse(name, text):
-            document.add(name, content)
+    wrong: list[str] = []
+    for source in read_sources(paths, recursive=recursive):
+        try:
+            for number, content in enumerate(source.documents()):
+                document.add(source, content, number)
+        except Failure as failure:
+            wrong.append(str(failure))
+    if wrong:
+        found = f"{len(wrong)} files have problems\n  " if len(wrong) > 1 else ""
+        raise Failure(found + "\n  ".join(wrong))
     if not document.sections:
         raise Failure(f"{', '.join(paths)}: nothing is declared there")
     return document
-
-
-def _texts(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for path in paths:
-        if path == "-":
-            yield "standard input", sys.stdin.read()
-        elif Path(path).is_dir():
-            files = sorted(file for file in Path(path).iterdir() if file.suffix in SUFFIXES)
-            if not files:
-                raise Failure(f"{path}: no {', '.join(SUFFIXES)} file in this folder")
-            yield from ((str(file), _read(file)) for file in files)
-        else:
-            yield path, _read(Path(path))
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise Failure(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Failure(f"{file}: not UTF-8 at byte {error.start}") from error
-
-
-def _parse(name: str, text: str) -> list[Any]:
-    """The documents of one file; JSON is YAML, too, but its own parser tells its errors better."""
-    try:
-        if name.endswith(".json"):
-            return [json.loads(text, object_pairs_hook=_unique)]
-        return list(yaml.load_all(text, Loader=_Loader))
-    except json.JSONDecodeError as error:
-        raise Failure(f"{name}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        hint = " (is the line indented as those beside it?)" if "<block" in str(error.problem) else ""
-        raise Failure(f"{name}{where}: not YAML: {error.problem}{hint}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise Failure(f"{name}: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise Failure(f"{name}: nested too deeply") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"key {key!r} is given twice in one object")
-        found[key] = value
-    return found
-
-
-class _Loader(yaml.SafeLoader):
-    """Scalars of the core schema (YAML 1.2.2, §10.3.2), keys at most once."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the parent, but a key that is given twice is an error at its place."""
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen if isinstance(key, yaml.ScalarNode) else False:
-                problem = f"key {key.value!r} is given twice in one object"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep=deep)
-
-
-def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    text = str(loader.construct_scalar(node))
-    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _number)
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", r"<<", "<"),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))

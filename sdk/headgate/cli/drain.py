@@ -10,6 +10,7 @@ import os
 
 from headgate import barrier
 from headgate.advertise import fitted_id
+from headgate.cli.api import ApiError
 from headgate.cli.failure import Failure
 from headgate.cli.session import Session, access_token
 from headgate.errors import HeadgateError
@@ -26,6 +27,19 @@ def drain(session: Session, service: str, instance: str, seconds: float) -> None
     with session.api() as api:
         query = {"wait": f"{seconds:g}"}
         api.post("services", service, "instances", instance, "drain", query=query, patience=seconds)
+
+
+def undo(session: Session, service: str, instance: str) -> None:
+    """Let a draining instance take requests again. Raises Failure where the control plane cannot do so."""
+    with session.api() as api:
+        try:
+            api.delete("services", service, "instances", instance, "drain")
+        except ApiError as refused:
+            if refused.status != 405:
+                raise
+            raise Failure(
+                "this control plane cannot end a draining: the instance takes requests again when it registers anew"
+            ) from refused
 
 
 async def _through_registry(service: str, instance: str, seconds: float) -> None:

@@ -29,6 +29,11 @@ class Kind:
     """Its list in a document; empty for a view, which cannot be written."""
 
     @property
+    def resource(self) -> str:
+        """The kind as the API writes it."""
+        return self.singular.replace("-", "_")
+
+    @property
     def writable(self) -> bool:
         """Whether it can be applied and deleted."""
         return bool(self.section)
@@ -125,7 +130,8 @@ def _resource(kind: str, plural: str, key: str, fields: tuple[str, ...]) -> Kind
     )
 
 
-_RESOURCES = tuple(_resource(*one) for one in RESOURCES)
+RESOURCE_KINDS = tuple(_resource(*one) for one in RESOURCES)
+"""Those that can be written."""
 
 _VIEWS = (
     Kind(
@@ -175,7 +181,9 @@ _VIEWS = (
     ),
 )
 
-KINDS = {kind.plural: kind for kind in (*_RESOURCES, *_VIEWS)}
+ALL = "all"
+"""In the place of a kind: every resource that can be written."""
+KINDS = {kind.plural: kind for kind in (*RESOURCE_KINDS, *_VIEWS)}
 _SPELLINGS = {spelling: kind for kind in KINDS.values() for spelling in kind.spellings()}
 
 
@@ -193,6 +201,8 @@ def find_kind(name: str, *, writable: bool = False) -> Kind:
 
 def find_resource(words: Sequence[str], command: str) -> tuple[Kind, str]:
     """The kind and the name that a person means who typed these words. Raises Failure that says what to type."""
+    if not words:
+        raise Failure(f"name what is meant: headgate {command} KIND NAME", exit_code=2)
     kind, *names = words
     first = names[0] if names else ""
     if kind.lower() not in _SPELLINGS and first.lower() in _SPELLINGS:

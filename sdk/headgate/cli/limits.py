@@ -12,7 +12,7 @@ from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.failure import Failure
 from headgate.cli.options import OutputOption, show
 from headgate.cli.render import Output, print_line, print_table
-from headgate.cli.session import Commands
+from headgate.cli.session import shared
 
 Row = Mapping[str, Any]
 
@@ -20,10 +20,11 @@ _NODES = 2
 """Data planes shown beside a bucket."""
 _MOST = "1000"
 
-app = typer.Typer(cls=Commands, rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
+@shared
 def show_limits(
     ctx: typer.Context,
     limit: Annotated[str | None, typer.Option("--limit", "-l", help="Only this limit.")] = None,
@@ -51,6 +52,7 @@ def show_limits(
 
 
 @app.command()
+@shared
 def reset(
     ctx: typer.Context,
     key: Annotated[str, typer.Argument(help="As `headgate limits` shows it, such as subject:testuser.")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -14,6 +15,9 @@ from headgate.cli.failure import Failure
 from headgate.cli.render import Output, print_json, print_line, print_yaml
 
 FILE = typer.Option("--file", "-f", help="YAML or JSON file, folder of such files, or - for standard input.")
+RecursiveOption = Annotated[
+    bool, typer.Option("--recursive", "-R", help="Read also the folders below a folder (no hidden ones).")
+]
 Files = Annotated[list[str], FILE]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and show; change nothing.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the data planes serve it.")]
@@ -63,12 +67,13 @@ def finish(
     if output is Output.TABLE:
         # Before the wait: the change is made, however that ends.
         table(receipt)
+        sys.stdout.flush()
     if wait is not None:
         try:
             seen = waiting.follow(api, receipt["revision"], *wait)
-        except Failure:
+        except waiting.NotServed as failure:
             if output is not Output.TABLE:
-                show(output, receipt, None)
+                show(output, receipt | failure.problem(), None)
             raise
         receipt |= seen
         if output is Output.TABLE:

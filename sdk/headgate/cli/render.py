@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 import yaml
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from headgate.cli.kinds import Kind, Row
+from headgate.cli.layout import fit, wrap_words
 
 _STYLES = {
     "healthy": "green",
@@ -29,6 +31,10 @@ _STYLES = {
     "gone": "red",
     "delete": "red",
 }
+
+_NO_BOUND = 1_000_000
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""In C where PyYAML was built with it."""
 
 
 class Output(StrEnum):
@@ -46,7 +52,7 @@ def print_json(value: object) -> None:
 
 def print_yaml(value: object) -> None:
     """YAML in the order of the fields."""
-    yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=True)
+    yaml.dump(value, sys.stdout, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def print_kind(kind: Kind, rows: Iterable[Row]) -> None:
@@ -56,24 +62,62 @@ def print_kind(kind: Kind, rows: Iterable[Row]) -> None:
 
 
 def print_table(columns: list[str], rows: Iterable[Iterable[object]], nothing: str = "nothing") -> None:
-    """A table; a pipe gets every line whole, whatever its width."""
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    """A table where it fits, else a block of lines for each row; a pipe gets every line whole, whatever its width."""
+    words = [[word(value) for value in row] for row in rows]
+    if not words:
+        print_line((nothing, "dim"))
+        return
+    widths = fit(columns, words, screen_width())
+    if widths is None:
+        _print_blocks(columns, words)
+    elif screen_width() == _NO_BOUND:
+        print_aligned([columns, *words], widths)
+    else:
+        table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+        for column, width in zip(columns, widths, strict=True):
+            table.add_column(column, overflow="fold", width=width)
+        for row in words:
+            table.add_row(*(Text(*styled(one)) for one in row))
+        _console().print(table)
+
+
+def _print_blocks(columns: list[str], rows: Iterable[Iterable[str]]) -> None:
+    """Every row as lines of a column's name and its value; empty values are left out."""
+    label = max(map(len, columns)) + 2
+    for number, row in enumerate(rows):
+        if number:
+            print_line("")
+        for column, one in zip(columns, row, strict=True):
+            if one:
+                lines = wrap_words(one, max(10, screen_width() - label))
+                text = f"\n{' ' * label}".join(lines)
+                print_line((f"{column:<{label}}", "bold"), (text, styled(one)[1]))
+
+
+def print_aligned(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
+    """Rows below each other, each on one line, whatever its width."""
     for row in rows:
-        table.add_row(*map(_text, row))
-    console().print(table if table.row_count else Text(nothing, style="dim"))
+        padded = (one + " " * (width - cell_len(one)) for one, width in zip(row, widths, strict=True))
+        print_line("  ".join(padded).rstrip())
 
 
 def print_line(*parts: str | tuple[str, str]) -> None:
     """One line of text, or of text with styles."""
-    console().print(Text.assemble(*parts), soft_wrap=True)
+    if sys.stdout.isatty():
+        _console().print(Text.assemble(*parts), soft_wrap=True)
+    else:
+        # Without rich, which takes a second for some thousand lines.
+        words = (part if isinstance(part, str) else part[0] for part in parts)
+        sys.stdout.write("".join(words) + "\n")
 
 
-def console() -> Console:
-    """The screen as it is now: tests and pipes replace it."""
-    wide = None if sys.stdout.isatty() else 10_000
-    return Console(file=sys.stdout, width=wide, highlight=False)
+def screen_width() -> int:
+    """Columns of the terminal; a pipe has no bound."""
+    return Console(file=sys.stdout).width if sys.stdout.isatty() else _NO_BOUND
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, width=screen_width(), highlight=False)
 
 
 def styled(word: str) -> tuple[str, str]:
@@ -92,11 +136,11 @@ def without_nothing(value: Any) -> Any:
 
 def printable(text: str) -> str:
     """The text without characters that a terminal would obey: services and callers have a say in some of it."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def _text(value: object) -> Text:
-    word = (
-        {None: "", True: "yes", False: ""}[value] if value is None or isinstance(value, bool) else str(value)
-    )
-    return Text(printable(word), style=_STYLES.get(word, ""))
+def word(value: object) -> str:
+    """A value as a cell of a table shows it."""
+    return "" if value is None or value is False else "yes" if value is True else printable(str(value))

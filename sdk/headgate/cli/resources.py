@@ -6,7 +6,7 @@ from typing import Any
 
 from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.failure import Failure
-from headgate.cli.kinds import Kind
+from headgate.cli.kinds import RESOURCE_KINDS, Kind
 
 
 def fetch(api: AdminApi, kind: Kind, name: str | None) -> list[dict[str, Any]]:
@@ -26,6 +26,11 @@ def fetch(api: AdminApi, kind: Kind, name: str | None) -> list[dict[str, Any]]:
     return list(rows)
 
 
+def fetch_all(api: AdminApi) -> dict[str, list[dict[str, Any]]]:
+    """Every resource that can be written, by section of a document."""
+    return {kind.section: list(api.get(*kind.path)) for kind in RESOURCE_KINDS}
+
+
 def _instances(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"service_name": service["service_name"], "instance_id": instance_id, **instance}
@@ -34,12 +39,15 @@ def _instances(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def delete(api: AdminApi, kind: Kind, name: str) -> None:
+def delete(api: AdminApi, kind: Kind, name: str, *, force: bool = False) -> None:
     """Delete one. Raises Failure when there is none."""
     try:
-        api.delete(*kind.path, name)
+        api.delete(*kind.path, name, query={"force": "true"} if force else None)
     except ApiError as refused:
-        raise absent(kind, name) if refused.status == 404 else refused from refused
+        if refused.status == 404:
+            raise absent(kind, name) from refused
+        said = refused.detail.replace("force=true", "--force")
+        raise ApiError(refused.status, said, refused.errors, refused.members) from refused
 
 
 def reset_circuit(api: AdminApi, service_name: str) -> None:

@@ -1,46 +1,193 @@
-"""What every command shares: which control plane is meant, and how a failure ends."""
+"""What every command shares: which control plane is meant, options of all commands, and how a failure ends."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
+import inspect
 import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, NoReturn, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
-from headgate.cli.api import DEFAULT_URL, AdminApi
-from headgate.cli.credentials import Credentials
-from headgate.cli.failure import Failure
+from headgate.cli.api import DEFAULT_URL, AdminApi, normal_url
+from headgate.cli.credentials import Context, Credentials
+from headgate.cli.failure import CLOSED_PIPE, FAILED, INTERRUPTED, USAGE, Failure
 from headgate.errors import HeadgateError
 from headgate.target import present_token
 
+_USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[2]
+"""What typer raises for a command line that it cannot read; the class itself is private in typer."""
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url", help=f"Admin API. Default: HEADGATE_URL, else the current context's, else {DEFAULT_URL}"
+    ),
+]
+ContextOption = Annotated[
+    str | None,
+    typer.Option(
+        "--context", help="Context (see `headgate context`). Default: HEADGATE_CONTEXT, else the current."
+    ),
+]
+CaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", help="PEM file of the authority for https. Default: HEADGATE_CA, else the context's."
+    ),
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show also what caused a failure.")]
+_SHARED: Final = tuple(
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (
+        ("url", None, UrlOption),
+        ("context", None, ContextOption),
+        ("ca", None, CaOption),
+        ("verbose", False, VerboseOption),
+    )
+)
+
 
 class Commands(TyperGroup):
-    """Turns a Failure into a line on stderr and an exit code."""
+    """The root of all commands: whatever goes wrong ends in a line on stderr and an exit code."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run a command line, and exit."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, *rest, **extra)
+        except _USAGE_ERROR as error:
+            code = _show_usage(error)
+        except typer.Abort:
+            code = _say("cancelled; nothing was changed", FAILED)
+        sys.exit(_flush(code if isinstance(code, int) else 0))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except (_USAGE_ERROR, typer.Abort, typer.Exit):
+            raise
+        except BrokenPipeError as error:
+            _discard_output()
+            raise typer.Exit(CLOSED_PIPE) from error
         except Failure as failure:
-            typer.echo(f"headgate: {failure}", err=True)
+            _say(str(failure), 0)
+            _show_cause(ctx, failure.__cause__)
             raise typer.Exit(failure.exit_code) from failure
+        except (KeyboardInterrupt, EOFError) as error:
+            raise typer.Exit(_say("interrupted", INTERRUPTED)) from error
+        except OSError as error:
+            if not error.filename:
+                _discard_output()
+            what = error.filename or "cannot write the output"
+            _say(f"{what}: {error.strerror or 'the operating system refused it'}", 0)
+            _show_cause(ctx, error)
+            raise typer.Exit(FAILED) from error
+        except Exception as error:
+            hint = "" if _verbose(ctx) else "; --verbose shows where"
+            _say(f"this is a bug in headgate ({type(error).__name__}){hint}: please report it", 0)
+            _show_cause(ctx, error)
+            raise typer.Exit(FAILED) from error
 
 
-@dataclass(frozen=True, slots=True)
+def _say(text: str, code: int) -> int:
+    typer.echo(f"headgate: {text}", err=True)
+    return code
+
+
+def _verbose(ctx: typer.Context) -> bool:
+    return isinstance(ctx.obj, Session) and ctx.obj.verbose
+
+
+def _show_cause(ctx: typer.Context, cause: BaseException | None) -> None:
+    if cause is not None and _verbose(ctx):
+        typer.echo("".join(traceback.format_exception(cause)).rstrip(), err=True)
+
+
+def _show_usage(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return USAGE
+    message = str(error.format_message()).replace("Value error, ", "").rstrip(".")
+    hint = f" (see `{error.ctx.command_path} --help`)" if getattr(error, "ctx", None) else ""
+    return _say(f"{message[:1].lower()}{message[1:]}{hint}", USAGE)
+
+
+def _flush(code: int) -> int:
+    """Write out what is buffered; returns the exit code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        return code or CLOSED_PIPE
+    except OSError as error:
+        _discard_output()
+        return _say(f"cannot write the output: {error.strerror}", code or FAILED)
+    return code
+
+
+def _discard_output() -> None:
+    """Python flushes once more when it ends, and would say so."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@dataclass(slots=True)
 class Session:
-    """Which control plane is meant."""
+    """Which control plane is meant. Options stand before or behind the command; those behind it count more."""
 
     credentials: Credentials
-    url: str | None
-    ca: Path | None
+    url: str | None = None
+    context: str | None = None
+    given_ca: Path | None = None
+    verbose: bool = False
+
+    def take(
+        self,
+        url: str | None = None,
+        context: str | None = None,
+        ca: Path | None = None,
+        verbose: bool = False,
+    ) -> None:
+        """Take the options of one place. Raises Failure for --url together with --context."""
+        if url is not None and context is not None:
+            raise Failure("--url and --context: only one of them names the control plane", USAGE)
+        if url is not None or context is not None:
+            self.url, self.context = url, context
+        self.given_ca = ca or self.given_ca
+        self.verbose = self.verbose or verbose
+
+    def where(self) -> str:
+        """URL of the admin API: of an option, of the environment, of the current context, else the local one."""
+        environment = os.environ.get
+        if self.url is not None:
+            return normal_url(self.url)
+        if self.context is not None:
+            return self.credentials.context(self.context).url
+        if given := environment("HEADGATE_URL"):
+            return normal_url(given)
+        if given := environment("HEADGATE_CONTEXT"):
+            return self.credentials.context(given).url
+        return self.credentials.current or DEFAULT_URL
+
+    def ca(self, url: str) -> Path | None:
+        """The authority's file for this URL."""
+        given = os.environ.get("HEADGATE_CA")
+        return self.given_ca or (Path(given) if given else self.credentials.ca(url))
 
     def api(self, url: str | None = None) -> AdminApi:
-        """The admin API at the URL that was given, else that of the last login, else the local one."""
-        where = url or self.url or self.credentials.current or DEFAULT_URL
+        """The admin API, at the given URL or where commands go."""
+        at = normal_url(url) if url else self.where()
         given = _given_token()
         if given is not None and not _is_for_people(given):
             note = (
@@ -48,7 +195,35 @@ class Session:
             )
             typer.echo(f"headgate: {note}", err=True)
             given = None
-        return AdminApi(where, self.credentials, self.ca, given)
+        return AdminApi(at, self.credentials, self.ca(at), given)
+
+    def remember(self, url: str, name: str | None) -> None:
+        """After a login: keep a context for the URL, under the name that was given or another context has already."""
+        known = self.credentials.contexts
+        named = name or next((one.name for one in known.values() if one.url == url), url.partition("://")[2])
+        ca = self.ca(url)
+        self.credentials.set_context(Context(named, url, str(ca.resolve()) if ca else None))
+
+
+def shared(function: Callable[..., None]) -> Callable[..., None]:
+    """The command, which takes a context first, with the options that all commands have."""
+    signature = inspect.signature(function)
+    hints = get_type_hints(function, include_extras=True)
+    own = [one.replace(annotation=hints[one.name]) for one in signature.parameters.values()]
+    more = [one for one in _SHARED if one.name not in hints]
+
+    @functools.wraps(function)
+    def command(ctx: typer.Context, **given: Any) -> None:
+        taken = {one.name: given.pop(one.name) for one in more if one.name in given}
+        session: Session = ctx.find_root().obj
+        session.take(**taken)
+        function(ctx, **given)
+
+    # Typer reads these: the options of a command are the parameters of its function.
+    vars(command)["__signature__"] = signature.replace(parameters=[*own, *more])
+    command.__annotations__ = {**hints, **{one.name: one.annotation for one in more}}
+    del vars(command)["__wrapped__"]
+    return command
 
 
 def access_token() -> str | None:

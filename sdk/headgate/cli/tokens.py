@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from json import dumps
 from typing import Annotated
 
 import typer
 
+from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.render import print_json
-from headgate.cli.session import Commands, Session
+from headgate.cli.session import Session, shared
 
 app = typer.Typer(
-    cls=Commands,
     rich_markup_mode=None,
     no_args_is_help=True,
     help="Make credentials for services.",
@@ -26,6 +27,7 @@ def tokens() -> None:
 
 
 @app.command()
+@shared
 def service(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the service.")],
@@ -36,7 +38,8 @@ def service(
 ) -> None:
     """Make a token with which one service, and no other, registers its instances.
 
-    It is printed and kept nowhere. Services read it from HEADGATE_TOKEN, or from the file that HEADGATE_TOKEN_FILE
+    The service need not exist yet; a note on standard error says so when it does not. The token is printed and kept
+    nowhere. Services read it from HEADGATE_TOKEN, or from the file that HEADGATE_TOKEN_FILE
     names, as often as it changes.
 
     \b
@@ -45,6 +48,7 @@ def service(
     """
     session: Session = ctx.obj
     with session.api() as api:
+        _note_unknown(api, name)
         asked = {"service_name": name, "ttl": int(days * DAY)}
         made = api.post("auth", "service-token", content=dumps(asked).encode())
     if json:
@@ -52,3 +56,15 @@ def service(
     else:
         # As it is: render would wrap it.
         typer.echo(made["token"])
+
+
+def _note_unknown(api: AdminApi, name: str) -> None:
+    """Say that no service has this name: that may be meant, or mistyped."""
+    try:
+        known = [service["service_name"] for service in api.get("services")]
+    except ApiError:
+        return  # who may make tokens and not read is told nothing of services
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]}?" if close else "the first registration makes it"
+        typer.echo(f"headgate: note: there is no service {name!r} yet; {hint}", err=True)

@@ -3,54 +3,106 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 from rich.console import Console
 
 from headgate.cli.api import AdminApi
-from headgate.cli.failure import Failure
+from headgate.cli.failure import INTERRUPTED, NOT_SERVED, Failure
 from headgate.cli.render import printable
 
 SLICE = 2.0
 """Seconds that the control plane holds one question back: the screen is brought up to date in between."""
 
 
+class NotServed(Failure):
+    """The change is written, and not served by as many data planes as were asked for; `seen` is what is known."""
+
+    def __init__(self, message: str, seen: Mapping[str, Any], exit_code: int = NOT_SERVED) -> None:
+        super().__init__(message, exit_code)
+        self.seen = dict(seen)
+
+    def problem(self) -> dict[str, Any]:
+        """The members that the admin API's own 504, or 409 for a rejection, would have."""
+        status = HTTPStatus.CONFLICT if self.seen.get("state") == "rejected" else HTTPStatus.GATEWAY_TIMEOUT
+        head = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": str(self)}
+        return {**head, **self.seen}
+
+
 def follow(api: AdminApi, revision: int, seconds: float, quorum: str) -> dict[str, Any]:
     """Wait until data planes serve a revision; returns how far each of them is.
 
-    Raises Failure naming those that do not after `seconds`, or at once when too many rejected it.
+    Raises NotServed naming those that do not after `seconds`, or at once when too many rejected it; and when the wait
+    is interrupted, or the control plane is lost meanwhile.
     """
+    seen: dict[str, Any] = {}
+    try:
+        for seen in _progress(api, revision, seconds, quorum):  # noqa: B007 - the last one counts
+            pass
+    except KeyboardInterrupt as error:
+        raise NotServed(_interrupted(revision, seen), seen, INTERRUPTED) from error
+    except Failure as failure:
+        if failure.exit_code == INTERRUPTED:
+            raise NotServed(_interrupted(revision, seen), seen, INTERRUPTED) from failure
+        raise NotServed(f"revision {revision} is written, but the wait failed: {failure}", seen) from failure
+    if seen["state"] != "served":
+        raise NotServed(_late(seen), seen)
+    return seen
+
+
+def _progress(api: AdminApi, revision: int, seconds: float, quorum: str) -> Iterator[dict[str, Any]]:
     until = time.monotonic() + seconds
     with _status() as say:
         while True:
             left = max(0.0, until - time.monotonic())
             query = {"wait": f"{min(left, SLICE):.3f}", "quorum": quorum}
             seen: dict[str, Any] = api.get("rollouts", str(revision), query=query)
-            if seen["state"] == "served":
-                return seen
-            if seen["state"] == "rejected" or not left:
-                raise Failure(_late(seen))
-            say(f"Revision {revision}: {seen['serving']} of {seen['needed']} data planes serve it")
+            yield seen
+            if seen["state"] != "waiting" or not left:
+                return
+            say(f"Revision {revision}: {_share(seen)} serve it")
 
 
 def served(seen: dict[str, Any]) -> str:
     """The good end in a sentence."""
     if not seen["nodes"]:
-        return "No data plane is connected, so that nobody had to be waited for"
-    return f"Served by {seen['serving']} data planes ({seen['needed']} needed), digest {seen['digest'][:12]}"
+        return "No data plane is connected, so there was none to wait for"
+    by = data_planes(seen["serving"])
+    return f"Served by {by} ({seen['needed']} needed), digest {seen['digest'][:12]}"
+
+
+def data_planes(count: int) -> str:
+    """So many data planes."""
+    return f"{count} data plane{'' if count == 1 else 's'}"
+
+
+def _share(seen: dict[str, Any]) -> str:
+    return f"{seen['serving']} of {data_planes(seen['needed'])}"
+
+
+def _interrupted(revision: int, seen: Mapping[str, Any]) -> str:
+    known = f"; {_share(dict(seen))} served it" if seen else ""
+    return f"interrupted: revision {revision} is written{known} (`headgate status` shows which data planes serve it)"
 
 
 def _late(seen: dict[str, Any]) -> str:
-    late = [
-        printable(f"{node['node']} ({node['reason']})")
-        for node in seen["nodes"]
-        if node["connected"] and not node["done"]
-    ]
-    named = f"not yet: {', '.join(late)}" if late else "no data plane is connected"
-    why = seen["problem"] or f"only {seen['serving']} of {seen['needed']} data planes serve it; {named}"
-    return f"revision {seen['revision']} is written, but {why}"
+    if seen["problem"]:
+        return f"revision {seen['revision']} is written, but {seen['problem']}"
+    connected = [node for node in seen["nodes"] if node["connected"]]
+    late = [printable(f"{node['node']} ({node['reason']})") for node in connected if not node["done"]]
+    if late:
+        which = f"not yet: {', '.join(late)}"
+    elif connected:
+        which = (
+            f"no more than {data_planes(len(connected))} {'is' if len(connected) == 1 else 'are'} connected"
+        )
+    else:
+        which = "no data plane is connected"
+    serve = "serves" if seen["needed"] == 1 else "serve"
+    return f"revision {seen['revision']} is written, but only {_share(seen)} {serve} it; {which}"
 
 
 class _Silent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,8 +103,12 @@ async def test_problems_with_their_fields(run: Run) -> None:
     result = await run("apply", "-f", "-", input=yaml.safe_dump(bad))
     assert result.exit_code == 1
     lines = result.stderr.splitlines()[1:]
-    fields = {line.strip().split(": ")[0] for line in lines}
-    assert fields == {"routes[0].prefix", "routes[0].service_name", "routes[0].scopes[0]", "scopes[0].colour"}
+    assert {line.rpartition(": ")[0] for line in lines} == {
+        "  standard input:3: route x: prefix",
+        "  standard input:6: route x: service_name",
+        "  standard input:5: route x: scopes[0]",
+        "  standard input:8: scope ok: colour",
+    }
     assert (await run("get", "scope", "ok")).exit_code == 1
 
 
@@ -112,6 +117,60 @@ async def test_what_is_still_used_is_not_deleted(run: Run) -> None:
     result = await run("delete", "scope", "orders:read")
     assert result.exit_code == 1
     assert "route" in result.stderr
+
+
+async def test_all_of_it_as_a_document(run: Run) -> None:
+    await run("apply", "-f", "-", input=DOCUMENT)
+    shown = (await run("get", "all", "-o", "yaml")).stdout
+    assert set(yaml.safe_load(shown)) == {"services", "routes", "scopes", "users", "rate_limits"}
+    again = await run("apply", "-f", "-", input=shown)
+    assert (again.exit_code, "created" in again.stdout, "updated" in again.stdout) == (0, False, False)
+    assert (await run("diff", "-f", "-", input=shown)).exit_code == 0
+
+
+async def test_what_a_document_declares_is_deleted(run: Run, tmp_path: Path) -> None:
+    await run("apply", "-f", "-", input=DOCUMENT)
+    file = tmp_path / "gateway.yaml"
+    file.write_text(DOCUMENT)
+    dry = await run("delete", "-f", str(file), "--dry-run")
+    assert "5 would be deleted" in dry.stdout
+    result = await run("delete", "-f", str(file), "--yes")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "5 deleted"), result.output
+    assert (await run("get", "route", "orders")).exit_code == 1
+
+
+async def test_a_resource_in_the_editor(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await run("apply", "-f", "-", input=DOCUMENT)
+    editor = tmp_path / "editor.py"
+    editor.write_text(
+        "import pathlib, sys\n"
+        "file = pathlib.Path(sys.argv[1])\n"
+        "file.write_text(file.read_text().replace('prefix: /orders', 'prefix: /new'))\n"
+    )
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", f"{sys.executable} {editor}")
+    result = await run("edit", "route", "orders")
+    assert (result.exit_code, result.stdout) == (0, "Changed route orders\n"), result.output
+    assert json.loads((await run("get", "route", "orders", "-o", "json")).stdout)["prefix"] == "/new"
+    assert (await run("edit", "route", "orders")).stdout == "Nothing changed\n"
+
+
+async def test_fields_are_explained_as_the_api_describes_them(run: Run) -> None:
+    assert "Limits, taken in this order." in (await run("reference", "route.rate_limits")).stdout
+    assert (await run("reference", "user")).exit_code == 0
+
+
+async def test_a_wait_for_more_data_planes_than_are_connected(run: Run, controlplane: ControlPlane) -> None:
+    for node in ("gw-1", "gw-2"):
+        controlplane.fleet.hello(node, "0.1.0", revision=7)
+    wait = ("--wait", "--timeout", "0", "--quorum", "5", "-o", "json")
+    result = await run("apply", "-f", "-", *wait, input=DOCUMENT)
+    assert result.exit_code == 3
+    receipt = json.loads(result.stdout)
+    members = {"type", "title", "status", "detail", "revision", "changes", "digest", "state", "serving"}
+    assert members | {"needed", "nodes", "problem"} <= set(receipt)
+    assert (receipt["status"], receipt["needed"]) == (504, 5)
+    assert "no data plane is connected" not in result.stderr
 
 
 async def test_status(run: Run, controlplane: ControlPlane) -> None:
@@ -153,7 +212,10 @@ async def test_a_user_who_may_only_look(run: Run, controlplane: ControlPlane) ->
     await run("login", controlplane.url, "-u", "looker", "--password-stdin", input="looking-only")
     assert (await run("status")).exit_code == 0
     result = await run("delete", "route", "headgate-api")
-    assert (result.exit_code, result.stderr) == (1, "headgate: Not enough permissions\n")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("headgate: Not enough permissions: user")
+    assert all(word in result.stderr for word in ("looker", "the scope gateway:admin"))
+    assert "Scopes: gateway:read\n" in (await run("whoami")).stdout
 
 
 async def test_the_store_is_away(run: Run, controlplane: ControlPlane) -> None:

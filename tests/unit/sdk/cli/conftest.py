@@ -21,6 +21,7 @@ def admin(monkeypatch: pytest.MonkeyPatch) -> FakeAdmin:
     fake = FakeAdmin()
 
     def make_client(url: str, ca: Path | None) -> httpx.Client:
+        fake.authorities.append(ca)
         return httpx.Client(base_url=url, transport=httpx.MockTransport(fake))
 
     monkeypatch.setattr(headgate.cli.api, "make_client", make_client)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from headgate.cli import render
 from headgate.cli.kinds import KINDS
 from tests.support.fake_admin import FakeAdmin
 
@@ -148,6 +149,59 @@ def test_a_limit_in_every_form(
     assert all(words in row for words in shown)
 
 
+def test_everything_as_a_document(filled: Any, admin: FakeAdmin) -> None:
+    assert json.loads(filled("get", "all", "-o", "json").stdout)["routes"] == [ORDERS]
+    shown = filled("get", "all", "-o", "yaml").stdout
+    assert list(yaml.safe_load(shown)) == ["routes", "scopes"]
+    assert filled("apply", "-f", "-", input=shown).stdout.endswith("2 unchanged\n")
+    lines = filled("get", "all").stdout.splitlines()
+    assert [line.split()[0] for line in lines if line] == ["ROUTE", "orders", "SCOPE", "a/b"]
+
+
+@pytest.mark.parametrize("arguments", [("all", "x"), ("all", "-w"), ("routes", "-w", "-o", "yaml")])
+def test_gets_that_make_no_sense(filled: Any, admin: FakeAdmin, arguments: tuple[str, ...]) -> None:
+    admin.requests.clear()
+    assert (filled("get", *arguments).exit_code, admin.requests) == (2, [])
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_no_word_is_broken_on_a_narrow_screen(
+    filled: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(render, "screen_width", lambda: width)
+    expected = (
+        "orders",
+        "/orders",
+        "GET,",
+        "POST",
+        "orders:read",
+        "2026-01-01T00:00:00.000Z",
+        "gateway-1",
+        "answered",
+    )
+    output = "".join(filled("get", kind).stdout for kind in ("routes", "instances", "dataplanes"))
+    assert set(expected) <= set(output.split())
+    assert max(map(len, output.splitlines())) <= width
+
+
+def test_a_row_that_fits_no_line_is_a_block(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "screen_width", lambda: 30)
+    assert filled("get", "routes").stdout.splitlines() == [
+        "ROUTE    orders",
+        "MATCH    /orders",
+        "HOSTS    any",
+        "METHODS  GET, POST",
+        "SERVICE  orders",
+        "ACCESS   orders:read",
+        "LIMITS   burst",
+    ]
+
+
+def test_a_pipe_gets_whole_lines(filled: Any, admin: FakeAdmin) -> None:
+    admin.sections["scopes"]["long"] = {"name": "long", "description": "x" * 20_000}
+    assert f"long   {'x' * 20_000}" in filled("get", "scopes").stdout.splitlines()
+
+
 def test_a_kind_that_does_not_exist(filled: Any, admin: FakeAdmin) -> None:
     admin.requests.clear()
     result = filled("get", "pods")
@@ -274,7 +328,13 @@ def test_what_is_shown_is_not_taken_for_markup(filled: Any, admin: FakeAdmin) ->
     assert "\\x1b[31mred" in output
 
 
-@pytest.mark.parametrize("command", ["login", "apply", "diff", "get", "delete", "status", "circuits"])
+COMMANDS = [
+    *("login", "logout", "whoami", "context", "apply", "diff", "get", "reference"),
+    *("edit", "delete", "drain", "status", "circuits"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_has_an_example(run: Any, command: str) -> None:
     assert f"headgate {command}" in run(command, "--help").stdout
 

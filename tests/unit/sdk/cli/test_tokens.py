@@ -16,6 +16,8 @@ def test_the_token_is_all_that_is_printed(logged_in: Run, admin: FakeAdmin) -> N
     asked: list[object] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=[{"service_name": "orders"}])
         asked.append(json.loads(request.content))
         return httpx.Response(201, json={"token": LONG, "service_name": "orders", "expires_in": 604_800})
 
@@ -23,7 +25,8 @@ def test_the_token_is_all_that_is_printed(logged_in: Run, admin: FakeAdmin) -> N
     result = logged_in("token", "service", "orders", "--days", "7")
     assert (result.exit_code, result.stdout) == (0, LONG + "\n")
     assert asked == [{"service_name": "orders", "ttl": 604_800}]
-    assert admin.requests == ["POST api/v1/auth/service-token"]
+    assert admin.requests == ["GET api/v1/services", "POST api/v1/auth/service-token"]
+    assert result.stderr == ""
     assert json.loads(logged_in("token", "service", "orders", "--json").stdout)["expires_in"] == 604_800
 
 
@@ -38,3 +41,15 @@ def test_days_are_bounded(logged_in: Run, admin: FakeAdmin) -> None:
     for days in ("0", "400", "soon"):
         assert logged_in("token", "service", "orders", "--days", days).exit_code == 2
     assert admin.requests == []
+
+
+def test_a_service_that_is_not_there_is_told_beside_the_token(logged_in: Run, admin: FakeAdmin) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        known = [{"service_name": "orders"}]
+        return httpx.Response(200, json=known if request.method == "GET" else {"token": LONG})
+
+    admin.override = answer
+    result = logged_in("token", "service", "odrers")
+    assert (result.exit_code, result.stdout) == (0, LONG + "\n")
+    assert result.stderr == "headgate: note: there is no service 'odrers' yet; did you mean orders?\n"
+    assert "the first registration makes it" in logged_in("token", "service", "nosuch").stderr

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from controlplane.fleet.progress import Quorum
-from tests.support.fake_admin import FakeAdmin
+from tests.support.fake_admin import FakeAdmin, problem
 from tests.support.fake_registry import TOKEN
 
 DOCUMENT = "scopes: [{name: a}]"
@@ -79,7 +80,7 @@ def test_too_late(logged_in: Any, admin: FakeAdmin, file: str) -> None:
         )
     ]
     result = logged_in("apply", "-f", file, "--wait", "--timeout", "0")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert result.stdout.splitlines()[-1] == "Applied at revision 2: 1 created"
     assert result.stderr == (
         "headgate: revision 2 is written, but only 1 of 3 data planes serve it; not yet: gw-2 (serves revision 1)\n"
@@ -89,16 +90,78 @@ def test_too_late(logged_in: Any, admin: FakeAdmin, file: str) -> None:
 def test_programs_get_the_receipt_however_the_wait_ends(logged_in: Any, admin: FakeAdmin, file: str) -> None:
     admin.rollouts = [rollout("waiting", node("gw-1", "serves revision 1"))]
     result = logged_in("apply", "-f", file, "--wait", "--timeout", "0", "-o", "json")
-    assert result.exit_code == 1
-    assert json.loads(result.stdout)["revision"] == 2
+    assert result.exit_code == 3
+    receipt = json.loads(result.stdout)
+    assert (receipt["status"], receipt["title"], receipt["state"]) == (504, "Gateway Timeout", "waiting")
+    assert receipt["detail"] == result.stderr.removeprefix("headgate: ").rstrip()
+    assert (receipt["revision"], receipt["changes"][0]["name"]) == (2, "a")
+    assert receipt["nodes"][0]["reason"] == "serves revision 1"
+
+
+def test_fewer_are_connected_than_asked_for(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    admin.rollouts = [rollout("waiting", node("gw-1"), node("gw-2")) | {"needed": 5}]
+    result = logged_in("apply", "-f", file, "--wait", "--quorum", "5", "--timeout", "0")
+    assert result.exit_code == 3
+    assert result.stderr == (
+        "headgate: revision 2 is written, but only 2 of 5 data planes serve it; "
+        "no more than 2 data planes are connected\n"
+    )
+
+
+def test_one_is_not_called_many(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    admin.rollouts = [rollout("served", node("gw-1"))]
+    assert "Served by 1 data plane (1 needed)" in logged_in("apply", "-f", file, "--wait").stdout
+    admin.rollouts = [rollout("waiting", node("gw-1", "serves revision 1"))]
+    result = logged_in("apply", "-f", file, "--wait", "--timeout", "0")
+    assert "only 0 of 1 data plane serves it" in result.stderr
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_ctrl_c_while_waiting_says_what_is_written(
+    logged_in: Any, admin: FakeAdmin, file: str, output: str
+) -> None:
+    admin.rollouts = [rollout("waiting", node("gw-1"), node("gw-2", "serves revision 1"))]
+    admin.interrupt_after_rollouts = True
+    result = logged_in("apply", "-f", file, "--wait", "-o", output)
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "headgate: interrupted: revision 2 is written; 1 of 2 data planes served it "
+        "(`headgate status` shows which data planes serve it)\n"
+    )
+    if output == "json":
+        assert json.loads(result.stdout)["serving"] == 1
+    else:
+        assert "Applied at revision 2" in result.stdout
+
+
+def test_a_control_plane_that_is_lost_while_waiting(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    result = logged_in("apply", "-f", file, "--wait")  # the fake has no answer
+    assert result.exit_code == 3
+    assert result.stderr.startswith("headgate: revision 2 is written, but the wait failed: the connection to")
+
+
+def test_ctrl_c_while_writing(logged_in: Any, admin: FakeAdmin, file: str) -> None:
+    def interrupt(_: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    admin.override = interrupt
+    result = logged_in("apply", "-f", file)
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "headgate: interrupted; whether the change was made is not known: see `headgate history`\n"
+    )
+    assert logged_in("get", "routes").stderr == "headgate: interrupted\n"
 
 
 def test_rejected_ends_the_wait(logged_in: Any, admin: FakeAdmin, file: str) -> None:
     late = "serves revision 1, rejected 2: routes: 9 exceeds MAX_ROUTES 6"
     admin.rollouts = [rollout("rejected", node("gw-1", late))]
     result = logged_in("apply", "-f", file, "--wait", "--timeout", "300")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert f"gw-1 ({late})" in result.stderr
+    admin.rollouts = [rollout("rejected", node("gw-1", late))]
+    receipt = json.loads(logged_in("apply", "-f", file, "--wait", "-o", "json").stdout)
+    assert (receipt["status"], receipt["title"]) == (409, "Conflict")
 
 
 def test_nothing_published(logged_in: Any, admin: FakeAdmin, file: str) -> None:
@@ -175,6 +238,15 @@ def test_drain_through_the_admin_api(
     result = logged_in("drain", "orders", "orders-1", "--timeout", "7")
     assert result.stdout == "Instance orders/orders-1 is drained\n"
     assert (admin.drained, admin.queries) == (["orders/orders-1"], [{"wait": "7"}])
+    undone = logged_in("drain", "orders", "orders-1", "--undo")
+    assert undone.stdout == "Instance orders/orders-1 takes requests again\n"
+    assert admin.drained == []
+
+
+def test_a_control_plane_that_cannot_end_a_draining(logged_in: Any, admin: FakeAdmin) -> None:
+    admin.override = lambda _: problem(405, "Method not allowed")
+    result = logged_in("drain", "orders", "orders-1", "--undo")
+    assert (result.exit_code, "when it registers anew" in result.stderr) == (1, True)
 
 
 def test_drain_without_anybody_to_ask(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

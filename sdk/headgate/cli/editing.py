@@ -1,0 +1,120 @@
+"""headgate edit: a resource in the editor, written back if nobody else changed it meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from headgate.cli.api import ApiError
+from headgate.cli.completion import complete_kind_or_name
+from headgate.cli.failure import FAILED, Failure
+from headgate.cli.kinds import Kind, find_resource
+from headgate.cli.render import print_line, without_nothing
+from headgate.cli.resources import absent
+from headgate.cli.session import Session
+from headgate.cli.yaml_values import MalformedYaml, read_yaml
+
+
+def edit(
+    ctx: typer.Context,
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="KIND NAME", autocompletion=complete_kind_or_name)
+    ] = None,
+) -> None:
+    """Change a resource in the editor that VISUAL or EDITOR names (else vi).
+
+    Saving writes the resource as a whole: a field that is taken out has its default again. When the text has problems,
+    the editor opens again and shows them; leaving it unchanged then ends the command, and the text stays in its file.
+
+    \b
+    headgate edit route orders
+    EDITOR="code --wait" headgate edit service payments
+    """
+    kind, name = find_resource(what or (), "edit")
+    session: Session = ctx.obj
+    with session.api() as api:
+        try:
+            now, etag = api.read(*kind.path, name)
+        except ApiError as refused:
+            raise absent(kind, name) if refused.status == 404 else refused from refused
+        before = _text(now)
+        file = _file(kind, name)
+        problems: list[str] = []
+        while True:
+            text = _edited(file, before, problems, f"{kind.singular} {name}")
+            if text == before:
+                _end_unchanged(file, problems)
+                return
+            try:
+                written = api.put(*kind.path, name, content=json.dumps(_value(text)).encode(), if_match=etag)
+                break
+            except ApiError as refused:
+                if refused.status == 412:
+                    raise _kept(
+                        file, f"{kind.singular} {name} was changed by somebody else meanwhile"
+                    ) from refused
+                if refused.status != 400:
+                    raise _kept(file, str(refused)) from refused
+                problems = str(refused).splitlines()
+            except MalformedYaml as error:
+                problems = [f"line {error.line}: {error}"]
+            except Failure as failure:
+                raise _kept(file, str(failure)) from failure
+            before = text
+    file.unlink(missing_ok=True)
+    print_line(f"Changed {kind.singular} {name}" if written != now else "Nothing changed")
+
+
+def _text(resource: Any) -> str:
+    return yaml.safe_dump(without_nothing(resource), sort_keys=False, allow_unicode=True)
+
+
+def _file(kind: Kind, name: str) -> Path:
+    safe = "".join(character if character.isalnum() else "-" for character in name)
+    handle, path = tempfile.mkstemp(prefix=f"headgate-{kind.singular}-{safe}-", suffix=".yaml")
+    os.close(handle)
+    return Path(path)
+
+
+def _edited(file: Path, text: str, problems: list[str], title: str) -> str:
+    """What the editor leaves, without comments at the head. Raises Failure when it cannot be started, or fails."""
+    head = [f"{title}. An unchanged text changes nothing.", *problems]
+    file.write_text("".join(f"# {line}\n" for line in head) + text, encoding="utf-8")
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode  # noqa: S603 - theirs
+    except (OSError, ValueError) as error:
+        file.unlink(missing_ok=True)
+        raise Failure(f"cannot start the editor {editor!r}: set EDITOR to one that is installed") from error
+    if code:
+        raise _kept(file, f"the editor {editor!r} ended with exit code {code}; nothing was changed")
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    while lines and lines[0].startswith("#"):
+        del lines[0]
+    return "".join(lines)
+
+
+def _value(text: str) -> dict[str, object]:
+    found = read_yaml(text)
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise MalformedYaml("there must be exactly one object", 1, 1)
+    return found[0]
+
+
+def _end_unchanged(file: Path, problems: list[str]) -> None:
+    if problems:
+        raise _kept(file, "the text still has problems; nothing was changed")
+    file.unlink(missing_ok=True)
+    print_line("Nothing changed")
+
+
+def _kept(file: Path, why: str) -> Failure:
+    return Failure(f"{why} (the text is in {file})", FAILED)

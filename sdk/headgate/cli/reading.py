@@ -1,0 +1,87 @@
+"""headgate get: resources, and what the data planes report of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from headgate.cli import resources, watching
+from headgate.cli.completion import complete_kind, complete_name
+from headgate.cli.failure import USAGE, Failure
+from headgate.cli.kinds import ALL, KINDS, RESOURCE_KINDS, Kind, find_kind
+from headgate.cli.options import OutputOption, show
+from headgate.cli.render import Output, print_json, print_kind, print_line, print_yaml, without_nothing
+from headgate.cli.session import Session
+
+
+def get(
+    ctx: typer.Context,
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help=f"One of {', '.join(KINDS)}, or all: every resource that can be applied.",
+            autocompletion=complete_kind,
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Argument(help="All of the kind when left out.", autocompletion=complete_name)
+    ] = None,
+    output: OutputOption = Output.TABLE,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on, with a line for whatever changes, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Show resources, or what the data planes report.
+
+    YAML comes as a document that `apply` takes back; JSON as the API answers it. With --watch, JSON has one object a
+    line.
+
+    \b
+    headgate get routes
+    headgate get service orders -o yaml
+    headgate get all -o yaml > backup.yaml
+    headgate get instances --watch
+    headgate get dataplanes -o json
+    """
+    if kind.lower() == ALL:
+        _get_all(ctx.obj, name, output, watch)
+        return
+    meant = find_kind(kind)
+    if watch and output is Output.YAML:
+        raise Failure("--watch prints a table, or with -o json one object a line", USAGE)
+    with ctx.obj.api() as api:
+        if watch:
+            watching.watch(lambda: resources.fetch(api, meant, name), meant, as_json=output is Output.JSON)
+            return
+        rows = resources.fetch(api, meant, name)
+    print_resources(meant, rows, output, one=name is not None)
+
+
+def _get_all(session: Session, name: str | None, output: Output, watch: bool) -> None:
+    if name is not None or watch:
+        raise Failure(f"{'--watch' if watch else 'a name'} needs one kind: headgate get KIND", USAGE)
+    with session.api() as api:
+        sections = resources.fetch_all(api)
+    if output is Output.YAML:
+        print_yaml({section: without_nothing(rows) for section, rows in sections.items() if rows})
+    else:
+        show(output, sections, lambda: _print_all(sections))
+
+
+def _print_all(sections: dict[str, list[dict[str, Any]]]) -> None:
+    shown = [kind for kind in RESOURCE_KINDS if sections[kind.section]]
+    for kind in shown:
+        if kind is not shown[0]:
+            print_line("")
+        print_kind(kind, sections[kind.section])
+
+
+def print_resources(kind: Kind, rows: list[dict[str, Any]], output: Output, *, one: bool) -> None:
+    """Resources of one kind; `one`: exactly one was asked for."""
+    if output is Output.TABLE:
+        print_kind(kind, rows)
+    elif output is Output.YAML:
+        print_yaml({kind.section or kind.plural: without_nothing(rows)})
+    else:
+        print_json(rows[0] if one else rows)

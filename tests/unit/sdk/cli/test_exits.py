@@ -1,0 +1,165 @@
+"""How commands end: exit codes, one line for one problem, causes on demand, and outputs that are not screens."""
+
+from __future__ import annotations
+
+import os
+import pty
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from headgate.cli import causes, resources
+from tests.support.fake_admin import FakeAdmin, problem
+from tests.unit.sdk.cli.conftest import Run
+
+CONTEXTS = "from headgate.cli import main; import sys; sys.argv = ['headgate', *sys.argv[1:]]; main()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("get", "routes", "-o", "wide"), "invalid value for '--output' / '-o': 'wide' is not one of"),
+        (("get",), "missing argument 'kind' (see `headgate get --help`)"),
+        (("nosuch",), "no such command 'nosuch' (see `headgate --help`)"),
+        (("apply", "--dryrun"), "no such option: --dryrun"),
+        (("history", "-n", "0"), "invalid value for '--number' / '-n'"),
+        (("edit", "route"), "one name of a route is needed"),
+        (("edit",), "name what is meant: headgate edit KIND NAME"),
+    ],
+)
+def test_usage_is_told_in_one_line(
+    logged_in: Run, admin: FakeAdmin, arguments: tuple[str, ...], told: str
+) -> None:
+    result = logged_in(*arguments)
+    assert (result.exit_code, admin.requests, result.stderr.count("\n")) == (2, [], 1)
+    assert result.stderr.startswith(f"headgate: {told}")
+    assert "Value error" not in result.stderr
+
+
+def test_no_command_shows_the_help(run: Run) -> None:
+    result = run()
+    assert (result.exit_code, "Commands:" in result.output) == (2, True)
+
+
+def test_the_cause_is_shown_when_it_is_asked_for(logged_in: Run, admin: FakeAdmin) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
+
+    admin.override = refuse
+    short = logged_in("get", "routes")
+    assert (short.exit_code, short.stderr.count("\n"), "Errno" in short.stderr) == (1, 1, False)
+    for arguments in (("get", "routes", "--verbose"), ("-v", "get", "routes")):
+        long = logged_in(*arguments)
+        assert long.stderr.startswith(short.stderr)
+        assert "httpx.ConnectError: [Errno 111] Connection refused" in long.stderr
+
+
+def test_a_bug_is_no_traceback(logged_in: Run, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("x")
+
+    monkeypatch.setattr(resources, "fetch", broken)
+    result = logged_in("get", "routes")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("headgate: this is a bug in headgate (KeyError)")
+    assert "Traceback" in logged_in("get", "routes", "-v").stderr
+
+
+def test_a_write_that_times_out(logged_in: Run, admin: FakeAdmin) -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("slow", request=request)
+
+    admin.override = slow
+    assert "30 s; whether the change was made is not known" in logged_in("delete", "route", "r").stderr
+    assert "not known" not in logged_in("get", "routes").stderr
+    assert "not known" not in logged_in("rollback", "--to", "1", "--dry-run").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", "use http:// instead"),
+        ("certificate verify failed: unable to get local issuer certificate (_ssl.c:1)", "with --ca"),
+        ("certificate verify failed: certificate has expired (_ssl.c:1)", "its certificate has expired"),
+        ("certificate verify failed: Hostname mismatch, certificate is not valid for 'x'", "another name"),
+        ("certificate verify failed: IP address mismatch, certificate is not", "another name"),
+        ("[Errno 111] Connection refused", "nothing listens there"),
+        ("[Errno -2] Name or service not known", "its host name is not known"),
+        ("[X509] something new (_ssl.c:9)", "the connection failed (--verbose shows why)"),
+    ],
+)
+def test_causes_in_words(error: str, words: str) -> None:
+    said = causes.explain(ssl.SSLError(1, error))
+    assert words in said
+    assert not {"_ssl.c", "Errno", "["} & set(said.split())
+
+
+def test_files_that_cannot_be_read_or_written(run: Run, admin: FakeAdmin, home: Path) -> None:
+    (home / "config").write_text("a file where a folder should be")
+    result = run("login", "-u", "admin", "--password-stdin", input="correct horse")
+    assert (result.exit_code, result.stderr.count("\n"), "Errno" in result.stderr) == (1, 1, False)
+
+
+def test_an_answer_without_a_table_of_problems(logged_in: Run, admin: FakeAdmin) -> None:
+    admin.override = lambda _: problem(500, "Internal error")
+    assert logged_in("get", "routes").stderr == "headgate: Internal error\n"
+
+
+def command(*arguments: str, stdout: Any, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own; `context` needs no control plane."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("HEADGATE_")}
+    return subprocess.run(
+        [sys.executable, "-c", CONTEXTS, *arguments],
+        env={**known, "XDG_CONFIG_HOME": str(home / "config"), "TERM": "xterm", **environment},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def named(run: Run, home: Path) -> Path:
+    run("context", "set", "prod", "https://prod.example")
+    return home
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_a_failure(named: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = command("context", stdout=full, home=named)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "headgate: cannot write the output: No space left on device\n",
+    )
+
+
+def test_a_reader_that_ended_is_no_failure_to_talk_about(named: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = command("context", stdout=writing, home=named)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_no_color(named: Path, environment: dict[str, str], coloured: bool) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        done = command("circuits", "--help", stdout=theirs, home=named, **environment)
+        assert done.returncode == 0
+        code = "from headgate.cli.render import print_line; print_line(('x', 'red'))"
+        known = {**os.environ, "TERM": "xterm-256color", **environment}
+        subprocess.run([sys.executable, "-c", code], env=known, stdout=theirs, check=True)
+        shown = os.read(ours, 100_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert ("\x1b[31m" in shown) == coloured
