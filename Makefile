@@ -66,8 +66,18 @@ proto-baseline: setup ## At a release: what later versions of the wire format ar
 	$(BIN)/buf build --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: docs
-docs: setup ## Write docs/settings.md anew
+docs: setup ## Write the generated pages of docs/reference anew
 	$(BIN)/python -m tests.support.settings_doc
+
+# Its packages are in .venv beside the others, installed when the site is first built.
+$(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.txt
+	@$(BIN)/pip install --quiet -r requirements-docs.txt
+	@touch $@
+
+.PHONY: site
+site: $(VENV)/.installed-docs ## Build the documentation site into build/site; fails on a broken link
+	@$(BIN)/zensical build --strict --clean
+	@echo "build/site/index.html is the first page."
 
 .PHONY: format
 format: setup ## Format and mend what ruff can mend
@@ -124,7 +134,7 @@ secrets: .env ## Write new secrets for docker compose to .env, unless it is ther
 .PHONY: constraints
 constraints: ## Pin the newest versions anew
 	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
-	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt hatchling ./proto ./controlplane ./dataplane './sdk[cli]'
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt hatchling ./proto ./controlplane ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
 	  build/constraints-venv/bin/pip freeze --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
 	@rm -rf build/constraints-venv

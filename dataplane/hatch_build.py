@@ -3,7 +3,7 @@
     HATCH_BUILD_HOOK_ENABLE_CUSTOM=true pip wheel ./dataplane
 
 needs a C compiler. The modules on the request path, and those that apply a change between requests, become C extensions
-beside their sources, which stay in the wheel for tracebacks. docs/performance.md has the figures.
+beside their sources, which stay in the wheel for tracebacks. docs/explanation/performance.md has the figures.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     """Where the last good configuration is kept, in a folder named after the node."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes that serve traffic. They share the rate limits of this data plane, and divide small ones
-    (docs/limits.md)."""
+    (docs/explanation/limits.md)."""
     worker_timeout: Annotated[float, Field(ge=3, le=3600, allow_inf_nan=False)] = 5.0
     """Seconds of silence after which a worker is killed and replaced. Workers report every second."""
     max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
@@ -233,7 +233,7 @@ class Settings(BaseSettings):
     Set it as on the control planes, which check instances registered by address."""
     strip_request_headers: FieldNames = ()
     """Comma separated names of request fields that are not forwarded, in addition to those that identify the client
-    (docs/security.md). A name that ends with * is a prefix."""
+    (docs/explanation/security.md). A name that ends with * is a prefix."""
     send_via: bool = True
     """Add to the Via field of forwarded requests, as RFC 9110 asks of a gateway. False for instances that compress
     nothing for requests with a Via, as nginx by default."""

@@ -2,7 +2,7 @@
 
 The guide's curl sends a username and a password and nothing else, so `grant_type` may be left out, and no client
 has to name itself. Errors have the form of RFC 6749 §5.2, which OAuth clients know, not that of a problem.
-`docs/oauth.md` goes through the RFCs, requirement by requirement.
+`docs/reference/oauth.md` goes through the RFCs, requirement by requirement.
 """
 
 from __future__ import annotations

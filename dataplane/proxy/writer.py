@@ -2,7 +2,8 @@
 
 A write is a system call that runs the peer's side of TCP too and, if the peer sleeps, wakes it. Many connections have
 data to send in one turn of a busy worker; when they are written in a row, the first write wakes the peer for all
-(docs/performance.md has the gain). A turn ends before the loop waits again, so no write is delayed by a wait.
+(docs/explanation/performance.md has the gain). A turn ends before the loop waits again, so that no write is delayed
+by a wait.
 
 Every write to a connection, and its end, goes through its `Outgoing`, so that bytes stay in order.
 """

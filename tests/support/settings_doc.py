@@ -1,4 +1,4 @@
-"""docs/settings.md is made from the settings themselves: names, defaults and prose stand in one place.
+"""docs/reference/settings.md is made from the settings themselves: names, defaults and prose stand in one place.
 
 `make docs` writes it; `make check` fails when it is stale.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from dataplane.proxy.bounds import Bounds
 
 ROOT = Path(__file__).parents[2]
-TARGET = ROOT / "docs" / "settings.md"
+TARGET = ROOT / "docs" / "reference" / "settings.md"
 HEADER = """\
 # Settings
 
@@ -71,7 +71,7 @@ def main() -> int:
     if "--check" not in sys.argv:
         TARGET.write_text(page)
     elif not TARGET.exists() or TARGET.read_text() != page:
-        sys.stderr.write("docs/settings.md is not what the settings say; run: make docs\n")
+        sys.stderr.write("docs/reference/settings.md is not what the settings say; run: make docs\n")
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""gunicorn with the configuration that docs/distribution.md shows: its workers hold one instance together."""
+"""gunicorn configured as docs/explanation/distribution.md shows: its workers hold one instance together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(240)
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/distribution.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/explanation/distribution.md"
 APPLICATION = """
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])

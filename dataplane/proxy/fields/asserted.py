@@ -2,7 +2,7 @@
 
 An instance cannot tell who wrote such a field. So all of them are dropped, from every sender; Headgate then writes its
 own X-Forwarded-For, -Proto, -Host and X-Auth-Subject, -Scopes. `STRIP_REQUEST_HEADERS` adds to the list.
-docs/security.md has it for operators.
+docs/explanation/security.md has it for operators.
 
 An entry that ends with "*" is a prefix. Entries are lower case with dashes; `names` compares every spelling with them
 that a CGI or WSGI server would fold to the same variable (`X_Forwarded_User` is `X-Forwarded-User`).

@@ -18,7 +18,7 @@ _SAMPLE: Final = 8
 """One of this many misses is cached. Frequent heads get in soon, and most heads that come once stay out."""
 _HIT: Final = 2
 _MISS: Final = 1
-"""A hit saves about twice what a miss costs (docs/performance.md)."""
+"""A hit saves about twice what a miss costs (docs/explanation/performance.md)."""
 _INITIAL_CREDIT: Final = 16
 """Misses a new connection may make before it samples."""
 _MAX_CREDIT: Final = 64

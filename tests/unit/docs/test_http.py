@@ -1,4 +1,4 @@
-"""The table of bounds in docs/http.md has every setting, with the default that it has."""
+"""The table of bounds in docs/explanation/http.md has every setting, with the default that it has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataplane.gateway.policy.resources import Retries, Timeouts
 from dataplane.proxy.bounds import Bounds
 from dataplane.settings import Settings
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "http.md").read_text()
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "explanation" / "http.md").read_text()
 BOUNDS = PAGE[PAGE.index("## Bounds") :]
 ROWS = {
     name: defaults

@@ -1,4 +1,4 @@
-"""Every requirement in docs/http-conformance.md names tests, and each of them is there."""
+"""Every requirement in docs/reference/http-conformance.md names tests, and each of them is there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "http-conformance.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "http-conformance.md").read_text()
 ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| [0-9]", line)]
 TESTS = sorted({named for row in ROWS for named in re.findall(r"`([\w/.]+: [^`]+)`", row[-1])})
 

@@ -1,4 +1,4 @@
-"""Every test that docs/oauth.md names exists."""
+"""Every test that docs/reference/oauth.md names exists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-ROWS = [line for line in (ROOT / "docs" / "oauth.md").read_text().splitlines() if line.startswith("| ")]
+ROWS = [
+    line
+    for line in (ROOT / "docs" / "reference" / "oauth.md").read_text().splitlines()
+    if line.startswith("| ")
+]
 
 
 def named() -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "security.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "explanation" / "security.md"
 ROWS = [
     (match["bound"], match["name"])
     for line in PAGE.read_text().splitlines()

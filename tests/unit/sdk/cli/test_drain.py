@@ -48,7 +48,7 @@ def test_what_the_docs_put_into_a_pod_lets_the_token_travel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As documented, address and all: the token goes to another machine, and only encrypted."""
-    page = (Path(__file__).resolve().parents[4] / "docs/distribution.md").read_text()
+    page = (Path(__file__).resolve().parents[4] / "docs/explanation/distribution.md").read_text()
     (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.S) if "preStop" in text]
     pod = yaml.safe_load(block)
     for variable in pod["env"]:

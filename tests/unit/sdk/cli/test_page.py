@@ -14,7 +14,7 @@ from headgate.cli import failure
 from tests.support.fake_admin import FakeAdmin
 from tests.unit.sdk.cli.conftest import Run
 
-PAGE = (Path(__file__).resolve().parents[4] / "docs" / "command-line.md").read_text()
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "reference" / "command-line.md").read_text()
 LINES = [
     line
     for block in re.findall(r"```bash\n(.*?)```", PAGE, re.S)
