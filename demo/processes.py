@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,6 +137,22 @@ def wait_until(ready: Callable[[], bool], process: Process, timeout: float = STA
         time.sleep(0.02)
 
 
+def wait_or_kill(ready: Callable[[], bool], process: Process) -> None:
+    """As `wait_until`; whatever goes wrong, the process does not stay behind."""
+    try:
+        wait_until(ready, process)
+    except BaseException:
+        process.kill()
+        raise
+
+
+def kill_all(processes: Iterable[Process]) -> None:
+    """End all of them, the last one first; each, whatever comes of the others."""
+    with contextlib.ExitStack() as stack:
+        for process in processes:
+            stack.callback(process.kill)
+
+
 def _holds(ready: Callable[[], bool]) -> bool:
     try:
         return ready()
@@ -171,7 +187,7 @@ class Etcd:
         argv += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
         argv += [f"--initial-cluster=headgate={peer}", "--log-level=warn", "--unsafe-no-fsync"]
         process = start("etcd", argv, {}, folder)
-        wait_until(answers(f"{self.url}/health"), process)
+        wait_or_kill(answers(f"{self.url}/health"), process)
         return process
 
 
@@ -204,6 +220,10 @@ class ControlPlane:
         return f"http://127.0.0.1:{self.admin_port}"
 
     @property
+    def ready_url(self) -> str:
+        return f"{self.url}/ready"
+
+    @property
     def grpc(self) -> str:
         return f"127.0.0.1:{self.grpc_port}"
 
@@ -233,7 +253,7 @@ class ControlPlane:
     def start(self, folder: Path, *, wait: bool = True) -> Process:
         process = start(self.name, [sys.executable, "-m", self.module], self.environment(), folder)
         if wait:
-            wait_until(answers(f"{self.url}/ready"), process)
+            wait_or_kill(answers(self.ready_url), process)
         return process
 
 
@@ -258,6 +278,10 @@ class DataPlane:
     def status_url(self) -> str:
         return f"http://127.0.0.1:{self.status_port}"
 
+    @property
+    def ready_url(self) -> str:
+        return f"{self.status_url}/ready"
+
     def environment(self, folder: Path) -> dict[str, str]:
         return {
             "NODE": self.name,
@@ -272,5 +296,5 @@ class DataPlane:
     def start(self, folder: Path, *, wait: bool = True) -> Process:
         process = start(self.name, [sys.executable, "-m", self.module], self.environment(folder), folder)
         if wait:
-            wait_until(answers(f"{self.status_url}/ready"), process)
+            wait_or_kill(answers(self.ready_url), process)
         return process

@@ -25,7 +25,7 @@ import psutil
 from controlplane.store import EtcdSettings
 from demo.etcd import find_etcd
 from demo.ports import free_port
-from demo.processes import Process, start, wait_until
+from demo.processes import Process, start, wait_or_kill
 from tests.support.certificates import Authority
 
 # Quick elections make for quick starts and for leases of one second (etcd's least is 1.5 elections).
@@ -86,7 +86,7 @@ class Etcd:
     def wait(self) -> None:
         """Wait until it answers."""
         assert self._process is not None
-        wait_until(self._healthy, self._process)
+        wait_or_kill(self._healthy, self._process)
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
@@ -175,7 +175,11 @@ class Etcd:
         return bool(self._http.get("/health").json().get("health") == "true")
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def __exit__(

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from dataplane.config.stream.order import preferred
-from demo.processes import ControlPlane, DataPlane, Etcd, Process, Secrets
+from demo.processes import ControlPlane, DataPlane, Etcd, Process, Secrets, answers, kill_all, wait_or_kill
 from tests.support.waiting import eventually
 
 QUIET = {"RATE_LIMIT_PER_SECOND": "0", "ACCESS_LOG": "false"}
@@ -61,7 +61,9 @@ class Pair:
 
     async def start(self, plane: ControlPlane | DataPlane) -> None:
         """Start it, again after an end, and wait until it is ready."""
-        self.processes[plane.name] = await asyncio.to_thread(plane.start, self.folder / "run")
+        process = self.processes[plane.name] = plane.start(self.folder / "run", wait=False)
+        # It is known before it is ready: a start that is given up, as another one failed, leaves nothing behind.
+        await asyncio.to_thread(wait_or_kill, answers(plane.ready_url), process)
 
     async def stop(self, plane: ControlPlane | DataPlane) -> None:
         """SIGTERM, and wait for its end."""
@@ -214,6 +216,4 @@ async def running(folder: Path) -> AsyncIterator[Pair]:
 
 
 async def _end(pair: Pair) -> None:
-    for process in reversed(pair.processes.values()):
-        process.signal(signal.SIGCONT)
-        await asyncio.to_thread(process.kill)
+    await asyncio.to_thread(kill_all, list(pair.processes.values()))

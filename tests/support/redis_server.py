@@ -50,7 +50,11 @@ class RedisServer:
         """Start it, again after an end, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = start("redis", [binary("redis-server"), *self._command()], {}, self.folder)
-        eventually_now(lambda: self.client().ping())
+        try:
+            eventually_now(lambda: self.client().ping())
+        except BaseException:
+            self.process.kill()
+            raise
         return self
 
     def _command(self) -> tuple[str, ...]:

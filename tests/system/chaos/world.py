@@ -19,7 +19,7 @@ import psutil
 
 import headgate
 from demo.ports import free_port
-from demo.processes import ControlPlane, DataPlane, Process, Secrets
+from demo.processes import ControlPlane, DataPlane, Process, Secrets, answers, kill_all, wait_or_kill
 from headgate import ServiceDefinition
 from tests.support.etcd import Etcd, cluster
 from tests.support.instance import Instance
@@ -78,7 +78,9 @@ class ChaosWorld:
 
     async def start(self, plane: ControlPlane | DataPlane, *, wait: bool = True) -> None:
         """Start a plane, again after an end."""
-        self.processes[plane.name] = await blocking(lambda: plane.start(self.folder / "run", wait=wait))
+        process = self.processes[plane.name] = plane.start(self.folder / "run", wait=False)
+        if wait:
+            await blocking(lambda: wait_or_kill(answers(plane.ready_url), process))
 
     async def kill(self, name: str) -> None:
         await blocking(self.processes[name].kill)
@@ -211,6 +213,4 @@ async def running(folder: Path) -> AsyncIterator[ChaosWorld]:
 
 
 async def _end(world: ChaosWorld) -> None:
-    for process in reversed(world.processes.values()):
-        process.signal(signal.SIGCONT)
-        await blocking(process.kill)
+    await blocking(lambda: kill_all(list(world.processes.values())))
