@@ -39,7 +39,7 @@ class Outcome:
         self.shared: set[str] = set()
         """Those that had one for all data planes: at the limit's owner or in Redis."""
         self.unreached: set[str] = set()
-        """Those in Redis, where it did not answer."""
+        """Those in Redis, where it did not answer, or was not told."""
         self.waiting = 1
         """What has not been answered, and one until all has been asked."""
 
@@ -121,7 +121,9 @@ class Resets:
             key = _bucket(order.rate_limit, bits)
             for limit in self._limiter.reset(key, order.revision, now):
                 (outcome.shared if limit.mode is LimitMode.FLEET else outcome.limits).add(limit.name)
-            if not first:
+            if first:
+                outcome.unreached.update(limit.name for limit in self._limiter.in_redis())
+            else:
                 self._reset_in_redis(key, outcome, now)
         self.settle(outcome)
 

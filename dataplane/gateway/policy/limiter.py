@@ -160,8 +160,10 @@ class Limiter:
             elif limit != counter.limit:
                 counter.adopt(limit, now)
         for limit in limits.values():
-            # Before the first request: a worker needs something to let it through.
-            if limit.name not in self._counters and terms(limit, self._workers) is not None:
+            # Before the first request: a worker leases what it lets through, and passes orders to reset on to Redis.
+            if limit.name not in self._counters and (
+                limit.mode is LimitMode.REDIS or terms(limit, self._workers)
+            ):
                 self._make(limit)
         for leased in self._leased.values():
             leased.share_memory(len(self._leased))
@@ -254,7 +256,7 @@ class Limiter:
         return found
 
     def in_redis(self) -> list[Limit]:
-        """The limits that are counted in Redis, of those in use."""
+        """The limits that are counted in Redis."""
         return [counter.limit for counter in self._counters.values() if isinstance(counter, InRedis)]
 
     def unanswered(self) -> dict[str, int]:

@@ -56,6 +56,25 @@ def test_an_order_reaches_redis_unless_it_is_older_than_this_worker() -> None:
     )
 
 
+def test_an_order_reaches_redis_from_a_worker_that_has_had_no_request_for_the_limit() -> None:
+    limiter, store = Limiter(), FakeStore()
+    limiter.adopt({"a": Limit("a", 1, 2, LimitKey.SUBJECT, mode=LimitMode.REDIS)}, 0.0)
+    resets = Resets(limiter, mock.Mock())
+    resets.store = store
+    resets.obey((Reset(2, rate_limit="alice"),), 0.0)
+    assert [question.name for question in store.asked] == [b"rate_limit:a:alice"]
+
+
+def test_an_order_that_is_older_than_this_worker_does_not_count_as_told_to_redis() -> None:
+    limiter, store, told = Limiter(), FakeStore(), list[Outcome]()
+    limiter.adopt({"a": Limit("a", 1, 2, LimitKey.SUBJECT, mode=LimitMode.REDIS)}, 0.0)
+    resets = Resets(limiter, mock.Mock())
+    resets.store, resets.done = store, told.append
+    resets.obey((Reset(2, rate_limit="alice"),), 0.0, first=True)
+    assert store.asked == []
+    assert [(outcome.shared, outcome.unreached) for outcome in told] == [(set(), {"a"})]
+
+
 def test_what_an_order_found_is_told_once_redis_has_answered() -> None:
     limiter, store = Limiter(), FakeStore()
     for name in ("a", "b"):
