@@ -119,9 +119,10 @@ async def test_a_limit_of_the_fleet_is_seen_at_both_control_planes_and_reset_eve
 
     await eventually(local_ones, within=60)
     reset = await pair.headgate("limits", "reset", "route:seen")
-    assert (reset.returncode, reset.stdout) == (
-        0,
-        "Reset 4 buckets of route:seen: here 2, in-redis 1, together 1\n",
+    # The workers of at-a forget a bucket that is nearly full after some seconds without requests.
+    assert (reset.returncode, reset.stdout) in (
+        (0, "Reset 4 buckets of route:seen: here 2, in-redis 1, together 1\n"),
+        (0, "Reset 3 buckets of route:seen: here 1, in-redis 1, together 1\n"),
     )
     await answers(pair, "seen", 200)
 
