@@ -68,6 +68,7 @@ async def reset_rate_limit(call: Call) -> Response:
         dataplanes=dict(seen.dataplanes),
         unreached=list(seen.unreached),
         waiting=list(seen.waiting),
+        unreported=list(seen.unreported),
     ).model_dump()
     if seen.found_none:
         detail = (

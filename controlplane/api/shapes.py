@@ -169,6 +169,12 @@ class ResetShape(Shape):
     waiting: Annotated[
         list[str], Field(description="Connected data planes that have not answered yet. They will reset it.")
     ]
+    unreported: Annotated[
+        list[str],
+        Field(
+            description="Connected data planes of older versions: they have reset it, and do not say how many buckets."
+        ),
+    ]
 
 
 class ProblemShape(Shape):

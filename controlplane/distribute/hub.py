@@ -18,7 +18,7 @@ from typing import Protocol
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.subscriber import Mark, Subscriber
 from controlplane.distribute.watcher import Watcher
-from controlplane.model.capabilities import Lacking
+from controlplane.model.capabilities import REPORTS_RESETS, Lacking
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.snapshot import Delta, Snapshot
 
@@ -46,9 +46,16 @@ class Nodes(Protocol):
         """Whether there is no other control plane."""
 
     def hello(
-        self, node: str, version: str, revision: int, digest: str, leaving: Mapping[tuple[str, str], int]
+        self,
+        node: str,
+        version: str,
+        revision: int,
+        digest: str,
+        leaving: Mapping[tuple[str, str], int],
+        *,
+        resets_unreported: bool,
     ) -> None:
-        """A data plane connected, serving `revision`."""
+        """A data plane connected, serving `revision`. See `NodeState.resets_unreported`."""
 
     def sent(self, node: str, revision: int) -> None:
         """A revision was sent to it."""
@@ -228,7 +235,8 @@ class Hub:
         if self._stopping:
             session.end(Ending.STOPPING)
         self._sessions[node] = session
-        self._nodes.hello(node, version, revision, digest, leaving)
+        unreported = REPORTS_RESETS not in capabilities
+        self._nodes.hello(node, version, revision, digest, leaving, resets_unreported=unreported)
         try:
             with self.watcher.changed.wakes(session.wake):
                 yield session

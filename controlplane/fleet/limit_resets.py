@@ -27,6 +27,8 @@ class ResetView:
     """Limits in Redis that no data plane could reach."""
     waiting: Sequence[str]
     """Connected data planes that have not answered."""
+    unreported: Sequence[str]
+    """Connected data planes of older versions, which have obeyed and do not say how many buckets they had."""
 
     @property
     def buckets(self) -> int:
@@ -35,13 +37,13 @@ class ResetView:
 
     @property
     def complete(self) -> bool:
-        """Whether there are data planes, and all have answered."""
-        return bool(self.dataplanes) and not self.waiting
+        """Whether there are data planes, and all have obeyed."""
+        return bool(self.dataplanes or self.unreported) and not self.waiting
 
     @property
     def found_none(self) -> bool:
         """Whether it is known that no bucket has the key."""
-        return self.complete and not self.buckets and not self.unreached
+        return self.complete and not self.buckets and not self.unreached and not self.unreported
 
 
 def reset_view(revision: int, states: Iterable[NodeState]) -> ResetView:
@@ -59,5 +61,6 @@ def reset_view(revision: int, states: Iterable[NodeState]) -> ResetView:
         dict(sorted(limits.items())),
         {node: len(one.limits) for node, one in said.items()},
         sorted(unreached),
-        [state.node for state in connected if state.node not in said],
+        [state.node for state in connected if not state.has_reset(revision)],
+        [state.node for state in connected if state.has_reset(revision) and state.node not in said],
     )

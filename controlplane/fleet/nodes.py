@@ -234,6 +234,8 @@ class Fleet:
         revision: int = 0,
         digest: str = "",
         leaving: Mapping[InstanceName, int] = MappingProxyType({}),
+        *,
+        resets_unreported: bool = False,
     ) -> None:
         """A data plane connected, serving `revision`. What it reported before stands until it reports again."""
         self._adopt(node, version)
@@ -250,6 +252,7 @@ class Fleet:
             digest=digest,
             health_revision=0,
             leaving=leaving,
+            resets_unreported=resets_unreported,
         )
         self.signals.move(node)
         self.settle_demand()

@@ -210,3 +210,9 @@ class NodeState:
     stats: StatsReport = field(default_factory=StatsReport)
     resets: Resets = field(default_factory=lambda: NO_RESETS)
     """The last MOST_RESETS orders that it has obeyed."""
+    resets_unreported: bool = False
+    """It is of an older version, which obeys such orders with the revision, and does not say so."""
+
+    def has_reset(self, revision: int) -> bool:
+        """Whether it has obeyed the order of this revision."""
+        return revision in self.resets or (self.resets_unreported and self.applied_revision >= revision)

@@ -131,6 +131,7 @@ def _node(node: NodeState, circuits: Sequence[CircuitReport], detail: int) -> li
         # Where the first node has what stands for all.
         None,
         [[revision, one.limits, one.shared, one.unreached] for revision, one in node.resets.items()],
+        node.resets_unreported,
     ]
 
 
@@ -165,7 +166,9 @@ def _stats(stats: StatsReport, circuits: Sequence[CircuitReport], detail: int) -
 
 def _read_node(fields: list[Any]) -> NodeState:
     resets = fields[14][-MOST_RESETS:] if len(fields) > 14 else ()
-    return replace(_read(*fields[:13]), resets=dict(_read_reset(*one[:4]) for one in resets))
+    unreported = len(fields) > 15 and bool(fields[15])
+    known = dict(_read_reset(*one[:4]) for one in resets)
+    return replace(_read(*fields[:13]), resets=known, resets_unreported=unreported)
 
 
 def _read_reset(revision: int, *limits: list[Any]) -> tuple[int, ResetReport]:

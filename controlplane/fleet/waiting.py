@@ -87,16 +87,17 @@ class Waiting:
         return await self._until(_Goal(revision, Group(reported=True), hindrance, hindered), seconds)
 
     async def obeyed(self, revision: int, seconds: float) -> Progress:
-        """Wait until every data plane has said how it obeyed the order of this revision to fill up buckets.
+        """Wait until every data plane has said how it obeyed the order of this revision to fill up buckets; those that
+        do not report it (older versions) until they serve the revision.
 
         Data planes that refuse the revision do not end the wait for the others.
         """
 
         def hindrance(state: NodeState) -> str:
-            return "" if revision in state.resets else "has not reset it yet"
+            return "" if state.has_reset(revision) else "has not reset it yet"
 
         def hindered() -> Iterator[str]:
-            waited = [name for name, state in self._fleet.nodes.items() if revision not in state.resets]
+            waited = [name for name, state in self._fleet.nodes.items() if not state.has_reset(revision)]
             random.shuffle(waited)
             return iter(waited)
 

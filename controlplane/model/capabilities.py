@@ -15,6 +15,8 @@ from typing import get_args
 from controlplane.model.base import Part, Resource, narrowings
 from controlplane.model.resources import ResourceId
 
+REPORTS_RESETS = "reports.resets"
+"""A data plane with this capability says how it obeyed an order to fill up buckets."""
 MOST_NAMED = 10
 """Resources that are named of those that need what a data plane does not know; the others are counted."""
 

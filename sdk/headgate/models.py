@@ -307,6 +307,8 @@ class LimitReset:
     """Limits in Redis that no data plane could reach."""
     waiting: tuple[str, ...]
     """Connected data planes that have not answered yet. They will obey."""
+    unreported: tuple[str, ...]
+    """Connected data planes of older versions, which have obeyed and do not say how many buckets they had."""
 
     @property
     def buckets(self) -> int:

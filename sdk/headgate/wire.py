@@ -228,6 +228,7 @@ def decode_reset(response: registry_pb2.ResetRateLimitResponse) -> LimitReset:
         dict(response.dataplanes),
         tuple(response.unreached),
         tuple(response.waiting),
+        tuple(response.unreported),
     )
 
 

@@ -37,7 +37,8 @@ def read() -> Read:
 def state() -> NodeState:
     found = read()
     stats = replace(found, resets={})
-    return NodeState("gateway-1", "0.1.0", since=5.0, slot=0, stats=stats, resets=found.resets)
+    made = NodeState("gateway-1", "0.1.0", since=5.0, slot=0, stats=stats, resets=found.resets)
+    return replace(made, resets_unreported=True)
 
 
 def test_a_control_plane_reads_what_a_data_plane_says() -> None:

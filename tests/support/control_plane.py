@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from ipaddress import ip_network
 from typing import Any, Self
 
@@ -158,10 +158,12 @@ class Node:
         except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
             raise Ended(*await self.end()) from None
 
-    async def hello(self, revision: int = 0, digest: str = "", version: str = "0.1.0") -> None:
-        await self.send(
-            hello=config_pb2.Hello(node=self.name, version=version, revision=revision, digest=digest)
-        )
+    async def hello(
+        self, revision: int = 0, digest: str = "", version: str = "0.1.0", capabilities: Iterable[str] = ()
+    ) -> None:
+        hello = config_pb2.Hello(node=self.name, version=version, revision=revision, digest=digest)
+        hello.capabilities.extend(capabilities)
+        await self.send(hello=hello)
 
     async def receive(self) -> config_pb2.Snapshot:
         """The next snapshot. Raises Ended when there is none to come."""

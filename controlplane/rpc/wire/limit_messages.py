@@ -41,6 +41,7 @@ def reset(view: ResetView) -> pb.ResetRateLimitResponse:
         dataplanes=view.dataplanes,
         unreached=view.unreached,
         waiting=view.waiting,
+        unreported=view.unreported,
     )
 
 

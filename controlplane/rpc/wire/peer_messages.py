@@ -102,6 +102,7 @@ def _node(state: NodeState) -> pb.PeerNode:
         slot=state.slot,
         stats=stats,
         resets=report_messages.reset_messages(state.resets),
+        resets_unreported=state.resets_unreported,
     )
 
 
@@ -136,6 +137,7 @@ def _read_node(sent: pb.PeerNode) -> NodeState:
         leaving=report_messages.leaving(sent.leaving),
         stats=StatsReport(counted.at, counted.total_requests, (), counted.rate_limits),
         resets=report_messages.resets(sent.resets),
+        resets_unreported=sent.resets_unreported,
     )
 
 

@@ -20,6 +20,7 @@ CAPABILITIES = (
     "limits.full",
     "limits.fleet",
     "limits.redis",
+    "reports.resets",
 )
 """What this data plane supports beyond the first version of the protocol; see `Hello`."""
 

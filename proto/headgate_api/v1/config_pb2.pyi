@@ -184,6 +184,7 @@ class Hello(_message.Message):
                              Service.max_in_flight.
           "limits.fleet"     RateLimit.mode LIMIT_MODE_FLEET: it leases such limits (LimitAsks).
           "limits.redis"     LIMIT_MODE_REDIS, and RateLimit.on_store_failure.
+          "reports.resets"   It reports how it obeyed each Reset of a rate limit (StatsReport.resets).
         """
 
     def __init__(

@@ -165,6 +165,7 @@ class PeerNode(_message.Message):
     SLOT_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
     RESETS_FIELD_NUMBER: _builtins.int
+    RESETS_UNREPORTED_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     version: _builtins.str
     connected: _builtins.bool
@@ -176,6 +177,8 @@ class PeerNode(_message.Message):
     health_revision: _builtins.int
     slot: _builtins.int
     """Its bit in votes, from 0; -1 when it has none."""
+    resets_unreported: _builtins.bool
+    """It obeys such orders, and does not report so."""
     @_builtins.property
     def rejection(self) -> Global___PeerRejection: ...
     @_builtins.property
@@ -205,10 +208,11 @@ class PeerNode(_message.Message):
         slot: _builtins.int = ...,
         stats: _status_pb2.StatsReport | None = ...,
         resets: _abc.Iterable[_status_pb2.ResetReport] | None = ...,
+        resets_unreported: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rejection", b"rejection", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

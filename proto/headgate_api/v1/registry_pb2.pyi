@@ -1053,6 +1053,7 @@ class ResetRateLimitResponse(_message.Message):
     DATAPLANES_FIELD_NUMBER: _builtins.int
     UNREACHED_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    UNREPORTED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     @_builtins.property
     def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
@@ -1070,6 +1071,10 @@ class ResetRateLimitResponse(_message.Message):
     def waiting(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Connected data planes that have not answered. They will obey."""
 
+    @_builtins.property
+    def unreported(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Connected data planes of older versions, which obeyed and do not say how many buckets they had."""
+
     def __init__(
         self,
         *,
@@ -1078,10 +1083,11 @@ class ResetRateLimitResponse(_message.Message):
         dataplanes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         unreached: _abc.Iterable[_builtins.str] | None = ...,
         waiting: _abc.Iterable[_builtins.str] | None = ...,
+        unreported: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataplanes", b"dataplanes", "limits", b"limits", "revision", b"revision", "unreached", b"unreached", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataplanes", b"dataplanes", "limits", b"limits", "revision", b"revision", "unreached", b"unreached", "unreported", b"unreported", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

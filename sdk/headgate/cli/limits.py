@@ -128,6 +128,9 @@ def print_receipt(receipt: Row) -> None:
         print_line(f"Redis did not answer, where these are counted: {', '.join(receipt['unreached'])}")
     if receipt["waiting"]:
         print_line(f"Not heard of yet, and on its way there: {_some(receipt['waiting'])}")
+    # An older control plane does not know the field.
+    if unreported := receipt.get("unreported"):
+        print_line(f"Reset there, but an older version does not say how many: {_some(unreported)}")
 
 
 def _bound(limit: Row) -> str:

@@ -14,6 +14,7 @@ from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import key_of
 from controlplane.rpc.wire import encoder
 from controlplane.store import Delete
+from dataplane.config.stream.wire import CAPABILITIES
 from headgate_api.v1 import config_pb2, status_pb2
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, Ended, Node, bearer
 from tests.support.waiting import eventually
@@ -70,6 +71,18 @@ async def test_a_data_plane_with_the_present_digest_gets_the_snapshot_too(
     await node.hello(revision, plane.current.digest)
     assert (await node.receive()).revision == revision
     assert plane.fleet.nodes["gw-1"].applied_revision == revision
+
+
+async def test_it_is_known_which_data_planes_report_resets(
+    plane: ControlPlane, channel: grpc.aio.Channel
+) -> None:
+    await plane.put(service("orders"))
+    for name, capabilities in (("new", CAPABILITIES), ("old", ())):
+        node = Node(channel, name)
+        await node.hello(capabilities=capabilities)
+        await node.receive()
+    unreported = {name: state.resets_unreported for name, state in plane.fleet.nodes.items()}
+    assert unreported == {"new": False, "old": True}
 
 
 async def test_changes_follow_once_the_last_was_answered(

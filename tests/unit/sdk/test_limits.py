@@ -39,6 +39,7 @@ FOUND = pb.ResetRateLimitResponse(
     dataplanes={"gateway-1": 1, "gateway-2": 1},
     unreached=["r"],
     waiting=["c"],
+    unreported=["o"],
 )
 
 
@@ -75,5 +76,5 @@ async def test_a_reset_says_what_it_found(registry: FakeRegistry) -> None:
         with pytest.raises(BucketNotFound, match="'nobody'"):
             await gateway.router.reset_rate_limit("nobody")
     counts = {"together": 1, "callers": 2}, {"gateway-1": 1, "gateway-2": 1}
-    assert reset == LimitReset(7, *counts, ("r",), ("c",))
+    assert reset == LimitReset(7, *counts, ("r",), ("c",), ("o",))
     assert reset.buckets == 3

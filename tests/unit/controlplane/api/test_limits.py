@@ -140,8 +140,8 @@ async def test_many_buckets_are_put_together_beside_the_event_loop(
 
 
 @asynccontextmanager
-async def obeying(api: Api, **found: ResetReport) -> AsyncIterator[None]:
-    """These data planes serve whatever is published, and say of an order what they found."""
+async def obeying(api: Api, **found: ResetReport | None) -> AsyncIterator[None]:
+    """These data planes serve whatever is published, and say of an order what they found; None: they do not say."""
 
     async def obey() -> None:
         seen, wake = 0, asyncio.Event()
@@ -154,7 +154,7 @@ async def obeying(api: Api, **found: ResetReport) -> AsyncIterator[None]:
                     orders = [one.revision for (kind, _), one in current.resources.items() if kind == "reset"]
                     for node, report in found.items():
                         api.parts.fleet.ack(node, seen, current.digest)
-                        if orders:
+                        if orders and report is not None:
                             resets = dict.fromkeys(orders, report)
                             api.parts.fleet.stats(node, StatsReport(resets=resets))
                 await wake.wait()
@@ -183,6 +183,7 @@ async def test_a_reset_says_how_many_buckets_it_filled_up(fleet: httpx.AsyncClie
         "dataplanes": {"a": 2, "b": 1},
         "unreached": [],
         "waiting": [],
+        "unreported": [],
     }
 
 
@@ -210,6 +211,33 @@ async def test_data_planes_that_have_not_answered_are_named(fleet: httpx.AsyncCl
     shown = answer.json()
     assert shown["waiting"][-1] == "b"
     assert sum(shown["limits"].values()) == shown["buckets"]
+
+
+async def test_data_planes_of_older_versions_are_not_waited_for(fleet: httpx.AsyncClient, api: Api) -> None:
+    api.parts.fleet.hello("b", "0.0.9", resets_unreported=True)
+    async with obeying(api, a=ResetReport(("callers",)), b=None):
+        answer = await fleet.delete(f"{LIMITS}/subject:jo", params={"wait": "60"})
+    assert (answer.status_code, answer.json()["buckets"]) == (200, 1)
+    assert (answer.json()["waiting"], answer.json()["unreported"]) == ([], ["b"])
+
+
+async def test_older_data_planes_may_have_had_the_only_bucket(fleet: httpx.AsyncClient, api: Api) -> None:
+    for node in ("a", "b"):
+        api.parts.fleet.hello(node, "0.0.9", resets_unreported=True)
+    async with obeying(api, a=None, b=None):
+        answer = await fleet.delete(f"{LIMITS}/subject:jo", params={"wait": "60"})
+    assert (answer.status_code, answer.json()["buckets"]) == (200, 0)
+    assert sorted(answer.json()["unreported"]) == ["a", "b"]
+
+
+async def test_an_older_data_plane_that_does_not_serve_the_order_yet(
+    fleet: httpx.AsyncClient, api: Api
+) -> None:
+    api.parts.fleet.hello("b", "0.0.9", resets_unreported=True)
+    async with obeying(api, a=ResetReport(("callers",))):
+        answer = await fleet.delete(f"{LIMITS}/subject:jo", params={"wait": "0"})
+    assert answer.status_code == 202
+    assert ("b" in answer.json()["waiting"], answer.json()["unreported"]) == (True, [])
 
 
 async def test_a_data_plane_that_left_is_not_waited_for(fleet: httpx.AsyncClient, api: Api) -> None:

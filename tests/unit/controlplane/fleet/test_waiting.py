@@ -482,6 +482,17 @@ async def test_over_when_every_data_plane_has_said_what_it_reset(scene: Scene) -
     assert (await task).complete
 
 
+async def test_older_data_planes_have_reset_what_they_serve(scene: Scene) -> None:
+    scene.fleet.hello("a", "1", resets_unreported=True)
+    revision = await scene.published(ORDERS)
+    task = asyncio.create_task(scene.waiting.obeyed(revision, 30.0))
+    assert await still_waiting(task)
+    scene.fleet.ack("a", revision, scene.digest)
+    assert (await task).complete
+    scene.fleet.hello("a", "2", revision, scene.digest)
+    assert not (await scene.waiting.obeyed(revision, 0.0)).complete, "it was upgraded, and will say so"
+
+
 async def test_the_names_of_those_that_have_not_reset_it(scene: Scene) -> None:
     scene.fleet.hello("a", "1")
     revision = await scene.published(ORDERS)

@@ -119,11 +119,16 @@ def test_a_reset_says_how_many(logged_in: Run, admin: FakeAdmin) -> None:
 
 def test_what_a_reset_has_not_reached(logged_in: Run, admin: FakeAdmin) -> None:
     waiting = [f"gateway-{number}" for number in range(5)]
-    admin.receipts["subject:jo"] = receipt("subject:jo") | {"unreached": ["r"], "waiting": waiting}
+    admin.receipts["subject:jo"] = receipt("subject:jo") | {
+        "unreached": ["r"],
+        "waiting": waiting,
+        "unreported": ["old"],
+    }
     assert logged_in("limits", "reset", "subject:jo").stdout.splitlines() == [
         "Reset 0 buckets of subject:jo",
         "Redis did not answer, where these are counted: r",
         "Not heard of yet, and on its way there: gateway-0, gateway-1, +3",
+        "Reset there, but an older version does not say how many: old",
     ]
 
 
