@@ -96,7 +96,7 @@ class _Listener(QueueListener):
                 "levelname": "WARNING",
                 "dropped": dropped,
             }
-            lost = logging.makeLogRecord({**fields, "msg": "log lines were dropped: nobody read them"})
+            lost = logging.makeLogRecord({**fields, "msg": "log lines were dropped: the reader is too slow"})
             self._write(self._writer.prepare(lost))
 
     def _write(self, record: logging.LogRecord) -> None:

@@ -37,10 +37,9 @@ class Kind(IntEnum):
     GRANTS = 7
     """Protobuf headgate.v1.LimitAnswers: the answers of owners of limits."""
     LOST = 8
-    """Nobody answers what was asked about limits of the fleet: ask anew."""
+    """The last request for leases of fleet limits will not be answered: send it again."""
     REDIS = 9
-    """Where limits in Redis are counted (`redis.options.RedisOptions`), if that is configured; sent before the first
-    change."""
+    """The address of Redis (`redis.options.RedisOptions`), if configured; sent before the first change."""
     DRAIN = 5
     """Stop accepting, finish the requests in flight, exit."""
 

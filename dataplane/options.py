@@ -43,9 +43,9 @@ class WorkerOptions:
     tls_listen_fd: int = -1
     """Like listen_fd, for the TLS address; -1 without one. Certificates arrive over the channel."""
     rate_limit_mode: str = "local"
-    """Where RATE_LIMIT_PER_SECOND is counted: local, fleet or redis."""
+    """The place that counts RATE_LIMIT_PER_SECOND: local, fleet or redis."""
     rate_limit_on_store_failure: str = "open"
-    """What holds for it while Redis does not answer: open, closed or local."""
+    """The policy while Redis does not answer: open, closed or local."""
     bounds: Bounds = field(default_factory=Bounds)
     limit_secret: str = field(default="", repr=False)
     """Key of the hash that replaces header values in rate limit keys: 32 bytes, hexadecimal."""

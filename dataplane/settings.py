@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     """Its unencrypted private key."""
 
     cache_dir: Path = Path(".headgate/cache")
-    """Where the last good configuration is kept, in a folder named after the node."""
+    """Folder for the last good configuration, in a subfolder named after the node."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes that serve traffic. They share the rate limits of this data plane, and divide small ones
     (docs/explanation/limits.md)."""
@@ -251,12 +251,12 @@ class Settings(BaseSettings):
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
     """Requests a second from one client address, checked before authentication; 0: no limit."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
-    """Requests one address may send at once."""
+    """Burst: requests that one address may send at the same moment."""
     rate_limit_mode: Literal["local", "fleet", "redis"] = "local"
-    """Where RATE_LIMIT_PER_SECOND and RATE_LIMIT_BURST are counted: local, in each data plane; fleet, once for all data
-    planes by the control planes, which need the same two; or redis."""
+    """The place that counts RATE_LIMIT_PER_SECOND and RATE_LIMIT_BURST: local, each data plane; fleet, the control
+    planes for all data planes (set the same two values there); or redis."""
     rate_limit_on_store_failure: Literal["open", "closed", "local"] = "open"
-    """In the mode redis, what holds for them while Redis does not answer: open, closed or local."""
+    """In the mode redis, the policy while Redis does not answer: open, closed or local."""
     limit_key_secret: Annotated[SecretStr, AfterValidator(_token)] | None = None
     """Key of the hash that replaces header values in the keys of rate limits, in reports and resets; the same on every
     data plane. Default: derived from DATAPLANE_TOKEN."""
@@ -314,7 +314,7 @@ class Settings(BaseSettings):
     """Comma separated addresses of Sentinels that know which server is the primary. User, password, database and TLS
     are taken from REDIS_URL."""
     redis_sentinel_name: Annotated[str, Field(min_length=1, max_length=256)] = "mymaster"
-    """What the Sentinels call it."""
+    """The name that the Sentinels have for it."""
     redis_sentinel_password: SecretStr | None = None
     """Password of the Sentinels themselves."""
     redis_cluster: Addresses | None = None
@@ -384,7 +384,7 @@ class Settings(BaseSettings):
         return read_certificates(self.tls_certs, self.upstream_cert, self.upstream_key)
 
     def redis_options(self) -> RedisOptions | None:
-        """How Redis is reached; None if it is not configured."""
+        """The address of Redis; None if it is not configured."""
         url = read_url(self.redis_url.get_secret_value()) if self.redis_url is not None else None
         servers = [(url.host, url.port)] if url is not None else []
         if not servers and self.redis_host is not None:

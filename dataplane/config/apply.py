@@ -28,7 +28,7 @@ from dataplane.gateway.policy.authenticate import Authenticator
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """A table and what it was built from."""
+    """A table and its source."""
 
     table: Table
     resources: ResourceSet

@@ -19,7 +19,7 @@ ResourceKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a configuration cannot be used."""
+    """The reason a configuration cannot be used."""
 
     resource: str
     """Kind and name, for instance "route/orders"; empty when it concerns the whole table."""

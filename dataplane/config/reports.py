@@ -1,4 +1,4 @@
-"""What a data plane reports to the control plane, as plain values. Times are Unix seconds."""
+"""Reports of a data plane to the control plane, as plain values. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class InstanceHealth:
     last_check: float = 0.0
     """When the last probe ended; 0 before the first."""
     reason: str = ""
-    """Why the last probe failed; empty when it passed."""
+    """The reason the last probe failed; empty when it passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ class BucketStats:
     remaining: float
     refused: int
     place: str = "worker"
-    """Where it is counted: "worker", "node", "fleet" or "redis"."""
+    """The place that counts it: "worker", "node", "fleet" or "redis"."""
     held: float = 0.0
     """The part of `remaining` that only this node's workers may spend, of a bucket of the node or the fleet."""
     away: bool = False
-    """Whoever counts elsewhere does not answer a worker."""
+    """The owner of the bucket, or Redis, does not answer a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ class ResetStats:
     revision: int
     """Of the order."""
     limits: tuple[str, ...] = ()
-    """Those that had a bucket of the key in this node."""
+    """Limits that had a bucket of the key in this node."""
     shared: tuple[str, ...] = ()
-    """Those that had one for all nodes: at the limit's owner or in Redis."""
+    """Limits that had a bucket for all nodes: at the limit's owner or in Redis."""
     unreached: tuple[str, ...] = ()
     """Those in Redis, where it did not answer."""
 

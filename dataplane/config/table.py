@@ -48,7 +48,7 @@ STEP_ROUTES = 128
 """Routes that are linked in one step: about a millisecond."""
 
 Match = tuple[frozenset[str], str | None, str | None, frozenset[str]]
-"""What a route matches: hosts, prefix, path, methods."""
+"""The match of a route: hosts, prefix, path, methods."""
 
 
 class BuildId:
@@ -105,7 +105,7 @@ def evolve(
 ) -> Table:
     """The table of `resources`, which differ from those of `table` in `touched` only.
 
-    The cost grows with what was touched; the rest is shared. Raises TableError with every problem.
+    The cost grows with the number of changed items; all others are shared. Raises TableError with every problem.
     """
     return run_steps(evolving(table, resources, touched, revision, digest))
 

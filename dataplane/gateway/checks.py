@@ -1,8 +1,8 @@
 """The limits of a route, as requests take them: all must pass, and a refusal by one takes nothing from the others.
 
 A limit that is taken and done with (`take` of its counter) costs a request one call for the key and one for the tokens.
-What lasts longer is kept on the exchange (`Exchange.held`): a place among the requests under way, a cost that only the
-response tells.
+State that outlives the decision is kept on the exchange (`Exchange.held`): a place among the requests under way, and a
+cost known only from the response.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Check:
         """There is more to it than to take tokens (`hold`)."""
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
-        """What the request counts by."""
+        """The key under which the request counts."""
         return self._maker.key(exchange, block, caller)
 
     def give_back(self, exchange: Exchange, block: str, caller: Caller, now: float) -> None:
@@ -126,15 +126,15 @@ class Check:
         return None
 
     def refuse(self, exchange: Exchange, key: str, wait: float) -> TooMany | None:
-        """There are no tokens for `wait` seconds: refuse, if the limit is enforced for this key."""
+        """No tokens are available for `wait` seconds: refuse, if the limit is enforced for this key."""
         return self._refusal(exchange, key, wait, self._policy)
 
     def unanswered(self, exchange: Exchange, key: str) -> Unanswered | None:
-        """Nobody counts: refuse, if the limit is enforced for this key."""
+        """The counter does not answer: refuse, if the limit is enforced for this key."""
         return Unanswered(self._limit) if self.enforced(exchange, key) else None
 
     def enforced(self, exchange: Exchange, key: str) -> bool:
-        """Whether the limit refuses a request of this key; if not, the exchange is marked."""
+        """Whether the limit refuses a request of this key; if it only observes, the exchange is marked."""
         limit = self._limit
         if limit.enforced < 100 and _lot(limit.name, key) >= limit.enforced:
             exchange.shadowed = (*exchange.shadowed, limit.name)
@@ -153,7 +153,7 @@ class Check:
         limit, among = self._limit, self._among
         if limit.per_second:
             if isinstance(counter, Unlimited):
-                # Nobody has counted: Redis does not answer.
+                # Redis does not answer, so the request was not counted.
                 return
             left = remaining_item(limit, counter.remaining(key, now), counter.missing(key, now))
         else:

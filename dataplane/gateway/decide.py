@@ -2,10 +2,10 @@
 
     match → limits that need no caller → authenticate → authorize → limits by caller → breaker → pick → forward
 
-Deciding is synchronous and does no I/O; time comes in as an argument. Where a route has limits that are counted in
-Redis, the decision stops there (`UNDECIDED`) and goes on when they are answered (`resume`). One table serves an
-exchange from its first byte to its last; `swap` puts a new one in place between two decisions and carries limiter and
-breaker state over.
+Deciding is synchronous and does no I/O; time comes in as an argument. If a route has limits that are counted in Redis,
+the decision pauses there (`UNDECIDED`) and continues when Redis has answered (`resume`). One table serves an exchange
+from its first byte to its last; `swap` puts a new one in place between two decisions and carries limiter and breaker
+state over.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ _FAILURE: Final = Outcome.FAILURE
 _ABANDONED: Final = Outcome.ABANDONED
 _EXCUSED: Final = Outcome.EXCUSED
 _BLAMELESS: Final = (501, 505)
-"""What an instance answers to a method or version that it does not know. Any caller can send one, and would open the
+"""Answers of an instance to a method or version that it does not know. Any caller can send one, and would open the
 breaker for all callers."""
 
 
 class Observer(Protocol):
-    """Is told of every exchange that ended, refused and failed ones included."""
+    """Called with every exchange that ended, refused and failed ones included."""
 
     def finished(self, exchange: Exchange) -> None:
         """Count and log it. On the request path: plain integers, no I/O."""
@@ -94,7 +94,7 @@ class Gateway(Decider):
         self._budgets: dict[str, retry.Budget] = {}
         self._authenticator = Authenticator((), hide=self.limiter.hidden)
         self._claims: frozenset[str] = frozenset()
-        """Those that limits count by."""
+        """Claims that limits count by."""
         self.backends = Backends(pool, start)
         self._plans: dict[str, Plan] = {}
         self.resets = Resets(self.limiter, self.breakers)
@@ -159,7 +159,7 @@ class Gateway(Decider):
         return UNDECIDED if early.ask(asking, now) else self._judge(asking, now)
 
     def _identify(self, exchange: Exchange, plan: Plan, block: str, now: float) -> object | None:
-        """Who asks, and whether they may."""
+        """Identify the caller and check that the caller may use the route."""
         route, request = plan.route, exchange.request
         assert request is not None
         caller = ANONYMOUS
@@ -183,7 +183,8 @@ class Gateway(Decider):
         now: float,
         early: RedisChecks | None,
     ) -> object | None:
-        """Whether they have not asked too much. `early`: what Redis has not been asked for yet of the place before."""
+        """Check the limits that count by caller. `early`: what Redis has not been asked for yet of the place
+        before."""
         caller = permit.caller
         if permit.prepared is None:
             permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else NO_IDENTITY
@@ -240,7 +241,8 @@ class Gateway(Decider):
         """Redis has answered, or has not in time: go on with the decision where it stopped."""
         exchange = asking.exchange
         if exchange.ended or exchange.status:
-            # The client has left meanwhile, or was refused for what it sent; it may not have taken the refusal yet.
+            # The client has left meanwhile, or its request was refused as malformed; it may not have read the refusal
+            # yet.
             return
         if exchange.revision != self._table.revision:
             # The service may be gone, and with it the instances that the plan knows.
@@ -251,7 +253,7 @@ class Gateway(Decider):
             exchange.client.decided(exchange, refusal, now)
 
     def _judge(self, asking: Asking, now: float) -> object | None:
-        """All answers that are waited for are there: go on with what comes after them."""
+        """All awaited answers have arrived: continue the decision."""
         exchange, block = asking.exchange, asking.block
         plan = cast(Plan, exchange.plan)
         exchange.asked = asking
@@ -379,7 +381,7 @@ class Gateway(Decider):
     def swap(self, table: Table, now: float) -> None:
         """From now on `table` is in force. Limiters, breakers, connections and cached tokens are carried over.
 
-        Costs as much as what differs from the table before. If anything raises, that one stays in force.
+        The cost grows with the difference from the previous table. If anything raises, that one stays in force.
         """
         before = self._table
         try:

@@ -1,8 +1,8 @@
-"""What a request counts by: a key-maker for each limit, prepared when a plan is made.
+"""Keys under which requests count: one key function for each limit, prepared when a plan is made.
 
-The key is the bare value: the address, subject or route, the hidden value of a field or claim. Of a list of parts it
-has the values in order, with commas between them; at most one of them may hold a comma itself, so that no two
-combinations have the same key.
+The key is the bare value: the address, subject or route, the hidden value of a field or claim. The key for a list of
+parts is their values in order, separated by commas. At most one value may contain a comma, so no two combinations have
+the same key.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class _WiderAddress(KeyMaker):
 
 
 class _Subject(KeyMaker):
-    """Without a caller the address is the key: on a public route, a limit by caller would limit nothing otherwise."""
+    """The address is the key if there is no caller: otherwise a limit by caller would limit nothing on a public
+    route."""
 
     __slots__ = ()
 
@@ -86,8 +87,8 @@ class _Route(KeyMaker):
 
 
 class _Header(KeyMaker):
-    """Without the field, or with several of that name, callers share one key: it must not lift the limit to leave the
-    field out, nor to send a made-up one beside the one that the instance reads.
+    """Requests without the field, or with several fields of that name, share one key. Otherwise a caller could escape
+    the limit by leaving the field out, or by sending a second, invented field.
     """
 
     __slots__ = ("_credentials", "_hide", "_name")
@@ -136,7 +137,7 @@ def key_maker(limit: Limit, route: str, hide: Hide) -> KeyMaker:
 
 
 def needs_caller(limit: Limit) -> bool:
-    """Whether the limit can only be taken once it is known who asks."""
+    """Whether the limit can be taken only once the caller is known."""
     return any(part == "subject" or part.startswith(LimitKey.OF_CLAIM) for part in limit.key)
 
 

@@ -1,4 +1,4 @@
-"""What the decision on a route and the engine need for its exchanges, prepared once for both."""
+"""The prepared data of a route, used by the decision and by the engine for each exchange."""
 
 from __future__ import annotations
 

@@ -42,14 +42,14 @@ class Uncounted:
 
 
 class Call:
-    """What one request asks of Redis for one limit."""
+    """One request's call to Redis for one limit."""
 
     __slots__ = ("answer", "asking", "check", "command", "identity", "key", "name", "state")
 
     def __init__(self, check: RedisCheck, asking: Asking, key: str, identity: bytes) -> None:
         self.check = check
         self.asking: Asking | None = asking
-        """Until it has been told."""
+        """Set until the answer has been passed on."""
         self.key = key
         self.identity = identity
         self.name = check.window.name(key)
@@ -63,7 +63,7 @@ class Call:
             self.answer = answer = Answer(reply)
             self.state = _NOTHING if answer.wait else _TAKEN
         except (TypeError, ValueError, OverflowError):
-            # Whatever it says, the request goes on.
+            # The reply cannot be read; the request continues.
             self.state = _UNANSWERED
         self.tell(now)
 
@@ -101,7 +101,7 @@ class Call:
 
 
 class _Taken(Counter):
-    """What a call took, for a check that has more to do with it: the answer's tokens, and Redis's."""
+    """The tokens that a call took, for a check that settles them later."""
 
     __slots__ = ("_call",)
 
@@ -137,7 +137,7 @@ class RedisCheck(Check):
         self.cost = limit.cost
 
     def judge(self, call: Call, exchange: Exchange, now: float) -> TooMany | Uncounted | None:
-        """What the answer means for the request. A refusal has taken nothing."""
+        """The effect of the answer on the request. A refusal has taken nothing."""
         answer, counts, key = call.answer, self._counts, call.key
         refused: TooMany | Uncounted | None
         if answer is not None and call.state != _UNANSWERED:
@@ -149,7 +149,7 @@ class RedisCheck(Check):
             counts.missed(key)
             refused = self._without_answer(call, exchange, now)
         if refused is not None or self._limit.name in exchange.shadowed:
-            # One that would be refused has nothing, either.
+            # A request that a shadow limit would have refused holds no tokens, either.
             call.state = _NOTHING
         return refused
 
@@ -157,7 +157,7 @@ class RedisCheck(Check):
         policy, key, stand_in = self._limit.on_store_failure, call.key, self._counts.stand_in
         if policy is StoreFailure.CLOSED:
             return Uncounted(self._limit) if self.enforced(exchange, key) else None
-        # Where all pass there is nothing to take, but the requests under way are counted all the same.
+        # If all requests pass there are no tokens to take, but requests under way are still counted.
         wait = stand_in.take(key, now)
         if wait:
             return self.refuse(exchange, key, wait)
@@ -165,7 +165,7 @@ class RedisCheck(Check):
         return self.hold(exchange, key, now, stand_in) if self.lasts else None
 
     def give_back_in_redis(self, call: Call, tokens: int, now: float) -> None:
-        """Put back tokens of what the call took."""
+        """Return some of the tokens that the call took."""
         slot = 0 if call.answer is None else call.answer.slot
         command = self.window.give_back(call.name, call.identity, self.cost, tokens, slot)
         self._store.ask(Order(call.name, command), now)
@@ -229,7 +229,7 @@ class Asking:
         self.waiting = 0
         """Calls that have not been answered."""
         self.before = cast("Asking | None", exchange.asked)
-        """What it took at the place before."""
+        """The calls made at the previous place."""
 
     def heard(self, now: float) -> None:
         """One call has been answered, or will not be."""

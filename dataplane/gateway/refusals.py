@@ -1,6 +1,6 @@
-"""The one table that turns refusals into responses: problem documents of RFC 9457.
+"""The table that turns refusals into responses: problem documents of RFC 9457.
 
-Statuses, details and fields are the contract's. What does not change from request to request is prepared.
+Statuses, details and fields are the contract's. Parts that do not change from request to request are prepared.
 """
 
 from __future__ import annotations

@@ -21,13 +21,14 @@ _MOST_OBEYED: Final = 1_000
 """Resets remembered that are no longer in the table."""
 _MOST_UNSENT: Final = 10_000
 _SENT_AGAIN: Final = 240.0
-"""Seconds in which Redis is told again; shorter than it knows that it has obeyed (`window.reset`)."""
+"""Seconds during which the order is sent to Redis again; shorter than Redis remembers that it has carried it out
+(`window.reset`)."""
 _ADDRESS: Final = "address:"
 _BLOCK_BITS: Final = 64
 
 
 class Outcome:
-    """What an order to fill up buckets found, by names of limits."""
+    """The outcome of an order to fill up buckets, by names of limits."""
 
     __slots__ = ("limits", "revision", "shared", "unreached", "waiting")
 
@@ -35,17 +36,18 @@ class Outcome:
         self.revision = revision
         """Of the order."""
         self.limits: set[str] = set()
-        """Those that had a bucket of the key here."""
+        """Limits that had a bucket of the key here."""
         self.shared: set[str] = set()
-        """Those that had one for all data planes: at the limit's owner or in Redis."""
+        """Limits that had a bucket for all data planes: at the limit's owner or in Redis."""
         self.unreached: set[str] = set()
         """Those in Redis, where it did not answer, or was not told."""
         self.waiting = 1
-        """What has not been answered, and one until all has been asked."""
+        """Orders without an answer, plus one until all have been sent."""
 
 
 class _InRedis:
-    """An order for one key in Redis. What it found is told once, by the first answer; until then it counts as open."""
+    """An order for one key in Redis. Its outcome is recorded once, from the first answer; until then it counts as
+    open."""
 
     __slots__ = ("_limit", "_outcome", "_resets", "command", "name", "until")
 
@@ -59,20 +61,20 @@ class _InRedis:
         self.until = until
 
     def answered(self, reply: object, now: float) -> None:
-        """It has been obeyed, by whoever was first."""
+        """The order has been carried out, by this or an earlier sender."""
         if self._outcome is not None and reply == 1:
             self._outcome.shared.add(self._limit)
         self._settle()
 
     def failed(self, now: float) -> None:
-        """Nobody knows whether it has."""
+        """It is unknown whether the order was carried out."""
         if self._outcome is not None:
             self._outcome.unreached.add(self._limit)
         self._resets.not_heard(self)
         self._settle()
 
     def late(self, reply: object, now: float) -> None:
-        """It has been obeyed. Redis knows that when it is told again."""
+        """Redis had carried out the order already: it recognises a repeated one."""
 
     def _settle(self) -> None:
         outcome, self._outcome = self._outcome, None
@@ -88,7 +90,7 @@ class Resets:
         self._breakers = breakers
         self._obeyed: dict[Reset, None] = {}
         self.store: Store = NoStore()
-        """Where limits in Redis are counted."""
+        """The store of limits in Redis."""
         self.done: Callable[[Outcome], None] = _ignore
         """Called when an order to fill up buckets has been obeyed, in Redis too."""
         self._unsent: deque[_InRedis] = deque(maxlen=_MOST_UNSENT)
@@ -134,7 +136,7 @@ class Resets:
                 self._send(_InRedis(self, outcome, limit.name, name, now + _SENT_AGAIN), now)
 
     def send_again(self, now: float) -> None:
-        """Redis answers: tell it what it has not heard while it was away."""
+        """Redis answers again: send the orders that it missed while it was away."""
         for _ in range(len(self._unsent)):
             order = self._unsent.popleft()
             if now < order.until:

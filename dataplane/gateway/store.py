@@ -1,4 +1,4 @@
-"""Where limits in Redis are asked for, as the gateway sees it; `dataplane.redis` does the asking."""
+"""The store of limits in Redis, as the gateway sees it; `dataplane.redis` does the asking."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Order:
         self.command = command
 
     def answered(self, reply: object, now: float) -> None:
-        """It has been carried out."""
+        """The command has been carried out."""
 
     def failed(self, now: float) -> None:
-        """Nobody knows whether it has."""
+        """It is unknown whether the command was carried out."""
 
     def late(self, reply: object, now: float) -> None:
-        """It has, after all."""
+        """The command was carried out after all."""
 
 
 class Store(Protocol):

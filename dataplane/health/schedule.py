@@ -1,4 +1,4 @@
-"""Which probe starts next, and when. Pure: the time is an argument.
+"""The order and time of the next probes. Pure: the time is an argument.
 
 A number of slots bounds the probes in flight. An instance that never answers holds its slot until its time-out, so the
 slots are shared by three rules that keep such instances from delaying the others:
@@ -7,7 +7,7 @@ slots are shared by three rules that keep such instances from delaying the other
    1998). One service alone gets half of the slots, and some are left for every newcomer.
 2. Instances whose last probe was slow share at most half of the slots.
 3. Of the probes that are due, the first probes of instances go first, then quick ones, then slow ones; among these,
-   those of the service that holds the fewest slots, then the shortest time-out, then the one that has waited longest.
+the service that holds the fewest slots, then the shortest time-out, then the longest wait decides.
 """
 
 from __future__ import annotations

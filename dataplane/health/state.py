@@ -32,7 +32,7 @@ class Health:
     last_check: float = 0.0
     """Unix time of the last finished probe; 0 before the first."""
     reason: str = ""
-    """Why the last probe failed; empty when it passed."""
+    """The reason the last probe failed; empty when it passed."""
 
 
 def update_status(health: Health, probe: Probe, check: HealthCheck) -> Health:

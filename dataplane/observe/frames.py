@@ -57,7 +57,7 @@ class StatsFrames:
         return found
 
     def _news_of(self, admitted: dict[str, float]) -> dict[str, float]:
-        """What was admitted since the last frame, by limit."""
+        """Requests admitted since the last frame, by limit."""
         before, self._admitted = self._admitted, admitted
         return {
             name: round(count - before.get(name, 0.0), 3)

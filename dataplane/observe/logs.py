@@ -3,7 +3,7 @@
 Values passed as `extra` become fields of the line, so that messages are constant and can be searched for:
 `logger.info("configuration applied", extra={"revision": 41})`. Requests have a log of their own: `observe.access`.
 
-A thread writes them, so that no caller ever blocks: a pipe that nobody reads is full after 64 KiB, and the next write
+A thread writes them, so that no caller ever blocks: a pipe without a reader is full after 64 KiB, and the next write
 to it waits. Then lines wait for the thread, those beyond MAX_BACKLOG are dropped, and once it can write again it says
 how many.
 """
@@ -51,7 +51,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class LogWriter(QueueHandler):
-    """Formats records at once and has them written later, in order."""
+    """Formats records immediately and writes them later, in order."""
 
     def __init__(self, descriptor: int = 2) -> None:
         # Not `Queue`: its lock is not reentrant, and the garbage collector may log within `put`.
@@ -101,7 +101,7 @@ class _Listener(QueueListener):
                 "levelname": "WARNING",
                 "dropped": dropped,
             }
-            lost = logging.makeLogRecord({**fields, "msg": "log lines were dropped: nobody read them"})
+            lost = logging.makeLogRecord({**fields, "msg": "log lines were dropped: the reader is too slow"})
             self._write(self._writer.prepare(lost))
 
     def _write(self, record: logging.LogRecord) -> None:

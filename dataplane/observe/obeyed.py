@@ -12,11 +12,11 @@ MOST = 32
 
 
 class _Order:
-    """What is known of one order."""
+    """The state of one order."""
 
     def __init__(self) -> None:
         self.workers: set[int] = set()
-        """Those that have obeyed."""
+        """Workers that have carried it out."""
         self.limits: set[str] = set()
         self.shared: set[str] = set()
         self.unreached: list[set[str]] = []
@@ -24,15 +24,15 @@ class _Order:
 
 
 class ObeyedResets:
-    """The orders of late. A worker that is started again says of each that it found nothing."""
+    """Recent orders. A restarted worker reports for each of them that it found nothing."""
 
     def __init__(self) -> None:
         self.obeyed: tuple[ResetStats, ...] = ()
-        """Those that all workers have obeyed."""
+        """Orders that all workers have carried out."""
         self._orders: dict[int, _Order] = {}
 
     def take(self, worker: int, report: Mapping[str, Any], workers: int) -> bool:
-        """What this one of so many workers found. Whether all have obeyed the order now, and had not before."""
+        """Record the report of `worker`, one of `workers`. Returns whether it was the last one outstanding."""
         revision = int(report["revision"])
         order = self._orders.setdefault(revision, _Order())
         if worker in order.workers:
@@ -45,7 +45,7 @@ class ObeyedResets:
             del self._orders[next(iter(self._orders))]
         if len(order.workers) != workers:
             return False
-        # Redis obeys once, so that one worker that reaches it is enough.
+        # Redis carries an order out once, so one worker that reaches it is enough.
         unreached = set.intersection(*order.unreached)
         done = ResetStats(
             revision, *(tuple(sorted(each)) for each in (order.limits, order.shared, unreached))

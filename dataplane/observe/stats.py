@@ -263,7 +263,7 @@ def _joined(one: BucketStats, other: BucketStats) -> BucketStats:
         case "worker":
             remaining = one.remaining + other.remaining
         case _:
-            # What nobody holds is the same for both, as of their last answers.
+            # The owner's pool is the same for both, as of their last answers.
             remaining = held + min(one.remaining - one.held, other.remaining - other.held)
     refused, away = one.refused + other.refused, one.away or other.away
     return replace(one, remaining=remaining, refused=refused, held=held, away=away)

@@ -42,7 +42,7 @@ def make_app(view: View, exposed: Set[str] = frozenset({"/health"})) -> Starlett
         reason = node.not_ready
         body = {"status": "not ready", "detail": reason} if reason else {"status": "ready"}
         if not node.revision and node.controlplane_problem:
-            # What keeps it from being configured; /health, which the traffic port has too, does not tell.
+            # The reason the node is not configured. /health does not state it, as the traffic port answers it too.
             body["controlplane"] = node.controlplane_problem
         return _json(body, 503 if reason else 200)
 

@@ -20,7 +20,7 @@ class RedisView:
     since: float
     """When it last ceased to answer, Unix seconds; 0 while it answers, or was never configured."""
     problem: str
-    """Why it does not answer; empty while it does. Names the server."""
+    """The reason it does not answer; empty while it does. Names the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class NodeView:
     cache_problem: str
     draining: bool
     not_ready: str
-    """Why the node is not ready; empty when it is."""
+    """The reason the node is not ready; empty when it is."""
     away: Mapping[str, int] = field(default_factory=dict)
     """How many workers are without the owner of a limit, or without Redis, by limit."""
     redis: RedisView | None = None
@@ -82,7 +82,7 @@ def health_document(view: NodeView) -> dict[str, Any]:
 
 
 def _redis(view: NodeView) -> dict[str, Any]:
-    """Since when there is none. Why it is so would name its address: the log and /debug/config tell."""
+    """Since when there is none. The reason would reveal its address: the log and /debug/config state it."""
     redis = view.redis
     if redis is None:
         return {}

@@ -67,8 +67,8 @@ class Acceptor:
         self._waiting: set[_Greeting] = set()
         self._complained: dict[str, float] = {}
         self._paused: asyncio.TimerHandle | None = None
-        # What `accept` calls: it returns a file descriptor alone. The socket object that `accept` makes of it costs
-        # more than the system call, and the event loop makes one of its own.
+        # The function called by `accept`: it returns only a file descriptor. The socket object that `accept` makes of
+        # it costs more than the system call, and the event loop makes one of its own.
         self._next: Callable[[], tuple[int, Any]] = cast(Any, listener)._accept
         listener.setblocking(False)
         self._listen()

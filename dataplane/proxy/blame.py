@@ -18,13 +18,13 @@ PATIENCE: Final = 3.0
 
 
 class Verdict:
-    """How an exchange ends."""
+    """The end of an exchange."""
 
     __slots__ = ("refusal", "result")
 
     def __init__(self, refusal: object, result: Result) -> None:
         self.refusal = refusal
-        """What the client is told, if its response has not begun; logged in any case."""
+        """The refusal sent to the client if its response has not begun; logged in any case."""
         self.result = result
 
 

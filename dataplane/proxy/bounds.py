@@ -1,6 +1,6 @@
 """Bounds of the HTTP engine, with their defaults: the most that one client or instance can cost a worker.
 
-Each can be set (`dataplane.settings`); docs/explanation/http.md has the table with what happens when one is passed.
+Each can be set (`dataplane.settings`); docs/explanation/http.md has a table with the response to each exceeded bound.
 """
 
 from __future__ import annotations

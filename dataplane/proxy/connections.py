@@ -86,11 +86,11 @@ class Connections:
             connection.drain()
 
     def hand_over(self, connection: ClientConnection) -> None:
-        """What is spoken above begins now in the place of this connection."""
+        """The TLS handshake is complete: the application protocol's connection replaces this one."""
         self._open.discard(connection)
 
     def gone(self, connection: ClientConnection) -> None:
-        """A connection has ended; may be told twice."""
+        """A connection has ended; may be called twice."""
         if connection in self._open:
             self._open.remove(connection)
             self.left(connection.peer)

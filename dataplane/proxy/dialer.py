@@ -1,6 +1,6 @@
 """New connections to instances, and exchanges that are sent again.
 
-An exchange that finds no pooled connection becomes a task, for as long as it takes to connect. One that has failed may
+An exchange that finds no pooled connection becomes a task, for as long as it takes to connect. A failed exchange may
 go to another instance, perhaps after a back-off.
 """
 
@@ -173,7 +173,7 @@ class Dialer(Sender):
 
 
 def _end(upstream: Upstream) -> None:
-    """One that connected too late."""
+    """Close a connection that was established too late."""
     upstream.outgoing.abort()
 
 

@@ -71,8 +71,8 @@ DECIDE_TIMEOUT: Final = 10.0
 """Seconds that a decision may take: a bound for the worst, as whatever the gateway waits for has a shorter one."""
 
 DRAIN_IDLE: Final = 1.0
-"""Seconds that an idle connection stays open when the worker drains: what a client sends to one that has just been
-closed is lost, and clients that send often are told in a response (RFC 9112 section 9.6)."""
+"""Seconds that an idle connection stays open when the worker drains. A request sent to a connection that has just been
+closed is lost; busy clients learn of the close from a response (RFC 9112 section 9.6)."""
 
 
 class Downstream(ClientSide):
@@ -322,7 +322,7 @@ class Downstream(ClientSide):
     # --- one exchange after the other
 
     def _advance(self) -> None:
-        """Take up exchanges until one has to wait for its instance."""
+        """Start exchanges until one has to wait for its instance."""
         reader, shared = self._reader, self._shared
         left = AT_ONCE
         while self.current is None and not (self.write_paused or self._closing):
@@ -345,7 +345,7 @@ class Downstream(ClientSide):
             self.settle_reading()
 
     def _take_turn(self) -> None:
-        """Go on with what had to wait for others."""
+        """Continue with exchanges that had to wait for earlier ones."""
         if not self._closing:
             self._advance()
 
@@ -368,7 +368,7 @@ class Downstream(ClientSide):
             self._refuse(exchange, refusal)
 
     def _send_on(self, exchange: Exchange, now: float) -> None:
-        """Send it to its instance, at once if there is an idle connection."""
+        """Send it to its instance, immediately if there is an idle connection."""
         plan, endpoint = exchange.plan, exchange.endpoint
         assert plan is not None and endpoint is not None
         if plan.total_timeout:
@@ -380,7 +380,7 @@ class Downstream(ClientSide):
             self._dialer.dial(exchange)
 
     def _read_on(self) -> None:
-        """Parse more of what has been read: the body of the current exchange is in it."""
+        """Parse more of the bytes read: they contain the body of the current exchange."""
         reader, current = self._reader, self.current
         if current is None or current.complete or reader.queue or not reader.backlog or self._closing:
             return
@@ -393,7 +393,7 @@ class Downstream(ClientSide):
         reply = shared.decider.refuse(exchange, refusal)
         bodiless = request is not None and request.method == "HEAD"
         http11 = request is None or request.http11
-        # Another request may follow only where this one was read to its end.
+        # Another request may follow only if this one was read completely.
         keep = request is not None and request.keep_alive and exchange.complete and not shared.draining
         exchange.keep_alive, exchange.status = keep, reply.status
         exchange.decision, exchange.reason = reply.decision, reply.reason
@@ -493,7 +493,7 @@ class Downstream(ClientSide):
         self.outgoing.abort()
 
     def _finish(self, exchange: Exchange, now: float) -> None:
-        """The one place where exchanges end. Those that were never taken up begin and end here."""
+        """The single place where exchanges end. Exchanges that were never started begin and end here."""
         if exchange.ended:
             return
         exchange.ended = now
@@ -509,7 +509,7 @@ class Downstream(ClientSide):
         self.enter(FLUSHING, now, self._flush_step())
 
     def _flush_step(self) -> float:
-        """Seconds between two checks of what a client has taken."""
+        """Seconds between two checks of the bytes that a client has acknowledged."""
         return min(self._shared.bounds.linger_timeout, self._shared.bounds.body_timeout)
 
     def _expire_flushing(self, now: float) -> None:

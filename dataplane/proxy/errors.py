@@ -1,4 +1,4 @@
-"""Why a request is not forwarded, or got no usable response, beyond what `policy` itself says."""
+"""Reasons for not forwarding a request, or for an unusable response, beyond the refusals of `policy`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TooManyConnections:
 
 
 class Exhausted:
-    """There is no file descriptor or port left for a connection to an instance."""
+    """No file descriptor or port is left for a connection to an instance."""
 
     __slots__ = ()
 

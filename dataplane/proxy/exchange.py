@@ -19,7 +19,7 @@ from dataplane.proxy.writer import Outgoing
 
 
 class Result(Enum):
-    """What an exchange tells of the instance that it went to."""
+    """The verdict of an exchange on the instance that it went to."""
 
     ANSWERED = "answered"
     """Its response came whole; the status says whether it is a good one."""
@@ -33,7 +33,7 @@ _ABANDONED: Final = Result.ABANDONED
 
 
 class Undecided:
-    """What `Decider.decide` answers when it has to wait."""
+    """The answer of `Decider.decide` when it has to wait."""
 
     __slots__ = ()
 
@@ -47,7 +47,8 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Forwarding:
-    """How exchanges of one route are carried. The gateway prepares it when a table comes, and adds what it needs."""
+    """Forwarding settings for the exchanges of one route. The gateway prepares it when a table comes, and adds what it
+    needs."""
 
     __slots__ = (
         "connect_timeout",
@@ -260,7 +261,7 @@ class Exchange:
     revision: int
     """Of the table the decision was made with."""
     decision: str
-    """One word for the log: "forwarded", or what refused it."""
+    """One word for the log: "forwarded", or the reason for the refusal."""
     reason: str
     """More of that for the log, never for the client."""
     status: int
@@ -297,7 +298,7 @@ class Exchange:
     tried: tuple[Endpoint, ...]
     """Those that failed."""
     complete: bool
-    """The request has been read to its end."""
+    """The request has been read completely."""
     slowed: bool
     """The client did not take the response as quickly as it came."""
     retried: bool
@@ -312,13 +313,13 @@ class Exchange:
     sent: int
     """Bytes of response body."""
     started: float
-    """When it was taken up; a pipelined request has waited before that."""
+    """The time it was started; a pipelined request has waited before that."""
     sent_at: float
     """When the head went upstream."""
     streamed_at: float
     """When the response's head arrived."""
     ended: float
-    """When `Decider.finished` was told."""
+    """The time `Decider.finished` was called."""
 
     def __init__(self, client: ClientSide, request: Request | None, request_id: bytes) -> None:
         self.client = client
@@ -339,15 +340,15 @@ class Exchange:
 
 
 class Decider:
-    """What the engine asks of the gateway. Nothing here waits; `decide` may say that it will.
+    """The interface that the engine expects of the gateway. Nothing here waits; `decide` may say that it will.
 
     A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
     """
 
     def decide(self, exchange: Exchange, now: float) -> object | None:
-        """A refusal (`refuse` knows every kind), or None: then `exchange` says where it goes and what the
-        instance is told: its plan, endpoint and identity, and the request's target and upgrade. UNDECIDED if others
-        have to be asked first: then the gateway calls `ClientSide.decided`, unless the exchange has ended by then.
+        """A refusal (`refuse` has every kind), or None. With None, `exchange` has the destination and the data for the
+        instance: plan, endpoint, identity, and the request's target and upgrade. UNDECIDED if others have to be asked
+        first: then the gateway calls `ClientSide.decided`, unless the exchange has ended by then.
         """
         raise NotImplementedError
 

@@ -26,7 +26,7 @@ class HalfClosed:
         return len(self._watched)
 
     def watch(self, exchange: Exchange, now: float) -> None:
-        """Its client has ended its side; may be told several times."""
+        """Its client has ended its side; may be called several times."""
         if exchange not in self._watched:
             self._watched[exchange] = (now + self._patience, _progress(exchange))
 

@@ -139,8 +139,8 @@ class Accepted:
 def adopt(accepted: Accepted, protocol: asyncio.Protocol) -> None:
     """Make a transport of an accepted connection. Raises OSError; the protocol is then not called.
 
-    The event loop offers this as a coroutine alone, which makes the transport at once and then waits for the call of
-    `connection_made`. That wait is not needed here, and a task would cost as much as the transport.
+    The event loop offers this only as a coroutine, which creates the transport immediately and then waits for the call
+    of `connection_made`. That wait is not needed here, and a task would cost as much as the transport.
     """
     loop = asyncio.get_running_loop()
     starting = loop.connect_accepted_socket(lambda: protocol, cast(socket.socket, accepted))

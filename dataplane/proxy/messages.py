@@ -41,7 +41,7 @@ class Context(NamedTuple):
 
 
 class Provenance:
-    """Where a request came from, as its sender states it: the client, if the sender is a trusted proxy, and the trace.
+    """The origin of a request as its sender states it: the client, if the sender is a trusted proxy, and the trace.
 
     A value the sender does not state is None.
     """
@@ -72,19 +72,19 @@ class Provenance:
         self.fresh_id: bytes | None = None
         """The id generated here, whatever id the request came with."""
         self.max_forwards = -1
-        """How often an OPTIONS request may still be forwarded; -1: its sender states no bound."""
+        """The number of times an OPTIONS request may still be forwarded; -1: its sender states no bound."""
 
 
 class Identity:
-    """The caller, as the instance is told. Prepared once for many requests."""
+    """The caller, as stated to the instance. Prepared once for many requests."""
 
     __slots__ = ("rendered", "scopes", "subject")
 
     def __init__(self, subject: str, scopes: frozenset[str]) -> None:
         self.subject = subject
-        """Of the token; empty: an anonymous caller, of whom the instance is told nothing."""
+        """The token's subject; empty: an anonymous caller, about whom the instance gets no fields."""
         self.scopes = scopes
-        """What the token grants and the user still holds."""
+        """Scopes that the token grants and the user still holds."""
         self.rendered = b""
         """The fields that say so, once HTTP/1 has written them. Another wire format gets a slot of its own."""
 
@@ -94,7 +94,7 @@ NO_IDENTITY: Final = Identity("", frozenset())
 
 
 class Request:
-    """A request's head as it was read; the decision replaces `target` and `upgrade` by what goes upstream."""
+    """A request's head as it was read; the decision replaces `target` and `upgrade` by the upstream values."""
 
     __slots__ = (
         "authority",
@@ -117,7 +117,7 @@ class Request:
 
     method: str
     path: str
-    """What routes are matched on: the match form (module `normal_path`)."""
+    """The match form (module `normal_path`), which routes are matched on."""
     sent_path: str | None
     """The normal form, which is forwarded, where it differs from `path`; else None."""
     target: bytes
@@ -135,9 +135,10 @@ class Request:
     provenance: Provenance | None
     """The client, as a trusted sender states it, and the trace; None if neither is stated."""
     upgrade: tuple[str, ...]
-    """Protocols that the client offers to change to; after the decision the one that the route allows, or none."""
+    """Protocols that the client offers to change to; after the decision only the one that the route allows, or
+    none."""
     fields: list[bytes]
-    """Those that are forwarded, two pieces to a field: what comes before its value (`names.begin`), and the value."""
+    """The forwarded fields, two pieces to a field: the part before its value (`names.begin`), and the value."""
     own_fields: list[tuple[bytes, bytes]]
     """Names and values, as they came, of the fields that the gateway reads, drops or writes anew."""
     joined: bytes

@@ -1,8 +1,8 @@
-"""The two forms of a request path: the normal form is forwarded, the match form is what routes are matched on.
+"""The two forms of a request path: the normal form is forwarded, and routes are matched on the match form.
 
 Normal form: the path is normalised by RFC 3986 section 6.2.2. Percent-encoded unreserved characters are decoded, other
-triplets get upper-case digits, empty segments are merged, dot segments are removed. Then whatever an instance might
-still read otherwise than we do is refused:
+triplets get upper-case digits, empty segments are merged, dot segments are removed. Then every path that an instance
+might still read differently is refused:
 
 - an encoded slash or backslash (%2F, %5C), or a bare backslash: a separator to some, a letter to others;
 - an encoded control character (%00 to %1F, %7F);
@@ -39,8 +39,8 @@ class BadPath(ValueError):
 def normal_form(path: str, plain: bool = False) -> str:
     """The path's one spelling. Raises BadPath. `path` begins with a slash and has no query.
 
-    `plain`: it consists of what RFC 3986 allows in a path. The path itself, the same object, is returned only where
-    nothing had to be changed, and then it has no percent sign.
+    `plain`: it has only characters that RFC 3986 allows in a path. The path itself, the same object, is returned only
+    where nothing had to be changed, and then it has no percent sign.
     """
     if "%" in path:
         path = _TRIPLET.sub(_decoded, path)
@@ -54,7 +54,8 @@ def normal_form(path: str, plain: bool = False) -> str:
 
 
 def match_form(normal: str) -> str:
-    """The one spelling that routes are matched on, of a path in normal form. Its own match form is itself."""
+    """The match form of a path in normal form: the spelling that routes are matched on. Its own match form is
+    itself."""
     path = _ENCODED_PCHAR.sub(_bare, normal) if "%" in normal else normal
     return _NOT_PCHAR.sub(_encoded, path)
 

@@ -69,7 +69,7 @@ class Proxy:
         return Downstream(self.shared, self.connections, self.dialer, self.deadlines, peer)
 
     def _refusal(self) -> bytes:
-        """What one connection too many is told, without waiting for a request."""
+        """The response to a connection beyond the bound, sent without waiting for a request."""
         shared = self.shared
         reply = shared.decider.refuse(None, TooManyConnections())
         return whole_reply(reply, shared.date, shared.request_id(), True, False, False)

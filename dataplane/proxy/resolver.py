@@ -35,7 +35,7 @@ class Resolver:
         self._timer: asyncio.TimerHandle | None = None
 
     async def addresses(self, endpoint: Endpoint) -> tuple[str, ...]:
-        """Where to connect to, one after the other. Raises OSError."""
+        """Addresses to connect to, in order. Raises OSError."""
         host = endpoint.instance.host
         if is_address(host):
             return (host,)

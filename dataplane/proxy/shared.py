@@ -1,4 +1,4 @@
-"""What all connections of one worker share."""
+"""State that all connections of one worker share."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Shared:
     def request_id(self) -> bytes:
         """32 hex digits, unique: a random half for this worker, and one that takes every value once, evenly spread.
 
-        So a trace that has it as its id is sampled like one with a random id.
+        A trace with this id is therefore sampled like one with a random id.
         """
         self._last_id = count = (self._last_id + _GOLDEN) & _MASK
         return self._ids + hexlify(count.to_bytes(8))

@@ -19,7 +19,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with a time of 0: close by a reset (socket(7))."""
 _BYTES_ACKED: Final = 120
 _BYTES_RECEIVED: Final = 128
-"""Where struct tcp_info (linux/tcp.h) has tcpi_bytes_acked and tcpi_bytes_received."""
+"""Offset of tcpi_bytes_acked and tcpi_bytes_received in struct tcp_info (linux/tcp.h)."""
 
 
 def tcp_state(transport: asyncio.BaseTransport) -> int | None:

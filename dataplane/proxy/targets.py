@@ -1,4 +1,4 @@
-"""Which addresses the name of an instance may have.
+"""Addresses that the name of an instance may resolve to.
 
 Control planes refuse to register addresses that mean something else to a data plane than to the service: its own
 loopback, where its status port listens, and link-local addresses, where clouds answer with credentials. They cannot
@@ -57,7 +57,7 @@ class Targets:
         if what is None or any(_parsed(text) in network for network in self._allow):
             return None
         if what == _LOOPBACK and _LOOPBACK_NAME.fullmatch(host):
-            # The name says so itself, and control planes know such names.
+            # The name itself states it, and control planes recognise such names.
             return None
         return f"{host} resolves to {text}, {what}: not connected to (REGISTER_ALLOW of the data planes)"
 

@@ -31,7 +31,7 @@ class BadChain(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A certificate, with what leads from it to its authority, and its private key: both PEM."""
+    """A certificate with its chain of intermediates, and its private key: both PEM."""
 
     certificate: bytes
     key: bytes = field(repr=False)

@@ -1,4 +1,4 @@
-"""Who the client is: the peer itself, or the client that trusted proxies name.
+"""The client's address: that of the peer, or the one that trusted proxies state.
 
 X-Forwarded fields are believed only from peers in TRUSTED_PROXIES. The client is then the last address in
 X-Forwarded-For that is not itself a trusted proxy: anything further left could have been made up.
@@ -61,7 +61,7 @@ class TrustedProxies:
     def client(self, peer: Peer, forwarded_for: str) -> str:
         """The client's address, given the X-Forwarded-For of a trusted peer.
 
-        Where the last `MAX_HOPS` are all proxies it is the first of these.
+        If the last `MAX_HOPS` are all proxies, it is the first of these.
         """
         client = peer.address
         for hop in forwarded_for.rsplit(",", MAX_HOPS)[: -MAX_HOPS - 1 : -1]:
@@ -96,7 +96,7 @@ def canonical_address(address: str) -> str | None:
 
 
 def address_block(address: str, bits: int = _BLOCK_BITS) -> str:
-    """What limits and bounds count by: an IPv4 address itself, the leading `bits` of an IPv6 one, in canonical form.
+    """The key of limits and bounds: an IPv4 address itself, the leading `bits` of an IPv6 one, in canonical form.
 
     One IPv6 host owns at least a /64 (RFC 6177, section 2; RFC 7421), so it would have 2**64 buckets otherwise.
     Anything that is no address, the path of a Unix socket say, counts as itself.

@@ -2,10 +2,10 @@
 
     client ⇄ End ─ Tunnel ─ End ⇄ instance
 
-Each end takes the place of the HTTP protocol on its transport. A slow reader on one side pauses reading on the other;
-an end of stream is passed on if the transport can half-close, and closes both sides if it cannot (TLS); nothing
-moving for the service's idle time closes both. The exchange ends when both sides are closed: then bytes and duration
-are logged. Its breaker trial was settled when the tunnel began, because a tunnel may outlive any window.
+Each end takes the place of the HTTP protocol on its transport. A slow reader on one side pauses reading on the other.
+An end of stream is passed on if the transport can half-close, and closes both sides if it cannot (TLS). Both sides
+close when no byte moves for the service's idle time. The exchange ends when both sides are closed: then bytes and
+duration are logged. Its breaker trial was settled when the tunnel began, because a tunnel may outlive any window.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Tunnel:
         exchange.status = 101
         exchange.keep_alive = False
         exchange.streamed_at = now
-        # How long a tunnel stays open is no latency of the service.
+        # The lifetime of a tunnel is not a latency of the service.
         exchange.sent_at = 0.0
         exchange.result = Result.ANSWERED
         decider.tunnelled(exchange, now)

@@ -3,9 +3,8 @@
     idle, in the pool → send → response relayed → idle again
                                                 └→ aborted: it failed, or something is left over on it
 
-The head of a response and the body that came with it leave in one write. A response that has more than one reading
-becomes a 502 or, when its head has already been sent, a body that is visibly cut short; the connection is then never
-used again.
+The head of a response and the body that came with it leave in one write. An ambiguous response becomes a 502 or, when
+its head has already been sent, a body that is visibly truncated. The connection is then never used again.
 """
 
 from __future__ import annotations
@@ -213,7 +212,7 @@ class Upstream(InstanceSide):
             self._fail(exchange, BadResponse("head too long"))
 
     def _change(self, exchange: Exchange, switch: Switch) -> None:
-        """A 101: a tunnel, if this is what the client asked for and the route allows."""
+        """A 101: a tunnel, if the client asked for it and the route allows it."""
         request, client = exchange.request, exchange.client
         assert request is not None
         if not agrees(switch, request):
@@ -231,7 +230,7 @@ class Upstream(InstanceSide):
         client.begin_tunnel(exchange, self.transport, head, first, now)
 
     def _relay(self, exchange: Exchange, response: Response, raw: int) -> None:
-        """Hand on what has been read: the head if it is new, body pieces, the end."""
+        """Pass on the parsed parts: the head if it is new, body pieces, the end."""
         now = monotonic()
         reader = self._reader
         if exchange.status:
@@ -351,7 +350,7 @@ class Upstream(InstanceSide):
         self._raw = 0
         if self._reader.keep_alive and exchange.complete and not self.write_paused:
             if self._paused:
-                # Never kept while paused: its next response would not be heard.
+                # Never pooled while paused: its next response would not be read.
                 self.resume()
             self._pooled = True
             if not self.endpoint.give(self, now):

@@ -1,4 +1,4 @@
-"""Write buffer of a connection: bytes are collected during one turn of the event loop and written at its end at once.
+"""Write buffer of a connection: bytes are collected during one turn of the event loop and written together at its end.
 
 A write is a system call that runs the peer's side of TCP too and, if the peer sleeps, wakes it. Many connections have
 data to send in one turn of a busy worker; when they are written in a row, the first write wakes the peer for all

@@ -22,7 +22,7 @@ from dataplane.redis.options import Address, RedisOptions
 
 _log = logging.getLogger(__name__)
 _MORE: Final = object()
-"""What the reader returns while no reply is whole."""
+"""The reader's value while no reply is complete."""
 _HUGE: Final = re.compile(rb"[*%~>|]\d{6}")
 """The start of a list of so many replies that hiredis would make room for before there are any. The longest that is
 asked for names the 16,384 slots of a Cluster."""
@@ -42,7 +42,7 @@ class RedisError(Exception):
 
 
 class Owner:
-    """What has a connection."""
+    """The owner of a connection."""
 
     def answered(self) -> None:
         """A reply has come in time."""
@@ -85,13 +85,13 @@ class Reply:
         self.refused("the connection was lost")
 
     def late(self, reply: object, now: float) -> None:
-        """Nobody awaits it any more."""
+        """The reply is no longer awaited."""
 
     def refused(self, error: str) -> None:
         """Redis has replied with an error."""
         if not self.future.done():
             self.future.set_exception(RedisError(error))
-            # Whoever awaited it may have given up.
+            # The caller may have given up.
             self.future.exception()
 
 
@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
         self._tail = b""
         self._unread = 0
         self._ended = ""
-        """Why it has ended; empty while it has not."""
+        """The reason it has ended; empty while it is open."""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
                 self._unread = 0
                 self._take(reply, now)
         except Exception:
-            # Whatever listens there: hiredis has several errors for what it cannot read.
+            # The peer may not be Redis: hiredis has several errors for bytes that it cannot parse.
             self.abort(_NO_REPLY)
 
     @property
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
         return next((batch.deadline for batch in self._batches if not batch.late), None)
 
     def abort(self, reason: str) -> None:
-        """End it at once; the owner is told."""
+        """End it immediately and notify the owner."""
         self._end(reason)
         if self.transport is not None:
             self.transport.abort()
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
 
 
 def _complaint(data: bytes) -> str:
-    """The error that this is, which nobody has asked for."""
+    """The error in a line that answers no command, as a server sends before it closes the connection."""
     line = data.partition(b"\r\n")[0]
     return line[1:].decode("utf-8", "replace") if line[:1] == b"-" else _NO_REPLY
 

@@ -1,4 +1,4 @@
-"""Where the servers are: what Sentinels know of a server, and what the nodes of a Cluster know of each other."""
+"""Addresses of the servers, as reported by Sentinels or by the nodes of a Cluster."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def find_by_sentinel(options: RedisOptions) -> Address:
 
 
 async def find_slots(options: RedisOptions, known: Iterable[Address]) -> list[SlotRange]:
-    """Who has which slots; the first node that answers is believed. Raises RedisError."""
+    """The nodes of all slots, as reported by the first node that answers. Raises RedisError."""
     for server in dict.fromkeys((*known, *options.servers)):
         reply = await _ask(server, options, (b"CLUSTER", b"SLOTS"))
         if isinstance(reply, list) and reply:
@@ -69,7 +69,8 @@ async def _ask(server: Address, options: RedisOptions, question: tuple[bytes, ..
 
 
 def _ranges(reply: list[Any], asked: str) -> Iterator[SlotRange]:
-    """Without a host it is the one that was asked: the node does not know how others call it, or is told not to say."""
+    """An empty host means the node that was asked: it does not know its public address, or is configured not to state
+    it."""
     for first, last, master, *_ in reply:
         host, port = master[:2]
         yield SlotRange(int(first), int(last), (_text(host) if host else asked, int(port)))

@@ -4,8 +4,8 @@
          ▲         │
          └─────────┘ the connection was lost
 
-Questions wait for a connection that is being made, no longer than for an answer. When that fails, or several answers in
-a row are late, the server is away: `ask` says no at once.
+Commands wait for a connection that is being established, at most as long as for a reply. When that fails, or several
+answers in a row are late, the server is away: `ask` fails immediately.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _UNUSABLE: Final = (
     *("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF"),
     *("OOM", "NOAUTH", "NOPERM", "BUSY"),
 )
-"""What errors name that hold for all questions: the server is not the one to ask, or not yet. Those of a script stand
+"""Error codes that hold for all commands: the server is the wrong one, or not ready yet. Those of a script stand
 within a longer text. Any other error is one of the key's."""
 
 Moved = Callable[[Question, str, float], bool]
@@ -62,7 +62,7 @@ class Link(Owner):
         """
         self.outage = Outage()
         self.address: Address = options.servers[0]
-        """Where it was found last."""
+        """Its last known address."""
         self._options = options
         self._find = find
         self._changed = changed
@@ -114,7 +114,7 @@ class Link(Owner):
         return True
 
     def pass_on(self, questions: list[Question], deadline: float) -> bool:
-        """Ask at once, for another server: it has had a part of the time until `deadline`."""
+        """Ask immediately on behalf of another server, which has used a part of the time until `deadline`."""
         if self._connection is None:
             # None of them has been asked here, so that this server has its own time to begin with.
             now = monotonic()
@@ -238,7 +238,7 @@ class Link(Owner):
             try:
                 connection = await self._try()
             except Exception as error:
-                # Whatever it is, Redis may be there again later.
+                # After any error: Redis may return later.
                 self._fail(str(error) or "no answer in time")
                 continue
             self._connection, self._connecting, self._up_since = connection, None, monotonic()

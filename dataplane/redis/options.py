@@ -1,4 +1,4 @@
-"""How Redis is reached: what the supervisor read in the settings, and passes to its workers over their channel."""
+"""The address of Redis: read from the settings by the supervisor and passed to its workers over their channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class RedisOptions:
-    """One Redis, or the Sentinels or the Cluster that stand for it."""
+    """One Redis server, or the Sentinels or the Cluster that provide it."""
 
     servers: tuple[Address, ...]
     """The server; with `sentinel` the Sentinels; with `cluster` some of its nodes."""
@@ -45,7 +45,7 @@ class RedisOptions:
         return cls(**fields)
 
     def context(self) -> ssl.SSLContext | None:
-        """What connections are secured with; None without TLS."""
+        """TLS settings of connections; None without TLS."""
         return _context(self.ca) if self.tls else None
 
 
@@ -57,7 +57,7 @@ def _context(ca: str) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """What a URL says: redis[s]://[[user]:password@]host[:port][/database], as redis.io's clients read it."""
+    """Parse a URL redis[s]://[[user]:password@]host[:port][/database], as redis.io's clients do."""
 
     host: str
     port: int

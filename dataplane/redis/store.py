@@ -1,4 +1,4 @@
-"""What the gateway asks: one server, which Sentinels may name, or the servers of a Cluster."""
+"""The gateway's interface to Redis: one server, perhaps found through Sentinels, or the servers of a Cluster."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Cluster:
         """A key of each server's own."""
         self._slots: list[Link | None] = [None] * SLOTS
         self._lost = Outage()
-        """While no node tells who has the slots, or nobody has some of them."""
+        """While no node reports the slots, or some slots have no node."""
         self._refreshing: asyncio.Task[None] | None = None
         self._wanted = False
 
@@ -119,7 +119,7 @@ class Cluster:
             try:
                 ranges = await find_slots(self._options, self._links)
             except Exception as error:
-                # Whatever it is, a node may be there again later.
+                # After any error: a node may return later.
                 if self._lost.failed(str(error), time()):
                     self._changed()
             else:
@@ -184,7 +184,7 @@ class Cluster:
         before = self._slots[slot_of(question.name)]
         if not 0 <= slot < SLOTS or before is None or monotonic() >= deadline:
             return False
-        # Without a host it is the one that was asked, which does not know how others call it.
+        # An empty host means the node that was asked: it does not know its public address.
         link = self._link((host or before.address[0], port))
         if error.startswith("ASK "):
             return link.pass_on([Order(question.name, _ASKING), question], deadline)

@@ -88,7 +88,7 @@ class Changes:
     async def follow(self, restored: Bundle | None) -> None:
         """Wait until the workers serve the restored configuration, then apply each one received."""
         if restored is not None and self.served is NOTHING and not await self._serve_restored(restored):
-            # The last change was on disk before a worker had it, so it may never have been served. The one before it
+            # The last change was on disk before a worker had it, so it may never have been served. The previous one
             # was.
             older = await self.restore(before_last=True)
             if older is not None:
@@ -166,7 +166,7 @@ class Changes:
         return parts
 
     async def _apply_to_workers(self, bundle: Bundle) -> tuple[Problem, ...]:
-        """Move the workers to `bundle`; on problems, back to what is served."""
+        """Move the workers to `bundle`; on problems, back to the served one."""
         problems = await self._workers.apply(bundle)
         if problems:
             self._assembly.revert()

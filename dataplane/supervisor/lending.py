@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Uplink(Protocol):
-    """Where asks of the fleet's limits go. `config.stream.ConfigStream` implements it."""
+    """The destination of asks for fleet limits. `config.stream.ConfigStream` implements it."""
 
     def ask_limits(self, asks: pb.LimitAsks) -> bool:
         """Queue a message; False when there is no control plane that takes it."""
@@ -71,7 +71,7 @@ class Lending:
         self._default = {default.name: default} if default is not None else {}
         self._limits: Mapping[str, Limit] = dict(self._default)
         self._owners: dict[str, tuple[str, Owner]] = {}
-        """What has a bucket of its own, and the owner, by limit."""
+        """The bucket identity and the owner, by limit."""
         self._run = secrets.token_hex(8)
         self._sequence = 0
         self._pending: list[pb.LimitAsk] = []
@@ -93,7 +93,7 @@ class Lending:
         self._pending.extend(asks)
 
     def answered(self, answers: pb.LimitAnswers) -> None:
-        """What a control plane says."""
+        """A control plane's answer."""
         by_worker: dict[str, list[pb.LimitAnswer]] = {}
         for answer in answers.answers:
             by_worker.setdefault(answer.worker, []).append(answer)

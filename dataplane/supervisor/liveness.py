@@ -1,4 +1,4 @@
-"""Whether a worker is alive: it sends a frame every second, and answers every change in time.
+"""Liveness of a worker: it sends a frame every second, and answers every change in time.
 
 Silence is counted in ticks of the supervisor, not in seconds of a clock. A supervisor that was stopped itself, or that
 got no CPU for a while, makes no ticks, so it does not kill its workers when it resumes.
@@ -29,7 +29,7 @@ class Liveness:
         self._silent, self._limit = 0.0, self._timeout
 
     def tick(self, *, settled: bool) -> str:
-        """Why the worker counts as dead; empty while it lives. `settled`: no answer of it is due."""
+        """The reason the worker counts as dead; empty while it is alive. `settled`: no answer of it is due."""
         if self._silent >= self._limit:
             return f"silent for {self._silent:g} s"
         self._silent += TICK

@@ -56,7 +56,7 @@ class WorkerProcess:
         self.redis: Mapping[str, Any] | None = None
         """Since when Redis does not answer it, and why; None while it does."""
         self.redis_known = False
-        """It has said so."""
+        """The worker has reported it."""
 
     @property
     def settled(self) -> bool:
@@ -109,8 +109,8 @@ class WorkerProcess:
         """Read its frames until it ends.
 
         `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed, `asked`
-        with what it asks the owners of limits, `redis_changed` when `redis` has changed, `reset` with what an order to
-        fill up buckets has found.
+        with asks to the owners of limits, `redis_changed` when `redis` has changed, and `reset` with its report on an
+        order to fill up buckets.
         """
         try:
             while (frame := await self._channel.receive()) is not None:
@@ -137,7 +137,7 @@ class WorkerProcess:
             _log.exception("worker sent an invalid frame", extra={"worker": self.index})
 
     def tick(self) -> str:
-        """Call once a second. Why the worker counts as dead; empty while it lives."""
+        """Call once a second. The reason the worker counts as dead; empty while it is alive."""
         return self._liveness.tick(settled=self._draining or (self.settled and self.serving))
 
     async def end(self, within: float) -> int:

@@ -1,4 +1,4 @@
-"""Whether this node is ready for traffic."""
+"""Readiness of this node for traffic."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Readiness:
         self._probed = False
 
     def reason(self) -> str:
-        """Why the node is not ready; empty when it is."""
+        """The reason the node is not ready; empty when it is."""
         if self._workers.draining:
             return "draining"
         if not self._changes.served.revision:

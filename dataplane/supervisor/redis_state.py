@@ -1,4 +1,4 @@
-"""Whether Redis answers this node: what its workers see, as one state that is logged when it changes."""
+"""The state of Redis as seen by all workers of this node; logged when it changes."""
 
 from __future__ import annotations
 

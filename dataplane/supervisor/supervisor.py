@@ -99,7 +99,7 @@ class Supervisor:
         self._readiness = Readiness(self._changes, self._workers, self._prober, settings.workers)
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once."""
+        """Serve until SIGTERM or SIGINT, then drain. A second signal ends it immediately."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
@@ -197,7 +197,7 @@ class Supervisor:
             self._stream.report_leaving(self._leaving)
 
     def _note_reset(self, worker: int, report: Any) -> None:
-        """Tell the control plane at once when all workers have obeyed an order: somebody waits for it."""
+        """Tell the control plane immediately when all workers have carried out an order: a request waits for it."""
         if self._stats.resets.take(worker, report, self._settings.workers):
             self._stream.report_stats(self._stats.report(time.time()))
 

@@ -66,7 +66,7 @@ class Workers:
         self._living: dict[str, WorkerProcess] = {}
         """Those whose process has not ended, by name."""
         self.on_asks: Callable[[WorkerProcess, Kind, bytes], None] = _unasked
-        """Called with what a worker asks the owners of limits."""
+        """Called with a worker's asks to the owners of limits."""
         self.on_ended: Callable[[str], None] = _unknown
         """Called with the name of a worker whose process has ended."""
         self.unavailable: list[str] = []
@@ -86,20 +86,20 @@ class Workers:
         self.on_redis: Callable[[], None] = _nothing
         """Called when `redis` may have changed."""
         self.on_reset: Callable[[int, Any], None] = _unheard
-        """Called with the index of a worker and what an order to fill up buckets has found there."""
+        """Called with the index of a worker and its report on an order to fill up buckets."""
 
     @property
     def running(self) -> int:
-        """How many workers run."""
+        """The number of running workers."""
         return len(self._workers)
 
     def serving(self, bundle: Bundle) -> int:
-        """How many workers serve exactly this configuration."""
+        """The number of workers that serve exactly this configuration."""
         return sum(worker.holds is bundle for worker in self._workers.values())
 
     @property
     def loaded(self) -> int:
-        """How many workers accept connections and have a configuration, the current or the previous one."""
+        """The number of workers that accept connections and have a configuration, the current or the previous one."""
         return sum(worker.serving and worker.holds is not NOTHING for worker in self._workers.values())
 
     @property
@@ -143,7 +143,7 @@ class Workers:
         asyncio.get_running_loop().call_later(self._drain_timeout + GRACE, self.kill)
 
     def kill(self) -> None:
-        """End every worker at once."""
+        """End every worker immediately."""
         for worker in self._workers.values():
             worker.kill()
 

@@ -17,7 +17,7 @@ MAX_UNREAD = 1024 * 1024
 
 
 class Leasing:
-    """One worker's asks: at once when there is something to ask after a pause, then ten times a second at most."""
+    """One worker's asks: the first one after a pause immediately, then at most ten a second."""
 
     def __init__(self, limiter: Limiter, channel: Channel) -> None:
         self._limiter = limiter
@@ -40,7 +40,7 @@ class Leasing:
         self._news.set()
 
     async def ready(self, within: float) -> None:
-        """Wait until requests of keys that nobody has seen can be let through, so many seconds at most."""
+        """Wait at most this many seconds until requests of new keys can be admitted."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while self._limiter.joining:

@@ -143,7 +143,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._drain.set)
         # Ctrl-C signals the whole process group; the supervisor decides when to drain.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        # So does a closed terminal. The end of the channel, not SIGHUP, means that the supervisor has ended.
+        # A closed terminal does the same. The end of the channel, not SIGHUP, means that the supervisor has ended.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
     async def _follow(self) -> None:

@@ -47,7 +47,7 @@ class Bundle:
         return any(kind == "instance" for kind, _ in self.touched)
 
     def behind(self, served: Bundle) -> str:
-        """Why this bundle must not replace `served`; empty when it may. See Lineage in config.proto."""
+        """The reason this bundle must not replace `served`; empty when it may. See Lineage in config.proto."""
         if not served.revision or self.epoch > served.epoch:
             return ""
         if self.lineage and served.lineage and self.lineage != served.lineage:

@@ -258,7 +258,7 @@ def _verification_key(resource: pb.Resource, check: Checker) -> policy.Verificat
 
 
 def _jwk_problem(text: str) -> str | None:
-    """Why this is no public JWK (RFC 7517); None for a valid one. Quotes nothing of it."""
+    """The reason this is no public JWK (RFC 7517); None for a valid one. Quotes nothing of it."""
     try:
         jwk = json.loads(text)
     except ValueError:

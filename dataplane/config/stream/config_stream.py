@@ -41,7 +41,7 @@ MOST_ASKS = 100
 """Questions about limits that wait for a control plane which does not read."""
 
 _UNTOLD = "it refused the stream, and the next attempt will tell why"
-"""gRPC loses the reason at times: until another attempt tells it, the last one that was told holds."""
+"""gRPC sometimes loses the reason: the last known one stays until another attempt states one."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class ConfigStream:
         self.connected_to = ""
         """Address of the control plane, empty while there is none."""
         self.failure = "not connected yet"
-        """Why the last attempt failed; empty while connected."""
+        """The reason the last attempt failed; empty while connected."""
 
     async def run(self) -> None:
         """Keep the stream open, reconnecting after every loss, until cancelled."""

@@ -17,7 +17,7 @@ LONGEST_PACE = 300.0
 
 
 class Reporter:
-    """Knows what was reported on this stream and when the next report is due. `now` is in monotonic seconds."""
+    """Keeps the state last reported on this stream and the time of the next report. `now` is in monotonic seconds."""
 
     def __init__(self, random: Callable[[], float] = random.random) -> None:
         """`random` spreads the reports of a fleet whose streams are all opened at once."""

@@ -22,7 +22,7 @@ CAPABILITIES = (
     "limits.redis",
     "reports.resets",
 )
-"""What this data plane supports beyond the first version of the protocol; see `Hello`."""
+"""Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 
 _STATUS = {
     InstanceStatus.STARTING: status_pb2.INSTANCE_STATUS_STARTING,
@@ -62,7 +62,7 @@ def hello(state: NodeState, refused: pb.Refused | None = None) -> pb.StreamReque
 
 
 def refusal_of(received: pb.Snapshot | pb.Delta) -> pb.Refused:
-    """How a hello names this configuration once it is rejected."""
+    """The name of this configuration in a hello once it is rejected."""
     return pb.Refused(revision=received.revision, digest=received.digest, lineage=received.lineage)
 
 

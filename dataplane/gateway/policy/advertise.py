@@ -19,7 +19,7 @@ LARGEST: Final = 999_999_999_999_999
 
 
 def policy_item(limit: Limit) -> str:
-    """What a limit's bucket grants: a whole bucket in the time in which an empty one fills."""
+    """The quota of a limit's bucket: a full bucket in the time that an empty one takes to fill."""
     if not limit.per_second:
         return concurrency_item(limit)
     window = max(1, math.ceil(limit.burst / limit.per_second * _EXACT))
@@ -34,7 +34,7 @@ def concurrency_item(limit: Limit) -> str:
 
 
 def remaining_item(limit: Limit, remaining: float, full_in: float) -> str:
-    """What is left of it: `remaining` tokens now, all of them in `full_in` seconds."""
+    """The remaining quota: `remaining` tokens now, all of them in `full_in` seconds."""
     left = int((remaining if limit.cost_header else remaining / limit.cost) + _SLACK)
     return f'"{limit.name}";r={left};t={min(LARGEST, math.ceil(full_in))}'
 

@@ -1,10 +1,10 @@
-"""Who is calling: reads the Authorization field, verifies bearer tokens, and caches those it verified.
+"""Authentication: reads the Authorization field, verifies bearer tokens, and caches verified ones.
 
 Verifying a signature costs a hundred times as much as the rest of the request line, so verified tokens are cached until
 they expire or are evicted. No subject has more than its share of the cache: ever new tokens of one evict that subject's
 own. A token has one entry, however the field spells scheme and spaces: its key is the canonical spelling, "Bearer
-<token>". Refusals are not cached: strangers could evict callers with them. One authenticator serves one set of
-verification keys; a change of keys drops the cache.
+<token>". Refusals are not cached: unauthenticated clients could evict callers with them. One authenticator serves one
+set of verification keys; a change of keys drops the cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _SHARES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Unauthenticated:
-    """There is no caller. RFC 6750, section 3.1: only those who sent a token are told an error code."""
+    """The request has no caller. RFC 6750, section 3.1: the response has an error code only if the request had a
+    token."""
 
     token_sent: bool
     reason: str = field(default="", compare=False)
@@ -39,7 +40,7 @@ INVALID: Final = Unauthenticated(True)
 
 
 class _Held:
-    """What one subject has in the young generation."""
+    """Tokens of one subject in the young generation."""
 
     __slots__ = ("keys", "size")
 
@@ -168,7 +169,8 @@ def _size(key: str) -> int:
 
 
 def canonical(authorization: str) -> str:
-    """The one spelling of an Authorization value: schemes have no case, and blanks are one (RFC 9110, 11.1, 11.4)."""
+    """The canonical spelling of an Authorization value: schemes ignore case, and several blanks equal one (RFC 9110,
+    11.1, 11.4)."""
     words = authorization.split(None, 1)
     return " ".join((words[0].lower(), *words[1:])) if words else ""
 

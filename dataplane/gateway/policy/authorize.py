@@ -36,9 +36,9 @@ def authorize(
 ) -> Permit | Forbidden | Unauthenticated:
     """May `caller` (ANONYMOUS where no token was read) use `route`, given the `users` of this revision?
 
-    A scope counts if the token grants it and the user still holds it: what an administrator takes away is gone at once,
-    not when the token expires. The token of a user who is gone or disabled, or whose password was changed since, is as
-    bad as an expired one.
+    A scope counts if the token grants it and the user still holds it: revoking a scope takes effect immediately, not
+    when the token expires. The token of a user who is gone or disabled, or whose password was changed since, is as bad
+    as an expired one.
     """
     user = None if route.public else users.get(caller.subject)
     last = caller.last_permit

@@ -1,4 +1,4 @@
-"""Which of the healthy instances takes a request.
+"""Load balancing: the choice of one healthy instance for a request.
 
 A balancer serves a fixed set of endpoints. A changed set gets a new balancer, which continues at its predecessor's
 position. Everything is computed from the set beforehand, so a pick is a step in a ring or a look-up.

@@ -39,7 +39,7 @@ class State(Enum):
 
 
 class Outcome(Enum):
-    """How an admitted request ended."""
+    """The outcome of an admitted request."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -77,7 +77,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class CircuitReport:
-    """What operators see of one breaker. Totals count from its creation."""
+    """The state of one breaker, as shown to operators. Totals count from its creation."""
 
     service: str
     state: str
@@ -228,7 +228,7 @@ class Breaker:
         )
 
     def changed_report(self, now: float) -> CircuitReport | None:
-        """The report, if it differs from the one that this returned last; a new breaker is taken for reported."""
+        """The report, if it differs from the previous return value; a new breaker counts as reported."""
         last = self._reported
         if (
             last.total_requests == self._total + self._period.requests
@@ -260,7 +260,7 @@ class Breaker:
     def _expire(self, now: float) -> None:
         """Fail the first trial past its deadline. That opens the breaker, so the other trials no longer count.
 
-        One that waits for its client makes room for another instead: it says nothing about the service.
+        A trial that waits for its client is replaced by another one instead: it says nothing about the service.
         """
         while self._pending:
             first = min(self._pending, key=_deadline)
@@ -377,7 +377,8 @@ class ClosedTrial(Trial):
         self._step_ends = _NEVER
 
     def excuse(self, failures: int, now: float) -> int:
-        """Forget up to so many failures of the window; returns how many. What is left counts as the oldest."""
+        """Forget up to so many failures of the window; returns how many. The remaining failures count as the
+        oldest."""
         failures = min(failures, self.recent(now)[1])
         self.requests -= failures
         self.failures -= failures

@@ -28,9 +28,10 @@ _STEADY: Final = 256
 _IN_VAIN: Final = 32
 """Times that no room is made before the largest is looked for again, once even that had none."""
 _RESERVE: Final = 10
-"""One key in so many is kept beyond those that there is room for, so that no limit alone takes all of it."""
+"""Each limit may keep one key in this many beyond the common capacity, so that no single limit takes all of it."""
 _GENERATIONS: Final = 6
-"""A generation is full with one in so many of the keys that there is room for: of a million, as its table is."""
+"""A generation is full when it holds one in this many of the common capacity (a million keys, the size of its
+table)."""
 _MOST_REFUSED: Final = 40_000
 _LEAST_REFUSED: Final = 100
 """Keys of a generation of those lately refused, of all limits together, and of each at least: reports show some
@@ -40,7 +41,7 @@ OVERFLOW: Final = "…"
 
 
 class Room:
-    """What all limits of a worker have in common: how many keys they may keep together."""
+    """The number of keys that all limits of a worker may keep together."""
 
     __slots__ = ("_largest", "_times", "_vain", "all", "generation", "most", "refused", "used")
 
@@ -56,13 +57,13 @@ class Room:
         self._times = self._vain = 0
 
     def join(self, buckets: Buckets) -> None:
-        """There is one limit more."""
+        """Count one more limit."""
         self.all.append(buckets)
         self.used += _size(buckets)
         self.refused = max(_LEAST_REFUSED, _MOST_REFUSED // len(self.all))
 
     def make(self, asking: Buckets, now: float) -> bool:
-        """Make room for one more key of `asking`; False if there is none to be had.
+        """Make room for one more key of `asking`; False if none is free.
 
         At the cost of the limit that has most keys; of the reserve; or of another key of `asking`.
         """
@@ -86,7 +87,7 @@ class Room:
         return made
 
     def _spares(self, asking: Buckets) -> bool:
-        """Whether there is something of the reserve for a limit that has few keys: others' must not deny it more."""
+        """Whether the reserve has room for a limit with few keys: other limits must not use that up."""
         reserve = self.most // _RESERVE
         return self.used < self.most + reserve and asking.size() < reserve // len(self.all)
 
@@ -134,13 +135,13 @@ class Buckets(Counter):
         self._refused: dict[str, int] = {}
         self._refused_old: dict[str, int] = {}
         self._flow = self._since = 0.0
-        """What had flowed, and when."""
+        """The flow so far, and the time of that reading."""
         self._roll_at = self._deepest = -1e300
         """The flow at which the next generation begins; and from which on no bucket lacks more than `burst`."""
         self._former = 0.0
         """The largest `burst` since then."""
         self._forgave = False
-        """Whether any key was forgiven since then what a smaller bucket could not lack."""
+        """Whether any key's debt was reduced since then because a smaller bucket cannot lack that much."""
         self._measure(limit)
         room.join(self)
 
@@ -194,7 +195,8 @@ class Buckets(Counter):
         self._deepest = max(self._deepest, flowed + before)
         self._measure(limit)
         if self._forgave and self._burst > before:
-            # Keys were forgiven what a smaller bucket could not lack. As it grows again, they lack that, too.
+            # The debt of keys was reduced to what the smaller bucket could lack. When the bucket grows again, they
+            # lack the difference too.
             flowed -= max(0.0, min(self._burst, self._former) - before)
             self._forgave = self._burst < self._former
         self._flow, self._since = flowed, now
@@ -297,7 +299,8 @@ class Buckets(Counter):
         self._roll_at = flowed + self._burst
 
     def _drop_some(self) -> None:
-        """All buckets of the oldest generation are full: drop some. To drop a large one at once would take long."""
+        """All buckets of the oldest generation are full: drop some. Dropping a large one in one step would take too
+        long."""
         oldest = self.older[-1]
         for _ in range(min(_SWEPT, len(oldest))):
             key = oldest.popitem()[0]

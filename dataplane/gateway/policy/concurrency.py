@@ -1,4 +1,5 @@
-"""How many requests are under way, by key: taken when a request is let through, given back when its body has ended."""
+"""The number of requests under way, by key: incremented when a request is admitted, decremented when its body has
+ended."""
 
 from __future__ import annotations
 

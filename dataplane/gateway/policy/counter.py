@@ -1,6 +1,6 @@
-"""Where the requests of one limit are counted: the one face of buckets in this worker, and of any kept elsewhere.
+"""The counter of one limit: the same interface for buckets in this worker and for buckets kept elsewhere.
 
-A request never waits for a counter. What is counted elsewhere answers from what this worker holds of it.
+A request never waits for a counter. A counter kept elsewhere answers from the tokens that this worker holds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Counter:
         raise NotImplementedError
 
     def counts(self, now: float) -> bool:
-        """Whether anybody counts, so that a refusal is for want of tokens."""
+        """Whether the counter is reachable, so that a refusal means a lack of tokens."""
         return True
 
     def give_back(self, key: str, tokens: float, now: float) -> None:

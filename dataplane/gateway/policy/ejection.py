@@ -88,7 +88,7 @@ class Ejector:
     def available(self, candidates: Collection[str]) -> Collection[str]:
         """Those of `candidates`, the instances that are fit for requests, that are not ejected.
 
-        Where more than half of them are ejected, because others became unfit meanwhile, all ejections end.
+        If more than half of them are ejected, because other instances became unhealthy meanwhile, all ejections end.
         """
         if not self.ejected:
             return candidates

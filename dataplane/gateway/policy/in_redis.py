@@ -1,7 +1,6 @@
-"""The face of a limit in Redis within this worker: what its last answers said, and what stands in while it is away.
+"""A limit in Redis, as seen by this worker: the last answers, and the local counter used while Redis is away.
 
-Nothing is decided here but what a request gets while Redis does not answer (`stand_in`); what is shown of it are the
-answers of a while ago.
+This class decides only while Redis does not answer (`stand_in`). The values it shows are those of recent answers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class InRedis(Counter):
         self.unanswered = 0
         """Requests that Redis did not answer in time, or was not asked for."""
         self.away = False
-        """So was the last one."""
+        """The last request was not answered either."""
         self._seen: dict[str, tuple[float, float]] = {}
         """Tokens that are left, and when all will be there, by key: the last answer."""
         self._seen_old: dict[str, tuple[float, float]] = {}

@@ -1,4 +1,5 @@
-"""A limit that several workers share: what this one may let through is leased (docs/decisions/0009-fleet-limits.md).
+"""A limit that several workers share: this worker admits requests from leased tokens
+(docs/decisions/0009-fleet-limits.md).
 
 The owner is the supervisor for the workers of one data plane, and a control plane for a limit of the whole fleet. All
 amounts are in requests, each of the limit's `cost`: so no share is too small to be used.
@@ -33,8 +34,8 @@ _SOON: Final = 1e-3
 
 
 def terms(limit: Limit, workers: int) -> Terms | None:
-    """What is leased of a limit that `workers` of this data plane share; None: each of them counts for
-    itself, or Redis for all."""
+    """The lease terms of a limit that `workers` of this data plane share. None: each worker counts for itself, or
+    Redis counts for all."""
     requests = limit.burst // limit.cost
     if not limit.per_second or limit.mode is LimitMode.REDIS:
         return None
@@ -46,7 +47,7 @@ def terms(limit: Limit, workers: int) -> Terms | None:
 
 
 def counts_by(limit: Limit) -> str:
-    """What has a bucket of its own, in full: holders and owners must mean the same keys."""
+    """The full identity of a bucket: holders and owners must use the same keys."""
     parts = []
     for part in limit.key:
         if part == "header":
@@ -119,7 +120,7 @@ class Leased(Counter):
         self.admitted += tokens
 
     def remaining(self, key: str, now: float) -> float:
-        """What this worker holds and what nobody holds, as far as it is known here."""
+        """Tokens that this worker holds and tokens in the owner's pool, as far as known here."""
         holding = self._holdings.get(key)
         if holding is None:
             return float(self.limit.burst)
@@ -132,14 +133,14 @@ class Leased(Counter):
         return self._refused.get(key, 0) or self._refused_old.get(key, 0)
 
     def forget(self, key: str) -> bool:
-        """The owner fills up the bucket, and is told by `reset`."""
+        """The owner fills up the bucket; `reset` sends the order."""
         self._refused.pop(key, None)
         self._refused_old.pop(key, None)
         return key in self._holdings
 
     def reset(self, key: str, revision: int, now: float) -> None:
-        """Have the owner obey the order of this revision to fill up the bucket of `key`, whether it is known here or
-        not: all workers tell it, and it obeys once."""
+        """Send the owner the order of this revision to fill up the bucket of `key`, whether the key is known here or
+        not. All workers send it; the owner carries it out once."""
         holding = self._holdings.get(key)
         if holding is None:
             holding = self.holder.open(key, now)
@@ -176,7 +177,7 @@ class Leased(Counter):
         return max(0.0, tokens * self._cost)
 
     def part(self, key: str, share: float, now: float) -> float:
-        """Tokens left for `key` here: what this worker holds, and its `share` of what nobody holds."""
+        """Tokens left for `key` here: those that this worker holds, and its `share` of the owner's pool."""
         holding = self._holdings.get(key)
         if holding is None:
             return self.limit.burst * share
@@ -188,7 +189,8 @@ class Leased(Counter):
         return [(key, whole - self.part(key, share, now)) for key in islice(self._holdings, most)]
 
     def _free(self, holding: Holding) -> float:
-        """What nobody holds: as the owner said last, or all but this worker's starter while it has said nothing."""
+        """Tokens in the owner's pool: as of its last answer, or all but this worker's starter before the first
+        answer."""
         burst = self.limit.burst / self._cost
         if holding.pool > burst:
             return burst - self.holder.starter
@@ -204,7 +206,7 @@ class Leased(Counter):
             self._refused_old, self._refused = self._refused, {}
         self._refused[key] = self.refused(key) + 1
         if self.away(now) and not self.holder.joining:
-            # What the owner said last of the pool is of no use.
+            # The last known state of the pool is out of date.
             pace = self.holder.pace(now)
             return max(_SOON, (1.0 - holding.tokens) / pace) if pace else _UNOWNED
         # While the pool has some, or is not known, the owner's next answer may give what is missing.

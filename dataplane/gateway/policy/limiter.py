@@ -1,7 +1,7 @@
-"""The counters of all limits of this worker: made, carried over changes, reported and reset here. Those that are leased
-ask their owners, whom whoever runs the worker reaches (`asks`, `answer`).
+"""The counters of all limits of this worker: made, carried over changes, reported and reset here. Leased limits ask
+their owners; the worker's runner carries the messages (`asks`, `answer`).
 
-How requests use them is in `gateway.checks`; how a bucket works is in `buckets`. Counters belong to a limit by its
+`gateway.checks` uses them for requests; `buckets` holds the bucket arithmetic. Counters belong to a limit by its
 name: the routes that name it share them.
 """
 
@@ -40,8 +40,8 @@ WORKER: Final = "worker"
 NODE: Final = "node"
 FLEET: Final = "fleet"
 REDIS: Final = "redis"
-"""Where a bucket is counted: in this worker, which has a part of it; in this data plane; at the control plane that owns
-the limit; in Redis."""
+"""The place that counts a bucket: this worker, which has a part of it; this data plane; the control plane that owns
+the limit; Redis."""
 _REPORT_EFFORT: Final = 1000
 """Keys examined for one report, so that a report never delays requests."""
 
@@ -89,11 +89,11 @@ class BucketReport:
     held: float = 0.0
     """The part of `remaining` that only this worker may spend, of a bucket that others have as well."""
     away: bool = False
-    """Whoever counts elsewhere does not answer: the limit says what holds meanwhile."""
+    """The owner or Redis does not answer: the limit's settings apply meanwhile."""
 
 
 _Seen = tuple[float, int, Limit, str]
-"""How much is left, from 0 to 1; refusals, below 0; limit and key."""
+"""The part that is left, from 0 to 1; refusals, below 0; limit and key."""
 
 
 class Limiter:
@@ -102,12 +102,12 @@ class Limiter:
     def __init__(self, max_keys: int = 1_000_000, share: float = 1.0, secret: bytes = b"") -> None:
         """At most `max_keys` buckets are kept, of all limits together, and for each limit one that new keys share then.
 
-        `share` is this worker's part of every limit. `secret` (64 bytes at most) is the key of what `hidden` makes, the
-        same on every data plane of a fleet.
+        `share` is this worker's part of every limit. `secret` (64 bytes at most) is the key for `hidden`, the same on
+        every data plane of a fleet.
         """
         self._secret = secret
         self.share = share
-        """This worker's part of what the data plane may let through, above 0 and at most 1."""
+        """This worker's part of the data plane's limit, above 0 and at most 1."""
         self._workers = round(1 / share)
         self._leased: dict[str, Leased] = {}
         """Those of the counters that lease what they let through."""
@@ -121,11 +121,11 @@ class Limiter:
         """Requests that were refused since this was last emptied, by limit."""
 
     def counter(self, limit: Limit) -> Counter:
-        """Where the limit's requests are counted: the same object until the limit is gone or counts by another key."""
+        """The counter of the limit: the same object until the limit is deleted or counts by another key."""
         return self._counters.get(limit.name) or self._make(limit)
 
     def concurrency(self, limit: Limit) -> Concurrency | None:
-        """Where the limit's requests under way are counted; None if it does not bound them."""
+        """The counter of the limit's requests under way; None if it does not bound them."""
         if not limit.max_concurrent:
             return None
         found = self._concurrent.get(limit.name)
@@ -179,7 +179,8 @@ class Limiter:
         return {limit.address_prefix for limit in self._limits() if "address" in limit.key}
 
     def asks(self, now: float, fleet: bool) -> list[tuple[Leased, Ask]]:
-        """What to ask the owners now: of limits of the fleet, or of those that the workers of this data plane share.
+        """The asks to send to the owners now: of limits of the fleet, or of limits that the workers of this data plane
+        share.
 
         Of all limits together as many keys as of one, or a turn would delay requests. Each limit is the first in turn.
         """
@@ -224,20 +225,20 @@ class Limiter:
             leased.holder.refused(answer.stamp)
 
     def lost(self, fleet: bool) -> None:
-        """No answer will come to what was asked."""
+        """The pending asks will not be answered."""
         for leased in self._leased.values():
             if (leased.limit.mode is LimitMode.FLEET) == fleet:
                 leased.holder.lost()
 
     def tidy(self, now: float) -> None:
-        """Let keys be forgotten that nobody uses; about once a second."""
+        """Forget unused keys; called about once a second."""
         for leased in self._leased.values():
             holder = leased.holder
             part = len(holder.holdings) // _TIDY_TURNS
             holder.tidy(now, min(max(_LEAST_TIDIED, part), _MOST_TIDIED))
 
     def end(self) -> None:
-        """Let nothing through any more of what is leased: the owners take this worker for dead."""
+        """Admit no more requests from leased tokens: the owners consider this worker dead."""
         for leased in self._leased.values():
             leased.holder.end()
 
@@ -268,7 +269,7 @@ class Limiter:
         return found
 
     def away(self, now: float) -> list[str]:
-        """The limits that nobody answers for: control planes that own them, or Redis."""
+        """The limits whose owner (a control plane, or Redis) does not answer."""
         found = []
         for name, counter in self._counters.items():
             if isinstance(counter, InRedis):
@@ -333,7 +334,7 @@ class Limiter:
 
     @property
     def _here(self) -> str:
-        """Where buckets are that belong to this worker alone."""
+        """The buckets that belong to this worker alone."""
         return NODE if self._workers == 1 else WORKER
 
     def _refusals(self, limit: Limit, key: str) -> int:
@@ -384,7 +385,7 @@ def whole_seconds(seconds: float) -> int:
 
 
 def short(key: str) -> str:
-    """The key itself, or what takes its place when it is too long to be kept."""
+    """The key itself, or a shorter substitute when it is too long to be kept."""
     if len(key) <= _LONGEST_KEY:
         return key
     return f"{key[:32]}…{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
@@ -404,7 +405,7 @@ def _nothing() -> None:
 
 
 def _lacking(counter: Counter, share: float, now: float) -> list[tuple[str, float]]:
-    """What this worker's `share` of each bucket lacks, in tokens."""
+    """Tokens missing from this worker's `share` of each bucket."""
     if isinstance(counter, Leased):
         found = counter.lacking(share, now, _MOST_CARRIED)
     else:
@@ -414,7 +415,7 @@ def _lacking(counter: Counter, share: float, now: float) -> list[tuple[str, floa
 
 
 def _identity(limit: Limit) -> tuple[object, ...]:
-    """What the keys of a limit depend on: a limit of another identity has other keys."""
+    """The settings that determine a limit's keys: a limit with another identity has other keys."""
     return limit.key, limit.header, limit.address_prefix
 
 
@@ -423,8 +424,8 @@ def _carries(before: Limit, after: Limit) -> bool:
 
 
 def _kind(limit: Limit) -> tuple[object, ...]:
-    """What the counter of a limit depends on, apart from who owns the buckets. Of limits in Redis nothing is lost when
-    it is made anew."""
+    """The settings that determine a limit's counter, apart from the owner of the buckets. Replacing the counter of a
+    limit in Redis loses nothing."""
     if limit.mode is LimitMode.REDIS:
         return limit.per_second > 0, limit.on_store_failure
     return (limit.per_second > 0,)

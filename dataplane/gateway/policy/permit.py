@@ -25,7 +25,7 @@ class Caller:
     ) -> None:
         self.subject = subject
         self.claims = claims
-        """What limits count by of the token's claims, hidden, by claim; those that it has."""
+        """Hidden values of the token's claims that limits count by, by claim name; only claims that the token has."""
         self.scopes = scopes
         self.expires = expires
         self.credentials = credentials
@@ -49,9 +49,9 @@ class Permit:
     user: User | None
     """The caller's user as of this permit; None on public routes."""
     scopes: frozenset[str]
-    """What the token grants and the user still holds; empty on public routes."""
+    """Scopes that the token grants and the user still holds; empty on public routes."""
     prepared: object | None
-    """What the gateway tells instances of this caller, once it has prepared it."""
+    """The identity fields sent to instances for this caller, once prepared."""
 
     def __init__(self, made_by_authorize_only: Never) -> None:
         raise TypeError("only authorize() makes permits")

@@ -16,7 +16,7 @@ allows no colon in names, and `config.decode` refuses the prefix."""
 
 
 class LoadBalancer(Enum):
-    """How an instance is picked among the healthy ones."""
+    """The algorithm that picks one of the healthy instances."""
 
     ROUND_ROBIN = "round_robin"
     LEAST_REQUEST = "least_request"
@@ -24,7 +24,7 @@ class LoadBalancer(Enum):
 
 
 class LimitMode(Enum):
-    """Where a limit is counted."""
+    """The place that counts a limit."""
 
     LOCAL = "local"
     """In each data plane, for itself."""
@@ -35,7 +35,7 @@ class LimitMode(Enum):
 
 
 class StoreFailure(Enum):
-    """What becomes of requests while the shared store of a limit does not answer."""
+    """The handling of requests while the shared store of a limit does not answer."""
 
     OPEN = "open"
     """They are let through, uncounted."""
@@ -67,8 +67,8 @@ class Limit:
     """Tokens that flow back; 0: there is no bucket, only `max_concurrent`."""
     burst: int
     key: tuple[str, ...]
-    """What has a bucket of its own; of several parts each combination: "address", "subject", "api_key", "route",
-    "header", "header:<field name>", "claim:<name>"."""
+    """The parts that identify a bucket; several parts make one bucket for each combination: "address", "subject",
+    "api_key", "route", "header", "header:<field name>", "claim:<name>"."""
     header: str = ""
     """Lower-case field name of the part "header"."""
     address_prefix: int = 64
@@ -84,7 +84,7 @@ class Limit:
     advertise: bool = False
     """Whether responses that are let through say what remains."""
     mode: LimitMode = LimitMode.LOCAL
-    """Where its tokens are counted; requests under way are counted in each worker in every mode."""
+    """The place that counts its tokens; every worker counts its own requests under way in every mode."""
     without_owner: str = "share"
     """In the mode FLEET, what is let through while no control plane answers: "strict", "share", "open"."""
     on_store_failure: StoreFailure = StoreFailure.OPEN
@@ -122,7 +122,7 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long an upstream may take for each step."""
+    """Time-outs of each step of an upstream exchange."""
 
     connect: float = 5.0
     response: float = 15.0
@@ -136,7 +136,7 @@ class UpstreamTls:
     """TLS settings for the instances of a service: verified, always."""
 
     server_name: str = ""
-    """What the certificate must name; empty takes the instance's host."""
+    """The name that the certificate must have; empty: the instance's host."""
     ca: str = ""
     """Authorities that are believed, PEM; empty takes the system's."""
 
@@ -196,7 +196,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which requests go to which service, and what they need to get there.
+    """A match for requests, the service that they go to, and the requirements for access.
 
     Exactly one of prefix and path is set.
     """

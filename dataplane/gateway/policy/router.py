@@ -1,15 +1,15 @@
 """Finds the route of a request: the cost grows with the depth of the path, not with the number of routes.
 
-Which of several matching routes wins, most important first:
+Precedence among several matching routes, most important first:
 
 1. a named host over a wildcard, a longer wildcard over a shorter one, any wildcard over "every host";
 2. an exact path over a prefix, a longer prefix over a shorter one;
 3. a route that names methods over one that takes all;
 4. the route's name, so that the answer never depends on the order of the configuration.
 
-The method is part of the match: a route that does not take it is passed over, and only if nothing else is found the
-answer is 405 (RFC 9110, section 15.5.6). Hosts are compared without regard to case, paths and methods with regard to it
-(RFC 9110, sections 4.2.3 and 9.1).
+The method is part of the match: a route that does not accept it is skipped. The answer is 405 only if no other route
+matches (RFC 9110, section 15.5.6). Hosts are compared without regard to case, paths and methods with regard to it (RFC
+9110, sections 4.2.3 and 9.1).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Router:
         self._any = PathIndex()
         self._hosts: Map[str, PathIndex] = Map()
         self._wildcards: Map[str, PathIndex] = Map()
-        """By what follows the "*": ".example.org"."""
+        """Keyed by the part after the "*": ".example.org"."""
         self._longest = 0
         """No wildcard's suffix has more characters than this."""
         for route in routes:
@@ -82,7 +82,7 @@ class Router:
     def changed(self, removed: Iterable[Route], added: Iterable[Route]) -> Router:
         """A router without `removed` and with `added`; this one stays as it is.
 
-        All but what is touched is shared. Raises KeyError for a route in `removed` that is not there.
+        Unchanged parts are shared. Raises KeyError for a route in `removed` that is not there.
         """
         twin = Router()
         twin._any, twin._longest = self._any, self._longest
@@ -188,7 +188,7 @@ def upstream_path(route: Route, path: str) -> str:
 
 
 def _place(route: Route) -> tuple[object, ...]:
-    """Where a route is indexed. A route of the same name at the same place replaces it."""
+    """The index entry of a route. A route of the same name at the same place replaces it."""
     return route.hosts, route.path, route.prefix
 
 

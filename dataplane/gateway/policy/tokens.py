@@ -136,7 +136,8 @@ def subject(claims: dict[str, Any]) -> str:
 
 
 def scopes(claims: dict[str, Any]) -> frozenset[str]:
-    """What the token grants: `scope`, a string (RFC 9068, 2.2.3), or else `scopes`, a list. Raises BadToken."""
+    """The scopes that the token grants: `scope`, a string (RFC 9068, 2.2.3), or else `scopes`, a list. Raises
+    BadToken."""
     granted = claims.get("scope")
     if granted is None:
         granted = claims.get("scopes", [])
@@ -150,7 +151,8 @@ def scopes(claims: dict[str, Any]) -> frozenset[str]:
 
 
 def credentials(claims: dict[str, Any]) -> str:
-    """Which credentials of the subject the token was made for, `cred`; empty when it has none. Raises BadToken."""
+    """The `cred` claim: the credentials of the subject that the token was issued for; empty when absent. Raises
+    BadToken."""
     cred = claims.get("cred", "")
     if not isinstance(cred, str):
         raise BadToken("cred is malformed")
@@ -199,7 +201,7 @@ def _time(claims: dict[str, Any], claim: str) -> float | None:
 
 
 def _algorithms(key: Key) -> tuple[str, ...]:
-    """The one algorithm of a key, with the names it goes by. Raises ValueError for keys we do not take."""
+    """The single algorithm of a key, with its names. Raises ValueError for keys we do not take."""
     if isinstance(key, RSAKey) and key.public_key.key_size >= 2048:
         return ("RS256",)
     if isinstance(key, ECKey) and key.curve_name == "P-256":

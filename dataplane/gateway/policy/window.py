@@ -42,7 +42,7 @@ def _word(word: bytes) -> bytes:
 
 
 class Naming:
-    """How keys are called in this Redis."""
+    """The naming of keys in this Redis."""
 
     __slots__ = ("_end", "_start")
 
@@ -98,7 +98,7 @@ class Window:
         return b"%b$%d\r\n%b\r\n%b" % (self._head, len(name), name, self._tail)
 
     def give_back(self, name: bytes, identity: bytes, cost: int, tokens: int, slot: int) -> bytes:
-        """Put back `tokens` of what a take of `cost` has taken; where there are members, all of them."""
+        """Return `tokens` of a take of `cost` tokens; in the exact form, all its members."""
         if self.by_members:
             members = [identity] if cost == 1 else [b"%b:%d" % (identity, n) for n in range(1, cost + 1)]
             return command(b"ZREM", name, *members)
@@ -123,7 +123,7 @@ def _script(words: int, called: bytes) -> bytes:
 
 
 class Answer:
-    """What a take was answered. Seconds and tokens."""
+    """The answer to a take. Seconds and tokens."""
 
     __slots__ = ("full_in", "remaining", "slot", "wait")
 

@@ -1,4 +1,4 @@
-"""What Redis computes for a limit: the sliding window of one key, in Lua, by Redis's own clock.
+"""Lua scripts that compute the sliding window of one key of a limit in Redis, by Redis's own clock.
 
 Each script touches its one key and nothing else, a reset the mark of its order, too. Times are microseconds. A take
 answers four numbers: how long to wait (0: it has taken), the tokens that are left, how long until all have come back,

@@ -59,7 +59,7 @@ ASSERTED: Final[Mapping[str, Sequence[bytes]]] = {
         b"cloudfront-forwarded-proto",
         b"x-arr-ssl",
     ),
-    "another target than the one that was routed": (
+    "a target other than the routed one": (
         b"x-original-*",
         b"x-rewrite-url",
         b"x-middleware-subrequest",

@@ -21,10 +21,10 @@ _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 
 class Hop(NamedTuple):
-    """What one proxy says of the request it got; empty where it does not."""
+    """One proxy's statement about the request it received; empty where absent."""
 
     node: bytes = b""
-    """Where it came from: an IP address, perhaps with a port, "unknown", or a made-up name."""
+    """Its origin: an IP address, perhaps with a port, "unknown", or an obfuscated identifier."""
     proto: bytes = b""
     host: bytes = b""
 
@@ -57,7 +57,7 @@ def read_forwarded(value: bytes) -> tuple[Hop, ...]:
 
 
 def adopt_forwarded(provenance: Provenance, value: bytes, trusted: TrustedProxies) -> None:
-    """Take over what a trusted peer's Forwarded says, as if it had said so in X-Forwarded fields.
+    """Apply a trusted peer's Forwarded field as if it were X-Forwarded fields.
 
     Scheme and host are those of the outermost hop that a trusted proxy vouches for: the client's own request.
     """

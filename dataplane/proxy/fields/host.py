@@ -1,4 +1,4 @@
-"""Host, or what a wire format has in its place: the authority of a request (RFC 9110 section 7.2)."""
+"""Host, or a wire format's equivalent: the authority of a request (RFC 9110 section 7.2)."""
 
 from __future__ import annotations
 

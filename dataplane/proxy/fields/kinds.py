@@ -1,4 +1,4 @@
-"""What a field name means: one table for requests, one for responses (RFC 9110 section 7.6, RFC 9112).
+"""Meanings of field names: one table for requests, one for responses (RFC 9110 section 7.6, RFC 9112).
 
 Fields of kind PASS are forwarded unread. Every other kind is read, dropped or written anew.
 """

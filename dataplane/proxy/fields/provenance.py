@@ -1,4 +1,4 @@
-"""Where a request came from, as its sender states it: what of that is believed."""
+"""The origin of a request as its sender states it, and the parts of it that are trusted."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A traceparent that can be read is continued: same trace, our span as the parent, same sampling; tracestate travels with
 it. Anything else is dropped, tracestate too, and a trace is started. It is accepted from every client, because no
-decision depends on it. The trace that we start has the request id as its id, and the second half of that, which is
-spread evenly over all values, as its span: so a log line leads to its trace, and sampling by trace id works.
+decision depends on it. A trace that the gateway starts has the request id as its id, and the second half of it as its
+span id. A log line therefore leads to its trace. The second half is evenly distributed, so sampling by trace id works.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KNOWN_FLAGS: Final = 0b11
 
 
 def read_traceparent(value: bytes) -> Context | None:
-    """What the field says; None for one that is malformed (section 3.2). Later versions are read as far as known."""
+    """The parsed field; None for one that is malformed (section 3.2). Later versions are read as far as known."""
     found = _FORM.fullmatch(value.strip(b" \t"))
     if found is None or (found[1] == b"00" and found[4] is not None):
         return None

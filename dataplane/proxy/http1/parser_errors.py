@@ -1,4 +1,4 @@
-"""What a client is told of a request that the parser refuses."""
+"""Responses to requests that the parser refuses."""
 
 from __future__ import annotations
 

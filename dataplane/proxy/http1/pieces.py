@@ -1,4 +1,4 @@
-"""How much of what has been read is parsed at once, where it holds several requests."""
+"""The size of the pieces in which a read with several requests is parsed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 from dataplane.proxy.exchange import Exchange
 
 AHEAD: Final = 16
-"""Requests that are parsed before they are taken up; what has been read beyond them stays as it came."""
+"""Requests that are parsed before they are started; bytes read beyond them stay unparsed."""
 PIECE: Final = 512
-"""Bytes that are parsed at once where several requests come in one read: some twenty of the shortest."""
+"""Bytes parsed in one piece when several requests come in one read: some twenty of the shortest."""
 WHOLE: Final = 1_024
-"""Bytes of a read that is parsed at once, whatever it holds: some forty of the shortest requests. To look for a second
+"""Size of a read that is always parsed in one piece: some forty of the shortest requests. To look for a second
 request in every read costs more than to read one request line."""
 VERSION: Final = b" HTTP/1."
 """In every request line that is served. Found in half the time of the empty line that ends a head."""
@@ -21,19 +21,19 @@ _LINES_END: Final = re.compile(rb"\r\n\r\n")
 
 
 def piece_end(incoming: Exchange | None, data: memoryview | bytes, begin: int) -> int:
-    """Where a piece of `data` ends that is worth parsing and holds few requests. `incoming`: whose body it is."""
+    """The end of the next piece of `data` to parse; it holds few requests. `incoming`: whose body it is."""
     end = len(data)
     if incoming is None:
         return min(end, begin + PIECE)
     if incoming.request is not None and incoming.request.length > 0:
         return min(end, begin + incoming.request.length - incoming.received)
-    # A body in chunks. Whatever is in it, each request behind it takes a version and an empty line.
+    # A body in chunks. Each further request takes at least a version and an empty line.
     reach = max(_reach(_LINES_END, data, begin), _reach(_VERSIONS, data, begin))
     return min(end, max(reach, begin + PIECE))
 
 
 def _reach(pattern: re.Pattern[bytes], data: memoryview | bytes, begin: int) -> int:
-    """Where the last of the next `AHEAD` matches ends; the end of the data if there are fewer."""
+    """The end of the last of the next `AHEAD` matches; the end of the data if there are fewer."""
     for count, found in enumerate(pattern.finditer(data, begin), 1):
         if count == AHEAD:
             return found.end()

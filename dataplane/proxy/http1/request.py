@@ -2,9 +2,9 @@
 
 llhttp, as httptools drives it, already refuses bare CR, LF and NUL, obs-fold, space before a colon, malformed,
 repeated or overflowing Content-Length, Content-Length beside Transfer-Encoding, and broken chunk framing
-(tests/unit/dataplane/proxy/http1/test_llhttp.py holds it to that). What it lets through is refused here: other
-versions, other transfer codings, a missing or second Host, CONNECT, TRACE. None of the client's bytes is copied to an
-upstream unread: `request_writer` writes a new head from the values found here.
+(tests/unit/dataplane/proxy/http1/test_llhttp.py holds it to that). This module refuses the rest: other versions, other
+transfer codings, a missing or second Host, CONNECT, TRACE. None of the client's bytes is copied to an upstream unread:
+`request_writer` writes a new head from the values found here.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _read_expectation(request: Request, value: bytes) -> None:
 
 def _read_max_forwards(request: Request, value: bytes) -> None:
     """RFC 9110 section 7.6.2: how many more times an OPTIONS request may be forwarded. Other methods ignore it."""
-    # What it means depends on the method: such a head is never taken from the cache (`is_cacheable`).
+    # Its meaning depends on the method: such a head is never taken from the cache (`is_cacheable`).
     provenance = request.provenance = request.provenance or Provenance()
     if request.method == "OPTIONS":
         if not _HOPS.fullmatch(value):
@@ -175,7 +175,7 @@ def _read_max_forwards(request: Request, value: bytes) -> None:
 
 
 def _read_trusted(request: Request, kind: int, value: bytes) -> None:
-    """What a trusted proxy says of the client; nonsense is ignored."""
+    """A trusted proxy's statements about the client; malformed ones are ignored."""
     provenance = request.provenance = request.provenance or Provenance()
     if kind == FORWARDED:
         provenance.forwarded = _listed(provenance.forwarded, value)
@@ -206,7 +206,7 @@ def _listed(earlier: bytes | None, value: bytes) -> bytes:
 
 
 def _read_connection(request: Request, values: list[bytes]) -> None:
-    """RFC 9110 section 7.6.1: what the client declares hop-by-hop stays here. What we write comes after this."""
+    """RFC 9110 section 7.6.1: what the client declares hop-by-hop stays here. Our own fields follow these."""
     if len(values) == 1 and values[0] in PERSISTENT:
         return
     try:
@@ -241,7 +241,7 @@ def _check_http10(request: Request) -> None:
 def is_cacheable(request: Request) -> bool:
     """Whether its head means the same after any other request line that `is_plain`.
 
-    What trusted peers and trace contexts state belongs to one request: such heads are not cached.
+    Fields of trusted peers and trace contexts belong to one request: such heads are not cached.
     """
     return request.http11 and not request.length and not request.upgrade and request.provenance is None
 

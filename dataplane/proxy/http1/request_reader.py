@@ -76,15 +76,15 @@ class RequestReader:
     )
 
     _client: ClientSide | None
-    """Whose connection it is; None once that is gone, so that the two do not hold on to each other."""
+    """The owner of the connection; None once that is gone, so that the two do not hold on to each other."""
 
     def __init__(self, client: ClientSide, shared: Shared) -> None:
         self.queue: deque[Exchange] = deque()
-        """Exchanges whose heads have been read and that wait to be taken up."""
+        """Exchanges whose heads have been read and that have not been started."""
         self.backlog: memoryview | bytes = b""
-        """What has been read beyond `AHEAD` requests, as it came."""
+        """Unparsed bytes beyond `AHEAD` requests."""
         self.incoming: Exchange | None = None
-        """The one whose body is being read."""
+        """The exchange whose body is being read."""
         self.closed = False
         """Nothing more is wanted: what still comes is thrown away."""
         self.upgrade_data: bytes | None = None
@@ -96,11 +96,12 @@ class RequestReader:
         self._longest = min(LONGEST, bounds.head)
         self._credit = LookupCredit()
         self.at_boundary = True
-        """Every request that has begun has been read to its end."""
+        """Every request that has begun has been read completely."""
         self._raw = self._size = self._left = self._overhead = 0
         self._names = request_names(bounds.strip)
         self._cause: Exception | None = None
-        """Why a head was refused. The parser's own error loses it where an exception is being handled further up."""
+        """The reason a head was refused. The parser's own error loses it where an exception is being handled further
+        up."""
         self._parser: HttpRequestParser | None = None
         """Made when something has to be parsed: many connections bring one request, whose head is cached."""
 
@@ -192,7 +193,7 @@ class RequestReader:
             self._head_goes_on()
 
     def _prepare(self) -> None:
-        """Make what the parser collects, and what it is given to collect it with."""
+        """Create the parser's collecting state and its callbacks."""
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
@@ -285,7 +286,7 @@ class RequestReader:
             self.closed = True
 
     def _cache_head(self, head: bytes) -> None:
-        """What has just been read was one whole request, and is `head` but for what comes before its version."""
+        """The bytes just read were one whole request and equal `head` except for the part before its version."""
         if len(self.queue) == 1 and self._requests > 0:
             exchange = self.queue[0]
             request, cache = exchange.request, self._shared.request_cache

@@ -1,7 +1,7 @@
 """Writing the head that goes upstream: from parsed values, with exactly one framing and one Host.
 
-What we say of the client (X-Forwarded-*, X-Request-Id, X-Auth-*) is written last, after the fields that Connection
-names have been removed, so that a client cannot remove ours.
+Our own fields about the client (X-Forwarded-*, X-Request-Id, X-Auth-*) are written last, after the fields named in
+Connection have been removed, so that a client cannot remove them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_STATE: Final = 512
 
 
 class RequestWriter:
-    """Writes the heads of one worker's requests, from what the decision says on the exchange."""
+    """Writes the heads of one worker's requests, from the decision stored on the exchange."""
 
     __slots__ = ("_sampled", "_via")
 
@@ -140,7 +140,7 @@ def _framing(request: Request) -> bytes:
 
 
 def forwarded_fields(peer: Peer, provenance: Provenance | None = None) -> bytes:
-    """X-Forwarded-For and X-Forwarded-Proto; with what the peer, a trusted proxy, said itself."""
+    """X-Forwarded-For and X-Forwarded-Proto, including the values of the peer if it is a trusted proxy."""
     hops, scheme = peer.address.encode(), peer.scheme.encode()
     if provenance is not None:
         if provenance.forwarded_for is not None:

@@ -1,8 +1,8 @@
 """Reading an upstream's response head as strictly as a client's, and writing the one the client gets.
 
-The status line is ours, with the standard phrase. Hop-by-hop fields go; the framing is written anew for what the
-client speaks (RFC 9112 section 6): a body of known length keeps it, any other is sent in chunks to HTTP/1.1 and
-ended by closing to HTTP/1.0.
+The status line is ours, with the standard phrase. Hop-by-hop fields are removed. The framing is rewritten for the
+client's version (RFC 9112 section 6): a body of known length keeps its Content-Length; any other is sent in chunks to
+HTTP/1.1 and ended by closing to HTTP/1.0.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Response:
 
     status: int
     framing: int
-    """How the upstream delimits the body: NO_BODY, LENGTH, UNTIL_CLOSE, CHUNKS or TRAILED."""
+    """The upstream's framing of the body: NO_BODY, LENGTH, UNTIL_CLOSE, CHUNKS or TRAILED."""
     length: int
     """Content-Length, also where no body follows (HEAD, 304); -1 without."""
     digits: bytes
@@ -64,7 +64,7 @@ class Response:
     announced: Announced
     """Names of trailers; there only where the framing is TRAILED."""
     head: list[bytes]
-    """What the client gets of it: the status line, then two pieces (`names.begin`) for each field that travels on."""
+    """The head sent to the client: the status line, then two pieces (`names.begin`) for each forwarded field."""
 
 
 def read_response(
@@ -121,7 +121,8 @@ def read_response(
         if connection is not None and (len(connection) > 1 or connection[0] not in PERSISTENT):
             head[1:] = without(head[1:], _nominated(connection))
     if upgrade is not None and status == 426:
-        # What the client must change to (RFC 9110 section 15.5.22); everywhere else Upgrade is only an advertisement.
+        # The protocol that the client must change to (RFC 9110 section 15.5.22); in other responses Upgrade is only an
+        # advertisement.
         head += (b"\r\nconnection: upgrade\r\nupgrade: ", b", ".join(upgrade))
     response.head = head
     response.length = length

@@ -62,7 +62,7 @@ class ResponseReader:
         self.pieces: list[bytes] = []
         """Pieces of the body since they were last taken."""
         self.incomplete = False
-        """The response has not been read to its end."""
+        """The response has not been read completely."""
         self.switch: Switch | None = None
         """A 101, with the bytes after it in `pieces`; `Upstream` checks whether the client asked for it."""
         self.keep_alive = False
@@ -76,7 +76,8 @@ class ResponseReader:
         self._passing: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._cause: MalformedResponse | None = None
-        """Why a head was refused. The parser's own error loses it where an exception is being handled further up."""
+        """The reason a head was refused. The parser's own error loses it where an exception is being handled further
+        up."""
         self._expecting = False
         """A response may begin: final, or one more interim response."""
         self._withheld: frozenset[bytes] | None = None
@@ -151,7 +152,7 @@ class ResponseReader:
         self.incomplete = False
 
     def drop_parser(self) -> None:
-        """Drop the parser: what comes next is not for it, or it still waits for what will not come."""
+        """Drop the parser: the next bytes are not for it, or the bytes that it expects will not come."""
         self._parser = None
 
     # --- parser callbacks
@@ -214,7 +215,7 @@ class ResponseReader:
             self.pieces.append(body)
 
     def _cache_head(self, head: bytes, length: int) -> None:
-        """What has just been read was one whole response; was it `head` and a body of this length?"""
+        """Whether the whole response just read was `head` and a body of this length."""
         response, pieces = self.response, self.pieces
         if (
             response is not None
@@ -227,5 +228,5 @@ class ResponseReader:
     def _read_switch(self, version: str) -> Switch:
         switch = read_switch(self._passing, self._special, self._withheld or frozenset())
         if switch is None or version != "1.1":
-            raise MalformedResponse("101 that does not say to what")
+            raise MalformedResponse("101 that names no protocol")
         return switch

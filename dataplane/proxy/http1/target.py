@@ -1,4 +1,4 @@
-"""The target of a request (RFC 9112 section 3.2): what routes match, and what is forwarded."""
+"""The target of a request (RFC 9112 section 3.2): the form that routes match, and the form that is forwarded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataplane.proxy.messages import SERVER, BadRequest, Request
 from dataplane.proxy.normal_path import BadPath, match_form, normal_form
 
 _PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,:;=@/?%"
-"""What RFC 3986 lets a path and a query consist of."""
+"""Characters that RFC 3986 allows in a path and a query."""
 _OTHER: Final = 1
 _SORTED: Final = bytes(0 if byte in _PLAIN else _OTHER for byte in range(256))
 """Tells plain bytes from others, with one look-up for each byte; to delete the plain ones costs three times as much."""

@@ -32,15 +32,16 @@ NEVER: Final = frozenset((*REQUEST, *RESPONSE)) | frozenset(
     access-control-expose-headers access-control-max-age
     """.split()
 )
-"""No trailers: framing, routing, request modifiers, authentication, response control, content format (RFC 9110
-section 6.5.1), what only one hop is told, and what we say ourselves."""
+"""Not allowed as trailers: framing, routing, request modifiers, authentication, response control, content format (RFC
+9110 section 6.5.1), hop-by-hop fields, and the gateway's own fields."""
 
 _MOST: Final = 128
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def announced(values: Sequence[bytes], hop_by_hop: frozenset[bytes]) -> Announced:
-    """What Trailer fields announce, without what is never forwarded, in any spelling, or stays on this hop.
+    """Names announced in Trailer fields, without hop-by-hop fields and fields that are never forwarded in any
+    spelling.
 
     A list with more than `_MOST` names announces nothing: the time for it must not grow with the head.
     """

@@ -1,12 +1,12 @@
-"""Upgrades (RFC 9110 section 7.8): what a client offers, what goes upstream, and what a 101 must say.
+"""Upgrades (RFC 9110 section 7.8): the client's offer, the request sent upstream, and the required 101.
 
 An offer counts in a request of HTTP/1.1 without a body that has `Connection: upgrade`, for a protocol that the route
 lists. Every other offer is ignored, as section 7.8 allows, and the request is forwarded without it. `h2c` never counts:
 requests inside it would pass the gateway unread. A request whose offer may count is the last one on its connection,
 whatever the response, because what follows it may be no HTTP.
 
-Upstream is told of one protocol. Only a 101 that names it and nominates Upgrade in `Connection` begins a tunnel; for
-`websocket` it must also accept the client's key (RFC 6455 section 4.2.2).
+The request upstream names one protocol. Only a 101 that names it and nominates Upgrade in `Connection` begins a
+tunnel; for `websocket` it must also accept the client's key (RFC 6455 section 4.2.2).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Switch(NamedTuple):
     accept: bytes
     """Its Sec-WebSocket-Accept, or empty."""
     fields: tuple[bytes, ...]
-    """Those that are forwarded, two pieces to a field (`names.begin`)."""
+    """The forwarded fields, two pieces to a field (`names.begin`)."""
     withheld: tuple[tuple[bytes, bytes], ...] = ()
     """Names, lower case, and values of those that are for the gateway instead."""
 
@@ -52,7 +52,7 @@ def offers(value: bytes) -> tuple[str, ...]:
 
 
 def agrees(switch: Switch, request: Request) -> bool:
-    """Whether a 101 is to what the request offered."""
+    """Whether a 101 names the protocol that the request offered."""
     if request.upgrade != (switch.protocol,):
         return False
     return switch.protocol != "websocket" or switch.accept == _accept(request.field("sec-websocket-key"))
@@ -71,7 +71,8 @@ def upgrading(head: bytes, protocol: str) -> bytes:
 def read_switch(
     passing: Sequence[bytes], special: Sequence[tuple[bytes, bytes]], withheld: frozenset[bytes] = frozenset()
 ) -> Switch | None:
-    """What a 101 says; None unless it names one protocol and nominates Upgrade. Fields are as for `read_response`.
+    """The protocol named in a 101; None unless it names one protocol and nominates Upgrade. Fields are as for
+    `read_response`.
 
     Those of the names `withheld`, lower case, are for the gateway.
     """
