@@ -1,8 +1,8 @@
 """TLS on a connection: a protocol to the transport below, and a transport to the protocol above.
 
 The event loop's own TLS has a buffer of 256 KiB, a timer and several objects for every connection, and copies each
-read once more. Here OpenSSL takes the bytes received and returns the bytes to send (docs/explanation/performance.md has the
-figures). `tls_downstream` and `tls_upstream` have what differs between the two edges.
+read once more. Here OpenSSL takes the bytes received and returns the bytes to send (figures are in
+docs/explanation/performance.md). `tls_downstream` and `tls_upstream` have what differs between the two edges.
 
 OpenSSL's buffers never shrink. So they get one record at a time, however much is read or written: an idle connection
 that has carried a large body takes no more memory than others.
