@@ -37,8 +37,10 @@ def loaded(block: Block) -> Mapping[str, Any]:
 
 def is_a_document(block: Block) -> bool:
     """Whether the block is a Headgate file, and not one of another program: Kong's names its format."""
-    return block.language == "yaml" and bool(loaded(block).keys() & documents().keys()) and (
-        "_format_version" not in loaded(block)
+    return (
+        block.language == "yaml"
+        and bool(loaded(block).keys() & documents().keys())
+        and ("_format_version" not in loaded(block))
     )
 
 
@@ -105,7 +107,10 @@ def test_settings_exist() -> None:
 def sources() -> str:
     folders = ("controlplane", "dataplane")
     return "\n".join(
-        path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py") if "_pb2" not in path.name
+        path.read_text()
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        if "_pb2" not in path.name
     )
 
 
