@@ -40,7 +40,7 @@ check: setup ## Formatting, lint, types, imports, generated code
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/baseline.binpb
 	$(BIN)/python -m tests.support.drift
-	$(BIN)/python -m tests.support.settings_doc --check
+	$(BIN)/python -m tests.support.reference --check
 
 .PHONY: unit
 unit: setup
@@ -67,7 +67,7 @@ proto-baseline: setup ## At a release: what later versions of the wire format ar
 
 .PHONY: docs
 docs: setup ## Write the generated pages of docs/reference anew
-	$(BIN)/python -m tests.support.settings_doc
+	$(BIN)/python -m tests.support.reference
 
 # Its packages are in .venv beside the others, installed when the site is first built.
 $(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.txt
@@ -76,7 +76,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.txt
 
 .PHONY: site
 site: $(VENV)/.installed-docs ## Build the documentation site into build/site; fails on a broken link
-	@$(BIN)/zensical build --strict --clean
+	@NO_COLOR=1 $(BIN)/zensical build --strict --clean
 	@echo "build/site/index.html is the first page."
 
 .PHONY: format

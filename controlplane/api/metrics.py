@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,6 +17,56 @@ from controlplane.limits.desk import Measured
 from headgate_api.leases.messages import WithoutOwner
 
 PREFIX = "headgate_controlplane_"
+QUERIES: Final[Mapping[str, str]] = {
+    PREFIX + "build_info": "count by (version) (headgate_controlplane_build_info)",
+    PREFIX + "ready": "headgate_controlplane_ready == 0",
+    PREFIX + "store_up": "headgate_controlplane_store_up == 0",
+    PREFIX + "store_full": "headgate_controlplane_store_full == 1",
+    PREFIX + "revision": "max(headgate_controlplane_revision) - headgate_controlplane_revision > 0",
+    PREFIX + "published_revision": (
+        "max(headgate_controlplane_published_revision) - headgate_controlplane_published_revision > 0"
+    ),
+    PREFIX + "snapshot_problems": "headgate_controlplane_snapshot_problems > 0",
+    PREFIX + "snapshots_published_total": "rate(headgate_controlplane_snapshots_published_total[5m])",
+    PREFIX + "store_frozen": "headgate_controlplane_store_frozen == 1",
+    PREFIX + "delta_mismatches_total": "increase(headgate_controlplane_delta_mismatches_total[1h]) > 0",
+    PREFIX + "configurations_withheld_total": (
+        "increase(headgate_controlplane_configurations_withheld_total[15m]) > 0"
+    ),
+    PREFIX + "snapshots_refused_total": "increase(headgate_controlplane_snapshots_refused_total[15m]) > 0",
+    PREFIX + "dataplanes_connected": "sum(headgate_controlplane_dataplanes_connected)",
+    PREFIX + "dataplane_acked_revision": (
+        "max by (node) (headgate_controlplane_dataplane_acked_revision)"
+        " < scalar(max(headgate_controlplane_published_revision))"
+    ),
+    PREFIX + "dataplane_rejected_revision": (
+        "max by (node) (headgate_controlplane_dataplane_rejected_revision) > 0"
+    ),
+    PREFIX + "keep_alive_streams": "sum(headgate_controlplane_keep_alive_streams)",
+    PREFIX + "keep_alive_leases": "sum(headgate_controlplane_keep_alive_leases)",
+    PREFIX + "registrations_total": "sum(rate(headgate_controlplane_registrations_total[5m]))",
+    PREFIX + "deregistrations_total": "sum(rate(headgate_controlplane_deregistrations_total[5m]))",
+    PREFIX + "keep_alives_total": (
+        'sum(rate(headgate_controlplane_keep_alives_total{outcome="failed"}[5m])) > 0'
+    ),
+    PREFIX + "snapshots_sent_total": "sum by (reason) (rate(headgate_controlplane_snapshots_sent_total[5m]))",
+    PREFIX + "deltas_sent_total": "sum(rate(headgate_controlplane_deltas_sent_total[5m]))",
+    PREFIX + "marks_sent_total": "sum(rate(headgate_controlplane_marks_sent_total[5m]))",
+    PREFIX + "resources_sent_total": "sum by (form) (rate(headgate_controlplane_resources_sent_total[5m]))",
+    PREFIX + "admin_requests_total": (
+        'sum by (method) (rate(headgate_controlplane_admin_requests_total{status=~"5.."}[5m])) > 0'
+    ),
+    PREFIX + "calls_refused_total": (
+        "sum by (service, code) (rate(headgate_controlplane_calls_refused_total[5m])) > 0"
+    ),
+    "headgate_limit_granted_total": "sum by (limit) (rate(headgate_limit_granted_total[5m]))",
+    "headgate_limit_bound": (
+        "sum by (limit) (rate(headgate_limit_granted_total[5m])) / on (limit)"
+        ' max by (limit) (headgate_limit_bound{part="rate"})'
+    ),
+    "headgate_limit_overshoot": "max by (limit) (headgate_limit_overshoot) > 0",
+}
+"""For each metric a PromQL query that answers what operators ask; one with a comparison is fit for an alert."""
 
 
 def registry(parts: Parts) -> CollectorRegistry:

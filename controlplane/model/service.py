@@ -12,7 +12,7 @@ from controlplane.model.fields import Address, AsList, Certificates, HostName, L
 from controlplane.model.problems import Problem
 
 Weight = Annotated[int, Field(ge=1, le=1000, description="Relative share of the traffic.")]
-Port = Annotated[int, Field(ge=1, le=65_535)]
+Port = Annotated[int, Field(ge=1, le=65_535, description="TCP port.")]
 Metadata = Annotated[
     dict[Label, Annotated[str, Field(max_length=256)]],
     Field(max_length=32, description="Labels for people and tools; the gateway does not read them."),
@@ -118,7 +118,7 @@ class Tls(Part):
 class StaticInstance(Part):
     """An instance that the operator names, as against one that registers itself."""
 
-    instance_id: Name
+    instance_id: Annotated[Name, Field(description="Name of the instance, unique within its service.")]
     host: Annotated[Address, Field(description="IP address or host name.")]
     port: Port
     weight: Weight = 1
@@ -153,7 +153,13 @@ class Service(Resource):
     unhealthy_threshold: Annotated[
         int, Field(ge=1, le=100, description="Failed probes in a row that make a healthy instance unhealthy.")
     ] = 3
-    load_balancer: Literal["round_robin", "least_request", "ip_hash"] = "round_robin"
+    load_balancer: Annotated[
+        Literal["round_robin", "least_request", "ip_hash"],
+        Field(
+            description="Which instance takes a request. round_robin: each in turn, by weight; least_request: the less "
+            "busy of two, by weight; ip_hash: the same instance for the same client address."
+        ),
+    ] = "round_robin"
     circuit: Circuit = Circuit()
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
@@ -200,7 +206,7 @@ class Instance(Resource):
     DOCUMENTS: ClassVar[bool] = False
 
     service_name: Name
-    instance_id: Name
+    instance_id: Annotated[Name, Field(description="Name of the instance, unique within its service.")]
     host: Annotated[Address, Field(description="IP address or host name.")]
     port: Port
     weight: Weight = 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -12,6 +13,40 @@ from prometheus_client.registry import Collector
 from dataplane.config.reports import CircuitStats
 from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES, Totals
 from dataplane.observe.view import NodeView
+
+QUERIES: Final[Mapping[str, str]] = {
+    "headgate_requests_total": "sum by (route, status) (rate(headgate_requests_total[5m]))",
+    "headgate_request_duration_seconds": (
+        "histogram_quantile(0.99, sum by (service, le) (rate(headgate_request_duration_seconds_bucket[5m])))"
+    ),
+    "headgate_refusals_total": "sum by (route, reason) (rate(headgate_refusals_total[5m]))",
+    "headgate_upstream_errors_total": ("sum by (service) (rate(headgate_upstream_errors_total[5m])) > 1"),
+    "headgate_retries_total": "sum by (service) (rate(headgate_retries_total[5m]))",
+    "headgate_limit_shadowed_total": "sum by (limit) (increase(headgate_limit_shadowed_total[1d]))",
+    "headgate_limit_admitted_total": "sum by (limit) (rate(headgate_limit_admitted_total[5m]))",
+    "headgate_limit_refused_total": "topk(10, sum by (limit) (rate(headgate_limit_refused_total[5m])))",
+    "headgate_limit_unanswered_total": "sum by (limit) (rate(headgate_limit_unanswered_total[5m])) > 0",
+    "headgate_connections_refused_total": "sum by (instance) (rate(headgate_connections_refused_total[5m])) > 0",
+    "headgate_access_log_dropped_total": "increase(headgate_access_log_dropped_total[1h]) > 0",
+    "headgate_circuit_state": 'max by (service) (headgate_circuit_state{state="open"}) == 1',
+    "headgate_circuit_failures_total": "sum by (service) (rate(headgate_circuit_failures_total[5m]))",
+    "headgate_circuit_rejections_total": "sum by (service) (rate(headgate_circuit_rejections_total[5m])) > 0",
+    "headgate_instances": 'sum by (service) (headgate_instances{status="healthy"}) == 0',
+    "headgate_instances_ejected": "sum by (service, exported_instance) (headgate_instances_ejected) > 0",
+    "headgate_build_info": "count by (version) (headgate_build_info)",
+    "headgate_config_revision": "max(headgate_config_revision) - headgate_config_revision > 0",
+    "headgate_ready": "headgate_ready == 0",
+    "headgate_controlplane_connected": "headgate_controlplane_connected == 0",
+    "headgate_redis_connected": "headgate_redis_connected == 0",
+    "headgate_limit_away": "sum by (limit) (headgate_limit_away) > 0",
+    "headgate_workers": "sum(headgate_workers)",
+    "headgate_connections": "sum(headgate_connections)",
+    "headgate_worker_restarts_total": "increase(headgate_worker_restarts_total[15m]) > 0",
+    "headgate_config_rejections_total": "increase(headgate_config_rejections_total[15m]) > 0",
+    "headgate_config_delta_mismatches_total": "increase(headgate_config_delta_mismatches_total[1h]) > 0",
+    "headgate_config_cache_warnings_total": "increase(headgate_config_cache_warnings_total[1h]) > 0",
+}
+"""For each metric a PromQL query that answers what operators ask; one with a comparison is fit for an alert."""
 
 
 class NodeCollector(Collector):

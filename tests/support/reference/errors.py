@@ -1,0 +1,139 @@
+"""Errors of both planes, from the tables and calls that make answers of them, with what to do."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from controlplane.api.advice import ADVICE as BY_STATUS
+from dataplane.gateway.policy.authenticate import MISSING, Unauthenticated
+from dataplane.gateway.policy.authorize import Forbidden
+from dataplane.gateway.policy.limiter import TooMany, Unanswered
+from dataplane.gateway.policy.resources import Limit, Route
+from dataplane.gateway.policy.router import MethodNotAllowed
+from dataplane.gateway.redis_checks import Uncounted
+from dataplane.gateway.refusals import TABLE, respond
+from dataplane.observe.advice import ADVICE
+from dataplane.proxy.errors import (
+    BadResponse,
+    CircuitOpen,
+    NoneHealthy,
+    NotRegistered,
+    Saturated,
+    TimedOut,
+    TooLarge,
+    Unavailable,
+)
+from dataplane.proxy.messages import BadRequest
+from tests.support.pages import ROOT
+from tests.support.reference.schema import cell
+
+HEADER = """\
+# Errors
+
+Both planes answer errors as problem documents (RFC 9457, `application/problem+json`) with `type`, `title`, `status`
+and `detail`. `X-Request-Id` of the answer is in the log line that says why.
+[Troubleshooting](../how-to/troubleshooting.md) goes further. This page is made from the code (`make docs`).
+
+## Data plane
+
+Answers that the gateway gives by itself; all others are the service's. *Decision* is the word in the [access
+log](logs.md#access-log) and the label `reason` of `headgate_refusals_total`. The type is `about:blank`, but for
+429: `https://iana.org/assignments/http-problem-types#quota-exceeded`, which names the limits in
+`violated-policies`.
+
+| status | detail | decision | meaning | what to do |
+|---|---|---|---|---|
+"""
+ADMIN = """
+## Admin API
+
+Everything that is wrong with a configuration is in one answer: `errors` is a list of `field` and `detail`.
+
+| status | details | what to do |
+|---|---|---|
+"""
+_LIMIT = Limit("callers", 1.0, 1, ("address",))
+_SAMPLES: dict[type, Any] = {
+    MethodNotAllowed: MethodNotAllowed(("GET",)),
+    Unauthenticated: MISSING,
+    Forbidden: Forbidden(Route("orders", "orders"), frozenset({"orders:read"})),
+    TooMany: TooMany(_LIMIT, 1.0, "callers"),
+    Uncounted: Uncounted(_LIMIT),
+    Unanswered: Unanswered(_LIMIT),
+    Saturated: Saturated("…"),
+    CircuitOpen: CircuitOpen("…", 1.0),
+    NotRegistered: NotRegistered("…"),
+    NoneHealthy: NoneHealthy("…", 1.0),
+    TooLarge: TooLarge(1),
+    BadRequest: BadRequest(400, "…"),
+    Unavailable: Unavailable(""),
+    BadResponse: BadResponse(""),
+    TimedOut: TimedOut(""),
+}
+"""Refusals that need arguments; `…` stands for what differs."""
+
+
+def render() -> str:
+    """The whole page. ValueError names what has no advice, and advice for what there is not."""
+    rows, decisions = list[str](), set[str]()
+    for refusal in TABLE:
+        reply = respond(_SAMPLES[refusal] if refusal in _SAMPLES else refusal())
+        decisions.add(reply.decision)
+        status = "400, 408, 413, 414, 417, 431, 501, 505" if refusal is BadRequest else str(reply.status)
+        said = " ".join((inspect.getdoc(refusal) or "").split())
+        rows.append(
+            _row(status, _detail(reply.body), f"`{reply.decision}`", said, ADVICE.get(reply.decision, ""))
+        )
+    details = dict[int, list[str]]()
+    for number, text in sorted(set(admin_refusals())):
+        details.setdefault(number, []).append(text)
+    wrong = {*(decisions ^ ADVICE.keys()), *map(str, details.keys() - BY_STATUS.keys())}
+    if wrong:
+        raise ValueError("errors without advice, or advice without an error: " + ", ".join(sorted(wrong)))
+    table = [
+        _row(str(number), "<br>".join(details.get(number, ())), text) for number, text in BY_STATUS.items()
+    ]
+    return HEADER + "\n".join(rows) + "\n" + ADMIN + "\n".join(table) + "\n"
+
+
+def _detail(body: bytes) -> str:
+    return str(json.loads(body)["detail"]) if body else ""
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(map(cell, cells)) + " |"
+
+
+def admin_refusals() -> Iterator[tuple[int, str]]:
+    """Status and text of every refusal of the admin API whose text stands in the code."""
+    for path in sorted((ROOT / "controlplane").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        named = {
+            target.id: node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "HttpError":
+                status, text = [*node.args, None, None][:2]
+                if isinstance(status, ast.Constant) and (
+                    shown := _template(named.get(text.id) if isinstance(text, ast.Name) else text)
+                ):
+                    yield int(str(status.value)), shown
+
+
+def _template(text: ast.AST | None) -> str:
+    """A text with `…` for what differs; empty where most of it does."""
+    if isinstance(text, ast.Constant):
+        return str(text.value)
+    if isinstance(text, ast.JoinedStr):
+        parts = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in text.values]
+        shown = "".join(parts)
+        return shown if len(shown.replace("…", "").strip("; ")) > 8 else ""
+    return ""

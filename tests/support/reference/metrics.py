@@ -1,0 +1,57 @@
+"""Metrics of both planes: names, types, labels and meaning from the collectors, queries from beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from unittest.mock import MagicMock
+
+from prometheus_client import Metric
+
+from controlplane.api import metrics as controlplane
+from dataplane.observe import metrics as dataplane
+from tests.support.reference.schema import cell
+
+HEADER = """\
+# Metrics
+
+Both planes answer `GET /metrics` in Prometheus' text format: control planes on `ADMIN_LISTEN`, data planes on
+`STATUS_LISTEN`, and on the traffic port where `EXPOSE_METRICS` is set. Every metric has a query that answers what
+operators ask; one with a comparison is fit for an alert. This page is made from the code (`make docs`).
+
+A Prometheus names its targets by a label `instance`; a label of that name in a metric becomes `exported_instance`.
+Beside these there are the usual `process_…` metrics of a control plane, and `headgate_supervisor_process_…` of a
+data plane.
+"""
+
+
+def families() -> Iterator[tuple[str, Iterable[Metric], Mapping[str, str]]]:
+    """Title, metrics and queries of each plane. The metrics have no samples: only what describes them counts."""
+    view = MagicMock()
+    view.return_value.totals.connections_refused = 0
+    view.return_value.totals.access_log_drops = 0
+    parts = MagicMock(version="")
+    parts.commands.counts.streams.return_value = (0, 0)
+    yield "Data plane", dataplane.NodeCollector(view).collect(), dataplane.QUERIES
+    yield "Control plane", controlplane.PartsCollector(parts).collect(), controlplane.QUERIES
+
+
+def name_of(metric: Metric) -> str:
+    """As it is exposed and queried; a histogram has `_bucket`, `_sum` and `_count` behind it."""
+    return f"{metric.name}_total" if metric.type == "counter" else metric.name
+
+
+def render() -> str:
+    """The whole page. ValueError names metrics without a query, and queries without a metric."""
+    lines, wrong = [HEADER], set[str]()
+    for title, metrics, queries in families():
+        found = {name_of(metric): metric for metric in metrics}
+        wrong |= found.keys() ^ queries.keys()
+        lines += [f"\n## {title}\n", "| metric | type | labels | meaning | query |", "|---|---|---|---|---|"]
+        for name, metric in found.items():
+            labels = ", ".join(f"`{label}`" for label in getattr(metric, "_labelnames", ()))
+            query = f"`{queries.get(name, '')}`"
+            cells = (f"`{name}`", metric.type, labels, metric.documentation, query)
+            lines.append("| " + " | ".join(map(cell, cells)) + " |")
+    if wrong:
+        raise ValueError("metrics without a query, or queries without a metric: " + ", ".join(sorted(wrong)))
+    return "\n".join(lines) + "\n"

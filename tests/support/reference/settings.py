@@ -1,0 +1,71 @@
+"""Settings of both planes: names, types, defaults and prose stand in their classes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from itertools import pairwise
+
+from pydantic_settings import BaseSettings
+
+from controlplane.settings import Settings as ControlPlane
+from dataplane.proxy.bounds import Bounds
+from dataplane.settings import Settings as DataPlane
+from tests.support.pages import ROOT
+from tests.support.reference.schema import Schemas, cell
+
+HEADER = """\
+# Settings
+
+Environment variables, or lines of a `.env` file in the working folder. They are read once at start; every wrong
+one is named in one message, and the process ends with code 2. A variable that is not a setting, and resembles one
+that is not set, is named in a warning. No secret has a default. Durations are seconds, sizes are bytes; lists are
+separated by commas. This page is made from the code (`make docs`).
+"""
+
+
+def settings_of(plane: str) -> Iterator[tuple[str, str, str]]:
+    """Name, default and prose of every setting of a plane, in the order of its class."""
+    tree = ast.parse((ROOT / plane / "settings.py").read_text())
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+    for node, after in pairwise([*found.body, ast.Pass()]):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            prose = ""
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                prose = " ".join(str(after.value.value).split())
+            yield node.target.id.upper(), default_of(node.value), prose
+
+
+def default_of(value: ast.expr | None) -> str:
+    """A default as it would be written in the environment."""
+    if value is None:
+        return "**required**"
+    if isinstance(value, ast.Call) and value.args:
+        value = value.args[0]
+    # Bounds have their defaults where they are kept.
+    known = getattr(Bounds(), value.attr) if isinstance(value, ast.Attribute) else ast.literal_eval(value)
+    if known in (None, "", ()):
+        return ""
+    text = ",".join(map(str, known)) if isinstance(known, tuple) else str(known)
+    return f"`{text.lower() if isinstance(known, bool) else text}`"
+
+
+def render() -> str:
+    """The whole page. ValueError names the settings without prose."""
+    lines, silent = [HEADER], []
+    planes: tuple[tuple[str, str, type[BaseSettings]], ...] = (
+        ("controlplane", "Control plane", ControlPlane),
+        ("dataplane", "Data plane", DataPlane),
+    )
+    for plane, title, settings in planes:
+        described = settings.model_json_schema()
+        schemas = Schemas(described.get("$defs", {}))
+        lines += [f"\n## {title}\n", "| variable | value | default | what it does |", "|---|---|---|---|"]
+        for name, default, prose in settings_of(plane):
+            words = schemas.words(described["properties"][name.lower()])
+            lines.append(f"| `{name}` | {cell(words)} | {cell(default)} | {cell(prose)} |")
+            if not prose:
+                silent.append(f"{plane} {name}")
+    if silent:
+        raise ValueError("settings without prose: " + ", ".join(silent))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,68 @@
+"""What the generated pages are made from is complete; `make check` compares the pages themselves."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from controlplane import log_fields as controlplane
+from controlplane.api.recorder import RequestRecord
+from dataplane.observe import log_fields as dataplane
+from dataplane.observe.record import Recorder
+from dataplane.proxy.exchange import Exchange, Forwarding
+from dataplane.proxy.messages import NO_IDENTITY, Context, Provenance, Request
+from tests.support.reference import metrics
+from tests.support.reference.__main__ import PAGES
+from tests.support.reference.schema import Schemas, code, value_of
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_names_its_source(name: str) -> None:
+    assert "This page is made from the" in " ".join(PAGES[name]().split())
+
+
+QUERIES = {name: query for _, _, queries in metrics.families() for name, query in queries.items()}
+
+
+@pytest.mark.parametrize(("name", "query"), QUERIES.items(), ids=QUERIES)
+def test_a_query_asks_for_its_metric(name: str, query: str) -> None:
+    assert name in query
+    opened = list[str]()
+    for character in query:
+        if character in "([{":
+            opened.append({"(": ")", "[": "]", "{": "}"}[character])
+        elif character in ")]}":
+            assert opened.pop() == character
+    assert not opened
+
+
+def test_every_field_of_the_access_log_has_a_meaning() -> None:
+    request = Request()
+    request.method, request.host, request.path, request.sent_path = "GET", "example.org", "/orders", None
+    request.provenance = provenance = Provenance()
+    provenance.context = Context(b"0" * 32, b"01")
+    exchange = Exchange(cast(Any, SimpleNamespace(address="192.0.2.1")), request, b"0" * 32)
+    exchange.identity, exchange.reason, exchange.shadowed = NO_IDENTITY, "why", ("callers",)
+    exchange.plan = Forwarding("orders", "orders")
+    line = json.loads(Recorder(None).line(exchange, "orders", "orders", 0.001))
+    assert line.keys() == dataplane.REQUEST.keys()
+
+
+def test_every_field_of_an_admin_request_has_a_meaning() -> None:
+    record = RequestRecord("1", "GET", "/health", author="admin", revision=1, dry_run=True)
+    assert record.fields().keys() == controlplane.REQUEST.keys()
+
+
+def test_schemas_in_words() -> None:
+    schemas = Schemas({"Part": {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1000}}}})
+    assert schemas.words({"$ref": "#/$defs/Part"}) == "object"
+    assert schemas.words(
+        {"anyOf": [{"type": "number", "minimum": 0.1, "maximum": 60}, {"type": "null"}]}
+    ) == ("number, 0.1 to 60")
+    assert schemas.words({"enum": ["a", "b"]}) == "one of `a`, `b`"
+    values: tuple[object, ...] = (True, 30.0, [], ("a", "b"))
+    assert [value_of(value) for value in values] == ["`true`", "`30`", "", "`[a, b]`"]
+    assert code("a|b <c>") == "<code>a&#124;b &lt;c&gt;</code>"
