@@ -5,7 +5,7 @@
     in the background: startup (keys, built-in resources, first user), then presence (the own registration)
 
 The store need not answer yet when the process starts: `/health` answers at once, and `/ready` says what is missing.
-What can never work (wrong settings, a port in use, a wrong SECRET_KEY) ends the process with one line.
+A permanent fault (wrong settings, a port in use, a wrong SECRET_KEY) ends the process with one line.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class ControlPlane:
 async def running(settings: Settings, failed: Callable[[BaseException], None]) -> AsyncIterator[ASGIApp]:
     """Start the parts, yield the admin API, and stop the parts in reverse order.
 
-    Raises StartError for what can never work; calls `failed` with what goes wrong for good later.
+    Raises StartError for a permanent fault at start; calls `failed` with a permanent fault later.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(aside.giving_way())
@@ -182,7 +182,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
 
 
 def _link_tls(settings: Settings) -> LinkTls:
-    """How other control planes are reached whose gRPC port is encrypted."""
+    """TLS settings for control planes whose gRPC port is encrypted."""
     ca = settings.grpc_peer_ca or settings.grpc_client_ca
     if settings.grpc_client_ca is None:
         return LinkTls(ca)
@@ -197,7 +197,7 @@ async def _follow_limits(watcher: Watcher, desk: Desk, settings: Settings) -> No
         while True:
             wake.clear()
             if watcher.current is not None:
-                # Those that need the capability, whatever else there is.
+                # Resources that need the capability.
                 needed = watcher.current.needs.get(FLEET_LIMITS, {})
                 found = [watcher.current.resources[each].resource for each in needed]
                 if found != known:

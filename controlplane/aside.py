@@ -1,8 +1,8 @@
 """Long work beside the event loop: plans of large changes, histories, documents and answers of thousands of resources.
 
 A thread alone is not enough. Python switches threads only between bytecode instructions, so work done here must not
-stay long within one C call, and neither may the garbage collector. Freeing what holds ten thousand resources is such a
-call, too, wherever the last reference goes: see `retire`.
+stay long within one C call, and neither may the garbage collector. Freeing an object that holds ten thousand resources
+is such a call, too, at whatever place the last reference is dropped: see `retire`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _changes = ThreadPoolExecutor(1, "changes")
 _reads = ThreadPoolExecutor(1, "reads")
 _under_way: set[Future[Any]] = set()
 _retired: deque[tuple[float, list[object]]] = deque(maxlen=256)
-"""What is to be freed, and when it was retired. Bounded: without `free` only so much is kept."""
+"""Objects to free, and the times at which they were retired. Bounded: without `free` only so much is kept."""
 
 
 class Busy(Exception):

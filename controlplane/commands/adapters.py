@@ -1,4 +1,4 @@
-"""What other packages have in the store: implementations of their interfaces, which write by plans."""
+"""Implementations of other packages' store interfaces; they write by plans."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every command by its name: makes the request, has the executor carry out the plan, and words the answer.
 
-What a command does is in its plan function (`plans`); how it is written is in `executor`.
+The plan functions (`plans`) hold the logic of commands; `executor` writes the plans.
 """
 
 from __future__ import annotations
@@ -130,12 +130,12 @@ class Commands:
     # History
 
     async def changes(self, shown: Callable[[Sequence[Record]], T]) -> T:
-        """What `shown` makes, beside the event loop, of every change that is on record, the newest first."""
+        """Every recorded change, the newest first, as converted by `shown` outside the event loop."""
         entries = (await self._store.list(RECORDS)).entries
         return await self.reads.run(lambda: rollback.show_records(entries, shown))
 
     async def change(self, revision: int, shown: Callable[[Record], T]) -> T:
-        """What `shown` makes of the change that made this revision. Raises NotFound."""
+        """The change that made this revision, as converted by `shown`. Raises NotFound."""
         entries = (await self._store.list(RECORDS)).entries
         made = [entry for entry in entries if entry.revision == revision]
 
@@ -147,7 +147,7 @@ class Commands:
         return await self.reads.run(lambda: rollback.show_records(made, found))
 
     async def compare(self, old: int, new: int | None, shown: Callable[[Sequence[Edit]], T]) -> T:
-        """What `shown` makes of what leads from the configuration at `old` to that at `new`; see `plans.rollback`.
+        """The difference between the configurations at `old` and `new`, as converted by `shown`; see `plans.rollback`.
 
         Raises NotFound for revisions that the history does not reach.
         """
@@ -167,7 +167,7 @@ class Commands:
     async def rollback(self, to: int, *, author: str, users: bool = False, dry_run: bool = False) -> Receipt:
         """Restore the configuration of revision `to` in one change; see `plans.rollback.Rollback`.
 
-        Raises NotFound, and InvalidConfig when the old state conflicts with what is kept.
+        Raises NotFound, and InvalidConfig when the old state conflicts with the kept resources.
         """
         request = rollback.Rollback(author=author, to=to, users=users, dry_run=dry_run)
         done = await self.executor.run(rollback.rollback, request)
@@ -180,9 +180,9 @@ class Commands:
     ) -> Registration:
         """Register an instance under a new lease of `ttl` seconds (5 to 300; 0 takes 15).
 
-        Where it is registered at the same address, the caller joins its holders; from another address it takes
-        their place, or with `only_if_absent` raises DuplicateInstance. A service that comes with it is created when it
-        does not exist; an existing one stays as it is, because its settings are the operator's. Raises InvalidConfig.
+        If it is registered at the same address, the caller joins its holders. From another address it replaces them,
+        or raises DuplicateInstance with `only_if_absent`. A service that comes with it is created when it does not
+        exist; an existing one stays as it is, because its settings are the operator's. Raises InvalidConfig.
         """
         ttl = ttl or registry.DEFAULT_TTL
         registry.check_registration(instance, service, ttl)

@@ -14,7 +14,7 @@ Action = Literal["create", "update", "delete", "unchanged"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a command did to one resource, or would do in a dry run."""
+    """The effect of a command on one resource, also in a dry run."""
 
     action: Action
     kind: str
@@ -30,7 +30,7 @@ class Receipt:
     changes: tuple[Change, ...]
     """One for each resource of the request, in its order by kind."""
     warnings: tuple[Problem, ...] = ()
-    """What is allowed and probably not meant, by its place in the document."""
+    """Warnings about allowed but probably unintended values, by their place in the document."""
     unfinished: bool = False
     """Decided, and not in place yet, because the store failed meanwhile. It will be completed."""
 
@@ -70,7 +70,7 @@ class CommandError(Exception):
 
 
 class NotFound(CommandError):
-    """There is no such resource, or no such revision."""
+    """The resource or the revision does not exist."""
 
     def __init__(self, kind: str, name: str, detail: str = "") -> None:
         super().__init__(kind, name, detail or f"{kind} {name!r} does not exist")

@@ -48,7 +48,7 @@ silent."""
 LONGEST_AUTHOR = 128
 
 NOT_HASHED = "not hashed"
-"""Stands for the hash of a new password in a dry run."""
+"""Placeholder for the hash of a new password in a dry run."""
 
 
 class Follower(Protocol):
@@ -102,7 +102,7 @@ class Executor:
             except Conflict as error:
                 missed = error.keys
             except LeaseGone:
-                # What it held is gone as well. It may be one of this request's: they are granted anew.
+                # Its keys are gone as well. It may be one of this request's: they are granted anew.
                 missed = ()
                 await self._release(needs)
         return await self._run_once(planner, request, needs, missed)
@@ -128,7 +128,7 @@ class Executor:
         """
         config = await self._follower.view(self._latest, CACHED_WITHIN) if self._follower else None
         if config is None:
-            # Not waited for again: in a store that was restored it may take for ever.
+            # Do not wait for it again: in a restored store it may never come.
             self._latest = 0
             return None
         with contextlib.suppress(Conflict, CommandError, ConfigProblems):
@@ -212,8 +212,8 @@ class Executor:
     async def _turn_of(self, request: Request) -> AsyncIterator[None]:
         """Changes of the configuration all expect the change entry: in this process one follows the other.
 
-        Others follow one another where they are about the same key. Where many ask at once, each has its turn: no more
-        tries are needed than there are control planes.
+        Others follow one another where they are about the same key. Concurrent commands take turns, so the number of
+        tries is at most the number of control planes.
         """
         turn, mine = self._turn_at(request), False
         with contextlib.suppress(TimeoutError):
@@ -262,7 +262,7 @@ class _Needs:
     def lent(self, plan: Plan[R]) -> Iterator[None]:
         """While the plan is written: the lease it asked for may hold what was written, unless it is known not to.
 
-        What a plan puts under a lease of its own has to outlast the request: the lease then ends by itself.
+        Keys that a plan puts under a new lease have to outlast the request; the lease then ends by itself.
         """
         lease = self.plan_lease
         if plan.ttl:

@@ -19,7 +19,7 @@ LEAST_TRIMMED, MOST_TRIMMED = 2, 32
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a change expects and writes to be on record."""
+    """The expectations and writes that put a change on record."""
 
     expected: Mapping[str, int]
     writes: Sequence[Write]

@@ -1,4 +1,4 @@
-"""Keeping registrations alive: what a keep-alive renews, and what it tells the process that sent it.
+"""Keep-alives of registrations: the leases that they renew, and the answers to the sender.
 
 The holders of an instance are read from the store only when the watcher does not know them. The watcher knows the lease
 of each instance. A holder found in a shared instance is cached until the instance is written again: taking the instance
@@ -39,7 +39,7 @@ class Keeping:
     async def keep(self, held: Mapping[int, str]) -> dict[int, Kept | StoreError]:
         """Renew what processes hold, and no other leases: by lease the name of the instance ("service/id").
 
-        Each lease has an outcome of its own: LeaseGone, or what the store said of it, instead of Kept.
+        Each lease has an outcome of its own: LeaseGone, or the store's error, instead of Kept.
         """
         known: dict[int, Stamped] = {}
         unknown = []
@@ -74,7 +74,7 @@ class Keeping:
         return found
 
     async def _renew(self, known: Mapping[int, Stamped]) -> dict[int, Kept | StoreError]:
-        """Renew leases that are known to hold these instances, and what holders share."""
+        """Renew leases that are known to hold these instances, and the leases that holders share."""
         if not known:
             return {}
         asked = dict.fromkeys(known)
@@ -107,7 +107,7 @@ class Keeping:
         return outcomes
 
     async def _look(self, name: str, lease: int) -> Kept:
-        """Renew one by what the store holds."""
+        """Renew one lease after reading it from the store."""
         entry = await self._store.get(key_of("instance", name))
         if entry is not None and entry.lease == lease:
             return Kept(await self._store.keep_alive(lease), draining=_draining(entry))

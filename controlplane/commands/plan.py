@@ -1,9 +1,9 @@
-"""What a command is: a pure function from what is stored and a request to what has to be written.
+"""Plans: a command is a pure function from the stored state and a request to a list of writes.
 
     plan(view, request) -> Plan(expects, writes, edits, receipt)
 
 A plan does nothing. The executor reads the view, calls the function, writes what the plan says, and calls it again on a
-new view when another writer came between. So a plan function has no side effects, reads no clock, and may be called any
+new view when another writer came between. A plan function has no side effects, reads no clock, and may be called any
 number of times, in any thread.
 """
 
@@ -36,7 +36,7 @@ class PlanView(View):
 
 
 NO_CONFIGURATION = View(0, {}, {}, ResourceIndex())
-"""Stands for the configuration in requests that do not read it."""
+"""Placeholder for the configuration in requests that do not read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Request:
     """Base of the requests. A command adds fields, and overrides the properties that say what its plan reads."""
 
     author: str
-    """Who asks, as the change entry and the history show it."""
+    """The author, as shown in the change entry and the history."""
     hashes: Hashes = field(default_factory=dict)
     """Passwords that were hashed for this request so far; filled by the executor."""
     lease: int = 0
@@ -113,21 +113,21 @@ class Beside(Request):
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[R_co]):
-    """What a command writes, and on which conditions."""
+    """The writes of a command, and their conditions."""
 
     receipt: R_co
-    """What the caller is told, beside the revision."""
+    """The caller's result, in addition to the revision."""
     writes: Sequence[Write] = ()
     """Empty: nothing has to be done."""
     expects: Mapping[str, int] = field(default_factory=dict)
-    """Revisions of keys, as they were seen (0: absent). Where one differs, nothing is written."""
+    """Revisions of keys, as they were seen (0: absent). If one differs, nothing is written."""
     summary: str = ""
     """The change in words. A plan with a summary changes the configuration: it expects the change entry as it was seen,
     so that such changes happen one after the other, and goes on record."""
     edits: Sequence[Edit] = ()
-    """What it changes, for the record."""
+    """The changes to record in the history."""
     on_record: bool = True
-    """Whether the history keeps it. What services do by themselves is not: it would push out what people did."""
+    """Whether the history keeps it. Changes by services are not recorded: they would displace changes by people."""
     releases: tuple[int, ...] = ()
     """Leases that are no longer needed once it is written."""
     passwords: tuple[Password, ...] = ()

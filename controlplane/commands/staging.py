@@ -41,7 +41,7 @@ MOST_BYTES = 64 << 20
 """Most bytes of all values of one change."""
 
 ONE_TRANSACTION = MAX_OPERATIONS - 1 - OWN_WRITES - LEAST_TRIMMED
-"""Resources that go into one transaction, beside the change entry and what the history needs."""
+"""Resources that fit one transaction, in addition to the change entry and the history's keys."""
 DECIDING = 2
 """Writes of the deciding transaction, beside the same."""
 
@@ -51,7 +51,7 @@ PART_BYTES = 1_000_000
 """Bytes of values in one part, if it is more than one."""
 
 STAGE_TTL = 60.0
-"""Seconds that a writer has for staging. What is not decided then is removed."""
+"""Seconds that a writer has for staging. Undecided changes are removed then."""
 PATIENCE = 2.0
 """Seconds that a change may be under way before others help."""
 
@@ -76,8 +76,8 @@ async def write_staged(
     """Do `writes` and keep their record, if the keys in `expected` have these revisions.
 
     Returns the revision of the decision, and whether the change is unfinished: from the decision on it is made, so a
-    store that fails later is no error of it. Raises Conflict when another change came between, and what the store
-    raises before the decision, an unknown outcome too.
+    store that fails later is no error of it. Raises Conflict when another change came between, and the store's errors
+    before the decision, including an unknown outcome.
     """
     name = secrets.token_hex(8)
     lease = await store.grant(STAGE_TTL)
@@ -272,7 +272,7 @@ def _same(value: object) -> object:
 
 
 def _unpacked(part: Entry) -> Iterator[Write]:
-    """The writes in a part. Raises Damaged for what no writer has staged."""
+    """The writes in a part. Raises Damaged for a value that no writer has staged."""
     try:
         # A part is up to a megabyte, and one call of C, during which no other thread runs, unless Python is called.
         values = json.loads(part.value, object_hook=_same)

@@ -15,12 +15,12 @@ class Deltas:
 
     def __init__(self) -> None:
         self.trail = Trail()
-        """What changed at which revision."""
+        """Changed names by revision."""
         self._current: Mark | None = None
         self._made: dict[Mark, Delta | None] = {}
 
     def between(self, base: Mark, current: Snapshot) -> Delta | None:
-        """What leads from `base` to `current`; None when `base` is too old, or from a store that was another one."""
+        """The delta from `base` to `current`; None when `base` is too old, or from a store that was another one."""
         target = Mark.of(current)
         if target != self._current or len(self._made) > MOST_BASES:
             self._current, self._made = target, {}

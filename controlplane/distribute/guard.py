@@ -19,7 +19,8 @@ WHAT_TO_DO = (
 )
 
 CONFIG = tuple(f"{PREFIX}{model.KIND}/" for model in documents().values())
-"""Prefixes of what operators write. Registrations end by themselves, so that many may be gone at once."""
+"""Key prefixes of resources that operators write. Registrations end by themselves, so that many may be gone at
+once."""
 
 MASS = 5
 """Deletes missed during an outage from which the content is suspicious; fewer may be an operator's work."""
@@ -32,7 +33,7 @@ class Stand:
     lineage: Lineage = UNKNOWN
     revision: int = 0
     entries: Mapping[str, int] = field(default_factory=dict, repr=False)
-    """Revisions by key, of what operators write; kept only while something else is suspected."""
+    """Revisions by key of the resources that operators write; kept only while the store is in doubt."""
 
 
 class Guard:
@@ -58,7 +59,7 @@ class Guard:
         return self._listed
 
     def listing(self, entries: Iterable[StoredEntry], revision: int, known: Mapping[str, int]) -> None:
-        """The whole content of the store, read anew; `known` are the revisions by key of what was there before."""
+        """The whole content of the store, read anew; `known` has the previous revisions by key."""
         known = self.good.entries or {key: known[key] for key in known if key.startswith(CONFIG)}
         found = {entry.key: entry for entry in entries}
         lineage = found.get(LINEAGE)

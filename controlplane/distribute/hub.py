@@ -39,7 +39,8 @@ REDIRECT_AGAIN_AFTER = 60.0
 
 
 class Nodes(Protocol):
-    """What the hub reports about its sessions, and asks about the fleet. `fleet.nodes.Fleet` implements it."""
+    """The interface through which the hub reports its sessions and queries the fleet. `fleet.nodes.Fleet` implements
+    it."""
 
     @property
     def alone(self) -> bool:
@@ -109,7 +110,7 @@ class Session:
         self._patient_until = now() + PATIENCE
 
     def next(self) -> Snapshot | Delta | None:
-        """What to send now; it counts as sent. None when there is nothing."""
+        """The message to send now; it counts as sent. None when there is nothing."""
         current = self._watcher.current
         if current is None or self._ahead(current) > 0:
             return None
@@ -219,8 +220,8 @@ class Hub:
     ) -> Iterator[Session]:
         """A session for a node that said hello, serving `revision`. An older one of the same node is ended.
 
-        `refused` is what the node said that it cannot use, `capabilities` what it knows. With `deltas` it takes
-        differences. It counts as connected within the block.
+        `refused` is the configuration that the node cannot use, `capabilities` are those it named. With `deltas` it
+        takes differences. It counts as connected within the block.
         """
         held = Mark(revision, digest, lineage) if revision and digest else None
         subscriber = Subscriber(held, self.watcher.deltas.between if deltas else None, refused, capabilities)

@@ -27,8 +27,9 @@ NEARLY_ALL: Final = 0.9
 """The share of data planes that ends a round. The others read slowly, which is no cost of this machine."""
 
 FORGET: Final = 0.25
-"""Part of the difference that a round takes off which cost less: costs count at once, and are forgotten slowly. Of two
-rounds in a row the cheaper one counts: a single slow one is an accident, such as the first delta to a new fleet."""
+"""Part of the difference that a round takes off which cost less: costs count at once, and are forgotten slowly. The
+cheaper of two consecutive rounds counts: a single slow round is an exception, such as the first delta to a new
+fleet."""
 
 
 class Pace:

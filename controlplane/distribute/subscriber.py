@@ -1,6 +1,7 @@
-"""What one data plane was sent, what it answered, and what it gets next. Pure: no I/O, no clock.
+"""The state of one data plane's subscription: messages sent, its answers, and the next message. Pure: no I/O, no
+clock.
 
-`sent` and `acked` are separate facts: a revision counts as applied only once the data plane said so.
+`sent` and `acked` are separate facts: a revision counts as applied only once the data plane has acknowledged it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from controlplane.model.snapshot import Delta, Snapshot
 
 
 class Whole(StrEnum):
-    """Why a data plane is sent everything, and not what differs."""
+    """The reason for sending a full snapshot instead of a delta."""
 
     FIRST = "first"
     """It has nothing."""
@@ -55,7 +56,7 @@ class Mark:
 
 
 Between = Callable[[Mark, Snapshot], Delta | None]
-"""Gives the delta from what a data plane has to a snapshot; None when it is not known."""
+"""Returns the delta from a data plane's configuration to a snapshot; None when it is not known."""
 
 
 class Subscriber:
@@ -91,12 +92,13 @@ class Subscriber:
         refused: Mark | None = None,
         capabilities: Set[str] = frozenset(),
     ) -> None:
-        """`held` is what the node says it serves, `refused` what it says it cannot use, `capabilities` what it knows.
+        """`held` is the configuration that the node serves, `refused` the one that it cannot use, `capabilities` are
+        those it named.
 
         Without `between` it gets snapshots only.
         """
         self.held = held
-        """What every worker of the node serves, as far as it is known."""
+        """The configuration that every worker of the node serves, as far as known."""
         self.sent: Mark | None = None
         """The last message that was handed out."""
         self.acked: Mark | None = None
@@ -106,7 +108,7 @@ class Subscriber:
         self.whole: Whole | None = None
         """Why the last message was a snapshot; None when it was a delta."""
         self.withheld: Mark | None = None
-        """What is published, while it is withheld from the node."""
+        """The published configuration, while it is withheld from the node."""
         self._between = between
         self._capabilities = capabilities
         self._unanswered = False
@@ -114,7 +116,7 @@ class Subscriber:
         self._has_nothing = held is None
         """Whether the node serves nothing."""
         self._refused_instead = ""
-        """Digest of what was sent instead, and refused as well."""
+        """Digest of the configuration that was sent instead, and refused as well."""
 
     def __repr__(self) -> str:
         marks = {"held": self.held, "sent": self.sent, "acked": self.acked, "nacked": self.nacked}
@@ -127,10 +129,10 @@ class Subscriber:
         return self._has_nothing and self.nacked is not None and not self._unanswered
 
     def next(self, current: Snapshot | None, accepted: Snapshot | None = None) -> Snapshot | Delta | None:
-        """What to send now, when `current` is the published snapshot; None when there is no news.
+        """The message to send now, when `current` is the published snapshot; None when there is no news.
 
-        What is returned counts as sent. The first message is sent even if the node has everything: it tells the node
-        that it is connected. `accepted` is what the whole fleet served before.
+        The returned message counts as sent. The first message is sent even if the node has everything: it tells the
+        node that it is connected. `accepted` is the configuration that the whole fleet served before.
         """
         self.withheld = Mark.of(current) if current and self._must_not_have(current) else None
         if current is None or not self.news(current):
@@ -155,7 +157,7 @@ class Subscriber:
         return self._send(current)
 
     def lacks(self, snapshot: Snapshot) -> Lacking | None:
-        """What the node would have to know to be given this snapshot; None when it knows everything."""
+        """The capabilities that the node lacks for this snapshot; None when it knows everything."""
         return lacking(snapshot.needs, self._capabilities)
 
     def behind(self, current: Snapshot) -> bool:
@@ -166,7 +168,7 @@ class Subscriber:
         return held.digest == current.digest and held.order < Mark.of(current).order
 
     def ack(self, revision: int) -> Mark | None:
-        """The node serves `revision`. Returns its mark, or None when that is no answer to what was sent."""
+        """The node serves `revision`. Returns its mark, or None when it does not answer the last message."""
         if not self._answers(revision):
             return None
         self.held = self.acked = self.sent
@@ -174,7 +176,7 @@ class Subscriber:
         return self.acked
 
     def nack(self, revision: int) -> Mark | None:
-        """The node refuses `revision`. Returns its mark, or None when that is no answer to what was published."""
+        """The node refuses `revision`. Returns its mark, or None when it does not answer a published revision."""
         if not self._answers(revision) or self.sent is None:
             return None
         if self.whole is Whole.INSTEAD:
@@ -187,7 +189,7 @@ class Subscriber:
     def mismatch(self, revision: int) -> bool:
         """The delta to `revision` does not fit what the node has: the next message is a snapshot.
 
-        False when that is no answer to what was sent.
+        False when it does not answer the last message.
         """
         if not self._answers(revision):
             return False
@@ -209,7 +211,7 @@ class Subscriber:
         return message or current
 
     def _instead(self, current: Snapshot, accepted: Snapshot | None) -> Snapshot | Delta | None:
-        """What to send while `current` is refused."""
+        """The message to send while `current` is refused."""
         if self._has_nothing and accepted is not None and self._may_help(accepted, current):
             self.sent, self.whole, self._unanswered = Mark.of(accepted), Whole.INSTEAD, True
             return accepted

@@ -48,7 +48,7 @@ _FAULT = "internal error; see the control plane's log"
 
 
 class Watcher:
-    """The published snapshot and what is known of the store; `changed` tells when any of it is different.
+    """The published snapshot and the known state of the store; `changed` tells when any of it is different.
 
     `retry` is the first and the longest delay, `probe` the time between two questions whether the store
     answers, all in seconds.
@@ -85,7 +85,7 @@ class Watcher:
         self._first_delay, self._longest_delay = retry
         self._probe_interval = probe
         self.deltas = Deltas()
-        """What leads from older snapshots to the present one."""
+        """The changes from older snapshots to the current one."""
         self.pace = Pace()
         """When the next snapshot may be published."""
         self._config = Config()
@@ -135,7 +135,7 @@ class Watcher:
 
     @property
     def staged(self) -> frozenset[str]:
-        """Keys of what is staged for such changes."""
+        """Keys of values staged for such changes."""
         return self._config.staged
 
     # Following
@@ -296,7 +296,7 @@ class Watcher:
     async def _publish(self) -> None:
         while True:
             await self._dirty.wait()
-            # Whatever else comes within the pause is in the same snapshot.
+            # All other changes within the pause are in the same snapshot.
             await asyncio.sleep(SETTLE)
             while pause := self.pace.pause(time.monotonic()):  # noqa: ASYNC110  # grows while a round is under way
                 await asyncio.sleep(max(SETTLE, pause))
@@ -310,7 +310,8 @@ class Watcher:
     async def _settle(self) -> None:
         """Do most of the work of a large change turn by turn.
 
-        What comes meanwhile belongs to it, up to a bound: a steady stream of changes must not put off publishing.
+        Changes that arrive meanwhile belong to it, up to a bound: a steady stream of changes must not delay
+        publishing.
         """
         for _ in range(MOST_TURNS):
             if self._config.unsettled <= AT_ONCE:

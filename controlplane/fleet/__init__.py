@@ -1,4 +1,4 @@
-"""What the fleet of data planes reports: the nodes, the views over all of them, and waits for their progress.
+"""The fleet of data planes: its nodes, views over all of them, and waits for their progress.
 
     config stream ─▶ Fleet ─▶ Overview ─▶ admin API, registry
     Peers, Links ◀──▶ Fleet ─▶ Tally ─▶ Waiting

@@ -1,6 +1,6 @@
-"""Bounds on what data planes and other control planes send. Pure.
+"""Bounds on data received from data planes and other control planes. Pure.
 
-Whatever was sent, what is kept of it can be shown to people, compared, and encoded for other control planes.
+The bounded values can be shown to people, compared, and encoded for other control planes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def name(sent: str) -> str:
 
 
 def text(sent: str) -> str:
-    """What may be shown of a reason, a problem or a key."""
+    """The part of a reason, a problem or a key that may be shown."""
     return sent[:LONGEST_TEXT]
 
 

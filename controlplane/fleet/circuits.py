@@ -1,4 +1,4 @@
-"""What data planes report of their breakers, by service. Pure.
+"""Reports of data planes on their breakers, by service. Pure.
 
 A breaker is kept once it has counted a request or changed its state.
 """

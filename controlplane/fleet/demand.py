@@ -1,4 +1,4 @@
-"""What this control plane asks its data planes to report. Pure.
+"""The reports that this control plane requests from its data planes. Pure.
 
 All together send about `PER_SECOND` regular reports a second, however many they are; changes of an instance's or a
 breaker's state are reported at once. Details are the counters of closed circuits and the buckets of limits. People look
@@ -25,7 +25,7 @@ TELLERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """How one data plane is to report."""
+    """Instructions to one data plane on reporting."""
 
     pace: float
     """Seconds between two reports of counters."""
@@ -67,7 +67,7 @@ class Demand:
         return len(self._connected) <= SMALL or self.looks(now)
 
     def of(self, node: str, now: float) -> Reporting:
-        """What is asked of this data plane."""
+        """The reports requested from this data plane."""
         return Reporting(self._pace, node in self._tellers, self.details(now))
 
     def changed(self, now: float) -> bool:

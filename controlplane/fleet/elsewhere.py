@@ -13,7 +13,7 @@ from controlplane.fleet.reports import NodeState, Rejection
 
 
 class Elsewhere:
-    """What each of them told last."""
+    """The last state that each of them sent."""
 
     def __init__(self) -> None:
         self._states: dict[str, PeerState] = {}
@@ -24,7 +24,7 @@ class Elsewhere:
         return self._states
 
     def receive(self, controlplane: str, state: PeerState) -> PeerState:
-        """Take what a control plane tells in place of what it told before, which is returned."""
+        """Replace the state that a control plane sent; returns the previous one."""
         before = self._states.get(controlplane, PeerState())
         self._states[controlplane] = state
         return before
@@ -34,7 +34,7 @@ class Elsewhere:
         return self._states.pop(controlplane, PeerState())
 
     def state(self, node: str, here: NodeState | None) -> NodeState | None:
-        """What is known of a data plane; `here` is what this control plane knows of it."""
+        """The known state of a data plane; `here` is this control plane's own state of it."""
         found = here
         for peer in self._states.values():
             if (state := peer.nodes.get(node)) is not None and (found is None or fresher(state, found)):
@@ -51,7 +51,8 @@ class Elsewhere:
         return merged
 
     def home(self, node: str, here: NodeState | None) -> PeerState | None:
-        """What the control plane told that knows most of this data plane; None if it is this one, or there is none."""
+        """The state from the control plane that knows this data plane best; None if it is this one, or there is
+        none."""
         state = self.state(node, here)
         if state is None or state is here:
             return None

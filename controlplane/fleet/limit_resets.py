@@ -1,4 +1,4 @@
-"""What an order to fill up the buckets of a key has found, over the fleet. Pure."""
+"""The outcome of an order to fill up the buckets of a key, over the fleet. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ResetView:
 
 
 def reset_view(revision: int, states: Iterable[NodeState]) -> ResetView:
-    """How the order of this revision was obeyed."""
+    """The outcome of the order of this revision."""
     connected = [state for state in states if state.connected]
     said = {state.node: state.resets[revision] for state in connected if revision in state.resets}
     limits = Counter[str]()

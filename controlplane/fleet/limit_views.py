@@ -21,7 +21,7 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is to be shown: all of it, where nothing is said."""
+    """A filter for the shown limits; empty fields match everything."""
 
     limit: str | None = None
     key: str | None = None
@@ -33,7 +33,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a limit lets through of each key, in requests: `burst` and `per_second` times the seconds, at most."""
+    """The requests that a limit admits for each key: `burst` and `per_second` times the seconds, at most."""
 
     burst: int | None
     """None: the limit has no rate."""
@@ -45,7 +45,7 @@ class Bound:
     holds: bool
     """Whether it is in force now, at every data plane."""
     reason: str
-    """Why it is, or what holds in its place: a sentence."""
+    """The reason, or the rule that applies instead: a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class LimitView:
     more: int
     """Buckets that are not shown."""
     refused: int
-    """Requests that those which are reported refused, the ones that are not shown as well."""
+    """Requests refused by all reported buckets, including buckets that are not shown."""
 
 
 def rate_limits(
@@ -117,7 +117,7 @@ def _is_chosen(choice: Choice, bucket: RateLimitReport, limit: RateLimit | None)
 def _bucket(key: str, each: Mapping[str, RateLimitReport]) -> BucketView:
     reports = each.values()
     if all(one.place is LimitPlace.FLEET for one in reports):
-        # What nobody holds is the same for all, as of their last answers.
+        # The owner's pool is the same for all, as of their last answers.
         remaining = sum(one.held for one in reports) + min(one.remaining - one.held for one in reports)
     else:
         remaining = min(one.remaining for one in reports)

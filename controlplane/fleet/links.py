@@ -49,13 +49,13 @@ class Links:
         if (known := self._followed.get(name)) is not None:
             if known[0].member == member:
                 return
-            # What it told under its former address counts for as long as if it had kept that.
+            # Its last state from the former address counts as long as if the address had not changed.
             link.heard_at = known[0].heard_at
         self.leave(name)
         self._followed[name] = link, asyncio.create_task(link.run(), name=f"peers: follow {name}")
 
     def leave(self, name: str) -> None:
-        """Stop following it. What it told still counts until `Fleet.lose` is called."""
+        """Stop following it. Its last state still counts until `Fleet.lose` is called."""
         if (known := self._followed.pop(name, None)) is not None:
             known[1].cancel()
 

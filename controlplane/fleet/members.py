@@ -20,7 +20,7 @@ MEMBERS = f"{ROOT}members/v1/"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where a control plane can be followed."""
+    """The address at which a control plane can be followed."""
 
     address: str
     """host:port of its gRPC port."""

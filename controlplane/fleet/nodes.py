@@ -56,7 +56,7 @@ class Touched:
 
 
 class Fleet:
-    """Kept up to date by the config stream and by what other control planes tell."""
+    """Kept up to date by the config stream and by the states that other control planes send."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class Fleet:
         self._now = now
         self._wall = wall
         self._nodes: dict[str, NodeState] = {}
-        """Those that are connected here, or were before they left."""
+        """Data planes that are connected here, or were before they left."""
         self._left: dict[str, float] = {}
         """Monotonic seconds when they left; the last one at the end."""
         self._lost: dict[str, PeerState] = {}
-        """What control planes that are gone told of data planes that are not back yet, by data plane."""
+        """Last states, from control planes that are gone, of data planes that are not back yet, by data plane."""
         self._elsewhere = Elsewhere()
         self._settling = Settling(now(), settle)
         self._demand = Demand()
@@ -99,11 +99,11 @@ class Fleet:
         )
 
     def state(self, node: str) -> NodeState | None:
-        """What is known of one data plane."""
+        """The known state of one data plane."""
         return self._elsewhere.state(node, self._nodes.get(node))
 
     def peer_state(self) -> PeerState:
-        """What other control planes are told."""
+        """The state that other control planes are sent."""
         self._forget()
         nodes = MappingProxyType(self._nodes)
         return PeerState(nodes, self.verdicts.found, self.circuits.found, self.looks)
@@ -149,7 +149,7 @@ class Fleet:
             self.signals.moved.notify()
 
     def receive(self, controlplane: str, peer: PeerState, changed: PeerChanges | None = None) -> None:
-        """Take what another control plane tells in place of what it told before.
+        """Replace the state that another control plane sent.
 
         `changed` names what differs from that; without it everything is compared.
         """
@@ -201,7 +201,7 @@ class Fleet:
     # What data planes are asked to report
 
     def reporting(self, node: str) -> Reporting:
-        """How this data plane is to report now; `signals.asks` is given when that changed for any."""
+        """The instructions to this data plane on reporting; `signals.asks` is given when that changed for any."""
         return self._demand.of(node, self._now())
 
     def look(self) -> None:
@@ -237,7 +237,7 @@ class Fleet:
         *,
         resets_unreported: bool = False,
     ) -> None:
-        """A data plane connected, serving `revision`. What it reported before stands until it reports again."""
+        """A data plane connected, serving `revision`. Its previous report stays valid until it reports again."""
         self._adopt(node, version)
         self._left.pop(node, None)
         self._demand.come(node)
@@ -288,7 +288,7 @@ class Fleet:
         unknown: Iterable[InstanceName] = (),
         listed: Iterable[InstanceName] = (),
     ) -> None:
-        """What it finds of the instances, as of `revision`; with `changes`, what is not listed is as before.
+        """Record its votes on instances as of `revision`. With `changes`, unlisted instances keep their votes.
 
         It does not know the `unknown` instances any more. A large report comes in parts: all but the last are given as
         changes, without a revision; the last one is given with the names that were `listed` in the others.
@@ -323,7 +323,7 @@ class Fleet:
         self._update(node, stats=replace(stats, circuits=(), resets=NO_RESETS))
         self.signals.news += turned
         if stats.resets:
-            # What it said first holds: one that was started again since has found nothing.
+            # Its first answer counts: a data plane that restarted since has found nothing.
             known = {**stats.resets, **self._nodes[node].resets}
             self._update(node, resets=dict(sorted(known.items())[-MOST_RESETS:]))
             self.signals.move(node)
@@ -345,7 +345,8 @@ class Fleet:
     # Inside
 
     def _adopt(self, node: str, version: str) -> None:
-        """Make the data plane one of this control plane. What it reported elsewhere stands until it reports again."""
+        """Make the data plane one of this control plane. Its report to another control plane stays valid until it
+        reports again."""
         known = self._nodes.get(node)
         home = self._elsewhere.home(node, known)
         if known is not None and node not in self._lost and home is None:

@@ -20,7 +20,7 @@ from controlplane.model.snapshot import Snapshot
 
 
 class Overview:
-    """Views that are made when they are asked for, each at the cost of what it shows."""
+    """Views that are made on request; the cost of each grows with its size."""
 
     def __init__(
         self, nodes: Callable[[], Mapping[str, NodeState]], states: Callable[[], list[PeerState]]
@@ -63,7 +63,8 @@ class Overview:
         return tuple(up_to_date(state, snapshot) for _, state in sorted(self._nodes().items()))
 
     def vote(self, node: str, instance: InstanceName) -> tuple[InstanceStatus | None, str]:
-        """What a data plane finds of an instance, None when it does not know it; and why a probe failed last."""
+        """A data plane's vote on an instance (None when it does not know it), and the reason of the last failed
+        probe."""
         for source in self._counted():
             if node in source.counted and (found := source.state.votes.get(instance)) is not None:
                 return found.vote(source.state.nodes[node].slot), found.reason
@@ -95,7 +96,7 @@ class Overview:
 
 
 class _Source:
-    """What one control plane knows, and which data planes count there."""
+    """The state known to one control plane, and the data planes that count there."""
 
     def __init__(self, peer: PeerState, nodes: Mapping[str, NodeState]) -> None:
         here = (name for name, state in peer.nodes.items() if state.connected and _is(nodes.get(name), state))

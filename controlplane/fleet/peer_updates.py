@@ -33,7 +33,7 @@ MOST_SERVICES = 50_000
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
-    """What a control plane knows of its data planes. Slots and bits are the sender's."""
+    """A control plane's state of its data planes. Slots and bits are the sender's."""
 
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     votes: Mapping[InstanceName, Verdict] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class PeerState:
 
 @dataclass(frozen=True, slots=True)
 class PeerChanges:
-    """Names of what differs from the state before."""
+    """Names of the items that differ from the previous state."""
 
     services: frozenset[str]
     circuits: frozenset[str]
@@ -58,7 +58,7 @@ class PeerChanges:
 
 @dataclass(frozen=True, slots=True)
 class PeerUpdate:
-    """A bounded part of the state. Each entry replaces the one that was sent under its name before."""
+    """A bounded part of the state. Each entry replaces the previous one of its name."""
 
     nodes: Sequence[NodeState] = ()
     gone: Sequence[str] = ()
@@ -90,7 +90,7 @@ class UpdateSender:
         self._circuits.marks = [one for one in self._circuits.marks if one is not self._breakers]
 
     def updates(self, state: PeerState) -> Iterator[PeerUpdate]:
-        """What changed since the last call. There is at least one update, a heartbeat; the last one is complete."""
+        """Changes since the last call. There is at least one update, a heartbeat; the last one is complete."""
         yield from self._node_updates(state.nodes)
         while names := list(islice(self._votes, AT_ONCE)):
             self._votes.difference_update(names)
@@ -137,7 +137,7 @@ class UpdateReceiver:
         self._breakers: set[str] = set()
 
     def receive(self, update: PeerUpdate) -> tuple[PeerState, PeerChanges] | None:
-        """Take an update. After a complete one, return the state and what changed in it; else None.
+        """Take an update. After a complete update, return the state and the changed names; else None.
 
         A state that was returned is not modified later.
         """

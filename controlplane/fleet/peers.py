@@ -87,7 +87,7 @@ class Peers:
         return frozenset(self._others)
 
     def member(self, name: str) -> Member | None:
-        """Where another control plane is; None when it cannot be followed, or is gone."""
+        """The address of another control plane; None when it cannot be followed, or is gone."""
         return self._others.get(name)
 
     def owners(self) -> list[str]:

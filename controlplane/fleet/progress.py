@@ -1,4 +1,4 @@
-"""How far the fleet is with what is waited for. Pure."""
+"""Progress of the fleet towards the goal of a wait. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class NodeProgress:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the fleet is with `revision`. Only data planes that are connected count."""
+    """Progress of the fleet towards `revision`. Only data planes that are connected count."""
 
     revision: int
     digest: str
@@ -97,5 +97,5 @@ class Progress:
 
     @cached_property
     def stragglers(self) -> tuple[NodeProgress, ...]:
-        """Those that are connected and did not get there."""
+        """Connected data planes that have not reached the goal."""
         return tuple(node for node in self.nodes if node.connected and not node.done)

@@ -1,4 +1,4 @@
-"""What data planes report, and what is known of each, in the control plane's own types. Times are Unix seconds."""
+"""Reports and states of data planes, in the control plane's own types. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_RESETS: Final = 32
 
 
 class InstanceStatus(StrEnum):
-    """What is known of an instance."""
+    """The known state of an instance."""
 
     STARTING = "starting"
     """Registered, and no data plane has probed it to a verdict yet."""
@@ -69,7 +69,7 @@ class CircuitReport:
 
 
 class LimitPlace(StrEnum):
-    """Where the requests of a limit are counted."""
+    """The place that counts the requests of a limit."""
 
     UNKNOWN = "unknown"
     """An older data plane does not say."""
@@ -101,12 +101,12 @@ class RateLimitReport:
 
 @dataclass(frozen=True, slots=True)
 class ResetReport:
-    """How a data plane has obeyed an order to fill up the buckets of a key: names of limits."""
+    """A data plane's answer to an order to fill up the buckets of a key: names of limits."""
 
     limits: tuple[str, ...] = ()
-    """Those that had a bucket of the key there."""
+    """Limits that had a bucket of the key there."""
     shared: tuple[str, ...] = ()
-    """Those that had one for all data planes: at the limit's owner or in Redis."""
+    """Limits that had a bucket for all data planes: at the limit's owner or in Redis."""
     unreached: tuple[str, ...] = ()
     """Those in Redis, where it did not answer."""
 
@@ -118,7 +118,7 @@ NO_RESETS: Resets = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class StatsReport:
-    """What a data plane counted."""
+    """Counts reported by a data plane."""
 
     at: float = 0.0
     total_requests: int = 0
@@ -145,7 +145,7 @@ class NodeProblem:
 
 
 def lacking(found: Lacking, version: str) -> tuple[NodeProblem, ...]:
-    """Why a data plane of this version is not given a configuration, and what to do."""
+    """The reason a data plane of this version is not given a configuration, and the remedy."""
     who = f"this data plane (version {version or 'unknown'})"
     advice = "upgrade it, or remove the field from the resource"
     named = [
@@ -185,7 +185,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What is known of one data plane. Times are Unix seconds."""
+    """The known state of one data plane. Times are Unix seconds."""
 
     node: str
     version: str
@@ -204,7 +204,7 @@ class NodeState:
     slot: int = -1
     """Its place among the votes of its control plane: see `verdicts.Verdicts`."""
     health_revision: int = 0
-    """What every worker served when health was last reported."""
+    """The revision that every worker served at the last health report."""
     leaving: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Requests under way at instances that take no new ones, by service and id; complete as of the applied revision."""
     stats: StatsReport = field(default_factory=StatsReport)

@@ -17,7 +17,7 @@ class Signals:
         self.moved = Signal()
         """Something that may end a wait: an answer, a data plane that came or left, a vote, requests that ended."""
         self.asks = Signal()
-        """What data planes are asked to report changed: see `Fleet.reporting`."""
+        """The reports requested from data planes have changed: see `Fleet.reporting`."""
         self.news = 0
         """Moves of the data planes that are connected here."""
         self.refusals = 0

@@ -1,4 +1,5 @@
-"""What one control plane tells the others of its data planes: the states of its nodes in one bounded value. Pure.
+"""Summaries of a control plane's data planes for the other control planes: the states of its nodes in one bounded
+value. Pure.
 
 JSON, compressed. Lists in place of objects keep it small; fields may be added at the end of a list, and a reader that
 does not know them passes them over. So the votes on instances, one list for all nodes, stand at the end of the first
@@ -54,7 +55,7 @@ def encode(state: PeerState, most: int = MOST_BYTES) -> bytes:
 
 
 def decode(value: bytes) -> PeerState:
-    """What `encode` was given, as far as it fits. Raises ValueError for anything else."""
+    """The input of `encode`, as far as it fits. Raises ValueError for anything else."""
     if not value:
         return PeerState()
     try:

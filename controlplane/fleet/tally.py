@@ -1,4 +1,4 @@
-"""The connected data planes of the whole fleet, counted by what waits ask for. Pure.
+"""The connected data planes of the whole fleet, counted by the conditions of waits. Pure.
 
 Most data planes of a fleet serve, refuse and report the same. So a count goes over the few standings that differ, and
 not over the data planes; and a data plane that answers moves from one standing to another.
@@ -15,7 +15,7 @@ from controlplane.fleet.verdicts import InstanceName
 
 
 class Standing(NamedTuple):
-    """Where a data plane stands."""
+    """The progress of a data plane."""
 
     applied: int
     """The revision that it serves, and its digest."""
@@ -29,13 +29,13 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How far the connected data planes are with a revision."""
+    """Progress of the connected data planes towards a revision."""
 
     connected: int
     done: int
-    """Those that serve it or a later one, and have reported health since where that was asked for."""
+    """Data planes that serve it or a later one, and that have reported health since, if the wait asks for that."""
     refusing: int
-    """Those that do not serve it, and refuse it, a later one, or one that was the same for data planes."""
+    """Data planes that do not serve it, and refuse it, a later one, or an equivalent one."""
 
 
 class Tally:
@@ -67,7 +67,7 @@ class Tally:
         return serving == {digest}
 
     def count(self, revision: int, digest: str, *, reported: bool = False) -> Count:
-        """How far they are with `revision`; `digest` is that of the published table that holds it, empty without one.
+        """Their progress towards `revision`; `digest` is that of the published table that holds it, empty without one.
 
         With `reported` those that have not reported health since are not done.
         """
@@ -81,7 +81,7 @@ class Tally:
         return Count(len(self._of), done, refusing)
 
     def put(self, name: str, state: NodeState | None) -> None:
-        """What is known of a data plane now; None: nothing any more."""
+        """The current state of a data plane; None: nothing any more."""
         before, standing = self._of.get(name), None
         if state is not None and state.connected:
             refused = state.last_rejection

@@ -1,6 +1,6 @@
 """Waits for revisions, in order of the revisions.
 
-What ends a wait for a revision ends those for earlier ones, too. So a change costs a look at the first wait
+An event that ends a wait for a revision also ends waits for earlier ones. So a change costs a look at the first wait
 of each group, and at those that it ends, however many there are.
 """
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Published(Protocol):
-    """What is published to data planes now. `distribute.watcher.Watcher` implements it."""
+    """The currently published configuration. `distribute.watcher.Watcher` implements it."""
 
     changed: Signal
 
@@ -46,7 +46,7 @@ class Published(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What waits of one order have in common."""
+    """State shared by waits of one order."""
 
     quorum: Quorum = ALL
     strict: bool = False
@@ -72,7 +72,7 @@ class Thresholds:
         """Sorted by revision."""
         self._wake = asyncio.Event()
         self._looked: tuple[int, int, Snapshot | None] | None = None
-        """What the waits were held against when all of them were looked at last."""
+        """The state against which all waits were last checked."""
         self._task: asyncio.Task[None] | None = None
 
     def is_over(self, revision: int, group: Group) -> bool:

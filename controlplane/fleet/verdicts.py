@@ -1,4 +1,4 @@
-"""What data planes find of the instances, as votes. Pure.
+"""Votes of data planes on instances. Pure.
 
 Each data plane has a slot: a bit in three numbers that are kept for each instance. Taking a vote sets or clears bits,
 and counting votes counts bits, so that an instance takes some bytes for eight data planes.
@@ -33,7 +33,7 @@ class Verdict:
     """Of the last probe that failed, at `failed_at`, by any data plane."""
 
     def vote(self, slot: int) -> InstanceStatus | None:
-        """What one data plane finds; None when it does not know the instance."""
+        """The votes of one data plane; None when it does not know the instance."""
         bit = 1 << slot if slot >= 0 else 0
         if self.well & bit:
             return InstanceStatus.HEALTHY

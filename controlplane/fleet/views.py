@@ -90,7 +90,7 @@ def instance_view(instance: Instance, heard: Votes) -> InstanceView:
 
 
 def majority(well: int, ill: int) -> InstanceStatus:
-    """What so many votes make."""
+    """The verdict of this number of votes."""
     if not well and not ill:
         return InstanceStatus.STARTING
     return InstanceStatus.HEALTHY if well > ill else InstanceStatus.UNHEALTHY

@@ -1,13 +1,13 @@
 """Waiting until data planes got somewhere: to a revision, to an instance's last request, to its first.
 
-Nothing polls: the watcher and the fleet wake the waits. What is waited for is read from what
-the data planes answered and reported, never from what they were sent.
+Nothing polls: the watcher and the fleet wake the waits. Progress is read from the answers and reports of data planes,
+never from the messages sent to them.
 
 A wait goes through two steps, and back to the first if another data plane comes:
 
 1. Enough data planes serve the revision: see `thresholds`.
-2. Nothing hinders any of them. The wait sleeps until one that is hindered moves, and looks for another one then. Which
-   one is left to chance, so that a wait seldom wakes for a data plane that is not the last.
+2. Nothing hinders any of them. The wait sleeps until one that is hindered moves, and looks for another one then. The
+choice among them is random, so that a wait seldom wakes for a data plane other than the last.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_WAIT = 300.0
 
 @dataclass(frozen=True, slots=True)
 class _Goal:
-    """What is waited for: that data planes serve `revision`, and that nothing hinders them."""
+    """The goal of a wait: data planes serve `revision`, and no known reason prevents it."""
 
     revision: int
     group: Group
@@ -42,7 +42,7 @@ class _Goal:
 
 
 class Waiting:
-    """What may be waited for. Every wait ends after `seconds` at the latest, with the progress made by then."""
+    """Possible goals of a wait. Every wait ends after `seconds` at the latest, with the progress made by then."""
 
     def __init__(self, published: Published, fleet: Fleet) -> None:
         self._published = published
@@ -127,7 +127,7 @@ class Waiting:
         return None
 
     def _look(self, goal: _Goal) -> Progress:
-        """How far the fleet is."""
+        """The progress of the fleet."""
         published = self._snapshot(goal)
         digest = published.digest if published else ""
         count = self._fleet.tally.count(goal.revision, digest, reported=goal.group.reported)
@@ -153,7 +153,7 @@ class Waiting:
         return f"revision {revision} has not arrived here; the store was at {self._published.revision}"
 
     def _snapshot(self, goal: _Goal) -> Snapshot | None:
-        """What is published, if the goal's revision is in it."""
+        """The published configuration, if it includes the goal's revision."""
         current = self._published.current
         return current if current is not None and current.revision >= goal.revision else None
 

@@ -1,4 +1,4 @@
-"""Who holds a registered instance: one process under a lease of its own, or several that share host and port.
+"""Holders of a registered instance: one process under its own lease, or several processes that share host and port.
 
 One process: the instance lies under its lease, and nothing else is stored. When a second one registers the same
 instance at the same address (workers of one server, a successor), it joins: the instance moves to a *shared* lease that
@@ -56,7 +56,7 @@ def address_of(instance: Instance | None) -> str:
 
 
 def taken_by_another(instance: Instance, before: Entry | None, only_if_absent: bool) -> str:
-    """Where the registration is that this one replaces; empty for none. Raises DuplicateInstance."""
+    """The address of the replaced registration; empty for none. Raises DuplicateInstance."""
     there = address_of(instance_in(before))
     if there in ("", address_of(instance)):
         return ""
@@ -102,7 +102,7 @@ def count_by_instance(entries: Iterable[Entry]) -> dict[str, int]:
 
 
 class Standing(Enum):
-    """What a keep-alive finds for a holder whose lease is not the instance's."""
+    """The result of a keep-alive for a holder whose lease is not the instance's."""
 
     GONE = "gone"
     """It holds nothing: register again."""
@@ -114,7 +114,7 @@ class Standing(Enum):
 
 
 def standing(holder: Entry | None, entry: Entry | None) -> Standing:
-    """What a holder finds, given its own entry and the instance's."""
+    """The state of a holder, given its own entry and the instance's."""
     if holder is None:
         return Standing.GONE
     instance = instance_in(entry)

@@ -1,4 +1,4 @@
-"""What the control plane writes for itself: the store's lineage, signing keys, built-in resources."""
+"""The control plane's own writes: the store's lineage, signing keys, built-in resources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from controlplane.store.protocol import Entry, Put
 SIGNING_KEYS = key_of("signing_key", "")
 
 BUILT_IN = f"{PREFIX}store/built-in"
-"""Which built-in resources were created in this store: a list of `kind/name`. They are created once: an operator may
+"""Built-in resources that were created in this store: a list of `kind/name`. They are created once: an operator may
 delete them."""
 
 
@@ -45,7 +45,7 @@ def identify(view: PlanView, request: OfLineage) -> Plan[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm(OfLineage):
-    """An operator's word that what the store holds may replace what the fleet serves: a higher epoch."""
+    """An operator's confirmation that the store's content may replace the fleet's configuration: a higher epoch."""
 
     above: int
     now: float
@@ -113,7 +113,7 @@ class BuildIn(Request):
 
 
 def build_in(view: PlanView, request: BuildIn) -> Plan[None]:
-    """What was created before and is gone now was deleted by an operator, and stays so."""
+    """An operator has deleted resources that were created before and are missing now: they stay deleted."""
     entry = view.entries[BUILT_IN]
     created = _listed(entry)
     named = {(one.KIND, one.name): one for one in request.resources}

@@ -1,4 +1,4 @@
-"""Steps that several plans share: resources compared with what is stored, and what has to be written for them."""
+"""Steps that several plans share: they compare resources with the stored ones, and make the writes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Step:
     kind: str
     name: str
     revision: int
-    """Of what is replaced or deleted; 0 when there is nothing."""
+    """Revision of the replaced or deleted resource; 0 when there is none."""
     before: Resource | None
     after: Resource | None
     """None: it is deleted."""

@@ -1,4 +1,4 @@
-"""What services and operators do at run time: instances under a lease, and orders to forget counters."""
+"""Plans for services and operators at run time: instances under a lease, and orders to reset counters."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Rollback(Request):
 
 def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
     """Raises NotFound for a revision that the history does not reach, and InvalidConfig when the old state conflicts
-    with what is kept."""
+    with the kept resources."""
     listing = view.listings[RECORDS]
     past = show_records(listing.entries, lambda records: past_of(records, request.to, listing.revision))
     if not request.users:
@@ -89,7 +89,7 @@ def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
 
 
 def show_records(entries: Iterable[StoredEntry], shown: Callable[[Sequence[Record]], T]) -> T:
-    """What `shown` makes of the records in a listing, the newest first."""
+    """The records in a listing, the newest first, as converted by `shown`."""
     records = read_records(entries)
     try:
         return shown(records)
@@ -108,7 +108,7 @@ def let_go(values: list[Any] | dict[Any, Any]) -> None:
 
 
 def compare(view: PlanView, records: Sequence[Record], latest: int, old: int, new: int | None) -> list[Edit]:
-    """What leads from the configuration at revision `old` to that at `new`, None for now; by kind and name.
+    """The difference between the configurations at revisions `old` and `new` (None: now), by kind and name.
 
     Raises NotFound for revisions that the history does not reach.
     """
