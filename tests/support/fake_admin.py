@@ -153,6 +153,8 @@ class FakeAdmin:
             case ["GET", "openapi.json"]:
                 return httpx.Response(200, json=self.openapi)
             case ["DELETE", "services", service, "instances", instance, "drain"]:
+                if not self._registered(service, instance):
+                    return problem(404, f"instance '{service}/{instance}' does not exist")
                 self.drained.remove(f"{service}/{instance}")
                 return httpx.Response(202, json={"revision": self.revision})
             case ["GET", "store"]:
@@ -187,12 +189,21 @@ class FakeAdmin:
             case ["POST", "rollback"]:
                 return self._roll_back(json.loads(request.content)["to"], "dry_run" in request.url.params)
             case ["POST", "services", service, "instances", instance, "drain"]:
+                if not self._registered(service, instance):
+                    return problem(404, f"instance '{service}/{instance}' does not exist")
                 self.queries.append(dict(request.url.params))
                 self.drained.append(f"{service}/{instance}")
                 return httpx.Response(200, json={"revision": self.revision})
             case ["POST", "apply"]:
                 return self._apply(json.loads(request.content), "dry_run" in request.url.params)
         return problem(404, "Not Found")
+
+    def _registered(self, service: str, instance: str) -> bool:
+        """Whether there is such an instance; each is, in a fake whose services nobody filled in."""
+        known = self.views["services"]
+        return not known or any(
+            one["service_name"] == service and instance in one["instances"] for one in known
+        )
 
     def _roll_back(self, to: int, dry_run: bool) -> httpx.Response:
         if to > self.revision:

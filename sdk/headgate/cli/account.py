@@ -63,9 +63,10 @@ def login(
 
 
 def logout(ctx: typer.Context) -> None:
-    """End the login: its tokens are of no use any more, wherever they are.
+    """End the login.
 
-    An access token that was copied lasts a few minutes yet; a new password ends it at once.
+    Its tokens are of no use any more, wherever they are. An access token that was copied lasts a few minutes yet; a new
+    password ends it at once.
 
     \b
     headgate logout
@@ -77,7 +78,7 @@ def logout(ctx: typer.Context) -> None:
 
 
 def whoami(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """Show at which control plane one is who, and with which scopes.
+    """Show the user, the control plane and the scopes of the login.
 
     \b
     headgate whoami

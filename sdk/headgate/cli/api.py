@@ -29,6 +29,7 @@ RENEW_BEFORE = 30.0
 
 _OTHER = " (--url, --context or HEADGATE_URL name another one)"
 _LOOK = "see `headgate history`"
+_ONE = "The configuration has 1 problem"
 _SCOPE = re.compile(r'error="insufficient_scope".*\bscope="([^"]*)"')
 
 
@@ -40,7 +41,10 @@ class ApiError(Failure):
     ) -> None:
         """`errors`: field and detail of everything that is wrong with a configuration; `members`: of the problem."""
         lines = [": ".join(filter(None, (error.get("field"), error.get("detail")))) for error in errors]
-        super().__init__("\n  ".join(map(printable, [detail, *lines])))
+        # One problem is one sentence, without a heading.
+        alone = len(lines) == 1 and detail.startswith(_ONE)
+        told = [lines[0] + detail.removeprefix(_ONE)] if alone else [detail, *lines]
+        super().__init__("\n  ".join(map(printable, told)))
         self.status = status
         self.detail = detail
         self.errors = errors
@@ -245,6 +249,10 @@ class AdminApi:
             raise Unreachable(
                 f"cannot reach the control plane at {self.url}: {explain(error)}{_OTHER}"
             ) from error
+        except httpx.RemoteProtocolError as error:
+            if "disconnected" in str(error):
+                raise Unreachable(f"the connection to {self.url} broke{unknown or ': try again'}") from error
+            raise Unreachable(f"{self.url} does not speak HTTP/1.1, as an admin API does{unknown}") from error
         except httpx.HTTPError as error:
             raise Unreachable(f"the connection to {self.url} broke{unknown or ': try again'}") from error
         except (httpx.InvalidURL, UnicodeError) as error:

@@ -25,6 +25,7 @@ from headgate.cli.completion import complete_service
 from headgate.cli.credentials import Credentials
 from headgate.cli.kinds import KINDS
 from headgate.cli.options import OutputOption, show
+from headgate.cli.options import confirm as confirmation
 from headgate.cli.render import Output, print_line
 from headgate.cli.session import (
     CaOption,
@@ -113,7 +114,7 @@ app.add_typer(store, name="store")
 @store.callback(invoke_without_command=True)
 @shared
 def show_store(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """Show whether what the store (etcd) holds is published, or let it be.
+    """Show whether the content of the store (etcd) is published.
 
     A store that was wiped, restored from a copy or replaced is not published: data planes keep the last good
     configuration until somebody confirms.
@@ -143,8 +144,7 @@ def confirm(
     with ctx.obj.api() as api:
         seen = api.get("store")
         status.print_store(seen)
-        if not yes:
-            typer.confirm("Let every data plane take what the store holds?", abort=True)
+        confirmation("Let every data plane take what the store holds?", yes=yes)
         receipt = api.post("store", "confirm")
     print_line(f"Confirmed: published from revision {receipt['revision']} on")
 

@@ -38,16 +38,17 @@ def certs() -> None:
 
 @app.command()
 def init(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder to write to.")],
     hosts: Hosts = None,
     service: Annotated[
         list[str] | None, typer.Option("--service", help="Also a certificate for this service alone.")
     ] = None,
     days: Days = 365,
 ) -> None:
-    """Make an authority, and certificates that it signed: for control planes, data planes and services.
+    """Make an authority, and certificates that it signed.
 
-    Nothing is overwritten. Keep ca.key where only you can read it: whoever has it can make further ones.
+    They are for control planes, data planes and services. Nothing is overwritten. Keep ca.key where only you can read
+    it: whoever has it can make further ones.
 
     \b
     headgate certs init --out certs
@@ -76,9 +77,10 @@ def issue(
     hosts: Hosts = None,
     days: Days = 365,
 ) -> None:
-    """Make one more certificate, or renew one: what is there is replaced, and running processes take it up.
+    """Make one more certificate, or renew one.
 
-    A control plane's keeps the hosts it has when none are given.
+    What is there is replaced, and running processes take it up. A control plane's keeps the hosts it has when none are
+    given.
 
     \b
     headgate certs issue service orders --dir certs

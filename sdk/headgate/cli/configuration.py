@@ -39,7 +39,9 @@ def apply(
     quorum: QuorumOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Create and update what files declare, all of it or, when anything is wrong, nothing.
+    """Create and update what files declare.
+
+    All of it is done or, when anything is wrong, nothing.
 
     \b
     headgate apply -f examples/demo.yaml
@@ -60,14 +62,14 @@ def apply(
 def diff(
     ctx: typer.Context,
     revisions: Annotated[
-        list[int] | None, typer.Argument(metavar="[A B]", help="Two revisions, instead of files.")
+        list[int] | None, typer.Argument(metavar="REVISION", help="Two revisions, instead of files.")
     ] = None,
     file: Annotated[list[str] | None, FILE] = None,
     recursive: RecursiveOption = False,
     output: OutputOption = Output.TABLE,
     exit_code: Annotated[bool, typer.Option("--exit-code", hidden=True)] = False,
 ) -> None:
-    """Show what `apply` would change, or what changed between two revisions.
+    """Show what `apply` would change, or how two revisions differ.
 
     Exits with 0 when there is no difference, 1 when there is one, and 2 when it cannot be told.
 
@@ -108,7 +110,9 @@ def history(
     number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many changes.")] = 20,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show who changed the configuration, when and what, the newest first.
+    """Show who changed the configuration, when and how.
+
+    The newest change comes first.
 
     \b
     headgate history
@@ -121,7 +125,9 @@ def history(
 
 def rollback(
     ctx: typer.Context,
-    to: Annotated[int, typer.Option("--to", min=1, help="Revision, as `headgate history` shows it.")],
+    to: Annotated[
+        int, typer.Option("--to", min=1, metavar="REVISION", help="Revision, as `headgate history` shows it.")
+    ],
     users: Annotated[
         bool, typer.Option("--users", help="Take users back, too: scopes that were taken away come back.")
     ] = False,
@@ -131,9 +137,9 @@ def rollback(
     quorum: QuorumOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make the configuration again what it was at a revision, as a new change.
+    """Make the configuration what it was at a revision.
 
-    Users stay as they are unless --users is given; passwords stay as they are in any case.
+    That is a new change. Users stay as they are unless --users is given; passwords stay as they are in any case.
 
     \b
     headgate rollback --to 57 --dry-run
@@ -157,9 +163,10 @@ def drain_instance(
         bool, typer.Option("--undo", help="Let a draining instance take requests again.")
     ] = False,
 ) -> None:
-    """Let an instance take no new requests, and return when those under way are done: then it can be stopped.
+    """Let an instance take no new requests, before it is stopped.
 
-    It stays registered, draining, until it is stopped, registers anew, or --undo ends the draining. With a service's
+    The command returns when the requests under way are done: then the instance can be stopped. It stays registered,
+    draining, until it is stopped, registers anew, or --undo ends the draining. With a service's
     token in HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE, HEADGATE_CA), as in a Kubernetes preStop, the registry is asked;
     otherwise the admin API.
 

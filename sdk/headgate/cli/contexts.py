@@ -22,7 +22,9 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the context.", autoco
 @app.callback(invoke_without_command=True)
 @shared
 def contexts(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """Show the control planes that have a name here, or change that. `headgate login` names one, too.
+    """Show or change the names of control planes (contexts).
+
+    `headgate login` makes a context, too.
 
     \b
     headgate context
@@ -100,7 +102,9 @@ def set_context(
 @app.command()
 @shared
 def delete(ctx: typer.Context, name: NameArgument) -> None:
-    """Forget a context and its login. The login's tokens stay valid: `headgate logout` ends them.
+    """Forget a context and its login.
+
+    The tokens of the login stay valid: `headgate logout` ends them.
 
     \b
     headgate context delete staging

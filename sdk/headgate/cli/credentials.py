@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headgate.cli.failure import USAGE, Failure
+from headgate.cli.spelling import meant
 
 if sys.platform != "win32":
     import fcntl
@@ -78,8 +79,8 @@ class Credentials:
         """The context of this name. Raises Failure that lists the names."""
         contexts = self.contexts
         if name not in contexts:
-            known = f"there are {', '.join(sorted(contexts))}" if contexts else "there is none"
-            raise Failure(f"there is no context {name!r}: {known} (`headgate context set NAME URL`)", USAGE)
+            how = "; `headgate context` lists them, and `headgate context set NAME URL` makes one"
+            raise Failure(f"there is no context {name!r}{meant(name, contexts) or how}", USAGE)
         return contexts[name]
 
     def ca(self, url: str) -> Path | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from headgate.cli import resources
+from headgate.cli import options, resources
 from headgate.cli.api import AdminApi
 from headgate.cli.completion import complete_kind_or_name
 from headgate.cli.documents import Document, load
 from headgate.cli.failure import FAILED, USAGE, Failure
-from headgate.cli.kinds import KINDS, RESOURCE_KINDS, Kind, find_resource
+from headgate.cli.kinds import KINDS, RESOURCE_KINDS, SPELLINGS, Kind, find_resource
 from headgate.cli.options import FILE, DryRunOption, RecursiveOption
 from headgate.cli.render import print_line
 
@@ -28,7 +28,7 @@ def delete(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KIND NAME]",
+            metavar="KIND NAME",
             help=f"Kind, one of {', '.join(kind.singular for kind in KINDS.values() if kind.writable)}, and name.",
             autocompletion=complete_kind_or_name,
         ),
@@ -43,17 +43,19 @@ def delete(
         bool, typer.Option("--force", help="Also what is built in, such as the route headgate-api.")
     ] = False,
 ) -> None:
-    """Delete a resource, or all that files declare. What is still used by another one is refused.
+    """Delete a resource, or all that files declare.
 
-    Of files only kinds and names count. Those that are not there are passed over. Resources are deleted one by one,
-    routes and users first; when one is refused, those before it are deleted. A dry run does not look for what still
-    uses them.
+    What is still used by another resource is not deleted. Of files only kinds and names count. Those that are not there
+    are passed over. Resources are deleted one by one, routes and users first; when one is refused, those before it are
+    deleted. A dry run does not look for what still uses them.
 
     \b
     headgate delete route orders
     headgate delete -f old.yaml --dry-run
     headgate delete -f old.yaml --yes
     """
+    if what and not file and Path(what[0]).exists() and what[0] not in SPELLINGS:
+        raise Failure(f"to delete what a file declares: headgate delete -f {what[0]}", USAGE)
     if bool(what) == bool(file):
         raise Failure("name either a kind and a name, or files with -f", USAGE)
     if file:
@@ -69,17 +71,12 @@ def delete(
     print_line(f"Deleted {kind.singular} {name}")
 
 
-def can_answer() -> bool:
-    """Whether somebody can be asked."""
-    return sys.stdin.isatty()
-
-
 def _delete_declared(
     ctx: typer.Context, document: Document, *, yes: bool, dry_run: bool, force: bool
 ) -> None:
     targets = _targets(document)
-    if not (yes or dry_run or can_answer()):
-        raise Failure("delete -f asks before it deletes, and nobody can answer here: give --yes", USAGE)
+    if not (yes or dry_run):
+        options.check_answerable()
     with ctx.obj.api() as api:
         there = _present(api, targets)
         for kind, name in there:
@@ -92,8 +89,7 @@ def _delete_declared(
                 else f"Nothing to delete{absent}"
             )
             return
-        if not yes:
-            typer.confirm(f"Delete {len(there)} resource{'s' if len(there) > 1 else ''}?", abort=True)
+        options.confirm(f"Delete {len(there)} resource{'s' if len(there) > 1 else ''}?", yes=yes)
         _delete_all(api, there, force=force)
     print_line(f"{len(there)} deleted{absent}")
 

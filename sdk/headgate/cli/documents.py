@@ -12,7 +12,7 @@ from typing import Any
 from headgate.cli import places
 from headgate.cli.failure import Failure
 from headgate.cli.resource_kinds import RESOURCES
-from headgate.cli.sources import Source, read_sources
+from headgate.cli.sources import STANDARD_INPUT, Source, read_sources
 
 MOST_SENT = 10 * 1024 * 1024
 """Bytes of JSON that the control plane takes in one request."""
@@ -142,5 +142,6 @@ def load(paths: Sequence[str], *, recursive: bool = False) -> Document:
         found = f"{len(wrong)} files have problems\n  " if len(wrong) > 1 else ""
         raise Failure(found + "\n  ".join(wrong))
     if not document.sections:
-        raise Failure(f"{', '.join(paths)}: nothing is declared there")
+        names = (STANDARD_INPUT if path == "-" else path for path in paths)
+        raise Failure(f"{', '.join(names)}: nothing is declared there")
     return document

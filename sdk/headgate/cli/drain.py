@@ -10,9 +10,12 @@ import os
 
 from headgate import barrier
 from headgate.advertise import fitted_id
-from headgate.cli.api import ApiError
+from headgate.cli import resources
+from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.failure import Failure
+from headgate.cli.kinds import KINDS
 from headgate.cli.session import Session, access_token
+from headgate.cli.spelling import meant
 from headgate.errors import HeadgateError
 from headgate.target import Target
 from headgate.transport import Transport
@@ -26,7 +29,10 @@ def drain(session: Session, service: str, instance: str, seconds: float) -> None
         return
     with session.api() as api:
         query = {"wait": f"{seconds:g}"}
-        api.post("services", service, "instances", instance, "drain", query=query, patience=seconds)
+        try:
+            api.post("services", service, "instances", instance, "drain", query=query, patience=seconds)
+        except ApiError as refused:
+            raise _absent(api, service, instance) if refused.status == 404 else refused from refused
 
 
 def undo(session: Session, service: str, instance: str) -> None:
@@ -35,11 +41,23 @@ def undo(session: Session, service: str, instance: str) -> None:
         try:
             api.delete("services", service, "instances", instance, "drain")
         except ApiError as refused:
+            if refused.status == 404:
+                raise _absent(api, service, instance) from refused
             if refused.status != 405:
                 raise
             raise Failure(
                 "this control plane cannot end a draining: the instance takes requests again when it registers anew"
             ) from refused
+
+
+def _absent(api: AdminApi, service: str, instance: str) -> Failure:
+    """The words for an instance that is not there; they name the service or the instance that may be meant."""
+    rows = resources.fetch(api, KINDS["instances"], None)
+    services = {row["service_name"] for row in rows}
+    if service not in services:
+        return Failure(f"service {service!r} has no instances{meant(service, services)}")
+    mine = [row["instance_id"] for row in rows if row["service_name"] == service]
+    return Failure(f"service {service} has no instance {instance!r}{meant(instance, mine)}")
 
 
 async def _through_registry(service: str, instance: str, seconds: float) -> None:

@@ -29,10 +29,11 @@ def edit(
         list[str] | None, typer.Argument(metavar="KIND NAME", autocompletion=complete_kind_or_name)
     ] = None,
 ) -> None:
-    """Change a resource in the editor that VISUAL or EDITOR names (else vi).
+    """Change a resource in an editor.
 
-    Saving writes the resource as a whole: a field that is taken out has its default again. When the text has problems,
-    the editor opens again and shows them; leaving it unchanged then ends the command, and the text stays in its file.
+    The editor is what VISUAL or EDITOR names, else vi. Saving writes the resource as a whole: a field that is taken out
+    has its default again. When the text has problems, the editor opens again and shows them; leaving it unchanged then
+    ends the command, and the text stays in its file.
 
     \b
     headgate edit route orders
@@ -44,7 +45,7 @@ def edit(
         try:
             now, etag = api.read(*kind.path, name)
         except ApiError as refused:
-            raise absent(kind, name) if refused.status == 404 else refused from refused
+            raise absent(api, kind, name) if refused.status == 404 else refused from refused
         before = _text(now)
         file = _file(kind, name)
         problems: list[str] = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headgate.cli.failure import Failure
 from headgate.cli.resource_kinds import RESOURCES
+from headgate.cli.spelling import meant
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row], object]
@@ -184,18 +184,18 @@ _VIEWS = (
 ALL = "all"
 """In the place of a kind: every resource that can be written."""
 KINDS = {kind.plural: kind for kind in (*RESOURCE_KINDS, *_VIEWS)}
-_SPELLINGS = {spelling: kind for kind in KINDS.values() for spelling in kind.spellings()}
+SPELLINGS = {spelling: kind for kind in KINDS.values() for spelling in kind.spellings()}
+"""Every word for a kind."""
 
 
 def find_kind(name: str, *, writable: bool = False) -> Kind:
     """The kind that a person means. Raises Failure, listing the kinds there are."""
-    kind = _SPELLINGS.get(name.lower())
+    kind = SPELLINGS.get(name.lower())
     if kind is None or (writable and not kind.writable):
         known = ", ".join(kind.plural for kind in KINDS.values() if kind.writable or not writable)
         problem = "there is no kind" if kind is None else "there is nothing to write of kind"
-        close = difflib.get_close_matches(name.lower(), _SPELLINGS, 1, 0.75) if kind is None else []
-        hint = f"did you mean {_SPELLINGS[close[0]].plural}? " if close else ""
-        raise Failure(f"{problem} {name!r}: {hint}it must be one of {known}", exit_code=2)
+        hint = meant(name.lower(), SPELLINGS, 0.75) if kind is None else ""
+        raise Failure(f"{problem} {name!r}{hint or ':'} it must be one of {known}", exit_code=2)
     return kind
 
 
@@ -205,7 +205,7 @@ def find_resource(words: Sequence[str], command: str) -> tuple[Kind, str]:
         raise Failure(f"name what is meant: headgate {command} KIND NAME", exit_code=2)
     kind, *names = words
     first = names[0] if names else ""
-    if kind.lower() not in _SPELLINGS and first.lower() in _SPELLINGS:
+    if kind.lower() not in SPELLINGS and first.lower() in SPELLINGS:
         raise Failure(f"the kind comes first: headgate {command} {first} {kind}", exit_code=2)
     meant = find_kind(kind, writable=True)
     if len(names) != 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -13,12 +12,15 @@ from headgate.cli.failure import Failure
 from headgate.cli.options import OutputOption, show
 from headgate.cli.render import Output, print_line, print_table
 from headgate.cli.session import shared
+from headgate.cli.spelling import meant
 
 Row = Mapping[str, Any]
 
 _NODES = 2
 """Data planes shown beside a bucket."""
 _MOST = "1000"
+_CLOSE = 0.75
+"""Keys of callers look much alike."""
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -35,7 +37,9 @@ def show_limits(
     number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many buckets.")] = 20,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show the rate limits: which bound holds, where they are counted and who is refused. Or reset a key.
+    """Show the rate limits and their buckets, or reset a key.
+
+    It shows which bound holds, where it is counted, and which callers are refused.
 
     \b
     headgate limits
@@ -58,7 +62,9 @@ def reset(
     key: Annotated[str, typer.Argument(help="As `headgate limits` shows it, such as subject:testuser.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Fill up the buckets of a key, on every data plane, at the owners of limits and in Redis.
+    """Fill up the buckets of a key, everywhere.
+
+    On every data plane, at the owners of limits, and in Redis.
 
     \b
     headgate limits reset subject:testuser
@@ -77,7 +83,7 @@ def fetch(api: AdminApi, query: Mapping[str, str]) -> list[dict[str, Any]]:
         if refused.status != 404:
             raise
         wanted = query.get("limit")
-        hint = _meant(wanted, _names(api)) if wanted is not None else ""
+        hint = meant(wanted, _names(api), _CLOSE) if wanted is not None else ""
         raise Failure(f"{refused.detail}{hint}") from refused
     return found
 
@@ -89,7 +95,9 @@ def reset_key(api: AdminApi, key: str) -> dict[str, Any]:
     except ApiError as refused:
         if refused.status != 404:
             raise
-        raise Failure(f"no bucket of any limit has the key {key!r}{_meant(key, _keys(api))}") from refused
+        raise Failure(
+            f"no bucket of any limit has the key {key!r}{meant(key, _keys(api), _CLOSE)}"
+        ) from refused
     return receipt
 
 
@@ -170,8 +178,3 @@ def _names(api: AdminApi) -> list[str]:
 def _keys(api: AdminApi) -> list[str]:
     found = api.get("rate-limits", query={"most": _MOST})
     return [bucket["key"] for limit in found for bucket in limit["buckets"]]
-
-
-def _meant(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1, 0.75)
-    return f": did you mean {close[0]}?" if close else ""

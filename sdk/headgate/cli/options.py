@@ -82,6 +82,24 @@ def finish(
         show(output, receipt, None)
 
 
+def can_answer() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless it was answered by --yes. Raises typer.Abort for no, and Failure when nobody can answer."""
+    if not yes:
+        check_answerable()
+        typer.confirm(question, abort=True)
+
+
+def check_answerable() -> None:
+    """Raises Failure when nobody can answer a question."""
+    if not can_answer():
+        raise Failure("this asks before it does it, and nobody can answer here: give --yes", 2)
+
+
 def show(output: Output, value: Any, table: Any) -> None:
     """Print an answer in the form that was asked for; `table` prints it for people."""
     if output is Output.TABLE:

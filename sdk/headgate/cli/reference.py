@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from headgate.cli.failure import USAGE, Failure
 from headgate.cli.kinds import RESOURCE_KINDS, Kind, find_kind
 from headgate.cli.layout import wrap_words
 from headgate.cli.render import print_line, print_table, screen_width
+from headgate.cli.spelling import meant
 
 Schema = Mapping[str, Any]
 
@@ -26,7 +26,9 @@ def reference(
         ),
     ] = None,
 ) -> None:
-    """Explain the fields of resources: type, default, range and meaning, as this control plane has them.
+    """Explain the fields of resources: type, default and range.
+
+    They are those of the control plane that is asked.
 
     \b
     headgate reference
@@ -164,6 +166,5 @@ def _print_text(text: str, indent: int) -> None:
 def _unknown(at: str, name: str, fields: Schema) -> Failure:
     if not fields:
         return Failure(f"{at} has no fields, so there is no {name!r} in it", USAGE)
-    close = difflib.get_close_matches(name, fields, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return Failure(f"{at} has no field {name!r}: {hint}it has {', '.join(fields)}", USAGE)
+    hint = meant(name, fields) or ":"
+    return Failure(f"{at} has no field {name!r}{hint} it has {', '.join(fields)}", USAGE)

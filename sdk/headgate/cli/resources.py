@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.failure import Failure
-from headgate.cli.kinds import RESOURCE_KINDS, Kind
+from headgate.cli.kinds import KINDS, RESOURCE_KINDS, Kind
+from headgate.cli.spelling import meant
 
 
 def fetch(api: AdminApi, kind: Kind, name: str | None) -> list[dict[str, Any]]:
@@ -15,14 +17,15 @@ def fetch(api: AdminApi, kind: Kind, name: str | None) -> list[dict[str, Any]]:
         try:
             return [api.get(*kind.path, name)]
         except ApiError as refused:
-            raise absent(kind, name) if refused.status == 404 else refused from refused
+            raise absent(api, kind, name) if refused.status == 404 else refused from refused
     rows = api.get(*kind.path)
     if kind.plural == "instances":
         rows = _instances(rows)
     if name is not None:
-        rows = [row for row in rows if row[kind.key] == name]
-        if not rows:
-            raise absent(kind, name)
+        found = [row for row in rows if row[kind.key] == name]
+        if not found:
+            raise _absent(kind, name, (row[kind.key] for row in rows))
+        return found
     return list(rows)
 
 
@@ -45,7 +48,7 @@ def delete(api: AdminApi, kind: Kind, name: str, *, force: bool = False) -> None
         api.delete(*kind.path, name, query={"force": "true"} if force else None)
     except ApiError as refused:
         if refused.status == 404:
-            raise absent(kind, name) from refused
+            raise absent(api, kind, name) from refused
         said = refused.detail.replace("force=true", "--force")
         raise ApiError(refused.status, said, refused.errors, refused.members) from refused
 
@@ -56,10 +59,18 @@ def reset_circuit(api: AdminApi, service_name: str) -> None:
         api.post("circuits", service_name, "reset")
     except ApiError as refused:
         if refused.status == 404:
-            raise Failure(f"there is no service {service_name!r}") from refused
+            raise absent(api, KINDS["circuits"], service_name, called="service") from refused
         raise
 
 
-def absent(kind: Kind, name: str) -> Failure:
-    """The words for a thing that is not there."""
-    return Failure(f"there is no {kind.singular} {name!r}")
+def absent(api: AdminApi, kind: Kind, name: str, called: str = "") -> Failure:
+    """The words for a thing that is not there; they name the one that may be meant."""
+    try:
+        known = [row[kind.key] for row in fetch(api, kind, None)]
+    except Failure:
+        known = []  # who may not read them is told no names
+    return _absent(kind, name, known, called)
+
+
+def _absent(kind: Kind, name: str, known: Iterable[str], called: str = "") -> Failure:
+    return Failure(f"there is no {called or kind.singular} {name!r}{meant(name, known)}")

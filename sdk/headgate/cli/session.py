@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from headgate.cli.api import DEFAULT_URL, AdminApi, normal_url
 from headgate.cli.credentials import Context, Credentials
 from headgate.cli.failure import CLOSED_PIPE, FAILED, INTERRUPTED, USAGE, Failure
+from headgate.cli.usage import explain
 from headgate.errors import HeadgateError
 from headgate.target import present_token
 
@@ -67,8 +68,8 @@ class Commands(TyperGroup):
             code = super().main(args, *rest, **extra)
         except _USAGE_ERROR as error:
             code = _show_usage(error)
-        except typer.Abort:
-            code = _say("cancelled; nothing was changed", FAILED)
+        except typer.Abort as abort:
+            code = _show_abort(abort)
         sys.exit(_flush(code if isinstance(code, int) else 0))
 
     def invoke(self, ctx: Any) -> Any:
@@ -118,9 +119,18 @@ def _show_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return USAGE
-    message = str(error.format_message()).replace("Value error, ", "").rstrip(".")
-    hint = f" (see `{error.ctx.command_path} --help`)" if getattr(error, "ctx", None) else ""
-    return _say(f"{message[:1].lower()}{message[1:]}{hint}", USAGE)
+    return _say(explain(error), USAGE)
+
+
+def _show_abort(abort: typer.Abort) -> int:
+    """A question that was answered by no, by Ctrl-C, or by the end of the input."""
+    if isinstance(abort.__context__, KeyboardInterrupt):
+        typer.echo(err=True)
+        return _say("interrupted; nothing was changed", INTERRUPTED)
+    if isinstance(abort.__context__, EOFError):
+        typer.echo(err=True)
+        return _say("the question was not answered; nothing was changed", FAILED)
+    return _say("cancelled; nothing was changed", FAILED)
 
 
 def _flush(code: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from json import dumps
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.render import print_json
 from headgate.cli.session import Session, shared
+from headgate.cli.spelling import meant
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -36,11 +36,11 @@ def service(
     ] = 90,
     json: Annotated[bool, typer.Option("--json", help="Tell also when it expires.")] = False,
 ) -> None:
-    """Make a token with which one service, and no other, registers its instances.
+    """Make a token for the instances of one service.
 
-    The service need not exist yet; a note on standard error says so when it does not. The token is printed and kept
-    nowhere. Services read it from HEADGATE_TOKEN, or from the file that HEADGATE_TOKEN_FILE
-    names, as often as it changes.
+    No other service can register with it. The service need not exist yet; a note on standard error says so when it does
+    not. The token is printed and kept nowhere. Services read it from HEADGATE_TOKEN, or from the file that
+    HEADGATE_TOKEN_FILE names, as often as it changes.
 
     \b
     headgate token service orders > orders.token
@@ -48,9 +48,9 @@ def service(
     """
     session: Session = ctx.obj
     with session.api() as api:
-        _note_unknown(api, name)
         asked = {"service_name": name, "ttl": int(days * DAY)}
         made = api.post("auth", "service-token", content=dumps(asked).encode())
+        _note_unknown(api, name)
     if json:
         print_json(made)
     else:
@@ -65,6 +65,5 @@ def _note_unknown(api: AdminApi, name: str) -> None:
     except ApiError:
         return  # who may make tokens and not read is told nothing of services
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]}?" if close else "the first registration makes it"
-        typer.echo(f"headgate: note: there is no service {name!r} yet; {hint}", err=True)
+        hint = meant(name, known) or "; the first registration makes it"
+        typer.echo(f"headgate: note: there is no service {name!r} yet{hint}", err=True)

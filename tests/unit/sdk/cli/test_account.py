@@ -106,7 +106,8 @@ def test_a_context_is_made_before_its_login(run: Run, admin: FakeAdmin) -> None:
 
 
 def test_a_context_that_does_not_exist(run: Run, admin: FakeAdmin) -> None:
-    told = "headgate: there is no context 'prod': there is none (`headgate context set NAME URL`)\n"
+    told = "headgate: there is no context 'prod'; `headgate context` lists them, and `headgate context set NAME URL` "
+    told += "makes one\n"
     for command in (("context", "use", "prod"), ("get", "routes", "--context", "prod")):
         result = run(*command)
         assert (result.exit_code, result.stderr, admin.requests) == (2, told, [])
@@ -155,3 +156,9 @@ def test_the_demo_is_a_context(run: Run, admin: FakeAdmin, home: Path) -> None:
     (home / ".headgate/demo.json").write_text(json.dumps(facts))
     run("login", "--demo")
     assert json.loads(run("context", "-o", "json").stdout)[0]["name"] == "demo"
+
+
+def test_a_context_that_is_mistyped(run: Run, admin: FakeAdmin) -> None:
+    run("context", "set", "prod", "https://prod.example")
+    told = "headgate: there is no context 'prdo': did you mean prod?\n"
+    assert run("get", "routes", "--context", "prdo").stderr == told

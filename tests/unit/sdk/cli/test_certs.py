@@ -114,7 +114,7 @@ def test_nothing_is_overwritten(run: Run, folder: Path) -> None:
         (["--hosts", "good, b@d"], "'b@d' is neither"),
         (["--hosts", "x" * 64], "is neither"),
         (["--service", "a/b"], "'a/b' is not a name"),
-        (["--days", "0"], "Input should be greater than or equal to 1"),
+        (["--days", "0"], "--days must be at least 1, not 0"),
     ],
 )
 def test_arguments_that_make_no_sense(run: Run, tmp_path: Path, arguments: list[str], detail: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headgate.cli import deletion
+from headgate.cli import options
 from tests.support.fake_admin import FakeAdmin
 from tests.unit.sdk.cli.conftest import Run
 
@@ -64,7 +64,7 @@ def test_nobody_to_ask(filled: Run, admin: FakeAdmin) -> None:
 def test_the_question(
     filled: Run, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
 ) -> None:
-    monkeypatch.setattr(deletion, "can_answer", lambda: True)
+    monkeypatch.setattr(options, "can_answer", lambda: True)
     result = filled("delete", "-f", "a.yaml", input=answer)
     assert "Delete 3 resources? [y/N]" in result.stdout
     assert len(deleted(admin)) == 3 - left

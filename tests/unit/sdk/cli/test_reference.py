@@ -55,7 +55,7 @@ def test_every_field_of_every_kind_has_a_type(described: Run, admin: FakeAdmin) 
     [
         ("route.rate_limit", "route has no field 'rate_limit': did you mean rate_limits? it has name,"),
         ("route.name.x", "route.name has no fields, so there is no 'x' in it"),
-        ("rout", "there is no kind 'rout': did you mean routes?"),
+        ("rout", "there is no kind 'rout': did you mean route?"),
         ("instances", "there is nothing to write of kind 'instances'"),
     ],
 )

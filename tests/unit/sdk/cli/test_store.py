@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from typer.testing import Result
 
+from headgate.cli import options
 from tests.support.fake_admin import FakeAdmin
 
 Run = Callable[..., Result]
@@ -21,8 +23,11 @@ def test_a_store_that_is_well(logged_in: Run) -> None:
     assert json.loads(logged_in("store", "-o", "json").output)["frozen"] is False
 
 
-def test_confirming_asks_first(logged_in: Run, admin: FakeAdmin) -> None:
+def test_confirming_asks_first(logged_in: Run, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch) -> None:
     admin.frozen = WHY
+    nobody = logged_in("store", "confirm")
+    assert (nobody.exit_code, admin.frozen, "give --yes" in nobody.stderr) == (2, WHY, True)
+    monkeypatch.setattr(options, "can_answer", lambda: True)
     assert f"Frozen: {WHY}" in logged_in("store").output
     refused = logged_in("store", "confirm", input="n\n")
     assert (refused.exit_code, admin.frozen) == (1, WHY)

@@ -25,14 +25,14 @@ def test_the_token_is_all_that_is_printed(logged_in: Run, admin: FakeAdmin) -> N
     result = logged_in("token", "service", "orders", "--days", "7")
     assert (result.exit_code, result.stdout) == (0, LONG + "\n")
     assert asked == [{"service_name": "orders", "ttl": 604_800}]
-    assert admin.requests == ["GET api/v1/services", "POST api/v1/auth/service-token"]
+    assert admin.requests == ["POST api/v1/auth/service-token", "GET api/v1/services"]
     assert result.stderr == ""
     assert json.loads(logged_in("token", "service", "orders", "--json").stdout)["expires_in"] == 604_800
 
 
 def test_a_refusal_is_one_line(logged_in: Run, admin: FakeAdmin) -> None:
     admin.override = lambda _: httpx.Response(403, json={"detail": "Not enough permissions"})
-    result = logged_in("token", "service", "orders")
+    result = logged_in("token", "service", "ordres")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "headgate: Not enough permissions\n"
 
@@ -51,5 +51,5 @@ def test_a_service_that_is_not_there_is_told_beside_the_token(logged_in: Run, ad
     admin.override = answer
     result = logged_in("token", "service", "odrers")
     assert (result.exit_code, result.stdout) == (0, LONG + "\n")
-    assert result.stderr == "headgate: note: there is no service 'odrers' yet; did you mean orders?\n"
+    assert result.stderr == "headgate: note: there is no service 'odrers' yet: did you mean orders?\n"
     assert "the first registration makes it" in logged_in("token", "service", "nosuch").stderr

@@ -1,0 +1,12 @@
+"""What somebody may have meant who typed a name that there is not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def meant(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`: did you mean NAME?`, to be put behind a sentence; empty when nothing is close. `cutoff`: 0 any, 1 the same."""
+    close = difflib.get_close_matches(word, list(known), 1, cutoff)
+    return f": did you mean {close[0]}?" if close else ""
