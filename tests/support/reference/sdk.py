@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import enum
 import inspect
 import re
@@ -51,14 +52,14 @@ def _thing(path: str, value: Any) -> Iterator[str]:
         return
     if inspect.isclass(value):
         if not issubclass(value, BaseException) and (shown := _signature(path, value)):
-            yield from ("```python", shown, "```", "")
+            yield from ("```py", shown, "```", "")
         yield from _prose(value)
         if issubclass(value, BaseException):
             bases = [base.__name__ for base in value.__bases__ if base is not Exception]
             yield f"An exception{f', a `{bases[0]}`' if bases else ''}.\n"
         yield from _members(value)
     else:
-        yield from ("```python", _signature(path, value) or path, "```", "")
+        yield from ("```py", _signature(path, value) or path, "```", "")
         yield from _prose(value)
 
 
@@ -125,17 +126,30 @@ def _name(annotation: Any) -> str:
 
 
 def _prose(value: Any) -> Iterator[str]:
-    """The docstring; an indented part of it is code."""
-    text = inspect.getdoc(value) or ""
-    block = False
-    for line in text.splitlines():
-        if line.startswith("    ") and not block:
-            block = True
-            yield "```python"
-        elif block and line and not line.startswith("    "):
-            block = False
-            yield from ("```", "")
-        yield line[4:] if block else line
-    if block:
-        yield "```"
+    """The docstring. What is indented in it is an example, or goes on with the argument above; arguments are a list."""
+    indented = list[str]()
+    for line in [*(inspect.getdoc(value) or "").splitlines(), ""]:
+        if line.startswith("    ") or (indented and not line):
+            indented.append(line[4:])
+            continue
+        yield from _indented(indented)
+        indented = []
+        argument = _ARGUMENT.match(line)
+        yield f"- `{argument[1]}`: {argument[2]}" if argument else line
+    yield from _indented(indented)
+
+
+_ARGUMENT = re.compile(r"([a-z_]+(?:, [a-z_]+)*): (.+)")
+
+
+def _indented(lines: list[str]) -> Iterator[str]:
+    text = "\n".join(lines).strip("\n")
+    if not text:
+        return
+    try:
+        compile(text, "docstring", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError:
+        yield from (f"  {line.strip()}" for line in text.splitlines())
+    else:
+        yield from ("```python", text, "```")
     yield ""
