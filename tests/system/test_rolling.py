@@ -20,6 +20,9 @@ from tests.support.instance import Instance
 from tests.support.rolling import Callers, Working
 from tests.support.waiting import eventually, within
 
+DEFINITION = ServiceDefinition("rolled", check_interval=1, check_timeout=10)
+"""A probe waits for longer than a busy machine keeps an instance from its turn."""
+
 
 @pytest.fixture
 def planes(own_world: World, tmp_path: Path) -> Sequence[DataPlane]:
@@ -40,8 +43,7 @@ def connection(world: World) -> dict[str, Any]:
 
 
 def request(instance: Instance, port: int) -> RegistrationRequest:
-    definition = ServiceDefinition("rolled", check_interval=1, check_timeout=1)
-    return RegistrationRequest("rolled", instance.name, "127.0.0.1", port, definition=definition)
+    return RegistrationRequest("rolled", instance.name, "127.0.0.1", port, definition=DEFINITION)
 
 
 @asynccontextmanager
@@ -49,7 +51,7 @@ async def serving(world: World, name: str) -> AsyncIterator[Working]:
     """An instance that is registered within the block, routable from the start, and breaks off right after it."""
     async with Working(name) as instance:
         async with headgate.register(
-            ServiceDefinition("rolled", check_interval=1, check_timeout=1),
+            DEFINITION,
             host="127.0.0.1",
             port=instance.port,
             instance_id=name,

@@ -181,9 +181,11 @@ async def test_leases_begin_anew_when_etcd_has_been_away_for_longer_than_they_la
 
 async def test_a_frozen_etcd_is_told_in_time_and_asked_again_afterwards(tmp_path: Path) -> None:
     with Etcd(tmp_path) as etcd:
+        patient = EtcdStore(etcd.settings())
+        leases = await granted(patient)
+        await patient.close()
         store = EtcdStore(etcd.settings(timeout=0.5))
-        leases = await granted(store)
-        await renewed(store, leases[:10])
+        await eventually(lambda: renewed(store, leases[:10]))
         etcd.freeze()
         began = time.monotonic()
         results = await asyncio.gather(
