@@ -1,9 +1,9 @@
 """Logging of the control plane: one JSON object a line, on stderr.
 
-Whatever is passed as `extra` becomes fields of the line, so that messages stay fixed and can be searched for:
+Values passed as `extra` become fields of the line, so that messages stay fixed and can be searched for:
 `logger.info("admin request", extra={"status": 200, "revision": 41})`.
 
-A thread writes them, so that no caller ever blocks: a pipe that nobody reads is full after 64 KiB, and the next write
+A thread writes them, so that no caller ever blocks: a pipe without a reader is full after 64 KiB, and the next write
 to it waits. Then lines wait for the thread, those beyond MAX_BACKLOG are dropped, and once it can write again it says
 how many.
 """
@@ -26,7 +26,7 @@ FLUSH_TIMEOUT = 2.0
 """Most seconds for which the end of the process waits for the backlog."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-"""What every record has anyway; uvicorn adds color_message, the same text with terminal codes."""
+"""Attributes of every record; uvicorn adds color_message, the same text with terminal codes."""
 
 
 class JsonFormatter(logging.Formatter):

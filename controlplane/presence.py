@@ -111,7 +111,8 @@ def instance_of(settings: Settings) -> Instance | None:
 
 
 def member_of(settings: Settings) -> Member | None:
-    """Where the other control planes follow this one; None where it has no address that they reach for certain."""
+    """The address at which other control planes follow this one; None where it has no address that they reach for
+    certain."""
     host, _, port = (settings.advertise_grpc or settings.grpc_listen).rpartition(":")
     bare = host.strip("[]")
     reachable = _reachable(bare)
@@ -163,7 +164,7 @@ def _loopback(host: str) -> bool:
 
 
 def _reachable(host: str) -> str | None:
-    """The host, or this machine's own address where the host stands for all of them; None when it has none."""
+    """The host, or this machine's own address if the host means all addresses; None when it has none."""
     try:
         if not ipaddress.ip_address(host).is_unspecified:
             return host

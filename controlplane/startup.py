@@ -1,4 +1,4 @@
-"""What a control plane does when the store first answers: signing keys, built-in resources, the first user.
+"""Start of a control plane once the store first answers: signing keys, built-in resources, the first user.
 
 Several control planes may do each step at once; one of them succeeds. Nothing that an operator has changed or deleted
 is changed back.

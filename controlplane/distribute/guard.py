@@ -49,7 +49,7 @@ class Guard:
 
     @property
     def suspicion(self) -> str:
-        """Why the store's content must not be published; empty when it may be."""
+        """The reason the store's content must not be published; empty when it may be."""
         if self.lineage.epoch > self.good.lineage.epoch:
             return ""  # an operator's word
         if self.good.lineage.id and not self.lineage.id:

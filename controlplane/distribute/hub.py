@@ -72,7 +72,7 @@ class Nodes(Protocol):
 
 
 class Ending(Enum):
-    """Why the control plane ends a session."""
+    """The reason the control plane ends a session."""
 
     STORE_LOST = "this control plane has lost the store"
     NO_FALLBACK = "what is published is refused, and another control plane may know what was served before"

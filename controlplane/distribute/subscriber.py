@@ -106,7 +106,7 @@ class Subscriber:
         self.nacked = refused
         """The last published snapshot that the node refused."""
         self.whole: Whole | None = None
-        """Why the last message was a snapshot; None when it was a delta."""
+        """The reason the last message was a snapshot; None when it was a delta."""
         self.withheld: Mark | None = None
         """The published configuration, while it is withheld from the node."""
         self._between = between

@@ -66,7 +66,7 @@ class Watcher:
         self.full = False
         """Whether the store has no space left when it was last asked: what is published stays, and nothing changes."""
         self.problems: tuple[Problem, ...] = ()
-        """Why what is in the store now is not published; empty when it is."""
+        """The reason what is in the store now is not published; empty when it is."""
         self.caught_up = asyncio.Event()
         """Set for good once there is a snapshot."""
         self.changed = Signal()
@@ -80,7 +80,7 @@ class Watcher:
         """How many data planes are told what is published."""
         self.guard = Guard()
         self.frozen = ""
-        """Why nothing is published until an operator confirms what the store holds; empty when that is not so."""
+        """The reason nothing is published until an operator confirms the store's content; empty when published."""
         self._store = store
         self._first_delay, self._longest_delay = retry
         self._probe_interval = probe

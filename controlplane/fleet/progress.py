@@ -52,7 +52,7 @@ class NodeProgress:
     applied_revision: int
     done: bool
     reason: str = ""
-    """Why it is not done, in words."""
+    """The reason it is not done, in words."""
     rejection: Rejection | None = None
     """Set when it refused what is waited for."""
 
@@ -73,7 +73,7 @@ class Progress:
     listed: Callable[[], tuple[NodeProgress, ...]] = field(repr=False)
     """Gives `nodes`. Most who waited ask for no list of a thousand data planes."""
     problem: str = ""
-    """Why no data plane can serve it now; empty when there is no known reason."""
+    """The reason no data plane can serve it now; empty when there is no known reason."""
     settled: bool = True
     """Whether every data plane that was connected a moment ago still is. Others go on serving what they have."""
 

@@ -42,7 +42,7 @@ class InstanceHealth(NamedTuple):
     last_check: float = 0.0
     """When the last probe ended; 0 before the first."""
     reason: str = ""
-    """Why the last probe failed; empty when it passed."""
+    """The reason the last probe failed; empty when it passed."""
 
     @property
     def name(self) -> tuple[str, str]:
@@ -131,7 +131,7 @@ class StatsReport:
 
 @dataclass(frozen=True, slots=True)
 class NodeProblem:
-    """Why a data plane refused a table."""
+    """The reason a data plane refused a table."""
 
     resource: str
     """Kind and name, like `route/orders`; empty when the whole table is meant."""

@@ -41,7 +41,7 @@ class Published(Protocol):
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """Why the store's present content is not published; empty when it is."""
+        """The reason the store's present content is not published; empty when it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class InstanceView:
     last_check: float
     """Unix seconds of the last finished probe by any data plane; 0 before the first."""
     reason: str
-    """Why the last failed probe failed; empty for a healthy instance."""
+    """The reason the last failed probe failed; empty for a healthy instance."""
 
 
 @dataclass(frozen=True, slots=True)

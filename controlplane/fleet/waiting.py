@@ -36,7 +36,7 @@ class _Goal:
     revision: int
     group: Group
     hindrance: Callable[[NodeState], str] = lambda state: ""
-    """Why a data plane that serves the revision is not done; empty when it is."""
+    """The reason a data plane that serves the revision is not done; empty when it is."""
     hindered: Callable[[], Iterator[str]] = lambda: iter(())
     """Names of data planes that something hinders, beginning anywhere; some may not serve the revision."""
 

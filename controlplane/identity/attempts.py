@@ -66,7 +66,7 @@ class Attempts:
 
 
 def place(address: str) -> str:
-    """What is counted as one address: an IPv6 host has a whole /64 to call from (RFC 6177)."""
+    """The key for one address: an IPv6 host can call from a whole /64 (RFC 6177)."""
     try:
         found = ip_address(address)
     except ValueError:

@@ -27,14 +27,14 @@ class Member:
 
     family: str
     sequence: int
-    """How often the family was renewed before this token."""
+    """The number of renewals of the family before this token."""
     started: float
     """Unix seconds of the login."""
 
 
 @dataclass(frozen=True, slots=True)
 class Families:
-    """What is known of one user's families."""
+    """The known state of one user's families."""
 
     renewed: Mapping[str, tuple[int | None, float]] = field(default_factory=dict)
     """By family: the sequence of its valid token, None once it has ended; and when it started."""
@@ -91,7 +91,7 @@ def _no_number(text: str) -> float:
 
 
 class Rotation(Protocol):
-    """Where families are kept. Implemented by `commands.adapters.StoredFamilies`."""
+    """The store of families. Implemented by `commands.adapters.StoredFamilies`."""
 
     async def use(self, username: str, member: Member, now: float) -> Member:
         """Use a token up; return the next one of its family. Raises InvalidToken, and the store's errors.

@@ -12,7 +12,7 @@ from controlplane.model.resources import User
 
 
 class Grants:
-    """What the token endpoint does once it has read the form. All raise the store's errors, too.
+    """The actions of the token endpoint after it has read the form. All raise the store's errors, too.
 
     `address` is where the caller asks from; `clock` gives Unix seconds.
     """
@@ -58,7 +58,7 @@ class Grants:
         return self._tokens.continue_family(user, tokens, following, sorted(claims.scopes))
 
     async def revoke(self, refresh_token: str) -> None:
-        """End the login that a refresh token belongs to (RFC 7009). One that is not valid has ended already."""
+        """End the login that a refresh token belongs to (RFC 7009). An invalid token has ended already."""
         try:
             claims = self._tokens.verify_refresh(refresh_token)
             await self._rotation.end(claims.subject, claims.member, self._clock())

@@ -50,7 +50,7 @@ class Hasher:
         caller: str | None = None,
         begin: Callable[[], None] = lambda: None,
     ) -> bool:
-        """Whether the hash was made from the password. Without a hash the answer is no, at the same cost.
+        """Whether the hash was made from the password. Returns false without a hash, at the same cost.
 
         `caller` is who queues for it, None for the control plane itself; `begin` is called once it is the turn, and
         may raise. Raises TooManyAttempts when the queue is too long.

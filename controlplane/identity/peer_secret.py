@@ -1,8 +1,9 @@
-"""How control planes know each other: by message authentication codes under a key that is derived from SECRET_KEY.
+"""Authentication between control planes: message authentication codes under a key derived from SECRET_KEY.
 
-A follower presents a credential that names both control planes and is valid for some minutes: if it was made to connect
-to a stranger, the stranger cannot use the credential elsewhere. The control plane that answers proves that it has the
-key, too. Tokens of data planes, services and people open nothing here, and these credentials nothing there.
+A follower presents a credential that names both control planes and is valid for some minutes. If an attacker makes it
+connect to another process, that process cannot use the credential elsewhere. The control plane that answers proves
+that it has the key, too. Tokens of data planes, services and people open nothing here, and these credentials nothing
+there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class PeerSecret:
         return "<PeerSecret>"
 
     def credential(self, caller: str, callee: str, now: float) -> str:
-        """What `caller` shows to `callee`; `now` in Unix seconds."""
+        """The credential that `caller` presents to `callee`; `now` in Unix seconds."""
         at = str(int(now))
         return f"{at}.{self._mac('follow', at, caller, callee)}.{caller}"
 
@@ -46,7 +47,7 @@ class PeerSecret:
         return caller
 
     def proof(self, callee: str, nonce: bytes) -> bytes:
-        """What `callee` answers to the sender of the nonce."""
+        """The answer of `callee` to the sender of the nonce."""
         return bytes.fromhex(self._mac("answer", nonce.hex(), callee))
 
     def _mac(self, *parts: str) -> str:

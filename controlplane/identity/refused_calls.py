@@ -35,7 +35,7 @@ class RefusedCalls:
         self._callers: dict[tuple[str, str], _Caller] = {}
 
     def record(self, service: str, code: str, detail: str, peer: str) -> None:
-        """One refused call. `peer` is the caller as gRPC names it; `detail` is what it was told."""
+        """One refused call. `peer` is the caller as gRPC names it; `detail` is the answer that it got."""
         self.counts[service, code] += 1
         now, key = self._clock(), (service, _address(peer))
         caller = self._callers.get(key)

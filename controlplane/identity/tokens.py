@@ -32,14 +32,15 @@ _SKEW = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says."""
+    """Claims of a valid token."""
 
     subject: str
     scopes: frozenset[str]
     expires: float
     """Unix seconds."""
     credentials: str = ""
-    """Which credentials of the user it was made for (`User.credentials`); empty in tokens of versions before 0.2."""
+    """The credentials of the user that it was issued for (`User.credentials`); empty in tokens of versions before
+    0.2."""
 
     def of(self, user: User) -> bool:
         """Whether the user's credentials are still those that the token was made for."""
@@ -48,14 +49,14 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class RefreshClaims(Claims):
-    """What a valid refresh token says."""
+    """Claims of a valid refresh token."""
 
     member: Member = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceClaims:
-    """What a valid service token says."""
+    """Claims of a valid service token."""
 
     service: str
     """Name of the one service whose registrations it is for."""
@@ -72,7 +73,7 @@ class Tokens:
     expires_in: int
     """Seconds until the access token expires."""
     scope: str
-    """What was granted, separated by spaces."""
+    """The granted scopes, separated by spaces."""
 
 
 class TokenIssuer:
@@ -143,11 +144,11 @@ class TokenIssuer:
         return self._sign(_SERVICE, self._registry, ttl, service, {"service": service})
 
     def verify(self, access_token: str) -> Claims:
-        """What an access token says; InvalidToken unless it is one of ours and still valid."""
+        """The claims of an access token; InvalidToken unless it is one of ours and still valid."""
         return _claims(self._read(access_token, _ACCESS, self._audience))
 
     def verify_refresh(self, refresh_token: str) -> RefreshClaims:
-        """What a refresh token says; InvalidToken unless it is one of ours and still valid."""
+        """The claims of a refresh token; InvalidToken unless it is one of ours and still valid."""
         claims = self._read(refresh_token, _REFRESH, self._own)
         member = _member(claims)
         if member.started + self._refresh_lifetime <= self._clock():
@@ -156,7 +157,7 @@ class TokenIssuer:
         return RefreshClaims(said.subject, said.scopes, said.expires, said.credentials, member=member)
 
     def verify_service(self, service_token: str) -> ServiceClaims:
-        """What a service token says; InvalidToken unless it is one of ours and still valid."""
+        """The claims of a service token; InvalidToken unless it is one of ours and still valid."""
         claims = self._read(service_token, _SERVICE, self._registry)
         if not isinstance(claims.get("service"), str):
             raise InvalidToken

@@ -15,8 +15,8 @@ Turn = asyncio.Future[None]
 class Turns:
     """At most `at_once` hold a turn. The others wait, at most `most_each` a caller and `most` in all.
 
-    Where all places are taken, the newest of the caller with the longest queue gives way to a caller with a shorter
-    one. No caller waits longer than `patience` seconds.
+    If all places are taken, the newest entry of the caller with the longest queue is removed in favour of a caller
+    with a shorter one. No caller waits longer than `patience` seconds.
     """
 
     def __init__(self, at_once: int, *, most: int = 256, most_each: int = 8, patience: float = 10.0) -> None:
@@ -70,7 +70,7 @@ class Turns:
         newest.set_exception(TooManyAttempts(1.0))
 
     def _pass_on(self) -> None:
-        """Give the turn to the first in the queue, whose caller goes to its end."""
+        """Give the turn to the first in the queue; its caller moves to the end."""
         while self._queues:
             name = next(iter(self._queues))
             queue = self._queues.pop(name)

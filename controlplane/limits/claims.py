@@ -4,8 +4,8 @@
 
 The lease alone does not do: a process that was paused wakes up believing that it owns. So it grants nothing once the
 lease could have ended, by its own clock from before the last renewal; its epochs are lower than those of the next one;
-and what it writes expects the claim at its revision (`store.FencedStore`). No plan of the executor: a claim changes no
-configuration, nobody has asked for it, and only the store may decide who has it.
+and what it writes expects the claim at its revision (`store.FencedStore`). Claims are not written by plans of the
+executor: a claim changes no configuration, no caller requests it, and only the store may decide its owner.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Claims:
         self.name = name
         self.held: dict[int, Claim] = {}
         self.owners: dict[int, str] = {}
-        """Who owns what, as the store said last."""
+        """The owners of partitions, as last read from the store."""
         self.gained: Callable[[], None] = lambda: None
         """Called when partitions were claimed."""
         self.leaving: Callable[[Claim], None] = lambda claim: None

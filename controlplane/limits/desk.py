@@ -63,7 +63,7 @@ class Measured:
 
 @dataclass(slots=True)
 class _Run:
-    """What a data plane said last of its workers, in one run of it."""
+    """The last state of a data plane's workers, for one run of it."""
 
     sequence: int = -1
     workers: frozenset[str] = frozenset()
@@ -73,7 +73,7 @@ class _Run:
 
 @dataclass(slots=True)
 class _Node:
-    """What a data plane said, by run."""
+    """The states that a data plane sent, by run."""
 
     heard: float
     runs: dict[str, _Run] = field(default_factory=dict)
@@ -89,17 +89,17 @@ class Desk:
         self._wanted: dict[int, dict[Name, Limit]] = {}
         """The same, by partition."""
         self._owners: dict[str, tuple[Claim, str, Owner]] = {}
-        """With what has a bucket of its own, by limit."""
+        """By limit, with the identity of its buckets."""
         self._stored: dict[int, tuple[Claim, dict[Name, Floors]]] = {}
-        """What the store says, by partition, as this claim has read or written it."""
+        """The store's content by partition, as this claim has read or written it."""
         self._nodes: dict[str, _Node] = {}
         self._wake = asyncio.Event()
         self._said: dict[int, str] = {}
-        """Why floors were not stored last, by partition."""
+        """The reason of the last failure to store floors, by partition."""
         claims.gained, claims.leaving = self._wake.set, self._hand_over
 
     def adopt(self, limits: Mapping[str, tuple[str, Limit]]) -> None:
-        """From now on these are the limits of the fleet: what has a bucket of its own, and the terms, by name."""
+        """Set the limits of the fleet: the identity of their buckets, and their terms, by name."""
         self._limits = limits
         self._wanted = {}
         for name, (counts_by, limit) in limits.items():
@@ -114,14 +114,14 @@ class Desk:
         self._wake.set()
 
     def hear(self, node: str, run: str, sequence: int, workers: Iterable[str]) -> Collection[str] | None:
-        """A data plane says which workers it has, in a message of this run of it. Those that are to be answered; None
+        """A data plane says which workers it has, in a message of this run of it. The asks to answer; None
         for a message of a run that has ended."""
         if not _PART.fullmatch(run):
             return None
         now = self._clock()
         known = self._nodes.pop(node, None) or _Node(now)
         if len(self._nodes) >= MOST_NODES:
-            # The one that has asked nothing for longest.
+            # The holder with the oldest ask.
             del self._nodes[next(iter(self._nodes))]
         self._nodes[node] = known
         known.heard = now
@@ -147,7 +147,7 @@ class Desk:
         return found.workers
 
     def ask(self, name: str, counts_by: str, holder: tuple[str, str, str], ask: Ask) -> Answer | None:
-        """The answer to what a holder (data plane, run, worker) asks; None if it came too late. Raises NotOwned."""
+        """The answer to an ask of a holder (data plane, run, worker); None if it came too late. Raises NotOwned."""
         found = self._owners.get(name)
         if found is None or found[1] != counts_by:
             raise NotOwned
@@ -164,7 +164,8 @@ class Desk:
         return self._claims.owners.get(partition_of(name), "")
 
     def measured(self) -> list[Measured]:
-        """What is known of each limit that is owned here; of that of the settings, if data planes count it so."""
+        """The state of each limit that is owned here; that of the settings' limit only if data planes count it in this
+        mode."""
         return [
             Measured(name, owner.roll.limit, owner.roll.granted, max(0.0, owner.roll.overshoot))
             for name, (_, _, owner) in sorted(self._owners.items())
@@ -175,7 +176,7 @@ class Desk:
         """Begin with the limits of partitions that were claimed, store what is due, forget what need not be known."""
         while True:
             self._wake.clear()
-            # At once: partitions must not wait for each other when the store is slow.
+            # Run concurrently: partitions must not wait for each other when the store is slow.
             await asyncio.gather(*map(self._try_to_look_after, self._claims.held.values()))
             self._sweep()
             await asyncio.sleep(STORE_EVERY / 5)

@@ -1,4 +1,4 @@
-"""What the store holds of the limits of a partition, for the next owner: that a limit was owned, and its floors. Pure.
+"""Data in the store for the next owner of a partition: the limits that had an owner, and their floors. Pure.
 
 /headgate/limits/v1/floors/<partition>    compressed JSON, one object for all limits of the partition
 """
@@ -14,7 +14,7 @@ from controlplane.limits.claims import ROOT
 from headgate_api.leases.owner import Floors
 
 Name = tuple[str, str]
-"""A limit, and what has a bucket of its own under it."""
+"""A limit, and the identity of its buckets."""
 Stored = Mapping[Name, Floors]
 
 LARGEST = 16 * 1024 * 1024
@@ -22,7 +22,7 @@ LARGEST = 16 * 1024 * 1024
 
 
 def key_of(partition: int) -> str:
-    """Where the floors of a partition are."""
+    """The key of a partition's floors."""
     return f"{ROOT}floors/{partition:02}"
 
 

@@ -1,4 +1,4 @@
-"""Which limits lie together, and who is to own them. Pure."""
+"""Partitions of limits, and the choice of their owners. Pure."""
 
 from __future__ import annotations
 

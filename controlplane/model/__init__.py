@@ -1,1 +1,1 @@
-"""What a configuration is: resources, whole documents, snapshots. Pure: no I/O, no clock."""
+"""The model of a configuration: resources, whole documents, snapshots. Pure: no I/O, no clock."""

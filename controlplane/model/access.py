@@ -102,7 +102,7 @@ class User(Resource):
     ] = ()
     disabled: Annotated[bool, Field(description="Gets no tokens, and those in hand are refused.")] = False
     generation: Annotated[SkipJsonSchema[int], Field(ge=0, exclude=True)] = 0
-    """How often the user was disabled: kept by the control plane, whatever a document says."""
+    """The number of times the user was disabled: kept by the control plane; documents cannot set it."""
     credentials_id: Annotated[SkipJsonSchema[str | None], Field(exclude=True)] = None
     """Never stored: what `credentials` answers once the hash was taken out."""
 
@@ -244,8 +244,8 @@ class RateLimit(Resource):
         KeyPart | Annotated[tuple[KeyPart, ...], Field(min_length=1, max_length=MOST_PARTS)],
         BeforeValidator(_read_key),
         Field(
-            description="What has a bucket of its own; of a list each combination. address, subject, api_key (the "
-            "request's X-API-Key), route, header, header:NAME or claim:NAME."
+            description="The value that identifies a bucket; a list makes one bucket for each combination. address, "
+            "subject, api_key (the request's X-API-Key), route, header, header:NAME or claim:NAME."
         ),
     ] = "address"
     header: Annotated[HeaderName | None, Field(description="Name of the header, when `key` is header.")] = (
@@ -277,21 +277,21 @@ class RateLimit(Resource):
     mode: Annotated[
         Literal["local", "fleet", "redis"],
         Field(
-            description="Where is counted. local: each data plane has its own buckets; fleet: all data planes share "
-            "them; redis: all share a Redis."
+            description="The place that counts. local: each data plane has its own buckets; fleet: all data planes "
+            "share them; redis: all share a Redis."
         ),
     ] = "local"
     without_owner: Annotated[
         Literal["strict", "share", "open"],
         Field(
-            description="What a data plane lets through of a limit of mode fleet while no control plane answers: "
-            "nothing, its share, or everything."
+            description="Requests that a data plane admits under a limit of mode fleet while no control plane answers: "
+            "none, its share, or all."
         ),
     ] = "share"
     on_store_failure: Annotated[
         Literal["open", "closed", "local"],
         Field(
-            description="What holds in redis mode while Redis does not answer: requests pass (open), are refused with "
+            description="The policy of mode redis while Redis does not answer: requests pass (open), are refused with "
             "503 (closed), or are counted in each data plane (local)."
         ),
     ] = "open"
@@ -354,7 +354,7 @@ class RateLimit(Resource):
 
     @property
     def counts_by(self) -> str:
-        """What has a bucket of its own, in full, as workers name it (`LimitAsk.counts_by`)."""
+        """The full identity of a bucket, as workers name it (`LimitAsk.counts_by`)."""
         full = {
             "header": f"header:{(self.header or '').lower()}",
             "address": f"address/{self.address_prefix}",

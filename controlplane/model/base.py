@@ -21,7 +21,7 @@ from controlplane.model.words import describe
 P = TypeVar("P", bound="Part")
 
 Later = Callable[[object], str | None]
-"""What is not built yet of a field's raw value; None when all of it is."""
+"""The unsupported part of a field's raw value; None when all of it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Ignorable(Enum):
 IGNORABLE: Final = Ignorable.IGNORABLE
 
 Added = Narrows | Ignorable | tuple[Narrows, ...]
-"""Of several the ones that hold for the value: values of one field may need different capabilities."""
+"""The entries that apply to the value: values of one field may need different capabilities."""
 
 
 def narrowings(added: Added) -> tuple[Narrows, ...]:
-    """What is said of a field that may not be ignored; nothing of one that may."""
+    """The statement about a field that must not be ignored; empty for one that may be."""
     if isinstance(added, Narrows):
         return (added,)
     return added if isinstance(added, tuple) else ()
@@ -70,15 +70,15 @@ class Part(BaseModel):
     LATER: ClassVar[Mapping[str, Later]] = {}
     """Fields and values that are announced and not built yet: they are refused with that message."""
     ADDED: ClassVar[Mapping[str, Added]] = {}
-    """What a data plane that does not know a field may make of it, for each field that came to the wire after the first
-    release (`proto/baseline.binpb`), or of which a new value narrows access. See `model.capabilities`."""
+    """The consequence if a data plane does not know a field: for each field added to the wire after the first release
+    (`proto/baseline.binpb`), and each field with a new value that narrows access. See `model.capabilities`."""
 
     SENT_AS: ClassVar[Mapping[str, str]] = {}
-    """What data planes are sent in the place of a field, by its name: the name of an attribute."""
+    """The attribute that is sent to data planes in place of a field, by the field's name."""
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
-        """What is wrong between several fields. They are raw: any of them may be absent or of any type."""
+        """Problems that involve several fields. They are raw: any of them may be absent or of any type."""
         return ()
 
     @classmethod
@@ -126,7 +126,7 @@ class Resource(Part):
     """Whether people write it: in documents, and one by one over the admin API."""
 
     def outdated(self) -> Iterable[Problem]:
-        """What a stored one holds and a new one may not: a rule has become stricter since it was written.
+        """Values that are valid only in a stored resource: a rule has become stricter since it was written.
 
         It stays in force. To refuse it would keep everything else from being published, too.
         """
@@ -146,7 +146,7 @@ class Resource(Part):
 def parse_as(model: type[P], raw: object, field: str = "", *, stored: bool = False) -> P:
     """Make a value of `model` from a document, or raise InvalidConfig with every problem, below `field`.
 
-    What is `stored` may hold what an earlier version accepted (`Resource.outdated`).
+    A `stored` resource may have values that an earlier version accepted (`Resource.outdated`).
     """
     try:
         return model.model_validate(raw, context=STORED if stored else None)
@@ -165,7 +165,8 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Prob
 def _joined(
     model: type[Part], error: ValidationError | None, problems: Iterable[Problem], later: Mapping[str, str]
 ) -> ValidationError:
-    """One error from pydantic's findings, the rules', and what is not built yet, which stands alone on its field."""
+    """One error from the findings of pydantic and of the rules, and from unsupported values, each the only problem of
+    its field."""
     details = [_detail((name,), text) for name, text in later.items()]
     for found in error.errors(include_url=False) if error else ():
         if not found["loc"] or found["loc"][0] not in later:

@@ -1,7 +1,7 @@
 """The capabilities that a configuration needs of the data planes that serve it.
 
-A field that a data plane does not know is ignored by it. Where that would let more through than the operator wrote, the
-field is declared so (`Part.ADDED`), and the configuration is withheld from data planes that do not name its capability.
+A field that a data plane does not know is ignored by it. If that would admit more than the operator wrote, the field
+is declared so (`Part.ADDED`), and the configuration is withheld from data planes that do not name its capability.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class UnknownField:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """What keeps a configuration from a data plane."""
+    """The reason a configuration is withheld from a data plane."""
 
     capabilities: frozenset[str]
-    """Those that it would have to know."""
+    """The capabilities that it lacks."""
     resources: int
     """How many resources need one of them."""
     named: tuple[UnknownField, ...]
@@ -61,7 +61,7 @@ def needs(resource: Resource) -> tuple[Need, ...]:
 
 
 def updated(needed: Needs, changes: Mapping[ResourceId, tuple[Need, ...]]) -> Needs:
-    """What is needed after resources changed; by resource what it needs now, nothing if it is gone."""
+    """The needed capabilities after a change; `changed` has each resource's needs now, empty if it is deleted."""
     after = dict(needed)
     own: dict[str, dict[ResourceId, str]] = {}
     for identity, now in changes.items():
@@ -79,7 +79,7 @@ def updated(needed: Needs, changes: Mapping[ResourceId, tuple[Need, ...]]) -> Ne
 
 
 def lacking(needed: Needs, capabilities: Set[str]) -> Lacking | None:
-    """What keeps a data plane with these capabilities from a configuration; None when nothing does."""
+    """The capabilities that a data plane lacks for a configuration; None when nothing does."""
     missing = needed.keys() - capabilities
     if not missing:
         return None

@@ -88,7 +88,7 @@ class Config:
         self._outdated: set[ResourceId] = set()
         self._published = EMPTY
         self._next: dict[ResourceId, Stamped] = {}
-        """What data planes will get: the published resources with what was settled since; so with the next four."""
+        """The next state for data planes: the published resources and those settled since; likewise the next four."""
         self._next_lent = False
         self._total = 0
         """The sum that the digest is made of."""
@@ -97,17 +97,17 @@ class Config:
         self._needs: Needs = {}
         """The capabilities that data planes need for it."""
         self._differing: set[ResourceId] = set()
-        """Where it differs from what was published last."""
+        """The resources that differ from the last published state."""
         self._left: list[Stamped] = []
         self.replaced: list[Stamped] = []
-        """What is in the snapshot before the last one, and not in the last one."""
+        """Resources of the snapshot before the last one that are not in the last one."""
         for entry in entries:
             self.put(entry)
 
     # Changes
 
     def put(self, entry: StoredEntry, found: Found | None = None) -> None:
-        """Take in an entry in place of what its key held before; `found` is what `read` found in it."""
+        """Replace the entry of a key; `found` is the result of `read` for it."""
         if entry.key == CHANGE:
             self._change = entry.revision
             return
@@ -149,7 +149,7 @@ class Config:
         self._touch(identity)
 
     def differing(self, entries: Collection[E]) -> tuple[list[str], list[E]]:
-        """What a whole listing changes: keys that are gone, and entries that are new or at another revision."""
+        """The changes in a whole listing: deleted keys, and entries that are new or at another revision."""
         gone = (self._keys.keys() | self._under_way) - {entry.key for entry in entries}
         new = [entry for entry in entries if self._keys.get(entry.key, (0, None))[0] != entry.revision]
         return sorted(gone), new
@@ -182,7 +182,7 @@ class Config:
         return View(self._change, self._resources, unreadable, self._index.frozen())
 
     def publish(self, revision: int, lineage: Lineage = UNKNOWN) -> tuple[Snapshot, frozenset[ResourceId]]:
-        """The snapshot as of `revision`, and what of it differs from the one published before.
+        """The snapshot as of `revision`, and its differences from the previously published one.
 
         Raises InconsistentConfig, with everything that is wrong, when an entry does not parse or a reference leads
         nowhere; field paths begin with `kind/name`.
@@ -202,7 +202,7 @@ class Config:
         return max(len(self._unchecked), len(self._outdated))
 
     def settle(self, most: int) -> None:
-        """Do some of the work of `publish` ahead, for so many resources. What changes afterwards is looked at again."""
+        """Do some of the work of `publish` ahead, for so many resources. Later changes are checked again."""
         for _ in range(min(most, len(self._unchecked))):
             self._check(self._unchecked.pop())
         self._settle(min(most, len(self._outdated)))
@@ -210,7 +210,7 @@ class Config:
     # Inside
 
     def _settle(self, most: int) -> None:
-        """Bring so many outdated resources of what data planes will get up to date."""
+        """Update at most this many outdated resources of the next state for data planes."""
         moved: list[tuple[ResourceId, bool]] = []
         needed: dict[ResourceId, tuple[Need, ...]] = {}
         for _ in range(most):
@@ -319,8 +319,8 @@ class Config:
         stamped = self._resources.get(identity)
         resource = stamped.resource if stamped else None
         if stamped is None or (isinstance(resource, Instance) and not self._has_service(resource)):
-            # One that registered goes before one that its service lists. Its registration may cross the deletion of
-            # its service; it ends with its lease.
+            # A registered instance takes precedence over one listed in its service. Its registration may cross the
+            # deletion of its service; it ends with its lease.
             return self._static.get(identity)
         if isinstance(resource, User):
             return Stamped(without_secrets(resource), stamped.revision)

@@ -16,7 +16,7 @@ _MODULUS = 1 << 256
 
 
 def share(identity: ResourceId, revision: int) -> int:
-    """What one resource adds to the sum."""
+    """The contribution of one resource to the sum."""
     kind, name = identity
     return int.from_bytes(hashlib.sha256(f"{kind} {name} {revision}\n".encode()).digest())
 

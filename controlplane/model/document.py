@@ -16,13 +16,13 @@ MOST_WARNINGS = 100
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a document declares, and its problems by itself."""
+    """The resources declared in a document, and its own problems."""
 
     declared: tuple[Declared, ...]
     problems: tuple[Problem, ...]
 
     def warnings(self) -> tuple[Problem, ...]:
-        """What is allowed and probably not meant, at most MOST_WARNINGS."""
+        """Warnings about allowed but probably unintended values, at most MOST_WARNINGS."""
         found = (
             problem.under(item.where)
             for item in self.declared

@@ -111,7 +111,7 @@ def _canonical(triplet: re.Match[str]) -> str:
 
 
 def method_complaint(text: str) -> str | None:
-    """What is wrong with a method in a route that is written now."""
+    """The problem of a method in a newly written route."""
     if text not in METHODS:
         return f"must be a method that the gateway serves: {', '.join(METHODS)}"
     return None

@@ -1,4 +1,4 @@
-"""Records of changes: who changed what and when, with the documents before and after; and what follows from them.
+"""Records of changes: author, time, and the documents before and after; and views derived from them.
 
 A record lies in the store beside the configuration, out of the watched prefix: data planes and their watchers have no
 use for the past. It holds no secrets: of a password it says that it was set. Older states are found by undoing
@@ -19,7 +19,7 @@ from controlplane.model.stored import StoredEntry
 
 PREFIX = "/headgate/history/v1/"
 HEAD = f"{PREFIX}head"
-"""Where the records begin and end: {first, next, bytes}. Every change of configuration expects its revision."""
+"""Bounds of the records: {first, next, bytes}. Every change of configuration expects its revision."""
 RECORDS = f"{PREFIX}record/"
 
 MOST_RECORDS = 1000
@@ -39,7 +39,7 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What a change made of one resource."""
+    """The effect of a change on one resource."""
 
     kind: str
     name: str
@@ -195,7 +195,7 @@ class UnknownState(Exception):
 
 
 def undone(records: Iterable[Record], revision: int) -> dict[ResourceId, Fields | None]:
-    """What every resource that was changed after `revision` was then; None: absent. `records`: the newest first.
+    """The state at `revision` of every resource that changed after it; None: absent. `records`: the newest first.
 
     Raises UnknownState.
     """
@@ -215,7 +215,7 @@ def undone(records: Iterable[Record], revision: int) -> dict[ResourceId, Fields 
 
 
 def differences(before: Fields, after: Fields, at: str = "") -> Iterator[tuple[str, object, object]]:
-    """Field path, old and new value of everything that differs; None stands for nothing."""
+    """Field path, old and new value of everything that differs; None: the resource did not exist."""
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):

@@ -39,7 +39,7 @@ def read_lineage(value: bytes | None) -> Lineage:
 
 
 def lineage_value(lineage: Lineage, author: str) -> bytes:
-    """What `read_lineage` reads, with the one who wrote it for people to see."""
+    """The value that `read_lineage` reads, with its author for people to see."""
     return json.dumps(
         {"id": lineage.id, "epoch": lineage.epoch, "author": author}, ensure_ascii=False
     ).encode()

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: every problem at once, each with the path of its field."""
+"""Problems of a configuration: all of them together, each with the path of its field."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class InvalidConfig(ConfigProblems):
 
 
 class InconsistentConfig(ConfigProblems):
-    """What lies in the store cannot be published: an entry that does not parse, or a reference that leads nowhere."""
+    """The store's content cannot be published: an entry does not parse, or a reference is dangling."""
 
 
 def join(parent: str, field: str) -> str:

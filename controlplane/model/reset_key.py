@@ -16,7 +16,7 @@ _DIGEST = "(?:#[0-9a-f]{24})?"
 def shows_hidden(key: str) -> bool:
     """Whether the value of a header, an API key or a claim may stand in the key in the clear.
 
-    What does not begin with the names of parts is a bare value, as operators may write it.
+    A text that does not begin with the names of parts is a bare value, as operators may write it.
     """
     readings = list(_readings(key))
     return any(not _OPEN.keys() >= set(parts) for parts, _ in readings) and not any(

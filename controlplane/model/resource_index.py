@@ -15,7 +15,7 @@ _NOBODY: Set[ResourceId] = frozenset()
 class ResourceIndex:
     """An index over resources. Remove a resource before you add its replacement.
 
-    `frozen` gives a copy that later changes do not touch, at the cost of a copy of what is changed next.
+    `frozen` returns a copy that later changes do not affect; the parts changed next are then copied.
     """
 
     def __init__(self, resources: Mapping[ResourceId, Resource] | None = None) -> None:

@@ -47,9 +47,9 @@ def parse(kind: str, raw: object, field: str = "") -> Resource:
 
 
 def references(kind: str, fields: Mapping[str, object]) -> Iterator[tuple[str, ResourceId]]:
-    """What a resource with these fields cannot do without: field path and target.
+    """The references of a resource with these fields: field path and target.
 
-    The fields may be raw, so that what is dangling is told together with what is malformed.
+    The fields may be raw, so that dangling references are reported together with malformed values.
     """
     model = model_of(kind)
     for reference, target in model.REFERENCES.items() if model else ():

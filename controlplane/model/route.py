@@ -1,4 +1,4 @@
-"""Routes: which requests go to which service, and what they need to get there."""
+"""Routes: matches for requests, the services that they go to, and the requirements for access."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Route(Resource):
     )
     rewrite: Annotated[
         PathText | None,
-        Field(description="Takes the place of the matched prefix or path in what is sent on."),
+        Field(description="Replaces the matched prefix or path in the forwarded request."),
     ] = None
     rate_limits: Annotated[
         tuple[Name, ...], AsList, Field(max_length=16, description="Limits, taken in this order."), Unique

@@ -47,7 +47,7 @@ class Circuit(Part):
 
 
 class Timeouts(Part):
-    """How long an instance may take for each step."""
+    """Time-outs of an instance for each step."""
 
     ADDED: ClassVar[Mapping[str, Added]] = {"total": IGNORABLE}
 
@@ -102,7 +102,7 @@ class Retries(Part):
 
 
 class Tls(Part):
-    """How the instances of a service are spoken to over TLS. Their certificates are always verified."""
+    """TLS to the instances of a service. Their certificates are always verified."""
 
     enabled: Annotated[bool, Field(description="False: in the clear, as without this part.")] = True
     server_name: Annotated[

@@ -35,7 +35,7 @@ class Snapshot:
 
     @cached_property
     def digest(self) -> str:
-        """What is in it, whatever its revision; see `model.digest`."""
+        """Its content without the revision; see `model.digest`."""
         return digest.text(digest.total_of(self.resources) if self.total is None else self.total)
 
     @cached_property
@@ -47,13 +47,13 @@ class Snapshot:
 
     @cached_property
     def needs(self) -> Needs:
-        """The capabilities that a data plane must have to be given it, and what needs them."""
+        """The capabilities that a data plane needs for it, and the resources that need them."""
         if self.needed is not None:
             return self.needed
         return updated({}, {identity: needs(one.resource) for identity, one in self.resources.items()})
 
     def instances(self, service_name: str) -> list[Instance]:
-        """The instances of one service, sorted by id. The cost is that of what is returned."""
+        """The instances of one service, sorted by id. The cost grows with the size of the result."""
         ids = sorted(self.instances_of.get(service_name, ()))
         found = (self.resources["instance", f"{service_name}/{one}"].resource for one in ids)
         return [instance for instance in found if isinstance(instance, Instance)]
@@ -67,7 +67,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What turns the snapshot at `base_revision` into the one at `revision`."""
+    """The changes from the snapshot at `base_revision` to the one at `revision`."""
 
     base_revision: int
     base_digest: str
@@ -75,7 +75,7 @@ class Delta:
     digest: str
     changed: Mapping[ResourceId, Stamped]
     removed: tuple[ResourceId, ...]
-    """Those that are not there any more; the base may not have had some of them."""
+    """Deleted resources; the base may not have had some of them."""
     lineage: Lineage = UNKNOWN
 
 
@@ -106,11 +106,11 @@ MOST_SORTED = 1000
 """Names in a delta up to which they are sorted."""
 
 EMPTY = Snapshot(0, MappingProxyType({}))
-"""What a data plane has before its first snapshot."""
+"""The state of a data plane before its first snapshot."""
 
 
 def diff(old: Snapshot, new: Snapshot) -> Delta:
-    """What differs between two snapshots, by the revisions of their resources."""
+    """The difference between two snapshots, by the revisions of their resources."""
     return delta_from(old.revision, old.digest, new, _differing(old, new))
 
 

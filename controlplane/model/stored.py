@@ -1,4 +1,4 @@
-"""How resources lie in the store: keys, and JSON that a person can read with etcdctl."""
+"""Representation of resources in the store: keys, and JSON that a person can read with etcdctl."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from controlplane.model.resources import Issuer, Resource, ResourceId, User, mod
 
 PREFIX = "/headgate/v1/"
 CHANGE = f"{PREFIX}change/latest"
-"""Who changed the configuration last, when, and what: {author, time (Unix seconds), summary}. Every write of
+"""The last change of the configuration: {author, time (Unix seconds), summary}. Every write of
 configuration expects its revision, so that such writes happen one after the other."""
 COMMITS = f"{PREFIX}commit/"
 """Commit records of changes that take several transactions; see `commands.staging`."""
 STAGED = f"{PREFIX}staged/"
-"""Where the values of such a change are staged."""
+"""Prefix of the staged values of such a change."""
 QUARANTINE = "/headgate/quarantine/v1/"
-"""Where staged values are kept that could not be read, for people to look at. Nothing else reads them."""
+"""Prefix of staged values that could not be read, kept for inspection. Nothing else reads them."""
 
 
 class StoredEntry(Protocol):
@@ -89,7 +89,7 @@ def decode(entry: StoredEntry) -> Resource | None:
 
 
 def _model(kind: str) -> type[Resource] | None:
-    """What the entries of a kind hold; an issuer is only announced."""
+    """The resources in the entries of a kind; issuers are reserved for later."""
     if kind == Issuer.KIND:
         return None
     return VerificationKey if kind == "signing_key" else model_of(kind)

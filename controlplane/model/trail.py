@@ -1,8 +1,8 @@
-"""What changed since a revision, so that a data plane that has an older snapshot gets the difference only.
+"""Changes since a revision, so that a data plane with an older snapshot gets the difference only.
 
-Not the older snapshots are kept, but the names of what changed from each to the next. That is small, and it serves
-every revision in between too: a data plane may come with one that another control plane published. One that was
-just before such a step gets the whole step, which brings some resources that it has; none is missing.
+It keeps no older snapshots, only the names of the resources that changed from each to the next. That is small, and it
+serves every revision in between too: a data plane may come with one that another control plane published. A data plane
+that was just before such a step gets the whole step, including some resources that it already has; none is missing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Trail:
         """Revision and digest of the first snapshot."""
 
     def add(self, revision: int, touched: Collection[ResourceId], digest: str = "") -> None:
-        """Note that a snapshot was published as of `revision`, and what differs from the one before."""
+        """Record that a snapshot was published as of `revision`, and its differences from the previous one."""
         if self._begins is None:
             self._begins, self._first = revision, (revision, digest)
         elif touched:
@@ -39,7 +39,7 @@ class Trail:
             self._forget()
 
     def between(self, base_revision: int, base_digest: str, current: Snapshot) -> Delta | None:
-        """What leads to `current` from a snapshot that was true at `base_revision`; None when that is too old.
+        """The delta to `current` from a snapshot as of `base_revision`; None when that is too old.
 
         Whether the base had the content that it should have had is for the data plane to see, by the digest.
         """

@@ -25,7 +25,7 @@ class Declared:
     name: str
     """Empty when it cannot be told."""
     where: str
-    """Field path of the resource in what was written."""
+    """Field path of the resource in the document."""
     fields: Mapping[str, object]
     """As they were written."""
     resource: Resource | None
@@ -38,10 +38,11 @@ def check_references(
     declared: Sequence[Declared],
     also: Collection[ResourceId] = (),
 ) -> list[Problem]:
-    """What would be wrong if the declared resources were added to the existing ones or took their places.
+    """Problems of the configuration that results when the declared resources are added to the existing ones or replace
+    them.
 
-    `index` is over the existing ones; the cost grows with what is declared. `also` are resources that exist without
-    being readable. Those that are declared but wrong are taken to exist: what is wrong with them has been said.
+    `index` is over the existing ones; the cost grows with the number of declared resources. `also` are resources that
+    exist without being readable. Declared but invalid resources count as existing: their problems have been reported.
     """
     here = {(item.kind, item.name) for item in declared}
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 PATTERNS: dict[str, str] = {}
-"""What a pattern means, in words; `fields` fills it beside each pattern."""
+"""The meaning of a pattern, in words; `fields` fills it beside each pattern."""
 
 _TYPES = {
     "string_type": "a string",
@@ -52,7 +52,7 @@ def describe(error: ErrorDetails, known: Collection[str]) -> str:
 
 
 def unknown_field(name: str, known: Collection[str]) -> str:
-    """Say that nothing is called `name` here, and what was perhaps meant."""
+    """A message that `name` is unknown here, with the closest known name."""
     # Comparing takes time with the length, and no field has a long name.
     close = get_close_matches(name, known, n=1) if len(name) <= 64 else None
     return f"unknown field; did you mean {close[0]!r}?" if close else "unknown field"

@@ -1,4 +1,4 @@
-"""Who a client certificate speaks for. This is the one place that knows the rule:
+"""The identity in a client certificate. This is the one place that knows the rule:
 
     The certificate holds exactly one URI among its subject alternative names, a SPIFFE ID whose path is
         /headgate/dataplane          any data plane
@@ -7,7 +7,7 @@
         /headgate/service/<name>     the service of this name
     in whatever trust domain: what is trusted is the authority that signed it (GRPC_CLIENT_CA).
 
-A certificate without such a name lets its holder connect, and say with a token who they are. Neither common name nor
+A certificate without such a name lets its holder connect, and authenticate with a token. Neither common name nor
 organisational unit count: certificates have those for other reasons, and their
 issuers do not expect them to grant access here.
 """
@@ -26,7 +26,7 @@ _SPIFFE_ID = re.compile(
 
 
 class Role(Enum):
-    """What a caller is, which decides what it may do."""
+    """The role of a caller, which decides its permissions."""
 
     DATAPLANE = "data plane"
     SERVICE = "service"
@@ -50,7 +50,7 @@ def identity_of(context: Context) -> Identity | None:
 
 
 def identity(spiffe_id: str) -> Identity | None:
-    """Whom this SPIFFE ID stands for."""
+    """The identity in this SPIFFE ID."""
     match = _SPIFFE_ID.fullmatch(spiffe_id)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""The config stream: what goes out to one data plane, and what comes back.
+"""The config stream: messages to and from one data plane.
 
 Each stream has a writer (the call itself) and a reader (a task). They meet in the session: the reader tells it what was
 answered, the writer asks it what to send. A data plane that reads slowly holds up its own writer and nothing else.
@@ -45,7 +45,7 @@ MOST_WAITING = 64
 """Messages of answers about limits that wait for a data plane which does not read. Older ones would be too late."""
 
 HELLO_WITHIN = 10.0
-"""Seconds that a data plane has to say who it is."""
+"""Seconds within which a data plane must send its hello."""
 
 _ENDINGS = {
     Ending.STORE_LOST: Code.UNAVAILABLE,
@@ -73,8 +73,8 @@ class ConfigStream:
         recheck: float = RECHECK,
         limits: LimitRoutes | None = None,
     ) -> None:
-        """`recheck`: seconds from one look at a stream's credential to the next. `limits` takes what is asked about
-        limits of the fleet; without it nobody answers."""
+        """`recheck`: seconds from one look at a stream's credential to the next. `limits` takes asks about limits of
+        the fleet; without it they are not answered."""
         self._limits = limits
         self._recheck = recheck
         self._hub = hub
@@ -158,7 +158,7 @@ class ConfigStream:
 
     @contextmanager
     def _answers(self, session: Session) -> Iterator[Answers]:
-        """Where answers about limits wait for the stream within the block."""
+        """A queue of answers about limits for the stream, within the block."""
         waiting: Answers = []
 
         def reply(answers: limits_pb2.LimitAnswers) -> None:

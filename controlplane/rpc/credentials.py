@@ -1,4 +1,4 @@
-"""Who calls, and what they may do.
+"""Authentication of callers, and their permissions.
 
 A bearer credential in the call's metadata (RFC 6750 in spirit) says who calls; without one the client certificate does
 (see `client_certificate`). There are three kinds of callers, and each may do its own and nothing else:
@@ -28,14 +28,14 @@ RECHECK = 5.0
 
 
 class Right(Enum):
-    """What a call of the registry needs."""
+    """Permissions that a call of the registry needs."""
 
     LOOK = "look"
     INSPECT = "inspect"
-    """Look at what concerns callers."""
+    """Read data about callers."""
     REGISTER = "register"
     CHANGE = "change"
-    """What reaches beyond one's own registration."""
+    """Calls beyond a service's own registration."""
 
 
 _SERVICES = frozenset({Right.LOOK, Right.REGISTER})
@@ -53,7 +53,7 @@ class Caller:
 
     role: Role
     name: str | None
-    """Data plane, service or user; None for a credential that stands for any of its kind."""
+    """Data plane, service or user; None for a credential that is valid for any of its kind."""
     expires: float | None = None
     claims: Claims | None = None
     """A user's."""

@@ -1,4 +1,4 @@
-"""What callers hear when something is refused or fails: one table, and nothing of the inside.
+"""Answers to callers for refusals and failures: one table, without internal details.
 
 `rescued` stands around every call. Details are bounded, because they travel in the trailing header fields, which
 clients accept up to 8 KiB by default.
@@ -96,7 +96,7 @@ def _refusal(error: Exception) -> Refused:
 
 
 def store_trouble(error: StoreError) -> str:
-    """What callers hear of a store that does not do what it should."""
+    """Answers to callers when the store fails."""
     if isinstance(error, StoreFull):
         return "the store (etcd) is full and takes no changes"
     if isinstance(error, StoreUnavailable):

@@ -1,8 +1,8 @@
 """The views that watchers of the registry get. Each is rebuilt only when something that it shows changed, once for all
 watchers. Views without a watcher are not made.
 
-Everything that changed has a number, and a watcher remembers the last that it saw. So a change costs what changed, and
-a watcher what it is told.
+Everything that changed has a number, and a watcher remembers the last that it saw. The cost of a change grows with its
+size, and the cost of a watcher with the messages it gets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from headgate_api.v1.resources_pb2 import ResourceName
 logger = logging.getLogger(__name__)
 
 GAP = 0.1
-"""Seconds between two looks at what changed: data planes report all the time, and people do not read faster."""
+"""Seconds between two checks for changes: data planes report all the time, and people do not read faster."""
 
 AT_ONCE = 50
 """Views that are made in one turn of the event loop: about a millisecond."""
@@ -75,12 +75,12 @@ class Feed:
         """The last changed at the end."""
         self._removed: dict[Name, int] = {}
         self._forgotten = 0
-        """What was removed up to this number is not known by name any more."""
+        """Names of removals up to this number have been forgotten."""
         self._task: asyncio.Task[None] | None = None
 
     @contextmanager
     def watched(self, interest: Interest) -> Iterator[None]:
-        """There is a watcher within the block."""
+        """Counts one watcher within the block."""
         if self._interests.add(interest):
             self._came.add(interest)
             self._wake.set()
@@ -104,7 +104,7 @@ class Feed:
         return interest in self._made
 
     def message(self, seen: int, interest: Interest, *, changes: bool) -> pb.WatchResponse | None:
-        """What a watcher is to be told that has `seen` all up to this number, or nothing: -1. None for nothing.
+        """The update for a watcher that has `seen` everything up to this number; -1: nothing yet. None for nothing.
 
         Without `changes` everything that the interest covers.
         """
@@ -134,7 +134,7 @@ class Feed:
         self._forgotten = self.number
 
     def _drop_unwatched(self) -> None:
-        """What is not kept up to date must not be shown to the next one who asks for it."""
+        """Views that are not kept up to date must not be shown to the next watcher."""
         for name in [name for name in self._parts if not self._interests.covers(name)]:
             del self._parts[name]
 
@@ -161,7 +161,7 @@ class Feed:
                 await wake.wait()
 
     async def _refresh(self, snapshot: Snapshot) -> None:
-        """Bring the views up to the snapshot and to what was reported."""
+        """Update the views to the snapshot and to the reports."""
         before = self.number, self.revision, self._made
         came, self._came = self._came, set()
         for number, name in enumerate(self._due(snapshot, came), 1):
@@ -170,7 +170,7 @@ class Feed:
                 self._make(name, snapshot)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        # One that left and came back meanwhile has lost what was made for it.
+        # A watcher that left and returned meanwhile has lost its views.
         self._made = (self._made | came) & self._interests.different - self._came
         self.revision = snapshot.revision
         while len(self._removed) > MOST_REMOVED:
@@ -182,7 +182,7 @@ class Feed:
         """The watched views that are out of date; `came` are interests without a view."""
         anew = self._take_in(snapshot)
         touched, routes = self._touched, self._routes
-        # Which data planes count changes nothing about routes.
+        # The set of counted data planes does not affect routes.
         everything = set(KINDS) if anew else {"service", "circuit"} if touched.everything else set()
         named: dict[Kind, set[str]] = {
             "service": touched.services,
@@ -228,7 +228,7 @@ class Feed:
         return names | snapshot.instances_of.keys()
 
     def _missing(self, snapshot: Snapshot, came: Iterable[Interest]) -> list[Name]:
-        """What new watchers asked for and no watcher before them."""
+        """Views that only new watchers requested."""
         missing: set[Name] = set()
         for interest in came:
             missing |= interest.named

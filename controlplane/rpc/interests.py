@@ -1,4 +1,4 @@
-"""What the watchers of the registry want to see, each by itself and all together. Pure."""
+"""Interests of the registry's watchers, of each one and of all together. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BY_SERVICE: frozenset[Kind] = frozenset({"service", "circuit"})
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What one watcher wants to see."""
+    """The interest of one watcher."""
 
     kinds: frozenset[Kind]
     services: frozenset[str] = frozenset()
@@ -25,7 +25,7 @@ class Interest:
 
     @classmethod
     def of(cls, request: pb.WatchRequest) -> Interest:
-        """What the request asks for."""
+        """The interest in a request."""
         left_out: dict[Kind, bool] = {
             "service": request.without_services,
             "route": request.without_routes,
@@ -47,7 +47,7 @@ class Interest:
 
     @property
     def named(self) -> frozenset[Name]:
-        """What is part of it by name."""
+        """Its parts by name."""
         return frozenset((kind, one) for kind in self.kinds & BY_SERVICE for one in self.services)
 
 

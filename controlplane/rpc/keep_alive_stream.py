@@ -1,8 +1,8 @@
 """The keep-alive stream: one process renews everything that it holds, many leases with a message.
 
 Each stream is one task, which reads, renews and answers in turn: a process that sends faster than the store renews is
-read more slowly, and so is one that sends more than it needs. What ends streams from outside, a withdrawn credential, a
-process that has fallen silent or the end of the control plane, is looked after for all of them at once.
+read more slowly, and so is one that sends more than it needs. One task ends the streams of all processes for outside
+reasons: a withdrawn credential, a silent process, or the end of the control plane.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ State = tuple[float, bool, bool, bool]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What processes may ask of one control plane."""
+    """Bounds on the requests of processes to one control plane."""
 
     streams: int = 25_000
-    """At once; a connection each in the worst case."""
+    """Concurrent streams; in the worst case each has its own connection."""
     held: int = 10_000
     """Leases of one stream."""
     named: int = 10_000
@@ -62,14 +62,14 @@ class _Session:
     context: Context
     caller: Caller
     credential: object
-    """What the caller was recognised by: sessions that share it are checked together."""
+    """The caller's credential: sessions that share it are checked together."""
     task: asyncio.Task[Any] | None
     heard: float
     """When the last message came."""
     tokens: float
     """Messages that may be read at once."""
     held: dict[int, tuple[str, State | None]] = field(default_factory=dict)
-    """By lease: the name of the instance ("service/id"), and what was told of it last."""
+    """By lease: the name of the instance ("service/id"), and the last answer about it."""
     ending: Refused | None = None
 
     def end(self, why: Refused) -> None:
@@ -238,7 +238,7 @@ class KeepAliveStreams:
                 if isinstance(verdict, Refused):
                     session.end(Refused(verdict.code, verdict.detail))
                 elif verdict is not None and not verdict.same(session.caller):
-                    # What it holds was checked for another one: a new stream names it again.
+                    # Its leases were checked for another caller: a new stream names them again.
                     session.end(Refused(Code.ABORTED, "the credential stands for somebody else now"))
                 elif session.heard < silent_since:
                     session.end(Refused(Code.ABORTED, f"no message for {self._bounds.silence:g} seconds"))
@@ -246,7 +246,7 @@ class KeepAliveStreams:
                     await asyncio.sleep(0)
 
     async def _verdict(self, session: _Session) -> Caller | Refused | None:
-        """Who the caller is by now; None if that is not known, and is looked at again the next time."""
+        """The caller's current identity; None if that is not known, and is looked at again the next time."""
         with contextlib.suppress(StoreError):
             try:
                 return await self._credentials.require(Right.REGISTER, session.context)

@@ -78,7 +78,7 @@ class LimitLinks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, name: str, member: Member, link: _Link) -> None:
-        """One stream, from the first ask to its end."""
+        """One stream, from the first ask to the end."""
         try:
             async with channel_to(member, self._tls) as channel:
                 async with asyncio.timeout(CONNECT_WITHIN):
@@ -125,7 +125,7 @@ class LimitLinks:
             self._routes.answered(response.answers)
 
     def _refuse(self, link: _Link) -> None:
-        """What was asked is not answered any more."""
+        """The pending asks will not be answered."""
         for (node, run), asks in link.unanswered().items():
             self._routes.answered(
                 limits_pb2.LimitAnswers(node=node, run=run, answers=map(codec.refusal, asks))
@@ -133,7 +133,7 @@ class LimitLinks:
 
 
 class _Link:
-    """What waits for a stream, and what was asked over it."""
+    """Asks that wait for a stream, and asks sent over it."""
 
     def __init__(self) -> None:
         self.queue: list[limits_pb2.LimitAsks] = []

@@ -50,7 +50,7 @@ class LimitRoutes:
                 del self._replies[node]
 
     def take(self, node: str, asks: pb.LimitAsks) -> None:
-        """What a data plane that is connected here asks."""
+        """Asks of a data plane that is connected here."""
         asks.node = node
         by_owner: dict[str, list[pb.LimitAsk]] = {}
         for ask in asks.asks:
@@ -81,7 +81,7 @@ class LimitRoutes:
         for ask in asks.asks:
             holder = asks.node, asks.run, ask.worker
             if ask.worker not in running:
-                # It has ended meanwhile: nobody would tell of its end again.
+                # It has ended meanwhile, and its end would not be reported again.
                 answers.answers.append(codec.refusal(ask))
                 continue
             try:

@@ -41,7 +41,7 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class LinkTls:
-    """What is used where another control plane's port is encrypted: PEM files, read for every attempt."""
+    """Credentials for another control plane's encrypted port: PEM files, read for every attempt."""
 
     ca: Path | None = None
     """Authority of the control planes' certificates; None: the system's."""
@@ -64,7 +64,7 @@ class PeerLink:
         self._tls = tls or LinkTls()
 
     async def __call__(self, name: str, member: Member) -> AsyncGenerator[PeerUpdate, None]:
-        """What the control plane `name` tells, until its stream ends. Raises LinkLost."""
+        """The updates of the control plane `name`, until its stream ends. Raises LinkLost."""
         try:
             channel = channel_to(member, self._tls)
         except OSError as error:

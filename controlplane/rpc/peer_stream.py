@@ -71,7 +71,7 @@ class PeerStream:
     async def Lend(
         self, requests: AsyncIterator[pb.LendRequest], context: Context
     ) -> None:  # named by the wire
-        """One control plane that passes on what its data planes ask, until either side ends the stream."""
+        """One control plane that forwards the asks of its data planes, until either side ends the stream."""
         async with rescued(context, "peers", self._refused):
             self._identify(context)
             if self._limits is None:

@@ -1,4 +1,4 @@
-"""What a service may register. People with gateway:admin may register everything.
+"""Rules for registrations by services. People with gateway:admin may register everything.
 
 A registration makes the data planes open connections to the address of its instance. So addresses that mean something
 else to a data plane than to the service are refused: its own loopback, where its status port listens, and link-local
@@ -24,7 +24,7 @@ Network = IPv4Network | IPv6Network
 
 _LOOPBACK_NAME = re.compile(r"(?:.*\.)?(?:localhost|localhost\.localdomain|ip6-localhost|ip6-loopback)\.?")
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
-"""What resolvers take for an address in one of the old notations (inet_aton)."""
+"""Texts that resolvers accept as an address in an old notation (inet_aton)."""
 _ELSEWHERE = (
     "Seen from a data plane it is another place than seen from the service; if that is meant, add it to REGISTER_ALLOW "
     "of the control planes"
@@ -61,7 +61,7 @@ class Rules:
             self._check_room(instance, service, snapshot)
 
     def complaint(self, host: str) -> str | None:
-        """Why a host is refused; None when it is not."""
+        """The reason a host is refused; None when it is not."""
         address = _address(host)
         if address is None:
             return self._name_complaint(host.lower())

@@ -133,7 +133,7 @@ def _nobody(limit: str) -> str:
 
 
 class _Parts:
-    """What the server serves, and tells its callers when it comes and goes."""
+    """The services of the server; they notify their callers when it starts and stops."""
 
     def __init__(
         self,

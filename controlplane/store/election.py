@@ -18,7 +18,7 @@ from controlplane.store.errors import Compacted, Conflict, LeaseGone, StoreError
 from controlplane.store.protocol import Batch, Entry, Listing, Put, Store, Write
 
 PREFIX = "/headgate/election/"
-"""Where leaders are named, beside the configuration."""
+"""Key prefix of leaders, beside the configuration."""
 TTL = 10.0
 """Seconds after which a leader that fell silent is replaced."""
 PAUSE = 1.0

@@ -12,8 +12,8 @@ class StoreError(Exception):
 class StoreUnavailable(StoreError):
     """No answer in time, or none that tells the outcome of the request.
 
-    When the outcome of a write is unknown (it was sent, and the answer was lost) `unknown_outcome` is true and
-    the detail says so: read before writing again.
+    When the outcome of a write is unknown (it was sent, and the answer was lost), `unknown_outcome` is true and the
+    detail states it: read before writing again.
     """
 
     def __init__(self, detail: str, *, unknown_outcome: bool = False) -> None:

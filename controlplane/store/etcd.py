@@ -41,7 +41,7 @@ from controlplane.store.protocol import (
 log = logging.getLogger(__name__)
 
 FULL_ALARM = "NOSPACE"
-"""What etcd calls it (rpc.proto, AlarmType)."""
+"""Its name in etcd (rpc.proto, AlarmType)."""
 PAGE = 500
 """Entries asked for at once when listing."""
 LISTING_ATTEMPTS = 3

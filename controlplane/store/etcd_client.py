@@ -39,7 +39,7 @@ LOOKING = 4
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a call may be made: until when (monotonic), whether it may be carried out twice, about which lease."""
+    """Options of a call: its deadline (monotonic), whether it may be carried out twice, and its lease."""
 
     deadline: float
     repeatable: bool = True
@@ -123,7 +123,7 @@ class EtcdClient:
         raise Unexplained(f"{endpoint.address}: no connection for lease renewals")
 
     async def leader(self, token: str) -> str | None:
-        """Address of the endpoint that leads, the preferred one asked first; None when none says so soon."""
+        """Address of the endpoint that leads, the preferred one asked first; None when no member answers soon."""
         if self.members == 1:
             return self._endpoints[0].address
         within = self.timeout / LOOKING / self.members

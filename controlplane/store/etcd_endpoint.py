@@ -67,7 +67,7 @@ class Endpoint:
             raise StoreUnavailable(f"{self.address}: the connection was closed") from None
 
     async def _learn_why(self, within: float) -> None:
-        # Only a call is told why there is no connection, so a harmless one is made for that. If it gets
+        # gRPC reports the reason of a missing connection only to a call, so a harmless call is made. If it gets
         # through, or is refused by etcd itself, there is a connection again.
         try:
             await self.ask(STATUS, STATUS.request(), (), within)
@@ -132,8 +132,8 @@ class Endpoint:
 
 
 def cancelled(address: str) -> BaseException:
-    """What to raise for a CancelledError of a call: closing a channel makes grpc.aio raise it in tasks that
-    were not cancelled."""
+    """The error to raise for a CancelledError of a call: closing a channel makes grpc.aio raise it in tasks that were
+    not cancelled."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         return asyncio.CancelledError()

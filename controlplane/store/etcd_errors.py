@@ -50,7 +50,7 @@ _NOT_CARRIED_OUT = (
     "etcdserver: too many requests",
     "etcdserver: rpc not supported for learner",
 )
-# What gRPC puts around the reason; the address is named already.
+# The text that gRPC adds to the reason; the address is named already.
 _WRAPPING = re.compile(r"^failed to connect to all addresses; last error: [A-Z]+: (ipv[46]:\S+: )?")
 _OUTCOME_OPEN = {
     grpc.StatusCode.UNAVAILABLE,

@@ -1,4 +1,4 @@
-"""How lease renewals go to etcd: many at a time over an HTTP/2 connection of our own, or one by one by grpc.aio.
+"""Transport of lease renewals to etcd: in batches over our own HTTP/2 connection, or one by one by grpc.aio.
 
 By hand a renewal costs a few µs; by grpc.aio, which takes one message at a time, some 100 µs. But only gRPC knows why
 etcd refuses, and gets through where the other does not (a trust store of its own, proxies that rewrite HTTP/2). So the

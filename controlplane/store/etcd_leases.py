@@ -1,8 +1,8 @@
 """Lease renewals of a whole process over one stream to one endpoint.
 
-The stream is opened for the first renewal. When it breaks, or falls silent while answers are due, the next endpoint is
-tried and what waits is sent again: renewing twice does no harm. It goes to the leader, because another member asks the
-leader for one renewal after the other.
+The stream is opened for the first renewal. When it breaks, or stays silent while answers are due, the next endpoint is
+tried and waiting renewals are sent again: renewing twice does no harm. It goes to the leader, because another member
+asks the leader for one renewal after the other.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ much."""
 AT_ONCE = 1000
 """Renewals that are sent in one turn of the event loop: a few milliseconds' work."""
 TICKS = 20
-"""Looks at what is overdue within the time-out."""
+"""Checks for overdue answers within the time-out."""
 
 
 class _Caller:
-    """Who asked for renewals, and what has become of them."""
+    """Callers that wait for renewals, and the outcomes."""
 
     __slots__ = ("done", "found", "left")
 
@@ -63,13 +63,13 @@ class LeaseStream:
         """Whether this stream has answered at all."""
         self._silent = False
         self._by_hand = self._next_by_hand = True
-        """How this stream was opened, and how the next one will be; see `etcd_lease_calls`."""
+        """The transport of this stream, and of the next one; see `etcd_lease_calls`."""
         self._failures: list[str] = []
         """Of the endpoints that were tried in a row."""
         self._running: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tick_at = 0.0
-        """When the next look at what is overdue is due."""
+        """The time of the next check for overdue answers."""
 
     async def renew(self, lease: int) -> float:
         """Renew a lease, unless that was done a moment ago; return the seconds until it ends.

@@ -1,4 +1,4 @@
-"""How etcd is reached: settings that are either right or refused at once, with every fault in one message."""
+"""Settings of the connection to etcd: validated immediately, with every problem in one message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import grpc
 
 @dataclass(frozen=True, slots=True)
 class EtcdSettings:
-    """Where etcd is and how we show who we are. Raises ValueError that lists everything that is wrong."""
+    """The address of etcd and our credentials. Raises ValueError that lists everything that is wrong."""
 
     endpoints: tuple[str, ...] = ("http://127.0.0.1:2379",)
     """URLs of the members, http or https alike; tried in turn."""
@@ -43,7 +43,7 @@ class EtcdSettings:
         return self.endpoints[0].startswith("https://")
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """What TLS needs, None without TLS. Raises ValueError for files that are missing or of no use."""
+        """TLS credentials; None without TLS. Raises ValueError for files that are missing or of no use."""
         if not self.secure:
             return None
         self.tls()

@@ -44,7 +44,7 @@ class Ended(Exception):
 
 
 class Http2Call:
-    """One stream of a bidirectional method: what to write (`outgoing`), and the messages in what was read."""
+    """One stream of a bidirectional method: bytes to write (`outgoing`), and messages in the bytes read."""
 
     def __init__(self, path: str, authority: str, secure: bool, metadata: Iterable[tuple[str, str]]) -> None:
         """`authority` is host:port. Metadata is sent as it is, and not indexed by proxies."""
@@ -86,7 +86,7 @@ class Http2Call:
         self._fill()
 
     def outgoing(self) -> bytes:
-        """What is to be written now; empty for nothing."""
+        """Bytes to write now; empty for none."""
         out = bytes(self._out)
         self._out.clear()
         return out
@@ -175,7 +175,7 @@ class Http2Call:
         self._fill()
 
     def _fill(self) -> None:
-        """Move as much of what is unsent into frames as the windows allow."""
+        """Move as many unsent bytes into frames as the windows allow."""
         while (size := min(len(self._unsent), self._connection, self._stream, self._most_frame)) > 0:
             self._out += _frame(_DATA, 0, _STREAM, self._unsent[:size])
             del self._unsent[:size]

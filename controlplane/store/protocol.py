@@ -1,4 +1,4 @@
-"""What the control plane asks of its store: revisions, transactions on them, watches that lose nothing, leases.
+"""Interface of the store: revisions, transactions on them, watches that lose nothing, leases.
 
 A revision numbers a change of the whole store; every key carries the revision of its last change. That one
 number is the watermark of a watch, the ETag of a resource and the version of what data planes run.
@@ -19,7 +19,7 @@ MAX_REQUEST_BYTES = 1_572_864
 """Largest request (etcd's --max-request-bytes, 1.5 MiB)."""
 
 ENVELOPE_BYTES = 1024
-"""What etcd adds to a request (its id, the user's name) before it compares the size with the limit."""
+"""Bytes that etcd adds to a request (its id, the user's name) before it compares the size with the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ Write: TypeAlias = Put | Delete
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one revision changed under a watched prefix, whole.
+    """All changes of one revision under a watched prefix.
 
-    Without puts and deletes it is a progress mark: nothing changed up to `revision`.
+    An event without puts and deletes is a progress mark: nothing changed up to `revision`.
     """
 
     revision: int
@@ -94,8 +94,8 @@ class Store(Protocol):
     def watch(self, prefix: str, after: int) -> AsyncGenerator[Batch, None]:
         """Every change under `prefix` with a revision above `after`, in order, one Batch a revision.
 
-        Lost connections are mended inside, without loss or repetition. Raises Compacted when the history after
-        `after` is gone, AccessDenied when the credentials are refused for good. Close it with
+        Lost connections are re-established internally, without loss or repetition. Raises Compacted when the history
+        after `after` is gone, AccessDenied when the credentials are refused for good. Close it with
         `contextlib.aclosing` to free the connection at once.
         """
 
@@ -109,7 +109,7 @@ class Store(Protocol):
         """Renew many leases; for each the seconds until it ends, or why it was not renewed. Raises nothing."""
 
     async def revoke(self, lease: int) -> None:
-        """End a lease now and delete its keys, in one revision. One that is gone already stays so."""
+        """End a lease now and delete its keys, in one revision. Revoking a lease that has ended is not an error."""
 
     async def status(self) -> None:
         """Return when the store answers; raise StoreUnavailable when no endpoint does."""

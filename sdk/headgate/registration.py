@@ -76,7 +76,7 @@ class Registration:
 
     @property
     def last_error(self) -> HeadgateError | None:
-        """Why the last step failed; None when it did not. Raises HeadgateError outside the block."""
+        """The reason the last step failed; None when it did not. Raises HeadgateError outside the block."""
         return self._entered.last_error
 
     async def __aenter__(self) -> Self:

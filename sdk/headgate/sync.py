@@ -258,7 +258,7 @@ class Registration:
 
     @property
     def last_error(self) -> HeadgateError | None:
-        """Why the last step failed; None when it did not."""
+        """The reason the last step failed; None when it did not."""
         return self._inner.last_error
 
     def __enter__(self) -> Self:

@@ -34,7 +34,7 @@ def limit(view: LimitView) -> pb.RateLimitView:
 
 
 def reset(view: ResetView) -> pb.ResetRateLimitResponse:
-    """What a reset has found."""
+    """The outcome of a reset."""
     return pb.ResetRateLimitResponse(
         revision=view.revision,
         limits=view.limits,

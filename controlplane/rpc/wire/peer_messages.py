@@ -1,4 +1,4 @@
-"""What control planes tell each other, to and from its messages. Bounded and harmless whatever they contain."""
+"""State exchanged between control planes, to and from its messages. Bounded and harmless whatever they contain."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from headgate_api.v1 import peers_pb2 as pb
 LARGE = 1 << 20
 """Bytes of one message, unless a single entry is larger."""
 LARGEST_ENTRY = 24 << 20
-"""Bytes that one entry has at most. What a data plane has under way at instances that leave came in one message, of up
-to 16 MiB; the breakers of a service are those of some 3,000 data planes."""
+"""Bytes that one entry has at most. A data plane's requests under way at leaving instances arrive in one message of up
+to 16 MiB. The breakers of a service are those of some 3,000 data planes."""
 MOST_PROBLEMS = 20
 _STATES: Mapping[CircuitState, status_pb2.CircuitState.ValueType] = {
     CircuitState.CLOSED: status_pb2.CIRCUIT_STATE_CLOSED,
@@ -42,7 +42,7 @@ def messages(part: PeerUpdate, proof: bytes = b"") -> Iterator[pb.FollowResponse
 
 
 def _entries(part: PeerUpdate) -> Iterator[tuple[str, Any]]:
-    """What a part holds, with the name of the field that it goes into."""
+    """The content of a part, with the name of its field."""
     for state in part.nodes:
         yield "nodes", _node(state)
     for name, found in part.votes:
@@ -53,7 +53,7 @@ def _entries(part: PeerUpdate) -> Iterator[tuple[str, Any]]:
 
 
 def part(response: pb.FollowResponse) -> PeerUpdate:
-    """What was sent. Data planes that no control plane would have let in are left out."""
+    """The received update. Data planes that no control plane would have let in are left out."""
     return PeerUpdate(
         nodes=[_read_node(one) for one in response.nodes if is_node(one.node)],
         gone=list(response.removed_nodes),

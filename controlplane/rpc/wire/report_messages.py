@@ -1,4 +1,4 @@
-"""What data planes send, in the control plane's own types. Bounded and harmless whatever they contain."""
+"""Messages of data planes, converted to the control plane's own types. Bounded and harmless whatever they contain."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_LIMITS = 1000
 MOST_REPORTS = 50_000
 SLICE = 500
 
-# What is not listed is unknown here: a newer data plane's word, taken as the least that can be said.
+# Unlisted words come from a newer data plane: they are read as the weakest known value.
 _STATUS: Mapping[int, InstanceStatus] = {
     status_pb2.INSTANCE_STATUS_HEALTHY: InstanceStatus.HEALTHY,
     status_pb2.INSTANCE_STATUS_UNHEALTHY: InstanceStatus.UNHEALTHY,
@@ -48,7 +48,7 @@ _PLACES = {word: place for place, word in PLACES.items()}
 def problems(
     refusal: config_pb2.Nack | config_pb2.Refused | peers_pb2.PeerRejection,
 ) -> tuple[NodeProblem, ...]:
-    """Why a table was refused."""
+    """The reason a table was refused."""
     return tuple(
         NodeProblem(text(problem.resource), text(problem.field), text(problem.detail))
         for problem in refusal.problems[:MOST_PROBLEMS]
@@ -56,7 +56,7 @@ def problems(
 
 
 def mark(refused: config_pb2.Refused) -> Mark | None:
-    """What a node says that it cannot use; None when it names nothing."""
+    """The configuration that a node cannot use; None when it names nothing."""
     if not refused.revision or not refused.digest:
         return None
     return Mark(refused.revision, refused.digest[:64], lineage(refused.lineage))
@@ -74,7 +74,7 @@ def slices(report: status_pb2.HealthReport) -> list[list[status_pb2.InstanceHeal
 
 
 def unknown(instances: Iterable[status_pb2.InstanceHealth]) -> list[tuple[str, str]]:
-    """Those that it does not know any more."""
+    """Instances that it no longer knows."""
     return [
         (name(one.service_name), name(one.instance_id))
         for one in instances
@@ -83,7 +83,7 @@ def unknown(instances: Iterable[status_pb2.InstanceHealth]) -> list[tuple[str, s
 
 
 def health(instances: Iterable[status_pb2.InstanceHealth]) -> list[InstanceHealth]:
-    """What one data plane finds of instances that it knows. Thousands come at once: no calls that can be spared."""
+    """One data plane's votes on the instances that it knows. Thousands come at once: no calls that can be spared."""
     return [
         InstanceHealth(
             one.service_name[:LONGEST_NAME],

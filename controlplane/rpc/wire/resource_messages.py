@@ -1,7 +1,7 @@
 """Resources of the model as messages, field by field: a field of the message takes the model's field of its name.
 
-So the model and the .proto file say everything, and nothing has to be written here for a new field or kind. What is not
-in the .proto file (a user's password, say) stays here. A test holds both against each other.
+So the model and the .proto file say everything, and nothing has to be written here for a new field or kind. Fields
+that are not in the .proto file (such as a user's password) are not sent. A test holds both against each other.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def resource(stamped: Stamped) -> pb.Resource:
 
 
 def message(made: type[M], value: Part) -> M:
-    """A value of the model as a message of this class. What is None is left out."""
+    """A value of the model as a message of this class. None values are left out."""
     fields: dict[str, Any] = {}
     for name, source, convert in _converters(made.DESCRIPTOR, type(value)):
         found = getattr(value, source)
@@ -45,7 +45,7 @@ def message(made: type[M], value: Part) -> M:
 
 @cache
 def _converters(descriptor: Descriptor, model: type[Part]) -> tuple[tuple[str, str, Convert | None], ...]:
-    """Where the value of each field comes from, and what to do with it; None: it is taken as it is."""
+    """The source and the conversion of each field; None: it is taken as it is."""
     return tuple(
         (field.name, model.SENT_AS.get(field.name, field.name), _converter(field))
         for field in descriptor.fields

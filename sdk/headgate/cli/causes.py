@@ -1,4 +1,4 @@
-"""Why a connection could not be made, in words of ours: those of OpenSSL and resolvers are about their own insides."""
+"""The reason a connection failed, in our own words: OpenSSL and resolvers describe their internals."""
 
 from __future__ import annotations
 
