@@ -8,7 +8,7 @@ from typing import Any
 
 from dataplane.gateway.policy.breaker import CircuitReport
 from dataplane.gateway.policy.breakers import Breakers
-from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.limiter import BucketReport, Limiter
 from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.observe.record import Recorder
 
@@ -26,12 +26,22 @@ class StatsFrames:
         self._admitted: dict[str, float] = {}
 
     def next(
-        self, now: float, wall: float, connections: int, refused: int = 0, ejected: Sequence[str] = ()
+        self,
+        now: float,
+        wall: float,
+        connections: int,
+        refused: int = 0,
+        ejected: Sequence[str] = (),
+        buckets: Sequence[BucketReport] | None = None,
     ) -> dict[str, Any]:
-        """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start."""
+        """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start.
+
+        `buckets` is what the limiter reported: None asks it now.
+        """
         self._log_transitions()
         before, self._refused = self._refused, refused
-        buckets = self._limiter.report(now)
+        if buckets is None:
+            buckets = self._limiter.report(now)
         return {
             **self._recorder.report(),
             "circuits": [

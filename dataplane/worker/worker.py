@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import uvloop
@@ -25,7 +25,7 @@ from dataplane.config.builtin import status_items
 from dataplane.config.decode import Part, read_part
 from dataplane.config.table import Problem, Steps, TableError
 from dataplane.gateway.decide import Gateway
-from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.limiter import BucketReport, Limiter
 from dataplane.gateway.policy.resources import coarse_limit
 from dataplane.gateway.resets import Outcome
 from dataplane.observe import logs
@@ -260,10 +260,10 @@ class Worker:
     async def _report_stats(self) -> None:
         while True:
             await asyncio.sleep(STATS_INTERVAL)
-            self._send_stats()
+            self._send_stats(await _in_steps(self._gateway.limiter.survey(time.monotonic())))
             self._report_leaving()
 
-    def _send_stats(self) -> None:
+    def _send_stats(self, buckets: Sequence[BucketReport] | None = None) -> None:
         if self._channel.backlog > MAX_UNREAD:
             return  # the counters stay, and the next frame has them
         connections = self._proxy.connections
@@ -273,6 +273,7 @@ class Worker:
             len(connections),
             connections.refused,
             self._gateway.backends.ejected(),
+            buckets,
         )
         self._channel.send_json(Kind.STATS, frame)
         self._collector.tick(idle=not frame["requests"])

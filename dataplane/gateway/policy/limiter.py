@@ -8,7 +8,7 @@ name: the routes that name it share them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import nsmallest
@@ -43,7 +43,13 @@ REDIS: Final = "redis"
 """The place that counts a bucket: this worker, which has a part of it; this data plane; the control plane that owns
 the limit; Redis."""
 _REPORT_EFFORT: Final = 1000
-"""Keys examined for one report, so that a report never delays requests."""
+"""Keys examined for one report; one of each limit, if there are more limits."""
+_REPORT_STEP: Final = 128
+"""Limits looked at in one step of a report, so that a report never delays requests: a third of a millisecond."""
+_LEAST_QUIET: Final = 100
+_QUIET_TURNS: Final = 4
+"""Limits that nothing is asked of, of whose owners one turn asks all the same, as they must know that this worker is
+there: of many limits one in _QUIET_TURNS. All at once would delay requests, here and at the owners."""
 
 
 class TooMany:
@@ -182,7 +188,8 @@ class Limiter:
         """The asks to send to the owners now: of limits of the fleet, or of limits that the workers of this data plane
         share.
 
-        Of all limits together as many keys as of one, or a turn would delay requests. Each limit is the first in turn.
+        Of all limits together as many keys as of one, or a turn would delay requests, and as many new limits; those
+        that are quiet in several turns. Each limit is the first in turn.
         """
         asked = []
         found = [
@@ -190,12 +197,22 @@ class Limiter:
         ]
         self._turn += 1
         first = self._turn % len(found) if found else 0
-        left = MOST_WANTS
+        left = joining = MOST_WANTS
+        quiet = max(_LEAST_QUIET, len(found) // _QUIET_TURNS)
         for leased in found[first:] + found[:first]:
-            ask = leased.holder.ask(now, max(left, _LEAST_ASKED))
-            if ask is not None:
-                left -= len(ask.wants)
-                asked.append((leased, ask))
+            holder = leased.holder
+            joins = holder.joining
+            if not holder.active and not (joining if joins else quiet or holder.overdue(now)):
+                continue
+            ask = holder.ask(now, max(left, _LEAST_ASKED))
+            if ask is None:
+                continue
+            asked.append((leased, ask))
+            left -= len(ask.wants)
+            if joins:
+                joining = max(0, joining - 1)
+            elif not ask.wants:
+                quiet = max(0, quiet - 1)
         return asked
 
     @property
@@ -211,6 +228,9 @@ class Limiter:
     @property
     def asking(self) -> bool:
         """Whether there is anything to ask as soon as may be."""
+        if len(self._leased) > _LEAST_QUIET:
+            # Some of them have their turn each time.
+            return True
         return self.joining or any(leased.holder.active for leased in self._leased.values())
 
     def answer(self, name: str, key: str, answer: Answer, now: float) -> None:
@@ -287,19 +307,32 @@ class Limiter:
     def report(self, now: float, most: int = 100) -> list[BucketReport]:
         """Up to `most` keys, the emptiest first, out of those lately refused and the newest: some of each limit, if
         there are not too many limits."""
-        limits = {limit.name: limit for limit in self._limits()}
+        steps = self.survey(now, most)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: list[BucketReport] = end.value
+                return found
+
+    def survey(self, now: float, most: int = 100) -> Generator[None, None, list[BucketReport]]:
+        """`report` in steps, between which requests may be served and limits may change."""
+        limits = list({limit.name: limit for limit in self._limits()}.values())
         effort = max(1, _REPORT_EFFORT // max(1, len(limits)))
         few = most // (2 * max(1, len(limits)))
         some: list[_Seen] = []
         rest: list[_Seen] = []
-        for limit in limits.values():
-            seen = [self._see(limit, key, now) for key in islice(self._keys(limit), effort)]
-            seen.sort(key=_emptiness)
-            some += seen[:few]
-            rest += seen[few:]
+        for first in range(0, len(limits), _REPORT_STEP):
+            if first:
+                yield
+            for limit in limits[first : first + _REPORT_STEP]:
+                seen = [self._see(limit, key, now) for key in islice(self._keys(limit), effort)]
+                seen.sort(key=_emptiness)
+                some += seen[:few]
+                rest += seen[few:]
         some += nsmallest(most - len(some), rest, key=_emptiness)
         some.sort(key=_emptiness)
-        return [self._row(limit, key, now) for _, _, limit, key in some]
+        return [self._row(limit, key, now) for _, _, limit, key in some if self._counts(limit)]
 
     def _see(self, limit: Limit, key: str, now: float) -> _Seen:
         return self._share_left(limit, key, now), -self._refusals(limit, key), limit, key
@@ -311,10 +344,19 @@ class Limiter:
             if name not in self._counters:
                 yield concurrency.limit
 
+    def _counts(self, limit: Limit) -> bool:
+        """Whether something counts by this limit: it may have been changed since a report began."""
+        if limit.per_second:
+            counter = self._counters.get(limit.name)
+            return counter is not None and (counter.limit is limit or counter.limit == limit)
+        concurrency = self._concurrent.get(limit.name)
+        return concurrency is not None and concurrency.limit == limit
+
     def _keys(self, limit: Limit) -> Iterable[str]:
+        if not self._counts(limit):
+            return ()
         if not limit.per_second:
-            concurrency = self._concurrent.get(limit.name)
-            return () if concurrency is None else concurrency.keys()
+            return self._concurrent[limit.name].keys()
         return self._counters[limit.name].keys()
 
     def _row(self, limit: Limit, key: str, now: float) -> BucketReport:

@@ -110,6 +110,10 @@ class Holder:
         self._asked, self._stamp = due, now
         return Ask(now, self._answered, starter, tuple(holding.want(now) for holding in due), self.run)
 
+    def overdue(self, now: float) -> bool:
+        """Whether the owner, asked any later, might take this holder for silent: asks have waited for long."""
+        return now >= self._stamp + LEASE / 2
+
     @property
     def joining(self) -> bool:
         """Whether it has just begun, and waits for a starter: then it asks as often as it may."""

@@ -8,7 +8,7 @@ from dataplane.gateway.policy.buckets import Buckets
 from dataplane.gateway.policy.leased import Leased, counts_by, terms
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
-from headgate_api.leases.messages import LEASE, MOST_WANTS, Answer, WithoutOwner
+from headgate_api.leases.messages import ASKING, LEASE, MOST_WANTS, Answer, WithoutOwner
 from headgate_api.leases.messages import Limit as Terms
 from headgate_api.leases.owner import Owner
 
@@ -259,3 +259,79 @@ def test_retry_after_is_not_too_early_while_nobody_answers() -> None:
     assert node.take(0) == 0
     node.now += 0.2
     assert node.take(0) == 1
+
+
+class ManyLimits:
+    """One worker with so many limits of the fleet, that nobody uses; messages arrive at once."""
+
+    def __init__(self, count: int) -> None:
+        self.now = 100.0
+        self.limits = {
+            f"l{n}": Limit(f"l{n}", 1.0, 100, LimitKey.SUBJECT, mode=LimitMode.FLEET) for n in range(count)
+        }
+        self.limiter = Limiter()
+        self.limiter.adopt(self.limits, self.now)
+        self.owners = {}
+        for name, each in self.limits.items():
+            leased = terms(each, 1)
+            assert leased is not None
+            self.owners[name] = Owner(leased, 1, self.now, takeover=False, stored=False)
+        self.asked: dict[str, float] = {}
+        """When each was asked about last."""
+
+    def turn(self, seconds: float = ASKING) -> int:
+        """How many asks one turn sends."""
+        self.now += seconds
+        asks = self.limiter.asks(self.now, fleet=True)
+        for leased, ask in asks:
+            name = leased.limit.name
+            self.asked[name] = self.now
+            answer = self.owners[name].ask("worker", ask, self.now)
+            assert answer is not None
+            self.limiter.answer(name, leased.counts_by, answer, self.now)
+        return len(asks)
+
+
+def test_quiet_limits_are_asked_about_in_several_turns() -> None:
+    """All at once would delay requests by many milliseconds, in the worker and at the control plane."""
+    node = ManyLimits(1000)
+    assert node.turn() == 1000, "new ones at once"
+    longest = 0.0
+    for _ in range(100):
+        assert node.turn() <= 250
+        longest = max(longest, *(node.now - at for at in node.asked.values()))
+        assert node.limiter.asking, "the next turn is not to be late"
+    assert longest < LEASE / 2
+    assert not node.limiter.away(node.now)
+
+
+def test_new_limits_are_asked_about_in_several_turns_if_there_are_very_many() -> None:
+    node = ManyLimits(2500)
+    counts = [node.turn() for _ in range(3)]
+    assert counts == [1000, 1000, 500]
+    assert not node.limiter.joining
+
+
+def test_a_worker_that_is_busy_asks_in_time_all_the_same() -> None:
+    node = ManyLimits(1000)
+    for _ in range(20):
+        node.turn(LEASE / 2)
+        assert not node.limiter.away(node.now + LEASE / 4)
+
+
+def test_a_limit_that_is_used_does_not_wait_for_quiet_ones() -> None:
+    node = ManyLimits(1000)
+    node.turn()
+    for _ in range(10):
+        busy = node.limits["l7"]
+        for _ in range(30):
+            node.limiter.counter(busy).take("alice", node.now)
+        node.turn()
+        assert node.asked["l7"] == node.now
+
+
+def test_few_quiet_limits_wait_for_their_time() -> None:
+    node = ManyLimits(10)
+    counts = [node.turn(LEASE / 4 + 0.01), node.turn(), node.turn(LEASE / 4)]
+    assert counts == [10, 0, 10]
+    assert not node.limiter.asking

@@ -116,3 +116,39 @@ def test_a_report_says_where_a_bucket_is_counted() -> None:
         assert limiter.away(T0) == ["fleet", "redis"], "the supervisor is not meant"
         counter.saw("alice", 3.0, T0 + 9, refused=False)
         assert limiter.away(T0) == ["fleet"]
+
+
+def test_a_report_on_many_limits_is_made_in_steps() -> None:
+    """Else requests would wait for it, with 10,000 limits for tens of milliseconds."""
+    limiter = Limiter()
+    for number in range(1000):
+        taken(limiter, limit(0.001, 3, f"l{number}"), T0, at_most=1)
+    taken(limiter, limit(0.001, 3, "l777"), T0)
+    steps = sum(1 for _ in limiter.survey(T0))
+    assert steps == 7
+    assert shown(limiter.report(T0)[0])[:3] == ("l777", "subject:alice", 0)
+
+
+def test_a_limit_that_changes_while_a_report_is_made_is_left_out_of_it() -> None:
+    limiter = Limiter()
+    limits = {f"l{n}": limit(0.001, 3, f"l{n}") for n in range(200)}
+    limits |= {f"m{n}": Limit(f"m{n}", 0, 0, LimitKey.SUBJECT, max_concurrent=2) for n in range(2)}
+    limiter.adopt(limits, T0)
+    for each in limits.values():
+        if each.per_second:
+            taken(limiter, each, T0, at_most=1)
+        else:
+            among = limiter.concurrency(each)
+            assert among is not None and among.enter("alice")
+    steps = limiter.survey(T0, most=1000)
+    next(steps)
+    gone = ("l1", "l199", "m1")
+    kept = {name: each for name, each in limits.items() if name not in gone}
+    limiter.adopt({**kept, "l2": replace(limits["l2"], key=LimitKey.ADDRESS)}, T0)
+    found: list[str] = []
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        found = [bucket.name for bucket in end.value]
+    assert sorted(found) == sorted(kept.keys() - {"l2"})
