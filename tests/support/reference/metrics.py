@@ -46,11 +46,11 @@ def render() -> str:
     for title, metrics, queries in families():
         found = {name_of(metric): metric for metric in metrics}
         wrong |= found.keys() ^ queries.keys()
-        lines += [f"\n## {title}\n", "| metric | type | labels | meaning | query |", "|---|---|---|---|---|"]
+        lines += [f"\n## {title}\n", "| metric | labels | meaning, and a query |", "|---|---|---|"]
         for name, metric in found.items():
             labels = ", ".join(f"`{label}`" for label in getattr(metric, "_labelnames", ()))
             query = f"`{queries.get(name, '')}`"
-            cells = (f"`{name}`", metric.type, labels, metric.documentation, query)
+            cells = (f"`{name}`<br>{metric.type}", labels, f"{metric.documentation}<br>{query}")
             lines.append("| " + " | ".join(map(cell, cells)) + " |")
     if wrong:
         raise ValueError("metrics without a query, or queries without a metric: " + ", ".join(sorted(wrong)))
