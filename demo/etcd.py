@@ -1,4 +1,4 @@
-"""Where the etcd binary is: one rule for the demo, the tests and the benchmarks."""
+"""The path of the etcd binary: one rule for the demo, the tests and the benchmarks."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class NoPortLeft(Exception):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has bound, and that no other process on this machine gets from this function.
+    """An unbound port of 127.0.0.1 that no other process on this machine gets from this function.
 
     Test runs go side by side, and a port is often bound long after its choice. So a process takes ports only from
     blocks that it owns. It owns a block while it has bound the block's first port: the system gives that port to one

@@ -30,7 +30,7 @@ from tests.support.waiting import eventually, within
 DATAPLANE_TOKEN = "the-data-planes-token"
 SERVICE_TOKEN = "the-services-token"
 ON_LOOPBACK = Rules(allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")))
-"""What may be registered where everything runs on one machine."""
+"""Networks that may be registered when everything runs on one machine."""
 
 OPTIONS = [
     ("grpc.max_receive_message_length", 64 << 20),
@@ -87,7 +87,7 @@ class ControlPlane:
 
     @property
     def address(self) -> str:
-        """Where the server listens."""
+        """The address of the server."""
         return f"127.0.0.1:{self.server.port}"
 
     @contextlib.asynccontextmanager
@@ -182,7 +182,7 @@ class Node:
         await self.send(nack=config_pb2.Nack(revision=revision, problems=problems))
 
     async def end(self) -> tuple[grpc.StatusCode, str]:
-        """How the stream ended."""
+        """The end of the stream."""
         return await within(self.call.code(), 30), await self.call.details()
 
 

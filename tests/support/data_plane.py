@@ -54,7 +54,7 @@ class DataPlane:
 
     @property
     def cache_file(self) -> Path:
-        """Where it keeps its last good configuration."""
+        """The folder of its last good configuration."""
         return Path(self.settings["CACHE_DIR"]) / self.settings["NODE"] / "table"
 
     @property

@@ -1,7 +1,7 @@
 """A real etcd for tests: started on free ports, frozen, killed and brought back as a test wants it.
 
-What tests do to it besides (compaction, users) goes over etcd's JSON gateway, so that the client under test
-is not also the tool of the test.
+Tests use etcd's JSON gateway for other operations (compaction, users), so that the client under test is not also the
+tool of the test.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Etcd:
         shutil.rmtree(self._folder / "data")
 
     def copy(self) -> Path:
-        """A copy of what it has stored, as a backup; it must not run."""
+        """A copy of its data, as a backup; it must not run."""
         return shutil.copytree(self._folder / "data", Path(tempfile.mkdtemp(dir=self._folder)) / "data")
 
     def exchange(self, other: Path) -> Path:

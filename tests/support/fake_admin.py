@@ -56,7 +56,7 @@ class FakeAdmin:
         self.resets: list[str] = []
         self.limits: list[dict[str, Any]] = []
         self.receipts: dict[str, dict[str, Any]] = {}
-        """What a reset of a key answers."""
+        """The answer to a reset of a key."""
         self._access: set[str] = set()
         self._refresh: set[str] = set()
         self._count = 0

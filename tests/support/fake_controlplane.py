@@ -1,4 +1,4 @@
-"""A control plane that a test drives: a real gRPC server that sends what it is told and remembers what it hears."""
+"""A control plane that a test drives: a real gRPC server that sends given messages and records received ones."""
 
 from __future__ import annotations
 

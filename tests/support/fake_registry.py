@@ -54,9 +54,9 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.resets: list[str] = []
         self.limits: list[pb.RateLimitView] = []
         self.choices: list[pb.ListRateLimitsRequest] = []
-        """What was asked of the limits."""
+        """The queries about limits."""
         self.found: dict[str, pb.ResetRateLimitResponse] = {}
-        """What a reset of a key finds."""
+        """The outcome of a reset of a key."""
         self.waits: list[float] = []
         self.stragglers: dict[str, str] = {}
         self.fail_waits = False
@@ -76,7 +76,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     @property
     def address(self) -> str:
-        """Where it listens, also while it is stopped."""
+        """Its address, also while it is stopped."""
         return f"127.0.0.1:{self.port}"
 
     async def start(self, credentials: grpc.ServerCredentials | None = None) -> None:
@@ -96,7 +96,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
             self._server = None
 
     def end_leases(self) -> None:
-        """What a long outage does: every lease has ended, so every instance is gone."""
+        """Simulate a long outage: every lease has ended, so every instance is gone."""
         self.leases.clear()
         self.instances.clear()
         self.changed()

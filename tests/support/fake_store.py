@@ -1,4 +1,4 @@
-"""A store of counters that a test answers for: it remembers what it was asked."""
+"""A store of counters whose answers come from the test: it records the calls."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class FakeStore:
     # --- as the test does
 
     def questions(self) -> list[Question]:
-        """Those that wait for an answer."""
+        """Calls that wait for an answer."""
         return [question for question in self.asked if not isinstance(question, Order)]
 
     def orders(self) -> list[bytes]:
-        """The words of commands that nobody awaits an answer to, without their lengths, joined."""
+        """The words of commands without an awaited answer, without their lengths, joined."""
         return [
             b" ".join(order.command.split(b"\r\n")[2::2]) for order in self.asked if isinstance(order, Order)
         ]

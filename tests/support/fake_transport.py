@@ -22,7 +22,7 @@ class FakeTransport(asyncio.Transport):
         self.written = bytearray()
         """All that the engine said."""
         self.inbox = bytearray()
-        """What the other end said and the engine has not read."""
+        """Bytes from the other end that the engine has not read."""
         self.reading = True
         self.closing = False
         self.aborted = False

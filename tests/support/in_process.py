@@ -1,4 +1,4 @@
-"""The engine without sockets, tasks and timers: whoever drives it says when connections are made."""
+"""The engine without sockets, tasks and timers: the test decides when connections are made."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class InOrder(set[ClientConnection]):
 
 
 class Scripted(Dialer):
-    """Neither connects nor waits: whoever drives it does."""
+    """Neither connects nor waits: the test does."""
 
     def __init__(self, shared: Shared, pool: Pool) -> None:
         super().__init__(shared, pool)

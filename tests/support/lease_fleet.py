@@ -130,7 +130,7 @@ class Fleet:
         node.holder = Holder(self.limit)
 
     def stop_owner(self) -> None:
-        """The owner dies: nobody answers."""
+        """The owner dies: asks are not answered."""
         self.owner = None
         for node in self.nodes:
             self._break(node)

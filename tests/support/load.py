@@ -16,7 +16,7 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request. Times are monotonic seconds."""
+    """The outcome of one request. Times are monotonic seconds."""
 
     node: str
     path: str
@@ -25,7 +25,7 @@ class Answer:
     status: int
     """0 when there was no answer."""
     detail: str = ""
-    """What went wrong, or the beginning of the body."""
+    """The error, or the beginning of the body."""
 
 
 class Load:

@@ -157,7 +157,7 @@ def _owned(port: int) -> bool:
 
 @contextmanager
 def running(folder: Path, *arguments: str) -> Iterator[RedisServer]:
-    """One that runs, and is gone afterwards."""
+    """A running server, ended afterwards."""
     server = RedisServer(folder, *arguments)
     try:
         yield server.start()

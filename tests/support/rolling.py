@@ -1,4 +1,4 @@
-"""What it takes to see that a service is rolled without a failed request: instances with work, without a pause."""
+"""Tools to check that a service is rolled without a failed request: instances with work, without a pause."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class ScriptedRedis:
 
 
 def usual(words: Words) -> bytes | None:
-    """What a Redis answers where all is well."""
+    """The answers of a healthy Redis."""
     if words[0] == b"EVALSHA":
         return TAKEN
     return b"+PONG\r\n" if words[0] == b"PING" else b"+OK\r\n"

@@ -54,7 +54,7 @@ async def within(awaitable: Awaitable[T], seconds: float = PATIENCE) -> T:
 
 
 class _Attempt:
-    """What both have in common: when it is over, and what was seen last."""
+    """Common parts of both: the deadline, and the last seen value."""
 
     def __init__(self, within: float) -> None:
         self.within = within

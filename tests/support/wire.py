@@ -111,7 +111,7 @@ def digest(*resources: Resource) -> str:
 
 
 def delta(base: config_pb2.Snapshot, target: config_pb2.Snapshot, **fields: Any) -> config_pb2.Delta:
-    """What leads from one snapshot to another; `fields` override."""
+    """The delta from one snapshot to another; `fields` override."""
     before = {(one.WhichOneof("body") or "", one.name): one for one in base.resources}
     after = {(one.WhichOneof("body") or "", one.name): one for one in target.resources}
     made = config_pb2.Delta(

@@ -1,4 +1,4 @@
-"""The owner's account of one key: its pool, and the book of what each holder may spend.
+"""The owner's account of one key: its pool, and a record of the tokens that each holder may spend.
 
     pool + starters + Σ excess ≤ burst        excess: what a holding is above the holder's starter
 
@@ -15,13 +15,13 @@ from headgate_api.leases.roll import Member, Roll
 
 
 class Book:
-    """What one holder may spend of the key."""
+    """The tokens of the key that one holder may spend."""
 
     __slots__ = ("carry", "excess", "granted", "left", "run", "stamp", "target", "tokens", "until", "wants")
 
     def __init__(self, want: Want, stamp: float, run: int, until: float, carry: float) -> None:
         self.tokens = self.left = max(0.0, want.holds)
-        """At most what may be spent; and what was left at the ask."""
+        """An upper bound of the tokens that may be spent; and the rest at the time of the ask."""
         self.granted = 0.0
         """The part of `tokens` that the last answer gave."""
         self.wants = self.target = want.wants
@@ -33,7 +33,7 @@ class Book:
         self.until = until
         """When the excess has lapsed."""
         self.carry = carry
-        """The fraction of a token that the holder's share was above what it was given."""
+        """The fraction of a token by which the holder's share exceeded its grant."""
 
 
 class Account:
@@ -60,9 +60,9 @@ class Account:
         self.pool = pool
         """Tokens; below 0 after an overdraft, or when starters were given out of an empty pool."""
         self.floor = floor
-        """What the store says that the pool has, for the next owner; -inf where that is not stored."""
+        """The stored lower bound of the pool, for the next owner; -inf if none is stored."""
         self.books: dict[str, Book] = {}
-        """By holder; without one it has a starter at most. In the order of the asks, so of `until`."""
+        """By holder; a holder without an entry has a starter at most. In the order of the asks, so of `until`."""
         self.excess = 0.0
         self.wanted = 0.0
         self.left = 0.0
@@ -81,7 +81,7 @@ class Account:
         # Starters that were given back since the last call leave room from now on only, as they may have been
         # spent just before.
         taken = max(roll.starters, self._starters) + self.excess
-        # What flowed in before a change went into the bucket as it was then.
+        # Tokens that flowed in before a change went into the previous bucket.
         if self._changes != len(roll.changes):
             for change in roll.changes[self._changes :]:
                 self._gain(change.inflow, change.burst - taken)
@@ -104,7 +104,7 @@ class Account:
         self._measure(want, now)
         old = self._close(holder)
         if old is not None and old.run != ask.run:
-            # What the former holder had is spent.
+            # The former holder's tokens count as spent.
             old = None
         known = float(member.starter - member.promised)
         if old is not None:
@@ -145,19 +145,19 @@ class Account:
         return max(1.0, self.roll.limit.burst / 20)
 
     def _measure(self, want: Want, now: float) -> None:
-        """Add what was spent to what others have said. Nobody's word is older than LEASE, by which the measured windows
-        may be too short: that much is allowed for."""
+        """Add the reported spending to that of other holders. Reports are at most LEASE old. The measured windows may
+        be too short by that time, and allow for it."""
         limit = self.roll.limit
         self._level = max(0.0, self._level - limit.rate * (now - self._measured)) + want.spent
         self._measured = now
         self.roll.overshoot = max(self.roll.overshoot, self._level - limit.burst - limit.rate * LEASE)
 
     def _share(self, book: Book) -> float:
-        """What the holder is given: all that it wants, or its part in whole tokens.
+        """The grant for the holder: all that it wants, or its part in whole tokens.
 
-        What there is (the pool, all holdings, and what flows in until everybody has asked again) is divided in
-        proportion to what is wanted. So a token is as likely to be where a request comes as if there were one
-        bucket, and nobody keeps a full holding while others starve.
+        The available tokens (the pool, all holdings, and the inflow until every holder has asked again) are divided in
+        proportion to demand. A token is then as likely to be where a request arrives as with a single bucket, and no
+        holder keeps a full holding while others starve.
         """
         spendable = self.pool - max(0.0, self.floor)
         there = max(0.0, spendable) + self.left + book.left + self.roll.limit.rate * ASKING

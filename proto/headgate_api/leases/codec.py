@@ -1,4 +1,4 @@
-"""What owner and holder say to each other, as messages of the wire format."""
+"""Messages between owner and holder, in the wire format."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def ask_message(limit: str, counts_by: str, ask: Ask) -> pb.LimitAsk:
 
 
 def read_ask(message: pb.LimitAsk) -> Ask:
-    """Raises ValueError for what no holder says: an amount that is not a number would spoil an account for good."""
+    """Raises ValueError for a message that no holder sends: an amount that is not a number would corrupt an account
+    permanently."""
     if len(message.wants) > MOST_WANTS or any(len(want.key) > _LONGEST_KEY for want in message.wants):
         raise ValueError("there are too many keys, or too long ones")
     if not math.isfinite(message.stamp) or math.isnan(message.answered):

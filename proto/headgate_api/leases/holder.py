@@ -42,7 +42,7 @@ class Holder:
         """Tokens a second that a holding gains while this holder is away."""
         self.holdings: dict[str, Holding] = {}
         self.active: dict[str, Holding] = {}
-        """Those that the owner is asked about: they may be above the starter, or run low."""
+        """Holdings to ask the owner about: they may be above the starter, or run low."""
         self.starter = 0
         """Tokens of each key without a holding."""
         self.until = -math.inf
@@ -95,8 +95,8 @@ class Holder:
         return self._gained
 
     def ask(self, now: float, most: int = MOST_WANTS) -> Ask | None:
-        """What to send to the owner about up to `most` keys; None if there is nothing to say yet. Worth a call whenever
-        `active` grew."""
+        """The ask to send to the owner about up to `most` keys; None if there is nothing to say yet. Worth a call
+        whenever `active` grew."""
         if now < self._stamp + (ASKING if self._asked is None else LEASE):
             return None
         self.lost()
@@ -120,7 +120,7 @@ class Holder:
         return self._joining > 0 and not self.starter
 
     def adopt(self, limit: Limit) -> None:
-        """The limit has changed. What the owner said holds until it says something else."""
+        """The limit has changed. The owner's last terms stay valid until it sends others."""
         self.limit = limit
 
     def end(self) -> None:
@@ -131,7 +131,7 @@ class Holder:
         self.lost()
 
     def refused(self, stamp: float) -> None:
-        """Nobody answers the ask with `stamp`, and the owner has not seen it."""
+        """The ask with `stamp` will not be answered, and the owner has not seen it."""
         if stamp == self._stamp:
             self.lost()
 
@@ -144,8 +144,8 @@ class Holder:
     def answer(self, answer: Answer, now: float) -> None:
         """Use an answer, unless it is late, of a former owner, or not to the ask that is under way.
 
-        Epochs begin anew when the store is replaced. So a lower one is used of an owner that answers alone: nobody else
-        has for so long that all that others granted has lapsed, and claims fence owners by themselves.
+        Epochs begin anew when the store is replaced. A lower epoch is therefore accepted if only this owner answers:
+        no other owner has answered for so long that all its grants have lapsed, and claims already fence owners.
         """
         asked = self._asked
         if (
@@ -165,7 +165,7 @@ class Holder:
         self._asked, self._answered, self._epoch = None, answer.stamp, answer.epoch
         self.away_from = now + LEASE * SKEW
         if answer.starter < self.starter:
-            # One that was higher still may have been lowered a moment ago, and one since then raised again.
+            # A still higher starter may have been lowered a moment ago, and raised again since.
             self._old_starter = max(self.starter, self._old_starter if now < self._old_until else 0)
             self._old_until = now + LEASE
         self.starter = answer.starter
@@ -174,7 +174,7 @@ class Holder:
             holding.grant(grant, answer.stamp, now)
 
     def tidy(self, now: float, most: int = 100) -> None:
-        """Let the owner be asked about up to `most` holdings that nobody spends of, so that they can be forgotten."""
+        """Schedule asks about up to `most` unused holdings, so that they can be forgotten."""
         for holding in list(islice(self.holdings.values(), most)):
             holding.idle(now)
 

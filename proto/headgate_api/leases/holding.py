@@ -1,4 +1,4 @@
-"""What a holder may spend of one key."""
+"""The tokens of one key that a holder may spend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 AHEAD: Final = 1.5
 """Asks that a holding is to last for, at the present demand."""
 IDLE: Final = 1.0
-"""Seconds between two asks for a key that nobody spends of."""
+"""Seconds between two asks for an unused key."""
 SPREAD: Final = 3.0
 """Standard deviations of that demand (it comes at random, as a Poisson process) that a holding is to cover as well."""
 SPARE: Final = 3
@@ -36,7 +36,7 @@ class Holding:
         self._holder = holder
         self.key = key
         self.tokens = float(holder.starter)
-        """What may be spent, before `until`; below 0 after an overdraft."""
+        """Tokens that may be spent before `until`; below 0 after an overdraft."""
         self.until = min(now + LEASE, holder.until, max(now, holder.away_from))
         """When what is above the starter lapses, or the starter has to be looked at again."""
         self.low = self.tokens / 2
@@ -44,15 +44,16 @@ class Holding:
         self._seen = holder.gained(now)
         """`Holder.gained` as far as it is in `tokens`."""
         self._target = math.inf
-        """What the owner would have it hold."""
+        """The owner's target for this holding."""
         self.pool = math.inf
-        """Tokens that nobody holds, as of the last answer; infinite: unknown. Below 1 none are granted for a while."""
+        """Tokens in the owner's pool, as of the last answer; infinite: unknown. Below 1 none are granted for a
+        while."""
         self.asked = False
         """Whether the ask that is under way says what is held: it is not to grow meanwhile."""
         self.due = now
         """When to ask again."""
         self._basis = self.tokens
-        """`tokens` at the last ask, and what has been granted and gained since: the rest has been spent."""
+        """`tokens` at the last ask, plus grants and gains since: the difference has been spent."""
         self._credit = 0.0
         """Tokens taken before then that were not needed after all: the owner has them back with the next ask."""
         self._refused = 0.0
@@ -86,8 +87,8 @@ class Holding:
         return holder.admits_everything(now)
 
     def refund(self, cost: float, now: float) -> None:
-        """Undo a `take`, or a part of it: another limit refused, or the request has cost less. What was taken before
-        the last ask is in no book any more, and goes back to the owner."""
+        """Undo a `take`, or a part of it: another limit refused, or the request has cost less. Tokens taken before the
+        last ask are in no record any more, and return to the owner."""
         here = max(0.0, min(cost, self._basis - self.tokens))
         self.tokens += here
         if cost > here:
@@ -106,7 +107,7 @@ class Holding:
         self._reset, self.due = revision, now
 
     def want(self, now: float) -> Want:
-        """What an ask says of this key. What is given back is no longer held."""
+        """The part of an ask about this key. Returned tokens are no longer held."""
         self._renew(now)
         starter = self._holder.starter
         elapsed = max(now - self._since, ASKING / 2)
@@ -126,13 +127,13 @@ class Holding:
         self._basis, self._refused, self._since = self.tokens, 0.0, now
         credit, self._credit = self._credit, 0.0
         self._told = self._reset
-        # What counts as spent within LEASE: less what may have flowed in before.
+        # The amount that counts as spent within LEASE: without earlier inflow.
         said = max(0.0, spent - self._holder.limit.rate * max(0.0, elapsed - LEASE))
         return Want(self.key, self.tokens, back, wants, credit, said, self._reset)
 
     def grant(self, grant: Grant, stamp: float, now: float) -> None:
         """The answer to the ask of `stamp` has come."""
-        # What had lapsed meanwhile is not held any more: the owner may have given it to others.
+        # Tokens that lapsed meanwhile are no longer held: the owner may have granted them to others.
         self._lapse(now)
         self.asked = False
         self._seen = self._holder.gained(now)
@@ -176,7 +177,7 @@ class Holding:
         holder = self._holder
         if now >= self.until:
             self._add(min(0.0, (holder.starter if now < holder.until else 0) - self.tokens))
-            # What is gained while away must be looked at before each request: no more than a starter is gained.
+            # Gains while away must be computed before each request, up to a starter.
             self.until = min(now + LEASE, holder.until, max(now, holder.away_from))
 
     def _add(self, tokens: float) -> None:
@@ -191,5 +192,5 @@ class Holding:
             self.low = 0.0
             self.due = now
             if now > self._since + IDLE:
-                # What was spent over a long time says nothing about what is spent now.
+                # Spending over a long time does not indicate the current rate.
                 self._basis, self._refused, self._since = self.tokens, 0.0, now

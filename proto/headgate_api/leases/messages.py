@@ -1,4 +1,4 @@
-"""What owner and holder say to each other about one limit, and the times that both must agree on."""
+"""Messages between owner and holder about one limit, and the times that both must agree on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MOST_WANTS: Final = 1000
 
 
 class WithoutOwner(Enum):
-    """What a holder does that the owner has not answered for longer than LEASE."""
+    """The policy of a holder that the owner has not answered for longer than LEASE."""
 
     STRICT = "strict"
     """Refuses. The bound holds."""
     SHARE = "share"
     """Admits its share of the rate, out of its starter. The bound holds."""
     OPEN = "open"
-    """Admits everything. There is no bound."""
+    """Admits everything. No bound applies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Want(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a holder says. It has one ask under way at most, and never sends one a second time."""
+    """An ask of a holder. It has one ask under way at most, and never sends one a second time."""
 
     stamp: float
     """Seconds by the holder's clock; greater in each ask."""
@@ -90,8 +90,8 @@ class Ask:
 
 class Grant(NamedTuple):
     """One key in an answer. `tokens` more may be spent; what is above `target` at the next ask should be given back;
-    with `forget` the owner counts a starter, and no more. `pool`: what nobody holds, below 0 what all holders
-    together lack; it is told for the sake of answers to clients."""
+    with `forget` the owner counts a starter, and no more. `pool`: tokens that no holder has; below 0, the tokens that
+    all holders together lack. It is sent for answers to clients."""
 
     key: str
     tokens: float
@@ -102,7 +102,7 @@ class Grant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the owner says to the ask with `stamp`."""
+    """The owner's answer to the ask with `stamp`."""
 
     stamp: float
     epoch: int

@@ -27,13 +27,13 @@ MOST_STORED: Final = 10_000
 
 
 class Floors(NamedTuple):
-    """What the store says of the pools of a slow limit, for the next owner: tokens, at least."""
+    """Stored lower bounds of the pools of a slow limit, for the next owner: tokens."""
 
     blank: float
     """In each pool that is not named."""
     keys: Mapping[str, float]
     starters: int = 0
-    """What all starters are together, at most: of any limit."""
+    """An upper bound of all starters together: of any limit."""
     burst: int = 0
     """That of the limit when this was so; 0: as it is now."""
     shared: bool = False
@@ -45,7 +45,7 @@ _STEADY: Final = 60.0
 
 
 def first_floors(limit: Limit) -> Floors:
-    """What the store must say of a limit before its first owner begins."""
+    """The stored entry that a limit needs before its first owner begins."""
     # Should a limit become slow that is not, the next owner begins with empty buckets.
     blank = float(limit.burst - limit.reserve) if is_slow(limit) else 0.0
     return Floors(blank, {}, burst=limit.burst, shared=limit.starter_lease == SHARE)
@@ -57,7 +57,7 @@ def is_slow(limit: Limit) -> bool:
 
 
 class Reservation(NamedTuple):
-    """Floors to be stored, and what is new of them: keys, and keys that are not named any more."""
+    """Floors to store, and the changes: keys, and keys that are no longer named."""
 
     floors: Floors
     low: tuple[str, ...]
@@ -81,7 +81,7 @@ class Owner:
         most: int = 100_000,
     ) -> None:
         """`takeover`: false only for a limit that had no owner before. `floors`: what the former owner stored of a
-        slow limit. Without `stored` there is no store, and no limit is slow.
+        slow limit. `stored` None means that no store exists, and that no limit is slow.
         """
         self.epoch = epoch
         self._stored = stored
@@ -173,15 +173,15 @@ class Owner:
             self._shared_until = now + SHARE * SKEW
         self._lowered += max(0, before.burst - limit.burst)
         if self.slow != was_slow:
-            # What the store says of a limit that was slow before may not be true any more: until it says what is,
-            # nothing is granted.
+            # The stored entry of a limit that was slow before may be out of date: nothing is granted until a current
+            # one is stored.
             floor = -math.inf if was_slow else 0.0 if self._says_nothing else math.inf
             for account in (self.blank, *self.accounts.values()):
                 account.floor = floor
             self._low = {} if was_slow else dict.fromkeys(self.accounts)
 
     def reserve(self, now: float) -> Reservation | None:
-        """What the store must say of a slow limit before more is granted; None if it says enough. Then call
+        """The entry of a slow limit to store before more is granted; None if it says enough. Then call
         `reserved`."""
         if not self._stored:
             return None
@@ -243,7 +243,7 @@ class Owner:
         return not self._says.blank and not self._says.keys
 
     def _starters(self, now: float) -> int:
-        """What the store should say that all starters are together, at most."""
+        """The upper bound of all starters together, to be stored."""
         roll = self.roll
         # A smaller burst takes room for starters away, and those that are too large go one by one.
         wanted, roll.wanted = max(roll.starters, min(roll.wanted, roll.limit.reserve)), 0
@@ -258,16 +258,16 @@ class Owner:
 
     @property
     def _default(self) -> float:
-        """What a pool has at first after a takeover if the store says nothing."""
+        """The initial tokens of a pool after a takeover without a stored floor."""
         return float(self.roll.limit.burst - self.roll.limit.reserve)
 
     def _blank_floor(self) -> float:
-        """What the store should say of keys without an account."""
+        """The floor to store for keys without an account."""
         blank, says = self.blank, self._says
         if blank.pool < says.blank:
             return blank.reservation()
         raised = min(blank.reservation(), self._default)
-        # What the store does not name has at least what it says of all others.
+        # Keys that the store does not name have at least the stored floor of all others.
         if (
             raised >= min(says.blank + 4 * blank.step, self._default)
             and self.accounts.keys() <= says.keys.keys()
@@ -278,7 +278,7 @@ class Owner:
     def _grant(self, holder: str, member: Member, ask: Ask, want: Want, now: float) -> Grant:
         account = self._account(want.key, now)
         if account is None:
-            # No room: nobody gets more of this key than starters.
+            # No room: holders of this key get starters only.
             return Grant(want.key, 0.0, 0.0, False, 0.0)
         refill = bool(want.reset) and self._obey(want.key, want.reset)
         grant = account.answer(holder, member, ask, want, now, refill=refill)
@@ -286,8 +286,8 @@ class Owner:
         return grant
 
     def _obey(self, key: str, revision: int) -> bool:
-        """Whether this order to fill up the bucket is new. One that is older than the claim may have been obeyed by the
-        former owner: workers that start repeat orders for minutes."""
+        """Whether this order to fill up the bucket is new. The former owner may have carried out an order older than
+        the claim: starting workers repeat orders for minutes."""
         if revision <= self._obeyed_until or (key, revision) in self._resets:
             return False
         self._resets[key, revision] = None

@@ -1,4 +1,4 @@
-"""The owner's roll: who holds starters of a limit, whom it does not hear, and what flows into every pool.
+"""The owner's roll: holders of starters of a limit, silent holders, and the inflow of every pool.
 
 Starters and silent holders concern every key. So that none has to be visited, the roll keeps three sums, and each
 account remembers up to where it has applied them (`Account.flow`).
@@ -42,38 +42,38 @@ class Member:
         self._lease = self._pace = 0.0
         """As in the last answer."""
         self.unpaid: Iterator[str] | None = None
-        """The keys that may not have paid for what is promised: those not looked at yet. None: all of them."""
+        """Keys that may not have paid for the promised starters: those not visited yet. None: all of them."""
         self.drained: tuple[str, ...] = ()
         """Those found, which the holder is told of until it has answered."""
         self.told = -math.inf
         """Stamp of the ask whose answer names them."""
 
     def confirm(self) -> None:
-        """The answer to its newest ask has come: it goes by what that says."""
+        """The answer to its newest ask has arrived: it follows those terms."""
         self.heard = self.arrived
         self.until = self.arrived + self._lease * SKEW
         self.pace = self._pace
 
     def promise(self, lease: float, pace: float, now: float) -> None:
-        """It is answered: it may go by this, or by what was said before."""
+        """It has been answered: it may follow this answer, or the previous one."""
         self._lease, self._pace = lease, pace
         self.until = max(self.until, now + lease * SKEW)
         self.pace = max(self.pace, pace)
 
 
 class Change(NamedTuple):
-    """A change of the limit: `inflow` and what held before, and what holds from then on."""
+    """A change of the limit: `inflow`, with the previous and the next value."""
 
     inflow: float
     burst: int
     starters: int
     limit: Limit
     kept: int
-    """What of the starters may be kept after the holders have been told."""
+    """The part of the starters that remains after the holders have been told."""
 
     def lowered(self, pool: float, excess: float = 0.0) -> float:
-        """What a pool has afterwards: what the bucket lacks it lacks under a lower burst, too, but no more than the new
-        one holds. Starters that are too large need no room for long."""
+        """The pool after a change: tokens missing from the bucket stay missing, up to the size of the new one.
+        Starters that are too large need no room for long."""
         if self.limit.burst >= self.burst:
             return pool
         lacks = max(0.0, self.burst - pool - self.starters - excess)
@@ -110,9 +110,9 @@ class Roll:
         together `allowed`. `shared`: these may be from a time when they were given for SHARE."""
         self.limit = limit
         self.allowed = allowed
-        """What all starters may be together: the next owner counts on it."""
+        """The upper bound of all starters together, on which the next owner relies."""
         self.wanted = 0
-        """What they are to be."""
+        """Their future value."""
         self.members: dict[str, Member] = {}
         self.unheard = min(limit.reserve, allowed) if takeover else 0
         """Starters of holders of the former owner that have not asked here."""
@@ -139,7 +139,7 @@ class Roll:
         self._settled: dict[str, Member] = {}
         self._settled_pace = 0.0
         """Those of them that were silent at the last look already, and have not asked since: there may be many of them,
-        for long. And the sum of what they may gain."""
+        for long. The sum of their possible gains."""
 
     def flow(self, now: float) -> None:
         """Count what flows in until `now`, without the share of those that may be helping themselves to theirs."""
@@ -261,7 +261,7 @@ class Roll:
         self._settled_pace += member.pace
 
     def _unsettle(self, holder: str) -> None:
-        """What is known of it may change."""
+        """Its known state may change."""
         member = self._settled.pop(holder, None)
         if member is not None:
             self._silent[holder] = member

@@ -1,4 +1,4 @@
-"""Errors of both planes, from the tables and calls that make answers of them, with what to do."""
+"""Errors of both planes, from the tables and calls that make answers of them, with their remedies."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _SAMPLES: dict[type, Any] = {
 
 
 def render() -> str:
-    """The whole page. ValueError names what has no advice, and advice for what there is not."""
+    """The whole page. ValueError names errors without advice, and advice without an error."""
     rows, decisions = list[str](), set[str]()
     for refusal in TABLE:
         reply = respond(_SAMPLES[refusal] if refusal in _SAMPLES else refusal())

@@ -110,7 +110,7 @@ def value_of(value: object) -> str:
 
 
 def meaning(schemas: Schemas, schema: Schema) -> str:
-    """The description of a field, or that of what it is."""
+    """The description of a field, or that of its type."""
     said = schema.get("description") or next(
         (form["description"] for form in schemas.forms(schema) if form.get("description")), ""
     )

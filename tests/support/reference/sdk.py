@@ -1,4 +1,4 @@
-"""The Python SDK, from the docstrings and signatures of what `headgate` exports."""
+"""The Python SDK, from the docstrings and signatures of the names that `headgate` exports."""
 
 from __future__ import annotations
 
