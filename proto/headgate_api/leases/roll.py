@@ -62,7 +62,7 @@ class Member:
 
 
 class Change(NamedTuple):
-    """A change of the limit: `inflow`, with the previous and the next value."""
+    """A change of the limit: the inflow until it, burst and starters before it, and the limit after it."""
 
     inflow: float
     burst: int
