@@ -39,6 +39,9 @@ class Held:
     def told(self, fields: Fields, now: float) -> None:
         """The response's head, or its trailers, have come with these of the fields that the plan withholds."""
 
+    def discarded(self, fields: Fields, now: float) -> None:
+        """A response with these of the fields is thrown away: another instance is asked."""
+
     def release(self) -> None:
         """The exchange has ended."""
 
@@ -69,16 +72,29 @@ class _Cost(Held):
         self._settled = False
 
     def told(self, fields: Fields, now: float) -> None:
-        values = [value for name, value in fields if name == self._field]
-        # A value that is no number of tokens is ignored: the request has cost what it took.
-        if self._settled or len(values) != 1 or not values[0].isdigit() or len(values[0]) > _LONGEST_COST:
+        cost = self._cost(fields)
+        # Without a number of tokens the request has cost what it took.
+        if self._settled or cost < 0:
             return
         self._settled = True
-        more = int(values[0]) - self._taken
+        more = cost - self._taken
         if more > 0:
             self._counter.charge(self._key, more, now)
         elif more < 0:
             self._counter.give_back(self._key, -more, now)
+
+    def discarded(self, fields: Fields, now: float) -> None:
+        # What was taken is for the response that the client gets.
+        cost = self._cost(fields)
+        if cost > 0:
+            self._counter.charge(self._key, cost, now)
+
+    def _cost(self, fields: Fields) -> int:
+        """The tokens that a response tells; -1 if there is no such number in it."""
+        values = [value for name, value in fields if name == self._field]
+        if len(values) != 1 or not values[0].isdigit() or len(values[0]) > _LONGEST_COST:
+            return -1
+        return int(values[0])
 
 
 class Check:
@@ -213,6 +229,12 @@ def tell(exchange: Exchange, fields: Fields, now: float) -> None:
     """Settle what the response's fields tell."""
     for held in cast(Sequence[Held], exchange.held):
         held.told(fields, now)
+
+
+def discard(exchange: Exchange, fields: Fields, now: float) -> None:
+    """Settle what the fields of a response tell that is thrown away."""
+    for held in cast(Sequence[Held], exchange.held):
+        held.discarded(fields, now)
 
 
 def release(exchange: Exchange) -> None:

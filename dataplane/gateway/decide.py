@@ -17,7 +17,7 @@ from typing import Final, Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
 from dataplane.gateway.backends import Backend, Backends
-from dataplane.gateway.checks import Held, keep, release, tell
+from dataplane.gateway.checks import Held, discard, keep, release, tell
 from dataplane.gateway.limit_keys import claims_of
 from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy import retry
@@ -323,6 +323,11 @@ class Gateway(Decider):
         """Settle what the response says that the request has cost."""
         if exchange.held is not None:
             tell(exchange, fields, now)
+
+    def discarded(self, exchange: Exchange, fields: Fields, now: float) -> None:
+        """Settle what a response that is thrown away says that it has cost."""
+        if exchange.held is not None:
+            discard(exchange, fields, now)
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:
         """Settle the breaker's trial when a tunnel begins: it may outlive any window."""

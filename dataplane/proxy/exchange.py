@@ -371,6 +371,10 @@ class Decider:
         """The final response's head, or its trailers, have come with these of the fields that the plan withholds."""
         raise NotImplementedError
 
+    def discarded(self, exchange: Exchange, fields: Fields, now: float) -> None:
+        """A response with these of the fields that the plan withholds is thrown away: another instance is asked."""
+        raise NotImplementedError
+
     def tunnelled(self, exchange: Exchange, now: float) -> None:
         """The exchange has become a tunnel, whose end may be hours away."""
         raise NotImplementedError

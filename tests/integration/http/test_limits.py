@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from dataplane.config.items import UnlinkedRoute
-from dataplane.gateway.policy.resources import Limit, LimitKey, Route
+from dataplane.gateway.policy.resources import Limit, LimitKey, Retries, Route
 from tests.support.http_stage import OK, Conversation, Stage, Upstream, answering, stage
 from tests.support.waiting import eventually
 
@@ -70,6 +70,17 @@ async def test_what_is_no_cost_changes_none(said: bytes) -> None:
         head, _ = await gate.ask(GET)
         assert b"x-cost" not in head.lower()
         assert left(gate, limit) == 90
+
+
+async def test_a_response_that_is_thrown_away_for_a_retry_is_paid_too() -> None:
+    limit = tokens(cost=10)
+    busy = Upstream(answering(b"HTTP/1.1 503 Busy\r\nX-Cost: 25\r\nContent-Length: 4\r\n\r\nbusy"))
+    good = Upstream(answering(saying(b"X-Cost: 3\r\n")))
+    route = UnlinkedRoute(Route("a", "s", prefix="/", public=True), ("tokens",))
+    again = Retries(1, frozenset({"503"}), 1.0)
+    async with stage(busy, good, routes=(), more=(route, limit), retries=again) as gate:
+        assert (await gate.ask(GET))[1] == b"ok"
+        assert left(gate, limit) == 100 - 25 - 3
 
 
 async def test_the_bucket_may_go_below_zero_and_the_next_request_waits() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.gateway.checks import Checks, release, tell
+from dataplane.gateway.checks import Checks, discard, release, tell
 from dataplane.gateway.limit_keys import claims_of, key_maker, needs_caller
 from dataplane.gateway.policy.limiter import Limiter, TooMany, Unanswered
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller
@@ -184,6 +184,17 @@ def test_a_cost_is_settled_once_and_only_for_those_who_took() -> None:
     again = asking()
     assert take(checks, again) is None
     tell(again, [(b"x-cost", b"0")], 0.0)
+    assert limiter.counter(which).remaining("203.0.113.9", 0.0) == 70
+
+
+def test_a_response_that_is_thrown_away_is_paid_besides() -> None:
+    limiter, which = Limiter(), limit(burst=100, cost=10, cost_header="x-cost")
+    checks, exchange = Checks((which,), "orders", limiter), asking()
+    assert take(checks, exchange) is None
+    for fields in ([(b"x-cost", b"25")], [(b"x-cost", b"none")], [(b"x-cost", b"0")], []):
+        discard(exchange, fields, 0.0)
+    assert limiter.counter(which).remaining("203.0.113.9", 0.0) == 65
+    tell(exchange, [(b"x-cost", b"5")], 0.0)
     assert limiter.counter(which).remaining("203.0.113.9", 0.0) == 70
 
 
