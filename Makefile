@@ -87,6 +87,10 @@ unit: $(FOR_TESTS)
 chaos: $(FOR_TESTS) ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
 	CHAOS_ROUNDS=$(or $(ROUNDS),30) $(BIN)/pytest tests/system/chaos
 
+.PHONY: limits-test
+limits-test: setup ## The long form of the tests of limits: 3 to 10 to 3 data planes, lost owners, long histories (some minutes)
+	LIMITS_LONG=1 LEASES_HISTORIES=$(or $(HISTORIES),1000) $(BIN)/pytest tests/system/test_fleet_limits.py tests/unit/headgate_api/leases
+
 .PHONY: proto
 proto: export PATH := $(CURDIR)/$(BIN):$(PATH)
 proto: $(FOR_TESTS) ## Generate the protobuf code anew
