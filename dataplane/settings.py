@@ -310,6 +310,10 @@ class Settings(BaseSettings):
     """redis://USER:PASSWORD@HOST:PORT/DATABASE in place of REDIS_HOST and REDIS_PORT; rediss:// for TLS."""
     redis_ca: Certificates | None = None
     """Authority of Redis's certificate, PEM, with rediss://; without it the system's."""
+    redis_cert: Path | None = None
+    """Client certificate shown to Redis, PEM, with rediss:// and REDIS_KEY; read when a worker starts."""
+    redis_key: Path | None = None
+    """Its unencrypted private key."""
     redis_sentinels: Addresses | None = None
     """Comma separated addresses of Sentinels that know which server is the primary. User, password, database and TLS
     are taken from REDIS_URL."""
@@ -338,7 +342,7 @@ class Settings(BaseSettings):
             settings = handler(data)
         except ValidationError as error:
             raise SettingsError("; ".join([*_lines(error), *problems])) from None
-        problems += _mismatched(settings.controlplane_cert, settings.controlplane_key)
+        problems += _mismatched("CONTROLPLANE_KEY", settings.controlplane_cert, settings.controlplane_key)
         problems += [*_shared(settings), *_unreadable(settings), *_redis_problems(settings)]
         if problems:
             raise SettingsError("; ".join(problems))
@@ -405,6 +409,9 @@ class Settings(BaseSettings):
             database=url.database if url is not None else 0,
             tls=url.tls if url is not None else False,
             ca=self.redis_ca.read_text() if self.redis_ca is not None else "",
+            # Workers may have another working directory.
+            cert=str(self.redis_cert.absolute()) if self.redis_cert is not None else "",
+            key=str(self.redis_key.absolute()) if self.redis_key is not None else "",
             prefix=self.redis_key_prefix,
             timeout=self.redis_timeout,
         )
@@ -442,7 +449,8 @@ def _incomplete(given: set[str]) -> Iterator[str]:
         yield "CONTROLPLANE_CERT and CONTROLPLANE_KEY must be set together"
     if "controlplane_cert" in given and "controlplane_ca" not in given:
         yield "CONTROLPLANE_CERT needs CONTROLPLANE_CA"
-    for one, other in (("tls_listen", "tls_certs"), ("upstream_cert", "upstream_key")):
+    pairs = ("tls_listen", "tls_certs"), ("upstream_cert", "upstream_key"), ("redis_cert", "redis_key")
+    for one, other in pairs:
         if (one in given) != (other in given):
             yield f"{one.upper()} and {other.upper()} must be set together"
     if {"dataplane_token", "dataplane_token_file"} <= given:
@@ -462,8 +470,11 @@ def _redis_problems(settings: Settings) -> Iterator[str]:
             yield "RATE_LIMIT_MODE: redis needs REDIS_HOST, REDIS_URL, REDIS_SENTINELS or REDIS_CLUSTER"
     elif options.cluster and options.database:
         yield "REDIS_URL: a Cluster has database 0 only"
-    elif options.ca and not options.tls:
-        yield "REDIS_CA has no meaning without REDIS_URL=rediss://..."
+    elif not options.tls and (options.ca or options.cert):
+        which = "REDIS_CA" if options.ca else "REDIS_CERT"
+        yield f"{which} has no meaning without REDIS_URL=rediss://..."
+    else:
+        yield from _mismatched("REDIS_KEY", settings.redis_cert, settings.redis_key)
 
 
 def _without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -501,11 +512,11 @@ def check_pair(cert: Path | None, key: Path | None) -> None:
         raise ValueError(f"{key} is not the unencrypted private key of {cert}") from None
 
 
-def _mismatched(cert: Path | None, key: Path | None) -> Iterator[str]:
+def _mismatched(name: str, cert: Path | None, key: Path | None) -> Iterator[str]:
     try:
         check_pair(cert, key)
     except (ValueError, OSError) as error:
-        yield f"CONTROLPLANE_KEY: {error}"
+        yield f"{name}: {error}"
 
 
 def _shared(settings: Settings) -> Iterator[str]:

@@ -56,6 +56,7 @@ SOME: Final[Mapping[str, str]] = {
     "instance": "Id of an instance.",
     "pid": "Process id of a worker.",
     "problems": "Everything that is wrong with a configuration.",
+    "lacks": "The rule that the ACL of the user in Redis lacks.",
     "reason": "Why, in words.",
     "revision": "Revision of a configuration.",
     "seconds": "A duration in seconds.",

@@ -181,7 +181,7 @@ def _node(view: NodeView) -> Iterator[Metric]:
         "controlplane_connected", "1 while the config stream is open.", bool(view.controlplane)
     )
     if view.redis is not None:
-        yield _simple_gauge("redis_connected", "1 while Redis answers every worker.", not view.redis.problem)
+        yield _simple_gauge("redis_connected", "1 while Redis answers every worker.", view.redis.connected)
     away = _gauge(
         "limit_away",
         "Workers that the owner of the limit, or Redis, does not answer: without_owner or on_store_failure holds.",

@@ -20,7 +20,14 @@ class RedisView:
     since: float
     """When it last ceased to answer, Unix seconds; 0 while it answers, or was never configured."""
     problem: str
-    """The reason it does not answer; empty while it does. Names the server."""
+    """The reason it does not answer, or refuses limits; empty while all is well. Names the server."""
+    lacks: str = ""
+    """The rule that the ACL of our user lacks: it answers, and refuses."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it answers."""
+        return not self.problem or bool(self.lacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +93,9 @@ def _redis(view: NodeView) -> dict[str, Any]:
     redis = view.redis
     if redis is None:
         return {}
-    if not redis.problem:
-        return {"redis": {"connected": True}}
-    return {"redis": {"connected": False, **({"since": _iso(redis.since)} if redis.since else {})}}
+    since = {"since": _iso(redis.since)} if redis.problem and redis.since else {}
+    lacks = {"acl_lacks": redis.lacks} if redis.lacks else {}
+    return {"redis": {"connected": redis.connected, **lacks, **since}}
 
 
 def _iso(at: float) -> str:
@@ -112,7 +119,10 @@ def _problems(view: NodeView) -> Iterator[str]:
         yield "the configuration cannot be kept on disk, or read from it"
     if view.redis is not None and view.redis.problem:
         since = f", since {_iso(view.redis.since)}" if view.redis.since else ": REDIS_HOST is not set"
-        yield f"Failed to connect to Redis{since}"
+        if view.redis.lacks:
+            yield f"Redis refuses limits: the ACL of the gateway's user lacks {view.redis.lacks}{since}"
+        else:
+            yield f"Failed to connect to Redis{since}"
     if view.workers < view.workers_wanted:
         yield f"{view.workers} of {view.workers_wanted} workers run"
     for circuit in view.circuits:

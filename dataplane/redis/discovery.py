@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from dataplane.redis.acl import refused
 from dataplane.redis.connection import RedisError, auth, connect
 from dataplane.redis.options import Address, RedisOptions
 
@@ -27,6 +28,7 @@ class SlotRange:
 
 async def find_by_sentinel(options: RedisOptions) -> Address:
     """The server that the Sentinels name; the first that answers is believed. Raises RedisError."""
+    refusal: RedisError | None = None
     question = (b"SENTINEL", b"get-master-addr-by-name", options.sentinel.encode())
     asked = replace(options, user="", password=options.sentinel_password)
     for sentinel in options.servers:
@@ -34,16 +36,21 @@ async def find_by_sentinel(options: RedisOptions) -> Address:
         if isinstance(reply, list) and len(reply) == 2:
             host, port = reply
             return _text(host), int(port)
-    raise RedisError(f"no Sentinel answers with a server for {options.sentinel!r}")
+        if isinstance(reply, RedisError):
+            refusal = reply
+    raise refusal or RedisError(f"no Sentinel answers with a server for {options.sentinel!r}")
 
 
 async def find_slots(options: RedisOptions, known: Iterable[Address]) -> list[SlotRange]:
     """The nodes of all slots, as reported by the first node that answers. Raises RedisError."""
+    refusal: RedisError | None = None
     for server in dict.fromkeys((*known, *options.servers)):
         reply = await _ask(server, options, (b"CLUSTER", b"SLOTS"))
         if isinstance(reply, list) and reply:
             return list(_ranges(reply, server[0]))
-    raise RedisError("no node of the Cluster answers")
+        if isinstance(reply, RedisError):
+            refusal = reply
+    raise refusal or RedisError("no node of the Cluster answers")
 
 
 def read_move(error: str) -> tuple[int, Address]:
@@ -54,14 +61,16 @@ def read_move(error: str) -> tuple[int, Address]:
 
 
 async def _ask(server: Address, options: RedisOptions, question: tuple[bytes, ...]) -> object:
-    """The reply, by a connection of its own; None if there is none in time."""
+    """The reply, by a connection of its own, or that the ACL refuses the question; None if there is none in time."""
     connection = None
     try:
         async with asyncio.timeout(ASK_TIMEOUT):
             connection = await connect(server, options)
             commands = [auth(options.user, options.password)] if options.user or options.password else []
             return (await connection.replies(*commands, question))[-1]
-    except (OSError, RedisError):
+    except RedisError as error:
+        return error if refused(str(error)) else None
+    except OSError:
         return None
     finally:
         if connection is not None:

@@ -22,6 +22,7 @@ from dataplane.gateway.policy.outage import Outage
 from dataplane.gateway.policy.window import command
 from dataplane.gateway.policy.window_scripts import SCRIPTS, TAKE_MEMBERS, digest
 from dataplane.gateway.store import Order, Question
+from dataplane.redis.acl import lacking, refused, refuses_key
 from dataplane.redis.connection import Connection, Owner, RedisError, auth, connect
 from dataplane.redis.options import Address, RedisOptions
 
@@ -33,11 +34,13 @@ STEADY: Final = 1.0
 """A connection that ends sooner after it was made shows that the server is away."""
 _UNUSABLE: Final = (
     *("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF"),
-    *("OOM", "NOAUTH", "NOPERM", "BUSY"),
+    *("OOM", "NOAUTH", "BUSY"),
 )
 """Error codes that hold for all commands: the server is the wrong one, or not ready yet. Those of a script stand
 within a longer text. Any other error is one of the key's."""
 
+REFUSED_FOR: Final = 10.0
+"""Seconds without a refusal after which Redis is believed to refuse no keys any more."""
 Moved = Callable[[Question, str, float], bool]
 """Is given a question that belongs to another server, the error that says which, and the question's deadline; whether
 it was passed on."""
@@ -81,6 +84,10 @@ class Link(Owner):
         self._timer: asyncio.TimerHandle | None = None
         self._looked = False
         """The loop has looked for answers since the time was up."""
+        self.refusal = Outage()
+        """While the server counts, and refuses some keys: the ACL of our user lacks them."""
+        self._refused_at = 0.0
+        self._forgiving: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Connect, and stay connected."""
@@ -95,12 +102,16 @@ class Link(Owner):
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._looked = None, False
+        if self._forgiving is not None:
+            self._forgiving.cancel()
+            self._forgiving = None
         connection, self._connection = self._connection, None
         self._patient = True
         if connection is not None:
             connection.abort("closed")
         self._fail_queue()
-        if self.outage.over():
+        refused = self.refusal.over()
+        if self.outage.over() or refused:
             self._changed()
 
     def ask(self, question: Question, now: float) -> bool:
@@ -138,7 +149,12 @@ class Link(Owner):
         if word in ("MOVED", "ASK") and self._moved is not None and self._moved(question, error, deadline):
             return
         question.failed(monotonic())
-        if self._connection is not None and any(word in error for word in _UNUSABLE):
+        if refuses_key(error):
+            # It is as good as it was for all other keys.
+            self._refuse(error)
+            return
+        unusable = refused(error) or any(word in error for word in _UNUSABLE)
+        if self._connection is not None and unusable:
             self._connection.abort(error)
 
     def ended(self, connection: Connection, reason: str) -> None:
@@ -153,6 +169,24 @@ class Link(Owner):
         self.start()
 
     # --- inside
+
+    def _refuse(self, error: str) -> None:
+        self._refused_at = monotonic()
+        if self._forgiving is None:
+            self._forgiving = asyncio.get_running_loop().call_later(REFUSED_FOR, self._forgive)
+        reason = self._named(error)
+        if self.refusal.failed(reason, time.time(), lacks=lacking(error, self._options.prefix)):
+            self._changed()
+
+    def _forgive(self) -> None:
+        """Nobody asks about keys that are refused, or they are refused no more."""
+        rest = self._refused_at + REFUSED_FOR - monotonic()
+        if rest > 0:
+            self._forgiving = asyncio.get_running_loop().call_later(rest, self._forgive)
+            return
+        self._forgiving = None
+        if self.refusal.over():
+            self._changed()
 
     def _load(self) -> None:
         """Somebody has flushed the scripts: load them again, and ask again."""
@@ -211,10 +245,14 @@ class Link(Owner):
         """The server is away."""
         self._patient = False
         steady = monotonic() - self._up_since > STEADY
-        reason = self._without_secrets(reason)[:_LONGEST_REASON]
-        if self.outage.failed("{}:{}: {}".format(*self.address, reason), time.time(), steady=steady):
+        lacks = lacking(reason, self._options.prefix)
+        if self.outage.failed(self._named(reason), time.time(), steady=steady, lacks=lacks):
             self._changed()
         self._fail_queue()
+
+    def _named(self, reason: str) -> str:
+        """With the server, and nothing that is secret."""
+        return "{}:{}: {}".format(*self.address, self._without_secrets(reason)[:_LONGEST_REASON])
 
     def _without_secrets(self, reason: str) -> str:
         """A server that does not know AUTH quotes the command."""

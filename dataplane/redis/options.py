@@ -28,6 +28,10 @@ class RedisOptions:
     tls: bool = False
     ca: str = ""
     """Authorities that are believed, PEM; empty: the system's."""
+    cert: str = ""
+    """Path of the certificate that is shown to Redis, PEM; empty: none."""
+    key: str = ""
+    """Path of its private key."""
     prefix: str = ""
     """Stands before every key."""
     timeout: float = 0.02
@@ -46,13 +50,17 @@ class RedisOptions:
 
     def context(self) -> ssl.SSLContext | None:
         """TLS settings of connections; None without TLS."""
-        return _context(self.ca) if self.tls else None
+        return _context(self.ca, self.cert, self.key) if self.tls else None
 
 
 @cache
-def _context(ca: str) -> ssl.SSLContext:
-    """Made once: to read the system's authorities takes a while."""
-    return ssl.create_default_context(cadata=ca or None)
+def _context(ca: str, cert: str, key: str) -> ssl.SSLContext:
+    """Made once: to read the system's authorities takes a while. Raises OSError."""
+    context = ssl.create_default_context(cadata=ca or None)
+    if cert:
+        # The password callback keeps OpenSSL from asking at the terminal.
+        context.load_cert_chain(cert, key, password=lambda: "")
+    return context
 
 
 @dataclass(frozen=True, slots=True)

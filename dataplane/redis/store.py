@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from dataplane.gateway.policy.outage import Outage
 from dataplane.gateway.policy.window import Naming, command
 from dataplane.gateway.store import Order, Question, Store
+from dataplane.redis.acl import lacking
 from dataplane.redis.discovery import SLOTS, find_by_sentinel, find_slots, read_move
 from dataplane.redis.link import Link
 from dataplane.redis.options import Address, RedisOptions
@@ -26,6 +27,9 @@ class RedisStore(Store, Protocol):
 
     def outage(self) -> Outage | None:
         """The oldest outage there is; None while everything answers, or nothing is needed."""
+
+    def refusal(self) -> Outage | None:
+        """The oldest refusal there is of a server that counts otherwise: our user's ACL lacks some keys."""
 
     def close(self) -> None:
         """End all connections."""
@@ -54,6 +58,9 @@ class Single:
 
     def outage(self) -> Outage | None:
         return self._link.outage if self._link.outage.since is not None else None
+
+    def refusal(self) -> Outage | None:
+        return self._link.refusal if self._link.refusal.since is not None else None
 
     def close(self) -> None:
         self._link.close()
@@ -89,12 +96,10 @@ class Cluster:
             self._refresh()
 
     def outage(self) -> Outage | None:
-        outages = [self._lost, *(link.outage for link in self._links.values())]
-        return min(
-            (outage for outage in outages if outage.since is not None),
-            key=lambda outage: outage.since or 0.0,
-            default=None,
-        )
+        return _oldest([self._lost, *(link.outage for link in self._links.values())])
+
+    def refusal(self) -> Outage | None:
+        return _oldest([link.refusal for link in self._links.values()])
 
     def close(self) -> None:
         self._wanted = False
@@ -120,7 +125,8 @@ class Cluster:
                 ranges = await find_slots(self._options, self._links)
             except Exception as error:
                 # After any error: a node may return later.
-                if self._lost.failed(str(error), time()):
+                lacks = lacking(str(error), self._options.prefix)
+                if self._lost.failed(str(error), time(), lacks=lacks):
                     self._changed()
             else:
                 self._use([(each.first, each.last, each.server) for each in ranges])
@@ -191,6 +197,11 @@ class Cluster:
         self._slots[slot] = link
         self._refresh()
         return link.pass_on([question], deadline)
+
+
+def _oldest(outages: list[Outage]) -> Outage | None:
+    present = (outage for outage in outages if outage.since is not None)
+    return min(present, key=lambda outage: outage.since or 0.0, default=None)
 
 
 def make_store(options: RedisOptions, changed: Changed) -> RedisStore:

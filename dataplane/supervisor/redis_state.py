@@ -11,11 +11,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, order=True)
 class RedisOutage:
-    """Redis does not answer."""
+    """Redis does not answer, or refuses what limits need."""
 
     since: float
     """Unix seconds."""
     reason: str
+    lacks: str = ""
+    """What the ACL of our user lacks, as an ACL rule says it: it answers, and refuses. Empty: it does not answer."""
 
 
 class RedisState:
@@ -32,9 +34,19 @@ class RedisState:
         if seen is None:
             self.outage = None
             if before is not None:
-                _log.warning("Redis answers again", extra={"seconds": round(max(0.0, now - before.since), 3)})
-        elif before is None:
-            self.outage = seen
-            _log.error("Failed to connect to Redis", extra={"reason": seen.reason})
+                seconds = {"seconds": round(max(0.0, now - before.since), 3)}
+                if before.lacks:
+                    _log.warning("Redis refuses limits no more", extra=seconds)
+                else:
+                    _log.warning("Redis answers again", extra=seconds)
+        elif before is None or seen.lacks != before.lacks:
+            self.outage = seen if before is None else RedisOutage(before.since, seen.reason, seen.lacks)
+            if seen.lacks:
+                _log.error(
+                    "Redis refuses limits: the ACL of the user in REDIS_URL lacks a rule",
+                    extra={"lacks": seen.lacks, "reason": seen.reason},
+                )
+            else:
+                _log.error("Failed to connect to Redis", extra={"reason": seen.reason})
         else:
-            self.outage = RedisOutage(before.since, seen.reason)
+            self.outage = RedisOutage(before.since, seen.reason, seen.lacks)

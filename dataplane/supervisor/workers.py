@@ -117,7 +117,11 @@ class Workers:
     def redis(self) -> list[RedisOutage] | None:
         """The outages of Redis that workers see, one at most for each; None while no worker knows of any Redis."""
         states = [worker.redis for worker in self._workers.values() if worker.redis_known]
-        found = [RedisOutage(float(state["since"]), str(state["reason"])) for state in states if state]
+        found = [
+            RedisOutage(float(state["since"]), str(state["reason"]), str(state["lacks"]))
+            for state in states
+            if state
+        ]
         return found if states else None
 
     @property

@@ -207,7 +207,10 @@ class Worker:
         outage = self._store.outage() if self._store is not None else None
         if outage is None:
             self._gateway.store_answers(time.monotonic())
-        state = None if outage is None else {"since": outage.since, "reason": outage.reason}
+            outage = self._store.refusal() if self._store is not None else None
+        state = None
+        if outage is not None:
+            state = {"since": outage.since, "reason": outage.reason, "lacks": outage.lacks}
         self._channel.send_json(Kind.REDIS_STATE, state)
 
     async def _change(self, part: Part, *, last: bool) -> None:

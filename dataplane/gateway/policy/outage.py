@@ -18,7 +18,7 @@ LONGEST_PAUSE: Final = 2.0
 class Outage:
     """The state of one server, as a worker sees it."""
 
-    __slots__ = ("_late", "_tries", "reason", "since")
+    __slots__ = ("_late", "_tries", "lacks", "reason", "since")
 
     def __init__(self) -> None:
         self._late = 0
@@ -26,6 +26,8 @@ class Outage:
         self.since: float | None = None
         """When the outage began, Unix seconds; None while there is none."""
         self.reason = ""
+        self.lacks = ""
+        """What our user's ACL lacks, as an ACL rule says it: the server answers, and refuses. Empty: it is away."""
 
     def answered(self) -> None:
         """An answer came in time."""
@@ -36,16 +38,17 @@ class Outage:
         self._late += 1
         return self._late >= MOST_LATE
 
-    def failed(self, reason: str, wall: float, *, steady: bool = True) -> bool:
-        """The connection is lost, or a try has failed; whether an outage has begun with it.
+    def failed(self, reason: str, wall: float, *, steady: bool = True, lacks: str = "") -> bool:
+        """The connection is lost, or a try has failed; whether an outage has begun with it, or is of another kind now.
 
         `steady`: all was well before for long enough, so that tries may begin anew. A server that answers tries and
         nothing else is not tried more often than one that answers nothing.
         """
         self._late = 0
         self.reason = reason
+        changed, self.lacks = lacks != self.lacks, lacks
         if self.since is not None:
-            return False
+            return changed
         if steady:
             self._tries = 0
         self.since = wall
@@ -55,7 +58,7 @@ class Outage:
         """A try was answered, or nothing is asked any more; whether an outage has ended with it."""
         since, self.since = self.since, None
         self._late = 0
-        self.reason = ""
+        self.reason = self.lacks = ""
         return since is not None
 
     def pause(self, chance: float) -> float:

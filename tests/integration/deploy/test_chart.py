@@ -9,6 +9,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from controlplane.settings import Settings as ControlPlaneSettings
+from dataplane.settings import Settings as DataPlaneSettings
+
 helm = pytest.importorskip("helm_python", reason="helm-python-sdk has no wheel for this machine")
 
 CHART = Path(__file__).parents[3] / "charts" / "headgate"
@@ -121,6 +124,47 @@ def test_redis_is_a_host_or_a_secret() -> None:
     values = {**NEEDED, "dataplane": {"redis": {"secret": "limits"}}}
     found = environment(render(values), "dataplane")
     assert found["REDIS_URL"]["valueFrom"] == {"secretKeyRef": {"name": "limits", "key": "REDIS_URL"}}
+
+
+SENTINELS = {
+    "sentinels": ["a:26379", "b:26379"],
+    "secret": "limits",
+    "tlsSecret": "tls",
+    "keyPrefix": "shop:",
+}
+REDIS_BY_ALL_MEANS = (
+    {"host": "redis"},
+    {**SENTINELS, "clientCertificate": True},
+    {"cluster": ["a:7000"], "timeout": 0.05},
+)
+
+
+def test_every_setting_of_limits_has_a_value() -> None:
+    given: set[str] = set()
+    for redis in REDIS_BY_ALL_MEANS:
+        limit = {"mode": "redis", "onStoreFailure": "closed"}
+        plane = {"redis": redis, "rateLimit": limit, "limitKeySecret": "keys"}
+        objects = render({**NEEDED, "dataplane": plane})
+        given |= environment(objects, "dataplane").keys()
+        for document in objects.values():
+            kubernetes_validate.validate(document, KUBERNETES[0], strict=True)
+    of_limits = ("redis_", "rate_limit_", "limit_")
+    wanted = {name.upper() for name in DataPlaneSettings.model_fields if name.startswith(of_limits)}
+    assert wanted - given == set()
+    beside = environment(render(NEEDED), "controlplane").keys()
+    owned = {name.upper() for name in ControlPlaneSettings.model_fields if name.startswith("rate_limit_")}
+    assert owned <= beside
+
+
+def test_redis_over_tls_with_a_client_certificate() -> None:
+    objects = render({**NEEDED, "dataplane": {"redis": {**SENTINELS, "clientCertificate": True}}})
+    found = environment(objects, "dataplane")
+    assert found["REDIS_SENTINELS"]["value"] == "a:26379,b:26379"
+    mounts = {one["name"]: one["mountPath"] for one in container(objects, "dataplane")["volumeMounts"]}
+    for name in ("REDIS_CA", "REDIS_CERT", "REDIS_KEY"):
+        assert found[name]["value"].startswith(mounts["redis-tls"] + "/")
+    without = environment(render({**NEEDED, "dataplane": {"redis": SENTINELS}}), "dataplane")
+    assert without.keys() & {"REDIS_CA", "REDIS_CERT"} == {"REDIS_CA"}
 
 
 def test_both_planes_have_the_limit_of_the_settings() -> None:

@@ -27,6 +27,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
 LOST, FOUND = "Failed to connect to Redis", "Redis answers again"
+REFUSES = "Redis refuses limits: the ACL of the user in REDIS_URL lacks a rule"
 
 
 async def test_all_data_planes_and_workers_share_one_window(
@@ -385,11 +386,57 @@ async def test_redis_over_tls(
             )
 
 
+async def test_redis_that_asks_for_a_client_certificate(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance, server: RedisServer
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    cert, key = map(str, authority.issue("gateway"))
+    controlplane.publish(snapshot(orders, limit("callers", 4)))
+    async with tls_in_front(server.port, authority, ask=True) as port:
+        known = {"REDIS_URL": f"rediss://localhost:{port}", "REDIS_CA": str(authority.certificate)}
+        async with node(
+            tmp_path / "shown", controlplane, None, **known, REDIS_CERT=cert, REDIS_KEY=key
+        ) as plane:
+            await plane.started()
+            assert sorted(await ask(plane, 6)) == [200] * 4 + [429] * 2
+        async with node(tmp_path / "none", controlplane, None, **known) as plane:
+            await plane.started()
+            await eventually(lambda: has_lost(plane))
+
+
+async def test_an_acl_without_the_keys_of_limits_is_named_and_no_failure_to_connect(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance, own_server: RedisServer
+) -> None:
+    own_server.client().acl_setuser("gate", enabled=True, nopass=True, categories=["+@all"], keys=["shop:*"])
+    controlplane.publish(snapshot(orders, limit("callers", 4)))
+    url = f"redis://gate:x@127.0.0.1:{own_server.port}"
+    async with node(tmp_path, controlplane, REDIS_URL=url) as plane:
+        await plane.started()
+        redis = await eventually(lambda: refused(plane))
+        assert (redis["connected"], redis["acl_lacks"]) == (True, "~rate_limit:*")
+        (record,) = [one for one in plane.log() if one.get("message") == REFUSES]
+        assert record["lacks"] == "~rate_limit:*"
+        assert LOST not in messages(plane)
+        assert own_server.cli("acl", "setuser", "gate", "~rate_limit:*") == "OK"
+        await eventually(lambda: "Redis refuses limits no more" in messages(plane))
+        await eventually(lambda: has_found(plane))
+        assert sorted(await ask(plane, 6)) == [200] * 4 + [429] * 2
+
+
+async def refused(plane: DataPlane) -> Any:
+    redis = (await health(plane))["redis"]
+    return redis if "acl_lacks" in redis else None
+
+
 @asynccontextmanager
-async def tls_in_front(port: int, authority: Authority) -> AsyncIterator[int]:
-    """A port that speaks TLS and passes on to `port`, as Redis may not have been built with TLS."""
+async def tls_in_front(port: int, authority: Authority, *, ask: bool = False) -> AsyncIterator[int]:
+    """A port that speaks TLS and passes on to `port`, as Redis may not have been built with TLS; with `ask` it asks for
+    client certificates."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*authority.issue("redis"))
+    if ask:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(authority.certificate)
     writers: set[asyncio.StreamWriter] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

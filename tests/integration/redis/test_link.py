@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, cast
 
+import pytest
+
 from dataplane.gateway.policy.window import command
 from dataplane.gateway.store import Question
+from dataplane.redis import link
 from dataplane.redis.link import STEADY
 from dataplane.redis.options import Address, RedisOptions
 from dataplane.redis.store import Single, slot_of
@@ -229,3 +232,32 @@ def test_slots_are_those_of_redis(server: RedisServer) -> None:
 def test_addresses_are_plain() -> None:
     address: Address = ("h", 1)
     assert RedisOptions.from_json(RedisOptions((address,)).to_json()) == RedisOptions((address,))
+
+
+async def test_a_key_that_the_acl_refuses_is_named_and_others_are_answered(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "REFUSED_FOR", 0.02)
+    allowed = ["~rate_limit:", "~rate_limit:callers:*"]
+    assert own_server.cli("acl", "setuser", "default", "resetkeys", *allowed) == "OK"
+    async with shop(own_server.port) as made:
+        assert await made.heard(b"up") == b"up"
+        other = Echo(b"")
+        other.command = command(b"ZCARD", b"rate_limit:others:ann")
+        assert made.ask(other)
+        assert await eventually(lambda: other.heard) == "failed"
+        refusal = made.store.refusal()
+        assert made.store.outage() is None
+        assert refusal is not None
+        assert refusal.lacks == "~rate_limit:*"
+        assert await made.heard(b"still") == b"still"
+        await eventually(lambda: made.store.refusal() is None)
+        assert made.outages == 0
+
+
+async def test_an_acl_without_a_command_is_an_outage_that_names_it(own_server: RedisServer) -> None:
+    assert own_server.cli("acl", "setuser", "default", "-evalsha") == "OK"
+    async with shop(own_server.port) as made:
+        outage = await eventually(made.store.outage)
+        assert outage is not None
+        assert outage.lacks == "+evalsha"

@@ -11,6 +11,7 @@ import pytest
 from controlplane.settings import Settings as ControlPlaneSettings
 from dataplane.redis.options import RedisOptions
 from dataplane.settings import SettingsError, load, misspelled, read_token, split_address
+from tests.support.certificates import Authority
 
 TOKEN = "t" * 16
 
@@ -246,6 +247,22 @@ def test_a_wrong_redis_url_is_told_without_its_password(monkeypatch: pytest.Monk
     only(monkeypatch, REDIS_URL=url)
     assert "REDIS_URL: " in complaint()
     assert "secret" not in complaint()
+
+
+def test_a_client_certificate_for_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    (cert, key), (_, other) = authority.issue("gateway"), authority.issue("other")
+    url = "rediss://h"
+    only(monkeypatch, REDIS_URL=url, REDIS_CERT=str(cert), REDIS_KEY=str(key))
+    options = load().redis_options()
+    assert options == RedisOptions((("h", 6379),), tls=True, cert=str(cert), key=str(key))
+    assert RedisOptions.from_json(options.to_json()).context() is not None
+    only(monkeypatch, REDIS_URL=url, REDIS_CERT=str(cert))
+    assert "REDIS_CERT and REDIS_KEY must be set together" in complaint()
+    only(monkeypatch, REDIS_URL=url, REDIS_CERT=str(cert), REDIS_KEY=str(other))
+    assert "REDIS_KEY: " in complaint()
+    only(monkeypatch, REDIS_URL="redis://h", REDIS_CERT=str(cert), REDIS_KEY=str(key))
+    assert "REDIS_CERT has no meaning without REDIS_URL=rediss://" in complaint()
 
 
 def test_limits_of_the_settings_in_redis(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,18 @@ async def test_health_names_what_is_wrong(fields: dict[str, Any], status: str, p
     assert answer.json()["problems"] == [problem]
 
 
+async def test_health_names_what_the_acl_of_redis_lacks() -> None:
+    refused = replace(HEALTHY, redis=RedisView(1_700_000_000.25, "10.0.0.9:6379: NOPERM", "~rate_limit:*"))
+    said = (await ask("/health", refused)).json()
+    since = "2023-11-14T22:13:20.250+00:00"
+    assert said["redis"] == {"connected": True, "acl_lacks": "~rate_limit:*", "since": since}
+    assert said["problems"] == [
+        f"Redis refuses limits: the ACL of the gateway's user lacks ~rate_limit:*, since {since}"
+    ]
+    assert said["status"] == "degraded"
+    assert "redis_connected 1" in (await ask("/metrics", refused)).text
+
+
 async def test_health_says_since_when_redis_is_away() -> None:
     away = replace(HEALTHY, redis=RedisView(1_700_000_000.25, "10.0.0.9:6379: connection lost"))
     said = (await ask("/health", away)).json()

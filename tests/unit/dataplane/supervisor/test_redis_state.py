@@ -6,6 +6,8 @@ import pytest
 
 from dataplane.supervisor.redis_state import RedisOutage, RedisState
 
+REFUSES = "Redis refuses limits: the ACL of the user in REDIS_URL lacks a rule"
+
 
 def test_one_outage_of_many_workers_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     state = RedisState()
@@ -24,3 +26,17 @@ def test_an_outage_has_begun_when_the_first_worker_lost_it() -> None:
     state.update([RedisOutage(101.0, "b"), RedisOutage(100.0, "a")], 110.0)
     state.update([RedisOutage(105.0, "c")], 111.0)
     assert state.outage == RedisOutage(100.0, "c")
+
+
+def test_a_refusal_is_logged_as_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    state = RedisState()
+    refused = RedisOutage(101.0, "h:1: NOPERM", "~rate_limit:*")
+    away = RedisOutage(100.0, "h:1: connection lost")
+    for seen in ([away], [refused], [refused], []):
+        state.update(seen, 110.0)
+    assert [record.message for record in caplog.records] == [
+        "Failed to connect to Redis",
+        REFUSES,
+        "Redis refuses limits no more",
+    ]
+    assert caplog.records[1].__dict__["lacks"] == "~rate_limit:*"
