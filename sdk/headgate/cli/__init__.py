@@ -5,15 +5,23 @@ Nothing here is imported by `import headgate`: it needs the extra `headgate-sdk[
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 _EXTRA = ("httpx", "rich", "typer", "yaml")
 
 
 def main() -> None:
     """Run the command line; say how to install it when its extra is missing."""
+    # Python sets these to None when they are closed, as `>&-` does.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")
     try:
         from headgate.cli.app import app
+    except KeyboardInterrupt:
+        sys.stderr.write("headgate: interrupted\n")
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise

@@ -40,7 +40,9 @@ class Kind:
 
     def spellings(self) -> Iterator[str]:
         """How a person may write it."""
-        for name in (self.singular, self.plural):
+        # People say `limit`, as the command `headgate limits` does.
+        short = ("limit", "limits") if self.plural == "rate-limits" else ()
+        for name in (self.singular, self.plural, *short):
             yield name
             yield name.replace("-", "_")
             yield name.replace("-", "")
@@ -194,7 +196,8 @@ def find_kind(name: str, *, writable: bool = False) -> Kind:
     if kind is None or (writable and not kind.writable):
         known = ", ".join(kind.plural for kind in KINDS.values() if kind.writable or not writable)
         problem = "there is no kind" if kind is None else "there is nothing to write of kind"
-        hint = meant(name.lower(), SPELLINGS, 0.75) if kind is None else ""
+        names = [spelling for kind in KINDS.values() for spelling in (kind.singular, kind.plural)]
+        hint = meant(name.lower(), names, 0.75) if kind is None else ""
         raise Failure(f"{problem} {name!r}{hint or ':'} it must be one of {known}", exit_code=2)
     return kind
 

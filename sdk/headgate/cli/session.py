@@ -70,6 +70,12 @@ class Commands(TyperGroup):
             code = _show_usage(error)
         except typer.Abort as abort:
             code = _show_abort(abort)
+        except KeyboardInterrupt:
+            code = _say("interrupted", INTERRUPTED)
+        except BrokenPipeError:
+            code = _end_of_pipe()
+        except OSError as error:
+            code = _show_os_error(error)  # of --help and --version, which come before any command
         sys.exit(_flush(code if isinstance(code, int) else 0))
 
     def invoke(self, ctx: Any) -> Any:
@@ -79,8 +85,7 @@ class Commands(TyperGroup):
         except (_USAGE_ERROR, typer.Abort, typer.Exit):
             raise
         except BrokenPipeError as error:
-            _discard_output()
-            raise typer.Exit(CLOSED_PIPE) from error
+            raise typer.Exit(_end_of_pipe()) from error
         except Failure as failure:
             _say(str(failure), 0)
             _show_cause(ctx, failure.__cause__)
@@ -88,12 +93,9 @@ class Commands(TyperGroup):
         except (KeyboardInterrupt, EOFError) as error:
             raise typer.Exit(_say("interrupted", INTERRUPTED)) from error
         except OSError as error:
-            if not error.filename:
-                _discard_output()
-            what = error.filename or "cannot write the output"
-            _say(f"{what}: {error.strerror or 'the operating system refused it'}", 0)
+            code = _show_os_error(error)
             _show_cause(ctx, error)
-            raise typer.Exit(FAILED) from error
+            raise typer.Exit(code) from error
         except Exception as error:
             hint = "" if _verbose(ctx) else "; --verbose shows where"
             _say(f"this is a bug in headgate ({type(error).__name__}){hint}: please report it", 0)
@@ -102,8 +104,21 @@ class Commands(TyperGroup):
 
 
 def _say(text: str, code: int) -> int:
-    typer.echo(f"headgate: {text}", err=True)
+    with contextlib.suppress(OSError):  # the exit code tells it, too
+        typer.echo(f"headgate: {text}", err=True)
     return code
+
+
+def _show_os_error(error: OSError) -> int:
+    if not error.filename:
+        _discard_output()
+    what = error.filename or "cannot write the output"
+    return _say(f"{what}: {error.strerror or 'the operating system refused it'}", FAILED)
+
+
+def _end_of_pipe() -> int:
+    _discard_output()
+    return CLOSED_PIPE
 
 
 def _verbose(ctx: typer.Context) -> bool:
@@ -129,7 +144,9 @@ def _show_abort(abort: typer.Abort) -> int:
         return _say("interrupted; nothing was changed", INTERRUPTED)
     if isinstance(abort.__context__, EOFError):
         typer.echo(err=True)
-        return _say("the question was not answered; nothing was changed", FAILED)
+        return _say(
+            "the question was not answered (--help has an option for it); nothing was changed", FAILED
+        )
     return _say("cancelled; nothing was changed", FAILED)
 
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import typer
 
+import headgate.cli
 from headgate.cli import causes, resources
 from tests.support.fake_admin import FakeAdmin, problem
 from tests.unit.sdk.cli.conftest import Run
@@ -70,7 +71,7 @@ def test_help_names_every_command_in_a_line(run: Run, monkeypatch: pytest.Monkey
     ("raised", "code", "told"),
     [
         (KeyboardInterrupt, 130, "interrupted; nothing was changed"),
-        (EOFError, 1, "the question was not answered; nothing was changed"),
+        (EOFError, 1, "the question was not answered (--help has an option for it); nothing was changed"),
     ],
 )
 def test_a_question_that_gets_no_answer(
@@ -200,6 +201,42 @@ def test_a_full_disk_is_a_failure(named: Path) -> None:
         1,
         "headgate: cannot write the output: No space left on device\n",
     )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_full_disk_before_any_command(named: Path, option: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = command(option, stdout=full, home=named)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "headgate: cannot write the output: No space left on device\n",
+    )
+
+
+def test_outputs_that_are_closed(named: Path) -> None:
+    command = [sys.executable, "-m", "headgate.cli", "context"]
+    code = f"import os; os.close(1); os.execv({sys.executable!r}, {command!r})"
+    known = {**os.environ, "XDG_CONFIG_HOME": str(named / "config")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=known, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_while_it_loads_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "headgate.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "headgate.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        headgate.cli.main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "headgate: interrupted\n")
 
 
 def test_a_reader_that_ended_is_no_failure_to_talk_about(named: Path) -> None:

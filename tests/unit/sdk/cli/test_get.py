@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from headgate.cli import render
-from headgate.cli.kinds import KINDS
+from headgate.cli.kinds import KINDS, find_kind
 from tests.support.fake_admin import FakeAdmin
 
 ORDERS = {
@@ -256,6 +256,11 @@ def test_delete(filled: Any, admin: FakeAdmin) -> None:
 def test_a_kind_is_named_in_the_singular_or_the_plural(filled: Any, admin: FakeAdmin, kind: str) -> None:
     assert filled("delete", kind, "orders").stdout == "Deleted route orders\n"
     assert "orders" not in admin.sections["routes"]
+
+
+@pytest.mark.parametrize("spelled", ["limit", "limits", "rate_limits", "RateLimit", "rate-limit"])
+def test_spellings_of_a_kind(spelled: str) -> None:
+    assert find_kind(spelled).plural == "rate-limits"
 
 
 @pytest.mark.parametrize(
