@@ -15,8 +15,8 @@ _EXTRA = ("httpx", "rich", "typer", "yaml")
 def main() -> None:
     """Run the command line; say how to install it when its extra is missing."""
     # Python sets these to None when they are closed, as `>&-` does.
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")
-    sys.stderr = sys.stderr or Path(os.devnull).open("w")
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     try:
         from headgate.cli.app import app
     except KeyboardInterrupt:
