@@ -53,8 +53,9 @@ def ask_system(host: str) -> tuple[str, ...]:
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except socket.gaierror:
-        # The resolver reports "try again" when it could not open a socket or a file: find the errno.
+    except OSError:
+        # The resolver reports "try again", or a system error with any errno, when it could not open a socket or a
+        # file (which of them depends on the modules in nsswitch.conf): find the errno.
         os.close(os.dup(2))
         raise
     return in_order(str(entry[4][0]) for entry in found)
