@@ -174,17 +174,14 @@ class Hello(_message.Message):
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What this data plane knows beyond the first version of the protocol. A word that the control plane does not know
-        means nothing to it. Where a capability stands for a field of a resource, a configuration that makes use of the field
-        is sent only to data planes that name it.
-          "reports.changes"  It follows Reporting, and reports what changed.
-          "messages.parts"   It puts together a message that comes in parts.
-          "services.tls"     Service.tls: it speaks TLS to the instances of such services.
-          "limits.full"      RateLimit.keys, .address_prefix, .cost, .cost_header, .max_concurrent and .enforce, and
-                             Service.max_in_flight.
-          "limits.fleet"     RateLimit.mode LIMIT_MODE_FLEET: it leases such limits (LimitAsks).
-          "limits.redis"     LIMIT_MODE_REDIS, and RateLimit.on_store_failure.
-          "reports.resets"   It reports how it obeyed each Reset of a rate limit (StatsReport.resets).
+        """Capabilities of this data plane beyond the first version of the protocol. A word that the control plane does not
+        know means nothing to it. Where a capability stands for a field of a resource, a configuration that makes use of
+        the field is sent only to data planes that name it. "reports.changes" It follows Reporting, and reports what
+        changed. "messages.parts" It puts together a message that comes in parts. "services.tls" Service.tls: it speaks
+        TLS to the instances of such services. "limits.full" RateLimit.keys, .address_prefix, .cost, .cost_header,
+        .max_concurrent and .enforce, and Service.max_in_flight. "limits.fleet" RateLimit.mode LIMIT_MODE_FLEET: it leases
+        such limits (LimitAsks). "limits.redis" LIMIT_MODE_REDIS, and RateLimit.on_store_failure. "reports.resets" It
+        reports how it obeyed each Reset of a rate limit (StatsReport.resets).
         """
 
     def __init__(
@@ -210,7 +207,7 @@ Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
 @_typing.final
 class Reporting(_message.Message):
-    """How the data plane is to report from now on, in place of what was said before on this stream. Changes of an instance's
+    """Instructions on reporting from now on; they replace earlier ones on this stream. Changes of an instance's
     status and of a circuit's state are reported at once, whatever this says.
     """
 
@@ -318,8 +315,8 @@ class Snapshot(_message.Message):
     """etcd revision up to which every change is contained."""
     digest: _builtins.str
     """Names the content: the sum modulo 2^256, as 64 hexadecimal digits, of the SHA-256 of each resource's line
-    "<kind> <name> <revision>\\n". A sum, so that whoever applies a delta subtracts and adds what changed and need not
-    look at the rest. It finds loss and mistakes; forgery is kept out by the stream's credentials.
+    "<kind> <name> <revision>\\n". A sum, so that the receiver of a delta subtracts and adds the changed resources
+    only. It finds loss and mistakes; forgery is kept out by the stream's credentials.
     """
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Resource]: ...
@@ -343,11 +340,11 @@ Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
 @_typing.final
 class Delta(_message.Message):
-    """What differs between the data plane's table and the table at `revision`, both of one lineage. Nothing changed and
+    """The difference between the data plane's table and the table at `revision`, both of one lineage. Nothing changed and
     nothing removed is a mark: the revision moved on, and meant nothing to data planes.
 
     A data plane applies it only to the table with this base digest, and uses the result only if it has the digest that
-    is stated. Otherwise it answers nack with `mismatch`, serves on what it has, and gets a snapshot. The order within a
+    is stated. Otherwise it answers nack with `mismatch`, keeps its table, and gets a snapshot. The order within a
     delta means nothing: a data plane puts the resulting table in use as a whole.
     """
 

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class PeerServiceStub:
     """Each control plane follows every other one that has an address in the store. The call carries the metadata
-    "authorization: Peer <unix seconds>.<mac>.<caller>"; the MAC is made with a key that is derived from the secret key which
-    all control planes share, so that nobody else is told anything. See docs/decisions/0007-peers-by-stream.md.
+    "authorization: Peer <unix seconds>.<mac>.<caller>"; the MAC uses a key that is derived from the secret key of all
+    control planes, so that no other process gets an answer. See docs/decisions/0007-peers-by-stream.md.
     """
 
     def __init__(self, channel):
@@ -51,8 +51,8 @@ class PeerServiceStub:
 
 class PeerServiceServicer:
     """Each control plane follows every other one that has an address in the store. The call carries the metadata
-    "authorization: Peer <unix seconds>.<mac>.<caller>"; the MAC is made with a key that is derived from the secret key which
-    all control planes share, so that nobody else is told anything. See docs/decisions/0007-peers-by-stream.md.
+    "authorization: Peer <unix seconds>.<mac>.<caller>"; the MAC uses a key that is derived from the secret key of all
+    control planes, so that no other process gets an answer. See docs/decisions/0007-peers-by-stream.md.
     """
 
     def Follow(self, request, context):
@@ -95,8 +95,8 @@ def add_PeerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class PeerService:
     """Each control plane follows every other one that has an address in the store. The call carries the metadata
-    "authorization: Peer <unix seconds>.<mac>.<caller>"; the MAC is made with a key that is derived from the secret key which
-    all control planes share, so that nobody else is told anything. See docs/decisions/0007-peers-by-stream.md.
+    "authorization: Peer <unix seconds>.<mac>.<caller>"; the MAC uses a key that is derived from the secret key of all
+    control planes, so that no other process gets an answer. See docs/decisions/0007-peers-by-stream.md.
     """
 
     @staticmethod

@@ -131,7 +131,7 @@ class KeepAliveResponse(_message.Message):
     removed: _builtins.bool
     """Somebody removed the instance: it is not in the table, and stays out until it is registered anew."""
     draining: _builtins.bool
-    """Somebody has it drained; whoever loses the lease says so when registering again."""
+    """An operator drains it; a process that lost the lease sets this when registering again."""
     def __init__(
         self,
         *,
@@ -189,7 +189,7 @@ Global___KeepRegisteredRequest: _TypeAlias = KeepRegisteredRequest  # noqa: Y015
 
 @_typing.final
 class Holding(_message.Message):
-    """What a process holds an instance with."""
+    """The lease with which a process holds an instance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,10 +225,12 @@ class KeepRegisteredResponse(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     problem: _builtins.str
-    """Why none of them was renewed, for instance because the store does not answer. Renew them again with back-off."""
+    """The reason none of them was renewed, for instance because the store does not answer. Renew them again with
+    back-off.
+    """
     @_builtins.property
     def states(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseState]:
-        """Those that differ from what was told before, among them every one that is named for the first time."""
+        """Leases whose state differs from the previous answer, including each lease named for the first time."""
 
     def __init__(
         self,
@@ -265,9 +267,11 @@ class LeaseState(_message.Message):
     """As in KeepAliveResponse."""
     draining: _builtins.bool
     refused: _builtins.str
-    """Why the stream does not hold the lease: the credential is not for this service, or it holds too many."""
+    """The reason the stream does not hold the lease: the credential is not for this service, or it holds too many."""
     problem: _builtins.str
-    """Why it was not renewed this time, although others were. Nothing else is said then; renew it again with back-off."""
+    """The reason it was not renewed this time, although others were. Nothing else is said then; renew it again with
+    back-off.
+    """
     def __init__(
         self,
         *,
@@ -303,7 +307,7 @@ class DeregisterRequest(_message.Message):
     """
     lease_id: _builtins.int
     """The lease whose holder says goodbye. Others that hold the instance keep it; a lease that holds it no more removes
-    nothing. 0: remove it, whoever holds it.
+    nothing. 0: remove it for all holders.
     """
     def __init__(
         self,
@@ -329,7 +333,7 @@ class DeregisterResponse(_message.Message):
     STRAGGLERS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the store at which the instance is absent: that of its removal, or a later one where it was gone already.
-    Where others hold it, or it is another registration by now, that registration's revision or a later one.
+    If others hold it, or it has been registered anew, that registration's revision or a later one.
     """
     @_builtins.property
     def stragglers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Straggler]:
@@ -826,7 +830,7 @@ class ListRateLimitsResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimitView]:
-        """Those that refused most first, then by name."""
+        """Buckets that refused most first, then by name."""
 
     def __init__(
         self,
@@ -857,7 +861,7 @@ class RateLimitView(_message.Message):
     mode: _builtins.str
     """local, fleet or redis."""
     key: _builtins.str
-    """What has a bucket of its own; parts with commas between. Empty for a limit of a data plane's own settings."""
+    """The identity of the limit's buckets; parts separated by commas. Empty for a limit of a data plane's own settings."""
     owner: _builtins.str
     """The control plane that owns a limit of the fleet; empty while there is none."""
     refused: _builtins.int
@@ -892,7 +896,7 @@ Global___RateLimitView: _TypeAlias = RateLimitView  # noqa: Y015
 
 @_typing.final
 class RateLimitBound(_message.Message):
-    """What is let through of one key in any time, in requests: burst, and per_second times its seconds."""
+    """The requests admitted for one key in any time: burst, plus per_second times its seconds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1107,7 +1111,7 @@ class WatchRequest(_message.Message):
     WatchResponse.changes.
     """
     without_services: _builtins.bool
-    """What to leave out."""
+    """Parts to leave out."""
     without_routes: _builtins.bool
     without_circuits: _builtins.bool
     @_builtins.property
@@ -1145,7 +1149,7 @@ class WatchResponse(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     changes: _builtins.bool
-    """What is not listed is as it was told before, or gone if it is in `removed`."""
+    """Unlisted items are unchanged, or deleted if in `removed`."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceView]: ...
     @_builtins.property

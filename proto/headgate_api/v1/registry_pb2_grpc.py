@@ -116,7 +116,7 @@ class RegistryServiceServicer:
     """
 
     def Register(self, request, context):
-        """Creates or replaces the instance, and its service where one is given, and starts a lease. Where it is registered at
+        """Creates or replaces the instance, and its service where one is given, and starts a lease. If it is registered at
         the same host and port already, the caller joins: the instance stays until the last of them has gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

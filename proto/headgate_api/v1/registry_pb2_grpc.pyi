@@ -37,7 +37,7 @@ class RegistryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RegistryServiceAsyncStub: ...
     Register: _grpc.UnaryUnaryMultiCallable[_registry_pb2.RegisterRequest, _registry_pb2.RegisterResponse]
-    """Creates or replaces the instance, and its service where one is given, and starts a lease. Where it is registered at
+    """Creates or replaces the instance, and its service where one is given, and starts a lease. If it is registered at
     the same host and port already, the caller joins: the instance stays until the last of them has gone.
     """
     KeepAlive: _grpc.UnaryUnaryMultiCallable[_registry_pb2.KeepAliveRequest, _registry_pb2.KeepAliveResponse]
@@ -82,7 +82,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.UnaryUnaryMultiCallable[_registry_pb2.RegisterRequest, _registry_pb2.RegisterResponse]  # type: ignore[assignment]
-    """Creates or replaces the instance, and its service where one is given, and starts a lease. Where it is registered at
+    """Creates or replaces the instance, and its service where one is given, and starts a lease. If it is registered at
     the same host and port already, the caller joins: the instance stays until the last of them has gone.
     """
     KeepAlive: _aio.UnaryUnaryMultiCallable[_registry_pb2.KeepAliveRequest, _registry_pb2.KeepAliveResponse]  # type: ignore[assignment]
@@ -130,7 +130,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_pb2.RegisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.RegisterResponse, _abc.Awaitable[_registry_pb2.RegisterResponse]]:
-        """Creates or replaces the instance, and its service where one is given, and starts a lease. Where it is registered at
+        """Creates or replaces the instance, and its service where one is given, and starts a lease. If it is registered at
         the same host and port already, the caller joins: the instance stays until the last of them has gone.
         """
 

@@ -103,7 +103,7 @@ class _StoreFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoreFai
     """Each data plane counts for itself."""
 
 class StoreFailure(_StoreFailure, metaclass=_StoreFailureEnumTypeWrapper):
-    """What becomes of requests while the Redis that their limit is counted in does not answer."""
+    """The handling of requests while the Redis that counts their limit does not answer."""
 
 STORE_FAILURE_UNSPECIFIED: StoreFailure.ValueType  # 0
 STORE_FAILURE_OPEN: StoreFailure.ValueType  # 1
@@ -287,7 +287,7 @@ Global___Service: _TypeAlias = Service  # noqa: Y015
 
 @_typing.final
 class UpstreamTls(_message.Message):
-    """How the instances of a service prove who they are."""
+    """TLS authentication of a service's instances."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -580,7 +580,7 @@ class RateLimit(_message.Message):
     burst: _builtins.int
     """Size of the bucket: tokens that may be taken at once; 1 or more, or 0 without a rate."""
     key: Global___LimitKey.ValueType
-    """What has a bucket of its own, where that is one of these; else unspecified. See `keys`."""
+    """The identity of the limit's buckets, if it is one of these; else unspecified. See `keys`."""
     header: _builtins.str
     """Field name of the header, lower case, when key is LIMIT_KEY_HEADER."""
     mode: Global___LimitMode.ValueType
@@ -597,13 +597,13 @@ class RateLimit(_message.Message):
     advertise: _builtins.bool
     """Responses that are let through say what remains."""
     without_owner: Global___WithoutOwner.ValueType
-    """What a data plane lets through of a limit of the mode LIMIT_MODE_FLEET while no control plane answers."""
+    """Requests that a data plane admits under a limit of the mode LIMIT_MODE_FLEET while no control plane answers."""
     on_store_failure: Global___StoreFailure.ValueType
     """In the mode LIMIT_MODE_REDIS; unspecified: open."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What has a bucket of its own, of several each combination: "address", "subject", "api_key", "route", "header",
-        "header:<field name>", "claim:<name>". Empty: `key` says it.
+        """The identity of the limit's buckets; several parts make one bucket for each combination: "address", "subject",
+        "api_key", "route", "header", "header:<field name>", "claim:<name>". Empty: `key` says it.
         """
 
     def __init__(
@@ -634,7 +634,7 @@ Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
 
 @_typing.final
 class User(_message.Message):
-    """What a data plane knows of a user: never a password or its hash."""
+    """The part of a user that data planes get: never a password or its hash."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
