@@ -191,7 +191,8 @@ def _link_tls(settings: Settings) -> LinkTls:
 
 async def _follow_limits(watcher: Watcher, desk: Desk, settings: Settings) -> None:
     """Tell the desk of the limits of the fleet that are published, and of that of the settings."""
-    coarse = coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst)
+    share = settings.limit_share_seconds
+    coarse = coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst, share)
     wake, known = asyncio.Event(), None
     with watcher.changed.wakes(wake):
         while True:
@@ -202,7 +203,7 @@ async def _follow_limits(watcher: Watcher, desk: Desk, settings: Settings) -> No
                 found = [watcher.current.resources[each].resource for each in needed]
                 if found != known:
                     known = found
-                    limits = fleet_limits(limit for limit in found if isinstance(limit, RateLimit))
+                    limits = fleet_limits((one for one in found if isinstance(one, RateLimit)), share)
                     desk.adopt({**limits, **coarse})
             await wake.wait()
 

@@ -239,6 +239,9 @@ class Settings(BaseSettings):
     """Requests a second from one client address over all data planes with RATE_LIMIT_MODE=fleet; the same as there."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
     """Requests that one address may send at once, likewise."""
+    limit_share_seconds: Annotated[float, Field(ge=10, le=3600, allow_inf_nan=False)] = 3600
+    """Seconds that data planes go on with their share of a limit of the fleet while no control plane answers (its
+    `without_owner: share`). A data plane that dies without a goodbye keeps its share from the others for as long."""
 
     @model_validator(mode="wrap")
     @classmethod

@@ -21,7 +21,7 @@ from controlplane.limits.floors import Name
 from controlplane.limits.partitions import partition_of
 from controlplane.model.access import RateLimit
 from controlplane.store import Put, StoreError
-from headgate_api.leases.messages import LEASE, Answer, Ask, Limit, WithoutOwner
+from headgate_api.leases.messages import LEASE, SHARE, Answer, Ask, Limit, WithoutOwner
 from headgate_api.leases.owner import MOST_STORED, Floors, Owner, Reservation, first_floors, is_slow
 
 STORE_EVERY = 0.5
@@ -271,22 +271,26 @@ class Desk:
                 owner.leave(f"{node}/{run}/{worker}", now)
 
 
-def fleet_limits(limits: Iterable[RateLimit]) -> dict[str, tuple[str, Limit]]:
-    """Those of mode fleet: what has a bucket of its own, and the terms, in requests of the limit's cost; by name."""
+def fleet_limits(limits: Iterable[RateLimit], share: float = SHARE) -> dict[str, tuple[str, Limit]]:
+    """Those of mode fleet: what has a bucket of its own, and the terms, in requests of the limit's cost; by name.
+    `share`: seconds that data planes go on with their shares."""
     return {
         limit.name: (
             limit.counts_by,
-            Limit(limit.rate / limit.cost, limit.tokens // limit.cost, WithoutOwner(limit.without_owner)),
+            Limit(
+                limit.rate / limit.cost, limit.tokens // limit.cost, WithoutOwner(limit.without_owner), share
+            ),
         )
         for limit in limits
         if limit.mode == "fleet" and limit.rate
     }
 
 
-def coarse_limit(per_second: float, burst: int) -> dict[str, tuple[str, Limit]]:
+def coarse_limit(per_second: float, burst: int, share: float = SHARE) -> dict[str, tuple[str, Limit]]:
     """The limit of the settings in the same form; nothing if there is none. Data planes ask for it that have it of mode
     fleet."""
-    return {COARSE: ("address/64", Limit(per_second, burst))} if per_second else {}
+    limit = Limit(per_second, burst, share=share)
+    return {COARSE: ("address/64", limit)} if per_second else {}
 
 
 def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:

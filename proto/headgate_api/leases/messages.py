@@ -11,7 +11,8 @@ ASKING: Final = 0.1
 LEASE: Final = 2.0
 """Seconds, from the ask, that a holding above the starter may be spent."""
 SHARE: Final = 3600.0
-"""Seconds, from the ask, that a starter may be used under WithoutOwner.SHARE; LEASE otherwise."""
+"""Seconds, from the ask, that a starter may be used under WithoutOwner.SHARE, at most and unless the limit says less;
+LEASE otherwise."""
 SKEW: Final = 1.01
 """Ratio of two clocks' rates, at most. NTP slews by 1.0005."""
 MOST_WANTS: Final = 1000
@@ -31,11 +32,13 @@ class WithoutOwner(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`rate`: tokens a second, above 0. `burst`: tokens, at least 1."""
+    """`rate`: tokens a second, above 0. `burst`: tokens, at least 1. `share`: seconds, LEASE to SHARE, that a starter
+    may be used under WithoutOwner.SHARE."""
 
     rate: float
     burst: int
     without_owner: WithoutOwner = WithoutOwner.SHARE
+    share: float = SHARE
 
     @property
     def reserve(self) -> int:
@@ -44,8 +47,12 @@ class Limit:
 
     def pace(self, starter: float) -> float:
         """Tokens a second that the holder of `starter` gains while it is away; of all starters, at most `rate`."""
-        share = self.without_owner is WithoutOwner.SHARE and self.reserve > 0
-        return self.rate * starter / self.reserve if share else 0.0
+        return self.rate * starter / self.reserve if self.shared and self.reserve > 0 else 0.0
+
+    @property
+    def shared(self) -> bool:
+        """Whether holders go on with their shares while the owner is away."""
+        return self.without_owner is WithoutOwner.SHARE
 
     @property
     def factor(self) -> float:
@@ -55,7 +62,7 @@ class Limit:
     @property
     def starter_lease(self) -> float:
         """Seconds, from the ask, that a starter may be used."""
-        return SHARE if self.without_owner is WithoutOwner.SHARE else LEASE
+        return self.share if self.shared else LEASE
 
 
 class Want(NamedTuple):

@@ -48,7 +48,7 @@ def first_floors(limit: Limit) -> Floors:
     """The stored entry that a limit needs before its first owner begins."""
     # Should a limit become slow that is not, the next owner begins with empty buckets.
     blank = float(limit.burst - limit.reserve) if is_slow(limit) else 0.0
-    return Floors(blank, {}, burst=limit.burst, shared=limit.starter_lease == SHARE)
+    return Floors(blank, {}, burst=limit.burst, shared=limit.shared)
 
 
 def is_slow(limit: Limit) -> bool:
@@ -169,7 +169,7 @@ class Owner:
         self.roll.flow(now)
         was_slow, before = self.slow, self.roll.limit
         self.roll.adopt(limit)
-        if before.starter_lease == SHARE:
+        if before.shared:
             self._shared_until = now + SHARE * SKEW
         self._lowered += max(0, before.burst - limit.burst)
         if self.slow != was_slow:
@@ -187,7 +187,7 @@ class Owner:
             return None
         self.roll.flow(now)
         starters, limit = self._starters(now), self.roll.limit
-        shared = limit.starter_lease == SHARE or now < self._shared_until
+        shared = limit.shared or now < self._shared_until
         terms = starters, limit.burst, shared
         if not self.slow:
             if self._says_nothing and terms == self._says[2:]:

@@ -207,6 +207,7 @@ def test_terms_are_in_requests() -> None:
     plain = RateLimit(name="a", per_second=100, burst=1005, cost=10, mode="fleet", key="subject")
     local = RateLimit(name="b", per_second=1, burst=1)
     assert fleet_limits([plain, local]) == {"a": ("subject", Limit(10.0, 100))}
+    assert fleet_limits([plain], 60.0) == {"a": ("subject", Limit(10.0, 100, share=60.0))}
     several = RateLimit(
         name="c",
         per_second=1,
@@ -259,6 +260,7 @@ async def test_slow_limits_that_lie_together_have_room_for_so_many_keys_together
 
 async def test_the_limit_of_the_settings_is_shown_where_data_planes_count_it_so() -> None:
     assert coarse_limit(0.0, 150) == {}
+    assert coarse_limit(10.0, 100, 60.0) == {COARSE: ("address/64", Limit(10.0, 100, share=60.0))}
     ((_, terms),) = coarse_limit(10.0, 100).values()
     world = World()
     await world.claim(COARSE)

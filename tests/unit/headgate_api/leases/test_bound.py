@@ -12,13 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headgate_api.leases.holder import Holder
-from headgate_api.leases.messages import Answer, Ask, Limit, WithoutOwner
+from headgate_api.leases.messages import SHARE, Answer, Ask, Limit, WithoutOwner
 from headgate_api.leases.owner import Owner, first_floors
 from tests.support.lease_fleet import Meter, Node
 
 KEYS = ("alice", "bob")
 RATES = (0.1, 1.0, 10.0, 100.0)
 BURSTS = (1, 2, 7, 20, 100)
+SHARES = (SHARE, 3.0)
+"""Seconds that holders which are away go on."""
 SPEEDS = (0.9951, 1.0, 1.0049)
 """Of the holders' clocks; the owner's runs at 1."""
 
@@ -70,7 +72,7 @@ class World:
     def change(self, burst: int, share: bool) -> None:
         """The limit is changed; holders learn of it later, and one by one."""
         mode = WithoutOwner.SHARE if share else WithoutOwner.STRICT
-        self.limit = Limit(self.limit.rate, burst, mode)
+        self.limit = Limit(self.limit.rate, burst, mode, self.limit.share)
         self.owner.adopt(self.limit, self.now)
         # A smaller burst is in force when what was held under the larger one is spent.
         self.most = max(self.most, burst)
@@ -249,13 +251,14 @@ def step(world: World, name: str, node: Node, key: str, amount: int) -> None:
 @given(
     rate=st.sampled_from(RATES),
     burst=st.sampled_from(BURSTS),
+    share=st.sampled_from(SHARES),
     speeds=st.lists(st.sampled_from(SPEEDS), min_size=1, max_size=4),
     steps=STEPS,
 )
 def test_no_window_admits_more_than_the_rate_and_the_burst(
-    mode: WithoutOwner, rate: float, burst: int, speeds: list[float], steps: list[Step]
+    mode: WithoutOwner, rate: float, burst: int, share: float, speeds: list[float], steps: list[Step]
 ) -> None:
-    play(Limit(rate, burst, mode), speeds, steps)
+    play(Limit(rate, burst, mode, share), speeds, steps)
 
 
 @pytest.mark.parametrize("mode", [WithoutOwner.STRICT, WithoutOwner.SHARE])
@@ -266,6 +269,7 @@ def test_nor_in_long_histories(mode: WithoutOwner) -> None:
         steps = [(chance.choice(kinds), chance.randrange(8), chance.randrange(41)) for _ in range(250)]
         speeds = chance.choices(SPEEDS, k=chance.randint(1, 4))
         try:
-            play(Limit(chance.choice(RATES), chance.choice(BURSTS), mode), speeds, steps)
+            limit = Limit(chance.choice(RATES), chance.choice(BURSTS), mode, SHARES[seed % 2])
+            play(limit, speeds, steps)
         except AssertionError:
             raise AssertionError(f"seed {seed}") from None

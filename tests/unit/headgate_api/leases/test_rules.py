@@ -364,3 +364,31 @@ def test_what_was_spent_over_a_long_time_counts_less_what_flowed_in() -> None:
     pair.now += LEASE + 0.2
     ask = pair.holders[0].ask(pair.now)
     assert ask is not None and ask.wants[0].spent == pytest.approx(3 - 10 * 0.2)
+
+
+def test_a_holder_that_is_silent_keeps_its_share_as_long_as_the_limit_says_and_no_longer() -> None:
+    pair = Pair(Limit(10, 100, share=30.0), holders=2)
+    for _ in range(5):
+        pair.exchange()
+    silent, since = pair.holders[1], pair.now
+    while pair.now < since + 29:
+        pair.exchange(0)
+    assert pair.spend(1) > 0, "it may be cut off, and serves"
+    assert inflow(pair) == pytest.approx(10 - pair.owner.roll.limit.pace(silent.starter))
+    while pair.now < since + 30 * SKEW + 0.2:
+        pair.exchange(0)
+    pair.owner.sweep(pair.now)
+    assert pair.spend(1) == 0
+    assert list(pair.owner.roll.members) == ["0"]
+    assert inflow(pair) == pytest.approx(10), "the other one has all of it"
+
+
+def inflow(pair: Pair) -> float:
+    """Tokens that flow towards each pool within a second."""
+    roll = pair.owner.roll
+    roll.flow(pair.now)
+    before = roll.inflow
+    for _ in range(10):
+        pair.exchange(0)
+    roll.flow(pair.now)
+    return roll.inflow - before
