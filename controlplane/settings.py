@@ -34,6 +34,8 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from controlplane.identity import UnusableFile, read_tokens
+from controlplane.model.fields import USERNAME
+from controlplane.model.words import PATTERNS
 
 
 class SettingsError(Exception):
@@ -184,7 +186,7 @@ class Settings(BaseSettings):
     register_most_services: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
     """Services in all, beyond which a registration creates no further one."""
 
-    admin_username: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] = "admin"
+    admin_username: Annotated[str, Field(pattern=USERNAME)] = "admin"
     """Name of the first user, who may do everything."""
     admin_password: Annotated[SecretStr, _secret(8, 128)] | None = None
     """Password of the first user; needed only while the store holds no user."""
@@ -326,6 +328,8 @@ def _lines(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_input=False, include_url=False):
         name = str(problem["loc"][0]).upper() if problem["loc"] else ""
         detail = "is not set" if problem["type"] == "missing" else problem["msg"]
+        if problem["type"] == "string_pattern_mismatch":
+            detail = f"must be {PATTERNS[problem['ctx']['pattern']]}"
         if problem["type"] == "missing" and (prose := _WHAT.get(name)):
             detail += f" ({prose})"
         yield f"{name}: {detail}" if name else detail

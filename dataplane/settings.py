@@ -50,6 +50,15 @@ def _wrong(detail: str) -> PydanticCustomError:
 
 
 _HOST = re.compile(r"\[[^\[\]/\s]+\]|[^\[\]/:@\s]+")
+_NODE = (
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
+    "must be up to 128 letters, digits, '.', '_' or '-', the first one a letter or a digit",
+)
+_REDIS_HOST = (
+    _HOST.pattern,
+    "must be a host name or an address alone, IPv6 in brackets: REDIS_PORT says the port, REDIS_URL all in one",
+)
+_KEY_PREFIX = r"[!-z|~]{0,64}", "must be up to 64 printable ASCII characters without spaces and braces"
 """A name or an address, an IPv6 address in brackets; no URL."""
 
 
@@ -63,6 +72,18 @@ def _address(value: str) -> str:
     ):
         raise _wrong(f"{value!r} is not host:port")
     return value
+
+
+def _matching(pattern: str, otherwise: str) -> AfterValidator:
+    """Text that matches as a whole; anything else is told as `otherwise`."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise _wrong(otherwise)
+        return value
+
+    return AfterValidator(check)
 
 
 def _split(value: object) -> object:
@@ -197,7 +218,7 @@ class Settings(BaseSettings):
     """Its unencrypted private key."""
     status_listen: Address = "127.0.0.1:8001"
     """Health, readiness, metrics and the applied configuration of this node, without authentication."""
-    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] | None = None
+    node: Annotated[str, _matching(*_NODE)] | None = None
     """Name of this data plane, unique in the fleet. Default: host name and traffic port."""
 
     controlplane: Addresses = ("127.0.0.1:50051",)
@@ -302,7 +323,7 @@ class Settings(BaseSettings):
     write_buffer_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = DEFAULTS.write_buffer
     """Bytes buffered for a slow reader, per connection, before reading from the other side is paused."""
 
-    redis_host: Annotated[str, Field(pattern=r"^(\[[^\[\]/\s]+\]|[^\[\]/:@\s]+)$")] | None = None
+    redis_host: Annotated[str, _matching(*_REDIS_HOST)] | None = None
     """Redis, in which limits of mode redis are counted."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
     """Its port."""
@@ -323,7 +344,7 @@ class Settings(BaseSettings):
     """Password of the Sentinels themselves."""
     redis_cluster: Addresses | None = None
     """Comma separated addresses of some nodes of a Redis Cluster. User, password and TLS are taken from REDIS_URL."""
-    redis_key_prefix: Annotated[str, Field(pattern=r"^[!-z|~]{0,64}$")] = ""
+    redis_key_prefix: Annotated[str, _matching(*_KEY_PREFIX)] = ""
     """Stands before every key (`rate_limit:LIMIT:CALLER`), for a Redis that others use, too."""
     redis_timeout: Annotated[float, Field(ge=0.001, le=5, allow_inf_nan=False)] = 0.02
     """Seconds in which Redis must answer; then `on_store_failure` of the limit holds."""

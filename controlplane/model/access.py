@@ -363,8 +363,12 @@ class RateLimit(Resource):
 
     @classmethod
     def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
-        """YAML 1.1 reads the bare word `on` as true."""
-        return {**fields, "enforce": "on"} if fields.get("enforce") is True else fields
+        """YAML 1.1 reads the bare words `on` and `off` as true and false. A number gets the sentence that names the
+        possible values, as any other word does."""
+        enforce = fields.get("enforce")
+        if isinstance(enforce, bool):
+            return {**fields, "enforce": "on" if enforce else "off"}
+        return {**fields, "enforce": str(enforce)} if isinstance(enforce, int | float) else fields
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
@@ -378,12 +382,15 @@ def _fleet_warnings(limit: RateLimit) -> Iterable[Problem]:
     # Half of the burst is divided among the workers and one more (headgate_api.leases).
     workers = requests // 2 - 1
     if limit.rate and workers < _MANY_WORKERS:
-        known = f"{workers} workers of all data planes together" if workers > 0 else "no data plane"
-        yield Problem(
-            "burst",
-            f"is {requests} requests for the whole fleet, which is exact and without a wait for {known}: beyond that, "
-            "the first request of a caller may be refused with Retry-After of one second, as its worker has to ask",
-        )
+        first = "the first request of a caller may be refused with Retry-After of one second, as its worker has to ask"
+        size = f"is {requests} request{'' if requests == 1 else 's'} for the whole fleet"
+        if workers > 0:
+            enough = f"enough for {workers} workers of all data planes together: with more of them, {first}"
+            yield Problem("burst", f"{size}, {enough}")
+        else:
+            yield Problem(
+                "burst", f"{size}, too few to be divided: {first}; a burst of 6 is enough for two workers"
+            )
     if limit.max_concurrent is not None:
         yield Problem("max_concurrent", "bounds the requests under way in each data plane, whatever the mode")
     if limit.without_owner == "open":

@@ -52,7 +52,7 @@ def show_limits(
     query = {"limit": limit, "key": key, "node": node, "most": str(number)}
     with ctx.obj.api() as api:
         found = fetch(api, {name: value for name, value in query.items() if value is not None})
-    show(output, found, lambda: print_limits(found))
+    show(output, found, lambda: print_limits(found, key))
 
 
 @app.command()
@@ -101,8 +101,11 @@ def reset_key(api: AdminApi, key: str) -> dict[str, Any]:
     return receipt
 
 
-def print_limits(found: Sequence[Row]) -> None:
-    """For people: a line a limit, then a line a bucket."""
+def print_limits(found: Sequence[Row], key: str | None = None) -> None:
+    """For people: a line a limit, then a line a bucket; `key` is what was asked for, if anything was."""
+    if not found and key is not None:
+        print_line(f"No bucket in use has the key {key}.")
+        return
     print_table(
         ["LIMIT", "BOUND", "COUNTED", "REFUSED"],
         [[one["name"], _bound(one), _counted(one), one["refused"]] for one in found],

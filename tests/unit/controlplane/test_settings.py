@@ -143,7 +143,7 @@ def test_a_dotenv_file_that_cannot_be_read(environment: pytest.MonkeyPatch, tmp_
         ("SERVICE_TOKEN", "x" * 15, "SERVICE_TOKEN: must be 16 to 1024"),
         ("ADMIN_PASSWORD", "1234567", "ADMIN_PASSWORD: must be 8 to 128"),
         ("ADMIN_PASSWORD", "x" * 129, "ADMIN_PASSWORD: must be 8 to 128"),
-        ("ADMIN_USERNAME", "a b", "ADMIN_USERNAME: "),
+        ("ADMIN_USERNAME", "a b", "ADMIN_USERNAME: must be 1 to 64 letters"),
         ("ACCESS_TOKEN_TTL", "1", "ACCESS_TOKEN_TTL: "),
         ("DEBUG", "perhaps", "DEBUG: "),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: "),

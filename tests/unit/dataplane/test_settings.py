@@ -265,6 +265,31 @@ def test_a_client_certificate_for_redis(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "REDIS_CERT has no meaning without REDIS_URL=rediss://" in complaint()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (
+            "REDIS_HOST",
+            "redis:6379",
+            "must be a host name or an address alone, IPv6 in brackets: REDIS_PORT says",
+        ),
+        ("REDIS_HOST", "redis://redis", "must be a host name"),
+        (
+            "REDIS_KEY_PREFIX",
+            "my shop:",
+            "must be up to 64 printable ASCII characters without spaces and braces",
+        ),
+        ("NODE", "my node", "must be up to 128 letters, digits, '.', '_' or '-'"),
+    ],
+)
+def test_a_value_of_a_wrong_form_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    only(monkeypatch, **{name: value})
+    assert f"{name}: {told}" in complaint()
+    assert "pattern" not in complaint()
+
+
 def test_limits_of_the_settings_in_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, RATE_LIMIT_MODE="redis")
     assert "RATE_LIMIT_MODE: redis needs REDIS_HOST" in complaint()

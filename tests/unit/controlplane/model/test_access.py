@@ -121,6 +121,9 @@ BAD: list[tuple[str, object, str, str]] = [
     ),
     ("rate_limit", limit(enforce="off"), "enforce", "on, shadow, or a share of the keys"),
     ("rate_limit", limit(enforce="101%"), "enforce", "on, shadow, or a share of the keys"),
+    ("rate_limit", limit(enforce=25), "enforce", "on, shadow, or a share of the keys from 0% to 100%"),
+    ("rate_limit", limit(enforce=0.25), "enforce", "on, shadow, or a share of the keys from 0% to 100%"),
+    ("rate_limit", limit(enforce=False), "enforce", "on, shadow, or a share of the keys from 0% to 100%"),
     ("rate_limit", limit(without_owner="never"), "without_owner", "must be 'strict', 'share' or 'open'"),
     ("rate_limit", {"name": "a", "max_concurrent": 5, "mode": "fleet"}, "mode", "fleet needs a rate"),
     ("rate_limit", {"name": "l", "max_concurrent": 3, "mode": "redis"}, "mode", "redis needs a rate"),
@@ -160,9 +163,10 @@ def _warned(**fields: object) -> list[str]:
 def test_a_limit_of_the_fleet_that_is_too_small_for_many_workers_is_warned_of() -> None:
     assert not _warned()
     (small,) = _warned(burst=10)
-    assert "without a wait for 4 workers of all data planes together" in small
+    assert "enough for 4 workers of all data planes together: with more of them" in small
     (smaller,) = _warned(burst=3)
-    assert "for no data plane" in smaller
+    assert "is 3 requests for the whole fleet, too few to be divided: the first request" in smaller
+    assert "is 1 request for" in _warned(burst=1)[0]
     # Amounts count in requests.
     assert "is 10 requests" in _warned(cost=10)[0]
     assert not _warned(burst=10, mode="local")

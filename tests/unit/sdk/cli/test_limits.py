@@ -82,6 +82,15 @@ def test_a_choice_is_passed_on(logged_in: Run, admin: FakeAdmin) -> None:
     assert yaml.safe_load(logged_in("limits", "-o", "yaml").stdout) == admin.limits
 
 
+def test_a_key_that_no_bucket_has(logged_in: Run, admin: FakeAdmin) -> None:
+    """The table would say that there are no limits."""
+    admin.limits = []
+    assert (
+        logged_in("limits", "-k", "subject:nobody").stdout == "No bucket in use has the key subject:nobody.\n"
+    )
+    assert "no limits" in logged_in("limits").stdout
+
+
 @pytest.mark.usefixtures("limits")
 def test_a_mistyped_limit(logged_in: Run) -> None:
     result = logged_in("limits", "--limit", "caller")
