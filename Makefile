@@ -113,6 +113,10 @@ site: $(FOR_DOCS) ## Build the documentation site into build/site; fails on a br
 	@NO_COLOR=1 $(BIN)/zensical build --strict --clean
 	@echo "build/site/index.html is the first page."
 
+.PHONY: snippets
+snippets: $(FOR_TESTS) ## Run the commands of the documentation that only look, against the demo
+	@$(BIN)/python -m tests.support.live_snippets
+
 .PHONY: format
 format: $(FOR_TESTS) ## Format and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -120,7 +120,9 @@ def _simple(text: str) -> Iterator[list[str]]:
     lexer.commenters = ""
     if "#" in text:
         lexer = shlex.shlex(
-            " ; ".join(_bare(line) for line in text.splitlines()), posix=True, punctuation_chars=True
+            " ; ".join(without_comment(line) for line in text.splitlines()),
+            posix=True,
+            punctuation_chars=True,
         )
         lexer.whitespace_split = True
         lexer.commenters = ""
@@ -140,7 +142,7 @@ def _simple(text: str) -> Iterator[list[str]]:
         yield words
 
 
-def _bare(line: str) -> str:
+def without_comment(line: str) -> str:
     """A line without its comment: a # that begins a word, outside of quotes."""
     quote = ""
     for position, character in enumerate(line):
