@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,13 @@ def lines_of(plane: str) -> Iterator[Line]:
     """Every message with a constant text, in the sources of a plane."""
     for path in sorted((ROOT / plane).rglob("*.py")):
         if "_pb2" not in path.name:
-            yield from _lines_in(path)
+            yield from lines_in(path)
 
 
-def _lines_in(path: Path) -> Iterator[Line]:
+def lines_in(path: Path) -> Iterator[Line]:
+    """The same, in one source."""
     tree = ast.parse(path.read_text())
-    named = dict(_dictionaries(tree))
+    named = list(_dictionaries(tree))
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
             continue
@@ -53,18 +55,29 @@ def _lines_in(path: Path) -> Iterator[Line]:
         if logs and isinstance(text, ast.Constant) and str(text.value).strip("%s"):
             extra = next((one.value for one in node.keywords if one.arg == "extra"), None)
             level = node.func.attr.replace("exception", "error")
-            yield Line(str(text.value), level, tuple(dict.fromkeys(_keys(extra, named))))
+            message = re.sub(r"%[sdr]", "…", str(text.value))
+            before = {name: found for at, name, found in named if at <= node.lineno or name.startswith("_")}
+            yield Line(message, level, tuple(dict.fromkeys(_keys(extra, before))))
 
 
-def _dictionaries(tree: ast.AST) -> Iterator[tuple[str, ast.Dict]]:
-    """Dictionaries by the names that hold them, and those that functions return by the function's name."""
+def _dictionaries(tree: ast.AST) -> Iterator[tuple[int, str, ast.Dict]]:
+    """Line, name and value of dictionaries that names hold, and of those that functions return, by the function's name.
+
+    A name may hold one after another: the last before a call is meant. Lines come in order.
+    """
+    yield from sorted(_unsorted(tree), key=lambda found: found[0])
+
+
+def _unsorted(tree: ast.AST) -> Iterator[tuple[int, str, ast.Dict]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-            yield from ((one.id, node.value) for one in node.targets if isinstance(one, ast.Name))
+            yield from (
+                (node.lineno, one.id, node.value) for one in node.targets if isinstance(one, ast.Name)
+            )
         elif isinstance(node, ast.FunctionDef):
             for inner in node.body:
                 if isinstance(inner, ast.Return) and isinstance(inner.value, ast.Dict):
-                    yield node.name, inner.value
+                    yield node.lineno, node.name, inner.value
 
 
 def _keys(extra: ast.AST | None, named: Mapping[str, ast.Dict]) -> Iterator[str]:

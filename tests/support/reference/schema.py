@@ -53,8 +53,8 @@ class Schemas:
         kind = form.get("type")
         if kind == "array":
             most = form.get("maxItems")
-            at_most = f", {most} at most" if most else ""
-            return f"list of {self.words(form.get('items') or {})}{at_most}"
+            bound = f" of at most {most}" if most else ""
+            return f"list{bound}; each: {self.words(form.get('items') or {})}"
         if kind == "object":
             values = form.get("additionalProperties")
             return f"object of {self.words(values)}" if isinstance(values, Mapping) and values else "object"
@@ -77,8 +77,8 @@ def _text(form: Schema) -> str:
     words = special.get(form.get("format", ""), "text")
     least, most = form.get("minLength"), form.get("maxLength")
     if least is not None and most is not None:
-        return f"{words}, {least} to {most} characters"
-    return f"{words}, {most} characters at most" if most is not None else words
+        return f"{words}, {least} to {number(most)} characters"
+    return f"{words}, {number(most)} characters at most" if most is not None else words
 
 
 def _range(form: Schema) -> str:

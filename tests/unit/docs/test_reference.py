@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from dataplane.observe import log_fields as dataplane
 from dataplane.observe.record import Recorder
 from dataplane.proxy.exchange import Exchange, Forwarding
 from dataplane.proxy.messages import NO_IDENTITY, Context, Provenance, Request
-from tests.support.reference import metrics
+from tests.support.reference import logs, metrics
 from tests.support.reference.__main__ import PAGES
 from tests.support.reference.schema import Schemas, code, value_of
 
@@ -62,7 +63,26 @@ def test_schemas_in_words() -> None:
     assert schemas.words(
         {"anyOf": [{"type": "number", "minimum": 0.1, "maximum": 60}, {"type": "null"}]}
     ) == ("number, 0.1 to 60")
+    assert schemas.words({"type": "array", "items": {"type": "boolean"}, "maxItems": 4}) == (
+        "list of at most 4; each: true or false"
+    )
     assert schemas.words({"enum": ["a", "b"]}) == "one of `a`, `b`"
     values: tuple[object, ...] = (True, 30.0, [], ("a", "b"))
     assert [value_of(value) for value in values] == ["`true`", "`30`", "", "`[a, b]`"]
     assert code("a|b <c>") == "<code>a&#124;b &lt;c&gt;</code>"
+
+
+def test_the_fields_of_a_message_are_those_it_is_logged_with(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text(
+        "extra = {'revision': 1}\n"
+        "logger.info('applied', extra=extra)\n"
+        "extra = {'problems': []}\n"
+        "logger.error('revision %d rejected', 1, extra=_about() | extra)\n"
+        "def _about():\n"
+        "    return {'node': 'gateway-1'}\n"
+    )
+    assert list(logs.lines_in(source)) == [
+        logs.Line("applied", "info", ("revision",)),
+        logs.Line("revision … rejected", "error", ("problems", "node")),
+    ]
