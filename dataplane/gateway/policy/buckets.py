@@ -14,7 +14,7 @@ else is left, new keys of a limit share one bucket (`OVERFLOW`). A reserve keeps
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from dataplane.gateway.policy.counter import Counter
 from dataplane.gateway.policy.resources import Limit
@@ -67,6 +67,8 @@ class Room:
 
         At the cost of the limit that has most keys; of the reserve; or of another key of `asking`.
         """
+        if not self.all:
+            return False
         return self._drop(now) or self._spares(asking) or (asking is not self._largest and asking.sweep(now))
 
     def _drop(self, now: float) -> bool:
@@ -230,11 +232,14 @@ class Buckets(Counter):
                 if key not in seen:
                     yield key
 
-    def leave(self) -> None:
+    def leave(self) -> list[dict[str, Any]]:
         self._room.leave(self)
-        # Responses under way may still be charged here. From now on that takes no room from others.
+        # Responses under way may still be charged here. From now on that takes no room from others. The new room does
+        # not know these buckets: what refers to each other is freed by a full collection, and so late or never.
         self._room = Room(self._room.most)
-        self._room.join(self)
+        left: list[dict[str, Any]] = [self.young, *self.older]
+        self.young, self.older, self._ends = {}, [], []
+        return left
 
     def sweep(self, now: float) -> bool:
         """Drop an old bucket that could serve a request; whether there was one among the first that were looked at."""

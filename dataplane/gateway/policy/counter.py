@@ -6,6 +6,7 @@ A request never waits for a counter. A counter kept elsewhere answers from the t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from dataplane.gateway.policy.resources import Limit
 
@@ -60,8 +61,9 @@ class Counter:
         """Go on with new settings of the same limit; what keys lack is carried over."""
         raise NotImplementedError
 
-    def leave(self) -> None:
-        """The limit is gone: free what is shared with others."""
+    def leave(self) -> list[dict[str, Any]]:
+        """The limit is gone: free what is shared with others. Returns the tables by key, which this counter uses no
+        more: to free a large one at once takes long."""
         raise NotImplementedError
 
 
@@ -100,5 +102,5 @@ class Unlimited(Counter):
     def adopt(self, limit: Limit, now: float) -> None:
         self.limit = limit
 
-    def leave(self) -> None:
-        pass
+    def leave(self) -> list[dict[str, Any]]:
+        return []

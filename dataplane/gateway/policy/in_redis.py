@@ -6,7 +6,7 @@ This class decides only while Redis does not answer (`stand_in`). The values it 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from dataplane.gateway.policy.counter import Counter
 from dataplane.gateway.policy.resources import Limit
@@ -87,8 +87,8 @@ class InRedis(Counter):
         self.limit = limit
         self.stand_in.adopt(limit, now)
 
-    def leave(self) -> None:
-        self.stand_in.leave()
+    def leave(self) -> list[dict[str, Any]]:
+        return self.stand_in.leave()
 
     def _note(self, key: str, remaining: float, full_at: float) -> None:
         seen = self._seen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from dataplane.gateway.policy.counter import Counter
 from dataplane.gateway.policy.resources import Limit, LimitMode
@@ -163,8 +163,11 @@ class Leased(Counter):
             mode = WithoutOwner(limit.without_owner)
         self.holder.adopt(Terms(self._rate, limit.burst // limit.cost, mode))
 
-    def leave(self) -> None:
+    def leave(self) -> list[dict[str, Any]]:
+        left = self._holdings
+        self._holdings = self.holder.holdings = {}
         self.holder.end()
+        return [left]
 
     def away(self, now: float) -> bool:
         """Whether the owner does not answer: the limit says what passes meanwhile."""

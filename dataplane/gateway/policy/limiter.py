@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import nsmallest
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from dataplane.gateway.policy.advertise import LARGEST
 from dataplane.gateway.policy.buckets import Buckets, Room
@@ -46,6 +46,8 @@ _REPORT_EFFORT: Final = 1000
 """Keys examined for one report; one of each limit, if there are more limits."""
 _REPORT_STEP: Final = 128
 """Limits looked at in one step of a report, so that a report never delays requests: a third of a millisecond."""
+_FREED: Final = 4096
+"""Keys of limits that are gone, freed in one step: some tenths of a millisecond."""
 _LEAST_QUIET: Final = 100
 _QUIET_TURNS: Final = 4
 """Limits that nothing is asked of, of whose owners one turn asks all the same, as they must know that this worker is
@@ -123,6 +125,8 @@ class Limiter:
         self._room = Room(max_keys)
         self._counters: dict[str, Counter] = {}
         self._concurrent: dict[str, Concurrency] = {}
+        self._retired: list[dict[str, Any]] = []
+        """Tables of limits that are gone, which `survey` empties."""
         self.refusals: dict[str, int] = {}
         """Requests that were refused since this was last emptied, by limit."""
 
@@ -316,7 +320,11 @@ class Limiter:
                 return found
 
     def survey(self, now: float, most: int = 100) -> Generator[None, None, list[BucketReport]]:
-        """`report` in steps, between which requests may be served and limits may change."""
+        """`report` in steps, between which requests may be served and limits may change. Also frees what limits that
+        are gone have left."""
+        while self._retired:
+            self._free()
+            yield
         limits = list({limit.name: limit for limit in self._limits()}.values())
         effort = max(1, _REPORT_EFFORT // max(1, len(limits)))
         few = most // (2 * max(1, len(limits)))
@@ -333,6 +341,14 @@ class Limiter:
         some += nsmallest(most - len(some), rest, key=_emptiness)
         some.sort(key=_emptiness)
         return [self._row(limit, key, now) for _, _, limit, key in some if self._counts(limit)]
+
+    def _free(self) -> None:
+        """Free some keys of limits that are gone."""
+        table = self._retired[-1]
+        for _ in range(min(_FREED, len(table))):
+            table.popitem()
+        if not table:
+            self._retired.pop()
 
     def _see(self, limit: Limit, key: str, now: float) -> _Seen:
         return self._share_left(limit, key, now), -self._refusals(limit, key), limit, key
@@ -409,7 +425,7 @@ class Limiter:
         return made
 
     def _drop(self, name: str) -> None:
-        self._counters.pop(name).leave()
+        self._retired += self._counters.pop(name).leave()
         self._leased.pop(name, None)
 
     def _owner_of(self, limit: Limit) -> str:

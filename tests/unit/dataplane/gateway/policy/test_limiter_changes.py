@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataplane.gateway.policy.buckets import Buckets
+from dataplane.gateway.policy.leased import Leased
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
+from headgate_api.leases.holder import Holder
+from headgate_api.leases.holding import Holding
 from tests.unit.dataplane.gateway.policy.limiter_requests import (
     T0,
     adopted,
@@ -169,3 +178,63 @@ def test_a_response_that_comes_after_its_limit_is_gone_takes_no_room() -> None:
     for number in range(20):
         counter.charge(f"caller-{number}", 5, T0)
     assert [taken(limiter, kept, T0, f"caller-{number}") for number in range(5)] == [1] * 5
+
+
+MODES = (LimitMode.LOCAL, LimitMode.FLEET)
+
+
+def of_mode(mode: LimitMode, **fields: Any) -> Limit:
+    return replace(limit(1.0, 100, "gone"), mode=mode, **fields)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_keys_of_a_limit_that_is_gone_are_freed_without_a_collection(mode: LimitMode) -> None:
+    """A worker collects rarely. A million keys are 130 MiB, for each change of what the limit counts by."""
+    gc.collect()
+    gc.disable()
+    try:
+        others, limiter = counters(), Limiter()
+        adopted(limiter, of_mode(mode))
+        take(limiter, of_mode(mode), "alice", T0)
+        assert counters() - others
+        adopted(limiter, of_mode(mode, key=LimitKey.ADDRESS))
+        adopted(limiter)
+        limiter.report(T0)
+        assert not counters() - others
+    finally:
+        gc.enable()
+
+
+def counters() -> set[int]:
+    """Whatever holds keys in this process."""
+    return {id(one) for one in gc.get_objects() if isinstance(one, Buckets | Leased | Holder | Holding)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_many_keys_of_a_limit_that_is_gone_are_freed_in_steps(mode: LimitMode) -> None:
+    """All at once, requests would wait for tens of milliseconds."""
+    limiter = Limiter()
+    adopted(limiter, of_mode(mode))
+    for number in range(10_000):
+        take(limiter, of_mode(mode), f"caller-{number}", T0)
+    counter = limiter.counter(of_mode(mode))
+    assert isinstance(counter, Buckets | Leased)
+    table: dict[str, Any] = counter.young if isinstance(counter, Buckets) else counter.holder.holdings
+    adopted(limiter)
+    sizes = [len(table) for _ in limiter.survey(T0)]
+    assert (len(sizes), sizes[-1]) == (3, 0)
+    assert all(before - after <= 4096 for before, after in pairwise([10_000, *sizes]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_response_under_way_is_charged_to_nobody_when_its_limit_is_gone(mode: LimitMode) -> None:
+    limiter = Limiter(max_keys=1)
+    adopted(limiter, of_mode(mode))
+    counter = limiter.counter(of_mode(mode))
+    counter.take("alice", T0)
+    adopted(limiter)
+    for number in range(20):
+        counter.charge(f"caller-{number}", 5, T0)
+        counter.give_back(f"caller-{number}", 1, T0)
+    counter.give_back("alice", 1, T0)
+    assert limiter.report(T0) == []
