@@ -1,4 +1,4 @@
-"""Where an instance says it can be reached, when its author did not say."""
+"""The advertised address of an instance whose author set none."""
 
 from __future__ import annotations
 

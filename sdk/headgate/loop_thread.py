@@ -131,7 +131,7 @@ def _copy_outcome(outcome: futures.Future[T], task: asyncio.Task[T]) -> None:
 
 
 loop_thread = LoopThread()
-"""The one loop of this process."""
+"""The event loop of this process."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=loop_thread.after_fork)

@@ -1,7 +1,7 @@
-"""What a service says about itself, and what the gateway shows of it: frozen values.
+"""Definitions of a service, and the gateway's view of it: frozen values.
 
-Durations are seconds. Fields and defaults are those of the admin API's resources of the same names; the control
-plane checks them, so that there is one opinion about what is valid.
+Durations are seconds. Fields and defaults are those of the admin API's resources of the same names; only the control
+plane validates them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class ServiceStatus(StrEnum):
-    """What the data planes' probes say of an instance."""
+    """The verdict of the data planes' probes on an instance."""
 
     STARTING = "starting"
     """Registered, not probed to a verdict yet."""
@@ -32,7 +32,7 @@ class CircuitState(StrEnum):
 
 
 class LoadBalancer(StrEnum):
-    """How an instance is picked among the healthy ones."""
+    """The algorithm that picks one of the healthy instances."""
 
     ROUND_ROBIN = "round_robin"
     LEAST_REQUEST = "least_request"
@@ -61,13 +61,13 @@ class CircuitConfig:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long an instance may take for each step, in seconds."""
+    """Time-outs of an instance for each step, in seconds."""
 
     connect: float = 5
     response: float = 15
     """From the request's last byte to the head of the response."""
     idle: float = 300
-    """How long a connection to an instance is kept without use."""
+    """The time for which an unused connection to an instance is kept."""
     total: float = 0
     """From the request's begin to the response's end, retries included; 0 for no limit."""
 
@@ -86,7 +86,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class ServiceDefinition:
-    """How the gateway treats a service: probes, balancing, breaker, time-outs."""
+    """Settings of a service at the gateway: probes, balancing, breaker, time-outs."""
 
     service_name: str | None = None
     """May be left out where the registration names the service."""
@@ -162,7 +162,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which requests go to which service. Exactly one of `prefix` and `path` is set."""
+    """A match for requests, and the service that they go to. Exactly one of `prefix` and `path` is set."""
 
     name: str
     service_name: str
@@ -186,7 +186,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class CircuitStats:
-    """What passed a breaker since its data plane started."""
+    """Requests that passed a breaker since its data plane started."""
 
     total_requests: int = 0
     failed_requests: int = 0
@@ -220,7 +220,7 @@ class CircuitView:
 
 
 class LimitPlace(StrEnum):
-    """Where the requests of a limit are counted."""
+    """The place that counts the requests of a limit."""
 
     UNKNOWN = "unknown"
     """The data plane is of an older version."""
@@ -234,7 +234,7 @@ class LimitPlace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LimitBound:
-    """What a limit lets through of each key in any time, in requests: `burst`, and `per_second` times its seconds."""
+    """The requests that a limit admits for each key in any time: `burst`, and `per_second` times its seconds."""
 
     burst: int | None
     """None for a limit without a rate."""
@@ -246,7 +246,7 @@ class LimitBound:
     holds: bool
     """Whether it is in force now, everywhere."""
     reason: str
-    """Why, or what holds in its place."""
+    """The reason, or the rule that applies instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class RateLimit:
     mode: str
     """local, fleet or redis."""
     key: str | None
-    """What has a bucket of its own; None for a limit of a data plane's own settings."""
+    """The identity of the limit's buckets; None for a limit of a data plane's own settings."""
     owner: str | None
     """The control plane that owns a limit of the fleet; None while there is none."""
     bound: LimitBound | None
@@ -296,7 +296,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class LimitReset:
-    """What was filled up, as far as data planes have answered."""
+    """The buckets that were filled up, as far as data planes have answered."""
 
     revision: int
     limits: Mapping[str, int]

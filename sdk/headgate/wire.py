@@ -63,7 +63,7 @@ _TIMEOUTS = tuple(Timeouts.__slots__)
 def encode_registration(request: RegistrationRequest) -> registry_pb2.RegisterRequest:
     """The message for a request.
 
-    Raises InvalidDefinition for what the wire cannot carry; the rest is the control plane's to judge.
+    Raises InvalidDefinition for values that the wire cannot carry; the control plane validates the rest.
     """
     problems: list[str] = []
     message = registry_pb2.RegisterRequest()
@@ -122,7 +122,7 @@ def decode_service(view: registry_pb2.ServiceView) -> Service:
 
 
 def decode_instance(view: registry_pb2.InstanceView) -> Instance:
-    """An instance with what the probes say of it."""
+    """An instance with the verdict of the probes."""
     return Instance(
         service_name=view.instance.service_name,
         instance_id=view.instance.instance_id,
@@ -151,7 +151,7 @@ def _definition(service: resources_pb2.Service) -> ServiceDefinition:
 
 
 def decode_routes(views: Iterable[registry_pb2.RouteView]) -> dict[str, Route]:
-    """Routes by prefix (or exact path). Where several share one, all but the first are keyed `prefix (name)`."""
+    """Routes by prefix (or exact path). If several share one, all but the first are keyed `prefix (name)`."""
     routes: dict[str, Route] = {}
     for view in sorted(views, key=lambda view: (bool(view.route.hosts), view.name)):
         match = view.route.prefix or view.route.path
@@ -221,7 +221,7 @@ def _bucket(view: registry_pb2.BucketView) -> Bucket:
 
 
 def decode_reset(response: registry_pb2.ResetRateLimitResponse) -> LimitReset:
-    """What a reset has found."""
+    """The outcome of a reset."""
     return LimitReset(
         response.revision,
         dict(response.limits),

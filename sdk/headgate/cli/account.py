@@ -24,7 +24,10 @@ def login(
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Log in to the running demo, with what .headgate/demo.json says.")
+        bool,
+        typer.Option(
+            "--demo", help="Log in to the running demo, with the credentials in .headgate/demo.json."
+        ),
     ] = False,
 ) -> None:
     """Log in, and keep the tokens in ~/.config/headgate (mode 0600).
@@ -65,7 +68,7 @@ def login(
 def logout(ctx: typer.Context) -> None:
     """End the login.
 
-    Its tokens are of no use any more, wherever they are. An access token that was copied lasts a few minutes yet; a new
+    Its tokens become invalid everywhere. A copied access token stays valid for a few more minutes; a new
     password ends it at once.
 
     \b
@@ -96,7 +99,7 @@ def _whoami(session: Session, api: AdminApi) -> dict[str, Any]:
     scopes, disabled = list(said.get("scopes") or ()), False
     try:
         user = api.get("config", "users", username)
-        # What the user holds now counts, and of that what the token was made for.
+        # The scopes shown are those that the user holds now and the token was issued for.
         scopes = [scope for scope in user["scopes"] if not said or scope in scopes]
         disabled = bool(user.get("disabled"))
     except ApiError as refused:

@@ -52,7 +52,7 @@ class ApiError(Failure):
 
 
 class Unreachable(Failure):
-    """There was no answer; the next question may have one."""
+    """The request was not answered; the next one may be."""
 
 
 class AdminApi:
@@ -111,7 +111,7 @@ class AdminApi:
         )
 
     def health(self) -> Any:
-        """What /health of the control plane says; needs no login."""
+        """The answer of the control plane's /health; needs no login."""
         return self._read(self._send("GET", "/health"))
 
     def limit(self, seconds: float) -> None:
@@ -303,7 +303,7 @@ def make_client(url: str, ca: Path | None) -> httpx.Client:
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a token says, unchecked; nothing for one that is no JWT."""
+    """Claims of a token, unchecked; empty if it is no JWT."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
@@ -320,7 +320,7 @@ def api_path(*parts: str) -> str:
 
 
 def normal_url(url: str) -> str:
-    """The URL without a trailing slash; host:port alone stands for HTTP. Raises Failure for anything else."""
+    """The URL without a trailing slash; host:port alone means HTTP. Raises Failure for anything else."""
     full = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(full)

@@ -1,7 +1,7 @@
 """Certificates for those who have no authority of their own: elliptic curve P-256, in one folder.
 
 The names in client certificates are the rule of the control plane (SPIFFE IDs): /headgate/dataplane[/<node>] and
-/headgate/service[/<name>]; without the last part they stand for any data plane, or any service.
+/headgate/service[/<name>]; without the last part they are valid for any data plane, or any service.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a certificate is for. A server has hosts; a client has a name, which may stand for any."""
+    """Whom a certificate is for. A server has hosts; a client has a name, which may be valid for any."""
 
     role: str
     name: str = ""
@@ -58,7 +58,7 @@ class Subject:
         return self.role == "controlplane"
 
     def names(self) -> list[x509.GeneralName]:
-        """What the certificate is good for."""
+        """The purpose of the certificate."""
         if self.server:
             return [_san(host) for host in dict.fromkeys((*LOCAL, *self.hosts))]
         path = "/".join(filter(None, ("headgate", self.role, self.name)))
@@ -100,7 +100,7 @@ class Authority:
 
     @classmethod
     def read(cls, folder: Path) -> Authority:
-        """The one that `create` left there. Raises Failure."""
+        """The authority that `create` wrote. Raises Failure."""
         try:
             certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
             key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
@@ -128,7 +128,7 @@ class Authority:
         return self._write(subject.stem, certificate, key)
 
     def hosts(self) -> tuple[str, ...]:
-        """Those that the control plane's present certificate is good for. Raises Failure."""
+        """Hosts in the control plane's current certificate. Raises Failure."""
         path = self.folder / "controlplane.pem"
         try:
             present = x509.load_pem_x509_certificate(path.read_bytes())

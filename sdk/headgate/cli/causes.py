@@ -23,7 +23,7 @@ _CAUSES: Mapping[str, str] = {
     "connection reset": "the connection was reset",
     "eof occurred": "it ended the TLS handshake",
 }
-"""What the errors of the libraries hold, and what it means; the first that fits counts."""
+"""Texts in errors of the libraries, and their meaning; the first match counts."""
 
 
 def explain(error: Exception) -> str:

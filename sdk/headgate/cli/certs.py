@@ -17,10 +17,10 @@ Hosts = Annotated[
     list[str] | None,
     typer.Option(
         "--hosts",
-        help="Names and addresses under which control planes are reached, beside this machine's own; by commas.",
+        help="Comma separated names and addresses of control planes, in addition to this machine's own.",
     ),
 ]
-Days = Annotated[int, typer.Option(min=1, max=3650, help="How long certificates are valid.")]
+Days = Annotated[int, typer.Option(min=1, max=3650, help="Days of validity.")]
 
 
 class Role(StrEnum):
@@ -47,8 +47,8 @@ def init(
 ) -> None:
     """Make an authority, and certificates that it signed.
 
-    They are for control planes, data planes and services. Nothing is overwritten. Keep ca.key where only you can read
-    it: whoever has it can make further ones.
+    They are for control planes, data planes and services. Nothing is overwritten. Keep ca.key where only you can
+    read it: its holder can make more certificates.
 
     \b
     headgate certs init --out certs
@@ -69,7 +69,7 @@ def init(
 
 @app.command()
 def issue(
-    role: Annotated[Role, typer.Argument(help="Whom it is for.")],
+    role: Annotated[Role, typer.Argument(help="The role of the holder.")],
     name: Annotated[
         str, typer.Argument(help="Of the node or the service; left out: any of them.", show_default=False)
     ] = "",
@@ -79,7 +79,7 @@ def issue(
 ) -> None:
     """Make one more certificate, or renew one.
 
-    What is there is replaced, and running processes take it up. A control plane's keeps the hosts it has when none are
+    Existing files are replaced, and running processes reload them. A control plane's keeps the hosts it has when none are
     given.
 
     \b

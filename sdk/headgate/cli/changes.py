@@ -1,4 +1,4 @@
-"""What a document changes: sent, or compared with what is there."""
+"""Changes of a document: applied, or compared with the stored configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARKS = {"create": "+", "update": "~", "delete": "-"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted"}
 
 _BYTES_A_SECOND = 100_000
-"""What a busy control plane checks: so much longer than usual its answer to a large document may take."""
+"""Bytes a second that a busy control plane validates: the answer to a large document may take that much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def send(api: AdminApi, document: Document, *, dry_run: bool) -> dict[str, Any]:
 
 
 def print_edits(edits: Sequence[Mapping[str, Any]]) -> None:
-    """What the control plane says became of resources, field by field."""
+    """The control plane's report on the changed resources, field by field."""
     for edit in edits:
         mark = (_MARKS.get(edit["action"], "?"), styled(edit["action"])[1])
         print_line(mark, f" {edit['kind']} {edit['name']}{' (password set)' if edit.get('password') else ''}")
@@ -69,7 +69,7 @@ def print_edits(edits: Sequence[Mapping[str, Any]]) -> None:
 
 
 def compare(api: AdminApi, document: Document) -> list[ResourceChange]:
-    """What would change, by a dry run; for updates, the fields that the files say otherwise than they are."""
+    """Changes found by a dry run; for updates, the fields whose values differ from the files."""
     changes = send(api, document, dry_run=True)["changes"]
     updates = [change for change in changes if change["action"] == "update"]
     there, stated = _present(api, updates), _stated(document)
@@ -133,7 +133,7 @@ def _difference(now: Any, then: Any, at: str) -> list[FieldChange]:
 def print_receipt(
     receipt: Mapping[str, Any], *, dry_run: bool, done: str = "Applied", nothing: str = "nothing declared"
 ) -> None:
-    """What was done, a line each, and a summary."""
+    """The changes made, a line each, and a summary."""
     changes = receipt["changes"]
     for change in changes:
         if change["action"] != "unchanged":
@@ -152,7 +152,7 @@ def print_receipt(
 
 
 def print_comparison(changes: Sequence[ResourceChange]) -> None:
-    """What would be done."""
+    """The changes that would be made."""
     for change in changes:
         print_line(
             (_MARKS.get(change.action, "?"), styled(change.action)[1]), f" {change.kind} {change.name}"

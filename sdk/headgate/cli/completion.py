@@ -1,4 +1,4 @@
-"""What the shell completes: kinds, names as the control plane knows them, and contexts. It fails in silence."""
+"""Completion in the shell: kinds, names known to the control plane, and contexts. It fails in silence."""
 
 from __future__ import annotations
 

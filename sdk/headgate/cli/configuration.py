@@ -41,7 +41,7 @@ def apply(
 ) -> None:
     """Create and update what files declare.
 
-    All of it is done or, when anything is wrong, nothing.
+    Either everything is applied or, on any problem, nothing.
 
     \b
     headgate apply -f examples/demo.yaml
@@ -71,7 +71,7 @@ def diff(
 ) -> None:
     """Show what `apply` would change, or how two revisions differ.
 
-    Exits with 0 when there is no difference, 1 when there is one, and 2 when it cannot be told.
+    Exits with 0 for no difference, 1 for a difference, and 2 for a failure.
 
     \b
     headgate diff -f examples/demo.yaml
@@ -129,7 +129,7 @@ def rollback(
         int, typer.Option("--to", min=1, metavar="REVISION", help="Revision, as `headgate history` shows it.")
     ],
     users: Annotated[
-        bool, typer.Option("--users", help="Take users back, too: scopes that were taken away come back.")
+        bool, typer.Option("--users", help="Restore users too, including scopes that were revoked since.")
     ] = False,
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
@@ -163,7 +163,7 @@ def drain_instance(
         bool, typer.Option("--undo", help="Let a draining instance take requests again.")
     ] = False,
 ) -> None:
-    """Let an instance take no new requests, before it is stopped.
+    """Stop new requests to an instance before it is stopped.
 
     The command returns when the requests under way are done: then the instance can be stopped. It stays registered,
     draining, until it is stopped, registers anew, or --undo ends the draining. With a service's

@@ -70,7 +70,7 @@ def _print(known: list[dict[str, Any]]) -> None:
 @app.command()
 @shared
 def use(ctx: typer.Context, name: NameArgument) -> None:
-    """Have later commands go to this control plane.
+    """Send later commands to this control plane.
 
     \b
     headgate context use prod

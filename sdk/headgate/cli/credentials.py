@@ -60,7 +60,7 @@ class Credentials:
 
     @property
     def contexts(self) -> dict[str, Context]:
-        """Those that were named, and one for every other login, called by host and port."""
+        """Named contexts, and one for every other login, called by host and port."""
         content = self._read()
         named = content.get("contexts")
         found = {

@@ -20,7 +20,7 @@ from headgate.cli.render import print_line
 Target = tuple[Kind, str]
 
 _ORDER = ("route", "user", "service", "rate_limit", "scope")
-"""What names others goes before what it names."""
+"""Resources are deleted before the resources that they name."""
 
 
 def delete(
@@ -40,14 +40,14 @@ def delete(
     ] = False,
     dry_run: DryRunOption = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also what is built in, such as the route headgate-api.")
+        bool, typer.Option("--force", help="Also built-in resources, such as the route headgate-api.")
     ] = False,
 ) -> None:
     """Delete a resource, or all that files declare.
 
-    What is still used by another resource is not deleted. Of files only kinds and names count. Those that are not there
-    are passed over. Resources are deleted one by one, routes and users first; when one is refused, those before it are
-    deleted. A dry run does not look for what still uses them.
+    A resource that another one still uses is not deleted. Of files only kinds and names count. Missing resources are
+    skipped. Resources are deleted one by one, routes and users first; when one is refused, those before it are
+    deleted. A dry run does not look for resources that still use them.
 
     \b
     headgate delete route orders
@@ -95,7 +95,8 @@ def _delete_declared(
 
 
 def _targets(document: Document) -> list[Target]:
-    """What the files name, in the order in which it can be deleted. Raises Failure for an entry without a name."""
+    """Resources named in the files, in the order in which they can be deleted. Raises Failure for an entry without a
+    name."""
     unknown = [section for section in document.sections if section not in _sections()]
     if unknown:
         raise Failure(f"{unknown[0]}: unknown section; there are {', '.join(_sections())}")

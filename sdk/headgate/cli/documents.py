@@ -25,7 +25,7 @@ _MENTIONED = re.compile(r"\bfirst as (\w+\[\d+\])")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an entry, or the whole of a section, came from."""
+    """The place of an entry, or of a whole section, in the files."""
 
     source: Source
     path: places.Path
@@ -57,7 +57,7 @@ class Document:
                 known.append(entry)
 
     def as_json(self) -> bytes:
-        """What is sent. Raises Failure when it cannot be, or is more than the control plane takes."""
+        """The document to send. Raises Failure when it cannot be, or is more than the control plane takes."""
         try:
             content = json.dumps(self.sections, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:

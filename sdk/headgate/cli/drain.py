@@ -1,4 +1,4 @@
-"""Draining an instance: with the services' token where there is one, as in a pod, otherwise as whoever is logged in.
+"""Draining an instance: with the service's token if there is one, as in a pod, otherwise as the logged-in user.
 
 In a pod the instance is the service's own, so it is named as the service names itself: see `headgate.advertise`.
 """

@@ -1,4 +1,4 @@
-"""headgate edit: a resource in the editor, written back if nobody else changed it meanwhile."""
+"""headgate edit: a resource in the editor, written back unless it was changed meanwhile."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def edit(
 ) -> None:
     """Change a resource in an editor.
 
-    The editor is what VISUAL or EDITOR names, else vi. Saving writes the resource as a whole: a field that is taken out
-    has its default again. When the text has problems, the editor opens again and shows them; leaving it unchanged then
-    ends the command, and the text stays in its file.
+    The editor is the one that VISUAL or EDITOR names, else vi. Saving writes the resource as a whole: a field that is
+    taken out has its default again. When the text has problems, the editor opens again and shows them; leaving it
+    unchanged then ends the command, and the text stays in its file.
 
     \b
     headgate edit route orders
@@ -86,7 +86,7 @@ def _file(kind: Kind, name: str) -> Path:
 
 
 def _edited(file: Path, text: str, problems: list[str], title: str) -> str:
-    """What the editor leaves, without comments at the head. Raises Failure when it cannot be started, or fails."""
+    """The text from the editor, without comments at the head. Raises Failure when it cannot be started, or fails."""
     head = [f"{title}. An unchanged text changes nothing.", *problems]
     file.write_text("".join(f"# {line}\n" for line in head) + text, encoding="utf-8")
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"

@@ -1,4 +1,4 @@
-"""What ends a command: a line for the person who typed it, and an exit code for scripts."""
+"""The failure that ends a command: a line for the person who typed it, and an exit code for scripts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ class Failure(Exception):
     """Printed as `headgate: …` on stderr; the process ends with `exit_code`."""
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
-        """The message says what to do where that is known. What caused it (`raise … from`) is shown by --verbose."""
+        """The message says what to do where that is known. --verbose shows its cause (`raise … from`)."""
         super().__init__(message)
         self.exit_code = exit_code

@@ -28,7 +28,7 @@ def print_history(records: Sequence[Row]) -> None:
 
 
 def diff(api: AdminApi, old: int, new: int) -> list[dict[str, Any]]:
-    """What leads from one revision to another."""
+    """The difference between two revisions."""
     found: list[dict[str, Any]] = api.get("diff", query={"from": str(old), "to": str(new)})
     return found
 

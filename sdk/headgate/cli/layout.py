@@ -1,4 +1,4 @@
-"""How wide the columns of a table are. Pure: words are never broken, and what cannot fit is no table."""
+"""The widths of a table's columns. Pure: words are never broken, and rows that cannot fit are not shown as a table."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def reset(
 
 
 def fetch(api: AdminApi, query: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The limits with their buckets. Raises Failure for a limit or a data plane that there is not."""
+    """The limits with their buckets. Raises Failure for an unknown limit or data plane."""
     try:
         found: list[dict[str, Any]] = api.get("rate-limits", query=query)
     except ApiError as refused:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and their meaning."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QuorumOption = Annotated[
     str | None,
     typer.Option(help="How many data planes are enough for --wait: all (default), a number, or like 50%."),
 ]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How the answer is written.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Format of the answer.")]
 
 
 _DEFAULT_TIMEOUT = 60.0
@@ -88,16 +88,19 @@ def can_answer() -> bool:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless it was answered by --yes. Raises typer.Abort for no, and Failure when nobody can answer."""
+    """Ask, unless it was answered by --yes. Raises typer.Abort for no, and Failure when standard input is not a
+    terminal."""
     if not yes:
         check_answerable()
         typer.confirm(question, abort=True)
 
 
 def check_answerable() -> None:
-    """Raises Failure when nobody can answer a question."""
+    """Raises Failure when questions cannot be answered."""
     if not can_answer():
-        raise Failure("this asks before it does it, and nobody can answer here: give --yes", 2)
+        raise Failure(
+            "the command asks for confirmation, and standard input is not a terminal: give --yes", 2
+        )
 
 
 def show(output: Output, value: Any, table: Any) -> None:

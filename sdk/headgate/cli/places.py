@@ -26,7 +26,7 @@ def steps(field: str) -> Path:
 
 
 def find_lines(text: str, *, is_json: bool, wanted: Collection[Path]) -> dict[Path, int]:
-    """The line of each path, or, where nothing is there (a field that is missing), of what would hold it."""
+    """The line of each path; for a missing field, the line of its parent."""
     prefixes = {path[:length] for path in wanted for length in range(1, len(path) + 1)}
     found: dict[Path, int] = {}
     with contextlib.suppress(

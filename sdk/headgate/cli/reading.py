@@ -1,4 +1,4 @@
-"""headgate get: resources, and what the data planes report of them."""
+"""headgate get: resources, and reports of the data planes on them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def get(
     ] = None,
     output: OutputOption = Output.TABLE,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Go on, with a line for whatever changes, until Ctrl-C.")
+        bool, typer.Option("--watch", "-w", help="Keep running, with a line for each change, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Show resources, or what the data planes report.
+    """Show resources, or reports of the data planes.
 
-    YAML comes as a document that `apply` takes back; JSON as the API answers it. With --watch, JSON has one object a
+    YAML is a document for `apply`; JSON is the API's answer. With --watch, JSON has one object a
     line.
 
     \b

@@ -28,7 +28,7 @@ def reference(
 ) -> None:
     """Explain the fields of resources: type, default and range.
 
-    They are those of the control plane that is asked.
+    The fields are those of the control plane's version.
 
     \b
     headgate reference

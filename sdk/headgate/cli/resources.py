@@ -64,7 +64,7 @@ def reset_circuit(api: AdminApi, service_name: str) -> None:
 
 
 def absent(api: AdminApi, kind: Kind, name: str, called: str = "") -> Failure:
-    """The words for a thing that is not there; they name the one that may be meant."""
+    """The message for an unknown resource, with the closest known name."""
     try:
         known = [row[kind.key] for row in fetch(api, kind, None)]
     except Failure:

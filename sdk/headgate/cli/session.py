@@ -46,7 +46,7 @@ CaOption = Annotated[
         "--ca", help="PEM file of the authority for https. Default: HEADGATE_CA, else the context's."
     ),
 ]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show also what caused a failure.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show the cause of a failure, too.")]
 _SHARED: Final = tuple(
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     for name, default, annotation in (

@@ -1,4 +1,4 @@
-"""What somebody may have meant who typed a name that there is not."""
+"""The closest known names for a mistyped name."""
 
 from __future__ import annotations
 

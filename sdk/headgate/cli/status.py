@@ -49,7 +49,7 @@ def print_status(seen: dict[str, Any]) -> None:
 
 
 def print_store(seen: dict[str, Any]) -> None:
-    """What is known of the store, for people."""
+    """The known state of the store, for people."""
     print_line(
         f"Store at revision {seen['revision']}, {'answers' if seen['connected'] else 'does not answer'}"
     )

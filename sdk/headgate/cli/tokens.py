@@ -32,7 +32,7 @@ def service(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the service.")],
     days: Annotated[
-        float, typer.Option(min=0.001, max=366, help="How long it is valid; it cannot be taken back.")
+        float, typer.Option(min=0.001, max=366, help="Days of validity; a token cannot be revoked.")
     ] = 90,
     json: Annotated[bool, typer.Option("--json", help="Tell also when it expires.")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in words of ours: the libraries that read it have words for programmers."""
+"""Problems of a command line in our own words: the libraries that parse it have messages for programmers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NUMBERS: Mapping[str, str] = {
 
 
 def explain(error: Any) -> str:
-    """One line for an error of typer: what is wrong, and what to type or where to look."""
+    """One line for an error of typer: the problem, and the remedy."""
     context = getattr(error, "ctx", None)
     name = type(error).__name__
     param = getattr(error, "param", None)
@@ -55,7 +55,7 @@ def explain(error: Any) -> str:
 
 
 def _wrong(error: Any) -> str:
-    """What is wrong with the value of a parameter."""
+    """The problem with the value of a parameter."""
     causes = getattr(error.__cause__, "errors", None)
     first: Mapping[str, Any] = (list(causes()) or [{}])[0] if callable(causes) else {}
     kind, bounds = str(first.get("type")), first.get("ctx") or {}
@@ -86,7 +86,7 @@ def _name(param: Any) -> str:
 
 
 def _usage(context: Any, missing: Any) -> str:
-    """The command with what it needs."""
+    """The command with its required arguments."""
     words = [context.command_path]
     if missing is not None and missing.param_type_name != "argument":
         words.append(f"{min(missing.opts, key=len)} {(missing.metavar or missing.name).upper()}")

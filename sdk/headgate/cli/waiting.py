@@ -19,7 +19,8 @@ SLICE = 2.0
 
 
 class NotServed(Failure):
-    """The change is written, and not served by as many data planes as were asked for; `seen` is what is known."""
+    """The change is written, and not served by as many data planes as were asked for; `seen` is the last known
+    state."""
 
     def __init__(self, message: str, seen: Mapping[str, Any], exit_code: int = NOT_SERVED) -> None:
         super().__init__(message, exit_code)

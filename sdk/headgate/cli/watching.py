@@ -74,7 +74,7 @@ class _Lines:
 
 
 class _Table:
-    """For people: columns as wide as what was there first, wider as that is needed."""
+    """For people: columns are as wide as in the first rows, and grow when needed."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind

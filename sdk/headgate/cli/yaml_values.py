@@ -59,7 +59,7 @@ _PROBLEMS = {
     "expected node content": "a value is missing",
     "<document start>": "something follows the end of the document: put --- between documents",
 }
-"""What the parser's messages hold, and what they mean; the first that fits counts."""
+"""Texts in the parser's messages, and their meaning; the first match counts."""
 
 
 def _in_words(problem: str) -> str:
