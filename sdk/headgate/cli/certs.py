@@ -79,8 +79,8 @@ def issue(
 ) -> None:
     """Make one more certificate, or renew one.
 
-    Existing files are replaced, and running processes reload them. A control plane's keeps the hosts it has when none are
-    given.
+    Existing files are replaced, and running processes reload them. A control plane's certificate keeps its
+    hosts when none are given.
 
     \b
     headgate certs issue service orders --dir certs
