@@ -5,11 +5,13 @@ Exit code 0 after a signal, 2 when it cannot work as it is set up (after one lin
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import signal
 import socket
 import sys
+from importlib import metadata
 from typing import NoReturn
 
 import uvicorn
@@ -28,6 +30,7 @@ MOST_CONNECTIONS = 4096
 
 def main() -> NoReturn:
     """Run the control plane; ends the process with its exit code."""
+    answer_questions()
     try:
         settings = load()
         listener = bind("ADMIN_LISTEN", settings.admin_listen)
@@ -38,6 +41,19 @@ def main() -> NoReturn:
     logs.set_up(settings.level)
     _take_descriptors()
     sys.exit(_serve(settings, listener))
+
+
+def answer_questions() -> None:
+    """Answer --help and --version, for which no setting is needed; anything else on the command line is refused."""
+    parser = argparse.ArgumentParser(
+        prog="headgate-controlplane",
+        description="One control plane: admin API on ADMIN_LISTEN, gRPC on GRPC_LISTEN, until SIGTERM or Ctrl-C.",
+        epilog="Settings come from the environment or .env: SECRET_KEY and DATAPLANE_TOKEN at least. docs/settings.md lists all of them. Exit code 2: it cannot work as it is set up, "
+        "and one line says why.",
+    )
+    version = f"headgate-controlplane {metadata.version('headgate-controlplane')}"
+    parser.add_argument("--version", action="version", version=version)
+    parser.parse_args()
 
 
 def _take_descriptors() -> None:

@@ -5,11 +5,13 @@ Exit codes: 0 after a drain; 2 when it cannot start, with one line on stderr tha
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import logging
 import socket
 import sys
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from dataplane.certificates import BadFiles
@@ -25,11 +27,25 @@ _log = logging.getLogger(__name__)
 
 def main() -> int:
     """Start with the environment's settings."""
+    answer_questions()
     try:
         return _run(load())
     except (SettingsError, ListenError, BadFiles) as error:
         sys.stderr.write(f"headgate-dataplane: {error}\n")
         return 2
+
+
+def answer_questions() -> None:
+    """Answer --help and --version, for which no setting is needed; anything else on the command line is refused."""
+    parser = argparse.ArgumentParser(
+        prog="headgate-dataplane",
+        description="One data plane: serves traffic on LISTEN (0.0.0.0:8000) until SIGTERM or Ctrl-C, which drain it.",
+        epilog="Settings come from the environment or .env: CONTROLPLANE and DATAPLANE_TOKEN at least. "
+        "docs/settings.md lists all of them. Exit code 2: it cannot start, and one line says why.",
+    )
+    version = f"headgate-dataplane {metadata.version('headgate-dataplane')}"
+    parser.add_argument("--version", action="version", version=version)
+    parser.parse_args()
 
 
 def _run(settings: Settings) -> int:
