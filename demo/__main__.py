@@ -1,6 +1,7 @@
 """`make demo`: start a whole gateway on this machine, walk through it, and stay up until Ctrl-C.
 
-`--check` ends after the tour: exit code 0 when every step came out as it should, 1 otherwise.
+`--check` ends after the tour: exit code 0 when every step came out as it should, 1 otherwise, 2 when it could not
+start.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Mapping
 
-from demo.processes import StartError
+from demo.interrupts import Interrupts
+from demo.processes import StartError, kill_everything, stop_everything
+from demo.running import AlreadyRunning, only_one
 from demo.tour import Tour
-from demo.world import World, demo_world, running
+from demo.world import FOLDER, demo_world, running
 
 
 def main() -> int:
@@ -21,30 +25,41 @@ def main() -> int:
         prog="make demo", description="Start a whole gateway and walk through it."
     )
     parser.add_argument("--check", action="store_true", help="exit after the tour, non-zero if a step failed")
-    check = parser.parse_args().check
-    # A terminated demo cleans up like an interrupted one.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parser.add_argument(
+        "--port-base", type=_base, metavar="N", help="use ports N to N + 80 (make: PORT_BASE=N)"
+    )
+    given = parser.parse_args()
+    Interrupts(kill_everything).install()
     try:
-        return run(check)
+        with only_one(FOLDER):
+            return run(given.check, given.port_base)
+    except AlreadyRunning as error:
+        return tell_running(error, given.check)
     except StartError as error:
         print(f"make demo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped.")
-        return 0 if not check else 130
+        return 0 if not given.check else 130
 
 
-def run(check: bool) -> int:
+def run(check: bool, base: int | None) -> int:
     """Start, walk, and stay up unless only checking."""
     begun = time.monotonic()
-    print("Starting etcd, the control plane, two data planes and three service instances …")
-    with running(demo_world()) as world:
-        print(f"Ready after {time.monotonic() - begun:.1f} s.")
-        failures = Tour(world).walk()
-        print(f"\nThe tour took {time.monotonic() - begun:.0f} s; {_steps(failures)} failed.")
-        if not check:
-            print_urls(world)
-            signal.pause()
+    try:
+        world = demo_world(base)
+        print("Starting etcd, the control plane, two data planes and three service instances …", flush=True)
+        with running(world):
+            print(f"Ready after {time.monotonic() - begun:.1f} s.")
+            failures = Tour(world).walk()
+            print(f"\nThe tour took {time.monotonic() - begun:.0f} s; {_steps(failures)} failed.")
+            if not check:
+                print_urls(world.facts())
+                print("\nCtrl-C stops everything.", flush=True)
+                signal.pause()
+    finally:
+        # Also what was being started when it was interrupted.
+        stop_everything()
     return 1 if failures else 0
 
 
@@ -52,16 +67,32 @@ def _steps(count: int) -> str:
     return f"{count or 'no'} step{'s' if count > 1 else ''}"
 
 
-def print_urls(world: World) -> None:
-    """Say where everything is."""
-    print(f"""
-  gateway        {world.gateway}   and {world.dataplanes[1].url}
-  status         {world.dataplanes[0].status_url}/metrics   /health   /debug/config
-  admin API      {world.controlplane.url}/api/v1/openapi.json
-  logs           {world.folder / "run"}
-  command line   .venv/bin/headgate login --demo && .venv/bin/headgate status
+def tell_running(error: AlreadyRunning, check: bool) -> int:
+    """A second demo starts nothing, and says where the first one is."""
+    print(f"{str(error).capitalize()}. Nothing was started.")
+    if error.facts:
+        print_urls(error.facts)
+    return 2 if check else 0
 
-Ctrl-C stops everything.""")
+
+def print_urls(facts: Mapping[str, str]) -> None:
+    """Say where everything is."""
+    try:
+        print(f"""
+  gateway        {facts["gateway"]}   and {facts["second_gateway"]}
+  status         {facts["status"]}/metrics   /health   /debug/config
+  admin API      {facts["controlplane"]}/api/v1/openapi.json
+  registry       {facts["grpc"]}   (services: docs/tutorial/)
+  logs           {facts["logs"]}
+  command line   .venv/bin/headgate login --demo && .venv/bin/headgate status""")
+    except KeyError:
+        print(f"  {FOLDER / 'demo.json'} is of another version: stop that demo first")
+
+
+def _base(text: str) -> int:
+    if not text.isdecimal() or not 1024 <= int(text) <= 65_535 - 80:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1024 to {65_535 - 80}")
+    return int(text)
 
 
 if __name__ == "__main__":

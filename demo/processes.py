@@ -21,11 +21,17 @@ import httpx
 import psutil
 
 from demo.etcd import EtcdMissing, find_etcd
+from demo.interrupts import held_back
 from demo.ports import free_port
+from demo.reaper import Reaper
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT = 60.0
 """Seconds; generous, because only a start that fails takes so long, and the machine may be busy."""
+
+_reaper = Reaper()
+_started: list[Process] = []
+"""Every process that may still run, also one whose start is being waited for."""
 
 
 class StartError(Exception):
@@ -45,7 +51,7 @@ def require_free(ports: Mapping[str, int]) -> None:
         if port in holders
     ]
     if taken:
-        raise StartError("; ".join(taken))
+        raise StartError("\n".join(taken))
 
 
 def _process_name(pid: int | None) -> str:
@@ -93,8 +99,11 @@ class Process:
         return self.popen.wait(10.0)
 
     def _end_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
+        _reaper.forget(self.popen.pid)
+        with contextlib.suppress(ValueError):
+            _started.remove(self)
 
     def lines(self) -> list[str]:
         """Its log. A line that is being written is not there yet."""
@@ -111,7 +120,7 @@ def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
-    with log.open("ab") as output:
+    with log.open("ab") as output, held_back():
         popen = subprocess.Popen(
             argv,
             # Not in the checkout: a developer's .env there is none of this Headgate's business.
@@ -122,7 +131,23 @@ def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Pa
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Process(name, popen, log)
+        _reaper.watch(popen.pid)
+        process = Process(name, popen, log)
+        _started.append(process)
+    return process
+
+
+def stop_everything() -> None:
+    """End every process that this one has started, the last started first."""
+    for process in reversed(_started.copy()):
+        process.stop()
+
+
+def kill_everything() -> None:
+    """Send SIGKILL to all of them; may run within a signal handler. Their ends are noted by `stop_everything`."""
+    for process in _started.copy():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_until(ready: Callable[[], bool], process: Process, timeout: float = START_TIMEOUT) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from demo.processes import StartError
 from demo.world import CASHIER, World
 
 PATIENCE = 15.0
@@ -50,7 +51,7 @@ class Tour:
         print(f"\n── {title}")
         try:
             step()
-        except (StepFailed, httpx.HTTPError) as error:
+        except (StepFailed, StartError, httpx.HTTPError) as error:
             self.failures += 1
             print(f"   ✗ {error}")
 
@@ -134,11 +135,18 @@ class Tour:
         print(f"   the breaker closed {time.monotonic() - begun:.1f} s after the service had recovered")
 
     def killed_instance(self) -> None:
-        """An instance is killed, and nobody notices."""
+        """An instance is killed, and nobody notices; then it is started again."""
         token = self.login("testuser", "testpass", quiet=True)
         victim = self.world.processes["orders-1"]
         print(f"   $ kill -9 {victim.pid}    # orders-1")
         victim.kill()
+        try:
+            self.nobody_notices(token)
+        finally:
+            self.world.restart(victim.name)
+        expect(True, "orders-1 is back, and both data planes find it healthy")
+
+    def nobody_notices(self, token: str) -> None:
         answers = [self.get("/orders", token) for _ in range(20)]
         served = {answer.json().get("instance") for answer in answers if answer.status_code == 200}
         print("   " + " ".join(str(answer.status_code) for answer in answers))

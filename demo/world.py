@@ -23,6 +23,7 @@ from demo.processes import (
     Etcd,
     Process,
     Secrets,
+    StartError,
     answers,
     require_free,
     start,
@@ -74,6 +75,14 @@ class World:
     def instance(self, instance_id: str) -> ServiceInstance:
         return next(instance for instance in self.instances if instance.instance_id == instance_id)
 
+    def restart(self, instance_id: str) -> None:
+        """Start an instance again, and wait until every data plane finds it healthy."""
+        instance = self.instance(instance_id)
+        process = instance.start(self.folder / "run", self.controlplane)
+        self.processes[instance_id] = process
+        for dataplane in self.dataplanes:
+            wait_until(all_healthy(self, dataplane), process)
+
     def configure(self) -> None:
         """Apply examples/demo.yaml and add a user who may pay, whose password nobody has seen before."""
         with self.controlplane.admin() as admin:
@@ -86,29 +95,58 @@ class World:
             }
             admin.post("/api/v1/apply", json={"users": [cashier]}).raise_for_status()
 
-    def write_facts(self) -> None:
-        """Leave what a user needs in demo.json, readable by its owner alone."""
-        facts = {
+    def facts(self) -> dict[str, str]:
+        """What a user needs to know of it."""
+        return {
             "gateway": self.gateway,
+            "second_gateway": self.dataplanes[1].url,
             "status": self.dataplanes[0].status_url,
             "controlplane": self.controlplane.url,
             "grpc": self.controlplane.grpc,
+            "logs": str(self.folder / "run"),
             "admin_username": self.controlplane.secrets.admin_username,
             "admin_password": self.controlplane.secrets.admin_password,
+            "service_token": self.controlplane.secrets.service_token,
             "cashier_password": self.cashier_password,
         }
+
+    def write_facts(self) -> None:
+        """Leave them in demo.json, readable by its owner alone."""
         path = self.folder / "demo.json"
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(facts, file, indent=2)
+            json.dump(self.facts(), file, indent=2)
 
 
-def demo_world() -> World:
-    """The demo on its documented ports; raises StartError when one is taken."""
-    require_free({"etcd": 2379, "etcd peers": 2380, "control plane": 8080, "control plane gRPC": 50051})
-    require_free({"data plane": 8000, "status": 8001, "second data plane": 8010, "its status": 8011})
-    return make_world(FOLDER, [2379, 2380, 8080, 50051, 8000, 8001, 8010, 8011])
+def demo_world(base: int | None = None) -> World:
+    """The demo on its documented ports, or on those from `base` on; raises StartError that names all taken ones."""
+    ports = demo_ports(base)
+    try:
+        require_free(ports)
+    except StartError as error:
+        raise StartError(
+            f"{error}\nEnd what holds them, or move the demo: make demo PORT_BASE=18000"
+        ) from None
+    return make_world(FOLDER, list(ports.values()))
+
+
+def demo_ports(base: int | None = None) -> dict[str, int]:
+    """What listens where, in the order of `make_world`. With a `base`, all of them lie between it and base + 80."""
+    if base is None:
+        base, etcd, peers, grpc = 8000, 2379, 2380, 50051
+    else:
+        etcd, peers, grpc = base + 79, base + 78, base + 51
+    return {
+        "etcd": etcd,
+        "etcd peers": peers,
+        "control plane": base + 80,
+        "control plane gRPC": grpc,
+        "data plane": base,
+        "status": base + 1,
+        "second data plane": base + 10,
+        "its status": base + 11,
+    }
 
 
 def make_world(folder: Path, ports: list[int]) -> World:
