@@ -14,7 +14,7 @@ import os
 from types import TracebackType
 from typing import Self
 
-from headgate import barrier
+from headgate import barrier, uncaught
 from headgate.barrier import Wait
 from headgate.circuit_watch import CircuitWatch
 from headgate.circuits import CircuitBreaker
@@ -25,6 +25,8 @@ from headgate.target import Target, Token
 from headgate.transport import NotFound, Transport
 from headgate.wire import decode_limit, decode_reset, decode_routes, decode_service
 from headgate_api.v1 import registry_pb2
+
+uncaught.install()
 
 RESET_TIMEOUT = 20.0
 """Seconds; the control plane waits some for data planes."""

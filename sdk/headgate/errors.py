@@ -9,6 +9,10 @@ class HeadgateError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
+class Misconfigured(HeadgateError):
+    """A setting (argument, variable, file) is missing or wrong. The program does not help; a person does."""
+
+
 class Unavailable(HeadgateError):
     """No control plane answered, or its store did not. Trying again later may help."""
 

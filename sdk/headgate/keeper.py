@@ -12,12 +12,12 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from headgate import barrier
 from headgate.errors import DuplicateInstance, HeadgateError, Unavailable
 from headgate.lease import Lease
-from headgate.models import Instance, RegistrationRequest
+from headgate.models import Instance, RegistrationRequest, ServiceDefinition
 from headgate.transport import CALL_TIMEOUT, NotFound, Transport
 from headgate.wire import decode_service, encode_registration
 from headgate_api.v1 import registry_pb2
@@ -76,13 +76,16 @@ class Keeper:
             asked.service_name, asked.instance_id, asked.host, asked.port, asked.weight, dict(asked.metadata)
         )
 
-    async def register(self, until: float | None) -> None:
-        """Register, trying again while no control plane answers, up to the time `until` (None: for ever)."""
+    async def register(self, until: float | None, retry: type[HeadgateError] = Unavailable) -> None:
+        """Register, trying again while no control plane answers, up to the time `until` (None: for ever).
+
+        retry: what is tried again. With HeadgateError that is everything: each failure is logged when it is news.
+        """
         while True:
             try:
                 await self._step()
                 return
-            except Unavailable:
+            except retry:
                 if until is not None and self._lease.due > until:
                     raise
             await asyncio.sleep(self._lease.due - self._clock())
@@ -115,8 +118,9 @@ class Keeper:
 
     async def _compare_definition(self) -> None:
         """Say so when a service of this name existed and kept its settings: they are the operator's."""
-        if self.request.definition is None:
-            return
+        definition = self.request.definition
+        if definition is None or replace(definition, service_name=None) == ServiceDefinition():
+            return  # a definition that says nothing but the name is no opinion
         asked = decode_service(registry_pb2.ServiceView(service=self._message.service)).definition
         query = registry_pb2.GetServiceRequest(service_name=self.request.service_name)
         try:

@@ -15,22 +15,26 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Self
 
-from headgate import barrier
+from headgate import barrier, uncaught
 from headgate.advertise import default_instance_id, local_address
 from headgate.barrier import Wait
-from headgate.errors import HeadgateError, InvalidDefinition, Stragglers, Unavailable
+from headgate.errors import HeadgateError, InvalidDefinition, Misconfigured, Stragglers, Unavailable
 from headgate.keeper import Keeper, deregister
+from headgate.listening import await_listening, listens
 from headgate.models import Instance, RegistrationRequest, ServiceDefinition
 from headgate.sigterm import SigtermGuard
 from headgate.target import Target, Token
 from headgate.transport import Transport
 
 log = logging.getLogger("headgate")
+uncaught.install()
 
+LISTEN_WITHIN = 30.0
+"""Seconds after which an instance is registered even if its port seems closed: it may be another one from outside."""
 _PAUSE = 0.5
 """Seconds between two attempts to find a way to the control plane."""
 
@@ -48,6 +52,7 @@ class Registration:
         handle_sigterm: bool = True,
         wait: Wait = False,
         drain: Wait = False,
+        background: bool = False,
     ) -> None:
         """See `register`. An empty host in the request stands for the local address towards the control plane."""
         self.request = request
@@ -58,6 +63,10 @@ class Registration:
         self._sigterm = SigtermGuard(wanted=handle_sigterm)
         self._transport: Transport | None = None
         self._keeper: Keeper | None = None
+        self._background = background
+        self._behind: asyncio.Task[None] | None = None
+        self._goodbye: asyncio.Task[int] | None = None
+        self._hurried = False
 
     @property
     def registered(self) -> bool:
@@ -103,18 +112,72 @@ class Registration:
         if self._transport is not None:
             await self._exit(error)
 
+    def hurry(self) -> None:
+        """Leave without waiting for requests under way; also when leaving waits for them already."""
+        self._hurried = True
+        if self._goodbye is not None:
+            self._goodbye.cancel()
+
     async def _enter(self) -> None:
+        if self._background:
+            self._follow(self._enter_behind())
+            return
         until = None if self._deadline is None else time.monotonic() + self._deadline
+        keeper = await self._make_keeper(until)
+        await keeper.register(until)
+        keeper.start()
+        if not self._wait:
+            return
+        if await listens(self._own_hosts(), self.request.port):
+            await self._await_routable()
+        else:
+            # In the lifespan of a server that listens afterwards, waiting here would keep it from ever doing so.
+            log.warning("nothing listens on port %d yet: waiting in the background", self.request.port)
+            self._follow(self._report_routable())
+
+    def _follow(self, work: Coroutine[None, None, None]) -> None:
+        self._behind = asyncio.create_task(work, name="headgate: register")
+
+    async def _enter_behind(self) -> None:
+        """Register once the service listens, however long that and an answer take."""
+        try:
+            keeper = await self._make_keeper(None)
+        except HeadgateError as error:
+            # Nothing that time would mend: wrong values, certificates that cannot be read.
+            log.error("not registered: %s", error)
+            return
+        if not await await_listening(self._own_hosts(), self.request.port, LISTEN_WITHIN):
+            text = "nothing listens on port %d after %g s: registering anyway"
+            log.warning(text, self.request.port, LISTEN_WITHIN)
+        await keeper.register(None, retry=HeadgateError)
+        keeper.start()
+        if self._wait:
+            await self._report_routable()
+
+    async def _make_keeper(self, until: float | None) -> Keeper:
         if not self.request.host:
             self.request = dataclasses.replace(self.request, host=await self._local_address(until))
         assert self._transport is not None
-        keeper = Keeper(self._transport, self.request, self._on_change)
-        self._keeper = keeper
-        await keeper.register(until)
-        keeper.start()
-        if self._wait:
-            name = self.request.service_name, self.request.instance_id
-            await barrier.await_routable(self._transport, *name, keeper.revision or 0, self._wait)
+        self._keeper = Keeper(self._transport, self.request, self._on_change)
+        return self._keeper
+
+    def _own_hosts(self) -> tuple[str, ...]:
+        # What the data planes connect to may not be reachable from here.
+        return self.request.host, "127.0.0.1", "::1"
+
+    async def _await_routable(self) -> None:
+        assert self._transport is not None
+        name = self.request.service_name, self.request.instance_id
+        await barrier.await_routable(self._transport, *name, self._entered.revision or 0, self._wait)
+
+    async def _report_routable(self) -> None:
+        name = f"instance {self.request.service_name}/{self.request.instance_id}"
+        try:
+            await self._await_routable()
+        except HeadgateError as error:
+            log.warning("%s", error)
+        else:
+            log.info("%s gets requests from every data plane", name)
 
     async def _exit(self, error: BaseException | None) -> None:
         self._sigterm.leaving()
@@ -136,13 +199,14 @@ class Registration:
             await asyncio.sleep(_PAUSE)
 
     async def _leave(self) -> None:
-        assert self._transport is not None
         try:
+            if self._behind is not None:
+                self._behind.cancel()
+                await asyncio.gather(self._behind, return_exceptions=True)
             if self._keeper is not None:
                 await self._keeper.stop()
             if self._keeper is not None and self._keeper.lease is not None:
-                name = self.request.service_name, self.request.instance_id
-                await deregister(self._transport, *name, self._drain, self._keeper.lease)
+                await self._say_goodbye(self._keeper.lease)
         except Stragglers as error:
             log.warning("%s", error)
         except HeadgateError as error:
@@ -150,15 +214,32 @@ class Registration:
         finally:
             await self._close()
 
+    async def _say_goodbye(self, lease: int) -> None:
+        assert self._transport is not None
+        name = self.request.service_name, self.request.instance_id
+        if not self._hurried:
+            draining = deregister(self._transport, *name, self._drain, lease)
+            self._goodbye = asyncio.create_task(draining, name="headgate: drain")
+            await asyncio.wait({self._goodbye})
+            if not self._goodbye.cancelled():
+                self._goodbye.result()
+                return
+        await deregister(self._transport, *name, False, lease)
+
     async def _close(self) -> None:
         transport, self._transport, self._keeper = self._transport, None, None
+        self._behind = self._goodbye = None
         if transport is not None:
             await transport.close()
 
     @property
     def _entered(self) -> Keeper:
         if self._keeper is None:
-            raise HeadgateError("not registered: use `async with headgate.register(...)`")
+            raise HeadgateError(
+                "not registered yet"
+                if self._behind
+                else "not registered: use `async with headgate.register(...)`"
+            )
         return self._keeper
 
 
@@ -178,7 +259,7 @@ async def _outlast_cancellation(task: asyncio.Task[None]) -> None:
 def register(
     service: ServiceDefinition | str,
     *,
-    port: int,
+    port: int | None = None,
     host: str | None = None,
     instance_id: str | None = None,
     weight: int = 1,
@@ -189,6 +270,7 @@ def register(
     handle_sigterm: bool = True,
     wait: Wait = False,
     drain: Wait = 20.0,
+    background: bool = False,
     controlplane: str | None = None,
     token: Token | None = None,
     ca: str | os.PathLike[str] | None = None,
@@ -199,8 +281,8 @@ def register(
     """Register an instance for as long as an `async with` block runs.
 
     service: its definition, or the name of one that exists already.
-    host, port: where the data planes reach this instance. Without a host, the local address that leads to the
-        control plane: say it when that is not the one the data planes see.
+    host, port: where the data planes reach this instance. Default: HEADGATE_HOST and HEADGATE_PORT. Without a host,
+        the local address that leads to the control plane: say it when that is not the one the data planes see.
     instance_id: unique within the service. The same id at the same host and port joins the instance, which stays until
         the last process has left; at another address it takes the other one's place. Default: host name and port.
     ttl: seconds after which the instance leaves the table when this process dies without goodbye, 5 to 300.
@@ -208,12 +290,16 @@ def register(
     on_change: told True or False whenever `registered` changes; runs on the event loop, so it must not block.
     handle_sigterm: where nobody handles SIGTERM, it ends the block in order and the process with exit code 0.
     wait: enter only when every connected data plane has found the instance healthy and sends it requests; True for at
-        most 30 seconds, or a number of seconds. The service must be answering probes by then.
+        most 30 seconds, or a number of seconds. Where nothing listens on the port yet, as in the lifespan of an ASGI
+        application, the wait goes on in the background, and its outcome is logged.
     drain: leaving waits so many seconds at most until no connected data plane sends new requests and those under way
         are done. Keep serving until the block has been left: then a stop costs no request.
+    background: enter at once, and register as soon as the service listens. What fails is logged, is in `last_error`,
+        and is tried again for as long as the block runs; `deadline` means nothing then.
     controlplane, token, ca, cert, key, insecure: as for `connect`.
     """
     target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
+    port = _port() if port is None else port
     definition = service if isinstance(service, ServiceDefinition) else None
     name = service.service_name if isinstance(service, ServiceDefinition) else service
     if not name:
@@ -221,7 +307,7 @@ def register(
     request = RegistrationRequest(
         service_name=name,
         instance_id=instance_id or default_instance_id(socket.gethostname(), port),
-        host=host or "",
+        host=host or os.environ.get("HEADGATE_HOST", "").strip(),
         port=port,
         weight=weight,
         metadata=metadata or {},
@@ -236,4 +322,14 @@ def register(
         handle_sigterm=handle_sigterm,
         wait=wait,
         drain=drain,
+        background=background,
     )
+
+
+def _port() -> int:
+    given = os.environ.get("HEADGATE_PORT", "").strip()
+    if not given:
+        raise Misconfigured("say on which port the service listens: port=9000, or HEADGATE_PORT=9000")
+    if not given.isdecimal():
+        raise Misconfigured(f"HEADGATE_PORT={given} is not a port")
+    return int(given)

@@ -68,6 +68,10 @@ class _Inside:
             loop_thread.__exit__(None, None, None)
 
 
+async def _hurry(inner: registration.Registration) -> None:
+    inner.hurry()
+
+
 async def _leave(inner: AbstractAsyncContextManager[Any]) -> None:
     await inner.__aexit__(None, None, None)
 
@@ -276,6 +280,11 @@ class Registration:
     ) -> None:
         """Take the instance out of the table, whatever ended the block."""
         self._out()
+
+    def hurry(self) -> None:
+        """Leave without waiting for requests under way; from another thread also while leaving waits for them."""
+        with loop_thread:
+            loop_thread.run(_hurry(self._inner))
 
     def _out(self) -> None:
         self._leaving = True

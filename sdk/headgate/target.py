@@ -13,7 +13,9 @@ from pathlib import Path
 
 import grpc
 
-from headgate.errors import HeadgateError
+from headgate import settings_file
+from headgate.errors import HeadgateError, Misconfigured
+from headgate.settings_file import FileSettings
 
 log = logging.getLogger("headgate")
 
@@ -36,7 +38,9 @@ class Target:
     cert: Path | None = None
     key: Path | None = None
     insecure: bool = False
-    """Whether a token may travel in plain text to another machine."""
+    """Whether a token may travel in plain text to any other machine."""
+    file: FileSettings = field(default_factory=FileSettings)
+    """The operator's settings: those of its hosts to which a token may travel in plain text, among others."""
 
     @classmethod
     def make(
@@ -49,14 +53,19 @@ class Target:
         key: str | os.PathLike[str] | None = None,
         insecure: bool | None = None,
     ) -> Target:
-        """Fill what is left out from HEADGATE_CONTROLPLANE, _TOKEN or _TOKEN_FILE, _CA, _CERT, _KEY and _INSECURE."""
-        listed = addresses or os.environ.get("HEADGATE_CONTROLPLANE") or DEFAULT_ADDRESS
+        """Fill what is left out from HEADGATE_CONTROLPLANE, _TOKEN or _TOKEN_FILE, _CA, _CERT, _KEY and _INSECURE.
+
+        What these leave out is filled from the file that HEADGATE_CONFIG names. Raises Misconfigured.
+        """
+        file = settings_file.load()
+        listed = addresses or os.environ.get("HEADGATE_CONTROLPLANE") or file.controlplane or DEFAULT_ADDRESS
         target = cls(
             addresses=tuple(part.strip() for part in listed.split(",") if part.strip()),
-            token=token or _token(),
-            ca=_path(ca, "HEADGATE_CA"),
-            cert=_path(cert, "HEADGATE_CERT"),
-            key=_path(key, "HEADGATE_KEY"),
+            token=token or _token(file.token_file),
+            ca=_path(ca, "HEADGATE_CA", file.ca),
+            cert=_path(cert, "HEADGATE_CERT", file.cert),
+            key=_path(key, "HEADGATE_KEY", file.key),
+            file=file,
             insecure=_switch("HEADGATE_INSECURE") if insecure is None else insecure,
         )
         target._check()
@@ -100,26 +109,27 @@ class Target:
 
     def _check(self) -> None:
         if not self.addresses:
-            raise HeadgateError(
+            raise Misconfigured(
                 "no address of a control plane is given: pass one, or set HEADGATE_CONTROLPLANE"
             )
         for address in self.addresses:
             match = _ADDRESS.fullmatch(address)
             if not match or not 0 < int(match["port"]) < 65536:
-                raise HeadgateError(f"{address!r} is not an address of a control plane: write host:port")
+                raise Misconfigured(f"{address!r} is not an address of a control plane: write host:port")
         if (self.cert is None) != (self.key is None):
-            raise HeadgateError("a client certificate needs both cert and key (HEADGATE_CERT, HEADGATE_KEY)")
+            raise Misconfigured("a client certificate needs both cert and key (HEADGATE_CERT, HEADGATE_KEY)")
         far = [] if self.encrypted or self.insecure or not self.token else self._far()
         if far:
-            raise HeadgateError(
+            raise Misconfigured(
                 f"the token would travel to {', '.join(far)} in plain text, where others may read it: give the "
-                "authority of its certificate (ca=, HEADGATE_CA), or, where the network itself is trusted, say so "
-                "(insecure=True, HEADGATE_INSECURE=true)"
+                "authority of its certificate (ca=, HEADGATE_CA), or, where the network itself is trusted, name the "
+                f"host in plain_text_to of {settings_file.DEFAULT_PATH} (HEADGATE_CONFIG names another file) or set "
+                "HEADGATE_INSECURE=true"
             )
 
     def _far(self) -> list[str]:
-        """The addresses that are not surely this machine."""
-        near = [_is_loopback(host) for host, _ in self.hosts_and_ports]
+        """The addresses that are not surely this machine, nor in a network that the operator trusts."""
+        near = [_is_loopback(host) or self.file.trusts(host) for host, _ in self.hosts_and_ports]
         return [address for address, here in zip(self.addresses, near, strict=True) if not here]
 
 
@@ -156,25 +166,26 @@ def _first_line(path: Path) -> str:
     lines = (_read("token", path) or b"").decode("ascii", "replace").splitlines()
     token = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), "")
     if not _TOKEN.fullmatch(token):
-        raise HeadgateError(f"token: {path} holds none")
+        raise Misconfigured(f"token: {path} holds none")
     return token
 
 
-def _token() -> Token | None:
+def _token(configured: str | None = None) -> Token | None:
     if given := os.environ.get("HEADGATE_TOKEN", "").strip():
         if not _TOKEN.fullmatch(given):
-            raise HeadgateError(
+            raise Misconfigured(
                 "HEADGATE_TOKEN is not a token: a token has no spaces, and no 'Bearer' before it"
             )
         return given
-    path = os.environ.get("HEADGATE_TOKEN_FILE")
+    named = os.environ.get("HEADGATE_TOKEN_FILE")
+    path = named or configured
     if not path:
         return None
     read = token_file(path)
     try:
         read()  # or it would fail only at the first call
     except HeadgateError as error:
-        raise HeadgateError(f"HEADGATE_TOKEN_FILE: {error}") from error
+        raise Misconfigured(f"{'HEADGATE_TOKEN_FILE' if named else 'token_file'}: {error}") from None
     return read
 
 
@@ -187,7 +198,7 @@ def present_token() -> str | None:
 def _switch(variable: str) -> bool:
     given = os.environ.get(variable, "").lower()
     if given not in ("", "0", "1", "false", "true", "no", "yes"):
-        raise HeadgateError(f"{variable} must be true or false")
+        raise Misconfigured(f"{variable} must be true or false")
     return given in ("1", "true", "yes")
 
 
@@ -215,11 +226,11 @@ def _check_pair(cert: Path | None, key: Path | None) -> None:
         # The password callback keeps OpenSSL from asking at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
     except ssl.SSLError:
-        raise HeadgateError(f"key: {key} is not the unencrypted private key of {cert}") from None
+        raise Misconfigured(f"key: {key} is not the unencrypted private key of {cert}") from None
 
 
-def _path(given: str | os.PathLike[str] | None, variable: str) -> Path | None:
-    chosen = given or os.environ.get(variable)
+def _path(given: str | os.PathLike[str] | None, variable: str, configured: str | None) -> Path | None:
+    chosen = given or os.environ.get(variable) or configured
     return Path(chosen) if chosen else None
 
 
@@ -229,4 +240,4 @@ def _read(what: str, path: Path | None) -> bytes | None:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise HeadgateError(f"{what}: cannot read {path}: {error.strerror}") from error
+        raise Misconfigured(f"{what}: cannot read {path}: {error.strerror}") from None

@@ -210,10 +210,16 @@ class Transport:
 
 def _refusal(target: Target) -> str:
     if target.token:
-        return "refuses the token"
+        return (
+            "refuses the token: it has ended, or is another gateway's (`headgate token service NAME` makes one; "
+            "the demo makes a new one at each start: service_token in .headgate/demo.json)"
+        )
     if target.cert:
         return "finds neither a token nor the name of a service in the certificate"
-    return "wants a token: pass token= or set HEADGATE_TOKEN (`headgate token service NAME` makes one)"
+    return (
+        "wants a token: set HEADGATE_TOKEN (`headgate token service NAME` makes one; "
+        "the demo's is service_token in .headgate/demo.json)"
+    )
 
 
 def _plain(details: str) -> str:

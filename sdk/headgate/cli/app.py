@@ -17,6 +17,7 @@ from headgate.cli import (
     limits,
     reading,
     reference,
+    register,
     resources,
     status,
     tokens,
@@ -88,6 +89,7 @@ app.command()(shared(reference.reference))
 app.command()(shared(editing.edit))
 app.command()(shared(deletion.delete))
 app.command("drain")(shared(configuration.drain_instance))
+app.command()(register.register)
 
 
 @app.command("status")

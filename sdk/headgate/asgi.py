@@ -1,0 +1,132 @@
+"""Being registered while an ASGI application is served.
+
+    app = FastAPI(lifespan=headgate.asgi.lifespan("orders", port=9000))
+
+The application starts and listens whether a control plane answers or not. On SIGTERM and Ctrl-C the instance is
+drained before the server stops accepting: uvicorn handles them by Python's own means, which is what is taken up here.
+Under a server that does otherwise, the instance leaves when the lifespan ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import FrameType
+from typing import Any, Unpack
+
+from headgate.errors import HeadgateError
+from headgate.helpers import Options, definition_of, show_log
+from headgate.models import ServiceDefinition
+from headgate.registration import Registration, register
+
+log = logging.getLogger("headgate")
+
+State = Mapping[str, Any]
+Lifespan = Callable[[Any], AbstractAsyncContextManager[State | None]]
+"""What Starlette, FastAPI and Litestar take as `lifespan`."""
+
+
+def lifespan(
+    service: ServiceDefinition | str,
+    *,
+    inner: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
+    **options: Unpack[Options],
+) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
+    """A lifespan in which the application is registered, in the background.
+
+    service: its definition, or its name: a service that does not exist is created with the usual settings.
+    inner: the application's own lifespan: it starts before the registration, and ends after it. What it yields stays.
+    options: as for `headgate.register`. Nothing is waited for: with `wait`, the outcome is logged.
+
+    `request.state.headgate` is the Registration; None when its settings are wrong, which is logged.
+    """
+
+    @contextlib.asynccontextmanager
+    async def entered(app: Any) -> AsyncGenerator[dict[str, Any], None]:
+        show_log()
+        async with contextlib.AsyncExitStack() as stack:
+            state = await stack.enter_async_context(inner(app)) if inner is not None else None
+            registration = await stack.enter_async_context(_registered(service, options))
+            yield {**(state or {}), "headgate": registration}
+
+    return entered
+
+
+@contextlib.asynccontextmanager
+async def _registered(
+    service: ServiceDefinition | str, options: Options
+) -> AsyncGenerator[Registration | None, None]:
+    try:
+        registration = register(definition_of(service), **options, background=True, handle_sigterm=False)
+        await registration.__aenter__()
+    except HeadgateError as error:
+        log.error("not registered: %s", error)
+        yield None
+        return
+    goodbye = EarlyGoodbye(registration)
+    goodbye.install()
+    try:
+        yield registration
+    finally:
+        await goodbye.say()
+        goodbye.remove()
+
+
+class EarlyGoodbye:
+    """Takes the instance out of the table when the server is told to stop, and only then lets it know."""
+
+    def __init__(self, registration: Registration) -> None:
+        """Does nothing before `install`, but `say` works without."""
+        self._registration = registration
+        self._task: asyncio.Task[None] | None = None
+        self._passing: asyncio.Task[None] | None = None
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def install(self) -> None:
+        """Stand before the handlers of SIGTERM and SIGINT that are functions; only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handler = signal.getsignal(number)
+            if callable(handler) and handler is not signal.default_int_handler:
+                self._handlers[number] = handler
+                signal.signal(number, self._on_signal)
+
+    def remove(self) -> None:
+        """Give the signals back, where nobody else has taken them since."""
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, handler)
+
+    async def say(self) -> None:
+        """Drain and deregister, once however often this is called."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._leave(), name="headgate: leave")
+        await asyncio.shield(self._task)
+
+    async def _leave(self) -> None:
+        await self._registration.__aexit__(None, None, None)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._passing is None:
+            self._loop.call_soon_threadsafe(self._begin, number)
+        else:
+            # Asked a second time: without waiting for requests under way.
+            self._loop.call_soon_threadsafe(self._registration.hurry)
+            self._handlers[number](number, frame)
+
+    def _begin(self, number: int) -> None:
+        if self._passing is None:
+            self._passing = asyncio.create_task(self._pass_on(number), name="headgate: drain")
+
+    async def _pass_on(self, number: int) -> None:
+        try:
+            await self.say()
+        finally:
+            self._handlers[number](number, None)

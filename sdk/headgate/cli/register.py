@@ -1,0 +1,88 @@
+"""headgate register: a program in any language, registered while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import Annotated
+
+import typer
+
+from headgate import registration
+from headgate.cli.failure import Failure
+from headgate.command import Command
+from headgate.errors import HeadgateError
+from headgate.helpers import show_log
+from headgate.models import ServiceDefinition
+
+
+def register(
+    service: Annotated[
+        str,
+        typer.Argument(help="Name of the service; one that does not exist is created.", show_default=False),
+    ],
+    command: Annotated[
+        list[str],
+        typer.Argument(help="What to run, after --. It finds the port in PORT.", show_default=False),
+    ],
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="HEADGATE_PORT", help="Port that the command listens on.")
+    ],
+    host: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HEADGATE_HOST",
+            help="Where data planes reach it. Default: the address that leads to the control plane.",
+            show_default=False,
+        ),
+    ] = None,
+    instance: Annotated[
+        str | None, typer.Option("--id", help="Default: host name and port.", show_default=False)
+    ] = None,
+    weight: Annotated[int, typer.Option(min=1, max=1000, help="Share of the service's traffic.")] = 1,
+    check_path: Annotated[
+        str, typer.Option(help="Path that answers 2xx while it is healthy; for a service that is created.")
+    ] = "/health",
+    drain: Annotated[
+        float, typer.Option(min=0, max=300, help="Seconds that requests under way have before it is ended.")
+    ] = 20.0,
+    stop_timeout: Annotated[
+        float,
+        typer.Option(min=0, max=3600, help="Seconds that it has to end after SIGTERM, then it is killed."),
+    ] = 10.0,
+) -> None:
+    """Run a command, and keep it registered as an instance of a service while it runs.
+
+    It is registered once it listens. On Ctrl-C and SIGTERM data planes stop sending it requests, those under way
+    finish, and then the command gets SIGTERM; a second Ctrl-C ends it at once. The exit code is the command's.
+    Where the control plane is, and the token, are in HEADGATE_CONTROLPLANE and HEADGATE_TOKEN.
+
+    \b
+    export HEADGATE_TOKEN=$(headgate token service shop)
+    headgate register shop --port 9000 -- node server.js
+    headgate register shop --port 9000 --check-path / -- python3 -m http.server 9000
+    """
+    show_log()
+    definition = ServiceDefinition(service_name=service, check_path=check_path)
+    try:
+        entry = registration.register(
+            definition,
+            port=port,
+            host=host,
+            instance_id=instance,
+            weight=weight,
+            drain=drain,
+            background=True,
+            handle_sigterm=False,
+        )
+        code = asyncio.run(_run(command, port, stop_timeout, entry))
+    except HeadgateError as error:
+        raise Failure(str(error), 2) from error
+    except OSError as error:
+        raise Failure(f"cannot run {shlex.join(command)}: {error.strerror}", 127) from error
+    if code:
+        raise typer.Exit(code)
+
+
+async def _run(argv: list[str], port: int, stop_timeout: float, entry: registration.Registration) -> int:
+    return await Command(argv, port, stop_timeout).run(entry)

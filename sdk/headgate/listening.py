@@ -1,0 +1,39 @@
+"""Whether the service listens: before it does, data planes would only find it unhealthy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+_CONNECT = 1.0
+"""Seconds that one attempt may take."""
+
+
+async def listens(hosts: Iterable[str], port: int) -> bool:
+    """Whether a connection to the port is accepted at one of the hosts; it is closed at once."""
+    for host in hosts:
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(_CONNECT):
+                _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            return True
+    return False
+
+
+async def await_listening(
+    hosts: Iterable[str], port: int, within: float, clock: Callable[[], float] = time.monotonic
+) -> bool:
+    """Wait until the port accepts connections; False when it does not `within` so many seconds."""
+    hosts = tuple(hosts)
+    deadline, pause = clock() + within, _FIRST_PAUSE
+    while not await listens(hosts, port):
+        if clock() + pause > deadline:
+            return False
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+    return True
