@@ -16,7 +16,7 @@ from demo.interrupts import Interrupts
 from demo.processes import StartError, kill_everything, stop_everything
 from demo.running import AlreadyRunning, only_one
 from demo.tour import Tour
-from demo.world import FOLDER, demo_world, running
+from demo.world import FOLDER, World, demo_world, running
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
     Interrupts(kill_everything).install()
     try:
         with only_one(FOLDER):
-            return run(given.check, given.port_base)
+            return run(demo_world(given.port_base), given.check)
     except AlreadyRunning as error:
         return tell_running(error, given.check)
     except StartError as error:
@@ -43,11 +43,10 @@ def main() -> int:
         return 0 if not given.check else 130
 
 
-def run(check: bool, base: int | None) -> int:
+def run(world: World, check: bool) -> int:
     """Start, walk, and stay up unless only checking."""
     begun = time.monotonic()
     try:
-        world = demo_world(base)
         print("Starting etcd, the control plane, two data planes and three service instances …", flush=True)
         with running(world):
             print(f"Ready after {time.monotonic() - begun:.1f} s.")

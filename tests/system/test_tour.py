@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import psutil
 import pytest
 
 from demo.ports import free_port
 from demo.processes import StartError, require_free
 from demo.tour import Tour
-from demo.world import World
+from demo.world import World, all_healthy
+from tests.support.waiting import eventually_now
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_step_of_the_tour(own_world: World) -> None:
     assert Tour(own_world).walk() == 0
+    for dataplane in own_world.dataplanes:
+        assert all_healthy(own_world, dataplane)(), "every service has its instances again"
+    assert own_world.processes["orders-1"].running
 
 
 def test_no_process_is_left(own_world: World) -> None:
@@ -41,10 +54,49 @@ def test_secrets_are_in_no_log(own_world: World) -> None:
             assert secret not in text, process.name
     facts = own_world.folder / "demo.json"
     assert facts.stat().st_mode & 0o777 == 0o600
+    assert json.loads(facts.read_text())["service_token"] == secrets.service_token
 
 
-def test_a_second_demo_says_who_holds_the_port(own_world: World) -> None:
-    port = own_world.etcd.client_port
+def test_a_second_demo_says_who_holds_the_ports(own_world: World) -> None:
+    etcd, gateway = own_world.etcd.client_port, own_world.dataplanes[0].port
     holder = own_world.processes["etcd"].pid
-    with pytest.raises(StartError, match=rf"port {port} \(etcd\) is taken by etcd \(process {holder}\)"):
-        require_free({"etcd": port, "nobody": free_port()})
+    with pytest.raises(StartError) as caught:
+        require_free({"etcd": etcd, "nobody": free_port(), "data plane": gateway})
+    first, second = str(caught.value).splitlines()
+    assert first == f"port {etcd} (etcd) is taken by etcd (process {holder})"
+    assert second.startswith(f"port {gateway} (data plane) is taken by ")
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from demo.__main__ import run
+from demo.interrupts import Interrupts
+from demo.ports import free_port
+from demo.processes import kill_everything
+from demo.world import make_world
+
+Interrupts(kill_everything).install()
+try:
+    run(make_world(Path(sys.argv[1]), [free_port() for _ in range(8)]), check=False)
+except KeyboardInterrupt:
+    print("Stopped.", flush=True)
+"""
+
+
+@pytest.mark.parametrize("sign", ["Starting", "Ready"])
+def test_interrupted_twice_it_leaves_nothing(tmp_path: Path, sign: str) -> None:
+    """While it starts, and while it runs; the second signal comes while it stops."""
+    command = [sys.executable, "-u", "-c", INTERRUPTED, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as demo:
+        assert demo.stdout is not None
+        while not demo.stdout.readline().startswith(sign):
+            assert demo.poll() is None
+        started = eventually_now(lambda: psutil.Process(demo.pid).children(recursive=True))
+        demo.send_signal(signal.SIGINT)
+        demo.send_signal(signal.SIGTERM)
+        assert demo.stdout.read().endswith("Stopped.\n")
+        assert demo.wait(60) == 0
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert not alive
