@@ -55,6 +55,8 @@ class Keeper:
         self._clock = clock
         self._lease = Lease(due=clock())
         self._told = False
+        self._retried: type[HeadgateError] = HeadgateError
+        """Errors that are logged, because they are tried again; whoever calls gets the others."""
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -81,6 +83,7 @@ class Keeper:
 
         retry: what is tried again. With HeadgateError that is everything: each failure is logged when it is news.
         """
+        self._retried = retry
         while True:
             try:
                 await self._step()
@@ -92,6 +95,7 @@ class Keeper:
 
     def start(self) -> None:
         """Keep the lease alive from now on."""
+        self._retried = HeadgateError
         name = f"headgate: keep {self.request.service_name}/{self.request.instance_id}"
         self._task = asyncio.create_task(self._keep(), name=name)
 
@@ -225,7 +229,7 @@ class Keeper:
         await self._register()
 
     def _note(self, error: HeadgateError) -> None:
-        if str(error) != str(self.last_error):
+        if str(error) != str(self.last_error) and isinstance(error, self._retried):
             loud = logging.ERROR if isinstance(error, DuplicateInstance) else logging.WARNING
             log.log(loud, "%s: %s; trying again", self._name, error)
         self.last_error = error

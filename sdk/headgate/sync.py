@@ -4,8 +4,8 @@
     with headgate.sync.connect() as gateway: print(gateway.registry.get_services())
 
 gRPC wants one event loop per process, so do not mix these with the asynchronous names in one process; and it does not
-survive a fork, so register after a pre-forking server has made its workers (gunicorn: enter in `post_worker_init`,
-leave in `worker_exit`). Workers that share host and port hold one instance together.
+survive a fork, so register after a pre-forking server has made its workers (`headgate.wsgi.gunicorn` does).
+Workers that share host and port hold one instance together.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
     `forbidden` refuse, `silent` never answers, `slow` makes a registration but answers it only when the event is set,
     `old` knows no stream of keep-alives, `problem` is what such a stream says instead of renewing, `problems` the same
     for single leases, `holding` an event that it waits for before it answers,
+    `draining` is an event that a goodbye waits for which waits for requests under way,
     `fail_waits` answers UNAVAILABLE to who waits to be routable, `status` is that of new instances,
     `stragglers` are the nodes (with reasons) that every wait ends with,
     `end_leases()` forgets every lease and instance.
@@ -60,6 +61,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.waits: list[float] = []
         self.stragglers: dict[str, str] = {}
         self.fail_waits = False
+        self.draining: asyncio.Event | None = None
         self.calls: list[str] = []
         self.revision = 0
         self.port = free_port()
@@ -216,6 +218,8 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
         await self._admit("Deregister", context)
+        if self.draining is not None and request.wait:
+            await self.draining.wait()
         key = (request.service_name, request.instance_id)
         if request.lease_id:
             self._leave(request.lease_id)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from headgate import settings_file
 from tests.support.fake_registry import FakeRegistry
 
 
@@ -14,6 +16,7 @@ from tests.support.fake_registry import FakeRegistry
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("HEADGATE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(settings_file, "DEFAULT_PATH", Path("/nonexistent/services.toml"))
     yield
 
 

@@ -1,0 +1,123 @@
+"""Registering behind a service: nothing waits for it, and it goes on until it has come about."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+import headgate
+from demo.ports import free_port
+from headgate import Misconfigured, Registration, ServiceDefinition
+from tests.support.fake_registry import TOKEN, FakeRegistry
+from tests.support.waiting import eventually, within
+
+
+def registering(registry: FakeRegistry, port: int, **options: Any) -> Registration:
+    defaults: dict[str, Any] = {"host": "127.0.0.1", "instance_id": "a", "token": TOKEN, "background": True}
+    options = defaults | {"controlplane": registry.address} | options
+    return headgate.register(ServiceDefinition("orders"), port=port, **options)
+
+
+@asynccontextmanager
+async def listening(port: int) -> AsyncIterator[None]:
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port):
+        yield
+
+
+async def test_it_registers_once_the_service_listens(registry: FakeRegistry) -> None:
+    port = free_port()
+    async with registering(registry, port) as registration:
+        assert not registration.registered
+        assert "Register" not in registry.calls
+        async with listening(port):
+            await eventually(lambda: registration.registered)
+            assert ("orders", "a") in registry.instances
+    assert not registry.instances
+
+
+async def test_what_fails_is_told_once_and_tried_again(
+    registry: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.token = "another"
+    port = free_port()
+    async with listening(port), registering(registry, port) as registration:
+        await eventually(lambda: registry.calls.count("Register") >= 3)
+        (line,) = (record.getMessage() for record in caplog.records)
+        assert "refuses the token" in line and "headgate token service" in line
+        assert "\n" not in line
+        registry.token = TOKEN
+        await eventually(lambda: registration.registered)
+
+
+async def test_without_a_control_plane_it_enters_and_leaves(registry: FakeRegistry) -> None:
+    await registry.stop()
+    port = free_port()
+    async with listening(port):
+        await within(enter_and_leave(registering(registry, port)))
+
+
+async def enter_and_leave(registration: Registration) -> None:
+    async with registration:
+        pass
+
+
+async def test_wrong_values_end_it_with_a_line(
+    registry: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with registering(registry, 9000, weight="heavy") as registration:
+        await eventually(lambda: "not registered: weight: 'heavy' is not a possible value" in caplog.text)
+        assert not registration.registered
+
+
+async def test_waiting_before_the_service_listens_is_no_deadlock(
+    registry: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a lifespan: the server listens when the block is entered, and not before."""
+    caplog.set_level(logging.INFO, "headgate")
+    port = free_port()
+    async with registering(registry, port, wait=True, background=False) as registration:
+        assert registration.registered
+        await eventually(lambda: "gets requests from every data plane" in caplog.text)
+    assert f"nothing listens on port {port} yet: waiting in the background" in caplog.text
+
+
+async def test_the_outcome_of_waiting_is_told(
+    registry: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.stragglers = {"gateway-1": "finds it unhealthy: 404"}
+    port = free_port()
+    async with listening(port), registering(registry, port, wait=5, drain=False):
+        await eventually(lambda: "gateway-1 (finds it unhealthy: 404)" in caplog.text)
+
+
+async def test_hurrying_ends_the_wait_for_requests_under_way(registry: FakeRegistry) -> None:
+    registry.draining = asyncio.Event()
+    port = free_port()
+    async with listening(port):
+        registration = registering(registry, port, drain=20)
+        await registration.__aenter__()
+        await eventually(lambda: registration.registered)
+        leaving = asyncio.create_task(registration.__aexit__(None, None, None))
+        await eventually(lambda: "Deregister" in registry.calls)
+        assert registry.instances
+        registration.hurry()
+        await within(leaving)
+    assert not registry.instances
+
+
+async def test_host_and_port_of_the_environment(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_HOST", "shop.internal")
+    monkeypatch.setenv("HEADGATE_PORT", "8443")
+    request = headgate.register("orders", controlplane=registry.address).request
+    assert (request.host, request.port) == ("shop.internal", 8443)
+    for wrong in ("", "http"):
+        monkeypatch.setenv("HEADGATE_PORT", wrong)
+        with pytest.raises(Misconfigured, match="HEADGATE_PORT"):
+            headgate.register("orders", controlplane=registry.address)
