@@ -13,7 +13,7 @@ from demo.ports import free_port
 from demo.world import World
 from tests.support.reader import Reader
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 
 PAGES = Path(__file__).resolve().parents[2] / "docs/tutorial"
 

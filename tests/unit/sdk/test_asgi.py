@@ -49,7 +49,8 @@ def server() -> Iterator[list[int]]:
 
 async def test_the_application_starts_before_it_is_registered(registry: FakeRegistry) -> None:
     port = free_port()
-    async with asgi.lifespan("orders", **options(registry, port), wait=True)(None) as state:
+    chosen: Options = {**options(registry, port), "wait": True}
+    async with asgi.lifespan("orders", **chosen)(None) as state:
         assert not state["headgate"].registered
         async with listening(port):
             await eventually(lambda: state["headgate"].registered)
