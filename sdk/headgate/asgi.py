@@ -85,6 +85,7 @@ class EarlyGoodbye:
         self._registration = registration
         self._task: asyncio.Task[None] | None = None
         self._passing: asyncio.Task[None] | None = None
+        self._first = 0
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -114,16 +115,17 @@ class EarlyGoodbye:
         await self._registration.__aexit__(None, None, None)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._passing is None:
+        if not self._first:
+            self._first = number
             self._loop.call_soon_threadsafe(self._begin, number)
-        else:
-            # Asked a second time: without waiting for requests under way.
+        elif number == self._first:
+            # Asked a second time: without waiting for requests under way. The other signal is no second time: uvicorn's
+            # supervisor sends SIGTERM to workers that have had the SIGINT of the terminal.
             self._loop.call_soon_threadsafe(self._registration.hurry)
             self._handlers[number](number, frame)
 
     def _begin(self, number: int) -> None:
-        if self._passing is None:
-            self._passing = asyncio.create_task(self._pass_on(number), name="headgate: drain")
+        self._passing = asyncio.create_task(self._pass_on(number), name="headgate: drain")
 
     async def _pass_on(self, number: int) -> None:
         try:
