@@ -96,7 +96,7 @@ class Process:
     def kill(self) -> int:
         """End it and its children at once (SIGKILL)."""
         self._end_group()
-        return self.popen.wait(10.0)
+        return self.popen.wait(START_TIMEOUT)
 
     def _end_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -139,8 +139,10 @@ def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Pa
 
 def stop_everything() -> None:
     """End every process that this one has started, the last started first."""
-    for process in reversed(_started.copy()):
-        process.stop()
+    with contextlib.ExitStack() as stack:
+        # Each of them, also where one does not end.
+        for process in _started.copy():
+            stack.callback(process.stop)
 
 
 def kill_everything() -> None:

@@ -217,5 +217,7 @@ def all_healthy(world: World, dataplane: DataPlane) -> Callable[[], bool]:
 
 def stop_all(world: World) -> None:
     """End every process, the last started first."""
-    for process in reversed(list(world.processes.values())):
-        process.stop()
+    with contextlib.ExitStack() as stack:
+        # Each of them, also where one does not end.
+        for process in world.processes.values():
+            stack.callback(process.stop)
