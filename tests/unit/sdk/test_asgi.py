@@ -15,6 +15,7 @@ from demo.ports import free_port
 from headgate import asgi
 from headgate.helpers import Options
 from tests.support.fake_registry import TOKEN, FakeRegistry
+from tests.support.listening import listening
 from tests.support.waiting import eventually
 
 
@@ -26,12 +27,6 @@ def options(registry: FakeRegistry, port: int) -> Options:
         "token": TOKEN,
         "controlplane": registry.address,
     }
-
-
-@contextlib.asynccontextmanager
-async def listening(port: int) -> AsyncIterator[None]:
-    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port):
-        yield
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ import headgate
 from demo.ports import free_port
 from headgate import Misconfigured, Registration, ServiceDefinition
 from tests.support.fake_registry import TOKEN, FakeRegistry
+from tests.support.listening import listening
 from tests.support.waiting import eventually, within
 
 
@@ -21,12 +20,6 @@ def registering(registry: FakeRegistry, port: int, **options: Any) -> Registrati
     defaults: dict[str, Any] = {"host": "127.0.0.1", "instance_id": "a", "token": TOKEN, "background": True}
     options = defaults | {"controlplane": registry.address} | options
     return headgate.register(ServiceDefinition("orders"), port=port, **options)
-
-
-@asynccontextmanager
-async def listening(port: int) -> AsyncIterator[None]:
-    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port):
-        yield
 
 
 async def test_it_registers_once_the_service_listens(registry: FakeRegistry) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 import headgate
+from demo.ports import free_port
 from headgate import RegistrationRequest, ServiceDefinition
 from headgate.barrier import seconds
 from tests.support.fake_registry import TOKEN, FakeRegistry
+from tests.support.listening import listening
 
 LATE = {"gw-2": "2 requests under way"}
 
@@ -18,7 +20,7 @@ LATE = {"gw-2": "2 requests under way"}
 def register(registry: FakeRegistry, **options: Any) -> headgate.Registration:
     return headgate.register(
         ServiceDefinition("orders"),
-        port=9001,
+        port=options.pop("port", 9001),
         instance_id="a",
         controlplane=registry.address,
         token=TOKEN,
@@ -51,16 +53,19 @@ async def test_leaving_late_is_told_and_no_error(
 
 
 async def test_entering_waits_for_requests(registry: FakeRegistry) -> None:
-    async with register(registry, wait=True) as registration:
+    port = free_port()
+    async with listening(port), register(registry, port=port, wait=True) as registration:
         assert registration.registered
         assert registry.waits == [30.0]
 
 
 async def test_who_gets_no_requests_does_not_stay(registry: FakeRegistry) -> None:
     registry.stragglers = {"gw-2": "finds it unhealthy"}
-    with pytest.raises(headgate.Stragglers, match=r"gw-2 \(finds it unhealthy\)") as late:
-        async with register(registry, wait=2):
-            raise AssertionError("must not be entered")
+    port = free_port()
+    async with listening(port):
+        with pytest.raises(headgate.Stragglers, match=r"gw-2 \(finds it unhealthy\)") as late:
+            async with register(registry, port=port, wait=2):
+                raise AssertionError("must not be entered")
     assert late.value.nodes == registry.stragglers
     assert not registry.instances
 

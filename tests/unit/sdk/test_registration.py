@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import headgate
+from demo.ports import free_port
 from headgate import (
     HeadgateError,
     InvalidDefinition,
@@ -19,6 +20,7 @@ from headgate import (
 )
 from headgate_api.v1 import status_pb2
 from tests.support.fake_registry import TOKEN, FakeRegistry
+from tests.support.listening import listening
 from tests.support.waiting import eventually
 
 ORDERS = ServiceDefinition("orders", check_interval=1)
@@ -307,7 +309,9 @@ async def test_a_failing_entry_leaves_no_instance_behind(registry: FakeRegistry)
     await eventually(lambda: KEY not in registry.instances)
     registry.slow = None
     registry.fail_waits = True
-    with pytest.raises(Unavailable):
-        async with registering(registry, wait=True):
-            pass
+    port = free_port()
+    async with listening(port):
+        with pytest.raises(Unavailable):
+            async with registering(registry, port=port, wait=True):
+                pass
     assert KEY not in registry.instances
