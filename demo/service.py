@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -23,6 +24,8 @@ import headgate
 from headgate import ServiceDefinition
 
 EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+REGISTERED = "registered: process {pid}"
+"""Printed when it is."""
 
 
 def make_app(name: str, instance_id: str) -> Starlette:
@@ -91,6 +94,7 @@ async def serve(name: str, instance_id: str, port: int, ttl: float = 15) -> None
         async with headgate.register(
             definition, host="127.0.0.1", port=port, instance_id=instance_id, ttl=ttl
         ):
+            print(REGISTERED.format(pid=os.getpid()), flush=True)
             await asyncio.wait({serving})
     finally:
         server.should_exit = True

@@ -29,6 +29,7 @@ from demo.processes import (
     start,
     wait_until,
 )
+from demo.service import REGISTERED
 
 FOLDER = ROOT / ".headgate"
 CONFIG = ROOT / "examples" / "demo.yaml"
@@ -80,6 +81,8 @@ class World:
         instance = self.instance(instance_id)
         process = instance.start(self.folder / "run", self.controlplane)
         self.processes[instance_id] = process
+        # Until then the data planes may not have noticed that it was away.
+        wait_until(lambda: REGISTERED.format(pid=process.pid) in process.lines(), process)
         for dataplane in self.dataplanes:
             wait_until(all_healthy(self, dataplane), process)
 
