@@ -83,6 +83,10 @@ unit: $(FOR_TESTS)
 	@# pytest-timeout may end in a task that swallows it, and pytest-xdist may wait for ever when a process has died.
 	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile
 
+.PHONY: tutorial
+tutorial: setup ## Follow every page of the tutorial, word by word, and interrupt the demo
+	timeout --kill-after=30 900 $(BIN)/pytest -n 2 --dist loadfile tests/tutorial
+
 .PHONY: chaos
 chaos: $(FOR_TESTS) ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
 	CHAOS_ROUNDS=$(or $(ROUNDS),30) $(BIN)/pytest tests/system/chaos
