@@ -84,7 +84,7 @@ unit: $(FOR_TESTS)
 	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile
 
 .PHONY: tutorial
-tutorial: setup ## Follow every page of the tutorial, word by word, and interrupt the demo
+tutorial: $(FOR_TESTS) ## Follow every page of the tutorial, word by word, and interrupt the demo
 	timeout --kill-after=30 900 $(BIN)/pytest -n 2 --dist loadfile tests/tutorial
 
 .PHONY: chaos

@@ -24,6 +24,8 @@ from headgate.helpers import Options, definition_of, show_log
 from headgate.models import ServiceDefinition
 from headgate.registration import Registration, register
 
+__all__ = ["lifespan"]
+
 log = logging.getLogger("headgate")
 
 State = Mapping[str, Any]

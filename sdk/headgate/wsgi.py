@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # This module is imported before gunicorn forks, and gRPC does not survive that: it is imported in the worker.
 
+__all__ = ["gunicorn"]
+
 log = logging.getLogger("headgate")
 
 PostWorkerInit = Callable[[Any], None]
