@@ -17,6 +17,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -35,6 +36,7 @@ from headgate.cli.app import app
 from tests.support.pages import ROOT, Block, all_pages, blocks
 
 _SUBSTITUTION = re.compile(r"\$\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+_HERE_DOCUMENT = re.compile(r"<<'?(?P<end>\w+)'?([^\n]*)\n.*?^(?P=end)$", re.DOTALL | re.MULTILINE)
 EXEMPT = re.compile(r"<!-- not run: (.+) -->")
 FOREIGN = frozenset(
     {
@@ -73,7 +75,7 @@ FOREIGN = frozenset(
 SDK = frozenset(
     {
         *("HEADGATE_TOKEN", "HEADGATE_TOKEN_FILE", "HEADGATE_CONTROLPLANE", "HEADGATE_CA", "HEADGATE_URL"),
-        *("HEADGATE_CONTEXT", "HEADGATE_INSECURE"),
+        *("HEADGATE_CONTEXT", "HEADGATE_INSECURE", "HEADGATE_CONFIG", "HEADGATE_HOST", "HEADGATE_PORT"),
     }
 )
 _STATUS_PATHS = frozenset({"/health", "/live", "/ready", "/metrics", "/debug/config", "/docs", "/"})
@@ -107,7 +109,7 @@ def _shell(block: Block) -> Iterator[str]:
 
 def commands(block: Block) -> Iterator[list[str]]:
     """The simple commands of a shell block, as words; those within `$(…)`, too. Redirections are left out."""
-    text = block.text.replace("\\\n", " ")
+    text = _HERE_DOCUMENT.sub(r"\2", block.text.replace("\\\n", " "))
     for inner in _SUBSTITUTION.findall(text):
         yield from _simple(inner)
     yield from _simple(_SUBSTITUTION.sub("_", text))
@@ -157,6 +159,8 @@ def without_comment(line: str) -> str:
 
 def _command(words: list[str]) -> Iterator[str]:
     while words and (words[0] in _KEYWORDS or re.match(r"[A-Za-z_]\w*=", words[0]) or words[0] == "export"):
+        if words[0] == "for" or (words[0] == "export" and not any("=" in word for word in words[1:])):
+            return
         if (name := words[0].partition("=")[0]).isupper() and "=" in words[0]:
             yield from _variable(name)
         words = words[1:]
@@ -302,6 +306,13 @@ def _json(block: Block) -> Iterator[str]:
         yield f"not JSON: {error}"
 
 
+def _toml(block: Block) -> Iterator[str]:
+    try:
+        tomllib.loads(block.text)
+    except tomllib.TOMLDecodeError as error:
+        yield f"not TOML: {error}"
+
+
 Check = Callable[[Block], Iterator[str]]
 CHECKS: Mapping[str, Check] = {
     "bash": _shell,
@@ -309,6 +320,7 @@ CHECKS: Mapping[str, Check] = {
     "py": lambda _: iter(()),  # a signature: nothing to run
     "yaml": _yaml,
     "json": _json,
+    "toml": _toml,
     "ini": lambda _: iter(()),
     "text": lambda _: iter(()),
 }

@@ -45,6 +45,7 @@ def block(language: str, text: str) -> Block:
         ("yaml", "routes:\n  - {name: orders, prefix: orders, service_name: orders}\n", "prefix"),
         ("yaml", "a: [1\n", "not YAML"),
         ("json", "{'a': 1}\n", "not JSON"),
+        ("toml", "a = [1\n", "not TOML"),
         ("cobol", "STOP RUN.\n", "cobol"),
     ],
 )
@@ -66,3 +67,5 @@ def test_the_commands_of_a_block() -> None:
         ["T=_"],
         ["make", "demo"],
     ]
+    text = "T=$(python3 - <<'END'\nimport os; os.abort()\nEND\n)\nexport T\ncat > a.yaml <<END\na: 1\nEND\n"
+    assert [words[0] for words in commands(block("bash", text))] == ["python3", "T=_", "export", "cat"]
