@@ -113,13 +113,14 @@ async def test_a_limit_of_the_fleet_is_seen_at_both_control_planes_and_reset_eve
     await eventually(printed, within=60)
 
     async def local_ones() -> bool:
+        # The workers of at-a forget a bucket that is nearly full after some seconds without requests.
+        await answers(pair, "seen", 429)
         buckets = [bucket for limit in await shown(pair, "here") for bucket in limit["buckets"]]
         nodes = [one["counted"] for bucket in buckets for one in bucket["dataplanes"].values()]
         return nodes == ["node"] * 4
 
     await eventually(local_ones, within=60)
     reset = await pair.headgate("limits", "reset", "route:seen")
-    # The workers of at-a forget a bucket that is nearly full after some seconds without requests.
     assert (reset.returncode, reset.stdout) in (
         (0, "Reset 4 buckets of route:seen: here 2, in-redis 1, together 1\n"),
         (0, "Reset 3 buckets of route:seen: here 1, in-redis 1, together 1\n"),
