@@ -8,6 +8,8 @@ import ssl
 from types import TracebackType
 from typing import Self
 
+from tests.support.listening_ends import stop_listening
+
 
 class Instance:
     """Answers every request with its name, or as told."""
@@ -47,7 +49,7 @@ class Instance:
         if self._server is None:
             return
         server, self._server = self._server, None
-        server.close()
+        await stop_listening(server)
         for writer in list(self._writers):
             writer.transport.abort()
         await server.wait_closed()

@@ -7,6 +7,8 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
+from tests.support.listening_ends import stop_listening
+
 
 class Proxy:
     """Passes bytes from its own port on loopback to `port` and back."""
@@ -95,7 +97,7 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_listening(self._server)
         self.cut()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         await self._server.wait_closed()

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 import hiredis
 
+from tests.support.listening_ends import stop_listening
+
 Words = list[bytes]
 TAKEN = b"*4\r\n:0\r\n:4\r\n:60000000\r\n:7\r\n"
 """The reply to a take, as to the count that a new connection begins with."""
@@ -64,6 +66,6 @@ async def scripted(script: Callable[[Words], bytes | None] = usual) -> AsyncIter
     try:
         yield redis
     finally:
-        server.close()
+        await stop_listening(server)
         redis.close()
         await server.wait_closed()
