@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,7 +84,7 @@ def render() -> str:
     for refusal in TABLE:
         reply = respond(_SAMPLES[refusal] if refusal in _SAMPLES else refusal())
         decisions.add(reply.decision)
-        status = "400, 408, 413, 414, 417, 431, 501, 505" if refusal is BadRequest else str(reply.status)
+        status = ", ".join(_malformed()) if refusal is BadRequest else str(reply.status)
         said = " ".join((inspect.getdoc(refusal) or "").split())
         rows.append(
             _row(status, _detail(reply.body), f"`{reply.decision}`", said, ADVICE.get(reply.decision, ""))
@@ -98,6 +99,13 @@ def render() -> str:
         _row(str(number), "<br>".join(details.get(number, ())), text) for number, text in BY_STATUS.items()
     ]
     return HEADER + "\n".join(rows) + "\n" + ADMIN + "\n".join(table) + "\n"
+
+
+def _malformed() -> list[str]:
+    """Every status that a malformed request may get, where the reader of requests raises it."""
+    sources = "\n".join(path.read_text() for path in (ROOT / "dataplane/proxy").rglob("*.py"))
+    raised = r"BadRequest\((\d{3}),|_refuse\([^\n]*, (\d{3})\)|return (\d{3})\b|return \d{3} if [^\n]* else (\d{3})\b"
+    return sorted({status for found in re.findall(raised, sources) for status in found if status} | {"400"})
 
 
 def _detail(body: bytes) -> str:
