@@ -176,12 +176,15 @@ class Hello(_message.Message):
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Capabilities of this data plane beyond the first version of the protocol. A word that the control plane does not
         know means nothing to it. Where a capability stands for a field of a resource, a configuration that makes use of
-        the field is sent only to data planes that name it. "reports.changes" It follows Reporting, and reports what
-        changed. "messages.parts" It puts together a message that comes in parts. "services.tls" Service.tls: it speaks
-        TLS to the instances of such services. "limits.full" RateLimit.keys, .address_prefix, .cost, .cost_header,
-        .max_concurrent and .enforce, and Service.max_in_flight. "limits.fleet" RateLimit.mode LIMIT_MODE_FLEET: it leases
-        such limits (LimitAsks). "limits.redis" LIMIT_MODE_REDIS, and RateLimit.on_store_failure. "reports.resets" It
-        reports how it obeyed each Reset of a rate limit (StatsReport.resets).
+        the field is sent only to data planes that name it.
+          "reports.changes"  It follows Reporting, and reports what changed.
+          "messages.parts"   It puts together a message that comes in parts.
+          "services.tls"     Service.tls: it speaks TLS to the instances of such services.
+          "limits.full"      RateLimit.keys, .address_prefix, .cost, .cost_header, .max_concurrent and .enforce, and
+                             Service.max_in_flight.
+          "limits.fleet"     RateLimit.mode LIMIT_MODE_FLEET: it leases such limits (LimitAsks).
+          "limits.redis"     LIMIT_MODE_REDIS, and RateLimit.on_store_failure.
+          "reports.resets"   It reports how it obeyed each Reset of a rate limit (StatsReport.resets).
         """
 
     def __init__(
