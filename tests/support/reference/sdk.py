@@ -15,8 +15,8 @@ import headgate
 HEADER = """\
 # Python SDK
 
-What `import headgate` has, with its docstrings. The [tutorial](../index.md) shows how it is used. This page is made
-from the code (`make docs`).
+What `import headgate` has, with its docstrings. The [tutorial](../tutorial/index.md) shows how it is used. This
+page is made from the code (`make docs`).
 """
 
 
