@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -134,7 +134,9 @@ class FakeAdmin:
     def _answer(self, request: httpx.Request, path: list[str]) -> httpx.Response:
         match [request.method, *path]:
             case ["GET", "config", plural]:
-                return httpx.Response(200, json=list(self.sections[plural.replace("-", "_")].values()))
+                found = self.sections[plural.replace("-", "_")].values()
+                wanted = request.url.params.get_list("label")
+                return httpx.Response(200, json=[one for one in found if _has(one, wanted)])
             case [method, "config", plural, name]:
                 section = self.sections[plural.replace("-", "_")]
                 if name not in section:
@@ -228,6 +230,12 @@ class FakeAdmin:
         self.revision += not dry_run
         warnings = {"warnings": self.warn} if self.warn else {}
         return httpx.Response(200, json={"revision": self.revision, "changes": changes, **warnings})
+
+
+def _has(resource: Mapping[str, Any], wanted: Sequence[str]) -> bool:
+    labels = resource.get("labels", {})
+    pairs = (label.partition("=") for label in wanted)
+    return all(labels.get(name) == value if equals else name in labels for name, equals, value in pairs)
 
 
 def problem(

@@ -9,7 +9,7 @@ import re
 import ssl
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class AdminApi:
         """Close the connections."""
         self._client.close()
 
-    def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
+    def get(self, *path: str, query: Mapping[str, str | Sequence[str]] | None = None) -> Any:
         """The JSON at a path below /api/v1, whose parts are quoted here."""
         return self._ask("GET", api_path(*path), params=query)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,12 @@ def get(
         str | None, typer.Argument(help="All of the kind when left out.", autocompletion=complete_name)
     ] = None,
     output: OutputOption = Output.TABLE,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", "-l", help="Only those with this label, NAME=VALUE or NAME; several: all of them."
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Keep running, with a line for each change, until Ctrl-C.")
     ] = False,
@@ -40,29 +47,34 @@ def get(
     \b
     headgate get routes
     headgate get service orders -o yaml
+    headgate get routes -l team=shop
     headgate get all -o yaml > backup.yaml
     headgate get instances --watch
     headgate get dataplanes -o json
     """
     if kind.lower() == ALL:
-        _get_all(ctx.obj, name, output, watch)
+        _get_all(ctx.obj, name, output, watch, label or ())
         return
     meant = find_kind(kind)
     if watch and output is Output.YAML:
         raise Failure("--watch prints a table, or with -o json one object a line", USAGE)
+    if label and (name is not None or not meant.writable):
+        raise Failure("--label chooses from all resources of a kind that can be applied", USAGE)
     with ctx.obj.api() as api:
         if watch:
-            watching.watch(lambda: resources.fetch(api, meant, name), meant, as_json=output is Output.JSON)
+            watching.watch(
+                lambda: resources.fetch(api, meant, name, label or ()), meant, as_json=output is Output.JSON
+            )
             return
-        rows = resources.fetch(api, meant, name)
+        rows = resources.fetch(api, meant, name, label or ())
     print_resources(meant, rows, output, one=name is not None)
 
 
-def _get_all(session: Session, name: str | None, output: Output, watch: bool) -> None:
+def _get_all(session: Session, name: str | None, output: Output, watch: bool, labels: Sequence[str]) -> None:
     if name is not None or watch:
         raise Failure(f"{'--watch' if watch else 'a name'} needs one kind: headgate get KIND", USAGE)
     with session.api() as api:
-        sections = resources.fetch_all(api)
+        sections = resources.fetch_all(api, labels)
     if output is Output.YAML:
         print_yaml({section: without_nothing(rows) for section, rows in sections.items() if rows})
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from headgate.cli.api import AdminApi, ApiError
@@ -11,14 +11,17 @@ from headgate.cli.kinds import KINDS, RESOURCE_KINDS, Kind
 from headgate.cli.spelling import meant
 
 
-def fetch(api: AdminApi, kind: Kind, name: str | None) -> list[dict[str, Any]]:
-    """Everything of a kind, or the one of this name. Raises Failure when there is none."""
+def fetch(api: AdminApi, kind: Kind, name: str | None, labels: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Everything of a kind, that with all `labels` (NAME=VALUE or NAME), or the one of this name.
+
+    Raises Failure when there is none of the name.
+    """
     if kind.writable and name is not None:
         try:
             return [api.get(*kind.path, name)]
         except ApiError as refused:
             raise absent(api, kind, name) if refused.status == 404 else refused from refused
-    rows = api.get(*kind.path)
+    rows = api.get(*kind.path, query={"label": labels} if labels else None)
     if kind.plural == "instances":
         rows = _instances(rows)
     if name is not None:
@@ -29,9 +32,9 @@ def fetch(api: AdminApi, kind: Kind, name: str | None) -> list[dict[str, Any]]:
     return list(rows)
 
 
-def fetch_all(api: AdminApi) -> dict[str, list[dict[str, Any]]]:
-    """Every resource that can be written, by section of a document."""
-    return {kind.section: list(api.get(*kind.path)) for kind in RESOURCE_KINDS}
+def fetch_all(api: AdminApi, labels: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Every resource that can be written, by section of a document; with `labels` those that have all of them."""
+    return {kind.section: fetch(api, kind, None, labels) for kind in RESOURCE_KINDS}
 
 
 def _instances(services: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -360,3 +360,25 @@ def test_without_the_extra_one_line_says_how_to_get_it() -> None:
     assert done.stderr == (
         "headgate: the command line is an extra; install it with: pip install 'headgate-sdk[cli]'\n"
     )
+
+
+def test_labels_choose(logged_in: Any, admin: FakeAdmin) -> None:
+    for number, labels in enumerate(({"team": "shop", "tier": "1"}, {"team": "shop"}, {"team": "pay"}, {})):
+        admin.sections["routes"][f"r{number}"] = {"name": f"r{number}", "labels": labels}
+
+    def names(*arguments: str) -> list[str]:
+        result = logged_in("get", *arguments, "-o", "json")
+        assert result.exit_code == 0, result.stderr
+        found = json.loads(result.stdout)
+        return [row["name"] for row in (found["routes"] if isinstance(found, dict) else found)]
+
+    assert names("routes", "-l", "team=shop") == ["r0", "r1"]
+    assert names("routes", "-l", "team=shop", "--label", "tier") == ["r0"]
+    assert names("all", "-l", "team=pay") == ["r2"]
+
+
+@pytest.mark.parametrize("words", [("route", "r", "-l", "a"), ("instances", "-l", "a=b")])
+def test_labels_are_of_resources(logged_in: Any, admin: FakeAdmin, words: tuple[str, ...]) -> None:
+    result = logged_in("get", *words)
+    assert (result.exit_code, admin.requests) == (2, [])
+    assert result.stderr.startswith("headgate: --label chooses from all resources of a kind")
