@@ -57,6 +57,11 @@ def _absent(api: AdminApi, service: str, instance: str) -> Failure:
     if service not in services:
         return Failure(f"service {service!r} has no instances{meant(service, services)}")
     mine = [row["instance_id"] for row in rows if row["service_name"] == service]
+    if instance in mine:
+        why = f"it is declared in service {service}, and only instances that register can be drained"
+        return Failure(
+            f"instance {service}/{instance}: {why} (`headgate edit service {service}` takes it out)"
+        )
     return Failure(f"service {service} has no instance {instance!r}{meant(instance, mine)}")
 
 

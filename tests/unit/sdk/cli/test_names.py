@@ -40,6 +40,21 @@ def test_what_may_be_meant(filled: Run, admin: FakeAdmin, command: str, told: st
     assert (result.exit_code, result.stderr) == (1, f"headgate: {told}\n")
 
 
+def test_an_instance_that_is_declared_is_not_drained(filled: Run, admin: FakeAdmin) -> None:
+    services = [{"service_name": "orders", "instances": {"a": {"status": "healthy"}}}]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=services)
+        return problem(404, "instance 'orders/a' does not exist")
+
+    admin.override = answer
+    for options in ((), ("--undo",)):
+        result = filled("drain", "orders", "a", *options)
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert "it is declared in service orders, and only instances that register can be" in result.stderr
+
+
 def test_who_may_not_read_names_is_told_none(filled: Run, admin: FakeAdmin) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         one = request.url.path.endswith("/ordrs")
