@@ -46,6 +46,16 @@ def complete_service(ctx: typer.Context, incomplete: str) -> list[str]:
     return _names(ctx, "services", incomplete)
 
 
+def complete_limit(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of rate limits."""
+    return _names(ctx, "rate-limits", incomplete)
+
+
+def complete_node(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of data planes."""
+    return _names(ctx, "dataplanes", incomplete)
+
+
 def complete_instance(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of the instances of the service that stands before."""
     with contextlib.suppress(Failure):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from headgate.cli.api import AdminApi, ApiError
+from headgate.cli.completion import complete_limit, complete_node
 from headgate.cli.failure import Failure
 from headgate.cli.options import OutputOption, show
 from headgate.cli.render import Output, print_line, print_table
@@ -29,11 +30,16 @@ app = typer.Typer(rich_markup_mode=None)
 @shared
 def show_limits(
     ctx: typer.Context,
-    limit: Annotated[str | None, typer.Option("--limit", "-l", help="Only this limit.")] = None,
+    limit: Annotated[
+        str | None, typer.Option("--limit", "-l", help="Only this limit.", autocompletion=complete_limit)
+    ] = None,
     key: Annotated[
         str | None, typer.Option("--key", "-k", help="Only this key, as it is shown, or its value.")
     ] = None,
-    node: Annotated[str | None, typer.Option("--node", help="Only what this data plane counts.")] = None,
+    node: Annotated[
+        str | None,
+        typer.Option("--node", help="Only what this data plane counts.", autocompletion=complete_node),
+    ] = None,
     number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many buckets.")] = 20,
     output: OutputOption = Output.TABLE,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from headgate.cli.api import AdminApi, ApiError
+from headgate.cli.completion import complete_service
 from headgate.cli.render import print_json
 from headgate.cli.session import Session, shared
 from headgate.cli.spelling import meant
@@ -30,7 +31,7 @@ def tokens() -> None:
 @shared
 def service(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the service.")],
+    name: Annotated[str, typer.Argument(help="Name of the service.", autocompletion=complete_service)],
     days: Annotated[
         float, typer.Option(min=0.001, max=366, help="Days of validity; a token cannot be revoked.")
     ] = 90,

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 import headgate
 from headgate.cli.app import app
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.contract.sdk.conftest import ControlPlane
@@ -278,7 +279,15 @@ async def test_labels_built_in_resources_and_the_end_of_a_draining(
     ) as registration:
         assert registration.registered
         assert (await run("drain", "payments", "p", "--timeout", "5")).exit_code == 0
-        assert "draining" in (await run("get", "instance", "p")).stdout
+
+        async def drains() -> bool:
+            return "draining" in (await run("get", "instance", "p")).stdout
+
+        await eventually(drains)
         undone = await run("drain", "payments", "p", "--undo")
         assert (undone.exit_code, undone.stdout) == (0, "Instance payments/p takes requests again\n")
-        assert "draining" not in (await run("get", "instance", "p")).stdout
+
+        async def takes_requests() -> bool:
+            return "draining" not in (await run("get", "instance", "p")).stdout
+
+        await eventually(takes_requests)

@@ -14,6 +14,9 @@ from tests.unit.sdk.cli.conftest import Run
 def filled(logged_in: Run, admin: FakeAdmin) -> FakeAdmin:
     admin.sections["routes"] = {name: {"name": name} for name in ("orders", "other", "payments")}
     instance = {"status": "healthy"}
+    admin.sections["services"] = {name: {"service_name": name} for name in ("orders", "payments")}
+    admin.sections["rate_limits"] = {"calm": {"name": "calm"}}
+    admin.views["dataplanes"] = [{"node": "gateway-1"}]
     admin.views["services"] = [
         {"service_name": "orders", "instances": {"o-1": instance, "o-2": instance}},
         {"service_name": "payments", "instances": {"p-1": instance}},
@@ -46,6 +49,10 @@ def complete(words: str) -> list[str]:
         ("headgate reference rate", ["rate-limit"]),
         ("headgate context use 127", ["127.0.0.1:8080"]),
         ("headgate get nosuch o", []),
+        ("headgate token service ord", ["orders"]),
+        ("headgate circuits reset pay", ["payments"]),
+        ("headgate limits --limit ca", ["calm"]),
+        ("headgate limits --node g", ["gateway-1"]),
     ],
 )
 def test_words(filled: FakeAdmin, words: str, found: list[str]) -> None:
