@@ -157,7 +157,8 @@ class FakeAdmin:
             case ["DELETE", "services", service, "instances", instance, "drain"]:
                 if not self._registered(service, instance):
                     return problem(404, f"instance '{service}/{instance}' does not exist")
-                self.drained.remove(f"{service}/{instance}")
+                if f"{service}/{instance}" in self.drained:
+                    self.drained.remove(f"{service}/{instance}")
                 return httpx.Response(202, json={"revision": self.revision})
             case ["GET", "store"]:
                 return httpx.Response(200, json=self.store())

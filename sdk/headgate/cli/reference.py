@@ -22,7 +22,7 @@ def reference(
     field: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KIND[.FIELD]]", help="All kinds when left out.", autocompletion=complete_written_kind
+            metavar="KIND[.FIELD]", help="All kinds when left out.", autocompletion=complete_written_kind
         ),
     ] = None,
 ) -> None:
