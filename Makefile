@@ -60,8 +60,8 @@ $(FOR_DOCS): $(FOR_DEMO) requirements-docs.txt
 setup: $(FOR_TESTS) ## Install what the gateway and its tests need into .venv
 
 .PHONY: demo
-demo: $(FOR_DEMO) ## Start the whole gateway and walk through it (CHECK=1: exit after the tour; PORT_BASE=18000: other ports)
-	@$(BIN)/python -m demo $(if $(CHECK),--check) $(if $(PORT_BASE),--port-base $(PORT_BASE))
+demo: $(FOR_DEMO) ## Start the whole gateway and walk through it (CHECK=1: exit after the tour; TRAFFIC=1: send requests after it; PORT_BASE=18000: other ports)
+	@$(BIN)/python -m demo $(if $(CHECK),--check) $(if $(TRAFFIC),--traffic) $(if $(PORT_BASE),--port-base $(PORT_BASE))
 
 .PHONY: test
 test: check unit ## Everything: checks, then unit, contract, integration and system tests

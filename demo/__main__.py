@@ -7,6 +7,7 @@ start.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from demo.interrupts import Interrupts
 from demo.processes import StartError, kill_everything, stop_everything
 from demo.running import AlreadyRunning, only_one
 from demo.tour import Tour
+from demo.traffic import Traffic
 from demo.world import FOLDER, World, demo_world, running
 
 
@@ -24,7 +26,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="make demo", description="Start a whole gateway and walk through it."
     )
-    parser.add_argument("--check", action="store_true", help="exit after the tour, non-zero if a step failed")
+    after = parser.add_mutually_exclusive_group()
+    after.add_argument("--check", action="store_true", help="exit after the tour, non-zero if a step failed")
+    after.add_argument(
+        "--traffic", action="store_true", help="send ten requests a second after the tour (make: TRAFFIC=1)"
+    )
     parser.add_argument(
         "--port-base", type=_base, metavar="N", help="use ports N to N + 80 (make: PORT_BASE=N)"
     )
@@ -32,7 +38,7 @@ def main() -> int:
     Interrupts(kill_everything).install()
     try:
         with only_one(FOLDER):
-            return run(demo_world(given.port_base), given.check)
+            return run(demo_world(given.port_base), given.check, given.traffic)
     except AlreadyRunning as error:
         return tell_running(error, given.check)
     except StartError as error:
@@ -43,7 +49,7 @@ def main() -> int:
         return 0 if not given.check else 130
 
 
-def run(world: World, check: bool) -> int:
+def run(world: World, check: bool, traffic: bool = False) -> int:
     """Start, walk, and stay up unless only checking."""
     begun = time.monotonic()
     try:
@@ -54,12 +60,20 @@ def run(world: World, check: bool) -> int:
             print(f"\nThe tour took {time.monotonic() - begun:.0f} s; {_steps(failures)} failed.")
             if not check:
                 print_urls(world.facts())
-                print("\nCtrl-C stops everything.", flush=True)
-                signal.pause()
+                stay(world, traffic)
     finally:
         # Also what was being started when it was interrupted.
         stop_everything()
     return 1 if failures else 0
+
+
+def stay(world: World, traffic: bool) -> None:
+    """Until Ctrl-C."""
+    with Traffic([plane.url for plane in world.dataplanes]) if traffic else contextlib.nullcontext():
+        if traffic:
+            print("\nTen requests a second go to the gateway. Watch them: .venv/bin/headgate limits")
+        print("\nCtrl-C stops everything.", flush=True)
+        signal.pause()
 
 
 def _steps(count: int) -> str:
