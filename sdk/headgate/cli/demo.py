@@ -23,4 +23,6 @@ def find_demo() -> tuple[str, str, str]:
             raise Failure(
                 f"{folder}/.headgate/demo.json is damaged: start the demo again with `make demo`"
             ) from error
-    raise Failure("no .headgate/demo.json here or above: start the demo with `make demo`")
+    raise Failure(
+        "no .headgate/demo.json here or above: start the demo with `make demo`, and run this in the same checkout"
+    )
