@@ -186,4 +186,4 @@ constraints: ## Pin the newest versions anew
 
 .PHONY: clean
 clean: ## Remove what was installed, built and written by the demo
-	rm -rf $(VENV) build dist .headgate .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .headgate .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
