@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 from importlib import metadata
 from typing import NoReturn
@@ -20,6 +21,7 @@ from controlplane import logs
 from controlplane.app import create_app
 from controlplane.settings import Settings, SettingsError, load
 from controlplane.startup import StartError
+from controlplane.tls import FollowedContext, TlsError, TlsFiles
 
 DRAIN = 10
 """Seconds that requests under way may take after SIGTERM."""
@@ -36,11 +38,12 @@ def main() -> NoReturn:
         listener = bind("ADMIN_LISTEN", settings.admin_listen)
         # gRPC binds this one itself; checking first gives a one-line error.
         bind("GRPC_LISTEN", settings.grpc_listen).close()
+        tls = _tls(settings)
     except (SettingsError, StartError) as error:
         sys.exit(_report(error))
     logs.set_up(settings.level)
     _take_descriptors()
-    sys.exit(_serve(settings, listener))
+    sys.exit(_serve(settings, listener, tls))
 
 
 def answer_questions() -> None:
@@ -89,7 +92,16 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
-def _serve(settings: Settings, listener: socket.socket) -> int:
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.admin_cert is None or settings.admin_key is None:
+        return None
+    try:
+        return FollowedContext(TlsFiles(settings.admin_cert, settings.admin_key)).context
+    except TlsError as error:
+        raise StartError(f"ADMIN_CERT: {error}") from None
+
+
+def _serve(settings: Settings, listener: socket.socket, tls: ssl.SSLContext | None) -> int:
     app = create_app(settings, lambda: setattr(server, "should_exit", True))
     config = uvicorn.Config(
         app,
@@ -105,6 +117,7 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
         # Above it 503: idle connections must not use up the descriptors that etcd and the streams need.
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=DRAIN,
+        ssl_context_factory=(lambda *_: tls) if tls is not None else None,
     )
     server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):

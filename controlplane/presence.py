@@ -10,18 +10,16 @@ import logging
 import re
 import secrets
 import socket
-from pathlib import Path
-
-from cryptography import x509
 
 from controlplane.commands.commands import Commands
 from controlplane.commands.errors import UnknownService
 from controlplane.fleet.members import Member
 from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import Instance
-from controlplane.settings import Settings
+from controlplane.settings import Settings, is_loopback
 from controlplane.startup import SERVICE
 from controlplane.store import LeaseGone, StoreError
+from controlplane.tls import tls_name
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +100,7 @@ def instance_of(settings: Settings) -> Instance | None:
     host, _, port = (settings.advertise or settings.admin_listen).rpartition(":")
     reachable = _reachable(host.strip("[]"))
     if reachable is None or (
-        settings.advertise is None and _loopback(reachable) and not _all_on_this_machine(settings)
+        settings.advertise is None and is_loopback(reachable) and not _all_on_this_machine(settings)
     ):
         return None
     return Instance(
@@ -117,22 +115,11 @@ def member_of(settings: Settings) -> Member | None:
     bare = host.strip("[]")
     reachable = _reachable(bare)
     if reachable is None or (
-        settings.advertise_grpc is None and _loopback(reachable) and not _all_on_this_machine(settings)
+        settings.advertise_grpc is None and is_loopback(reachable) and not _all_on_this_machine(settings)
     ):
         return None
     address = f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
-    return Member(address, _tls_name(settings.grpc_cert) if settings.grpc_cert else None)
-
-
-def _tls_name(cert: Path) -> str:
-    """The first DNS name of a certificate; empty when it has none: then it has to be good for the address."""
-    found = x509.load_pem_x509_certificate(cert.read_bytes())
-    try:
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ""
-    listed = names.get_values_for_type(x509.DNSName)
-    return next((name for name in listed if not name.startswith("*")), "")
+    return Member(address, tls_name(settings.grpc_cert) if settings.grpc_cert else None)
 
 
 def own_id(settings: Settings) -> str:
@@ -153,14 +140,7 @@ def own_name(settings: Settings) -> str:
 def _all_on_this_machine(settings: Settings) -> bool:
     endpoints = (endpoint.partition("://")[2] for endpoint in settings.etcd_endpoints)
     hosts = (address.rpartition(":")[0].strip("[]") for address in (settings.grpc_listen, *endpoints))
-    return all(map(_loopback, hosts))
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return all(map(is_loopback, hosts))
 
 
 def _reachable(host: str) -> str | None:

@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import Iterator, Set
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -120,6 +120,14 @@ def _secret(shortest: int, longest: int = 1024) -> AfterValidator:
     return AfterValidator(check)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host; names other than localhost are not looked up."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 Address = Annotated[str, AfterValidator(_address)]
 """host:port; an IPv6 address in brackets."""
 Endpoints = Annotated[
@@ -147,7 +155,18 @@ class Settings(BaseSettings):
     )
 
     admin_listen: Address = "127.0.0.1:8080"
-    """Admin API, health and metrics."""
+    """Admin API, health and metrics. On other addresses than loopback it needs ADMIN_CERT, or ADMIN_PLAINTEXT."""
+    admin_cert: Certificates | None = None
+    """Certificate of the admin API, PEM; with it the port speaks HTTPS alone. Renewed files are taken up by the next
+    connection."""
+    admin_key: KeyFile | None = None
+    """Its unencrypted private key."""
+    admin_ca: Certificates | None = None
+    """Authority of ADMIN_CERT, PEM, by which data planes verify it where the gateway routes /api/v1 here; left out, the
+    authorities of their systems."""
+    admin_plaintext: bool = False
+    """Serve the admin API unencrypted on other addresses than loopback: in a network where nobody else listens, or
+    where a proxy in front ends TLS."""
     grpc_listen: Address = "127.0.0.1:50051"
     """Config stream and registry."""
 
@@ -256,6 +275,8 @@ class Settings(BaseSettings):
             raise SettingsError("; ".join([*_lines(error), *problems])) from None
         problems += _mismatched("ETCD", settings.etcd_cert, settings.etcd_key)
         problems += _mismatched("GRPC", settings.grpc_cert, settings.grpc_key)
+        problems += _mismatched("ADMIN", settings.admin_cert, settings.admin_key)
+        problems += _in_the_clear(settings)
         problems += _alike(settings)
         if (settings.etcd_ca or settings.etcd_cert) and not settings.etcd_endpoints[0].startswith("https:"):
             problems.append("ETCD_CA and ETCD_CERT need https:// in ETCD_ENDPOINTS")
@@ -273,12 +294,15 @@ def _incomplete(given: Set[str]) -> Iterator[str]:
     for one, other in (
         ("etcd_cert", "etcd_key"),
         ("grpc_cert", "grpc_key"),
+        ("admin_cert", "admin_key"),
         ("etcd_username", "etcd_password"),
     ):
         if (one in given) != (other in given):
             yield f"{one.upper()} and {other.upper()} must be set together"
     if "grpc_client_ca" in given and "grpc_cert" not in given:
         yield "GRPC_CLIENT_CA needs GRPC_CERT and GRPC_KEY"
+    if "admin_ca" in given and "admin_cert" not in given:
+        yield "ADMIN_CA needs ADMIN_CERT and ADMIN_KEY"
     for token in ("dataplane_token", "service_token"):
         if token in given and f"{token}_file" in given:
             yield f"{token.upper()} and {token.upper()}_FILE cannot be set together"
@@ -294,6 +318,16 @@ def _mismatched(prefix: str, cert: Path | None, key: Path | None) -> Iterator[st
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
     except (ssl.SSLError, OSError):
         yield f"{prefix}_KEY: {key} is not the unencrypted private key of {cert}"
+
+
+def _in_the_clear(settings: Settings) -> Iterator[str]:
+    """People send their passwords to the admin API."""
+    host = settings.admin_listen.rpartition(":")[0]
+    if settings.admin_cert is None and not settings.admin_plaintext and not is_loopback(host):
+        yield (
+            f"ADMIN_LISTEN: on {settings.admin_listen}, passwords and tokens would cross the network unencrypted: set "
+            f"ADMIN_CERT and ADMIN_KEY, or ADMIN_PLAINTEXT=true for a private network or behind a proxy that ends TLS"
+        )
 
 
 def _alike(settings: Settings) -> Iterator[str]:

@@ -17,11 +17,13 @@ from controlplane.api.problems import HttpError
 from controlplane.commands.adapters import StoredFamilies, open_keys
 from controlplane.commands.errors import AlreadyExists
 from controlplane.identity import Grants, Hasher, TokenIssuer, Users, WrongSecretKey
-from controlplane.model.problems import ConfigProblems
-from controlplane.model.resources import ResourceId, parse
+from controlplane.model.base import parse_as
+from controlplane.model.problems import ConfigProblems, InvalidConfig
+from controlplane.model.resources import ResourceId, Tls, parse
 from controlplane.model.stored import key_of
 from controlplane.settings import Settings
 from controlplane.store import AccessDenied, Store, StoreError
+from controlplane.tls import tls_name
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +158,9 @@ class Startup:
             resources += [parse("service", SERVICE), parse("route", ROUTE)]
         else:
             switched_off = (("route", ROUTE["name"]),)
-        await self._parts.commands.build_in(tuple(resources), switched_off, author=AUTHOR)
+        await self._parts.commands.build_in(
+            tuple(resources), switched_off, tls=_tls(self._settings), author=AUTHOR
+        )
 
     async def _create_first_user(self) -> None:
         if (await self._store.list(key_of("user", ""))).entries:
@@ -172,3 +176,15 @@ class Startup:
         with contextlib.suppress(AlreadyExists):  # another control plane did it first
             await self._parts.commands.create("user", user, author=AUTHOR)
             logger.info("created the first user", extra={"username": username})
+
+
+def _tls(settings: Settings) -> Tls | None:
+    """How data planes reach the admin API. Instances are known by addresses, and certificates by names."""
+    if settings.admin_cert is None:
+        return None
+    ca = settings.admin_ca.read_text() if settings.admin_ca else None
+    fields = {"server_name": tls_name(settings.admin_cert).lower() or None, "ca": ca}
+    try:
+        return parse_as(Tls, fields)
+    except InvalidConfig as error:
+        raise StartError(f"ADMIN_CA: {error}") from None

@@ -22,7 +22,7 @@ from controlplane.model.document import read_document, read_one, weight
 from controlplane.model.history import RECORDS, Edit, Record
 from controlplane.model.lineage import Lineage
 from controlplane.model.problems import InconsistentConfig, Problem
-from controlplane.model.resources import KINDS, Instance, Resource, ResourceId, Service, User
+from controlplane.model.resources import KINDS, Instance, Resource, ResourceId, Service, Tls, User
 from controlplane.model.stored import Stamped, decode, key_of
 from controlplane.store import Conflict, LeaseGone, Store, StoreError
 
@@ -326,10 +326,18 @@ class Commands:
         return done.revision, done.receipt
 
     async def build_in(
-        self, resources: tuple[Resource, ...], switched_off: tuple[ResourceId, ...], *, author: str
+        self,
+        resources: tuple[Resource, ...],
+        switched_off: tuple[ResourceId, ...],
+        *,
+        tls: Tls | None = None,
+        author: str,
     ) -> None:
-        """Create the built-in resources that were never created in this store, and remove those switched off."""
-        request = own.BuildIn(author=author, resources=resources, switched_off=switched_off)
+        """Create the built-in resources that were never created in this store, and remove those switched off.
+
+        `tls`: how data planes reach the admin API.
+        """
+        request = own.BuildIn(author=author, resources=resources, switched_off=switched_off, tls=tls)
         await self.executor.run(own.build_in, request)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from controlplane.commands.plan import Plan, PlanView, Request
-from controlplane.commands.plans.puts import delete_step, plan_steps, put_step
+from controlplane.commands.plans.puts import delete_step, plan_steps, present, put_step
 from controlplane.model.lineage import LINEAGE, Lineage, lineage_value, read_lineage
-from controlplane.model.resources import Resource, ResourceId
+from controlplane.model.resources import Resource, ResourceId, Service, Tls
 from controlplane.model.stored import PREFIX, key_of
 from controlplane.store.protocol import Entry, Put
 
@@ -18,6 +18,8 @@ SIGNING_KEYS = key_of("signing_key", "")
 BUILT_IN = f"{PREFIX}store/built-in"
 """Built-in resources that were created in this store: a list of `kind/name`. They are created once: an operator may
 delete them."""
+TLS_SET = "tls"
+"""Listed there while a control plane has set `tls` of the built-in service, and will take it away again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class BuildIn(Request):
 
     resources: tuple[Resource, ...]
     switched_off: tuple[ResourceId, ...]
+    tls: Tls | None = None
+    """How data planes reach the admin API; None: unencrypted, or as an operator says."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -119,7 +123,12 @@ def build_in(view: PlanView, request: BuildIn) -> Plan[None]:
     named = {(one.KIND, one.name): one for one in request.resources}
     new = [one for name, one in named.items() if "/".join(name) not in created and not view.revision(name)]
     off = [name for name in request.switched_off if view.revision(name)]
-    listed = sorted((created | {"/".join(name) for name in named}) - set(map("/".join, request.switched_off)))
+    new = [_with_tls(one, request.tls) for one in new] + _moved_to_tls(view, named, request.tls, created)
+    marked = {TLS_SET} if request.tls is not None else set()
+    listed = sorted(
+        (created - {TLS_SET} | {"/".join(name) for name in named} | marked)
+        - set(map("/".join, request.switched_off))
+    )
     if listed == sorted(created) and not new and not off:
         return Plan(None)
     steps = [put_step(view, one) for one in new] + [delete_step(view, name) for name in off]
@@ -127,6 +136,21 @@ def build_in(view: PlanView, request: BuildIn) -> Plan[None]:
     mark = Put(BUILT_IN, json.dumps(listed).encode())
     expects = {**plan.expects, BUILT_IN: entry.revision if entry else 0}
     return Plan(None, [*plan.writes, mark], expects, plan.summary, plan.edits)
+
+
+def _with_tls(resource: Resource, tls: Tls | None) -> Resource:
+    return resource.model_copy(update={"tls": tls}) if isinstance(resource, Service) else resource
+
+
+def _moved_to_tls(
+    view: PlanView, named: Iterable[ResourceId], tls: Tls | None, created: Collection[str]
+) -> list[Resource]:
+    """The stored built-in services with another `tls`. What an operator has set is left alone without TLS of our own:
+    a proxy may end it."""
+    if tls is None and TLS_SET not in created:
+        return []
+    stored = [present(view, name) for name in named]
+    return [_with_tls(one, tls) for one in stored if isinstance(one, Service) and one.tls != tls]
 
 
 def _listed(entry: Entry | None) -> set[str]:

@@ -59,8 +59,9 @@ def test_lints_strictly() -> None:
         NEEDED,
         {**NEEDED, "dataplane": {"autoscaling": {"enabled": False}, "replicas": 3}},
         {**NEEDED, "etcd": {"endpoints": ["https://a:2379", "https://b:2379"], "tlsSecret": "etcd-tls"}},
+        {**NEEDED, "controlplane": {"adminTls": {"secret": "admin-tls"}}},
     ],
-    ids=["defaults", "fixed replicas", "etcd over TLS"],
+    ids=["defaults", "fixed replicas", "etcd over TLS", "admin API over TLS"],
 )
 def test_every_object_is_valid(version: str, values: dict[str, Any]) -> None:
     for document in render(values).values():
@@ -177,6 +178,24 @@ def test_both_planes_have_the_limit_of_the_settings() -> None:
 
 def test_the_admin_api_is_not_exposed_by_default() -> None:
     assert environment(render(NEEDED), "controlplane")["EXPOSE_ADMIN"]["value"] == "false"
+
+
+def test_the_admin_api_speaks_tls_where_it_is_given_a_certificate() -> None:
+    plain = render(NEEDED)
+    assert environment(plain, "controlplane")["ADMIN_PLAINTEXT"]["value"] == "true"
+    assert container(plain, "controlplane")["readinessProbe"]["httpGet"]["scheme"] == "HTTP"
+    for ca, names in ((False, set()), (True, {"ADMIN_CA"})):
+        values = {**NEEDED, "controlplane": {"adminTls": {"secret": "admin-tls", "ca": ca}}}
+        objects = render(values)
+        given = {name for name in environment(objects, "controlplane") if name.startswith("ADMIN_")}
+        assert (
+            given - {"ADMIN_LISTEN", "ADMIN_USERNAME", "ADMIN_PASSWORD"}
+            == {"ADMIN_CERT", "ADMIN_KEY"} | names
+        )
+        found = container(objects, "controlplane")
+        for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+            assert found[probe]["httpGet"]["scheme"] == "HTTPS"
+        assert [mount["name"] for mount in found["volumeMounts"]] == ["admin-tls"]
 
 
 def test_etcd_over_tls_needs_no_client_certificate() -> None:

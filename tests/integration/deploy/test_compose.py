@@ -32,3 +32,11 @@ def test_what_it_builds_and_mounts_exists() -> None:
     assert targets <= set(stages)
     mounted = COMPOSE["services"]["prometheus"]["volumes"][0].split(":")[0]
     assert (ROOT / mounted).is_file()
+
+
+def test_nothing_is_published_to_other_machines_by_default() -> None:
+    published = [port for service in COMPOSE["services"].values() for port in service.get("ports", ())]
+    assert len(published) == 4
+    assert all(port.startswith(("127.0.0.1:", "${BIND:-127.0.0.1}:")) for port in published)
+    # Where replicas have a range, it must not hold the ports that the status and the admin API have elsewhere.
+    assert COMPOSE["services"]["gateway"]["ports"] == ["${BIND:-127.0.0.1}:${GATEWAY_PORTS:-8000}:8000"]

@@ -138,7 +138,9 @@ def test_where_it_is_reached() -> None:
     assert own is not None
     assert (own.host, own.port) == ("127.0.0.1", 18080)
     assert own.instance_id.endswith("-18080")
-    set_apart = instance_of(settings(admin_listen="0.0.0.0:8080", advertise="Control-Plane:80"))
+    set_apart = instance_of(
+        settings(admin_listen="0.0.0.0:8080", admin_plaintext=True, advertise="Control-Plane:80")
+    )
     assert set_apart is not None
     assert (set_apart.host, set_apart.port) == ("control-plane", 80)
     assert set_apart.instance_id.endswith("-8080")
@@ -149,7 +151,7 @@ def test_where_it_is_reached() -> None:
 
 def test_all_addresses_are_no_address() -> None:
     for listen in ("0.0.0.0:8080", "[::]:8080"):
-        found = instance_of(settings(admin_listen=listen))
+        found = instance_of(settings(admin_listen=listen, admin_plaintext=True))
         assert found is None or found.host not in ("0.0.0.0", "::")
 
 

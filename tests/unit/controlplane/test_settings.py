@@ -63,6 +63,38 @@ def test_everything_can_be_set(environment: pytest.MonkeyPatch) -> None:
     assert (settings.admin_listen, settings.level, settings.expose_admin) == ("[::1]:80", "debug", False)
 
 
+def test_the_admin_api_is_not_served_unencrypted_to_other_machines(
+    environment: pytest.MonkeyPatch, authority: Authority
+) -> None:
+    cert, key = authority.issue("server")
+    for address in ("0.0.0.0:8080", "[::]:8080", "10.0.0.1:80", "controlplane:8080"):
+        environment.setenv("ADMIN_LISTEN", address)
+        assert problems() == (
+            f"ADMIN_LISTEN: on {address}, passwords and tokens would cross the network unencrypted: set ADMIN_CERT and "
+            "ADMIN_KEY, or ADMIN_PLAINTEXT=true for a private network or behind a proxy that ends TLS"
+        )
+    environment.setenv("ADMIN_PLAINTEXT", "true")
+    assert load().admin_plaintext
+    environment.delenv("ADMIN_PLAINTEXT")
+    environment.setenv("ADMIN_CERT", str(cert))
+    assert "ADMIN_CERT and ADMIN_KEY must be set together" in problems()
+    environment.setenv("ADMIN_KEY", str(key))
+    assert load().admin_cert == cert
+
+
+def test_the_admin_apis_certificate_and_key_belong_together(
+    environment: pytest.MonkeyPatch, authority: Authority
+) -> None:
+    (cert, _), (_, key) = authority.issue("one"), authority.issue("other")
+    environment.setenv("ADMIN_CERT", str(cert))
+    environment.setenv("ADMIN_KEY", str(key))
+    assert problems() == f"ADMIN_KEY: {key} is not the unencrypted private key of {cert}"
+    for name in ("ADMIN_CERT", "ADMIN_KEY"):
+        environment.delenv(name)
+    environment.setenv("ADMIN_CA", str(authority.certificate))
+    assert problems() == "ADMIN_CA needs ADMIN_CERT and ADMIN_KEY"
+
+
 def test_no_secret_has_a_default() -> None:
     for name in ("SECRET_KEY", "DATAPLANE_TOKEN"):
         assert f"{name}: is not set" in problems()

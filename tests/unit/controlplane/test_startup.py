@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -17,9 +18,10 @@ from controlplane.commands.plans.own import BUILT_IN
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Hasher
-from controlplane.model.resources import Service, User
+from controlplane.model.resources import Service, Tls, User
 from controlplane.startup import StartError, Startup
 from controlplane.store import AccessDenied, Delete, MemoryStore, Put, Write
+from tests.support.certificates import Authority
 from tests.support.controlplane_settings import settings
 from tests.support.waiting import eventually, within
 
@@ -124,6 +126,46 @@ async def test_the_admin_api_can_be_kept_off_the_gateway() -> None:
     await Plane(store, expose_admin=False).startup.run()
     with pytest.raises(NotFound):
         await hidden.commands.get("route", "headgate-api")
+
+
+async def test_the_gateway_reaches_an_encrypted_admin_api_over_tls(tmp_path: Path) -> None:
+    store, authority = MemoryStore(), Authority(tmp_path)
+    cert, key = authority.issue("server", hosts=("10.0.0.1", "Admin.example"))
+    encrypted = {"admin_cert": cert, "admin_key": key, "admin_ca": authority.certificate}
+    await Plane(store).startup.run()
+    moved = Plane(store, **encrypted)
+    await moved.startup.run()
+    service = (await moved.commands.get("service", "controlplane")).resource
+    assert isinstance(service, Service)
+    assert service.tls == Tls(server_name="admin.example", ca=authority.certificate.read_text())
+    assert service.circuit.failure_threshold == 1000
+    before = store.revision
+    await Plane(store, **encrypted).startup.run()
+    assert store.revision == before
+    await Plane(store).startup.run()
+    service = (await moved.commands.get("service", "controlplane")).resource
+    assert isinstance(service, Service) and service.tls is None
+
+
+async def test_tls_that_a_proxy_ends_is_the_operators(tmp_path: Path) -> None:
+    store = MemoryStore()
+    plane = Plane(store)
+    await plane.startup.run()
+    changed = {"tls": {"server_name": "proxy.example"}}
+    await plane.commands.put("service", changed, name="controlplane", author="jo")
+    await Plane(store).startup.run()
+    service = (await plane.commands.get("service", "controlplane")).resource
+    assert isinstance(service, Service) and service.tls == Tls(server_name="proxy.example")
+
+
+async def test_an_authority_with_a_private_key_is_not_given_away(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("server")
+    both = tmp_path / "both.pem"
+    both.write_text(authority.certificate.read_text() + key.read_text())
+    plane = Plane(MemoryStore(), admin_cert=cert, admin_key=key, admin_ca=both)
+    with pytest.raises(StartError, match="^ADMIN_CA: .*there is a private key in it"):
+        await plane.startup.run()
 
 
 async def test_no_password_for_the_first_user() -> None:

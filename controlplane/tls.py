@@ -1,0 +1,92 @@
+"""Certificate files of a server: checked before they are used, and read again when they change."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+logger = logging.getLogger(__name__)
+
+RENEWAL_FAILED = "renewed certificates are of no use; the old ones stay"
+
+
+class TlsError(Exception):
+    """Certificate files that cannot be used; the message is one line and names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The server's certificate chain and key, PEM. With `client_ca`, clients must show a certificate it signed."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def stamps(self) -> tuple[int, ...]:
+        """Differs when a file was changed; empty when one cannot be looked at."""
+        present = [path for path in (self.cert, self.key, self.client_ca) if path is not None]
+        try:
+            return tuple(path.stat().st_mtime_ns for path in present)
+        except OSError:
+            return ()
+
+    def context(self) -> ssl.SSLContext:
+        """What a server needs for handshakes (TLS 1.2 and 1.3). Raises TlsError."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            # The password callback keeps OpenSSL from asking at the terminal.
+            context.load_cert_chain(self.cert, self.key, password=lambda: "")
+        except (ssl.SSLError, OSError):
+            raise TlsError(
+                f"{self.cert}, {self.key}: not a certificate and its unencrypted private key"
+            ) from None
+        try:
+            if self.client_ca is not None:
+                context.load_verify_locations(self.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except (ssl.SSLError, OSError):
+            raise TlsError(f"{self.client_ca}: holds no PEM certificate") from None
+        return context
+
+
+class FollowedContext:
+    """A server's context whose handshakes follow the files. `context` is for the server; it never changes.
+
+    OpenSSL asks in the middle of every handshake, and takes another context for it. Connections that are open keep the
+    certificate that they began with.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        """Raises TlsError."""
+        self._files = files
+        self._seen = files.stamps()
+        self.context = self._present = files.context()
+        self.context.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        connection.context = self._current()
+
+    def _current(self) -> ssl.SSLContext:
+        if (stamps := self._files.stamps()) != self._seen:
+            self._seen = stamps
+            try:
+                self._present = self._files.context()
+            except TlsError as error:
+                logger.error(RENEWAL_FAILED, extra={"reason": str(error)})
+        return self._present
+
+
+def tls_name(cert: Path) -> str:
+    """The first DNS name of a certificate; empty when it has none: then it has to be good for the address."""
+    found = x509.load_pem_x509_certificate(cert.read_bytes())
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    listed = names.get_values_for_type(x509.DNSName)
+    return next((name for name in listed if not name.startswith("*")), "")
