@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
@@ -63,9 +63,9 @@ class Scope(Resource):
     PLURAL: ClassVar[str] = "scopes"
     DATA_PLANES: ClassVar[bool] = False
     """Routes and users name the scopes that matter."""
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {"name": "orders:read", "description": "Look at orders"}
 
     name: ScopeName
-    description: Annotated[str, Field(max_length=500)] = ""
 
 
 class User(Resource):
@@ -75,6 +75,11 @@ class User(Resource):
     PLURAL: ClassVar[str] = "users"
     NAMED_BY: ClassVar[str] = "username"
     REFERENCES: ClassVar[Mapping[str, str]] = {"scopes[]": "scope"}
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {
+        "username": "jo",
+        "password": "correct horse battery",
+        "scopes": ["orders:read"],
+    }
     # A data plane that ignores it accepts a token until it expires. One from which the user were withheld would do the
     # same, and would miss that the user was disabled, too.
     ADDED: ClassVar[Mapping[str, Added]] = {"credentials": IGNORABLE}
@@ -194,6 +199,12 @@ class RateLimit(Resource):
 
     KIND: ClassVar[str] = "rate_limit"
     PLURAL: ClassVar[str] = "rate_limits"
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {
+        "name": "callers",
+        "per_second": 5.0,
+        "burst": 10,
+        "key": "subject",
+    }
     SENT_AS: ClassVar[Mapping[str, str]] = {
         "per_second": "rate",
         "burst": "tokens",

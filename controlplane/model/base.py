@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from controlplane.model.fields import STORED
+from controlplane.model.fields import STORED, Label, LabelValue
 from controlplane.model.problems import InvalidConfig, Problem, path_of
 from controlplane.model.words import describe
 
@@ -109,6 +109,11 @@ class Part(BaseModel):
                 yield name, f"{what} is not built yet"
 
 
+FOR_PEOPLE: Final = ("description", "labels")
+"""Fields that every resource has, and no data plane is sent. They stand last where resources are shown, and the store
+holds them only where they are set."""
+
+
 class Resource(Part):
     """A named value that is written and read as a whole."""
 
@@ -118,12 +123,25 @@ class Resource(Part):
     """As in documents: `rate_limits`."""
     NAMED_BY: ClassVar[str] = "name"
     """The field that holds the name."""
+    KEYED: ClassVar[Mapping[str, str]] = {}
+    """Lists whose members have names, and the field that holds the name: a merge patch reaches each by its name."""
     REFERENCES: ClassVar[Mapping[str, str]] = {}
     """Fields that name other resources, which must exist: by field the kind; `scopes[]` is a list of names."""
     DATA_PLANES: ClassVar[bool] = True
     """Whether data planes are sent it, in the field of `headgate.v1.Resource` that is called like the kind."""
     DOCUMENTS: ClassVar[bool] = True
     """Whether people write it: in documents, and one by one over the admin API."""
+
+    EXAMPLE: ClassVar[Mapping[str, Any] | None] = None
+    """One that is typical and valid, for the description of the API."""
+
+    description: Annotated[str, Field(max_length=500, description="For people.")] = ""
+    labels: Annotated[
+        dict[Label, LabelValue],
+        Field(
+            max_length=32, description="For people and tools: lists are filtered by them (?label=team=shop)."
+        ),
+    ] = Field(default_factory=dict)
 
     def outdated(self) -> Iterable[Problem]:
         """Values that are valid only in a stored resource: a rule has become stricter since it was written.
@@ -141,6 +159,14 @@ class Resource(Part):
         @property
         def name(self) -> str:
             """Unique among the resources of the kind; the last part of the store's key."""
+
+
+def without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a resource, with description and labels at the end, or without them where they are empty."""
+    for name in FOR_PEOPLE:
+        if value := fields.pop(name):
+            fields[name] = value
+    return fields
 
 
 def parse_as(model: type[P], raw: object, field: str = "", *, stored: bool = False) -> P:

@@ -74,6 +74,17 @@ def read_one(kind: str, raw: object, where: str = "") -> tuple[Declared, tuple[P
     return Declared(kind, name if isinstance(name, str) else "", where, fields, resource), problems
 
 
+def read_named(kind: str, raw: object, name: str | None) -> tuple[Declared, tuple[Problem, ...]]:
+    """Read one resource that has this name: it may be left out in the resource, and must not be another there."""
+    field = KINDS[kind].NAMED_BY
+    if name is not None and isinstance(raw, Mapping):
+        raw = {field: name, **raw}
+    declared, problems = read_one(kind, raw)
+    if name is not None and declared.name and declared.name != name:
+        problems += (Problem(field, f"must be {name!r}, as in the address"),)
+    return declared, problems
+
+
 def _unknown(name: object) -> Problem:
     if not isinstance(name, str):
         return Problem("", "must have names that are strings")

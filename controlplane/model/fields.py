@@ -61,6 +61,9 @@ ENFORCE = _pattern(
     "on, shadow, or a share of the keys from 0% to 100%",
 )
 LABEL = _pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_', '/' or '-'")
+LABEL_VALUE = _pattern(
+    r"^[A-Za-z0-9._/@:+-]{0,63}$", "0 to 63 letters, digits, '.', '_', '/', '@', ':', '+' or '-'"
+)
 
 _HOST = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,=:@/-]|%[0-9A-Fa-f]{2})*")
@@ -170,6 +173,7 @@ Method = Annotated[
 ]
 HeaderName = Annotated[str, Field(pattern=HEADER)]
 Label = Annotated[str, Field(pattern=LABEL)]
+LabelValue = Annotated[str, Field(pattern=LABEL_VALUE)]
 Host = Annotated[str, Field(max_length=253), _checked(_host_complaint)]
 PathText = Annotated[str, Field(max_length=1024), _checked(_path_complaint)]
 Prefix = Annotated[str, Field(max_length=1024), _checked(_prefix_complaint)]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.model.base import without_empty
 from controlplane.model.resources import Resource, ResourceId, User
 from controlplane.model.stored import StoredEntry
 
@@ -85,7 +86,9 @@ def fields_of(resource: Resource | None) -> Fields | None:
     """A resource as records hold it."""
     if resource is None:
         return None
-    return resource.model_dump(mode="json", exclude_none=True, exclude={"password", "password_hash"})
+    return without_empty(
+        resource.model_dump(mode="json", exclude_none=True, exclude={"password", "password_hash"})
+    )
 
 
 def _hash(resource: Resource | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -32,6 +32,14 @@ class Route(Resource):
         "service_name": "service",
         "scopes[]": "scope",
         "rate_limits[]": "rate_limit",
+    }
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {
+        "name": "orders",
+        "prefix": "/orders",
+        "methods": ["GET", "POST"],
+        "service_name": "orders",
+        "scopes": ["orders:read"],
+        "labels": {"team": "shop"},
     }
     # A data plane that ignores it upgrades no connection.
     ADDED: ClassVar[Mapping[str, Added]] = {"upgrades": IGNORABLE}

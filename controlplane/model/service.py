@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -130,7 +130,15 @@ class Service(Resource):
 
     KIND: ClassVar[str] = "service"
     PLURAL: ClassVar[str] = "services"
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {
+        "service_name": "orders",
+        "check_path": "/health",
+        "circuit": {"failure_threshold": 5, "recovery_timeout": 30.0},
+        "instances": [{"instance_id": "orders-1", "host": "10.0.0.1", "port": 9000}],
+        "labels": {"team": "shop"},
+    }
     NAMED_BY: ClassVar[str] = "service_name"
+    KEYED: ClassVar[Mapping[str, str]] = {"instances": "instance_id"}
     # A data plane that ignores it sends requests, and the credentials in them, in the clear.
     ADDED: ClassVar[Mapping[str, Added]] = {
         "tls": Narrows("services.tls", when=lambda tls: tls is not None and tls.enabled),

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from controlplane.model.base import parse_as
+from controlplane.model.base import FOR_PEOPLE, parse_as, without_empty
 from controlplane.model.internal import VerificationKey
 from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
 from controlplane.model.resources import Issuer, Resource, ResourceId, User, model_of
@@ -50,8 +50,11 @@ def id_of(key: str) -> ResourceId | None:
 
 
 def encode(resource: Resource) -> bytes:
-    """The stored form of a resource: every field that is set, defaults too; a user's hash, never a password."""
-    fields = resource.model_dump(mode="json", exclude_none=True)
+    """The stored form of a resource: every field that is set, defaults too; a user's hash, never a password.
+
+    A description and labels only where there are any: control planes that do not know them refuse them.
+    """
+    fields = without_empty(resource.model_dump(mode="json", exclude_none=True))
     if isinstance(resource, User) and resource.password_hash is not None:
         fields["password_hash"] = resource.password_hash.get_secret_value()
     if isinstance(resource, User) and resource.generation:
@@ -107,7 +110,10 @@ class Stamped:
 
 def shown(resource: Resource) -> dict[str, object]:
     """A resource as the admin API shows it: every field, without passwords and hashes."""
-    return resource.model_dump(mode="json", exclude={"password", "password_hash"})
+    fields = resource.model_dump(mode="json", exclude={"password", "password_hash"})
+    first = {resource.NAMED_BY: fields.pop(resource.NAMED_BY)} if resource.NAMED_BY in fields else {}
+    last = {name: fields.pop(name) for name in FOR_PEOPLE}
+    return {**first, **fields, **last}
 
 
 def without_secrets(user: User) -> User:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from controlplane.model.base import FOR_PEOPLE
 from controlplane.model.resources import documents
 
 TARGET = Path(__file__).parents[2] / "sdk" / "headgate" / "cli" / "resource_kinds.py"
@@ -22,9 +23,8 @@ def table() -> str:
     """The file's content."""
     lines = []
     for plural, model in documents().items():
-        fields = tuple(
-            name for name in model.model_fields if name != model.NAMED_BY and not _kept_back(model, name)
-        )
+        own = (name for name in model.model_fields if name not in (model.NAMED_BY, *FOR_PEOPLE))
+        fields = (*(name for name in own if not _kept_back(model, name)), *FOR_PEOPLE)
         lines.append(f"    {(model.KIND, plural, model.NAMED_BY, fields)!r},\n")
     return _formatted(HEAD + "".join(lines) + ")\n")
 

@@ -151,7 +151,8 @@ def test_a_password_is_neither_shown_nor_stored_nor_printed() -> None:
     user = parse("user", {"username": "u", "password": "testpass", "disabled": True})
     assert isinstance(user, User)
     assert "testpass" not in f"{user!r} {user} {user.model_dump()} {user.model_dump_json()}"
-    assert shown(user) == {"username": "u", "scopes": [], "disabled": True}
+    fields = {"username": "u", "scopes": [], "disabled": True, "description": "", "labels": {}}
+    assert shown(user) == fields
     assert b"testpass" not in encode(user)
 
 

@@ -47,7 +47,13 @@ async def test_a_toy_kind_lives_like_any_other() -> None:
             wrong = await client.put("/api/v1/config/toy-boxes/b", json={"scopes": ["nowhere"], "colour": 1})
             assert {error["field"] for error in wrong.json()["errors"]} == {"scopes[0]", "colour"}
             found = await client.get("/api/v1/config/toy-boxes/a")
-            assert found.json() == {"name": "a", "scopes": ["orders:read"], "size": 1.0}
+            assert found.json() == {
+                "name": "a",
+                "scopes": ["orders:read"],
+                "size": 1.0,
+                "description": "",
+                "labels": {},
+            }
             needed = await client.delete("/api/v1/config/scopes/orders:read")
             assert "is needed by toy_box 'a'" in needed.text
         listing = await api.store.list("/headgate/v1/")

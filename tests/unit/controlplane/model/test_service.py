@@ -216,6 +216,8 @@ def test_a_service_needs_only_a_name_and_has_the_contract_s_defaults() -> None:
         "retries": {"attempts": 1, "on": ["connect"], "budget": 0.2},
         "max_in_flight": None,
         "tls": None,
+        "description": "",
+        "labels": {},
         "instances": [],
     }
 

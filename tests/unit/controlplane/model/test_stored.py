@@ -71,7 +71,8 @@ def test_a_user_is_stored_with_the_hash_and_shown_without() -> None:
         "scopes": [],
         "disabled": False,
     }
-    assert shown(user) == {"username": "u", "scopes": [], "disabled": False}
+    fields = {"username": "u", "scopes": [], "disabled": False, "description": "", "labels": {}}
+    assert shown(user) == fields
     known = without_secrets(user)
     assert (known.password, known.password_hash) == (None, None)
     assert known.credentials == user.credentials, "which can still be told"
