@@ -47,6 +47,8 @@ class Cache:
         """Failed reads and writes since the start."""
         self.problem = ""
         """The last failure; empty after a success."""
+        self._logged = ""
+        """The last failure that was logged; empty after a successful write."""
 
     @property
     def whole(self) -> bool:
@@ -97,10 +99,12 @@ class Cache:
             self.warn(str(error))
 
     def warn(self, reason: str) -> None:
-        """Count and log a failure."""
+        """Count a failure, and log it unless it is the same as before: failed writes are repeated every second."""
         self.warnings += 1
         self.problem = f"config cache {self._file}: {reason}"
-        _log.warning("%s", self.problem)
+        if self.problem != self._logged:
+            self._logged = self.problem
+            _log.warning("%s", self.problem)
 
     def _attempt(self, write: Callable[[], None]) -> bool:
         try:
@@ -109,6 +113,9 @@ class Cache:
             self._first = self._end = 0
             self.warn(str(error))
             return False
+        if self._logged:
+            self._logged = ""
+            _log.info("config cache %s is written again", self._file)
         self.problem = ""
         return True
 

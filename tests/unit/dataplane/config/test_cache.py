@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -203,3 +205,22 @@ def test_a_file_that_is_gone_needs_no_sync(folder: Path) -> None:
     (folder / "table").chmod(0o666)
     cache.sync()
     assert "is owned or writable by another user" in cache.problem
+
+
+def test_the_same_failure_is_logged_once_until_a_write_succeeds(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache, blocked = Cache(folder / "below"), folder / "below"
+    caplog.set_level(logging.INFO)
+    for _ in range(2):
+        folder.mkdir(parents=True, exist_ok=True)
+        blocked.write_text("a file where the folder has to be")
+        for _ in range(3):
+            assert not cache.replace(b"one")
+        assert cache.problem
+        blocked.unlink()
+        assert cache.replace(b"one")
+        assert cache.problem == ""
+        shutil.rmtree(blocked)
+    assert cache.warnings == 6
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
