@@ -168,6 +168,12 @@ FUZZ_SECONDS ?= 30
 fuzz: $(FOR_TESTS) ## Fuzz what clients and instances may say, FUZZ_SECONDS (30) for each (FUZZ_SEED=…: the same inputs again)
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED)) $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS))
 
+APIFUZZ_SECONDS ?= 120
+.PHONY: api-fuzz
+api-fuzz: $(FOR_TESTS) ## Make requests from the OpenAPI description, APIFUZZ_SECONDS (120) long (APIFUZZ_SEED=…: the same again)
+	@test -x build/api-fuzz/bin/schemathesis || { $(PYTHON) -m venv build/api-fuzz && build/api-fuzz/bin/pip install --quiet -r requirements-api-fuzz.txt; }
+	@$(BIN)/python -m tests.apifuzz --seconds $(APIFUZZ_SECONDS) $(if $(APIFUZZ_SEED),--seed $(APIFUZZ_SEED))
+
 .env:
 	@umask 077 && for name in SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD; do \
 	    echo "$$name=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))')"; done > $@
@@ -179,7 +185,7 @@ secrets: .env ## Write new secrets for docker compose to .env, unless it is ther
 .PHONY: constraints
 constraints: ## Pin the newest versions anew
 	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
-	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt ./proto ./controlplane ./dataplane './sdk[cli]'
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt -r requirements-api-fuzz.txt ./proto ./controlplane ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
 	  build/constraints-venv/bin/pip freeze --all --exclude pip --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
 	@rm -rf build/constraints-venv
