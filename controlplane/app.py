@@ -148,6 +148,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
             VERSION,
             settings.anonymous_read,
             trusted_proxies=settings.trusted_proxies,
+            cors_origins=settings.admin_cors_origins,
             messages=hub.messages,
             store=store,
         )

@@ -87,6 +87,15 @@ def _endpoints(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(endpoint.rstrip("/") for endpoint in value)
 
 
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        if not re.fullmatch(
+            r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", origin
+        ):
+            raise _wrong(f"{origin!r} is not an origin such as https://admin.example.org, in lower case")
+    return value
+
+
 def _readable(value: Path) -> Path:
     try:
         value.read_bytes()
@@ -133,6 +142,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Endpoints = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_endpoints)
 ]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
 ]
@@ -167,6 +177,8 @@ class Settings(BaseSettings):
     admin_plaintext: bool = False
     """Serve the admin API unencrypted on other addresses than loopback: in a network where nobody else listens, or
     where a proxy in front ends TLS."""
+    admin_cors_origins: Origins = ()
+    """Comma separated origins, such as https://admin.example.org, whose pages may call the admin API from a browser."""
     grpc_listen: Address = "127.0.0.1:50051"
     """Config stream and registry."""
 

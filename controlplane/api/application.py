@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
@@ -12,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from controlplane.api import auth
+from controlplane.api.body import MERGE_PATCH
 from controlplane.api.explain import explain
 from controlplane.api.operation import Call, Operation
 from controlplane.api.parts import Parts
@@ -19,25 +22,50 @@ from controlplane.api.problems import HttpError, respond
 from controlplane.api.recorder import Recorder, record_of
 from controlplane.api.table import operations
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_SENT = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-Id")
+_SHOWN = ("ETag", "Link", "Location", "Retry-After", "X-Headgate-Revision", "X-Request-Id")
+"""Header fields that pages of other origins may send, and read."""
+_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
+
 
 def make_api(parts: Parts) -> ASGIApp:
     """The whole admin API over these parts. It has no lifespan: `app` starts and stops the parts."""
-    router = Router(_routes(parts), default=_not_found, redirect_slashes=False)
-    return Recorder(router, parts.answered, lambda: parts.published_revision)
+    api: ASGIApp = Router(_routes(parts), default=_not_found, redirect_slashes=False)
+    if parts.cors_origins:
+        api = CORSMiddleware(api, parts.cors_origins, _METHODS, _SENT, expose_headers=_SHOWN)
+    return Recorder(api, parts.answered, lambda: parts.published_revision)
 
 
 def _routes(parts: Parts) -> list[Route]:
     by_path: dict[str, dict[str, Operation]] = defaultdict(dict)
     for operation in operations():
         by_path[operation.path][operation.method] = operation
-    return [Route(path, _Endpoint(parts, operations)) for path, operations in by_path.items()]
+    return [
+        Route(path, _Endpoint(parts, operations, _elsewhere(path, by_path)))
+        for path, operations in by_path.items()
+    ]
+
+
+def _elsewhere(path: str, by_path: Mapping[str, Mapping[str, Operation]]) -> Mapping[str, str]:
+    """For each method that is not possible at a path, the path one step above or below where it is."""
+    near = {
+        other: operations
+        for other, operations in by_path.items()
+        if path.rpartition("/")[0] == other or other.rpartition("/")[0] == path
+    }
+    return {method: _PARAMETER.sub(r"{\1}", other) for other in near for method in near[other]}
 
 
 class _Endpoint:
     """All operations at one path."""
 
-    def __init__(self, parts: Parts, operations: Mapping[str, Operation]) -> None:
+    def __init__(
+        self, parts: Parts, operations: Mapping[str, Operation], elsewhere: Mapping[str, str]
+    ) -> None:
+        """`elsewhere`: where other methods are possible."""
         self._parts = parts
+        self._elsewhere = elsewhere
         self._operations = {**operations}
         if "GET" in operations:
             self._operations["HEAD"] = operations["GET"]
@@ -61,8 +89,7 @@ class _Endpoint:
     async def _run(self, request: Request) -> Response:
         operation = self._operations.get(request.method)
         if operation is None:
-            allowed = ", ".join(sorted(self._operations))
-            raise HttpError(405, "Method not allowed", headers={"Allow": allowed})
+            return self._without_operation(request.method)
         author = await auth.author(self._parts, request, operation.access)
         if operation.access != "public":
             record_of(request.scope).author = author
@@ -74,11 +101,22 @@ class _Endpoint:
             await self._parts.require_same_store()
         return response
 
+    def _without_operation(self, method: str) -> Response:
+        """The answer to OPTIONS (RFC 9110 §9.3.7); for other methods HttpError 405 that says what is possible."""
+        headers = {"Allow": ", ".join(sorted({*self._operations, "OPTIONS"}))}
+        if "PATCH" in self._operations:
+            headers["Accept-Patch"] = MERGE_PATCH
+        if method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        detail = f"{method[:20]} is not possible here: {headers['Allow']}"
+        if where := self._elsewhere.get(method):
+            detail += f". {method} {where} is"
+        raise HttpError(405, detail, headers=headers)
+
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await WebSocketClose()(scope, receive, send)
         return
-    await respond(HttpError(404, "Nothing is at this path; /api/v1/openapi.json lists what is"))(
-        scope, receive, send
-    )
+    detail = "Nothing is at this path; /docs and /api/v1/openapi.json list what is"
+    await respond(HttpError(404, detail))(scope, receive, send)

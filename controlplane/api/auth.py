@@ -37,7 +37,7 @@ async def author(parts: Parts, request: Request, access: Access) -> str:
         if user is None or user.disabled or not claims.of(user):
             raise unauthorized(token_was_sent=True)
         if not _holds(claims, user, access):
-            raise forbidden(access)
+            raise forbidden(access, claims.subject, claims.scopes & frozenset(user.scopes))
     return claims.subject
 
 

@@ -20,6 +20,7 @@ WITHIN = 30.0
 
 FORM = "application/x-www-form-urlencoded"
 JSON_TYPES = ("application/json", "text/json")
+MERGE_PATCH = "application/merge-patch+json"
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
 
 
@@ -74,6 +75,17 @@ async def document(request: Request) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise HttpError(400, f"The body must be one {language} object")
     return value
+
+
+async def merge_patch(request: Request) -> Mapping[str, object]:
+    """The body as a merge patch (RFC 7396); HttpError as for `document`, 415 for a JSON patch (RFC 6902)."""
+    if media_type(request) == "application/json-patch+json":
+        raise HttpError(
+            415,
+            f"Send {MERGE_PATCH} (RFC 7396)",
+            headers={"Accept-Patch": f"{MERGE_PATCH}, application/json"},
+        )
+    return await document(request)
 
 
 async def form(request: Request) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from controlplane.api import body, rollout, shapes
 from controlplane.api.answers import json_answer, models_answer
-from controlplane.api.configuration import dry_run, receipt_answer
+from controlplane.api.configuration import receipt_answer
 from controlplane.api.operation import (
     ADMIN,
     DRY_RUN,
@@ -19,6 +19,7 @@ from controlplane.api.operation import (
     Call,
     Operation,
     Parameter,
+    flag,
     get,
     many,
 )
@@ -81,7 +82,7 @@ async def diff(call: Call) -> Response:
 
 async def rollback(call: Call) -> Response:
     """Rolls the configuration back to an earlier revision."""
-    dry, wait = dry_run(call), rollout.asked(call, "dry_run")
+    dry, wait = flag(call, "dry_run"), rollout.asked(call, "dry_run")
     document = await body.document(call.request)
     if unknown := sorted(set(document) - {"to", "dry_run", "users"}):
         raise InvalidConfig([Problem(unknown[0], "is not known here")])
@@ -89,8 +90,8 @@ async def rollback(call: Call) -> Response:
     if not isinstance(to, int) or isinstance(to, bool) or not 0 < to < 2**63:
         raise InvalidConfig([Problem("to", "must be a revision")])
     users = document.get("users", False)
-    for name, flag in (("dry_run", in_body), ("users", users)):
-        if not isinstance(flag, bool):
+    for name, value in (("dry_run", in_body), ("users", users)):
+        if not isinstance(value, bool):
             raise InvalidConfig([Problem(name, "must be true or false")])
     dry = dry or bool(in_body)
     if dry and wait:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from controlplane.api.operation import Answer, Operation, Parameter, Schema
+from controlplane.api.operation import Answer, Body, Operation, Parameter, Schema
 
 Json = dict[str, Any]
 
@@ -21,6 +21,15 @@ PROBLEM: Json = {
     "type": "object",
     "description": "RFC 9457 problem details.",
     "required": ["type", "title", "status", "detail"],
+    "examples": [
+        {
+            "type": "about:blank",
+            "title": "Bad Request",
+            "status": 400,
+            "detail": "The configuration has 1 problem; nothing was changed",
+            "errors": [{"field": "scopes[0]", "detail": "scope 'orders:red' does not exist"}],
+        }
+    ],
     "properties": {
         "type": {"type": "string"},
         "title": {"type": "string"},
@@ -126,10 +135,14 @@ def _operation(operation: Operation, references: Mapping[ModelKey, Json]) -> Jso
     if operation.body:
         schema = _resolve(operation.body.schema, "validation", references)
         described["requestBody"] = {
-            "required": True,
-            "content": {kind: {"schema": schema} for kind in operation.body.media_types},
+            "required": operation.body.required,
+            "content": {kind: _content(schema, operation.body) for kind in operation.body.media_types},
         }
     return described
+
+
+def _content(schema: Any, body: Body) -> Json:
+    return {"schema": schema, **({"example": dict(body.example)} if body.example else {})}
 
 
 def _path_parameters(path: str) -> Iterator[Json]:
@@ -160,6 +173,13 @@ def _answer(answer: Answer, references: Mapping[ModelKey, Json]) -> Json:
             "description": "Revision of the last change.",
             "schema": {"type": "string"},
         }
+    if answer.location:
+        headers["Location"] = {"description": "Path of what was created.", "schema": {"type": "string"}}
+    if answer.link:
+        headers["Link"] = {
+            "description": "To the next page, where there is one.",
+            "schema": {"type": "string"},
+        }
     described: Json = {"description": answer.description, "headers": headers}
     if answer.schema is not None:
         schema = _resolve(answer.schema, "serialization", references)
@@ -170,9 +190,9 @@ def _answer(answer: Answer, references: Mapping[ModelKey, Json]) -> Json:
 def _refusals(operation: Operation) -> list[int]:
     statuses = set(operation.refusals)
     if operation.access != "public":
-        statuses |= {401, 403, 503}
+        statuses |= {401, 403, 500, 503}
     if operation.body:
-        statuses |= {400, 413, 415}
+        statuses |= {400, 408, 413, 415}
     return sorted(statuses)
 
 

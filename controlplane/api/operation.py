@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from controlplane.api.parts import Parts
+from controlplane.api.problems import HttpError
 from controlplane.api.recorder import RequestRecord, record_of
 
 Access = Literal["public", "gateway:read", "gateway:admin"]
@@ -57,6 +58,10 @@ class Answer:
     schema: Schema | None = None
     media_type: str = "application/json"
     etag: bool = False
+    location: bool = False
+    """Whether the Location of what was created is named."""
+    link: bool = False
+    """Whether a Link may lead to the next page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class Body:
 
     schema: Schema
     media_types: tuple[str, ...] = ("application/json", "application/yaml")
+    example: Mapping[str, Any] | None = None
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,17 @@ class Parameter:
     description: str
     place: Literal["query", "header"] = "query"
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+_FLAGS = {"true": True, "1": True, "": True, "false": False, "0": False}
+
+
+def flag(call: Call, name: str) -> bool:
+    """Whether `?name` is set; HttpError 400 when it is neither true nor false."""
+    given = call.request.query_params.get(name, "false").lower()
+    if given not in _FLAGS:
+        raise HttpError(400, f"{name} must be true or false")
+    return _FLAGS[given]
 
 
 DRY_RUN = Parameter("dry_run", "Only say what would change.", schema={"type": "boolean", "default": False})

@@ -34,6 +34,8 @@ class Parts:
     """Answer GETs without a token that come from this machine."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies whose X-Forwarded-For is trusted."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may call the API from a browser."""
     tokens: TokenIssuer | None = None
     """None until the signing keys were read from the store."""
     grants: Grants | None = None

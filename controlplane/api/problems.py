@@ -74,10 +74,13 @@ def unauthorized(*, token_was_sent: bool) -> HttpError:
     return HttpError(401, CREDENTIALS, headers={"WWW-Authenticate": challenge})
 
 
-def forbidden(scope: str) -> HttpError:
-    """The caller is authenticated and lacks this scope."""
+def forbidden(scope: str, username: str, held: Iterable[str]) -> HttpError:
+    """The caller is authenticated and lacks this scope. `held`: the scopes of the user that the token is good for."""
     challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
-    return HttpError(403, PERMISSIONS, headers={"WWW-Authenticate": challenge})
+    holds = ", ".join(sorted(held)) or "none"
+    detail = f"{PERMISSIONS}: user {username!r} needs the scope {scope}, and this token holds {holds}"
+    more = {"user": username, "needed": scope}
+    return HttpError(403, detail, headers={"WWW-Authenticate": challenge}, more=more)
 
 
 def starting(reasons: Iterable[str]) -> HttpError:

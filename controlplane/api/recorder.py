@@ -121,4 +121,4 @@ class Recorder:
 
 def _known_method(method: str) -> str:
     # Clients must not invent values of a metric label.
-    return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE") else "other"
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "other"

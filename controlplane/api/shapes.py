@@ -45,13 +45,17 @@ class InstanceShape(Shape):
     ]
 
 
-class ServiceShape(Shape):
-    """A service as the fleet sees it."""
+class VersionShape(Shape):
+    """What is known of a resource beside its fields."""
 
-    service_name: str
-    instances: Annotated[dict[str, InstanceShape], Field(description="By instance_id.")]
-    healthy: int
-    total: int
+    revision: Annotated[int, Field(description="Of its last change; its ETag.")]
+
+
+class StatusShape(VersionShape):
+    """What is known of a resource that data planes are sent."""
+
+    serving: Annotated[int, Field(description="Connected data planes that serve this revision of it.")]
+    connected: Annotated[int, Field(description="Connected data planes.")]
 
 
 class CircuitStats(Shape):
@@ -403,6 +407,25 @@ class TokenErrorShape(Shape):
 
     error: str
     error_description: str
+
+
+class LinksShape(Shape):
+    """Paths on this server."""
+
+    reference: str
+    openapi: str
+    token: str
+    health: str
+    ready: str
+    metrics: str
+
+
+class IndexShape(Shape):
+    """What there is."""
+
+    name: str
+    version: str
+    links: LinksShape
 
 
 class ReadyShape(Shape):

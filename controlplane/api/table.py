@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
-
 from controlplane.api import (
     configuration,
+    docs,
     fleet,
     health,
     history,
     limits,
+    resources,
     rollout,
     service_token,
+    services,
     store,
     token,
 )
-from controlplane.api.answers import json_answer
-from controlplane.api.openapi import describe
-from controlplane.api.operation import ROOT, Answer, Call, Operation, get
-
-_OPENAPI = Answer(200, "OpenAPI", {"type": "object"})
+from controlplane.api.operation import Operation
 
 
 def operations() -> tuple[Operation, ...]:
@@ -28,22 +25,13 @@ def operations() -> tuple[Operation, ...]:
         *token.operations(),
         *service_token.operations(),
         *configuration.operations(),
+        *resources.operations(),
+        *services.operations(),
         *history.operations(),
         *fleet.operations(),
         *limits.operations(),
         *rollout.operations(),
         *store.operations(),
-        get(
-            f"{ROOT}/openapi.json",
-            openapi,
-            "getOpenapi",
-            "This description",
-            _OPENAPI,
-        ),
+        *docs.operations(operations),
         *health.operations(),
     )
-
-
-async def openapi(call: Call) -> Response:
-    """The table, described."""
-    return json_answer(describe(operations(), call.parts.version))

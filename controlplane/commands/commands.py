@@ -18,11 +18,11 @@ from controlplane.commands.keeping import Keeping
 from controlplane.commands.plan import Done, Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry, rollback
 from controlplane.identity.passwords import Hasher
-from controlplane.model.document import read_document, read_one, weight
+from controlplane.model.document import read_document, read_named, weight
 from controlplane.model.history import RECORDS, Edit, Record
 from controlplane.model.lineage import Lineage
-from controlplane.model.problems import InconsistentConfig, Problem
-from controlplane.model.resources import KINDS, Instance, Resource, ResourceId, Service, Tls, User
+from controlplane.model.problems import InconsistentConfig
+from controlplane.model.resources import Instance, Resource, ResourceId, Service, Tls, User
 from controlplane.model.stored import Stamped, decode, key_of
 from controlplane.store import Conflict, LeaseGone, Store, StoreError
 
@@ -113,18 +113,27 @@ class Commands:
         Raises InvalidConfig, StaleWrite unless the resource is at revision `if_match`, AlreadyExists when it exists
         and `if_none_match` is set.
         """
-        declared, problems = read_one(kind, _named(kind, body, name))
-        if name is not None and declared.name and declared.name != name:
-            problems += (Problem(KINDS[kind].NAMED_BY, f"must be {name!r}, as in the address"),)
+        declared, problems = read_named(kind, body, name)
         request = configuration.PutOne(
             author=author, declared=declared, problems=problems, if_match=if_match, only_new=if_none_match
         )
         done = await self.executor.run(configuration.put, request)
         return Stamped(done.receipt.resource, done.revision) if done.written else done.receipt
 
-    async def delete(self, kind: str, name: str, *, if_match: int | None = None, author: str) -> int:
-        """Remove a resource; return the revision. Raises NotFound, StaleWrite, InvalidConfig naming who needs it."""
-        request = configuration.DeleteOne(author=author, kind=kind, name=name, if_match=if_match)
+    async def patch(
+        self, kind: str, name: str, patch: Mapping[str, object], *, if_match: int | None = None, author: str
+    ) -> Stamped:
+        """Change some fields of a resource (RFC 7396). Raises NotFound, InvalidConfig, StaleWrite as above."""
+        request = configuration.PatchOne(author=author, kind=kind, name=name, patch=patch, if_match=if_match)
+        done = await self.executor.run(configuration.patch, request)
+        return Stamped(done.receipt.resource, done.revision) if done.written else done.receipt
+
+    async def delete(
+        self, kind: str, name: str, *, if_match: int | None = None, force: bool = False, author: str
+    ) -> int:
+        """Remove a resource; return the revision. Raises NotFound, StaleWrite, InvalidConfig naming who needs it, and
+        BuiltIn unless `force` is set."""
+        request = configuration.DeleteOne(author=author, kind=kind, name=name, if_match=if_match, force=force)
         return (await self.executor.run(configuration.delete, request)).revision
 
     # History
@@ -290,6 +299,11 @@ class Commands:
         )
         return (await self._marking(registry.drain, request)).revision
 
+    async def undrain(self, service_name: str, instance_id: str) -> int:
+        """Let a draining instance take requests again; return the revision. Raises NotFound, Leaving."""
+        request = registry.Undrain(author="", service_name=service_name, instance_id=instance_id)
+        return (await self._marking(registry.undrain, request)).revision
+
     async def _marking(self, planner: Planner[Q, None], request: Q) -> Done[None]:
         """Plan again when the lease of a holder ended meanwhile."""
         for _ in range(_TRIES):
@@ -339,8 +353,3 @@ class Commands:
         """
         request = own.BuildIn(author=author, resources=resources, switched_off=switched_off, tls=tls)
         await self.executor.run(own.build_in, request)
-
-
-def _named(kind: str, body: object, name: str | None) -> object:
-    field = KINDS[kind].NAMED_BY
-    return {field: name, **body} if name is not None and isinstance(body, Mapping) else body

@@ -76,6 +76,25 @@ class NotFound(CommandError):
         super().__init__(kind, name, detail or f"{kind} {name!r} does not exist")
 
 
+class BuiltIn(CommandError):
+    """The resource is the control plane's own."""
+
+    def __init__(self, kind: str, name: str, consequence: str) -> None:
+        force = "force=true deletes it all the same; it is not created again"
+        detail = f"{kind} {name!r} is built in: without it {consequence}. {force}"
+        super().__init__(kind, name, detail)
+
+
+class Leaving(CommandError):
+    """The instance's own processes have taken it out, and end."""
+
+    def __init__(self, name: str) -> None:
+        detail = (
+            f"instance {name!r} was taken out by its own processes: it comes back when they register it anew"
+        )
+        super().__init__("instance", name, detail)
+
+
 class StaleWrite(CommandError):
     """The resource is not at the revision that the caller has seen. `revision` is its present one, 0 when absent."""
 

@@ -45,6 +45,11 @@ class Overview:
             return None
         return views.service_view(snapshot, stamped.resource, self._votes())
 
+    def viewer(self, snapshot: Snapshot) -> Callable[[Service], ServiceView]:
+        """Makes the views of services that the snapshot need not hold yet, as of now; for any thread."""
+        votes = self._votes()
+        return lambda service: views.service_view(snapshot, service, votes)
+
     def circuits(self, snapshot: Snapshot) -> tuple[CircuitView, ...]:
         """The breaker of every service, sorted by name."""
         return views.circuits(snapshot, self._breakers)

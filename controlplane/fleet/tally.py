@@ -38,6 +38,19 @@ class Count:
     """Data planes that do not serve it, and refuse it, a later one, or an equivalent one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The connected data planes by the revision that they serve."""
+
+    connected: int
+    standings: tuple[tuple[int, int], ...]
+    """Revisions, and how many serve each."""
+
+    def count(self, revision: int) -> int:
+        """How many serve this revision or a later one."""
+        return sum(number for applied, number in self.standings if applied >= revision)
+
+
 class Tally:
     """Kept up to date by the fleet, one data plane at a time."""
 
@@ -52,6 +65,13 @@ class Tally:
     def connected(self) -> int:
         """How many data planes are connected."""
         return len(self._of)
+
+    def serving(self) -> Serving:
+        """The data planes as they are now."""
+        found = Counter[int]()
+        for one, number in self._standings.items():
+            found[one.applied] += number
+        return Serving(len(self._of), tuple(found.items()))
 
     def refuses(self, digest: str) -> bool:
         """Whether any data plane refused something later than what it serves, or the table with this digest."""

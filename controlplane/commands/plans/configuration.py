@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from controlplane.commands.errors import AlreadyExists, Change, NotFound, StaleWrite
+from controlplane.commands.errors import AlreadyExists, BuiltIn, Change, NotFound, StaleWrite
 from controlplane.commands.plan import Plan, PlanView, Request
-from controlplane.commands.plans.puts import delete_step, plan_steps, put_step, refusal, with_passwords
-from controlplane.model.document import Document
-from controlplane.model.problems import Problem
+from controlplane.commands.plans.puts import (
+    delete_step,
+    plan_steps,
+    present,
+    put_step,
+    refusal,
+    with_passwords,
+)
+from controlplane.model.builtin import BUILT_IN
+from controlplane.model.document import Document, read_named
+from controlplane.model.merge import patched
+from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import Resource
 from controlplane.model.stored import Stamped
 from controlplane.model.validate import Declared, check_references, word
@@ -73,11 +82,12 @@ def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteOne(Request):
-    """Remove a resource that nothing needs."""
+class PatchOne(Request):
+    """Change some fields of a resource (RFC 7396)."""
 
     kind: str
     name: str
+    patch: Mapping[str, object]
     if_match: int | None = None
 
     @property
@@ -85,14 +95,46 @@ class DeleteOne(Request):
         return True
 
 
+def patch(view: PlanView, request: PatchOne) -> Plan[Stamped]:
+    """Raises NotFound, and what `put` raises; InconsistentConfig when what is stored cannot be read."""
+    kind, name = request.kind, request.name
+    revision, before = view.revision((kind, name)), present(view, (kind, name))
+    if not revision:
+        raise NotFound(kind, name)
+    if request.if_match is not None and revision != request.if_match:
+        raise StaleWrite(kind, name, revision)
+    if before is None:
+        raise InconsistentConfig([Problem(f"{kind}/{name}", "cannot be read: replace it as a whole")])
+    declared, problems = read_named(kind, patched(before, request.patch), name)
+    whole = PutOne(author=request.author, hashes=request.hashes, declared=declared, problems=problems)
+    return put(view, whole)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOne(Request):
+    """Remove a resource that nothing needs."""
+
+    kind: str
+    name: str
+    if_match: int | None = None
+    force: bool = False
+    """Built-in resources, too."""
+
+    @property
+    def small(self) -> bool:
+        return True
+
+
 def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
-    """Raises NotFound, StaleWrite, and InvalidConfig naming who needs it."""
+    """Raises NotFound, StaleWrite, BuiltIn without `force`, and InvalidConfig naming who needs it."""
     kind, name = request.kind, request.name
     revision = view.revision((kind, name))
     if request.if_match is not None and revision != request.if_match:
         raise StaleWrite(kind, name, revision)
     if not revision:
         raise NotFound(kind, name)
+    if not request.force and (consequence := BUILT_IN.get((kind, name))):
+        raise BuiltIn(kind, name, consequence)
     if needing := view.index.needing((kind, name)):
         needed = f"{word(kind)} {name!r} is needed by"
         raise refusal([Problem("", f"{needed} {word(who)} {what!r}") for who, what in sorted(needing)])

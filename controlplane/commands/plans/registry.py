@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controlplane.commands.errors import NotFound, Occupied, UnknownService
+from controlplane.commands.errors import Leaving, NotFound, Occupied, UnknownService
 from controlplane.commands.plan import Beside, Plan, PlanView
 from controlplane.commands.plans import holders
 from controlplane.commands.plans.puts import plan_steps, put_step
@@ -173,6 +173,31 @@ def drain(view: PlanView, request: Drain) -> Plan[None]:
     marks, releases = _marks(view, request, entry) if request.lease else ([], ())
     write = Put(key, encode(instance.model_copy(update={"draining": True})), request.lease or entry.lease)
     return Plan(None, [write, *marks], {key: entry.revision}, releases=(*releases, *request.own))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undrain(OfInstance):
+    """Let a draining instance take requests again."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        return (holders.holders_of(self.name),)
+
+
+def undrain(view: PlanView, request: Undrain) -> Plan[None]:
+    """Raises NotFound, and Leaving where the instance is kept for its last requests alone, under a lease that nobody
+    renews."""
+    (key,), (prefix,) = request.keys, request.prefixes
+    entry = view.entries[key]
+    instance = holders.instance_in(entry)
+    if entry is None or instance is None:
+        raise NotFound("instance", request.name)
+    if not instance.draining:
+        return Plan(None, shown_at=entry.revision)
+    if holders.Holders.read(view.listings[prefix].entries).marked:
+        raise Leaving(request.name)
+    write = Put(key, encode(instance.model_copy(update={"draining": False})), entry.lease)
+    return Plan(None, [write], {key: entry.revision})
 
 
 def _marks(view: PlanView, request: OfInstance, entry: Entry) -> tuple[Sequence[Write], tuple[int, ...]]:

@@ -56,9 +56,11 @@ def _ready(client: httpx.Client) -> bool:
 
 def serial(plane: ControlPlane, authority: Authority, name: str) -> str:
     """The serial number of the certificate that a new connection gets."""
-    with socket.create_connection(("127.0.0.1", plane.admin_port), timeout=10) as connection:
-        with authority.trusted().wrap_socket(connection, server_hostname=name) as encrypted:
-            found = encrypted.getpeercert()
+    with (
+        socket.create_connection(("127.0.0.1", plane.admin_port), timeout=10) as connection,
+        authority.trusted().wrap_socket(connection, server_hostname=name) as encrypted,
+    ):
+        found = encrypted.getpeercert()
     assert found is not None
     return str(found["serialNumber"])
 

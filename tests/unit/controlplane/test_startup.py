@@ -92,7 +92,7 @@ async def test_what_an_operator_deleted_stays_deleted() -> None:
     await commands.put("user", {"scopes": ["gateway:admin"]}, name="admin", author="jo")
     deleted = [("route", "headgate-api"), ("service", "controlplane"), ("scope", "gateway:read")]
     for kind, name in deleted:
-        await commands.delete(kind, name, author="jo")
+        await commands.delete(kind, name, force=True, author="jo")
     before = store.revision
     await Plane(store).startup.run()
     assert store.revision == before
@@ -106,10 +106,10 @@ async def test_built_in_resources_from_before_they_were_listed_are_adopted() -> 
     await Plane(store).startup.run()
     await store.commit({}, [Delete(BUILT_IN)])
     commands = Plane(store).commands
-    await commands.delete("route", "headgate-api", author="jo")
+    await commands.delete("route", "headgate-api", force=True, author="jo")
     await Plane(store).startup.run()
     assert (await commands.get("route", "headgate-api")).revision == store.revision
-    await commands.delete("route", "headgate-api", author="jo")
+    await commands.delete("route", "headgate-api", force=True, author="jo")
     await Plane(store).startup.run()
     with pytest.raises(NotFound):
         await commands.get("route", "headgate-api")
@@ -164,7 +164,7 @@ async def test_an_authority_with_a_private_key_is_not_given_away(tmp_path: Path)
     both = tmp_path / "both.pem"
     both.write_text(authority.certificate.read_text() + key.read_text())
     plane = Plane(MemoryStore(), admin_cert=cert, admin_key=key, admin_ca=both)
-    with pytest.raises(StartError, match="^ADMIN_CA: .*there is a private key in it"):
+    with pytest.raises(StartError, match=r"^ADMIN_CA: .*there is a private key in it"):
         await plane.startup.run()
 
 

@@ -58,7 +58,9 @@ async def test_a_reader_may_look_and_not_change(api: Api) -> None:
     headers = await api.token(READER)
     assert (await api.client.get(SERVICES, headers=headers)).status_code == 200
     answer = await create_scope(api, headers)
-    assert (answer.status_code, answer.json()["detail"]) == (403, "Not enough permissions")
+    said = "Not enough permissions: user 'reader' needs the scope gateway:admin, and this token holds gateway:read"
+    assert (answer.status_code, answer.json()["detail"]) == (403, said)
+    assert (answer.json()["user"], answer.json()["needed"]) == ("reader", "gateway:admin")
     challenge = 'Bearer realm="headgate", error="insufficient_scope", scope="gateway:admin"'
     assert answer.headers["WWW-Authenticate"] == challenge
 

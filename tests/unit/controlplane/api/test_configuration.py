@@ -60,8 +60,11 @@ async def test_lists_are_sorted_and_also_under_the_plain_name(orders: httpx.Asyn
         await orders.put(f"{ROUTES}/{name}", json=route(prefix=f"/{name}"))
     listed = (await orders.get(ROUTES)).json()
     assert [found["name"] for found in listed] == ["a", "b"]
-    assert (await orders.get("/api/v1/routes")).json() == listed
-    assert (await orders.get("/api/v1/routes/a")).json() == listed[0]
+    shown = (await orders.get("/api/v1/routes")).json()
+    assert (await orders.get("/api/v1/routes/a")).json() == shown[0]
+    for one in shown:
+        assert one.pop("status").keys() == {"revision", "serving", "connected"}
+    assert shown == listed
 
 
 async def test_a_client_that_has_it_gets_304(orders: httpx.AsyncClient) -> None:
@@ -134,7 +137,8 @@ async def test_the_name_in_the_body_must_be_that_of_the_path(orders: httpx.Async
 
 async def test_a_user_is_shown_without_password_and_hash(admin: httpx.AsyncClient, api: Api) -> None:
     answer = await admin.put("/api/v1/config/users/jo", json={"password": "not to be seen"})
-    assert answer.json() == {"username": "jo", "scopes": [], "disabled": False}
+    fields = {"username": "jo", "scopes": [], "disabled": False, "description": "", "labels": {}}
+    assert answer.json() == fields
     stored = await api.store.get("/headgate/v1/user/jo")
     assert stored is not None
     assert b"argon2id" in stored.value

@@ -35,6 +35,32 @@ async def test_without_a_wait(registered: None, admin: httpx.AsyncClient, api: A
     assert again.json() == answer.json()
 
 
+async def test_an_instance_is_let_in_again(registered: None, admin: httpx.AsyncClient, api: Api) -> None:
+    nothing = await admin.delete(DRAIN)
+    assert (nothing.status_code, nothing.json()) == (202, {"revision": api.store.revision})
+    await admin.post(DRAIN)
+    await api.seen()
+    assert await status(admin) == "draining"
+    answer = await admin.delete(DRAIN)
+    assert (answer.status_code, answer.json()) == (202, {"revision": api.store.revision})
+    await api.seen()
+    assert await status(admin) == "starting"
+    entry = await api.store.get("/headgate/v1/instance/orders/a")
+    assert entry is not None and entry.lease
+    assert (await admin.delete("/api/v1/services/orders/instances/b/drain")).status_code == 404
+
+
+async def test_an_instance_whose_process_ends_is_not_let_in_again(
+    registered: None, admin: httpx.AsyncClient, api: Api
+) -> None:
+    await api.parts.commands.drain("orders", "a", hold=30)
+    answer = await admin.delete(DRAIN)
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == (
+        "instance 'orders/a' was taken out by its own processes: it comes back when they register it anew"
+    )
+
+
 async def test_waits_for_the_last_request(registered: None, admin: httpx.AsyncClient, api: Api) -> None:
     fleet = api.parts.fleet
     fleet.hello("gw-1", "1")

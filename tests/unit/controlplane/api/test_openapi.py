@@ -48,7 +48,7 @@ async def test_every_operation_is_there_and_guarded(api: Api, operation: Operati
     assert operation.access == ("gateway:read" if operation.method == "GET" else "gateway:admin")
 
 
-async def test_every_read_answers_as_described(admin: httpx.AsyncClient) -> None:
+async def test_every_read_answers_as_described(admin: httpx.AsyncClient, api: Api) -> None:
     document = {
         "services": [{"service_name": "orders"}],
         "scopes": [{"name": "orders"}],
@@ -58,8 +58,13 @@ async def test_every_read_answers_as_described(admin: httpx.AsyncClient) -> None
     }
     applied = (await admin.post("/api/v1/apply", json=document)).raise_for_status()
     revision = applied.json()["revision"]
+    await api.seen()
     for operation in operations():
-        if operation.method != "GET" or "issuers/" in operation.path or operation.path == "/metrics":
+        if (
+            operation.method != "GET"
+            or "issuers/" in operation.path
+            or operation.path in ("/metrics", "/docs")
+        ):
             continue
         answer = await admin.get(address(operation, revision))
         assert answer.status_code == 200, operation.path
@@ -96,10 +101,19 @@ def test_path_parameters_are_described() -> None:
 
 
 async def test_unknown_paths_and_methods(admin: httpx.AsyncClient) -> None:
-    for path in ("/", "/api/v1", "/api/v1/nothing", "/api/v1/config/colours", "/api/v1/services/"):
+    for path in ("/api/v1", "/api/v1/nothing", "/api/v1/config/colours", "/api/v1/services/"):
         answer = await admin.get(path)
         assert answer.status_code == 404
         assert answer.headers["Content-Type"] == "application/problem+json"
-    answer = await admin.patch("/api/v1/config/routes/orders")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET, HEAD, PUT")
+    one = "/api/v1/config/routes/orders"
+    allowed = "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"
+    answer = await admin.post(one)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    said = f"POST is not possible here: {allowed}. POST /api/v1/config/routes is"
+    assert answer.json()["detail"] == said
+    answer = await admin.put("/api/v1/routes")
+    assert answer.json()["detail"].endswith(". PUT /api/v1/routes/{name} is")
+    answer = await admin.options(one)
+    assert (answer.status_code, answer.headers["Allow"]) == (204, allowed)
+    assert answer.headers["Accept-Patch"] == "application/merge-patch+json"
     assert (await admin.head("/api/v1/services")).status_code == 200

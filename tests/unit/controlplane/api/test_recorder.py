@@ -7,7 +7,7 @@ import logging
 import httpx
 import pytest
 
-from controlplane.api import table
+from controlplane.api import docs
 from tests.support.api import Api
 
 
@@ -94,7 +94,7 @@ async def test_a_fault_of_ours_is_a_500_and_tells_nothing(
     def fail(*_: object) -> None:
         raise RuntimeError("inner secret")
 
-    monkeypatch.setattr(table, "describe", fail)
+    monkeypatch.setattr(docs, "describe", fail)
     headers = {**await api.token(), "X-Request-Id": "fault-1"}
     answer = await api.client.get("/api/v1/openapi.json", headers=headers)
     assert answer.status_code == 500

@@ -1,0 +1,85 @@
+"""What is there: the start page, the description for programs, and the reference for people."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib.resources import files
+
+from starlette.responses import Response
+
+from controlplane.api import shapes
+from controlplane.api.answers import json_answer
+from controlplane.api.openapi import describe
+from controlplane.api.operation import ROOT, Answer, Call, Operation, get
+from controlplane.api.reference import page
+
+Table = Callable[[], Iterable[Operation]]
+
+
+async def index(call: Call) -> Response:
+    """Where everything begins: for browsers the reference, for programs its address and others."""
+    if "text/html" in call.request.headers.get("accept", ""):
+        return Response(status_code=303, headers={"Location": "/docs", "Vary": "Accept"})
+    links = shapes.LinksShape(
+        reference="/docs",
+        openapi=f"{ROOT}/openapi.json",
+        token=f"{ROOT}/auth/token",
+        health="/health",
+        ready="/ready",
+        metrics="/metrics",
+    )
+    shape = shapes.IndexShape(name="Headgate admin API", version=call.parts.version, links=links)
+    return json_answer(shape.model_dump(), headers={"Vary": "Accept"})
+
+
+@cache
+def _style() -> tuple[str, str]:
+    """The style of the page, and the policy that lets browsers apply it and load or run nothing."""
+    style = files("controlplane.api").joinpath("reference.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return style, f"{policy}; frame-ancestors 'none'"
+
+
+def operations(table: Table) -> Iterator[Operation]:
+    """The operations that describe all operations of `table`, these included."""
+
+    async def openapi(call: Call) -> Response:
+        version = call.parts.version
+        return json_answer(await call.parts.commands.reads.run(lambda: describe(table(), version)))
+
+    async def reference(call: Call) -> Response:
+        (style, policy), version = _style(), call.parts.version
+        text = await call.parts.commands.reads.run(lambda: page(describe(table(), version), style))
+        return Response(text, headers={"Content-Security-Policy": policy}, media_type="text/html")
+
+    yield get(
+        "/",
+        index,
+        "getIndex",
+        "What there is",
+        Answer(200, "Links", shapes.IndexShape),
+        Answer(303, "For browsers: to the reference"),
+        access="public",
+        tag="process",
+    )
+    yield get(
+        f"{ROOT}/openapi.json",
+        openapi,
+        "getOpenapi",
+        "This description",
+        Answer(200, "OpenAPI", {"type": "object"}),
+    )
+    yield get(
+        "/docs",
+        reference,
+        "getReference",
+        "This description as a page",
+        Answer(200, "HTML, which needs nothing from elsewhere", {"type": "string"}, "text/html"),
+        access="public",
+        tag="process",
+        refusals=(503,),
+    )

@@ -1,0 +1,117 @@
+"""How resources look under a path: their fields alone, or with `status` beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import create_model
+
+from controlplane.api import shapes
+from controlplane.api.operation import Call
+from controlplane.model import stored
+from controlplane.model.merge import unkeyed
+from controlplane.model.resources import Resource
+from controlplane.model.stored import Stamped
+
+Show = Callable[[Stamped], dict[str, object]]
+"""Makes what is answered for one resource; may be called in another thread."""
+
+
+class Form:
+    """The fields alone, as they are stored."""
+
+    revalidates = True
+    """Whether the ETag, which is the revision of the fields, says everything about an answer."""
+
+    def __init__(self, model: type[Resource]) -> None:
+        self.model = model
+        """As a body is written."""
+        self.kind = model.KIND
+
+    @property
+    def schema(self) -> type[Resource]:
+        """As an answer is read."""
+        return self.model
+
+    async def list(self, call: Call) -> Sequence[Stamped]:
+        """Every resource, sorted by name."""
+        return await call.parts.commands.list(self.kind)
+
+    async def get(self, call: Call, name: str) -> Stamped:
+        """One resource. Raises NotFound."""
+        return await call.parts.commands.get(self.kind, name)
+
+    async def show(self, call: Call) -> Show:
+        """How resources are shown now."""
+        return lambda stamped: stored.shown(stamped.resource)
+
+    def taken(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """The fields in a body, which may be a patch. What was read may be sent back."""
+        return document
+
+    def whole(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """The fields of a whole resource in a body."""
+        return document
+
+    async def settle(self, call: Call, revision: int) -> None:
+        """Return when a read of this control plane shows the change."""
+
+
+class WithStatus(Form):
+    """The fields, and `status`: which revision they have, and how many data planes serve it."""
+
+    revalidates = False
+
+    @property
+    def schema(self) -> type[Resource]:
+        return _with_status(self.model, shapes.StatusShape if self.model.DATA_PLANES else shapes.VersionShape)
+
+    async def show(self, call: Call) -> Show:
+        status = _status(call) if self.model.DATA_PLANES else _version
+        return lambda stamped: {**stored.shown(stamped.resource), "status": status(stamped)}
+
+    def taken(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        return {name: value for name, value in document.items() if name != "status"}
+
+    def whole(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        return unkeyed(self.model, self.taken(document))
+
+
+SETTLED_WITHIN = 1.0
+"""Seconds that an answer waits for what is published to hold the change."""
+
+
+async def published(call: Call, revision: int) -> None:
+    """Wait until this control plane's views hold the revision; not for long, and not while the store is in doubt."""
+    watcher, wake = call.parts.watcher, asyncio.Event()
+    with watcher.changed.wakes(wake):
+        try:
+            async with asyncio.timeout(SETTLED_WITHIN):
+                while call.parts.published_revision < revision and not watcher.frozen:
+                    await wake.wait()
+                    wake.clear()
+        except TimeoutError:
+            return
+
+
+def _status(call: Call) -> Callable[[Stamped], dict[str, object]]:
+    serving = call.parts.fleet.tally.serving()
+
+    def status(stamped: Stamped) -> dict[str, object]:
+        done = serving.count(stamped.revision)
+        return {"revision": stamped.revision, "serving": done, "connected": serving.connected}
+
+    return status
+
+
+def _version(stamped: Stamped) -> dict[str, object]:
+    return {"revision": stamped.revision}
+
+
+@cache
+def _with_status(model: type[Resource], status: type[shapes.Shape]) -> type[Resource]:
+    fields: dict[str, Any] = {"status": (status, ...)}
+    return create_model(f"{model.__name__}Status", __base__=model, **fields)

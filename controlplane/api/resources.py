@@ -1,0 +1,276 @@
+"""Create, read, update, delete: every kind of resource by its name, with ETag and conditions.
+
+A kind is under /api/v1/<kind>, with `status` beside its fields. /api/v1/config/<kind> has the fields alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from starlette.responses import Response
+
+from controlplane.api import body, conditions, selection
+from controlplane.api.answers import json_answer, not_modified
+from controlplane.api.forms import Form, WithStatus
+from controlplane.api.operation import (
+    ADMIN,
+    ROOT,
+    Answer,
+    Body,
+    Call,
+    Handler,
+    Operation,
+    Parameter,
+    flag,
+    get,
+    many,
+)
+from controlplane.api.problems import HttpError
+from controlplane.api.services import ServiceForm
+from controlplane.aside import FEW
+from controlplane.commands.errors import AlreadyExists, NotFound
+from controlplane.model.problems import InconsistentConfig
+from controlplane.model.resources import Service, documents
+from controlplane.model.stored import Stamped
+
+_IF_MATCH = Parameter("If-Match", "Only if the resource has this ETag; * for any.", "header")
+_IF_NONE_MATCH = Parameter("If-None-Match", "Only if the ETag is another.", "header")
+_ONLY_NEW = Parameter("If-None-Match", "* : only if there is no such resource yet.", "header")
+_FORCE = Parameter(
+    "force",
+    "Delete a resource that is built in, too: the refusal says what follows.",
+    schema={"type": "boolean", "default": False},
+)
+
+_NEVER = -1
+"""A revision that no resource has, so that the condition on it fails in the transaction, with its own message."""
+
+
+def list_all(form: Form) -> Handler:
+    """Answers the resources of a kind that are asked for, sorted by name."""
+
+    async def handle(call: Call) -> Response:
+        chosen = selection.asked(call)
+        page, last = chosen.page(await form.list(call))
+        show = await form.show(call)
+
+        def answer() -> Response:
+            return json_answer(list(map(show, page)), headers=selection.link(call, last))
+
+        return answer() if len(page) <= FEW else await call.parts.commands.reads.run(answer)
+
+    return handle
+
+
+def read(form: Form, named: str) -> Handler:
+    """Answers one resource, or 304 when the client has it already."""
+
+    async def handle(call: Call) -> Response:
+        found = await form.get(call, call.path(named))
+        known = call.request.headers.get("if-none-match")
+        if known is not None and form.revalidates and conditions.holds(known, found.revision, strong=False):
+            return not_modified(found.revision)
+        return await _one(call, form, found)
+
+    return handle
+
+
+def create(form: Form) -> Handler:
+    """Takes a new resource, whose name stands in the body."""
+
+    async def handle(call: Call) -> Response:
+        document = form.whole(await body.document(call.request))
+        try:
+            written = await call.parts.commands.create(form.kind, document, author=call.author)
+        except AlreadyExists as error:
+            raise HttpError(409, str(error)) from None
+        call.record.revision = written.revision
+        return await _one(call, form, written, 201, f"{call.request.url.path}/{written.resource.name}")
+
+    return handle
+
+
+def put(form: Form, named: str) -> Handler:
+    """Creates a resource or replaces it as a whole."""
+
+    async def handle(call: Call) -> Response:
+        name, document = call.path(named), form.whole(await body.document(call.request))
+        only_new = _only_new(call)
+        present = await _present(call, form.kind, name)
+        written = await call.parts.commands.put(
+            form.kind,
+            document,
+            name=name,
+            if_match=_expected(call, present),
+            if_none_match=only_new,
+            author=call.author,
+        )
+        call.record.revision = written.revision
+        return await _one(call, form, written, 200 if present else 201)
+
+    return handle
+
+
+def patch(form: Form, named: str) -> Handler:
+    """Changes some fields of a resource (RFC 7396)."""
+
+    async def handle(call: Call) -> Response:
+        name, document = call.path(named), await body.merge_patch(call.request)
+        expected = None
+        if "if-match" in call.request.headers:
+            expected = _expected(call, await _present(call, form.kind, name))
+        written = await call.parts.commands.patch(
+            form.kind, name, form.taken(document), if_match=expected, author=call.author
+        )
+        call.record.revision = written.revision
+        return await _one(call, form, written)
+
+    return handle
+
+
+def delete(form: Form, named: str) -> Handler:
+    """Removes a resource that nothing needs any more."""
+
+    async def handle(call: Call) -> Response:
+        name, force = call.path(named), flag(call, "force")
+        expected = None
+        if "if-match" in call.request.headers:
+            expected = _expected(call, await _present(call, form.kind, name))
+        call.record.revision = await call.parts.commands.delete(
+            form.kind, name, if_match=expected, force=force, author=call.author
+        )
+        await form.settle(call, call.record.revision)
+        return Response(status_code=204)
+
+    return handle
+
+
+async def _present(call: Call, kind: str, name: str) -> int:
+    """The resource's revision; 0 when it is absent, or nonsense that a PUT may replace."""
+    try:
+        return (await call.parts.commands.get(kind, name)).revision
+    except (NotFound, InconsistentConfig):
+        return 0
+
+
+def _expected(call: Call, present: int) -> int | None:
+    condition = call.request.headers.get("if-match")
+    if condition is None:
+        return None
+    return present if conditions.holds(condition, present or None, strong=True) else _NEVER
+
+
+def _only_new(call: Call) -> bool:
+    condition = call.request.headers.get("if-none-match")
+    if condition not in (None, "*"):
+        raise HttpError(400, "On a change, If-None-Match can only be *")
+    return condition is not None
+
+
+async def _one(
+    call: Call, form: Form, stamped: Stamped, status: int = 200, location: str | None = None
+) -> Response:
+    if call.request.method != "GET":
+        await form.settle(call, stamped.revision)
+    headers = {"Location": location} if location else {}
+    return json_answer((await form.show(call))(stamped), status, revision=stamped.revision, headers=headers)
+
+
+def operations() -> Iterator[Operation]:
+    """The operations that the handlers above answer."""
+    for plural, model in documents().items():
+        spelled, name = plural.replace("_", "-"), model.__name__
+        yield from _crud(
+            Form(model), f"{ROOT}/config/{spelled}", "name", f"Config{name}", f"listConfig{name}"
+        )
+        form = ServiceForm() if model is Service else WithStatus(model)
+        words = plural.title().replace("_", "")
+        if spelled == "rate-limits":
+            # The list shows the buckets in use, and DELETE resets one of them (`api.fleet`).
+            own = tuple(_crud(form, f"{ROOT}/{spelled}", "key:path", name, ""))
+            yield from (one for one in own if one.method in ("POST", "PUT", "PATCH"))
+        else:
+            yield from _crud(form, f"{ROOT}/{spelled}", "name", name, f"get{words}")
+
+
+def _crud(form: Form, path: str, parameter: str, name: str, list_id: str) -> Iterator[Operation]:
+    one, what, named = f"{path}/{{{parameter}}}", form.kind.replace("_", " "), parameter.partition(":")[0]
+    plain = type(form) is Form
+    yield get(
+        path,
+        list_all(form),
+        list_id,
+        f"Every {what}, by name",
+        Answer(200, "Sorted by name", many(form.schema), link=True),
+        tag="configuration",
+        parameters=selection.PARAMETERS,
+        refusals=(400,),
+    )
+    yield Operation(
+        method="POST",
+        path=path,
+        handler=create(form),
+        access=ADMIN,
+        id=f"create{name}",
+        summary=f"Create a {what}",
+        answers=(Answer(201, "As it is stored", form.schema, etag=True, location=True),),
+        tag="configuration",
+        body=Body(form.model, example=form.model.EXAMPLE),
+        refusals=(409,),
+    )
+    yield get(
+        one,
+        read(form, named),
+        f"readConfig{name.removeprefix('Config')}" if plain else f"get{name}",
+        f"One {what}",
+        Answer(200, "As it is stored", form.schema, etag=True),
+        *((Answer(304, "The client has it already"),) if plain else ()),
+        tag="configuration",
+        parameters=(_IF_NONE_MATCH,) if plain else (),
+        refusals=(400, 404) if plain else (404,),
+    )
+    yield Operation(
+        method="PUT",
+        path=one,
+        handler=put(form, named),
+        access=ADMIN,
+        id=f"put{name}",
+        summary=f"Create a {what}, or replace it as a whole",
+        answers=(
+            Answer(200, "Replaced, or the same already", form.schema, etag=True),
+            Answer(201, "Created", form.schema, etag=True),
+        ),
+        tag="configuration",
+        body=Body(form.model, example=form.model.EXAMPLE),
+        parameters=(_IF_MATCH, _ONLY_NEW),
+        refusals=(409, 412),
+    )
+    yield Operation(
+        method="PATCH",
+        path=one,
+        handler=patch(form, named),
+        access=ADMIN,
+        id=f"patch{name}",
+        summary=f"Change some fields of a {what} (RFC 7396)",
+        answers=(Answer(200, "As it is stored", form.schema, etag=True),),
+        tag="configuration",
+        body=Body(
+            {"type": "object", "description": "The fields that change; null: the default."},
+            (body.MERGE_PATCH, "application/json", "application/yaml"),
+            example={"labels": {"team": "shop"}},
+        ),
+        parameters=(_IF_MATCH,),
+        refusals=(404, 409, 412),
+    )
+    yield Operation(
+        method="DELETE",
+        path=one,
+        handler=delete(form, named),
+        access=ADMIN,
+        id=f"delete{name}",
+        summary=f"Delete a {what} that nothing needs any more",
+        answers=(Answer(204, "Deleted"),),
+        tag="configuration",
+        parameters=(_IF_MATCH, _FORCE),
+        refusals=(400, 404, 409, 412),
+    )

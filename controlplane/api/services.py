@@ -1,0 +1,161 @@
+"""Services with their instances as the fleet sees them, and instances that are taken out and let in again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import create_model
+from starlette.responses import Response
+
+from controlplane.api import rollout, shapes
+from controlplane.api.answers import json_answer
+from controlplane.api.forms import Show, WithStatus, published
+from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation
+from controlplane.api.problems import HttpError
+from controlplane.api.shapes import moment
+from controlplane.commands.errors import NotFound
+from controlplane.fleet.views import InstanceView
+from controlplane.model.resources import Instance, Resource, Service
+from controlplane.model.snapshot import Snapshot
+from controlplane.model.stored import Stamped
+
+_SEEN = frozenset({"status", "last_check", "reason", "workers"})
+"""What the fleet says of an instance: not written."""
+
+
+class ServiceForm(WithStatus):
+    """The fields, and every instance by its id, registered ones too; also while the store does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(Service)
+
+    @property
+    def schema(self) -> type[Resource]:
+        return _seen(super().schema)
+
+    async def list(self, call: Call) -> Sequence[Stamped]:
+        found = call.parts.snapshot().resources
+        return [found[Service.KIND, name] for name in sorted(n for kind, n in found if kind == Service.KIND)]
+
+    async def get(self, call: Call, name: str) -> Stamped:
+        found = call.parts.snapshot().resources.get((Service.KIND, name))
+        if found is None:
+            raise NotFound(Service.KIND, name)
+        return found
+
+    async def show(self, call: Call) -> Show:
+        workers, snapshot = await call.parts.commands.workers(), call.parts.snapshot()
+        fields, view_of = await super().show(call), call.parts.fleet.views.viewer(snapshot)
+
+        def show(stamped: Stamped) -> dict[str, object]:
+            service = stamped.resource
+            assert isinstance(service, Service)
+            view = view_of(service)
+            shown = {one.instance.instance_id: _instance(one, snapshot, workers) for one in view.instances}
+            instances = {name: one.model_dump() for name, one in shown.items()}
+            return {**fields(stamped), "instances": instances, "healthy": view.healthy, "total": view.total}
+
+        return show
+
+    def taken(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """Without what the fleet says. Instances that registered themselves are none of the service's fields."""
+        fields = {
+            name: value for name, value in super().taken(document).items() if name not in ("healthy", "total")
+        }
+        if isinstance(keyed := fields.get("instances"), Mapping):
+            fields["instances"] = {name: _named(one) for name, one in keyed.items() if not _registered(one)}
+        return fields
+
+    async def settle(self, call: Call, revision: int) -> None:
+        await published(call, revision)
+
+
+def _registered(instance: object) -> bool:
+    return isinstance(instance, Mapping) and instance.get("workers") not in (None, 0)
+
+
+def _named(instance: object) -> object:
+    if not isinstance(instance, Mapping):
+        return instance
+    return {name: value for name, value in instance.items() if name not in _SEEN}
+
+
+@cache
+def _seen(model: type[Resource]) -> type[Resource]:
+    fields: dict[str, Any] = {
+        "instances": (dict[str, shapes.InstanceShape], ...),
+        "healthy": (int, ...),
+        "total": (int, ...),
+    }
+    return create_model(model.__name__, __base__=model, **fields)
+
+
+def _instance(view: InstanceView, snapshot: Snapshot, workers: Mapping[str, int]) -> shapes.InstanceShape:
+    name = view.instance.name
+    stamped = snapshot.resources.get((Instance.KIND, name))
+    return shapes.InstanceShape(
+        status=view.status.value,
+        last_check=moment(view.last_check),
+        reason=view.reason,
+        host=view.instance.host,
+        port=view.instance.port,
+        weight=view.instance.weight,
+        metadata=dict(view.instance.metadata),
+        workers=workers.get(name, 1) if stamped is not None and stamped.lease else 0,
+    )
+
+
+async def drain(call: Call) -> Response:
+    """Marks the instance as draining; with `wait`, answers when its last request has ended, or 504."""
+    service, instance = call.path("service"), call.path("instance")
+    if "quorum" in call.request.query_params:
+        raise HttpError(400, "Unknown parameter 'quorum'")
+    wait = rollout.asked(call)
+    revision = await call.parts.commands.drain(service, instance)
+    call.record.revision = revision
+    if wait is None:
+        return json_answer({"revision": revision}, 202)
+    seen = await call.parts.waiting.drained(service, instance, revision, wait.seconds)
+    receipt = rollout.shown(seen).model_dump()
+    if seen.complete:
+        return json_answer(receipt)
+    which = seen.problem or ", ".join(map(str, seen.stragglers[:10]))
+    detail = f"Instance {service}/{instance} takes no new requests, but is not drained: {which}"
+    raise HttpError(504, detail, more=receipt)
+
+
+async def undrain(call: Call) -> Response:
+    """Lets a draining instance take requests again."""
+    call.record.revision = await call.parts.commands.undrain(call.path("service"), call.path("instance"))
+    return json_answer({"revision": call.record.revision}, 202)
+
+
+def operations() -> Iterator[Operation]:
+    """The operations that the handlers above answer; services themselves are in `api.resources`."""
+    ordered = Answer(202, "The order is on its way to the data planes", shapes.RevisionShape)
+    path = f"{ROOT}/services/{{service}}/instances/{{instance}}/drain"
+    yield Operation(
+        method="POST",
+        path=path,
+        handler=drain,
+        access=ADMIN,
+        id="drainInstance",
+        summary="Let an instance take no new requests, and wait for those under way",
+        answers=(Answer(200, "Nothing is under way there any more", shapes.RolloutShape), ordered),
+        tag="fleet",
+        parameters=rollout.PARAMETERS[:1],
+        refusals=(400, 404, 409, 504),
+    )
+    yield Operation(
+        method="DELETE",
+        path=path,
+        handler=undrain,
+        access=ADMIN,
+        id="undrainInstance",
+        summary="Let a draining instance take requests again",
+        answers=(ordered,),
+        tag="fleet",
+        refusals=(404, 409),
+    )

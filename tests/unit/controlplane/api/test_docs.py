@@ -1,0 +1,102 @@
+"""The start page and the reference: whole, and nothing in it from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+
+from controlplane.api.openapi import describe
+from controlplane.api.table import operations
+from controlplane.model.base import parse_as
+from controlplane.model.resources import Issuer, documents
+from tests.support.api import Api
+
+
+class Links(HTMLParser):
+    """The ids of a page, and what it leads to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.targets: set[str] = set()
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attributes:
+            assert not name.startswith("on"), "no script"
+            if name == "id":
+                self.ids.append(value or "")
+            elif name in ("href", "src"):
+                self.targets.add(value or "")
+
+
+async def test_the_start_page_leads_to_what_is_there(api: Api) -> None:
+    answer = await api.client.get("/")
+    assert answer.json()["version"] == "1.2.3"
+    for path in answer.json()["links"].values():
+        assert (await api.client.get(path)).status_code != 404
+    browser = await api.client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (browser.status_code, browser.headers["Location"]) == (303, "/docs")
+
+
+async def test_the_reference_needs_no_token_and_nothing_from_elsewhere(api: Api) -> None:
+    answer = await api.client.get("/docs")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    found = Links(answer.text)
+    assert "script" not in found.tags
+    assert len(found.ids) == len(set(found.ids))
+    assert {target for target in found.targets if not target.startswith("#")} == {"/api/v1/openapi.json"}
+    assert {target[1:] for target in found.targets if target.startswith("#")} <= set(found.ids)
+    document = describe(operations(), "1.2.3")
+    described = [one["operationId"] for path in document["paths"].values() for one in path.values()]
+    assert {*described, *(f"schema-{name}" for name in document["components"]["schemas"])} <= set(found.ids)
+    for text in ("Matches this path and everything below it", "gateway:admin", "Default: <code>5</code>"):
+        assert text in answer.text
+
+
+async def test_the_policy_lets_the_page_have_its_style_and_no_more(api: Api) -> None:
+    answer = await api.client.get("/docs")
+    style = re.search("<style>(.*)</style>", answer.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert answer.headers["Content-Security-Policy"] == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+@pytest.mark.parametrize("kind", [one for one in documents().values() if one is not Issuer])
+def test_every_kind_has_an_example_that_is_valid(kind: type) -> None:
+    example = kind.EXAMPLE  # type: ignore[attr-defined]
+    assert example is not None
+    parse_as(kind, example)
+
+
+async def test_pages_of_named_origins_may_call(admin: httpx.AsyncClient, api: Api) -> None:
+    from controlplane.api.application import make_api
+
+    origin = {"Origin": "https://admin.example.org"}
+    assert "Access-Control-Allow-Origin" not in (await admin.get("/api/v1/routes", headers=origin)).headers
+    api.parts.cors_origins = ("https://admin.example.org",)
+    transport = httpx.ASGITransport(make_api(api.parts), client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
+        asked = {**origin, "Access-Control-Request-Method": "PATCH"}
+        headers = {**asked, "Access-Control-Request-Headers": "authorization, if-match"}
+        preflight = await client.options("/api/v1/routes/a", headers=headers)
+        assert preflight.status_code == 200
+        assert preflight.headers["Access-Control-Allow-Origin"] == origin["Origin"]
+        assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
+        token = admin.headers["Authorization"]
+        answer = await client.get("/api/v1/routes", headers={**origin, "Authorization": token})
+        assert answer.headers["Access-Control-Allow-Origin"] == origin["Origin"]
+        assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        stranger = {**asked, "Origin": "https://evil.example"}
+        assert (await client.options("/api/v1/routes/a", headers=stranger)).status_code == 400
