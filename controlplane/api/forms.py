@@ -11,6 +11,7 @@ from pydantic import create_model
 
 from controlplane.api import shapes
 from controlplane.api.operation import Call
+from controlplane.aside import FEW
 from controlplane.model import stored
 from controlplane.model.merge import unkeyed
 from controlplane.model.resources import Resource
@@ -25,6 +26,9 @@ class Form:
 
     revalidates = True
     """Whether the ETag, which is the revision of the fields, says everything about an answer."""
+
+    few = FEW
+    """Resources up to which a list is made on the event loop."""
 
     def __init__(self, model: type[Resource]) -> None:
         self.model = model

@@ -27,7 +27,6 @@ from controlplane.api.operation import (
 )
 from controlplane.api.problems import HttpError
 from controlplane.api.services import ServiceForm
-from controlplane.aside import FEW
 from controlplane.commands.errors import AlreadyExists, NotFound
 from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import Service, documents
@@ -57,7 +56,7 @@ def list_all(form: Form) -> Handler:
         def answer() -> Response:
             return json_answer(list(map(show, page)), headers=selection.link(call, last))
 
-        return answer() if len(page) <= FEW else await call.parts.commands.reads.run(answer)
+        return answer() if len(page) <= form.few else await call.parts.commands.reads.run(answer)
 
     return handle
 
@@ -170,7 +169,7 @@ def _only_new(call: Call) -> bool:
 async def _one(
     call: Call, form: Form, stamped: Stamped, status: int = 200, location: str | None = None
 ) -> Response:
-    if call.request.method != "GET":
+    if call.request.method not in ("GET", "HEAD"):
         await form.settle(call, stamped.revision)
     headers = {"Location": location} if location else {}
     return json_answer((await form.show(call))(stamped), status, revision=stamped.revision, headers=headers)

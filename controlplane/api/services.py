@@ -28,6 +28,8 @@ _SEEN = frozenset({"status", "last_check", "reason", "workers"})
 class ServiceForm(WithStatus):
     """The fields, and every instance by its id, registered ones too; also while the store does not answer."""
 
+    few = 256  # asked for often, and by many at once: of `Reads` only a few may be under way
+
     def __init__(self) -> None:
         super().__init__(Service)
 
