@@ -11,15 +11,15 @@ from typing import Any
 Json = Mapping[str, Any]
 
 _BOUNDS = {
-    "minimum": "at least",
-    "exclusiveMinimum": "above",
-    "maximum": "at most",
-    "minLength": "characters at least",
-    "maxLength": "characters at most",
-    "minItems": "members at least",
-    "maxItems": "members at most",
-    "maxProperties": "members at most",
-    "pattern": "matches",
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} members",
+    "maxItems": "at most {} members",
+    "maxProperties": "at most {} members",
+    "pattern": "matches {}",
 }
 
 
@@ -114,7 +114,9 @@ def _limits(schema: Json) -> Iterator[str]:
         yield f"Default: <code>{escape(json.dumps(schema['default']))}</code>."
     for one in (schema, *schema.get("anyOf", ())):
         said = [
-            f"{words} <code>{escape(str(one[name]))}</code>" for name, words in _BOUNDS.items() if name in one
+            words.format(f"<code>{escape(str(one[name]))}</code>")
+            for name, words in _BOUNDS.items()
+            if name in one
         ]
         if said:
             yield f"{', '.join(said)}."
