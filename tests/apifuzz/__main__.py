@@ -47,11 +47,16 @@ def description() -> dict[str, Any]:
     return document
 
 
+async def _prepared() -> None:
+    """The store holds keys and users already."""
+
+
 async def run(seconds: int, seed: int | None, folder: Path) -> int:
     """Serve the API and have it tested; the exit code."""
     file, port = folder / "openapi.json", free_port()
     file.write_text(json.dumps(description()))
     async with running_api() as api:
+        api.parts.store, api.parts.prepare_store = api.store, _prepared
         config = uvicorn.Config(
             make_api(api.parts), port=port, log_config=None, access_log=False, lifespan="off"
         )

@@ -64,7 +64,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 async def test_a_service_that_an_operator_deleted_does_not_come_back(scene: Scene) -> None:
     await scene.commands.deregister("controlplane", "here")
-    await scene.commands.delete("service", "controlplane", author="jo")
+    await scene.commands.delete("service", "controlplane", force=True, author="jo")
     asked, get = asyncio.Event(), scene.store.get
 
     async def counted(key: str) -> Entry | None:
