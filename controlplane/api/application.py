@@ -16,7 +16,7 @@ from starlette.websockets import WebSocketClose
 from controlplane.api import auth
 from controlplane.api.body import MERGE_PATCH
 from controlplane.api.explain import explain
-from controlplane.api.operation import Call, Operation
+from controlplane.api.operation import ROOT, Call, Operation
 from controlplane.api.parts import Parts
 from controlplane.api.problems import HttpError, respond
 from controlplane.api.recorder import Recorder, record_of
@@ -48,13 +48,15 @@ def _routes(parts: Parts) -> list[Route]:
 
 
 def _elsewhere(path: str, by_path: Mapping[str, Mapping[str, Operation]]) -> Mapping[str, str]:
-    """For each method that is not possible at a path, the path one step above or below where it is."""
-    near = {
-        other: operations
-        for other, operations in by_path.items()
-        if path.rpartition("/")[0] == other or other.rpartition("/")[0] == path
-    }
-    return {method: _PARAMETER.sub(r"{\1}", other) for other in near for method in near[other]}
+    """For methods that are not possible at a path, where they are: its twin under /config, one step above or below."""
+    twin = _PARAMETER.sub("{}", path.replace(f"{ROOT}/", f"{ROOT}/config/", 1))
+    found: dict[str, str] = {}
+    for other, possible in by_path.items():
+        if path.rpartition("/")[0] == other or other.rpartition("/")[0] == path:
+            found = {**dict.fromkeys(possible, other), **found}
+        elif _PARAMETER.sub("{}", other) == twin:
+            found = {**found, **dict.fromkeys(possible, other)}
+    return {method: _PARAMETER.sub(r"{\1}", other) for method, other in found.items()}
 
 
 class _Endpoint:

@@ -1,6 +1,7 @@
 """Create, read, update, delete: every kind of resource by its name, with ETag and conditions.
 
-A kind is under /api/v1/<kind>, with `status` beside its fields. /api/v1/config/<kind> has the fields alone.
+A kind is under /api/v1/<kind>, with `status` beside its fields. /api/v1/config/<kind> has the fields alone. Rate limits
+are under /api/v1/config alone: /api/v1/rate-limits shows the buckets in use, and DELETE there fills up those of a key.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from controlplane.api.problems import HttpError
 from controlplane.api.services import ServiceForm
 from controlplane.commands.errors import AlreadyExists, NotFound
 from controlplane.model.problems import InconsistentConfig
-from controlplane.model.resources import Service, documents
+from controlplane.model.resources import RateLimit, Service, documents
 from controlplane.model.stored import Stamped
 
 _IF_MATCH = Parameter("If-Match", "Only if the resource has this ETag; * for any.", "header")
@@ -184,16 +185,12 @@ def operations() -> Iterator[Operation]:
         )
         form = ServiceForm() if model is Service else WithStatus(model)
         words = plural.title().replace("_", "")
-        if spelled == "rate-limits":
-            # The list shows the buckets in use, and DELETE resets one of them (`api.fleet`).
-            own = tuple(_crud(form, f"{ROOT}/{spelled}", "key:path", name, ""))
-            yield from (one for one in own if one.method in ("POST", "PUT", "PATCH"))
-        else:
+        if model is not RateLimit:
             yield from _crud(form, f"{ROOT}/{spelled}", "name", name, f"get{words}")
 
 
-def _crud(form: Form, path: str, parameter: str, name: str, list_id: str) -> Iterator[Operation]:
-    one, what, named = f"{path}/{{{parameter}}}", form.kind.replace("_", " "), parameter.partition(":")[0]
+def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterator[Operation]:
+    one, what = f"{path}/{{{named}}}", form.kind.replace("_", " ")
     plain = type(form) is Form
     yield get(
         path,

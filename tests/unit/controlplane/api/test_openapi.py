@@ -93,6 +93,22 @@ def test_ids_are_unique_and_references_lead_somewhere() -> None:
         assert reference.removeprefix("#/components/schemas/") in schemas
 
 
+def test_no_operation_hides_another() -> None:
+    for one in operations():
+        shape = [segment for segment in one.path.split("/") if segment]
+        for other in operations():
+            if one.path == other.path or one.method != other.method:
+                continue
+            steps = [segment for segment in other.path.split("/") if segment]
+            if not shape or ":path" not in shape[-1]:
+                hidden = len(shape) == len(steps) and all(
+                    a == b or a.startswith("{") for a, b in zip(shape, steps, strict=True)
+                )
+            else:
+                hidden = steps[: len(shape) - 1] == shape[:-1]
+            assert not hidden, f"{one.method} {one.path} and {other.path}"
+
+
 def test_path_parameters_are_described() -> None:
     for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():

@@ -138,15 +138,30 @@ async def test_a_patch_of_nonsense_is_refused(orders: httpx.AsyncClient, api: Ap
     assert answer.json()["errors"][0]["field"] == "route/orders"
 
 
-async def test_limits_are_written_where_they_are_shown(orders: httpx.AsyncClient, api: Api) -> None:
+async def test_limits_are_written_beside_the_view_of_their_buckets(
+    orders: httpx.AsyncClient, api: Api
+) -> None:
+    view, config = "/api/v1/rate-limits", "/api/v1/config/rate-limits"
     limit = {"name": "callers", "per_second": 5.0, "burst": 10}
-    created = await orders.post("/api/v1/rate-limits", json=limit)
-    assert (created.status_code, created.headers["Location"]) == (201, "/api/v1/rate-limits/callers")
-    await orders.patch("/api/v1/rate-limits/callers", json={"burst": 20}, headers=MERGE)
+    for method, path, where in (
+        ("POST", view, config),
+        ("PUT", f"{view}/callers", f"{config}/{{name}}"),
+        ("PATCH", f"{view}/callers", f"{config}/{{name}}"),
+        ("GET", f"{view}/callers", f"{config}/{{name}}"),
+    ):
+        refused = await orders.request(method, path, json=limit)
+        assert refused.status_code == 405
+        assert refused.json()["detail"].endswith(f". {method} {where} is")
+    created = await orders.post(config, json=limit)
+    assert (created.status_code, created.headers["Location"]) == (201, f"{config}/callers")
+    assert (await orders.patch(f"{config}/callers", json={"burst": 20}, headers=MERGE)).status_code == 200
     await api.seen()
-    (shown,) = (await orders.get("/api/v1/rate-limits")).json()
+    (shown,) = (await orders.get(view)).json()
     assert (shown["name"], shown["burst"]) == ("callers", 20)
-    assert (await orders.delete("/api/v1/config/rate-limits/callers")).status_code == 204
+    # A key that is the name of a limit: the limit stays.
+    assert (await orders.delete(f"{view}/callers")).status_code in (202, 404)
+    assert (await orders.get(f"{config}/callers")).json()["burst"] == 20
+    assert (await orders.delete(f"{config}/callers")).status_code == 204
 
 
 async def test_lists_are_filtered_by_label(orders: httpx.AsyncClient) -> None:
