@@ -11,8 +11,6 @@ from cryptography import x509
 
 logger = logging.getLogger(__name__)
 
-RENEWAL_FAILED = "renewed certificates are of no use; the old ones stay"
-
 
 class TlsError(Exception):
     """Certificate files that cannot be used; the message is one line and names the file."""
@@ -77,8 +75,13 @@ class FollowedContext:
             try:
                 self._present = self._files.context()
             except TlsError as error:
-                logger.error(RENEWAL_FAILED, extra={"reason": str(error)})
+                log_useless_renewal(error)
         return self._present
+
+
+def log_useless_renewal(error: TlsError) -> None:
+    """Renewed files cannot be used, and the server goes on with those it had."""
+    logger.error("renewed certificates are of no use; the old ones stay", extra={"reason": str(error)})
 
 
 def tls_name(cert: Path) -> str:

@@ -8,9 +8,9 @@ from typing import Final
 ADVICE: Final[Mapping[int, str]] = {
     400: "Mend the request. `errors` of the answer names every field that is wrong; nothing was changed.",
     401: "Log in again (`headgate login`), or send the token that the operation needs.",
-    403: "Ask for the scope that `WWW-Authenticate` names, then get a new token. `headgate whoami` shows the scopes.",
+    403: "Ask for the scope that `detail` names, then get a new token. `headgate whoami` shows the scopes.",
     404: "Compare the name with `headgate get`, the path with `/api/v1/openapi.json`.",
-    405: "Use a method of `Allow`.",
+    405: "Use a method of `Allow`, or the path that `detail` names.",
     408: "Send the body without long pauses.",
     409: "Somebody else changed the same, or something else needs it: read what is there, then repeat.",
     412: "The resource has changed since it was read: read it again, then repeat with its new `ETag`.",

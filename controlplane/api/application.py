@@ -110,15 +110,14 @@ class _Endpoint:
             headers["Accept-Patch"] = MERGE_PATCH
         if method == "OPTIONS":
             return Response(status_code=204, headers=headers)
-        detail = f"{method[:20]} is not possible here: {headers['Allow']}"
-        if where := self._elsewhere.get(method):
-            detail += f". {method} {where} is"
-        raise HttpError(405, detail, headers=headers)
+        where = self._elsewhere.get(method)
+        hint = f". {method} {where} is" if where else ""
+        raise HttpError(405, f"{method[:20]} is not possible here: {headers['Allow']}{hint}", headers=headers)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await WebSocketClose()(scope, receive, send)
         return
-    detail = "Nothing is at this path; /docs and /api/v1/openapi.json list what is"
-    await respond(HttpError(404, detail))(scope, receive, send)
+    refused = HttpError(404, "Nothing is at this path; /docs and /api/v1/openapi.json list what is")
+    await respond(refused)(scope, receive, send)

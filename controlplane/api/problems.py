@@ -78,9 +78,12 @@ def forbidden(scope: str, username: str, held: Iterable[str]) -> HttpError:
     """The caller is authenticated and lacks this scope. `held`: the scopes of the user that the token is good for."""
     challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
     holds = ", ".join(sorted(held)) or "none"
-    detail = f"{PERMISSIONS}: user {username!r} needs the scope {scope}, and this token holds {holds}"
-    more = {"user": username, "needed": scope}
-    return HttpError(403, detail, headers={"WWW-Authenticate": challenge}, more=more)
+    return HttpError(
+        403,
+        f"{PERMISSIONS}: user {username!r} needs the scope {scope}, and this token holds {holds}",
+        headers={"WWW-Authenticate": challenge},
+        more={"user": username, "needed": scope},
+    )
 
 
 def starting(reasons: Iterable[str]) -> HttpError:

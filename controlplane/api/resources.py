@@ -191,7 +191,7 @@ def operations() -> Iterator[Operation]:
 
 def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterator[Operation]:
     one, what = f"{path}/{{{named}}}", form.kind.replace("_", " ")
-    plain = type(form) is Form
+    a_what, plain = f"{'an' if what[0] in 'aeiou' else 'a'} {what}", type(form) is Form
     yield get(
         path,
         list_all(form),
@@ -208,7 +208,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         handler=create(form),
         access=ADMIN,
         id=f"create{name}",
-        summary=f"Create a {what}",
+        summary=f"Create {a_what}",
         answers=(Answer(201, "As it is stored", form.schema, etag=True, location=True),),
         tag="configuration",
         body=Body(form.model, example=form.model.EXAMPLE),
@@ -231,7 +231,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         handler=put(form, named),
         access=ADMIN,
         id=f"put{name}",
-        summary=f"Create a {what}, or replace it as a whole",
+        summary=f"Create {a_what}, or replace it as a whole",
         answers=(
             Answer(200, "Replaced, or the same already", form.schema, etag=True),
             Answer(201, "Created", form.schema, etag=True),
@@ -247,7 +247,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         handler=patch(form, named),
         access=ADMIN,
         id=f"patch{name}",
-        summary=f"Change some fields of a {what} (RFC 7396)",
+        summary=f"Change some fields of {a_what} (RFC 7396)",
         answers=(Answer(200, "As it is stored", form.schema, etag=True),),
         tag="configuration",
         body=Body(
@@ -264,7 +264,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         handler=delete(form, named),
         access=ADMIN,
         id=f"delete{name}",
-        summary=f"Delete a {what} that nothing needs any more",
+        summary=f"Delete {a_what} that nothing needs any more",
         answers=(Answer(204, "Deleted"),),
         tag="configuration",
         parameters=(_IF_MATCH, _FORCE),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from controlplane.tls import RENEWAL_FAILED, TlsError, TlsFiles
-
-logger = logging.getLogger(__name__)
+from controlplane.tls import TlsError, TlsFiles, log_useless_renewal
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
@@ -35,7 +32,7 @@ class _Reloader:
         try:
             return _configuration(self._files)
         except TlsError as error:
-            logger.error(RENEWAL_FAILED, extra={"reason": str(error)})
+            log_useless_renewal(error)
             return None
 
 

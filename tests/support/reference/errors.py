@@ -6,7 +6,7 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controlplane.api.advice import ADVICE as BY_STATUS
@@ -130,18 +130,19 @@ def admin_refusals() -> Iterator[tuple[int, str]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "HttpError":
                 status, text = [*node.args, None, None][:2]
-                if isinstance(status, ast.Constant) and (
-                    shown := _template(named.get(text.id) if isinstance(text, ast.Name) else text)
-                ):
+                if isinstance(status, ast.Constant) and (shown := _template(text, named)):
                     yield int(str(status.value)), shown
 
 
-def _template(text: ast.AST | None) -> str:
+def _template(text: ast.AST | None, named: Mapping[str, ast.AST]) -> str:
     """A text with `…` for what differs; empty where most of it does."""
+    if isinstance(text, ast.FormattedValue):
+        text = text.value
+    if isinstance(text, ast.Name):
+        text = named.get(text.id)
     if isinstance(text, ast.Constant):
         return str(text.value)
     if isinstance(text, ast.JoinedStr):
-        parts = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in text.values]
-        shown = "".join(parts)
+        shown = "".join(_template(part, named) or "…" for part in text.values)
         return shown if len(shown.replace("…", "").strip("; ")) > 8 else ""
     return ""

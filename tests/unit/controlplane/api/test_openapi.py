@@ -109,6 +109,11 @@ def test_no_operation_hides_another() -> None:
             assert not hidden, f"{one.method} {one.path} and {other.path}"
 
 
+def test_summaries_have_the_right_article() -> None:
+    for operation in operations():
+        assert not re.search(r"\b(a [aei]|an [^aeiou])", operation.summary), operation.summary
+
+
 def test_path_parameters_are_described() -> None:
     for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():
