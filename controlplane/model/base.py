@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from controlplane.model.fields import STORED, Label, LabelValue
 from controlplane.model.problems import InvalidConfig, Problem, path_of
@@ -142,6 +151,16 @@ class Resource(Part):
             max_length=32, description="For people and tools: lists are filtered by them (?label=team=shop)."
         ),
     ] = Field(default_factory=dict)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema with the kind's own fields first."""
+        schema = handler(core_schema)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        fields.update({name: fields.pop(name) for name in ("description", "labels") if name in fields})
+        return schema
 
     def outdated(self) -> Iterable[Problem]:
         """Values that are valid only in a stored resource: a rule has become stricter since it was written.
