@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 import headgate
 from headgate.cli.app import app
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.contract.sdk.conftest import ControlPlane
@@ -250,3 +251,43 @@ async def test_a_token_for_one_service(run: Run, controlplane: ControlPlane, tmp
     refused = await run("token", "service", "Not a name")
     assert refused.exit_code == 1
     assert "service_name" in refused.stderr
+
+
+async def test_labels_built_in_resources_and_the_end_of_a_draining(
+    run: Run, controlplane: ControlPlane
+) -> None:
+    labelled = DOCUMENT.replace("rate_limits: [calm]}", "rate_limits: [calm], labels: {team: shop}}")
+    assert (await run("apply", "-f", "-", input=labelled)).exit_code == 0
+    chosen = await run("get", "routes", "-l", "team=shop", "-o", "json")
+    assert [route["name"] for route in json.loads(chosen.stdout)] == ["orders"]
+    assert json.loads((await run("get", "routes", "-l", "team=pay", "-o", "json")).stdout) == []
+
+    refused = await run("delete", "route", "headgate-api")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert "is built in" in refused.stderr
+    assert "--force deletes it all the same" in refused.stderr
+    assert (await run("delete", "route", "headgate-api", "--force")).exit_code == 0
+
+    service = headgate.ServiceDefinition("payments")
+    async with headgate.register(
+        service,
+        instance_id="p",
+        port=9001,
+        controlplane=controlplane.grpc,
+        token="the-services-token",
+        handle_sigterm=False,
+    ) as registration:
+        assert registration.registered
+        assert (await run("drain", "payments", "p", "--timeout", "5")).exit_code == 0
+
+        async def drains() -> bool:
+            return "draining" in (await run("get", "instance", "p")).stdout
+
+        await eventually(drains)
+        undone = await run("drain", "payments", "p", "--undo")
+        assert (undone.exit_code, undone.stdout) == (0, "Instance payments/p takes requests again\n")
+
+        async def takes_requests() -> bool:
+            return "draining" not in (await run("get", "instance", "p")).stdout
+
+        await eventually(takes_requests)
