@@ -81,7 +81,11 @@ check: $(FOR_TESTS) ## Formatting, lint, types, imports, generated code
 unit: $(FOR_TESTS)
 	@# Tests mostly wait for real processes, hence four at once. A run ends even where pytest hangs: an alarm of
 	@# pytest-timeout may end in a task that swallows it, and pytest-xdist may wait for ever when a process has died.
-	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile
+	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile $(TESTS)
+
+.PHONY: compat
+compat: ## The demo and the unit tests on every Python from 3.11 to 3.14 that is found (environments in build/compat)
+	@"$(PYTHON)" -m tests.support.compat
 
 .PHONY: tutorial
 tutorial: $(FOR_TESTS) ## Follow every page of the tutorial, word by word, and interrupt the demo

@@ -127,7 +127,7 @@ def test_problems_name_the_file_where_there_are_several(logged_in: Any, admin: F
         ("a.yaml", "a: \x07", "a.yaml:1:4: not YAML: a control character"),
         ("a.yaml", "scopes: [.nan]", "not a document that can be sent"),
         ("a.yaml", "a: " + "[" * 5000, "a.yaml:1:67: not YAML: nested deeper than 64"),
-        ("a.json", '{"a": 1,}', "a.json:1:9: not JSON"),
+        ("a.json", '{"a" 1}', "a.json:1:6: not JSON"),
         ("a.json", '{"a": 1, "a": 2}', "key 'a' is given twice"),
     ],
 )
