@@ -51,7 +51,7 @@ def register(
         typer.Option(min=0, max=3600, help="Seconds that it has to end after SIGTERM, then it is killed."),
     ] = 10.0,
 ) -> None:
-    """Run a command, and keep it registered as an instance of a service while it runs.
+    """Run a command, registered as an instance while it runs.
 
     It is registered once it listens. On Ctrl-C and SIGTERM data planes stop sending it requests, those under way
     finish, and then the command gets SIGTERM; a second Ctrl-C ends it at once. The exit code is the command's.
