@@ -58,7 +58,12 @@ async def run(seconds: int, seed: int | None, folder: Path) -> int:
     async with running_api() as api:
         api.parts.store, api.parts.prepare_store = api.store, _prepared
         config = uvicorn.Config(
-            make_api(api.parts), port=port, log_config=None, access_log=False, lifespan="off"
+            make_api(api.parts),
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,  # a request that nobody awaits any more may wait for data planes
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
@@ -68,6 +73,7 @@ async def run(seconds: int, seed: int | None, folder: Path) -> int:
         argv = [TOOL, "run", str(file)]
         argv += ["--url", f"http://127.0.0.1:{port}", "--header", f"Authorization: {token}"]
         argv += ["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-time", str(seconds)]
+        argv += ["--request-timeout", "60"]
         argv += ["--seed", str(seed)] if seed is not None else []
         child = await asyncio.create_subprocess_exec(*argv, cwd=folder)
         code = await child.wait()
