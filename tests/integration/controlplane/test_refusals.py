@@ -31,7 +31,7 @@ def the_line(process: Process) -> str:
         ({"ADMIN_PASSWORD": ""}, "ADMIN_PASSWORD: is not set, and the store holds no user yet"),
         ({"GRPC_CERT": "/nowhere.pem", "GRPC_KEY": "/nowhere.key"}, "GRPC_CERT: cannot read /nowhere.pem"),
         ({"ETCD_CA": "/nowhere.pem"}, "ETCD_CA: cannot read /nowhere.pem: No such file or directory"),
-        ({"ADMIN_LISTEN": "192.0.2.1:80"}, "ADMIN_LISTEN: cannot listen on 192.0.2.1:80"),
+        ({"ADMIN_LISTEN": "192.0.2.1:80", "ADMIN_PLAINTEXT": "true"}, "cannot listen on 192.0.2.1:80"),
         ({"GRPC_LISTEN": "nowhere.invalid:1"}, "GRPC_LISTEN: cannot listen on nowhere.invalid:1"),
     ],
 )
