@@ -192,6 +192,9 @@ constraints: ## Pin the newest versions anew
 	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt -r requirements-api-fuzz.txt ./proto ./controlplane ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
 	  build/constraints-venv/bin/pip freeze --all --exclude pip --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
+	@# A newest version may need a newer Python than the oldest that is supported: pin an older one of it by hand then.
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet --dry-run --no-deps --python-version 3.11.0 \
+	    --only-binary :all: --target build/constraints-venv/none -r constraints.txt
 	@rm -rf build/constraints-venv
 
 .PHONY: clean
