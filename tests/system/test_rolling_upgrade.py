@@ -58,7 +58,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
 
 def registration(pair: Pair, service: str, instance: Instance) -> headgate.Registration:
     return headgate.register(
-        ServiceDefinition(service, check_interval=1, check_timeout=1),
+        ServiceDefinition(service, check_interval=1, check_timeout=5),
         host="127.0.0.1",
         port=instance.port,
         instance_id=instance.name,

@@ -167,7 +167,7 @@ def at(*controlplanes: ControlPlane) -> dict[str, Any]:
 
 
 def request(instance: Working, service: str) -> RegistrationRequest:
-    definition = ServiceDefinition(service, check_interval=1, check_timeout=1)
+    definition = ServiceDefinition(service, check_interval=1, check_timeout=5)
     return RegistrationRequest(service, instance.name, "127.0.0.1", instance.port, definition=definition)
 
 
@@ -176,7 +176,7 @@ async def serving(service: str, name: str, *controlplanes: ControlPlane) -> Asyn
     """An instance that is registered within the block, routable from the start, and breaks off right after it."""
     async with Working(name) as instance:
         async with headgate.register(
-            ServiceDefinition(service, check_interval=1, check_timeout=1),
+            ServiceDefinition(service, check_interval=1, check_timeout=5),
             host="127.0.0.1",
             port=instance.port,
             instance_id=name,

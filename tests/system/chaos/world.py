@@ -60,7 +60,7 @@ class ChaosWorld:
     def registered(self, instance: Instance, **options: Any) -> headgate.Registration:
         """An instance of the service, registered within the block."""
         return headgate.register(
-            ServiceDefinition(SERVICE, check_interval=1, check_timeout=1),
+            ServiceDefinition(SERVICE, check_interval=1, check_timeout=5),
             host="127.0.0.1",
             port=instance.port,
             instance_id=instance.name,

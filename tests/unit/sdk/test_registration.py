@@ -283,8 +283,9 @@ async def test_a_duplicate_is_told_loudly_and_fights_with_nobody(
             assert is_in(second)
             assert hasty.instances[KEY].instance.port == 9002
         await eventually(lambda: is_in(first))  # the place is free again
-    (loud,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "is registered at 127.0.0.1:9002" in loud.getMessage()
+    # A call that times out in between, on a busy machine, makes the same message due again.
+    (loud,) = {record.getMessage() for record in caplog.records if record.levelno == logging.ERROR}
+    assert "is registered at 127.0.0.1:9002" in loud
     assert "took the place of the one at 127.0.0.1:9001" in caplog.text
 
 
