@@ -47,11 +47,12 @@ class ConfigServiceServicer:
     """
 
     def Stream(self, request_iterator, context):
-        """First request: hello. First response: a snapshot; or a delta from what hello names, if the data plane takes deltas.
-        Every snapshot and delta is answered by one ack or nack, and nothing more is sent before: a slow data plane gets one
-        delta over everything that it missed. What was answered by nack is not sent again; a data plane that has nothing yet
-        gets in its place, as a snapshot with an older revision, what the others served before it.
-        UNAUTHENTICATED without the data planes' bearer credential; FAILED_PRECONDITION when hello is missing or not first.
+        """First request: hello. First response: a snapshot; or, if the data plane understands deltas, a delta from the
+        revision in hello. A data plane answers every snapshot and delta with one ack or nack, and the next message is sent
+        only after that: a slow data plane gets one delta with everything that it missed. A revision that was answered with
+        nack is not sent again. A data plane without a configuration gets the previous revision of the others instead, as a
+        snapshot. UNAUTHENTICATED without the data planes' bearer credential; FAILED_PRECONDITION when hello is missing or
+        not first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,14 +36,14 @@ class LimitAsks(_message.Message):
     WORKERS_FIELD_NUMBER: _builtins.int
     ASKS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
-    """Name of the data plane. Set between control planes only: on the config stream it is that of the hello."""
+    """Name of the data plane. Set only between control planes: on the config stream the name in hello applies."""
     run: _builtins.str
-    """One run of its supervisor: random. Workers of a former run have ended."""
+    """Identifies one run of its supervisor: random. Workers of earlier runs have ended."""
     sequence: _builtins.int
-    """Counts the messages of the run."""
+    """Number of the message within the run."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of all workers that run. Holders of the run that are not among them have ended, and spend no more."""
+        """Names of all running workers. Other holders of the run have ended, and spend no more tokens."""
 
     @_builtins.property
     def asks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitAsk]: ...
@@ -80,7 +80,7 @@ class LimitAsk(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     limit: _builtins.str
     counts_by: _builtins.str
-    """The identity of the limit's buckets, as the worker knows it: an owner that knows another one does not answer."""
+    """The identity of the limit's buckets in the worker's configuration. An owner with another identity does not answer."""
     worker: _builtins.str
     """Unique in the run."""
     stamp: _builtins.float
@@ -90,7 +90,7 @@ class LimitAsk(_message.Message):
     starter: _builtins.int
     """The largest starter that a holding may still be based on: requests."""
     run: _builtins.int
-    """Incremented each time the worker starts anew with the limit, for instance after the limit was deleted for a while.
+    """Incremented each time the worker starts again with the limit, for instance after the limit was deleted for a while.
     Its previous tokens count as spent.
     """
     @_builtins.property
@@ -129,19 +129,19 @@ class LimitWant(_message.Message):
     SPENT_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
     key: _builtins.bytes
-    """The value that is counted by: UTF-8, where surrogates may stand alone."""
+    """The value of the key: UTF-8, in which single surrogates are allowed."""
     holds: _builtins.float
-    """Tokens held; below 0 it is overdrawn."""
+    """Tokens held; below 0 if overdrawn."""
     back: _builtins.float
     """Tokens returned, and no longer held."""
     wants: _builtins.float
     """Tokens that the worker wants to hold."""
     credit: _builtins.float
-    """Tokens that requests took before the last ask and did not need after all."""
+    """Tokens that requests took before the last ask and gave back."""
     spent: _builtins.float
     """Tokens spent since the last ask, to measure whether the bound is kept."""
     reset: _builtins.int
-    """Revision of an operator's order to fill up the bucket, which is obeyed once; 0: there is none."""
+    """Revision of an operator's order to refill the bucket, which is carried out once; 0 if there is none."""
     def __init__(
         self,
         *,
@@ -208,11 +208,13 @@ class LimitAnswer(_message.Message):
     stamp: _builtins.float
     """Of the ask."""
     epoch: _builtins.int
-    """Greater for each owner of the limit than for the one before; 0: no owner was reached, and the worker may ask anew."""
+    """Greater for each owner of the limit than for the previous one; 0: no owner was reached, and the worker may ask
+    again.
+    """
     starter: _builtins.int
-    """Requests of each key that the worker holds nothing else of."""
+    """The starter: requests of each key without another holding."""
     lease: _builtins.float
-    """Seconds, from the ask, that the starter may be used."""
+    """Seconds, from the ask, during which the starter may be used."""
     pace: _builtins.float
     """Requests a second that each holding gains, up to the starter, while the worker gets no answers."""
     @_builtins.property
@@ -254,13 +256,13 @@ class LimitGrant(_message.Message):
     FORGET_FIELD_NUMBER: _builtins.int
     POOL_FIELD_NUMBER: _builtins.int
     tokens: _builtins.float
-    """So much more may be spent."""
+    """Additional tokens that may be spent."""
     target: _builtins.float
-    """Tokens held above it at the next ask should be returned."""
+    """Tokens to hold at most: those above it should be returned with the next ask."""
     forget: _builtins.bool
-    """The owner counts a starter for this key, and no more."""
+    """The owner counts only a starter for this key."""
     pool: _builtins.float
-    """Tokens that no worker holds; below 0, the tokens that all workers together lack."""
+    """Tokens that no worker holds; below 0, the deficit of all workers together."""
     def __init__(
         self,
         *,

@@ -52,7 +52,9 @@ class LendResponse(_message.Message):
     PROOF_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     proof: _builtins.bytes
-    """In the first message, which answers the first request: the MAC of the nonce and the name of the one that answers."""
+    """In the first message, which answers the first request: the MAC of the nonce and the name of the answering control
+    plane.
+    """
     @_builtins.property
     def answers(self) -> _limits_pb2.LimitAnswers: ...
     def __init__(
@@ -76,7 +78,7 @@ class FollowRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the control plane that asks."""
+    """Name of the calling control plane."""
     nonce: _builtins.bytes
     """Random; the answer proves that it comes from a control plane with the same secret key."""
     def __init__(
@@ -95,7 +97,7 @@ Global___FollowRequest: _TypeAlias = FollowRequest  # noqa: Y015
 
 @_typing.final
 class FollowResponse(_message.Message):
-    """A part of an update. Fields that are absent changed nothing."""
+    """A part of an update. Absent fields mean no change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -107,11 +109,11 @@ class FollowResponse(_message.Message):
     VOTES_FIELD_NUMBER: _builtins.int
     CIRCUITS_FIELD_NUMBER: _builtins.int
     proof: _builtins.bytes
-    """In the first message: the MAC of the nonce and the name of the one that answers."""
+    """In the first message: the MAC of the nonce and the name of the answering control plane."""
     complete: _builtins.bool
-    """Whether what was told up to here belongs together and may be used. Without it more parts follow."""
+    """Whether the update is complete and may be used. Otherwise more parts follow."""
     looks: _builtins.bool
-    """Whether somebody looks there at what data planes report on demand."""
+    """Whether a client there reads data that data planes report on demand."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerNode]:
         """Replaces the previous state of these data planes."""
@@ -120,11 +122,11 @@ class FollowResponse(_message.Message):
     def removed_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def votes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerVotes]:
-        """Replaces the votes on these instances; an instance that no data plane knows any more has none."""
+        """Replaces the votes on these instances; an instance that no data plane knows has no votes."""
 
     @_builtins.property
     def circuits(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerCircuits]:
-        """In place of the breakers of these services."""
+        """Replaces the breakers of these services."""
 
     def __init__(
         self,
@@ -176,9 +178,9 @@ class PeerNode(_message.Message):
     last_seen: _builtins.float
     health_revision: _builtins.int
     slot: _builtins.int
-    """Its bit in votes, from 0; -1 when it has none."""
+    """Its bit in votes, from 0; -1 if it has none."""
     resets_unreported: _builtins.bool
-    """It obeys such orders, and does not report so."""
+    """It carries out such orders, but does not report them."""
     @_builtins.property
     def rejection(self) -> Global___PeerRejection: ...
     @_builtins.property
@@ -189,7 +191,7 @@ class PeerNode(_message.Message):
 
     @_builtins.property
     def resets(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.ResetReport]:
-        """The last orders that it has obeyed."""
+        """The last orders that it has carried out."""
 
     def __init__(
         self,
@@ -220,7 +222,7 @@ Global___PeerNode: _TypeAlias = PeerNode  # noqa: Y015
 
 @_typing.final
 class PeerRejection(_message.Message):
-    """The last revision that a data plane refused."""
+    """The last revision that a data plane rejected."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -233,7 +235,7 @@ class PeerRejection(_message.Message):
     digest: _builtins.str
     at: _builtins.float
     withheld: _builtins.bool
-    """Whether it was not even sent, because the data plane lacks a capability that it needs."""
+    """Whether it was withheld, because the data plane lacks a capability that it needs."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_config_pb2.Problem]: ...
     def __init__(

@@ -56,8 +56,8 @@ class PeerServiceServicer:
     """
 
     def Follow(self, request, context):
-        """First everything that the answering control plane knows of its data planes, then what changes, for as long as the
-        stream is open. A message comes at least every three seconds; a control plane that is silent for ten is taken for
+        """First the full state of the data planes of the answering control plane, then changes, for as long as the stream is
+        open. A message is sent at least every three seconds; a control plane that is silent for ten seconds counts as
         lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -66,7 +66,7 @@ class PeerServiceServicer:
 
     def Lend(self, request_iterator, context):
         """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
-        in the same way. An ask that it cannot answer, because it does not own the limit, is answered with epoch 0.
+        in the same way. If it does not own a limit, it answers the ask with epoch 0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,13 +37,13 @@ class PeerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PeerServiceAsyncStub: ...
     Follow: _grpc.UnaryStreamMultiCallable[_peers_pb2.FollowRequest, _peers_pb2.FollowResponse]
-    """First everything that the answering control plane knows of its data planes, then what changes, for as long as the
-    stream is open. A message comes at least every three seconds; a control plane that is silent for ten is taken for
+    """First the full state of the data planes of the answering control plane, then changes, for as long as the stream is
+    open. A message is sent at least every three seconds; a control plane that is silent for ten seconds counts as
     lost.
     """
     Lend: _grpc.StreamStreamMultiCallable[_peers_pb2.LendRequest, _peers_pb2.LendResponse]
     """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
-    in the same way. An ask that it cannot answer, because it does not own the limit, is answered with epoch 0.
+    in the same way. If it does not own a limit, it answers the ask with epoch 0.
     """
 
 @_typing.type_check_only
@@ -55,13 +55,13 @@ class PeerServiceAsyncStub(PeerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Follow: _aio.UnaryStreamMultiCallable[_peers_pb2.FollowRequest, _peers_pb2.FollowResponse]  # type: ignore[assignment]
-    """First everything that the answering control plane knows of its data planes, then what changes, for as long as the
-    stream is open. A message comes at least every three seconds; a control plane that is silent for ten is taken for
+    """First the full state of the data planes of the answering control plane, then changes, for as long as the stream is
+    open. A message is sent at least every three seconds; a control plane that is silent for ten seconds counts as
     lost.
     """
     Lend: _aio.StreamStreamMultiCallable[_peers_pb2.LendRequest, _peers_pb2.LendResponse]  # type: ignore[assignment]
     """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
-    in the same way. An ask that it cannot answer, because it does not own the limit, is answered with epoch 0.
+    in the same way. If it does not own a limit, it answers the ask with epoch 0.
     """
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,8 +76,8 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _peers_pb2.FollowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_peers_pb2.FollowResponse], _abc.AsyncIterator[_peers_pb2.FollowResponse]]:
-        """First everything that the answering control plane knows of its data planes, then what changes, for as long as the
-        stream is open. A message comes at least every three seconds; a control plane that is silent for ten is taken for
+        """First the full state of the data planes of the answering control plane, then changes, for as long as the stream is
+        open. A message is sent at least every three seconds; a control plane that is silent for ten seconds counts as
         lost.
         """
 
@@ -88,7 +88,7 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_peers_pb2.LendResponse], _abc.AsyncIterator[_peers_pb2.LendResponse]]:
         """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
-        in the same way. An ask that it cannot answer, because it does not own the limit, is answered with epoch 0.
+        in the same way. If it does not own a limit, it answers the ask with epoch 0.
         """
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class RegistryServiceStub:
     """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (looking) or gateway:admin (changing). INVALID_ARGUMENT lists every problem in its message, one a line.
-    UNAVAILABLE when the store does not answer: repeat with back-off.
+    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
+    UNAVAILABLE means that the store does not answer: repeat with back-off.
     """
 
     def __init__(self, channel):
@@ -111,13 +111,13 @@ class RegistryServiceStub:
 
 class RegistryServiceServicer:
     """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (looking) or gateway:admin (changing). INVALID_ARGUMENT lists every problem in its message, one a line.
-    UNAVAILABLE when the store does not answer: repeat with back-off.
+    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
+    UNAVAILABLE means that the store does not answer: repeat with back-off.
     """
 
     def Register(self, request, context):
-        """Creates or replaces the instance, and its service where one is given, and starts a lease. If it is registered at
-        the same host and port already, the caller joins: the instance stays until the last of them has gone.
+        """Creates or replaces the instance, and its service if one is given, and starts a lease. If it is already registered
+        at the same host and port, the caller joins: the instance stays until the last holder has left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,25 +131,25 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def KeepRegistered(self, request_iterator, context):
-        """The same for everything that a process holds, over one stream: each message renews the leases that it names. Ends
-        with UNAVAILABLE when the control plane stops (open it at another one), UNAUTHENTICATED or PERMISSION_DENIED when the
-        credential is withdrawn. Control planes before 0.2 answer UNIMPLEMENTED: call KeepAlive.
+        """The same for all leases of a process, over one stream: each message renews the leases that it names. Ends with
+        UNAVAILABLE when the control plane stops (open a stream to another one), and with UNAUTHENTICATED or
+        PERMISSION_DENIED when the credential is revoked. Control planes before 0.2 answer UNIMPLEMENTED: call KeepAlive.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Deregister(self, request, context):
-        """Removes the instance, or with a lease takes only its holder out. Not an error when it is gone already. An instance
-        that was removed without a lease stays out until it is registered anew: keep-alives do not bring it back.
+        """Removes the instance, or with a lease only its holder. No error if it is already absent. An instance that was
+        removed without a lease stays absent until it is registered again: keep-alives do not restore it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Lets the instance take no new requests, and waits for those under way. It stays registered, draining, until it is
-        deregistered, registered anew or its lease ends. NOT_FOUND when it is not registered.
+        """Stops new requests to the instance, and waits for those under way. It stays registered, as draining, until it is
+        deregistered, registered again or its lease ends. NOT_FOUND if it is not registered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,7 +169,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetService(self, request, context):
-        """NOT_FOUND when no such service is known.
+        """NOT_FOUND if there is no such service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,22 +195,23 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRateLimits(self, request, context):
-        """Limits, the bounds in force and the buckets in use, which name callers: services' tokens may not see them.
+        """Limits, the bounds in force and the buckets in use. They name callers, so services' tokens may not read them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetRateLimit(self, request, context):
-        """Fill up the buckets of a key, everywhere; needs gateway:admin. Answers when the connected data planes have obeyed, or
-        after some seconds. NOT_FOUND when no bucket has the key.
+        """Refills the buckets of a key everywhere; needs gateway:admin. Answers when the connected data planes have carried
+        out the order, or after some seconds. NOT_FOUND if no bucket has the key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """What is asked for at once, then again after every change, latest wins; or, if asked, what changed.
+        """Sends the requested views at once, and again after every change (intermediate states may be skipped); or, on
+        request, only changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -299,8 +300,8 @@ def add_RegistryServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class RegistryService:
     """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (looking) or gateway:admin (changing). INVALID_ARGUMENT lists every problem in its message, one a line.
-    UNAVAILABLE when the store does not answer: repeat with back-off.
+    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
+    UNAVAILABLE means that the store does not answer: repeat with back-off.
     """
 
     @staticmethod

@@ -73,7 +73,7 @@ class _LimitModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitMode.V
     LIMIT_MODE_LOCAL: _LimitMode.ValueType  # 1
     """A token bucket in each data plane."""
     LIMIT_MODE_FLEET: _LimitMode.ValueType  # 2
-    """One for all data planes: they lease what they let through."""
+    """One token bucket for all data planes, which lease tokens from it."""
     LIMIT_MODE_REDIS: _LimitMode.ValueType  # 3
     """A sliding window in a Redis that all data planes share."""
 
@@ -83,7 +83,7 @@ LIMIT_MODE_UNSPECIFIED: LimitMode.ValueType  # 0
 LIMIT_MODE_LOCAL: LimitMode.ValueType  # 1
 """A token bucket in each data plane."""
 LIMIT_MODE_FLEET: LimitMode.ValueType  # 2
-"""One for all data planes: they lease what they let through."""
+"""One token bucket for all data planes, which lease tokens from it."""
 LIMIT_MODE_REDIS: LimitMode.ValueType  # 3
 """A sliding window in a Redis that all data planes share."""
 Global___LimitMode: _TypeAlias = LimitMode  # noqa: Y015
@@ -96,7 +96,7 @@ class _StoreFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoreFai
     DESCRIPTOR: _descriptor.EnumDescriptor
     STORE_FAILURE_UNSPECIFIED: _StoreFailure.ValueType  # 0
     STORE_FAILURE_OPEN: _StoreFailure.ValueType  # 1
-    """They are let through, uncounted."""
+    """They are admitted, uncounted."""
     STORE_FAILURE_CLOSED: _StoreFailure.ValueType  # 2
     """They are refused."""
     STORE_FAILURE_LOCAL: _StoreFailure.ValueType  # 3
@@ -107,7 +107,7 @@ class StoreFailure(_StoreFailure, metaclass=_StoreFailureEnumTypeWrapper):
 
 STORE_FAILURE_UNSPECIFIED: StoreFailure.ValueType  # 0
 STORE_FAILURE_OPEN: StoreFailure.ValueType  # 1
-"""They are let through, uncounted."""
+"""They are admitted, uncounted."""
 STORE_FAILURE_CLOSED: StoreFailure.ValueType  # 2
 """They are refused."""
 STORE_FAILURE_LOCAL: StoreFailure.ValueType  # 3
@@ -123,22 +123,22 @@ class _WithoutOwnerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WithoutO
     WITHOUT_OWNER_UNSPECIFIED: _WithoutOwner.ValueType  # 0
     """As WITHOUT_OWNER_SHARE."""
     WITHOUT_OWNER_STRICT: _WithoutOwner.ValueType  # 1
-    """Nothing, once what it holds has lapsed."""
+    """None, once its tokens have expired."""
     WITHOUT_OWNER_SHARE: _WithoutOwner.ValueType  # 2
-    """Its share."""
+    """The share of each worker."""
     WITHOUT_OWNER_OPEN: _WithoutOwner.ValueType  # 3
-    """Everything."""
+    """All requests."""
 
 class WithoutOwner(_WithoutOwner, metaclass=_WithoutOwnerEnumTypeWrapper): ...
 
 WITHOUT_OWNER_UNSPECIFIED: WithoutOwner.ValueType  # 0
 """As WITHOUT_OWNER_SHARE."""
 WITHOUT_OWNER_STRICT: WithoutOwner.ValueType  # 1
-"""Nothing, once what it holds has lapsed."""
+"""None, once its tokens have expired."""
 WITHOUT_OWNER_SHARE: WithoutOwner.ValueType  # 2
-"""Its share."""
+"""The share of each worker."""
 WITHOUT_OWNER_OPEN: WithoutOwner.ValueType  # 3
-"""Everything."""
+"""All requests."""
 Global___WithoutOwner: _TypeAlias = WithoutOwner  # noqa: Y015
 
 @_typing.final
@@ -199,7 +199,7 @@ Global___Resource: _TypeAlias = Resource  # noqa: Y015
 
 @_typing.final
 class ResourceName(_message.Message):
-    """Names a resource that is gone. `kind` is the field name in Resource.body, for instance "route"."""
+    """Names a deleted resource. `kind` is the field name in Resource.body, for instance "route"."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -250,7 +250,7 @@ class Service(_message.Message):
     """Probes in a row that must fail before a healthy instance is unhealthy."""
     load_balancer: Global___LoadBalancer.ValueType
     max_in_flight: _builtins.int
-    """Requests that may be under way at all its instances, per data plane; 0: any number."""
+    """Maximum of concurrent requests at all its instances, for each data plane; 0: no bound."""
     @_builtins.property
     def circuit(self) -> Global___Circuit: ...
     @_builtins.property
@@ -259,7 +259,7 @@ class Service(_message.Message):
     def retries(self) -> Global___Retries: ...
     @_builtins.property
     def tls(self) -> Global___UpstreamTls:
-        """Its instances are spoken to over TLS, probes included; absent: in the clear."""
+        """TLS is used to its instances, also by probes; absent: plain text."""
 
     def __init__(
         self,
@@ -294,9 +294,9 @@ class UpstreamTls(_message.Message):
     SERVER_NAME_FIELD_NUMBER: _builtins.int
     CA_FIELD_NUMBER: _builtins.int
     server_name: _builtins.str
-    """Name that is asked for (SNI) and that the certificate must hold; empty takes the instance's host."""
+    """Server name (SNI), which the certificate must contain; empty means the instance's host."""
     ca: _builtins.str
-    """Authorities that are believed, PEM; empty takes those of the data plane's system."""
+    """Trusted authorities, PEM; empty means those of the data plane's system."""
     def __init__(
         self,
         *,
@@ -327,17 +327,17 @@ class Circuit(_message.Message):
     failure_threshold: _builtins.int
     """Failures within the window that open the circuit."""
     failure_ratio: _builtins.float
-    """Share of failures within the window, 0 to 1, that must be reached too."""
+    """Share of failures within the window, 0 to 1, that is also required to open the circuit."""
     failure_window: _builtins.float
     """Seconds over which requests are counted."""
     min_throughput: _builtins.int
     """Requests within the window below which the circuit never opens."""
     recovery_timeout: _builtins.float
-    """Seconds an open circuit waits before it lets a trial through."""
+    """Seconds before an open circuit admits a trial."""
     half_open_timeout: _builtins.float
     """Seconds after which an unsettled trial counts as failed."""
     half_open_requests: _builtins.int
-    """Trials that must succeed to close the circuit, and the most under way at once."""
+    """Trials that must succeed to close the circuit; also the maximum of concurrent trials."""
     def __init__(
         self,
         *,
@@ -372,7 +372,7 @@ class Timeouts(_message.Message):
     idle: _builtins.float
     """Seconds an upstream connection is kept without use."""
     total: _builtins.float
-    """Seconds from the request's begin to the response's end, retries included; 0 for no limit."""
+    """Seconds from the start of the request to the end of the response, retries included; 0 for no limit."""
     def __init__(
         self,
         *,
@@ -399,7 +399,7 @@ class Retries(_message.Message):
     attempts: _builtins.int
     """Further attempts after the first one; 0 switches retries off."""
     budget: _builtins.float
-    """Retries for each request, on average, 0 to 1; those that only failed to connect are not counted."""
+    """Retries for each request, on average, 0 to 1; failed connection attempts do not count."""
     @_builtins.property
     def on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Conditions that allow a retry: "connect", "reset", "timeout", or a status: "500", "502", "503", "504"."""
@@ -503,13 +503,13 @@ class Route(_message.Message):
     path: _builtins.str
     service_name: _builtins.str
     public: _builtins.bool
-    """No token is asked for."""
+    """No token is required."""
     strip_prefix: _builtins.bool
     """Remove the matched prefix from the path that is sent upstream."""
     rewrite: _builtins.str
     """Replaces the matched prefix or path; empty leaves it."""
     timeout: _builtins.float
-    """Seconds for the whole response head to arrive; 0 takes the service's."""
+    """Seconds until the whole response head must have arrived; 0 means the value of the service."""
     max_body_bytes: _builtins.int
     """Largest request body in bytes; 0 means no bound."""
     @_builtins.property
@@ -576,7 +576,7 @@ class RateLimit(_message.Message):
     WITHOUT_OWNER_FIELD_NUMBER: _builtins.int
     ON_STORE_FAILURE_FIELD_NUMBER: _builtins.int
     per_second: _builtins.float
-    """Tokens that flow back per second; above 0, or 0 where max_concurrent is all that the limit says."""
+    """Tokens added each second; above 0, or 0 if the limit has only max_concurrent."""
     burst: _builtins.int
     """Size of the bucket: tokens that may be taken at once; 1 or more, or 0 without a rate."""
     key: Global___LimitKey.ValueType
@@ -585,17 +585,17 @@ class RateLimit(_message.Message):
     """Field name of the header, lower case, when key is LIMIT_KEY_HEADER."""
     mode: Global___LimitMode.ValueType
     address_prefix: _builtins.int
-    """Leading bits by which an IPv6 address counts, 1 to 128; 0: 64."""
+    """Number of leading bits of an IPv6 address that form the key, 1 to 128; 0: 64."""
     cost: _builtins.int
     """Tokens that a request takes, at most `burst`; 0: 1."""
     cost_header: _builtins.str
-    """Field of the response, lower case, that says what the request has cost; it is taken out of the response."""
+    """Response field, lower case, with the cost of the request; it is removed from the response."""
     max_concurrent: _builtins.int
-    """Requests of one key that may be under way; 0: any number."""
+    """Maximum of concurrent requests of one key; 0: no bound."""
     enforce: _builtins.str
-    """"on", "shadow", or the share of keys that it is enforced for, "0%" to "100%"; empty: "on"."""
+    """"on", "shadow", or the share of keys for which it is enforced, "0%" to "100%"; empty: "on"."""
     advertise: _builtins.bool
-    """Responses that are let through say what remains."""
+    """Responses to admitted requests state the remaining quota."""
     without_owner: Global___WithoutOwner.ValueType
     """Requests that a data plane admits under a limit of the mode LIMIT_MODE_FLEET while no control plane answers."""
     on_store_failure: Global___StoreFailure.ValueType
@@ -603,7 +603,7 @@ class RateLimit(_message.Message):
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The identity of the limit's buckets; several parts make one bucket for each combination: "address", "subject",
-        "api_key", "route", "header", "header:<field name>", "claim:<name>". Empty: `key` says it.
+        "api_key", "route", "header", "header:<field name>", "claim:<name>". Empty: `key` applies.
         """
 
     def __init__(
@@ -643,8 +643,8 @@ class User(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _builtins.int
     disabled: _builtins.bool
     credentials: _builtins.str
-    """Differs after every change of password and every disabling. A token whose claim "cred" is another one has ended; a
-    token without the claim is judged by the rest.
+    """Changes with every new password and every disabling. A token with another value in its claim "cred" is invalid; a
+    token without the claim is checked by its other claims.
     """
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -665,7 +665,7 @@ Global___User: _TypeAlias = User  # noqa: Y015
 
 @_typing.final
 class VerificationKey(_message.Message):
-    """A public key that tokens are verified with."""
+    """A public key for the verification of tokens."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -693,8 +693,8 @@ Global___VerificationKey: _TypeAlias = VerificationKey  # noqa: Y015
 
 @_typing.final
 class Reset(_message.Message):
-    """An operator's order to forget counters. Takes effect once on each worker that sees its revision for the first time;
-    it leaves the store by itself.
+    """An operator's order to reset counters. It takes effect once on each worker that sees its revision for the first time,
+    and is deleted from the store automatically.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -704,7 +704,7 @@ class Reset(_message.Message):
     circuit: _builtins.str
     """Service whose breaker is closed and emptied."""
     rate_limit: _builtins.str
-    """Caller key whose local buckets are filled up again, as shown by GET /api/v1/rate-limits."""
+    """Caller key whose local buckets are refilled, as shown by GET /api/v1/rate-limits."""
     def __init__(
         self,
         *,

@@ -27,7 +27,7 @@ class _InstanceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Instan
     DESCRIPTOR: _descriptor.EnumDescriptor
     INSTANCE_STATUS_UNSPECIFIED: _InstanceStatus.ValueType  # 0
     INSTANCE_STATUS_STARTING: _InstanceStatus.ValueType  # 1
-    """Registered, not probed to a verdict yet."""
+    """Registered, without a probe result yet."""
     INSTANCE_STATUS_HEALTHY: _InstanceStatus.ValueType  # 2
     INSTANCE_STATUS_UNHEALTHY: _InstanceStatus.ValueType  # 3
     INSTANCE_STATUS_DRAINING: _InstanceStatus.ValueType  # 4
@@ -36,7 +36,7 @@ class InstanceStatus(_InstanceStatus, metaclass=_InstanceStatusEnumTypeWrapper):
 
 INSTANCE_STATUS_UNSPECIFIED: InstanceStatus.ValueType  # 0
 INSTANCE_STATUS_STARTING: InstanceStatus.ValueType  # 1
-"""Registered, not probed to a verdict yet."""
+"""Registered, without a probe result yet."""
 INSTANCE_STATUS_HEALTHY: InstanceStatus.ValueType  # 2
 INSTANCE_STATUS_UNHEALTHY: InstanceStatus.ValueType  # 3
 INSTANCE_STATUS_DRAINING: InstanceStatus.ValueType  # 4
@@ -124,8 +124,8 @@ Global___InstanceHealth: _TypeAlias = InstanceHealth  # noqa: Y015
 
 @_typing.final
 class HealthReport(_message.Message):
-    """One data plane's view of the instances: at first all that it knows, and then, once the control plane has sent Reporting,
-    what changed. Without Reporting: all, on every change of status and at least every 10 s.
+    """One data plane's view of the instances: at first all of them, and then, once the control plane has sent Reporting,
+    only changes. Without Reporting: all instances, on every change of status and at least every 10 s.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -134,11 +134,9 @@ class HealthReport(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The revision that every worker of the node served when this was written."""
+    """The revision that every worker of the node served at the time of the report."""
     changes: _builtins.bool
-    """Instances that are not listed are as they were reported before. One with INSTANCE_STATUS_UNSPECIFIED is not known any
-    more.
-    """
+    """Unlisted instances are unchanged. An instance with INSTANCE_STATUS_UNSPECIFIED is no longer known."""
     @_builtins.property
     def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceHealth]: ...
     def __init__(
@@ -185,7 +183,7 @@ Global___InFlight: _TypeAlias = InFlight  # noqa: Y015
 
 @_typing.final
 class LeavingReport(_message.Message):
-    """Every instance that takes no new requests (draining, or removed) and has some under way still, in place of the last
+    """Every instance that takes no new requests (draining, or removed) and still has some under way. Replaces the last
     report. An unlisted instance has none, as of the last acknowledged revision: changes caused by an acknowledged
     revision are sent before its ack.
     """
@@ -271,12 +269,12 @@ class RateLimitReport(_message.Message):
     remaining: _builtins.float
     """Tokens left in the bucket now."""
     refused: _builtins.int
-    """Requests refused for this key, since its bucket was made."""
+    """Requests refused for this key, since its bucket was created."""
     place: Global___LimitPlace.ValueType
     held: _builtins.float
     """The part of `remaining` that only this data plane may spend; of LIMIT_PLACE_FLEET only."""
     away: _builtins.bool
-    """The owner of the limit, or Redis, does not answer a worker: the limit says what holds meanwhile."""
+    """The owner of the limit, or Redis, does not answer a worker: the limit's policy for this case applies."""
     def __init__(
         self,
         *,
@@ -298,7 +296,7 @@ Global___RateLimitReport: _TypeAlias = RateLimitReport  # noqa: Y015
 
 @_typing.final
 class ResetReport(_message.Message):
-    """An operator's order to fill up the buckets of a caller key, which the data plane has obeyed."""
+    """The result of an operator's order to refill the buckets of a caller key."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -318,7 +316,7 @@ class ResetReport(_message.Message):
 
     @_builtins.property
     def unreached(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Those in Redis, where it did not answer."""
+        """Limits in Redis, if Redis did not answer."""
 
     def __init__(
         self,
@@ -352,8 +350,8 @@ class StatsReport(_message.Message):
     """Unix seconds at the data plane."""
     total_requests: _builtins.int
     changes: _builtins.bool
-    """Circuits that are not listed are as they were reported before. Counters are sums since the data plane started, so that
-    a report that is repeated or lost makes none of them wrong.
+    """Unlisted circuits are unchanged. Counters are sums since the data plane started, so that a repeated or lost report
+    does not make them wrong.
     """
     @_builtins.property
     def circuits(self) -> _containers.RepeatedCompositeFieldContainer[Global___CircuitReport]: ...
@@ -363,7 +361,7 @@ class StatsReport(_message.Message):
 
     @_builtins.property
     def resets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResetReport]:
-        """Orders that were obeyed and not reported on this stream yet; sent at once."""
+        """Orders that were carried out and not yet reported on this stream; sent at once."""
 
     def __init__(
         self,
