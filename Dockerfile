@@ -8,7 +8,7 @@ ARG BASE=python:3.11-slim
 FROM ${BASE} AS build
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_CONSTRAINT=/src/constraints.txt
-COPY constraints.txt VERSION ./
+COPY constraints.txt VERSION LICENSE ./
 COPY proto proto
 # The base's pip fills an environment that has none itself.
 RUN python3 -m venv --without-pip /opt/headgate && python3 -m pip --python /opt/headgate/bin/python install ./proto

@@ -50,11 +50,13 @@ def run(*argv: str | Path) -> str:
 def test_a_wheel_has_the_version_and_only_its_own_package(name: str) -> None:
     assert wheel(name).name == f"headgate_{name}-{VERSION}-py3-none-any.whl"
     package = {"api": "headgate_api", "sdk": "headgate"}.get(name, name)
+    described = f"headgate_{name}-{VERSION}.dist-info"
     with zipfile.ZipFile(wheel(name)) as archive:
         tops = {member.split("/")[0] for member in archive.namelist()}
         assert f"{package}/py.typed" in archive.namelist()
         assert not [member for member in archive.namelist() if member.endswith(("hatch_build.py", ".pyc"))]
-    assert tops == {package, f"headgate_{name}-{VERSION}.dist-info"}
+        assert archive.read(f"{described}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    assert tops == {package, described}
 
 
 def test_the_command_line_is_installed_from_wheels(tmp_path: Path) -> None:
