@@ -1,12 +1,12 @@
 """Being registered while a gRPC server (grpc.aio) serves.
 
-async def main() -> None:
-    server = grpc.aio.server()
-    add_GreeterServicer_to_server(Greeter(), server)
-    server.add_insecure_port("0.0.0.0:9000")
-    await headgate.grpc_server.serve(server, "greeter", port=9000)
+    async def main() -> None:
+        server = grpc.aio.server()
+        add_GreeterServicer_to_server(Greeter(), server)
+        server.add_insecure_port("0.0.0.0:9000")
+        await headgate.grpc_server.serve(server, "greeter", port=9000)
 
-asyncio.run(main())
+    asyncio.run(main())
 """
 
 from __future__ import annotations

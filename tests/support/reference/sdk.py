@@ -59,7 +59,8 @@ def _thing(path: str, value: Any) -> Iterator[str]:
             yield f"An exception{f', a `{bases[0]}`' if bases else ''}.\n"
         yield from _members(value)
     else:
-        yield from ("```py", _signature(path, value) or path, "```", "")
+        prefix = "await " if inspect.iscoroutinefunction(value) else ""
+        yield from ("```py", prefix + (_signature(path, value) or path), "```", "")
         yield from _prose(value)
 
 
@@ -128,7 +129,9 @@ def _name(annotation: Any) -> str:
 def _prose(value: Any) -> Iterator[str]:
     """The docstring. What is indented in it is an example, or goes on with the argument above; arguments are a list."""
     indented = list[str]()
-    for line in [*(inspect.getdoc(value) or "").splitlines(), ""]:
+    # A module's is not indented: an example that is all the rest of it would lose its margin.
+    text = value.__doc__ if isinstance(value, ModuleType) else inspect.getdoc(value)
+    for line in [*(text or "").splitlines(), ""]:
         if line.startswith("    ") or (indented and not line):
             indented.append(line[4:])
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +16,7 @@ from dataplane.observe import log_fields as dataplane
 from dataplane.observe.record import Recorder
 from dataplane.proxy.exchange import Exchange, Forwarding
 from dataplane.proxy.messages import NO_IDENTITY, Context, Provenance, Request
+from tests.support.pages import DOCS, prose
 from tests.support.reference import logs, metrics
 from tests.support.reference.__main__ import PAGES
 from tests.support.reference.schema import Schemas, code, value_of
@@ -23,6 +25,15 @@ from tests.support.reference.schema import Schemas, code, value_of
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_names_its_source(name: str) -> None:
     assert "This page is made from the" in " ".join(PAGES[name]().split())
+
+
+def test_examples_of_the_sdk_are_blocks_of_code() -> None:
+    code = re.compile(r"(async|await|class|def|for|from|import|with) .*[:)]$|asyncio\.run")
+    assert not [line for _, line in prose(DOCS / "reference/sdk.md") if code.match(line)]
+
+
+def test_a_coroutine_is_awaited() -> None:
+    assert "\nawait headgate.grpc_server.serve(\n" in PAGES["sdk.md"]()
 
 
 QUERIES = {name: query for _, _, queries in metrics.families() for name, query in queries.items()}
