@@ -26,7 +26,7 @@ from demo.ports import free_port
 from demo.reaper import Reaper
 
 ROOT = Path(__file__).parents[1]
-START_TIMEOUT = 60.0
+START_TIMEOUT = 180.0
 """Seconds; generous, because only a start that fails takes so long, and the machine may be busy."""
 
 _reaper = Reaper()
@@ -160,7 +160,10 @@ def wait_until(ready: Callable[[], bool], process: Process, timeout: float = STA
         if not process.running:
             raise StartError(f"{process.name} ended with code {process.popen.returncode}:\n{process.tail()}")
         if time.monotonic() > deadline:
-            raise StartError(f"{process.name} was not ready within {timeout:g} s:\n{process.tail()}")
+            late = (
+                f"{process.name} was not ready within {timeout:g} s; a busy machine needs longer: try again"
+            )
+            raise StartError(f"{late}\n{process.log}: {process.tail() or 'empty'}")
         time.sleep(0.02)
 
 

@@ -74,6 +74,17 @@ async def test_a_fleet_of_which_one_does_not_start_leaves_no_process(
     assert [process.running for process in started] == [False, False]
 
 
+def test_one_that_is_not_ready_in_time_says_what_to_do(tmp_path: Path) -> None:
+    process = processes.start("idle", ["sleep", "1000"], {}, tmp_path)
+    with pytest.raises(StartError) as late:
+        try:
+            processes.wait_until(lambda: False, process, timeout=0)
+        finally:
+            process.kill()
+    assert "try again" in str(late.value)
+    assert str(tmp_path / "idle.log") in str(late.value)
+
+
 def test_each_process_is_ended_whatever_comes_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
