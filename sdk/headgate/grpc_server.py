@@ -7,6 +7,8 @@
         await headgate.grpc_server.serve(server, "greeter", port=9000)
 
     asyncio.run(main())
+
+The instance is drained before the server stops.
 """
 
 from __future__ import annotations

@@ -129,9 +129,7 @@ def _name(annotation: Any) -> str:
 def _prose(value: Any) -> Iterator[str]:
     """The docstring. What is indented in it is an example, or goes on with the argument above; arguments are a list."""
     indented = list[str]()
-    # A module's is not indented: an example that is all the rest of it would lose its margin.
-    text = value.__doc__ if isinstance(value, ModuleType) else inspect.getdoc(value)
-    for line in [*(text or "").splitlines(), ""]:
+    for line in [*(inspect.getdoc(value) or "").splitlines(), ""]:
         if line.startswith("    ") or (indented and not line):
             indented.append(line[4:])
             continue
