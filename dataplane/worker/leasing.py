@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from dataplane.channel import Channel, Kind
+from dataplane.gateway.policy.leased import Leased
 from dataplane.gateway.policy.limiter import Limiter
 from headgate_api.leases import codec
-from headgate_api.leases.messages import ASKING, LEASE
+from headgate_api.leases.messages import ASKING, LEASE, Ask
 from headgate_api.v1 import limits_pb2 as pb
 
 MAX_UNREAD = 1024 * 1024
 """Bytes the supervisor may leave unread before the worker asks no more."""
+HURRY = 0.005
+"""Seconds between two asks about keys that run low, at least."""
 
 
 class Leasing:
-    """One worker's asks: the first one after a pause immediately, then at most ten a second."""
+    """One worker's asks: the first one after a pause immediately, then ten a second; more about keys that run low."""
 
     def __init__(self, limiter: Limiter, channel: Channel) -> None:
         self._limiter = limiter
@@ -53,25 +57,42 @@ class Leasing:
             self._wake.clear()
             if not self._limiter.leases:
                 await self._wake.wait()
-            self.ask(time.monotonic())
+            now = time.monotonic()
+            self.ask(now)
             # A little longer, as timers may be early.
-            await asyncio.sleep(ASKING + 0.002)
+            await self._hurry(now + ASKING + 0.002)
             if not self._limiter.asking:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LEASE / 4):
-                        await self._wake.wait()
+                await self._woken(LEASE / 4)
 
     def ask(self, now: float) -> None:
         """Send what there is to ask."""
-        if self._channel.backlog > MAX_UNREAD:
-            return
-        for kind, fleet in ((Kind.NODE_ASKS, False), (Kind.FLEET_ASKS, True)):
-            asks = [
-                codec.ask_message(leased.limit.name, leased.counts_by, ask)
-                for leased, ask in self._limiter.asks(now, fleet)
-            ]
-            if asks:
-                self._channel.send(kind, pb.LimitAsks(asks=asks).SerializeToString())
+        self._send(self._limiter.asks, now)
         if now >= self._tidied + 1.0:
             self._tidied = now
             self._limiter.tidy(now)
+
+    async def _hurry(self, until: float) -> None:
+        """Ask about keys that run low meanwhile."""
+        while (left := until - time.monotonic()) > 0:
+            if not self._limiter.urgent:
+                await self._woken(left)
+            self._wake.clear()
+            if self._limiter.urgent:
+                self._send(self._limiter.urgent_asks, time.monotonic())
+                await asyncio.sleep(HURRY)
+
+    async def _woken(self, within: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._wake.wait()
+
+    def _send(self, asks: Callable[[float, bool], list[tuple[Leased, Ask]]], now: float) -> None:
+        if self._channel.backlog > MAX_UNREAD:
+            return
+        for kind, fleet in ((Kind.NODE_ASKS, False), (Kind.FLEET_ASKS, True)):
+            messages = [
+                codec.ask_message(leased.limit.name, leased.counts_by, ask)
+                for leased, ask in asks(now, fleet)
+            ]
+            if messages:
+                self._channel.send(kind, pb.LimitAsks(asks=messages).SerializeToString())

@@ -99,6 +99,8 @@ class Fleet:
         self._count = 0
         self._epoch = 1
         self._runs = 0
+        self.asked = 0
+        """Asks that all nodes sent."""
         self.nodes = [self._node(demand) for demand in self.demands]
         for node in self.nodes:
             self._tick(node)
@@ -128,6 +130,7 @@ class Fleet:
         self._runs += 1
         node.name = f"{self._runs}"
         node.holder = Holder(self.limit)
+        node.holder.wake = lambda: self._later(0.0, lambda: self._ask(node))
 
     def stop_owner(self) -> None:
         """The owner dies: asks are not answered."""
@@ -146,10 +149,22 @@ class Fleet:
             node.cut = cut
             self._break(node)
 
+    def send(self, node: Node, key: str, requests: int, every: float) -> int:
+        """A client that sends so many requests to `node`, one after another; how many are admitted."""
+        admitted = 0
+        for _ in range(requests):
+            clock = node.clock(self.now)
+            holding = node.holder.holdings.get(key) or node.holder.open(key, clock)
+            admitted += holding.take(1.0, clock)
+            self.run(every)
+        return admitted
+
     def _node(self, demand: float) -> Node:
         self._runs += 1
         speed = 1 + self.random.uniform(-0.004, 0.004)
-        return Node(f"{self._runs}", Holder(self.limit), self.random.uniform(0, 1e5), speed, demand)
+        node = Node(f"{self._runs}", Holder(self.limit), self.random.uniform(0, 1e5), speed, demand)
+        node.holder.wake = lambda: self._later(0.0, lambda: self._ask(node))
+        return node
 
     def _later(self, seconds: float, event: Callable[[], None]) -> None:
         self._count += 1
@@ -174,12 +189,16 @@ class Fleet:
         self._request(node)
 
     def _tick(self, node: Node) -> None:
+        self._ask(node)
+        self._later(ASKING / 5, lambda: self._tick(node))
+
+    def _ask(self, node: Node) -> None:
         if not node.cut and self.owner is not None:
             ask = node.holder.ask(node.clock(self.now))
             if ask is not None:
+                self.asked += 1
                 stream = node.stream
                 self._send(node, lambda: self._owner_hears(node, stream, ask))
-        self._later(ASKING / 5, lambda: self._tick(node))
 
     def _send(self, node: Node, event: Callable[[], None]) -> None:
         if self.random.random() < self.loss:
@@ -199,6 +218,8 @@ class Fleet:
     def _holder_hears(self, node: Node, stream: int, answer: Answer) -> None:
         if stream == node.stream and not node.cut:
             node.holder.answer(answer, node.clock(self.now))
+            if node.holder.urgent:
+                self._ask(node)
 
     def _store(self) -> None:
         if self.owner is not None and (reservation := self.owner.reserve(self.now)) is not None:

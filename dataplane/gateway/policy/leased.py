@@ -132,6 +132,10 @@ class Leased(Counter):
     def refused(self, key: str) -> int:
         return self._refused.get(key, 0) or self._refused_old.get(key, 0)
 
+    def lacks(self, key: str, now: float) -> bool:
+        """Whether the bucket of `key` may not be full: this worker spent of it."""
+        return self.holder.lacks(key, now)
+
     def forget(self, key: str) -> bool:
         """The owner fills up the bucket; `reset` sends the order."""
         self._refused.pop(key, None)

@@ -219,6 +219,24 @@ class Limiter:
                 quiet = max(0, quiet - 1)
         return asked
 
+    def urgent_asks(self, now: float, fleet: bool) -> list[tuple[Leased, Ask]]:
+        """Those that should not wait for the next turn: about keys that run low while their owners have tokens."""
+        asked = []
+        left = MOST_WANTS
+        for leased in self._leased.values():
+            if not leased.holder.urgent or (leased.limit.mode is LimitMode.FLEET) != fleet:
+                continue
+            ask = leased.holder.ask(now, max(left, _LEAST_ASKED))
+            if ask is not None:
+                asked.append((leased, ask))
+                left -= len(ask.wants)
+        return asked
+
+    @property
+    def urgent(self) -> bool:
+        """Whether `urgent_asks` may have something to ask."""
+        return any(leased.holder.urgent for leased in self._leased.values())
+
     @property
     def leases(self) -> bool:
         """Whether there is any limit whose owner is to be asked."""
@@ -496,7 +514,8 @@ def _forget(counter: Counter, key: str, revision: int, now: float) -> bool:
         value = key[len(prefix) :]
         # Of several parts only the parts are shortened.
         names |= {value, short(value)}
-    found = sum(counter.forget(name) for name in names) > 0
+    found = isinstance(counter, Leased) and any(counter.lacks(name, now) for name in names)
+    found |= sum(counter.forget(name) for name in names) > 0
     if revision and isinstance(counter, Leased):
         # Makes one where there was none.
         for name in names:

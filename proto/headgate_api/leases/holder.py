@@ -15,6 +15,8 @@ from headgate_api.leases.messages import ASKING, LEASE, MOST_WANTS, SKEW, Answer
 
 _JOINING: Final = 20
 """Asks for a first starter that come as soon as they may."""
+_REMEMBERED: Final = 10
+"""One in so many of the keys that a holder may have is remembered after it was forgotten."""
 OVERFLOW: Final = "…"
 """The key that new ones share when there is room for none."""
 
@@ -23,10 +25,10 @@ class Holder:
     """One worker's part of one limit."""
 
     __slots__ = (
-        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_joining", "_old_starter", "_old_until", "_pace",
-        "_stamp",
+        "_answered", "_asked", "_epoch", "_gained", "_gained_at", "_joining", "_lacking",
+        "_old_starter", "_old_until", "_pace", "_stamp", "_turn",
         "active",
-        "away_from", "holdings", "limit", "most", "run", "starter", "until", "wake",
+        "away_from", "holdings", "limit", "most", "run", "starter", "until", "urgent", "wake",
     )  # fmt: skip
 
     def __init__(
@@ -43,17 +45,23 @@ class Holder:
         self.holdings: dict[str, Holding] = {}
         self.active: dict[str, Holding] = {}
         """Holdings to ask the owner about: they may be above the starter, or run low."""
+        self.urgent: dict[str, Holding] = {}
+        """Those that run low while the owner has tokens, as far as is known: to be asked about before the others."""
         self.starter = 0
         """Tokens of each key without a holding."""
         self.until = -math.inf
         """When the starter lapses."""
         self._joining = _JOINING
+        self._lacking: dict[str, float] = {}
+        """Keys that were forgotten although their bucket was not full, and until when it may not be."""
         self._old_starter = 0
         self._old_until = -math.inf
         """A starter that was higher, and until when a holding may still be based on it."""
         self._epoch = 0
         self._stamp = -math.inf
         """Of the newest ask."""
+        self._turn = -math.inf
+        """Of the newest ask about all that was due."""
         self._answered = -math.inf
         """Stamp of the last ask whose answer was used."""
         self.away_from = -math.inf
@@ -97,18 +105,45 @@ class Holder:
     def ask(self, now: float, most: int = MOST_WANTS) -> Ask | None:
         """The ask to send to the owner about up to `most` keys; None if there is nothing to say yet. Worth a call
         whenever `active` grew."""
-        if now < self._stamp + (ASKING if self._asked is None else LEASE):
+        if self._asked is not None and now < self._stamp + LEASE:
             return None
+        if now < self._turn + ASKING:
+            if not self.urgent:
+                return None
+            due = tuple(islice(self.urgent.values(), most))
+        else:
+            due = self._due(now, most)
+            if not due and now < self._stamp + LEASE / 4 and not self.joining:
+                return None
+            self._turn = now
+            self._joining -= 1
         self.lost()
-        due = self._due(now, most)
-        if not due and now < self._stamp + LEASE / 4 and not self.joining:
-            return None
-        self._joining -= 1
         starter = 0
         if now < self.until:
             starter = max(self.starter, self._old_starter) if now < self._old_until else self.starter
         self._asked, self._stamp = due, now
         return Ask(now, self._answered, starter, tuple(holding.want(now) for holding in due), self.run)
+
+    def forget(self, key: str, pool: float, now: float) -> None:
+        """The owner counts a starter for `key`, and has so many more tokens."""
+        self.holdings.pop(key, None)
+        self.active.pop(key, None)
+        self._lacking.pop(key, None)
+        lacking = self.limit.burst - self.starter - pool
+        if lacking > 0:
+            self._lacking[key] = now + lacking / self.limit.rate
+            if len(self._lacking) > self.most // _REMEMBERED:
+                del self._lacking[next(iter(self._lacking))]
+
+    def lacks(self, key: str, now: float) -> bool:
+        """Whether the bucket of `key` may not be full, as far as is known here."""
+        return key in self.holdings or now < self._lacking.get(key, -math.inf)
+
+    def hurry(self, holding: Holding, now: float) -> None:
+        """`holding` runs low. While this holder is away, asks at the usual pace are enough to find an owner."""
+        if now < self.away_from:
+            self.urgent[holding.key] = holding
+            self.wake()
 
     def overdue(self, now: float) -> bool:
         """Whether the owner, asked any later, might take this holder for silent: asks have waited for long."""
@@ -128,6 +163,7 @@ class Holder:
         self.starter, self.until, self.away_from = 0, -math.inf, math.inf
         self.holdings.clear()
         self.active.clear()
+        self.urgent.clear()
         self.lost()
 
     def refused(self, stamp: float) -> None:

@@ -22,6 +22,9 @@ GONE: Final = 0.05
 """Tokens from ask to ask, at the mean demand, below which a key counts as left alone."""
 MEMORY: Final = 0.2
 """Weight of the demand since the last ask in the mean."""
+LOW: Final = 0.25
+"""Part of a holding that is left when the owner is asked before the usual time. A demand that stays as it was leaves
+more."""
 
 
 class Holding:
@@ -29,7 +32,7 @@ class Holding:
 
     __slots__ = (
         "_basis", "_credit", "_cycle", "_demand", "_holder", "_refused", "_reset", "_seen", "_since", "_target",
-        "_told", "asked", "due", "key", "low", "pool", "tokens", "until",
+        "_told", "_wants", "asked", "due", "key", "low", "pool", "tokens", "until",
     )  # fmt: skip
 
     def __init__(self, holder: Holder, key: str, now: float) -> None:
@@ -39,12 +42,14 @@ class Holding:
         """Tokens that may be spent before `until`; below 0 after an overdraft."""
         self.until = min(now + LEASE, holder.until, max(now, holder.away_from))
         """When what is above the starter lapses, or the starter has to be looked at again."""
-        self.low = self.tokens / 2
-        """The owner is asked when less is left; 0 while it is asked anyway."""
+        self.low = max(0.5, self.tokens / 2)
+        """The owner is asked as soon as may be when less is left; 0 while it is asked anyway, or has no more."""
         self._seen = holder.gained(now)
         """`Holder.gained` as far as it is in `tokens`."""
         self._target = math.inf
         """The owner's target for this holding."""
+        self._wants = 0.0
+        """The wanted amount in the last ask."""
         self.pool = math.inf
         """Tokens in the owner's pool, as of the last answer; infinite: unknown. Below 1 none are granted for a
         while."""
@@ -76,9 +81,13 @@ class Holding:
         if left >= self.low and now < self.until:
             self.tokens = left
             return True
+        low = self.low
         self._renew(now)
         self._activate(now)
         holder = self._holder
+        if low > 0 and left < low:
+            self.low, self.due = 0.0, min(self.due, now)
+            holder.hurry(self, now)
         if self.tokens >= cost and now < holder.until:
             self.tokens -= cost
             return True
@@ -124,6 +133,8 @@ class Holding:
         back = max(0.0, self.tokens - min(wants, max(self._target, starter)))
         self.tokens -= back
         self.asked = True
+        self.low, self._wants = 0.0, wants
+        self._holder.urgent.pop(self.key, None)
         self._basis, self._refused, self._since = self.tokens, 0.0, now
         credit, self._credit = self._credit, 0.0
         self._told = self._reset
@@ -146,10 +157,11 @@ class Holding:
         if self._credit or self._reset:
             self.due = now
         elif grant.forget and self.tokens >= holder.starter:
-            holder.holdings.pop(self.key, None)
-            holder.active.pop(self.key, None)
+            holder.forget(self.key, grant.pool, now)
         elif self._demand > 0 or self._refused > 0 or self.tokens > holder.starter:
             self.due = now
+            if grant.target >= self._wants and grant.pool >= 1:
+                self.low = self.tokens * LOW
         elif self.tokens >= holder.starter / 2 > 0:
             holder.active.pop(self.key, None)
             self.low = holder.starter / 2

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 ASKING: Final = 0.1
-"""Seconds between two asks of a holder, at least."""
+"""Seconds between two asks of a holder, at least, unless a key runs low."""
 LEASE: Final = 2.0
 """Seconds, from the ask, that a holding above the starter may be spent."""
 SHARE: Final = 3600.0

@@ -145,10 +145,46 @@ def test_the_owner_is_asked_when_a_pause_ends() -> None:
     assert node.take(0) == 1
     assert node.woken == before, "half of a starter is not spent"
     node.take(0, 20)
-    assert node.woken == before + 1
+    woken = node.woken
+    assert woken > before
     assert node.limiters[0].asking
-    node.take(0, 20, key="bob")
-    assert node.woken == before + 1
+    node.take(0, 20)
+    assert node.woken == woken, "the owner is asked once"
+
+
+def test_a_key_that_runs_low_is_asked_about_before_the_next_turn() -> None:
+    node = Node(limit())
+    limiter = node.limiters[0]
+    node.take(0, 10)
+    node.exchange()
+    before = node.woken
+    node.take(0, 10, key="bob")
+    assert node.woken > before
+    assert limiter.urgent
+    assert not limiter.urgent_asks(node.now, fleet=True), "none of these is of the fleet"
+    ((_, ask),) = limiter.urgent_asks(node.now, fleet=False)
+    assert [want.key for want in ask.wants] == ["bob"]
+    assert not limiter.urgent
+
+
+def test_a_reset_names_a_limit_whose_bucket_is_not_full_though_the_worker_holds_its_starter_again() -> None:
+    node = Node(limit(rate=0.1))
+    assert node.take(0, 40) == 16
+    for _ in range(40):
+        node.exchange()
+    assert not node.limiters[0].counter(node.limit).holder.holdings  # type: ignore[attr-defined]
+    assert [found.name for found in node.limiters[0].reset(f"subject:{KEY}", 9, node.now)] == ["callers"]
+    assert not node.limiters[1].reset(f"subject:{KEY}", 9, node.now), "nothing was spent there"
+    node.exchange()
+    assert node.owner.accounts[KEY].pool == pytest.approx(100 - 2 * 16)
+
+
+def test_a_reset_does_not_name_a_bucket_that_is_full_again() -> None:
+    node = Node(limit(rate=10))
+    assert node.take(0, 10) == 10
+    for _ in range(60):
+        node.exchange()
+    assert not node.limiters[0].reset(KEY, 9, node.now)
 
 
 def test_an_order_to_reset_is_obeyed_once_however_many_workers_tell_it() -> None:
