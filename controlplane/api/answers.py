@@ -17,7 +17,7 @@ def json_answer(
     value: object, status: int = 200, *, revision: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A JSON document, with the revision of a resource as its ETag."""
-    fields = {**_NO_CACHE, **({"ETag": etag(revision)} if revision is not None else {}), **(headers or {})}
+    fields = {**NO_CACHE, **({"ETag": etag(revision)} if revision is not None else {}), **(headers or {})}
     return Response(_json(value), status, fields, "application/json")
 
 
@@ -32,13 +32,13 @@ def model_answer(value: BaseModel | tuple[BaseModel, ...], status: int = 200) ->
     """A view, or a list of views."""
     if isinstance(value, tuple):
         return models_answer(value, status)
-    return Response(_ANY.dump_json(value), status, _NO_CACHE, "application/json")
+    return Response(_ANY.dump_json(value), status, NO_CACHE, "application/json")
 
 
 def models_answer(values: Iterable[BaseModel], status: int = 200) -> Response:
     """A list of views. One by one: no thread runs during a call that takes them all, nor while all are freed."""
     listed = b",".join([_ANY.dump_json(value) for value in values])
-    return Response(b"[%s]" % listed, status, _NO_CACHE, "application/json")
+    return Response(b"[%s]" % listed, status, NO_CACHE, "application/json")
 
 
 def _json(value: object) -> str:
@@ -68,9 +68,9 @@ def _plain(value: object) -> str:
 
 def not_modified(revision: int) -> Response:
     """The client has this revision already (RFC 9110 §15.4.5)."""
-    return Response(status_code=304, headers={**_NO_CACHE, "ETag": etag(revision)})
+    return Response(status_code=304, headers={**NO_CACHE, "ETag": etag(revision)})
 
 
 _ANY: TypeAdapter[object] = TypeAdapter(object)
 # Responses are private and may change at any time; a client may cache one and revalidate with If-None-Match.
-_NO_CACHE = {"Cache-Control": "private, no-cache"}
+NO_CACHE = {"Cache-Control": "private, no-cache"}

@@ -11,7 +11,7 @@ from importlib.resources import files
 from starlette.responses import Response
 
 from controlplane.api import shapes
-from controlplane.api.answers import json_answer
+from controlplane.api.answers import NO_CACHE, json_answer
 from controlplane.api.openapi import describe
 from controlplane.api.operation import ROOT, Answer, Call, Operation, get
 from controlplane.api.reference import page
@@ -44,17 +44,40 @@ def _style() -> tuple[str, str]:
     return style, f"{policy}; frame-ancestors 'none'"
 
 
+class _Once:
+    """A text that is made by the first who asks, and kept: it takes a while, and anybody may ask for the reference."""
+
+    def __init__(self, make: Callable[[str], bytes | memoryview]) -> None:
+        """`make` takes the version."""
+        self._make = make
+        self._made: dict[str, bytes | memoryview] = {}
+
+    async def of(self, call: Call) -> bytes | memoryview:
+        """The text for the version of this control plane."""
+        version = call.parts.version
+        if version not in self._made:
+            await call.parts.commands.reads.run(lambda: self._keep(version))
+        return self._made[version]
+
+    def _keep(self, version: str) -> None:
+        # One at a time, and others may have waited for the same.
+        if version not in self._made:
+            self._made[version] = self._make(version)
+
+
 def operations(table: Table) -> Iterator[Operation]:
     """The operations that describe all operations of `table`, these included."""
 
+    style, policy = _style()
+    described = _Once(lambda version: json_answer(describe(table(), version)).body)
+    drawn = _Once(lambda version: page(describe(table(), version), style).encode())
+
     async def openapi(call: Call) -> Response:
-        version = call.parts.version
-        return json_answer(await call.parts.commands.reads.run(lambda: describe(table(), version)))
+        return Response(await described.of(call), headers=NO_CACHE, media_type="application/json")
 
     async def reference(call: Call) -> Response:
-        (style, policy), version = _style(), call.parts.version
-        text = await call.parts.commands.reads.run(lambda: page(describe(table(), version), style))
-        return Response(text, headers={"Content-Security-Policy": policy}, media_type="text/html")
+        headers = {"Content-Security-Policy": policy}
+        return Response(await drawn.of(call), headers=headers, media_type="text/html")
 
     yield get(
         "/",

@@ -37,6 +37,9 @@ def explain(error: Exception, *, writing: bool) -> HttpError | None:
             return HttpError(500, "What lies in the store cannot be read", errors=error.problems)
         case TooManyAttempts():
             return HttpError(429, str(error), headers={"Retry-After": str(max(1, round(error.retry_after)))})
+        case RecursionError():
+            # JSON may nest as deep as Python reads it, and nothing that is valid nests deep.
+            return HttpError(400, "The body is nested too deeply")
         case Busy():
             return HttpError(503, f"{error}; try again", headers=_LATER)
         case StoreError():

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from controlplane.api import body, rollout, shapes
 from controlplane.api.answers import json_answer, models_answer
 from controlplane.api.configuration import receipt_answer
+from controlplane.api.numbers import MOST_REVISION, whole
 from controlplane.api.operation import (
     ADMIN,
     DRY_RUN,
@@ -104,9 +105,9 @@ def _number(call: Call, name: str) -> int | None:
     text = call.request.query_params.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+    if (number := whole(text, MOST_REVISION)) is None:
         raise HttpError(400, f"{name} must be a number from 1")
-    return int(text)
+    return number
 
 
 def _only(call: Call, *known: str) -> None:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from controlplane.api import rollout, shapes
 from controlplane.api.answers import json_answer, models_answer
+from controlplane.api.numbers import whole
 from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, Parameter, get, many
 from controlplane.api.problems import HttpError
 from controlplane.fleet import limit_views
@@ -83,10 +84,10 @@ def _choice(call: Call) -> Choice:
     query = call.request.query_params
     if unknown := sorted(set(query) - {one.name for one in PARAMETERS}):
         raise HttpError(400, f"Unknown parameter {unknown[0]!r}")
-    most = query.get("most", str(USUAL))
-    if not (most.isascii() and most.isdigit() and 1 <= int(most[:9]) <= MOST):
+    most = whole(query.get("most", str(USUAL)), MOST)
+    if most is None:
         raise HttpError(400, f"most must be 1 to {MOST}")
-    return Choice(query.get("limit"), query.get("key"), query.get("node"), int(most))
+    return Choice(query.get("limit"), query.get("key"), query.get("node"), most)
 
 
 def _require_known(choice: Choice, limits: Mapping[str, RateLimit], reports: Reports) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from controlplane.api import shapes
 from controlplane.api.answers import long_answer, model_answer
+from controlplane.api.numbers import MOST_REVISION, whole
 from controlplane.api.operation import ROOT, Answer, Call, Operation, Parameter, get
 from controlplane.api.problems import HttpError
 from controlplane.api.shapes import rejection
@@ -109,9 +110,9 @@ async def rollout(call: Call) -> Response:
 
 def revision(text: str) -> int:
     """The revision in a path; HttpError 404 for anything else."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
-        raise HttpError(404, f"{text!r} is not a revision")
-    return int(text)
+    if (number := whole(text, MOST_REVISION)) is None:
+        raise HttpError(404, f"{text[:40]!r} is not a revision")
+    return number
 
 
 def shown(seen: Progress) -> shapes.RolloutShape:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from controlplane.api.numbers import whole
 from controlplane.api.operation import Call, Parameter
 from controlplane.api.problems import HttpError
+from controlplane.model.fields import LABEL, LABEL_VALUE
 from controlplane.model.stored import Stamped
+from controlplane.model.words import PATTERNS
 
 MOST = 1000
 """Resources on a page."""
@@ -54,12 +58,13 @@ def asked(call: Call) -> Selection:
     query = call.request.query_params
     if unknown := sorted(set(query) - {one.name for one in PARAMETERS}):
         raise HttpError(400, f"Unknown parameter {unknown[0]!r}: a list takes label, limit and after")
-    limit = query.get("limit")
-    if limit is not None and not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST):
+    given = query.get("limit")
+    limit = None if given is None else whole(given, MOST)
+    if given is not None and limit is None:
         raise HttpError(400, f"limit must be 1 to {MOST}")
-    return Selection(
-        tuple(map(_label, query.getlist("label"))), int(limit) if limit else None, query.get("after", "")
-    )
+    # Each once: they are looked for in every resource, on the event loop.
+    labels = dict.fromkeys(map(_label, query.getlist("label")))
+    return Selection(tuple(labels), limit, query.get("after", ""))
 
 
 def link(call: Call, last: str) -> dict[str, str]:
@@ -71,7 +76,13 @@ def link(call: Call, last: str) -> dict[str, str]:
 
 
 def _label(text: str) -> tuple[str, str | None]:
+    """HttpError 400 for what no resource can have: a list of them would be empty, as if there were none."""
     name, equals, value = text.partition("=")
-    if not name:
-        raise HttpError(400, "label must be NAME=VALUE or NAME")
+    for what, said, pattern in (("name", name, LABEL), ("value", value, LABEL_VALUE)):
+        if not re.fullmatch(pattern, said):
+            expected = f"the {what} is {PATTERNS[pattern]}"
+            raise HttpError(
+                400,
+                f"label {text[:80]!r}: {expected}. Send NAME=VALUE or NAME, and label= again for each further one",
+            )
     return name, value if equals else None

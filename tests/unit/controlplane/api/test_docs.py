@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from html.parser import HTMLParser
+from typing import Any
 
 import httpx
 import pytest
 
+from controlplane.api import docs
 from controlplane.api.openapi import describe
+from controlplane.api.operation import Operation
 from controlplane.api.table import operations
+from controlplane.aside import MOST_READS
 from controlplane.model.base import parse_as
 from controlplane.model.resources import Issuer, documents
 from tests.support.api import Api
@@ -59,6 +65,23 @@ async def test_the_reference_needs_no_token_and_nothing_from_elsewhere(api: Api)
     assert {*described, *(f"schema-{name}" for name in document["components"]["schemas"])} <= set(found.ids)
     for text in ("Matches this path and everything below it", "gateway:admin", "Default: <code>5</code>"):
         assert text in answer.text
+
+
+async def test_the_reference_is_made_once_and_keeps_nobody_else_waiting(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def counted(table: Iterable[Operation], version: str) -> dict[str, Any]:
+        made.append(version)
+        return describe(table, version)
+
+    monkeypatch.setattr(docs, "describe", counted)
+    whole = (await api.client.get("/docs")).text
+    api.parts.commands.reads._under_way = MOST_READS  # as if many large lists were asked for
+    answers = await asyncio.gather(*(api.client.get("/docs") for _ in range(20)))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, whole)}
+    assert made == ["1.2.3"]
 
 
 async def test_the_policy_lets_the_page_have_its_style_and_no_more(api: Api) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import httpx
 import pytest
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
+from controlplane.api import body
+from controlplane.api.operation import Call
+from controlplane.api.parts import Parts
+from controlplane.api.selection import asked
 from controlplane.model.resources import Instance
 from tests.support.api import Api
 
@@ -178,6 +186,32 @@ async def test_lists_are_filtered_by_label(orders: httpx.AsyncClient) -> None:
     assert await names("label=tier=2") == []
     for wrong in ("label==1", "label=", "labels=a"):
         assert (await orders.get(f"/api/v1/scopes?{wrong}")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "label", ["team!=shop", "team=shop,env=prod", "a b", "=shop", "", "t\u00e4m=x", "a=b=c"]
+)
+async def test_labels_that_no_resource_can_have(orders: httpx.AsyncClient, label: str) -> None:
+    answer = await orders.get("/api/v1/scopes", params={"label": label})
+    assert answer.status_code == 400
+    assert "NAME=VALUE or NAME" in answer.json()["detail"]
+
+
+async def test_a_label_is_looked_for_once_however_often_it_is_named() -> None:
+    query = QueryParams([("label", "team=shop")] * 5000 + [("label", "team")])
+    request = Request({"type": "http", "query_string": str(query).encode(), "headers": []})
+    assert asked(Call(cast(Parts, None), request, "")).labels == (("team", "shop"), ("team", None))
+
+
+async def test_a_patch_that_is_nested_as_deep_as_newer_pythons_read_it(
+    orders: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    monkeypatch.setattr(body, "parse_json", lambda text: {"labels": deep})
+    answer = await orders.patch("/api/v1/scopes/gateway:read", json={})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "The body is nested too deeply")
 
 
 async def test_lists_come_in_pages(orders: httpx.AsyncClient) -> None:
