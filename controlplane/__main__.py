@@ -52,7 +52,8 @@ def answer_questions() -> None:
         prog="headgate-controlplane",
         description="One control plane: admin API on ADMIN_LISTEN, gRPC on GRPC_LISTEN, until SIGTERM or Ctrl-C.",
         epilog="Settings come from the environment or .env: SECRET_KEY and DATAPLANE_TOKEN at least. "
-        "docs/settings.md lists all of them. Exit code 2: it cannot work as it is set up, and one line says why.",
+        "docs/reference/settings.md lists all of them. Exit code 2: it cannot work as it is set up, and one line says "
+        "why.",
     )
     version = f"headgate-controlplane {metadata.version('headgate-controlplane')}"
     parser.add_argument("--version", action="version", version=version)

@@ -24,13 +24,17 @@ class TlsFiles:
     key: Path
     client_ca: Path | None = None
 
-    def stamps(self) -> tuple[int, ...]:
-        """Differs when a file was changed; empty when one cannot be looked at."""
+    def stamps(self) -> tuple[object, ...]:
+        """Differs when a file was changed; empty when one cannot be looked at.
+
+        Not by its time alone: packages and images give every file the same one, and a copy may keep it.
+        """
         present = [path for path in (self.cert, self.key, self.client_ca) if path is not None]
         try:
-            return tuple(path.stat().st_mtime_ns for path in present)
+            found = [path.stat() for path in present]
         except OSError:
             return ()
+        return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
 
     def context(self) -> ssl.SSLContext:
         """What a server needs for handshakes (TLS 1.2 and 1.3). Raises TlsError."""

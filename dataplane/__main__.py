@@ -41,7 +41,7 @@ def answer_questions() -> None:
         prog="headgate-dataplane",
         description="One data plane: serves traffic on LISTEN (0.0.0.0:8000) until SIGTERM or Ctrl-C, which drain it.",
         epilog="Settings come from the environment or .env: CONTROLPLANE and DATAPLANE_TOKEN at least. "
-        "docs/settings.md lists all of them. Exit code 2: it cannot start, and one line says why.",
+        "docs/reference/settings.md lists all of them. Exit code 2: it cannot start, and one line says why.",
     )
     version = f"headgate-dataplane {metadata.version('headgate-dataplane')}"
     parser.add_argument("--version", action="version", version=version)

@@ -31,7 +31,7 @@ def test_help_and_version_need_no_settings(plane: str, tmp_path: Path) -> None:
     assert version.stdout.startswith(f"headgate-{plane} 0.")
     shown = ask("--help")
     assert shown.returncode == 0
-    assert "DATAPLANE_TOKEN" in shown.stdout and "docs/settings.md" in shown.stdout
+    assert "DATAPLANE_TOKEN" in shown.stdout and "docs/reference/settings.md" in shown.stdout
     wrong = ask("--port", "1")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "unrecognized arguments: --port 1" in wrong.stderr
