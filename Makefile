@@ -179,8 +179,8 @@ api-fuzz: $(FOR_TESTS) ## Make requests from the OpenAPI description, APIFUZZ_SE
 	@$(BIN)/python -m tests.apifuzz --seconds $(APIFUZZ_SECONDS) $(if $(APIFUZZ_SEED),--seed $(APIFUZZ_SEED))
 
 .env:
-	@umask 077 && for name in SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD; do \
-	    echo "$$name=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))')"; done > $@
+	@umask 077 && "$(PYTHON)" -c 'import secrets, sys; [print(name + "=" + secrets.token_urlsafe(32)) for name in sys.argv[1:]]' \
+	    SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD > $@ || { rm -f $@; exit 1; }
 	@echo "Wrote .env, readable by you alone."
 
 .PHONY: secrets

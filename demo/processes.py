@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,11 +41,7 @@ class StartError(Exception):
 
 def require_free(ports: Mapping[str, int]) -> None:
     """Raise StartError that names every taken port and, where it may be seen, the process that holds it."""
-    holders = {
-        connection.laddr.port: connection.pid
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr
-    }
+    holders = _holders(ports.values())
     taken = [
         f"port {port} ({name}) is taken by {_process_name(holders[port])}"
         for name, port in ports.items()
@@ -54,9 +51,27 @@ def require_free(ports: Mapping[str, int]) -> None:
         raise StartError("\n".join(taken))
 
 
+def _holders(ports: Iterable[int]) -> dict[int, int | None]:
+    """The processes that listen, by port; None where that is not told."""
+    try:
+        found = psutil.net_connections("tcp")
+    except psutil.AccessDenied:  # macOS tells root alone
+        return {port: None for port in ports if _listens(port)}
+    return {
+        connection.laddr.port: connection.pid
+        for connection in found
+        if connection.status == psutil.CONN_LISTEN and connection.laddr
+    }
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _process_name(pid: int | None) -> str:
     if pid is None:
-        return "a process of another user"
+        return "another process, which the system does not name"
     with contextlib.suppress(psutil.Error):
         return f"{psutil.Process(pid).name()} (process {pid})"
     return f"process {pid}"

@@ -29,6 +29,7 @@ from demo.processes import (
     start,
     wait_until,
 )
+from demo.running import usable
 from demo.service import REGISTERED
 
 FOLDER = ROOT / ".headgate"
@@ -187,9 +188,10 @@ def make_world(folder: Path, ports: list[int]) -> World:
 def running(world: World) -> Iterator[World]:
     """Start everything, give it, and end every process again, last started first."""
     folder = world.folder / "run"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    world.folder.chmod(0o700)
+    with usable(world.folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        world.folder.chmod(0o700)
     with contextlib.ExitStack() as stack:
         # Whatever is in `processes` at the end is stopped: a test may have restarted some of them.
         stack.callback(stop_all, world)

@@ -93,3 +93,14 @@ def complaint(folder: Path, interpreter: str) -> str:
     line, last = refused.stderr.splitlines()
     assert last.startswith("make: ***")
     return line
+
+
+def test_secrets_are_written_whole_or_not_at_all(checkout: Path) -> None:
+    failed = make(checkout, "secrets", "PYTHON=python-of-nobody")
+    assert failed.returncode != 0
+    assert not (checkout / ".env").exists()
+    assert make(checkout, "secrets", f"PYTHON={sys.executable}").returncode == 0
+    made = dict(line.split("=", 1) for line in (checkout / ".env").read_text().splitlines())
+    assert set(made) == {"SECRET_KEY", "DATAPLANE_TOKEN", "SERVICE_TOKEN", "ADMIN_PASSWORD"}
+    assert all(len(secret) >= 32 for secret in made.values()) and len(set(made.values())) == 4
+    assert (checkout / ".env").stat().st_mode & 0o077 == 0
