@@ -117,12 +117,14 @@ class EarlyGoodbye:
         await self._registration.__aexit__(None, None, None)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self._first:
+        if self._task is not None and self._task.done():
+            self._handlers[number](number, frame)  # the instance has left: the server's alone
+        elif not self._first:
             self._first = number
             self._loop.call_soon_threadsafe(self._begin, number)
-        elif number == self._first:
-            # Asked a second time: without waiting for requests under way. The other signal is no second time: uvicorn's
-            # supervisor sends SIGTERM to workers that have had the SIGINT of the terminal.
+        elif number in (self._first, signal.SIGINT):
+            # Asked a second time: without waiting for requests under way. SIGTERM after SIGINT is no second time:
+            # uvicorn's supervisor sends it to workers that have had the SIGINT of the terminal.
             self._loop.call_soon_threadsafe(self._registration.hurry)
             self._handlers[number](number, frame)
 

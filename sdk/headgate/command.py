@@ -1,20 +1,25 @@
 """A command that is registered while it runs: what `headgate register -- COMMAND` does.
 
 The command runs in a process group of its own, so that a Ctrl-C at the terminal reaches it only after the drain. When
-it ends, or is ended, every process of that group is: nothing of it stays.
+it ends, or is ended, every process of that group is: nothing of it stays. A terminal stops groups in the background
+that read from it or set it up: the command does not get it as its standard input, and may set it up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 
 from headgate.registration import Registration
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+log = logging.getLogger("headgate")
 
 
 class Command:
@@ -32,8 +37,8 @@ class Command:
     async def run(self, registration: Registration) -> int:
         """Run it, registered in the background; returns its exit code, as a shell counts it.
 
-        The first SIGTERM, SIGINT or SIGHUP drains the instance and ends the command after that; a second one ends it
-        at once. Raises OSError when it cannot be started.
+        The first of SIGNALS drains the instance and ends the command after that; a second one ends it at once. Raises
+        OSError when it cannot be started.
         """
         self._registration = registration
         loop = asyncio.get_running_loop()
@@ -41,10 +46,7 @@ class Command:
         for number in SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
         try:
-            environment = os.environ | {"PORT": str(self._port)}
-            self._process = await asyncio.create_subprocess_exec(
-                *self._argv, env=environment, process_group=0
-            )
+            self._process = await self._start()
             try:
                 async with registration:
                     await self._ended_or_asked(self._process)
@@ -56,6 +58,14 @@ class Command:
         finally:
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        environment = os.environ | {"PORT": str(self._port)}
+        stdin = subprocess.DEVNULL if os.isatty(0) else None
+        with _inherited_by_children(signal.SIGTTOU):
+            return await asyncio.create_subprocess_exec(
+                *self._argv, env=environment, process_group=0, stdin=stdin
+            )
 
     def _on_signal(self) -> None:
         if self._asked.is_set():
@@ -74,8 +84,7 @@ class Command:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _end(self, process: asyncio.subprocess.Process) -> int:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        self._signal_group(signal.SIGTERM)
         try:
             async with asyncio.timeout(self._stop_timeout):
                 code = await process.wait()
@@ -85,6 +94,24 @@ class Command:
         return code if code >= 0 else 128 - code
 
     def _kill_group(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            pass  # all of it has ended
+        except PermissionError:
+            log.warning("the command runs as another user: end process %d yourself", self._process.pid)
+
+
+@contextlib.contextmanager
+def _inherited_by_children(ignored: signal.Signals) -> Iterator[None]:
+    """Ignore a signal while a child is started, which goes on ignoring it."""
+    before = signal.signal(ignored, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(ignored, before)

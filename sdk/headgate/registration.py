@@ -120,7 +120,7 @@ class Registration:
 
     async def _enter(self) -> None:
         if self._background:
-            self._follow(self._enter_behind())
+            self._follow(self._enter_behind)
             return
         until = None if self._deadline is None else time.monotonic() + self._deadline
         keeper = await self._make_keeper(until)
@@ -133,10 +133,18 @@ class Registration:
         else:
             # In the lifespan of a server that listens afterwards, waiting here would keep it from ever doing so.
             log.warning("nothing listens on port %d yet: waiting in the background", self.request.port)
-            self._follow(self._report_routable())
+            self._follow(self._report_routable)
 
-    def _follow(self, work: Coroutine[None, None, None]) -> None:
-        self._behind = asyncio.create_task(work, name="headgate: register")
+    def _follow(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._behind = asyncio.create_task(self._reported(work), name="headgate: register")
+
+    async def _reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Nobody waits for what goes on in the background: without a line an error would never be seen."""
+        try:
+            await work()
+        except Exception:
+            name = f"{self.request.service_name}/{self.request.instance_id}"
+            log.exception("registering instance %s ended by an error", name)
 
     async def _enter_behind(self) -> None:
         """Register once the service listens, however long that and an answer take."""
@@ -300,6 +308,8 @@ def register(
     """
     target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
     port = _port() if port is None else port
+    if isinstance(port, int) and not 0 < port < 65_536:
+        raise Misconfigured(f"{port} is not a port: a port is 1 to 65535")
     definition = service if isinstance(service, ServiceDefinition) else None
     name = service.service_name if isinstance(service, ServiceDefinition) else service
     if not name:

@@ -61,7 +61,7 @@ class Target:
         listed = addresses or os.environ.get("HEADGATE_CONTROLPLANE") or file.controlplane or DEFAULT_ADDRESS
         target = cls(
             addresses=tuple(part.strip() for part in listed.split(",") if part.strip()),
-            token=token or _token(file.token_file),
+            token=_stripped(token) or _token(file.token_file),
             ca=_path(ca, "HEADGATE_CA", file.ca),
             cert=_path(cert, "HEADGATE_CERT", file.cert),
             key=_path(key, "HEADGATE_KEY", file.key),
@@ -84,8 +84,8 @@ class Target:
 
     @property
     def bearer(self) -> str | None:
-        """The credential to send now."""
-        return self.token() if callable(self.token) else self.token
+        """The credential to send now. Raises HeadgateError."""
+        return _asked(self.token) if callable(self.token) else self.token
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -131,6 +131,31 @@ class Target:
         """The addresses that are not surely this machine, nor in a network that the operator trusts."""
         near = [_is_loopback(host) or self.file.trusts(host) for host, _ in self.hosts_and_ports]
         return [address for address, here in zip(self.addresses, near, strict=True) if not here]
+
+
+def _asked(source: Callable[[], str]) -> str:
+    """The token of a program's own function, which may fail in any way."""
+    try:
+        return _checked(source())
+    except HeadgateError:
+        raise
+    except Exception as error:
+        raise HeadgateError(f"the function that gives the token failed: {error!r}") from error
+
+
+def _stripped(token: Token | None) -> Token | None:
+    """Without the line end that a token read from a file has."""
+    if not isinstance(token, str):
+        return token
+    return _checked(token) if token.strip() else None
+
+
+def _checked(token: str) -> str:
+    if not _TOKEN.fullmatch(stripped := token.strip()):
+        raise Misconfigured(
+            "the token that was given is none: a token has no spaces, and no 'Bearer' before it"
+        )
+    return stripped
 
 
 def token_file(path: str | os.PathLike[str]) -> Callable[[], str]:

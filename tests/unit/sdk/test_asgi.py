@@ -108,3 +108,36 @@ async def test_a_second_signal_waits_for_nobody(registry: FakeRegistry, server: 
         signal.raise_signal(signal.SIGTERM)
         assert server == [signal.SIGTERM]
         await eventually(lambda: not registry.instances)
+
+
+async def test_ctrl_c_after_sigterm_reaches_the_server(registry: FakeRegistry, server: list[int]) -> None:
+    before = signal.signal(signal.SIGINT, lambda number, frame: server.append(number))
+    try:
+        port = free_port()
+        async with listening(port), asgi.lifespan("orders", **options(registry, port))(None):
+            await eventually(lambda: registry.instances)
+            signal.raise_signal(signal.SIGTERM)
+            await eventually(lambda: server == [signal.SIGTERM])
+            # The server waits for a request that does not end, and somebody wants it to end now.
+            signal.raise_signal(signal.SIGINT)
+            assert server == [signal.SIGTERM, signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+async def test_ctrl_c_while_it_drains_after_sigterm_waits_for_nobody(
+    registry: FakeRegistry, server: list[int]
+) -> None:
+    before = signal.signal(signal.SIGINT, lambda number, frame: server.append(number))
+    try:
+        registry.draining = asyncio.Event()
+        port = free_port()
+        async with listening(port), asgi.lifespan("orders", **options(registry, port))(None):
+            await eventually(lambda: registry.instances)
+            signal.raise_signal(signal.SIGTERM)
+            await eventually(lambda: "Deregister" in registry.calls)
+            signal.raise_signal(signal.SIGINT)
+            assert server == [signal.SIGINT]
+            await eventually(lambda: not registry.instances)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -67,6 +67,50 @@ async def test_wrong_values_end_it_with_a_line(
         assert not registration.registered
 
 
+async def test_a_function_for_the_token_may_fail(
+    registry: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = iter([OSError(5, "the secret is not mounted yet"), TOKEN])
+
+    def token() -> str:
+        match next(tokens, TOKEN):
+            case str(given):
+                return given
+            case error:
+                raise error
+
+    port = free_port()
+    async with listening(port), registering(registry, port, token=token) as registration:
+        await eventually(lambda: registration.registered)
+    (line,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert "the function that gives the token failed: OSError(5, 'the secret is not mounted yet')" in line
+
+
+async def test_a_token_may_end_its_line(registry: FakeRegistry) -> None:
+    port = free_port()
+    async with listening(port), registering(registry, port, token=f"{TOKEN}\n") as registration:
+        await eventually(lambda: registration.registered)
+
+
+async def test_an_error_that_nobody_foresaw_is_logged(
+    registry: FakeRegistry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> bool:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("headgate.registration.await_listening", fails)
+    async with registering(registry, 9000) as registration:
+        await eventually(lambda: "registering instance orders/a ended by an error" in caplog.text)
+        assert not registration.registered
+    assert "unforeseen" in caplog.text
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536, 90_000])
+def test_a_port_that_is_none_is_refused_at_once(registry: FakeRegistry, port: int) -> None:
+    with pytest.raises(Misconfigured, match=f"{port} is not a port"):
+        registering(registry, port)
+
+
 async def test_waiting_before_the_service_listens_is_no_deadlock(
     registry: FakeRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:

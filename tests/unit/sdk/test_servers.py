@@ -52,7 +52,7 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_fo
 
 @asynccontextmanager
 async def running(
-    registry: FakeRegistry, folder: Path, *arguments: str, token: str = TOKEN
+    registry: FakeRegistry, folder: Path, *arguments: str, token: str = TOKEN, stdout: int | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A Python process with the SDK; killed in the end if it is still there."""
     registry.services["s"] = resources_pb2.Service(service_name="s")
@@ -62,7 +62,7 @@ async def running(
         "HEADGATE_TOKEN": token,
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=environment, cwd=folder, stderr=asyncio.subprocess.PIPE
+        sys.executable, *arguments, env=environment, cwd=folder, stdout=stdout, stderr=asyncio.subprocess.PIPE
     )
     try:
         yield process
@@ -153,6 +153,33 @@ async def test_a_second_signal_leaves_nothing(registry: FakeRegistry, tmp_path: 
         process.send_signal(signal.SIGTERM)
         await within(process.communicate(), PATIENCE)
     assert process.returncode == 128 + signal.SIGKILL
+    assert not registry.instances
+    await eventually(lambda: not psutil.pid_exists(grandchild))
+
+
+TYPIST = """
+import os, sys, termios
+termios.tcsetattr(1, termios.TCSANOW, termios.tcgetattr(1))
+print("read", repr(sys.stdin.read(1)), flush=True)
+"""
+
+
+async def test_a_command_at_a_terminal_is_not_stopped(registry: FakeRegistry, tmp_path: Path) -> None:
+    # Of a session of its own with this terminal: the group of the command is in its background.
+    leader = "import pty, sys; sys.exit(pty.spawn([sys.executable, *sys.argv[1:]]) >> 8)"
+    command = register(free_port(), sys.executable, "-c", TYPIST)
+    async with running(registry, tmp_path, "-c", leader, *command, stdout=asyncio.subprocess.PIPE) as process:
+        output, _ = await within(process.communicate(), PATIENCE)
+    assert (process.returncode, b"read ''" in output) == (0, True)
+
+
+async def test_quit_leaves_nothing(registry: FakeRegistry, tmp_path: Path) -> None:
+    port = free_port()
+    async with running(registry, tmp_path, *register(port, sys.executable, "-c", SERVER)) as process:
+        await eventually(lambda: registry.instances, within=PATIENCE)
+        grandchild = int(await answer_of(port))
+        process.send_signal(signal.SIGQUIT)
+        await within(process.communicate(), PATIENCE)
     assert not registry.instances
     await eventually(lambda: not psutil.pid_exists(grandchild))
 
