@@ -14,7 +14,8 @@ _EXTRA = ("httpx", "rich", "typer", "yaml")
 
 def main() -> None:
     """Run the command line; say how to install it when its extra is missing."""
-    # Python sets these to None when they are closed, as `>&-` does.
+    # Python sets these to None when they are closed, as `<&-` and `>&-` do.
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headgate.cli.api import AdminApi, ApiError, claims
+from headgate.cli.api import AdminApi, ApiError, Unreachable, claims
 from headgate.cli.demo import find_demo
 from headgate.cli.failure import USAGE, Failure
 from headgate.cli.options import OutputOption, show
@@ -60,7 +60,12 @@ def login(
             else typer.prompt("Password", hide_input=True)
         )
     with session.api(url) as api:
-        api.login(username, password)
+        try:
+            api.login(username, password)
+        except Unreachable as error:
+            if not demo:
+                raise
+            raise Failure(f"the demo does not answer at {api.url}: start it with `make demo`") from error
         session.remember(api.url, name)
         print_line(f"Logged in at {api.url} as {username}")
 

@@ -316,18 +316,22 @@ def claims(token: str) -> dict[str, Any]:
 
 def api_path(*parts: str) -> str:
     """A path below /api/v1; a name may hold any character."""
-    return "/".join(["/api/v1", *(quote(part, safe="") for part in parts)])
+    # Arguments that are not UTF-8 are texts with surrogates: there is no resource of such a name.
+    return "/".join(["/api/v1", *(quote(part, safe="", errors="surrogatepass") for part in parts)])
 
 
 def normal_url(url: str) -> str:
     """The URL without a trailing slash; host:port alone means HTTP. Raises Failure for anything else."""
     full = url if "://" in url else f"http://{url}"
+    if "@" in full.partition("://")[2].partition("/")[0]:
+        # Not shown: what stands before it may be a password.
+        raise Failure("a URL holds no user name and no password here: `headgate login` asks for them")
     try:
         parts = urlsplit(full)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         sound = False
-    if not sound or parts.query or parts.fragment or parts.username:
+    if not sound or parts.query or parts.fragment:
         raise Failure(f"{url!r} is not a URL such as {DEFAULT_URL}")
     return full.rstrip("/").removesuffix("/api/v1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Annotated
 
@@ -82,6 +83,7 @@ def diff(
         raise Failure("name either files with -f, or two revisions", USAGE)
     try:
         found = _difference(ctx.obj, revisions, file or [], recursive, output)
+        sys.stdout.flush()  # while a failure can still be told from a difference
     except Failure as failure:
         failure.exit_code = max(failure.exit_code, USAGE)
         raise

@@ -7,9 +7,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from headgate.cli.failure import USAGE, Failure
 from headgate.cli.spelling import meant
@@ -42,7 +43,10 @@ class Context:
 def default_path() -> Path:
     """Below XDG_CONFIG_HOME, or ~/.config (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "headgate" / "credentials.json"
+    try:
+        return (Path(base) if base else Path.home() / ".config") / "headgate" / "credentials.json"
+    except RuntimeError as error:
+        raise Failure("there is no home folder to keep logins in: set HOME or XDG_CONFIG_HOME") from error
 
 
 class Credentials:
@@ -50,7 +54,13 @@ class Credentials:
 
     def __init__(self, path: Path | None = None) -> None:
         """The file need not exist."""
-        self._path = path or default_path()
+        self._given = path
+        self._holds_lock = False
+
+    @property
+    def _path(self) -> Path:
+        """Looked for when it is needed: commands such as `register` run where nobody has a home."""
+        return self._given or default_path()
 
     @property
     def current(self) -> str | None:
@@ -62,14 +72,12 @@ class Credentials:
     def contexts(self) -> dict[str, Context]:
         """Named contexts, and one for every other login, called by host and port."""
         content = self._read()
-        named = content.get("contexts")
         found = {
-            name: Context(name, str(stored.get("url", "")), stored.get("ca"))
-            for name, stored in (named if isinstance(named, dict) else {}).items()
+            name: Context(name, str(stored["url"]), stored.get("ca"))
+            for name, stored in _part(content, "contexts").items()
         }
         urls = {context.url for context in found.values()}
-        logins = content.get("logins")
-        for url in logins if isinstance(logins, dict) else ():
+        for url in _part(content, "logins"):
             if url not in urls:
                 name = url.partition("://")[2]
                 found.setdefault(name, Context(name, url))
@@ -90,61 +98,59 @@ class Credentials:
 
     def set_context(self, context: Context) -> None:
         """Add a context or replace it, and make it the current one when there is none."""
-        content = self._read()
-        known = content.get("contexts")
         stored = {"url": context.url, **({"ca": context.ca} if context.ca else {})}
-        named = (known if isinstance(known, dict) else {}) | {context.name: stored}
-        self._write({"current": context.url} | content | {"contexts": named})
+        with self._changed() as content:
+            content.setdefault("current", context.url)
+            content["contexts"] = _part(content, "contexts") | {context.name: stored}
 
     def use(self, url: str) -> None:
         """Make this URL the current one."""
-        self._write(self._read() | {"current": url})
+        with self._changed() as content:
+            content["current"] = url
 
     def remove_context(self, name: str) -> None:
         """Forget a context, and the login that no other context shares. Raises Failure when there is none."""
         gone = self.context(name)
-        content = self._read()
-        known = content.get("contexts")
-        kept = (
-            {other: one for other, one in known.items() if other != name} if isinstance(known, dict) else {}
-        )
-        if gone.url not in {one["url"] for one in kept.values()}:
-            logins = content.get("logins")
-            others = logins.items() if isinstance(logins, dict) else ()
-            content["logins"] = {url: login for url, login in others if url != gone.url}
-            if content.get("current") == gone.url:
-                del content["current"]
-        self._write(content | {"contexts": kept})
+        with self._changed() as content:
+            kept = _without(_part(content, "contexts"), name)
+            content["contexts"] = kept
+            if gone.url not in {one["url"] for one in kept.values()}:
+                content["logins"] = _without(_part(content, "logins"), gone.url)
+                if content.get("current") == gone.url:
+                    del content["current"]
 
     def find(self, url: str) -> Login | None:
         """The login at this URL."""
-        logins = self._read().get("logins")
-        stored = logins.get(url) if isinstance(logins, dict) else None
-        if stored is None:
-            return None
+        stored = _part(self._read(), "logins").get(url)
         try:
-            return Login(**stored)
+            login = Login(**stored) if stored is not None else None
         except TypeError:
             return None  # of another version: log in again
+        return login if login is None or isinstance(login.expires, int | float) else None
 
     def save(self, url: str, login: Login) -> None:
         """Keep a login, and make its URL the current one."""
-        content = self._read()
-        logins = content.get("logins")
-        known = logins if isinstance(logins, dict) else {}
-        self._write(content | {"current": url, "logins": known | {url: asdict(login)}})
+        with self._changed() as content:
+            content["current"] = url
+            content["logins"] = _part(content, "logins") | {url: asdict(login)}
 
     def remove(self, url: str) -> None:
         """Forget a login."""
-        content = self._read()
-        logins = content.get("logins")
-        known = logins if isinstance(logins, dict) else {}
-        self._write(content | {"logins": {other: login for other, login in known.items() if other != url}})
+        with self._changed() as content:
+            content["logins"] = _without(_part(content, "logins"), url)
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[dict[str, Any]]:
+        """The content, which is written after the block. Locked: of two changes at once none may undo the other."""
+        with self.locked():
+            content = self._read()
+            yield content
+            self._write(content)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other commands out: a refresh token is good for one use, and they share it."""
-        if sys.platform == "win32":
+        """Keep other commands out: a refresh token is good for one use, and they share it. May be nested."""
+        if sys.platform == "win32" or self._holds_lock:
             yield
             return
         try:
@@ -154,22 +160,29 @@ class Credentials:
             raise Failure(f"cannot lock {self._path}: {error.strerror}") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            self._holds_lock = True
             yield
         finally:
+            self._holds_lock = False
             os.close(handle)
 
-    def _read(self) -> dict[str, object]:
+    def _read(self) -> dict[str, Any]:
         try:
             content = json.loads(self._path.read_text())
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise Failure(f"cannot read {self._path}: {error.strerror}") from error
-        except ValueError as error:
-            raise Failure(f"{self._path} is damaged: remove it and log in again") from error
-        return content if isinstance(content, dict) else {}
+        except (ValueError, RecursionError) as error:
+            raise self._damaged() from error
+        if not _is_sound(content):
+            raise self._damaged()
+        return dict(content)
 
-    def _write(self, content: dict[str, object]) -> None:
+    def _damaged(self) -> Failure:
+        return Failure(f"{self._path} is damaged: remove it and log in again")
+
+    def _write(self, content: Mapping[str, object]) -> None:
         """Replace the file in one step, so that a second command never reads half of it."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -180,3 +193,29 @@ class Credentials:
             Path(name).replace(self._path)
         except OSError as error:
             raise Failure(f"cannot write {self._path}: {error.strerror}") from error
+
+
+def _is_sound(content: object) -> bool:
+    """Whether a file holds what this module writes. Logins may be those of another version."""
+    if not isinstance(content, dict):
+        return False
+    contexts, logins = content.get("contexts", {}), content.get("logins", {})
+    return (
+        isinstance(logins, dict) and isinstance(contexts, dict) and all(map(_is_context, contexts.values()))
+    )
+
+
+def _is_context(stored: object) -> bool:
+    return (
+        isinstance(stored, dict)
+        and isinstance(stored.get("url"), str)
+        and isinstance(stored.get("ca"), str | None)
+    )
+
+
+def _part(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return dict(content.get(name) or {})
+
+
+def _without(named: Mapping[str, Any], gone: str) -> dict[str, Any]:
+    return {name: one for name, one in named.items() if name != gone}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +24,9 @@ from headgate.cli.render import print_line, without_nothing
 from headgate.cli.resources import absent
 from headgate.cli.session import Session
 from headgate.cli.yaml_values import MalformedYaml, read_yaml
+
+_ABOVE = 2
+"""Lines that stand above the text when a mistake is shown in it: the title, and the mistake."""
 
 
 def edit(
@@ -66,7 +72,7 @@ def edit(
                     raise _kept(file, str(refused)) from refused
                 problems = str(refused).splitlines()
             except MalformedYaml as error:
-                problems = [f"line {error.line}: {error}"]
+                problems = [f"line {_ABOVE + error.line}: {error}"]
             except Failure as failure:
                 raise _kept(file, str(failure)) from failure
             before = text
@@ -91,16 +97,31 @@ def _edited(file: Path, text: str, problems: list[str], title: str) -> str:
     file.write_text("".join(f"# {line}\n" for line in head) + text, encoding="utf-8")
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
-        code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode  # noqa: S603 - theirs
+        with _interrupted_alone():
+            code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode  # noqa: S603 - theirs
     except (OSError, ValueError) as error:
         file.unlink(missing_ok=True)
         raise Failure(f"cannot start the editor {editor!r}: set EDITOR to one that is installed") from error
     if code:
         raise _kept(file, f"the editor {editor!r} ended with exit code {code}; nothing was changed")
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise _kept(file, "the text is not UTF-8; nothing was changed") from error
     while lines and lines[0].startswith("#"):
         del lines[0]
     return "".join(lines)
+
+
+@contextlib.contextmanager
+def _interrupted_alone() -> Iterator[None]:
+    """Leave Ctrl-C to the editor, as git does: it would be killed, and the text with it."""
+    # Not ignored: the editor would ignore it as well.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _value(text: str) -> dict[str, object]:

@@ -24,3 +24,7 @@ class Failure(Exception):
         """The message says what to do where that is known. --verbose shows its cause (`raise … from`)."""
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class Absent(Failure):
+    """The resource that was named does not exist."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from headgate.cli.api import AdminApi, ApiError
-from headgate.cli.failure import Failure
+from headgate.cli.failure import Absent, Failure
 from headgate.cli.kinds import KINDS, RESOURCE_KINDS, Kind
 from headgate.cli.spelling import meant
 
@@ -66,7 +66,7 @@ def reset_circuit(api: AdminApi, service_name: str) -> None:
         raise
 
 
-def absent(api: AdminApi, kind: Kind, name: str, called: str = "") -> Failure:
+def absent(api: AdminApi, kind: Kind, name: str, called: str = "") -> Absent:
     """The message for an unknown resource, with the closest known name."""
     try:
         known = [row[kind.key] for row in fetch(api, kind, None)]
@@ -75,5 +75,5 @@ def absent(api: AdminApi, kind: Kind, name: str, called: str = "") -> Failure:
     return _absent(kind, name, known, called)
 
 
-def _absent(kind: Kind, name: str, known: Iterable[str], called: str = "") -> Failure:
-    return Failure(f"there is no {called or kind.singular} {name!r}{meant(name, known)}")
+def _absent(kind: Kind, name: str, known: Iterable[str], called: str = "") -> Absent:
+    return Absent(f"there is no {called or kind.singular} {name!r}{meant(name, known)}")

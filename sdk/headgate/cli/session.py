@@ -93,14 +93,19 @@ class Commands(TyperGroup):
         except (KeyboardInterrupt, EOFError) as error:
             raise typer.Exit(_say("interrupted", INTERRUPTED)) from error
         except OSError as error:
-            code = _show_os_error(error)
+            _show_os_error(error)
             _show_cause(ctx, error)
-            raise typer.Exit(code) from error
+            raise typer.Exit(_failed(ctx)) from error
         except Exception as error:
             hint = "" if _verbose(ctx) else "; --verbose shows where"
             _say(f"this is a bug in headgate ({type(error).__name__}){hint}: please report it", 0)
             _show_cause(ctx, error)
-            raise typer.Exit(FAILED) from error
+            raise typer.Exit(_failed(ctx)) from error
+
+
+def _failed(ctx: Any) -> int:
+    """The exit code of a command that failed. Of `diff`, 1 says that there is a difference."""
+    return USAGE if ctx.invoked_subcommand == "diff" else FAILED
 
 
 def _say(text: str, code: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,16 @@ def _files(paths: Iterable[str], recursive: bool) -> Iterator[Path | None]:
                 where = "in this folder or those below" if recursive else "in this folder"
                 hint = "" if recursive else " (-R reads the folders below, too)"
                 raise Failure(f"{path}: no {', '.join(SUFFIXES)} file {where}{hint}")
-            yield from files
+            yield from map(_regular, files)
         else:
             yield Path(path)
+
+
+def _regular(file: Path) -> Path:
+    """Raises Failure for a pipe or device among the files of a folder: reading it might never end."""
+    if file.exists() and not file.is_file():
+        raise Failure(f"{file}: neither a file nor a folder; name it with -f to read it")
+    return file
 
 
 def _within(folder: Path) -> Iterator[Path]:
@@ -133,7 +141,6 @@ class _GivenTwice(ValueError):
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise _GivenTwice(f"key {twice!r} is given twice in one object")
     return found

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from headgate.cli.api import ApiError, Unreachable
-from headgate.cli.failure import INTERRUPTED, Failure
+from headgate.cli.failure import INTERRUPTED, Absent, Failure
 from headgate.cli.kinds import Kind
 from headgate.cli.layout import fit
 from headgate.cli.render import print_aligned, screen_width, word
@@ -30,7 +30,7 @@ def watch(fetch: Callable[[], list[dict[str, Any]]], kind: Kind, *, as_json: boo
     try:
         while True:
             try:
-                now: dict[str, Row] = {_name(kind, row): row for row in fetch()}
+                now = _asked(fetch, kind, known)
             except Failure as failure:
                 if failure.exit_code == INTERRUPTED:
                     return
@@ -46,6 +46,17 @@ def watch(fetch: Callable[[], list[dict[str, Any]]], kind: Kind, *, as_json: boo
             sleep(PAUSE)
     except KeyboardInterrupt:
         return
+
+
+def _asked(
+    fetch: Callable[[], list[dict[str, Any]]], kind: Kind, known: Mapping[str, Row] | None
+) -> dict[str, Row]:
+    try:
+        return {_name(kind, row): row for row in fetch()}
+    except Absent:
+        if known is None:
+            raise
+        return {}  # it was there: that it went is a change as well
 
 
 def _name(kind: Kind, row: Row) -> str:

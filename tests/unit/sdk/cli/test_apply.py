@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,22 @@ def test_an_endless_file_is_refused(logged_in: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sources, "MOST_BYTES", 1000)
     assert "/dev/zero: too large" in logged_in("apply", "-f", "/dev/zero").stderr
     assert "standard input: too large" in logged_in("apply", "-f", "-", input="#" * 1001).stderr
+
+
+@pytest.mark.parametrize("options", [("-f", "."), ("-R", "-f", ".")])
+def test_a_pipe_in_a_folder_is_not_waited_for(logged_in: Any, home: Path, options: tuple[str, ...]) -> None:
+    (home / "work/a.yaml").write_text("scopes: [{name: a}]")
+    os.mkfifo(home / "work/b.yaml")
+    result = logged_in("apply", *options)
+    told = "headgate: b.yaml: neither a file nor a folder; name it with -f to read it\n"
+    assert (result.exit_code, result.stderr.replace("./", "")) == (1, told)
+
+
+def test_a_key_given_twice_among_many_is_found_at_once(logged_in: Any, home: Path) -> None:
+    keys = ",".join(f'"k{number}": 1' for number in range(200_000))
+    (home / "work/a.json").write_text(f'{{{keys},"k199999": 2}}')
+    result = logged_in("apply", "-f", "a.json")  # counting each of them in all would take hours
+    assert "key 'k199999' is given twice in one object" in result.stderr
 
 
 def test_what_is_too_large_to_be_sent(

@@ -110,3 +110,35 @@ def test_editors_that_fail(
 def test_nothing_to_edit(logged_in: Run, editor: Path) -> None:
     result = logged_in("edit", "route", "nope")
     assert (result.exit_code, result.stderr) == (1, "headgate: there is no route 'nope'\n")
+
+
+def test_mistakes_are_on_the_line_that_the_editor_shows(
+    logged_in: Run, admin: FakeAdmin, editor: Path, home: Path
+) -> None:
+    admin.sections["routes"]["orders"] = dict(ROUTE)
+    replace(editor, "prefix: /orders\n", "prefix: [\n")
+    logged_in("edit", "route", "orders")
+    shown = (home / "seen").read_text().split("# route orders.")[-1].splitlines()
+    number = int(shown[1].removeprefix("# line ").partition(":")[0])
+    assert shown[number - 2 : number + 1] == ["name: orders", "prefix: ["]
+
+
+def test_a_text_that_cannot_be_read_is_kept(
+    logged_in: Run, admin: FakeAdmin, editor: Path, home: Path
+) -> None:
+    admin.sections["routes"]["orders"] = dict(ROUTE)
+    editor.write_text("import sys; open(sys.argv[-1], 'wb').write(b'name: caf\\xe9')")
+    result = logged_in("edit", "route", "orders")
+    [kept] = home.glob("headgate-route-orders-*.yaml")
+    told = f"headgate: the text is not UTF-8; nothing was changed (the text is in {kept})\n"
+    assert (result.exit_code, result.stderr) == (1, told)
+
+
+def test_ctrl_c_is_the_editors(logged_in: Run, admin: FakeAdmin, editor: Path, home: Path) -> None:
+    admin.sections["routes"]["orders"] = dict(ROUTE)
+    replace(editor, "/orders", "/new")
+    # As a terminal sends it, to both; this editor handles it.
+    text = "import os, signal; signal.signal(signal.SIGINT, lambda *_: None)\n"
+    text += "os.kill(os.getppid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGINT)\n"
+    editor.write_text(text + editor.read_text())
+    assert logged_in("edit", "route", "orders").stdout == "Changed route orders\n"

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 import headgate.cli
-from headgate.cli import causes, resources
+from headgate.cli import causes, changes, resources
 from tests.support.fake_admin import FakeAdmin, problem
 from tests.unit.sdk.cli.conftest import Run
 
@@ -222,6 +222,57 @@ def test_outputs_that_are_closed(named: Path) -> None:
         [sys.executable, "-c", code], env=known, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_input_that_is_closed(named: Path) -> None:
+    command = [sys.executable, "-m", "headgate.cli", "apply", "-f", "-"]
+    code = f"import os; os.close(0); os.execv({sys.executable!r}, {command!r})"
+    known = {**os.environ, "XDG_CONFIG_HOME": str(named / "config")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=known, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "headgate: standard input: nothing is declared there\n")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), AttributeError("none")])
+def test_a_diff_that_fails_is_no_difference(
+    logged_in: Run, admin: FakeAdmin, home: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    (home / "work/a.yaml").write_text("scopes: [{name: a}]")
+    monkeypatch.setattr(changes, "print_comparison", fails)
+    assert logged_in("diff", "-f", "a.yaml").exit_code == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_diff_that_cannot_be_written_is_no_difference(named: Path) -> None:
+    code = (
+        "from headgate.cli import configuration as c, app\n"
+        "def found(*_):\n    print('differs')\n    return True\n"
+        "c._difference = found\napp.app(['diff', '1', '2'])"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "headgate: cannot write the output: No space left on device\n",
+    )
+
+
+def test_an_argument_that_is_not_utf_8(logged_in: Run, admin: FakeAdmin) -> None:
+    result = logged_in("get", "route", "caf\udce9")
+    assert (result.exit_code, result.stderr) == (1, "headgate: there is no route 'caf\\udce9'\n")
+
+
+def test_passwords_in_urls_are_not_repeated(run: Run) -> None:
+    for url in ("https://admin:secret@prod.example", "https://:secret@prod.example", "a:secret@h"):
+        result = run("context", "set", "prod", url)
+        assert (result.exit_code, "secret" in result.output) == (1, False)
+        assert "a URL holds no user name and no password here" in result.stderr
 
 
 def test_an_interrupt_while_it_loads_is_no_traceback(

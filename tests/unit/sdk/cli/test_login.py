@@ -80,6 +80,20 @@ def test_the_demo_is_found_from_a_folder_below(run: Any, admin: FakeAdmin, home:
     assert stored(home)["current"] == "http://127.0.0.1:9999"
 
 
+def test_a_demo_that_was_killed(run: Any, admin: FakeAdmin, home: Path) -> None:
+    facts = {"controlplane": URL, "admin_username": "admin", "admin_password": "gone"}
+    (home / ".headgate").mkdir()
+    (home / ".headgate/demo.json").write_text(json.dumps(facts))
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[Errno 111] Connection refused")
+
+    admin.override = refuse
+    result = run("login", "--demo")
+    told = f"headgate: the demo does not answer at {URL}: start it with `make demo`\n"
+    assert (result.exit_code, result.stderr) == (1, told)
+
+
 def test_no_demo(run: Any, admin: FakeAdmin) -> None:
     result = run("login", "--demo")
     assert result.exit_code == 1

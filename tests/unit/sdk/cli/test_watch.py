@@ -88,3 +88,23 @@ def test_what_will_not_pass_ends_it(
     result = logged_in("get", "scopes", "-w")
     assert (result.exit_code, "type `headgate login`" in result.stderr) == (1, True)
     assert logged_in("get", "scope", "nope", "-w").exit_code == 1
+
+
+def test_the_one_that_is_watched_goes_and_comes_again(
+    logged_in: Run, admin: FakeAdmin, steps: list[Callable[[], None]]
+) -> None:
+    scopes = admin.sections["scopes"]
+    steps += [lambda: scopes.pop("a"), lambda: scopes.update(a={"name": "a", "description": "new"})]
+    result = logged_in("get", "scope", "a", "-w")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["SCOPE", "DESCRIPTION"],
+        ["a", "one"],
+        ["gone", "a", "one"],
+        ["a", "new"],
+    ]
+
+
+def test_one_that_is_not_there_is_not_watched(logged_in: Run, admin: FakeAdmin) -> None:
+    result = logged_in("get", "scope", "none", "-w")
+    assert (result.exit_code, result.stderr) == (1, "headgate: there is no scope 'none'\n")
