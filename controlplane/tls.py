@@ -89,11 +89,16 @@ def log_useless_renewal(error: TlsError) -> None:
 
 
 def tls_name(cert: Path) -> str:
-    """The first DNS name of a certificate; empty when it has none: then it has to be good for the address."""
+    """The first DNS name of a certificate; empty when it has none: then it has to be good for the address.
+
+    Of a wildcard, a name that it covers: nobody looks it up.
+    """
     found = x509.load_pem_x509_certificate(cert.read_bytes())
     try:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ""
     listed = names.get_values_for_type(x509.DNSName)
-    return next((name for name in listed if not name.startswith("*")), "")
+    plain = [name for name in listed if not name.startswith("*")]
+    covered = [f"controlplane{name[1:]}" for name in listed if name.startswith("*.")]
+    return next(iter(plain + covered), "")

@@ -308,7 +308,7 @@ def register(
     """
     target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
     port = _port() if port is None else port
-    if isinstance(port, int) and not 0 < port < 65_536:
+    if not _may_be_port(port):
         raise Misconfigured(f"{port} is not a port: a port is 1 to 65535")
     definition = service if isinstance(service, ServiceDefinition) else None
     name = service.service_name if isinstance(service, ServiceDefinition) else service
@@ -334,6 +334,11 @@ def register(
         drain=drain,
         background=background,
     )
+
+
+def _may_be_port(given: object) -> bool:
+    """Values of other types are refused together with other wrong values."""
+    return not isinstance(given, int) or 0 < given < 65_536
 
 
 def _port() -> int:

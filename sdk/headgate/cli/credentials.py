@@ -123,10 +123,11 @@ class Credentials:
         """The login at this URL."""
         stored = _part(self._read(), "logins").get(url)
         try:
-            login = Login(**stored) if stored is not None else None
+            login = Login(**stored)
         except TypeError:
-            return None  # of another version: log in again
-        return login if login is None or isinstance(login.expires, int | float) else None
+            return None  # none, or of another version: log in again
+        expires: object = login.expires
+        return login if isinstance(expires, int | float) else None
 
     def save(self, url: str, login: Login) -> None:
         """Keep a login, and make its URL the current one."""

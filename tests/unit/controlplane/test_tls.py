@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.tls import TlsFiles
+from controlplane.tls import TlsFiles, tls_name
+from tests.support.certificates import Authority
 
 
 @pytest.fixture
@@ -35,3 +36,18 @@ def test_a_file_that_grew_within_one_tick_of_the_clock(files: TlsFiles) -> None:
         key.write("and more")
     os.utime(files.key, ns=(1, 1))
     assert files.stamps() != before
+
+
+@pytest.mark.parametrize(
+    ("hosts", "name"),
+    [
+        (("*.example.org",), "controlplane.example.org"),
+        (("*.example.org", "admin.example.org"), "admin.example.org"),
+        (("127.0.0.1",), ""),
+    ],
+)
+def test_a_wildcard_is_verified_by_a_name_that_it_covers(
+    tmp_path: Path, hosts: tuple[str, ...], name: str
+) -> None:
+    cert, _ = Authority(tmp_path).issue("controlplane", hosts=hosts)
+    assert tls_name(cert) == name

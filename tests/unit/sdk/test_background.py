@@ -70,14 +70,12 @@ async def test_wrong_values_end_it_with_a_line(
 async def test_a_function_for_the_token_may_fail(
     registry: FakeRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tokens = iter([OSError(5, "the secret is not mounted yet"), TOKEN])
+    failures = [OSError(5, "the secret is not mounted yet")]
 
     def token() -> str:
-        match next(tokens, TOKEN):
-            case str(given):
-                return given
-            case error:
-                raise error
+        if failures:
+            raise failures.pop()
+        return TOKEN
 
     port = free_port()
     async with listening(port), registering(registry, port, token=token) as registration:

@@ -116,11 +116,11 @@ def test_mistakes_are_on_the_line_that_the_editor_shows(
     logged_in: Run, admin: FakeAdmin, editor: Path, home: Path
 ) -> None:
     admin.sections["routes"]["orders"] = dict(ROUTE)
-    replace(editor, "prefix: /orders\n", "prefix: [\n")
+    replace(editor, "prefix: /orders\n", "prefix: a: b\n")
     logged_in("edit", "route", "orders")
     shown = (home / "seen").read_text().split("# route orders.")[-1].splitlines()
     number = int(shown[1].removeprefix("# line ").partition(":")[0])
-    assert shown[number - 2 : number + 1] == ["name: orders", "prefix: ["]
+    assert shown[number - 1] == "prefix: a: b"
 
 
 def test_a_text_that_cannot_be_read_is_kept(

@@ -186,7 +186,7 @@ def test_a_refusal_cannot_speak_to_the_terminal(run: Any, admin: FakeAdmin) -> N
     assert run("status").stderr == "headgate: a\\x1b[2Jb\n  x\\n: y\n"
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://h:port", "http://user:pw@h", "http://h?x=1"])
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://h:port", "http://h?x=1"])
 def test_not_a_url(run: Any, admin: FakeAdmin, url: str) -> None:
     result = run("--url", url, "status")
     assert (result.exit_code, "is not a URL" in result.stderr) == (1, True)
