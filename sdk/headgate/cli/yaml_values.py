@@ -17,6 +17,9 @@ MOST_DEPTH = 64
 MOST_VALUES = 1_000_000
 """Keys and values in one file, those that aliases repeat counted each time: a bound for memory."""
 
+MOST_TEXT = 64 * 1024 * 1024
+"""Characters of them, counted likewise: one long text that is repeated often would fill the memory as JSON."""
+
 Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """In C where PyYAML was built with it."""
 
@@ -72,8 +75,8 @@ class _Open:
 
     value: dict[str, object] | list[object]
     anchor: str | None
-    start: int
-    """How many values came before it."""
+    start: tuple[int, int]
+    """How many values came before it, and how much text."""
     key: str | None = None
     merging: bool = False
     """Whether the key is a bare `<<`: quoted, it is a text like any other."""
@@ -85,8 +88,8 @@ class _Builder:
 
     def __init__(self) -> None:
         self.stack: list[_Open] = []
-        self.anchors: dict[str, tuple[object, int]] = {}
-        self.count = 0
+        self.anchors: dict[str, tuple[object, int, int]] = {}
+        self.count = self.text = 0
         self.documents: list[object] = []
 
     def build(self, events: Iterator[yaml.Event]) -> list[object]:
@@ -110,20 +113,23 @@ class _Builder:
         mark: Any = event.start_mark
         return MalformedYaml(problem, mark.line + 1, mark.column + 1)
 
-    def _counted(self, more: int, event: yaml.Event) -> None:
+    def _counted(self, more: int, text: int, event: yaml.Event) -> None:
         self.count += more
+        self.text += text
         if self.count > MOST_VALUES:
             raise self._wrong(f"more than {MOST_VALUES} values", event)
+        if self.text > MOST_TEXT:
+            raise self._wrong(f"more than {MOST_TEXT >> 20} MiB of text, with what aliases repeat", event)
 
     def _at_key(self) -> bool:
         return bool(self.stack) and self.stack[-1].key is None and isinstance(self.stack[-1].value, dict)
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        self._counted(1, event)
+        self._counted(1, len(event.value), event)
         is_key = self._at_key()
         value = event.value if is_key else self._resolve(event)
         if event.anchor is not None:
-            self.anchors[event.anchor] = (value, 1)
+            self.anchors[event.anchor] = (value, 1, len(event.value))
         if is_key:
             self._take_key(event)
         else:
@@ -150,21 +156,21 @@ class _Builder:
         if event.anchor not in self.anchors:
             # Also an alias within its own anchor, which would make a value without end.
             raise self._wrong(f"alias {event.anchor!r} has no complete anchor before it", event)
-        value, size = self.anchors[event.anchor]
-        self._counted(size, event)
+        value, size, text = self.anchors[event.anchor]
+        self._counted(size, text, event)
         if self._at_key():
             raise self._wrong("a key must be text, not an alias", event)
         self._add(value, event)
 
     def _open(self, value: dict[str, object] | list[object], event: yaml.CollectionStartEvent) -> None:
-        self._counted(1, event)
+        self._counted(1, 0, event)
         if self._at_key():
             raise self._wrong("a key must be text", event)
         if event.tag not in (None, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
             raise self._wrong(f"tag {event.tag!r} is not known", event)
         if len(self.stack) >= MOST_DEPTH:
             raise self._wrong(f"nested deeper than {MOST_DEPTH}", event)
-        self.stack.append(_Open(value, event.anchor, self.count))
+        self.stack.append(_Open(value, event.anchor, (self.count, self.text)))
 
     def _close(self, event: yaml.Event) -> None:
         done = self.stack.pop()
@@ -172,7 +178,8 @@ class _Builder:
             for merged in done.merged:
                 done.value |= {key: value for key, value in merged.items() if key not in done.value}
         if done.anchor is not None:
-            self.anchors[done.anchor] = (done.value, self.count - done.start + 1)
+            count, text = self.count - done.start[0] + 1, self.text - done.start[1]
+            self.anchors[done.anchor] = (done.value, count, text)
         self._add(done.value, event)
 
     def _add(self, value: object, event: yaml.Event) -> None:

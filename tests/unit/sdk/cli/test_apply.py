@@ -324,6 +324,16 @@ def test_a_pipe_in_a_folder_is_not_waited_for(logged_in: Any, home: Path, option
     assert (result.exit_code, result.stderr.replace("./", "")) == (1, told)
 
 
+@pytest.mark.parametrize("anchored", ["{long}", "{{text: {long}}}", "[{long}]"])
+def test_a_long_text_that_aliases_repeat_is_bounded(logged_in: Any, home: Path, anchored: str) -> None:
+    text = "x" * 1_000_000
+    repeated = "- *a\n" * 100_000  # a hundred gigabytes as JSON
+    write(home, "a.yaml", f"scopes:\n- &a {anchored.format(long=text)}\n{repeated}")
+    result = logged_in("apply", "-f", "a.yaml")
+    assert result.exit_code == 1
+    assert "not YAML: more than 64 MiB of text, with what aliases repeat" in result.stderr
+
+
 def test_a_key_given_twice_among_many_is_found_at_once(logged_in: Any, home: Path) -> None:
     keys = ",".join(f'"k{number}": 1' for number in range(200_000))
     (home / "work/a.json").write_text(f'{{{keys},"k199999": 2}}')
