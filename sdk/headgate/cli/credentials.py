@@ -121,7 +121,7 @@ class Credentials:
 
     def find(self, url: str) -> Login | None:
         """The login at this URL."""
-        stored = _part(self._read(), "logins").get(url)
+        stored: Any = _part(self._read(), "logins").get(url)
         try:
             login = Login(**stored)
         except TypeError:

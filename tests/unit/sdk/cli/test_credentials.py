@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from headgate.cli import credentials
 from headgate.cli.credentials import Context, Credentials, Login
 from headgate.cli.failure import Failure
 from tests.unit.sdk.cli.conftest import Run
@@ -88,7 +87,7 @@ def test_where_nobody_has_a_home(run: Run, home: Path, monkeypatch: pytest.Monke
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CONFIG_HOME")
-    monkeypatch.setattr(credentials.Path, "home", nowhere)
+    monkeypatch.setattr(Path, "home", nowhere)
     result = run("context")
     assert (result.exit_code, result.stderr) == (
         1,

@@ -94,7 +94,7 @@ def test_the_one_that_is_watched_goes_and_comes_again(
     logged_in: Run, admin: FakeAdmin, steps: list[Callable[[], None]]
 ) -> None:
     scopes = admin.sections["scopes"]
-    steps += [lambda: scopes.pop("a"), lambda: scopes.update(a={"name": "a", "description": "new"})]
+    steps += [scopes.clear, lambda: scopes.update(a={"name": "a", "description": "new"})]
     result = logged_in("get", "scope", "a", "-w")
     assert (result.exit_code, result.stderr) == (0, "")
     assert [line.split() for line in result.stdout.splitlines()] == [
