@@ -37,6 +37,8 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),
     # The whole view of a big fleet in one message.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    # A proxy of the environment is for the world outside; it would also be used for loopback.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 

@@ -25,6 +25,8 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     # A snapshot of 20,000 routes takes about 5 MiB.
     ("grpc.max_receive_message_length", 256 * 1024 * 1024),
+    # A proxy of the environment is for the world outside; it would also be used for loopback.
+    ("grpc.enable_http_proxy", 0),
 )
 
 

@@ -92,6 +92,16 @@ async def test_a_snapshot_is_handed_over_and_answered(fake: FakeControlPlane) ->
         ]
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+async def test_no_proxy_of_the_environment_is_used(
+    fake: FakeControlPlane, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    fake.publish(snapshot(5))
+    async with streaming(fake.address) as stream:
+        assert await arrives(stream, 10.0) == 5
+
+
 async def test_of_several_snapshots_the_latest_is_handed_over(fake: FakeControlPlane) -> None:
     async with streaming(fake.address) as stream:
         await eventually(lambda: fake.connections)

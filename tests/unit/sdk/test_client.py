@@ -213,6 +213,15 @@ async def test_every_address_is_named_when_all_are_dead() -> None:
             pass
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+async def test_no_proxy_of_the_environment_is_used(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, f"http://{NOBODY}")
+    async with connected(registry, timeout=5.0) as gateway:
+        assert await gateway.registry.get_services() == []
+
+
 async def test_a_silent_control_plane(registry: FakeRegistry) -> None:
     registry.silent = True
     with pytest.raises(Unavailable, match="timed out"):
