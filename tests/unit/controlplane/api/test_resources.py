@@ -184,7 +184,9 @@ async def test_lists_are_filtered_by_label(orders: httpx.AsyncClient) -> None:
     assert await names("label=team&label=tier=1") == ["b"]
     assert await names("label=tier=1", "/api/v1/config/scopes") == ["b", "c"]
     assert await names("label=tier=2") == []
-    for wrong in ("label==1", "label=", "labels=a"):
+    # Selectors of other tools must not be taken for labels that nothing has.
+    others = ("label=team%3Dshop,tier%3D1", "label=team+in+(shop)", "label=!team", "label=team!%3Dshop")
+    for wrong in ("label==1", "label=", "labels=a", "label=team%3D%3Dshop", *others):
         assert (await orders.get(f"/api/v1/scopes?{wrong}")).status_code == 400
 
 
