@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from starlette.datastructures import Headers
+
 from controlplane.api.problems import HttpError
 
 _TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
@@ -12,6 +14,11 @@ _TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 def etag(revision: int) -> str:
     """The entity tag of a revision."""
     return f'"{revision}"'
+
+
+def given(headers: Headers, name: str) -> str | None:
+    """The condition in this field; several fields of the name are one list (RFC 9110 §5.3)."""
+    return ", ".join(headers.getlist(name)) if name in headers else None
 
 
 def tags(header: str) -> tuple[tuple[bool, str], ...]:

@@ -67,7 +67,7 @@ def read(form: Form, named: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         found = await form.get(call, call.path(named))
-        known = call.request.headers.get("if-none-match")
+        known = conditions.given(call.request.headers, "if-none-match")
         if known is not None and form.revalidates and conditions.holds(known, found.revision, strong=False):
             return not_modified(found.revision)
         return await _one(call, form, found)
@@ -116,9 +116,7 @@ def patch(form: Form, named: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         name, document = call.path(named), await body.merge_patch(call.request)
-        expected = None
-        if "if-match" in call.request.headers:
-            expected = _expected(call, await _present(call, form.kind, name))
+        expected = await _expected_of_present(call, form.kind, name)
         written = await call.parts.commands.patch(
             form.kind, name, form.taken(document), if_match=expected, author=call.author
         )
@@ -133,9 +131,7 @@ def delete(form: Form, named: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         name, force = call.path(named), flag(call, "force")
-        expected = None
-        if "if-match" in call.request.headers:
-            expected = _expected(call, await _present(call, form.kind, name))
+        expected = await _expected_of_present(call, form.kind, name)
         call.record.revision = await call.parts.commands.delete(
             form.kind, name, if_match=expected, force=force, author=call.author
         )
@@ -153,15 +149,22 @@ async def _present(call: Call, kind: str, name: str) -> int:
         return 0
 
 
+async def _expected_of_present(call: Call, kind: str, name: str) -> int | None:
+    """The revision that a change of an existing resource expects; with `If-None-Match: *` there is none."""
+    if _only_new(call):
+        return _NEVER
+    return _expected(call, await _present(call, kind, name)) if "if-match" in call.request.headers else None
+
+
 def _expected(call: Call, present: int) -> int | None:
-    condition = call.request.headers.get("if-match")
+    condition = conditions.given(call.request.headers, "if-match")
     if condition is None:
         return None
     return present if conditions.holds(condition, present or None, strong=True) else _NEVER
 
 
 def _only_new(call: Call) -> bool:
-    condition = call.request.headers.get("if-none-match")
+    condition = conditions.given(call.request.headers, "if-none-match")
     if condition not in (None, "*"):
         raise HttpError(400, "On a change, If-None-Match can only be *")
     return condition is not None

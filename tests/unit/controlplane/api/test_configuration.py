@@ -103,6 +103,21 @@ async def test_conditions_on_what_does_not_exist(orders: httpx.AsyncClient, head
     assert answer.status_code == status
 
 
+async def test_a_condition_in_two_fields_is_one_list(orders: httpx.AsyncClient) -> None:
+    tag = (await orders.put(f"{ROUTES}/orders", json=route())).headers["ETag"]
+    headers = [("If-Match", '"999"'), ("If-Match", tag)]
+    assert (await orders.delete(f"{ROUTES}/orders", headers=headers)).status_code == 204
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_a_condition_is_heeded_by_every_change(orders: httpx.AsyncClient, method: str) -> None:
+    await orders.put(f"{ROUTES}/orders", json=route())
+    for condition, status in (("*", 412), ('"1"', 400)):
+        headers = {"If-None-Match": condition, "Content-Type": "application/merge-patch+json"}
+        answer = await orders.request(method, f"{ROUTES}/orders", content=b"{}", headers=headers)
+        assert answer.status_code == status
+
+
 async def test_creating_twice_is_a_conflict(orders: httpx.AsyncClient) -> None:
     answer = await orders.post("/api/v1/config/services", json=ORDERS)
     assert (answer.status_code, answer.json()["detail"]) == (409, "service 'orders' exists already")
