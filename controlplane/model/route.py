@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -21,6 +22,8 @@ from controlplane.model.fields import (
     method_complaint,
 )
 from controlplane.model.problems import Problem
+
+_CAPTURED = re.compile(r"\$\d")
 
 
 class Route(Resource):
@@ -105,6 +108,23 @@ class Route(Resource):
         for position, method in enumerate(self.methods):
             if complaint := method_complaint(method):
                 yield Problem(f"methods[{position}]", complaint)
+
+    def warnings(self) -> Iterable[Problem]:
+        """Wildcards, parameters and capture groups of other gateways, which are ordinary text here."""
+        field, matched = ("prefix", self.prefix) if self.prefix is not None else ("path", self.path or "")
+        parameter = re.search(r"/(:[^/]+)", matched)
+        if "*" in matched:
+            yield Problem(
+                field, "'*' is an ordinary character here; a prefix matches everything below it without one"
+            )
+        elif parameter:
+            yield Problem(
+                field, f"{parameter[1]!r} is an ordinary segment here; a prefix matches any segments below it"
+            )
+        if self.rewrite and (captured := _CAPTURED.search(self.rewrite)):
+            yield Problem(
+                "rewrite", f"{captured[0]!r} is ordinary text here; what follows a prefix stays without it"
+            )
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:

@@ -26,6 +26,28 @@ def test_what_is_right_is_taken_and_survives_being_stored(kind: str, raw: dict[s
     check_accepted(kind, raw)
 
 
+@pytest.mark.parametrize(
+    ("fields", "field", "told"),
+    [
+        ({"prefix": "/v1/*"}, "prefix", "'*' is an ordinary character"),
+        ({"prefix": "/v1(.*)"}, "prefix", "'*' is an ordinary character"),
+        ({"path": "/books/:id", "prefix": None}, "path", "':id' is an ordinary segment"),
+        ({"prefix": "/v1", "rewrite": "/$2"}, "rewrite", "'$2' is ordinary text"),
+    ],
+)
+def test_patterns_of_other_gateways_are_warned_of(fields: dict[str, Any], field: str, told: str) -> None:
+    given = {name: value for name, value in route(**fields).items() if value is not None}
+    [problem] = parse("route", given).warnings()
+    assert (problem.field, told in problem.detail) == (field, True)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"prefix": "/a:b/@/c$"}, {"prefix": "/:"}, {"prefix": "/v1", "rewrite": "/$x"}]
+)
+def test_ordinary_paths_are_not_warned_of(fields: dict[str, Any]) -> None:
+    assert not list(parse("route", route(**fields)).warnings())
+
+
 BAD: list[tuple[str, object, str, str]] = [
     # kind, raw, field, a part of what is said of it
     ("route", {"name": "a", "service_name": "a"}, "prefix", "is required, or path"),
