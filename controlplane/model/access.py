@@ -452,7 +452,7 @@ def _cost_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
 
 
 class Issuer(Resource):
-    """An outside issuer of tokens. Announced, not built yet: `parse` refuses every one."""
+    """An outside issuer of tokens. Announced, not built yet: every one is refused."""
 
     KIND: ClassVar[str] = "issuer"
     PLURAL: ClassVar[str] = "issuers"

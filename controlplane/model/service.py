@@ -56,7 +56,12 @@ class Timeouts(Part):
         float, Field(ge=0.01, le=86_400, description="Seconds from the request's end to the response's head.")
     ] = 15.0
     idle: Annotated[
-        float, Field(ge=1, le=86_400, description="Seconds an unused upstream connection is kept.")
+        float,
+        Field(
+            ge=1,
+            le=86_400,
+            description="Seconds without a byte of a response, or of an upgraded connection, until it is cut off.",
+        ),
     ] = 300.0
     total: Annotated[
         float,
