@@ -49,6 +49,9 @@ class Document:
         for section, entries in content.items():
             origin = Origin(source, (number, section))
             known = self.sections.setdefault(section, [])
+            if not isinstance(entries, list | None) and section not in _NAMED_BY:
+                told = f"{section}: is none of the lists that a document holds: {', '.join(_NAMED_BY)}"
+                raise Failure(f"{source.name}:{_line(origin)}: {told}")
             if not isinstance(entries, list | None):
                 raise Failure(f"{source.name}:{_line(origin)}: {section}: must be a list; {_FORM}")
             self._sections.setdefault(section, origin)

@@ -39,7 +39,7 @@ def edit(
 
     The editor is the one that VISUAL or EDITOR names, else vi. Saving writes the resource as a whole: a field that is
     taken out has its default again. When the text has problems, the editor opens again and shows them; leaving it
-    unchanged then ends the command, and the text stays in its file.
+    unchanged then ends the command, and the text stays in its file. An empty text ends the command, too.
 
     \b
     headgate edit route orders
@@ -57,6 +57,10 @@ def edit(
         problems: list[str] = []
         while True:
             text = _edited(file, before, problems, f"{kind.singular} {name}")
+            if not text.strip():
+                file.unlink(missing_ok=True)
+                print_line("Nothing changed: the text is empty")
+                return
             if text == before:
                 _end_unchanged(file, problems)
                 return
@@ -93,7 +97,7 @@ def _file(kind: Kind, name: str) -> Path:
 
 def _edited(file: Path, text: str, problems: list[str], title: str) -> str:
     """The text from the editor, without comments at the head. Raises Failure when it cannot be started, or fails."""
-    head = [f"{title}. An unchanged text changes nothing.", *problems]
+    head = [f"{title}. An unchanged or empty text changes nothing.", *problems]
     file.write_text("".join(f"# {line}\n" for line in head) + text, encoding="utf-8")
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:

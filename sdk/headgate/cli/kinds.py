@@ -192,6 +192,9 @@ SPELLINGS = {spelling: kind for kind in KINDS.values() for spelling in kind.spel
 
 def find_kind(name: str, *, writable: bool = False) -> Kind:
     """The kind that a person means. Raises Failure, listing the kinds there are."""
+    first, _, rest = name.partition("/")
+    if rest and first.lower() in SPELLINGS:
+        raise Failure(f"kind and name are two words: {first} {rest}", exit_code=2)
     kind = SPELLINGS.get(name.lower())
     if kind is None or (writable and not kind.writable):
         known = ", ".join(kind.plural for kind in KINDS.values() if kind.writable or not writable)

@@ -8,6 +8,7 @@ from typing import Any
 from headgate.cli.spelling import meant
 
 _HABITS: Mapping[str, str] = {
+    "completion": "--show-completion",
     "config": "context",
     "create": "apply -f FILE",
     "describe": "get KIND NAME -o yaml",

@@ -115,8 +115,9 @@ def test_problems_name_the_file_where_there_are_several(logged_in: Any, admin: F
         (
             "a.yaml",
             "kind: route\nname: a",
-            "kind: must be a list; a document holds the lists services, routes",
+            "kind: is none of the lists that a document holds: services, routes",
         ),
+        ("a.yaml", "x-base: {a: b}\nscopes: []", "a.yaml:1: x-base: is none of the lists"),
         ("a.yaml", "scopes: {a: b}", "scopes: must be a list"),
         ("a.yaml", "", "nothing is declared"),
         ("a.yaml", "? [a]\n: b", "not YAML"),

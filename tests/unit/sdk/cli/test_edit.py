@@ -42,7 +42,7 @@ def test_a_change(logged_in: Run, admin: FakeAdmin, editor: Path, home: Path) ->
     assert admin.sections["routes"]["orders"] == {"name": "orders", "prefix": "/new"}
     assert not list(home.glob("headgate-*"))
     assert (home / "seen").read_text() == (
-        "# route orders. An unchanged text changes nothing.\nname: orders\nprefix: /orders\n"
+        "# route orders. An unchanged or empty text changes nothing.\nname: orders\nprefix: /orders\n"
     )
 
 
@@ -52,6 +52,17 @@ def test_an_unchanged_text_changes_nothing(
     admin.sections["routes"]["orders"] = dict(ROUTE)
     replace(editor, "nothing there", "")
     assert logged_in("edit", "route", "orders").stdout == "Nothing changed\n"
+    assert admin.requests == ["GET api/v1/config/routes/orders"]
+    assert not list(home.glob("headgate-*"))
+
+
+def test_an_emptied_text_ends_it(logged_in: Run, admin: FakeAdmin, editor: Path, home: Path) -> None:
+    admin.sections["routes"]["orders"] = dict(ROUTE)
+    editor.write_text("import pathlib, sys\nassert pathlib.Path(sys.argv[-1]).read_text()\n")
+    with editor.open("a") as program:
+        program.write("pathlib.Path(sys.argv[-1]).write_text('# a comment\\n\\n')\n")
+    result = logged_in("edit", "route", "orders")
+    assert (result.exit_code, result.stdout) == (0, "Nothing changed: the text is empty\n")
     assert admin.requests == ["GET api/v1/config/routes/orders"]
     assert not list(home.glob("headgate-*"))
 

@@ -34,6 +34,10 @@ CONTEXTS = "from headgate.cli import main; import sys; sys.argv = ['headgate', *
         (("nosuch",), "there is no command 'nosuch' (see `headgate --help`)\n"),
         (("logn",), "there is no command 'logn': did you mean login? (see `headgate --help`)\n"),
         (("context", "rm"), "there is no command 'rm': there are use, set, delete (see `headgate context"),
+        (
+            ("completion", "bash"),
+            "there is no command 'completion': the same is `headgate --show-completion`",
+        ),
         (("explain", "route"), "there is no command 'explain': the same is `headgate reference KIND`"),
         (("apply", "--dryrun"), "there is no option --dryrun: did you mean --dry-run? (see `headgate apply"),
         (("apply", "-f"), "option '-f' requires an argument"),

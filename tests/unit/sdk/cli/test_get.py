@@ -268,6 +268,7 @@ def test_spellings_of_a_kind(spelled: str) -> None:
     [
         (["sevrices", "orders"], "there is no kind 'sevrices': did you mean services? it must be one of"),
         (["orders", "service"], "the kind comes first: headgate delete service orders"),
+        (["service/orders"], "kind and name are two words: service orders"),
         (
             ["services", "orders", "payments"],
             "one name of a service is needed, and 'orders' 'payments' was given: headgate delete service NAME",
