@@ -23,6 +23,8 @@ class RedisView:
     """The reason it does not answer, or refuses limits; empty while all is well. Names the server."""
     lacks: str = ""
     """The rule that the ACL of our user lacks: it answers, and refuses."""
+    denied: bool = False
+    """It refuses our user or password."""
 
     @property
     def connected(self) -> bool:
@@ -95,7 +97,8 @@ def _redis(view: NodeView) -> dict[str, Any]:
         return {}
     since = {"since": _iso(redis.since)} if redis.problem and redis.since else {}
     lacks = {"acl_lacks": redis.lacks} if redis.lacks else {}
-    return {"redis": {"connected": redis.connected, **lacks, **since}}
+    refused = {"refused": "credentials"} if redis.denied else {}
+    return {"redis": {"connected": redis.connected, **lacks, **refused, **since}}
 
 
 def _iso(at: float) -> str:
@@ -121,6 +124,8 @@ def _problems(view: NodeView) -> Iterator[str]:
         since = f", since {_iso(view.redis.since)}" if view.redis.since else ": REDIS_HOST is not set"
         if view.redis.lacks:
             yield f"Redis refuses limits: the ACL of the gateway's user lacks {view.redis.lacks}{since}"
+        elif view.redis.denied:
+            yield f"Failed to connect to Redis: it refuses the gateway's user or password{since}"
         else:
             yield f"Failed to connect to Redis{since}"
     if view.workers < view.workers_wanted:

@@ -1,7 +1,7 @@
-"""What the ACL of the gateway's user in Redis lacks, read from the errors that Redis answers with.
+"""Why Redis refuses the gateway, read from the errors that it answers with: its credentials, or what its ACL lacks.
 
 Redis does answer then: it is not away, and trying again helps as little as waiting does. Somebody has to change the
-ACL.
+ACL or the credentials.
 """
 
 from __future__ import annotations
@@ -12,6 +12,21 @@ from typing import Final
 _REFUSED: Final = ("NOPERM", "ACL failure in script", "The user executing the script can't")
 """Of a command; of what a script calls, by Redis 7 and later, and before."""
 _COMMAND: Final = re.compile(r"permissions to run the '([^']+)' command|(can't run this command)")
+
+
+_DENIED: Final = (
+    "WRONGPASS",
+    "NOAUTH",
+    "ERR invalid password",
+    "ERR Client sent AUTH",
+    "ERR AUTH <password> called",
+)
+"""Since Redis 6; without a password; before Redis 6; and a password that the server has no use for, in both."""
+
+
+def denied(error: str) -> bool:
+    """Whether our user or password is refused, or one is missing."""
+    return error.startswith(_DENIED)
 
 
 def refused(error: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from dataplane.redis.acl import refused
+from dataplane.redis.acl import denied, refused
 from dataplane.redis.connection import RedisError, auth, connect
 from dataplane.redis.options import Address, RedisOptions
 
@@ -61,7 +61,8 @@ def read_move(error: str) -> tuple[int, Address]:
 
 
 async def _ask(server: Address, options: RedisOptions, question: tuple[bytes, ...]) -> object:
-    """The reply, by a connection of its own, or that the ACL refuses the question; None if there is none in time."""
+    """The reply, by a connection of its own, or that the question or our credentials are refused; None if there is none
+    in time."""
     connection = None
     try:
         async with asyncio.timeout(ASK_TIMEOUT):
@@ -69,7 +70,7 @@ async def _ask(server: Address, options: RedisOptions, question: tuple[bytes, ..
             commands = [auth(options.user, options.password)] if options.user or options.password else []
             return (await connection.replies(*commands, question))[-1]
     except RedisError as error:
-        return error if refused(str(error)) else None
+        return error if refused(str(error)) or denied(str(error)) else None
     except OSError:
         return None
     finally:

@@ -22,7 +22,7 @@ from dataplane.gateway.policy.outage import Outage
 from dataplane.gateway.policy.window import command
 from dataplane.gateway.policy.window_scripts import SCRIPTS, TAKE_MEMBERS, digest
 from dataplane.gateway.store import Order, Question
-from dataplane.redis.acl import lacking, refused, refuses_key
+from dataplane.redis.acl import denied, lacking, refused, refuses_key
 from dataplane.redis.connection import Connection, Owner, RedisError, auth, connect
 from dataplane.redis.options import Address, RedisOptions
 
@@ -246,7 +246,8 @@ class Link(Owner):
         self._patient = False
         steady = monotonic() - self._up_since > STEADY
         lacks = lacking(reason, self._options.prefix)
-        if self.outage.failed(self._named(reason), time.time(), steady=steady, lacks=lacks):
+        named, wrong = self._named(reason), denied(reason)
+        if self.outage.failed(named, time.time(), steady=steady, lacks=lacks, denied=wrong):
             self._changed()
         self._fail_queue()
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from dataplane.gateway.policy.outage import Outage
 from dataplane.gateway.policy.window import Naming, command
 from dataplane.gateway.store import Order, Question, Store
-from dataplane.redis.acl import lacking
+from dataplane.redis.acl import denied, lacking
 from dataplane.redis.discovery import SLOTS, find_by_sentinel, find_slots, read_move
 from dataplane.redis.link import Link
 from dataplane.redis.options import Address, RedisOptions
@@ -126,7 +126,7 @@ class Cluster:
             except Exception as error:
                 # After any error: a node may return later.
                 lacks = lacking(str(error), self._options.prefix)
-                if self._lost.failed(str(error), time(), lacks=lacks):
+                if self._lost.failed(str(error), time(), lacks=lacks, denied=denied(str(error))):
                     self._changed()
             else:
                 self._use([(each.first, each.last, each.server) for each in ranges])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _log = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ class RedisOutage:
     reason: str
     lacks: str = ""
     """What the ACL of our user lacks, as an ACL rule says it: it answers, and refuses. Empty: it does not answer."""
+    denied: bool = False
+    """It refuses our user or password."""
 
 
 class RedisState:
@@ -39,14 +41,15 @@ class RedisState:
                     _log.warning("Redis refuses limits no more", extra=seconds)
                 else:
                     _log.warning("Redis answers again", extra=seconds)
-        elif before is None or seen.lacks != before.lacks:
-            self.outage = seen if before is None else RedisOutage(before.since, seen.reason, seen.lacks)
+        elif before is None or (seen.lacks, seen.denied) != (before.lacks, before.denied):
+            self.outage = seen if before is None else replace(seen, since=before.since)
             if seen.lacks:
                 _log.error(
                     "Redis refuses limits: the ACL of the user in REDIS_URL lacks a rule",
                     extra={"lacks": seen.lacks, "reason": seen.reason},
                 )
             else:
-                _log.error("Failed to connect to Redis", extra={"reason": seen.reason})
+                refused = "it refuses the gateway's user or password: " if seen.denied else ""
+                _log.error("Failed to connect to Redis", extra={"reason": f"{refused}{seen.reason}"})
         else:
-            self.outage = RedisOutage(before.since, seen.reason, seen.lacks)
+            self.outage = replace(seen, since=before.since)

@@ -214,7 +214,9 @@ class Supervisor:
         if self._settings.redis_options() is None:
             return RedisView(0.0, "REDIS_HOST is not set")
         outage = self._redis.outage
-        return RedisView(0.0, "") if outage is None else RedisView(outage.since, outage.reason, outage.lacks)
+        if outage is None:
+            return RedisView(0.0, "")
+        return RedisView(outage.since, outage.reason, outage.lacks, outage.denied)
 
     def _notify_router(self) -> None:
         """The last step of a health check: tell the workers and the control plane."""

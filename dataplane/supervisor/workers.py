@@ -118,7 +118,9 @@ class Workers:
         """The outages of Redis that workers see, one at most for each; None while no worker knows of any Redis."""
         states = [worker.redis for worker in self._workers.values() if worker.redis_known]
         found = [
-            RedisOutage(float(state["since"]), str(state["reason"]), str(state["lacks"]))
+            RedisOutage(
+                float(state["since"]), str(state["reason"]), str(state["lacks"]), bool(state["denied"])
+            )
             for state in states
             if state
         ]

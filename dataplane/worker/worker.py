@@ -210,7 +210,8 @@ class Worker:
             outage = self._store.refusal() if self._store is not None else None
         state = None
         if outage is not None:
-            state = {"since": outage.since, "reason": outage.reason, "lacks": outage.lacks}
+            names = "since", "reason", "lacks", "denied"
+            state = {name: getattr(outage, name) for name in names}
         self._channel.send_json(Kind.REDIS_STATE, state)
 
     async def _change(self, part: Part, *, last: bool) -> None:

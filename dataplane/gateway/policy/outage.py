@@ -18,7 +18,7 @@ LONGEST_PAUSE: Final = 2.0
 class Outage:
     """The state of one server, as a worker sees it."""
 
-    __slots__ = ("_late", "_tries", "lacks", "reason", "since")
+    __slots__ = ("_late", "_tries", "denied", "lacks", "reason", "since")
 
     def __init__(self) -> None:
         self._late = 0
@@ -26,6 +26,8 @@ class Outage:
         self.since: float | None = None
         """When the outage began, Unix seconds; None while there is none."""
         self.reason = ""
+        self.denied = False
+        """The server answers, and refuses our credentials."""
         self.lacks = ""
         """What our user's ACL lacks, as an ACL rule says it: the server answers, and refuses. Empty: it is away."""
 
@@ -38,7 +40,9 @@ class Outage:
         self._late += 1
         return self._late >= MOST_LATE
 
-    def failed(self, reason: str, wall: float, *, steady: bool = True, lacks: str = "") -> bool:
+    def failed(
+        self, reason: str, wall: float, *, steady: bool = True, lacks: str = "", denied: bool = False
+    ) -> bool:
         """The connection is lost, or a try has failed; whether an outage has begun with it, or is of another kind now.
 
         `steady`: all was well before for long enough, so that tries may begin anew. A server that answers tries and
@@ -46,7 +50,8 @@ class Outage:
         """
         self._late = 0
         self.reason = reason
-        changed, self.lacks = lacks != self.lacks, lacks
+        changed = (lacks, denied) != (self.lacks, self.denied)
+        self.lacks, self.denied = lacks, denied
         if self.since is not None:
             return changed
         if steady:
@@ -59,6 +64,7 @@ class Outage:
         since, self.since = self.since, None
         self._late = 0
         self.reason = self.lacks = ""
+        self.denied = False
         return since is not None
 
     def pause(self, chance: float) -> float:

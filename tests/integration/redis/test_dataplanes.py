@@ -6,6 +6,7 @@ Kills, freezes and restarts are real ones.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 import struct
@@ -337,6 +338,14 @@ async def test_a_password_and_a_database(
         await plane.started()
         await eventually(lambda: has_lost(plane))
         assert "WRONGPASS" in (await plane.status("/debug/config")).json()["redis_problem"]
+        said = await health(plane)
+        assert said["redis"]["refused"] == "credentials"
+        (problem,) = said["problems"]
+        assert problem.startswith(
+            "Failed to connect to Redis: it refuses the gateway's user or password, since 2"
+        )
+        assert "other" not in json.dumps(said)
+        assert LOST in messages(plane)
 
 
 async def test_a_client_that_leaves_while_redis_is_asked(

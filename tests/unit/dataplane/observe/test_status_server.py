@@ -142,6 +142,17 @@ async def test_health_names_what_the_acl_of_redis_lacks() -> None:
     assert "redis_connected 1" in (await ask("/metrics", refused)).text
 
 
+async def test_health_says_that_redis_refuses_the_credentials() -> None:
+    denied = replace(HEALTHY, redis=RedisView(1_700_000_000.25, "10.0.0.9:6379: WRONGPASS", denied=True))
+    said = (await ask("/health", denied)).json()
+    since = "2023-11-14T22:13:20.250+00:00"
+    assert said["redis"] == {"connected": False, "refused": "credentials", "since": since}
+    assert said["problems"] == [
+        f"Failed to connect to Redis: it refuses the gateway's user or password, since {since}"
+    ]
+    assert "redis_connected 0" in (await ask("/metrics", denied)).text
+
+
 async def test_health_says_since_when_redis_is_away() -> None:
     away = replace(HEALTHY, redis=RedisView(1_700_000_000.25, "10.0.0.9:6379: connection lost"))
     said = (await ask("/health", away)).json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.redis.acl import lacking, refuses_key
+from dataplane.redis.acl import denied, lacking, refuses_key
 
 KEYS = [
     "NOPERM this user has no permissions to access one of the keys used as arguments",
@@ -35,6 +35,28 @@ def test_a_key_that_is_refused(error: str) -> None:
 def test_a_command_that_is_refused(error: str, rule: str) -> None:
     assert not refuses_key(error)
     assert lacking(error, "") == rule
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "WRONGPASS invalid username-password pair or user is disabled.",
+        "NOAUTH Authentication required.",
+        "ERR invalid password",
+        "ERR Client sent AUTH, but no password is set",
+        "ERR AUTH <password> called without any password configured for the default user. Are you sure?",
+    ],
+)
+def test_credentials_that_are_refused(error: str) -> None:
+    assert denied(error)
+    assert lacking(error, "") == ""
+
+
+@pytest.mark.parametrize(
+    "error", [*KEYS, "LOADING Redis is loading the dataset in memory", "connection lost"]
+)
+def test_what_is_no_matter_of_credentials(error: str) -> None:
+    assert not denied(error)
 
 
 @pytest.mark.parametrize("error", ["READONLY You can't write against a read only replica.", "WRONGPASS", ""])

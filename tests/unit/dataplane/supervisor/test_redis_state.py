@@ -40,3 +40,22 @@ def test_a_refusal_is_logged_as_what_it_is(caplog: pytest.LogCaptureFixture) -> 
         "Redis refuses limits no more",
     ]
     assert caplog.records[1].__dict__["lacks"] == "~rate_limit:*"
+
+
+def test_refused_credentials_are_named_also_when_an_outage_becomes_that(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state = RedisState()
+    away = RedisOutage(100.0, "h:1: connection refused")
+    denied = RedisOutage(101.0, "h:1: WRONGPASS invalid username-password pair", denied=True)
+    for seen in ([away], [denied], [denied], []):
+        state.update(seen, 110.0)
+    reasons = [(record.message, record.__dict__.get("reason")) for record in caplog.records]
+    assert reasons == [
+        ("Failed to connect to Redis", "h:1: connection refused"),
+        (
+            "Failed to connect to Redis",
+            "it refuses the gateway's user or password: h:1: WRONGPASS invalid username-password pair",
+        ),
+        ("Redis answers again", None),
+    ]
