@@ -72,7 +72,11 @@ class Caller:
         if self.role is not Role.SERVICE:
             return
         if self.bound and service_name != self.name:
-            detail = f"the credential is for service '{self.name}', not for '{service_name[:64]}'"
+            wanted = service_name[:64]
+            detail = (
+                f"the credential is for service '{self.name}', not for '{wanted}': "
+                f"`headgate token service {wanted}` makes one"
+            )
             raise Refused(Code.PERMISSION_DENIED, detail)
         if service_name in _NOT_FOR_SERVICES:
             detail = (

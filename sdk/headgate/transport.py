@@ -224,6 +224,8 @@ def _refusal(target: Target) -> str:
 
 def _plain(details: str) -> str:
     """Take the cause out of gRPC's long account of a failed connect."""
+    if "parsing HTTP/2" in details or "http1.x" in details:
+        return "it does not speak gRPC there; the port is that of GRPC_LISTEN, 50051 by default"
     cause, shortened = _CONNECT_PREAMBLE.subn("", details)
     cause = _ERRNO.sub("", cause)
     return cause[:1].lower() + cause[1:] if shortened else details or "no reason given"

@@ -60,7 +60,9 @@ def answer(run: Headgate, *arguments: str) -> Any:
 def test_without_a_login(headgate: Headgate, world: World) -> None:
     done = headgate("--url", world.controlplane.url, "delete", "route", "orders")
     assert done.returncode == 1
-    assert done.stderr == f"headgate: not logged in at {world.controlplane.url}: type `headgate login`\n"
+    assert (
+        done.stderr == f"headgate: not logged in at {world.controlplane.url}: type `headgate login --demo`\n"
+    )
 
 
 def test_status_of_the_demo(operator: Headgate, world: World) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 import time
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -54,12 +56,8 @@ def login(
     else:
         session.where()  # or the context does not exist: before anything is asked for
         username = username or typer.prompt("Username")
-        password = (
-            sys.stdin.readline().rstrip("\r\n")
-            if password_stdin
-            else typer.prompt("Password", hide_input=True)
-        )
-    with session.api(url) as api:
+        password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _ask_password()
+    with session.api(url, token=False) as api:
         try:
             api.login(username, password)
         except Unreachable as error:
@@ -68,6 +66,17 @@ def login(
             raise Failure(f"the demo does not answer at {api.url}: start it with `make demo`") from error
         session.remember(api.url, name)
         print_line(f"Logged in at {api.url} as {username}")
+
+
+def _ask_password() -> str:
+    with warnings.catch_warnings():
+        # getpass would go on, and show what is typed.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return str(typer.prompt("Password", hide_input=True))
+        except getpass.GetPassWarning as error:
+            told = "there is no terminal to ask for the password: give --password-stdin"
+            raise Failure(told, USAGE) from error
 
 
 def logout(ctx: typer.Context) -> None:

@@ -19,6 +19,7 @@ import httpx
 
 from headgate.cli.causes import explain
 from headgate.cli.credentials import Credentials, Login
+from headgate.cli.demo import login_command
 from headgate.cli.failure import INTERRUPTED, Failure
 from headgate.cli.render import printable
 
@@ -127,7 +128,7 @@ class AdminApi:
             return self._token_given, "", 0.0
         login = self._credentials.find(self.url)
         if login is None:
-            raise Failure(f"not logged in at {self.url}: type `headgate login`")
+            raise Failure(f"not logged in at {self.url}: type `{login_command(self.url)}`")
         if login.expires - time.time() < RENEW_BEFORE:
             login = self._renew(login)
         return login.access_token, login.username, login.expires
@@ -165,10 +166,10 @@ class AdminApi:
         response = self._send(method, path, login=login, **options)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             if login is None:
-                raise Failure(f"not logged in at {self.url}: type `headgate login`")
+                raise Failure(f"not logged in at {self.url}: type `{login_command(self.url)}`")
             response = self._send(method, path, login=self._renew(login), **options)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise Failure(f"the login at {self.url} has ended: type `headgate login`")
+            raise Failure(f"the login at {self.url} has ended: type `{login_command(self.url)}`")
         return self._permitted(response, login.username if login else "")
 
     def _answer_to_token(self, token: str, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
@@ -205,13 +206,13 @@ class AdminApi:
 
     def _renew_alone(self, login: Login) -> Login:
         if login.refresh_token is None:
-            raise Failure(f"the login at {self.url} has ended: type `headgate login`")
+            raise Failure(f"the login at {self.url} has ended: type `{login_command(self.url)}`")
         try:
             answer = self._token(grant_type="refresh_token", refresh_token=login.refresh_token)
         except ApiError as error:
             if error.status not in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED):
                 raise
-            raise Failure(f"the login at {self.url} has ended: type `headgate login`") from error
+            raise Failure(f"the login at {self.url} has ended: type `{login_command(self.url)}`") from error
         return self._save(answer, login.username, login.refresh_token)
 
     def _token(self, **form: str) -> Mapping[str, Any]:
@@ -252,7 +253,9 @@ class AdminApi:
         except httpx.RemoteProtocolError as error:
             if "disconnected" in str(error):
                 raise Unreachable(f"the connection to {self.url} broke{unknown or ': try again'}") from error
-            raise Unreachable(f"{self.url} does not speak HTTP/1.1, as an admin API does{unknown}") from error
+            raise Unreachable(
+                f"{self.url} does not speak HTTP/1.1, as an admin API does{unknown or _OTHER}"
+            ) from error
         except httpx.HTTPError as error:
             raise Unreachable(f"the connection to {self.url} broke{unknown or ': try again'}") from error
         except (httpx.InvalidURL, UnicodeError) as error:

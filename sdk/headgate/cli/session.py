@@ -217,15 +217,14 @@ class Session:
         given = os.environ.get("HEADGATE_CA")
         return self.given_ca or (Path(given) if given else self.credentials.ca(url))
 
-    def api(self, url: str | None = None) -> AdminApi:
-        """The admin API, at the given URL or where commands go."""
+    def api(self, url: str | None = None, *, token: bool = True) -> AdminApi:
+        """The admin API, at the given URL or where commands go; `token`: with that of the environment."""
         at = normal_url(url) if url else self.where()
-        given = _given_token()
+        given = _given_token() if token else None
         if given is not None and not _is_for_people(given):
-            note = (
-                "HEADGATE_TOKEN or HEADGATE_TOKEN_FILE holds no access token, so this command uses the login"
-            )
-            typer.echo(f"headgate: {note}", err=True)
+            name = "HEADGATE_TOKEN" if os.environ.get("HEADGATE_TOKEN") else "HEADGATE_TOKEN_FILE"
+            note = "is a token for services, not for people: this command uses the login"
+            typer.echo(f"headgate: note: {name} {note}", err=True)
             given = None
         return AdminApi(at, self.credentials, self.ca(at), given)
 

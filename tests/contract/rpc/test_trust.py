@@ -189,7 +189,10 @@ async def test_the_refusal_says_whose_the_credential_is(ring: KeyRing) -> None:
         assert plane.tokens is not None
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await Caller(channel, plane.tokens.issue_service("orders", 60)).register("payments")
-        assert caught.value.details() == "the credential is for service 'orders', not for 'payments'"
+        assert caught.value.details() == (
+            "the credential is for service 'orders', not for 'payments': "
+            "`headgate token service payments` makes one"
+        )
 
 
 async def test_a_lease_is_kept_by_its_own_service_alone(ring: KeyRing) -> None:

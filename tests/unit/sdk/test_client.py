@@ -207,6 +207,19 @@ async def test_nobody_there() -> None:
             pass
 
 
+async def test_the_port_of_something_else() -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as admin_api:
+        port = admin_api.sockets[0].getsockname()[1]
+        with pytest.raises(Unavailable, match="does not speak gRPC there; the port is that of GRPC_LISTEN"):
+            async with headgate.connect(f"127.0.0.1:{port}"):
+                pass
+
+
 async def test_every_address_is_named_when_all_are_dead() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 .*; .*127\.0\.0\.1:2 "):
         async with headgate.connect("127.0.0.1:1,127.0.0.1:2"):

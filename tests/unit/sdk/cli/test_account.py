@@ -49,6 +49,13 @@ def test_whoami_without_a_login(run: Run, admin: FakeAdmin) -> None:
     )
 
 
+def test_without_a_login_at_the_demo(run: Run, admin: FakeAdmin, home: Path) -> None:
+    (home / ".headgate").mkdir()
+    facts = {"controlplane": URL, "admin_username": "admin", "admin_password": "secret"}
+    (home / ".headgate/demo.json").write_text(json.dumps(facts))
+    assert run("whoami").stderr == f"headgate: not logged in at {URL}: type `headgate login --demo`\n"
+
+
 def test_a_scope_that_is_missing_is_named_with_the_user(logged_in: Run, admin: FakeAdmin) -> None:
     admin.lacks = "gateway:admin"
     result = logged_in("delete", "route", "orders")

@@ -104,7 +104,7 @@ def test_another_port(logged_in: Run, admin: FakeAdmin) -> None:
         raise httpx.RemoteProtocolError(said, request=request)
 
     admin.override = answer
-    assert "does not speak HTTP/1.1, as an admin API does" in logged_in("get", "routes").stderr
+    assert "does not speak HTTP/1.1, as an admin API does (--url" in logged_in("get", "routes").stderr
     said = "Server disconnected without sending a response."
     assert "broke: try again" in logged_in("get", "routes").stderr
 

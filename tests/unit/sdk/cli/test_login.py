@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import json
 import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import typer
 
 from headgate.cli.api import AdminApi
 from headgate.cli.credentials import Credentials, Login
@@ -60,6 +63,25 @@ def test_a_wrong_password(run: Any, admin: FakeAdmin, home: Path) -> None:
 def test_password_stdin_needs_a_username(run: Any, admin: FakeAdmin) -> None:
     result = run("login", "--password-stdin", input="x")
     assert (result.exit_code, admin.requests) == (2, [])
+
+
+def test_no_terminal_to_ask_for_the_password(
+    run: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prompt(*_: Any, **__: Any) -> str:
+        warnings.warn("Can not control echo on the terminal.", getpass.GetPassWarning, stacklevel=1)
+        return "correct horse"
+
+    monkeypatch.setattr(typer, "prompt", prompt)
+    result = run("login", "-u", "admin")
+    told = "headgate: there is no terminal to ask for the password: give --password-stdin\n"
+    assert (result.exit_code, result.stderr, admin.requests) == (2, told, [])
+
+
+def test_a_login_asks_for_no_token(run: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADGATE_TOKEN", "a-shared-services-token")
+    result = run("login", "-u", "admin", "--password-stdin", input="correct horse")
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_too_many_attempts(run: Any, admin: FakeAdmin) -> None:
@@ -268,7 +290,9 @@ def test_a_services_token_in_the_environment_leaves_the_login_in_its_place(
     monkeypatch.setenv("HEADGATE_TOKEN", token)
     result = logged_in("get", "routes")
     assert result.exit_code == 0
-    assert "holds no access token, so this command uses the login" in result.stderr
+    assert (
+        "HEADGATE_TOKEN is a token for services, not for people: this command uses the login" in result.stderr
+    )
 
 
 def test_a_token_with_its_scheme_is_no_token(
