@@ -27,8 +27,8 @@ def print_status(seen: dict[str, Any]) -> None:
     # Through the gateway, the data plane that passes /api/v1 on answers /health for itself.
     answering = f"Data plane {controlplane['node']} " if "node" in controlplane else "Control plane "
     print_line((answering, "bold"), f"{controlplane['url']}  {_about(controlplane)}")
-    for problem in controlplane.get("problems") or ():
-        print_line(("  problem: ", "red"), str(problem))
+    for problem in _problems(controlplane):
+        print_line(("  problem: ", "red"), problem)
     print_line("")
     print_kind(KINDS["dataplanes"], seen["dataplanes"])
     print_line("")
@@ -56,6 +56,13 @@ def print_store(seen: dict[str, Any]) -> None:
     print_line(f"Served: revision {seen['served']['revision']}")
     if seen["frozen"]:
         print_line(("Frozen: ", "red"), str(seen["reason"]))
+
+
+def _problems(controlplane: dict[str, Any]) -> list[str]:
+    # A data plane's /health has no store.
+    store = controlplane.get("store", "ok")
+    lost = [] if store == "ok" else [f"the store (etcd) {store}: nothing can be changed"]
+    return [*lost, *map(str, controlplane.get("problems") or ())]
 
 
 def _about(controlplane: dict[str, Any]) -> str:
