@@ -29,6 +29,10 @@ from controlplane.model.words import describe
 
 P = TypeVar("P", bound="Part")
 
+MOST_UNKNOWN: Final = 20
+"""Unknown fields of one value that are named. The closest known name is looked for each: a file of another program has
+thousands, and nothing else would run meanwhile."""
+
 Later = Callable[[object], str | None]
 """The unsupported part of a field's raw value; None when all of it is."""
 
@@ -100,8 +104,8 @@ class Part(BaseModel):
     def _everything_at_once(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(value, Mapping):
             return handler(value)
-        fields = cls.prepare(value)
-        problems = list(cls.rules(fields))
+        fields, surplus = cls._bounded(cls.prepare(value))
+        problems = [*cls.rules(fields), *surplus]
         later = dict(cls._not_built(fields))
         try:
             made = handler(fields)
@@ -110,6 +114,16 @@ class Part(BaseModel):
         if problems or later:
             raise _joined(cls, None, problems, later)
         return made
+
+    @classmethod
+    def _bounded(cls, fields: Mapping[str, object]) -> tuple[Mapping[str, object], tuple[Problem, ...]]:
+        """The fields, of unknown ones only as many as are named, and a problem that counts the others."""
+        if len(fields) <= len(cls.model_fields) + MOST_UNKNOWN:
+            return fields, ()
+        unknown = [name for name in fields if name not in cls.model_fields and name not in cls.LATER]
+        surplus = set(unknown[MOST_UNKNOWN:])
+        kept = {name: value for name, value in fields.items() if name not in surplus}
+        return kept, (Problem("", f"and {len(surplus)} more unknown fields"),) if surplus else ()
 
     @classmethod
     def _not_built(cls, fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from controlplane.model.base import MOST_UNKNOWN
 from controlplane.model.problems import InvalidConfig, Problem, join
 from controlplane.model.resources import KINDS, Resource, documents, parse
 from controlplane.model.validate import Declared
@@ -46,7 +47,10 @@ def read_document(raw: object) -> Document:
     if not isinstance(raw, Mapping):
         return Document((), (Problem("", f"must be an object with some of {', '.join(documents())}"),))
     plurals = documents()
-    problems = [_unknown(name) for name in raw if name not in plurals]
+    unknown = [name for name in raw if name not in plurals]
+    problems = [_unknown(name) for name in unknown[:MOST_UNKNOWN]]
+    if more := len(unknown) - len(problems):
+        problems.append(Problem("", f"and {more} more unknown fields"))
     declared = []
     for plural, model in plurals.items():
         items = raw.get(plural)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,22 @@ def test_no_document_breaks_the_reader(raw: dict[str, object]) -> None:
     read = read_document(raw)
     check_references({}, ResourceIndex(), read.declared)
     assert read.problems or all(item.resource is not None for item in read.declared)
+
+
+@pytest.mark.parametrize(
+    ("document", "at"),
+    [
+        ({}, ""),
+        ({"scopes": [{"name": "a"}]}, "scopes[0]"),
+        ({"services": [{"service_name": "a", "circuit": {}}]}, "services[0].circuit"),
+    ],
+)
+def test_of_thousands_of_unknown_fields_some_are_named(document: dict[str, Any], at: str) -> None:
+    value: Any = document
+    for step in filter(None, re.split(r"[.\[\]]", at)):
+        value = value[int(step) if step.isdecimal() else step]
+    value.update({f"k{number}": 1 for number in range(5000)})
+    found = problems(document)
+    assert len(found) == 21
+    assert f"{at}.k19: unknown field".lstrip(".") in found
+    assert f"{at}: and 4980 more unknown fields".lstrip(": ") in found
