@@ -229,10 +229,11 @@ async def _serve_rpc(
             refused=parts.refused,
             limits=limits,
             rules=Rules(
-                settings.register_allow,
-                settings.register_deny,
-                settings.register_most_instances,
-                settings.register_most_services,
+                allow=settings.register_allow,
+                deny=settings.register_deny,
+                sockets=settings.unix_sockets,
+                most_instances=settings.register_most_instances,
+                most_services=settings.register_most_services,
             ),
         )
     except CannotListen as error:

@@ -76,6 +76,13 @@ def _networks(value: object) -> object:
         raise _wrong(str(error)) from None
 
 
+def _folders(value: tuple[str, ...]) -> tuple[str, ...]:
+    for folder in value:
+        if not folder.startswith("/") or ".." in folder.split("/") or not folder.strip("/"):
+            raise _wrong(f"{folder!r} is not the absolute path of a folder, without '..' and other than /")
+    return value
+
+
 def _endpoints(value: tuple[str, ...]) -> tuple[str, ...]:
     for endpoint in value:
         scheme, mark, address = endpoint.partition("://")
@@ -146,6 +153,7 @@ Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterVal
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
 ]
+Folders = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_folders)]
 Certificates = Annotated[Path, AfterValidator(_certificates)]
 KeyFile = Annotated[Path, AfterValidator(_readable)]
 TokenFile = Annotated[Path, AfterValidator(_tokens)]
@@ -212,6 +220,9 @@ class Settings(BaseSettings):
     reserved; for instance 127.0.0.0/8 where data planes and services share one machine."""
     register_deny: Networks = ()
     """Comma separated networks that services must not register beside those."""
+    unix_sockets: Folders = ()
+    """Comma separated folders in which services may register Unix sockets (unix:/path), also below them. Set it as on
+    the data planes, which connect to no other."""
     register_most_instances: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Instances of one service that may be registered."""
     register_most_services: Annotated[int, Field(ge=0, le=1_000_000)] = 5000

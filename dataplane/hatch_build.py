@@ -37,6 +37,8 @@ PLAIN: Final = frozenset(
     {
         "gateway/policy/tokens.py",  # runs on a cache miss only, and mypyc 2.4 cannot compile it
         "proxy/lookups.py",  # runs on a pool miss only, and its threads mostly wait
+        "proxy/connector.py",  # the same
+        "proxy/unix_sockets.py",  # the same
         "proxy/targets.py",  # the same, and mypyc cannot subclass OSError
     }
 )

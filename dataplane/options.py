@@ -40,6 +40,8 @@ class WorkerOptions:
     """Networks whose connections begin with a PROXY header."""
     register_allow: tuple[str, ...] = ()
     """Special-purpose networks that instance host names may resolve to, for instance loopback."""
+    unix_sockets: tuple[str, ...] = ()
+    """Folders in which instances may listen on Unix sockets."""
     tls_listen_fd: int = -1
     """Like listen_fd, for the TLS address; -1 without one. Certificates arrive over the channel."""
     rate_limit_mode: str = "local"
@@ -61,6 +63,7 @@ class WorkerOptions:
         fields["trusted_proxies"] = tuple(fields["trusted_proxies"])
         fields["proxy_protocol_from"] = tuple(fields["proxy_protocol_from"])
         fields["register_allow"] = tuple(fields["register_allow"])
+        fields["unix_sockets"] = tuple(fields["unix_sockets"])
         bounds = fields["bounds"]
         fields["bounds"] = Bounds(**{**bounds, "strip": tuple(bounds["strip"])})
         return cls(**fields)

@@ -109,6 +109,13 @@ def _networks(value: object) -> object:
         raise _wrong(str(error)) from None
 
 
+def _folders(value: tuple[str, ...]) -> tuple[str, ...]:
+    for folder in value:
+        if not folder.startswith("/") or ".." in folder.split("/") or not folder.strip("/"):
+            raise _wrong(f"{folder!r} is not the absolute path of a folder, without '..' and other than /")
+    return value
+
+
 def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if not _FIELD_NAME.fullmatch(name):
@@ -178,6 +185,7 @@ Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_places)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
 ]
+Folders = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_folders)]
 FieldNames = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(max_length=100), AfterValidator(_field_names)
 ]
@@ -252,6 +260,9 @@ class Settings(BaseSettings):
     register_allow: Networks = ()
     """Comma separated loopback, link-local, multicast or reserved networks that host names of instances may resolve to.
     Set it as on the control planes, which check instances registered by address."""
+    unix_sockets: Folders = ()
+    """Comma separated folders in which instances may listen on Unix sockets (unix:/path), also below them. Without it,
+    such instances are unhealthy. Set it as on the control planes, if services register such instances."""
     strip_request_headers: FieldNames = ()
     """Comma separated names of request fields that are not forwarded, in addition to those that identify the client
     (docs/explanation/security.md). A name that ends with * is a prefix."""

@@ -34,7 +34,7 @@ class InstanceShape(Shape):
     last_check: Moment
     reason: Annotated[str, Field(description="Why the last failed probe failed; empty for a healthy one.")]
     host: str
-    port: int
+    port: int | None
     weight: int
     metadata: dict[str, str]
     workers: Annotated[

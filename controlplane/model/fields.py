@@ -73,6 +73,12 @@ _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 _FORMER_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 
+UNIX: Final = "unix:"
+"""A host that begins with it is a Unix socket of the data plane's node: an absolute path follows. There is no port."""
+_SOCKET = re.compile(r"(/[A-Za-z0-9._~@:+=,-]+)+")
+LONGEST_SOCKET: Final = 107
+"""Bytes of a path that the address of a socket holds (unix(7), sun_path)."""
+
 METHODS = (
     *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
     *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
@@ -134,12 +140,22 @@ def _prefix_complaint(text: str) -> str | None:
     return complaint
 
 
+def _socket_complaint(path: str) -> str | None:
+    if not _SOCKET.fullmatch(path) or {".", ".."} & set(path.split("/")):
+        return "must be unix: and the absolute path of a socket, of letters, digits and ._~@:+=,- without '.' and '..'"
+    if len(path) > LONGEST_SOCKET:
+        return f"must have at most {LONGEST_SOCKET} characters after unix:"
+    return None
+
+
 def _address_complaint(text: str) -> str | None:
+    if text.startswith(UNIX):
+        return _socket_complaint(text.removeprefix(UNIX))
     try:
         ip_address(text)
     except ValueError:
         if text.startswith("*") or not _HOST.fullmatch(text.lower()) or re.fullmatch(r"[0-9.]+", text):
-            return "must be an IP address or a host name, without port or brackets"
+            return "must be an IP address or a host name, without port or brackets, or unix:/path"
     return None
 
 

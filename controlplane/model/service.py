@@ -8,11 +8,30 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from controlplane.model.base import IGNORABLE, Added, Narrows, Part, Resource
-from controlplane.model.fields import Address, AsList, Certificates, HostName, Label, Name, PathText, Unique
+from controlplane.model.fields import (
+    UNIX,
+    Address,
+    AsList,
+    Certificates,
+    HostName,
+    Label,
+    Name,
+    PathText,
+    Unique,
+)
 from controlplane.model.problems import Problem
 
 Weight = Annotated[int, Field(ge=1, le=1000, description="Relative share of the traffic.")]
-Port = Annotated[int, Field(ge=1, le=65_535, description="TCP port.")]
+Place = Annotated[
+    Address,
+    Field(
+        description="IP address or host name; or a Unix socket of the data plane's node, as unix:/path "
+        "(UNIX_SOCKETS of the data planes says in which folders)."
+    ),
+]
+Port = Annotated[
+    int | None, Field(ge=1, le=65_535, description="TCP port; left out for a Unix socket, which has none.")
+]
 Metadata = Annotated[
     dict[Label, Annotated[str, Field(max_length=256)]],
     Field(max_length=32, description="Labels for people and tools; the gateway does not read them."),
@@ -120,14 +139,33 @@ class Tls(Part):
     ] = None
 
 
+def is_socket(host: str) -> bool:
+    """Whether a host is a Unix socket."""
+    return host.startswith(UNIX)
+
+
+def _port_problems(fields: Mapping[str, object]) -> Iterable[Problem]:
+    host, port = fields.get("host"), fields.get("port")
+    if isinstance(host, str) and is_socket(host):
+        if port is not None:
+            yield Problem("port", "must be left out: a Unix socket has none")
+    elif port is None:
+        yield Problem("port", "is required")
+
+
 class StaticInstance(Part):
     """An instance that the operator names, as against one that registers itself."""
 
     instance_id: Annotated[Name, Field(description="Name of the instance, unique within its service.")]
-    host: Annotated[Address, Field(description="IP address or host name.")]
-    port: Port
+    host: Place
+    port: Port = None
     weight: Weight = 1
     metadata: Metadata = Field(default_factory=dict)
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """A port exactly where it is needed."""
+        return _port_problems(fields)
 
 
 class Service(Resource):
@@ -217,14 +255,28 @@ class Instance(Resource):
     PLURAL: ClassVar[str] = "instances"
     REFERENCES: ClassVar[Mapping[str, str]] = {"service_name": "service"}
     DOCUMENTS: ClassVar[bool] = False
+    # A data plane that does not know it rejects the whole configuration.
+    ADDED: ClassVar[Mapping[str, Added]] = {"host": Narrows("instances.unix", when=is_socket)}
 
     service_name: Name
     instance_id: Annotated[Name, Field(description="Name of the instance, unique within its service.")]
-    host: Annotated[Address, Field(description="IP address or host name.")]
-    port: Port
+    host: Place
+    port: Port = None
     weight: Weight = 1
     metadata: Metadata = Field(default_factory=dict)
     draining: Annotated[bool, Field(description="Takes no new requests; those in flight may finish.")] = False
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """A port exactly where it is needed."""
+        return _port_problems(fields)
+
+    @property
+    def address(self) -> str:
+        """Host and port, or unix:/path."""
+        if self.port is None:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def name(self) -> str:

@@ -1,9 +1,10 @@
 """Rules for registrations by services. People with gateway:admin may register everything.
 
 A registration makes the data planes open connections to the address of its instance. So addresses that mean something
-else to a data plane than to the service are refused: its own loopback, where its status port listens, and link-local
-addresses, where clouds answer with credentials. And the table cannot be filled up: there is a bound on instances of a
-service, and on services beyond which a registration creates no further one.
+else to a data plane than to the service are refused: its own loopback, where its status port listens, Unix sockets of
+its node, such as a container engine's, and link-local addresses, where clouds answer with credentials. And the table
+cannot be filled up: there is a bound on instances of a service, and on services beyond which a registration creates no
+further one.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import PurePosixPath
 
+from controlplane.model.fields import UNIX
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Service
+from controlplane.model.service import is_socket
 from controlplane.model.snapshot import Snapshot
 from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.credentials import Caller
@@ -44,6 +48,8 @@ class Rules:
     """Networks that may be registered although they are special."""
     deny: tuple[Network, ...] = ()
     """Networks that must not be, beside those that are special."""
+    sockets: tuple[str, ...] = ()
+    """Folders in which Unix sockets may be registered."""
     most_instances: int = 1000
     """Registered instances of one service."""
     most_services: int = 5000
@@ -62,6 +68,8 @@ class Rules:
 
     def complaint(self, host: str) -> str | None:
         """The reason a host is refused; None when it is not."""
+        if is_socket(host):
+            return self._socket_complaint(host)
         address = _address(host)
         if address is None:
             return self._name_complaint(host.lower())
@@ -71,6 +79,15 @@ class Rules:
         if what is None or any(address in network for network in self.allow):
             return None
         return f"{host} is {what}. {_ELSEWHERE}"
+
+    def _socket_complaint(self, host: str) -> str | None:
+        path = PurePosixPath(host.removeprefix(UNIX))
+        if any(path.is_relative_to(folder) for folder in self.sockets):
+            return None
+        return (
+            f"{host} is a Unix socket of the data plane's node, in a folder that must not be registered; if that is "
+            "meant, add the folder to UNIX_SOCKETS of the control planes"
+        )
 
     def _name_complaint(self, name: str) -> str | None:
         if _NUMBER.fullmatch(name):

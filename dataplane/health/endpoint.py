@@ -15,6 +15,8 @@ import httptools
 
 from dataplane.gateway.policy.resources import HealthCheck, Instance
 from dataplane.health.state import Probe
+from dataplane.proxy.address import authority, certified_name
+from dataplane.proxy.connector import Connector
 from dataplane.proxy.happy_eyeballs import connect_first
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.tls import Chain, ClientContexts
@@ -32,9 +34,10 @@ class BadProbeResponse(Exception):
 class EndpointChecker:
     """Sends probes. Each opens a connection: a reused one would not show whether the instance accepts new ones."""
 
-    def __init__(self, lookups: Lookups | None = None) -> None:
+    def __init__(self, lookups: Lookups | None = None, connector: Connector | None = None) -> None:
         """`lookups` resolves the host names of instances."""
         self._lookups = lookups or Lookups()
+        self._connector = connector or Connector()
         self._contexts = ClientContexts()
 
     def set_client_certificate(self, chain: Chain | None) -> None:
@@ -62,7 +65,7 @@ class EndpointChecker:
         context = name = None
         if check.tls is not None:
             context = await self._contexts.get(check.tls.ca)
-            name = check.tls.server_name or instance.host
+            name = check.tls.server_name or certified_name(instance.host)
         reader, writer = await self._connect(instance, context, name)
         try:
             writer.write(_request(instance, check))
@@ -79,9 +82,7 @@ class EndpointChecker:
             raise OSError(f"{instance.host} has no address")
         return await connect_first(
             addresses,
-            lambda address: asyncio.open_connection(
-                address, instance.port, ssl=context, server_hostname=name
-            ),
+            lambda address: self._connector.streams(address, instance.port, context, name),
             _end,
         )
 
@@ -122,12 +123,10 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 
 def _request(instance: Instance, check: HealthCheck) -> bytes:
-    host = f"[{instance.host}]" if ":" in instance.host else instance.host
     usual = 80 if check.tls is None else 443
-    authority = host if instance.port == usual else f"{host}:{instance.port}"
     lines = (
         f"GET {check.path} HTTP/1.1",
-        f"Host: {authority}",
+        f"Host: {authority(instance.host, instance.port, usual)}",
         "User-Agent: headgate-health",
         "Accept: */*",
         "Connection: close",

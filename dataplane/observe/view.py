@@ -11,6 +11,7 @@ from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatu
 from dataplane.config.table import Table
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route
 from dataplane.observe.stats import Totals
+from dataplane.proxy import address
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ def _instances(view: NodeView, table: Table, service: str) -> dict[str, Any]:
     for instance in table.instances[service]:
         found = known.get((service, instance.id))
         shown[instance.id] = {
-            "address": f"{instance.host}:{instance.port}",
+            "address": address.shown(instance.host, instance.port),
             "weight": instance.weight,
             "status": found.status.value if found is not None else "healthy",
             "last_check": found.last_check if found is not None else 0.0,

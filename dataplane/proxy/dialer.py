@@ -11,7 +11,10 @@ import logging
 from functools import partial
 from random import uniform
 from time import monotonic
+from typing import cast
 
+from dataplane.proxy.address import certified_name
+from dataplane.proxy.connector import Connector
 from dataplane.proxy.descriptors import EXHAUSTED
 from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
 from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender, take_idle
@@ -22,7 +25,7 @@ from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.resolver import Resolver
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.tls import ClientContexts
-from dataplane.proxy.tls_upstream import connect
+from dataplane.proxy.tls_upstream import TlsUpstream
 from dataplane.proxy.upstream import Upstream
 
 logger = logging.getLogger(__name__)
@@ -31,11 +34,14 @@ logger = logging.getLogger(__name__)
 class Dialer(Sender):
     """Connects for the exchanges of one worker."""
 
-    def __init__(self, shared: Shared, pool: Pool, lookups: Lookups | None = None) -> None:
+    def __init__(
+        self, shared: Shared, pool: Pool, lookups: Lookups | None = None, connector: Connector | None = None
+    ) -> None:
         self.resolver = Resolver(lookups or Lookups())
         """Of instances whose host is a name."""
         self.contexts = ClientContexts()
         """For connections to instances over TLS."""
+        self._connector = connector or Connector()
         self._shared = shared
         self._pool = pool
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,16 +153,15 @@ class Dialer(Sender):
             raise
 
     async def _connect_to(self, endpoint: Endpoint, address: str) -> Upstream:
-        loop = asyncio.get_running_loop()
         host, port, tls = endpoint.instance.host, endpoint.instance.port, endpoint.tls
+        upstream = Upstream(endpoint, self._shared, self)
         if tls is None:
-            _, upstream = await loop.create_connection(
-                lambda: Upstream(endpoint, self._shared, self), address, port
-            )
+            await self._connector.connect(lambda: upstream, address, port)
         else:
-            upstream = Upstream(endpoint, self._shared, self)
             context = await self.contexts.get(tls.ca)
-            await connect(upstream, address, port, context, tls.server_name or host)
+            secured = TlsUpstream(context, tls.server_name or certified_name(host), upstream)
+            await self._connector.connect(lambda: cast(asyncio.Protocol, secured), address, port)
+            await secured.secure()
         # Spread, so that connections that were made together do not expire together.
         age = self._shared.bounds.pool_age * uniform(0.9, 1.0)  # noqa: S311
         upstream.address, upstream.expires = address, monotonic() + age

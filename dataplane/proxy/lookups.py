@@ -25,6 +25,7 @@ from ipaddress import ip_address
 from time import monotonic
 from typing import Final
 
+from dataplane.proxy.address import UNIX
 from dataplane.proxy.targets import Targets
 
 PLACES: Final = 16
@@ -62,7 +63,9 @@ def ask_system(host: str) -> tuple[str, ...]:
 
 
 def is_address(host: str) -> bool:
-    """Whether `host` is an IP address, which needs no look-up."""
+    """Whether `host` is an IP address or a Unix socket, which need no look-up."""
+    if host.startswith(UNIX):
+        return True
     try:
         ip_address(host.partition("%")[0])
     except ValueError:
@@ -116,7 +119,7 @@ class Lookups:
         self._threads = _Threads()
 
     async def __call__(self, host: str) -> tuple[str, ...]:
-        """The addresses of a host. An IP address is returned without a look-up. Raises OSError."""
+        """The addresses of a host. An IP address or a Unix socket is returned without a look-up. Raises OSError."""
         if is_address(host):
             return (host,)
         job = self._jobs.get(host) or self._begin(host)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
+from dataplane.proxy.address import authority
 from dataplane.proxy.bounds import Bounds
 
 
@@ -94,8 +95,7 @@ class Endpoint:
         self.retired = False
         self.addresses: tuple[str, ...] = ()
         """The addresses of its host, if that is a name and has been resolved."""
-        host = f"[{instance.host}]" if ":" in instance.host else instance.host
-        self.authority = f"{host}:{instance.port}".encode("ascii", "replace")
+        self.authority = authority(instance.host, instance.port).encode("ascii", "replace")
 
     @property
     def weight(self) -> int:

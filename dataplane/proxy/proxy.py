@@ -11,6 +11,7 @@ import socket
 
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.connections import Connections
+from dataplane.proxy.connector import Connector
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.dialer import Dialer
 from dataplane.proxy.downstream import Downstream
@@ -35,14 +36,15 @@ class Proxy:
         bounds: Bounds | None = None,
         trusted: TrustedProxies | None = None,
         lookups: Lookups | None = None,
+        connector: Connector | None = None,
         *,
         trace_sampling: float = 1.0,
         send_via: bool = True,
     ) -> None:
-        """`lookups` are of names of instances; the others are as for `Shared`."""
+        """`lookups` are of names of instances, which `connector` connects to; the others are as for `Shared`."""
         self.shared = Shared(decider, bounds, trusted, trace_sampling=trace_sampling, send_via=send_via)
         self.connections = Connections(self.shared.bounds)
-        self.dialer = Dialer(self.shared, pool, lookups)
+        self.dialer = Dialer(self.shared, pool, lookups, connector)
         self.deadlines = Deadlines(self.shared, self.connections, pool)
         self._pool = pool
         shared = self.shared

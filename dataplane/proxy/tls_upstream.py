@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final, cast
+from typing import Final
 
 from dataplane.proxy.socket_state import rest
 from dataplane.proxy.tls_transport import TlsTransport
@@ -34,6 +34,14 @@ class TlsUpstream(TlsTransport):
         )
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails with an OSError (such as ssl.SSLError) when the handshake fails."""
+
+    async def secure(self) -> None:
+        """Wait for the handshake. Raises OSError, after which the connection is closed."""
+        try:
+            await self.ready
+        except BaseException:
+            self.abort()
+            raise
 
     def _begin(self) -> None:
         self._shake()
@@ -57,18 +65,3 @@ class TlsUpstream(TlsTransport):
             if not data:
                 return
             self.data_received(data)
-
-
-async def connect(
-    above: asyncio.Protocol, address: str, port: int, context: ssl.SSLContext, name: str
-) -> None:
-    """Connect `above` over TLS to an instance whose certificate is verified for `name`. Raises OSError."""
-    _, made = await asyncio.get_running_loop().create_connection(
-        lambda: cast(asyncio.Protocol, TlsUpstream(context, name, above)), address, port
-    )
-    secured = cast(TlsUpstream, made)
-    try:
-        await secured.ready
-    except BaseException:
-        secured.abort()
-        raise

@@ -32,8 +32,10 @@ from dataplane.health import EndpointChecker, Prober
 from dataplane.observe.stats import NodeStats
 from dataplane.observe.status_server import StatusServer
 from dataplane.observe.view import NodeView, RedisView
+from dataplane.proxy.connector import Connector
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.targets import Targets
+from dataplane.proxy.unix_sockets import UnixSockets
 from dataplane.settings import Settings, split_address
 from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
@@ -63,7 +65,10 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._health_sent = True
         self._leaving: dict[str, int] = {}
-        self._checker = EndpointChecker(Lookups(targets=Targets(map(str, settings.register_allow))))
+        self._checker = EndpointChecker(
+            Lookups(targets=Targets(map(str, settings.register_allow))),
+            Connector(UnixSockets(settings.unix_sockets)),
+        )
         self._stats = NodeStats()
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)

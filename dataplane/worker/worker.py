@@ -33,6 +33,7 @@ from dataplane.observe.access import AccessLog
 from dataplane.observe.frames import StatsFrames
 from dataplane.observe.record import Recorder
 from dataplane.options import WorkerOptions
+from dataplane.proxy.connector import Connector
 from dataplane.proxy.descriptors import within_descriptors
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Pool
@@ -40,6 +41,7 @@ from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.targets import Targets
 from dataplane.proxy.tls import Front
 from dataplane.proxy.trust import TrustedProxies
+from dataplane.proxy.unix_sockets import UnixSockets
 from dataplane.redis.options import RedisOptions
 from dataplane.redis.store import RedisStore, make_store
 from dataplane.worker.garbage import GarbageCollector
@@ -97,6 +99,7 @@ class Worker:
             bounds,
             trusted,
             Lookups(targets=Targets(options.register_allow)),
+            Connector(UnixSockets(options.unix_sockets)),
             trace_sampling=options.trace_sampling,
             send_via=options.send_via,
         )

@@ -15,9 +15,12 @@ LONGEST_ID = 63
 _DIGEST = 8
 
 
-def default_instance_id(host_name: str, port: int) -> str:
-    """Host name and port as a resource name: the same after a restart, so that the instance replaces itself."""
-    return fitted_id(f"{host_name}-{port}")
+def default_instance_id(host_name: str, place: int | str) -> str:
+    """Host name and port, or a socket's file name, as a resource name.
+
+    The same after a restart, so that the instance replaces itself.
+    """
+    return fitted_id(f"{host_name}-{place}")
 
 
 def fitted_id(text: str) -> str:

@@ -25,8 +25,8 @@ log = logging.getLogger("headgate")
 class Command:
     """One command, from its start to its end."""
 
-    def __init__(self, argv: Sequence[str], port: int, stop_timeout: float) -> None:
-        """`stop_timeout`: seconds between SIGTERM and SIGKILL. The command finds the port in PORT."""
+    def __init__(self, argv: Sequence[str], port: int | None, stop_timeout: float) -> None:
+        """`stop_timeout`: seconds between SIGTERM and SIGKILL. The command finds the port in PORT, if there is one."""
         self._argv = argv
         self._port = port
         self._stop_timeout = stop_timeout
@@ -60,7 +60,7 @@ class Command:
                 loop.remove_signal_handler(number)
 
     async def _start(self) -> asyncio.subprocess.Process:
-        environment = os.environ | {"PORT": str(self._port)}
+        environment = os.environ | ({"PORT": str(self._port)} if self._port else {})
         stdin = subprocess.DEVNULL if os.isatty(0) else None
         with _inherited_by_children(signal.SIGTTOU):
             return await asyncio.create_subprocess_exec(

@@ -114,8 +114,9 @@ class RegistrationRequest:
     instance_id: str
     """Unique within the service. The same id again replaces the instance."""
     host: str
-    """IP address or host name at which the data planes reach the instance."""
+    """IP address or host name at which data planes reach the instance; or unix:/path, a Unix socket of their node."""
     port: int
+    """0 for a Unix socket."""
     weight: int = 1
     """Relative share of the service's traffic, 1 to 1000."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -133,6 +134,7 @@ class Instance:
     instance_id: str
     host: str
     port: int
+    """0 for a Unix socket (`host` is unix:/path)."""
     weight: int = 1
     metadata: Mapping[str, str] = field(default_factory=dict)
     status: ServiceStatus = ServiceStatus.STARTING

@@ -24,7 +24,7 @@ from headgate.advertise import default_instance_id, local_address
 from headgate.barrier import Wait
 from headgate.errors import HeadgateError, InvalidDefinition, Misconfigured, Stragglers, Unavailable
 from headgate.keeper import Keeper, deregister
-from headgate.listening import await_listening, listens
+from headgate.listening import UNIX, await_listening, listens
 from headgate.models import Instance, RegistrationRequest, ServiceDefinition
 from headgate.sigterm import SigtermGuard
 from headgate.target import Target, Token
@@ -132,7 +132,7 @@ class Registration:
             await self._await_routable()
         else:
             # In the lifespan of a server that listens afterwards, waiting here would keep it from ever doing so.
-            log.warning("nothing listens on port %d yet: waiting in the background", self.request.port)
+            log.warning("nothing listens on %s yet: waiting in the background", self._own_place())
             self._follow(self._report_routable)
 
     def _follow(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -155,8 +155,8 @@ class Registration:
             log.error("not registered: %s", error)
             return
         if not await await_listening(self._own_hosts(), self.request.port, LISTEN_WITHIN):
-            text = "nothing listens on port %d after %g s: registering anyway"
-            log.warning(text, self.request.port, LISTEN_WITHIN)
+            text = "nothing listens on %s after %g s: registering anyway"
+            log.warning(text, self._own_place(), LISTEN_WITHIN)
         await keeper.register(None, retry=HeadgateError)
         keeper.start()
         if self._wait:
@@ -170,8 +170,13 @@ class Registration:
         return self._keeper
 
     def _own_hosts(self) -> tuple[str, ...]:
+        if self.request.host.startswith(UNIX):
+            return (self.request.host,)
         # What the data planes connect to may not be reachable from here.
         return self.request.host, "127.0.0.1", "::1"
+
+    def _own_place(self) -> str:
+        return self.request.host if self.request.host.startswith(UNIX) else f"port {self.request.port}"
 
     async def _await_routable(self) -> None:
         assert self._transport is not None
@@ -290,9 +295,12 @@ def register(
 
     service: its definition, or the name of one that exists already.
     host, port: where the data planes reach this instance. Default: HEADGATE_HOST and HEADGATE_PORT. Without a host,
-        the local address that leads to the control plane: say it when that is not the one the data planes see.
+        the local address that leads to the control plane: say it when that is not the one the data planes see. The host
+        unix:/path is a Unix socket of the data planes' node, and has no port; control planes and data planes allow it
+        where UNIX_SOCKETS names its folder.
     instance_id: unique within the service. The same id at the same host and port joins the instance, which stays until
-        the last process has left; at another address it takes the other one's place. Default: host name and port.
+        the last process has left; at another address it takes the other one's place. Default: host name and port,
+        or host name and the socket's file name.
     ttl: seconds after which the instance leaves the table when this process dies without goodbye, 5 to 300.
     deadline: seconds that entering tries while no control plane answers; None: for ever.
     on_change: told True or False whenever `registered` changes; runs on the event loop, so it must not block.
@@ -307,8 +315,9 @@ def register(
     controlplane, token, ca, cert, key, insecure: as for `connect`.
     """
     target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
-    port = _port() if port is None else port
-    if not _may_be_port(port):
+    host = host or os.environ.get("HEADGATE_HOST", "").strip()
+    port = _port(host) if port is None else port
+    if not host.startswith(UNIX) and not _may_be_port(port):
         raise Misconfigured(f"{port} is not a port: a port is 1 to 65535")
     definition = service if isinstance(service, ServiceDefinition) else None
     name = service.service_name if isinstance(service, ServiceDefinition) else service
@@ -316,8 +325,8 @@ def register(
         raise InvalidDefinition(["service_name: is missing"])
     request = RegistrationRequest(
         service_name=name,
-        instance_id=instance_id or default_instance_id(socket.gethostname(), port),
-        host=host or os.environ.get("HEADGATE_HOST", "").strip(),
+        instance_id=instance_id or default_instance_id(socket.gethostname(), port or host.rpartition("/")[2]),
+        host=host,
         port=port,
         weight=weight,
         metadata=metadata or {},
@@ -341,7 +350,9 @@ def _may_be_port(given: object) -> bool:
     return not isinstance(given, int) or 0 < given < 65_536
 
 
-def _port() -> int:
+def _port(host: str) -> int:
+    if host.startswith(UNIX):
+        return 0
     given = os.environ.get("HEADGATE_PORT", "").strip()
     if not given:
         raise Misconfigured("say on which port the service listens: port=9000, or HEADGATE_PORT=9000")

@@ -69,7 +69,8 @@ def _enter(worker: Any, service: ServiceDefinition | str, options: Options) -> R
     from headgate import sync
 
     chosen: dict[str, Any] = {**options}
-    if chosen.get("port") is None and not os.environ.get("HEADGATE_PORT"):
+    host = chosen.get("host") or os.environ.get("HEADGATE_HOST", "")
+    if chosen.get("port") is None and not os.environ.get("HEADGATE_PORT") and not host.startswith("unix:"):
         chosen["port"] = _port_of(worker.sockets)
     registration = sync.register(definition_of(service), **chosen, background=True, handle_sigterm=False)
     registration.__enter__()
@@ -81,7 +82,10 @@ def _port_of(sockets: Any) -> int:
         address = listener.getsockname()
         if isinstance(address, tuple):
             return int(address[1])
-    raise Misconfigured("gunicorn listens at no TCP port: say which one leads to it, port=9000")
+    raise Misconfigured(
+        "gunicorn listens at no TCP port: say which one leads to it, port=9000; or host='unix:/path' where data planes "
+        "share its socket"
+    )
 
 
 class _Worker:

@@ -122,7 +122,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
     async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:
         await self._admit("Register", context)
         instance, problems = request.instance, []
-        if not 0 < instance.port < 65536:
+        if not (instance.port == 0 if instance.host.startswith("unix:") else 1 <= instance.port <= 65535):
             problems.append(f"port: {instance.port} is not between 1 and 65535")
         if not request.HasField("service") and instance.service_name not in self.services:
             problems.append(f"service_name: there is no service {instance.service_name!r}")

@@ -24,6 +24,7 @@ from dataplane.gateway.policy.resources import (
     UpstreamTls,
 )
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.connector import Connector
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Endpoint, Pool
@@ -91,6 +92,8 @@ class Upstream:
         self.connections = 0
         self.open = 0
         self.port = 0
+        self.path = ""
+        """Of the Unix socket on which it listens; else empty."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._talks: set[Conversation] = set()
 
@@ -98,6 +101,11 @@ class Upstream:
         """Listen on loopback."""
         self._server = await asyncio.start_server(self._serve, host, port, limit=LIMIT, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def start_at(self, path: str) -> None:
+        """Listen on a Unix socket."""
+        self._server = await asyncio.start_unix_server(self._serve, path, limit=LIMIT, ssl=self.tls)
+        self.path = path
 
     async def stop(self) -> None:
         """Stop listening and drop every connection."""
@@ -283,13 +291,14 @@ async def stage(
     send_via: bool = True,
     host: str = "127.0.0.1",
     lookups: Lookups | None = None,
+    connector: Connector | None = None,
     max_in_flight: int = 0,
 ) -> AsyncIterator[Stage]:
     """A gateway in front of these upstreams (or ports), all instances of service "s", one public route "/".
 
     `tls` is how it speaks to them, `front` what clients are shown, both None in the clear. Peers within `proxies` must
     say whom they speak for (PROXY protocol). `more` are users and keys. `send_via` is the setting. `host` is
-    that of all upstreams; if it is a name, `lookups` has to know it.
+    that of all upstreams; if it is a name, `lookups` has to know it, and `connector` if it is a Unix socket.
     """
     service = Service(
         "s",
@@ -302,7 +311,7 @@ async def stage(
     ports: list[int] = []
     for upstream in upstreams:
         if isinstance(upstream, Upstream):
-            if not upstream.port:
+            if not upstream.port and not upstream.path:
                 await upstream.start()
             ports.append(upstream.port)
         else:
@@ -314,7 +323,7 @@ async def stage(
     observer, pool = Watching(), Pool(bounds)
     gateway = Gateway(observer, pool, trusted=believed, chance=chance)
     gateway.swap(build(resources, 7), monotonic())
-    proxy = Proxy(gateway, pool, bounds, believed, lookups, send_via=send_via)
+    proxy = Proxy(gateway, pool, bounds, believed, lookups, connector, send_via=send_via)
     listener = socket.create_server(("127.0.0.1", 0))
     await proxy.start(listener, front, TrustedProxies(proxies) if proxies else None)
     set_up = Stage(gateway, proxy, pool, observer, listener.getsockname()[1])

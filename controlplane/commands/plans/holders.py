@@ -47,12 +47,8 @@ def instance_in(entry: Entry | None) -> Instance | None:
 
 
 def address_of(instance: Instance | None) -> str:
-    """host:port; empty for none."""
-    if instance is None:
-        return ""
-    return (
-        f"[{instance.host}]:{instance.port}" if ":" in instance.host else f"{instance.host}:{instance.port}"
-    )
+    """Its address; empty for none."""
+    return instance.address if instance is not None else ""
 
 
 def taken_by_another(instance: Instance, before: Entry | None, only_if_absent: bool) -> str:

@@ -15,9 +15,11 @@ from dataplane.config.decode.checker import Checker
 from dataplane.config.table import Item, Problem, TableError, UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
 from dataplane.gateway.policy.retry import CONDITIONS
+from dataplane.proxy.address import UNIX
 from headgate_api.v1 import resources_pb2 as pb
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_SOCKET = re.compile(UNIX + r"(?=.{2,107}$)(/(?!\.{1,2}(/|$))[A-Za-z0-9._~@:+=,-]+)+")
 _ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _UPGRADE = re.compile(r"(?!(?:h2c|http|tls)(?:/|$))[a-z0-9!#$%&'*+.^_`|~/-]{1,65}")
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
@@ -147,9 +149,14 @@ def _health_check(body: pb.Service, tls: policy.UpstreamTls | None, check: Check
 def _instance(resource: pb.Resource, check: Checker) -> policy.Instance:
     body = resource.instance
     check.same("instance_id", f"{body.service_name}/{body.instance_id}", resource.name)
-    if not _HOST.fullmatch(body.host):
-        check.wrong("host", f"{body.host!r} is neither an IP address nor a host name")
-    check.between("port", body.port, 1, 65535)
+    if body.host.startswith(UNIX):
+        if not _SOCKET.fullmatch(body.host):
+            check.wrong("host", f"{body.host!r} is no absolute path of a Unix socket")
+        check.between("port", body.port, 0, 0)
+    else:
+        if not _HOST.fullmatch(body.host):
+            check.wrong("host", f"{body.host!r} is neither an IP address nor a host name")
+        check.between("port", body.port, 1, 65535)
     check.between("weight", body.weight, 1, 1000)
     return policy.Instance(
         service=check.name("service_name", body.service_name),

@@ -21,6 +21,7 @@ CAPABILITIES = (
     "limits.fleet",
     "limits.redis",
     "reports.resets",
+    "instances.unix",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 

@@ -189,7 +189,9 @@ class Instance:
     service: str
     id: str
     host: str
+    """An IP address, a name, or `unix:` and the path of a Unix socket."""
     port: int
+    """0 for a Unix socket."""
     weight: int = 1
     draining: bool = False
 

@@ -186,6 +186,7 @@ class Hello(_message.Message):
           "limits.fleet"     RateLimit.mode LIMIT_MODE_FLEET: it leases such limits (LimitAsks).
           "limits.redis"     LIMIT_MODE_REDIS, and RateLimit.on_store_failure.
           "reports.resets"   It reports the result of each Reset of a rate limit (StatsReport.resets).
+          "instances.unix"   Instance.host "unix:/path", a Unix socket.
         """
 
     def __init__(

@@ -453,9 +453,11 @@ class Instance(_message.Message):
     service_name: _builtins.str
     instance_id: _builtins.str
     host: _builtins.str
-    """IP address or host name."""
+    """IP address or host name; or "unix:" and the absolute path of a Unix socket of the data plane's node, which only data
+    planes with the capability "instances.unix" are sent.
+    """
     port: _builtins.int
-    """1 to 65535."""
+    """1 to 65535; 0 for a Unix socket."""
     weight: _builtins.int
     """Relative share of traffic, 1 to 1000."""
     draining: _builtins.bool

@@ -83,7 +83,8 @@ def _key(row: Row) -> object:
 
 
 def _address(row: Row) -> object:
-    return f"{row.get('host')}:{row.get('port')}"
+    host, port = row.get("host"), row.get("port")
+    return f"{host}:{port}" if port else str(host)
 
 
 def _rejection(row: Row) -> object:

@@ -26,18 +26,28 @@ def register(
         typer.Argument(help="What to run, after --. It finds the port in PORT.", show_default=False),
     ],
     port: Annotated[
-        int, typer.Option(min=1, max=65535, envvar="HEADGATE_PORT", help="Port that the command listens on.")
-    ],
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            envvar="HEADGATE_PORT",
+            help="Port that the command listens on; none for a Unix socket.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
             envvar="HEADGATE_HOST",
-            help="Where data planes reach it. Default: the address that leads to the control plane.",
+            help="Where data planes reach it, or unix:/path. Default: the address that leads to the control plane.",
             show_default=False,
         ),
     ] = None,
     instance: Annotated[
-        str | None, typer.Option("--id", help="Default: host name and port.", show_default=False)
+        str | None,
+        typer.Option(
+            "--id", help="Default: host name, and port or the socket's file name.", show_default=False
+        ),
     ] = None,
     weight: Annotated[int, typer.Option(min=1, max=1000, help="Share of the service's traffic.")] = 1,
     check_path: Annotated[
@@ -84,5 +94,7 @@ def register(
         raise typer.Exit(code)
 
 
-async def _run(argv: list[str], port: int, stop_timeout: float, entry: registration.Registration) -> int:
+async def _run(
+    argv: list[str], port: int | None, stop_timeout: float, entry: registration.Registration
+) -> int:
     return await Command(argv, port, stop_timeout).run(entry)

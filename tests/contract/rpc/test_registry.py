@@ -17,8 +17,10 @@ from controlplane.fleet.reports import (
     InstanceStatus,
     StatsReport,
 )
+from controlplane.identity import KeyRing
 from controlplane.model.resources import Route, Scope, Service, User
 from controlplane.model.stored import key_of
+from controlplane.rpc.rules import Rules
 from controlplane.store import Delete
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2, status_pb2
@@ -65,6 +67,29 @@ def services(channel: grpc.aio.Channel) -> Client:
 
 
 # Registrations
+
+
+async def test_a_unix_socket_only_where_the_settings_allow_it(ring: KeyRing) -> None:
+    async with ControlPlane(ring, rules=Rules(sockets=("/run/apps",))) as plane, plane.channel() as channel:
+        services = Client(channel)
+        await services.register(host="unix:/run/apps/orders.sock", port=0)
+        (view,) = (
+            await services.call("GetService", pb.GetServiceRequest(service_name="orders"))
+        ).service.instances
+        assert (view.instance.host, view.instance.port) == ("unix:/run/apps/orders.sock", 0)
+        cases: list[tuple[dict[str, Any], str]] = [
+            (
+                {"host": "unix:/run/docker.sock", "port": 0},
+                "instance.host: unix:/run/docker.sock is a Unix socket",
+            ),
+            ({"host": "unix:/run/apps/../docker.sock", "port": 0}, "instance.host: must be unix: and"),
+            ({"host": "unix:/run/apps/orders.sock", "port": 80}, "instance.port: must be left out"),
+            ({"host": "10.0.0.1", "port": 0}, "instance.port: is required"),
+        ]
+        for wrong, field in cases:
+            request = pb.RegisterRequest(instance=instance(**wrong), service=ORDERS)
+            code, detail = await services.refused("Register", request)
+            assert (code, field in detail) == (Code.INVALID_ARGUMENT, True), detail
 
 
 async def test_a_registration_is_in_the_table_until_its_lease_ends(

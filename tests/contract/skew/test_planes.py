@@ -165,6 +165,18 @@ async def test_an_older_data_plane_keeps_what_it_has_where_the_new_asks_for_more
     await eventually(lambda: plane.fleet.nodes["gw-1"].applied_revision == mended)
 
 
+async def test_an_older_data_plane_gets_no_instance_at_a_unix_socket(
+    plane: ControlPlane, channel: grpc.aio.Channel
+) -> None:
+    node = RawNode(channel)
+    await node.send(released(config_pb2.StreamRequest(hello=config_pb2.Hello(node="gw-1", version="0.0.9"))))
+    await node.ack((await node.receive()).snapshot.revision)
+    socket = {"instance_id": "local", "host": "unix:/run/apps/orders.sock"}
+    await plane.put(Service.model_validate({"service_name": "orders", "instances": [socket]}))
+    rejection = await eventually(lambda: plane.fleet.nodes["gw-1"].last_rejection)
+    assert "instance/orders/local host: needs the capability instances.unix" in str(rejection)
+
+
 async def test_an_older_data_plane_that_has_nothing_gets_nothing_that_it_would_half_understand(
     plane: ControlPlane, channel: grpc.aio.Channel
 ) -> None:

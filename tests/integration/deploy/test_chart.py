@@ -206,6 +206,23 @@ def test_etcd_over_tls_needs_no_client_certificate() -> None:
         assert given - {"ETCD_ENDPOINTS"} == names
 
 
+def test_a_container_beside_the_data_plane_is_reached_at_a_socket() -> None:
+    dataplane = {
+        "unixSockets": ["/run/apps"],
+        "extraContainers": [{"name": "orders", "image": "orders:1"}],
+        "extraVolumes": [{"name": "apps", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "apps", "mountPath": "/run/apps"}],
+    }
+    objects = render({**NEEDED, "dataplane": dataplane, "controlplane": {"unixSockets": ["/run/apps"]}})
+    for plane in ("dataplane", "controlplane"):
+        assert environment(objects, plane)["UNIX_SOCKETS"]["value"] == "/run/apps"
+        assert "UNIX_SOCKETS" not in environment(render(NEEDED), plane)
+    pod = objects["Deployment/demo-headgate-dataplane"]["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["containers"]] == ["dataplane", "orders"]
+    assert {"name": "apps", "emptyDir": {}} in pod["volumes"]
+    assert {"name": "apps", "mountPath": "/run/apps"} in container(objects, "dataplane")["volumeMounts"]
+
+
 def test_who_is_believed_and_what_may_be_registered_is_set() -> None:
     networks = {
         "trustedProxies": ["10.0.0.0/8"],

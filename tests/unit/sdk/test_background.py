@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import headgate
 from demo.ports import free_port
 from headgate import Misconfigured, Registration, ServiceDefinition
 from tests.support.fake_registry import TOKEN, FakeRegistry
-from tests.support.listening import listening
+from tests.support.listening import listening, listening_at
 from tests.support.waiting import eventually, within
 
 
@@ -143,6 +144,25 @@ async def test_hurrying_ends_the_wait_for_requests_under_way(registry: FakeRegis
         registration.hurry()
         await within(leaving)
     assert not registry.instances
+
+
+async def test_a_unix_socket_has_no_port(
+    registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "orders.sock"
+    monkeypatch.setenv("HEADGATE_HOST", f"unix:{path}")
+    monkeypatch.setattr("socket.gethostname", lambda: "web-1")
+    place: dict[str, Any] = {"controlplane": registry.address, "token": TOKEN}
+    async with headgate.register(ServiceDefinition("orders"), background=True, **place) as registration:
+        assert not registration.registered
+        async with listening_at(path):
+            await eventually(lambda: registration.registered)
+        instance = registration.instance
+        assert (instance.instance_id, instance.host, instance.port) == (
+            "web-1-orders.sock",
+            f"unix:{path}",
+            0,
+        )
 
 
 async def test_host_and_port_of_the_environment(

@@ -48,7 +48,7 @@ class Scene:
             seconds -= 5.0
             await self.keep(*registrations)
 
-    async def ports(self) -> list[int]:
+    async def ports(self) -> list[int | None]:
         listing = await self.store.list("/headgate/v1/")
         return [instance.port for instance in build(listing.entries, listing.revision).of(Instance).values()]
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from controlplane.model.base import IGNORABLE, Added, Narrows, Part, Resource
 from controlplane.model.capabilities import Lacking, Need, UnknownField, lacking, narrows, needs, updated
 from controlplane.model.config import Config
-from controlplane.model.resources import Route, Service, Tls, User
+from controlplane.model.resources import Instance, Route, Service, Tls, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
 from controlplane.store import Entry
@@ -51,6 +51,9 @@ def test_what_is_not_used_needs_nothing() -> None:
 
 def test_every_field_in_use_is_named_by_its_path() -> None:
     assert needs(Service(service_name="a", tls=Tls())) == (TLS,)
+    socket = Instance(service_name="a", instance_id="b", host="unix:/run/apps/b.sock")
+    assert needs(socket) == (Need("host", "instances.unix"),)
+    assert needs(Instance(service_name="a", instance_id="b", host="b", port=1)) == ()
     toy = Toy(mode="fleet", matches=(Match(), Match(pattern="x")), first=Match(pattern="y"))
     assert needs(toy) == (
         Need("mode", "toys.fleet"),

@@ -32,6 +32,8 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
         "service",
         service(instances=[{"instance_id": "a", "host": "orders.internal", "port": 65535, "weight": 1000}]),
     ),
+    ("service", service(instances=[{"instance_id": "a", "host": "unix:/run/apps/a.b_c@1.sock"}])),
+    ("instance", {"service_name": "a", "instance_id": "0", "host": "unix:/" + 106 * "a"}),
     ("service", service(service_name="a" * 63)),
     ("service", service(tls={})),
     ("service", service(tls={"enabled": False, "server_name": "orders.internal", "ca": AUTHORITY})),
@@ -141,6 +143,29 @@ BAD: list[tuple[str, object, str, str]] = [
         "not a string",
     ),
     ("instance", {"service_name": "a", "instance_id": "b", "host": "h", "port": 0}, "port", "at least 1"),
+    ("instance", {"service_name": "a", "instance_id": "b", "host": "h"}, "port", "is required"),
+    ("service", service(instances=[{"instance_id": "a", "host": "h"}]), "instances[0].port", "is required"),
+    (
+        "instance",
+        {"service_name": "a", "instance_id": "b", "host": "unix:/run/a", "port": 80},
+        "port",
+        "a Unix socket has none",
+    ),
+    *(
+        (
+            "instance",
+            {"service_name": "a", "instance_id": "b", "host": f"unix:{path}"},
+            "host",
+            "absolute path",
+        )
+        for path in ("", "/", "run/a", "//run/a", "/run/a/", "/run//a", "/run/../a", "/run/./a", "@a", "/a b")
+    ),
+    (
+        "instance",
+        {"service_name": "a", "instance_id": "b", "host": "unix:/" + 107 * "a"},
+        "host",
+        "at most 107 characters",
+    ),
     (
         "instance",
         {"service_name": "a", "instance_id": "b", "host": "h", "port": 65536},

@@ -75,6 +75,19 @@ def test_settings_permit_and_forbid() -> None:
     assert "REGISTER_DENY" in str(rules.complaint("10.1.2.3"))
 
 
+def test_unix_sockets_only_in_allowed_folders() -> None:
+    rules = Rules(sockets=("/run/apps", "/srv/sockets/"))
+    hosts = [
+        "/run/apps/a.sock",
+        "/run/apps/team/a.sock",
+        "/srv/sockets/a",
+        "/run/apps-too/a",
+        "/run/docker.sock",
+    ]
+    assert [host for host in hosts if rules.complaint(f"unix:{host}")] == hosts[3:]
+    assert "UNIX_SOCKETS" in str(Rules().complaint("unix:/run/apps/a.sock"))
+
+
 def test_services_are_bound_and_administrators_are_not() -> None:
     with pytest.raises(InvalidConfig, match="loopback"):
         Rules().check(instance("127.0.0.1"), None, SERVICE, None)

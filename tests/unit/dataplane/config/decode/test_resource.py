@@ -110,9 +110,22 @@ def test_an_instance() -> None:
     assert decode(resource) == policy.Instance("orders", "orders-1", "::1", 9001, 3, True)
 
 
+def test_an_instance_on_a_unix_socket() -> None:
+    resource = wire.instance("orders", "orders-1", 0, host="unix:/run/apps/orders.sock")
+    assert decode(resource) == policy.Instance("orders", "orders-1", "unix:/run/apps/orders.sock", 0)
+
+
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [
+        ({"host": "unix:/run/a.sock"}, "port"),
+        ({"host": "unix:run/a.sock", "port": 0}, "host"),
+        ({"host": "unix:@a", "port": 0}, "host"),
+        ({"host": "unix:/run/../a.sock", "port": 0}, "host"),
+        ({"host": "unix:/run/.", "port": 0}, "host"),
+        ({"host": "unix:/run//a", "port": 0}, "host"),
+        ({"host": "unix:/run/a b", "port": 0}, "host"),
+        ({"host": "unix:/" + 107 * "a", "port": 0}, "host"),
         ({"port": 0}, "port"),
         ({"port": 65536}, "port"),
         ({"weight": 0}, "weight"),
