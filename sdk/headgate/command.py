@@ -51,6 +51,7 @@ class Command:
                 async with registration:
                     await self._ended_or_asked(self._process)
                     if self._process.returncode is not None:
+                        self._tell_unregistered(registration)
                         registration.hurry()  # there is nobody left to wait for
                 return await self._end(self._process)
             finally:
@@ -82,6 +83,12 @@ class Command:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tell_unregistered(self, registration: Registration) -> None:
+        # Errors of the registration are in the log already.
+        if not (self._asked.is_set() or registration.registered or registration.last_error):
+            text = "the command ended before it was registered: did it listen on port %d?"
+            log.warning(text, self._port)
 
     async def _end(self, process: asyncio.subprocess.Process) -> int:
         self._signal_group(signal.SIGTERM)

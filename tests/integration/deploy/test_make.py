@@ -26,11 +26,11 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run make as from a shell: without what a make that runs this test hands down."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
+    } | settings
     return subprocess.run(
         ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -83,6 +83,20 @@ def test_without_venv_it_says_so_in_one_line(checkout: Path, tmp_path: Path) -> 
         f"{bare} cannot make virtual environments: install its venv module "
         "(Debian, Ubuntu: apt-get install python3-venv)"
     )
+
+
+def test_offline_it_says_so_in_one_line(checkout: Path, tmp_path: Path) -> None:
+    nowhere = {
+        "PIP_INDEX_URL": "http://127.0.0.1:1/simple",
+        "PIP_CACHE_DIR": str(tmp_path / "cache"),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_RETRIES": "0",
+    }
+    refused = make(checkout, "demo", f"PYTHON={sys.executable}", **nowhere)
+    assert refused.returncode == 2
+    *_, line, last = refused.stderr.splitlines()
+    assert line.startswith("pip could not install what is needed: is this machine online?")
+    assert last.startswith("make: ***")
 
 
 def complaint(folder: Path, interpreter: str) -> str:

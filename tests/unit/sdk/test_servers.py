@@ -185,9 +185,12 @@ async def test_quit_leaves_nothing(registry: FakeRegistry, tmp_path: Path) -> No
 
 
 async def test_the_exit_code_is_the_commands(registry: FakeRegistry, tmp_path: Path) -> None:
-    async with running(registry, tmp_path, *register(free_port(), "sh", "-c", "exit 7")) as process:
-        await within(process.communicate(), PATIENCE)
+    port = free_port()
+    async with running(registry, tmp_path, *register(port, "sh", "-c", "exit 7")) as process:
+        _, errors = await within(process.communicate(), PATIENCE)
     assert process.returncode == 7
+    told = f"headgate: the command ended before it was registered: did it listen on port {port}?\n"
+    assert errors.decode() == told
     async with running(registry, tmp_path, *register(free_port(), "no-such-command")) as process:
         _, errors = await within(process.communicate(), PATIENCE)
     assert process.returncode == 127
