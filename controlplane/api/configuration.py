@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from starlette.responses import Response
@@ -23,6 +25,8 @@ from controlplane.api.operation import (
 from controlplane.api.problems import HttpError
 from controlplane.aside import FEW
 from controlplane.commands.errors import Receipt
+from controlplane.fleet.redis_warnings import without_redis
+from controlplane.model.document import MOST_WARNINGS
 from controlplane.model.resources import documents
 
 UNFINISHED = (
@@ -38,8 +42,16 @@ async def apply(call: Call) -> Response:
         raise HttpError(400, "A dry run writes nothing that could be waited for")
     document = await body.document(call.request)
     receipt = await call.parts.commands.apply(document, author=call.author, dry_run=dry)
+    receipt = _with_warnings(receipt, document, call)
     aside.retire(*(lot for lot in document.values() if isinstance(lot, list)))
     return await receipt_answer(call, receipt, wait, dry=dry)
+
+
+def _with_warnings(receipt: Receipt, document: Mapping[str, object], call: Call) -> Receipt:
+    """Warnings that depend on the data planes."""
+    found = without_redis(document, call.parts.fleet.nodes.values())
+    rest = islice(found, max(0, MOST_WARNINGS - len(receipt.warnings)))
+    return replace(receipt, warnings=(*receipt.warnings, *rest))
 
 
 async def receipt_answer(call: Call, receipt: Receipt, wait: rollout.Wait | None, *, dry: bool) -> Response:

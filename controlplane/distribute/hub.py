@@ -18,7 +18,8 @@ from typing import Protocol
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.subscriber import Mark, Subscriber
 from controlplane.distribute.watcher import Watcher
-from controlplane.model.capabilities import REPORTS_RESETS, Lacking
+from controlplane.model.access import REDIS_LIMITS
+from controlplane.model.capabilities import REDIS_CONFIGURED, REPORTS_RESETS, Lacking
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.snapshot import Delta, Snapshot
 
@@ -55,8 +56,9 @@ class Nodes(Protocol):
         leaving: Mapping[tuple[str, str], int],
         *,
         resets_unreported: bool,
+        without_redis: bool,
     ) -> None:
-        """A data plane connected, serving `revision`. See `NodeState.resets_unreported`."""
+        """A data plane connected, serving `revision`. See `NodeState.resets_unreported` and `.without_redis`."""
 
     def sent(self, node: str, revision: int) -> None:
         """A revision was sent to it."""
@@ -237,7 +239,11 @@ class Hub:
             session.end(Ending.STOPPING)
         self._sessions[node] = session
         unreported = REPORTS_RESETS not in capabilities
-        self._nodes.hello(node, version, revision, digest, leaving, resets_unreported=unreported)
+        # Older data planes say neither.
+        lacks = REDIS_LIMITS in capabilities and REDIS_CONFIGURED not in capabilities
+        self._nodes.hello(
+            node, version, revision, digest, leaving, resets_unreported=unreported, without_redis=lacks
+        )
         try:
             with self.watcher.changed.wakes(session.wake):
                 yield session

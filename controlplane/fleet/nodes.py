@@ -236,6 +236,7 @@ class Fleet:
         leaving: Mapping[InstanceName, int] = MappingProxyType({}),
         *,
         resets_unreported: bool = False,
+        without_redis: bool = False,
     ) -> None:
         """A data plane connected, serving `revision`. Its previous report stays valid until it reports again."""
         self._adopt(node, version)
@@ -253,6 +254,7 @@ class Fleet:
             health_revision=0,
             leaving=leaving,
             resets_unreported=resets_unreported,
+            without_redis=without_redis,
         )
         self.signals.move(node)
         self.settle_demand()

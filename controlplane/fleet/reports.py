@@ -212,6 +212,8 @@ class NodeState:
     """The last MOST_RESETS orders that it has obeyed."""
     resets_unreported: bool = False
     """It is of an older version, which obeys such orders with the revision, and does not say so."""
+    without_redis: bool = False
+    """It can count limits in a Redis, and its settings name none."""
 
     def has_reset(self, revision: int) -> bool:
         """Whether it has obeyed the order of this revision."""

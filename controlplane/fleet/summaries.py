@@ -133,6 +133,7 @@ def _node(node: NodeState, circuits: Sequence[CircuitReport], detail: int) -> li
         None,
         [[revision, one.limits, one.shared, one.unreached] for revision, one in node.resets.items()],
         node.resets_unreported,
+        node.without_redis,
     ]
 
 
@@ -167,9 +168,9 @@ def _stats(stats: StatsReport, circuits: Sequence[CircuitReport], detail: int) -
 
 def _read_node(fields: list[Any]) -> NodeState:
     resets = fields[14][-MOST_RESETS:] if len(fields) > 14 else ()
-    unreported = len(fields) > 15 and bool(fields[15])
+    unreported, lacks = (len(fields) > at and bool(fields[at]) for at in (15, 16))
     known = dict(_read_reset(*one[:4]) for one in resets)
-    return replace(_read(*fields[:13]), resets=known, resets_unreported=unreported)
+    return replace(_read(*fields[:13]), resets=known, resets_unreported=unreported, without_redis=lacks)
 
 
 def _read_reset(revision: int, *limits: list[Any]) -> tuple[int, ResetReport]:

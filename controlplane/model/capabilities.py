@@ -17,6 +17,8 @@ from controlplane.model.resources import ResourceId
 
 REPORTS_RESETS = "reports.resets"
 """A data plane with this capability says how it obeyed an order to fill up buckets."""
+REDIS_CONFIGURED = "redis.configured"
+"""A data plane that can count limits in a Redis names this if its settings name one."""
 MOST_NAMED = 10
 """Resources that are named of those that need what a data plane does not know; the others are counted."""
 

@@ -19,6 +19,8 @@ class NodeState:
     """Requests in flight, by "<service>/<instance>", at instances that take no new ones."""
     lineage: str = ""
     epoch: int = 0
+    redis: bool = False
+    """The settings name a Redis."""
 
 
 class InstanceStatus(Enum):

@@ -185,8 +185,9 @@ class Supervisor:
     def _node_state(self) -> NodeState:
         served = self._changes.served
         name, leaving = self._settings.node_name, self._workers.leaving()
+        redis = self._settings.redis_options() is not None
         return NodeState(
-            name, self._version, served.revision, served.digest, leaving, served.lineage, served.epoch
+            name, self._version, served.revision, served.digest, leaving, served.lineage, served.epoch, redis
         )
 
     def _on_served(self, instances: bool) -> None:

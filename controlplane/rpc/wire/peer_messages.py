@@ -103,6 +103,7 @@ def _node(state: NodeState) -> pb.PeerNode:
         stats=stats,
         resets=report_messages.reset_messages(state.resets),
         resets_unreported=state.resets_unreported,
+        without_redis=state.without_redis,
     )
 
 
@@ -138,6 +139,7 @@ def _read_node(sent: pb.PeerNode) -> NodeState:
         stats=StatsReport(counted.at, counted.total_requests, (), counted.rate_limits),
         resets=report_messages.resets(sent.resets),
         resets_unreported=sent.resets_unreported,
+        without_redis=sent.without_redis,
     )
 
 

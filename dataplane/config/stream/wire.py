@@ -24,6 +24,8 @@ CAPABILITIES = (
     "instances.unix",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
+REDIS_CONFIGURED = "redis.configured"
+"""One that depends on the settings."""
 
 _STATUS = {
     InstanceStatus.STARTING: status_pb2.INSTANCE_STATUS_STARTING,
@@ -56,7 +58,7 @@ def hello(state: NodeState, refused: pb.Refused | None = None) -> pb.StreamReque
             leaving=_in_flight(state.leaving),
             lineage=lineage,
             takes_deltas=True,
-            capabilities=CAPABILITIES,
+            capabilities=(*CAPABILITIES, REDIS_CONFIGURED) if state.redis else CAPABILITIES,
             refused=refused,
         )
     )

@@ -179,12 +179,14 @@ class Hello(_message.Message):
         """Capabilities of this data plane beyond the first version of the protocol. The control plane ignores unknown words.
         If a capability belongs to a field of a resource, a configuration that uses the field is sent only to data planes
         that name the capability.
-          "reports.changes"  It follows Reporting, and reports changes only. "messages.parts"   It can assemble a message
-          that is sent in parts. "services.tls"     Service.tls: it uses TLS to the instances of such services.
+          "reports.changes"  It follows Reporting, and reports changes only.
+          "messages.parts"   It can assemble a message that is sent in parts.
+          "services.tls"     Service.tls: it uses TLS to the instances of such services.
           "limits.full"      RateLimit.keys, .address_prefix, .cost, .cost_header, .max_concurrent and .enforce, and
                              Service.max_in_flight.
           "limits.fleet"     RateLimit.mode LIMIT_MODE_FLEET: it leases such limits (LimitAsks).
           "limits.redis"     LIMIT_MODE_REDIS, and RateLimit.on_store_failure.
+          "redis.configured" It names "limits.redis", and its settings name a Redis.
           "reports.resets"   It reports the result of each Reset of a rate limit (StatsReport.resets).
           "instances.unix"   Instance.host "unix:/path", a Unix socket.
         """

@@ -168,6 +168,7 @@ class PeerNode(_message.Message):
     STATS_FIELD_NUMBER: _builtins.int
     RESETS_FIELD_NUMBER: _builtins.int
     RESETS_UNREPORTED_FIELD_NUMBER: _builtins.int
+    WITHOUT_REDIS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     version: _builtins.str
     connected: _builtins.bool
@@ -181,6 +182,8 @@ class PeerNode(_message.Message):
     """Its bit in votes, from 0; -1 if it has none."""
     resets_unreported: _builtins.bool
     """It carries out such orders, but does not report them."""
+    without_redis: _builtins.bool
+    """It can count limits in a Redis, and its settings name none."""
     @_builtins.property
     def rejection(self) -> Global___PeerRejection: ...
     @_builtins.property
@@ -211,10 +214,11 @@ class PeerNode(_message.Message):
         stats: _status_pb2.StatsReport | None = ...,
         resets: _abc.Iterable[_status_pb2.ResetReport] | None = ...,
         resets_unreported: _builtins.bool = ...,
+        without_redis: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rejection", b"rejection", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "version", b"version", "without_redis", b"without_redis"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

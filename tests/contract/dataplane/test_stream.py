@@ -72,6 +72,10 @@ async def test_hello_says_who_we_are_and_what_we_have(fake: FakeControlPlane) ->
         await eventually(lambda: fake.connections)
         hello = fake.latest.hello
         assert (hello.node, hello.version, hello.revision, hello.digest) == ("node-7", "1.2.3", 41, "abc")
+        assert "redis.configured" not in hello.capabilities
+    async with streaming(fake.address, state=NodeState("node-8", "1.2.3", 0, "", redis=True)):
+        await eventually(lambda: fake.latest.hello.node == "node-8")
+        assert "redis.configured" in fake.latest.hello.capabilities
 
 
 async def test_a_snapshot_is_handed_over_and_answered(fake: FakeControlPlane) -> None:

@@ -14,7 +14,7 @@ from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import key_of
 from controlplane.rpc.wire import encoder
 from controlplane.store import Delete
-from dataplane.config.stream.wire import CAPABILITIES
+from dataplane.config.stream.wire import CAPABILITIES, REDIS_CONFIGURED
 from headgate_api.v1 import config_pb2, status_pb2
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, Ended, Node, bearer
 from tests.support.waiting import eventually
@@ -83,6 +83,19 @@ async def test_it_is_known_which_data_planes_report_resets(
         await node.receive()
     unreported = {name: state.resets_unreported for name, state in plane.fleet.nodes.items()}
     assert unreported == {"new": False, "old": True}
+
+
+async def test_it_is_known_which_data_planes_have_no_redis(
+    plane: ControlPlane, channel: grpc.aio.Channel
+) -> None:
+    await plane.put(service("orders"))
+    said = {"old": (), "without": CAPABILITIES, "with": (*CAPABILITIES, REDIS_CONFIGURED)}
+    for name, capabilities in said.items():
+        node = Node(channel, name)
+        await node.hello(capabilities=capabilities)
+        await node.receive()
+    lacking = {name: state.without_redis for name, state in plane.fleet.nodes.items()}
+    assert lacking == {"old": False, "without": True, "with": False}
 
 
 async def test_changes_follow_once_the_last_was_answered(

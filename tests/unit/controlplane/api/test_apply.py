@@ -199,3 +199,17 @@ async def test_more_than_one_change_carries(admin: httpx.AsyncClient) -> None:
     answer = await admin.post(APPLY, json=document)
     assert answer.status_code == 400
     assert "apply it in parts" in answer.text
+
+
+async def test_a_limit_in_redis_is_warned_of_while_data_planes_have_none(
+    admin: httpx.AsyncClient, api: Api
+) -> None:
+    document = {"rate_limits": [{"name": "a", "per_second": 1, "burst": 3, "mode": "redis"}]}
+    assert "warnings" not in (await admin.post(APPLY, json=document)).json()
+    api.parts.fleet.hello("gw-1", "1.0.0", without_redis=True)
+    for query in ("?dry_run=true", ""):
+        (warning,) = (await admin.post(APPLY + query, json=document)).json()["warnings"]
+        assert warning["field"] == "rate_limits[0].mode"
+        assert warning["detail"].startswith("no connected data plane has a Redis")
+    api.parts.fleet.hello("gw-1", "1.0.0")
+    assert "warnings" not in (await admin.post(APPLY, json=document)).json()

@@ -37,6 +37,7 @@ FULL = NodeState(
     last_rejection=Rejection(8, (NodeProblem("route/a", "prefix", "is „odd“"),), 99.0, "def", withheld=True),
     slot=3,
     health_revision=7,
+    without_redis=True,
     leaving={("orders", "o-2"): 3},
     stats=StatsReport(
         101.0,
