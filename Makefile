@@ -176,9 +176,15 @@ fuzz: $(FOR_TESTS) ## Fuzz what clients and instances may say, FUZZ_SECONDS (30)
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED)) $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS))
 
 APIFUZZ_SECONDS ?= 120
+# In an environment of its own: it brings a plugin of pytest.
+FOR_APIFUZZ := build/api-fuzz/.installed
+$(FOR_APIFUZZ): requirements-api-fuzz.txt constraints.txt
+	@"$(PYTHON)" -m venv build/api-fuzz
+	@build/api-fuzz/bin/pip install --quiet -r requirements-api-fuzz.txt
+	@touch $@
+
 .PHONY: api-fuzz
-api-fuzz: $(FOR_TESTS) ## Make requests from the OpenAPI description, APIFUZZ_SECONDS (120) long (APIFUZZ_SEED=…: the same again)
-	@test -x build/api-fuzz/bin/schemathesis || { $(PYTHON) -m venv build/api-fuzz && build/api-fuzz/bin/pip install --quiet -r requirements-api-fuzz.txt; }
+api-fuzz: $(FOR_TESTS) $(FOR_APIFUZZ) ## Make requests from the OpenAPI description, APIFUZZ_SECONDS (120) long (APIFUZZ_SEED=…: the same again)
 	@$(BIN)/python -m tests.apifuzz --seconds $(APIFUZZ_SECONDS) $(if $(APIFUZZ_SEED),--seed $(APIFUZZ_SEED))
 
 .env:
