@@ -15,7 +15,7 @@ ADVICE: Final[Mapping[int, str]] = {
     409: "Somebody else changed the same, or something else needs it: read what is there, then repeat.",
     412: "The resource has changed since it was read: read it again, then repeat with its new `ETag`.",
     413: "Send less in one change; apply the rest afterwards.",
-    415: "Send the media type that `Accept` of the answer names.",
+    415: "Send a media type that `Accept` (after `PATCH`: `Accept-Patch`) of the answer names.",
     429: "Wait for `Retry-After` seconds.",
     500: "Look for the answer's `X-Request-Id` in the control plane's log.",
     503: "Wait for `Retry-After` seconds, then repeat; where it stays, look at etcd and at `/health`.",

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from controlplane.api import auth
-from controlplane.api.body import MERGE_PATCH
+from controlplane.api.body import ACCEPT_PATCH
 from controlplane.api.explain import explain
 from controlplane.api.operation import ROOT, Call, Operation
 from controlplane.api.parts import Parts
@@ -107,7 +107,7 @@ class _Endpoint:
         """The answer to OPTIONS (RFC 9110 §9.3.7); for other methods HttpError 405 that says what is possible."""
         headers = {"Allow": ", ".join(sorted({*self._operations, "OPTIONS"}))}
         if "PATCH" in self._operations:
-            headers["Accept-Patch"] = MERGE_PATCH
+            headers |= ACCEPT_PATCH
         if method == "OPTIONS":
             return Response(status_code=204, headers=headers)
         where = self._elsewhere.get(method)

@@ -21,6 +21,10 @@ WITHIN = 30.0
 FORM = "application/x-www-form-urlencoded"
 JSON_TYPES = ("application/json", "text/json")
 MERGE_PATCH = "application/merge-patch+json"
+PATCH_TYPES = (MERGE_PATCH, "application/json", "application/yaml")
+"""Media types of a patch. All of them mean a merge patch."""
+ACCEPT_PATCH = {"Accept-Patch": ", ".join(PATCH_TYPES)}
+"""RFC 5789 §3.1."""
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
 
 
@@ -78,12 +82,13 @@ async def document(request: Request) -> Mapping[str, object]:
 
 
 async def merge_patch(request: Request) -> Mapping[str, object]:
-    """The body as a merge patch (RFC 7396); HttpError as for `document`, 415 for a JSON patch (RFC 6902)."""
-    if media_type(request) == "application/json-patch+json":
+    """The body as a merge patch (RFC 7396); HttpError as for `document`, 415 for any other form of a patch."""
+    kind = media_type(request)
+    if kind not in (MERGE_PATCH, *JSON_TYPES, *YAML_TYPES):
         raise HttpError(
             415,
-            f"Send {MERGE_PATCH} (RFC 7396)",
-            headers={"Accept-Patch": f"{MERGE_PATCH}, application/json"},
+            f"Content-Type {kind or 'is missing'}: send {MERGE_PATCH} (RFC 7396), as JSON or YAML",
+            headers=ACCEPT_PATCH,
         )
     return await document(request)
 

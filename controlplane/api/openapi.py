@@ -200,7 +200,15 @@ def _refusal(status: int, operation: Operation, references: Mapping[ModelKey, Js
     media_type, schema = "application/problem+json", {"$ref": _REF.format(model="Problem")}
     if operation.refusal is not None:
         media_type, schema = "application/json", _resolve(operation.refusal, "serialization", references)
-    return {"description": HTTPStatus(status).phrase, "content": {media_type: {"schema": schema}}}
+    described: Json = {"description": HTTPStatus(status).phrase, "content": {media_type: {"schema": schema}}}
+    if operation.method == "PATCH" and status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        described["headers"] = {
+            "Accept-Patch": {
+                "description": "The media types of a patch (RFC 5789).",
+                "schema": {"type": "string"},
+            }
+        }
+    return described
 
 
 __all__ = ["Schema", "describe"]

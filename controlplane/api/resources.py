@@ -255,7 +255,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         tag="configuration",
         body=Body(
             {"type": "object", "description": "The fields that change; null: the default."},
-            (body.MERGE_PATCH, "application/json", "application/yaml"),
+            body.PATCH_TYPES,
             example={"labels": {"team": "shop"}},
         ),
         parameters=(_IF_MATCH,),

@@ -10,9 +10,11 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from controlplane.api import body
+from controlplane.api.openapi import describe
 from controlplane.api.operation import Call
 from controlplane.api.parts import Parts
 from controlplane.api.selection import asked
+from controlplane.api.table import operations
 from controlplane.model.resources import Instance
 from tests.support.api import Api
 
@@ -119,11 +121,23 @@ async def test_a_patch_changes_what_it_names(orders: httpx.AsyncClient, api: Api
     assert (renamed.status_code, said in renamed.json()["errors"]) == (400, True)
     assert (await orders.patch(one, json={}, headers={**MERGE, "If-Match": '"1"'})).status_code == 412
     assert (await orders.patch("/api/v1/routes/none", json={}, headers=MERGE)).status_code == 404
-    operations = await orders.patch(
-        one, content=b"[]", headers={"Content-Type": "application/json-patch+json"}
+
+
+@pytest.mark.parametrize(
+    "sent", ["application/json-patch+json", "application/strategic-merge-patch+json", "text/plain", ""]
+)
+async def test_a_patch_of_another_form_is_told_the_right_one(orders: httpx.AsyncClient, sent: str) -> None:
+    headers = {"Content-Type": sent} if sent else {}
+    answer = await orders.patch("/api/v1/routes/orders", content=b"{}", headers=headers)
+    detail = (
+        f"Content-Type {sent or 'is missing'}: send application/merge-patch+json (RFC 7396), as JSON or YAML"
     )
-    assert operations.status_code == 415
-    assert operations.headers["Accept-Patch"].startswith("application/merge-patch+json")
+    assert (answer.status_code, answer.json()["detail"]) == (415, detail)
+    accepted = "application/merge-patch+json, application/json, application/yaml"
+    assert answer.headers["Accept-Patch"] == accepted
+    described = describe(operations(), "")["paths"]["/api/v1/routes/{name}"]["patch"]
+    assert "Accept-Patch" in described["responses"]["415"]["headers"]
+    assert ", ".join(described["requestBody"]["content"]) == accepted
 
 
 async def test_a_patch_keeps_the_password(orders: httpx.AsyncClient, api: Api) -> None:
