@@ -188,7 +188,7 @@ def operations() -> Iterator[Operation]:
         summary="Make the configuration again what it was at a revision, as a new change",
         answers=rollout.RECEIPTS,
         tag="configuration",
-        body=Body(shapes.RollbackShape),
+        body=Body(shapes.RollbackShape, example={"to": 42, "dry_run": True}),
         parameters=(DRY_RUN, *rollout.PARAMETERS),
         refusals=(404, 409, 504),
     )

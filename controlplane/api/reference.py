@@ -74,6 +74,7 @@ def _operation(method: str, path: str, one: Json) -> str:
         first = next(iter(content.values()))
         kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in content)
         parts.append(f"<p>Body: {_type(first['schema'])} as {kinds}</p>")
+        parts.append(_table("Field", _fields(first["schema"])))
         parts += [_example(first["example"])] if "example" in first else []
     answers = one["responses"].items()
     parts += [_table("Answer", (_answer(status, answer) for status, answer in answers)), "</section>"]
@@ -92,20 +93,19 @@ def _answer(status: str, answer: Json) -> tuple[str, ...]:
 
 
 def _schema(name: str, schema: Json) -> str:
+    says, fields = escape(schema.get("description", "")), _table("Field", _fields(schema))
+    return f'<section id="{_anchor(name)}"><h3>{escape(name)}</h3><p>{says}</p>{fields}</section>'
+
+
+def _fields(schema: Json) -> Iterator[tuple[str, ...]]:
+    """A row for each field that a schema has itself: what it refers to has a section of its own."""
     needed = schema.get("required", ())
-    fields = schema.get("properties", {})
-    rows = (
-        (
+    for field, one in schema.get("properties", {}).items():
+        yield (
             f"<code>{escape(field)}</code>",
             _type(one) + (", required" if field in needed else ""),
             " ".join([escape(one.get("description", "")), *_limits(one)]).strip(),
         )
-        for field, one in fields.items()
-    )
-    says = escape(schema.get("description", ""))
-    return (
-        f'<section id="{_anchor(name)}"><h3>{escape(name)}</h3><p>{says}</p>{_table("Field", rows)}</section>'
-    )
 
 
 def _limits(schema: Json) -> Iterator[str]:

@@ -53,6 +53,6 @@ def operations() -> Iterator[Operation]:
         summary="Make a token with which one service, and no other, registers its instances",
         answers=(Answer(201, "The token, which is kept nowhere", shapes.ServiceTokenShape),),
         tag="identity",
-        body=Body(ServiceTokenRequest),
+        body=Body(ServiceTokenRequest, example={"service_name": "orders", "ttl": 30 * DAY}),
         refusals=(503,),
     )

@@ -30,19 +30,31 @@ _TOKEN_FORM = {
     "type": "object",
     "properties": {
         "grant_type": {"enum": ["password", "client_credentials", "refresh_token"], "default": "password"},
-        "username": _TEXT,
-        "password": {**_TEXT, "format": "password"},
-        "client_id": _TEXT,
-        "client_secret": {**_TEXT, "format": "password"},
-        "refresh_token": _TEXT,
+        "username": {**_TEXT, "description": "For the grant password."},
+        "password": {**_TEXT, "format": "password", "description": "For the grant password."},
+        "client_id": {
+            **_TEXT,
+            "description": "The name of a user. For the grant client_credentials, unless Authorization has it.",
+        },
+        "client_secret": {
+            **_TEXT,
+            "format": "password",
+            "description": "The password of that user. With it, in any grant, the client authenticates itself.",
+        },
+        "refresh_token": {**_TEXT, "description": "For the grant refresh_token. Good for one use."},
         "scope": {**_TEXT, "description": "Separated by spaces; left out: all that the user holds."},
     },
 }
 _REVOCATION_FORM = {
     "type": "object",
     "required": ["token"],
-    "properties": {"token": _TEXT, "token_type_hint": _TEXT},
+    "properties": {
+        "token": {**_TEXT, "description": "A refresh token."},
+        "token_type_hint": {**_TEXT, "description": "Ignored."},
+    },
 }
+_TOKEN_EXAMPLE = {"grant_type": "password", "username": "testuser", "password": "testpass"}
+_REVOCATION_EXAMPLE = {"token": "the refresh_token of a login"}
 _JWKS = {"type": "object", "properties": {"keys": {"type": "array", "items": {"type": "object"}}}}
 _OBJECT = {"type": "object"}
 
@@ -235,7 +247,7 @@ def operations() -> Iterator[Operation]:
         summary="Get tokens (OAuth 2.0); errors as in RFC 6749 §5.2",
         answers=(Answer(200, "Tokens", shapes.TokenShape),),
         tag="identity",
-        body=Body(_TOKEN_FORM, (FORM,)),
+        body=Body(_TOKEN_FORM, (FORM,), example=_TOKEN_EXAMPLE),
         refusals=(401, 429, 503),
         refusal=shapes.TokenErrorShape,
     )
@@ -248,7 +260,7 @@ def operations() -> Iterator[Operation]:
         summary="End the login that a refresh token belongs to (RFC 7009)",
         answers=(Answer(200, "The token is of no use any more; also when it never was", _OBJECT),),
         tag="identity",
-        body=Body(_REVOCATION_FORM, (FORM,)),
+        body=Body(_REVOCATION_FORM, (FORM,), example=_REVOCATION_EXAMPLE),
         refusals=(401, 429, 503),
         refusal=shapes.TokenErrorShape,
     )

@@ -84,6 +84,17 @@ async def test_the_reference_is_made_once_and_keeps_nobody_else_waiting(
     assert made == ["1.2.3"]
 
 
+async def test_the_reference_lists_the_fields_of_forms(api: Api) -> None:
+    page = (await api.client.get("/docs")).text
+    for operation, field in (
+        ("getToken", "grant_type"),
+        ("getToken", "client_secret"),
+        ("revokeToken", "token"),
+    ):
+        section = page.partition(f'<section id="{operation}">')[2].partition("</section>")[0]
+        assert f"<code>{field}</code>" in section, (operation, field)
+
+
 async def test_the_policy_lets_the_page_have_its_style_and_no_more(api: Api) -> None:
     answer = await api.client.get("/docs")
     style = re.search("<style>(.*)</style>", answer.text, re.DOTALL)

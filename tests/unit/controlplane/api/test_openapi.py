@@ -114,6 +114,12 @@ def test_summaries_have_the_right_article() -> None:
         assert not re.search(r"\b(a [aei]|an [^aeiou])", operation.summary), operation.summary
 
 
+def test_every_body_has_an_example() -> None:
+    for operation in operations():
+        if operation.body and "issuers" not in operation.path:  # announced, not built yet
+            assert operation.body.example, operation.id
+
+
 def test_path_parameters_are_described() -> None:
     for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():
@@ -136,5 +142,5 @@ async def test_unknown_paths_and_methods(admin: httpx.AsyncClient) -> None:
     assert answer.json()["detail"].endswith(". PUT /api/v1/routes/{name} is")
     answer = await admin.options(one)
     assert (answer.status_code, answer.headers["Allow"]) == (204, allowed)
-    assert answer.headers["Accept-Patch"] == "application/merge-patch+json"
+    assert answer.headers["Accept-Patch"].startswith("application/merge-patch+json")
     assert (await admin.head("/api/v1/services")).status_code == 200
