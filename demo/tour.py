@@ -112,7 +112,8 @@ class Tour:
         print(f"   $ headgate limits reset {key}")
         with self.world.controlplane.admin() as admin:
             answer = admin.delete(f"/api/v1/rate-limits/{key}", params={"wait": "25"})
-        self.report(answer, 200, f"{answer.json()['buckets']} buckets are full again")
+        full = answer.json()["buckets"]
+        self.report(answer, 200, "1 bucket is full again" if full == 1 else f"{full} buckets are full again")
         for url in urls:
             self.until(lambda url=url: self.client.get(url), lambda seen: seen.status_code == 200)  # type: ignore[misc]
         expect(True, "both data planes let requests through again")

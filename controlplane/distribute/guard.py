@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from controlplane.model.lineage import LINEAGE, UNKNOWN, Lineage, read_lineage
 from controlplane.model.resources import documents
 from controlplane.model.stored import PREFIX, StoredEntry
+from controlplane.model.words import count
 
 WHAT_TO_DO = (
     "the fleet keeps the last good configuration until `headgate store confirm`, or until that store is back"
@@ -81,7 +82,7 @@ class Guard:
             return f"the store went back from revision {self.good.revision} to {revision}"
         older = sum(found.get(key, before) < before for key, before in known.items())
         if older:
-            return f"the store holds older versions of {older} resources than it did"
+            return f"the store holds older versions of {count(older, 'resource')} than it did"
         lost = sum(key not in found for key in known)
         if lost >= MASS and 2 * lost > len(known):
             return f"the store lost {lost} of {len(known)} resources at once, and nobody saw them deleted"

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from controlplane.model.capabilities import Lacking
+from controlplane.model.words import count
 
 MOST_RESETS: Final = 32
 """Orders to reset that are remembered of a data plane."""
@@ -157,7 +158,8 @@ def lacking(found: Lacking, version: str) -> tuple[NodeProblem, ...]:
         for one in found.named
     ]
     if (more := found.resources - len(named)) > 0:
-        named.append(NodeProblem("", "", f"{more} more resources need what {who} lacks"))
+        need = f"{count(more, 'more resource')} {'needs' if more == 1 else 'need'}"
+        named.append(NodeProblem("", "", f"{need} what {who} lacks"))
     return tuple(named)
 
 

@@ -23,6 +23,7 @@ from controlplane.model.fields import (
     Username,
 )
 from controlplane.model.problems import Problem
+from controlplane.model.words import count
 
 ADMIN = "gateway:admin"
 """The scope of those who may change the configuration."""
@@ -161,10 +162,19 @@ def _read_key(key: object) -> object:
         raise PydanticCustomError("key", "must have 1 to 4 parts")
     for part in parts:
         if not is_key_part(str(part)):
-            raise PydanticCustomError("key", "{wrong}", {"wrong": f"{_KEY_MUST_BE}, not {part!r}"})
+            raise PydanticCustomError("key", "{wrong}", {"wrong": _key_problem(str(part))})
         if parts.count(part) > 1:
             raise PydanticCustomError("key", "{wrong}", {"wrong": f"{part!r} is there twice"})
     return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _key_problem(part: str) -> str:
+    kind, colon, name = part.partition(":")
+    kind = kind.lower()
+    # Names of claims are told apart by case.
+    lower = f"{kind}{colon}{name if kind == 'claim' else name.lower()}"
+    meant = f"must be {lower!r}, in lower case" if is_key_part(lower) else _KEY_MUST_BE
+    return f"{meant}, not {part!r}"
 
 
 def is_key_part(part: str) -> bool:
@@ -394,9 +404,9 @@ def _fleet_warnings(limit: RateLimit) -> Iterable[Problem]:
     workers = requests // 2 - 1
     if limit.rate and workers < _MANY_WORKERS:
         first = "the first request of a caller may be refused with Retry-After of one second, as its worker has to ask"
-        size = f"is {requests} request{'' if requests == 1 else 's'} for the whole fleet"
+        size = f"is {count(requests, 'request')} for the whole fleet"
         if workers > 0:
-            enough = f"enough for {workers} workers of all data planes together: with more of them, {first}"
+            enough = f"enough for {count(workers, 'worker')} of all data planes together: with more of them, {first}"
             yield Problem("burst", f"{size}, {enough}")
         else:
             yield Problem(

@@ -29,10 +29,10 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than": lambda c: f"must be above {c['gt']:g}",
     "greater_than_equal": lambda c: f"must be at least {c['ge']:.12g}",
     "less_than_equal": lambda c: f"must be at most {c['le']:.12g}",
-    "string_too_short": lambda c: f"must have at least {_count(c['min_length'], 'character')}",
-    "string_too_long": lambda c: f"must have at most {_count(c['max_length'], 'character')}",
-    "too_short": lambda c: f"must have at least {_count(c['min_length'], 'entry')}",
-    "too_long": lambda c: f"must have at most {_count(c['max_length'], 'entry')}",
+    "string_too_short": lambda c: f"must have at least {count(c['min_length'], 'character')}",
+    "string_too_long": lambda c: f"must have at most {count(c['max_length'], 'character')}",
+    "too_short": lambda c: f"must have at least {count(c['min_length'], 'entry')}",
+    "too_long": lambda c: f"must have at most {count(c['max_length'], 'entry')}",
     "literal_error": lambda c: f"must be {c['expected']}",
     "string_pattern_mismatch": lambda c: f"must be {PATTERNS.get(c['pattern'], c['pattern'])}",
 }
@@ -58,7 +58,8 @@ def unknown_field(name: str, known: Collection[str]) -> str:
     return f"unknown field; did you mean {close[0]!r}?" if close else "unknown field"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where that is right."""
     plural = "entries" if noun == "entry" else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"
 

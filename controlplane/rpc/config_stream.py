@@ -23,6 +23,7 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import NodeProblem
 from controlplane.fleet.verdicts import InstanceName
 from controlplane.model.snapshot import Delta, Snapshot
+from controlplane.model.words import count
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
 from controlplane.rpc.limit_routes import LimitRoutes
@@ -125,7 +126,9 @@ class ConfigStream:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if self._open >= self._most:
-            raise Refused(Code.RESOURCE_EXHAUSTED, f"{self._most} data planes are connected already")
+            are = "is" if self._most == 1 else "are"
+            detail = f"{count(self._most, 'data plane')} {are} connected already"
+            raise Refused(Code.RESOURCE_EXHAUSTED, detail)
         self._open += 1
         try:
             yield

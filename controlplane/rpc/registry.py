@@ -241,7 +241,7 @@ class Registry:
         async with rescued(context, "registry", self._credentials.refused):
             caller = await self._credentials.require(Right.LOOK, context)
             if self._watches >= self._most_watches:
-                raise Refused(Code.RESOURCE_EXHAUSTED, f"{self._most_watches} watches are open already")
+                raise Refused(Code.RESOURCE_EXHAUSTED, f"no more than {self._most_watches} may watch at once")
             self._watches += 1
             try:
                 await self._watch(request, caller, context)

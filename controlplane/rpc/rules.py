@@ -19,6 +19,7 @@ from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Instance, Service
 from controlplane.model.service import is_socket
 from controlplane.model.snapshot import Snapshot
+from controlplane.model.words import count
 from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.credentials import Caller
 from controlplane.rpc.errors import Code, Refused
@@ -103,10 +104,13 @@ class Rules:
             return
         if ("service", name) in resources:
             if len(snapshot.instances_of.get(name, ())) >= self.most_instances:
-                detail = f"service '{name}' has {self.most_instances} instances (REGISTER_MOST_INSTANCES)"
+                detail = (
+                    f"service '{name}' has {count(self.most_instances, 'instance')} (REGISTER_MOST_INSTANCES)"
+                )
                 raise Refused(Code.RESOURCE_EXHAUSTED, detail)
         elif service is not None and len(snapshot.instances_of) >= self.most_services:
-            detail = f"there are {self.most_services} services (REGISTER_MOST_SERVICES)"
+            are = "is" if self.most_services == 1 else "are"
+            detail = f"there {are} {count(self.most_services, 'service')} (REGISTER_MOST_SERVICES)"
             raise Refused(Code.RESOURCE_EXHAUSTED, f"{detail}: an administrator has to create this one")
 
 

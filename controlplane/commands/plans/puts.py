@@ -13,6 +13,7 @@ from controlplane.model.history import Edit, edit
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Resource, ResourceId, User
 from controlplane.model.stored import encode, key_of, with_hash
+from controlplane.model.words import count
 from controlplane.store.protocol import Delete, Put, Write
 
 MOST_PASSWORDS = 127
@@ -171,7 +172,7 @@ def present(view: PlanView, identity: ResourceId) -> Resource | None:
 def refusal(problems: Collection[Problem]) -> InvalidConfig:
     """The error with all problems, up to a number that people can read."""
     listed, more = list(problems)[:_MOST_PROBLEMS], len(problems) - _MOST_PROBLEMS
-    rest = [Problem("", f"and {more} more problems")] if more > 0 else []
+    rest = [Problem("", f"and {count(more, 'more problem')}")] if more > 0 else []
     return InvalidConfig(listed + rest)
 
 

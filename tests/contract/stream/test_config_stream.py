@@ -280,6 +280,13 @@ async def test_streams_are_bounded() -> None:
         await connected(channel, plane, "gw-3")
 
 
+async def test_a_single_stream_is_told_as_one() -> None:
+    async with ControlPlane(most_dataplanes=1) as plane, plane.channel() as channel:
+        await connected(channel, plane, "gw-1")
+        told = (Code.RESOURCE_EXHAUSTED, "1 data plane is connected already")
+        assert await Node(channel, "gw-2").end() == told
+
+
 async def test_stopping_sends_everybody_away_at_once(plane: ControlPlane, channel: grpc.aio.Channel) -> None:
     node = await connected(channel, plane)
     async with asyncio.timeout(30):

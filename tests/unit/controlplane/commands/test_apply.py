@@ -92,6 +92,7 @@ async def test_very_many_problems_are_cut_short(commands: Commands) -> None:
     said = await refused(commands.apply({"routes": [5] * 1000}, author="me"))
     assert len(said) == 201
     assert said[-1] == "and 800 more problems"
+    assert (await refused(commands.apply({"routes": [5] * 201}, author="me")))[-1] == "and 1 more problem"
 
 
 async def test_a_dry_run_checks_the_same_and_writes_nothing(

@@ -68,7 +68,7 @@ def test_an_older_copy(guard: Guard) -> None:
 
 
 def test_an_older_copy_that_has_passed_what_was_seen(guard: Guard) -> None:
-    assert listed(guard, 25, s3=9) == "the store holds older versions of 1 resources than it did"
+    assert listed(guard, 25, s3=9) == "the store holds older versions of 1 resource than it did"
 
 
 def test_a_loss_that_nobody_saw(guard: Guard) -> None:

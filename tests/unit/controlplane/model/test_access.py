@@ -78,7 +78,20 @@ BAD: list[tuple[str, object, str, str]] = [
     ("rate_limit", limit(key="ip"), "key", "must be 'address', 'subject', 'api_key', 'route', 'header'"),
     ("rate_limit", limit(key=["address", "claim:"]), "key", "'claim:<name>', not 'claim:'"),
     ("rate_limit", limit(key="claim:a,b"), "key", "'claim:<name>', not 'claim:a,b'"),
-    ("rate_limit", limit(key="header:X-Client"), "key", "'header:<name>'"),
+    (
+        "rate_limit",
+        limit(key="header:X-Client"),
+        "key",
+        "must be 'header:x-client', in lower case, not 'header:X-",
+    ),
+    ("rate_limit", limit(key=["route", "API_Key"]), "key", "must be 'api_key', in lower case, not 'API_Key'"),
+    (
+        "rate_limit",
+        limit(key="Claim:Tenant"),
+        "key",
+        "must be 'claim:Tenant', in lower case, not 'Claim:Tenant'",
+    ),
+    ("rate_limit", limit(key="header:X Client"), "key", "'header:<name>'"),
     ("rate_limit", limit(key=[]), "key", "must have 1 to 4 parts"),
     (
         "rate_limit",

@@ -103,6 +103,6 @@ def test_nobody_fills_the_table() -> None:
     with pytest.raises(Refused, match="has 2 instances"):
         rules.check(instance(name="c"), orders, SERVICE, snapshot)
     payments = Service(service_name="payments")
-    with pytest.raises(Refused, match="there are 1 services"):
+    with pytest.raises(Refused, match="there is 1 service "):
         rules.check(instance(service="payments"), payments, SERVICE, snapshot)
     rules.check(instance(service="payments"), payments, ADMIN, snapshot)
