@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headgate.cli.failure import Failure
@@ -99,6 +99,10 @@ def _rejection(row: Row) -> object:
     return f"revision {rejected.get('revision')}{withheld} at {rejected.get('at')}: {problems}"
 
 
+def _labels(row: Row) -> object:
+    return ", ".join(f"{name}={value}" for name, value in sorted((row.get("labels") or {}).items()))
+
+
 _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     "service": {
         "SERVICE": _field("service_name"),
@@ -189,6 +193,11 @@ ALL = "all"
 KINDS = {kind.plural: kind for kind in (*RESOURCE_KINDS, *_VIEWS)}
 SPELLINGS = {spelling: kind for kind in KINDS.values() for spelling in kind.spellings()}
 """Every word for a kind."""
+
+
+def with_labels(kind: Kind) -> Kind:
+    """The kind with its labels as the last column."""
+    return replace(kind, columns={**kind.columns, "LABELS": _labels})
 
 
 def find_kind(name: str, *, writable: bool = False) -> Kind:

@@ -10,7 +10,7 @@ import typer
 from headgate.cli import resources, watching
 from headgate.cli.completion import complete_kind, complete_name
 from headgate.cli.failure import USAGE, Failure
-from headgate.cli.kinds import ALL, KINDS, RESOURCE_KINDS, Kind, find_kind
+from headgate.cli.kinds import ALL, KINDS, RESOURCE_KINDS, Kind, find_kind, with_labels
 from headgate.cli.options import OutputOption, show
 from headgate.cli.render import Output, print_json, print_kind, print_line, print_yaml, without_nothing
 from headgate.cli.session import Session
@@ -35,6 +35,7 @@ def get(
             "--label", "-l", help="Only those with this label, NAME=VALUE or NAME; several: all of them."
         ),
     ] = None,
+    show_labels: Annotated[bool, typer.Option("--show-labels", help="A column with the labels.")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Keep running, with a line for each change, until Ctrl-C.")
     ] = False,
@@ -47,15 +48,20 @@ def get(
     \b
     headgate get routes
     headgate get service orders -o yaml
-    headgate get routes -l team=shop
+    headgate get routes -l team=shop --show-labels
     headgate get all -o yaml > backup.yaml
     headgate get instances --watch
     headgate get dataplanes -o json
     """
+    if show_labels and output is not Output.TABLE:
+        raise Failure(f"--show-labels is a column of the table; -o {output} has the labels", USAGE)
     if kind.lower() == ALL:
-        _get_all(ctx.obj, name, output, watch, label or ())
+        _get_all(ctx.obj, name, output, watch, label or (), show_labels)
         return
     meant = find_kind(kind)
+    if show_labels and not meant.writable:
+        raise Failure("--show-labels is for resources, which can be applied: other things have none", USAGE)
+    meant = with_labels(meant) if show_labels else meant
     if watch and output is Output.YAML:
         raise Failure("--watch prints a table, or with -o json one object a line", USAGE)
     if label and (name is not None or not meant.writable):
@@ -70,7 +76,14 @@ def get(
     print_resources(meant, rows, output, one=name is not None)
 
 
-def _get_all(session: Session, name: str | None, output: Output, watch: bool, labels: Sequence[str]) -> None:
+def _get_all(
+    session: Session,
+    name: str | None,
+    output: Output,
+    watch: bool,
+    labels: Sequence[str],
+    show_labels: bool,
+) -> None:
     if name is not None or watch:
         raise Failure(f"{'--watch' if watch else 'a name'} needs one kind: headgate get KIND", USAGE)
     with session.api() as api:
@@ -78,15 +91,15 @@ def _get_all(session: Session, name: str | None, output: Output, watch: bool, la
     if output is Output.YAML:
         print_yaml({section: without_nothing(rows) for section, rows in sections.items() if rows})
     else:
-        show(output, sections, lambda: _print_all(sections))
+        show(output, sections, lambda: _print_all(sections, show_labels))
 
 
-def _print_all(sections: dict[str, list[dict[str, Any]]]) -> None:
+def _print_all(sections: dict[str, list[dict[str, Any]]], show_labels: bool) -> None:
     shown = [kind for kind in RESOURCE_KINDS if sections[kind.section]]
     for kind in shown:
         if kind is not shown[0]:
             print_line("")
-        print_kind(kind, sections[kind.section])
+        print_kind(with_labels(kind) if show_labels else kind, sections[kind.section])
 
 
 def print_resources(kind: Kind, rows: list[dict[str, Any]], output: Output, *, one: bool) -> None:

@@ -102,6 +102,15 @@ def test_a_table(filled: Any) -> None:
     ]
 
 
+def test_labels_are_a_column_when_asked_for(filled: Any, admin: FakeAdmin) -> None:
+    admin.sections["routes"]["orders"] = {**ORDERS, "labels": {"tier": "1", "team": "shop"}}
+    for words in (("get", "routes"), ("get", "route", "orders"), ("get", "all")):
+        header, row = filled(*words, "--show-labels").stdout.splitlines()[:2]
+        assert header.endswith("LABELS")
+        assert row.endswith("  team=shop, tier=1")
+        assert "LABELS" not in filled(*words).stdout
+
+
 def test_an_empty_table(filled: Any) -> None:
     assert filled("get", "users").stdout == "no users\n"
 
@@ -158,7 +167,17 @@ def test_everything_as_a_document(filled: Any, admin: FakeAdmin) -> None:
     assert [line.split()[0] for line in lines if line] == ["ROUTE", "orders", "SCOPE", "a/b"]
 
 
-@pytest.mark.parametrize("arguments", [("all", "x"), ("all", "-w"), ("routes", "-w", "-o", "yaml")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("all", "x"),
+        ("all", "-w"),
+        ("routes", "-w", "-o", "yaml"),
+        ("routes", "--show-labels", "-o", "json"),
+        ("all", "--show-labels", "-o", "yaml"),
+        ("instances", "--show-labels"),
+    ],
+)
 def test_gets_that_make_no_sense(filled: Any, admin: FakeAdmin, arguments: tuple[str, ...]) -> None:
     admin.requests.clear()
     assert (filled("get", *arguments).exit_code, admin.requests) == (2, [])
