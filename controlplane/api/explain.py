@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.api.problems import RETRY_AFTER, HttpError, invalid
 from controlplane.aside import Busy
-from controlplane.commands.errors import BuiltIn, Leaving, NotFound, StaleWrite
+from controlplane.commands.errors import BuiltIn, Leaving, NotFound, StaleWrite, StillNeeded
 from controlplane.identity import TooManyAttempts
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.store import (
@@ -25,6 +25,9 @@ def explain(error: Exception, *, writing: bool) -> HttpError | None:
     match error:
         case HttpError():
             return error
+        case StillNeeded():
+            users = [{"kind": kind, "name": name} for kind, name in error.needed_by]
+            return invalid(error, {"needed_by": users})
         case InvalidConfig():
             return invalid(error)
         case NotFound():

@@ -47,6 +47,15 @@ PROBLEM: Json = {
                 },
             },
         },
+        "needed_by": {
+            "type": "array",
+            "description": "Of a deletion: the resources that name the one to be deleted.",
+            "items": {
+                "type": "object",
+                "required": ["kind", "name"],
+                "properties": {"kind": {"type": "string"}, "name": {"type": "string"}},
+            },
+        },
     },
 }
 

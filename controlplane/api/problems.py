@@ -13,6 +13,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from controlplane.model.problems import ConfigProblems, Problem
+from controlplane.model.words import count
 
 CREDENTIALS = "Could not validate credentials"
 PERMISSIONS = "Not enough permissions"
@@ -57,11 +58,12 @@ def respond(refused: HttpError) -> Response:
     )
 
 
-def invalid(error: ConfigProblems) -> HttpError:
+def invalid(error: ConfigProblems, more: Mapping[str, object] | None = None) -> HttpError:
     """The refusal of a configuration, listing everything that is wrong with it."""
-    count = len(error.problems)
-    found = "1 problem" if count == 1 else f"{count} problems"
-    return HttpError(400, f"The configuration has {found}; nothing was changed", errors=error.problems)
+    found = count(len(error.problems), "problem")
+    return HttpError(
+        400, f"The configuration has {found}; nothing was changed", errors=error.problems, more=more
+    )
 
 
 _BEARER = 'Bearer realm="headgate"'

@@ -15,6 +15,7 @@ from controlplane.api.answers import json_answer, not_modified
 from controlplane.api.forms import Form, WithStatus
 from controlplane.api.operation import (
     ADMIN,
+    DRY_RUN,
     ROOT,
     Answer,
     Body,
@@ -127,15 +128,17 @@ def patch(form: Form, named: str) -> Handler:
 
 
 def delete(form: Form, named: str) -> Handler:
-    """Removes a resource that nothing needs any more."""
+    """Removes a resource that nothing needs any more; `?dry_run=true` only answers whether that is possible."""
 
     async def handle(call: Call) -> Response:
-        name, force = call.path(named), flag(call, "force")
+        name, force, dry = call.path(named), flag(call, "force"), flag(call, "dry_run")
         expected = await _expected_of_present(call, form.kind, name)
-        call.record.revision = await call.parts.commands.delete(
-            form.kind, name, if_match=expected, force=force, author=call.author
+        revision = await call.parts.commands.delete(
+            form.kind, name, if_match=expected, force=force, dry_run=dry, author=call.author
         )
-        await form.settle(call, call.record.revision)
+        call.record.revision, call.record.dry_run = revision, dry
+        if not dry:
+            await form.settle(call, revision)
         return Response(status_code=204)
 
     return handle
@@ -268,8 +271,8 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         access=ADMIN,
         id=f"delete{name}",
         summary=f"Delete {a_what} that nothing needs any more",
-        answers=(Answer(204, "Deleted"),),
+        answers=(Answer(204, "Deleted, or in a dry run: it could be"),),
         tag="configuration",
-        parameters=(_IF_MATCH, _FORCE),
+        parameters=(_IF_MATCH, _FORCE, DRY_RUN),
         refusals=(400, 404, 409, 412),
     )

@@ -129,11 +129,20 @@ class Commands:
         return Stamped(done.receipt.resource, done.revision) if done.written else done.receipt
 
     async def delete(
-        self, kind: str, name: str, *, if_match: int | None = None, force: bool = False, author: str
+        self,
+        kind: str,
+        name: str,
+        *,
+        if_match: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        author: str,
     ) -> int:
-        """Remove a resource; return the revision. Raises NotFound, StaleWrite, InvalidConfig naming who needs it, and
-        BuiltIn unless `force` is set."""
-        request = configuration.DeleteOne(author=author, kind=kind, name=name, if_match=if_match, force=force)
+        """Remove a resource; return the revision. Raises NotFound, StaleWrite, StillNeeded naming the resources that
+        need it, and BuiltIn unless `force` is set."""
+        request = configuration.DeleteOne(
+            author=author, kind=kind, name=name, if_match=if_match, force=force, dry_run=dry_run
+        )
         return (await self.executor.run(configuration.delete, request)).revision
 
     # History

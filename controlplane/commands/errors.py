@@ -4,6 +4,7 @@ nothing was written.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -126,6 +127,14 @@ class DuplicateInstance(CommandError):
         super().__init__(
             "instance", name, f"instance {name!r} is registered by another process, at {address}"
         )
+
+
+class StillNeeded(InvalidConfig):
+    """Others name the resource that is to be deleted. `needed_by`: their kinds and names."""
+
+    def __init__(self, problems: Iterable[Problem], needed_by: Iterable[tuple[str, str]]) -> None:
+        super().__init__(problems)
+        self.needed_by = tuple(needed_by)
 
 
 class UnknownService(InvalidConfig):

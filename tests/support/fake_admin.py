@@ -141,17 +141,18 @@ class FakeAdmin:
                 section = self.sections[plural.replace("-", "_")]
                 if name not in section:
                     return problem(404, f"there is no {name}")
-                tag = f'"{json.dumps(section[name]).encode().hex()}"'
                 if method == "DELETE":
-                    del section[name]
-                    return httpx.Response(204)
+                    return self._delete(plural, name, "dry_run" in request.url.params)
+                if method == "PUT" and request.headers.get("if-match") != _tag(section[name]):
+                    return problem(412, "It was changed meanwhile")
+                if method != "GET" and self.refuse:
+                    return problem(400, "The configuration has problems", errors=self.refuse)
                 if method == "PUT":
-                    if request.headers.get("if-match") != tag:
-                        return problem(412, "It was changed meanwhile")
-                    if self.refuse:
-                        return problem(400, "The configuration has problems", errors=self.refuse)
                     section[name] = json.loads(request.content)
-                return httpx.Response(200, json=section[name], headers={"ETag": tag})
+                if method == "PATCH":
+                    section[name] = {**section[name], **json.loads(request.content)}
+                shown = {field: value for field, value in section[name].items() if field != "password"}
+                return httpx.Response(200, json=shown, headers={"ETag": _tag(section[name])})
             case ["GET", "openapi.json"]:
                 return httpx.Response(200, json=self.openapi)
             case ["DELETE", "services", service, "instances", instance, "drain"]:
@@ -201,6 +202,26 @@ class FakeAdmin:
                 return self._apply(json.loads(request.content), "dry_run" in request.url.params)
         return problem(404, "Not Found")
 
+    def _delete(self, plural: str, name: str, dry_run: bool) -> httpx.Response:
+        """Refused while a route names it."""
+        field = {"services": "service_name", "scopes": "scopes", "rate_limits": "rate_limits"}.get(plural, "")
+        section = plural.replace("-", "_")
+        needed_by = [
+            {"kind": "route", "name": route}
+            for route, one in self.sections["routes"].items()
+            if one.get(field) == name or name in list(one.get(field) or ())
+        ]
+        if needed_by:
+            said = [
+                {"field": "", "detail": f"{SINGULARS[section]} {name!r} is needed by route {one['name']!r}"}
+                for one in needed_by
+            ]
+            detail = "The configuration has 1 problem; nothing was changed"
+            return problem(400, detail, errors=said, needed_by=needed_by)
+        if not dry_run:
+            del self.sections[section][name]
+        return httpx.Response(204)
+
     def _registered(self, service: str, instance: str) -> bool:
         """Whether there is such an instance; each is, in a fake whose services nobody filled in."""
         known = self.views["services"]
@@ -231,6 +252,10 @@ class FakeAdmin:
         self.revision += not dry_run
         warnings = {"warnings": self.warn} if self.warn else {}
         return httpx.Response(200, json={"revision": self.revision, "changes": changes, **warnings})
+
+
+def _tag(resource: Mapping[str, Any]) -> str:
+    return f'"{json.dumps(resource).encode().hex()}"'
 
 
 def _has(resource: Mapping[str, Any], wanted: Sequence[str]) -> bool:

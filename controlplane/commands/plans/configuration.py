@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from controlplane.commands.errors import AlreadyExists, BuiltIn, Change, NotFound, StaleWrite
+from controlplane.commands.errors import AlreadyExists, BuiltIn, Change, NotFound, StaleWrite, StillNeeded
 from controlplane.commands.plan import Plan, PlanView, Request
 from controlplane.commands.plans.puts import (
     delete_step,
@@ -119,6 +119,7 @@ class DeleteOne(Request):
     if_match: int | None = None
     force: bool = False
     """Built-in resources, too."""
+    dry_run: bool = False
 
     @property
     def small(self) -> bool:
@@ -126,7 +127,7 @@ class DeleteOne(Request):
 
 
 def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
-    """Raises NotFound, StaleWrite, BuiltIn without `force`, and InvalidConfig naming who needs it."""
+    """Raises NotFound, StaleWrite, BuiltIn without `force`, and StillNeeded naming the resources that need it."""
     kind, name = request.kind, request.name
     revision = view.revision((kind, name))
     if request.if_match is not None and revision != request.if_match:
@@ -136,9 +137,11 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
     if not request.force and (consequence := BUILT_IN.get((kind, name))):
         raise BuiltIn(kind, name, consequence)
     if needing := view.index.needing((kind, name)):
-        needed = f"{word(kind)} {name!r} is needed by"
-        raise refusal([Problem("", f"{needed} {word(who)} {what!r}") for who, what in sorted(needing)])
-    return plan_steps(view, [delete_step(view, (kind, name))])
+        users, needed = sorted(needing), f"{word(kind)} {name!r} is needed by"
+        told = refusal([Problem("", f"{needed} {word(who)} {what!r}") for who, what in users])
+        raise StillNeeded(told.problems, users)
+    plan = plan_steps(view, [delete_step(view, (kind, name))])
+    return plan.dry() if request.dry_run else plan
 
 
 def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:

@@ -88,10 +88,15 @@ class AdminApi:
         response = self._answer("GET", api_path(*path))
         return self._read(response), response.headers.get("etag", "")
 
-    def put(self, *path: str, content: bytes, if_match: str) -> Any:
-        """Replace what is at the path, if it is still the one with this ETag."""
+    def put(self, *path: str, content: bytes, if_match: str) -> str:
+        """Replace what is at the path, if it is still the one with this ETag; its ETag now."""
         headers = {"Content-Type": "application/json", **({"If-Match": if_match} if if_match else {})}
-        return self._ask("PUT", api_path(*path), content=content, headers=headers)
+        return self._written(self._answer("PUT", api_path(*path), content=content, headers=headers))
+
+    def patch(self, *path: str, content: bytes) -> str:
+        """Change the fields of what is at the path that `content`, a merge patch (RFC 7396), names; its ETag now."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        return self._written(self._answer("PATCH", api_path(*path), content=content, headers=headers))
 
     def delete(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """Delete what is at the path."""
@@ -152,6 +157,10 @@ class AdminApi:
                 self._read(self._send("POST", api_path("auth", "revoke"), data=form))
             self._credentials.remove(self.url)
         return True
+
+    def _written(self, response: httpx.Response) -> str:
+        self._read(response)
+        return str(response.headers.get("etag", ""))
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
         return self._read(self._answer(method, path, **options))

@@ -15,6 +15,7 @@ from headgate.cli import (
     deletion,
     editing,
     limits,
+    patching,
     reading,
     reference,
     register,
@@ -87,6 +88,7 @@ app.command()(shared(configuration.rollback))
 app.command()(shared(reading.get))
 app.command()(shared(reference.reference))
 app.command()(shared(editing.edit))
+app.command()(shared(patching.patch))
 app.command()(shared(deletion.delete))
 app.command("drain")(shared(configuration.drain_instance))
 app.command()(register.register)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headgate.cli import options, resources
-from headgate.cli.api import AdminApi
+from headgate.cli.api import AdminApi, ApiError
 from headgate.cli.completion import complete_kind_or_name
 from headgate.cli.documents import Document, load
 from headgate.cli.failure import FAILED, USAGE, Failure
@@ -47,7 +47,7 @@ def delete(
 
     A resource that another one still uses is not deleted. Of files only kinds and names count. Missing resources are
     skipped. Resources are deleted one by one, routes and users first; when one is refused, those before it are
-    deleted. A dry run does not look for resources that still use them.
+    deleted. A dry run names the resources that still use them.
 
     \b
     headgate delete route orders
@@ -64,7 +64,8 @@ def delete(
     kind, name = find_resource(what or (), "delete")
     with ctx.obj.api() as api:
         if dry_run:
-            resources.fetch(api, kind, name)
+            resources.check_dry_deletes(api)
+            resources.delete(api, kind, name, force=force, dry_run=True)
             print_line(f"Dry run, nothing was changed: would delete {kind.singular} {name}")
             return
         resources.delete(api, kind, name, force=force)
@@ -82,12 +83,12 @@ def _delete_declared(
         for kind, name in there:
             print_line(("-", "red"), f" {kind.resource} {name}")
         absent = f", {len(targets) - len(there)} not there" if len(there) < len(targets) else ""
-        if dry_run or not there:
-            print_line(
-                f"Dry run, nothing was changed: {len(there)} would be deleted{absent}"
-                if dry_run
-                else f"Nothing to delete{absent}"
-            )
+        if dry_run:
+            _try_all(api, there, force=force)
+            print_line(f"Dry run, nothing was changed: {len(there)} would be deleted{absent}")
+            return
+        if not there:
+            print_line(f"Nothing to delete{absent}")
             return
         options.confirm(f"Delete {len(there)} resource{'s' if len(there) > 1 else ''}?", yes=yes)
         _delete_all(api, there, force=force)
@@ -127,6 +128,37 @@ def _present(api: AdminApi, targets: Sequence[Target]) -> list[Target]:
     kinds = {kind.section: kind for kind, _ in targets}
     names = {section: {row[kind.key] for row in api.get(*kind.path)} for section, kind in kinds.items()}
     return [(kind, name) for kind, name in targets if name in names[kind.section]]
+
+
+def _try_all(api: AdminApi, targets: Sequence[Target], *, force: bool) -> None:
+    """Raises Failure with all refusals."""
+    resources.check_dry_deletes(api)
+    gone: set[tuple[str, str]] = set()
+    refusals: list[str] = []
+    for kind, name in targets:
+        refusals += _refusal(api, (kind, name), gone, force=force)
+        gone.add((kind.resource, name))
+    if refusals:
+        found = f"{len(refusals)} of {len(targets)} would not be deleted"
+        raise Failure(f"dry run, nothing was changed: {found}\n  " + "\n  ".join(refusals))
+
+
+def _refusal(
+    api: AdminApi, target: Target, gone: Collection[tuple[str, str]], *, force: bool
+) -> Iterator[str]:
+    """The reason for which a resource would not be deleted after those that are `gone` by then, if there is one."""
+    kind, name = target
+    try:
+        resources.delete(api, kind, name, force=force, dry_run=True)
+    except ApiError as refused:
+        if refused.status not in (400, 409):
+            raise
+        needed_by = [(one["kind"], one["name"]) for one in refused.members.get("needed_by", ())]
+        users = [f"{who} {what}" for who, what in needed_by if (who, what) not in gone]
+        if users:
+            yield f"{kind.singular} {name} is needed by {', '.join(users)}"
+        elif not needed_by:
+            yield str(refused)
 
 
 def _delete_all(api: AdminApi, targets: Sequence[Target], *, force: bool) -> None:

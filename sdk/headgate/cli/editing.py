@@ -65,7 +65,8 @@ def edit(
                 _end_unchanged(file, problems)
                 return
             try:
-                written = api.put(*kind.path, name, content=json.dumps(_value(text)).encode(), if_match=etag)
+                content = json.dumps(read_object(text)).encode()
+                written = api.put(*kind.path, name, content=content, if_match=etag)
                 break
             except ApiError as refused:
                 if refused.status == 412:
@@ -81,7 +82,8 @@ def edit(
                 raise _kept(file, str(failure)) from failure
             before = text
     file.unlink(missing_ok=True)
-    print_line(f"Changed {kind.singular} {name}" if written != now else "Nothing changed")
+    # The ETag, because a password is not among the fields that are read.
+    print_line(f"Changed {kind.singular} {name}" if written != etag else "Nothing changed")
 
 
 def _text(resource: Any) -> str:
@@ -128,7 +130,8 @@ def _interrupted_alone() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _value(text: str) -> dict[str, object]:
+def read_object(text: str) -> dict[str, object]:
+    """The one object in a text of YAML or JSON. Raises MalformedYaml."""
     found = read_yaml(text)
     if len(found) != 1 or not isinstance(found[0], dict):
         raise MalformedYaml("there must be exactly one object", 1, 1)

@@ -45,15 +45,24 @@ def _instances(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def delete(api: AdminApi, kind: Kind, name: str, *, force: bool = False) -> None:
-    """Delete one. Raises Failure when there is none."""
+def delete(api: AdminApi, kind: Kind, name: str, *, force: bool = False, dry_run: bool = False) -> None:
+    """Delete one; in a dry run, see whether that is possible. Raises Failure when there is none."""
+    asked = {"force": force, "dry_run": dry_run}
     try:
-        api.delete(*kind.path, name, query={"force": "true"} if force else None)
+        api.delete(*kind.path, name, query={flag: "true" for flag, on in asked.items() if on})
     except ApiError as refused:
         if refused.status == 404:
             raise absent(api, kind, name) from refused
         said = refused.detail.replace("force=true", "--force")
         raise ApiError(refused.status, said, refused.errors, refused.members) from refused
+
+
+def check_dry_deletes(api: AdminApi) -> None:
+    """Raises Failure when the control plane knows no dry run of a deletion: it would delete."""
+    operations = api.get("openapi.json").get("paths", {}).get("/api/v1/config/routes/{name}", {})
+    known = (one.get("name") for one in operations.get("delete", {}).get("parameters", ()))
+    if "dry_run" not in known:
+        raise Failure("this control plane is older and knows no dry run of a deletion; nothing was changed")
 
 
 def reset_circuit(api: AdminApi, service_name: str) -> None:

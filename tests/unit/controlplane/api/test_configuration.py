@@ -142,6 +142,24 @@ async def test_what_is_needed_cannot_be_deleted(orders: httpx.AsyncClient) -> No
     assert answer.json()["errors"] == [
         {"field": "", "detail": "service 'orders' is needed by route 'orders'"}
     ]
+    assert answer.json()["needed_by"] == [{"kind": "route", "name": "orders"}]
+
+
+async def test_a_dry_run_of_a_deletion_refuses_the_same_and_writes_nothing(
+    orders: httpx.AsyncClient, api: Api
+) -> None:
+    await orders.put(f"{ROUTES}/orders", json=route())
+    before = api.store.revision
+    service = "/api/v1/config/services/orders"
+    for path in (service, "/api/v1/users/admin", f"{ROUTES}/none"):
+        dry, real = await orders.delete(f"{path}?dry_run=true"), await orders.delete(path)
+        assert (dry.status_code, dry.json()) == (real.status_code, real.json())
+        assert dry.status_code in (400, 404)
+    assert (await orders.delete(f"{ROUTES}/orders?dry_run=true")).status_code == 204
+    stale = await orders.delete(f"{ROUTES}/orders?dry_run=true", headers={"If-Match": '"1"'})
+    assert (stale.status_code, api.store.revision) == (412, before)
+    assert (await orders.get(f"{ROUTES}/orders")).status_code == 200
+    assert (await orders.delete(f"{ROUTES}/orders?dry_run=perhaps")).status_code == 400
 
 
 async def test_the_name_in_the_body_must_be_that_of_the_path(orders: httpx.AsyncClient) -> None:

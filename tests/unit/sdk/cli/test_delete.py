@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.api.openapi import describe
+from controlplane.api.table import operations
 from headgate.cli import options
 from tests.support.fake_admin import FakeAdmin
 from tests.unit.sdk.cli.conftest import Run
@@ -22,7 +24,8 @@ def filled(logged_in: Run, admin: FakeAdmin, home: Path) -> Run:
     (home / "work/a.yaml").write_text(FILE)
     admin.sections["scopes"] = {"a": {"name": "a"}, "kept": {"name": "kept"}}
     admin.sections["services"] = {"orders": {"service_name": "orders"}}
-    admin.sections["routes"] = {"r": {"name": "r"}}
+    admin.sections["routes"] = {"r": {"name": "r", "service_name": "orders"}}
+    admin.openapi = dict(describe(operations(), ""))
     return logged_in
 
 
@@ -50,7 +53,39 @@ def test_dry_run(filled: Run, admin: FakeAdmin) -> None:
     assert filled("delete", "route", "r", "--dry-run").stdout == (
         "Dry run, nothing was changed: would delete route r\n"
     )
-    assert filled("delete", "route", "nope", "--dry-run").exit_code == 1
+    nowhere = filled("delete", "route", "nope", "--dry-run")
+    assert (nowhere.exit_code, nowhere.stderr) == (1, "headgate: there is no route 'nope'\n")
+    assert [set(admin.sections[kind]) for kind in ("scopes", "services", "routes")] == [
+        {"a", "kept"},
+        {"orders"},
+        {"r"},
+    ]
+
+
+def test_a_dry_run_names_the_users_of_a_resource(filled: Run, admin: FakeAdmin) -> None:
+    dry = filled("delete", "service", "orders", "--dry-run")
+    real = filled("delete", "service", "orders")
+    told = "headgate: service 'orders' is needed by route 'r'; nothing was changed\n"
+    assert [(one.exit_code, one.stderr) for one in (dry, real)] == [(1, told)] * 2
+
+
+def test_a_dry_run_of_files_names_users_that_stay(filled: Run, admin: FakeAdmin) -> None:
+    admin.sections["routes"]["other"] = {"name": "other", "service_name": "orders", "scopes": ["a"]}
+    result = filled("delete", "-f", "a.yaml", "--dry-run")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "headgate: dry run, nothing was changed: 2 of 3 would not be deleted\n"
+        "  service orders is needed by route other\n"
+        "  scope a is needed by route other\n",
+    )
+    assert "r" in admin.sections["routes"]
+
+
+def test_a_control_plane_without_dry_deletes_is_not_asked_for_one(filled: Run, admin: FakeAdmin) -> None:
+    admin.openapi = {"paths": {}}
+    for words in (("route", "r"), ("-f", "a.yaml")):
+        result = filled("delete", *words, "--dry-run")
+        assert (result.exit_code, "older" in result.stderr) == (1, True)
     assert deleted(admin) == []
 
 

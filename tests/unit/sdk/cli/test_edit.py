@@ -46,6 +46,13 @@ def test_a_change(logged_in: Run, admin: FakeAdmin, editor: Path, home: Path) ->
     )
 
 
+def test_a_password_is_a_change(logged_in: Run, admin: FakeAdmin, editor: Path) -> None:
+    admin.sections["users"]["jo"] = {"username": "jo"}
+    replace(editor, "username: jo", "username: jo\npassword: another one")
+    assert logged_in("edit", "user", "jo").stdout == "Changed user jo\n"
+    assert admin.sections["users"]["jo"]["password"] == "another one"
+
+
 def test_an_unchanged_text_changes_nothing(
     logged_in: Run, admin: FakeAdmin, editor: Path, home: Path
 ) -> None:

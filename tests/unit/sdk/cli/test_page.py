@@ -27,6 +27,7 @@ LINES = [
 def test_a_command_of_the_page(run: Run, admin: FakeAdmin, home: Path, line: str) -> None:
     admin.openapi = dict(describe(operations(), "0.1.0"))
     admin.rollouts = [{"state": "served", "nodes": [], "serving": 0, "needed": 0, "digest": "d"}]
+    admin.sections["routes"]["orders"] = {"name": "orders"}
     (home / "work/config/more").mkdir(parents=True)
     for file in ("config/a.yaml", "config/more/b.yaml", "extra.yaml", "old.yaml", "ca.pem"):
         (home / "work" / file).write_text(f"scopes: [{{name: {Path(file).stem}}}]")
