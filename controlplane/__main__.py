@@ -1,6 +1,6 @@
 """`python -m controlplane`: the control plane on ADMIN_LISTEN and GRPC_LISTEN until SIGTERM or Ctrl-C.
 
-Exit code 0 after a signal, 2 when it cannot work as it is set up (after one line that says why), 1 after a fault.
+Exit code 0 after a signal, 2 for wrong settings (after one line that says why), 1 after a fault.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DRAIN = 10
 """Seconds that requests under way may take after SIGTERM."""
 
 MOST_CONNECTIONS = 4096
-"""To the admin API at once; data planes keep some open for what comes through the gateway."""
+"""Connections to the admin API at once; data planes keep some open for requests through the gateway."""
 
 
 def main() -> NoReturn:
@@ -50,10 +50,9 @@ def answer_questions() -> None:
     """Answer --help and --version, for which no setting is needed; anything else on the command line is refused."""
     parser = argparse.ArgumentParser(
         prog="headgate-controlplane",
-        description="One control plane: admin API on ADMIN_LISTEN, gRPC on GRPC_LISTEN, until SIGTERM or Ctrl-C.",
+        description="Run a control plane: admin API on ADMIN_LISTEN, gRPC on GRPC_LISTEN, until SIGTERM or Ctrl-C.",
         epilog="Settings come from the environment or .env: SECRET_KEY and DATAPLANE_TOKEN at least. "
-        "docs/reference/settings.md lists all of them. Exit code 2: it cannot work as it is set up, and one line says "
-        "why.",
+        "docs/reference/settings.md lists all of them. Exit code 2: the settings are wrong, and one line says why.",
     )
     version = f"headgate-controlplane {metadata.version('headgate-controlplane')}"
     parser.add_argument("--version", action="version", version=version)

@@ -61,8 +61,8 @@ SETTLE = 3.0
 """Seconds within which data planes that lost a control plane have reconnected; they retry every second."""
 
 _NOT_ADVERTISED = (
-    "the gateway does not route /api/v1 here: data planes may be on other machines, and the admin API has no address "
-    "that they reach; set ADVERTISE to host:port, or EXPOSE_ADMIN=false"
+    "the gateway does not route /api/v1 to this control plane: data planes on other machines cannot reach the admin "
+    "API; set ADVERTISE to host:port, or EXPOSE_ADMIN=false"
 )
 
 VERSION = importlib.metadata.version("headgate-controlplane")
@@ -73,7 +73,7 @@ def create_app(
 ) -> ControlPlane:
     """The control plane as an application; without `settings`, they are read when the lifespan begins.
 
-    `stop` is called when it cannot go on; it has to end the server.
+    `stop` is called on a permanent fault; it must end the server.
     """
     return ControlPlane(settings, stop)
 
@@ -191,7 +191,7 @@ def _link_tls(settings: Settings) -> LinkTls:
 
 
 async def _follow_limits(watcher: Watcher, desk: Desk, settings: Settings) -> None:
-    """Tell the desk of the limits of the fleet that are published, and of that of the settings."""
+    """Give the desk the published limits of the fleet, and the limit from the settings."""
     share = settings.limit_share_seconds
     coarse = coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst, share)
     wake, known = asyncio.Event(), None

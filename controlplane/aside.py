@@ -22,8 +22,7 @@ T = TypeVar("T")
 FEW = 16
 """Resources up to which work is done on the event loop: that is faster than waking a thread."""
 MOST_READS = 8
-"""Reads that may run or wait at once. Each may take a second and many megabytes, and gateway:read suffices to ask for
-one."""
+"""Reads that may run or wait at once. Each may take a second and many megabytes, and needs only gateway:read."""
 SWITCH = 0.001
 """Seconds after which a thread gives way to the event loop."""
 CALM = 30.0
@@ -53,7 +52,7 @@ class Busy(Exception):
     """Too many reads are waiting already."""
 
     def __init__(self) -> None:
-        super().__init__(f"{MOST_READS} large answers are being made already")
+        super().__init__(f"{MOST_READS} large responses are already being prepared")
 
 
 async def change(work: Callable[[], T]) -> T:
@@ -110,7 +109,7 @@ def giving_way() -> Iterator[None]:
 def retire(*lots: Collection[object]) -> None:
     """Have the objects in these collections freed in small steps, once those who use them now are done.
 
-    The collections themselves may be freed at any time. To be called from any thread, when the work is done.
+    The collections themselves may be freed at any time. Call it from any thread, when the work is done.
     """
     held: list[object] = []
     for lot in lots:
@@ -141,7 +140,7 @@ async def collect(look: float = LOOK, calm: float = CALM) -> None:
     while True:
         await asyncio.sleep(look)
         if _under_way:
-            continue  # what it has made will mostly go by itself
+            continue  # most of the new objects are freed without it
         if gc.get_count()[2] < GROWN and time.monotonic() - last < calm:
             continue
         began = time.perf_counter()

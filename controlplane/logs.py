@@ -101,7 +101,7 @@ class _Listener(QueueListener):
 
     def _write(self, record: logging.LogRecord) -> None:
         data = f"{record.msg}\n".encode(errors="backslashreplace")
-        with contextlib.suppress(OSError):  # nothing reads it any more
+        with contextlib.suppress(OSError):  # there is no reader any more
             while data:
                 try:
                     data = data[os.write(self._descriptor, data) :]

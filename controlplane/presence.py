@@ -57,10 +57,12 @@ class Presence:
             logger.info("registered itself", extra={"revision": registered.revision, **self._named()})
             await self._keep(registered.lease)
         except LeaseGone:
-            logger.warning("registration was lost", extra=self._named())
+            logger.warning("the registration of this control plane was lost", extra=self._named())
         except UnknownService:
             # An operator deleted it: the admin API is not wanted on the gateway.
-            logger.info("not registered: the service does not exist", extra=self._named())
+            logger.info(
+                "this control plane is not registered: the service does not exist", extra=self._named()
+            )
             await asyncio.sleep(self._ttl)
         except (StoreError, InvalidConfig) as error:
             logger.warning("registration failed", extra={"reason": str(error), **self._named()})
@@ -75,7 +77,9 @@ class Presence:
             except LeaseGone:
                 raise
             except StoreError as error:
-                logger.debug("registration not renewed", extra={"reason": str(error)})
+                logger.debug(
+                    "the registration of this control plane was not renewed", extra={"reason": str(error)}
+                )
 
     async def _leave(self) -> None:
         if not self._lease:
@@ -94,8 +98,8 @@ class Presence:
 def instance_of(settings: Settings) -> Instance | None:
     """This process as an instance: under ADVERTISE, or the address it listens on.
 
-    None where that address would be another machine's own: people's passwords go there. Loopback is right only when no
-    data plane can be elsewhere, because the gRPC port and the store are on loopback, too.
+    None if data planes would reach another machine at that address: passwords are sent there. Loopback is valid only
+    when no data plane can be on another machine, because the gRPC port and the store are on loopback, too.
     """
     host, _, port = (settings.advertise or settings.admin_listen).rpartition(":")
     reachable = _reachable(host.strip("[]"))
@@ -109,8 +113,8 @@ def instance_of(settings: Settings) -> Instance | None:
 
 
 def member_of(settings: Settings) -> Member | None:
-    """The address at which other control planes follow this one; None where it has no address that they reach for
-    certain."""
+    """The address at which other control planes follow this one; None when it has no address that they certainly
+    reach."""
     host, _, port = (settings.advertise_grpc or settings.grpc_listen).rpartition(":")
     bare = host.strip("[]")
     reachable = _reachable(bare)

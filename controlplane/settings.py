@@ -90,7 +90,7 @@ def _endpoints(value: tuple[str, ...]) -> tuple[str, ...]:
             raise _wrong(f"{endpoint!r} is not http://host:port or https://host:port")
         _address(address.rstrip("/"))
     if len({endpoint.partition("://")[0] for endpoint in value}) > 1:
-        raise _wrong("http:// and https:// cannot be mixed")
+        raise _wrong("must not mix http:// and https://")
     return tuple(endpoint.rstrip("/") for endpoint in value)
 
 
@@ -175,16 +175,15 @@ class Settings(BaseSettings):
     admin_listen: Address = "127.0.0.1:8080"
     """Admin API, health and metrics. On other addresses than loopback it needs ADMIN_CERT, or ADMIN_PLAINTEXT."""
     admin_cert: Certificates | None = None
-    """Certificate of the admin API, PEM; with it the port speaks HTTPS alone. Renewed files are taken up by the next
-    connection."""
+    """Certificate of the admin API, PEM; with it, the port accepts only HTTPS. New connections use renewed files."""
     admin_key: KeyFile | None = None
     """Its unencrypted private key."""
     admin_ca: Certificates | None = None
-    """Authority of ADMIN_CERT, PEM, by which data planes verify it where the gateway routes /api/v1 here; left out, the
-    authorities of their systems."""
+    """Authority of ADMIN_CERT, PEM, by which data planes verify it when the gateway routes /api/v1 to this control
+    plane; by default the authorities of their systems."""
     admin_plaintext: bool = False
-    """Serve the admin API unencrypted on other addresses than loopback: in a network where nobody else listens, or
-    where a proxy in front ends TLS."""
+    """Serve the admin API unencrypted on other addresses than loopback: in a private network, or behind a proxy that
+    terminates TLS."""
     admin_cors_origins: Origins = ()
     """Comma separated origins, such as https://admin.example.org, whose pages may call the admin API from a browser."""
     grpc_listen: Address = "127.0.0.1:50051"
@@ -199,19 +198,21 @@ class Settings(BaseSettings):
     etcd_key: KeyFile | None = None
     """Its unencrypted private key."""
     etcd_username: str | None = None
-    """User at etcd, where it requires authentication; with ETCD_PASSWORD."""
+    """User of etcd, if it requires authentication; with ETCD_PASSWORD."""
     etcd_password: SecretStr | None = None
     """Its password."""
 
     secret_key: Annotated[SecretStr, _secret(32)]
     """Encrypts the signing keys in etcd; at least 32 characters, the same on every control plane."""
     dataplane_token: Annotated[SecretStr, _secret(16)] | None = None
-    """Bearer credential of the data planes; at least 16 characters. Without it or a file, GRPC_CLIENT_CA is needed."""
+    """Bearer credential of the data planes; at least 16 characters. Without it and without a file, GRPC_CLIENT_CA is
+    required."""
     dataplane_token_file: TokenFile | None = None
-    """The same in a file, one a line; any of them is accepted, and the file is read again when it changes."""
+    """File with such credentials, one per line; each of them is accepted, and the file is read again when it
+    changes."""
     service_token: Annotated[SecretStr, _secret(16)] | None = None
-    """Bearer credential with which any service registers; at least 16 characters. Left out, each needs one of its
-    own (`headgate token service`) or a certificate."""
+    """Bearer credential with which any service registers; at least 16 characters. Without it, each service needs its
+    own token (`headgate token service`) or a certificate."""
     service_token_file: TokenFile | None = None
     """The same in a file, as for the data planes."""
 
@@ -219,17 +220,17 @@ class Settings(BaseSettings):
     """Comma separated networks that services may register although they are loopback, link-local, multicast or
     reserved; for instance 127.0.0.0/8 where data planes and services share one machine."""
     register_deny: Networks = ()
-    """Comma separated networks that services must not register beside those."""
+    """Comma separated networks that services must not register, in addition to the special networks."""
     unix_sockets: Folders = ()
     """Comma separated folders in which services may register Unix sockets (unix:/path), also below them. Set it as on
     the data planes, which connect to no other."""
     register_most_instances: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Instances of one service that may be registered."""
     register_most_services: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
-    """Services in all, beyond which a registration creates no further one."""
+    """Number of services from which on a registration creates no further service."""
 
     admin_username: Annotated[str, Field(pattern=USERNAME)] = "admin"
-    """Name of the first user, who may do everything."""
+    """Name of the first user, who has all rights."""
     admin_password: Annotated[SecretStr, _secret(8, 128)] | None = None
     """Password of the first user; needed only while the store holds no user."""
 
@@ -252,40 +253,42 @@ class Settings(BaseSettings):
     """`aud` of the tokens that are issued."""
 
     trusted_proxies: Networks = ("127.0.0.0/8", "::1/128")  # type: ignore[assignment]  # validated as well
-    """Comma separated networks whose X-Forwarded-For is believed, where wrong passwords are counted by address: the
-    data planes that route /api/v1 here, and load balancers."""
+    """Comma separated networks whose X-Forwarded-For is trusted when wrong passwords are counted by address: those of
+    load balancers, and of the data planes that route /api/v1 to this control plane."""
     expose_admin: bool = True
     """Route /api/v1 on the gateway to this control plane's admin API."""
     advertise: Address | None = None
-    """host:port under which data planes reach the admin API; left out, ADMIN_LISTEN. Loopback counts only where
-    GRPC_LISTEN and ETCD_ENDPOINTS are on loopback, too: otherwise the gateway does not route /api/v1 here, and a log
-    line says so."""
+    """host:port at which data planes reach the admin API; by default ADMIN_LISTEN. A loopback address counts only if
+    GRPC_LISTEN and ETCD_ENDPOINTS are on loopback, too: otherwise the gateway does not route /api/v1 to this control
+    plane, and a log line says so."""
     advertise_grpc: Address | None = None
-    """host:port under which the other control planes reach GRPC_LISTEN; left out, GRPC_LISTEN itself, where 0.0.0.0
-    stands for this machine's address. Loopback counts only where ETCD_ENDPOINTS is on loopback, too: otherwise the
-    others read of this one's data planes in etcd, as far as 512 KiB hold it."""
+    """host:port at which the other control planes reach GRPC_LISTEN; by default GRPC_LISTEN itself, where 0.0.0.0
+    stands for this machine's address. A loopback address counts only if ETCD_ENDPOINTS is on loopback, too: otherwise
+    the others read the state of this one's data planes from etcd, up to 512 KiB of it."""
     grpc_peer_ca: Certificates | None = None
-    """Authority of the other control planes' GRPC_CERT, PEM; left out, GRPC_CLIENT_CA, or the system's authorities.
-    Where GRPC_CLIENT_CA is set, control planes show each other GRPC_CERT, which it must have signed."""
+    """Authority of the other control planes' GRPC_CERT, PEM; by default GRPC_CLIENT_CA, or the system's authorities. If
+    GRPC_CLIENT_CA is set, control planes present GRPC_CERT to each other, and this authority must have signed it."""
     anonymous_read: bool = False
-    """Answer GETs without a token that come from this machine; for the demo."""
+    """Answer GET requests from this machine without a token; for the demo."""
 
     debug: bool = False
-    """Log at debug level, whatever LOG_LEVEL says."""
+    """Log at debug level; overrides LOG_LEVEL."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug, info, warning or error."""
 
     redis_host: str | None = None
     """Accepted so that both planes can share one `.env`; the control plane does not use it."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
-    """Accepted likewise."""
+    """Accepted for the same reason."""
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
-    """Requests a second from one client address over all data planes with RATE_LIMIT_MODE=fleet; the same as there."""
+    """Requests a second from one client address over all data planes with RATE_LIMIT_MODE=fleet; the same value as on
+    the data planes."""
     rate_limit_burst: Annotated[int, Field(ge=1, le=1_000_000_000)] = 150
-    """Requests that one address may send at once, likewise."""
+    """Requests that one address may send at once; the same value as on the data planes."""
     limit_share_seconds: Annotated[float, Field(ge=10, le=3600, allow_inf_nan=False)] = 3600
-    """Seconds that data planes go on with their share of a limit of the fleet while no control plane answers (its
-    `without_owner: share`). A data plane that dies without a goodbye keeps its share from the others for as long."""
+    """Seconds for which data planes use their share of a limit of the fleet while no control plane answers (its
+    `without_owner: share`). The share of a data plane that dies without deregistering is withheld from the others for
+    as long."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -328,7 +331,7 @@ def _incomplete(given: Set[str]) -> Iterator[str]:
         yield "ADMIN_CA needs ADMIN_CERT and ADMIN_KEY"
     for token in ("dataplane_token", "service_token"):
         if token in given and f"{token}_file" in given:
-            yield f"{token.upper()} and {token.upper()}_FILE cannot be set together"
+            yield f"{token.upper()} and {token.upper()}_FILE must not both be set"
     if not given & {"dataplane_token", "dataplane_token_file", "grpc_client_ca"}:
         yield f"DATAPLANE_TOKEN: is not set ({_WHAT['DATAPLANE_TOKEN']})"
 
@@ -344,7 +347,7 @@ def _mismatched(prefix: str, cert: Path | None, key: Path | None) -> Iterator[st
 
 
 def _in_the_clear(settings: Settings) -> Iterator[str]:
-    """People send their passwords to the admin API."""
+    """The admin API receives passwords, so it must be encrypted."""
     host = settings.admin_listen.rpartition(":")[0]
     if settings.admin_cert is None and not settings.admin_plaintext and not is_loopback(host):
         yield (

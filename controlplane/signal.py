@@ -1,4 +1,4 @@
-"""Wakes listeners when something changed. They look up the new state themselves: the latest wins."""
+"""Wakes listeners after a change. They read the new state themselves: the latest wins."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Signal:
         return bool(self._events)
 
     def notify(self) -> None:
-        """Say that something changed."""
+        """Wake all listeners."""
         self._wake(list(self._events))
 
     def _wake(self, events: list[asyncio.Event]) -> None:

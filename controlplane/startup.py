@@ -34,7 +34,7 @@ PAUSE = 3.0
 """Seconds between two attempts while the store does not answer; each writes one log line."""
 
 SCOPES: list[dict[str, Any]] = [
-    {"name": "gateway:read", "description": "Look at configuration and fleet"},
+    {"name": "gateway:read", "description": "Read the configuration and the state of the fleet"},
     {"name": "gateway:admin", "description": "Change the configuration; implies gateway:read"},
 ]
 SERVICE: dict[str, Any] = {
@@ -92,7 +92,7 @@ class Startup:
         try:
             await self._steps()
         except StartError as error:
-            raise HttpError(409, f"The store lacks what a control plane needs: {error}") from None
+            raise HttpError(409, f"The store lacks resources that a control plane needs: {error}") from None
 
     async def follow(self) -> None:
         """Run the steps whenever an operator confirmed a replaced store, until cancelled."""
@@ -103,8 +103,8 @@ class Startup:
                 await wake.wait()
                 wake.clear()
                 if (lineage := watcher.guard.good.lineage) != prepared and prepared.id:
-                    logger.warning("the store was replaced: looking for what is missing there")
-                    self._parts.starting = "looking for what is missing in the store"
+                    logger.warning("the store was replaced: checking it for missing resources")
+                    self._parts.starting = "the control plane is checking the store for missing resources"
                     await self.run()
                 prepared = lineage
 
@@ -115,10 +115,10 @@ class Startup:
             await self._create_built_in()
             await self._create_first_user()
         except AccessDenied as error:
-            detail = "etcd refuses ETCD_USERNAME and ETCD_PASSWORD, or what that user may do is too little"
+            detail = "etcd rejects ETCD_USERNAME and ETCD_PASSWORD, or that user lacks permissions"
             raise StartError(f"{detail}: {error}") from None
         except ConfigProblems as error:
-            raise StartError(f"what lies in etcd keeps the control plane from starting: {error}") from None
+            raise StartError(f"the control plane cannot start with the content of etcd: {error}") from None
         self._parts.starting = None
 
     def _wait_for_store(self, error: StoreError) -> None:
@@ -145,7 +145,7 @@ class Startup:
             refresh_lifetime=settings.refresh_token_lifetime,
         )
         if self._users is None:
-            # Once: what is known of wrong passwords outlives a store that is replaced.
+            # Once: the record of wrong passwords outlives a store that is replaced.
             self._users = Users(self._parts.find_user, self._hasher, time.monotonic)
         rotation = StoredFamilies(self._parts.commands.executor, settings.refresh_token_lifetime)
         self._parts.tokens = tokens
@@ -167,7 +167,7 @@ class Startup:
             return
         username, password = self._settings.admin_username, self._settings.admin_password
         if password is None:
-            raise StartError("ADMIN_PASSWORD: is not set, and the store holds no user yet")
+            raise StartError("ADMIN_PASSWORD: is not set, but the store holds no user yet")
         user = {
             "username": username,
             "password": password.get_secret_value(),
@@ -179,7 +179,7 @@ class Startup:
 
 
 def _tls(settings: Settings) -> Tls | None:
-    """How data planes reach the admin API. Instances are known by addresses, and certificates by names."""
+    """TLS by which data planes reach the admin API. Instances have addresses, and certificates have names."""
     if settings.admin_cert is None:
         return None
     ca = settings.admin_ca.read_text() if settings.admin_ca else None

@@ -37,7 +37,7 @@ class TlsFiles:
         return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
 
     def context(self) -> ssl.SSLContext:
-        """What a server needs for handshakes (TLS 1.2 and 1.3). Raises TlsError."""
+        """The context of a server for handshakes (TLS 1.2 and 1.3). Raises TlsError."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
@@ -59,8 +59,8 @@ class TlsFiles:
 class FollowedContext:
     """A server's context whose handshakes follow the files. `context` is for the server; it never changes.
 
-    OpenSSL asks in the middle of every handshake, and takes another context for it. Connections that are open keep the
-    certificate that they began with.
+    OpenSSL asks for the context in the middle of every handshake. Open connections keep the certificate that they began
+    with.
     """
 
     def __init__(self, files: TlsFiles) -> None:
@@ -84,14 +84,14 @@ class FollowedContext:
 
 
 def log_useless_renewal(error: TlsError) -> None:
-    """Renewed files cannot be used, and the server goes on with those it had."""
-    logger.error("renewed certificates are of no use; the old ones stay", extra={"reason": str(error)})
+    """Renewed files cannot be used, and the server keeps the previous ones."""
+    logger.error("renewed certificates are invalid; the old ones stay in use", extra={"reason": str(error)})
 
 
 def tls_name(cert: Path) -> str:
-    """The first DNS name of a certificate; empty when it has none: then it has to be good for the address.
+    """The first DNS name of a certificate; empty when it has none: then it must be valid for the address.
 
-    Of a wildcard, a name that it covers: nobody looks it up.
+    For a wildcard, a name that it covers: no one looks it up.
     """
     found = x509.load_pem_x509_certificate(cert.read_bytes())
     try:

@@ -48,7 +48,7 @@ def _routes(parts: Parts) -> list[Route]:
 
 
 def _elsewhere(path: str, by_path: Mapping[str, Mapping[str, Operation]]) -> Mapping[str, str]:
-    """For methods that are not possible at a path, where they are: its twin under /config, one step above or below."""
+    """Paths at which methods are allowed that this path refuses: its twin under /config, one step above or below."""
     twin = _PARAMETER.sub("{}", path.replace(f"{ROOT}/", f"{ROOT}/config/", 1))
     found: dict[str, str] = {}
     for other, possible in by_path.items():
@@ -65,7 +65,7 @@ class _Endpoint:
     def __init__(
         self, parts: Parts, operations: Mapping[str, Operation], elsewhere: Mapping[str, str]
     ) -> None:
-        """`elsewhere`: where other methods are possible."""
+        """`elsewhere`: the paths at which other methods are allowed."""
         self._parts = parts
         self._elsewhere = elsewhere
         self._operations = {**operations}
@@ -104,7 +104,7 @@ class _Endpoint:
         return response
 
     def _without_operation(self, method: str) -> Response:
-        """The answer to OPTIONS (RFC 9110 §9.3.7); for other methods HttpError 405 that says what is possible."""
+        """The answer to OPTIONS (RFC 9110 §9.3.7); for other methods HttpError 405 that names the allowed methods."""
         headers = {"Allow": ", ".join(sorted({*self._operations, "OPTIONS"}))}
         if "PATCH" in self._operations:
             headers |= ACCEPT_PATCH
@@ -112,12 +112,14 @@ class _Endpoint:
             return Response(status_code=204, headers=headers)
         where = self._elsewhere.get(method)
         hint = f". {method} {where} is" if where else ""
-        raise HttpError(405, f"{method[:20]} is not possible here: {headers['Allow']}{hint}", headers=headers)
+        raise HttpError(
+            405, f"{method[:20]} is not allowed here; allowed: {headers['Allow']}{hint}", headers=headers
+        )
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await WebSocketClose()(scope, receive, send)
         return
-    refused = HttpError(404, "Nothing is at this path; /docs and /api/v1/openapi.json list what is")
+    refused = HttpError(404, "This path does not exist; /docs and /api/v1/openapi.json list all paths")
     await respond(refused)(scope, receive, send)

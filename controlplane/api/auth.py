@@ -1,8 +1,8 @@
 """Authentication and authorization of requests: our bearer tokens (RFC 6750), and the demo's local reads.
 
-A token names its user and the scopes it was issued for. The user's present state decides: a deleted or disabled user
-is refused, a new password ends the tokens issued before it, and a revoked scope counts no more. The watcher's view is
-asked first; before a refusal the store itself is, because the view may be a moment behind.
+A token names its user and the scopes it was issued for. The user's present state decides: a deleted or disabled user is
+refused, a new password ends the tokens issued before it, and a revoked scope no longer counts. The watcher's view is
+read first; before a refusal the store itself is read, because the view may be a moment behind.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def _holds(claims: Claims, user: User | None, access: Access) -> bool:
 
 
 def from_this_machine(request: Request) -> bool:
-    """Whether the peer, every proxy before it and the name that was asked for are this machine.
+    """Whether the peer, every proxy before it and the requested host name are this machine.
 
-    The name keeps out web pages of elsewhere that had their own name point here (DNS rebinding).
+    The check of the name keeps out web pages whose own host name resolves to this machine (DNS rebinding).
     """
     hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
     peer = request.client.host if request.client else ""

@@ -30,14 +30,14 @@ YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yam
 
 async def read(request: Request, most: int = MOST_BYTES) -> bytes:
     """The whole body. HttpError 413 once it is known to be longer than `most` bytes, 408 when it takes too long, 415
-    for one that is compressed: its length says nothing of what it becomes."""
+    for a compressed body: its length does not bound the decompressed size."""
     if (coding := request.headers.get("content-encoding", "identity").strip().lower()) not in (
         "",
         "identity",
     ):
         raise HttpError(
             415,
-            f"Content-Encoding {coding[:40]}: send the body as it is",
+            f"Content-Encoding {coding[:40]} is not supported: send the body unencoded",
             headers={"Accept-Encoding": "identity", "Connection": "close"},
         )
     too_long = HttpError(413, f"The body is longer than {most} bytes", headers={"Connection": "close"})
@@ -104,7 +104,7 @@ async def form(request: Request) -> Mapping[str, str]:
         raise HttpError(400, "The form cannot be read") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise HttpError(400, "A field is given twice")
+        raise HttpError(400, "A form field is given twice")
     return fields
 
 

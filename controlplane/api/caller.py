@@ -13,8 +13,8 @@ Network = IPv4Network | IPv6Network
 def address_of(request: Request, trusted: Iterable[Network]) -> str:
     """The IP address of the caller; empty where there is none.
 
-    X-Forwarded-For is read from the right, as far as the one who wrote an entry is in a `trusted` network: what a
-    client claims about itself stands further left and is never reached.
+    X-Forwarded-For is read from the right, as long as the writer of an entry is in a `trusted` network: the claims of a
+    client stand further left and are never reached.
     """
     told = request.headers.getlist("x-forwarded-for")
     # Empty members of a list are no members (RFC 9110 §5.6.1.2).

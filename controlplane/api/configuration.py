@@ -30,16 +30,16 @@ from controlplane.model.document import MOST_WARNINGS
 from controlplane.model.resources import documents
 
 UNFINISHED = (
-    "The change is decided at this revision, and the store (etcd) failed before all of it was in place. It is "
-    "completed as soon as the store answers; do not repeat it."
+    "The change is decided at this revision, but the store (etcd) failed before all of it was written. The control "
+    "plane completes it as soon as the store answers; do not repeat it."
 )
 
 
 async def apply(call: Call) -> Response:
-    """Takes the document; `?dry_run=true` only says what it would do, `?wait=` answers when it is served."""
+    """Apply a document; `?dry_run=true` only reports the changes, `?wait=` answers when they are served."""
     dry, wait = flag(call, "dry_run"), rollout.asked(call, "dry_run")
     if dry and wait:
-        raise HttpError(400, "A dry run writes nothing that could be waited for")
+        raise HttpError(400, "A dry run writes nothing: leave out wait")
     document = await body.document(call.request)
     receipt = await call.parts.commands.apply(document, author=call.author, dry_run=dry)
     receipt = _with_warnings(receipt, document, call)
@@ -55,7 +55,7 @@ def _with_warnings(receipt: Receipt, document: Mapping[str, object], call: Call)
 
 
 async def receipt_answer(call: Call, receipt: Receipt, wait: rollout.Wait | None, *, dry: bool) -> Response:
-    """Answer a change of many resources: the outcome for each, and who serves it if the caller waits for that."""
+    """Answer a change of many resources: the outcome for each, and the rollout if the caller waits for it."""
     call.record.revision, call.record.dry_run = receipt.revision, dry
     shown: dict[str, object] = {"revision": receipt.revision, "changes": await _changes(receipt)}
     if receipt.warnings:
@@ -86,7 +86,7 @@ def operations() -> Iterator[Operation]:
         handler=apply,
         access=ADMIN,
         id="apply",
-        summary="Create or update everything a document declares, or nothing of it",
+        summary="Create or update all resources of a document, or none of them",
         answers=rollout.RECEIPTS,
         tag="configuration",
         body=Body(_document(), example=_example()),
@@ -102,7 +102,7 @@ def _example() -> Mapping[str, Any]:
 def _document() -> Mapping[str, Any]:
     return {
         "type": "object",
-        "description": "Resources by kind. What is left out is left alone.",
+        "description": "Resources by kind. Resources that are left out do not change.",
         "additionalProperties": False,
         "properties": {plural: many(model) for plural, model in documents().items()},
     }

@@ -1,4 +1,4 @@
-"""What is there: the start page, the description for programs, and the reference for people."""
+"""Entry points of the admin API: the start page, the description for programs, and the reference for people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Table = Callable[[], Iterable[Operation]]
 
 
 async def index(call: Call) -> Response:
-    """Where everything begins: for browsers the reference, for programs its address and others."""
+    """The start page: for browsers a redirect to the reference, for programs a list of paths."""
     if "text/html" in call.request.headers.get("accept", ""):
         return Response(status_code=303, headers={"Location": "/docs", "Vary": "Accept"})
     links = shapes.LinksShape(
@@ -83,9 +83,9 @@ def operations(table: Table) -> Iterator[Operation]:
         "/",
         index,
         "getIndex",
-        "What there is",
+        "The entry points of the admin API",
         Answer(200, "Links", shapes.IndexShape),
-        Answer(303, "For browsers: to the reference"),
+        Answer(303, "Browsers are redirected to the API reference"),
         access="public",
         tag="process",
     )
@@ -101,7 +101,7 @@ def operations(table: Table) -> Iterator[Operation]:
         reference,
         "getReference",
         "This description as a page",
-        Answer(200, "HTML, which needs nothing from elsewhere", {"type": "string"}, "text/html"),
+        Answer(200, "HTML that loads nothing from other servers", {"type": "string"}, "text/html"),
         access="public",
         tag="process",
         refusals=(503,),

@@ -1,9 +1,9 @@
 """Documents as they arrive: bytes of JSON or YAML to plain values, bounded and strict.
 
-Both refuse what a reader would not see: a key given twice, NaN, values nested beyond reason. YAML is built here
-from the parser's events instead of with PyYAML's loaders, for three reasons: those recurse in C and crash the
-process on deep nesting, they take aliases without counting what they expand to, and they read YAML 1.1, where
-the key `on` is a boolean. Scalars follow the core schema of YAML 1.2.2 (§10.3.2).
+Both refuse content that a reader would overlook: a key given twice, NaN, values nested too deeply. YAML is built here
+from the parser's events instead of with PyYAML's loaders, for three reasons: those recurse in C and crash the process
+on deep nesting, they take aliases without counting what they expand to, and they read YAML 1.1, where the key `on` is a
+boolean. Scalars follow the core schema of YAML 1.2.2 (§10.3.2).
 """
 
 from __future__ import annotations
@@ -190,13 +190,13 @@ class _Builder:
         value, size = self.anchors[event.anchor]
         self._counted(size, event)
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
-            raise self._wrong("only a text can be a key, no alias", event)
+            raise self._wrong("a key must be text, not an alias", event)
         self._place_value(value, event)
 
     def _open(self, value: dict[str, object] | list[object], event: yaml.CollectionStartEvent) -> None:
         self._counted(1, event)
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
-            raise self._wrong("only a text can be a key", event)
+            raise self._wrong("a key must be text", event)
         if event.tag not in (None, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
             raise self._wrong(f"tag {event.tag!r} is not known", event)
         if len(self.stack) >= MOST_DEPTH:

@@ -21,7 +21,7 @@ _LATER = {"Retry-After": RETRY_AFTER}
 
 
 def explain(error: Exception, *, writing: bool) -> HttpError | None:
-    """The refusal for an error; None for an internal error. `writing`: the request was to change something."""
+    """The refusal for an error; None for an internal error. `writing`: the request was a change."""
     match error:
         case HttpError():
             return error
@@ -37,7 +37,7 @@ def explain(error: Exception, *, writing: bool) -> HttpError | None:
         case StaleWrite():
             return HttpError(412, str(error))
         case InconsistentConfig():
-            return HttpError(500, "What lies in the store cannot be read", errors=error.problems)
+            return HttpError(500, "The content of the store cannot be read", errors=error.problems)
         case TooManyAttempts():
             return HttpError(429, str(error), headers={"Retry-After": str(max(1, round(error.retry_after)))})
         case RecursionError():
@@ -62,7 +62,7 @@ def _store(error: StoreError, writing: bool) -> HttpError:
             )
             return HttpError(503, detail, headers=_LATER)
         case Conflict():
-            detail = f"Others kept changing the configuration meanwhile{nothing}"
+            detail = f"Other changes to the configuration kept coming first{nothing}"
             return HttpError(409, detail, headers=_LATER)
         case TooLarge():
             return HttpError(413, f"The change does not fit into one transaction: {error.detail}")

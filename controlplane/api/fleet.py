@@ -21,13 +21,13 @@ async def circuits(call: Call) -> Response:
 
 
 async def reset_circuit(call: Call) -> Response:
-    """Has every data plane close a service's breaker."""
+    """Order every data plane to close a service's breaker."""
     call.record.revision = await call.parts.commands.reset_circuit(call.path("service"))
     return json_answer({"revision": call.record.revision}, 202)
 
 
 async def dataplanes(call: Call) -> Response:
-    """Every data plane, and what it serves."""
+    """Every data plane, and the revision that it serves."""
     return model_answer(tuple(map(_dataplane, call.parts.fleet.views.dataplanes(call.parts.watcher.current))))
 
 
@@ -68,7 +68,7 @@ def _dataplane(state: NodeState) -> shapes.DataplaneShape:
     )
 
 
-ORDERED = Answer(202, "The order is on its way to the data planes", shapes.RevisionShape)
+ORDERED = Answer(202, "The order is being sent to the data planes", shapes.RevisionShape)
 
 
 def operations() -> Iterator[Operation]:
@@ -95,6 +95,6 @@ def operations() -> Iterator[Operation]:
         f"{ROOT}/dataplanes",
         dataplanes,
         "getDataplanes",
-        "Every data plane, what it serves and what it refused",
+        "All data planes, with the revision each serves and its last rejection",
         Answer(200, "Sorted by node", many(shapes.DataplaneShape)),
     )

@@ -18,26 +18,26 @@ from controlplane.model.resources import Resource
 from controlplane.model.stored import Stamped
 
 Show = Callable[[Stamped], dict[str, object]]
-"""Makes what is answered for one resource; may be called in another thread."""
+"""Makes the response body for one resource; may be called in another thread."""
 
 
 class Form:
     """The fields alone, as they are stored."""
 
     revalidates = True
-    """Whether the ETag, which is the revision of the fields, says everything about an answer."""
+    """Whether the ETag, which is the revision of the fields, changes with every change of the response."""
 
     few = FEW
     """Resources up to which a list is made on the event loop."""
 
     def __init__(self, model: type[Resource]) -> None:
         self.model = model
-        """As a body is written."""
+        """The model of a request body."""
         self.kind = model.KIND
 
     @property
     def schema(self) -> type[Resource]:
-        """As an answer is read."""
+        """The schema of a response."""
         return self.model
 
     async def list(self, call: Call) -> Sequence[Stamped]:
@@ -53,7 +53,7 @@ class Form:
         return lambda stamped: stored.shown(stamped.resource)
 
     def taken(self, document: Mapping[str, object]) -> Mapping[str, object]:
-        """The fields in a body, which may be a patch. What was read may be sent back."""
+        """The fields in a body, which may be a patch. A response may be sent back as a body."""
         return document
 
     def whole(self, document: Mapping[str, object]) -> Mapping[str, object]:
@@ -85,7 +85,7 @@ class WithStatus(Form):
 
 
 SETTLED_WITHIN = 1.0
-"""Seconds that an answer waits for what is published to hold the change."""
+"""Seconds that a response waits for the change to be published."""
 
 
 async def published(call: Call, revision: int) -> None:

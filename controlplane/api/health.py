@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can answer, and what it counts."""
+"""Whether the process is alive, whether it is ready, and its metrics."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _TEXT = {"type": "string"}
 
 
 def _of_the_store(watcher: Watcher) -> list[str]:
-    """What is wrong with the store, or with what lies in it."""
+    """Problems of the store, or of its content."""
     return [*((FULL,) if watcher.full else ()), *map(str, watcher.problems)]
 
 
 async def health(call: Call) -> Response:
-    """Always 200: a restart would mend neither the store nor what lies in it."""
+    """Always 200: a restart would mend neither the store nor its content."""
     watcher = call.parts.watcher
     problems = [*call.parts.not_ready(), *_of_the_store(watcher)]
     well = watcher.connected and not problems
@@ -50,7 +50,7 @@ async def ready(call: Call) -> Response:
 
 
 async def metrics(call: Call) -> Response:
-    """The exposition for Prometheus, in the form that it asks for."""
+    """The metrics for Prometheus, in the format that it requests."""
     encode, media_type = choose_encoder(call.request.headers.get("accept", ""))
     return Response(encode(registry(call.parts)), headers={"Content-Type": media_type})
 
@@ -58,7 +58,7 @@ async def metrics(call: Call) -> Response:
 def operations() -> Iterator[Operation]:
     """The operations that the handlers above answer."""
     for path, handler, summary, answer in (
-        ("/health", health, "Whether the process lives", Answer(200, "It does", shapes.HealthShape)),
+        ("/health", health, "Whether the process is alive", Answer(200, "It does", shapes.HealthShape)),
         ("/metrics", metrics, "Metrics", Answer(200, "For Prometheus", _TEXT, "text/plain")),
     ):
         yield get(path, handler, f"get{path[1:].title()}", summary, answer, access="public", tag="process")
@@ -68,7 +68,7 @@ def operations() -> Iterator[Operation]:
         "getReady",
         "Whether requests can be answered",
         Answer(200, "They can", shapes.ReadyShape),
-        Answer(503, "Not yet, and why", shapes.ReadyShape),
+        Answer(503, "Not ready; the reasons", shapes.ReadyShape),
         access="public",
         tag="process",
     )

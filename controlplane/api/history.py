@@ -35,14 +35,16 @@ USUAL = 50
 PARAMETERS = (
     Parameter(
         "limit",
-        "How many changes at most.",
+        "The largest number of changes to return.",
         schema={"type": "integer", "minimum": 1, "maximum": MOST_RECORDS, "default": USUAL},
     ),
     Parameter("before", "Only changes with a lower revision, for the next page.", schema={"type": "integer"}),
 )
 BETWEEN = (
-    Parameter("from", "The older revision; needed.", schema={"type": "integer", "minimum": 1}),
-    Parameter("to", "The newer revision; left out: now.", schema={"type": "integer", "minimum": 1}),
+    Parameter("from", "The older revision; required.", schema={"type": "integer", "minimum": 1}),
+    Parameter(
+        "to", "The newer revision; by default the current one.", schema={"type": "integer", "minimum": 1}
+    ),
 )
 
 
@@ -73,11 +75,11 @@ def _whole(record: Record) -> Response:
 
 
 async def diff(call: Call) -> Response:
-    """What leads from one revision to another."""
+    """The differences between two revisions."""
     _only(call, "from", "to")
     old, new = _number(call, "from"), _number(call, "to")
     if old is None:
-        raise HttpError(400, "from must name a revision")
+        raise HttpError(400, "from is required: the older revision to compare")
     return await call.parts.commands.compare(old, new, lambda edits: models_answer(map(_edit, edits)))
 
 
@@ -86,7 +88,7 @@ async def rollback(call: Call) -> Response:
     dry, wait = flag(call, "dry_run"), rollout.asked(call, "dry_run")
     document = await body.document(call.request)
     if unknown := sorted(set(document) - {"to", "dry_run", "users"}):
-        raise InvalidConfig([Problem(unknown[0], "is not known here")])
+        raise InvalidConfig([Problem(unknown[0], "unknown field")])
     to, in_body = document.get("to"), document.get("dry_run", False)
     if not isinstance(to, int) or isinstance(to, bool) or not 0 < to < 2**63:
         raise InvalidConfig([Problem("to", "must be a revision")])
@@ -96,7 +98,7 @@ async def rollback(call: Call) -> Response:
             raise InvalidConfig([Problem(name, "must be true or false")])
     dry = dry or bool(in_body)
     if dry and wait:
-        raise HttpError(400, "A dry run writes nothing that could be waited for")
+        raise HttpError(400, "A dry run writes nothing: leave out wait")
     receipt = await call.parts.commands.rollback(to, author=call.author, users=bool(users), dry_run=dry)
     return await receipt_answer(call, receipt, wait, dry=dry)
 
@@ -116,8 +118,8 @@ def _only(call: Call, *known: str) -> None:
 
 
 def _shown(record: Record) -> dict[str, object]:
-    """A change as `ChangeRecordShape` says. What it lists is left out of the model: no thread runs while pydantic
-    checks and dumps thousands of them in one call."""
+    """A change as `ChangeRecordShape` says. Its list of resources is left out of the model: no other thread runs while
+    pydantic checks and dumps thousands of entries in one call."""
     head = shapes.ChangeRecordShape(
         revision=record.revision,
         author=record.author,
@@ -154,8 +156,8 @@ def operations() -> Iterator[Operation]:
         f"{ROOT}/history",
         changes,
         "getHistory",
-        "The changes of the configuration that are on record",
-        Answer(200, "The newest first", many(shapes.ChangeRecordShape)),
+        "The recorded changes of the configuration",
+        Answer(200, "Sorted by revision, the newest first", many(shapes.ChangeRecordShape)),
         tag="configuration",
         parameters=PARAMETERS,
         refusals=(400,),
@@ -173,8 +175,8 @@ def operations() -> Iterator[Operation]:
         f"{ROOT}/diff",
         diff,
         "getDiff",
-        "What leads from the configuration at one revision to that at another",
-        Answer(200, "By kind and name", many(shapes.EditShape)),
+        "The differences between the configurations at two revisions",
+        Answer(200, "Sorted by kind and name", many(shapes.EditShape)),
         tag="configuration",
         parameters=BETWEEN,
         refusals=(400, 404),
@@ -185,7 +187,7 @@ def operations() -> Iterator[Operation]:
         handler=rollback,
         access=ADMIN,
         id="rollback",
-        summary="Make the configuration again what it was at a revision, as a new change",
+        summary="Restore the configuration of an earlier revision, as a new change",
         answers=rollout.RECEIPTS,
         tag="configuration",
         body=Body(shapes.RollbackShape, example={"to": 42, "dry_run": True}),

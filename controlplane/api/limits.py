@@ -1,4 +1,4 @@
-"""The rate limits as they are counted now: buckets, the bound in force, and filling up the buckets of a key."""
+"""The rate limits as they are counted now: buckets, the bound in force, and resets of the buckets of a key."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FEW = 2000
 
 PARAMETERS = (
     Parameter("limit", "Only the limit of this name."),
-    Parameter("key", "Only buckets of this key, as it is shown, or of this value of a key."),
-    Parameter("node", "Only what this data plane counts."),
+    Parameter("key", "Only buckets of this key, as the response shows it, or of this value of a key."),
+    Parameter("node", "Only the buckets of this data plane."),
     Parameter(
         "most",
-        "How many buckets at most, of all limits together.",
+        "The largest number of buckets to return, for all limits together.",
         schema={"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
     ),
 )
@@ -52,7 +52,7 @@ async def rate_limits(call: Call) -> Response:
 
 
 async def reset_rate_limit(call: Call) -> Response:
-    """Has every data plane fill up the buckets of a key, and says how many there were."""
+    """Order every data plane to refill the buckets of a key, and report how many there were."""
     if "quorum" in call.request.query_params:
         raise HttpError(400, "Unknown parameter 'quorum'")
     key, wait = call.path("key"), rollout.asked(call)
@@ -72,15 +72,13 @@ async def reset_rate_limit(call: Call) -> Response:
         unreported=list(seen.unreported),
     ).model_dump()
     if seen.found_none:
-        detail = (
-            f"No bucket of any limit has the key {key!r}; GET {ROOT}/rate-limits shows those that are in use"
-        )
+        detail = f"No bucket of any limit has the key {key!r}; GET {ROOT}/rate-limits lists the keys in use"
         raise HttpError(404, detail, more=receipt)
     return json_answer(receipt, 200 if seen.complete else 202)
 
 
 def _choice(call: Call) -> Choice:
-    """What the query asks for. HttpError 400."""
+    """The filter in the query. HttpError 400."""
     query = call.request.query_params
     if unknown := sorted(set(query) - {one.name for one in PARAMETERS}):
         raise HttpError(400, f"Unknown parameter {unknown[0]!r}")
@@ -91,7 +89,7 @@ def _choice(call: Call) -> Choice:
 
 
 def _require_known(choice: Choice, limits: Mapping[str, RateLimit], reports: Reports) -> None:
-    """HttpError 404 for a limit or a data plane that there is not."""
+    """HttpError 404 for a limit or a data plane that does not exist."""
     if choice.node is not None and choice.node not in reports:
         raise HttpError(404, f"data plane {choice.node!r} is not connected")
     if choice.limit is None or choice.limit in limits:
@@ -155,8 +153,8 @@ def operations() -> Iterator[Operation]:
         f"{ROOT}/rate-limits",
         rate_limits,
         "getRateLimits",
-        "Every rate limit, the bound in force, and the buckets in use",
-        Answer(200, "Those that refused most first, then by name", many(shapes.RateLimitShape)),
+        "All rate limits, each with its bound in force and the buckets in use",
+        Answer(200, "Sorted by refused requests, the most first, then by name", many(shapes.RateLimitShape)),
         parameters=PARAMETERS,
         refusals=(400, 404),
     )
@@ -166,16 +164,16 @@ def operations() -> Iterator[Operation]:
         handler=reset_rate_limit,
         access=ADMIN,
         id="resetRateLimit",
-        summary="Fill up the buckets of a key on every data plane, at the owners of limits and in Redis",
+        summary="Refill the buckets of a key on every data plane, at the owners of limits and in Redis",
         answers=(
-            Answer(200, "What every data plane has reset", shapes.ResetShape),
+            Answer(200, "The buckets that each data plane has reset", shapes.ResetShape),
             Answer(202, "Some data planes have not answered yet", shapes.ResetShape),
         ),
         tag="fleet",
         parameters=(
             Parameter(
                 "wait",
-                f"Seconds to wait for what the data planes have reset; {RESET_WITHIN:g} unless given.",
+                f"Seconds to wait for the data planes to report their resets; {RESET_WITHIN:g} by default.",
                 schema=rollout.PARAMETERS[0].schema,
             ),
         ),

@@ -66,7 +66,7 @@ QUERIES: Final[Mapping[str, str]] = {
     ),
     "headgate_limit_overshoot": "max by (limit) (headgate_limit_overshoot) > 0",
 }
-"""For each metric a PromQL query that answers what operators ask; one with a comparison is fit for an alert."""
+"""For each metric a PromQL query for operators; a query with a comparison can be used as an alert."""
 
 
 def registry(parts: Parts) -> CollectorRegistry:
@@ -94,27 +94,41 @@ class PartsCollector(Collector):
         yield _gauge("ready", "Whether requests can be answered.", not self._parts.not_ready())
         yield _gauge("store_up", "Whether etcd answered when it was last asked.", watcher.connected)
         yield _gauge("store_full", "Whether etcd has no space left for changes.", watcher.full)
-        yield _gauge("revision", "Store revision up to which every change was seen.", watcher.revision)
+        yield _gauge(
+            "revision",
+            "Store revision up to which this control plane has seen every change.",
+            watcher.revision,
+        )
         published = self._parts.published_revision
         yield _gauge("published_revision", "Revision of the published snapshot.", published)
-        yield _gauge("snapshot_problems", "What keeps the store from being published.", len(watcher.problems))
+        yield _gauge(
+            "snapshot_problems",
+            "Problems that keep the store's content from being published.",
+            len(watcher.problems),
+        )
         yield _counter(
-            "snapshots_published", "Snapshots that differed from the one before.", watcher.published
+            "snapshots_published",
+            "Published snapshots that differed from the previous one.",
+            watcher.published,
         )
         yield _gauge(
-            "store_frozen", "Whether the store's content awaits an operator's word.", bool(watcher.frozen)
+            "store_frozen",
+            "Whether the store's content waits for an operator's confirmation.",
+            bool(watcher.frozen),
         )
         yield _counter(
             "delta_mismatches",
-            "Deltas that did not fit what a data plane had.",
+            "Deltas that did not match a data plane's configuration.",
             self._parts.messages.mismatches,
         )
         yield _counter(
             "configurations_withheld",
-            "Configurations that a data plane was not given, for want of a capability.",
+            "Configurations withheld from a data plane that lacks a capability.",
             self._parts.messages.withheld,
         )
-        yield _counter("snapshots_refused", "Times the store could not be published.", watcher.refused)
+        yield _counter(
+            "snapshots_refused", "Times that the store's content could not be published.", watcher.refused
+        )
         yield from self._dataplanes()
         if self._parts.desk is not None:
             yield from _limits(self._parts.desk.measured())
@@ -128,10 +142,14 @@ class PartsCollector(Collector):
         connected = sum(state.connected for state in states)
         yield _gauge("dataplanes_connected", "Data planes with an open config stream.", connected)
         acked = GaugeMetricFamily(
-            PREFIX + "dataplane_acked_revision", "Revision that all its workers serve.", labels=["node"]
+            PREFIX + "dataplane_acked_revision",
+            "Revision that all workers of the data plane serve.",
+            labels=["node"],
         )
         rejected = GaugeMetricFamily(
-            PREFIX + "dataplane_rejected_revision", "The last revision it refused; 0: none.", labels=["node"]
+            PREFIX + "dataplane_rejected_revision",
+            "Last revision that the data plane rejected; 0 for none.",
+            labels=["node"],
         )
         for state in states:
             acked.add_metric([state.node], state.applied_revision)
@@ -160,30 +178,35 @@ class PartsCollector(Collector):
 
 def _registrations(counts: Counts) -> Iterator[Metric]:
     streams, held = counts.streams()
-    yield _gauge("keep_alive_streams", "Processes that keep their instances alive over a stream.", streams)
+    yield _gauge(
+        "keep_alive_streams", "Keep-alive streams of processes that keep instances registered.", streams
+    )
     yield _gauge("keep_alive_leases", "Leases that these streams hold: an instance each, or a share.", held)
     yield _counter(
         "registrations", "Instances that were registered, or joined by one more process.", counts.registered
     )
     yield _counter(
-        "deregistrations", "Goodbyes of processes, and instances taken out from outside.", counts.left
+        "deregistrations", "Processes that deregistered, and instances that others removed.", counts.left
     )
-    family = CounterMetricFamily(PREFIX + "keep_alives", "Leases to renew, by outcome.", labels=["outcome"])
+    family = CounterMetricFamily(PREFIX + "keep_alives", "Lease renewals, by outcome.", labels=["outcome"])
     for outcome in ("renewed", "ended", "failed"):
         family.add_metric([outcome], getattr(counts, outcome))
     yield family
 
 
 def _limits(measured: Iterable[Measured]) -> Iterator[Metric]:
-    """Of the limits of the fleet that this control plane owns, in requests. All control planes together have all."""
+    """Of the limits of the fleet that this control plane owns, in requests. All control planes together have all of
+    them."""
     granted = CounterMetricFamily("headgate_limit_granted", "Requests leased to workers.", labels=["limit"])
     bound = GaugeMetricFamily(
         "headgate_limit_bound",
-        "What is let through at most in any time: requests, and requests a second. None while open.",
+        "Bound on admitted requests: the burst, and the rate per second. Absent with without_owner: open.",
         labels=["limit", "part"],
     )
     overshoot = GaugeMetricFamily(
-        "headgate_limit_overshoot", "Requests let through above the bound, at worst.", labels=["limit"]
+        "headgate_limit_overshoot",
+        "Most requests that may have been admitted above the bound.",
+        labels=["limit"],
     )
     for one in measured:
         granted.add_metric([one.name], one.granted)
@@ -197,16 +220,16 @@ def _limits(measured: Iterable[Measured]) -> Iterator[Metric]:
 def _messages(sent: Messages) -> Iterator[Metric]:
     snapshots = CounterMetricFamily(
         PREFIX + "snapshots_sent",
-        "Times that a data plane was sent everything, by the reason why not just what differs.",
+        "Snapshots sent to data planes, by the reason why a delta was not enough.",
         labels=["reason"],
     )
     for reason in Whole:
         snapshots.add_metric([reason], sent.snapshots[reason])
     yield snapshots
-    yield _counter("deltas_sent", "Messages that brought what differs.", sent.deltas)
-    yield _counter("marks_sent", "Messages that brought nothing but the revision.", sent.marks)
+    yield _counter("deltas_sent", "Deltas sent to data planes.", sent.deltas)
+    yield _counter("marks_sent", "Marks sent to data planes: a new revision without changes.", sent.marks)
     resources = CounterMetricFamily(
-        PREFIX + "resources_sent", "Resources that went to data planes, by the form.", labels=["form"]
+        PREFIX + "resources_sent", "Resources sent to data planes, by form.", labels=["form"]
     )
     for form in ("snapshot", "delta"):
         resources.add_metric([form], sent.resources[form])

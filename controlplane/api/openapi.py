@@ -37,7 +37,7 @@ PROBLEM: Json = {
         "detail": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "Everything that is wrong with the configuration that was sent.",
+            "description": "All problems of the configuration that was sent.",
             "items": {
                 "type": "object",
                 "required": ["field", "detail"],
@@ -86,8 +86,8 @@ def describe(operations: Iterable[Operation], version: str) -> Json:
                         "password": {
                             "tokenUrl": "/api/v1/auth/token",
                             "scopes": {
-                                "gateway:read": "Look at everything.",
-                                "gateway:admin": "Look at and change everything.",
+                                "gateway:read": "Read everything.",
+                                "gateway:admin": "Read and change everything.",
                             },
                         }
                     },
@@ -101,7 +101,7 @@ ModelKey = tuple[type[BaseModel], JsonSchemaMode]
 
 
 def _schemas(operations: Iterable[Operation]) -> tuple[Mapping[ModelKey, Json], Json]:
-    """A reference for every model that is taken or answered, and the definitions they lead to."""
+    """A reference for every model of a request or response, and the definitions that it needs."""
     wanted: dict[ModelKey, None] = {}
     for operation in operations:
         if operation.body:
@@ -173,7 +173,7 @@ def _answer(answer: Answer, references: Mapping[ModelKey, Json]) -> Json:
     headers: Json = {
         "X-Request-Id": {"schema": {"type": "string"}},
         "X-Headgate-Revision": {
-            "description": "Revision that the change made, or else of what is published.",
+            "description": "Revision of the change; for reads, the published revision.",
             "schema": {"type": "integer"},
         },
     }
@@ -183,10 +183,13 @@ def _answer(answer: Answer, references: Mapping[ModelKey, Json]) -> Json:
             "schema": {"type": "string"},
         }
     if answer.location:
-        headers["Location"] = {"description": "Path of what was created.", "schema": {"type": "string"}}
+        headers["Location"] = {
+            "description": "Path of the resource that was created.",
+            "schema": {"type": "string"},
+        }
     if answer.link:
         headers["Link"] = {
-            "description": "To the next page, where there is one.",
+            "description": "Link to the next page, if there is one.",
             "schema": {"type": "string"},
         }
     described: Json = {"description": answer.description, "headers": headers}

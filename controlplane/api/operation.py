@@ -59,7 +59,7 @@ class Answer:
     media_type: str = "application/json"
     etag: bool = False
     location: bool = False
-    """Whether the Location of what was created is named."""
+    """Whether the response has the Location of the new resource."""
     link: bool = False
     """Whether a Link may lead to the next page."""
 
@@ -95,7 +95,9 @@ def flag(call: Call, name: str) -> bool:
     return _FLAGS[given]
 
 
-DRY_RUN = Parameter("dry_run", "Only say what would change.", schema={"type": "boolean", "default": False})
+DRY_RUN = Parameter(
+    "dry_run", "Report what would change, and write nothing.", schema={"type": "boolean", "default": False}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,20 +40,20 @@ class Parts:
     """None until the signing keys were read from the store."""
     grants: Grants | None = None
     starting: str | None = "the store (etcd) has not answered yet"
-    """What the start still waits for, as a sentence; None when it has finished."""
+    """The step that the start waits for, as a sentence; None when it has finished."""
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Admin requests by method and status."""
     refused: RefusedCalls = field(default_factory=RefusedCalls)
-    """gRPC calls whose credential did not suffice."""
+    """gRPC calls that were refused because of their credential."""
     messages: Messages = field(default_factory=Messages)
-    """What the config stream sent."""
+    """Messages that the config streams sent."""
     desk: Desk | None = None
-    """Where limits of the fleet are owned."""
+    """The limits of the fleet that this control plane owns."""
     store: Store | None = None
     prepare_store: Callable[[], Awaitable[None]] | None = None
-    """Creates what a control plane needs in a store that replaced another one."""
+    """Creates the resources that a control plane needs in a store that replaced another one."""
     waiting: Waiting = field(init=False)
-    """One for all, so that a thousand waits are looked at as one."""
+    """Shared, so that a thousand waits are checked together."""
 
     def __post_init__(self) -> None:
         self.waiting = Waiting(self.watcher, self.fleet)
@@ -70,11 +70,11 @@ class Parts:
     def require_trusted_store(self) -> None:
         """HttpError 503 while the store's content is not published."""
         if self.watcher.frozen:
-            detail = f"Nothing was changed, because it would not be served: {self.watcher.frozen}"
+            detail = f"Nothing was changed, because the change would not be served: {self.watcher.frozen}"
             raise HttpError(503, f"{detail}; {WHAT_TO_DO}")
 
     async def require_same_store(self) -> None:
-        """HttpError 503 when what was just written went to a store that replaced the published one a moment ago."""
+        """HttpError 503 when the change was written to a store that has just replaced the published one."""
         known = self.watcher.guard.lineage.id
         if self.store is None or not known:
             return
@@ -84,7 +84,7 @@ class Parts:
             return  # the change is made, and the answer to it must not say otherwise
         if read_lineage(entry.value if entry else None).id != known:
             raise HttpError(
-                503, f"The change went to another store than the one that is served; {WHAT_TO_DO}"
+                503, f"The change was written to a store that is not the served one; {WHAT_TO_DO}"
             )
 
     def issuer(self) -> TokenIssuer:

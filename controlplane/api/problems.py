@@ -1,7 +1,7 @@
 """Refusals of the admin API: `application/problem+json` (RFC 9457).
 
-Everything that is not answered as asked is raised as a HttpError, or as an error of the parts below, which
-`explain` turns into one. `respond` is the only place where a problem becomes bytes.
+Every refusal is raised as an HttpError, or as an error of the parts below, which `explain` turns into one. `respond` is
+the only place where a problem becomes bytes.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def unauthorized(*, token_was_sent: bool) -> HttpError:
 
 
 def forbidden(scope: str, username: str, held: Iterable[str]) -> HttpError:
-    """The caller is authenticated and lacks this scope. `held`: the scopes of the user that the token is good for."""
+    """The caller is authenticated and lacks this scope. `held`: the user's scopes that the token grants."""
     challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
     holds = ", ".join(sorted(held)) or "none"
     return HttpError(

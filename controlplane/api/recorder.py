@@ -110,7 +110,9 @@ class Recorder:
         except Exception:
             logger.exception("admin request failed", extra={"request_id": record.request_id})
             if not record.status:
-                refused = HttpError(500, "Internal error; the log has it under this X-Request-Id")
+                refused = HttpError(
+                    500, "Internal error; search the control plane's log for this X-Request-Id"
+                )
                 await respond(refused)(scope, receive, tagged)
 
     def _finish(self, record: RequestRecord) -> None:

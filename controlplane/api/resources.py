@@ -1,7 +1,8 @@
 """Create, read, update, delete: every kind of resource by its name, with ETag and conditions.
 
 A kind is under /api/v1/<kind>, with `status` beside its fields. /api/v1/config/<kind> has the fields alone. Rate limits
-are under /api/v1/config alone: /api/v1/rate-limits shows the buckets in use, and DELETE there fills up those of a key.
+are under /api/v1/config alone: /api/v1/rate-limits shows the buckets in use, and DELETE there refills the buckets of a
+key.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ from controlplane.model.resources import RateLimit, Service, documents
 from controlplane.model.stored import Stamped
 
 _IF_MATCH = Parameter("If-Match", "Only if the resource has this ETag; * for any.", "header")
-_IF_NONE_MATCH = Parameter("If-None-Match", "Only if the ETag is another.", "header")
-_ONLY_NEW = Parameter("If-None-Match", "* : only if there is no such resource yet.", "header")
+_IF_NONE_MATCH = Parameter("If-None-Match", "Only if the resource has another ETag.", "header")
+_ONLY_NEW = Parameter("If-None-Match", "*: only if the resource does not exist yet.", "header")
 _FORCE = Parameter(
     "force",
-    "Delete a resource that is built in, too: the refusal says what follows.",
+    "Also delete a built-in resource. Without it, the refusal names the consequence.",
     schema={"type": "boolean", "default": False},
 )
 
@@ -48,7 +49,7 @@ _NEVER = -1
 
 
 def list_all(form: Form) -> Handler:
-    """Answers the resources of a kind that are asked for, sorted by name."""
+    """Answers the selected resources of a kind, sorted by name."""
 
     async def handle(call: Call) -> Response:
         chosen = selection.asked(call)
@@ -77,7 +78,7 @@ def read(form: Form, named: str) -> Handler:
 
 
 def create(form: Form) -> Handler:
-    """Takes a new resource, whose name stands in the body."""
+    """Creates a resource, whose name is in the body."""
 
     async def handle(call: Call) -> Response:
         document = form.whole(await body.document(call.request))
@@ -145,7 +146,7 @@ def delete(form: Form, named: str) -> Handler:
 
 
 async def _present(call: Call, kind: str, name: str) -> int:
-    """The resource's revision; 0 when it is absent, or nonsense that a PUT may replace."""
+    """The resource's revision; 0 when it is absent, or cannot be read, so that a PUT may replace it."""
     try:
         return (await call.parts.commands.get(kind, name)).revision
     except (NotFound, InconsistentConfig):
@@ -202,7 +203,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         path,
         list_all(form),
         list_id,
-        f"Every {what}, by name",
+        f"All resources of kind {form.kind}",
         Answer(200, "Sorted by name", many(form.schema), link=True),
         tag="configuration",
         parameters=selection.PARAMETERS,
@@ -215,7 +216,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         access=ADMIN,
         id=f"create{name}",
         summary=f"Create {a_what}",
-        answers=(Answer(201, "As it is stored", form.schema, etag=True, location=True),),
+        answers=(Answer(201, "The stored resource", form.schema, etag=True, location=True),),
         tag="configuration",
         body=Body(form.model, example=form.model.EXAMPLE),
         refusals=(409,),
@@ -225,8 +226,8 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         read(form, named),
         f"readConfig{name.removeprefix('Config')}" if plain else f"get{name}",
         f"One {what}",
-        Answer(200, "As it is stored", form.schema, etag=True),
-        *((Answer(304, "The client has it already"),) if plain else ()),
+        Answer(200, "The stored resource", form.schema, etag=True),
+        *((Answer(304, "The client's copy is current"),) if plain else ()),
         tag="configuration",
         parameters=(_IF_NONE_MATCH,) if plain else (),
         refusals=(400, 404) if plain else (404,),
@@ -239,7 +240,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         id=f"put{name}",
         summary=f"Create {a_what}, or replace it as a whole",
         answers=(
-            Answer(200, "Replaced, or the same already", form.schema, etag=True),
+            Answer(200, "Replaced, or unchanged", form.schema, etag=True),
             Answer(201, "Created", form.schema, etag=True),
         ),
         tag="configuration",
@@ -254,7 +255,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         access=ADMIN,
         id=f"patch{name}",
         summary=f"Change some fields of {a_what} (RFC 7396)",
-        answers=(Answer(200, "As it is stored", form.schema, etag=True),),
+        answers=(Answer(200, "The stored resource", form.schema, etag=True),),
         tag="configuration",
         body=Body(
             {"type": "object", "description": "The fields that change; null: the default."},

@@ -1,4 +1,4 @@
-"""The rollout of a revision to the data planes: asked for by itself, or waited for after a change."""
+"""The rollout of a revision to the data planes: read by itself, or waited for after a change."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from controlplane.fleet.waiting import MOST_WAIT
 PARAMETERS = (
     Parameter(
         "wait",
-        "Seconds to wait until the data planes that are connected serve the revision.",
+        "Seconds to wait for the connected data planes to serve the revision.",
         schema={"type": "number", "minimum": 0, "maximum": MOST_WAIT},
     ),
-    Parameter("quorum", "How many of them are enough: all, a number, or a percentage such as 50%."),
+    Parameter("quorum", "The data planes that must serve it: all, a number, or a percentage such as 50%."),
 )
 RECEIPTS = (
     Answer(200, "The outcome for each resource", shapes.ReceiptShape),
-    Answer(202, "The same; decided, and not in place yet", shapes.ReceiptShape),
+    Answer(202, "The same; the change is decided, but not completed yet", shapes.ReceiptShape),
 )
 """The answers of an operation that changes the configuration and may wait for the rollout."""
 
@@ -51,7 +51,7 @@ def asked(call: Call, *others: str) -> Wait | None:
         raise HttpError(400, str(error)) from None
     if "wait" not in query:
         if "quorum" in query:
-            raise HttpError(400, "quorum means nothing without wait")
+            raise HttpError(400, "quorum has no meaning without wait")
         return None
     return Wait(_seconds(query["wait"]), quorum)
 
@@ -75,7 +75,7 @@ async def finish(
     seen = await call.parts.waiting.served(revision, wait.seconds, wait.quorum)
     receipt = {**receipt, **dict(shown(seen).model_dump())}
     if seen.complete:
-        receipt.pop("unfinished", None)  # what is served is in place
+        receipt.pop("unfinished", None)  # a served change is complete
         return await long_answer(receipt)
     late = ", ".join(map(str, seen.stragglers[:10]))
     more = f" and {len(seen.stragglers) - 10} more" if len(seen.stragglers) > 10 else ""
@@ -145,8 +145,8 @@ def operations() -> Iterator[Operation]:
         f"{ROOT}/rollouts/{{revision}}",
         rollout,
         "getRollout",
-        "How far the data planes are with a revision",
-        Answer(200, "Where each of them is", shapes.RolloutShape),
+        "The rollout of a revision to the data planes",
+        Answer(200, "The progress of each data plane", shapes.RolloutShape),
         parameters=PARAMETERS,
         refusals=(400, 404),
     )

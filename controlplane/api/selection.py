@@ -1,4 +1,4 @@
-"""What a list shows: resources with certain labels, a page at a time."""
+"""The selection of a list: resources with certain labels, a page at a time."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MOST = 1000
 PARAMETERS = (
     Parameter(
         "label",
-        "Only resources with this label: NAME=VALUE, or NAME for any value. Given several times, all must hold.",
+        "Only resources with this label: NAME=VALUE, or NAME for any value. If given several times, all must match.",
         schema={"type": "array", "items": {"type": "string", "minLength": 1}},
     ),
     Parameter(
         "limit",
-        "Resources on a page; left out, all. A Link header leads to the next page (RFC 8288).",
+        "Resources per page; by default all. A Link header leads to the next page (RFC 8288).",
         schema={"type": "integer", "minimum": 1, "maximum": MOST},
     ),
-    Parameter("after", "Only resources whose names come after this one."),
+    Parameter("after", "Only resources with names after this one."),
 )
 
 
@@ -42,7 +42,7 @@ class Selection:
     after: str = ""
 
     def page(self, found: Sequence[Stamped]) -> tuple[list[Stamped], str]:
-        """What is shown of resources that are sorted by name, and the last one's name if there are more."""
+        """The shown part of resources that are sorted by name, and the last name if there are more."""
         chosen = [one for one in found if one.resource.name > self.after and self._fits(one)]
         if self.limit is None or len(chosen) <= self.limit:
             return chosen, ""

@@ -25,8 +25,8 @@ DEFAULT_TTL, LEAST_TTL, MOST_TTL = 90 * DAY, 60, 366 * DAY
 class ServiceTokenRequest(Part):
     """Whose token, and for how long."""
 
-    service_name: Annotated[Name, Field(description="The service; it need not exist yet.")]
-    ttl: Annotated[int, Field(ge=LEAST_TTL, le=MOST_TTL, description="Seconds that it is valid.")] = (
+    service_name: Annotated[Name, Field(description="The service. It does not have to exist yet.")]
+    ttl: Annotated[int, Field(ge=LEAST_TTL, le=MOST_TTL, description="Lifetime of the token in seconds.")] = (
         DEFAULT_TTL
     )
 
@@ -50,8 +50,8 @@ def operations() -> Iterator[Operation]:
         handler=create,
         access=ADMIN,
         id="createServiceToken",
-        summary="Make a token with which one service, and no other, registers its instances",
-        answers=(Answer(201, "The token, which is kept nowhere", shapes.ServiceTokenShape),),
+        summary="Issue a token that registers instances of one service, and of no other",
+        answers=(Answer(201, "The token. It is not stored", shapes.ServiceTokenShape),),
         tag="identity",
         body=Body(ServiceTokenRequest, example={"service_name": "orders", "ttl": 30 * DAY}),
         refusals=(503,),

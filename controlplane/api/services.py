@@ -1,4 +1,4 @@
-"""Services with their instances as the fleet sees them, and instances that are taken out and let in again."""
+"""Services with their instances as the fleet sees them, and draining of instances, and its end."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
 
 _SEEN = frozenset({"status", "last_check", "reason", "workers"})
-"""What the fleet says of an instance: not written."""
+"""Fields from the fleet's reports on an instance, which cannot be written."""
 
 
 class ServiceForm(WithStatus):
     """The fields, and every instance by its id, registered ones too; also while the store does not answer."""
 
-    few = 256  # asked for often, and by many at once: of `Reads` only a few may be under way
+    few = 256  # called often, and by many clients at once, while only a few `Reads` may be under way
 
     def __init__(self) -> None:
         super().__init__(Service)
@@ -62,7 +62,7 @@ class ServiceForm(WithStatus):
         return show
 
     def taken(self, document: Mapping[str, object]) -> Mapping[str, object]:
-        """Without what the fleet says. Instances that registered themselves are none of the service's fields."""
+        """Without the fleet's reports. Registered instances are not fields of the service."""
         fields = {
             name: value for name, value in super().taken(document).items() if name not in ("healthy", "total")
         }
@@ -136,7 +136,7 @@ async def undrain(call: Call) -> Response:
 
 def operations() -> Iterator[Operation]:
     """The operations that the handlers above answer; services themselves are in `api.resources`."""
-    ordered = Answer(202, "The order is on its way to the data planes", shapes.RevisionShape)
+    ordered = Answer(202, "The order is being sent to the data planes", shapes.RevisionShape)
     path = f"{ROOT}/services/{{service}}/instances/{{instance}}/drain"
     yield Operation(
         method="POST",
@@ -144,8 +144,8 @@ def operations() -> Iterator[Operation]:
         handler=drain,
         access=ADMIN,
         id="drainInstance",
-        summary="Let an instance take no new requests, and wait for those under way",
-        answers=(Answer(200, "Nothing is under way there any more", shapes.RolloutShape), ordered),
+        summary="Drain an instance: it gets no new requests, and requests under way finish",
+        answers=(Answer(200, "No request is under way there any more", shapes.RolloutShape), ordered),
         tag="fleet",
         parameters=rollout.PARAMETERS[:1],
         refusals=(400, 404, 409, 504),
@@ -156,7 +156,7 @@ def operations() -> Iterator[Operation]:
         handler=undrain,
         access=ADMIN,
         id="undrainInstance",
-        summary="Let a draining instance take requests again",
+        summary="Undo the drain: the instance gets requests again",
         answers=(ordered,),
         tag="fleet",
         refusals=(404, 409),

@@ -32,29 +32,31 @@ class InstanceShape(Shape):
 
     status: Literal["starting", "healthy", "unhealthy", "draining"]
     last_check: Moment
-    reason: Annotated[str, Field(description="Why the last failed probe failed; empty for a healthy one.")]
+    reason: Annotated[
+        str, Field(description="Reason of the last failed probe; empty for a healthy instance.")
+    ]
     host: str
     port: int | None
     weight: int
     metadata: dict[str, str]
     workers: Annotated[
         int,
-        Field(
-            description="Processes that hold the registration together; 0 for an instance of the document."
-        ),
+        Field(description="Processes that share the registration; 0 for a static instance."),
     ]
 
 
 class VersionShape(Shape):
-    """What is known of a resource beside its fields."""
+    """Facts about a resource beside its fields."""
 
-    revision: Annotated[int, Field(description="Of its last change; its ETag.")]
+    revision: Annotated[int, Field(description="Revision of the resource's last change; also its ETag.")]
 
 
 class StatusShape(VersionShape):
-    """What is known of a resource that data planes are sent."""
+    """Facts about a resource that is sent to data planes."""
 
-    serving: Annotated[int, Field(description="Connected data planes that serve this revision of it.")]
+    serving: Annotated[
+        int, Field(description="Connected data planes that serve this revision of the resource.")
+    ]
     connected: Annotated[int, Field(description="Connected data planes.")]
 
 
@@ -63,7 +65,7 @@ class CircuitStats(Shape):
 
     total_requests: int
     failed_requests: int
-    rejected_requests: Annotated[int, Field(description="Refused by the open circuit.")]
+    rejected_requests: Annotated[int, Field(description="Requests that the open circuit refused.")]
 
 
 class NodeCircuitShape(Shape):
@@ -72,7 +74,7 @@ class NodeCircuitShape(Shape):
     state: Literal["closed", "half_open", "open"]
     last_state_change: Moment
     stats: CircuitStats
-    recent_failures: Annotated[int, Field(description="Within the failure window.")]
+    recent_failures: Annotated[int, Field(description="Failures within the failure window.")]
     reason: Annotated[str, Field(description="The last transition, like 'Circuit opened after 5 failures'.")]
 
 
@@ -88,18 +90,22 @@ class NodeBucketShape(Shape):
     """A bucket on one data plane."""
 
     remaining: Annotated[
-        float, Field(description="Tokens left, as far as the data plane knows; of max_concurrent: requests.")
+        float, Field(description="Tokens left, as far as the data plane knows; for max_concurrent, requests.")
     ]
-    refused: Annotated[int, Field(description="Requests that it refused for this key.")]
+    refused: Annotated[int, Field(description="Requests of this key that the data plane refused.")]
     counted: Annotated[
         Literal["unknown", "worker", "node", "fleet", "redis"],
         Field(
-            description="Where: in each worker, in the data plane, at the control plane that owns the limit, in Redis."
+            description="Place of the count: each worker, the data plane, the control plane that owns the "
+            "limit, or Redis."
         ),
     ]
     away: Annotated[
         bool,
-        Field(description="The owner, or Redis, does not answer it; the limit says what holds meanwhile."),
+        Field(
+            description="The owner or Redis does not answer the data plane; without_owner or "
+            "on_store_failure of the limit applies."
+        ),
     ]
 
 
@@ -109,43 +115,44 @@ class BucketShape(Shape):
     key: Annotated[
         str,
         Field(
-            description="As DELETE /api/v1/rate-limits/{key} takes it; a keyed hash (#…) stands for what may be secret."
+            description="The key that DELETE /api/v1/rate-limits/{key} takes; a keyed hash (#…) replaces a "
+            "value that may be secret."
         ),
     ]
     remaining: Annotated[
         float,
-        Field(
-            description="Tokens left: in the bucket of the fleet, or in that of the data plane with fewest."
-        ),
+        Field(description="Tokens left: in the fleet's bucket, or the fewest in any data plane's bucket."),
     ]
-    refused: Annotated[int, Field(description="Of all data planes.")]
+    refused: Annotated[int, Field(description="Requests of this key that all data planes refused.")]
     dataplanes: Annotated[dict[str, NodeBucketShape], Field(description="By node.")]
 
 
 class BoundShape(Shape):
-    """What is let through of one key in any time: `burst`, and `per_second` times its seconds. In requests."""
+    """The most requests of one key admitted in any time: `burst`, plus `per_second` times the seconds."""
 
     burst: Annotated[int | None, Field(description="Null for a limit without a rate.")]
     per_second: float | None
-    under_way: Annotated[int | None, Field(description="Requests at the same time, in each data plane.")]
+    under_way: Annotated[
+        int | None, Field(description="Requests under way at the same time, in each data plane.")
+    ]
     over: Annotated[
         Literal["fleet", "dataplane"],
-        Field(description="Whether it is for all data planes together, or for each."),
+        Field(description="Whether the bound is for all data planes together, or for each."),
     ]
-    holds: Annotated[bool, Field(description="Whether it is in force now, everywhere.")]
-    reason: Annotated[str, Field(description="Why, or what holds in its place.")]
+    holds: Annotated[bool, Field(description="Whether the bound is in force now, everywhere.")]
+    reason: Annotated[str, Field(description="The reason, or the rule that applies instead.")]
 
 
 class RateLimitShape(Shape):
     """A limit and the buckets in use; settings are null for a limit from a data plane's own settings."""
 
     name: str
-    per_second: Annotated[float | None, Field(description="Tokens that flow back.")] = None
-    burst: Annotated[int | None, Field(description="Tokens.")] = None
-    max_concurrent: int | None = None
-    key: Annotated[
-        str | None, Field(description="What has a bucket of its own; parts with commas between.")
+    per_second: Annotated[
+        float | None, Field(description="Tokens that flow back into a bucket per second.")
     ] = None
+    burst: Annotated[int | None, Field(description="Size of a bucket in tokens.")] = None
+    max_concurrent: int | None = None
+    key: Annotated[str | None, Field(description="Parts of the key of a bucket, separated by commas.")] = None
     enforce: str | None = None
     mode: str | None = None
     owner: Annotated[
@@ -153,36 +160,47 @@ class RateLimitShape(Shape):
         Field(description="The control plane that owns a limit of mode fleet; null while there is none."),
     ] = None
     bound: BoundShape | None = None
-    refused: Annotated[int, Field(description="Of all buckets that data planes reported.")]
-    more: Annotated[int, Field(description="Buckets that are reported and not listed: see `most`.")]
-    buckets: Annotated[list[BucketShape], Field(description="The most refused first, then the emptiest.")]
+    refused: Annotated[int, Field(description="Refused requests of all reported buckets.")]
+    more: Annotated[int, Field(description="Reported buckets that are not listed: see `most`.")]
+    buckets: Annotated[
+        list[BucketShape],
+        Field(
+            description="Sorted by refused requests, the most first, then by tokens left, the fewest first."
+        ),
+    ]
 
 
 class ResetShape(Shape):
-    """What was reset. Complete as of what the data planes knew of the key."""
+    """The outcome of a reset, as far as the data planes know the key."""
 
-    revision: Annotated[int, Field(description="Of the order.")]
+    revision: Annotated[int, Field(description="Revision of the order to reset.")]
     key: str
-    buckets: Annotated[int, Field(description="How many were filled up.")]
+    buckets: Annotated[int, Field(description="Number of buckets that were refilled.")]
     limits: Annotated[
         dict[str, int],
-        Field(description="The same by limit: one for each data plane, or one where all share it."),
+        Field(description="Number of buckets by limit: one for each data plane, or one that all share."),
     ]
-    dataplanes: Annotated[dict[str, int], Field(description="Buckets that each data plane had of its own.")]
-    unreached: Annotated[list[str], Field(description="Limits in Redis, where it did not answer.")]
+    dataplanes: Annotated[
+        dict[str, int], Field(description="Refilled buckets that belong to one data plane alone, by node.")
+    ]
+    unreached: Annotated[
+        list[str], Field(description="Limits that were not reset, because Redis did not answer.")
+    ]
     waiting: Annotated[
-        list[str], Field(description="Connected data planes that have not answered yet. They will reset it.")
+        list[str],
+        Field(description="Connected data planes that have not answered yet. They will reset the key."),
     ]
     unreported: Annotated[
         list[str],
         Field(
-            description="Connected data planes of older versions: they have reset it, and do not say how many buckets."
+            description="Connected data planes of older versions: they have reset the key, but do not "
+            "report the number of buckets."
         ),
     ]
 
 
 class ProblemShape(Shape):
-    """Why a data plane refused a revision."""
+    """A reason why a data plane rejected a revision."""
 
     resource: str
     field: str
@@ -190,11 +208,11 @@ class ProblemShape(Shape):
 
 
 class RejectionShape(Shape):
-    """A revision that a data plane refused, or is not given."""
+    """A revision that a data plane rejected, or that is withheld from it."""
 
     revision: int
     withheld: Annotated[
-        bool, Field(description="It was not sent: the data plane lacks a capability that it needs.")
+        bool, Field(description="The revision was not sent: the data plane lacks a capability that it needs.")
     ]
     problems: list[ProblemShape]
     at: Moment
@@ -218,7 +236,9 @@ class DataplaneShape(Shape):
     version: str
     connected: bool
     sent_revision: int
-    applied_revision: Annotated[int, Field(description="Every worker of the node serves it; 0 for none.")]
+    applied_revision: Annotated[
+        int, Field(description="Revision that every worker of the node serves; 0 for none.")
+    ]
     digest: str
     last_seen: Moment
     last_rejection: RejectionShape | None
@@ -240,44 +260,53 @@ class NodeProgressShape(Shape):
     connected: Annotated[bool, Field(description="Only connected data planes count.")]
     applied_revision: int
     done: bool
-    reason: Annotated[str, Field(description="Why it is not done, in words.")]
+    reason: Annotated[str, Field(description="The reason why the data plane is not done, in words.")]
     rejection: RejectionShape | None
 
 
 class RolloutShape(Shape):
-    """How far the data planes are with a revision."""
+    """The rollout of a revision to the data planes."""
 
     revision: int
-    digest: Annotated[str, Field(description="Of the table that holds the revision; empty until published.")]
+    digest: Annotated[
+        str,
+        Field(
+            description="Digest of the published configuration with this revision; empty until it is published."
+        ),
+    ]
     state: Literal["served", "waiting", "rejected"]
     serving: int
-    needed: Annotated[int, Field(description="How many of the connected data planes are enough.")]
+    needed: Annotated[int, Field(description="Number of connected data planes that must serve the revision.")]
     nodes: list[NodeProgressShape]
     problem: Annotated[
-        str, Field(description="Why no data plane can serve it now; empty when there is no known reason.")
+        str,
+        Field(
+            description="The reason why no data plane can serve the revision now; empty when none is known."
+        ),
     ]
 
 
 class WarningShape(Shape):
-    """Something that is allowed and probably not meant."""
+    """A value that is allowed, but probably a mistake."""
 
     field: str
     detail: str
 
 
 class ReceiptShape(Shape):
-    """A document that is in the store, or in a dry run could be. With `wait`, the members of a rollout as well."""
+    """The outcome of a document that was written, or checked in a dry run. With `wait`, also the members of a
+    rollout."""
 
     revision: int
     changes: list[ChangeShape]
     warnings: Annotated[
         list[WarningShape] | None,
-        Field(description="What is allowed and probably not meant; absent: nothing."),
+        Field(description="Values that are allowed, but probably mistakes; absent if there are none."),
     ] = None
     unfinished: Annotated[
         str | None,
         Field(
-            description="With 202: the change is decided and not in place yet, in words. It will be completed."
+            description="With status 202: a text that says that the change is decided, but not completed yet."
         ),
     ] = None
     digest: str | None = None
@@ -297,7 +326,7 @@ class ChangedShape(Shape):
 
 
 class ChangeRecordShape(Shape):
-    """A change of the configuration that is on record."""
+    """A recorded change of the configuration."""
 
     revision: int
     author: str
@@ -305,7 +334,10 @@ class ChangeRecordShape(Shape):
     summary: str
     changes: list[ChangedShape]
     whole: Annotated[
-        bool, Field(description="False for one too large to be kept whole: no way back past it.")
+        bool,
+        Field(
+            description="False for a change too large to be recorded completely: no rollback to a revision before it."
+        ),
     ]
 
 
@@ -322,12 +354,12 @@ class EditShape(ChangedShape):
 
     before: Annotated[dict[str, Any] | None, Field(description="null when it did not exist.")]
     after: Annotated[dict[str, Any] | None, Field(description="null when it was deleted.")]
-    fields: Annotated[list[FieldShape], Field(description="What an update changed.")]
-    password: Annotated[bool, Field(description="A password was set.")]
+    fields: Annotated[list[FieldShape], Field(description="The fields that an update changed.")]
+    password: Annotated[bool, Field(description="Whether a password was set.")]
 
 
 class RecordShape(ChangeRecordShape):
-    """A change with everything it changed."""
+    """A change, with each resource before and after it."""
 
     edits: list[EditShape]
 
@@ -335,14 +367,15 @@ class RecordShape(ChangeRecordShape):
 class RollbackShape(Shape):
     """The revision to roll back to."""
 
-    to: Annotated[int, Field(ge=1, description="Revision whose configuration is put in force again.")]
+    to: Annotated[int, Field(ge=1, description="Revision whose configuration is restored.")]
     users: Annotated[
         bool,
         Field(
-            description="Users, too: scopes that were taken away come back. Otherwise they stay as they are."
+            description="Whether users are restored, too, which returns scopes that were taken away; "
+            "otherwise users do not change."
         ),
     ] = False
-    dry_run: Annotated[bool, Field(description="Only say what would change.")] = False
+    dry_run: Annotated[bool, Field(description="Report what would change, and write nothing.")] = False
 
 
 class RevisionShape(Shape):
@@ -354,23 +387,28 @@ class RevisionShape(Shape):
 class LineageShape(Shape):
     """Which store it is, and when an operator last confirmed it."""
 
-    id: Annotated[str, Field(description="Empty when the store has none.")]
+    id: Annotated[str, Field(description="Id of the store; empty when the store has none.")]
     epoch: Annotated[int, Field(description="Unix milliseconds of the last confirmation; 0 for never.")]
 
 
 class ServedShape(Shape):
-    """What is published."""
+    """The published configuration."""
 
     revision: int
     lineage: LineageShape
 
 
 class StoreShape(Shape):
-    """The store, and whether what it holds is published."""
+    """The store, and whether its content is published."""
 
     connected: bool
-    frozen: Annotated[bool, Field(description="The fleet keeps what it has until an operator confirms.")]
-    reason: Annotated[str, Field(description="Why it is frozen; empty when it is not.")]
+    frozen: Annotated[
+        bool,
+        Field(
+            description="The fleet keeps its configuration until an operator confirms the store's content."
+        ),
+    ]
+    reason: Annotated[str, Field(description="The reason why it is frozen; empty when it is not.")]
     revision: int
     lineage: LineageShape
     served: ServedShape
@@ -381,7 +419,12 @@ class ConfirmedShape(Shape):
 
     revision: int
     lineage: LineageShape
-    reason: Annotated[str, Field(description="What was confirmed; empty when nothing was in doubt.")]
+    reason: Annotated[
+        str,
+        Field(
+            description="The doubt about the store that the confirmation settled; empty when there was none."
+        ),
+    ]
 
 
 class TokenShape(Shape):
@@ -390,8 +433,8 @@ class TokenShape(Shape):
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
     expires_in: Annotated[int, Field(description="Seconds.")]
-    scope: Annotated[str | None, Field(description="Left out where the user holds none.")] = None
-    refresh_token: Annotated[str | None, Field(description="Good for one use.")] = None
+    scope: Annotated[str | None, Field(description="Left out when the user holds no scopes.")] = None
+    refresh_token: Annotated[str | None, Field(description="Valid for one use.")] = None
 
 
 class ServiceTokenShape(Shape):
@@ -421,7 +464,7 @@ class LinksShape(Shape):
 
 
 class IndexShape(Shape):
-    """What there is."""
+    """The entry points of the admin API."""
 
     name: str
     version: str
@@ -436,7 +479,7 @@ class ReadyShape(Shape):
     revision: int
     problems: Annotated[
         list[str],
-        Field(description="What is wrong with the store, or keeps its content from being published."),
+        Field(description="Problems of the store, and problems that keep its content from being published."),
     ]
 
 

@@ -32,7 +32,7 @@ async def show(call: Call) -> Response:
 
 
 async def confirm(call: Call) -> Response:
-    """Has every control plane publish what the store holds, and every data plane take it."""
+    """Make every control plane publish the store's content, and every data plane accept it."""
     parts = call.parts
     if parts.store is None or parts.prepare_store is None:
         raise starting(parts.not_ready())
@@ -55,8 +55,8 @@ def operations() -> Iterator[Operation]:
         f"{ROOT}/store",
         show,
         "getStore",
-        "The store, and whether what it holds is published",
-        Answer(200, "As this control plane sees it", shapes.StoreShape),
+        "The store, and whether its content is published",
+        Answer(200, "The state as this control plane sees it", shapes.StoreShape),
     )
     yield Operation(
         method="POST",
@@ -64,8 +64,8 @@ def operations() -> Iterator[Operation]:
         handler=confirm,
         access=ADMIN,
         id="confirmStore",
-        summary="Let a store that was wiped, restored or replaced be published, whatever it holds",
-        answers=(Answer(200, "It is published from this revision on", shapes.ConfirmedShape),),
+        summary="Publish the content of a store that was wiped, restored or replaced, whatever it is",
+        answers=(Answer(200, "The content is published from this revision on", shapes.ConfirmedShape),),
         tag="fleet",
         refusals=(409,),
     )

@@ -20,7 +20,7 @@ from controlplane.api.operation import Operation
 
 
 def operations() -> tuple[Operation, ...]:
-    """The table, for the kinds of resources that there are."""
+    """The table, for all kinds of resources."""
     return (
         *token.operations(),
         *service_token.operations(),

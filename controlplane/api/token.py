@@ -90,7 +90,7 @@ async def _answered(
 ) -> Response:
     try:
         form = await body.form(call.request)
-        # What is sent without a value is treated as left out (§3.2).
+        # A parameter without a value is treated as left out (§3.2).
         answer = await handle({name: value for name, value in form.items() if value})
     except Exception as error:
         told = _oauth_error(error)
@@ -103,7 +103,7 @@ async def _answered(
 
 async def jwks(call: Call) -> Response:
     """The keys that verify our tokens."""
-    # Public: those who verify tokens have none. Kept for a short time, so that a new key is soon known.
+    # Public: programs that verify tokens have none. Cached for a short time, so that a new key is soon known.
     return json_answer(call.parts.issuer().jwks(), headers={"Cache-Control": "public, max-age=60"})
 
 
@@ -134,7 +134,7 @@ async def _grant(call: Call, form: Mapping[str, str]) -> dict[str, object]:
 
 
 async def _revoke(call: Call, form: Mapping[str, str]) -> dict[str, object]:
-    """An access token is judged by its user at every request and ends by itself soon: it cannot be revoked."""
+    """An access token cannot be revoked: its user is checked at every request, and it expires soon."""
     call.parts.issuer()
     token = _needed(form, "token")
     await _known_client(call, form, address_of(call.request, call.parts.trusted_proxies))
@@ -152,7 +152,7 @@ def _grants(call: Call) -> Grants:
 
 
 async def _known_client(call: Call, form: Mapping[str, str], address: str) -> None:
-    """No client has to authenticate for these grants; one that does must be right (§3.2.1, §4.3.2, §6).
+    """Clients need not authenticate for these grants, but a wrong authentication is refused (§3.2.1, §4.3.2, §6).
 
     An access token in the header does not authenticate a client, and some send it with everything.
     """
@@ -258,7 +258,7 @@ def operations() -> Iterator[Operation]:
         access="public",
         id="revokeToken",
         summary="End the login that a refresh token belongs to (RFC 7009)",
-        answers=(Answer(200, "The token is of no use any more; also when it never was", _OBJECT),),
+        answers=(Answer(200, "The token is not valid, or is not valid any more", _OBJECT),),
         tag="identity",
         body=Body(_REVOCATION_FORM, (FORM,), example=_REVOCATION_EXAMPLE),
         refusals=(401, 429, 503),

@@ -19,7 +19,7 @@ AUTHOR = "controlplane"
 
 
 class StoredMembership:
-    """Implements `fleet.peers.Membership`: what the store holds of the control planes themselves."""
+    """Implements `fleet.peers.Membership`: the entries of control planes in the store."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor

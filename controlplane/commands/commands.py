@@ -81,7 +81,7 @@ class Commands:
     # Configuration
 
     async def apply(self, document: object, *, author: str, dry_run: bool = False) -> Receipt:
-        """Create or update everything that the document declares; what it leaves out is left alone.
+        """Create or update everything that the document declares; resources that it leaves out do not change.
 
         Raises InvalidConfig with all problems. A dry run checks the same and writes nothing.
         """
@@ -205,7 +205,7 @@ class Commands:
         ttl = ttl or registry.DEFAULT_TTL
         registry.check_registration(instance, service, ttl)
         for _ in range(_TRIES - 1):
-            with contextlib.suppress(Conflict, LeaseGone):  # of another holder: it is looked at anew
+            with contextlib.suppress(Conflict, LeaseGone):  # of another holder: it is read again
                 if (made := await self._register(instance, service, ttl, only_if_absent)) is not None:
                     return made
         made = await self._register(instance, service, ttl, only_if_absent)
@@ -246,11 +246,13 @@ class Commands:
         return Registration(done.receipt.lease, ttl, done.revision, done.receipt.workers)
 
     async def keep_alive(self, lease: int) -> float:
-        """Renew a lease, whatever it holds; return the seconds that are left. Raises LeaseGone: register again then."""
+        """Renew a lease, regardless of what it holds; return the seconds that are left. Raises LeaseGone: register
+        again then."""
         return await self._store.keep_alive(lease)
 
     async def keep(self, name: str, lease: int) -> Kept:
-        """Renew what a process holds of an instance ("service/id"), and no other lease. Raises LeaseGone as above."""
+        """Renew the lease by which a process holds an instance ("service/id"), and no other lease. Raises LeaseGone as
+        above."""
         outcome = (await self.keep_all({lease: name}))[lease]
         if isinstance(outcome, StoreError):
             raise outcome
@@ -321,12 +323,12 @@ class Commands:
         return await self.executor.run(planner, request)
 
     async def reset_circuit(self, service_name: str) -> int:
-        """Have every data plane close a service's breaker; return the order's revision. Raises NotFound."""
+        """Order every data plane to close a service's breaker; return the order's revision. Raises NotFound."""
         request = registry.ResetCircuit(author="", service_name=service_name)
         return (await self.executor.run(registry.reset_circuit, request)).revision
 
     async def reset_rate_limit(self, key: str) -> int:
-        """Have every data plane fill up the buckets of a caller key; return the order's revision.
+        """Order every data plane to refill the buckets of a caller key; return the order's revision.
 
         Raises InvalidConfig when the key is empty, above 512 characters or no Unicode text.
         """
@@ -342,7 +344,7 @@ class Commands:
     async def confirm_store(self, author: str, *, above: int = 0) -> tuple[int, Lineage]:
         """Raise the store's epoch, above `above` at least; return the revision and the lineage.
 
-        Every control plane publishes what the store holds then, and every data plane takes it.
+        Every control plane then publishes the store's content, and every data plane accepts it.
         """
         request = own.Confirm(author=author, new_id=secrets.token_hex(8), above=above, now=self._clock())
         done = await self.executor.run(own.confirm, request)

@@ -20,9 +20,9 @@ class Counts:
     """Since the start of this control plane."""
 
     registered: int = 0
-    """Registrations under a new lease, a holder that joined others among them."""
+    """Registrations under a new lease, including holders that joined others."""
     left: int = 0
-    """Goodbyes of holders, and instances that were taken out."""
+    """Holders that deregistered, and instances that were removed."""
     renewed: int = 0
     """Leases that a keep-alive renewed."""
     ended: int = 0

@@ -33,7 +33,7 @@ class Receipt:
     warnings: tuple[Problem, ...] = ()
     """Warnings about allowed but probably unintended values, by their place in the document."""
     unfinished: bool = False
-    """Decided, and not in place yet, because the store failed meanwhile. It will be completed."""
+    """The change is decided, but not completed yet, because the store failed meanwhile. It will be completed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Registration:
     workers: int = 1
     """How many hold it now."""
     replaced: str = ""
-    """host:port of the registration whose place it took; empty when there was none."""
+    """host:port of the registration that it replaced; empty when there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Kept:
     ttl: float
     """Seconds that are left."""
     removed: bool = False
-    """The instance was taken out from outside, and stays out."""
+    """Someone other than its processes removed the instance: it stays removed."""
     draining: bool = False
 
 
@@ -81,17 +81,17 @@ class BuiltIn(CommandError):
     """The resource is the control plane's own."""
 
     def __init__(self, kind: str, name: str, consequence: str) -> None:
-        force = "force=true deletes it all the same; it is not created again"
+        force = "force=true deletes it; it is not created again"
         detail = f"{kind} {name!r} is built in: without it {consequence}. {force}"
         super().__init__(kind, name, detail)
 
 
 class Leaving(CommandError):
-    """The instance's own processes have taken it out, and end."""
+    """The instance's own processes have deregistered it, and are stopping."""
 
     def __init__(self, name: str) -> None:
         detail = (
-            f"instance {name!r} was taken out by its own processes: it comes back when they register it anew"
+            f"instance {name!r} was deregistered by its own processes: it returns when they register it again"
         )
         super().__init__("instance", name, detail)
 

@@ -1,6 +1,6 @@
-"""Carries out every plan: the one place in the control plane that writes what people and services ask for.
+"""Carries out every plan: the one place in the control plane that writes the changes of people and services.
 
-    take the turn → view → plan → record for the history → commit or stage → again, on what another writer left
+    take the turn → view → plan → record for the history → commit or stage → again, after another writer
 
 No lock protects what is written: each transaction expects the revisions that its plan has read. Taking turns only
 keeps the writers of this process from failing because of each other.
@@ -43,7 +43,7 @@ CACHED_WITHIN = 0.5
 SEEN_WITHIN = 2.0
 """Seconds that a change waits for the follower to see the store's last change; then it reads the store itself."""
 TURN = 5.0
-"""Seconds that a change waits for its turn. Then it runs without, so that every caller learns that the store is
+"""Seconds that a change waits for its turn. Then it runs without, so that every caller gets an error while the store is
 silent."""
 LONGEST_AUTHOR = 128
 
@@ -75,7 +75,7 @@ class Executor:
         self._follower = follower
         self._turn = asyncio.Lock()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """Of requests that change no configuration, by the last key that they look at."""
+        """Locks of requests that change no configuration, by the last key that they read."""
         self._latest = 0
         """Revision of the last change of configuration made here, if the follower sees it in time."""
 
@@ -102,7 +102,7 @@ class Executor:
             except Conflict as error:
                 missed = error.keys
             except LeaseGone:
-                # Its keys are gone as well. It may be one of this request's: they are granted anew.
+                # Its keys are gone as well. It may be a lease of this request: new ones are granted.
                 missed = ()
                 await self._release(needs)
         return await self._run_once(planner, request, needs, missed)
@@ -191,8 +191,8 @@ class Executor:
         """The configuration as of now, or newer.
 
         Only the change entry is read: every change writes it, so that a follower that has seen its revision has seen
-        them all. A write past the commands may not be seen yet; the expectations find out, and then, with CHANGE not
-        among the keys that were `missed`, the store is read as a whole.
+        them all. A write that bypassed the commands may not be seen yet; the expectations detect it, and then, with
+        CHANGE not among the keys that were `missed`, the store is read as a whole.
         """
         if self._follower is not None and (not missed or CHANGE in missed):
             change = await self.store.get(CHANGE)
@@ -212,8 +212,8 @@ class Executor:
     async def _turn_of(self, request: Request) -> AsyncIterator[None]:
         """Changes of the configuration all expect the change entry: in this process one follows the other.
 
-        Others follow one another where they are about the same key. Concurrent commands take turns, so the number of
-        tries is at most the number of control planes.
+        Other requests for the same key follow one another. Concurrent commands take turns, so the number of tries is at
+        most the number of control planes.
         """
         turn, mine = self._turn_at(request), False
         with contextlib.suppress(TimeoutError):
@@ -311,7 +311,7 @@ class _Needs:
 
 
 async def read_configuration(store: Store) -> View:
-    """The configuration, read as a whole. A change that is decided and not in place yet is finished first."""
+    """The configuration, read as a whole. A change that is decided but not completed is completed first."""
     while True:
         entries = (await store.list(PREFIX)).entries
         config = await aside.change(partial(Config, entries))

@@ -1,8 +1,8 @@
 """Keep-alives of registrations: the leases that they renew, and the answers to the sender.
 
 The holders of an instance are read from the store only when the watcher does not know them. The watcher knows the lease
-of each instance. A holder found in a shared instance is cached until the instance is written again: taking the instance
-out, joining it and coming back to it write it, and a holder that leaves or dies loses its lease.
+of each instance. A holder found in a shared instance is cached until the instance is written again: removing the
+instance, joining it and returning to it write it, and a holder that leaves or dies loses its lease.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from controlplane.model.stored import Stamped, key_of
 from controlplane.store import Conflict, Entry, LeaseGone, Store, StoreError
 
 MOST_REMEMBERED = 100_000
-"""Instances with several holders; beyond that all are looked up anew."""
+"""Instances with several holders that are remembered; beyond that, all are looked up again."""
 LOOKING = 50
 """Leases of one message that are looked up in the store at the same time."""
 
 
 class Keeping:
-    """Renews what processes hold of instances."""
+    """Renews the leases by which processes hold instances."""
 
     def __init__(self, store: Store, executor: Executor, follower: Follower | None) -> None:
         self._store = store
@@ -37,7 +37,8 @@ class Keeping:
         """Of a shared instance: its revision, and the leases of those found to hold it since."""
 
     async def keep(self, held: Mapping[int, str]) -> dict[int, Kept | StoreError]:
-        """Renew what processes hold, and no other leases: by lease the name of the instance ("service/id").
+        """Renew the leases by which processes hold instances, and no others: by lease the name of the instance
+        ("service/id").
 
         Each lease has an outcome of its own: LeaseGone, or the store's error, instead of Kept.
         """
@@ -87,7 +88,7 @@ class Keeping:
                 outcomes[lease] = mine
             elif isinstance(shared, StoreError) and not isinstance(shared, LeaseGone):
                 outcomes[lease] = shared
-            else:  # what is shared may have ended: the next keep-alive finds out
+            else:  # the shared lease may have ended: the next keep-alive detects that
                 outcomes[lease] = Kept(mine, draining=_is_draining(found))
         return outcomes
 
@@ -118,7 +119,7 @@ class Keeping:
         ttl = await self._store.keep_alive(lease)
         if found is holders.Standing.REMOVED or entry is None:
             return Kept(ttl, removed=True)
-        with contextlib.suppress(Conflict, LeaseGone):  # the next keep-alive finds out
+        with contextlib.suppress(Conflict, LeaseGone):  # the next keep-alive detects that
             if found is holders.Standing.BACK:
                 await self._executor.run(
                     holders.come_back, holders.ComeBack(author="", name=name, mine=lease)

@@ -46,9 +46,9 @@ class Password:
     username: str
     plain: SecretStr = field(repr=False)
     stored: str | None = field(repr=False)
-    """The hash it is compared with: when it fits, it stays. None: there is none."""
+    """The stored hash; it stays when the password matches it. None: there is none."""
     compare_only: bool = False
-    """For a dry run: whether it would change is all that has to be known."""
+    """For a dry run, which needs to know only whether the hash would change."""
 
 
 Hashes: TypeAlias = Mapping[Password, str]
@@ -71,17 +71,17 @@ class Request:
 
     @property
     def configuration(self) -> bool:
-        """Whether the plan looks at the configuration."""
+        """Whether the plan reads the configuration."""
         return True
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Keys that the plan looks at beside the configuration."""
+        """Keys that the plan reads in addition to the configuration."""
         return ()
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """Prefixes whose entries it looks at."""
+        """Prefixes whose entries the plan reads."""
         return ()
 
     @property
@@ -91,7 +91,7 @@ class Request:
 
     @property
     def weight(self) -> int:
-        """How many resources it is about. Many are planned beside the event loop."""
+        """Number of resources in the request. Requests with many are planned beside the event loop."""
         return 1
 
     @property
@@ -102,7 +102,7 @@ class Request:
 
 
 class Beside(Request):
-    """About instances and counters: what its plan writes is no configuration."""
+    """A request about instances and counters: its plan does not write configuration."""
 
     __slots__ = ()
 
@@ -118,7 +118,7 @@ class Plan(Generic[R_co]):
     receipt: R_co
     """The caller's result, in addition to the revision."""
     writes: Sequence[Write] = ()
-    """Empty: nothing has to be done."""
+    """The writes; empty when nothing has to be done."""
     expects: Mapping[str, int] = field(default_factory=dict)
     """Revisions of keys, as they were seen (0: absent). If one differs, nothing is written."""
     summary: str = ""
@@ -158,5 +158,5 @@ class Done(Generic[R_co]):
     receipt: R_co
     written: bool
     unfinished: bool = False
-    """The change is decided and not in place yet: the store failed meanwhile. Any control plane completes it, and
-    nothing is published before."""
+    """The change is decided, but not completed: the store failed meanwhile. Any control plane completes it; until then,
+    nothing is published."""

@@ -89,7 +89,7 @@ async def write_staged(
         decided = await store.commit({**expected, writer: mine}, [*record, decision, Delete(writer)])
     except Conflict as error:
         await discard(store, name)
-        # To be tried again, on what the follower knows by then.
+        # The change is tried again, on the follower's newer view.
         raise Conflict([CHANGE]) from error
     finally:
         with contextlib.suppress(StoreError):
@@ -98,7 +98,7 @@ async def write_staged(
         await finish(store, name)
     except StoreError as error:
         logger.warning(
-            "a decided change is not in place yet", extra={"revision": decided, "reason": str(error)}
+            "a decided change is not completed yet", extra={"revision": decided, "reason": str(error)}
         )
         return decided, True
     return decided, False
@@ -118,7 +118,7 @@ async def _stage(store: Store, name: str, mine: int, writes: Sequence[Write]) ->
 
 
 async def finish(store: Store, name: str) -> None:
-    """Move what is left of a decided change to its place. A part that is damaged is put aside."""
+    """Move the remaining parts of a decided change to their places. A damaged part is put aside."""
     for part in (await store.list(f"{STAGED}{name}/")).entries:
         with contextlib.suppress(Conflict):  # moved by another control plane
             await _move(store, part)
@@ -142,7 +142,8 @@ async def _put_aside(store: Store, part: Entry, reason: str) -> None:
 
 
 async def discard(store: Store, name: str) -> None:
-    """Remove what was staged, unless it was decided. It cannot be decided afterwards: the writer's mark is gone."""
+    """Remove the staged values, unless the change was decided. It cannot be decided afterwards: the writer's mark is
+    gone."""
     writer, undecided = f"{STAGED}{name}/{_WRITER}", {COMMITS + name: 0}
     with contextlib.suppress(StoreError):
         await store.commit(undecided, [Delete(writer)])
@@ -199,7 +200,7 @@ class Undecided(Staged):
 
 
 class Decided(Undecided):
-    """Decided changes only. They hold up every other change, so every control plane finishes what it sees."""
+    """Decided changes only. They hold up every other change, so every control plane completes those that it sees."""
 
     @property
     def staged(self) -> frozenset[str]:
@@ -211,7 +212,7 @@ class Decided(Undecided):
 
 
 class Sweeper:
-    """Finishes changes that others decided and did not finish, and removes what they staged and did not decide."""
+    """Completes changes that others decided but did not complete, and removes staged values of undecided changes."""
 
     def __init__(
         self, store: Store, staged: Staged, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -221,7 +222,7 @@ class Sweeper:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Look every `PATIENCE` seconds, until cancelled. A stage that is seen twice in a row has no living writer."""
+        """Look every `PATIENCE` seconds, until cancelled. The writer of a stage that is seen twice in a row is gone."""
         seen: frozenset[str] = frozenset()
         while True:
             await self._sleep(PATIENCE)
@@ -233,17 +234,17 @@ class Sweeper:
     async def _tidy(self, key: str) -> None:
         try:
             if key.startswith(COMMITS):
-                logger.warning("finishing a change that another control plane began", extra={"key": key})
+                logger.warning("completing a change that another control plane began", extra={"key": key})
                 await finish(self._store, key.removeprefix(COMMITS))
             else:
                 await discard(self._store, _name(key))
         except StoreError as error:
             logger.warning(
-                "staged changes cannot be finished or removed", extra={"key": key, "reason": str(error)}
+                "staged changes cannot be completed or removed", extra={"key": key, "reason": str(error)}
             )
         except Exception:
             # Damaged entries must not end the control plane.
-            logger.exception("staged changes cannot be finished or removed", extra={"key": key})
+            logger.exception("staged changes cannot be completed or removed", extra={"key": key})
 
 
 def _without_writer(keys: frozenset[str]) -> frozenset[str]:
@@ -272,9 +273,10 @@ def _same(value: object) -> object:
 
 
 def _unpacked(part: Entry) -> Iterator[Write]:
-    """The writes in a part. Raises Damaged for a value that no writer has staged."""
+    """The writes in a part. Raises Damaged for a value that was not staged by a writer."""
     try:
-        # A part is up to a megabyte, and one call of C, during which no other thread runs, unless Python is called.
+        # A part has up to a megabyte. Parsing it is one call of C, during which no other thread runs, unless Python is
+        # called.
         values = json.loads(part.value, object_hook=_same)
     except (ValueError, RecursionError) as error:
         raise Damaged(f"is not JSON: {error}") from None
@@ -282,7 +284,7 @@ def _unpacked(part: Entry) -> Iterator[Write]:
         raise Damaged("is not an object")
     for key, value in values.items():
         if id_of(key) is None or key.startswith((COMMITS, STAGED)):
-            raise Damaged(f"writes {key[:200]!r}, which is no resource")
+            raise Damaged(f"writes {key[:200]!r}, which is not a resource")
         if value is None:
             yield Delete(key)
         else:

@@ -11,7 +11,7 @@ MOST_BASES = 256
 
 
 class Deltas:
-    """Remembers what changed, and the deltas to the latest snapshot."""
+    """Remembers the changed names, and the deltas to the latest snapshot."""
 
     def __init__(self) -> None:
         self.trail = Trail()
@@ -20,7 +20,7 @@ class Deltas:
         self._made: dict[Mark, Delta | None] = {}
 
     def between(self, base: Mark, current: Snapshot) -> Delta | None:
-        """The delta from `base` to `current`; None when `base` is too old, or from a store that was another one."""
+        """The delta from `base` to `current`; None when `base` is too old, or from another store."""
         target = Mark.of(current)
         if target != self._current or len(self._made) > MOST_BASES:
             self._current, self._made = target, {}

@@ -20,8 +20,7 @@ WHAT_TO_DO = (
 )
 
 CONFIG = tuple(f"{PREFIX}{model.KIND}/" for model in documents().values())
-"""Key prefixes of resources that operators write. Registrations end by themselves, so that many may be gone at
-once."""
+"""Key prefixes of resources that operators write. Registrations end by themselves, so many may disappear at once."""
 
 MASS = 5
 """Deletes missed during an outage from which the content is suspicious; fewer may be an operator's work."""
@@ -52,15 +51,15 @@ class Guard:
     def suspicion(self) -> str:
         """The reason the store's content must not be published; empty when it may be."""
         if self.lineage.epoch > self.good.lineage.epoch:
-            return ""  # an operator's word
+            return ""  # an operator confirmed it
         if self.good.lineage.id and not self.lineage.id:
-            return "the store holds nothing of the configuration that is served: it was emptied or replaced"
+            return "the store holds none of the served configuration: it was emptied or replaced"
         if self.good.lineage.id and self.lineage.id != self.good.lineage.id:
             return "the store was replaced by another one"
         return self._listed
 
     def listing(self, entries: Iterable[StoredEntry], revision: int, known: Mapping[str, int]) -> None:
-        """The whole content of the store, read anew; `known` has the previous revisions by key."""
+        """The whole content of the store, read again; `known` has the previous revisions by key."""
         known = self.good.entries or {key: known[key] for key in known if key.startswith(CONFIG)}
         found = {entry.key: entry for entry in entries}
         lineage = found.get(LINEAGE)
@@ -85,5 +84,7 @@ class Guard:
             return f"the store holds older versions of {count(older, 'resource')} than it did"
         lost = sum(key not in found for key in known)
         if lost >= MASS and 2 * lost > len(known):
-            return f"the store lost {lost} of {len(known)} resources at once, and nobody saw them deleted"
+            return (
+                f"the store lost {lost} of {len(known)} resources at once, and no deletion of them was seen"
+            )
         return ""

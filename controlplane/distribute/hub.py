@@ -1,6 +1,6 @@
 """Fan-out: one session for each data plane. Each is woken by a new snapshot, and none waits for another.
 
-Knows no wire format. The session says what to send next; who sends it, and when it can, is the stream's business.
+Knows no wire format. The session says what to send next; the stream sends it when it can.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ MARKS_APART = 1.0
 """Seconds from one message to a mark, which says only that the revision moved on: many such changes make one mark."""
 
 PATIENCE = 5.0
-"""Seconds that a node which is ahead of this control plane waits for it to catch up, rather than be set back."""
+"""Seconds that a node with a later revision waits for this control plane to catch up, before it is set back."""
 
 
 STORE_LOST_FOR = 3.0
 """Seconds without the store after which data planes are redirected to other control planes, which may have news."""
 
 REDIRECT_AGAIN_AFTER = 60.0
-"""Seconds until a node that came back is redirected again in the same outage: the others may be no better."""
+"""Seconds until a node that came back is redirected again in the same outage: the other control planes may be no
+better."""
 
 
 class Nodes(Protocol):
@@ -64,7 +65,7 @@ class Nodes(Protocol):
         """A revision was sent to it."""
 
     def withhold(self, node: str, revision: int, digest: str, lacking: Lacking) -> None:
-        """A revision is kept from it, because it does not know what is needed to serve it."""
+        """A revision is withheld from it, because it lacks a capability that the revision needs."""
 
     def disconnect(self, node: str) -> None:
         """Its stream ended."""
@@ -77,7 +78,9 @@ class Ending(Enum):
     """The reason the control plane ends a session."""
 
     STORE_LOST = "this control plane has lost the store"
-    NO_FALLBACK = "what is published is refused, and another control plane may know what was served before"
+    NO_FALLBACK = (
+        "the published configuration is rejected, and another control plane may have the previous one"
+    )
     SUPERSEDED = "another stream of the same node was opened"
     STOPPING = "the control plane is stopping"
 
@@ -94,9 +97,9 @@ class Session:
         withhold: Callable[[Snapshot, Lacking], None],
         now: Callable[[], float],
     ) -> None:
-        """`accepted` gives what the whole fleet served last, `now` monotonic seconds.
+        """`accepted` gives the snapshot that the whole fleet served last, `now` monotonic seconds.
 
-        `withhold` is told of every configuration that is kept from the node.
+        `withhold` is called for every configuration that is withheld from the node.
         """
         self.node = node
         self.wake = asyncio.Event()
@@ -106,7 +109,7 @@ class Session:
         self._accepted = accepted
         self._withhold = withhold
         self._missing: frozenset[str] = frozenset()
-        """Capabilities for want of which a configuration is withheld."""
+        """Missing capabilities because of which a configuration is withheld."""
         self._now = now
         self._mark_at = now()
         self._patient_until = now() + PATIENCE
@@ -126,7 +129,7 @@ class Session:
         return message
 
     def _tell_withheld(self, before: Mark | None, current: Snapshot) -> None:
-        """Tell of each configuration that is withheld, and log each cause once."""
+        """Report each configuration that is withheld, and log each cause once."""
         withheld = self.subscriber.withheld
         if withheld and not (before and before.digest == withheld.digest):
             lacking = self.subscriber.lacks(current)
@@ -140,9 +143,11 @@ class Session:
         self._missing = missing
         about = {"node": self.node, "revision": current.revision, "capabilities": sorted(missing)}
         if missing:
-            logger.warning("a configuration is withheld from a data plane that does not know it", extra=about)
+            logger.warning(
+                "a configuration is withheld from a data plane that lacks a capability", extra=about
+            )
         else:
-            logger.info("nothing is withheld from a data plane any more", extra=about)
+            logger.info("the configuration is no longer withheld from a data plane", extra=about)
 
     async def woken(self, within: float) -> None:
         """Return when there may be something to send, or the session was ended; after some seconds in any case."""
@@ -164,7 +169,7 @@ class Session:
         self.wake.set()
 
     def _due(self) -> float | None:
-        """When there is something to send even if nothing happens."""
+        """The time at which there is something to send even if nothing happens."""
         current = self._watcher.current
         if current is None:
             return None
@@ -173,7 +178,7 @@ class Session:
         return self._mark_at if self.subscriber.behind(current) else None
 
     def _ahead(self, current: Snapshot) -> float:
-        """For how many seconds more the node's revision, seen by another control plane, is waited for here."""
+        """Seconds left to wait for the node's revision, which another control plane has seen."""
         held = self.subscriber.held
         if self.subscriber.sent is not None or held is None or held.order <= Mark.of(current).order:
             return 0.0
@@ -192,13 +197,13 @@ class Hub:
         self.watcher = watcher
         self.messages = Messages()
         self.accepted: Snapshot | None = None
-        """The last snapshot that every data plane served before the next one was published: what a new data plane
-        gets that cannot use the present one. None until there was such a moment since this process started."""
+        """The last snapshot that every data plane served before the next one was published; None if there was none
+        since this process started. A new data plane that cannot use the present snapshot gets this one."""
         self._nodes = nodes
         self._now = now
         self._sessions: dict[str, Session] = {}
         self._redirected: dict[str, tuple[float, float | None]] = {}
-        """When nodes were redirected, and in which outage (`Watcher.lost_at`); the last one at the end."""
+        """The time and the outage (`Watcher.lost_at`) in which each node was redirected; the last one at the end."""
         self._stopping = False
         watcher.superseding = self._superseding
         watcher.streams = lambda: len(self._sessions)
@@ -259,12 +264,12 @@ class Hub:
         self.messages.count(message, session.subscriber.whole)
 
     def look_after(self, session: Session) -> None:
-        """End the session if the node may be better off at another control plane; to be asked now and then.
+        """End the session if another control plane may serve the node better; call it now and then.
 
-        A control plane that lost the store has no changes to send, and another one may have. When there is no other,
+        A control plane that lost the store has no changes to send, but another one may have. When there is no other,
         sessions stay open, except those of nodes that wait for a first snapshot. A node that has nothing and rejects
-        what is published gets what the fleet served before; a control plane that has just started does not know what
-        that was.
+        the published snapshot gets the one that the fleet served before; a control plane that has just started does
+        not know that one.
         """
         if self._store_lost and (self.watcher.current is None or self._may_redirect(session.node)):
             session.end(Ending.STORE_LOST)
@@ -294,7 +299,7 @@ class Hub:
             self.accepted = previous
 
     def stop(self) -> None:
-        """End every session, and those that are still to come."""
+        """End every session, and every later one at once."""
         self._stopping = True
         for session in self._sessions.values():
             session.end(Ending.STOPPING)

@@ -13,9 +13,9 @@ class Messages:
 
     def __init__(self) -> None:
         self.mismatches = 0
-        """Deltas that did not fit what a data plane had."""
+        """Deltas that did not match a data plane's configuration."""
         self.withheld = 0
-        """Configurations that a data plane was not given, for want of a capability."""
+        """Configurations withheld from a data plane that lacks a capability."""
         self.snapshots: Counter[Whole] = Counter()
         """By the reason for not sending a delta."""
         self.deltas = 0

@@ -1,9 +1,9 @@
-"""When the next snapshot may go out: the pause between two of them follows what the last ones cost. Pure: no clock.
+"""The time of the next snapshot: the pause between two of them follows the cost of the last ones. Pure: no clock.
 
 A round begins when a snapshot is built, and ends when nearly all data planes that the last one reached were written.
 Its cost is the time in between: build, encode, write, and whatever else the machine is busy with. Then as much time
-passes until the next round begins. So the fan-out takes about half of the time, on a slow machine too: what changes
-meanwhile goes out in fewer, larger deltas, and nothing queues up.
+passes until the next round begins. So the fan-out takes about half of the time, on a slow machine too: changes in
+between go out in fewer, larger deltas, and nothing queues up.
 
     change ──▶ build, encode, write ──▶ pause ──▶ build, encode, write ──▶ pause
                └────── cost ──────┘     └ cost ┘
@@ -27,9 +27,9 @@ NEARLY_ALL: Final = 0.9
 """The share of data planes that ends a round. The others read slowly, which is no cost of this machine."""
 
 FORGET: Final = 0.25
-"""Part of the difference that a round takes off which cost less: costs count at once, and are forgotten slowly. The
-cheaper of two consecutive rounds counts: a single slow round is an exception, such as the first delta to a new
-fleet."""
+"""Part of the difference by which a cheaper round lowers the cost: higher costs count at once, and are forgotten
+slowly. The cheaper of two consecutive rounds counts: a single slow round is an exception, such as the first delta to a
+new fleet."""
 
 
 class Pace:
@@ -39,24 +39,24 @@ class Pace:
 
     def __init__(self) -> None:
         self.cost = 0.0
-        """Seconds that a round takes: of the cheaper of the last two, or a little less than earlier ones."""
+        """Seconds that a round takes: those of the cheaper of the last two, or a little less than earlier ones."""
         self._last = 0.0
         """Of the last round alone."""
         self._began = self._built = float("-inf")
         self._revision = 0
         self._reached = 0
-        """Data planes that were written the last snapshot: so many are expected to be written the next one."""
+        """Number of data planes that got the last snapshot; as many are expected to get the next one."""
         self._missing = 0
-        """How many have to be written before the round ends; 0: it has ended."""
+        """Number of data planes that must get the snapshot before the round ends; 0: it has ended."""
 
     def __repr__(self) -> str:
         under_way = f", {self._missing} to be written" if self._missing else ""
         return f"<Pace {1000 * self.cost:.0f} ms{under_way}>"
 
     def published(self, revision: int, began: float, now: float, *, streams: int) -> None:
-        """A snapshot was built from `began` until `now`, and is news to that many data planes."""
+        """A snapshot was built from `began` until `now`, and differs from what that many data planes have."""
         if self._missing:
-            # The next round is due before this one has ended: so much it cost at least.
+            # The next round is due before this one has ended: this time is the least that it cost.
             self._learn(began - self._began)
         self._began, self._built, self._revision = began, now, revision
         self._missing = math.ceil(NEARLY_ALL * min(streams, self._reached))
@@ -66,7 +66,7 @@ class Pace:
             self._learn(now - began)
 
     def written(self, revision: int, now: float) -> None:
-        """A data plane was written `revision`."""
+        """`revision` was written to a data plane."""
         if revision < self._revision:
             return
         self._reached += 1

@@ -21,13 +21,13 @@ class Whole(StrEnum):
     FIRST = "first"
     """It has nothing."""
     INSTEAD = "instead"
-    """It has nothing, and refuses what is published: it gets what the fleet accepted last."""
+    """It has nothing, and refuses the published snapshot: it gets the one that the fleet accepted last."""
     UNKNOWN_BASE = "unknown_base"
     """No delta from its base is known here: the base is too old, or from another store."""
     MISMATCH = "mismatch"
-    """The delta did not fit what it has."""
+    """The delta did not match its configuration."""
     NO_DELTAS = "no_deltas"
-    """It takes none."""
+    """It takes no deltas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Mark:
     revision: int
     digest: str
     lineage: Lineage = UNKNOWN
-    """Of the store. With a higher epoch, what came before means nothing."""
+    """Epoch of the store. With a higher epoch, earlier revisions mean nothing."""
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Mark:
@@ -60,14 +60,14 @@ Between = Callable[[Mark, Snapshot], Delta | None]
 
 
 class Subscriber:
-    """One message is under way at a time, so that a slow reader skips what it missed and gets the latest.
+    """One message is under way at a time, so that a slow reader skips intermediate revisions and gets the latest.
 
     Content decides, by its digest: a revision that changed nothing for data planes is no news, and one that was
-    rejected is not sent again; a node that has nothing gets what the fleet accepted last in its place. That the
-    revision moved on is told by a mark, an empty delta, when there is time.
+    rejected is not sent again; in its place, a node that has nothing gets the snapshot that the fleet accepted last. A
+    mark, an empty delta, tells that the revision moved on, when there is time.
 
-    A configuration that needs a capability which the node does not have is withheld: the node serves what it has, and
-    one that has nothing gets nothing.
+    A configuration that needs a capability which the node lacks is withheld: the node keeps its configuration, and a
+    node that has none gets none.
     """
 
     __slots__ = (
@@ -125,7 +125,7 @@ class Subscriber:
 
     @property
     def needs_fallback(self) -> bool:
-        """Whether the node serves nothing and refuses what it was sent: it needs an earlier configuration."""
+        """Whether the node serves nothing and refused the snapshot: it needs an earlier configuration."""
         return self._has_nothing and self.nacked is not None and not self._unanswered
 
     def next(self, current: Snapshot | None, accepted: Snapshot | None = None) -> Snapshot | Delta | None:
@@ -147,7 +147,7 @@ class Subscriber:
         return self._send(current)
 
     def news(self, current: Snapshot) -> bool:
-        """Whether `next` may send something; what is refused may have to be replaced."""
+        """Whether `next` may send something; a refused snapshot may have to be replaced."""
         return not self._unanswered and (self._refuses(current) or not self._has(current))
 
     def mark(self, current: Snapshot | None) -> Snapshot | Delta | None:
@@ -180,14 +180,14 @@ class Subscriber:
         if not self._answers(revision) or self.sent is None:
             return None
         if self.whole is Whole.INSTEAD:
-            # Operators need its reason for refusing what is published, and not this one.
+            # Operators need its reason for refusing the published revision, and not this one.
             self._refused_instead = self.sent.digest
             return None
         self.nacked = self.sent
         return self.nacked
 
     def mismatch(self, revision: int) -> bool:
-        """The delta to `revision` does not fit what the node has: the next message is a snapshot.
+        """The delta to `revision` does not match the node's configuration: the next message is a snapshot.
 
         False when it does not answer the last message.
         """

@@ -1,10 +1,11 @@
-"""Follows the store and publishes what it holds: list, watch, build a snapshot, wake the listeners.
+"""Follows the store and publishes its content: list, watch, build a snapshot, wake the listeners.
 
-Data planes run on what is published here, so it only ever moves from one good snapshot to a later good one:
+Data planes run on the published snapshot, so it only ever moves from one good snapshot to a later good one:
 - Entries that cannot be published (nonsense written with etcdctl, a dangling reference) keep the last good snapshot in
   place, and show as problems until the store is mended.
-- A store that does not answer changes nothing, and neither does one that came back as another one: see `guard`.
-- After a compaction everything is listed anew. Equal data has an equal digest, so no data plane is sent anything.
+- A store that does not answer changes nothing, and neither does a store that came back with another
+  identity: see `guard`.
+- After a compaction everything is listed again. Equal data has an equal digest, so no data plane is sent anything.
 - A change that is too big for one transaction is published once all of it is there.
 """
 
@@ -62,22 +63,23 @@ class Watcher:
         self.connected = False
         """Whether the store answered when it was last asked."""
         self.lost_at: float | None = time.monotonic()
-        """Since when it does not answer, in monotonic seconds; None while it does."""
+        """Monotonic seconds since which it does not answer; None while it answers."""
         self.full = False
-        """Whether the store has no space left when it was last asked: what is published stays, and nothing changes."""
+        """Whether the store has no space left when it was last asked: the published snapshot stays, and nothing
+        changes."""
         self.problems: tuple[Problem, ...] = ()
-        """The reason what is in the store now is not published; empty when it is."""
+        """The reason why the store's present content is not published; empty when it is."""
         self.caught_up = asyncio.Event()
         """Set for good once there is a snapshot."""
         self.changed = Signal()
         self.published = 0
-        """How many snapshots differed from the one before, for metrics."""
+        """Number of snapshots that differed from the previous one, for metrics."""
         self.refused = 0
-        """How many times the store's content could not be published, for metrics."""
+        """Number of times that the store's content could not be published, for metrics."""
         self.superseding: Callable[[Snapshot], None] = lambda previous: None
         """Called with the present snapshot right before another one takes its place."""
         self.streams: Callable[[], int] = lambda: 0
-        """How many data planes are told what is published."""
+        """Number of data planes that are sent the published snapshots."""
         self.guard = Guard()
         self.frozen = ""
         """The reason nothing is published until an operator confirms the store's content; empty when published."""
@@ -130,7 +132,7 @@ class Watcher:
 
     @property
     def decided(self) -> frozenset[str]:
-        """Keys of changes that are decided and not all there yet."""
+        """Keys of changes that are decided but not completed yet."""
         return self._config.decided
 
     @property
@@ -153,9 +155,11 @@ class Watcher:
                         delay = self._first_delay
                         await self._take_batch(batch)
             except Compacted as error:
-                logger.info("listing the store anew", extra={"revision": self.revision, "reason": str(error)})
+                logger.info(
+                    "listing the store again", extra={"revision": self.revision, "reason": str(error)}
+                )
             except TimeoutError:
-                logger.debug("listing the store anew", extra={"revision": self.revision})
+                logger.debug("listing the store again", extra={"revision": self.revision})
             except StoreError as error:
                 self._lost(error)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load, guards nothing
@@ -191,7 +195,7 @@ class Watcher:
         self._advance(max(self.revision, batch.revision))
 
     async def _read(self, entries: Sequence[Entry]) -> list[tuple[Entry, Found]]:
-        """Read entries, some in each turn of the event loop. Nothing is taken in meanwhile."""
+        """Read entries, some in each turn of the event loop. The configuration does not change meanwhile."""
         found = []
         for number, entry in enumerate(entries, 1):
             try:
@@ -225,7 +229,7 @@ class Watcher:
         self._advanced = asyncio.Event()
 
     def _start_over(self) -> None:
-        """Forget what was read before: in another store the same revisions mean something else."""
+        """Forget the earlier content: in another store the same revisions mean something else."""
         self._config = Config()
         self.deltas.trail = Trail()
 
@@ -239,7 +243,7 @@ class Watcher:
         while True:
             await asyncio.sleep(self._probe_interval)
             try:
-                # Answered by most members together, and not by one that lost touch with the others.
+                # A majority of the members answers this, and not a single member that lost touch with the others.
                 found = await self._store.get(LINEAGE)
             except StoreError as error:
                 self._lost(error)
@@ -249,7 +253,7 @@ class Watcher:
                 await self._ask_for_space()
 
     async def _ask_for_space(self) -> None:
-        # Whether it answers, the question before has settled.
+        # The question before has already shown whether it answers.
         with contextlib.suppress(StoreError):
             before, self.full = self.full, await self._store.full()
             if self.full != before:
@@ -259,7 +263,7 @@ class Watcher:
 
     @asynccontextmanager
     async def _until_in_doubt(self) -> AsyncIterator[None]:
-        """Ends the watch with TimeoutError when the store has to be listed anew."""
+        """Ends the watch with TimeoutError when the store has to be listed again."""
         self._mismatches = 0
         async with asyncio.timeout(None) as self._listening:
             try:
@@ -268,11 +272,11 @@ class Watcher:
                 self._listening = None
 
     def _compare(self, lineage_revision: int) -> None:
-        """List anew when the watch cannot be believed.
+        """List again when the watch cannot be trusted.
 
-        A store that was replaced, and has as many revisions as the one before, takes the watch on as if nothing was;
-        only its lineage is another. The store may be ahead of the watch for a moment, but not twice in a row. And
-        while nothing is published, the right store may come back in the same way.
+        A replaced store with as many revisions as the former one continues the watch without an error; only its
+        lineage differs. The store may be ahead of the watch for a moment, but not twice in a row. While nothing is
+        published, the former store may come back in the same way.
         """
         self._mismatches = 0 if lineage_revision == self.guard.lineage_revision else self._mismatches + 1
         if (self._mismatches > 1 or self.frozen) and self._listening is not None:
@@ -340,7 +344,7 @@ class Watcher:
             self._accept(built)
 
     def _withheld(self) -> bool:
-        """Whether what is in the store now must not be published."""
+        """Whether the store's present content must not be published."""
         before, self.frozen = self.frozen, self.guard.suspicion
         if not self.frozen:
             self.guard.passed(self.revision)
@@ -378,4 +382,4 @@ def _warn(entry: Entry, found: Found) -> None:
     """Warn about a stored entry that would be refused if it were written now."""
     if found[0] is not None and (outdated := list(map(str, found[0].outdated()))):
         extra = {"revision": entry.revision, "key": entry.key, "problems": outdated}
-        logger.warning("a stored resource holds what would be refused now", extra=extra)
+        logger.warning("a stored resource has a value that would be refused now", extra=extra)

@@ -53,5 +53,5 @@ def count(sent: int, most: int = MOST_COUNT) -> int:
 
 
 def slot(sent: int) -> int:
-    """A place among the votes; -1 for none."""
+    """A slot among the votes; -1 for none."""
     return sent if 0 <= sent < MOST_SLOTS else -1

@@ -1,8 +1,8 @@
 """The reports that this control plane requests from its data planes. Pure.
 
 All together send about `PER_SECOND` regular reports a second, however many they are; changes of an instance's or a
-breaker's state are reported at once. Details are the counters of closed circuits and the buckets of limits. People look
-at them, so a large fleet sends them only then; a small one always does.
+breaker's state are reported at once. Details are the counters of closed circuits and the buckets of limits. A large
+fleet sends them only while someone reads them; a small fleet always sends them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOOKS = 30.0
 """Seconds after a look in which another one is expected."""
 
 TELLERS = 2
-"""Data planes that are asked to report every probe, for the times that are shown."""
+"""Number of data planes that are asked to report every probe, for the times that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Reporting:
 
 
 class Demand:
-    """Follows who is connected and who looks; `of` says what is asked of one data plane."""
+    """Tracks connected data planes and readers of details; `of` gives the reports requested from one data plane."""
 
     def __init__(self) -> None:
         self._connected: dict[str, None] = {}
@@ -55,11 +55,11 @@ class Demand:
         self._choose()
 
     def look(self, now: float) -> None:
-        """Details are looked at."""
+        """Details are read."""
         self._looks_until = now + LOOKS
 
     def looks(self, now: float) -> bool:
-        """Whether they were looked at a moment ago."""
+        """Whether they were read a moment ago."""
         return now < self._looks_until
 
     def details(self, now: float) -> bool:
@@ -71,7 +71,7 @@ class Demand:
         return Reporting(self._pace, node in self._tellers, self.details(now))
 
     def changed(self, now: float) -> bool:
-        """Whether what is asked for is not what it was at the last call."""
+        """Whether the requested reports differ from those at the last call."""
         before, self._told = self._told, (self._pace, self._tellers, self.details(now))
         return before != self._told
 

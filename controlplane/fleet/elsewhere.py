@@ -1,7 +1,7 @@
-"""The data planes of the other control planes, as those tell of them. Pure.
+"""The data planes of the other control planes, as these report them. Pure.
 
-A data plane that moved from one control plane to another may be told of by both for a while. The state that counts is
-the fresher one: it is connected there, and said hello there last.
+Both control planes may report a data plane for a while after it moved from one to the other. The fresher state counts:
+that of the control plane to which it is connected, and to which it sent its last hello.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Elsewhere:
         return before
 
     def lose(self, controlplane: str) -> PeerState:
-        """Forget a control plane. Returns what it told."""
+        """Forget a control plane. Returns its last state."""
         return self._states.pop(controlplane, PeerState())
 
     def state(self, node: str, here: NodeState | None) -> NodeState | None:
@@ -60,12 +60,12 @@ class Elsewhere:
 
 
 def fresher(one: NodeState, other: NodeState) -> bool:
-    """Whether `one` tells more of a data plane than `other`."""
+    """Whether `one` is a fresher state of a data plane than `other`."""
     return (one.connected, one.since, one.last_seen) > (other.connected, other.since, other.last_seen)
 
 
 def left(before: PeerState, after: PeerState) -> set[str]:
-    """Names of the data planes that were connected there, and are not any more."""
+    """Names of the data planes that are no longer connected there."""
     return {
         node
         for node, state in before.nodes.items()
@@ -74,7 +74,7 @@ def left(before: PeerState, after: PeerState) -> set[str]:
 
 
 def differing(before: PeerState, after: PeerState) -> set[str]:
-    """Names of the data planes of which something else is told than before."""
+    """Names of the data planes whose reported state changed."""
     gone = before.nodes.keys() - after.nodes.keys()
     return gone | {name for name, state in after.nodes.items() if before.nodes.get(name) is not state}
 

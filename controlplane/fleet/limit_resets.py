@@ -1,4 +1,4 @@
-"""The outcome of an order to fill up the buckets of a key, over the fleet. Pure."""
+"""The outcome of an order to refill the buckets of a key, over the fleet. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from controlplane.fleet.reports import NodeState
 
 RESET_WITHIN: Final = 5.0
-"""Seconds that data planes have to say what they reset, unless the caller says otherwise."""
+"""Seconds in which data planes must report their resets, unless the caller sets another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +18,21 @@ class ResetView:
     """As far as the connected data planes have answered."""
 
     revision: int
-    """Of the order."""
+    """Revision of the order."""
     limits: Mapping[str, int]
-    """Buckets that were filled up, by limit: one for each data plane, or one where all share it."""
+    """Number of refilled buckets by limit: one for each data plane, or one that all share."""
     dataplanes: Mapping[str, int]
-    """Buckets that each data plane had of its own."""
+    """Refilled buckets that belong to one data plane alone, by node."""
     unreached: Sequence[str]
     """Limits in Redis that no data plane could reach."""
     waiting: Sequence[str]
     """Connected data planes that have not answered."""
     unreported: Sequence[str]
-    """Connected data planes of older versions, which have obeyed and do not say how many buckets they had."""
+    """Connected data planes of older versions, which have obeyed the order but do not report the number of buckets."""
 
     @property
     def buckets(self) -> int:
-        """How many were filled up."""
+        """Number of refilled buckets."""
         return sum(self.limits.values())
 
     @property

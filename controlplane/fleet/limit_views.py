@@ -25,10 +25,10 @@ class Choice:
 
     limit: str | None = None
     key: str | None = None
-    """As it is shown, or the value alone."""
+    """The key as it is shown, or its value alone."""
     node: str | None = None
     most: int = USUAL
-    """Buckets, of all limits together."""
+    """Most buckets to show, of all limits together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Bound:
     """None: the limit has no rate."""
     per_second: float | None
     under_way: int | None
-    """Requests at the same time, in each data plane."""
+    """Requests under way at the same time, in each data plane."""
     whole_fleet: bool
     """Whether it counts for all data planes together, and not for each."""
     holds: bool
@@ -54,7 +54,8 @@ class BucketView:
 
     key: str
     remaining: float
-    """Tokens left: of one bucket for all, what is left in it, as far as it is known; else where fewest are left."""
+    """Tokens left in the bucket that all data planes share, as far as known; else the fewest in any data plane's
+    bucket."""
     refused: int
     dataplanes: Mapping[str, RateLimitReport]
 
@@ -71,7 +72,7 @@ class LimitView:
     """The control plane that owns a limit of the fleet; empty for others, and while there is none."""
     bound: Bound | None
     buckets: Sequence[BucketView]
-    """The most refused first, then the emptiest."""
+    """Sorted by refused requests, the most first, then by tokens left, the fewest first."""
     more: int
     """Buckets that are not shown."""
     refused: int
@@ -84,7 +85,8 @@ def rate_limits(
     owner: Callable[[str], str],
     choice: Choice,
 ) -> tuple[LimitView, ...]:
-    """The limits that refused most first, then by name. `reports` is by the names of connected data planes."""
+    """The limits, sorted by refused requests, the most first, then by name. `reports` is by the names of connected data
+    planes."""
     nodes = sorted(reports) if choice.node is None else [choice.node] if choice.node in reports else []
     heard: dict[tuple[str, str], dict[str, RateLimitReport]] = defaultdict(dict)
     for node in nodes:
@@ -169,11 +171,14 @@ def _bound(limit: RateLimit, owner: str, away: Sequence[str], dataplanes: int) -
     elif limit.mode == "redis":
         holds, reason = _in_redis(limit, away)
     else:
-        holds, reason = True, f"each data plane counts for itself, and {dataplanes} are connected"
+        holds, reason = (
+            True,
+            f"each data plane counts for itself, and {dataplanes} {'is' if dataplanes == 1 else 'are'} connected",
+        )
     if holds and limit.enforce != "on":
-        holds, reason = False, f"{reason}; enforce: only for {limit.enforce} of the keys"
+        holds, reason = False, f"{reason}; enforced for {limit.enforce} of the keys only"
     if holds and limit.cost_header:
-        reason += "; a cost that the response tells can overdraw it"
+        reason += "; a cost that the response reports can overdraw it"
     if not limit.rate:
         return Bound(None, None, limit.max_concurrent, False, holds, reason)
     rate = limit.rate / limit.cost
@@ -183,14 +188,14 @@ def _bound(limit: RateLimit, owner: str, away: Sequence[str], dataplanes: int) -
 def _of_the_fleet(limit: RateLimit, owner: str, away: Sequence[str]) -> tuple[bool, str]:
     if owner and not away:
         return True, f"workers lease from control plane {owner}"
-    who = f"{_named(away)} without an answer" if owner else "no control plane owns the limit now"
+    who = f"the owner does not answer {_named(away)}" if owner else "no control plane owns the limit"
     match limit.without_owner:
         case "strict":
-            return True, f"{who}: strict, nothing passes but what is leased"
+            return True, f"{who}: strict, only leased requests pass"
         case "open":
             return False, f"{who}: open, everything passes"
         case _:
-            return True, f"{who}: share, each worker lets through its share"
+            return True, f"{who}: share, each worker admits its share"
 
 
 def _in_redis(limit: RateLimit, away: Sequence[str]) -> tuple[bool, str]:

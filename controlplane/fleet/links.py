@@ -1,7 +1,7 @@
 """Follows the other control planes, each over a stream that is opened again when it breaks.
 
-While a stream is down, what the control plane told last still counts. After `SILENT_FOR` seconds without a message its
-data planes count as gone. Knows no wire format: `Connect` opens a stream of parts.
+While a stream is down, the last state that the control plane sent still counts. After `SILENT_FOR` seconds without a
+message its data planes count as gone. Knows no wire format: `Connect` opens a stream of parts.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Link:
     def __init__(self, name: str, member: Member, fleet: Fleet, connect: Connect, silent_for: float) -> None:
         self.member = member
         self.heard_at: float | None = None
-        """Monotonic seconds when it was last heard; None: nothing it told counts."""
+        """Monotonic time of its last message; None: its state does not count."""
         self._name = name
         self._fleet = fleet
         self._connect = connect
@@ -87,7 +87,7 @@ class Link:
             try:
                 reason = await self._hear_out()
             except TimeoutError:
-                reason = "it is silent"
+                reason = "it sends nothing"
             except LinkLost as error:
                 reason = str(error)
             except Exception:
@@ -101,7 +101,8 @@ class Link:
             self._lose_if_silent()
 
     async def _hear_out(self) -> str:
-        """Read one stream to its end. Returns why it ended. Raises LinkLost, and TimeoutError when it is silent."""
+        """Read one stream to its end. Returns the reason for its end. Raises LinkLost, and TimeoutError when it sends
+        nothing."""
         receiver, first = UpdateReceiver(), True
         async with aclosing(self._connect(self._name, self.member)) as parts:
             while True:
@@ -113,7 +114,8 @@ class Link:
                 if (received := receiver.receive(part)) is None:
                     continue
                 state, changed = received
-                # A new stream does not name what is gone since the last one: its first content is compared as a whole.
+                # A new stream does not name data planes that have gone since the last one: its first state is compared
+                # as a whole.
                 self._fleet.receive(self._name, state, None if first else changed)
                 if first:
                     first, self._said, self._pause = False, "", FIRST_PAUSE

@@ -1,4 +1,4 @@
-"""Membership: how the store says which control planes there are, and where each can be followed. Pure.
+"""Membership: the entries in the store that name the control planes, and the address of each for followers. Pure.
 
     /headgate/fleet/members/v1/<name>    address and TLS name, as JSON
     /headgate/fleet/v1/<name>            presence; with a summary of the data planes while a control plane needs it
@@ -43,7 +43,7 @@ def decode(value: bytes) -> Member:
         address, tls_name = found["address"], found["tls_name"]
         limits = found.get("limits") is True
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"is no member: {error}") from None
+        raise ValueError(f"is not an entry of a control plane: {error}") from None
     if not isinstance(address, str) or not isinstance(tls_name, str | None) or len(address) > 300:
-        raise ValueError("is no member: its address is not host:port")
+        raise ValueError("is not an entry of a control plane: its address is not host:port")
     return Member(address, tls_name, limits)

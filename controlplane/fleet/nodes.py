@@ -1,8 +1,8 @@
-"""The fleet: which data planes there are, what each serves and reports, and whom that wakes.
+"""The fleet: its data planes, the revision and reports of each, and the listeners of changes.
 
-Knows no wire format. Some data planes are connected here, others to control planes that tell of them (`peers`,
-`links`). Of the instances only votes are kept (`verdicts`), and not what each data plane said. A data plane that
-left is shown for a while, so that its absence is seen.
+Knows no wire format. Some data planes are connected here, others to control planes that report them (`peers`, `links`).
+Of the reports on instances only votes are kept (`verdicts`). A data plane that left is shown for a while, so that its
+absence is seen.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MOST_GONE = 1000
 
 
 class Touched:
-    """Names of services whose views have to be made anew, for the registry's feed."""
+    """Names of services whose views must be rebuilt, for the registry's feed."""
 
     def __init__(self) -> None:
         self.services: set[str] = set()
@@ -65,7 +65,8 @@ class Fleet:
         *,
         settle: float = 0.0,
     ) -> None:
-        """`now` gives monotonic seconds and decides who is forgotten; `wall` gives the Unix seconds that are shown.
+        """`now` gives monotonic seconds, by which data planes are forgotten; `wall` gives the Unix seconds that are
+        shown.
 
         `settle`: seconds in which data planes are expected back after this process started, or their stream ended.
         """
@@ -83,7 +84,7 @@ class Fleet:
         self._nodes: dict[str, NodeState] = {}
         """Data planes that are connected here, or were before they left."""
         self._left: dict[str, float] = {}
-        """Monotonic seconds when they left; the last one at the end."""
+        """Monotonic times at which they left; the last one at the end."""
         self._lost: dict[str, PeerState] = {}
         """Last states, from control planes that are gone, of data planes that are not back yet, by data plane."""
         self._elsewhere = Elsewhere()
@@ -125,12 +126,12 @@ class Fleet:
 
     @property
     def unheard(self) -> Sequence[str]:
-        """Names of control planes that are there and tell nothing: their data planes are not known here."""
+        """Names of control planes that exist but have sent nothing: their data planes are not known here."""
         return self._settling.unheard
 
     @property
     def unsettled(self) -> float:
-        """Seconds for which a data plane may still come back that goes on serving meanwhile; 0: all are here."""
+        """Seconds in which a data plane that still serves traffic may reconnect; 0: all are connected."""
         return self._settling.remaining(self._now(), self._is_away)
 
     def await_peers(self) -> None:
@@ -138,12 +139,12 @@ class Fleet:
         self._settling.await_peers()
 
     def met_peers(self) -> None:
-        """The other control planes are known, and tell of their data planes in a moment."""
+        """The other control planes are known, and will report their data planes in a moment."""
         if self._settling.met_peers(self._now()):
             self.signals.moved.notify()
 
     def expect(self, controlplane: str) -> None:
-        """Another control plane is there. Nothing is settled before it has told of its data planes."""
+        """There is another control plane. Nothing is settled before it has reported its data planes."""
         if controlplane not in self._elsewhere.states:
             self._settling.expect(controlplane)
             self.signals.moved.notify()
@@ -151,7 +152,7 @@ class Fleet:
     def receive(self, controlplane: str, peer: PeerState, changed: PeerChanges | None = None) -> None:
         """Replace the state that another control plane sent.
 
-        `changed` names what differs from that; without it everything is compared.
+        `changed` names the differences from the former state; without it everything is compared.
         """
         self._settling.heard(controlplane)
         if peer.looks:
@@ -205,7 +206,7 @@ class Fleet:
         return self._demand.of(node, self._now())
 
     def look(self) -> None:
-        """Note that circuits or limits are looked at; they count as looked at for a while."""
+        """Note that circuits or limits are read; they count as read for a while."""
         self._demand.look(self._now())
         self.settle_demand()
 
@@ -215,7 +216,7 @@ class Fleet:
         return self._demand.looks(self._now())
 
     def settle_demand(self) -> None:
-        """Ask for less once they are no longer looked at. To be called now and then."""
+        """Request fewer reports once they are no longer read. Call it now and then."""
         if not self._demand.changed(self._now()):
             return
         if not self._demand.details(self._now()):
@@ -271,11 +272,11 @@ class Fleet:
         self.signals.move(node)
 
     def nack(self, node: str, revision: int, problems: Iterable[NodeProblem], digest: str = "") -> None:
-        """It refuses this revision, and goes on serving what it had."""
+        """It refuses this revision, and still serves its former revision."""
         self._refuse(node, Rejection(revision, tuple(problems), self._wall(), digest))
 
     def withhold(self, node: str, revision: int, digest: str, lacking: Lacking) -> None:
-        """It is not given this revision, which needs what it does not know, and goes on serving what it had."""
+        """This revision is withheld from it, because it lacks a capability; it still serves its former revision."""
         if (state := self._nodes.get(node)) is not None:
             problems = reports.lacking(lacking, state.version)
             self._refuse(node, Rejection(revision, problems, self._wall(), digest, withheld=True))
@@ -325,7 +326,7 @@ class Fleet:
         self._update(node, stats=replace(stats, circuits=(), resets=NO_RESETS))
         self.signals.news += turned
         if stats.resets:
-            # Its first answer counts: a data plane that restarted since has found nothing.
+            # Its first answer counts: a data plane that restarted later has no buckets to reset.
             known = {**stats.resets, **self._nodes[node].resets}
             self._update(node, resets=dict(sorted(known.items())[-MOST_RESETS:]))
             self.signals.move(node)
@@ -390,7 +391,7 @@ class Fleet:
         return [self.peer_state(), *self._elsewhere.states.values()]
 
     def _recount(self) -> None:
-        """Other data planes count than before."""
+        """The set of data planes that count has changed."""
         self.views.recount()
         for follower in self.followers:
             follower.everything = True

@@ -1,7 +1,7 @@
 """The views over the data planes of all control planes: services, circuits, limits, and the data planes themselves.
 
-Only data planes that are connected count: what was true when one left is not known to be true now. Each counts where it
-is connected, although another control plane may still tell of it, too.
+Only connected data planes count: the last state of one that left may be outdated. Each counts where it is connected,
+although another control plane may still report it, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Overview:
         self._sources: tuple[_Source, ...] | None = None
 
     def recount(self) -> None:
-        """A data plane came, left or moved, or another control plane told something."""
+        """A data plane came, left or moved, or another control plane sent an update."""
         self._sources = None
 
     def services(self, snapshot: Snapshot) -> tuple[ServiceView, ...]:
@@ -125,8 +125,8 @@ class _Source:
 
 
 def up_to_date(state: NodeState, snapshot: Snapshot | None) -> NodeState:
-    """The state, with the revision of `snapshot` as the applied one where the digests are equal: what changed in
-    between meant nothing to data planes, and was not sent.
+    """The state, with the revision of `snapshot` as the applied one where the digests are equal: the changes in between
+    did not concern data planes, and were not sent.
     """
     if snapshot is None or state.digest != snapshot.digest or state.applied_revision >= snapshot.revision:
         return state

@@ -1,4 +1,4 @@
-"""Updates between control planes: what each tells the others of its data planes. Pure.
+"""Updates between control planes: the state of its data planes that each sends to the others. Pure.
 
 A sender gives everything first, in bounded parts, and then what changed; a receiver puts the parts together again.
 
@@ -40,7 +40,7 @@ class PeerState:
     circuits: Mapping[str, Mapping[str, CircuitReport]] = field(default_factory=dict)
     """By service, and then by node."""
     looks: bool = False
-    """Whether circuits or limits are looked at there."""
+    """Whether circuits or limits are read there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class PeerUpdate:
 
 
 class UpdateSender:
-    """Remembers what was sent to one follower. `close` it when the follower is gone."""
+    """Remembers the state sent to one follower. `close` it when the follower is gone."""
 
     def __init__(self, verdicts: Verdicts, circuits: Circuits) -> None:
         self._verdicts, self._circuits = verdicts, circuits

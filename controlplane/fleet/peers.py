@@ -1,4 +1,4 @@
-"""The other control planes. The store holds which ones there are; each is followed over a stream of its own (`links`).
+"""The other control planes. The store has an entry for each; each is followed over its own stream (`links`).
 
 So every control plane can show the whole fleet and wait for it. Membership is stored outside of the configuration's
 prefix, so that it changes no revision that data planes see. It is attached to a lease, which ends with the process.
@@ -63,8 +63,8 @@ class Peers:
         soon: float = SOON,
         late: float = LATE,
     ) -> None:
-        """`name` is unique to this process; after a restart it is another one. `member`: where this control plane can
-        be followed, None when it has no address that others reach. Without `links` it follows none.
+        """`name` is unique to this process; after a restart it is another one. `member`: the address of this control
+        plane for followers; None when it has no address that others reach. Without `links` it follows no other.
         """
         self.name = name
         self._store = store
@@ -91,7 +91,8 @@ class Peers:
         return self._others.get(name)
 
     def owners(self) -> list[str]:
-        """Names of the control planes that may own limits of the fleet: those that others reach, and know how."""
+        """Names of the control planes that may own limits of the fleet: those that others can reach, and that support
+        it."""
         found = [name for name, member in self._others.items() if member is not None and member.limits]
         if self._member is not None or not found:
             found.append(self.name)
@@ -123,7 +124,9 @@ class Peers:
             except StoreError as error:
                 if str(error) != said:
                     said = str(error)
-                    logger.info("other control planes are out of sight", extra={"part": name, "reason": said})
+                    logger.info(
+                        "other control planes cannot be discovered", extra={"part": name, "reason": said}
+                    )
             await asyncio.sleep(PAUSE)
 
     # Listening
@@ -158,7 +161,10 @@ class Peers:
         try:
             member = members.decode(value)
         except ValueError as error:
-            logger.warning("a member cannot be read", extra={"controlplane": name, "reason": str(error)})
+            logger.warning(
+                "the entry of a control plane cannot be read",
+                extra={"controlplane": name, "reason": str(error)},
+            )
             return
         if self._links is not None:
             self._meet(name, member)
@@ -171,20 +177,23 @@ class Peers:
         try:
             state = summaries.decode(value)
         except ValueError as error:
-            logger.warning("a summary cannot be read", extra={"controlplane": name, "reason": str(error)})
+            logger.warning(
+                "the summary of a control plane cannot be read",
+                extra={"controlplane": name, "reason": str(error)},
+            )
             return
         self._meet(name, None)
         self._fleet.receive(name, state)
 
     def _meet(self, name: str, member: Member | None) -> None:
         if name not in self._others:
-            logger.info("another control plane is there", extra={"controlplane": name})
+            logger.info("another control plane appeared", extra={"controlplane": name})
         self._others[name] = member
 
     def _gone(self, name: str) -> None:
         if name in self._others:
             del self._others[name]
-            logger.info("another control plane is gone", extra={"controlplane": name})
+            logger.info("another control plane disappeared", extra={"controlplane": name})
             if self._links is not None:
                 self._links.leave(name)
             self._fleet.lose(name)
@@ -201,7 +210,7 @@ class Peers:
 
     async def _stay(self) -> None:
         while True:
-            # The first summary under a new lease is complete: the others have forgotten what an earlier one said.
+            # The first summary under a new lease is complete: the others have forgotten the earlier ones.
             summary = summaries.encode(self._fleet.peer_state()) if self._read.is_set() else b""
             self._lease = await self._membership.join(self.name, self._member, summary, TTL)
             self._written = summary
@@ -243,7 +252,7 @@ class Peers:
 
     async def _write(self, value: bytes) -> None:
         if self._lease and value != self._written:
-            with suppress(LeaseGone):  # then it joins anew
+            with suppress(LeaseGone):  # then it joins again
                 await self._membership.update(self.name, value, self._lease)
                 self._written = value
 

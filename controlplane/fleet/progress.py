@@ -13,7 +13,7 @@ from controlplane.fleet.reports import Rejection
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """How many of the connected data planes are enough: a number, a percentage, or, without either, all."""
+    """The number of connected data planes that is enough: a number, a percentage, or, without either, all."""
 
     count: int | None = None
     percent: float | None = None
@@ -32,7 +32,7 @@ class Quorum:
         raise ValueError("quorum must be all, a number from 1 or a percentage such as 50%")
 
     def of(self, connected: int) -> int:
-        """How many are needed when so many are connected."""
+        """The number that is needed when `connected` are connected."""
         if self.count is not None:
             return self.count
         share = 100.0 if self.percent is None else self.percent
@@ -52,9 +52,9 @@ class NodeProgress:
     applied_revision: int
     done: bool
     reason: str = ""
-    """The reason it is not done, in words."""
+    """The reason why it is not done, in words."""
     rejection: Rejection | None = None
-    """Set when it refused what is waited for."""
+    """Set when it refused the revision of the wait."""
 
     def __str__(self) -> str:
         return f"{self.node} ({self.reason})" if self.reason else self.node
@@ -69,13 +69,14 @@ class Progress:
     """Of the published table that holds the revision; empty when none does yet."""
     needed: int
     done: int
-    """How many got there."""
+    """Number of data planes that reached the goal."""
     listed: Callable[[], tuple[NodeProgress, ...]] = field(repr=False)
-    """Gives `nodes`. Most who waited ask for no list of a thousand data planes."""
+    """Gives `nodes`, on demand: most waits need no list of a thousand data planes."""
     problem: str = ""
-    """The reason no data plane can serve it now; empty when there is no known reason."""
+    """The reason why no data plane can serve it now; empty when none is known."""
     settled: bool = True
-    """Whether every data plane that was connected a moment ago still is. Others go on serving what they have."""
+    """Whether every data plane that was connected a moment ago still is. Disconnected ones still serve their
+    configuration."""
 
     @cached_property
     def nodes(self) -> tuple[NodeProgress, ...]:
@@ -84,12 +85,12 @@ class Progress:
 
     @property
     def complete(self) -> bool:
-        """Whether enough did."""
+        """Whether enough data planes reached the goal."""
         return bool(self.digest) and self.settled and self.done >= self.needed
 
     @property
     def rejected(self) -> bool:
-        """Whether so many refuse that the rest is not enough."""
+        """Whether too many refuse for the rest to be enough."""
         if self.complete:
             return False
         willing = sum(node.connected and node.rejection is None for node in self.nodes)

@@ -23,7 +23,7 @@ class InstanceStatus(StrEnum):
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     DRAINING = "draining"
-    """Takes no new requests."""
+    """The instance takes no new requests."""
 
 
 class CircuitState(StrEnum):
@@ -73,7 +73,7 @@ class LimitPlace(StrEnum):
     """The place that counts the requests of a limit."""
 
     UNKNOWN = "unknown"
-    """An older data plane does not say."""
+    """Older data planes do not report it."""
     WORKER = "worker"
     """Each worker has a part of the limit."""
     NODE = "node"
@@ -97,12 +97,12 @@ class RateLimitReport:
     held: float = 0.0
     """The part of `remaining` that only this data plane may spend; 0 unless the bucket is the fleet's."""
     away: bool = False
-    """The limit's owner, or Redis, does not answer: the limit says what holds meanwhile."""
+    """The limit's owner or Redis does not answer: `without_owner` or `on_store_failure` of the limit applies."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResetReport:
-    """A data plane's answer to an order to fill up the buckets of a key: names of limits."""
+    """A data plane's answer to an order to refill the buckets of a key: names of limits."""
 
     limits: tuple[str, ...] = ()
     """Limits that had a bucket of the key there."""
@@ -146,7 +146,7 @@ class NodeProblem:
 
 
 def lacking(found: Lacking, version: str) -> tuple[NodeProblem, ...]:
-    """The reason a data plane of this version is not given a configuration, and the remedy."""
+    """The reason why a configuration is withheld from a data plane of this version, and the remedy."""
     who = f"this data plane (version {version or 'unknown'})"
     advice = "upgrade it, or remove the field from the resource"
     named = [
@@ -174,7 +174,7 @@ class Rejection:
     digest: str = ""
     """Of the refused table: a later revision with the same one is refused, too."""
     withheld: bool = False
-    """It was not even sent: the data plane lacks a capability, as the problems say."""
+    """The revision was not sent: the data plane lacks a capability, as the problems say."""
 
     def __str__(self) -> str:
         why = "; ".join(map(str, self.problems[:3])) or "no reason given"
@@ -201,7 +201,7 @@ class NodeState:
     digest: str = ""
     """Digest of the applied revision."""
     last_seen: float = 0.0
-    """When it was last heard of."""
+    """Time of its last message."""
     last_rejection: Rejection | None = None
     slot: int = -1
     """Its place among the votes of its control plane: see `verdicts.Verdicts`."""

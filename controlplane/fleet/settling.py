@@ -1,7 +1,8 @@
-"""Whether every data plane that serves traffic is connected to some control plane, as far as is known here. Pure.
+"""Whether every data plane that serves traffic is connected to some control plane, as far as known here. Pure.
 
-A data plane whose stream ended goes on serving what it has, and is back within seconds. Until then a wait for "all"
-must not end without it. The same holds after a start, and while another control plane has not told of its data planes.
+A data plane whose stream ended still serves its configuration, and reconnects within seconds. Until then a wait for
+"all" must not end without it. The same holds after a start, and until another control plane has reported its data
+planes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 UNHEARD_FOR = 1.0
-"""Seconds, at least, that data planes of a control plane which tells nothing may still take to be known."""
+"""Least seconds for the data planes of a control plane that has sent nothing to become known."""
 
 
 class Settling:
@@ -20,13 +21,13 @@ class Settling:
         self._settle = settle
         self._started = now
         self._left: dict[str, float] = {}
-        """When data planes left; the last one at the end."""
+        """Times at which data planes left; the last one at the end."""
         self._peers_unknown = False
         self._unheard: set[str] = set()
 
     @property
     def unheard(self) -> Sequence[str]:
-        """Names of control planes that are there and have told nothing yet, sorted."""
+        """Names of control planes that exist but have sent nothing yet, sorted."""
         return sorted(self._unheard)
 
     def await_peers(self) -> None:
@@ -34,18 +35,18 @@ class Settling:
         self._peers_unknown = True
 
     def met_peers(self, now: float) -> bool:
-        """The other control planes are known from now on. Returns whether they were not before."""
+        """The other control planes are known from now on. Returns whether this is new."""
         if not self._peers_unknown:
             return False
         self._peers_unknown, self._started = False, now
         return True
 
     def expect(self, controlplane: str) -> None:
-        """A control plane is there that has told nothing yet."""
+        """There is a control plane that has sent nothing yet."""
         self._unheard.add(controlplane)
 
     def heard(self, controlplane: str) -> None:
-        """It has told of its data planes, or is gone."""
+        """It has reported its data planes, or is gone."""
         self._unheard.discard(controlplane)
 
     def leave(self, node: str, now: float) -> None:

@@ -10,7 +10,7 @@ from controlplane.signal import Signal
 
 
 class Signals:
-    """`changed` is given for every report; the others for a part of them."""
+    """`changed` is sent for every report, the other signals for some of them."""
 
     def __init__(self) -> None:
         self.changed = Signal()

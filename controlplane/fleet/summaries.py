@@ -55,7 +55,7 @@ def encode(state: PeerState, most: int = MOST_BYTES) -> bytes:
 
 
 def decode(value: bytes) -> PeerState:
-    """The input of `encode`, as far as it fits. Raises ValueError for anything else."""
+    """The state that was encoded, as far as it fitted. Raises ValueError for anything else."""
     if not value:
         return PeerState()
     try:
@@ -67,7 +67,7 @@ def decode(value: bytes) -> PeerState:
 
 def _state(listed: list[Any]) -> PeerState:
     votes, looks = listed[0][13][:2] if listed and len(listed[0]) > 13 else (None, False)
-    # Data planes that no control plane would have let in are left out.
+    # Data planes that every control plane would have refused are left out.
     listed = [fields for fields in listed if is_node(fields[0])]
     nodes = {state.node: state for state in map(_read_node, listed)}
     circuits: dict[str, dict[str, CircuitReport]] = defaultdict(dict)
@@ -82,7 +82,7 @@ def _state(listed: list[Any]) -> PeerState:
 def _told_by_older(
     nodes: dict[str, NodeState], listed: list[Any], circuits: Mapping[str, Mapping[str, CircuitReport]]
 ) -> PeerState:
-    """From a control plane that says of each node what it finds of the instances."""
+    """From a control plane that sends the votes on instances with each node."""
     votes = Verdicts()
     for fields in listed:
         nodes[fields[0]] = replace(nodes[fields[0]], slot=votes.take_slot())
@@ -129,7 +129,7 @@ def _node(node: NodeState, circuits: Sequence[CircuitReport], detail: int) -> li
         [node.health_revision, []],
         _stats(node.stats, circuits, detail),
         node.slot,
-        # Where the first node has what stands for all.
+        # Place of the votes of all nodes in the list of the first node.
         None,
         [[revision, one.limits, one.shared, one.unreached] for revision, one in node.resets.items()],
         node.resets_unreported,
@@ -254,7 +254,7 @@ def _read_bucket(
 
 
 def _text(sent: object) -> str:
-    """JSON may hold halves of characters, which no message of the wire does."""
+    """JSON may hold lone surrogates, which the messages on the wire cannot."""
     return bounds.text(str(sent)).encode(errors="replace").decode()
 
 

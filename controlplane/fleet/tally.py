@@ -44,10 +44,10 @@ class Serving:
 
     connected: int
     standings: tuple[tuple[int, int], ...]
-    """Revisions, and how many serve each."""
+    """Revisions, and the number of data planes that serve each."""
 
     def count(self, revision: int) -> int:
-        """How many serve this revision or a later one."""
+        """Number of data planes that serve this revision or a later one."""
         return sum(number for applied, number in self.standings if applied >= revision)
 
 
@@ -56,7 +56,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.departures = 0
-        """How often a data plane left."""
+        """Number of times that a data plane left."""
         self._of: dict[str, tuple[NodeState, Standing]] = {}
         self._standings = Counter[Standing]()
         self._busy: dict[InstanceName, set[str]] = {}
@@ -74,7 +74,7 @@ class Tally:
         return Serving(len(self._of), tuple(found.items()))
 
     def refuses(self, digest: str) -> bool:
-        """Whether any data plane refused something later than what it serves, or the table with this digest."""
+        """Whether any data plane refused a later revision than it serves, or the table with this digest."""
         return any(one.refused > one.applied or one.refused_digest == digest != "" for one in self._standings)
 
     def busy(self, instance: InstanceName) -> set[str]:

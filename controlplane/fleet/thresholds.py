@@ -1,7 +1,7 @@
 """Waits for revisions, in order of the revisions.
 
-An event that ends a wait for a revision also ends waits for earlier ones. So a change costs a look at the first wait
-of each group, and at those that it ends, however many there are.
+An event that ends a wait for a revision also ends waits for earlier ones. So a change costs a check of the first wait
+of each group, and of those that it ends, however many there are.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Group:
 
     quorum: Quorum = ALL
     strict: bool = False
-    """Whether a wait is over as soon as too many data planes refuse. Otherwise it is over when those that refuse are
-    all that is left to wait for."""
+    """Whether a wait ends as soon as too many data planes refuse. Otherwise it ends when only data planes that refuse
+    are left."""
     reported: bool = False
     """Whether data planes have to report health at the revision, too."""
 
@@ -76,7 +76,7 @@ class Thresholds:
         self._task: asyncio.Task[None] | None = None
 
     def is_over(self, revision: int, group: Group) -> bool:
-        """Whether data planes got to the revision, or will not."""
+        """Whether data planes reached the revision, or will not."""
         current = self._published.current
         digest = current.digest if current is not None and current.revision >= revision else ""
         count = self._fleet.tally.count(revision, digest, reported=group.reported)
@@ -125,7 +125,7 @@ class Thresholds:
                 try:
                     self._advance()
                 except Exception:
-                    logger.exception("waits cannot be looked at")
+                    logger.exception("waiting requests cannot be checked")
                 await asyncio.sleep(GAP)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._fleet.unsettled or None):
@@ -135,7 +135,7 @@ class Thresholds:
         """End the waits that are over."""
         tally = self._fleet.tally
         now = self._fleet.signals.refusals, tally.departures, (current := self._published.current)
-        # A refusal ends waits from a revision on, and not up to one.
+        # A refusal ends the waits from a revision on, not those up to it.
         refused = now != self._looked and tally.refuses(current.digest if current is not None else "")
         self._looked = now
         for group, waits in self._waits.items():

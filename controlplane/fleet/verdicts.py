@@ -75,10 +75,10 @@ class Verdicts:
         self._unclean |= 1 << slot
 
     def say(self, slot: int, reports: Iterable[InstanceHealth]) -> tuple[bool, set[str]]:
-        """Take one data plane's word on some instances.
+        """Take one data plane's votes on some instances.
 
-        Returns whether it votes otherwise than before on any, and the services of those of which anything changed, be
-        it the time or the reason of the last probe.
+        Returns whether any vote changed, and the services with any change, such as the time or reason of the last
+        probe.
         """
         # Thousands come at once: there is no call and no operation on a bit per data plane here that can be spared.
         bit, found, healthy = 1 << slot, self._found, InstanceStatus.HEALTHY
@@ -114,7 +114,7 @@ class Verdicts:
         return gone
 
     def forget_others(self, slot: int, names: Collection[InstanceName]) -> list[InstanceName]:
-        """The data plane knows no instances but these. Returns those that it knew before."""
+        """The data plane knows only these instances. Returns those that it knew before."""
         bit = 1 << slot
         gone = [name for name, found in self._found.items() if found.known & bit and name not in names]
         return self.forget(slot, gone)
@@ -153,13 +153,13 @@ class Verdicts:
 
 
 def _vote(found: Verdict, bit: int, status: InstanceStatus) -> bool:
-    """Set a data plane's vote. Returns whether it voted otherwise before."""
+    """Set a data plane's vote. Returns whether it changed."""
     well, ill = status is InstanceStatus.HEALTHY, status is InstanceStatus.UNHEALTHY
     was_well, was_ill = bool(found.well & bit), bool(found.ill & bit)
     if was_well is well and was_ill is ill and found.known & bit:
         return False
     found.known |= bit
-    # A bit that is wrong is turned.
+    # Flip each wrong bit.
     if was_well is not well:
         found.well ^= bit
     if was_ill is not ill:

@@ -116,7 +116,7 @@ def _together(service_name: str, reports: Mapping[str, CircuitReport]) -> Circui
         return CircuitReport(service_name)
     each = list(reports.values())
     state = max((one.state for one in each), key=_BADNESS.index)
-    # The story is told by the data plane whose breaker got into this state last.
+    # The reason is that of the data plane whose breaker entered this state last.
     teller = max((one for one in each if one.state is state), key=lambda one: one.last_state_change)
     return CircuitReport(
         service_name,

@@ -1,4 +1,4 @@
-"""Waiting until data planes got somewhere: to a revision, to an instance's last request, to its first.
+"""Waits for the progress of data planes: to a revision, to an instance's last request, or to its first healthy probe.
 
 Nothing polls: the watcher and the fleet wake the waits. Progress is read from the answers and reports of data planes,
 never from the messages sent to them.
@@ -6,8 +6,8 @@ never from the messages sent to them.
 A wait goes through two steps, and back to the first if another data plane comes:
 
 1. Enough data planes serve the revision: see `thresholds`.
-2. Nothing hinders any of them. The wait sleeps until one that is hindered moves, and looks for another one then. The
-choice among them is random, so that a wait seldom wakes for a data plane other than the last.
+2. None of them is hindered. The wait sleeps until one hindered data plane moves, and then looks for another one.
+   The choice among them is random, so that a wait seldom wakes for a data plane other than the last.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from controlplane.fleet.thresholds import GAP, Group, Published, Thresholds
 from controlplane.model.snapshot import Snapshot
 
 MOST_WAIT = 300.0
-"""Longest wait in seconds: proxies cut connections that are silent for longer."""
+"""Longest wait in seconds: proxies close connections that are silent for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Goal:
     hindrance: Callable[[NodeState], str] = lambda state: ""
     """The reason a data plane that serves the revision is not done; empty when it is."""
     hindered: Callable[[], Iterator[str]] = lambda: iter(())
-    """Names of data planes that something hinders, beginning anywhere; some may not serve the revision."""
+    """Names of hindered data planes, starting anywhere in the order; some may not serve the revision."""
 
 
 class Waiting:
@@ -50,7 +50,7 @@ class Waiting:
         self._thresholds = Thresholds(published, fleet)
 
     async def served(self, revision: int, seconds: float, quorum: Quorum = ALL) -> Progress:
-        """Wait until enough data planes serve `revision` or a later one; at once over when too many refuse it."""
+        """Wait until enough data planes serve `revision` or a later one; ends at once when too many refuse it."""
         return await self._until(_Goal(revision, Group(quorum, strict=True)), seconds)
 
     async def drained(self, service_name: str, instance_id: str, revision: int, seconds: float) -> Progress:
@@ -87,8 +87,8 @@ class Waiting:
         return await self._until(_Goal(revision, Group(reported=True), hindrance, hindered), seconds)
 
     async def obeyed(self, revision: int, seconds: float) -> Progress:
-        """Wait until every data plane has said how it obeyed the order of this revision to fill up buckets; those that
-        do not report it (older versions) until they serve the revision.
+        """Wait until every data plane has reported how it obeyed the order of this revision to refill buckets. Older
+        versions do not report it: wait until they serve the revision.
 
         Data planes that refuse the revision do not end the wait for the others.
         """
@@ -118,7 +118,7 @@ class Waiting:
         return self._look(goal)
 
     def _straggler(self, goal: _Goal) -> str | None:
-        """A data plane that serves the revision, and that something hinders."""
+        """A data plane that serves the revision, but is hindered."""
         published = self._snapshot(goal)
         for node in goal.hindered():
             state = self._fleet.state(node)
@@ -149,8 +149,11 @@ class Waiting:
 
     def _unpublished(self, revision: int) -> str:
         if self._published.problems:
-            return f"what is in the store cannot be published: {self._published.problems[0]}"
-        return f"revision {revision} has not arrived here; the store was at {self._published.revision}"
+            return f"the content of the store cannot be published: {self._published.problems[0]}"
+        return (
+            f"this control plane has not read revision {revision} yet; it has read the store up to "
+            f"revision {self._published.revision}"
+        )
 
     def _snapshot(self, goal: _Goal) -> Snapshot | None:
         """The published configuration, if it includes the goal's revision."""
@@ -160,8 +163,11 @@ class Waiting:
 
 def _unsettled(unheard: Sequence[str]) -> str:
     if unheard:
-        return f"the data planes of control plane {unheard[0]} are not known here: it cannot be followed (see the log)"
-    return "data planes that were connected a moment ago are not back yet"
+        return (
+            f"this control plane cannot follow control plane {unheard[0]}, and does not know its data "
+            "planes (see the log)"
+        )
+    return "data planes that were connected a moment ago have not reconnected yet"
 
 
 def _serves(state: NodeState, goal: _Goal) -> bool:

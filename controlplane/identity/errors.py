@@ -10,7 +10,7 @@ class IdentityError(Exception):
 
 
 class BadCredentials(IdentityError):
-    """No such user, a wrong password, or a user that is disabled: which of them is not told."""
+    """No such user, a wrong password, or a disabled user: the message does not say which."""
 
     def __init__(self, what: str = "wrong username or password") -> None:
         super().__init__(what)
@@ -32,7 +32,7 @@ class InvalidToken(IdentityError):
 
 
 class InvalidScope(IdentityError):
-    """Scopes were asked for that the user does not hold."""
+    """The request is for scopes that the user does not hold."""
 
     def __init__(self, detail: str, scopes: Iterable[str] = ()) -> None:
         super().__init__(detail)

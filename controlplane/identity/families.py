@@ -1,8 +1,8 @@
 """Refresh tokens are used once. All that descend from one login are a family, and a family has one valid token.
 
-Each use gives the next token of the family (rotation, RFC 9700, 4.14.2). A token that comes again was copied: by whom
-cannot be known, so the whole family ends (RFC 6749, 10.4). A family ends also after a total lifetime, however often it
-is renewed.
+Each use gives the next token of the family (rotation, RFC 9700, 4.14.2). A token that is used twice was copied. The
+copier is unknown, so the whole family ends (RFC 6749, 10.4). A family ends also after a total lifetime, however often
+it is renewed.
 
 The store holds one entry a user: the families that were ever renewed, by how often. A family that is absent was never
 renewed, so a login writes nothing. The entry is under a lease that outlives every family in it, and it is bounded: the
@@ -18,7 +18,7 @@ from typing import Protocol
 
 PREFIX = "/headgate/refresh/v1/"
 MOST = 64
-"""Families of one user that are kept in mind."""
+"""Families of one user that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Families:
 
     @classmethod
     def read(cls, value: bytes | None, now: float) -> Families:
-        """From the store. Of a value that cannot be read nothing is known: every family that began before has ended."""
+        """From the store. If the value cannot be read, every family that began earlier has ended."""
         if value is None:
             return cls()
         try:
@@ -75,7 +75,8 @@ class Families:
         return (held is not None and held[0] is None) or (held is None and not self.valid(member))
 
     def after(self, member: Member, sequence: int | None, now: float, lifetime: float) -> Families:
-        """With another valid token for the family, or none; without what has ended by itself, and within bounds."""
+        """The state with another valid token for the family, or none; without families that have expired, and within
+        bounds."""
         held = {name: one for name, one in self.renewed.items() if one[1] + lifetime > now}
         held[member.family] = sequence, member.started
         floor = self.floor
@@ -87,7 +88,7 @@ class Families:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no moment")
+    raise ValueError(f"{text} is not a time")
 
 
 class Rotation(Protocol):

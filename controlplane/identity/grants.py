@@ -14,7 +14,7 @@ from controlplane.model.resources import User
 class Grants:
     """The actions of the token endpoint after it has read the form. All raise the store's errors, too.
 
-    `address` is where the caller asks from; `clock` gives Unix seconds.
+    `address` is the caller's address; `clock` gives Unix seconds.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Grants:
             user = await self._current(claims)
             still = tuple(name for name in user.scopes if name in claims.scopes)
             if claims.scopes and not still:
-                raise InvalidScope("none of the scopes that were granted is held any more", claims.scopes)
+                raise InvalidScope("the user no longer holds any of the granted scopes", claims.scopes)
             # Before the token is used up: a wrong scope must not cost the login.
             tokens = self._tokens.issue(user.model_copy(update={"scopes": still}), scope)
             following = await self._rotation.use(claims.subject, claims.member, self._clock())
         except (InvalidToken, BadCredentials):
-            raise BadCredentials("the refresh token is not valid any more: log in again") from None
+            raise BadCredentials("the refresh token is no longer valid: log in again") from None
         return self._tokens.continue_family(user, tokens, following, sorted(claims.scopes))
 
     async def revoke(self, refresh_token: str) -> None:

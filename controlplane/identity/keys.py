@@ -93,5 +93,5 @@ def unwrap(entry: Entry, wrapping: OctKey) -> SigningKey:
     except (JoseError, ValueError):
         raise WrongSecretKey from None
     if opened.headers().get("kid") != kid or key_of("signing_key", kid) != entry.key:
-        raise InconsistentConfig([Problem(entry.key, "holds another key than it says")])
+        raise InconsistentConfig([Problem(entry.key, "holds a different key than its name says")])
     return SigningKey(kid, created, _public(pair), pair)

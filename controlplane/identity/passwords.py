@@ -1,4 +1,4 @@
-"""Passwords are kept as argon2id hashes (RFC 9106) and compared without telling who exists."""
+"""Passwords are stored as argon2id hashes (RFC 9106), and compared so that a caller cannot learn which users exist."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from controlplane.identity.turns import Turns
 T = TypeVar("T")
 
 LONGEST = 128
-"""Characters; what is longer matches no hash."""
+"""Most characters; a longer password matches no hash."""
 
 
 class Hasher:
     """Hashes and compares in threads, a few at a time: each takes 64 MiB and tens of milliseconds.
 
-    The parameters are RFC 9106's second recommendation; smaller ones are for tests. `turns` says whose turn it is.
+    The parameters are RFC 9106's second recommendation; smaller ones are for tests. `turns` orders the callers.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Hasher:
     ) -> bool:
         """Whether the hash was made from the password. Returns false without a hash, at the same cost.
 
-        `caller` is who queues for it, None for the control plane itself; `begin` is called once it is the turn, and
-        may raise. Raises TooManyAttempts when the queue is too long.
+        `caller` names the caller in the queue, None for the control plane itself; `begin` is called when its turn
+        comes, and may raise. Raises TooManyAttempts when the queue is too long.
         """
         fits = password_hash is not None and len(password) <= LONGEST
         async with self._turns.take(caller):

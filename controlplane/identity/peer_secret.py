@@ -1,9 +1,9 @@
 """Authentication between control planes: message authentication codes under a key derived from SECRET_KEY.
 
 A follower presents a credential that names both control planes and is valid for some minutes. If an attacker makes it
-connect to another process, that process cannot use the credential elsewhere. The control plane that answers proves
-that it has the key, too. Tokens of data planes, services and people open nothing here, and these credentials nothing
-there.
+connect to another process, that process cannot use the credential elsewhere. The control plane that answers proves that
+it has the key, too. Tokens of data planes, services and people are not accepted here, and these credentials are not
+accepted elsewhere.
 """
 
 from __future__ import annotations

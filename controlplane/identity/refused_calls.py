@@ -1,4 +1,4 @@
-"""gRPC calls that are refused for their credential: all are counted, and of each caller one a minute is logged."""
+"""gRPC calls that are refused because of their credential: all are counted, and one per caller and minute is logged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 EVERY = 60.0
 """Seconds between two log lines about one address."""
 MOST_CALLERS = 256
-"""Callers that are told apart; so many lines in EVERY seconds at most. Calls of further ones are only counted."""
+"""Callers that are distinguished, and so the most lines in EVERY seconds. Calls of further callers are only counted."""
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class RefusedCalls:
             return
         about = {"service": service, "address": key[1], "code": code, "reason": detail}
         calls = 1 + (caller.unlogged if caller else 0)
-        logger.warning("a call was refused for its credential", extra={**about, "calls": calls})
+        logger.warning("a call was refused because of its credential", extra={**about, "calls": calls})
         self._callers[key] = _Caller(now)
 
     def _has_room(self, now: float) -> bool:

@@ -1,7 +1,7 @@
-"""Credentials that many callers share, given as they are or in a file that is read again whenever it changes.
+"""Credentials that many callers share, set directly or in a file that is read again whenever it changes.
 
-A file may hold several, one a line, and each is accepted: distribute a new one before you remove the old one, and no
-caller is refused in between.
+A file may hold several, one per line, and each is accepted: distribute a new one before you remove the old one, so that
+no caller is refused in between.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read_tokens(file: Path) -> tuple[bytes, ...]:
     stripped = [(number, line.strip()) for number, line in enumerate(lines, 1)]
     tokens = [(number, line) for number, line in stripped if line and not line.startswith(b"#")]
     if not 1 <= len(tokens) <= MOST:
-        raise UnusableFile(f"{file} must hold 1 to {MOST} credentials, one a line, and holds {len(tokens)}")
+        raise UnusableFile(f"{file} must hold 1 to {MOST} credentials, one per line, but holds {len(tokens)}")
     for number, token in tokens:
         if not SHORTEST <= len(token) <= LONGEST or not _VISIBLE.fullmatch(token):
             rule = f"must be {SHORTEST} to {LONGEST} visible ASCII characters"

@@ -52,7 +52,7 @@ class Turns:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._pass_on()  # it was given the turn at the same moment
+                self._pass_on()  # it got the turn at the same moment
             self._remove(name, turn)
             raise TooManyAttempts(1.0) if isinstance(error, TimeoutError) else error from None
 

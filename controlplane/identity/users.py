@@ -58,6 +58,6 @@ class Users:
         return user
 
     def _begin(self, who: Who) -> None:
-        """Count the attempt only once it is looked at: what the queue refuses is no wrong password."""
+        """Count the attempt only when it is checked: a refusal by the queue is not a wrong password."""
         if wait := self._attempts.begin(who, self._clock()):
             raise TooManyAttempts(wait)

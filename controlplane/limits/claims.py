@@ -2,10 +2,10 @@
 
     /headgate/limits/v1/claims/<partition>    name of the owner, under its lease
 
-The lease alone does not do: a process that was paused wakes up believing that it owns. So it grants nothing once the
-lease could have ended, by its own clock from before the last renewal; its epochs are lower than those of the next one;
-and what it writes expects the claim at its revision (`store.FencedStore`). Claims are not written by plans of the
-executor: a claim changes no configuration, no caller requests it, and only the store may decide its owner.
+The lease alone is not enough: a paused process may still believe after its pause that it is the owner. So it grants
+nothing once the lease could have ended, by its own clock from before the last renewal; its epochs are lower than those
+of the next owner; and its writes expect the claim at its revision (`store.FencedStore`). Claims are not written by
+plans of the executor: a claim changes no configuration, no caller requests it, and only the store may decide its owner.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from controlplane.store import Compacted, Conflict, Delete, FencedStore, LeaseGo
 ROOT = "/headgate/limits/v1/"
 CLAIMS = f"{ROOT}claims/"
 TTL = 5.0
-"""Seconds after which the partitions of an owner that fell silent are claimed by others."""
+"""Seconds after which others claim the partitions of a silent owner."""
 LOOK = 0.5
-"""Seconds between two looks at who the members are."""
+"""Seconds between two checks of the members."""
 STAND_IN = 1.5
 """Seconds that a partition is free before the next in the order claims it: the first may be dead, and a member still,
 for some seconds."""
 STEADY = 12.0
-"""Seconds that a partition is kept before it is given up to one that comes before in the order: if that one is dead, it
-is no member any more by then."""
+"""Seconds that a partition is kept before it is given up to a member earlier in the order: if that member is dead, it
+is no longer a member by then."""
 PAUSE = 1.0
 """Seconds until a failure is tried again."""
 AT_ONCE = 60
@@ -48,14 +48,14 @@ class Claim:
     epoch: int
     """Revision at which it was claimed."""
     store: FencedStore
-    """Writes through it are refused when somebody else has claimed the partition."""
+    """Writes through it are refused when another control plane has claimed the partition."""
     since: float
     """When that was, by this process's clock."""
 
 
 class Claims:
-    """The part that this control plane, `name`, takes. `members` gives all that may own partitions, itself included if
-    it may; names are never used by a later process."""
+    """The part of this control plane, `name`. `members` gives all control planes that may own partitions, including
+    this one if it may; names are never used by a later process."""
 
     def __init__(
         self,
@@ -84,10 +84,10 @@ class Claims:
         self._lease = 0
         self._wake = asyncio.Event()
         self._free: dict[int, float] = {}
-        """Since when partitions are seen without an owner."""
+        """Time since which each partition has been seen without an owner."""
 
     def claim(self, partition: int) -> Claim | None:
-        """The claim to a partition, if it is held for certain now."""
+        """The claim to a partition, if it is certainly held now."""
         return self.held.get(partition) if self._clock() < self._good_until else None
 
     def members_changed(self) -> None:
@@ -103,7 +103,7 @@ class Claims:
             except* StoreError as errors:
                 reason = str(errors.exceptions[0])
                 if reason != said:
-                    logger.info("limits of the fleet are owned by others", extra={"reason": reason})
+                    logger.info("this control plane owns no limits of the fleet", extra={"reason": reason})
                 said = reason
             await asyncio.sleep(PAUSE)
 
@@ -140,7 +140,7 @@ class Claims:
                 self._good_until = before + min(left, self._ttl)
 
     async def _follow(self) -> None:
-        """Know who owns what."""
+        """Track the owners of partitions."""
         while True:
             listing = await self._store.list(CLAIMS)
             self.owners = {_partition(one.key): one.value.decode() for one in listing.entries}
@@ -156,7 +156,8 @@ class Claims:
                             self._wake.set()
 
     async def _settle(self) -> None:
-        """Claim what is free and should be this control plane's; give up what should be another's."""
+        """Claim the free partitions that should belong to this control plane; give up those that should belong to
+        another."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._look):
@@ -187,7 +188,7 @@ class Claims:
                     dict.fromkeys(keys, 0), [Put(key, self.name.encode(), self._lease) for key in keys]
                 )
             except Conflict:
-                # Another one has claimed some of them a moment ago: the watch will tell which.
+                # Another control plane has just claimed some of them: the watch will report which.
                 if len(some) > 1:
                     for one in some:
                         await self._claim([one])

@@ -1,7 +1,7 @@
-"""Answers asks about the limits that this control plane owns, and keeps in the store what the next owner must know.
+"""Answers asks about the limits that this control plane owns, and stores the data that the next owner needs.
 
-Asks are answered from memory; nothing waits for the store. A limit whose partition was just claimed is answered for as
-soon as the store has told what the former owner left.
+Asks are answered from memory; nothing waits for the store. Asks about a limit in a newly claimed partition are answered
+as soon as the former owner's data has been read from the store.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from headgate_api.leases.owner import MOST_STORED, Floors, Owner, Reservation, f
 STORE_EVERY = 0.5
 """Seconds between two writes of a partition's floors, and between two sweeps."""
 MOST_RUNS = 8
-"""Runs of a data plane that are remembered: what former ones ask late is not answered."""
+"""Runs of a data plane that are remembered: late asks of former runs are not answered."""
 MOST_ACCOUNTS, LEAST_ACCOUNTS = 200_000, 1000
 """Keys that are not full, of all limits together, and of each at least: some 700 bytes each."""
 MOST_NODES = 10_000
@@ -35,9 +35,9 @@ MOST_NODES = 10_000
 MOST_WORKERS = 512
 """Workers of one run that are answered."""
 _PART = re.compile(r"[!-.0-~]{1,64}")
-"""Of a holder's name: what a run or a worker may be called. Slashes stand between the parts."""
+"""Pattern for the run and the worker in a holder's name. The parts are separated by slashes."""
 SILENT = 7200.0
-"""Seconds after which a data plane that asks nothing is forgotten: all that it had has lapsed."""
+"""Seconds after which a data plane that asks nothing is forgotten: all its leases have lapsed."""
 
 COARSE = "headgate:address"
 """The limit of the settings, by client address, as data planes name it. No resource can have such a name."""
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class NotOwned(Exception):
-    """This control plane does not own the limit, or not yet, or knows it otherwise."""
+    """This control plane does not own the limit, or not yet, or knows it in another form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Measured:
     name: str
     limit: Limit
     granted: float
-    """Since this control plane owns it."""
+    """Requests granted since this control plane owns the limit."""
     overshoot: float
-    """Above `rate * T + burst`, in the worst window since then."""
+    """Most requests above `rate * T + burst`, in the worst window since then."""
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class _Run:
     sequence: int = -1
     workers: frozenset[str] = frozenset()
     ended: float | None = None
-    """When another run took its place; None for one that goes on."""
+    """Time at which another run took its place; None for a current run."""
 
 
 @dataclass(slots=True)
@@ -114,8 +114,8 @@ class Desk:
         self._wake.set()
 
     def hear(self, node: str, run: str, sequence: int, workers: Iterable[str]) -> Collection[str] | None:
-        """A data plane says which workers it has, in a message of this run of it. The asks to answer; None
-        for a message of a run that has ended."""
+        """Take the list of a data plane's workers, from a message of this run. Returns the asks to answer; None for a
+        message of a run that has ended."""
         if not _PART.fullmatch(run):
             return None
         now = self._clock()
@@ -137,8 +137,9 @@ class Desk:
         elif found.ended is not None:
             if now < found.ended + LEASE:
                 return None
-            # It was not sent before the other run began: there are two data planes of one name, or were for a moment.
-            logger.warning("a data plane goes on beside another one of its name", extra={"node": node})
+            # The message was not sent before the other run began: there are, or were for a moment, two data planes of
+            # one name.
+            logger.warning("two data planes have the same name", extra={"node": node})
             found.ended, found.workers = None, frozenset()
         if sequence > found.sequence:
             running = frozenset(islice(filter(_PART.fullmatch, workers), MOST_WORKERS))
@@ -160,7 +161,7 @@ class Desk:
         return answer
 
     def owner(self, name: str) -> str:
-        """The control plane that owns the limit of this name, as the store said last; empty if there is none."""
+        """The control plane that owns the limit of this name, as last read from the store; empty if there is none."""
         return self._claims.owners.get(partition_of(name), "")
 
     def measured(self) -> list[Measured]:
@@ -173,7 +174,7 @@ class Desk:
         ]
 
     async def run(self) -> None:
-        """Begin with the limits of partitions that were claimed, store what is due, forget what need not be known."""
+        """Start the limits of claimed partitions, store the due floors, and forget outdated data."""
         while True:
             self._wake.clear()
             # Run concurrently: partitions must not wait for each other when the store is slow.
@@ -190,11 +191,11 @@ class Desk:
         try:
             await self._look_after(claim)
         except StoreError as error:
-            # Until the store takes it, slow limits grant no more than it says.
+            # Until it is stored, slow limits grant no more than it allows.
             self._log_once(claim.partition, str(error))
 
     async def _look_after(self, claim: Claim) -> None:
-        """Begin with limits that are new here, and store what is due."""
+        """Start limits that are new here, and store the due floors."""
         wanted = self._wanted.get(claim.partition, {})
         known = self._stored.get(claim.partition)
         if not wanted and (known is None or not known[1]):
@@ -206,10 +207,10 @@ class Desk:
         await self._store(claim, known[1], wanted)
 
     async def _store(self, claim: Claim, says: dict[Name, Floors], wanted: Mapping[Name, Limit]) -> None:
-        """Write what has to be known before more is granted."""
+        """Write the data that must be stored before more is granted."""
         new = [each for each in wanted if self._current(each[0], claim) is None]
         due: list[tuple[Owner, Name, Reservation]] = []
-        # All of them are one value, which must not become larger than the store takes.
+        # All of them are one value, which must not exceed the store's limit.
         part = MOST_STORED // max(1, sum(map(is_slow, wanted.values())))
         for name in wanted:
             owner = self._current(name[0], claim)
@@ -242,7 +243,7 @@ class Desk:
         return found[2] if found is not None and found[0] is claim else None
 
     def _hand_over(self, claim: Claim) -> None:
-        """Nothing is granted any more: the floors that are stored hold."""
+        """Grant nothing any more: the stored floors apply."""
         for name in [name for name, found in self._owners.items() if found[0] is claim]:
             del self._owners[name]
         self._stored.pop(claim.partition, None)
@@ -272,8 +273,8 @@ class Desk:
 
 
 def fleet_limits(limits: Iterable[RateLimit], share: float = SHARE) -> dict[str, tuple[str, Limit]]:
-    """Those of mode fleet: what has a bucket of its own, and the terms, in requests of the limit's cost; by name.
-    `share`: seconds that data planes go on with their shares."""
+    """The limits of mode fleet by name: the identity of their buckets, and their terms, in requests of the limit's
+    cost. `share`: seconds for which data planes use their shares without an owner."""
     return {
         limit.name: (
             limit.counts_by,
@@ -287,8 +288,8 @@ def fleet_limits(limits: Iterable[RateLimit], share: float = SHARE) -> dict[str,
 
 
 def coarse_limit(per_second: float, burst: int, share: float = SHARE) -> dict[str, tuple[str, Limit]]:
-    """The limit of the settings in the same form; nothing if there is none. Data planes ask for it that have it of mode
-    fleet."""
+    """The limit of the settings in the same form; empty if there is none. Data planes that count it in mode fleet ask
+    for it."""
     limit = Limit(per_second, burst, share=share)
     return {COARSE: ("address/64", limit)} if per_second else {}
 
@@ -297,5 +298,5 @@ def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:
     try:
         return floors.decode(value)
     except ValueError as error:
-        logger.error("limits begin with empty buckets", extra={"reason": str(error)})
+        logger.error("limits start with empty buckets", extra={"reason": str(error)})
         return {name: Floors(0.0, {}, sys.maxsize, shared=True) for name in wanted}

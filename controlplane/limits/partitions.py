@@ -16,8 +16,8 @@ def partition_of(limit: str) -> int:
 
 
 def candidates(partition: int, members: Iterable[str]) -> list[str]:
-    """The members in the order in which they are to own it: by a hash of both, so that a member that comes or goes
-    moves no other partitions than its own (rendezvous hashing)."""
+    """The members in their order of preference as owner: by a hash of both, so that a member that comes or goes moves
+    only its own partitions (rendezvous hashing)."""
     return sorted(members, key=lambda member: _weight(partition, member), reverse=True)
 
 

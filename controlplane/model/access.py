@@ -26,9 +26,9 @@ from controlplane.model.problems import Problem
 from controlplane.model.words import count
 
 ADMIN = "gateway:admin"
-"""The scope of those who may change the configuration."""
+"""The scope for changing the configuration."""
 READ = "gateway:read"
-"""The scope of those who may look at it; ADMIN implies it."""
+"""The scope for reading the configuration; ADMIN implies it."""
 
 _PHC = re.compile(
     r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
@@ -58,12 +58,12 @@ def _password_hash(secret: SecretStr) -> SecretStr:
 
 
 class Scope(Resource):
-    """A right that routes ask for and users hold."""
+    """A right that routes require and users hold."""
 
     KIND: ClassVar[str] = "scope"
     PLURAL: ClassVar[str] = "scopes"
     DATA_PLANES: ClassVar[bool] = False
-    """Routes and users name the scopes that matter."""
+    """Only the scopes that routes and users name have an effect."""
     EXAMPLE: ClassVar[Mapping[str, Any]] = {"name": "orders:read", "description": "Look at orders"}
 
     name: ScopeName
@@ -81,8 +81,8 @@ class User(Resource):
         "password": "correct horse battery",
         "scopes": ["orders:read"],
     }
-    # A data plane that ignores it accepts a token until it expires. One from which the user were withheld would do the
-    # same, and would miss that the user was disabled, too.
+    # A data plane that ignores it accepts a token until it expires. If the user were withheld from it, it would do the
+    # same, and would also miss that the user was disabled.
     ADDED: ClassVar[Mapping[str, Added]] = {"credentials": IGNORABLE}
 
     username: Username
@@ -92,7 +92,7 @@ class User(Resource):
         Field(
             exclude=True,
             json_schema_extra={"writeOnly": True, "minLength": 8, "maxLength": 128},
-            description="Left out, the stored one stays; a new user without one cannot log in.",
+            description="If left out, the stored password stays; a new user without a password cannot log in.",
         ),
     ] = None
     password_hash: Annotated[
@@ -106,11 +106,13 @@ class User(Resource):
     scopes: Annotated[
         tuple[ScopeName, ...], AsList, Field(max_length=64, description="Scopes that the user holds."), Unique
     ] = ()
-    disabled: Annotated[bool, Field(description="Gets no tokens, and those in hand are refused.")] = False
+    disabled: Annotated[
+        bool, Field(description="The user gets no tokens, and existing tokens are refused.")
+    ] = False
     generation: Annotated[SkipJsonSchema[int], Field(ge=0, exclude=True)] = 0
     """The number of times the user was disabled: kept by the control plane; documents cannot set it."""
     credentials_id: Annotated[SkipJsonSchema[str | None], Field(exclude=True)] = None
-    """Never stored: what `credentials` answers once the hash was taken out."""
+    """Never stored: the value of `credentials` after the hash was removed."""
 
     @property
     def name(self) -> str:
@@ -149,12 +151,13 @@ _FRAMING = frozenset(
         *("transfer-encoding", "upgrade", "x-request-id"),
     }
 )
-"""Response fields that the gateway writes anew: none can tell a cost."""
+"""Response fields that the gateway writes itself: none can report a cost."""
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
 
 def _read_key(key: object) -> object:
-    """A list of one is that one, so that equal keys are equal. Anything but texts is left to the field's type."""
+    """A list of one part becomes that part, so that equal keys compare equal. The field's type checks anything but
+    text."""
     parts = key if isinstance(key, list | tuple) else [key]
     if not all(isinstance(part, str) for part in parts):
         return key
@@ -187,9 +190,7 @@ def is_key_part(part: str) -> bool:
 
 def _cost_header(name: str) -> str:
     if name in _FRAMING:
-        raise PydanticCustomError(
-            "header", "must be a field of the service's own: the gateway writes this one"
-        )
+        raise PydanticCustomError("header", "must not be a field that the gateway itself writes")
     return name
 
 
@@ -197,9 +198,9 @@ KeyPart = Annotated[str, Field(max_length=72)]
 
 
 _MANY_WORKERS: Final = 16
-"""A fleet may have so many workers at least."""
+"""A limit of the fleet that suffices for fewer workers gets a warning."""
 FLEET_LIMITS: Final = "limits.fleet"
-"""Capability of data planes that lease what they let through of limits of the fleet."""
+"""Capability of data planes that lease the tokens of limits of the fleet."""
 REDIS_LIMITS: Final = "limits.redis"
 """Capability of data planes that count limits in Redis."""
 
@@ -220,7 +221,7 @@ class RateLimit(Resource):
         "burst": "tokens",
         "key": "key_word",
     }
-    # A data plane that ignores any of these lets more through, or refuses what is only to be counted.
+    # A data plane that ignores any of these admits more requests, or refuses requests that should only be counted.
     ADDED: ClassVar[Mapping[str, Added]] = {
         "key": Narrows("limits.full", when=lambda key: key not in _FIRST_KEYS),
         "keys": IGNORABLE,  # says the same as `key`
@@ -248,18 +249,20 @@ class RateLimit(Resource):
         Field(
             ge=1,
             le=1_000_000,
-            description="Size of a bucket: tokens that may be taken at once. Left out: `requests`.",
+            description="Size of a bucket: tokens that may be taken at once. Default: `requests`.",
         ),
     ] = None
     requests: Annotated[
         int | None,
         Field(
-            ge=1, le=1_000_000, description="The rate in the other form: so many tokens flow back per `per`."
+            ge=1,
+            le=1_000_000,
+            description="The rate in the other form: tokens that flow back in the time `per`.",
         ),
     ] = None
     per: Annotated[
         Literal["second", "minute", "hour", "day"] | None,
-        Field(description="The time that `requests` is for."),
+        Field(description="The time for `requests`."),
     ] = None
     key: Annotated[
         KeyPart | Annotated[tuple[KeyPart, ...], Field(min_length=1, max_length=MOST_PARTS)],
@@ -280,19 +283,25 @@ class RateLimit(Resource):
         HeaderName | None,
         AfterValidator(lambda name: None if name is None else _cost_header(name)),
         Field(
-            description="Field of the response in which the service says how many tokens the request has cost; the "
-            "client does not get it. `cost` is taken before, the difference afterwards: the bucket may go below zero."
+            description="Response field in which the service reports the tokens that the request has cost; "
+            "clients do not get it. `cost` is taken before the request, the difference afterwards: the "
+            "bucket may go below zero."
         ),
     ] = None
     max_concurrent: Annotated[
         int | None,
-        Field(ge=1, le=1_000_000, description="Requests of one key under way, until the response has ended."),
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Requests of one key that may be under way at once, each until its response has ended.",
+        ),
     ] = None
     enforce: Annotated[
         str,
         Field(
             pattern=ENFORCE,
-            description="on; shadow: only counts and marks what it would refuse; 25%: on for that share of keys.",
+            description="on; shadow: requests over the limit are counted and marked, but not refused; 25%: "
+            "on for that share of keys.",
         ),
     ] = "on"
     mode: Annotated[
@@ -317,7 +326,7 @@ class RateLimit(Resource):
         ),
     ] = "open"
     advertise: Annotated[
-        bool, Field(description="RateLimit and RateLimit-Policy on responses that are let through, too.")
+        bool, Field(description="Send RateLimit and RateLimit-Policy on responses to admitted requests, too.")
     ] = False
 
     @property
@@ -339,14 +348,15 @@ class RateLimit(Resource):
 
     @property
     def key_word(self) -> str:
-        """The key as data planes know it that know of one part only; unspecified where they could not."""
+        """The key for data planes that support only keys of one part; unspecified for other keys."""
         return self.key if isinstance(self.key, str) and self.key in _KEY_WORDS else "unspecified"
 
     def warnings(self) -> Iterable[Problem]:
         """Combinations that do less than they seem to."""
         if self.cost > 1 and self.tokens and self.tokens < 2 * self.cost:
             yield Problem(
-                "cost", f"a bucket of {self.tokens} holds one request of {self.cost}: none may follow at once"
+                "cost",
+                f"a bucket of {self.tokens} holds one request of {self.cost}: a second request always has to wait",
             )
         if self.cost_header and self.cost == 1 and self.max_concurrent is None:
             yield Problem(
@@ -358,7 +368,7 @@ class RateLimit(Resource):
             yield Problem("address_prefix", "has no meaning unless key has address")
         if self.address_prefix > 64 and "address" in self.keys:
             yield Problem(
-                "address_prefix", "one host usually has a whole /64, and so as many buckets as it likes"
+                "address_prefix", "one host usually has a whole /64, so it can use any number of buckets"
             )
         if self.mode == "fleet":
             yield from _fleet_warnings(self)
@@ -371,7 +381,7 @@ class RateLimit(Resource):
                 "max_concurrent", "bounds the requests under way in each data plane, whatever the mode"
             )
         if self.enforce in ("shadow", "0%") and self.advertise:
-            yield Problem("advertise", "tells clients of a limit that refuses nothing")
+            yield Problem("advertise", "announces a limit that refuses nothing")
 
     @property
     def counts_by(self) -> str:
@@ -393,7 +403,7 @@ class RateLimit(Resource):
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
-        """One rate in one form, or none with max_concurrent; a header exactly when it is counted by."""
+        """One rate in one form, or none with max_concurrent; `header` exactly when the key is header."""
         yield from _header_rules(fields)
         yield from _rate_rules(fields)
 
@@ -410,12 +420,13 @@ def _fleet_warnings(limit: RateLimit) -> Iterable[Problem]:
             yield Problem("burst", f"{size}, {enough}")
         else:
             yield Problem(
-                "burst", f"{size}, too few to be divided: {first}; a burst of 6 is enough for two workers"
+                "burst",
+                f"{size}, too few to divide among workers: {first}; a burst of 6 is enough for two workers",
             )
     if limit.max_concurrent is not None:
         yield Problem("max_concurrent", "bounds the requests under way in each data plane, whatever the mode")
     if limit.without_owner == "open":
-        yield Problem("without_owner", "open lets everything through while no control plane answers")
+        yield Problem("without_owner", "open admits every request while no control plane answers")
 
 
 def _header_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
@@ -450,7 +461,9 @@ def _rate_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
             if given(name) and (name, fields[name]) != ("cost", 1):
                 yield Problem(name, "has no meaning without a rate (per_second, or requests and per)")
         if (mode := fields.get("mode")) in ("fleet", "redis"):
-            yield Problem("mode", f"{mode} needs a rate: requests under way are counted in each data plane")
+            yield Problem(
+                "mode", f"{mode} needs a rate, because requests under way are counted in each data plane"
+            )
         return
     yield from _cost_rules(fields)
 
@@ -458,7 +471,7 @@ def _rate_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
 def _cost_rules(fields: Mapping[str, object]) -> Iterable[Problem]:
     burst, cost = fields.get("burst") or fields.get("requests"), fields.get("cost")
     if isinstance(burst, int) and isinstance(cost, int) and cost > burst:
-        yield Problem("cost", f"must be at most the burst of {burst}: no bucket would ever hold it")
+        yield Problem("cost", f"must be at most the burst of {burst}, because no bucket ever holds more")
 
 
 class Issuer(Resource):

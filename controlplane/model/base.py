@@ -39,7 +39,7 @@ Later = Callable[[object], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Narrows:
-    """The field lets fewer requests through, or secures something: a data plane must not ignore it.
+    """The field narrows access or secures something: a data plane must not ignore it.
 
     So a configuration in which it matters is withheld from data planes that do not name the capability.
     """
@@ -51,7 +51,7 @@ class Narrows:
 
 
 class Ignorable(Enum):
-    """The field may be ignored: without it a data plane lets through no more, and secures no less."""
+    """The field may be ignored: without it a data plane admits no more requests, and is no less secure."""
 
     IGNORABLE = "ignorable"
 
@@ -81,7 +81,7 @@ class Part(BaseModel):
     )
 
     LATER: ClassVar[Mapping[str, Later]] = {}
-    """Fields and values that are announced and not built yet: they are refused with that message."""
+    """Fields and values that are announced but not implemented yet: they are refused with that message."""
     ADDED: ClassVar[Mapping[str, Added]] = {}
     """The consequence if a data plane does not know a field: for each field added to the wire after the first release
     (`proto/baseline.binpb`), and each field with a new value that narrows access. See `model.capabilities`."""
@@ -133,8 +133,8 @@ class Part(BaseModel):
 
 
 FOR_PEOPLE: Final = ("description", "labels")
-"""Fields that every resource has, and no data plane is sent. They stand last where resources are shown, and the store
-holds them only where they are set."""
+"""Fields that every resource has, and no data plane is sent. They come last where resources are shown, and the store
+holds them only if they are set."""
 
 
 class Resource(Part):
@@ -156,13 +156,14 @@ class Resource(Part):
     """Whether people write it: in documents, and one by one over the admin API."""
 
     EXAMPLE: ClassVar[Mapping[str, Any] | None] = None
-    """One that is typical and valid, for the description of the API."""
+    """A typical and valid resource, for the description of the API."""
 
     description: Annotated[str, Field(max_length=500, description="For people.")] = ""
     labels: Annotated[
         dict[Label, LabelValue],
         Field(
-            max_length=32, description="For people and tools: lists are filtered by them (?label=team=shop)."
+            max_length=32,
+            description="Labels for people and tools. Lists can be filtered by them (?label=team=shop).",
         ),
     ] = Field(default_factory=dict)
 
@@ -179,12 +180,12 @@ class Resource(Part):
     def outdated(self) -> Iterable[Problem]:
         """Values that are valid only in a stored resource: a rule has become stricter since it was written.
 
-        It stays in force. To refuse it would keep everything else from being published, too.
+        It stays in force. a refusal would block the publication of everything else.
         """
         return ()
 
     def warnings(self) -> Iterable[Problem]:
-        """Warnings for the author: what is allowed and probably not meant. Nothing is refused."""
+        """Warnings for the author about values that are allowed, but probably mistakes. Nothing is refused."""
         return ()
 
     if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def parse_as(model: type[P], raw: object, field: str = "", *, stored: bool = Fal
 def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
     """Every finding of pydantic as a problem."""
     for found in error.errors(include_url=False):
-        # pydantic marks what is wrong with the name of a member by a step of its own.
+        # pydantic marks an error in the name of a member by an extra step in the path.
         location = (step for step in found["loc"] if step != "[key]")
         yield Problem(path_of(location), describe(found, model.model_fields))
 

@@ -20,7 +20,7 @@ REPORTS_RESETS = "reports.resets"
 REDIS_CONFIGURED = "redis.configured"
 """A data plane that can count limits in a Redis names this if its settings name one."""
 MOST_NAMED = 10
-"""Resources that are named of those that need what a data plane does not know; the others are counted."""
+"""Number of resources that are named among those that need a missing capability; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ def needs(resource: Resource) -> tuple[Need, ...]:
 
 
 def updated(needed: Needs, changes: Mapping[ResourceId, tuple[Need, ...]]) -> Needs:
-    """The needed capabilities after a change; `changed` has each resource's needs now, empty if it is deleted."""
+    """The needed capabilities after a change; `changed` has the present needs of each resource, empty if it is
+    deleted."""
     after = dict(needed)
     own: dict[str, dict[ResourceId, str]] = {}
     for identity, now in changes.items():

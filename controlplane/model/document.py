@@ -34,7 +34,7 @@ class Document:
 
 
 def weight(raw: object) -> int:
-    """How many things a document lists: what reading it costs."""
+    """Number of items in a document, which determines the cost of reading it."""
     lists = raw.values() if isinstance(raw, Mapping) else ()
     return sum(len(items) for items in lists if isinstance(items, list | tuple))
 
@@ -65,7 +65,7 @@ def read_document(raw: object) -> Document:
 
 
 def read_one(kind: str, raw: object, where: str = "") -> tuple[Declared, tuple[Problem, ...]]:
-    """Read one resource; what is wrong has field paths below `where`."""
+    """Read one resource; problems have field paths below `where`."""
     fields = raw if isinstance(raw, Mapping) else {}
     named_by = KINDS[kind].NAMED_BY
     name = fields.get(named_by)
@@ -79,13 +79,13 @@ def read_one(kind: str, raw: object, where: str = "") -> tuple[Declared, tuple[P
 
 
 def read_named(kind: str, raw: object, name: str | None) -> tuple[Declared, tuple[Problem, ...]]:
-    """Read one resource that has this name: it may be left out in the resource, and must not be another there."""
+    """Read one resource that has this name. The resource may leave the name out, but must not have another."""
     field = KINDS[kind].NAMED_BY
     if name is not None and isinstance(raw, Mapping):
         raw = {field: name, **raw}
     declared, problems = read_one(kind, raw)
     if name is not None and declared.name and declared.name != name:
-        problems += (Problem(field, f"must be {name!r}, as in the address"),)
+        problems += (Problem(field, f"must be {name!r}, as in the path"),)
     return declared, problems
 
 
@@ -93,7 +93,10 @@ def _unknown(name: object) -> Problem:
     if not isinstance(name, str):
         return Problem("", "must have names that are strings")
     if name == "instances":
-        return Problem(name, "instances register themselves, or are listed in their service")
+        return Problem(
+            name,
+            "instances cannot be declared here: they register themselves, or are listed in their service",
+        )
     return Problem(name, unknown_field(name, documents()))
 
 

@@ -29,7 +29,7 @@ def _pattern(expression: str, words: str) -> str:
 
 
 def _checked(complaint: Callable[[str], str | None]) -> AfterValidator:
-    """A validator of text from a function that says what is wrong with it."""
+    """A validator of text from a function that returns the problem."""
 
     def check(text: str) -> str:
         if detail := complaint(text):
@@ -83,7 +83,7 @@ METHODS = (
     *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
     *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
 )
-"""Methods that data planes serve; they answer any other with 501 before a route is looked for."""
+"""Methods that data planes support; they answer any other with 501 before they look for a route."""
 
 
 def _host_complaint(text: str) -> str | None:
@@ -127,8 +127,8 @@ def method_complaint(text: str) -> str | None:
 
 
 def _check_method(text: str, info: ValidationInfo) -> str:
-    # Routes in the store may hold any: no request with it gets as far as a route, and without it a route that
-    # has no other would match every method.
+    # Routes in the store may hold any method: no request with an unsupported one reaches a route, and if it were
+    # dropped, a route without another method would match every method.
     if not (info.context == STORED and _FORMER_METHOD.fullmatch(text)) and (detail := method_complaint(text)):
         raise PydanticCustomError("text", "{detail}", {"detail": detail})
     return text
@@ -161,7 +161,7 @@ def _address_complaint(text: str) -> str | None:
 
 def _upgrade_complaint(text: str) -> str | None:
     if text.partition("/")[0] in ("h2c", "http", "tls"):
-        return f"must not be {text!r}: requests would pass the gateway unseen"
+        return f"must not be {text!r}: requests would bypass the checks of the gateway"
     return None
 
 
@@ -173,7 +173,7 @@ def _host_name_complaint(text: str) -> str | None:
 
 def _certificates_complaint(text: str) -> str | None:
     if "PRIVATE KEY" in text:
-        return "must hold certificates only, and there is a private key in it"
+        return "must hold only certificates, but holds a private key"
     try:
         x509.load_pem_x509_certificates(text.encode("ascii"))
     except ValueError:

@@ -1,8 +1,8 @@
 """Records of changes: author, time, and the documents before and after; and views derived from them.
 
-A record lies in the store beside the configuration, out of the watched prefix: data planes and their watchers have no
-use for the past. It holds no secrets: of a password it says that it was set. Older states are found by undoing
-records, the newest first, so that only what was touched has to be known.
+A record lies in the store beside the configuration, out of the watched prefix: data planes and their watchers do not
+need it. It holds no secrets: for a password, only that it was set. Older states are found by undoing records, the
+newest first, so that only the changed resources must be known.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _encoded(one: Edit) -> dict[str, object]:
 
 
 def decode_record(entry: StoredEntry) -> Record | None:
-    """The record in an entry; None for something that is none."""
+    """The record in an entry; None if it is not a record."""
     try:
         value = json.loads(entry.value)
         packed = value.get("packed")
@@ -188,13 +188,13 @@ class Head:
         return _json({"first": self.first, "next": self.next, "bytes": self.bytes})
 
     def too_long(self, more: int) -> bool:
-        """Whether the oldest record has to go before `more` bytes come."""
+        """Whether the oldest record must be removed before `more` bytes are added."""
         count = self.next - self.first
         return count > 0 and (count >= MOST_RECORDS or self.bytes + more > MOST_BYTES)
 
 
 class UnknownState(Exception):
-    """A state that the records do not lead to; the message says why."""
+    """A state that cannot be derived from the records; the message says why."""
 
 
 def undone(records: Iterable[Record], revision: int) -> dict[ResourceId, Fields | None]:

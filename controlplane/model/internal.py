@@ -15,7 +15,7 @@ Text = Annotated[str, Field(max_length=512)]
 
 
 class VerificationKey(Resource):
-    """The public part of a signing key: tokens of this issuer and audience are believed when it verifies them."""
+    """The public part of a signing key, which verifies tokens of this issuer and audience."""
 
     KIND: ClassVar[str] = "verification_key"
     PLURAL: ClassVar[str] = "verification_keys"
@@ -40,8 +40,8 @@ class Reset(Resource):
     DOCUMENTS: ClassVar[bool] = False
 
     id: Annotated[str, Field(min_length=1, max_length=128)]
-    circuit: Annotated[Name | None, Field(description="Service whose breaker is closed and emptied.")] = None
-    rate_limit: Annotated[Text | None, Field(description="Caller key whose buckets are filled up.")] = None
+    circuit: Annotated[Name | None, Field(description="Service whose breaker is reset.")] = None
+    rate_limit: Annotated[Text | None, Field(description="Caller key whose buckets are refilled.")] = None
 
     @property
     def name(self) -> str:

@@ -1,6 +1,6 @@
 """The identity of a store: an entry that is written once, so that a replaced store is noticed. Pure.
 
-etcd's own cluster id does not do: a member that lost its data and starts again with the same flags has the same one.
+etcd's own cluster id is not enough: a member that lost its data and starts again with the same flags has the same id.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from controlplane.model.access import MOST_PARTS, is_key_part
 
 _OPEN = {"address": "[^,]*", "subject": ".*", "route": "[^,]*"}
-"""Parts whose values are shown. Those of all others may be secret or personal: a keyed digest stands for them."""
+"""Parts whose values are shown. The values of all others may be secret or personal: a keyed digest replaces them."""
 _DIGEST = "(?:#[0-9a-f]{24})?"
 """Empty for requests without the field or claim."""
 
 
 def shows_hidden(key: str) -> bool:
-    """Whether the value of a header, an API key or a claim may stand in the key in the clear.
+    """Whether the key may contain the plain value of a header, an API key or a claim.
 
     A text that does not begin with the names of parts is a bare value, as operators may write it.
     """

@@ -81,7 +81,7 @@ class ResourceIndex:
         return self._needing.get(target, _NOBODY)
 
     def rivals(self, route: Route) -> dict[str, Route]:
-        """Routes with a match of this one, by name; itself is among them if it was taken in."""
+        """Routes with a match of this one, by name; including itself if it was added."""
         return {
             name: other
             for match in matches_of(route)
@@ -96,5 +96,5 @@ def matches_of(route: Route) -> Iterator[Match]:
 
 
 def methods_overlap(one: Route, other: Route) -> bool:
-    """Whether there is a method that both take."""
+    """Whether there is a method that both match."""
     return not one.methods or not other.methods or not set(one.methods).isdisjoint(other.methods)

@@ -21,7 +21,7 @@ _KINDS: dict[str, type[Resource]] = {
 _INTERNAL: dict[str, type[Resource]] = {model.KIND: model for model in (VerificationKey, Reset)}
 
 KINDS: Mapping[str, type[Resource]] = MappingProxyType(_KINDS)
-"""Every kind that people know, as in the store's keys. A kind is declared by its class, and listed here: documents, the
+"""Every kind that users see, as in the store's keys. A kind is declared by its class, and listed here: documents, the
 store, the admin API, OpenAPI, the wire and the command line follow from that (CONTRIBUTING.md)."""
 
 
@@ -41,7 +41,7 @@ def parse(kind: str, raw: object, field: str = "") -> Resource:
     KeyError when there is no such kind.
     """
     if kind == "issuer":
-        # Its fields are not settled, so that complaints about them would mislead.
+        # Its fields are not final, so problems about them would be misleading.
         raise InvalidConfig([Problem(field, "trusting outside issuers is not built yet")])
     return parse_as(KINDS[kind], raw, field)
 

@@ -49,42 +49,55 @@ class Route(Resource):
 
     name: Name
     prefix: Annotated[
-        Prefix | None, Field(description="Matches this path and everything below it, by whole segments.")
+        Prefix | None, Field(description="Matches this path and all paths below it, by whole segments.")
     ] = None
-    path: Annotated[PathText | None, Field(description="Matches exactly this path.")] = None
+    path: Annotated[PathText | None, Field(description="Matches only this path.")] = None
     hosts: Annotated[
         tuple[Host, ...],
         AsList,
-        Field(max_length=64, description="Host names; '*.example.org' for all below one; empty: every host."),
+        Field(
+            max_length=64,
+            description="Host names; '*.example.org' matches all names below it; empty matches every host.",
+        ),
         Unique,
     ] = ()
     methods: Annotated[
-        tuple[Method, ...], AsList, Field(max_length=32, description="Empty: every method."), Unique
+        tuple[Method, ...],
+        AsList,
+        Field(max_length=32, description="Methods; empty matches every method."),
+        Unique,
     ] = ()
-    service_name: Annotated[Name, Field(description="The service that answers.")]
+    service_name: Annotated[Name, Field(description="Service that answers the requests.")]
     scopes: Annotated[
         tuple[ScopeName, ...],
         AsList,
         Field(max_length=64, description="Scopes that the caller must hold, all of them."),
         Unique,
     ] = ()
-    public: Annotated[bool, Field(description="No token is asked for.")] = False
-    strip_prefix: Annotated[bool, Field(description="Remove the prefix from the path that is sent on.")] = (
-        False
-    )
+    public: Annotated[bool, Field(description="Requests need no token.")] = False
+    strip_prefix: Annotated[
+        bool, Field(description="Remove the prefix from the path of the forwarded request.")
+    ] = False
     rewrite: Annotated[
         PathText | None,
         Field(description="Replaces the matched prefix or path in the forwarded request."),
     ] = None
     rate_limits: Annotated[
-        tuple[Name, ...], AsList, Field(max_length=16, description="Limits, taken in this order."), Unique
+        tuple[Name, ...],
+        AsList,
+        Field(max_length=16, description="Rate limits, applied in this order."),
+        Unique,
     ] = ()
     timeout: Annotated[
         float | None,
-        Field(ge=0.01, le=86_400, description="Seconds until the response's head; left out: the service's."),
+        Field(
+            ge=0.01,
+            le=86_400,
+            description="Seconds until the response's head; by default that of the service.",
+        ),
     ] = None
     max_body_bytes: Annotated[
-        int, Field(ge=0, le=2**50, description="Largest request body in bytes; 0: no bound.")
+        int, Field(ge=0, le=2**50, description="Largest request body in bytes; 0 for no bound.")
     ] = 10 * 1024 * 1024
 
     upgrades: Annotated[
@@ -136,8 +149,8 @@ class Route(Resource):
             yield Problem("path", "must not be given together with prefix")
         if fields.get("strip_prefix") is True:
             if path is not None:
-                yield Problem("strip_prefix", "needs a prefix, and the route has a path")
+                yield Problem("strip_prefix", "needs a prefix, but the route has a path")
             if fields.get("rewrite") is not None:
                 yield Problem("rewrite", "must not be given together with strip_prefix")
         if fields.get("public") is True and fields.get("scopes"):
-            yield Problem("scopes", "must be empty on a public route, which asks for no token")
+            yield Problem("scopes", "must be empty on a public route, whose requests need no token")

@@ -39,19 +39,20 @@ Metadata = Annotated[
 
 
 class Circuit(Part):
-    """When a service's circuit breaker opens, and how it tries again."""
+    """Settings of a service's circuit breaker: when it opens, and how it closes again."""
 
     failure_threshold: Annotated[
         int, Field(ge=1, le=1_000_000, description="Failures within the window that open the circuit.")
     ] = 5
     failure_ratio: Annotated[
-        float, Field(ge=0, le=1, description="Share of failures within the window that must be reached too.")
+        float,
+        Field(ge=0, le=1, description="Share of failed requests in the window that must also be reached."),
     ] = 0.5
     failure_window: Annotated[
         float, Field(ge=1, le=3600, description="Seconds over which requests are counted.")
     ] = 60.0
     min_throughput: Annotated[
-        int, Field(ge=1, le=1_000_000, description="Requests in the window below which it never opens.")
+        int, Field(ge=1, le=1_000_000, description="Fewest requests in the window for the circuit to open.")
     ] = 2
     recovery_timeout: Annotated[
         float,
@@ -61,7 +62,12 @@ class Circuit(Part):
         float, Field(ge=0.1, le=3600, description="Seconds after which an unsettled trial counts as failed.")
     ] = 10.0
     half_open_requests: Annotated[
-        int, Field(ge=1, le=1000, description="Trials that must succeed to close it, and the most at once.")
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="Trials that must succeed to close the circuit; also the most trials at once.",
+        ),
     ] = 1
 
 
@@ -92,14 +98,16 @@ _STATUSES = {"500": 500, "502": 502, "503": 503, "504": 504}
 
 
 class Retries(Part):
-    """Other instances that are tried when one fails, where that is safe.
+    """Retries at other instances when one fails, if that is safe.
 
     Unless connecting failed, a request is sent again only if its method is idempotent and its body still at hand.
     """
 
     ADDED: ClassVar[Mapping[str, Added]] = {"budget": IGNORABLE}
 
-    attempts: Annotated[int, Field(ge=0, le=3, description="Further attempts; 0 switches retries off.")] = 1
+    attempts: Annotated[
+        int, Field(ge=0, le=3, description="Attempts after the first; 0 switches retries off.")
+    ] = 1
     on: Annotated[
         tuple[Literal["connect", "reset", "timeout", 500, 502, 503, 504], ...],
         AsList,
@@ -128,14 +136,16 @@ class Retries(Part):
 class Tls(Part):
     """TLS to the instances of a service. Their certificates are always verified."""
 
-    enabled: Annotated[bool, Field(description="False: in the clear, as without this part.")] = True
+    enabled: Annotated[bool, Field(description="false: no TLS, as if `tls` were left out.")] = True
     server_name: Annotated[
         HostName | None,
-        Field(description="Name that the certificate must hold; left out: the instance's host."),
+        Field(description="Name that the certificate must hold; by default the instance's host."),
     ] = None
     ca: Annotated[
         Certificates | None,
-        Field(description="Authorities that are believed, PEM; left out: those of the data plane's system."),
+        Field(
+            description="Trusted certificate authorities in PEM; by default those of the data plane's system."
+        ),
     ] = None
 
 
@@ -154,7 +164,7 @@ def _port_problems(fields: Mapping[str, object]) -> Iterable[Problem]:
 
 
 class StaticInstance(Part):
-    """An instance that the operator names, as against one that registers itself."""
+    """An instance that the operator lists, unlike one that registers itself."""
 
     instance_id: Annotated[Name, Field(description="Name of the instance, unique within its service.")]
     host: Place
@@ -219,16 +229,20 @@ class Service(Resource):
         Field(
             ge=1,
             le=1_000_000,
-            description="Requests that may be under way at all its instances, per data plane; more get 503 at once.",
+            description="Requests that may be under way at all its instances, per data plane; any more get "
+            "503 at once.",
         ),
     ] = None
     tls: Annotated[
-        Tls | None, Field(description="Speak TLS to the instances, probes included; left out: in the clear.")
+        Tls | None, Field(description="TLS to the instances, also for probes; by default none.")
     ] = None
     instances: Annotated[
         tuple[StaticInstance, ...],
         AsList,
-        Field(max_length=256, description="Instances at fixed addresses, beside those that register."),
+        Field(
+            max_length=256,
+            description="Static instances at fixed addresses, in addition to those that register.",
+        ),
     ] = ()
 
     @property
@@ -264,7 +278,9 @@ class Instance(Resource):
     port: Port = None
     weight: Weight = 1
     metadata: Metadata = Field(default_factory=dict)
-    draining: Annotated[bool, Field(description="Takes no new requests; those in flight may finish.")] = False
+    draining: Annotated[
+        bool, Field(description="The instance takes no new requests; requests in flight may finish.")
+    ] = False
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:

@@ -128,8 +128,8 @@ def delta_from(base_revision: int, base_digest: str, new: Snapshot, touched: Ite
 
 
 def _ordered(touched: Iterable[ResourceId]) -> Iterable[ResourceId]:
-    """In an order that is the same each time, for people who compare; the order means nothing to data planes. Sorting
-    ten thousand names would hold up the event loop for longer than all the rest.
+    """In an order that is the same each time, so that people can compare; data planes ignore the order. Sorting ten
+    thousand names would hold up the event loop for longer than all the rest.
     """
     names = list(touched)
     return sorted(names) if len(names) <= MOST_SORTED else names

@@ -44,7 +44,7 @@ def key_of(kind: str, name: str) -> str:
 
 
 def id_of(key: str) -> ResourceId | None:
-    """Kind and name of a key; None for a key that is none of ours."""
+    """Kind and name of a key; None for a key that is not Headgate's."""
     kind, slash, name = key.removeprefix(PREFIX).partition("/")
     return (kind, name) if key.startswith(PREFIX) and slash and name else None
 
@@ -52,7 +52,7 @@ def id_of(key: str) -> ResourceId | None:
 def encode(resource: Resource) -> bytes:
     """The stored form of a resource: every field that is set, defaults too; a user's hash, never a password.
 
-    A description and labels only where there are any: control planes that do not know them refuse them.
+    A description and labels only if there are any: control planes that do not know them refuse them.
     """
     fields = without_empty(resource.model_dump(mode="json", exclude_none=True))
     if isinstance(resource, User) and resource.password_hash is not None:

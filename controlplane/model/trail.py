@@ -1,8 +1,8 @@
 """Changes since a revision, so that a data plane with an older snapshot gets the difference only.
 
 It keeps no older snapshots, only the names of the resources that changed from each to the next. That is small, and it
-serves every revision in between too: a data plane may come with one that another control plane published. A data plane
-that was just before such a step gets the whole step, including some resources that it already has; none is missing.
+serves every revision in between, too: a data plane may connect with a revision that another control plane published. It
+gets the whole step that includes its revision, with some resources that it already has, but none is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from controlplane.model.resources import ResourceId
 from controlplane.model.snapshot import Delta, Snapshot, delta_from
 
 MOST_NAMES = 20_000
-"""Names that are kept; with more changes than that since its revision, a data plane is better off with a snapshot."""
+"""Names that are kept; above that number of changes since its revision, a data plane gets a snapshot."""
 
 
 class Trail:
@@ -41,7 +41,7 @@ class Trail:
     def between(self, base_revision: int, base_digest: str, current: Snapshot) -> Delta | None:
         """The delta to `current` from a snapshot as of `base_revision`; None when that is too old.
 
-        Whether the base had the content that it should have had is for the data plane to see, by the digest.
+        The data plane checks the content of its base by the digest.
         """
         since = base_revision
         if self._first[1] == base_digest:

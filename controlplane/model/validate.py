@@ -64,7 +64,7 @@ def dangling(
 
 
 def colliding(where: str, route: Route, rivals: Iterable[Route]) -> Iterator[Problem]:
-    """The rivals that match the same requests: which of them answers would be a matter of luck."""
+    """Other routes that match the same requests: which of them answers would be undefined."""
     for other in sorted(rivals, key=lambda rival: rival.name):
         if other.name != route.name and methods_overlap(route, other):
             field = "prefix" if route.path is None else "path"

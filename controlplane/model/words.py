@@ -71,7 +71,7 @@ def _what(value: object) -> str:
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, int) and abs(value) > 1 << 64:
-        return "a number that large"
+        return "an integer above 64 bits"
     names = {
         str: "a string",
         int: "a number",

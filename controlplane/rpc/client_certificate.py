@@ -1,4 +1,4 @@
-"""The identity in a client certificate. This is the one place that knows the rule:
+"""The identity in a client certificate. Only this module knows the rule:
 
     The certificate holds exactly one URI among its subject alternative names, a SPIFFE ID whose path is
         /headgate/dataplane          any data plane
@@ -7,9 +7,8 @@
         /headgate/service/<name>     the service of this name
     in whatever trust domain: what is trusted is the authority that signed it (GRPC_CLIENT_CA).
 
-A certificate without such a name lets its holder connect, and authenticate with a token. Neither common name nor
-organisational unit count: certificates have those for other reasons, and their
-issuers do not expect them to grant access here.
+A certificate without such a name lets its holder connect, and authenticate with a token. Common name and organisational
+unit do not count: certificates have them for other reasons, and their issuers do not expect them to grant access here.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Identity:
 
 
 def identity_of(context: Context) -> Identity | None:
-    """Whom the caller's certificate speaks for; None without one, or when it says nothing of the kind."""
+    """The identity in the caller's certificate; None without a certificate, or without such a name in it."""
     # gRPC tells of a SPIFFE ID only where there is exactly one URI, as SPIFFE demands.
     for value in context.auth_context().get("peer_spiffe_id", ()):
         return identity(bytes(value).decode("ascii", "replace"))

@@ -1,7 +1,8 @@
 """The config stream: messages to and from one data plane.
 
-Each stream has a writer (the call itself) and a reader (a task). They meet in the session: the reader tells it what was
-answered, the writer asks it what to send. A data plane that reads slowly holds up its own writer and nothing else.
+Each stream has a writer (the call itself) and a reader (a task). They share the session: the reader gives it the
+answers, the writer asks it for the next message. A data plane that reads slowly holds up its own writer and nothing
+else.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ TAKES_PARTS = "messages.parts"
 """Capability of data planes that put together messages that come in parts."""
 
 FOLLOWS = "reports.changes"
-"""Capability of data planes that follow what is asked of their reports."""
+"""Capability of data planes that report as the control plane asks."""
 
 MOST_WAITING = 64
 """Messages of answers about limits that wait for a data plane which does not read. Older ones would be too late."""
@@ -91,7 +92,7 @@ class ConfigStream:
     def handler(self) -> Any:
         """A generic handler for the server.
 
-        Responses are bytes already, so that each is encoded once and not once a stream.
+        Responses are already bytes, so that each is encoded once and not once per stream.
         """
         stream: Any = grpc.stream_stream_rpc_method_handler(
             self.stream, request_deserializer=pb.StreamRequest.FromString, response_serializer=None
@@ -145,14 +146,14 @@ class ConfigStream:
             raise Refused(Code.FAILED_PRECONDITION, "the first message must be hello")
         if not is_node(first.hello.node):
             raise Refused(
-                Code.INVALID_ARGUMENT, "hello.node: must be 1 to 128 printable characters without spaces"
+                Code.INVALID_ARGUMENT, "hello.node: must have 1 to 128 printable characters and no spaces"
             )
         if len(first.hello.digest) > 64:
             raise Refused(Code.INVALID_ARGUMENT, "hello.digest: must have at most 64 characters")
         return first.hello
 
     def _recall(self, session: Session, refused: pb.Refused) -> None:
-        """Show what the node refused on another stream, which may have been another control plane's."""
+        """Show the configuration that the node refused on another stream, perhaps to another control plane."""
         if (mark := session.subscriber.nacked) is None:
             return
         known = self._fleet.nodes[session.node].last_rejection
@@ -188,7 +189,7 @@ class ConfigStream:
         finally:
             reader.cancel()
             with suppress(asyncio.CancelledError):
-                # Raises what the reader refused, if it did.
+                # Raises the reader's refusal, if there was one.
                 await reader
             reason = session.ending.value if session.ending else "the stream ended"
             logger.info("data plane disconnected", extra=_about(session) | {"reason": reason})
@@ -206,7 +207,7 @@ class ConfigStream:
     ) -> None:
         checked, asked = time.monotonic(), None
         while True:
-            # Cleared before looking: what comes later sets it again.
+            # Cleared before the check: later changes set it again.
             session.wake.clear()
             self._hub.look_after(session)
             if reader.done() or session.ending is not None:
@@ -250,9 +251,9 @@ class ConfigStream:
         return self._encoder.encode(message)
 
     def _too_large(self, session: Session, revision: int, size: int) -> None:
-        """Nothing can be sent: show it as a refusal, which it would be."""
+        """Nothing can be sent: show it as a rejection, because the data plane would reject it."""
         limit = encoder.MOST_WHOLE >> 20
-        detail = f"has {size >> 20} MiB, and this data plane takes at most {limit} MiB: upgrade it"
+        detail = f"has {size >> 20} MiB, but this data plane accepts at most {limit} MiB: upgrade it"
         if (mark := session.subscriber.nack(revision)) is not None:
             self._fleet.nack(session.node, mark.revision, [NodeProblem("", "", detail)], mark.digest)
         logger.error(
@@ -309,8 +310,8 @@ class ConfigStream:
                 if self._limits is not None:
                     self._limits.take(session.node, request.asks)
             case "hello":
-                raise Refused(Code.FAILED_PRECONDITION, "hello comes once, at the beginning")
-            # Anything else is a newer data plane's, and means nothing to us.
+                raise Refused(Code.FAILED_PRECONDITION, "hello must be the first message, and only that one")
+            # Other messages come from a newer data plane, and are ignored.
 
     def _acked(self, session: Session, revision: int) -> None:
         if (mark := session.subscriber.ack(revision)) is not None:
@@ -329,11 +330,11 @@ class ConfigStream:
         if session.subscriber.mismatch(revision):
             self._hub.messages.mismatches += 1
             session.wake.set()
-            logger.warning("a delta did not fit", extra=_about(session) | {"revision": revision})
+            logger.warning("a delta did not match", extra=_about(session) | {"revision": revision})
 
 
 def _joined(answers: Answers) -> limits_pb2.LimitAnswers:
-    """All that wait, as one message; none waits any more."""
+    """Take all waiting answers, as one message."""
     joined = limits_pb2.LimitAnswers()
     for one in answers:
         joined.MergeFrom(one)

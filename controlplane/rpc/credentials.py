@@ -1,7 +1,7 @@
 """Authentication of callers, and their permissions.
 
-A bearer credential in the call's metadata (RFC 6750 in spirit) says who calls; without one the client certificate does
-(see `client_certificate`). There are three kinds of callers, and each may do its own and nothing else:
+A bearer credential in the call's metadata (as in RFC 6750) identifies the caller; without one the client certificate
+does (see `client_certificate`). There are three kinds of callers, each with its own permissions:
 - A data plane reads its config stream: by one of the shared tokens of the data planes, or by certificate.
 - A service registers its instances and looks: by a service token, which is bound to one service, by certificate, or by
   one of the shared tokens of the services, which stand for any of them.
@@ -44,7 +44,7 @@ _SCOPES = {
     "gateway:admin": frozenset({Right.LOOK, Right.INSPECT, Right.REGISTER, Right.CHANGE}),
 }
 _NOT_FOR_SERVICES = frozenset({"controlplane"})
-"""The gateway sends people's passwords there: who joins this service could read them."""
+"""The gateway sends passwords there: an instance that joins this service could read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,15 @@ class Caller:
 
     @property
     def bound(self) -> bool:
-        """Whether this is one service, and not any."""
+        """Whether the caller is one named service."""
         return self.role is Role.SERVICE and self.name is not None
 
     def same(self, other: Caller) -> bool:
-        """Whether both may touch the same registrations."""
+        """Whether both may change the same registrations."""
         return (self.role, self.name) == (other.role, other.name)
 
     def check_service(self, service_name: str) -> None:
-        """Raises Refused unless the caller may touch the registrations of this service."""
+        """Raises Refused unless the caller may change the registrations of this service."""
         if self.role is not Role.SERVICE:
             return
         if self.bound and service_name != self.name:
@@ -79,9 +79,7 @@ class Caller:
             )
             raise Refused(Code.PERMISSION_DENIED, detail)
         if service_name in _NOT_FOR_SERVICES:
-            detail = (
-                f"service '{service_name}' is the gateway's own: registering it needs the scope gateway:admin"
-            )
+            detail = f"service '{service_name}' belongs to the gateway: its registration needs the scope gateway:admin"
             raise Refused(Code.PERMISSION_DENIED, detail)
 
     def check_node(self, node: str) -> None:
@@ -92,7 +90,7 @@ class Caller:
 
 
 class Credentials:
-    """Checks what callers present. `tokens` gives None until the signing keys have been read."""
+    """Checks the credentials of callers. `tokens` gives None until the signing keys have been read."""
 
     def __init__(
         self,
@@ -104,7 +102,7 @@ class Credentials:
         refused: RefusedCalls | None = None,
     ) -> None:
         self.refused = refused or RefusedCalls()
-        """Calls whose credential did not suffice."""
+        """Calls that were refused because of their credential."""
         self._dataplanes = dataplanes
         self._services = services
         self._tokens = tokens
@@ -115,14 +113,14 @@ class Credentials:
         return "<Credentials>"
 
     def require_dataplane(self, context: Context) -> Caller:
-        """The caller, who is a data plane. Raises Refused."""
+        """The caller, which is a data plane. Raises Refused."""
         caller = self._identify(context)
         if caller.role is not Role.DATAPLANE:
             raise forbidden()
         return caller
 
     async def require(self, right: Right, context: Context) -> Caller:
-        """The caller, who has this right. Raises Refused, StoreUnavailable."""
+        """The caller, which has this right. Raises Refused, StoreUnavailable."""
         caller = self._identify(context)
         if caller.claims is not None:
             await self._check(caller.claims, right)

@@ -40,12 +40,12 @@ class Refused(Exception):
 
 
 def unauthenticated() -> Refused:
-    """No credential, or not one of ours; which of them is not told."""
+    """No credential, or not a valid one; the message does not say which."""
     return Refused(Code.UNAUTHENTICATED, "Could not validate credentials")
 
 
 def forbidden() -> Refused:
-    """The caller is known and may not do this."""
+    """The caller is known, but lacks the permission."""
     return Refused(Code.PERMISSION_DENIED, "Not enough permissions")
 
 
@@ -85,7 +85,7 @@ def _refusal(error: Exception) -> Refused:
         case LeaseGone():
             return Refused(Code.NOT_FOUND, "the lease has ended; register again")
         case Conflict():
-            return Refused(Code.ABORTED, "somebody else changed the same just now; try again")
+            return Refused(Code.ABORTED, "another change came first; try again")
         case DecodeError():
             return Refused(Code.INVALID_ARGUMENT, "the message cannot be read")
         case StoreError():
@@ -106,7 +106,7 @@ def store_trouble(error: StoreError) -> str:
 
 
 def _lines(lines: Iterable[str]) -> str:
-    """One a line, as many as fit; the last line says how many are missing."""
+    """One per line, as many as fit; the last line counts the rest."""
     waiting = [" ".join(line.split()) for line in lines]
     taken: list[str] = []
     room = MOST_DETAIL - 64  # for the line that counts the rest

@@ -1,7 +1,7 @@
 """The views that watchers of the registry get. Each is rebuilt only when something that it shows changed, once for all
 watchers. Views without a watcher are not made.
 
-Everything that changed has a number, and a watcher remembers the last that it saw. The cost of a change grows with its
+Every change has a number, and a watcher remembers the last number that it saw. The cost of a change grows with its
 size, and the cost of a watcher with the messages it gets.
 """
 
@@ -33,7 +33,7 @@ AT_ONCE = 50
 """Views that are made in one turn of the event loop: about a millisecond."""
 
 CHECKED_WITHIN = 10.0
-"""Seconds within which watchers who get everything each time are told of probes that changed nothing."""
+"""Seconds within which watchers that get everything each time are sent probes that changed nothing."""
 
 MOST_REMOVED = 10_000
 """Removed names that are remembered; a watcher that missed more gets everything."""
@@ -47,7 +47,7 @@ class _Part:
     number: int
     view: View
     essence: object
-    """Differs when more than the time of a probe does."""
+    """Differs when more than the time of a probe differs."""
 
 
 class Feed:
@@ -67,9 +67,9 @@ class Feed:
         self._snapshot: Snapshot | None = None
         self._interests = Interests()
         self._made: frozenset[Interest] = frozenset()
-        """Those for which everything has been made."""
+        """Interests for which all views have been made."""
         self._came: set[Interest] = set()
-        """Those for which that has not begun."""
+        """Interests for which no view has been made yet."""
         self._wake = asyncio.Event()
         self._parts: dict[Name, _Part] = {}
         """The last changed at the end."""
@@ -86,7 +86,7 @@ class Feed:
             self._wake.set()
         if self._task is None:
             self._fleet.followers.add(self._touched)
-            # An event of its own: a task that was cancelled a moment ago takes its away from the signals.
+            # A separate event: a task that was just cancelled removes its own from the signals.
             self._wake = asyncio.Event()
             self._task = asyncio.create_task(self._follow(self._wake), name="registry: feed")
         try:
@@ -100,7 +100,7 @@ class Feed:
                 self._stop()
 
     def ready(self, interest: Interest) -> bool:
-        """Whether there is all that is to be shown to a watcher with this interest."""
+        """Whether all views for a watcher with this interest exist."""
         return interest in self._made
 
     def message(self, seen: int, interest: Interest, *, changes: bool) -> pb.WatchResponse | None:
@@ -155,7 +155,7 @@ class Feed:
                     if self._watcher.current is not None:
                         await self._refresh(self._watcher.current)
                 except Exception:
-                    logger.exception("views for watchers cannot be made")
+                    logger.exception("views for watchers cannot be computed")
                     self._snapshot, self._came = None, set(self._interests.different)
                 await asyncio.sleep(GAP if self._made else 0.0)
                 await wake.wait()
@@ -170,7 +170,7 @@ class Feed:
                 self._make(name, snapshot)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        # A watcher that left and returned meanwhile has lost its views.
+        # The views of a watcher that left and returned meanwhile are gone.
         self._made = (self._made | came) & self._interests.different - self._came
         self.revision = snapshot.revision
         while len(self._removed) > MOST_REMOVED:
@@ -197,7 +197,7 @@ class Feed:
         return due + self._missing(snapshot, came)
 
     def _take_in(self, snapshot: Snapshot) -> bool:
-        """Note what differs from the previous snapshot. Returns whether everything may."""
+        """Note the differences from the previous snapshot. Returns whether everything may differ."""
         before, self._snapshot = self._snapshot, snapshot
         if before is snapshot:
             return False

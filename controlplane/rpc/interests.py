@@ -21,7 +21,7 @@ class Interest:
 
     kinds: frozenset[Kind]
     services: frozenset[str] = frozenset()
-    """Of services and circuits those of these names; empty: all."""
+    """Names of the services and circuits; empty: all."""
 
     @classmethod
     def of(cls, request: pb.WatchRequest) -> Interest:
@@ -52,7 +52,7 @@ class Interest:
 
 
 class Interests:
-    """Those of all watchers. A look costs the same however many there are."""
+    """The interests of all watchers. A look-up costs the same however many there are."""
 
     def __init__(self) -> None:
         self.watchers = 0

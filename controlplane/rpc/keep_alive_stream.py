@@ -30,7 +30,7 @@ MOST_BYTES = 1024 * 1024
 AT_ONCE = 1000
 """Leases of one message that are renewed at the same time: a few milliseconds' work."""
 SLICE = 200
-"""Streams that are looked after in one turn of the event loop."""
+"""Streams that are checked in one turn of the event loop."""
 
 _ENDED = (0.0, True, False, False)
 State = tuple[float, bool, bool, bool]
@@ -52,7 +52,7 @@ class Bounds:
     rate: float = 10.0
     """Messages of one stream that are read per second from then on. A process needs a few per second at most."""
     silence: float = 150.0
-    """Seconds without a message after which a stream is of no use: the longest lease is renewed every 100 s."""
+    """Seconds without a message after which a stream is ended: the longest lease is renewed every 100 s."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +65,7 @@ class _Session:
     """The caller's credential: sessions that share it are checked together."""
     task: asyncio.Task[Any] | None
     heard: float
-    """When the last message came."""
+    """Time of the last message."""
     tokens: float
     """Messages that may be read at once."""
     held: dict[int, tuple[str, State | None]] = field(default_factory=dict)
@@ -109,7 +109,8 @@ class KeepAliveStreams:
         return len(self._sessions), sum(len(session.held) for session in self._sessions)
 
     def handlers(self) -> dict[str, Any]:
-        """The method by its name, for the server. Messages are bytes: their size is looked at before they are read."""
+        """The method by its name, for the server. Messages are bytes, so that their size is checked before they are
+        parsed."""
         return {METHOD: grpc.stream_stream_rpc_method_handler(self.stream)}
 
     def stop(self) -> None:
@@ -126,7 +127,7 @@ class KeepAliveStreams:
                 raise _stopping()
             if len(self._sessions) >= self._bounds.streams:
                 raise Refused(
-                    Code.RESOURCE_EXHAUSTED, f"{self._bounds.streams} keep-alive streams are open already"
+                    Code.RESOURCE_EXHAUSTED, f"{self._bounds.streams} keep-alive streams are already open"
                 )
             credential = self._credentials.presented(context)
             session = _Session(
@@ -146,14 +147,18 @@ class KeepAliveStreams:
         context = session.context
         while isinstance(data := await context.read(), bytes):
             if len(data) > MOST_BYTES:
-                raise Refused(Code.INVALID_ARGUMENT, f"a message of {len(data)} bytes; at most {MOST_BYTES}")
+                raise Refused(
+                    Code.INVALID_ARGUMENT,
+                    f"a message has {len(data)} bytes; at most {MOST_BYTES} are allowed",
+                )
             await self._take_turn(session)
             message = pb.KeepRegisteredRequest.FromString(data)
             # A megabyte may name a million leases, each in a byte.
             named = len(message.hold) + len(message.renew) + len(message.release)
             if named > self._bounds.named:
                 raise Refused(
-                    Code.INVALID_ARGUMENT, f"a message names {named} leases; at most {self._bounds.named}"
+                    Code.INVALID_ARGUMENT,
+                    f"a message names {named} leases; at most {self._bounds.named} are allowed",
                 )
             answer = await self._renew(session, message)
             if answer is not None:
@@ -197,13 +202,16 @@ class KeepAliveStreams:
     def _holds(session: _Session, lease: int, answer: pb.KeepRegisteredResponse) -> bool:
         if lease in session.held:
             return True
-        answer.states.add(lease_id=lease, refused="this stream does not hold the lease: name its instance")
+        answer.states.add(
+            lease_id=lease, refused="this stream does not hold the lease: send hold with its instance first"
+        )
         return False
 
     async def _keep(
         self, session: _Session, leases: list[int], answer: pb.KeepRegisteredResponse
     ) -> dict[int, StoreError]:
-        """Renew some leases, and put into the answer what is news. Returns those for which the store failed."""
+        """Renew some leases, and add the changed states to the answer. Returns the leases for which the store
+        failed."""
         held = session.held
         failed: dict[int, StoreError] = {}
         outcomes = await self._commands.keep_all({lease: held[lease][0] for lease in leases})
@@ -214,7 +222,8 @@ class KeepAliveStreams:
                 failed[lease] = outcome
                 continue
             else:
-                # To whole seconds, as leases have them: one that was renewed a moment ago is no news.
+                # In whole seconds, as leases have them: the state of a lease that was renewed a moment ago has not
+                # changed.
                 state = float(-(-outcome.ttl // 1)), False, outcome.removed, outcome.draining
             name, told = held[lease]
             if told != state:
@@ -239,14 +248,14 @@ class KeepAliveStreams:
                     session.end(Refused(verdict.code, verdict.detail))
                 elif verdict is not None and not verdict.same(session.caller):
                     # Its leases were checked for another caller: a new stream names them again.
-                    session.end(Refused(Code.ABORTED, "the credential stands for somebody else now"))
+                    session.end(Refused(Code.ABORTED, "the credential now belongs to another caller"))
                 elif session.heard < silent_since:
                     session.end(Refused(Code.ABORTED, f"no message for {self._bounds.silence:g} seconds"))
                 if number % SLICE == 0:
                     await asyncio.sleep(0)
 
     async def _verdict(self, session: _Session) -> Caller | Refused | None:
-        """The caller's current identity; None if that is not known, and is looked at again the next time."""
+        """The caller's current identity; None if it is not known, and is checked again the next time."""
         with contextlib.suppress(StoreError):
             try:
                 return await self._credentials.require(Right.REGISTER, session.context)
@@ -256,7 +265,7 @@ class KeepAliveStreams:
 
 
 def _tell_failures(failed: dict[int, StoreError], alike: bool, answer: pb.KeepRegisteredResponse) -> None:
-    """Say for which leases the store failed; `alike`: it did for all that were asked for."""
+    """Report the leases for which the store failed; `alike`: it failed for all that were asked for."""
     troubles = {type(error): error for error in failed.values()}
     words = {kind: store_trouble(error) for kind, error in troubles.items()}
     if alike:

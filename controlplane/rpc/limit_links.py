@@ -33,7 +33,8 @@ logger = logging.getLogger(__name__)
 
 
 class LimitLinks:
-    """Implements `rpc.limit_routes.Link` for the control plane of this name. `member` finds where another one is."""
+    """Implements `rpc.limit_routes.Link` for the control plane of this name. `member` finds the address of another
+    one."""
 
     def __init__(
         self,
@@ -86,7 +87,10 @@ class LimitLinks:
                 await self._exchange(name, channel, link)
         except (TimeoutError, OSError, grpc.aio.AioRpcError) as error:
             reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
-            logger.info("asks about limits are not passed on", extra={"controlplane": name, "reason": reason})
+            logger.info(
+                "requests for leases cannot be forwarded to another control plane",
+                extra={"controlplane": name, "reason": reason},
+            )
         finally:
             link.broken = True
             self._refuse(link)
@@ -104,7 +108,7 @@ class LimitLinks:
         proof = first.proof if isinstance(first, peers_pb2.LendResponse) else b""
         if not compare_digest(proof, self._secret.proof(name, nonce)):
             call.cancel()
-            raise OSError("it does not have the same SECRET_KEY, or is another control plane")
+            raise OSError("it has another SECRET_KEY, or is another control plane")
         reader = asyncio.create_task(self._read(call, link))
         reader.add_done_callback(lambda _: link.wake.set())
         try:

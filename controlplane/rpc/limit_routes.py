@@ -1,7 +1,7 @@
-"""Brings asks about limits of the fleet to the control plane that owns the limit, and the answers back.
+"""Forwards asks about limits of the fleet to the control plane that owns the limit, and the answers back.
 
 Asks come over the config streams of the data planes that are connected here, and over `Lend` from control planes that
-have others. An ask is for one owner: what could not be answered is refused, and the worker asks anew.
+have others. An ask is for one owner: if it cannot be answered, it is refused, and the worker asks again.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class Link(Protocol):
     """The way to another control plane. `rpc.limit_links.LimitLinks` implements it."""
 
     def send(self, controlplane: str, asks: pb.LimitAsks) -> bool:
-        """Queue asks; False when they are not sent for certain. `answered` or `lost` of the routes is called later."""
+        """Queue asks; False when they are certainly not sent. `answered` or `lost` of the routes is called later."""
 
     def tell(self, asks: pb.LimitAsks) -> None:
-        """Tell all that asks were sent to lately which workers a data plane has."""
+        """Send the list of a data plane's workers to all control planes that got asks lately."""
 
 
 class LimitRoutes:
     """The routes of one control plane."""
 
     def __init__(self, desk: Desk, claims: Claims, link: Link | None = None) -> None:
-        """Without a `link` only what this control plane owns is answered."""
+        """Without a `link` only asks about limits of this control plane are answered."""
         self.link = link
         self._desk = desk
         self._claims = claims
@@ -73,7 +73,7 @@ class LimitRoutes:
         return self._desk.owner(limit)
 
     def answer(self, asks: pb.LimitAsks) -> pb.LimitAnswers:
-        """The answers of this control plane: refusals about limits that it does not own."""
+        """The answers of this control plane; asks about limits that it does not own are refused."""
         answers = pb.LimitAnswers(node=asks.node, run=asks.run)
         running = self._desk.hear(asks.node, asks.run, asks.sequence, asks.workers)
         if running is None:

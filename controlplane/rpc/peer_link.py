@@ -27,14 +27,14 @@ CONNECT_WITHIN = 2.0
 """Seconds to reach a control plane, before another attempt."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
-    # Among the first to notice a wire that swallows everything; silence of the stream itself ends it in any case.
+    # Detects a connection that loses all packets early; silence of the stream ends it in any case.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 4_000),
     ("grpc.http2.ping_timeout_ms", 4_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", peer_messages.LARGE + peer_messages.LARGEST_ENTRY),
-    # A proxy of the environment is for the world outside.
+    # A proxy from the environment is for outside addresses.
     ("grpc.enable_http_proxy", 0),
 )
 
@@ -46,7 +46,7 @@ class LinkTls:
     ca: Path | None = None
     """Authority of the control planes' certificates; None: the system's."""
     cert: Path | None = None
-    """Client certificate, where one is demanded; with `key`."""
+    """Client certificate, if the other side requires one; with `key`."""
     key: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
@@ -92,7 +92,7 @@ class PeerLink:
         proven = False
         async for response in call:
             if not proven and not compare_digest(response.proof, self._secret.proof(name, nonce)):
-                raise LinkLost("it does not have the same SECRET_KEY, or is another control plane")
+                raise LinkLost("it has another SECRET_KEY, or is another control plane")
             proven = True
             yield peer_messages.part(response)
 

@@ -1,4 +1,4 @@
-"""Tells other control planes of this one's data planes: one stream for each that follows."""
+"""Sends the state of this control plane's data planes to the others: one stream for each follower."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SERVICE = "headgate.v1.PeerService"
 SCHEME = "Peer"
 
 SOON, ALIVE = 0.2, 3.0
-"""Seconds between two updates, when something happened that may be waited for, and otherwise: a sign of life, with
-counters and times."""
+"""Seconds between two updates: after a change that a wait may depend on, and otherwise, as a heartbeat with counters
+and times."""
 MOST_FOLLOWERS = 64
 LONGEST_NONCE = 64
 
@@ -42,7 +42,7 @@ class PeerStream:
         alive: float = ALIVE,
         limits: LimitRoutes | None = None,
     ) -> None:
-        """`limits` answers what is asked about limits that this control plane owns."""
+        """`limits` answers asks about limits that this control plane owns."""
         self._limits = limits
         self._refused = refused
         self._fleet = fleet
@@ -62,7 +62,7 @@ class PeerStream:
         async with rescued(context, "peers", self._refused):
             follower = self._identify(context)
             if request.name != follower or not 0 < len(request.nonce) <= LONGEST_NONCE:
-                raise Refused(Code.INVALID_ARGUMENT, "name and nonce must be those of the caller")
+                raise Refused(Code.INVALID_ARGUMENT, "name must be the caller's name, and nonce must be set")
             proof = self._secret.proof(self._name, request.nonce)
             with self._place(), closing(UpdateSender(self._fleet.verdicts, self._fleet.circuits)) as sender:
                 logger.info("followed by another control plane", extra={"controlplane": follower})
@@ -101,7 +101,7 @@ class PeerStream:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if self._followers >= MOST_FOLLOWERS:
-            raise Refused(Code.RESOURCE_EXHAUSTED, f"{MOST_FOLLOWERS} control planes follow already")
+            raise Refused(Code.RESOURCE_EXHAUSTED, f"{MOST_FOLLOWERS} control planes already follow this one")
         self._followers += 1
         try:
             yield
@@ -116,13 +116,13 @@ class PeerStream:
                 for part in sender.updates(self._fleet.peer_state()):
                     for message in peer_messages.messages(part, proof):
                         await context.write(message)
-                        # A write may return at once: others have their turn all the same.
+                        # A write may return at once: give other tasks their turn.
                         await asyncio.sleep(0)
                     proof = b""
                 await self._news(told, wake)
 
     async def _news(self, told: tuple[int, bool], wake: asyncio.Event) -> None:
-        """Return when there is something to be told: soon what matters, the rest a little later."""
+        """Return when there is something to send: soon for important changes, a little later for the rest."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._alive):
                 await asyncio.sleep(self._soon)

@@ -1,4 +1,4 @@
-"""The registry: services announce their instances here, and clients look at the gateway."""
+"""The registry: services register their instances here, and clients read the state of the gateway."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from headgate_api.v1 import registry_pb2 as pb
 SERVICE = "headgate.v1.RegistryService"
 
 HOLD = 15.0
-"""Seconds that an instance stays draining beyond its wait, in case its process dies before it removes it."""
+"""Seconds that an instance stays draining after its wait, in case its process dies before it removes the instance."""
 
 MOST_STRAGGLERS = 100
 """Data planes that an answer names."""
@@ -51,7 +51,7 @@ Method = Callable[["Registry", Asked, Caller], Awaitable[Answer]]
 
 
 def needs(right: Right) -> Callable[[Method[Asked, Answer]], Handler[Asked, Answer]]:
-    """Let only those call the method who have this right, and turn its errors into statuses."""
+    """Refuse callers of the method that lack this right, and turn its errors into statuses."""
 
     def guard(method: Method[Asked, Answer]) -> Handler[Asked, Answer]:
         @functools.wraps(method)
@@ -87,7 +87,7 @@ class Registry:
         """`owner_of` gives the control plane that owns a limit of the fleet, empty for none. `wall` gives Unix
         seconds; at most `most_watches` are served at once.
 
-        `recheck`: seconds from one look at the credential of a watch to the next.
+        `recheck`: seconds between two checks of a watch's credential.
         """
         self._recheck = recheck
         self._owner_of = owner_of
@@ -119,7 +119,7 @@ class Registry:
         try:
             await self._seen(made.revision)
         except asyncio.CancelledError:
-            # The caller has gone, and does not know the lease that it would have to say goodbye with.
+            # The caller has gone, and does not know the lease with which to deregister.
             await self._withdraw(instance.service_name, instance.instance_id, made.lease)
             raise
         return pb.RegisterResponse(
@@ -134,7 +134,7 @@ class Registry:
     async def KeepAlive(self, request: pb.KeepAliveRequest, caller: Caller) -> pb.KeepAliveResponse:
         name = f"{request.service_name}/{request.instance_id}" if request.service_name else None
         if caller.bound and name is None:
-            detail = "service_name, instance_id: needed with a credential that is bound to one service"
+            detail = "service_name, instance_id: are required with a credential for one service"
             raise Refused(Code.INVALID_ARGUMENT, detail)
         if name is None:
             return pb.KeepAliveResponse(ttl=await self._commands.keep_alive(request.lease_id))
@@ -250,7 +250,10 @@ class Registry:
 
     async def _watch(self, request: pb.WatchRequest, caller: Caller, context: Context) -> None:
         if len(request.services) > MOST_WATCHED:
-            raise Refused(Code.INVALID_ARGUMENT, f"services: at most {MOST_WATCHED}, or none to watch all")
+            raise Refused(
+                Code.INVALID_ARGUMENT,
+                f"services: must have at most {MOST_WATCHED} names, or none to watch all",
+            )
         seen, feed, interest = -1, self._feed, Interest.of(request)
         wake, now = asyncio.Event(), time.monotonic
         checked = told = now()
@@ -263,7 +266,7 @@ class Registry:
                     caller = await self._credentials.require(Right.LOOK, context)
                     checked = now()
                 number = feed.number
-                # A watcher that gets everything each time is sent the times of probes only now and then.
+                # A watcher that gets everything each time is sent the times of probes only rarely.
                 news = number if request.changes or now() - told >= CHECKED_WITHIN else feed.news
                 if feed.ready(interest) and news > seen:
                     if (message := feed.message(seen, interest, changes=request.changes)) is not None:
@@ -289,7 +292,7 @@ class Registry:
                     await wake.wait()
 
     def _shows(self, revision: int) -> bool:
-        """Whether the views are of this revision or later, or stand still because the store holds nonsense."""
+        """Whether the views are of this revision or later, or do not change because the store's content is invalid."""
         current = self._watcher.current
         return bool(self._watcher.problems) or (current is not None and current.revision >= revision)
 
@@ -324,7 +327,7 @@ def _stragglers(seen: Progress) -> list[pb.Straggler]:
 
 
 def _service_of(request: Any) -> str:
-    """Name of the service whose registrations the request is about, empty when it says none."""
+    """Name of the service that the request is about, empty when it names none."""
     return str(getattr(getattr(request, "instance", request), "service_name", ""))
 
 

@@ -1,10 +1,9 @@
-"""Rules for registrations by services. People with gateway:admin may register everything.
+"""Rules for registrations by services. Users with gateway:admin may register everything.
 
 A registration makes the data planes open connections to the address of its instance. So addresses that mean something
 else to a data plane than to the service are refused: its own loopback, where its status port listens, Unix sockets of
-its node, such as a container engine's, and link-local addresses, where clouds answer with credentials. And the table
-cannot be filled up: there is a bound on instances of a service, and on services beyond which a registration creates no
-further one.
+its node, such as a container engine's, and link-local addresses, where clouds answer with credentials. The table cannot
+be filled up either: the instances of a service are bounded, and so is the number of services that registrations create.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ _LOOPBACK_NAME = re.compile(r"(?:.*\.)?(?:localhost|localhost\.localdomain|ip6-l
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 """Texts that resolvers accept as an address in an old notation (inet_aton)."""
 _ELSEWHERE = (
-    "Seen from a data plane it is another place than seen from the service; if that is meant, add it to REGISTER_ALLOW "
-    "of the control planes"
+    "It is a different host for a data plane than for the service; if this is intended, add the address to "
+    "REGISTER_ALLOW of the control planes"
 )
 _METADATA = (
     ip_network("169.254.169.254/32"),
@@ -48,13 +47,13 @@ class Rules:
     allow: tuple[Network, ...] = ()
     """Networks that may be registered although they are special."""
     deny: tuple[Network, ...] = ()
-    """Networks that must not be, beside those that are special."""
+    """Networks that must not be registered, in addition to special ones."""
     sockets: tuple[str, ...] = ()
     """Folders in which Unix sockets may be registered."""
     most_instances: int = 1000
     """Registered instances of one service."""
     most_services: int = 5000
-    """Services in all beyond which a registration creates none."""
+    """Number of services from which on a registration creates none."""
 
     def check(
         self, instance: Instance, service: Service | None, caller: Caller, snapshot: Snapshot | None
@@ -124,7 +123,7 @@ def _address(host: str) -> Address | None:
 
 def _special(address: Address) -> str | None:
     if any(address in network for network in _METADATA):
-        return "an address where clouds answer with credentials"
+        return "an address of a cloud's metadata service, which answers with credentials"
     for is_so, what in (
         (address.is_unspecified, "the unspecified address"),
         (address.is_loopback, "a loopback address"),

@@ -30,13 +30,13 @@ from headgate_api.v1 import peers_pb2_grpc, registry_pb2_grpc
 
 MOST_DATAPLANES = 2000
 MOST_CALLS = 5000
-"""Calls under way at once, streams included but for those of keep-alives."""
+"""Concurrent calls, including streams other than those of keep-alives."""
 
 _MIB = 1024 * 1024
 OPTIONS: Sequence[tuple[str, int]] = (
     # Two servers that share a port would each get some of the connections, without an error.
     ("grpc.so_reuseport", 0),
-    # Snapshots for data planes that take them in one message are large; what clients send is not.
+    # Snapshots for data planes that take them in one message are large; messages of clients are not.
     ("grpc.max_send_message_length", 256 * _MIB),
     ("grpc.max_receive_message_length", 16 * _MIB),
     # All three, or a frozen peer is noticed only after a minute.
@@ -44,7 +44,8 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # Data planes ping every second, in silence too. Below this interval pings count as abuse, and end the connection.
+    # Data planes ping every second, even without traffic. Below this interval, pings count as abuse and end the
+    # connection.
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_concurrent_streams", 100),
@@ -54,7 +55,7 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.http2.bdp_probe", 0),
 )
 _TLS_OPTIONS: Sequence[tuple[str, int]] = (
-    # A connection outlives the certificates it began with; after an hour it begins anew with those of the day.
+    # A connection can outlive its certificates; so it is replaced after an hour, with the current ones.
     ("grpc.max_connection_age_ms", 3_600_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
 )
@@ -65,7 +66,7 @@ class CannotListen(Exception):
 
 
 class RpcServer:
-    """A running server. `port` is the one it listens on, also where 0 was asked for."""
+    """A running server. `port` is the one it listens on, also when 0 was requested."""
 
     def __init__(self, server: grpc.aio.Server, port: int, parts: _Parts) -> None:
         self.port = port
@@ -98,10 +99,10 @@ async def serve(
 ) -> RpcServer:
     """Listen on `listen` (host:port) and serve until stopped.
 
-    `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of
-    open streams are looked at again. Other control planes may follow with `peer`: the secret that all share, and the
-    name of this one. `refused` counts calls with a bad credential; `limits` takes what is asked about limits of the
-    fleet. Raises CannotListen and TlsError.
+    `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of open
+    streams are checked again. Other control planes may follow with `peer`: the secret that all share, and the name of
+    this one. `refused` counts calls with a bad credential; `limits` takes asks about limits of the fleet. Raises
+    CannotListen and TlsError.
     """
     watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands, refused)
@@ -116,7 +117,7 @@ async def serve(
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS + keep_alives.streams)
     stream = ConfigStream(hub, fleet, credentials, most=most_dataplanes, recheck=recheck, limits=limits)
     server.add_generic_rpc_handlers((stream.handler(),))
-    # Not a subclass of the generated servicer, whose types know no coroutine that writes a stream.
+    # Not a subclass of the generated servicer, whose types do not allow a coroutine that writes a stream.
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(cast(Any, parts.registry), server)
     cast(Any, server).add_registered_method_handlers(registry.SERVICE, keeping.handlers())
     if peers is not None:
@@ -191,7 +192,7 @@ async def _listen(server: grpc.aio.Server, listen: str, tls: TlsFiles | None) ->
 
 
 async def _try_to_bind(listen: str) -> None:
-    """Find out with a socket of our own what is wrong: gRPC writes it to stderr in words of its own."""
+    """Find the reason with our own socket: gRPC only writes it to stderr, in its own words."""
     host, _, port = listen.rpartition(":")
     if not port.isdigit() or int(port) > 65_535:
         raise CannotListen(f"{listen} is not host:port")

@@ -12,14 +12,14 @@ from controlplane.tls import TlsError, TlsFiles, log_useless_renewal
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Credentials that follow the files. Raises TlsError."""
-    reloader: Any = _Reloader(files)  # the stubs do not know that None keeps what is in use
+    reloader: Any = _Reloader(files)  # the stubs do not know that None keeps the present credentials
     return grpc.dynamic_ssl_server_credentials(
         _configuration(files), reloader, require_client_authentication=files.client_ca is not None
     )
 
 
 class _Reloader:
-    """Called by gRPC at every handshake, on a thread of its own; None keeps what is in use."""
+    """Called by gRPC at every handshake, on its own thread; None keeps the present credentials."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
@@ -39,7 +39,7 @@ class _Reloader:
 def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
     cert, key = _read(files.cert), _read(files.key)
     authority = _read(files.client_ca) if files.client_ca else None
-    files.context()  # gRPC itself only logs what is wrong, and then refuses every handshake
+    files.context()  # gRPC itself only logs the problem, and then refuses every handshake
     return grpc.ssl_server_certificate_configuration([(key, cert)], root_certificates=authority)
 
 

@@ -1,8 +1,8 @@
 """Leader election with fencing: one candidate acts at a time, and a deposed leader cannot write.
 
-The leader is who created the election's key, under a lease. Leases alone do not do: a process that is paused, or on a
-slow machine, wakes up believing that it leads. So each of its writes expects the key at the revision that it created
-(a fencing token): after another one was elected, the store itself refuses them.
+The candidate that created the election's key, under a lease, is the leader. Leases alone are not enough: a process that
+was paused, or runs on a slow machine, may still believe that it leads. So each of its writes expects the key at the
+revision that it created (a fencing token): after another one was elected, the store itself refuses them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from controlplane.store.protocol import Batch, Entry, Listing, Put, Store, Write
 PREFIX = "/headgate/election/"
 """Key prefix of leaders, beside the configuration."""
 TTL = 10.0
-"""Seconds after which a leader that fell silent is replaced."""
+"""Seconds after which a silent leader is replaced."""
 PAUSE = 1.0
 """Seconds until a failure is tried again."""
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Deposed(StoreError):
-    """This one does not lead: nothing was written."""
+    """This candidate is not the leader: nothing was written."""
 
 
 class FencedStore:
@@ -37,7 +37,7 @@ class FencedStore:
     def __init__(self, store: Store, key: str, revision: int) -> None:
         self.key = key
         self.revision = revision
-        """When it was elected; the fencing token."""
+        """Revision of its election; the fencing token."""
         self._store = store
 
     async def commit(self, expected: Mapping[str, int], writes: Sequence[Write]) -> int:
@@ -46,7 +46,9 @@ class FencedStore:
             return await self._store.commit({**expected, self.key: self.revision}, writes)
         except Conflict as error:
             if self.key in error.keys:
-                raise Deposed(f"{self.key} is not held any more since revision {self.revision}") from error
+                raise Deposed(
+                    f"{self.key}: this control plane is no longer the leader elected at revision {self.revision}"
+                ) from error
             raise
 
     async def get(self, key: str) -> Entry | None:
@@ -97,8 +99,8 @@ class Election:
         self._pause = pause
 
     async def run(self, work: Work) -> None:
-        """Do `work` whenever elected, until cancelled. It is cancelled when the lease may be over, and begins anew
-        after the next election; so it does when it ends or fails with a StoreError."""
+        """Do `work` whenever elected, until cancelled. It is cancelled when the lease may be over, and starts again
+        after the next election; likewise when it ends or fails with a StoreError."""
         said = ""
         while True:
             try:

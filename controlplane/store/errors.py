@@ -1,4 +1,4 @@
-"""Everything a store may answer instead of a result. Nothing of gRPC or etcd gets past this border."""
+"""All errors of a store. Errors of gRPC and etcd are converted to these."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """No answer in time, or none that tells the outcome of the request.
+    """No answer in time, or none with the outcome of the request.
 
     When the outcome of a write is unknown (it was sent, and the answer was lost), `unknown_outcome` is true and the
     detail states it: read before writing again.

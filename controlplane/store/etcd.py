@@ -41,7 +41,7 @@ from controlplane.store.protocol import (
 log = logging.getLogger(__name__)
 
 FULL_ALARM = "NOSPACE"
-"""Its name in etcd (rpc.proto, AlarmType)."""
+"""The alarm's name in etcd (rpc.proto, AlarmType)."""
 PAGE = 500
 """Entries asked for at once when listing."""
 LISTING_ATTEMPTS = 3
@@ -50,7 +50,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
 
 class EtcdStore:
-    """A Store on an etcd cluster. Raises ValueError at once for settings and certificates that are of no use."""
+    """A Store on an etcd cluster. Raises ValueError at once for invalid settings and certificates."""
 
     def __init__(self, settings: EtcdSettings) -> None:
         self._client = EtcdClient(settings)
@@ -65,8 +65,8 @@ class EtcdStore:
             try:
                 return await self._list_at_one_revision(prefix)
             except Compacted as error:
-                log.info("listing %s begins anew: %s", prefix, error)
-        raise StoreUnavailable("etcd's history is compacted faster than it can be listed")
+                log.info("listing %s starts again: %s", prefix, error)
+        raise StoreUnavailable("etcd compacts its history faster than the keys can be listed")
 
     async def _list_at_one_revision(self, prefix: str) -> Listing:
         start, end = key_range(prefix)
@@ -150,7 +150,7 @@ class EtcdStore:
             raise StoreUnavailable("etcd has no leader")
 
     async def full(self) -> bool:
-        # An alarm of any member is the whole cluster's, and every member tells of it.
+        # An alarm of any member is valid for the whole cluster, and every member reports it.
         response = await self._client.call(STATUS, pb.StatusRequest())
         return any(FULL_ALARM in alarm for alarm in response.errors)
 

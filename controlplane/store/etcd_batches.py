@@ -1,4 +1,4 @@
-"""From etcd's watch responses to batches, one a revision. Pure: no I/O, no clock.
+"""Converts etcd's watch responses to batches, one per revision. Pure: no I/O, no clock.
 
 What makes this worth a module of its own:
 - A watch is refused inside the stream: `created` and `canceled` in one response. etcd 3.5 gives an expired token
@@ -27,7 +27,7 @@ class Assembly:
         self._position = position
         self._fragments: list[pb.Event] = []
         self.created_at: int | None = None
-        """The revision of the store (as the member that serves us knows it) when it took the watch on."""
+        """The revision of the store (as known to the member) when it accepted the watch."""
 
     def add(self, response: pb.WatchResponse) -> list[Batch]:
         """The revisions that are now complete, in order, each once.

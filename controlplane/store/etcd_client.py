@@ -1,7 +1,7 @@
 """Calls to an etcd cluster: every one with a deadline, over the members in turn, with a token that is renewed.
 
-Only reads and repeatable writes go to the next member when an answer is missing. A transaction does so only
-while it is certain that nothing was carried out: otherwise its outcome is unknown, and the caller hears so.
+Only reads and repeatable writes go to the next member when an answer is missing. A transaction does so only while it is
+certain that nothing was carried out: otherwise its outcome is unknown, and the error says so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
 T = TypeVar("T")
 
 LOOKING = 4
-"""The part of the time-out in which the leader is looked for."""
+"""The part of the time-out for finding the leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Opened:
 
 
 class EtcdClient:
-    """A thin client. Raises ValueError at once for certificates that are of no use."""
+    """A thin client. Raises ValueError at once for invalid certificates."""
 
     def __init__(self, settings: EtcdSettings) -> None:
         credentials, tls = settings.credentials(), settings.tls()
@@ -82,7 +82,7 @@ class EtcdClient:
         return await self._authorised(ask, TokenRefused, terms)
 
     async def watch(self, prefix: str, after: int) -> WatchStream:
-        """A watch on the preferred endpoint, taken on by etcd; the caller closes it."""
+        """A watch on the preferred endpoint, accepted by etcd; the caller closes it."""
         terms = Terms(time.monotonic() + self.timeout)
 
         async def ask(token: str) -> WatchStream:
@@ -198,7 +198,7 @@ class EtcdClient:
                 within = share.left if terms.repeatable else terms.left
                 return await endpoint.ask(method, request, metadata, within, terms.lease)
             except StoreFull:
-                # An alarm of the whole cluster: the others say the same.
+                # An alarm of the whole cluster: the other members report it, too.
                 raise
             except StoreUnavailable as error:
                 self.avoid(endpoint.address)

@@ -20,7 +20,7 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # A member that comes back is found within about a second.
+    # A member that returns is found within about a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -54,7 +54,7 @@ class Endpoint:
         self._closed = False
 
     async def settle(self, within: float) -> None:
-        """Make a connection. StoreUnavailable, with nothing sent for certain, if there is none in time."""
+        """Make a connection. StoreUnavailable if there is none in time; then certainly nothing was sent."""
         try:
             async with asyncio.timeout(within):
                 while (state := self.channel.get_state(try_to_connect=True)) in _UNDECIDED:
@@ -137,4 +137,4 @@ def cancelled(address: str) -> BaseException:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         return asyncio.CancelledError()
-    return StoreUnavailable(f"{address}: the call was given up", unknown_outcome=True)
+    return StoreUnavailable(f"{address}: the call was cancelled", unknown_outcome=True)

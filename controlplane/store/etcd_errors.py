@@ -21,7 +21,7 @@ from controlplane.store.errors import (
 
 
 class TokenRefused(AccessDenied):
-    """The token is not (or no longer) good: authenticating again may help. The request was not carried out."""
+    """The token is not (or no longer) valid: authenticating again may help. The request was not carried out."""
 
 
 class AuthenticationOff(StoreError):
@@ -87,7 +87,7 @@ def from_rpc(error: grpc.aio.AioRpcError, address: str, lease: int = 0) -> Store
 
 
 def from_text(text: str, lease: int = 0) -> StoreError | None:
-    """The store's error for a text of etcd's, None when it says nothing in particular."""
+    """The store's error for a text of etcd, None when the text is not a known one."""
     if _AUTHENTICATION_OFF in text:
         return AuthenticationOff(text)
     if any(part in text for part in _TOKEN_REFUSED):

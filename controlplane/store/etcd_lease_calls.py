@@ -1,8 +1,8 @@
 """Transport of lease renewals to etcd: in batches over our own HTTP/2 connection, or one by one by grpc.aio.
 
-By hand a renewal costs a few µs; by grpc.aio, which takes one message at a time, some 100 µs. But only gRPC knows why
-etcd refuses, and gets through where the other does not (a trust store of its own, proxies that rewrite HTTP/2). So the
-first is tried, and the second whenever that one ended, or was silent, without a single answer.
+By hand a renewal costs a few µs; by grpc.aio, which takes one message at a time, some 100 µs. But only gRPC reports why
+etcd refuses, and it works where the other does not (its own trust store, proxies that rewrite HTTP/2). So the first is
+tried, and the second whenever the first ended, or was silent, without a single answer.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from controlplane.store.http2_call import Ended, Http2Call
 Answers = Sequence[pb.LeaseKeepAliveResponse]
 
 HELD_BACK = 1000
-"""Messages that came in and are not taken yet, beyond which the connection is not read."""
+"""Received messages that were not taken yet, beyond which the connection is not read."""
 MOST_UNWRITTEN = 16 * 1024 * 1024
-"""Bytes that wait for the other side, beyond which it is given up; a million renewals. A peer that only sends pings,
-or never grants a window, would use up all memory."""
+"""Bytes that wait for the other side, beyond which the stream is ended; a million renewals. A peer that only sends
+pings, or never grants a window, would use up all memory."""
 
 
 class Unexplained(StoreUnavailable):
-    """A stream that is not gRPC's did not come about, or ended. gRPC can say why."""
+    """A stream without gRPC could not be opened, or ended. gRPC can give the reason."""
 
 
 class LeaseCall(Protocol):
     """One stream of renewals."""
 
     async def write(self, leases: Sequence[int]) -> None:
-        """Ask for renewals. When that fails, `read` tells why."""
+        """Ask for renewals. When that fails, `read` raises the reason."""
 
     async def read(self) -> Answers:
         """The next answers. Raises StoreUnavailable, AccessDenied when there are no more."""
@@ -119,10 +119,10 @@ class HandCall(asyncio.Protocol):
         try:
             return [pb.LeaseKeepAliveResponse.FromString(message) for message in received]
         except DecodeError:
-            raise Unexplained(f"{self._address}: what came is no renewal") from None
+            raise Unexplained(f"{self._address}: the response is not a lease renewal") from None
 
     def cancel(self) -> None:
-        self._end(StoreUnavailable(f"{self._address}: the stream of lease renewals was given up"))
+        self._end(StoreUnavailable(f"{self._address}: the stream of lease renewals was cancelled"))
 
     # asyncio.Protocol
 
@@ -152,7 +152,7 @@ class HandCall(asyncio.Protocol):
         if data := self._call.outgoing():
             self._transport.write(data)
         if self._transport.get_write_buffer_size() + self._call.unsent > MOST_UNWRITTEN:
-            self._end(Unexplained(f"{self._address}: it does not read"))
+            self._end(Unexplained(f"{self._address}: etcd does not read the stream of lease renewals"))
 
     def _end(self, why: StoreUnavailable) -> None:
         self._ended = self._ended or why

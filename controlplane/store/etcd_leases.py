@@ -1,8 +1,8 @@
 """Lease renewals of a whole process over one stream to one endpoint.
 
-The stream is opened for the first renewal. When it breaks, or stays silent while answers are due, the next endpoint is
-tried and waiting renewals are sent again: renewing twice does no harm. It goes to the leader, because another member
-asks the leader for one renewal after the other.
+The stream is opened for the first renewal. When it breaks, or is silent while answers are due, the next endpoint is
+tried and waiting renewals are sent again: renewing twice does no harm. It goes to the leader, because other members
+forward renewals to the leader one after the other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from controlplane.store.renewals import Renewals
 PAUSE = 0.05
 """Seconds between two streams."""
 LOOK = 30.0
-"""Seconds after which it is looked whether another member leads by now."""
+"""Seconds between checks whether another member leads now."""
 GATHER = 0.05
 """Seconds in which renewals gather to be sent in one write. Sent one by one, 300 a second, they cost etcd twice as
 much."""
@@ -111,7 +111,7 @@ class LeaseStream:
         self._renewals.forget(lease)
 
     async def close(self) -> None:
-        """Give the stream up; calls that wait fail, because the store is closed."""
+        """End the stream; calls that wait fail, because the store is closed."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -139,7 +139,7 @@ class LeaseStream:
             except Unexplained:
                 self._next_by_hand = self._proven
             except StoreUnavailable as error:
-                # Silence tells no more of the reason than an end does.
+                # Silence gives no more of a reason than an end does.
                 self._next_by_hand = self._proven or not (self._silent and self._by_hand)
                 self._broken(error)
             except StoreError as error:
@@ -171,7 +171,7 @@ class LeaseStream:
             await asyncio.gather(*beside, return_exceptions=True)
 
     async def _write(self, call: LeaseCall) -> None:
-        """Send what is asked for. When that fails, reading tells why."""
+        """Send the requested renewals. When that fails, reading raises the reason."""
         while True:
             while self._unsent:
                 leases, self._unsent = self._unsent[:AT_ONCE], self._unsent[AT_ONCE:]
@@ -218,10 +218,10 @@ class LeaseStream:
             self._failures.clear()
 
     def _tick(self) -> None:
-        """End what is overdue, and a stream that is silent although answers are due."""
+        """Fail overdue renewals, and end a stream that is silent although answers are due."""
         timeout, now = self._client.timeout, asyncio.get_running_loop().time()
         if now - self._tick_at > timeout / TICKS:
-            # This loop was held up: what was answered meanwhile is read first.
+            # This loop was held up: answers that arrived meanwhile are read first.
             self._tick_later()
             return
         if self._opened is not None and self._is_silent(now):

@@ -14,19 +14,19 @@ import grpc
 
 @dataclass(frozen=True, slots=True)
 class EtcdSettings:
-    """The address of etcd and our credentials. Raises ValueError that lists everything that is wrong."""
+    """The address of etcd and our credentials. Raises ValueError with all problems."""
 
     endpoints: tuple[str, ...] = ("http://127.0.0.1:2379",)
     """URLs of the members, http or https alike; tried in turn."""
     ca: Path | None = None
     """Certificates (PEM) that sign the members' own; None trusts the public authorities."""
     cert: Path | None = None
-    """Our certificate (PEM), where etcd asks for one; `key` belongs to it."""
+    """Our certificate (PEM), if etcd requires one; with `key`."""
     key: Path | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     timeout: float = 5.0
-    """Seconds that one call may take over all endpoints; an idle watch is asked for a sign of life as often."""
+    """Seconds that one call may take over all endpoints; an idle watch is probed as often."""
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -43,7 +43,7 @@ class EtcdSettings:
         return self.endpoints[0].startswith("https://")
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """TLS credentials; None without TLS. Raises ValueError for files that are missing or of no use."""
+        """TLS credentials; None without TLS. Raises ValueError for missing or invalid files."""
         if not self.secure:
             return None
         self.tls()
@@ -58,20 +58,20 @@ class EtcdSettings:
         for endpoint in self.endpoints:
             yield from _endpoint_problems(endpoint)
         if len({endpoint.partition("://")[0] for endpoint in self.endpoints}) > 1:
-            yield "endpoints are http and https mixed"
+            yield "endpoints must not mix http and https"
         elif self.endpoints and not self.secure and (self.ca or self.cert or self.key):
             yield "certificates are given, but the endpoints do not use https"
         if bool(self.cert) != bool(self.key):
-            yield "a certificate and its key belong together, but only one of them is given"
+            yield "a certificate and its key must be given together"
         if bool(self.username) != bool(self.password):
-            yield "user name and password belong together, but only one of them is given"
+            yield "user name and password must be given together"
         if not 0 < self.timeout <= 60:
             yield "timeout must be above 0 and at most 60 seconds"
 
     def tls(self) -> ssl.SSLContext | None:
         """The same for connections that are not gRPC's. Raises ValueError as well.
 
-        gRPC takes anything and fails at the first call without a reason; Python's ssl says what is wrong with files.
+        gRPC accepts any file and fails at the first call without a reason; Python's ssl reports problems of files.
         """
         if not self.secure:
             return None
@@ -90,7 +90,7 @@ class EtcdSettings:
 
 @contextmanager
 def _naming(what: str, *paths: Path) -> Iterator[None]:
-    """Turn what goes wrong with files into one ValueError that names them."""
+    """Turn errors of files into one ValueError that names them."""
     try:
         yield
     except OSError as error:  # ssl.SSLError is one
@@ -105,13 +105,13 @@ def _no_passphrase() -> str:
 
 def _endpoint_problems(endpoint: str) -> Iterator[str]:
     if "@" in endpoint:  # not shown: it may hold a password
-        yield "an endpoint holds credentials: give user name and password on their own"
+        yield "an endpoint must not contain credentials: give user name and password separately"
         return
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _port(parts):
         yield f"endpoint {endpoint!r} is not like http://host:2379"
     elif parts.path.strip("/") or parts.query or parts.fragment:
-        yield f"endpoint {endpoint!r} has something after its port"
+        yield f"endpoint {endpoint!r} must end with its port"
 
 
 def _port(parts: SplitResult) -> int | None:

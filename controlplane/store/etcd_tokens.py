@@ -1,4 +1,4 @@
-"""The token that proves user and password to etcd: asked for when needed, once however many calls need it."""
+"""The token that etcd issues for user and password: requested when needed, once however many calls need it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Authenticate = Callable[[str, str, float], Awaitable[str]]
 
 
 class TokenCache:
-    """Keeps one token until a call finds that etcd does not take it any more (it expired, or etcd restarted)."""
+    """Keeps one token until a call finds that etcd no longer accepts it (it expired, or etcd restarted)."""
 
     def __init__(self, username: str | None, password: str | None, authenticate: Authenticate) -> None:
         self._credentials = (username, password) if username and password else None
@@ -33,6 +33,6 @@ class TokenCache:
             return self._token
 
     def refuse(self, token: str) -> None:
-        """etcd did not take this token: get another one, unless another call did so already."""
+        """etcd did not accept this token: get another one, unless another call did so already."""
         if self._token == token:
             self._token = None

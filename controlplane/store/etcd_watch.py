@@ -17,12 +17,13 @@ from controlplane.store.etcdpb import headgate_etcd_pb2 as pb
 from controlplane.store.protocol import Batch
 
 LOOKS = 10
-"""Times within the patience that it is looked for an answer. An event loop of our own that is held up for longer than
-the patience has heard nothing, although etcd may have spoken: that counts as one of them."""
+"""Number of checks for an answer within the patience. When our own event loop is held up for longer than the patience,
+etcd may have answered unheard: that counts as one check."""
 
 
 class WatchStream:
-    """Reads one watch. `patience`: seconds of silence before a sign of life is asked for, and then waited for."""
+    """Reads one watch. `patience`: seconds of silence before a progress request, and again before the watch counts as
+    dead."""
 
     def __init__(self, call: StreamCall, address: str, patience: float) -> None:
         self._call = call
@@ -32,7 +33,7 @@ class WatchStream:
         self._reading: asyncio.Task[Any] | None = None
 
     async def create(self, prefix: str, after: int) -> None:
-        """Ask for the watch and wait until etcd has taken it on; raises what Assembly.add raises."""
+        """Request the watch and wait until etcd has accepted it; raises the errors of Assembly.add."""
         self._assembly = Assembly(after)
         await self._send(watch_request(prefix, after))
         while self._assembly.created_at is None:
@@ -40,11 +41,11 @@ class WatchStream:
 
     @property
     def created_at(self) -> int:
-        """The revision of the store, as this member knew it, when it took the watch on."""
+        """The revision of the store, as known to this member, when it accepted the watch."""
         return self._assembly.created_at or 0
 
     async def next(self) -> list[Batch]:
-        """The next batches; none when there was but a sign of life. StoreUnavailable after silence."""
+        """The next batches; none after a mere progress notice. StoreUnavailable after silence."""
         response = await self._receive()
         if response is None:
             await self._send(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
@@ -52,7 +53,7 @@ class WatchStream:
         return self._assembly.add(response)
 
     async def close(self) -> None:
-        """Give the stream up."""
+        """End the stream."""
         self._call.cancel()
         if self._reading is not None:
             self._reading.cancel()
@@ -93,4 +94,4 @@ class WatchStream:
         raise StoreUnavailable(f"{self.address}: the watch stream ended")
 
     def _silent(self) -> pb.WatchResponse:
-        raise StoreUnavailable(f"{self.address}: the watch fell silent")
+        raise StoreUnavailable(f"{self.address}: the watch sends no messages")

@@ -60,7 +60,7 @@ def entry(pair: pb.KeyValue) -> Entry:
 
 
 def transaction(expected: Mapping[str, int], writes: Sequence[Write]) -> pb.TxnRequest:
-    """Compare every revision; write if all are right, else read which are not."""
+    """Compare every revision; write if all match, else read those that do not."""
     request = pb.TxnRequest()
     for key, revision in expected.items():
         request.compare.add(target=pb.Compare.MOD, key=encode(key), mod_revision=revision)

@@ -1,8 +1,8 @@
 """One gRPC stream over an HTTP/2 connection of its own, for very many small messages. No I/O: bytes in, bytes out.
 
 grpc.aio takes one message at a time, at some 50 µs each way. Here any number go out in one write, and come in with one
-read. It speaks what that takes of HTTP/2 (RFC 9113) and of gRPC's framing, and no more: header fields that come in are
-not read, so that it is known that a stream has ended, and not why. To find out, repeat the call over grpc.aio.
+read. It implements only the parts of HTTP/2 (RFC 9113) and of gRPC's framing that this needs: received header fields
+are not read, so the end of a stream is known, but not its reason. To find out, repeat the call over grpc.aio.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MESSAGE_HEAD = 5
 DEFAULT_WINDOW = 65_535
 """Bytes that either side may send before it is told that it may send more (RFC 9113, 6.9.2)."""
 MOST_FRAME = 16_384
-"""Bytes of a frame's payload; we allow no larger ones, and no side may allow less (6.5.2)."""
+"""Bytes of a frame's payload; we allow no larger ones, and neither side may allow less (6.5.2)."""
 WINDOW = 1024 * 1024
 """Bytes that the other side may send before it has to wait for us."""
 MOST_MESSAGE = 64 * 1024
@@ -40,7 +40,7 @@ _PING_BYTES = 8
 
 
 class Ended(Exception):
-    """The other side has ended the stream, or says what it must not. The text is for logs."""
+    """The other side has ended the stream, or violated the protocol. The text is for logs."""
 
 
 class Http2Call:
@@ -77,7 +77,7 @@ class Http2Call:
         self._frames = bytearray()
         self._messages = bytearray()
         self._consumed = 0
-        """Bytes taken in since the other side was last told that it may send more."""
+        """Bytes received since the last window update to the other side."""
 
     def send(self, messages: Iterable[bytes]) -> None:
         """Send messages, as soon as the other side takes them."""
@@ -97,7 +97,7 @@ class Http2Call:
         return len(self._unsent)
 
     def receive(self, data: bytes) -> list[bytes]:
-        """The messages that are complete with these bytes. Raises Ended, after which the call is of no use."""
+        """The messages that are complete with these bytes. Raises Ended, after which the call cannot be used."""
         frames = self._frames
         frames += data
         at, end = 0, len(frames)

@@ -1,7 +1,7 @@
 """A small working store in memory, for unit tests of everything above the store.
 
-It keeps the promises of `Store` (the contract tests hold it against a real etcd) and adds what tests need to
-play a scene: `advance` lets time pass, `compact` forgets history, `available = False` takes the store away.
+It implements `Store` (the contract tests compare it with a real etcd) and adds controls for tests: `advance` lets time
+pass, `compact` forgets history, `available = False` takes the store away.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Lease:
 
 
 class MemoryStore:
-    """A Store of one process; `clock` gives monotonic seconds and needs not run on its own."""
+    """A Store of one process; `clock` gives monotonic seconds and need not advance by itself."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -49,7 +49,7 @@ class MemoryStore:
         self._closed = False
         self._changed = asyncio.Event()
 
-    # What tests use to play a scene
+    # Controls for tests
 
     @property
     def available(self) -> bool:
@@ -67,7 +67,7 @@ class MemoryStore:
         return self._revision
 
     def advance(self, seconds: float) -> None:
-        """Let time pass on top of the clock; leases whose time is over end now."""
+        """Let time pass in addition to the clock; expired leases end now."""
         self._skipped += seconds
         self._expire()
         self._wake()
@@ -161,7 +161,7 @@ class MemoryStore:
     # How it works
 
     async def _arrive(self) -> None:
-        # Like a real request: others get a turn first, and time may have ended leases.
+        # Like a real request: other tasks get a turn first, and leases may have expired.
         await asyncio.sleep(0)
         if self._closed:
             raise StoreUnavailable("the store is closed")

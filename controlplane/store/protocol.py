@@ -1,7 +1,7 @@
 """Interface of the store: revisions, transactions on them, watches that lose nothing, leases.
 
-A revision numbers a change of the whole store; every key carries the revision of its last change. That one
-number is the watermark of a watch, the ETag of a resource and the version of what data planes run.
+A revision numbers a change of the whole store; every key carries the revision of its last change. That one number is
+the watermark of a watch, the ETag of a resource and the version of the data planes' configuration.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a key; one that is absent already stays so."""
+    """Remove a key; no effect if it is absent."""
 
     key: str
 
@@ -115,14 +115,14 @@ class Store(Protocol):
         """Return when the store answers; raise StoreUnavailable when no endpoint does."""
 
     async def full(self) -> bool:
-        """Whether it has no space left: it answers reads and renews leases, and takes no changes."""
+        """Whether it has no space left: it answers reads and renews leases, but accepts no changes."""
 
     async def close(self) -> None:
-        """Give up all connections; whatever is asked afterwards is StoreUnavailable."""
+        """Close all connections; later calls raise StoreUnavailable."""
 
 
 def check_transaction(expected: Mapping[str, int], writes: Sequence[Write]) -> None:
-    """Refuse what no store would take, before anything is sent.
+    """Refuse writes that no store accepts, before anything is sent.
 
     Raises ValueError for an empty key or one written twice, TooLarge above 128 operations.
     """

@@ -1,4 +1,4 @@
-"""Which lease renewals wait for an answer, and which leases were renewed a moment ago. No I/O; time is handed in."""
+"""Lease renewals that wait for an answer, and leases that were renewed a moment ago. No I/O; time is an argument."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 PART = 6
 """A lease that was renewed within this part of its time is not renewed again."""
 LONGEST = 5.0
-"""Most seconds for which that is so."""
+"""Most seconds for which that holds."""
 
 W = TypeVar("W")
 
@@ -20,7 +20,7 @@ class _Asked(Generic[W]):
     revoked: bool = False
     """The lease was revoked meanwhile: an answer that was already on its way says nothing of it."""
     late: list[W] = field(default_factory=list)
-    """Who asked after that. The renewal was sent anew for them: the second answer is theirs."""
+    """Callers that asked after that. The renewal was sent again for them: the second answer is theirs."""
 
 
 class Renewals(Generic[W]):
@@ -29,7 +29,7 @@ class Renewals(Generic[W]):
     def __init__(self) -> None:
         self._asked: dict[int, _Asked[W]] = {}
         self._renewed: dict[int, tuple[float, float]] = {}
-        """When a lease was renewed, and for how long; those of the generation before lie in `_older`."""
+        """Time of each lease's renewal, and its duration; the previous generation is in `_older`."""
         self._older: dict[int, tuple[float, float]] = {}
         self._turned = 0.0
 
@@ -42,7 +42,7 @@ class Renewals(Generic[W]):
         return ttl - (now - at) if now - at < min(ttl / PART, LONGEST) else None
 
     def ask(self, lease: int, waiter: W, now: float) -> bool:
-        """Wait for a renewal; whether it has to be sent, because it is not under way yet."""
+        """Wait for a renewal. Returns whether it must be sent, because it is not under way yet."""
         asked = self._asked.get(lease)
         if asked is None:
             self._asked[lease] = _Asked(now, [waiter])
@@ -54,7 +54,7 @@ class Renewals(Generic[W]):
         return False
 
     def answered(self, lease: int, ttl: float, now: float) -> list[W]:
-        """etcd has renewed a lease, or knows it no more (0): who waited for that."""
+        """etcd has renewed a lease, or no longer knows it (0). Returns the callers that waited for that."""
         self._turn(now)
         asked = self._asked.pop(lease, None)
         if ttl > 0 and not (asked is not None and asked.revoked):
@@ -78,7 +78,7 @@ class Renewals(Generic[W]):
         return next(iter(self._asked.values())).at if self._asked else None
 
     def overdue(self, before: float) -> list[tuple[int, W]]:
-        """Give up what was asked for by then: the leases, and who waited for them."""
+        """Give up renewals that were requested by then. Returns the leases, and the callers that waited for them."""
         waiters: list[tuple[int, W]] = []
         while (oldest := self.oldest) is not None and oldest <= before:
             lease = next(iter(self._asked))
@@ -87,7 +87,7 @@ class Renewals(Generic[W]):
         return waiters
 
     def forget(self, lease: int) -> None:
-        """The lease was revoked: do not tell of it from memory."""
+        """The lease was revoked: forget its last renewal."""
         self._renewed.pop(lease, None)
         self._older.pop(lease, None)
         if (asked := self._asked.get(lease)) is not None:

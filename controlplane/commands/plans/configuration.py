@@ -26,7 +26,7 @@ from controlplane.model.validate import Declared, check_references, word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apply(Request):
-    """Create or update everything that the document declares; what it leaves out is left alone."""
+    """Create or update everything that the document declares; resources that it leaves out do not change."""
 
     document: Document
     dry_run: bool = False
@@ -67,7 +67,7 @@ def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
     """Raises InvalidConfig, StaleWrite, AlreadyExists. The receipt has the revision before the change."""
     kind, name = request.declared.kind, request.declared.name
     revision = view.revision((kind, name))
-    # A body that is wrong is told so whatever the conditions (RFC 9110, 13.2.1).
+    # A wrong body is refused before the conditions are checked (RFC 9110, 13.2.1).
     if not request.problems and request.only_new and revision:
         raise AlreadyExists(kind, name, revision)
     if not request.problems and request.if_match is not None and revision != request.if_match:
@@ -96,7 +96,7 @@ class PatchOne(Request):
 
 
 def patch(view: PlanView, request: PatchOne) -> Plan[Stamped]:
-    """Raises NotFound, and what `put` raises; InconsistentConfig when what is stored cannot be read."""
+    """Raises NotFound, and what `put` raises; InconsistentConfig when the stored value cannot be read."""
     kind, name = request.kind, request.name
     revision, before = view.revision((kind, name)), present(view, (kind, name))
     if not revision:
@@ -112,7 +112,7 @@ def patch(view: PlanView, request: PatchOne) -> Plan[Stamped]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteOne(Request):
-    """Remove a resource that nothing needs."""
+    """Remove a resource that no other resource needs."""
 
     kind: str
     name: str

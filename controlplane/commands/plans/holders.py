@@ -3,10 +3,10 @@
 One process: the instance lies under its lease, and nothing else is stored. When a second one registers the same
 instance at the same address (workers of one server, a successor), it joins: the instance moves to a *shared* lease that
 every holder's keep-alive renews, and each holder has an entry under a lease of its own. So the instance stays until the
-last holder has gone, and one that died is not counted longer than its lease.
+last holder has gone, and a holder that died counts no longer than its lease.
 
-An instance that is taken out from outside leaves a *mark* under each holder's lease: keep-alives find it, and do
-not bring the instance back. Registering anew does.
+An instance that is removed by someone other than its holders leaves a *mark* under each holder's lease: keep-alives
+find it, and do not restore the instance. Only a new registration does.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Holders:
 
 
 def count_by_instance(entries: Iterable[Entry]) -> dict[str, int]:
-    """How many hold each instance that has several holders or had, from the listing of PREFIX."""
+    """Number of holders of each instance that has or had several, from the listing of PREFIX."""
     counts: dict[str, int] = {}
     for entry in entries:
         name, _, holder = entry.key.removeprefix(PREFIX).rpartition("/")
@@ -104,9 +104,9 @@ class Standing(Enum):
     """It holds nothing: register again."""
     HELD = "held"
     REMOVED = "removed"
-    """Taken out from outside."""
+    """Removed by someone other than its holders."""
     BACK = "back"
-    """Taken out, and registered anew since."""
+    """Removed, and registered again since."""
 
 
 def standing(holder: Entry | None, entry: Entry | None) -> Standing:
@@ -122,7 +122,7 @@ def standing(holder: Entry | None, entry: Entry | None) -> Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComeBack(Beside):
-    """Hold an instance again that was taken out, and registered anew since."""
+    """Hold an instance again that was removed and registered again since."""
 
     name: str
     mine: int
@@ -174,7 +174,7 @@ class Joined:
 def join(view: PlanView, request: Join) -> Plan[Joined]:
     """Registering ends a draining, and takes over weight and metadata.
 
-    Raises InvalidConfig where more hold it than one transaction could take out.
+    Raises InvalidConfig above the number of holders that one transaction can remove.
     """
     (key,), (prefix,) = request.keys, request.prefixes
     before, name, at = view.entries[key], request.instance.name, address_of(request.instance)
@@ -190,11 +190,12 @@ def join(view: PlanView, request: Join) -> Plan[Joined]:
         # It is not under a shared lease yet: this plan needs one.
         shared, ttl = request.plan_lease, request.ttl_asked
         if holders.marked:
-            # Taken out from outside: its lease keeps it for the last requests, and belongs to no process.
+            # Removed by someone other than its holders: its lease keeps it for the last requests, and belongs to no
+            # process.
             releases = (before.lease,)
         else:
             writes.append(Put(holder_key(name, before.lease), _encoded(at), before.lease))
-    # Written each time: two that come or go at once do not overlook each other.
+    # Written each time, so that two holders that come or go at once do not overlook each other.
     writes.append(Put(f"{prefix}{_SHARED}", _encoded(at), shared))
     expects[f"{prefix}{_SHARED}"] = holders.shared.revision if holders.shared else 0
     writes.append(Put(key, encode(request.instance), shared))

@@ -109,7 +109,7 @@ class BuildIn(Request):
     resources: tuple[Resource, ...]
     switched_off: tuple[ResourceId, ...]
     tls: Tls | None = None
-    """How data planes reach the admin API; None: unencrypted, or as an operator says."""
+    """TLS by which data planes reach the admin API; None: unencrypted, or as an operator has set it."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ class BuildIn(Request):
 
 
 def build_in(view: PlanView, request: BuildIn) -> Plan[None]:
-    """An operator has deleted resources that were created before and are missing now: they stay deleted."""
+    """Resources that were created before and are missing now were deleted by an operator: they stay deleted."""
     entry = view.entries[BUILT_IN]
     created = _listed(entry)
     named = {(one.KIND, one.name): one for one in request.resources}
@@ -145,8 +145,8 @@ def _with_tls(resource: Resource, tls: Tls | None) -> Resource:
 def _moved_to_tls(
     view: PlanView, named: Iterable[ResourceId], tls: Tls | None, created: Collection[str]
 ) -> list[Resource]:
-    """The stored built-in services with another `tls`. What an operator has set is left alone without TLS of our own:
-    a proxy may end it."""
+    """The stored built-in services with another `tls`. Without TLS of our own, an operator's `tls` stays: a proxy may
+    terminate it."""
     if tls is None and TLS_SET not in created:
         return []
     stored = [present(view, name) for name in named]

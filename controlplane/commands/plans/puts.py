@@ -21,8 +21,8 @@ MOST_PASSWORDS = 127
 _MOST_PROBLEMS = 200
 
 LAST_ADMIN = (
-    f"would leave nobody who can change the configuration: no user who is enabled and has a password would hold "
-    f"{ADMIN}. Give {ADMIN} to another user first"
+    f"would leave no user who can change the configuration: no enabled user with a password would hold {ADMIN}. Give "
+    f"{ADMIN} to another user first"
 )
 
 
@@ -41,7 +41,7 @@ class Step:
 
     @property
     def change(self) -> Change:
-        """The step as the caller is told."""
+        """The step as shown to the caller."""
         return Change(self.action, self.kind, self.name)
 
     @property
@@ -112,7 +112,7 @@ def with_passwords(
         found.append(resource)
     if count > MOST_PASSWORDS:
         raise InvalidConfig(
-            [Problem("users", f"{count} passwords; one change carries at most {MOST_PASSWORDS}")]
+            [Problem("users", f"sets {count} passwords; one change sets at most {MOST_PASSWORDS}")]
         )
     return found, tuple(missing)
 
@@ -126,7 +126,8 @@ def _password(view: PlanView, user: User, dry_run: bool) -> Password | str | Non
 
 
 def with_generation(view: PlanView, user: User) -> User:
-    """The user as the next generation of who is stored: one that is enabled again does not get old tokens back."""
+    """The user with the next generation after the stored one, so that old tokens stay invalid when the user is enabled
+    again."""
     before = present(view, ("user", user.username))
     known = before.generation if isinstance(before, User) else 0
     ended = isinstance(before, User) and user.disabled and not before.disabled
@@ -180,7 +181,7 @@ def check_count(count: int) -> None:
     """Refuse more resources than one change may carry."""
     if count > MOST_CHANGES:
         detail = (
-            f"would change {count} resources; one change carries at most {MOST_CHANGES}: apply it in parts"
+            f"would change {count} resources; one change changes at most {MOST_CHANGES}: apply it in parts"
         )
         raise InvalidConfig([Problem("", detail)])
 
@@ -188,7 +189,9 @@ def check_count(count: int) -> None:
 def check_bytes(writes: Sequence[Write]) -> None:
     """Refuse more bytes of values than one change may carry."""
     if (size := size_of(writes)) > MOST_BYTES:
-        raise InvalidConfig([Problem("", f"has {size} bytes; one change carries at most {MOST_BYTES}")])
+        raise InvalidConfig(
+            [Problem("", f"has {size} bytes; one change has at most {MOST_BYTES}: apply it in parts")]
+        )
 
 
 def summary_of(steps: Sequence[Step]) -> str:

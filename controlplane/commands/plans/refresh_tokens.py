@@ -64,7 +64,7 @@ def _changed(
     expects = {key: entry.revision if entry else 0}
     if entry and entry.lease and changed.until >= request.now + request.lifetime:
         return Plan(receipt, [Put(key, changed.value, entry.lease)], expects)
-    # For twice as long as is needed, so that not every renewal takes a lease of its own.
+    # The lease lasts twice as long as needed, so that not every renewal needs a new lease.
     ttl = 2 * request.lifetime
     changed = replace(changed, until=request.now + ttl)
     releases = (entry.lease,) if entry and entry.lease else ()

@@ -21,7 +21,7 @@ DEFAULT_TTL, LEAST_TTL, MOST_TTL = 15.0, 5.0, 300.0
 """Seconds."""
 
 RESET_TTL = 60.0
-"""Seconds that a reset stays in the store; data planes that come later have nothing to reset."""
+"""Seconds that a reset stays in the store; data planes that connect later have nothing to reset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Registered:
 
     lease: int
     replaced: str = ""
-    """Address of the registration whose place it took."""
+    """Address of the registration that it replaced."""
 
 
 def register(view: PlanView, request: Register) -> Plan[Registered]:
@@ -100,7 +100,7 @@ def introduce(view: PlanView, request: Introduce) -> Plan[Registered]:
 
 
 def _replaced(request: Register, before: Entry | None) -> str:
-    """Address of the registration that makes room. Raises Occupied, DuplicateInstance."""
+    """Address of the registration that is replaced. Raises Occupied, DuplicateInstance."""
     replaced = holders.taken_by_another(request.instance, before, request.only_if_absent)
     if before is not None and before.lease and not replaced and holders.instance_in(before) is not None:
         raise Occupied(request.instance.name)
@@ -135,7 +135,7 @@ class OfInstance(Beside):
 
 
 def deregister(view: PlanView, request: OfInstance) -> Plan[None]:
-    """An absent instance is no error. The revision of the answer is one at which it is absent."""
+    """An absent instance is not an error. The instance is absent at the revision of the answer."""
     (key,) = request.keys
     entry = view.entries[key]
     if entry is None:
@@ -201,7 +201,7 @@ def undrain(view: PlanView, request: Undrain) -> Plan[None]:
 
 
 def _marks(view: PlanView, request: OfInstance, entry: Entry) -> tuple[Sequence[Write], tuple[int, ...]]:
-    """Marks for an instance that leaves its lease, and the leases that have no use any more."""
+    """Marks for an instance that leaves its lease, and the leases that are no longer needed."""
     if not request.mark:
         return (), (entry.lease,)
     return holders.marks(request.name, entry, view.listings[request.prefixes[0]].entries)
@@ -209,7 +209,7 @@ def _marks(view: PlanView, request: OfInstance, entry: Entry) -> tuple[Sequence[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetCircuit(Beside):
-    """Have every data plane close a service's breaker."""
+    """Order every data plane to close a service's breaker."""
 
     service_name: str
 
@@ -232,7 +232,7 @@ def reset_circuit(view: PlanView, request: ResetCircuit) -> Plan[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetRateLimit(Beside):
-    """Have every data plane fill up the buckets of a caller key."""
+    """Order every data plane to refill the buckets of a caller key."""
 
     key: str
 
@@ -246,9 +246,9 @@ def reset_rate_limit(view: PlanView, request: ResetRateLimit) -> Plan[None]:
     if not 1 <= len(request.key) <= 512:
         raise InvalidConfig([Problem("key", "must have 1 to 512 characters")])
     if shows_hidden(request.key):
-        # It may be a credential, and would lie in the store.
+        # It may be a credential, and must not be stored.
         detail = (
-            "must have digests for headers, API keys and claims, as GET /rate-limits shows them: header:#…"
+            "must have digests in place of headers, API keys and claims, like header:#… in GET /rate-limits"
         )
         raise InvalidConfig([Problem("key", detail)])
     digest = hashlib.sha256(request.key.encode(errors="surrogatepass")).hexdigest()[:32]

@@ -38,7 +38,7 @@ from controlplane.model.validate import Declared, check_references
 T = TypeVar("T")
 
 FREED = 100
-"""Edits that are let go of at once."""
+"""Edits that are freed at once."""
 
 Past = dict[ResourceId, Fields | None]
 """Resources as they were; None: there was none."""
@@ -50,9 +50,9 @@ _ORDER = {kind: position for position, kind in enumerate(KINDS)}
 class Rollback(Request):
     """Undo every change after revision `to`.
 
-    Users are left as they are, so that no right comes back that was taken away, unless `users` is set. Then they get
-    the scopes that they had and are enabled or disabled as they were. Passwords stay as they are in any case: a user
-    that comes back from a deletion has none.
+    Users stay as they are, so that no withdrawn right comes back, unless `users` is set. Then they get their former
+    scopes, and are enabled or disabled as before. Passwords never change: a user that was deleted and comes back has
+    none.
     """
 
     to: int
@@ -99,7 +99,7 @@ def show_records(entries: Iterable[StoredEntry], shown: Callable[[Sequence[Recor
 
 
 def let_go(values: list[Any] | dict[Any, Any]) -> None:
-    """Empty a large collection bit by bit: no other thread runs while Python frees what hangs together."""
+    """Empty a large collection in small steps: no other thread runs while Python frees connected objects."""
     while values:
         if isinstance(values, list):
             del values[-FREED:]
@@ -147,7 +147,7 @@ def _checked(view: PlanView, past: Past, gone: Sequence[ResourceId]) -> list[Res
     for identity in gone:
         for kind, name in sorted(index.needing(identity)):
             where = "/".join(identity)
-            problems.append(Problem(where, f"did not exist then, and is needed by {kind} {name!r}"))
+            problems.append(Problem(where, f"did not exist at that revision, but {kind} {name!r} needs it"))
     if problems:
         raise refusal(problems)
     return back
@@ -172,8 +172,8 @@ def _with_credentials(view: PlanView, resource: Resource) -> Resource:
 
 
 def _in_order(identities: Iterable[ResourceId]) -> list[ResourceId]:
-    """By kind and name. Names are sorted by themselves, which takes a few milliseconds for ten thousand: to sort them
-    together with their kinds takes tens, in which no other thread runs.
+    """By kind and name. Names are sorted separately, which takes a few milliseconds for ten thousand. Sorting them
+    together with their kinds takes tens of milliseconds, in which no other thread runs.
     """
     names: dict[str, list[str]] = {}
     for kind, name in identities:

@@ -1,4 +1,5 @@
-"""Snapshots and deltas as bytes: made once, whatever the number of data planes, from parts that are made once a change.
+"""Snapshots and deltas as bytes: made once, whatever the number of data planes, from parts that are made once per
+change.
 
 A message within a message is a field number, a length and bytes (protobuf's encoding specification, "Length-delimited
 records"), so that the parts can be kept encoded and only need to be put one after the other.
@@ -20,13 +21,13 @@ PART = 1 << 20
 """Bytes in one piece of a large message: below the 4 MiB that gRPC takes by default, and soon written."""
 
 MOST_WHOLE = 256 << 20
-"""Bytes that a data plane takes in one message. Those before 0.2 know no pieces."""
+"""Bytes that a data plane takes in one message. Versions before 0.2 do not support pieces."""
 
 AT_ONCE = 32
 """Resources that are encoded in one turn of the event loop: a millisecond or two."""
 
 MOST_KEPT = 64
-"""Encoded messages that are kept for the latest revision. Each base has one, and bases are published lately."""
+"""Encoded messages that are kept for the latest revision. Each base has one, and bases were published lately."""
 
 
 class Encoder:
@@ -72,7 +73,7 @@ class Encoder:
             yield pb.StreamResponse(part=part).SerializeToString()
 
     def reporting(self, asked: Reporting) -> bytes:
-        """The StreamResponse that says how to report."""
+        """The StreamResponse with the instructions for reports."""
         reporting = pb.Reporting(pace=asked.pace, checks=asked.checks, details=asked.details)
         return pb.StreamResponse(reporting=reporting).SerializeToString()
 

@@ -53,7 +53,7 @@ def _entries(part: PeerUpdate) -> Iterator[tuple[str, Any]]:
 
 
 def part(response: pb.FollowResponse) -> PeerUpdate:
-    """The received update. Data planes that no control plane would have let in are left out."""
+    """The received update. Data planes that every control plane would have refused are left out."""
     return PeerUpdate(
         nodes=[_read_node(one) for one in response.nodes if is_node(one.node)],
         gone=list(response.removed_nodes),

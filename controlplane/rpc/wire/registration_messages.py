@@ -1,4 +1,4 @@
-"""Registrations as resources, through the same validation as everything that people write."""
+"""Registrations as resources, validated like configuration from users."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _parsed(kind: str, fields: dict[str, Any], problems: list[Problem]) -> objec
 
 def _service_fields(request: registry_pb2.RegisterRequest) -> dict[str, Any]:
     fields = _fields(request.service)
-    # Zero and absent are the same on the wire, and mean the default, except where zero says something and the part
-    # it belongs to is there: no retries at all, and failures that count whatever their share.
+    # Zero and absent are the same on the wire, and mean the default. Zero has a meaning in two fields if their part is
+    # present: no retries, and failures that count whatever their share.
     if "retries" in fields:
         fields["retries"].setdefault("attempts", 0)
     if len(fields.get("circuit", ())) == _CIRCUIT_FIELDS - 1:

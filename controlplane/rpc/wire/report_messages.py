@@ -27,11 +27,11 @@ from headgate_api.v1 import config_pb2, peers_pb2, status_pb2
 MOST_PROBLEMS = 100
 MOST_BUCKETS = 100
 MOST_LIMITS = 1000
-"""Limits that are named as those which had a bucket to reset."""
+"""Most names of limits that had a bucket to reset."""
 MOST_REPORTS = 50_000
 SLICE = 500
 
-# Unlisted words come from a newer data plane: they are read as the weakest known value.
+# Unlisted values come from a newer data plane: they are read as the weakest known value.
 _STATUS: Mapping[int, InstanceStatus] = {
     status_pb2.INSTANCE_STATUS_HEALTHY: InstanceStatus.HEALTHY,
     status_pb2.INSTANCE_STATUS_UNHEALTHY: InstanceStatus.UNHEALTHY,
@@ -83,7 +83,7 @@ def unknown(instances: Iterable[status_pb2.InstanceHealth]) -> list[tuple[str, s
 
 
 def health(instances: Iterable[status_pb2.InstanceHealth]) -> list[InstanceHealth]:
-    """One data plane's votes on the instances that it knows. Thousands come at once: no calls that can be spared."""
+    """One data plane's votes on the instances that it knows. Thousands come at once, so calls are avoided."""
     return [
         InstanceHealth(
             one.service_name[:LONGEST_NAME],

@@ -1,7 +1,7 @@
 """Resources of the model as messages, field by field: a field of the message takes the model's field of its name.
 
-So the model and the .proto file say everything, and nothing has to be written here for a new field or kind. Fields
-that are not in the .proto file (such as a user's password) are not sent. A test holds both against each other.
+So a new field or kind needs only the model and the .proto file, and no code here. Fields that are not in the .proto
+file (such as a user's password) are not sent. A test holds both against each other.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Convert = Callable[[Any], Any]
 
 
 def resource(stamped: Stamped) -> pb.Resource:
-    """A resource as data planes get it. TypeError for a kind that they do not."""
+    """A resource as data planes get it. TypeError for a kind that is not sent to them."""
     body = stamped.resource
     field = pb.Resource.DESCRIPTOR.fields_by_name.get(body.KIND)
     if field is None or field.message_type is None:
-        raise TypeError(f"data planes are not sent any {body.KIND}")
+        raise TypeError(f"resources of kind {body.KIND} are not sent to data planes")
     content = message(GetMessageClass(field.message_type), body)
     return pb.Resource(name=body.name, revision=stamped.revision, **{body.KIND: content})  # type: ignore[arg-type]
 
@@ -74,7 +74,7 @@ def _single(field: FieldDescriptor) -> Convert | None:
 
 
 def _part(made: type[Message], value: Part) -> Message | None:
-    # A part that can be switched off is there, or it is not.
+    # A part that is switched off is left out.
     return message(made, value) if getattr(value, "enabled", True) else None
 
 

@@ -305,7 +305,7 @@ async def test_a_credential_that_stands_for_another_one_by_now_ends_its_streams(
             await process.ask(hold=[await process.register()])
             bound = Caller(Role.SERVICE, "payments")
             monkeypatch.setattr(Credentials, "_by_token", lambda self, sent: bound)
-            assert await process.end() == (Code.ABORTED, "the credential stands for somebody else now")
+            assert await process.end() == (Code.ABORTED, "the credential now belongs to another caller")
 
 
 async def test_silence_ends_a_stream(ring: KeyRing) -> None:
@@ -342,7 +342,7 @@ async def test_a_message_that_names_too_many_leases_ends_the_stream(ring: KeyRin
             process = Process(channel)
             await process.send(**{kind: named})
             code, detail = await process.end()
-    assert (code, detail) == (Code.INVALID_ARGUMENT, "a message names 3 leases; at most 2")
+    assert (code, detail) == (Code.INVALID_ARGUMENT, "a message names 3 leases; at most 2 are allowed")
 
 
 async def test_a_lease_that_is_named_again_and_again_is_renewed_once(

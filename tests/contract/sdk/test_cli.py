@@ -157,7 +157,7 @@ async def test_a_resource_in_the_editor(run: Run, tmp_path: Path, monkeypatch: p
 
 
 async def test_fields_are_explained_as_the_api_describes_them(run: Run) -> None:
-    assert "Limits, taken in this order." in (await run("reference", "route.rate_limits")).stdout
+    assert "Rate limits, applied in this order." in (await run("reference", "route.rate_limits")).stdout
     assert (await run("reference", "user")).exit_code == 0
 
 

@@ -273,7 +273,7 @@ async def test_streams_are_bounded() -> None:
         # No hello: gRPC's client loses a refusal that comes while it writes.
         assert await Node(channel, "gw-3").end() == (
             Code.RESOURCE_EXHAUSTED,
-            "2 data planes are connected already",
+            "2 data planes are already connected",
         )
         first.call.cancel()
         await eventually(lambda: not plane.fleet.nodes["gw-1"].connected)
@@ -304,7 +304,7 @@ async def test_a_data_plane_with_a_wrong_token_is_counted_and_logged_without_it(
         await Node(channel, token=token).end()
     counts = plane.refused.counts
     assert counts == {("config", "unauthenticated"): 2, ("config", "permission_denied"): 1}
-    (line,) = (record for record in caplog.records if "refused for its credential" in record.message)
+    (line,) = (record for record in caplog.records if "refused because of its credential" in record.message)
     assert vars(line)["address"] == "127.0.0.1"
     assert "wrong-token" not in str(vars(line))
 

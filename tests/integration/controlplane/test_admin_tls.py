@@ -79,7 +79,7 @@ def test_https_alone_and_renewed_certificates(
     _, other = authority.issue("other")
     shutil.copy(other, encrypted.settings["ADMIN_KEY"])
     assert serial(encrypted, authority, "localhost") == second
-    told = "renewed certificates are of no use; the old ones stay"
+    told = "renewed certificates are invalid; the old ones stay in use"
     eventually_now(lambda: told in process.log.read_text())
     assert secure.get("/api/v1/services").status_code == 200
 

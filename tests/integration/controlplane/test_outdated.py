@@ -37,7 +37,7 @@ async def test_a_route_with_a_method_that_is_not_served(
     client.put("/api/v1/config/routes/new", json=new).raise_for_status()
     await eventually(lambda: '"published"' in process.log.read_text())
     log = process.log.read_text()
-    assert "holds what would be refused now" in log and "/headgate/v1/route/old" in log
+    assert "has a value that would be refused now" in log and "/headgate/v1/route/old" in log
     assert "cannot be published" not in log
     # Whoever writes it anew is told.
     assert client.put("/api/v1/config/routes/old", json=OLD).status_code == 400

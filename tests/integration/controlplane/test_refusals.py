@@ -28,7 +28,7 @@ def the_line(process: Process) -> str:
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY: is not set"),
         ({"SECRET_KEY": "", "DATAPLANE_TOKEN": ""}, "; DATAPLANE_TOKEN: is not set"),
-        ({"ADMIN_PASSWORD": ""}, "ADMIN_PASSWORD: is not set, and the store holds no user yet"),
+        ({"ADMIN_PASSWORD": ""}, "ADMIN_PASSWORD: is not set, but the store holds no user yet"),
         ({"GRPC_CERT": "/nowhere.pem", "GRPC_KEY": "/nowhere.key"}, "GRPC_CERT: cannot read /nowhere.pem"),
         ({"ETCD_CA": "/nowhere.pem"}, "ETCD_CA: cannot read /nowhere.pem: No such file or directory"),
         ({"ADMIN_LISTEN": "192.0.2.1:80", "ADMIN_PLAINTEXT": "true"}, "cannot listen on 192.0.2.1:80"),
@@ -77,7 +77,7 @@ def test_a_password_that_etcd_refuses(plane: ControlPlane, start: Start, own_etc
     own_etcd.require_password("headgate", "etcd-pass", "/headgate/v1/")
     settings = {"ETCD_USERNAME": "headgate", "ETCD_PASSWORD": "another pass"}
     line = the_line(start(dataclasses.replace(plane, settings=settings), wait=False))
-    assert "etcd refuses ETCD_USERNAME and ETCD_PASSWORD" in line
+    assert "etcd rejects ETCD_USERNAME and ETCD_PASSWORD" in line
     assert "another pass" not in line
 
 

@@ -120,7 +120,7 @@ def test_certificates_stand_for_tokens(environment: pytest.MonkeyPatch, authorit
 def test_tokens_from_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     environment.setenv("DATAPLANE_TOKEN_FILE", str(file))
-    assert "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE cannot be set together" in problems()
+    assert "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE must not both be set" in problems()
     environment.delenv("DATAPLANE_TOKEN")
     assert f"DATAPLANE_TOKEN_FILE: cannot read {file}: No such file or directory" in problems()
     file.write_text("long-enough-token\nshort\n")
@@ -168,7 +168,7 @@ def test_a_dotenv_file_that_cannot_be_read(environment: pytest.MonkeyPatch, tmp_
         ("ADVERTISE", "http://host:8080", "ADVERTISE: 'http://host:8080' is not host:port"),
         ("ETCD_ENDPOINTS", "http://etcd:2379/v3", "'etcd:2379/v3' is not host:port"),
         ("ETCD_ENDPOINTS", "localhost:2379", "is not http://host:port or https://host:port"),
-        ("ETCD_ENDPOINTS", "http://a:1,https://b:2", "cannot be mixed"),
+        ("ETCD_ENDPOINTS", "http://a:1,https://b:2", "must not mix"),
         ("ETCD_ENDPOINTS", ",", "ETCD_ENDPOINTS: "),
         ("SECRET_KEY", "short", "SECRET_KEY: must be 32 to 1024 characters long"),
         ("DATAPLANE_TOKEN", "short", "DATAPLANE_TOKEN: must be 16 to 1024"),

@@ -164,13 +164,13 @@ async def test_an_authority_with_a_private_key_is_not_given_away(tmp_path: Path)
     both = tmp_path / "both.pem"
     both.write_text(authority.certificate.read_text() + key.read_text())
     plane = Plane(MemoryStore(), admin_cert=cert, admin_key=key, admin_ca=both)
-    with pytest.raises(StartError, match=r"^ADMIN_CA: .*there is a private key in it"):
+    with pytest.raises(StartError, match=r"^ADMIN_CA: .*but holds a private key"):
         await plane.startup.run()
 
 
 async def test_no_password_for_the_first_user() -> None:
     plane = Plane(MemoryStore(), admin_password=None)
-    with pytest.raises(StartError, match="ADMIN_PASSWORD: is not set, and the store holds no user yet"):
+    with pytest.raises(StartError, match="ADMIN_PASSWORD: is not set, but the store holds no user yet"):
         await plane.startup.run()
     assert plane.parts.starting is not None
 
@@ -227,7 +227,7 @@ async def test_credentials_that_the_store_refuses(monkeypatch: pytest.MonkeyPatc
         raise AccessDenied("etcdserver: permission denied")
 
     monkeypatch.setattr(store, "commit", deny)
-    with pytest.raises(StartError, match="etcd refuses ETCD_USERNAME and ETCD_PASSWORD"):
+    with pytest.raises(StartError, match="etcd rejects ETCD_USERNAME and ETCD_PASSWORD"):
         await Plane(store).startup.try_now()
 
 

@@ -55,7 +55,7 @@ async def test_a_change_that_is_decided_when_the_store_fails(
     answer = await admin.post(APPLY, json=document)
     assert answer.status_code == 202
     receipt = answer.json()
-    assert "completed as soon as the store answers" in receipt["unfinished"]
+    assert "completes it as soon as the store answers" in receipt["unfinished"]
     assert len(receipt["changes"]) == 200
 
     monkeypatch.setattr(api.store, "commit", commit)

@@ -34,7 +34,7 @@ async def test_a_compressed_body_is_told_so(admin: httpx.AsyncClient, coding: st
     headers = {"Content-Type": "application/json", "Content-Encoding": coding}
     answer = await admin.post("/api/v1/apply", content=gzip.compress(b"{}"), headers=headers)
     assert answer.status_code == 415
-    assert answer.json()["detail"] == f"Content-Encoding {coding}: send the body as it is"
+    assert answer.json()["detail"] == f"Content-Encoding {coding} is not supported: send the body unencoded"
     assert answer.headers["Accept-Encoding"] == "identity"
 
 

@@ -63,7 +63,7 @@ async def test_the_reference_needs_no_token_and_nothing_from_elsewhere(api: Api)
     document = describe(operations(), "1.2.3")
     described = [one["operationId"] for path in document["paths"].values() for one in path.values()]
     assert {*described, *(f"schema-{name}" for name in document["components"]["schemas"])} <= set(found.ids)
-    for text in ("Matches this path and everything below it", "gateway:admin", "Default: <code>5</code>"):
+    for text in ("Matches this path and all paths below it", "gateway:admin", "Default: <code>5</code>"):
         assert text in answer.text
 
 

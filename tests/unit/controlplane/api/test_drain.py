@@ -57,7 +57,7 @@ async def test_an_instance_whose_process_ends_is_not_let_in_again(
     answer = await admin.delete(DRAIN)
     assert answer.status_code == 409
     assert answer.json()["detail"] == (
-        "instance 'orders/a' was taken out by its own processes: it comes back when they register it anew"
+        "instance 'orders/a' was deregistered by its own processes: it returns when they register it again"
     )
 
 

@@ -136,7 +136,7 @@ async def test_unknown_paths_and_methods(admin: httpx.AsyncClient) -> None:
     allowed = "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"
     answer = await admin.post(one)
     assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
-    said = f"POST is not possible here: {allowed}. POST /api/v1/config/routes is"
+    said = f"POST is not allowed here; allowed: {allowed}. POST /api/v1/config/routes is"
     assert answer.json()["detail"] == said
     answer = await admin.put("/api/v1/routes")
     assert answer.json()["detail"].endswith(". PUT /api/v1/routes/{name} is")

@@ -59,7 +59,7 @@ async def test_an_unknown_outcome_is_not_called_nothing(
 @pytest.mark.parametrize(
     ("error", "status", "detail"),
     [
-        (Conflict(["/k"]), 409, "Others kept changing the configuration meanwhile; nothing was changed"),
+        (Conflict(["/k"]), 409, "Other changes to the configuration kept coming first; nothing was changed"),
         (TooLarge("2 MiB"), 413, "The change does not fit into one transaction: 2 MiB"),
         (
             AccessDenied("etcd: no"),

@@ -117,7 +117,7 @@ async def test_a_patch_changes_what_it_names(orders: httpx.AsyncClient, api: Api
     assert wrong.status_code == 400
     assert {error["field"] for error in wrong.json()["errors"]} == {"colour", "scopes[0]"}
     renamed = await orders.patch(one, json={"name": "other"}, headers=MERGE)
-    said = {"field": "name", "detail": "must be 'orders', as in the address"}
+    said = {"field": "name", "detail": "must be 'orders', as in the path"}
     assert (renamed.status_code, said in renamed.json()["errors"]) == (400, True)
     assert (await orders.patch(one, json={}, headers={**MERGE, "If-Match": '"1"'})).status_code == 412
     assert (await orders.patch("/api/v1/routes/none", json={}, headers=MERGE)).status_code == 404
@@ -271,8 +271,8 @@ async def test_built_in_resources_are_deleted_by_force_alone(orders: httpx.Async
         answer = await orders.delete(path)
         assert (answer.status_code, api.store.revision) == (409, before)
         assert answer.json()["detail"] == (
-            "route 'headgate-api' is built in: without it the gateway does not route /api/v1 to the admin API any "
-            "more. force=true deletes it all the same; it is not created again"
+            "route 'headgate-api' is built in: without it the gateway no longer routes /api/v1 to the admin API. "
+            "force=true deletes it; it is not created again"
         )
         assert (await orders.delete(f"{path}?force=perhaps")).status_code == 400
         assert (await orders.delete(f"{path}?force=true")).status_code == 204

@@ -90,7 +90,7 @@ async def test_a_quorum_is_enough(admin: httpx.AsyncClient, api: Api) -> None:
         ("wait=nan", "wait must be"),
         ("wait=soon", "wait must be"),
         ("wait=1&quorum=0", "quorum must be"),
-        ("quorum=2", "quorum means nothing without wait"),
+        ("quorum=2", "quorum has no meaning without wait"),
         ("wait=1&dry_run=true", "A dry run writes nothing"),
         ("wait=1&until=2", "Unknown parameter 'until'"),
     ],
@@ -113,7 +113,7 @@ async def test_rollouts(reader: httpx.AsyncClient, api: Api) -> None:
     assert (await asking).json()["state"] == "served"
     future = (await reader.get(f"/api/v1/rollouts/{revision + 1000}?wait=0")).json()
     assert (future["state"], future["digest"]) == ("waiting", "")
-    assert f"revision {revision + 1000} has not arrived here" in future["problem"]
+    assert f"this control plane has not read revision {revision + 1000} yet" in future["problem"]
 
 
 @pytest.mark.parametrize("revision", ["0", "-1", "x", "1.5", "9" * 30, "%C2%B2"])

@@ -113,4 +113,4 @@ async def test_what_went_to_another_store_is_not_called_done(api: Api, admin: ht
         "/api/v1/config/scopes/x:y", content=json.dumps({"name": "x:y"}), headers=HEADERS
     )
     assert answer.status_code == 503
-    assert "another store" in answer.json()["detail"]
+    assert "not the served one" in answer.json()["detail"]

@@ -195,7 +195,7 @@ async def test_a_refresh_token_is_good_for_one_use(api: Api) -> None:
     again = await ask(api, form)
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
     told = again.json()["error_description"]
-    assert told == "the refresh token is not valid any more: log in again"
+    assert told == "the refresh token is no longer valid: log in again"
     ended = await ask(api, {**form, "refresh_token": following})
     assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")
 

@@ -12,7 +12,7 @@ from tests.unit.controlplane.commands.raced_store import RacedStore, refused
 
 ADMIN = "gateway:admin"
 LAST = [
-    "would leave nobody who can change the configuration: no user who is enabled and has a password would hold "
+    "would leave no user who can change the configuration: no enabled user with a password would hold "
     "gateway:admin. Give gateway:admin to another user first"
 ]
 

@@ -114,7 +114,7 @@ async def test_a_dry_run_checks_the_same_and_writes_nothing(
 async def test_a_change_is_bounded(store: RacedStore, commands: Commands) -> None:
     scopes = [{"name": f"s{number}"} for number in range(MOST_CHANGES + 1)]
     said = await refused(commands.apply({"scopes": scopes}, author="me"))
-    assert said == ["would change 20001 resources; one change carries at most 20000: apply it in parts"]
+    assert said == ["would change 20001 resources; one change changes at most 20000: apply it in parts"]
     assert (await store.list("/")).entries == ()
 
 
@@ -129,7 +129,7 @@ async def test_a_change_is_no_larger_than_one_request(store: RacedStore, command
 async def test_very_many_passwords_are_refused_before_any_is_compared(commands: Commands) -> None:
     users = [{"username": f"u{number}", "password": "testpass"} for number in range(128)]
     assert await refused(commands.apply({"users": users}, author="me")) == [
-        "users: 128 passwords; one change carries at most 127"
+        "users: sets 128 passwords; one change sets at most 127"
     ]
 
 

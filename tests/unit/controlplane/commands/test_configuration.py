@@ -70,7 +70,7 @@ async def test_the_name_may_come_from_the_address(commands: Commands) -> None:
     await commands.put("user", {}, name="u", author="me")
     assert await refused(
         commands.put("route", {**body, "name": "y", "prefix": "/y"}, name="x", author="me")
-    ) == ["name: must be 'x', as in the address"]
+    ) == ["name: must be 'x', as in the path"]
     assert await refused(commands.put("route", [], name="x", author="me")) == [
         "must be an object, not a list"
     ]

@@ -170,7 +170,7 @@ async def test_a_rollback_that_would_take_a_scope_from_a_user(commands: Commands
     first = await apply(commands, **DOCUMENT)
     await apply(commands, scopes=[{"name": "new"}], users=[{"username": "anna", "scopes": ["new"]}])
     assert await refused(commands.rollback(first, author="me")) == [
-        "scope/new: did not exist then, and is needed by user 'anna'"
+        "scope/new: did not exist at that revision, but user 'anna' needs it"
     ]
 
 
@@ -199,7 +199,7 @@ async def test_a_rollback_that_would_leave_something_dangling(commands: Commands
     raw = json.dumps({"name": "wild", "prefix": "/w", "service_name": "orders"}).encode()
     await store.commit({}, [Put(key_of("route", "wild"), raw)])
     assert await refused(commands.rollback(first, author="me")) == [
-        "service/orders: did not exist then, and is needed by route 'wild'"
+        "service/orders: did not exist at that revision, but route 'wild' needs it"
     ]
     assert store.revision == before + 1
 

@@ -72,7 +72,10 @@ def test_an_older_copy_that_has_passed_what_was_seen(guard: Guard) -> None:
 
 
 def test_a_loss_that_nobody_saw(guard: Guard) -> None:
-    assert listed(guard, 25, gone=6) == "the store lost 6 of 8 resources at once, and nobody saw them deleted"
+    assert (
+        listed(guard, 25, gone=6)
+        == "the store lost 6 of 8 resources at once, and no deletion of them was seen"
+    )
 
 
 def test_a_few_deletes_during_an_outage_are_accepted() -> None:

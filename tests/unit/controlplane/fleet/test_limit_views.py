@@ -111,14 +111,14 @@ def test_the_bound_is_in_requests_and_says_for_whom_it_is() -> None:
 def test_without_an_owner_the_limit_says_what_holds(without_owner: str, holds: bool, says: str) -> None:
     one = limit(mode="fleet", without_owner=without_owner)
     unowned = bound(one)
-    assert (unowned.holds, unowned.reason.startswith(f"no control plane owns the limit now: {says}")) == (
+    assert (unowned.holds, unowned.reason.startswith(f"no control plane owns the limit: {says}")) == (
         holds,
         True,
     )
     nodes = {f"gw-{number}": [seen("l", "jo", place="fleet", away=number > 0)] for number in range(6)}
     away = bound(one, nodes, owner="cp-1")
     assert away.holds is holds
-    assert away.reason.startswith(f"gw-1, gw-2, gw-3 and 2 more without an answer: {says}")
+    assert away.reason.startswith(f"the owner does not answer gw-1, gw-2, gw-3 and 2 more: {says}")
 
 
 @pytest.mark.parametrize(("failure", "holds"), [("open", False), ("closed", True), ("local", False)])

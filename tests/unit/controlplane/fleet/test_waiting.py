@@ -298,7 +298,7 @@ async def test_one_that_is_not_given_it_ends_the_wait_at_once(scene: Scene) -> N
         f"old (serves revision 0, revision {revision} is withheld: "
         "service/orders tls: needs the capability services.tls, "
         "which this data plane (version 1) lacks: upgrade it, or remove the field from the resource; "
-        "2 more resources need what this data plane (version 1) lacks)"
+        "2 more resources need capabilities that this data plane (version 1) lacks)"
     )
 
 
@@ -417,7 +417,7 @@ async def test_a_control_plane_that_tells_nothing_is_named(scene: Scene) -> None
     scene.fleet.ack("a", revision, scene.digest)
     seen = await scene.waiting.served(revision, 0)
     assert not seen.complete
-    assert seen.problem.startswith("the data planes of control plane two are not known here")
+    assert seen.problem.startswith("this control plane cannot follow control plane two")
     task = scene.served(revision)
     scene.fleet.receive("two", PeerState())
     assert (await task).complete
@@ -430,7 +430,7 @@ async def test_who_was_there_a_moment_ago_is_waited_for(scene: Scene) -> None:
     revision = await scene.published(ORDERS)
     young = await scene.waiting.served(revision, 0)
     assert not young.complete
-    assert "not back yet" in young.problem
+    assert "have not reconnected yet" in young.problem
     clock.now += 3
     assert (await scene.waiting.served(revision, 0)).complete
 

@@ -120,7 +120,7 @@ async def test_a_key_under_another_one_s_name_is_told(store: MemoryStore) -> Non
     await opened(store)
     (entry,) = await stored(store)
     await store.commit({}, [Put(key_of("signing_key", "k"), entry.value)])
-    with pytest.raises(InconsistentConfig, match="holds another key"):
+    with pytest.raises(InconsistentConfig, match="holds a different key"):
         await opened(store)
 
 

@@ -42,9 +42,9 @@ def test_a_file_of_several(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
-        (b"", "must hold 1 to 16 credentials, one a line, and holds 0"),
-        (b"# nothing\n\n", "and holds 0"),
-        (b"\n".join([FIRST.encode()] * 17), "and holds 17"),
+        (b"", "must hold 1 to 16 credentials, one per line, but holds 0"),
+        (b"# nothing\n\n", "but holds 0"),
+        (b"\n".join([FIRST.encode()] * 17), "but holds 17"),
         (f"{FIRST}\nshort".encode(), ", line 2: must be 16 to 1024 visible ASCII characters"),
         (b"x" * 1025, ", line 1: must be 16 to 1024"),
         (b"with a space inside it", ", line 1: "),

@@ -130,7 +130,7 @@ BAD: list[tuple[str, object, str, str]] = [
         "rate_limit",
         limit(cost_header="content-length"),
         "cost_header",
-        "must be a field of the service's own",
+        "must not be a field that the gateway itself writes",
     ),
     ("rate_limit", limit(enforce="off"), "enforce", "on, shadow, or a share of the keys"),
     ("rate_limit", limit(enforce="101%"), "enforce", "on, shadow, or a share of the keys"),
@@ -177,9 +177,9 @@ def _warned(**fields: object) -> list[str]:
 def test_a_limit_of_the_fleet_that_is_too_small_for_many_workers_is_warned_of() -> None:
     assert not _warned()
     (small,) = _warned(burst=10)
-    assert "enough for 4 workers of all data planes together: with more of them" in small
+    assert "enough for 4 workers of all data planes together: with more workers" in small
     (smaller,) = _warned(burst=3)
-    assert "is 3 requests for the whole fleet, too few to be divided: the first request" in smaller
+    assert "is 3 requests for the whole fleet, too few to divide among workers: the first request" in smaller
     assert "is 1 request for" in _warned(burst=1)[0]
     # Amounts count in requests.
     assert "is 10 requests" in _warned(cost=10)[0]
@@ -188,7 +188,7 @@ def test_a_limit_of_the_fleet_that_is_too_small_for_many_workers_is_warned_of() 
 
 def test_what_does_not_hold_for_the_whole_fleet_is_warned_of() -> None:
     assert "in each data plane" in _warned(max_concurrent=5)[0]
-    assert "lets everything through" in _warned(without_owner="open")[0]
+    assert "admits every request" in _warned(without_owner="open")[0]
     assert "unless mode is fleet" in _warned(mode="local", without_owner="strict")[0]
 
 

@@ -54,7 +54,7 @@ def test_sections_that_do_not_exist() -> None:
     raw = {"rotues": [], "instances": [], "apiVersion": "v1", 5: [], "scope": []}
     assert problems(raw) == [
         "rotues: unknown field; did you mean 'routes'?",
-        "instances: instances register themselves, or are listed in their service",
+        "instances: instances cannot be declared here: they register themselves, or are listed in their service",
         "apiVersion: unknown field",
         "must have names that are strings",
         "scope: unknown field; did you mean 'scopes'?",

@@ -76,7 +76,7 @@ BAD: list[tuple[str, object, str, str]] = [
         "service",
         service(check_interval=10**400),
         "check_interval",
-        "must be a number, not a number that large",
+        "must be a number, not an integer above 64 bits",
     ),
     ("service", service(healthy_threshold=2.5), "healthy_threshold", "must be a whole number"),
     ("service", service(healthy_threshold=0), "healthy_threshold", "must be at least 1"),
@@ -134,7 +134,7 @@ BAD: list[tuple[str, object, str, str]] = [
     ("service", service(tls={"ca": ""}), "tls.ca", "one or more certificates in PEM"),
     ("service", service(tls={"ca": AUTHORITY + "é"}), "tls.ca", "one or more certificates in PEM"),
     ("service", service(tls={"ca": BROKEN}), "tls.ca", "one or more certificates in PEM"),
-    ("service", service(tls={"ca": KEY}), "tls.ca", "there is a private key in it"),
+    ("service", service(tls={"ca": KEY}), "tls.ca", "but holds a private key"),
     ("service", service(max_in_flight=0), "max_in_flight", "must be at least 1"),
     (
         "instance",

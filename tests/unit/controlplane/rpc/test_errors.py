@@ -48,7 +48,7 @@ async def ending(error: BaseException) -> tuple[grpc.StatusCode, str]:
         (LeaseGone(7), Code.NOT_FOUND, "the lease has ended; register again"),
         (StoreUnavailable("10.0.0.7:2379: refused"), Code.UNAVAILABLE, "the store (etcd) does not answer"),
         (AccessDenied("user root"), Code.UNAVAILABLE, "the store (etcd) refuses the control plane"),
-        (Conflict(["/headgate/v1/x"]), Code.ABORTED, "somebody else changed the same just now; try again"),
+        (Conflict(["/headgate/v1/x"]), Code.ABORTED, "another change came first; try again"),
         (TooLarge("a lot"), Code.INVALID_ARGUMENT, "a lot"),
         (KeyError("secret"), Code.INTERNAL, "internal error; see the control plane's log"),
     ],

@@ -32,13 +32,13 @@ def test_the_password_is_not_shown() -> None:
         ({"endpoints": ("http://a:99999",)}, "is not like"),
         ({"endpoints": ("ftp://a:2379",)}, "is not like"),
         ({"endpoints": ("",)}, "is not like"),
-        ({"endpoints": ("http://a:2379/v3",)}, "after its port"),
-        ({"endpoints": ("http://a:1", "https://b:1")}, "mixed"),
+        ({"endpoints": ("http://a:2379/v3",)}, "must end with its port"),
+        ({"endpoints": ("http://a:1", "https://b:1")}, "must not mix"),
         ({"ca": Path("ca.pem")}, "do not use https"),
-        ({"endpoints": ("https://a:1",), "cert": Path("c")}, "belong together"),
-        ({"endpoints": ("https://a:1",), "key": Path("k")}, "belong together"),
-        ({"username": "gate"}, "user name and password belong together"),
-        ({"password": "pw"}, "user name and password belong together"),
+        ({"endpoints": ("https://a:1",), "cert": Path("c")}, "must be given together"),
+        ({"endpoints": ("https://a:1",), "key": Path("k")}, "must be given together"),
+        ({"username": "gate"}, "user name and password must be given together"),
+        ({"password": "pw"}, "user name and password must be given together"),
         ({"timeout": 0.0}, "timeout"),
         ({"timeout": 61.0}, "timeout"),
     ],
@@ -55,7 +55,7 @@ def test_every_fault_at_once() -> None:
 
 
 def test_credentials_in_an_endpoint_are_refused_and_not_shown() -> None:
-    with pytest.raises(ValueError, match="holds credentials") as error:
+    with pytest.raises(ValueError, match="must not contain credentials") as error:
         EtcdSettings(endpoints=("http://gate:s3cret@a:2379",))
     assert "s3cret" not in str(error.value)
 

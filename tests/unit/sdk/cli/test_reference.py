@@ -25,14 +25,14 @@ def test_kinds(described: Run) -> None:
 def test_a_kind(described: Run) -> None:
     output = described("reference", "routes").stdout
     assert output.startswith("route\n  Matches requests and names the service that answers them.")
-    assert "\n  service_name  <string; required>\n    The service that answers.\n" in output
+    assert "\n  service_name  <string; required>\n    Service that answers the requests.\n" in output
     assert "\n  public  <true or false; default false>\n" in output
     assert "\n  timeout  <number 0.01 to 86400>\n" in output
 
 
 def test_a_field(described: Run) -> None:
     output = described("reference", "route.rate_limits").stdout
-    assert output == "route.rate_limits  <list of string>\n  Limits, taken in this order.\n"
+    assert output == "route.rate_limits  <list of string>\n  Rate limits, applied in this order.\n"
 
 
 def test_a_field_with_fields(described: Run) -> None:
