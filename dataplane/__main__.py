@@ -39,7 +39,7 @@ def answer_questions() -> None:
     """Answer --help and --version, for which no setting is needed; anything else on the command line is refused."""
     parser = argparse.ArgumentParser(
         prog="headgate-dataplane",
-        description="One data plane: serves traffic on LISTEN (0.0.0.0:8000) until SIGTERM or Ctrl-C, which drain it.",
+        description="Run a data plane: serve traffic on LISTEN (0.0.0.0:8000) until SIGTERM or Ctrl-C, then drain.",
         epilog="Settings come from the environment or .env: CONTROLPLANE and DATAPLANE_TOKEN at least. "
         "docs/reference/settings.md lists all of them. Exit code 2: it cannot start, and one line says why.",
     )

@@ -28,7 +28,8 @@ class Kind(IntEnum):
     DELTA = 2
     """The last or only part of a change, which the worker now applies."""
     HEALTH = 3
-    """JSON list of "<service>/<instance>": all that take no traffic; sent before a change that adds instances."""
+    """JSON list of "<service>/<instance>": all instances that take no traffic; sent before a change that adds
+    instances."""
     SERVE = 4
     """Start accepting connections; sent once, after the first change if there is one."""
     CERTIFICATES = 6
@@ -54,12 +55,12 @@ class Kind(IntEnum):
     SERVING = 14
     """The answer to SERVE: the worker accepts connections."""
     NODE_ASKS = 15
-    """Protobuf headgate.v1.LimitAsks: what the worker asks of the supervisor, which owns the limits that the workers of
-    one data plane share."""
+    """Protobuf headgate.v1.LimitAsks: the worker's requests for leases to the supervisor, which owns the limits that
+    the workers of one data plane share."""
     FLEET_ASKS = 16
-    """The same, of control planes."""
+    """The same, for limits that control planes own."""
     RESET = 18
-    """JSON {revision, limits, shared, unreached}: the order of this revision to fill up buckets has been obeyed, and
+    """JSON {revision, limits, shared, unreached}: the order of this revision to refill buckets has been obeyed, with
     the limits that it found (`gateway.resets.Outcome`)."""
     LEAVING = 13
     """JSON {"<service>/<instance>": requests in flight} of all instances that take no new ones; sent before the APPLIED

@@ -56,7 +56,8 @@ _NODE = (
 )
 _REDIS_HOST = (
     _HOST.pattern,
-    "must be a host name or an address alone, IPv6 in brackets: REDIS_PORT says the port, REDIS_URL all in one",
+    "must be a host name or an address without a port (IPv6 in brackets): set the port in REDIS_PORT, or everything "
+    "in REDIS_URL",
 )
 _KEY_PREFIX = r"[!-z|~]{0,64}", "must be up to 64 printable ASCII characters without spaces and braces"
 """A name or an address, an IPv6 address in brackets; no URL."""
@@ -94,7 +95,7 @@ def _split(value: object) -> object:
 
 def _places(value: object) -> object:
     if isinstance(value, str) and not _split(value):
-        raise _wrong("names no file")
+        raise _wrong("must name at least one file")
     return _split(value)
 
 
@@ -119,9 +120,9 @@ def _folders(value: tuple[str, ...]) -> tuple[str, ...]:
 def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if not _FIELD_NAME.fullmatch(name):
-            raise _wrong(f"{name!r} is no field name, nor a prefix that ends with *")
+            raise _wrong(f"{name!r} must be a field name, or a prefix that ends with *")
         if name.lower().encode() in REQUEST:
-            raise _wrong(f"{name!r} is read by the gateway and never forwarded as it came")
+            raise _wrong(f"{name!r} must not be listed: the gateway reads it and never forwards it unchanged")
     return value
 
 
@@ -453,7 +454,10 @@ class Settings(BaseSettings):
         """Combinations that do less than they seem to, a sentence each."""
         shared = (self.limit_key_secret, self.dataplane_token, self.dataplane_token_file)
         if not any(shared):
-            what = "limits of mode fleet or redis by header, API key or claim count for this data plane alone"
+            what = (
+                "limits of mode fleet or redis by header, API key or claim count only the requests of "
+                "this data plane"
+            )
             yield f"LIMIT_KEY_SECRET is not set: {what}"
         for name, reason in _without_effect(self):
             yield f"{name.upper()} has no effect: {reason}"
@@ -486,12 +490,12 @@ def _incomplete(given: set[str]) -> Iterator[str]:
         if (one in given) != (other in given):
             yield f"{one.upper()} and {other.upper()} must be set together"
     if {"dataplane_token", "dataplane_token_file"} <= given:
-        yield "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE cannot be set together"
+        yield "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE must not both be set"
     if {"redis_sentinels", "redis_cluster"} <= given:
-        yield "REDIS_SENTINELS and REDIS_CLUSTER cannot be set together"
+        yield "REDIS_SENTINELS and REDIS_CLUSTER must not both be set"
     if not given & {"dataplane_token", "dataplane_token_file", "controlplane_cert"}:
         what = "at least 16 random characters, the same as on the control planes"
-        more = "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to be known by a certificate"
+        more = "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to authenticate by a certificate"
         yield f"DATAPLANE_TOKEN: is not set ({what}; {more})"
 
 
@@ -501,7 +505,7 @@ def _redis_problems(settings: Settings) -> Iterator[str]:
         if settings.rate_limit_mode == "redis":
             yield "RATE_LIMIT_MODE: redis needs REDIS_HOST, REDIS_URL, REDIS_SENTINELS or REDIS_CLUSTER"
     elif options.cluster and options.database:
-        yield "REDIS_URL: a Cluster has database 0 only"
+        yield "REDIS_URL: must name database 0 for a Cluster"
     elif not options.tls and (options.ca or options.cert):
         which = "REDIS_CA" if options.ca else "REDIS_CERT"
         yield f"{which} has no meaning without REDIS_URL=rediss://..."
@@ -559,7 +563,7 @@ def _shared(settings: Settings) -> Iterator[str]:
     for name, address in (("LISTEN", settings.listen), ("STATUS_LISTEN", settings.status_listen)):
         other, taken = split_address(address)
         if port == taken and (host == other or {host, other} & {"0.0.0.0", "::"}):  # noqa: S104 - compared with
-            yield f"TLS_LISTEN: {settings.tls_listen} is taken by {name}"
+            yield f"TLS_LISTEN: {settings.tls_listen} is already used by {name}"
 
 
 def _unreadable(settings: Settings) -> Iterator[str]:

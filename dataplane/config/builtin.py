@@ -50,7 +50,7 @@ class Builtin:
         self._paths = {item.route.path for item in self._items.values() if isinstance(item, UnlinkedRoute)}
 
     def routes_in(self, resources: ResourceSet) -> int:
-        """How many of the routes are built in."""
+        """Number of built-in routes."""
         return sum(kind == "route" and name in resources.route for kind, name in self._items)
 
     def join(

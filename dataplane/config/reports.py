@@ -41,7 +41,7 @@ class InstanceHealth:
     id: str
     status: InstanceStatus
     last_check: float = 0.0
-    """When the last probe ended; 0 before the first."""
+    """Time at which the last probe ended; 0 before the first."""
     reason: str = ""
     """The reason the last probe failed; empty when it passed."""
 
@@ -79,10 +79,11 @@ class BucketStats:
 
 @dataclass(frozen=True, slots=True)
 class ResetStats:
-    """An order to fill up the buckets of a key that all workers have obeyed: what they found, by names of limits."""
+    """An order to refill the buckets of a key that all workers have obeyed: the buckets that they found, by names of
+    limits."""
 
     revision: int
-    """Of the order."""
+    """Revision of the order."""
     limits: tuple[str, ...] = ()
     """Limits that had a bucket of the key in this node."""
     shared: tuple[str, ...] = ()

@@ -162,7 +162,7 @@ Touched = list[ResourceKey]
 
 
 def _stale_routes(resources: ResourceSet, touched: Touched) -> list[str]:
-    """Routes that were touched, or are linked to something that was; sorted."""
+    """Routes that were touched, or are linked to a touched resource; sorted."""
     stale = {name for kind, name in touched if kind == "route"}
     limits = {name for kind, name in touched if kind == "rate_limit"}
     gone = _gone_services(resources, touched)

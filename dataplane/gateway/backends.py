@@ -1,4 +1,4 @@
-"""The services as the request path sees them: a balancer each over the endpoints that take requests.
+"""The services as the request path sees them: for each, a balancer over the endpoints that take requests.
 
 An endpoint takes requests unless it drains, its probes fail, or it is ejected (`policy.ejection`). A change costs as
 much as the services it concerns, not as much as the configuration.
@@ -35,7 +35,7 @@ class Backend:
         self.taking = 0
         """How many of them take requests."""
         self.in_flight = 0
-        """Requests under way, where they are bounded (`Service.max_in_flight`); they are not counted elsewhere."""
+        """Requests under way, if they are bounded (`Service.max_in_flight`); otherwise they are not counted."""
         self.balancer: Balancer[Endpoint] = make_balancer(LoadBalancer.ROUND_ROBIN, ())
         self.ejector = Ejector(_DEFAULT)
 
@@ -46,13 +46,13 @@ class Backends:
     def __init__(self, pool: Pool, start: int = 0) -> None:
         """`start` keeps the balancers of several workers out of step."""
         self.next_return = math.inf
-        """When the next ejected instance returns: then `reinstate` is to be called."""
+        """Time at which the next ejected instance returns: `reinstate` must be called then."""
         self._pool = pool
         self._start = start
         self._backends: dict[str, Backend] = {}
         self._unhealthy: frozenset[str] = frozenset()
         self._ejecting: dict[str, Backend] = {}
-        """Those with ejected instances."""
+        """Services with ejected instances."""
 
     def get(self, service: str) -> Backend:
         """The service; one without instances if there is none of this name."""
@@ -65,7 +65,8 @@ class Backends:
         ]
 
     def change(self, table: Table, services: Iterable[str]) -> None:
-        """Take in `services` as they are in `table`. Ejections, and the balancers of all others, are carried over."""
+        """Update `services` to their state in `table`. Ejections, and the balancers of all other services, are carried
+        over."""
         for name in services:
             service = table.services.get(name)
             if service is None:
@@ -92,9 +93,9 @@ class Backends:
         self._note_next_return()
 
     def failed(self, backend: Backend, endpoint: Endpoint, now: float) -> int:
-        """Count a failure of an endpoint. Returns how many in a row ejected it just now, or 0."""
+        """Count a failure of an endpoint. Returns the number of failures in a row if they ejected it just now, or 0."""
         if endpoint.retired or self._backends.get(backend.name) is not backend:
-            # It has left meanwhile; another one may have its name.
+            # The endpoint has left meanwhile; another one may have its name.
             return 0
         failures = backend.ejector.failed(endpoint.id, backend.taking, now)
         if failures:

@@ -1,8 +1,8 @@
 """The limits of a route, as requests take them: all must pass, and a refusal by one takes nothing from the others.
 
-A limit that is taken and done with (`take` of its counter) costs a request one call for the key and one for the tokens.
-State that outlives the decision is kept on the exchange (`Exchange.held`): a place among the requests under way, and a
-cost known only from the response.
+A limit that is settled by taking tokens (`take` of its counter) costs a request one call for the key and one for the
+tokens. State that outlives the decision is kept on the exchange (`Exchange.held`): a place among the requests under
+way, and a cost known only from the response.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from dataplane.gateway.policy.resources import Limit
 from dataplane.proxy.exchange import Exchange, Fields
 
 _WAIT: Final = 1.0
-"""Retry-After of a request above a bound of requests under way, in seconds: it is not known when one of those ends."""
+"""Retry-After of a request above a bound of requests under way, in seconds: the end of those requests is not known."""
 _LONGEST_COST: Final = 12
-"""Digits of a cost that is believed."""
+"""Most digits of a cost that is accepted."""
 
 
 class Held:
@@ -37,10 +37,10 @@ class Held:
     __slots__ = ()
 
     def told(self, fields: Fields, now: float) -> None:
-        """The response's head, or its trailers, have come with these of the fields that the plan withholds."""
+        """The response's head or trailers have arrived, with these of the fields that the plan withholds."""
 
     def discarded(self, fields: Fields, now: float) -> None:
-        """A response with these of the fields is thrown away: another instance is asked."""
+        """A response with these fields is dropped: another instance is asked."""
 
     def release(self) -> None:
         """The exchange has ended."""
@@ -60,7 +60,7 @@ class _Place(Held):
 
 
 class _Cost(Held):
-    """A cost that only the response tells: what was taken when the request was admitted is settled against it."""
+    """A cost that only the response reports: the tokens taken when the request was admitted are settled against it."""
 
     __slots__ = ("_counter", "_field", "_key", "_settled", "_taken")
 
@@ -73,7 +73,7 @@ class _Cost(Held):
 
     def told(self, fields: Fields, now: float) -> None:
         cost = self._cost(fields)
-        # Without a number of tokens the request has cost what it took.
+        # Without a number of tokens the request has cost the tokens that it took.
         if self._settled or cost < 0:
             return
         self._settled = True
@@ -84,13 +84,13 @@ class _Cost(Held):
             self._counter.give_back(self._key, -more, now)
 
     def discarded(self, fields: Fields, now: float) -> None:
-        # What was taken is for the response that the client gets.
+        # The tokens taken are for the response that the client gets.
         cost = self._cost(fields)
         if cost > 0:
             self._counter.charge(self._key, cost, now)
 
     def _cost(self, fields: Fields) -> int:
-        """The tokens that a response tells; -1 if there is no such number in it."""
+        """The tokens that a response reports; -1 if there is no such number in it."""
         values = [value for name, value in fields if name == self._field]
         if len(values) != 1 or not values[0].isdigit() or len(values[0]) > _LONGEST_COST:
             return -1
@@ -112,7 +112,7 @@ class Check:
         self.by_block = maker.by_block
         """Its key is the client's address as limits count it by default."""
         self.lasts = self._among is not None or bool(limit.cost_header) or limit.advertise
-        """There is more to it than to take tokens (`hold`)."""
+        """The limit does more than take tokens (`hold`)."""
 
     def key(self, exchange: Exchange, block: str, caller: Caller) -> str:
         """The key under which the request counts."""
@@ -125,7 +125,7 @@ class Check:
             self.counter.give_back(key, self._limit.cost, now)
 
     def hold(self, exchange: Exchange, key: str, now: float, counter: Counter) -> TooMany | None:
-        """The tokens are taken from `counter`: take what lasts until the exchange has ended.
+        """The tokens are taken from `counter`: also take a place until the exchange has ended.
 
         A refusal has taken nothing.
         """
@@ -177,7 +177,7 @@ class Check:
             left = concurrency_left_item(limit, among.remaining(key))
         policy = self._policy
         if exchange.response_fields:
-            # Of the limits before: one field, as many clients read the first one only.
+            # Add to the field of the limits before: many clients read only the first field.
             (_, others), (_, policies) = exchange.response_fields
             left, policy = f"{others}, {left}", f"{policies}, {policy}"
         exchange.response_fields = (("ratelimit", left), ("ratelimit-policy", policy))
@@ -226,13 +226,13 @@ class Checks:
 
 
 def tell(exchange: Exchange, fields: Fields, now: float) -> None:
-    """Settle what the response's fields tell."""
+    """Settle the costs that the response's fields report."""
     for held in cast(Sequence[Held], exchange.held):
         held.told(fields, now)
 
 
 def discard(exchange: Exchange, fields: Fields, now: float) -> None:
-    """Settle what the fields of a response tell that is thrown away."""
+    """Settle the costs that the fields of a dropped response report."""
     for held in cast(Sequence[Held], exchange.held):
         held.discarded(fields, now)
 
@@ -245,7 +245,7 @@ def release(exchange: Exchange) -> None:
 
 
 def keep(exchange: Exchange, held: Held) -> None:
-    """Let the exchange hold something more until it has ended."""
+    """Add an item that the exchange holds until it has ended."""
     if exchange.held is None:
         exchange.held = [held]
     else:

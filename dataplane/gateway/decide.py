@@ -1,4 +1,4 @@
-"""The gateway: what happens to a request, in order, readable top to bottom.
+"""The gateway: the steps of a request, in order, readable top to bottom.
 
     match → limits that need no caller → authenticate → authorize → limits by caller → breaker → pick → forward
 
@@ -60,7 +60,7 @@ breaker for all callers."""
 
 
 class Observer(Protocol):
-    """Called with every exchange that ended, refused and failed ones included."""
+    """Called with every exchange that ended, including refused and failed ones."""
 
     def finished(self, exchange: Exchange) -> None:
         """Count and log it. On the request path: plain integers, no I/O."""
@@ -103,7 +103,7 @@ class Gateway(Decider):
         self._limits: Mapping[str, Limit] = (
             {} if default_limit is None else {default_limit.name: default_limit}
         )
-        """Those in force, that of the settings too."""
+        """The limits in force, including that of the settings."""
         self._resume: Callable[[Asking, float], None] = self.resume
 
     @property
@@ -147,7 +147,7 @@ class Gateway(Decider):
     def _ask_early(
         self, exchange: Exchange, plan: Plan, early: RedisChecks, block: str, now: float
     ) -> object | None:
-        """Ask Redis for the limits that need no caller: for all limits at once where the caller is known already."""
+        """Ask Redis for the limits that need no caller; for all limits at once if the caller is already known."""
         route, request = plan.route, exchange.request
         assert request is not None
         if plan.late_in_redis is not None:
@@ -183,8 +183,8 @@ class Gateway(Decider):
         now: float,
         early: RedisChecks | None,
     ) -> object | None:
-        """Check the limits that count by caller. `early`: what Redis has not been asked for yet of the place
-        before."""
+        """Check the limits that count by caller. `early`: the limits of the place before for which Redis has not been
+        asked yet."""
         caller = permit.caller
         if permit.prepared is None:
             permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else NO_IDENTITY
@@ -204,7 +204,7 @@ class Gateway(Decider):
         return self._forward(exchange, plan, permit, now)
 
     def _forward(self, exchange: Exchange, plan: Plan, permit: Permit, now: float) -> object | None:
-        """The request may go: where to?"""
+        """The request is admitted: choose its instance."""
         route, request = permit.route, exchange.request
         assert request is not None
         max_body = plan.max_body
@@ -238,7 +238,7 @@ class Gateway(Decider):
         return None
 
     def resume(self, asking: Asking, now: float) -> None:
-        """Redis has answered, or has not in time: go on with the decision where it stopped."""
+        """Redis has answered, or has not answered in time: continue the decision where it stopped."""
         exchange = asking.exchange
         if exchange.ended or exchange.status:
             # The client has left meanwhile, or its request was refused as malformed; it may not have read the refusal
@@ -320,12 +320,12 @@ class Gateway(Decider):
             exchange.trial.sent(now)
 
     def told(self, exchange: Exchange, fields: Fields, now: float) -> None:
-        """Settle what the response says that the request has cost."""
+        """Settle the cost that the response reports."""
         if exchange.held is not None:
             tell(exchange, fields, now)
 
     def discarded(self, exchange: Exchange, fields: Fields, now: float) -> None:
-        """Settle what a response that is thrown away says that it has cost."""
+        """Settle the cost that a dropped response reports."""
         if exchange.held is not None:
             discard(exchange, fields, now)
 
@@ -338,7 +338,7 @@ class Gateway(Decider):
     def refuse(self, exchange: Exchange | None, refusal: object) -> Reply:
         """The response to a refusal, by the table in `refusals`."""
         if exchange is not None and exchange.held is not None:
-            # Nothing is under way any more. Clients that are refused, and do not read that, must keep no place.
+            # Nothing is under way any more. Refused clients that do not read the refusal must not hold a place.
             release(exchange)
         return respond(refusal)
 
@@ -362,7 +362,7 @@ class Gateway(Decider):
     def _blame(self, backend: Backend, endpoint: Endpoint, now: float) -> Outcome:
         """Charge a failure to the service, or to the instance alone if it is ejected, with its failures before.
 
-        An instance that has left is not charged, nor is another one that has its name now.
+        Neither an instance that has left is charged, nor another one that now has its name.
         """
         if endpoint.retired:
             return _EXCUSED
@@ -374,13 +374,13 @@ class Gateway(Decider):
     # --- a change
 
     def use_store(self, store: Store) -> None:
-        """From now on limits in Redis are counted there; without it, they get what `on_store_failure` says."""
+        """Count limits in Redis there from now on; without it, `on_store_failure` applies to them."""
         self._store = self.resets.store = store
         self._plans = {}
         store.want([limit.name for limit in self._limits.values() if limit.mode is LimitMode.REDIS])
 
     def store_answers(self, now: float) -> None:
-        """The store is there, or there again."""
+        """The store answers, or answers again."""
         self.resets.send_again(now)
 
     def swap(self, table: Table, now: float) -> None:
@@ -412,19 +412,20 @@ class Gateway(Decider):
             self._budgets = {name: kept for name, kept in self._budgets.items() if name in table.services}
         self.backends.change(table, table.services_changed_since(before))
         if table.limits is not before.limits:
-            # After what may raise: callers of a limit that is forgotten here are free, even if it comes back.
+            # After the steps that may raise: a limit that is forgotten here starts with full buckets, even if it comes
+            # back.
             default = self._default_limit
             self._limits = table.limits.set(default.name, default) if default else table.limits
             self.limiter.adopt(self._limits, now)
             self._store.want([name for name, limit in self._limits.items() if limit.mode is LimitMode.REDIS])
         if table.services is not before.services or table.routes is not before.routes:
-            # Made again as routes are used.
+            # Rebuilt as routes are used.
             self._plans = {}
 
     # --- inside
 
     def _enter(self, exchange: Exchange, backend: Backend, most: int) -> bool:
-        """One more request is under way at the service; False if there are as many as may be."""
+        """One more request is under way at the service; False if the bound is reached."""
         if backend.in_flight >= most:
             return False
         backend.in_flight += 1

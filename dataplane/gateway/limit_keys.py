@@ -26,7 +26,7 @@ Hide = Callable[[str], str]
 
 
 class KeyMaker:
-    """Makes the key of one limit for a request. Compiled, a call of it is a call of C."""
+    """Makes the key of one limit for a request. When compiled, a call of it is a C call."""
 
     __slots__ = ("by_block",)
 

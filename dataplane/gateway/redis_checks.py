@@ -1,4 +1,4 @@
-"""The limits of a route that are counted in Redis. All that a request needs at one place are asked for together.
+"""The limits of a route that are counted in Redis. All limits of a request at one place are asked for together.
 
     ask → (the answers come) → judge: passed, or a refusal, which gives back what the others took
 
@@ -27,13 +27,13 @@ _UNANSWERED: Final = 1
 _TAKEN: Final = 2
 """Redis has taken the tokens."""
 _TAKEN_HERE: Final = 3
-"""Redis did not answer, and this worker has."""
+"""Redis did not answer, and this worker counted instead."""
 _NOTHING: Final = 4
 """Nothing is taken, or it has been given back."""
 
 
 class Uncounted:
-    """A refused request: its limit is in Redis, Redis does not answer, and the limit says that nothing passes then."""
+    """A refused request: its limit is in Redis, Redis does not answer, and the limit's policy then is closed."""
 
     __slots__ = ("limit",)
 
@@ -73,7 +73,7 @@ class Call:
         self.tell(now)
 
     def late(self, reply: object, now: float) -> None:
-        """Redis has taken the tokens after all: a request that was refused meanwhile must not have used them."""
+        """Redis has taken the tokens after all: give them back if the request was refused meanwhile."""
         try:
             answer = Answer(reply)
         except (TypeError, ValueError, OverflowError):
@@ -86,7 +86,7 @@ class Call:
             self.check.give_back_in_redis(self, self.check.cost, now)
 
     def tell(self, now: float) -> None:
-        """Tell the request that waits."""
+        """Notify the waiting request."""
         asking, self.asking = self.asking, None
         if asking is not None:
             asking.heard(now)
@@ -186,11 +186,11 @@ class RedisChecks:
         ]
         self._store = store
         self._identity = os.urandom(6).hex().encode()
-        """With a number behind it, the name of a request among all data planes."""
+        """Prefix of the unique name of a request among all data planes; a number follows."""
         self._last = 0
 
     def ask(self, asking: Asking, now: float) -> bool:
-        """Ask for all of them; False if Redis is away, so that nothing is to be waited for."""
+        """Ask for all of them; False if Redis is away, so that there is nothing to wait for."""
         for check in self._checks:
             self._last += 1
             key = check.key(asking.exchange, asking.block, asking.caller)
@@ -205,7 +205,8 @@ class RedisChecks:
 
 
 class Asking:
-    """A request that needs limits in Redis at one place of the request line: it waits, and remembers what it took."""
+    """A request that needs limits in Redis at one place of the request line: it waits, and remembers the tokens that it
+    took."""
 
     __slots__ = ("_resume", "before", "block", "caller", "calls", "exchange", "permit", "waiting")
 
@@ -232,7 +233,7 @@ class Asking:
         """The calls made at the previous place."""
 
     def heard(self, now: float) -> None:
-        """One call has been answered, or will not be."""
+        """One call has been answered, or will not be answered."""
         self.waiting -= 1
         if not self.waiting:
             self._resume(self, now)
@@ -247,7 +248,7 @@ class Asking:
         return None
 
     def give_back(self, now: float) -> None:
-        """Undo what was taken, at the place before as well."""
+        """Give back the tokens, including those of the place before."""
         for call in self.calls:
             call.give_back(now)
         if self.before is not None:
@@ -255,5 +256,5 @@ class Asking:
 
 
 def give_back(exchange: Exchange, now: float) -> None:
-    """A limit elsewhere refuses the request: give back what it took in Redis."""
+    """A limit elsewhere refuses the request: give back the tokens that it took in Redis."""
     cast(Asking, exchange.asked).give_back(now)

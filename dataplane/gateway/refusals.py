@@ -37,7 +37,7 @@ from dataplane.proxy.reply import Problem, Reply
 
 
 def respond(refusal: object) -> Reply:
-    """The response to a refusal. KeyError for something that is none."""
+    """The response to a refusal. KeyError for other values."""
     return TABLE[type(refusal)](refusal)
 
 
@@ -110,7 +110,7 @@ def _circuit_open(refusal: CircuitOpen) -> Reply:
 
 
 def _saturated(refusal: Saturated) -> Reply:
-    detail = f"Service {refusal.service} has as many requests under way as it may"
+    detail = f"Service {refusal.service} has reached its limit of requests under way"
     return Reply(503, "saturated", detail, _retry(1))
 
 
@@ -132,7 +132,7 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     AboutServer: lambda _: _ABOUT_SERVER,
     NotFound: lambda _: _NOT_FOUND,
     MethodNotAllowed: _method_not_allowed,
-    AmbiguousPath: lambda _: _malformed(400, "path: percent-encoded characters lead to another route"),
+    AmbiguousPath: lambda _: _malformed(400, "path: its percent-encoding decides which route it matches"),
     Unauthenticated: lambda refusal: _unauthenticated(refusal.token_sent, refusal.reason),
     Forbidden: _forbidden,
     TooMany: _too_many,
@@ -152,4 +152,4 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     BadResponse: lambda refusal: Reply(502, "bad_response", "Service unavailable", (), refusal.reason),
     TimedOut: lambda refusal: Reply(504, "timed_out", "Service unavailable", (), refusal.reason),
 }
-"""Every refusal there is, by its type."""
+"""All refusals, by type."""

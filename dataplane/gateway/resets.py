@@ -1,4 +1,4 @@
-"""Operators' orders to close a breaker or to fill a bucket: each is obeyed once.
+"""Operators' orders to close a breaker or to refill a bucket: each is obeyed once.
 
 A table holds an order for a while, and a restored store may bring back old ones. An order is known by its target and
 revision. Revisions are not compared: they go back with the store.
@@ -28,19 +28,19 @@ _BLOCK_BITS: Final = 64
 
 
 class Outcome:
-    """The outcome of an order to fill up buckets, by names of limits."""
+    """The outcome of an order to refill buckets, by names of limits."""
 
     __slots__ = ("limits", "revision", "shared", "unreached", "waiting")
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
-        """Of the order."""
+        """Revision of the order."""
         self.limits: set[str] = set()
         """Limits that had a bucket of the key here."""
         self.shared: set[str] = set()
         """Limits that had a bucket for all data planes: at the limit's owner or in Redis."""
         self.unreached: set[str] = set()
-        """Those in Redis, where it did not answer, or was not told."""
+        """Limits in Redis, if it did not answer, or was not told."""
         self.waiting = 1
         """Orders without an answer, plus one until all have been sent."""
 
@@ -92,7 +92,7 @@ class Resets:
         self.store: Store = NoStore()
         """The store of limits in Redis."""
         self.done: Callable[[Outcome], None] = _ignore
-        """Called when an order to fill up buckets has been obeyed, in Redis too."""
+        """Called when an order to refill buckets has been obeyed, in Redis too."""
         self._unsent: deque[_InRedis] = deque(maxlen=_MOST_UNSENT)
 
     def obey(self, resets: Collection[Reset], now: float, *, first: bool = False) -> None:
@@ -112,7 +112,7 @@ class Resets:
             del self._obeyed[next(iter(self._obeyed))]
 
     def settle(self, outcome: Outcome) -> None:
-        """One question less is open."""
+        """One open question has ended."""
         outcome.waiting -= 1
         if not outcome.waiting:
             self.done(outcome)
@@ -136,7 +136,7 @@ class Resets:
                 self._send(_InRedis(self, outcome, limit.name, name, now + _SENT_AGAIN), now)
 
     def send_again(self, now: float) -> None:
-        """Redis answers again: send the orders that it missed while it was away."""
+        """Redis answers again: send the orders that it missed during the outage."""
         for _ in range(len(self._unsent)):
             order = self._unsent.popleft()
             if now < order.until:

@@ -9,10 +9,10 @@ from dataplane.gateway.policy.window import Naming
 
 
 class Question(Protocol):
-    """Something that one command asks. It is answered once, with `answered` or with `failed`."""
+    """The question of one command. It is answered once, with `answered` or with `failed`."""
 
     name: bytes
-    """The key in Redis that it is about."""
+    """The key in Redis."""
     command: bytes
     """As it is sent."""
 
@@ -20,14 +20,14 @@ class Question(Protocol):
         """The reply has come, in time."""
 
     def failed(self, now: float) -> None:
-        """There will be none in time."""
+        """There will be no reply in time."""
 
     def late(self, reply: object, now: float) -> None:
         """A reply has come after `failed`."""
 
 
 class Order:
-    """A command whose reply is of no use: what is given back, charged or reset."""
+    """A command whose reply is not used: it gives back, charges or resets tokens."""
 
     __slots__ = ("command", "name")
 
@@ -51,13 +51,13 @@ class Store(Protocol):
     naming: Naming
 
     def ask(self, question: Question, now: float) -> bool:
-        """Ask at the end of this turn of the event loop; False, and it is not answered, while Redis is away.
+        """Ask at the end of this turn of the event loop; False, without an answer, while Redis is away.
 
-        Never answers before it returns, and always before long.
+        Answers never before it returns, and always within the time-out.
         """
 
     def want(self, limits: Collection[str]) -> None:
-        """These limits are counted here, by the table in force: be connected while there are any."""
+        """These limits are counted here, by the table in force: stay connected while there are any."""
 
 
 class NoStore:
@@ -73,4 +73,4 @@ class NoStore:
         return False
 
     def want(self, limits: Collection[str]) -> None:
-        """They get what `on_store_failure` says."""
+        """`on_store_failure` applies to them."""

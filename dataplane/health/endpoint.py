@@ -102,7 +102,7 @@ class _Head:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if not self.status:  # errors after the head do not matter
+            if not self.status:  # errors after the head are ignored
                 raise BadProbeResponse(f"did not answer in HTTP: {error}") from None
 
     def on_headers_complete(self) -> None:

@@ -40,7 +40,7 @@ class Job:
     timeout: float
     rank: Rank = Rank.FIRST
     due: float = 0.0
-    """When the next probe may start."""
+    """Time from which the next probe may start."""
     started: float = 0.0
     version: int = field(default=0, repr=False)
     """Heap entries that carry another version are outdated."""
@@ -93,7 +93,7 @@ class Schedule:
         job.version += 1
 
     def wake_at(self) -> float | None:
-        """When the next planned probe is due; None without any."""
+        """Time at which the next planned probe is due; None without any."""
         while self._planned and self._planned[0][2] != self._planned[0][3].version:
             heapq.heappop(self._planned)
         return self._planned[0][0] if self._planned else None
@@ -142,7 +142,7 @@ class Schedule:
             self._refresh(rank, service)
 
     def _head(self, rank: Rank) -> _Entry | None:
-        """The entry of the service whose turn it is; None without any."""
+        """The entry of the next service; None without any."""
         heads, valid = self._heads[rank], self._valid[rank]
         while heads:
             entry = heads[0]

@@ -1,4 +1,4 @@
-"""The statistics a worker sends once a second: what its recorder counted, its breakers and its rate limits."""
+"""The statistics a worker sends once a second: the counters of its recorder, its breakers and its rate limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StatsFrames:
     ) -> dict[str, Any]:
         """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start.
 
-        `buckets` is what the limiter reported: None asks it now.
+        `buckets` is the limiter's report; None: request it now.
         """
         self._log_transitions()
         before, self._refused = self._refused, refused

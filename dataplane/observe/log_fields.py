@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from typing import Final
 
 REQUEST: Final[Mapping[str, str]] = {
-    "time": "When the request ended, UTC, in ISO 8601 with milliseconds.",
-    "request_id": "The id of the request: of `X-Request-Id` in request and response.",
-    "client": "IP address of the client; behind `TRUSTED_PROXIES` the one that they name.",
-    "method": "Method of the request; empty where no request line could be read.",
+    "time": "Time at which the request ended, UTC, in ISO 8601 with milliseconds.",
+    "request_id": "Id of the request: the value of `X-Request-Id` in request and response.",
+    "client": "IP address of the client; behind `TRUSTED_PROXIES`, the address that they report.",
+    "method": "Method of the request; empty if no request line could be read.",
     "host": "Host that the request names.",
-    "path": "Path as it was sent on, or as it came. Queries are left out, because they may hold secrets.",
-    "status": "Status of the response; 0 where the client left before there was one.",
+    "path": "Path as it was forwarded, or, for refusals, as it was received. Queries are left out, because "
+    "they may hold secrets.",
+    "status": "Status of the response; 0 if the client left before the response.",
     "decision": (
-        "What the gateway did: `forwarded`, `client_left`, or the [decision](errors.md#data-plane) of a refusal."
+        "The outcome: `forwarded`, `client_left`, or the [decision](errors.md#data-plane) of a refusal."
     ),
-    "reason": "Why, in words; only where there is more to say than the decision.",
+    "reason": "The reason, in words; only if it says more than the decision.",
     "shadowed": (
-        "Names of the limits that would have refused the request, were they enforced; only where there are any."
+        "Names of the limits in shadow mode that would have refused the request; only if there are any."
     ),
-    "revision": "Revision of the configuration that the decision was made with.",
+    "revision": "Revision of the configuration that the decision is based on.",
     "route": "Name of the route that matched; empty for none.",
     "service": "Name of the route's service.",
     "instance": "Id of the instance that answered last; empty for none.",
@@ -29,35 +30,35 @@ REQUEST: Final[Mapping[str, str]] = {
     "duration_us": "Microseconds from the request's head to the response's end.",
     "received": "Bytes of the request's body.",
     "sent": "Bytes of the response's body.",
-    "trace_id": "Id of the trace (W3C Trace Context); only where the request is part of one.",
+    "trace_id": "Id of the trace (W3C Trace Context); only if the request is part of one.",
 }
 """Of the access log: one line for each request, on stdout."""
 
 EVERY: Final[Mapping[str, str]] = {
-    "time": "When it happened, UTC, in ISO 8601 with milliseconds.",
+    "time": "Time of the event, UTC, in ISO 8601 with milliseconds.",
     "level": "`debug`, `info`, `warning`, `error` or `critical`.",
-    "logger": "The module that says so.",
+    "logger": "Module that logged the line.",
     "node": "Name of the data plane (`NODE`).",
-    "message": "What happened. Messages without variable parts can be searched for.",
+    "message": "The event. Messages without variable parts can be searched for.",
 }
 """Of every line of the log on stderr."""
 
 SOME: Final[Mapping[str, str]] = {
     "before": "The status or state before the change.",
-    "certificates": "How many certificates are in use.",
+    "certificates": "Number of certificates in use.",
     "circuit": "State of the breaker: `closed`, `half_open`, `open`.",
     "code": "Exit code of a worker; negative: the number of the signal that ended it.",
-    "connections": "How many client connections a worker may have.",
-    "descriptors": "How many files the process may open.",
+    "connections": "Largest number of client connections of a worker.",
+    "descriptors": "Largest number of files that the process may open.",
     "digest": "Digest of a configuration; equal configurations have equal digests.",
-    "dropped": "Log lines that were lost because nobody read them.",
-    "error": "What went wrong.",
+    "dropped": "Log lines that were dropped because the reader was too slow.",
+    "error": "The error, in words.",
     "exception": "Traceback of a fault of Headgate itself: report it.",
     "instance": "Id of an instance.",
     "pid": "Process id of a worker.",
-    "problems": "Everything that is wrong with a configuration.",
-    "lacks": "The rule that the ACL of the user in Redis lacks.",
-    "reason": "Why, in words.",
+    "problems": "All problems of a configuration.",
+    "lacks": "The rule that is missing in the ACL of the user in Redis.",
+    "reason": "The reason, in words.",
     "revision": "Revision of a configuration.",
     "seconds": "A duration in seconds.",
     "served": "Revision that is served instead.",

@@ -106,7 +106,7 @@ class _Listener(QueueListener):
 
     def _write(self, record: logging.LogRecord) -> None:
         data = f"{record.msg}\n".encode(errors="backslashreplace")
-        with contextlib.suppress(OSError):  # nothing reads it any more
+        with contextlib.suppress(OSError):  # there is no reader any more
             while data:
                 try:
                     data = data[os.write(self._descriptor, data) :]
@@ -130,6 +130,6 @@ def set_up(level: str = "info", **fields: object) -> None:
         logger.propagate = True
         # "Started server process" and the like are about the status server, not about the gateway.
         logger.setLevel(logging.WARNING)
-    # Their debug messages are of no use to operators.
+    # Their debug messages do not help operators.
     for name in ("asyncio", "grpc"):
         logging.getLogger(name).setLevel(logging.WARNING)

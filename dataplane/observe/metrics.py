@@ -46,7 +46,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_config_delta_mismatches_total": "increase(headgate_config_delta_mismatches_total[1h]) > 0",
     "headgate_config_cache_warnings_total": "increase(headgate_config_cache_warnings_total[1h]) > 0",
 }
-"""For each metric a PromQL query that answers what operators ask; one with a comparison is fit for an alert."""
+"""For each metric a PromQL query for operators; a query with a comparison can be used as an alert."""
 
 
 class NodeCollector(Collector):
@@ -74,7 +74,10 @@ def render(view: Callable[[], NodeView]) -> bytes:
 
 def _traffic(totals: Totals) -> Iterator[Metric]:
     requests = _counter(
-        "requests", "Requests by route and class of status; no route: none matched.", "route", "status"
+        "requests",
+        "Requests by route and class of status; the route is empty if none matched.",
+        "route",
+        "status",
     )
     for route, classes in sorted(totals.requests.items()):
         for status, count in zip(STATUS_CLASSES, classes, strict=True):
@@ -83,7 +86,7 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     yield requests
     latency = HistogramMetricFamily(
         "headgate_request_duration_seconds",
-        "From a request's head to its response's end, for those that were sent to a service.",
+        "Time from a request's head to its response's end, for requests that were forwarded to a service.",
         labels=["service"],
     )
     for service, counts in sorted(totals.latency.items()):
@@ -105,11 +108,13 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for service, count in sorted(totals.retries.items()):
         retries.add_metric([service], count)
     yield retries
-    shadowed = _counter("limit_shadowed", "Requests that a limit would refuse, were it enforced.", "limit")
+    shadowed = _counter(
+        "limit_shadowed", "Requests that a limit would have refused if it were enforced.", "limit"
+    )
     for limit, count in sorted(totals.shadowed.items()):
         shadowed.add_metric([limit], count)
     yield shadowed
-    admitted = _counter("limit_admitted", "Tokens that requests took of limits that are leased.", "limit")
+    admitted = _counter("limit_admitted", "Tokens of leased limits that requests took.", "limit")
     for limit, tokens in sorted(totals.admitted.items()):
         admitted.add_metric([limit], tokens)
     yield admitted
@@ -118,18 +123,18 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
         limited.add_metric([limit], count)
     yield limited
     unanswered = _counter(
-        "limit_unanswered", "Requests whose limit is in Redis, which did not answer in time.", "limit"
+        "limit_unanswered", "Requests under a limit in Redis for which Redis did not answer in time.", "limit"
     )
     for limit, count in sorted(totals.unanswered.items()):
         unanswered.add_metric([limit], count)
     yield unanswered
     yield _simple_counter(
         "connections_refused",
-        "Client connections beyond those that a worker or an address may have.",
+        "Client connections refused because a worker or an address had too many.",
         totals.connections_refused,
     )
     yield _simple_counter(
-        "access_log_dropped", "Lines of the access log that were lost.", totals.access_log_drops
+        "access_log_dropped", "Lines of the access log that were dropped.", totals.access_log_drops
     )
 
 
@@ -162,7 +167,7 @@ def _instances(view: NodeView) -> Iterator[Metric]:
         instances.add_metric(list(key), count)
     ejected = _gauge(
         "instances_ejected",
-        "Workers that have ejected the instance, which kept failing.",
+        "Workers that have ejected the instance because it kept failing.",
         "service",
         "instance",
     )
@@ -184,14 +189,14 @@ def _node(view: NodeView) -> Iterator[Metric]:
         yield _simple_gauge("redis_connected", "1 while Redis answers every worker.", view.redis.connected)
     away = _gauge(
         "limit_away",
-        "Workers that the owner of the limit, or Redis, does not answer: without_owner or on_store_failure holds.",
+        "Workers that get no answer from the limit's owner or Redis: without_owner or on_store_failure applies.",
         "limit",
     )
     for limit, workers in view.away.items():
         away.add_metric([limit], workers)
     yield away
-    yield _simple_gauge("workers", "Workers that run.", view.workers)
-    yield _simple_gauge("connections", "Client connections that are open.", view.connections)
+    yield _simple_gauge("workers", "Running workers.", view.workers)
+    yield _simple_gauge("connections", "Open client connections.", view.connections)
     yield _simple_counter("worker_restarts", "Workers that ended and were replaced.", view.worker_restarts)
     yield _simple_counter("config_rejections", "Configurations that this node rejected.", view.rejections)
     yield _simple_counter(

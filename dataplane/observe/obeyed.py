@@ -1,4 +1,5 @@
-"""Orders to fill up the buckets of a key: what each worker of the node found, put together when all have obeyed."""
+"""Orders to refill the buckets of a key: the buckets that each worker of the node found, combined when all have
+obeyed."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ class _Order:
         self.limits: set[str] = set()
         self.shared: set[str] = set()
         self.unreached: list[set[str]] = []
-        """Of each worker that asked Redis."""
+        """The outcome of each worker that asked Redis."""
 
 
 class ObeyedResets:

@@ -192,7 +192,7 @@ class NodeStats:
         self.totals.keep(services, routes, limits)
 
     def _unknown(self) -> bool:
-        """Whether more names are counted than the table has: a worker may report removed ones."""
+        """Whether there are counters for names that the table does not have: a worker may report removed ones."""
         reported = max(
             len(self._past),
             len(self.totals.latency),
@@ -283,7 +283,7 @@ def _some_of_each(buckets: Iterable[BucketStats], most: int) -> list[BucketStats
 
 
 def _worse(one: CircuitStats, other: CircuitStats) -> CircuitStats:
-    """The worse state; of equal ones the later."""
+    """The worse state; of two equal ones the later."""
     if (_WORSE[one.state], one.last_state_change) >= (_WORSE[other.state], other.last_state_change):
         return one
     return other

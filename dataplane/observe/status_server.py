@@ -24,7 +24,7 @@ from dataplane.observe.view import NodeView, config_document, health_document
 View = Callable[[], NodeView]
 
 
-_NOT_FORWARDED = "the status port is for this node's operators; this request came through a gateway"
+_NOT_FORWARDED = "the status port is for operators of this node only; this request came through a gateway"
 
 
 def make_app(view: View, exposed: Set[str] = frozenset({"/health"})) -> Starlette:

@@ -19,7 +19,7 @@ class RedisView:
     """The Redis that limits are counted in."""
 
     since: float
-    """When it last ceased to answer, Unix seconds; 0 while it answers, or was never configured."""
+    """Time at which it last ceased to answer, Unix seconds; 0 while it answers, or if none was configured."""
     problem: str
     """The reason it does not answer, or refuses limits; empty while all is well. Names the server."""
     lacks: str = ""
@@ -92,7 +92,8 @@ def health_document(view: NodeView) -> dict[str, Any]:
 
 
 def _redis(view: NodeView) -> dict[str, Any]:
-    """Since when there is none. The reason would reveal its address: the log and /debug/config state it."""
+    """The time since which Redis does not answer. The reason would reveal its address: the log and /debug/config state
+    it."""
     redis = view.redis
     if redis is None:
         return {}
@@ -118,9 +119,9 @@ def _problems(view: NodeView) -> Iterator[str]:
     if view.not_ready:
         yield view.not_ready
     if not view.controlplane:
-        yield f"not connected to a control plane: serving revision {view.revision}"
+        yield f"not connected to a control plane: still serving revision {view.revision}"
     if view.cache_problem:
-        yield "the configuration cannot be kept on disk, or read from it"
+        yield "the configuration cache cannot be written or read"
     if view.redis is not None and view.redis.problem:
         since = f", since {_iso(view.redis.since)}" if view.redis.since else ": REDIS_HOST is not set"
         if view.redis.lacks:

@@ -44,7 +44,7 @@ class Taker(Protocol):
         """Serve the client of this connection, which has been admitted, and close it in the end."""
 
     def refusal(self) -> bytes:
-        """The response to a connection above the limit; empty where none can be sent."""
+        """The response to a connection above the limit; empty if none can be sent."""
 
 
 class Acceptor:
@@ -74,7 +74,7 @@ class Acceptor:
         self._listen()
 
     def close(self) -> None:
-        """Accept nothing more; connections that have not sent their PROXY header are closed."""
+        """Stop accepting; connections that have not sent their PROXY header are closed."""
         if self._paused is not None:
             self._paused.cancel()
         if self._listener.fileno() >= 0:
@@ -84,7 +84,7 @@ class Acceptor:
             greeting.end()
 
     def greeted(self, greeting: _Greeting, source: str) -> None:
-        """A header is whole."""
+        """A header is complete."""
         self._waiting.discard(greeting)
         peer = self._taker.peer(source)
         if self._connections.name(peer):
@@ -94,11 +94,11 @@ class Acceptor:
             _refuse(greeting.socket.detach(), self._taker.refusal())
 
     def failed(self, greeting: _Greeting, why: str) -> None:
-        """A header never came, or was none."""
+        """No valid header arrived."""
         self._waiting.discard(greeting)
         self._connections.left(None)
         if why:
-            self._complain("connection of a peer in PROXY_PROTOCOL_FROM refused: %s", why)
+            self._complain("connection refused from a peer in PROXY_PROTOCOL_FROM: %s", why)
 
     def _listen(self) -> None:
         self._paused = None
@@ -115,7 +115,7 @@ class Acceptor:
                     self._pause(error)
                     return
                 continue
-            # The name of a peer on a Unix socket is empty, and no tuple.
+            # The name of a peer on a Unix socket is empty, and not a tuple.
             host: str = address[0] if address else ""
             if self._proxies is not None and host in self._proxies:
                 self._greet(descriptor, host)
@@ -140,7 +140,7 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener)
         self._paused = loop.call_later(PAUSE, self._listen)
-        self._complain("no connection can be accepted for a moment: %s", error.strerror or str(error))
+        self._complain("connections cannot be accepted for a moment: %s", error.strerror or str(error))
 
     def _complain(self, message: str, why: str) -> None:
         now = monotonic()
@@ -159,7 +159,7 @@ def _refuse(descriptor: int, refusal: bytes) -> None:
 
 
 class _Greeting:
-    """A connection whose header has not come yet."""
+    """A connection whose header has not arrived yet."""
 
     def __init__(self, acceptor: Acceptor, descriptor: int, host: str, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -181,7 +181,7 @@ class _Greeting:
             while header.wanted:
                 data = self.socket.recv(header.wanted)
                 if not data:
-                    self._fail("it closed the connection before its PROXY header was whole")
+                    self._fail("the peer closed the connection before its PROXY header was complete")
                     return
                 header.feed(data)
         except BlockingIOError:

@@ -1,7 +1,8 @@
 """Whether the instance is charged for an exchange that is late or whose client leaves.
 
-An instance is charged (`Result.FAILED`) only where it was the one to act. A slow or impatient client never counts
-against a service: otherwise a few clients could open its breaker for all others. Pure; times are monotonic seconds.
+An instance is charged (`Result.FAILED`) only if it was the side that had to act. A slow or impatient client never
+counts against a service: otherwise a few clients could open its breaker for all others. Pure; times are monotonic
+seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def late_in_sending(instance_paused: bool) -> Verdict:
     """No byte of the request body moved in time: `instance_paused` if the instance has stopped reading."""
     if instance_paused:
         return Verdict(TimedOut("the instance stopped reading the request"), Result.FAILED)
-    return Verdict(BadRequest(408, "the body stopped"), Result.ABANDONED)
+    return Verdict(BadRequest(408, "the request body stopped"), Result.ABANDONED)
 
 
 def late_in_receiving(client_stalled: bool, request_complete: bool) -> Verdict:
@@ -40,9 +41,9 @@ def late_in_receiving(client_stalled: bool, request_complete: bool) -> Verdict:
     if client_stalled:
         return Verdict(ClientStalled(), Result.ABANDONED)
     if request_complete:
-        return Verdict(TimedOut("the response stopped"), Result.FAILED)
+        return Verdict(TimedOut("the response body stopped"), Result.FAILED)
     # The instance may be waiting for the rest of the request.
-    return Verdict(TimedOut("request and response stopped"), Result.ABANDONED)
+    return Verdict(TimedOut("request body and response body stopped"), Result.ABANDONED)
 
 
 def late_in_all(phase: int, instance_late: bool, in_phase: float, in_all: float) -> Verdict:
@@ -52,7 +53,9 @@ def late_in_all(phase: int, instance_late: bool, in_phase: float, in_all: float)
     time was spent in the present phase: before that, the client was sending its body.
     """
     charged = instance_late if phase in (SENDING, RECEIVING) else in_phase > in_all / 2
-    return Verdict(TimedOut("the exchange took too long"), Result.FAILED if charged else Result.ABANDONED)
+    return Verdict(
+        TimedOut("the exchange exceeded its total timeout"), Result.FAILED if charged else Result.ABANDONED
+    )
 
 
 def left(phase: int, waited: float, response_timeout: float, instance_heard: bool) -> Result:

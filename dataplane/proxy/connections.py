@@ -11,7 +11,7 @@ from dataplane.proxy.trust import Peer, address_block
 
 
 class ClientConnection(Protocol):
-    """A client's connection, whatever is spoken on it."""
+    """A client's connection, in any protocol."""
 
     deadline: float
     """Monotonic time at which `expire` is called."""
@@ -41,7 +41,7 @@ class Connections:
         self._admitted = 0
         self._open: set[ClientConnection] = set()
         self._by_block: dict[str, int] = {}
-        """Connections of each address block that is no trusted proxy's; kept only where they are bounded."""
+        """Connections of each address block outside the trusted proxies; kept only if they are bounded."""
         self._none = asyncio.Event()
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class Connections:
             self.left(connection.peer)
 
     def left(self, peer: Peer | None) -> None:
-        """A connection that was admitted is closed; None for one that never named its client."""
+        """An admitted connection is closed; None for one that never named its client."""
         self._admitted -= 1
         if peer is not None and self._bounds.connections_per_address and not peer.trusted:
             block = address_block(peer.address)
@@ -109,7 +109,7 @@ class Connections:
             self._none.set()
 
     def replace(self, before: ClientConnection, after: ClientConnection) -> None:
-        """Another protocol is spoken on a connection from now on."""
+        """The connection uses another protocol from now on."""
         self._open.remove(before)
         self._open.add(after)
 

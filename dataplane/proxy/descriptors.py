@@ -32,7 +32,7 @@ def within_descriptors(bounds: Bounds) -> Bounds:
     if most >= bounds.connections:
         return bounds
     _log.warning(
-        "fewer connections than set: too few file descriptors",
+        "fewer connections than configured: the process may open too few files",
         extra={"connections": most, "descriptors": hard},
     )
     return replace(bounds, connections=most)

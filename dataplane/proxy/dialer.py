@@ -98,7 +98,7 @@ class Dialer(Sender):
             self._fail(exchange, refusal, Result.FAILED)
 
     async def stop(self) -> None:
-        """Give up whatever is being connected."""
+        """Cancel all connection attempts."""
         self.resolver.stop()
         for task in list(self._tasks):
             task.cancel()
@@ -117,7 +117,7 @@ class Dialer(Sender):
             async with asyncio.timeout(plan.connect_timeout):
                 upstream = await self._connect(endpoint)
         except TimeoutError:
-            # Its name may lead elsewhere by now.
+            # Its name may resolve to other addresses by now.
             self.resolver.doubt(endpoint)
             refusal = TimedOut(f"no connection to {endpoint.id} in time")
         except OSError as error:
@@ -162,7 +162,7 @@ class Dialer(Sender):
             secured = TlsUpstream(context, tls.server_name or certified_name(host), upstream)
             await self._connector.connect(lambda: cast(asyncio.Protocol, secured), address, port)
             await secured.secure()
-        # Spread, so that connections that were made together do not expire together.
+        # Spread, so that connections that were opened together do not expire together.
         age = self._shared.bounds.pool_age * uniform(0.9, 1.0)  # noqa: S311
         upstream.address, upstream.expires = address, monotonic() + age
         return upstream

@@ -4,8 +4,8 @@
                                      └→ forward → response relayed ─┘
 
 One exchange is current. Pipelined requests wait in the reader's queue, which is short, and unparsed behind it; while
-any wait, nothing is read. The connection is in one phase, with one deadline (`phases`); `blame` says who is charged
-when it passes. Every exchange ends in `_finish`, which tells the gateway; `connection_lost` ends any left open.
+any wait, nothing is read. The connection is in one phase, with one deadline (`phases`); `blame` decides which side is
+charged when it passes. Every exchange ends in `_finish`, which tells the gateway; `connection_lost` ends any left open.
 
 | end | exchanges | connection |
 |---|---|---|
@@ -68,7 +68,7 @@ AT_ONCE: Final = 16
 """Requests of one connection that are decided in one turn of the event loop, so that other connections get theirs."""
 
 DECIDE_TIMEOUT: Final = 10.0
-"""Seconds that a decision may take: a bound for the worst, as whatever the gateway waits for has a shorter one."""
+"""Seconds that a decision may take: a last bound, as everything that the gateway waits for has a shorter one."""
 
 DRAIN_IDLE: Final = 1.0
 """Seconds that an idle connection stays open when the worker drains. A request sent to a connection that has just been
@@ -113,7 +113,7 @@ class Downstream(ClientSide):
         self._reader = RequestReader(self, shared)
         self._reading = True
         self._closing = False
-        """The connection takes no more requests."""
+        """The connection accepts no more requests."""
         self._ended = False
         """The client sends no more, and is still answered."""
         self._progress = 0
@@ -168,9 +168,9 @@ class Downstream(ClientSide):
     def eof_received(self) -> bool:
         """True if the client may still wait for responses to requests that it has sent whole."""
         if self.transport.is_closing():
-            # TLS ends; the transport still sends what it has.
+            # TLS ends; the transport still sends its buffered bytes.
             return False
-        # The transport may close by itself after this: give it what is buffered for the end of the turn.
+        # The transport may close by itself after this: give it the bytes buffered for the end of the turn.
         self.outgoing.flush()
         reader = self._reader
         last = reader.queue[-1] if reader.queue else self.current
@@ -201,7 +201,7 @@ class Downstream(ClientSide):
         self._connections.gone(self)
         self._reader.release()
 
-    # --- what the gateway and the instance's side ask of this one
+    # --- calls from the gateway and the instance's side
 
     def decided(self, exchange: Exchange, refusal: object | None, now: float) -> None:
         if refusal is None:
@@ -241,7 +241,7 @@ class Downstream(ClientSide):
 
     def completed(self, exchange: Exchange, now: float) -> None:
         if not self.transport.get_write_buffer_size():
-            # Only what was buffered in this turn is unsent: the kernel has taken everything before it.
+            # Only bytes buffered in this turn are unsent: the kernel has taken all earlier ones.
             self._delivered(exchange, now)
             return
         self._flush(exchange, now)
@@ -276,7 +276,7 @@ class Downstream(ClientSide):
         self.phase = DONE
         self._finish(exchange, now)
 
-    # --- what the deadlines ask
+    # --- calls from the deadlines
 
     def is_reset(self) -> bool:
         return is_broken(self.transport)
@@ -299,7 +299,7 @@ class Downstream(ClientSide):
         elif phase == LINGERING:
             self._expire_lingering(now)
         elif phase == READING:
-            self._reader.fault(BadRequest(408, "the head did not come in time"))
+            self._reader.fault(BadRequest(408, "the request head did not arrive in time"))
             self._advance()
         elif exchange is None:
             self._close(now)
@@ -316,10 +316,10 @@ class Downstream(ClientSide):
 
     def drain(self) -> None:
         if self.phase == IDLE and not self._reader.queue:
-            # Its next request may be on its way: that is answered, with Connection: close.
+            # Its next request may be on its way: it is answered with Connection: close.
             self.deadline = min(self.deadline, monotonic() + DRAIN_IDLE)
 
-    # --- one exchange after the other
+    # --- the queue of exchanges
 
     def _advance(self) -> None:
         """Start exchanges until one has to wait for its instance."""

@@ -20,7 +20,7 @@ class AboutServer:
 
 
 class NotConfigured:
-    """No configuration has arrived yet, so it is not known whether there is a route."""
+    """No configuration has arrived yet, so the routes are not known."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class NoneHealthy:
 
 @dataclass(frozen=True, slots=True)
 class Saturated:
-    """As many requests are under way at the service as may be (`Service.max_in_flight`)."""
+    """The service has reached its bound of requests under way (`Service.max_in_flight`)."""
 
     service: str
 
@@ -64,13 +64,13 @@ class TooLarge:
 
 
 class ClientStalled:
-    """The client takes no more of its response."""
+    """The client has stopped reading its response."""
 
     __slots__ = ()
 
 
 class TooManyConnections:
-    """The worker, or the client's address, has as many connections as it may."""
+    """The worker or the client's address has reached its bound of connections."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class BadResponse:
-    """The instance answered something that is not one well-formed response."""
+    """The instance's answer is not one well-formed response."""
 
     reason: str
 

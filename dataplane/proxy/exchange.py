@@ -1,4 +1,5 @@
-"""One request and its response, from the first byte to the last: what is known of it, where it stands, who carries it.
+"""One request and its response, from the first byte to the last: its data, its phase, and its connection to an
+instance.
 
 A client's connection (`ClientSide`) makes an exchange when it has read a head. The gateway (`Decider`) decides on it,
 a connection to an instance (`InstanceSide`) carries it, and `Decider.finished` is called exactly once, whatever
@@ -22,11 +23,11 @@ class Result(Enum):
     """The verdict of an exchange on the instance that it went to."""
 
     ANSWERED = "answered"
-    """Its response came whole; the status says whether it is a good one."""
+    """Its response was complete; the status says whether it counts as a failure."""
     FAILED = "failed"
     """The instance did not answer, or not properly, or not in time."""
     ABANDONED = "abandoned"
-    """Nothing: the client left or was too slow, or it never got as far as an instance."""
+    """No verdict: the client left or was too slow, or the exchange never reached an instance."""
 
 
 _ABANDONED: Final = Result.ABANDONED
@@ -74,13 +75,13 @@ class Forwarding:
         self.replays = False
         """A request may go to another instance after its body has been sent: keep the body."""
         self.withheld: frozenset[bytes] | None = None
-        """Names, lower case, of response fields that are for the gateway (`Decider.told`) and not for the client."""
+        """Names, lower case, of response fields for the gateway (`Decider.told`), which the client does not get."""
 
 
 class ClientSide(asyncio.Protocol):
     """A client's connection, as the rest of the engine sees it (`downstream.Downstream`).
 
-    A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
+    A base class instead of a protocol, because it is on the request path: when compiled, a call of it is a C call.
     """
 
     __slots__ = (
@@ -108,16 +109,16 @@ class ClientSide(asyncio.Protocol):
     """The exchange being answered, None between requests."""
     phase: int
     since: float
-    """When the phase began, or began anew."""
+    """Time at which the phase began, or began again."""
     deadline: float
     """Of the phase: monotonic time at which `expire` is called."""
     until: float
     """Deadline of the whole exchange, or of lingering in all; FOREVER without one."""
     write_paused: bool
-    """The client takes no more for now."""
+    """The client accepts no more bytes for now."""
 
     def enter(self, phase: int, now: float, seconds: float) -> None:
-        """Begin a phase that may take so long, or begin it anew."""
+        """Begin a phase with this time limit, or begin it again."""
         self.phase = phase
         self.since = now
         deadline = now + seconds
@@ -140,7 +141,7 @@ class ClientSide(asyncio.Protocol):
         raise NotImplementedError
 
     def settle_reading(self) -> None:
-        """Read from the client while its bytes can be used, or to notice that it leaves; pause otherwise."""
+        """Read from the client while its bytes can be used, or to detect that it leaves; pause otherwise."""
         raise NotImplementedError
 
     def touch(self, exchange: Exchange, now: float) -> None:
@@ -185,7 +186,7 @@ class InstanceSide(Connection):
 
     transport: asyncio.Transport
     write_paused: bool
-    """The instance takes no more for now."""
+    """The instance accepts no more bytes for now."""
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Send the head and the body pieces that have arrived; the next response belongs to `exchange`."""
@@ -196,15 +197,15 @@ class InstanceSide(Connection):
         raise NotImplementedError
 
     def pause(self) -> None:
-        """Stop reading: the client takes no more for now."""
+        """Stop reading: the client accepts no more bytes for now."""
         raise NotImplementedError
 
     def resume(self) -> None:
-        """Read again."""
+        """Resume reading."""
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """The response is not wanted any more: abort the connection."""
+        """The response is no longer needed: abort the connection."""
         raise NotImplementedError
 
     def keep(self, now: float) -> None:
@@ -263,7 +264,7 @@ class Exchange:
     decision: str
     """One word for the log: "forwarded", or the reason for the refusal."""
     reason: str
-    """More of that for the log, never for the client."""
+    """Details for the log, never for the client."""
     status: int
     """Of the final response, whose head has gone to the client; 0 before that."""
     result: Result
@@ -271,11 +272,11 @@ class Exchange:
     plan: Forwarding | None
     """Of its route, from the match on."""
     trial: object | None
-    """The gateway's own: the exchange as the breaker of its service sees it, settled when it is finished."""
+    """For the gateway: the exchange as the breaker of its service sees it, settled when it is finished."""
     asked: object | None
-    """The gateway's own: what it has asked of others for this exchange, and so waits for or has taken there."""
+    """For the gateway: its pending calls for this exchange, and the tokens taken elsewhere."""
     held: object | None
-    """The gateway's own: what else it holds for this exchange until it is finished."""
+    """For the gateway: other items that it holds for this exchange until it is finished."""
     shadowed: tuple[str, ...]
     """Limits that would have refused the request, were they enforced."""
     response_fields: tuple[tuple[str, str], ...]
@@ -294,19 +295,19 @@ class Exchange:
     replay: list[bytes] | None
     """Pieces of the request body that have gone upstream, where they may have to go again and are not too many."""
     attempts: int
-    """Instances it was given to, one after the other."""
+    """Number of instances that it was sent to."""
     tried: tuple[Endpoint, ...]
-    """Those that failed."""
+    """Instances that failed."""
     complete: bool
     """The request has been read completely."""
     slowed: bool
     """The client did not take the response as quickly as it came."""
     retried: bool
-    """It was sent a second time, because a reused connection closed before it answered."""
+    """It was sent again, because a reused connection closed before it answered."""
     keep_alive: bool
     """The client's connection stays open after this exchange."""
     fault: object | None
-    """A refusal that is known before the gateway decides: the request cannot be read."""
+    """A refusal from before the gateway's decision: the request cannot be read."""
 
     received: int
     """Bytes of request body."""
@@ -340,15 +341,15 @@ class Exchange:
 
 
 class Decider:
-    """The interface that the engine expects of the gateway. Nothing here waits; `decide` may say that it will.
+    """The interface that the engine expects of the gateway. Nothing here waits; `decide` may return UNDECIDED.
 
-    A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
+    A base class instead of a protocol, because it is on the request path: when compiled, a call of it is a C call.
     """
 
     def decide(self, exchange: Exchange, now: float) -> object | None:
         """A refusal (`refuse` has every kind), or None. With None, `exchange` has the destination and the data for the
-        instance: plan, endpoint, identity, and the request's target and upgrade. UNDECIDED if others have to be asked
-        first: then the gateway calls `ClientSide.decided`, unless the exchange has ended by then.
+        instance: plan, endpoint, identity, and the request's target and upgrade. UNDECIDED if the gateway must ask
+        Redis first: it then calls `ClientSide.decided`, unless the exchange has ended by then.
         """
         raise NotImplementedError
 
@@ -359,7 +360,7 @@ class Decider:
     def retry(self, exchange: Exchange, cause: str, now: float) -> float | None:
         """Move an exchange that failed by `cause` (`errors.CONNECT` and its like, or a status) to another endpoint.
 
-        Returns the seconds to wait before it is sent there, or None when it is not to be tried again.
+        Returns the seconds to wait before it is sent there, or None when it must not be tried again.
         """
         raise NotImplementedError
 
@@ -368,11 +369,11 @@ class Decider:
         raise NotImplementedError
 
     def told(self, exchange: Exchange, fields: Fields, now: float) -> None:
-        """The final response's head, or its trailers, have come with these of the fields that the plan withholds."""
+        """The final response's head or trailers have arrived, with these withheld fields."""
         raise NotImplementedError
 
     def discarded(self, exchange: Exchange, fields: Fields, now: float) -> None:
-        """A response with these of the fields that the plan withholds is thrown away: another instance is asked."""
+        """A response with these withheld fields is dropped: another instance is asked."""
         raise NotImplementedError
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:

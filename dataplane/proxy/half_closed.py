@@ -12,7 +12,8 @@ from dataplane.proxy.exchange import Exchange
 
 
 class HalfClosed:
-    """The exchanges of such clients, until it is known whether the client is there. Times are monotonic seconds."""
+    """The exchanges of such clients, until it is known whether the client is still there. Times are monotonic
+    seconds."""
 
     __slots__ = ("_patience", "_watched")
 
@@ -51,5 +52,5 @@ class HalfClosed:
 
 
 def _progress(exchange: Exchange) -> int:
-    """Grows with whatever is sent of the response."""
+    """A number that grows with every byte sent of the response."""
     return exchange.sent + exchange.status

@@ -26,8 +26,8 @@ async def connect_first(
 ) -> T:
     """The first connection that `connect` makes; the addresses, at least one, are tried in order.
 
-    `end` gets every further connection. Raises the OSError of an address that failed; an error of the instance comes
-    before one that says what this machine lacks, such as an address family.
+    `end` gets every further connection. Raises the OSError of an address that failed; an error of the instance takes
+    precedence over one of this machine, such as a missing address family.
     """
     if len(addresses) == 1:
         return await connect(addresses[0])

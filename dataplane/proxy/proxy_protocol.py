@@ -73,7 +73,7 @@ class HeaderReader:
         if data.endswith(b"\r\n"):
             self._end(_source_of_line(data))
         elif b"\n" in data or len(data) >= MAX_LINE:
-            raise BadHeader("line too long, or with a line end that is none")
+            raise BadHeader("line too long, or with a wrong line end")
         else:
             # At least its line end is to come, or the second half of it.
             self.wanted = max(_SHORTEST - len(data), 1 if data.endswith(b"\r") else 2)

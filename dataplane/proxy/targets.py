@@ -59,7 +59,10 @@ class Targets:
         if what == _LOOPBACK and _LOOPBACK_NAME.fullmatch(host):
             # The name itself states it, and control planes recognise such names.
             return None
-        return f"{host} resolves to {text}, {what}: not connected to (REGISTER_ALLOW of the data planes)"
+        return (
+            f"{host} resolves to {text}, {what}, and is not called; if this is intended, add the address "
+            "to REGISTER_ALLOW of the data planes"
+        )
 
 
 _LOOPBACK: Final = "a loopback address"
@@ -75,7 +78,7 @@ def _special(text: str) -> str | None:
     """The special purpose of an address; None for an ordinary one."""
     address = _parsed(text)
     if any(address in network for network in _METADATA):
-        return "an address where clouds answer with credentials"
+        return "an address of a cloud's metadata service, which answers with credentials"
     if address.is_unspecified or (isinstance(address, IPv4Address) and address in _THIS_HOST):
         return "an address of this host"
     if address.is_loopback:

@@ -34,7 +34,7 @@ _LONGEST_WORD: Final = 64 * 1024
 """Bytes of a part of it that is not whole yet: hiredis looks for the end of a line from its start each time."""
 
 
-_NO_REPLY: Final = "Redis answered what is no reply to a question"
+_NO_REPLY: Final = "Redis sent a reply without a question"
 
 
 class RedisError(Exception):
@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
                 self._owner.errored(question, str(reply), batch.deadline)
         except Exception:
             # One request must not take the others' answers with it.
-            _log.exception("an answer of Redis could not be used")
+            _log.exception("a reply of Redis could not be processed")
 
     def _end(self, reason: str) -> None:
         if self._ended:

@@ -82,15 +82,15 @@ def read_url(url: str) -> RedisUrl:
         host, port = parts.hostname or "", parts.port or 6379
         database = int(parts.path.strip("/") or 0)
     except ValueError:
-        more = "in the password / ? # @ and % are percent-encoded"
+        more = "percent-encode / ? # @ and % in the password"
         raise ValueError(f"is not redis[s]://[[user]:password@]host[:port][/database]; {more}") from None
     if parts.scheme not in ("redis", "rediss"):
         raise ValueError("must begin with redis:// or rediss://")
     if not host:
-        raise ValueError("names no host")
+        raise ValueError("has no host")
     if parts.query or parts.fragment:
-        raise ValueError("must not have parameters after ? or #: they are settings of their own")
+        raise ValueError("must not have parameters after ? or #: use the other REDIS_ settings")
     if database < 0:
-        raise ValueError("names no database")
+        raise ValueError("must not have a negative database number")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     return RedisUrl(host, port, user, password, database, parts.scheme == "rediss")

@@ -132,7 +132,7 @@ class Cluster:
                 self._use([(each.first, each.last, each.server) for each in ranges])
                 if None in self._slots:
                     missing = self._slots.count(None)
-                    if self._lost.failed(f"no node of the Cluster has {missing} of the slots", time()):
+                    if self._lost.failed(f"no node of the Cluster serves {missing} of the slots", time()):
                         self._changed()
                 elif self._lost.over():
                     self._changed()

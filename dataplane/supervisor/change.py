@@ -24,7 +24,7 @@ from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.health import Prober
 from dataplane.supervisor.workers import Workers
 
-_CONFIRM = "if that is meant, `headgate store confirm` makes data planes take it"
+_CONFIRM = "if this is intended, `headgate store confirm` makes data planes accept it"
 SYNC_EVERY = 1.0
 """Seconds between two fsyncs of the journal while changes keep coming."""
 

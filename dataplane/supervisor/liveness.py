@@ -31,7 +31,7 @@ class Liveness:
     def tick(self, *, settled: bool) -> str:
         """The reason the worker counts as dead; empty while it is alive. `settled`: no answer of it is due."""
         if self._silent >= self._limit:
-            return f"silent for {self._silent:g} s"
+            return f"sent nothing for {self._silent:g} s"
         self._silent += TICK
         if settled:
             self._unanswered = 0.0

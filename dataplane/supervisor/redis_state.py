@@ -38,7 +38,7 @@ class RedisState:
             if before is not None:
                 seconds = {"seconds": round(max(0.0, now - before.since), 3)}
                 if before.lacks:
-                    _log.warning("Redis refuses limits no more", extra=seconds)
+                    _log.warning("Redis accepts limits again", extra=seconds)
                 else:
                     _log.warning("Redis answers again", extra=seconds)
         elif before is None or (seen.lacks, seen.denied) != (before.lacks, before.denied):

@@ -166,7 +166,7 @@ class Supervisor:
 
     def _on_signal(self) -> None:
         if self._stop.is_set():
-            _log.warning("second signal: not waiting for the requests in flight")
+            _log.warning("second signal: stopping without waiting for requests in flight")
             self._workers.kill()
         self._stop.set()
 

@@ -228,7 +228,7 @@ class Workers:
             for worker in self._workers.values():
                 if reason := worker.tick():
                     extra = {"worker": worker.index, "pid": worker.process.pid, "reason": reason}
-                    _log.error("worker hangs and is killed", extra=extra)
+                    _log.error("worker does not respond and is killed", extra=extra)
                     worker.kill()
 
     async def _keep_running(self, index: int) -> None:

@@ -244,7 +244,7 @@ class Worker:
             self._gateway.swap(table, time.monotonic())
         except Exception as error:
             # A bug that the supervisor's check did not find: keep the old table instead of dying.
-            _log.exception("the table cannot be put in use", extra={"revision": part.revision})
+            _log.exception("the table cannot be used", extra={"revision": part.revision})
             self._assembly.revert()
             raise TableError([Problem("", "", f"{type(error).__name__}: {error}")]) from None
         self._leasing.wake()

@@ -17,7 +17,7 @@ from dataplane.config.table import Item, Problem, ResourceKey, TableError
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1.resources_pb2 import Resource
 
-_UNKNOWN = "is of no kind that this version knows"
+_UNKNOWN = "has a kind that this version does not know"
 
 PART_RESOURCES = 64
 """Most resources in one part: about half a millisecond of decoding in a worker."""
@@ -91,7 +91,7 @@ def unpack(snapshot: pb.Snapshot) -> Bundle:
             problems.append(Problem("/".join(key), "", "is there twice"))
         resources[key] = resource
     if not problems and snapshot.digest != digest_of(resources):
-        problems.append(Problem("", "digest", "does not fit the resources of the snapshot"))
+        problems.append(Problem("", "digest", "does not match the resources of the snapshot"))
     if snapshot.revision < 1:
         problems.append(Problem("", "revision", f"must be 1 or more, not {snapshot.revision}"))
     if problems:
@@ -105,7 +105,7 @@ def applied(base: Bundle, delta: pb.Delta) -> Bundle:
     Raises Mismatch when the base or the resulting digest differs, TableError for an unknown kind.
     """
     if delta.base_digest != base.digest:
-        raise Mismatch(f"is based on revision {delta.base_revision}, and {base.revision} is served")
+        raise Mismatch(f"is based on revision {delta.base_revision}, but revision {base.revision} is served")
     unknown = [resource.name for resource in delta.changed if resource.WhichOneof("body") is None]
     if unknown:
         raise TableError(Problem(f"/{name}", "body", _UNKNOWN) for name in unknown)
@@ -118,7 +118,7 @@ def applied(base: Bundle, delta: pb.Delta) -> Bundle:
         _hash_of(key, base.resources[key]) for key in changed.keys() | removed if key in base.resources
     )
     if _to_hex(total) != delta.digest:
-        raise Mismatch("leads to another digest than it says")
+        raise Mismatch("results in a digest that is not the one it names")
     resources: Mapping[ResourceKey, Resource] = base.resources
     if changed or removed:
         kept: dict[ResourceKey, Resource] = dict(base.resources)
@@ -155,14 +155,14 @@ def replayed(records: Iterable[bytes]) -> Bundle:
     for record in records:
         delta = _delta(record)
         if (delta.base_revision, delta.base_digest) != (reached.revision, reached.digest):
-            raise TableError([Problem("", "base_digest", "does not follow from the change before")])
+            raise TableError([Problem("", "base_digest", "does not follow the previous change")])
         for gone in delta.removed:
             resources.pop((gone.kind, gone.name), None)
         for resource in delta.changed:
             resources[resource.WhichOneof("body") or "", resource.name] = resource
         reached = delta
     if reached.revision < 1 or reached.digest != digest_of(resources):
-        raise TableError([Problem("", "digest", "does not fit the resources")])
+        raise TableError([Problem("", "digest", "does not match the resources")])
     return Bundle(reached.revision, reached.digest, resources, reached.lineage.id, reached.lineage.epoch)
 
 

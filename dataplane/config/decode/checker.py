@@ -69,7 +69,7 @@ class Checker:
         if not _NAME.fullmatch(value):
             self.wrong(path, f"{value!r} is not a name")
         elif value.startswith(BUILTIN):
-            self.wrong(path, f"{value!r}: names that begin with {BUILTIN!r} are built into the data plane")
+            self.wrong(path, f"{value!r} begins with {BUILTIN!r}: such names are reserved for the data plane")
         return value
 
     def path(self, path: str, value: str) -> str:
@@ -83,7 +83,7 @@ class Checker:
         try:
             return match_form(normal_form(self.path(path, value)))
         except BadPath as bad:
-            self.wrong(path, f"no request can have it: {bad}")
+            self.wrong(path, f"no request can have this path: {bad}")
             return value
 
     def token(self, path: str, value: str) -> str:

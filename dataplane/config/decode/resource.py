@@ -64,7 +64,7 @@ def decode(resource: pb.Resource) -> Item:
     """The policy value of `resource`; raises TableError with all its problems."""
     kind = resource.WhichOneof("body")
     if kind is None:
-        raise TableError([Problem(f"/{resource.name}", "body", "is of no kind that this version knows")])
+        raise TableError([Problem(f"/{resource.name}", "body", "has a kind that this version does not know")])
     check = Checker(f"{kind}/{resource.name}")
     if resource.revision < 1:
         check.wrong("revision", f"must be 1 or more, not {resource.revision}")
@@ -173,7 +173,7 @@ def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
     if bool(body.prefix) == bool(body.path):
         check.wrong("prefix", "exactly one of prefix and path must be set")
     if body.public and body.scopes:
-        check.wrong("scopes", "a public route asks for no token and so for no scope")
+        check.wrong("scopes", "must be empty on a public route, whose requests need no token")
     if body.timeout:
         check.above_zero("timeout", body.timeout)
     route = policy.Route(
@@ -191,7 +191,9 @@ def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         rewrite=check.path("rewrite", body.rewrite) if body.rewrite else "",
         timeout=body.timeout or None,
         max_body_bytes=body.max_body_bytes or None,
-        upgrades=check.each("upgrades", body.upgrades, _UPGRADE, "a protocol that may be changed to"),
+        upgrades=check.each(
+            "upgrades", body.upgrades, _UPGRADE, "a protocol that a connection may change to"
+        ),
     )
     return UnlinkedRoute(route, tuple(body.rate_limits))
 
@@ -230,10 +232,10 @@ def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
 
 
 def _limit_key(body: pb.RateLimit, check: Checker) -> tuple[str, ...]:
-    """The parts; a control plane that knows of one only sends it as an enum."""
+    """The parts of the key; a control plane that supports only one part sends it as an enum."""
     if not body.keys:
         return check.choice("key", body.key, _LIMIT_KEYS, policy.LimitKey.ADDRESS)
-    return check.each("keys", body.keys, _KEY_PART, "something that this version can count by")
+    return check.each("keys", body.keys, _KEY_PART, "a key that this version can count by")
 
 
 def _enforced(enforce: str, check: Checker) -> int:
@@ -265,7 +267,7 @@ def _verification_key(resource: pb.Resource, check: Checker) -> policy.Verificat
 
 
 def _jwk_problem(text: str) -> str | None:
-    """The reason this is no public JWK (RFC 7517); None for a valid one. Quotes nothing of it."""
+    """The reason why this is not a public JWK (RFC 7517); None for a valid one. Quotes nothing of it."""
     try:
         jwk = json.loads(text)
     except ValueError:

@@ -40,7 +40,7 @@ minutes."""
 MOST_ASKS = 100
 """Questions about limits that wait for a control plane which does not read."""
 
-_UNTOLD = "it refused the stream, and the next attempt will tell why"
+_UNTOLD = "the control plane refused the stream; the next attempt reports the reason"
 """gRPC sometimes loses the reason: the last known one stays until another attempt states one."""
 
 _log = logging.getLogger(__name__)
@@ -78,10 +78,10 @@ class ConfigStream:
         self.on_limits: Callable[[limits_pb2.LimitAnswers], None] = lambda answers: None
         """Called with the answers to them."""
         self.on_lost: Callable[[], None] = lambda: None
-        """Called when a stream has ended: what was asked over it is not answered."""
+        """Called when a stream has ended: its open questions will not be answered."""
         self._outgoing = asyncio.Event()
         self._sent = asyncio.Event()
-        """Set while nothing is to be sent."""
+        """Set while there is nothing to send."""
         self._received: pb.Snapshot | pb.Delta | None = None
         self._arrived = asyncio.Event()
         self.mismatches = 0
@@ -108,7 +108,8 @@ class ConfigStream:
             await asyncio.sleep(self._backoff.next())
 
     async def next_bundle(self, served: Bundle) -> Bundle:
-        """Wait for the newest configuration that was not returned before. `served`: what every worker serves.
+        """Wait for the newest configuration that was not returned before. `served`: the configuration that every worker
+        serves.
 
         An invalid snapshot or delta is nacked here, and so is a mismatch, which a snapshot follows.
         """
@@ -184,7 +185,7 @@ class ConfigStream:
         return True
 
     async def flush(self, within: float = 0.5) -> None:
-        """Wait until what is queued has been sent, if there is a connection; some seconds at most."""
+        """Wait until all queued messages have been sent, if there is a connection; some seconds at most."""
         if self.connected_to and self._outgoing.is_set():
             self._sent.clear()
             with suppress(TimeoutError):
@@ -226,7 +227,7 @@ class ConfigStream:
         if reason == _UNTOLD:
             reason = self._logged_failures.get(address, reason)
         if self.connected_to or self._logged_failures.get(address) != reason:
-            text = "no config stream to control plane %s: %s; serving revision=%d meanwhile"
+            text = "no config stream to control plane %s: %s; still serving revision=%d"
             _log.warning(text, address, reason, self._state().revision)
         self._logged_failures[address] = reason
         self.connected_to, self.failure = "", f"{address}: {reason}"
@@ -325,5 +326,7 @@ def _reason(error: grpc.aio.AioRpcError) -> str:
         return _UNTOLD
     reason = f"{error.code().name}: {error.details()}"
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-        reason += " (it accepts neither DATAPLANE_TOKEN nor CONTROLPLANE_CERT of this data plane)"
+        reason += (
+            " (the control plane accepts neither DATAPLANE_TOKEN nor CONTROLPLANE_CERT of this data plane)"
+        )
     return reason

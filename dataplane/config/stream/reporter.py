@@ -30,7 +30,7 @@ class Reporter:
         self._resets: set[int] = set()
         """Revisions of the orders that were reported."""
         self._due = 0.0
-        """When counters are reported next."""
+        """Time of the next report of counters."""
 
     @property
     def configured(self) -> bool:

@@ -29,7 +29,7 @@ def policy_item(limit: Limit) -> str:
 
 
 def concurrency_item(limit: Limit) -> str:
-    """How many requests may be under way: a quota of the unit "concurrent-requests", without a window."""
+    """The bound of requests under way: a quota of the unit "concurrent-requests", without a window."""
     return f'"{limit.name}";q={limit.max_concurrent};qu="concurrent-requests"'
 
 
@@ -40,5 +40,5 @@ def remaining_item(limit: Limit, remaining: float, full_in: float) -> str:
 
 
 def concurrency_left_item(limit: Limit, remaining: int) -> str:
-    """How many more requests may be under way."""
+    """The number of further requests that may be under way."""
     return f'"{limit.name}";r={remaining}'

@@ -20,9 +20,9 @@ from dataplane.gateway.policy.resources import VerificationKey
 
 _BEARER: Final = "Bearer "
 _ENTRY_OVERHEAD: Final = 1_024
-"""Bytes that a cache entry is taken to need beside its key and the scopes."""
+"""Estimated bytes of a cache entry in addition to its key and the scopes."""
 _SHARES: Final = 8
-"""One subject has at most one in so many of a generation's entries, and of its bytes."""
+"""One subject has at most one in this many of a generation's entries, and of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Unauthenticated:
 
     token_sent: bool
     reason: str = field(default="", compare=False)
-    """For the log; it holds nothing of the token."""
+    """Reason for the log; it holds nothing of the token."""
 
 
 MISSING: Final = Unauthenticated(False)
@@ -129,7 +129,7 @@ class Authenticator:
         token, claims = tokens.parse(text)
         kid, issuer = token.protected.get("kid"), claims.get("iss")
         if not isinstance(kid, str) or not isinstance(issuer, str) or (issuer, kid) not in self._verifiers:
-            raise tokens.BadToken("no such key")
+            raise tokens.BadToken("no verification key has this kid and iss")
         caller = Caller(
             tokens.subject(claims), tokens.scopes(claims), tokens.expiry(claims), tokens.credentials(claims)
         )

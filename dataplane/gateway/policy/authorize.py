@@ -37,8 +37,8 @@ def authorize(
     """May `caller` (ANONYMOUS where no token was read) use `route`, given the `users` of this revision?
 
     A scope counts if the token grants it and the user still holds it: revoking a scope takes effect immediately, not
-    when the token expires. The token of a user who is gone or disabled, or whose password was changed since, is as bad
-    as an expired one.
+    when the token expires. The token of a user who is gone or disabled, or whose password was changed since, is refused
+    like an expired one.
     """
     user = None if route.public else users.get(caller.subject)
     last = caller.last_permit
@@ -53,7 +53,7 @@ def _decide(route: Route, caller: Caller, user: User | None) -> Permit | Forbidd
     if user is None or user.disabled:
         return MISSING if caller is ANONYMOUS else Unauthenticated(True, "user is disabled or does not exist")
     if caller.credentials and user.credentials and caller.credentials != user.credentials:
-        return Unauthenticated(True, "the credentials were changed since")
+        return Unauthenticated(True, "the user's credentials changed after the token was issued")
     scopes = caller.scopes & user.scopes
     if not route.scopes <= scopes:
         return Forbidden(route, route.scopes - scopes)
@@ -61,7 +61,8 @@ def _decide(route: Route, caller: Caller, user: User | None) -> Permit | Forbidd
 
 
 def _grant(route: Route, caller: Caller, user: User | None, scopes: frozenset[str]) -> Permit:
-    """Routes and users are frozen, so the same two of them mean the same answer: it is kept for the next request."""
+    """Routes and users are frozen, so the same route and user give the same answer, which is kept for the next
+    request."""
     permit = _Permit(route, caller, user, scopes)
     caller.last_permit = permit
     return permit

@@ -169,7 +169,7 @@ class _IpHash(Generic[E]):
     1998). When an endpoint leaves, only its callers move; when it returns, they are back.
 
     Addresses are put into groups, and a group's endpoint is worked out when the first caller of it comes. So a pick is
-    cheap, and a flood of addresses cannot make it dear.
+    cheap, and a flood of addresses cannot make it expensive.
     """
 
     def __init__(self, endpoints: Sequence[E], after: Position | None) -> None:
@@ -241,7 +241,7 @@ def _pairs(endpoints: Sequence[E]) -> list[tuple[E, E]]:
 
 
 def _first_place(ring: Sequence[E], start: int, after: Position | None) -> int:
-    """The place of the endpoint whose turn it is that is nearest to where the other ring was left."""
+    """The place of the next endpoint that is nearest to the last position in the other ring."""
     if after is None:
         return start
     length, wanted = len(ring), round(after.turn * len(ring))

@@ -152,7 +152,8 @@ class Breaker:
         return self._period
 
     def failed(self, requests: int, failures: int, now: float) -> None:
-        """A request failed while closed; the window now holds `requests` and `failures`. Open if that is too much."""
+        """A request failed while closed; the window now holds `requests` and `failures`. Open if they exceed the
+        thresholds."""
         circuit = self.circuit
         if (
             failures >= circuit.failure_threshold
@@ -184,7 +185,7 @@ class Breaker:
         self._failed += outcome is _FAILURE or outcome is _EXCUSED
 
     def excuse(self, failures: int) -> None:
-        """So many failures of the closed period now count in the totals only."""
+        """Move this many failures of the closed period to the totals only."""
         self._total += failures
         self._failed += failures
 

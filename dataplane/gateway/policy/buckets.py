@@ -34,8 +34,7 @@ _GENERATIONS: Final = 6
 table)."""
 _MOST_REFUSED: Final = 40_000
 _LEAST_REFUSED: Final = 100
-"""Keys of a generation of those lately refused, of all limits together, and of each at least: reports show some
-hundred."""
+"""Recently refused keys in a generation, of all limits together, and at least of each: reports show some hundred."""
 OVERFLOW: Final = "…"
 """The key that new ones share when there is room for none."""
 
@@ -51,7 +50,7 @@ class Room:
         self.generation = max(1, most // _GENERATIONS)
         """Keys of a generation that is full."""
         self.refused = _MOST_REFUSED
-        """Keys of a generation of those lately refused, in each limit."""
+        """Recently refused keys in a generation, in each limit."""
         self.all: list[Buckets] = []
         self._largest: Buckets | None = None
         self._times = self._vain = 0
@@ -65,7 +64,7 @@ class Room:
     def make(self, asking: Buckets, now: float) -> bool:
         """Make room for one more key of `asking`; False if none is free.
 
-        At the cost of the limit that has most keys; of the reserve; or of another key of `asking`.
+        It comes from the limit that has most keys, from the reserve, or from another key of `asking`.
         """
         if not self.all:
             return False
@@ -139,7 +138,8 @@ class Buckets(Counter):
         self._flow = self._since = 0.0
         """The flow so far, and the time of that reading."""
         self._roll_at = self._deepest = -1e300
-        """The flow at which the next generation begins; and from which on no bucket lacks more than `burst`."""
+        """The flow at which the next generation begins, and the flow from which on no bucket lacks more than
+        `burst`."""
         self._former = 0.0
         """The largest `burst` since then."""
         self._forgave = False
@@ -234,8 +234,8 @@ class Buckets(Counter):
 
     def leave(self) -> list[dict[str, Any]]:
         self._room.leave(self)
-        # Responses under way may still be charged here. From now on that takes no room from others. The new room does
-        # not know these buckets: what refers to each other is freed by a full collection, and so late or never.
+        # Responses under way may still be charged here, which from now on takes no room from others. The new room does
+        # not refer to these buckets: cyclic references are freed only by a full collection, so late or never.
         self._room = Room(self._room.most)
         left: list[dict[str, Any]] = [self.young, *self.older]
         self.young, self.older, self._ends = {}, [], []
@@ -261,7 +261,7 @@ class Buckets(Counter):
         return False
 
     def size(self) -> int:
-        """How many keys it has."""
+        """Number of keys."""
         return len(self.young) + sum(map(len, self.older))
 
     # --- inside

@@ -35,7 +35,7 @@ class Concurrency:
         self.most = worker_share(limit.max_concurrent, self._share)
 
     def enter(self, key: str) -> bool:
-        """One more request of `key` is under way; False, and nothing is counted, if there are as many as may be."""
+        """One more request of `key` is under way; False, and nothing is counted, if the bound is reached."""
         under_way = self._under_way.get(key, 0)
         if under_way >= self.most:
             self._refused[key] = self._refused.get(key, 0) + 1

@@ -14,7 +14,7 @@ from dataplane.gateway.policy.resources import Limit
 class Counter:
     """The tokens of one limit, by key.
 
-    A base class and no protocol, as it is on the request path: compiled, a call of it is a call of C.
+    A base class instead of a protocol, because it is on the request path: when compiled, a call of it is a C call.
     """
 
     __slots__ = ("limit",)
@@ -30,11 +30,12 @@ class Counter:
         return True
 
     def give_back(self, key: str, tokens: float, now: float) -> None:
-        """Put back what a request took that was not let through after all, or that cost less than it took."""
+        """Put back tokens of a request that was refused after all, or that cost less than it took."""
         raise NotImplementedError
 
     def charge(self, key: str, tokens: float, now: float) -> None:
-        """Take what a request has cost beyond what it took. The bucket may go below zero: the next one waits for it."""
+        """Take the tokens that a request has cost in addition to those that it took. The bucket may go below zero:
+        later requests wait for it."""
         raise NotImplementedError
 
     def remaining(self, key: str, now: float) -> float:
@@ -50,7 +51,7 @@ class Counter:
         raise NotImplementedError
 
     def forget(self, key: str) -> bool:
-        """Fill up the bucket of `key`; whether there was one."""
+        """Refill the bucket of `key`. Returns whether there was one."""
         raise NotImplementedError
 
     def keys(self) -> Iterator[str]:
@@ -58,12 +59,12 @@ class Counter:
         raise NotImplementedError
 
     def adopt(self, limit: Limit, now: float) -> None:
-        """Go on with new settings of the same limit; what keys lack is carried over."""
+        """Use new settings of the same limit; missing tokens of keys are carried over."""
         raise NotImplementedError
 
     def leave(self) -> list[dict[str, Any]]:
-        """The limit is gone: free what is shared with others. Returns the tables by key, which this counter uses no
-        more: to free a large one at once takes long."""
+        """The limit is gone: free the resources shared with others. Returns the tables by key, which this counter no
+        longer uses: freeing a large one at once takes long."""
         raise NotImplementedError
 
 

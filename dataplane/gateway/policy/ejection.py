@@ -1,6 +1,6 @@
 """Passive ejection: an instance that keeps failing gets no requests for a while, so that it does not open the breaker.
 
-As Envoy's outlier detection does by consecutive failures (Envoy documentation, "Outlier detection"). An instance is
+The same as Envoy's outlier detection by consecutive failures (Envoy documentation, "Outlier detection"). An instance is
 ejected after `failures` failures in a row: min(5, the circuit's `failure_threshold`), so that ejection comes before the
 breaker opens. The first ejection lasts the circuit's `recovery_timeout`, each further one that much longer, up to ten
 times as long. Ejections are forgotten when the instance has been back for as long as its last one lasted. An instance
@@ -32,7 +32,7 @@ class _Past:
     times: int
     """In a row."""
     forgotten: float
-    """When they no longer count."""
+    """Time from which they no longer count."""
 
 
 class Ejector:
@@ -44,7 +44,7 @@ class Ejector:
         self.streaks: dict[str, int] = {}
         """Failures in a row, of the instances that have any."""
         self.ejected: dict[str, float] = {}
-        """When each of the ejected instances returns."""
+        """Time at which each ejected instance returns."""
         self.next_return = math.inf
         self._probation: set[str] = set()
         """Instances that returned, and neither failed nor succeeded since; they are in `streaks` too."""
@@ -59,7 +59,7 @@ class Ejector:
     def failed(self, instance: str, taking: int, now: float) -> int:
         """Count a failure of `instance`, while `taking` instances of the service take requests.
 
-        Returns how many failures in a row ejected the instance just now, or 0.
+        Returns the number of failures in a row if they ejected the instance just now, or 0.
         """
         if instance in self.ejected:
             return 0
@@ -86,7 +86,7 @@ class Ejector:
         return bool(over)
 
     def available(self, candidates: Collection[str]) -> Collection[str]:
-        """Those of `candidates`, the instances that are fit for requests, that are not ejected.
+        """The instances of `candidates` (those that may take requests) that are not ejected.
 
         If more than half of them are ejected, because other instances became unhealthy meanwhile, all ejections end.
         """

@@ -29,7 +29,7 @@ class InRedis(Counter):
         self.away = False
         """The last request was not answered either."""
         self._seen: dict[str, tuple[float, float]] = {}
-        """Tokens that are left, and when all will be there, by key: the last answer."""
+        """Tokens that are left, and the time at which the bucket is full, by key: the last answer."""
         self._seen_old: dict[str, tuple[float, float]] = {}
         self._refused: dict[str, int] = {}
 

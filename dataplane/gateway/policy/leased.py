@@ -19,14 +19,14 @@ from headgate_api.leases.messages import Limit as Terms
 from headgate_api.leases.messages import WithoutOwner
 
 _LEAST: Final = 8
-"""Requests of a new key that a worker must be able to let through by itself, where the owner is its supervisor. Smaller
-limits are divided by the number of workers."""
+"""Requests of a new key that a worker must be able to admit by itself when the owner is its supervisor. Smaller limits
+are divided by the number of workers."""
 _MOST_REFUSED: Final = 40_000
 _LEAST_REFUSED: Final = 100
-"""Keys of a generation of those lately refused, of all limits together, and of each at least."""
+"""Recently refused keys in a generation, of all limits together, and at least of each."""
 _MOST_HELD: Final = 200_000
 _LEAST_HELD: Final = 1000
-"""Keys that are leased something of their own, of all limits together, and of each at least: some 500 bytes each."""
+"""Keys with tokens leased for them alone, of all limits together, and at least of each: some 500 bytes each."""
 _UNOWNED: Final = 5.0
 """Seconds in which a limit whose owner is lost has another one, as a rule."""
 _SOON: Final = 1e-3
@@ -74,8 +74,8 @@ class Leased(Counter):
     )
 
     def __init__(self, limit: Limit, leased: Terms, wake: Callable[[], None], run: int) -> None:
-        """`wake` is called when the owner is to be asked after a pause. `run` is greater for each counter
-        that this worker makes."""
+        """`wake` is called when the owner must be asked after a pause. `run` is greater for each counter that this
+        worker makes."""
         self.limit = limit
         self.counts_by = counts_by(limit)
         self.holder = Holder(leased, wake=wake, run=run)
@@ -89,7 +89,7 @@ class Leased(Counter):
         self._most_refused = _MOST_REFUSED
 
     def share_memory(self, limits: int) -> None:
-        """There are so many leased limits: they have room for so many keys together."""
+        """Divide the room for keys among this number of leased limits."""
         self.holder.most = max(_LEAST_HELD, _MOST_HELD // limits)
         self._most_refused = max(_LEAST_REFUSED, _MOST_REFUSED // limits)
 
@@ -174,7 +174,7 @@ class Leased(Counter):
         return [left]
 
     def away(self, now: float) -> bool:
-        """Whether the owner does not answer: the limit says what passes meanwhile."""
+        """Whether the owner does not answer, so that `without_owner` applies."""
         return not now < self.holder.away_from
 
     def held(self, key: str) -> float:
@@ -208,7 +208,7 @@ class Leased(Counter):
         return holding if holding is not None else self.holder.open(key, now)
 
     def _refuse(self, key: str, holding: Holding, now: float) -> float:
-        """Count a refusal; returns the seconds until a request could be let through."""
+        """Count a refusal; returns the seconds until a request could be admitted."""
         if len(self._refused) >= self._most_refused:
             self._refused_old, self._refused = self._refused, {}
         self._refused[key] = self.refused(key) + 1
@@ -216,6 +216,6 @@ class Leased(Counter):
             # The last known state of the pool is out of date.
             pace = self.holder.pace(now)
             return max(_SOON, (1.0 - holding.tokens) / pace) if pace else _UNOWNED
-        # While the pool has some, or is not known, the owner's next answer may give what is missing.
+        # While the pool has tokens, or is not known, the owner's next answer may grant the missing ones.
         lacking = 1.0 - holding.tokens - holding.pool if holding.pool < 1 else 0.0
         return max(_SOON, lacking / self._rate)

@@ -29,10 +29,10 @@ _LONGEST_KEY: Final = 128
 _HIDDEN: Final = 12
 """Bytes of the keyed hash that replaces a value that may be a credential or personal."""
 _LEAST_ASKED: Final = 10
-"""Keys of each limit that owners may be asked about in one turn, however many others ask for."""
+"""Keys of each limit that owners may be asked about in one turn, however many there are."""
 _LEAST_TIDIED: Final = 100
 _MOST_TIDIED: Final = 1000
-"""Keys of a limit that one turn looks at, whether they are still used; of many keys one in _TIDY_TURNS."""
+"""Keys of a limit that one turn checks for use; of many keys one in _TIDY_TURNS."""
 _TIDY_TURNS: Final = 20
 _MOST_CARRIED: Final = 10_000
 """Keys whose state is carried over when a limit is counted in another way."""
@@ -47,11 +47,11 @@ _REPORT_EFFORT: Final = 1000
 _REPORT_STEP: Final = 128
 """Limits looked at in one step of a report, so that a report never delays requests: a third of a millisecond."""
 _FREED: Final = 4096
-"""Keys of limits that are gone, freed in one step: some tenths of a millisecond."""
+"""Keys of removed limits that are freed in one step: some tenths of a millisecond."""
 _LEAST_QUIET: Final = 100
 _QUIET_TURNS: Final = 4
-"""Limits that nothing is asked of, of whose owners one turn asks all the same, as they must know that this worker is
-there: of many limits one in _QUIET_TURNS. All at once would delay requests, here and at the owners."""
+"""Limits without questions whose owners are asked in one turn nevertheless, so that they know that this worker exists:
+of many limits one in _QUIET_TURNS. All at once would delay requests, here and at the owners."""
 
 
 class TooMany:
@@ -75,8 +75,8 @@ class TooMany:
 
 
 class Unanswered:
-    """A refused request: who owns the limit's buckets has not answered this worker for longer than a lease, or never.
-    That is not the client's fault."""
+    """A refused request: the owner of the limit's buckets has not answered this worker for longer than a lease, or
+    never. The client is not at fault."""
 
     __slots__ = ("limit",)
 
@@ -86,8 +86,8 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class BucketReport:
-    """One bucket, for operators. `key` says what it counts by, for instance "subject:alice"; `remaining` is tokens, or
-    requests that may be under way where the limit has no rate."""
+    """One bucket, for operators. `key` has the names of its parts and the value, for instance "subject:alice";
+    `remaining` is tokens, or requests that may be under way where the limit has no rate."""
 
     name: str
     key: str
@@ -118,15 +118,15 @@ class Limiter:
         """This worker's part of the data plane's limit, above 0 and at most 1."""
         self._workers = round(1 / share)
         self._leased: dict[str, Leased] = {}
-        """Those of the counters that lease what they let through."""
+        """The counters that lease their tokens."""
         self._runs = self._turn = 0
         self.wake: Callable[[], None] = _nothing
-        """Called when `asks` may have something to ask after a time when there was nothing."""
+        """Called when `asks` may have a question after a time without any."""
         self._room = Room(max_keys)
         self._counters: dict[str, Counter] = {}
         self._concurrent: dict[str, Concurrency] = {}
         self._retired: list[dict[str, Any]] = []
-        """Tables of limits that are gone, which `survey` empties."""
+        """Tables of removed limits, which `survey` empties."""
         self.refusals: dict[str, int] = {}
         """Requests that were refused since this was last emptied, by limit."""
 
@@ -151,9 +151,9 @@ class Limiter:
         return "#" + blake2b(text, key=self._secret, digest_size=_HIDDEN).hexdigest()
 
     def adopt(self, limits: Mapping[str, Limit], now: float) -> None:
-        """From now on `limits` are in use: all of them by name, those of the settings too. Others are forgotten.
+        """Use `limits` from now on: all limits by name, including those of the settings. Others are forgotten.
 
-        A changed limit keeps its counters, unless it now counts by something else.
+        A changed limit keeps its counters, unless it now counts by another key.
         """
         for name, counter in list(self._counters.items()):
             limit = limits.get(name)
@@ -170,7 +170,7 @@ class Limiter:
             elif limit != counter.limit:
                 counter.adopt(limit, now)
         for limit in limits.values():
-            # Before the first request: a worker leases what it lets through, and passes orders to reset on to Redis.
+            # Before the first request: a worker leases its tokens, and passes orders to reset on to Redis.
             if limit.name not in self._counters and (
                 limit.mode is LimitMode.REDIS or terms(limit, self._workers)
             ):
@@ -239,17 +239,17 @@ class Limiter:
 
     @property
     def leases(self) -> bool:
-        """Whether there is any limit whose owner is to be asked."""
+        """Whether there is any limit whose owner must be asked."""
         return bool(self._leased)
 
     @property
     def joining(self) -> bool:
-        """Whether there are limits of which the owner has given nothing yet."""
+        """Whether there are limits whose owner has granted nothing yet."""
         return any(leased.holder.joining for leased in self._leased.values())
 
     @property
     def asking(self) -> bool:
-        """Whether there is anything to ask as soon as may be."""
+        """Whether there is a question that must be asked as soon as possible."""
         if len(self._leased) > _LEAST_QUIET:
             # Some of them have their turn each time.
             return True
@@ -285,11 +285,11 @@ class Limiter:
             leased.holder.end()
 
     def admitted(self) -> dict[str, float]:
-        """Tokens let through, by limit; of those that are leased."""
+        """Tokens taken by admitted requests, by leased limit."""
         return {name: leased.admitted for name, leased in self._leased.items()}
 
     def reset(self, key: str, revision: int = 0, now: float = 0.0) -> list[Limit]:
-        """Fill up the buckets of `key`, "subject:alice" or just "alice", in every limit; returns those that had one
+        """Refill the buckets of `key`, "subject:alice" or just "alice", in every limit; returns the limits that had one
         outside of Redis. The order has this `revision`."""
         found = []
         for counter in self._counters.values():
@@ -338,8 +338,8 @@ class Limiter:
                 return found
 
     def survey(self, now: float, most: int = 100) -> Generator[None, None, list[BucketReport]]:
-        """`report` in steps, between which requests may be served and limits may change. Also frees what limits that
-        are gone have left."""
+        """`report` in steps, between which requests may be served and limits may change. Also frees the keys of removed
+        limits."""
         while self._retired:
             self._free()
             yield
@@ -361,7 +361,7 @@ class Limiter:
         return [self._row(limit, key, now) for _, _, limit, key in some if self._counts(limit)]
 
     def _free(self) -> None:
-        """Free some keys of limits that are gone."""
+        """Free some keys of removed limits."""
         table = self._retired[-1]
         for _ in range(min(_FREED, len(table))):
             table.popitem()
@@ -379,7 +379,7 @@ class Limiter:
                 yield concurrency.limit
 
     def _counts(self, limit: Limit) -> bool:
-        """Whether something counts by this limit: it may have been changed since a report began."""
+        """Whether a counter exists for this limit: it may have changed since a report began."""
         if limit.per_second:
             counter = self._counters.get(limit.name)
             return counter is not None and (counter.limit is limit or counter.limit == limit)
@@ -414,13 +414,13 @@ class Limiter:
         return NODE if self._workers == 1 else WORKER
 
     def _refusals(self, limit: Limit, key: str) -> int:
-        """For want of tokens, or of a place among the requests under way."""
+        """Requests refused because tokens, or a place among the requests under way, were missing."""
         concurrency = self._concurrent.get(limit.name)
         refused = 0 if concurrency is None else concurrency.refused(key)
         return refused + self._counters[limit.name].refused(key) if limit.per_second else refused
 
     def _share_left(self, limit: Limit, key: str, now: float) -> float:
-        """From 0, nothing is left, to 1."""
+        """From 0 (nothing is left) to 1."""
         if limit.per_second:
             return self._counters[limit.name].remaining(key, now) / limit.burst
         return self._concurrent[limit.name].remaining(key) / limit.max_concurrent
@@ -456,7 +456,7 @@ class Limiter:
 
 
 def whole_seconds(seconds: float) -> int:
-    """Rounded up, at most LARGEST: a client that waits so long is not too early."""
+    """Rounded up, at most LARGEST: a client that waits this long is not too early."""
     return min(LARGEST, max(1, math.ceil(seconds)))
 
 
@@ -468,7 +468,7 @@ def short(key: str) -> str:
 
 
 def label(limit: Limit, key: str) -> str:
-    """A key as operators see it: what it counts by, and the value, for instance "subject:alice"."""
+    """A key as operators see it: the names of its parts and the value, for instance "subject:alice"."""
     return f"{','.join(limit.key)}:{key}"
 
 

@@ -1,7 +1,7 @@
-"""When a store that does not answer is asked no more, and when it is tried again. Pure: times come in.
+"""Decides when a silent store is no longer asked, and when it is tried again. Pure: times are arguments.
 
 An outage begins when a connection is lost or cannot be made, or when several writes in a row had no answer in time. It
-ends when a try has been answered in time. The tries cost no request anything.
+ends when a try has been answered in time. Tries do not delay requests.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ class Outage:
         self._late = 0
         self._tries = 0
         self.since: float | None = None
-        """When the outage began, Unix seconds; None while there is none."""
+        """Time at which the outage began, Unix seconds; None without an outage."""
         self.reason = ""
         self.denied = False
-        """The server answers, and refuses our credentials."""
+        """The server answers, but refuses our credentials."""
         self.lacks = ""
-        """What our user's ACL lacks, as an ACL rule says it: the server answers, and refuses. Empty: it is away."""
+        """The missing rule in our user's ACL: the server answers, but refuses. Empty: it does not answer."""
 
     def answered(self) -> None:
         """An answer came in time."""
         self._late = 0
 
     def late(self) -> bool:
-        """A write had no answer in time; whether the connection is to be given up."""
+        """A write had no answer in time. Returns whether to give up the connection."""
         self._late += 1
         return self._late >= MOST_LATE
 
     def failed(
         self, reason: str, wall: float, *, steady: bool = True, lacks: str = "", denied: bool = False
     ) -> bool:
-        """The connection is lost, or a try has failed; whether an outage has begun with it, or is of another kind now.
+        """The connection is lost, or a try has failed. Returns whether an outage began, or changed its kind.
 
-        `steady`: all was well before for long enough, so that tries may begin anew. A server that answers tries and
-        nothing else is not tried more often than one that answers nothing.
+        `steady`: the connection worked long enough before, so that the delays start again. A server that answers only
+        tries is not tried more often than one that answers nothing.
         """
         self._late = 0
         self.reason = reason
@@ -60,7 +60,7 @@ class Outage:
         return True
 
     def over(self) -> bool:
-        """A try was answered, or nothing is asked any more; whether an outage has ended with it."""
+        """A try was answered, or there are no more questions. Returns whether an outage ended."""
         since, self.since = self.since, None
         self._late = 0
         self.reason = self.lacks = ""
@@ -68,7 +68,7 @@ class Outage:
         return since is not None
 
     def pause(self, chance: float) -> float:
-        """Seconds until the next try; `chance` is uniform in [0, 1), so that workers do not come together."""
+        """Seconds until the next try; `chance` is uniform in [0, 1), so that workers do not try at the same time."""
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._tries, 16))
         self._tries += 1
         return pause * (0.5 + chance / 2)

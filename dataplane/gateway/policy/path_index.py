@@ -63,7 +63,7 @@ class PathIndex:
             if not route.methods or method in route.methods:
                 return route
         prefixes = self.prefixes
-        # Nothing longer than the longest prefix is looked at, so no caller can make a search dear with a deep path.
+        # Paths are searched only up to the longest prefix, so no caller can make a search expensive with a deep path.
         end = path.rfind("/", 0, self.longest + 1)
         while end >= 0:
             for route in prefixes.get(path[:end], ()):

@@ -1,4 +1,5 @@
-"""A caller, and the evidence that a caller may use a route. `authenticate` makes the one and `authorize` the other."""
+"""A caller, and the evidence that a caller may use a route. `authenticate` makes callers, and `authorize` makes the
+evidence."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ class Permit:
     """The identity fields sent to instances for this caller, once prepared."""
 
     def __init__(self, made_by_authorize_only: Never) -> None:
-        raise TypeError("only authorize() makes permits")
+        raise TypeError("only authorize() may create permits")
 
     def __repr__(self) -> str:
         return f"Permit({self.route.name!r}, {self.caller!r}, scopes={sorted(self.scopes)})"

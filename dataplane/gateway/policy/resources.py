@@ -29,7 +29,7 @@ class LimitMode(Enum):
     LOCAL = "local"
     """In each data plane, for itself."""
     FLEET = "fleet"
-    """Once for all data planes, which lease what they let through from control planes."""
+    """Once for all data planes, which lease tokens from control planes."""
     REDIS = "redis"
     """Once for all data planes, in a Redis."""
 
@@ -38,7 +38,7 @@ class StoreFailure(Enum):
     """The handling of requests while the shared store of a limit does not answer."""
 
     OPEN = "open"
-    """They are let through, uncounted."""
+    """They are admitted, uncounted."""
     CLOSED = "closed"
     """They are refused."""
     LOCAL = "local"
@@ -46,14 +46,14 @@ class StoreFailure(Enum):
 
 
 class LimitKey:
-    """Keys of limits that have one part, and how parts begin that have a name of their own."""
+    """Keys of limits that have one part, and the prefixes of parts with a name."""
 
     ADDRESS: Final = ("address",)
     SUBJECT: Final = ("subject",)
     API_KEY: Final = ("api_key",)
     ROUTE: Final = ("route",)
     HEADER: Final = ("header",)
-    """The field that the limit names beside (`Limit.header`)."""
+    """The field that the limit names in `Limit.header`."""
     OF_HEADER: Final = "header:"
     OF_CLAIM: Final = "claim:"
 
@@ -76,17 +76,17 @@ class Limit:
     cost: int = 1
     """Tokens that a request takes when it is admitted, at most `burst`."""
     cost_header: str = ""
-    """Lower-case name of the response field that says what the request has cost after all; empty: it cost `cost`."""
+    """Lower-case name of the response field with the final cost of the request; empty: it costs `cost`."""
     max_concurrent: int = 0
     """Requests of one key under way; 0: any number."""
     enforced: int = 100
     """Per cent of the keys for which the limit is enforced; for the others it only counts and marks (shadow)."""
     advertise: bool = False
-    """Whether responses that are let through say what remains."""
+    """Whether responses to admitted requests state the remaining quota."""
     mode: LimitMode = LimitMode.LOCAL
     """The place that counts its tokens; every worker counts its own requests under way in every mode."""
     without_owner: str = "share"
-    """In the mode FLEET, what is let through while no control plane answers: "strict", "share", "open"."""
+    """In the mode FLEET, the policy while no control plane answers: "strict", "share", "open"."""
     on_store_failure: StoreFailure = StoreFailure.OPEN
     """In the mode REDIS."""
 
@@ -109,7 +109,7 @@ def coarse_limit(
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """When a service's breaker opens, and how it tries again."""
+    """Settings of a service's breaker: when it opens, and how it closes again."""
 
     failure_threshold: int = 5
     failure_ratio: float = 0.5
@@ -138,7 +138,7 @@ class UpstreamTls:
     server_name: str = ""
     """The name that the certificate must have; empty: the instance's host."""
     ca: str = ""
-    """Authorities that are believed, PEM; empty takes the system's."""
+    """Trusted authorities, PEM; empty: the system's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +156,10 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """When a request is sent to another instance."""
+    """Conditions for sending a request to another instance."""
 
     attempts: int = 1
-    """After the first one; 0 switches them off."""
+    """Attempts after the first one; 0 switches retries off."""
     on: frozenset[str] = frozenset({"connect"})
     """"connect", "reset", "timeout", or a status."""
     budget: float = 0.2
@@ -224,13 +224,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A caller that tokens are issued to."""
+    """A user or client that tokens are issued to."""
 
     name: str
     scopes: frozenset[str]
     disabled: bool = False
     credentials: str = ""
-    """Tokens that name others have ended: the password was changed, or the user disabled."""
+    """Tokens with other credentials have ended: the password was changed, or the user disabled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""When a request may be sent to another instance, and how long to wait before.
+"""Decides whether a request may be sent to another instance, and after what delay.
 
 Three questions: is it safe (`repeatable`), does the service configure it (`wanted`), and does the budget allow it
 (`Budget`)? When connecting failed, nothing was sent: any request is safe to repeat, and no instance gets extra work, so
-only `wanted` is asked.
+only `wanted` decides.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Verifies one signed token: RFC 7515 (JWS), RFC 7519 (JWT), with the hardening of RFC 8725.
 
-A token is believed only when all of this holds:
+A token is accepted only if all of this holds:
 
-- header and claims are JSON objects in UTF-8, without byte order mark (RFC 7515, 2; RFC 7519, 7.2), and no member is
-  there twice, since parsers differ in which one counts (RFC 7515, 4; RFC 8725, 2.4);
+- header and claims are JSON objects in UTF-8, without byte order mark (RFC 7515, 2; RFC 7519, 7.2), and no member
+  occurs twice, since parsers differ in which one counts (RFC 7515, 4; RFC 8725, 2.4);
 - it is a compact JWS of at most 8 KiB whose `kid` and `iss` name a key we hold (RFC 8725, 3.8);
 - its `alg` is the one of that key's type, so never "none" or an HMAC (RFC 8725, 3.1 and 3.2);
 - its header has no `crit`, since we understand no extension (RFC 7515, 4.1.11);
 - it is an access token, so its `typ` is "at+jwt" (RFC 9068, 4): refresh tokens are signed by the same key;
-- `aud` contains the key's audience, `exp` lies ahead, `nbf` and `iat` do not, give or take `LEEWAY`;
+- `aud` contains the key's audience, `exp` is in the future, and `nbf` and `iat` are not, apart from `LEEWAY`;
 - its signature is valid. This comes last: a flood of stale or foreign tokens then costs no public-key operation.
 """
 
@@ -40,11 +40,12 @@ _MALFORMED = (JoseError, ValueError, TypeError, LookupError, RecursionError)
 
 
 class BadToken(Exception):
-    """The token is not believed. The message is for the access log, not for the caller; it repeats nothing of it."""
+    """The token is not accepted. The message is for the access log, not for the caller; it quotes nothing of the
+    token."""
 
 
 class _Pinned(jws.JWSRegistry):
-    """Knows the algorithms of one key, by any of their names, and no other."""
+    """Accepts the algorithms of one key, by any of their names, and no other."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__(algorithms=names, strict_check_header=False)
@@ -52,7 +53,7 @@ class _Pinned(jws.JWSRegistry):
 
     def get_alg(self, name: str) -> Any:
         if name not in self._models:
-            raise BadToken("alg is not the key's")
+            raise BadToken("alg does not match the key")
         return self._models[name]
 
 
@@ -66,11 +67,11 @@ class Verifier:
         try:
             jwk = json.loads(key.jwk)
             if not isinstance(jwk, dict):
-                raise ValueError("it is no JSON object")
+                raise ValueError("it is not a JSON object")
             self._jwk = import_key(jwk)
             names = _algorithms(self._jwk)
             if self._jwk.alg not in (None, *names) or self._jwk.get("use") not in (None, "sig"):
-                raise ValueError("its alg or use is another")
+                raise ValueError("its alg or use does not allow signatures of this kind")
             self._registry = _Pinned(names)
         except _MALFORMED as error:
             raise ValueError(f"verification key {key.id!r} cannot be used: {error}") from error
@@ -83,7 +84,7 @@ class Verifier:
         _check_times(claims, now)
         audience = claims.get("aud")
         if audience != self._audience and not (isinstance(audience, list) and self._audience in audience):
-            raise BadToken("aud is another")
+            raise BadToken("aud does not match")
         try:
             valid = jws.validate_compact(token, self._jwk, registry=self._registry)
         except _MALFORMED as error:
@@ -93,7 +94,7 @@ class Verifier:
 
 
 def parse(text: str) -> tuple[jws.CompactSignature, dict[str, Any]]:
-    """Split a token into header and claims, neither of them believed yet. Raises BadToken."""
+    """Split a token into header and claims, which are not verified yet. Raises BadToken."""
     if len(text) > MAX_TOKEN:
         raise BadToken("token is too long")
     try:
@@ -103,7 +104,7 @@ def parse(text: str) -> tuple[jws.CompactSignature, dict[str, Any]]:
     except _MALFORMED as error:
         raise BadToken("token is malformed") from error
     if header != token.protected:
-        raise BadToken("header has two readings")
+        raise BadToken("header is ambiguous")
     _check_header(header)
     return token, claims
 
@@ -112,19 +113,19 @@ def _object(data: bytes) -> dict[str, Any]:
     """A JSON object in UTF-8, without constructs that parsers read differently. Raises ValueError."""
     found = json.loads(data.decode("utf-8"), object_pairs_hook=_members, parse_constant=_no_json)
     if not isinstance(found, dict):
-        raise ValueError("is no JSON object")
+        raise ValueError("is not a JSON object")
     return found
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a member is there twice")
+        raise ValueError("a member occurs twice")
     return members
 
 
 def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def subject(claims: dict[str, Any]) -> str:
@@ -166,7 +167,7 @@ def value(claims: dict[str, Any], claim: str) -> str:
 
 
 def expiry(claims: dict[str, Any]) -> float:
-    """The Unix time at which the token ends. Raises BadToken if it never does."""
+    """The Unix time at which the token expires. Raises BadToken without one."""
     exp = _time(claims, "exp")
     if exp is None:
         raise BadToken("exp is absent")
@@ -176,9 +177,9 @@ def expiry(claims: dict[str, Any]) -> float:
 def _check_header(header: dict[str, Any]) -> None:
     kind = header.get("typ")
     if not isinstance(kind, str) or kind.lower() not in _TYPES:
-        raise BadToken("typ is not an access token's")
+        raise BadToken("typ is not that of an access token")
     if "crit" in header or "b64" in header:
-        raise BadToken("critical header parameters are not understood")
+        raise BadToken("critical header parameters are not supported")
 
 
 def _check_times(claims: dict[str, Any], now: float) -> None:
@@ -187,7 +188,7 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
     for claim in ("nbf", "iat"):
         begin = _time(claims, claim)
         if begin is not None and begin > now + LEEWAY:
-            raise BadToken(f"{claim} lies in the future")
+            raise BadToken(f"{claim} is in the future")
 
 
 def _time(claims: dict[str, Any], claim: str) -> float | None:
@@ -196,16 +197,16 @@ def _time(claims: dict[str, Any], claim: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LATEST:
-        raise BadToken(f"{claim} is no time")
+        raise BadToken(f"{claim} is not a time")
     return float(value)
 
 
 def _algorithms(key: Key) -> tuple[str, ...]:
-    """The single algorithm of a key, with its names. Raises ValueError for keys we do not take."""
+    """The single algorithm of a key, with its names. Raises ValueError for unsupported keys."""
     if isinstance(key, RSAKey) and key.public_key.key_size >= 2048:
         return ("RS256",)
     if isinstance(key, ECKey) and key.curve_name == "P-256":
         return ("ES256",)
     if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
         return "Ed25519", "EdDSA"  # RFC 9864 renamed it
-    raise ValueError("it is neither RSA of 2048 bits or more, nor EC P-256, nor Ed25519")
+    raise ValueError("it must be RSA of at least 2048 bits, EC P-256 or Ed25519")

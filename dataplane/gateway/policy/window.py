@@ -47,7 +47,7 @@ class Naming:
     __slots__ = ("_end", "_start")
 
     def __init__(self, prefix: str = "", *, cluster: bool = False) -> None:
-        """`prefix` stands before every name. In a Cluster the part that tells the slot is in braces."""
+        """`prefix` is put before every name. In a Cluster the part that determines the slot is in braces."""
         self._start = f"{prefix}rate_limit:{{" if cluster else f"{prefix}rate_limit:"
         self._end = "}" if cluster else ""
 
@@ -85,7 +85,7 @@ class Window:
         return self._naming.name(self._limit, key)
 
     def take(self, name: bytes, identity: bytes) -> bytes:
-        """Take the limit's `cost`. `identity` is of this request alone."""
+        """Take the limit's `cost`. `identity` is unique to this request."""
         if self.by_members:
             return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (
                 self._head,
@@ -106,13 +106,13 @@ class Window:
         return _script(8, _GIVE_BACK_SLOTS) + _word(name) + end
 
     def charge(self, name: bytes, tokens: int) -> bytes:
-        """Take tokens beyond the cost, below zero if need be. Only of limits that are counted by slots."""
+        """Take tokens in addition to the cost, below zero if necessary. Only of limits that are counted by slots."""
         assert not self.by_members
         return _script(7, _CHARGE_SLOTS) + _word(name) + self._charge + _word(b"%d" % tokens)
 
 
 def reset(name: bytes, order: int) -> bytes:
-    """Forget what a key has taken; of all that send the same order, the first one does."""
+    """Forget the tokens taken by a key; only the first sender of an order has an effect."""
     mark = b"%b:reset:%d" % (name, order)
     return command(b"EVALSHA", _RESET, b"2", name, mark, b"%d" % _RESET_KEPT)
 

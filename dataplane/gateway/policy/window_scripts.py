@@ -1,8 +1,8 @@
 """Lua scripts that compute the sliding window of one key of a limit in Redis, by Redis's own clock.
 
-Each script touches its one key and nothing else, a reset the mark of its order, too. Times are microseconds. A take
-answers four numbers: how long to wait (0: it has taken), the tokens that are left, how long until all have come back,
-and the slot that it took from.
+Each script touches only its one key; a reset also touches the mark of its order. Times are microseconds. A take answers
+four numbers: how long to wait (0: it has taken), the tokens that are left, how long until all have come back, and the
+slot that it took from.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 SLOTS: Final = 100
 """Parts of a window that is counted by slots."""
 MOST_WINDOWS: Final = 50
-"""Windows over which an overdraft is spread; what is beyond these comes back with the last of them."""
+"""Windows over which an overdraft is spread; tokens beyond these come back with the last window."""
 
 _PRELUDE: Final = """
 local name = KEYS[1]
@@ -199,7 +199,7 @@ return 0
 """
 
 SCRIPTS: Final = (TAKE_MEMBERS, TAKE_SLOTS, CHARGE_SLOTS, GIVE_BACK_SLOTS, RESET)
-"""All that a server must know before it is asked."""
+"""All scripts that a server must have before it is asked."""
 
 
 def digest(script: str) -> bytes:

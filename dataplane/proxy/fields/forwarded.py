@@ -1,4 +1,4 @@
-"""The Forwarded field (RFC 7239), read where a trusted proxy sends it in place of X-Forwarded-For.
+"""The Forwarded field (RFC 7239), read if a trusted proxy sends it in place of X-Forwarded-For.
 
 Upstreams get the X-Forwarded fields and never this one, so that two fields cannot contradict each other. A proxy that
 writes X-Forwarded-For may pass on the Forwarded of its client: beside X-Forwarded-For it is ignored.
@@ -76,5 +76,5 @@ def adopt_forwarded(provenance: Provenance, value: bytes, trusted: TrustedProxie
 
 
 def _address(node: bytes) -> bytes:
-    """In its shortest form; "unknown" for what is none (RFC 7239 section 6)."""
+    """In its shortest form; "unknown" if it is not an address (RFC 7239 section 6)."""
     return (canonical_address(node.decode("latin-1")) or "unknown").encode()

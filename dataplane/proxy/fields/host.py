@@ -23,7 +23,7 @@ def is_authority(value: bytes) -> bool:
 
 
 def read_host(request: Request, authority: bytes | None) -> None:
-    """The authority that counts, as routes match it; HTTP/1.1 needs one."""
+    """The effective authority, as routes match it; required in HTTP/1.1."""
     if not authority:
         if request.http11:
             raise BadRequest(400, "no Host")
@@ -33,7 +33,7 @@ def read_host(request: Request, authority: bytes | None) -> None:
 
 
 def _is_host(host: bytes) -> bool:
-    """Whether what looks like a name or an address is one (RFC 3986 section 3.2.2)."""
+    """Whether the text is a valid name or address (RFC 3986 section 3.2.2)."""
     if not host.startswith(b"["):
         return True
     try:

@@ -1,6 +1,6 @@
 """Meanings of field names: one table for requests, one for responses (RFC 9110 section 7.6, RFC 9112).
 
-Fields of kind PASS are forwarded unread. Every other kind is read, dropped or written anew.
+Fields of kind PASS are forwarded unread. Every other kind is read, dropped or rewritten.
 """
 
 from __future__ import annotations
@@ -76,5 +76,6 @@ _FOLDED: Final = bytes(
 
 
 def folded(name: bytes) -> bytes:
-    """A name as a CGI-style server reads it: without case, all that is neither letter nor digit counts as a dash."""
+    """A name as a CGI-style server reads it: without case, and with a dash for every character that is neither letter
+    nor digit."""
     return name.translate(_FOLDED)

@@ -1,7 +1,7 @@
 """A cache of parsed heads, keyed by their bytes: most clients and instances repeat themselves.
 
-A parser in the same state parses the same bytes to the same result, so a cached result is exact. The parser reads on a
-miss, and every head that is longer than `LONGEST` or arrives in several reads.
+A parser in the same state parses the same bytes to the same result, so a cached result is exact. The parser reads a
+head on a miss, when it is longer than `LONGEST`, or when it arrives in several reads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LONGEST: Final = 4_096
 ENTRIES: Final = 512
 """Entries of one generation."""
 _SAMPLE: Final = 8
-"""One of this many misses is cached. Frequent heads get in soon, and most heads that come once stay out."""
+"""One of this many misses is cached. Frequent heads are cached soon, and most heads that occur once are not."""
 _HIT: Final = 2
 _MISS: Final = 1
 """A hit saves about twice what a miss costs (docs/explanation/performance.md)."""
@@ -51,7 +51,7 @@ class HeadCache(Generic[T]):
         return found
 
     def admit(self) -> bool:
-        """Whether to `put` a head that missed. To be called once for each miss."""
+        """Whether to `put` a head that missed. Call it once for each miss."""
         first = self._misses % self._sample == 0
         self._misses += 1
         return first

@@ -81,7 +81,7 @@ PERSISTENT: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"}
 
 
 class TooManyOptions(ValueError):
-    """A Connection field names more options than any sender needs."""
+    """The Connection fields have too many options."""
 
 
 def begin(name: bytes) -> bytes:
@@ -117,7 +117,7 @@ def removed(pieces: list[bytes], names: frozenset[bytes]) -> list[tuple[bytes, b
 
 
 def taken_out(pieces: list[bytes], names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    """`removed` for those who read it: names in lower case, values without blanks around them."""
+    """`removed` for reading: names in lower case, values without blanks around them."""
     return [(name.lower(), value.strip(b" \t")) for name, value in removed(pieces, names)]
 
 
@@ -128,7 +128,8 @@ def field_sorter(
     `special`.
 
     Both keep the order of the wire, also where a spelling is new: a proxy must not change the order of fields with the
-    same name (RFC 9110 section 5.3). Called for every field of every message, hence a closure and no method.
+    same name (RFC 9110 section 5.3). A closure instead of a method, because it is called for every field of every
+    message.
     """
     known = names.passing
 
@@ -141,7 +142,7 @@ def field_sorter(
             passing.append(start)
             passing.append(value)
         else:
-            # The parser leaves out what blanks come before a value, not those behind it (RFC 9112 section 5.1).
+            # The parser strips blanks before a value, but not those after it (RFC 9112 section 5.1).
             last = value[-1] if len(value) else 0
             if last in (_SPACE, _TAB):
                 value = value.rstrip(b" \t")

@@ -12,8 +12,8 @@ AHEAD: Final = 16
 PIECE: Final = 512
 """Bytes parsed in one piece when several requests come in one read: some twenty of the shortest."""
 WHOLE: Final = 1_024
-"""Size of a read that is always parsed in one piece: some forty of the shortest requests. To look for a second
-request in every read costs more than to read one request line."""
+"""Size of a read that is always parsed in one piece: some forty of the shortest requests. Searching every read for a
+second request costs more than reading one request line."""
 VERSION: Final = b" HTTP/1."
 """In every request line that is served. Found in half the time of the empty line that ends a head."""
 _VERSIONS: Final = re.compile(re.escape(VERSION))

@@ -1,4 +1,4 @@
-"""Writing the gateway's own responses; what does not change from one to the next is written once."""
+"""Writing the gateway's own responses; parts that do not change are written once."""
 
 from __future__ import annotations
 

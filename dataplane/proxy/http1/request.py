@@ -184,7 +184,7 @@ def _read_trusted(request: Request, kind: int, value: bytes) -> None:
     elif kind == FORWARDED_FOR:
         provenance.forwarded_for = _listed(provenance.forwarded_for, value)
     elif kind == FORWARDED_PROTO:
-        # Schemes have no case (RFC 9110 section 4.2.3).
+        # Schemes ignore case (RFC 9110 section 4.2.3).
         scheme = value.lower()
         provenance.forwarded_proto = scheme if scheme in (b"http", b"https") else None
     elif kind == FORWARDED_HOST:
@@ -192,7 +192,7 @@ def _read_trusted(request: Request, kind: int, value: bytes) -> None:
 
 
 def _read_trace(request: Request, kind: int, value: bytes) -> None:
-    """Two traceparents are as good as none: joined, they have no reading."""
+    """Two traceparents count as none: joined, they are not valid."""
     provenance = request.provenance = request.provenance or Provenance()
     if kind == TRACEPARENT:
         provenance.traceparent = _listed(provenance.traceparent, value)
@@ -206,7 +206,8 @@ def _listed(earlier: bytes | None, value: bytes) -> bytes:
 
 
 def _read_connection(request: Request, values: list[bytes]) -> None:
-    """RFC 9110 section 7.6.1: what the client declares hop-by-hop stays here. Our own fields follow these."""
+    """RFC 9110 section 7.6.1: fields that the client declares hop-by-hop are not forwarded. Our own fields follow
+    these."""
     if len(values) == 1 and values[0] in PERSISTENT:
         return
     try:
@@ -247,7 +248,7 @@ def is_cacheable(request: Request) -> bool:
 
 
 def is_plain(method: bytes, target: bytes, bounds: Bounds = _BOUNDS) -> bool:
-    """Whether a parser could read these two in a request line in one way only: a method that is served, and a path."""
+    """Whether every parser reads these two in a request line in the same way: a supported method, and a path."""
     return (
         method in _METHODS
         and target.startswith(b"/")

@@ -76,7 +76,7 @@ class RequestReader:
     )
 
     _client: ClientSide | None
-    """The owner of the connection; None once that is gone, so that the two do not hold on to each other."""
+    """The owner of the connection; None once it is gone, which breaks the reference cycle."""
 
     def __init__(self, client: ClientSide, shared: Shared) -> None:
         self.queue: deque[Exchange] = deque()
@@ -86,7 +86,7 @@ class RequestReader:
         self.incoming: Exchange | None = None
         """The exchange whose body is being read."""
         self.closed = False
-        """Nothing more is wanted: what still comes is thrown away."""
+        """No more requests are read: further bytes are dropped."""
         self.upgrade_data: bytes | None = None
         """Bytes after a request that offers an upgrade: of the new protocol, if the instance accepts. Else None."""
         self._client = client
@@ -96,14 +96,14 @@ class RequestReader:
         self._longest = min(LONGEST, bounds.head)
         self._credit = LookupCredit()
         self.at_boundary = True
-        """Every request that has begun has been read completely."""
+        """Whether every request that has begun has been read completely."""
         self._raw = self._size = self._left = self._overhead = 0
         self._names = request_names(bounds.strip)
         self._cause: Exception | None = None
         """The reason a head was refused. The parser's own error loses it where an exception is being handled further
         up."""
         self._parser: HttpRequestParser | None = None
-        """Made when something has to be parsed: many connections bring one request, whose head is cached."""
+        """Made when a head must be parsed: many connections have one request, whose head is cached."""
 
     @property
     def in_head(self) -> bool:
@@ -117,12 +117,12 @@ class RequestReader:
         self._left = 0
 
     def release(self) -> None:
-        """The connection is gone: let go of it, and of the parser, which holds on to this object."""
+        """The connection is gone: drop the references to it and to the parser, which refers to this object."""
         self.close()
         self._parser = self._client = self.incoming = None
 
     def feed(self, data: bytes) -> None:
-        """Read on."""
+        """Read the next bytes."""
         if self._left:
             data = self._pass(data)
         if self.closed or not data:
@@ -147,7 +147,7 @@ class RequestReader:
                         return
                 self._credit.miss()
         if (len(data) <= WHOLE and not self.queue) or data.count(VERSION) < 2:
-            # It holds few requests, or one request line at most and perhaps the rest of a request before it.
+            # It has few requests, or at most one request line, perhaps after the rest of an earlier request.
             self._parse(data)
             if new is not None and self.at_boundary:
                 self._cache_head(new)
@@ -156,7 +156,7 @@ class RequestReader:
             self.parse_backlog()
 
     def parse_backlog(self) -> None:
-        """Parse what has been read, as far as the queue is short."""
+        """Parse the bytes read, as long as the queue is short."""
         data, queue = self.backlog, self.queue
         begin, size = 0, len(data)
         while begin < size and len(queue) < AHEAD and not self.closed:
@@ -172,7 +172,7 @@ class RequestReader:
         self.backlog = b"" if self.closed or begin == size else data[begin:]
 
     def _parse(self, data: memoryview | bytes) -> None:
-        """Have the parser read on."""
+        """Feed the parser."""
         self._size = len(data)
         if self.at_boundary:
             self._raw = 0
@@ -252,7 +252,7 @@ class RequestReader:
             self._special.clear()
         self.incoming = None
         self.at_boundary = True
-        # Nothing of the present read counts for the next head; if that ends in it too, it is measured.
+        # The present read does not count for the next head; if that also ends in it, it is measured.
         self._raw = -self._size
         exchange.complete = True
         if not exchange.request.keep_alive:
@@ -274,7 +274,7 @@ class RequestReader:
         return exchange
 
     def _serve_cached(self, known: Request, method: bytes, target: bytes) -> None:
-        """A whole request, all of it known but the request line."""
+        """A complete request that is known except for its request line."""
         try:
             exchange = self._begin(from_cache(known, method, target))
         except BadRequest as bad:
@@ -295,7 +295,7 @@ class RequestReader:
                 cache.put(head, copy_head(request))
 
     def _consider_upgrade(self, request: Request, nominated: bool) -> None:
-        """An offer that may count makes the request the last one; any other is ignored (module `upgrade`)."""
+        """A valid offer makes the request the last one; any other is ignored (module `upgrade`)."""
         if nominated and request.http11 and not request.length:
             request.keep_alive = False
         else:
@@ -384,7 +384,7 @@ class RequestReader:
         return rest
 
     def _measure_head(self) -> None:
-        """More was read than a head may have: was it the head?"""
+        """More bytes were read than a head may have: check whether they are the head."""
         size = sum(len(name) + len(value) + 4 for name, value in self._special)
         size += sum(map(len, self._passing)) + sum(map(len, self._target))
         if size > self._bounds.head:

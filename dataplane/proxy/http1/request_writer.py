@@ -31,7 +31,8 @@ class RequestWriter:
         self._via = via
 
     def head(self, exchange: Exchange, request: Request, default_authority: bytes) -> bytes:
-        """The whole head, with its final empty line. Request and trace ids are the exchange's: every try says the same.
+        """The whole head, with its final empty line. Request and trace ids are those of the exchange, and the same in
+        every attempt.
 
         `default_authority` is the Host of an HTTP/1.0 request without one.
         """
@@ -95,7 +96,7 @@ def request_head(
         authority,
         b"\r\nx-request-id: ",
         request_id,
-        # As `started` says it; spelt out, because nearly every request comes here.
+        # The same as in `started`, inlined because nearly every request comes here.
         b"\r\ntraceparent: 00-",
         request_id,
         b"-",

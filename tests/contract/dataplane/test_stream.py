@@ -160,18 +160,18 @@ SIX = wire.snapshot(wire.user("alice", revision=6), revision=6)
     [
         pytest.param(
             wire.delta(wire.snapshot(wire.user("zoe"), revision=4), SIX),
-            "is based on revision 4, and 5 is served",
+            "is based on revision 4, but revision 5 is served",
             id="another base",
         ),
-        pytest.param(pb.Delta(revision=6), "is based on revision 0, and 5 is served", id="no base"),
+        pytest.param(pb.Delta(revision=6), "is based on revision 0, but revision 5 is served", id="no base"),
         pytest.param(
             wire.delta(FIVE, SIX, digest="0" * 64),
-            "leads to another digest than it says",
+            "results in a digest that is not the one it names",
             id="another result",
         ),
         pytest.param(
             wire.delta(FIVE, SIX, changed=[wire.user("mallory")]),
-            "leads to another digest than it says",
+            "results in a digest that is not the one it names",
             id="something too many",
         ),
     ],
@@ -198,7 +198,10 @@ async def test_a_delta_of_an_unknown_kind_is_a_rejection_and_no_mismatch(fake: F
             pb.StreamResponse(delta=wire.delta(FIVE, SIX, changed=[wire.Resource(name="x", revision=6)]))
         )
         (nack,) = await eventually(lambda: fake.latest.nacked)
-        assert (nack.mismatch, nack.problems[0].detail) == (False, "is of no kind that this version knows")
+        assert (nack.mismatch, nack.problems[0].detail) == (
+            False,
+            "has a kind that this version does not know",
+        )
         waiting.cancel()
 
 

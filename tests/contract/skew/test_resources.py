@@ -79,7 +79,7 @@ def test_a_kind_that_is_not_known_is_refused_by_name() -> None:
     )
     snapshot = config_pb2.Snapshot(revision=1, digest="", resources=[unknown])
     with pytest.raises(
-        TableError, match="/of-tomorrow body: is of no kind that this version knows"
+        TableError, match="/of-tomorrow body: has a kind that this version does not know"
     ) as caught:
         unpack(snapshot)
     assert [str(problem.resource) for problem in caught.value.problems] == ["/of-tomorrow"]

@@ -64,7 +64,7 @@ async def test_nobody_joins_or_reaches_the_nodes_own_status(
             controlplane.publish(snapshot(orders, stranger, revision=5 + number))
             await eventually(lambda wanted=number: len(controlplane.latest.nacked) == wanted)  # type: ignore[misc]
         details = {problem.detail for nack in controlplane.latest.nacked for problem in nack.problems}
-        assert any("are built into the data plane" in detail for detail in details)
+        assert any("are reserved for the data plane" in detail for detail in details)
 
 
 async def test_changes_are_served_as_they_come(
@@ -249,7 +249,7 @@ async def test_a_cache_that_cannot_be_written_is_a_warning(
     async with DataPlane(tmp_path, controlplane.address) as node:
         await node.started()
         assert (await node.get("/orders/1")).text == "orders-1"
-        await eventually(lambda: _health_says(node, "the configuration cannot be kept on disk"))
+        await eventually(lambda: _health_says(node, "the configuration cache cannot be written"))
 
 
 async def test_a_cached_configuration_that_is_too_big_now_is_a_warning(

@@ -192,7 +192,7 @@ async def test_two_data_planes_do_not_share_a_port(tmp_path: Path, controlplane:
         (
             {"DATAPLANE_TOKEN": ""},
             "DATAPLANE_TOKEN: is not set (at least 16 random characters, the same as on the control planes; "
-            "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to be known by a certificate)",
+            "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to authenticate by a certificate)",
         ),
         (
             {"CONTROLPLANE_CA": "/nowhere/ca.pem"},

@@ -221,7 +221,7 @@ async def test_a_service_has_as_many_requests_under_way_as_it_may() -> None:
             await client.head()
         head, body = await gate.ask(GET)
         assert head.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in head
-        assert json.loads(body)["detail"] == "Service s has as many requests under way as it may"
+        assert json.loads(body)["detail"] == "Service s has reached its limit of requests under way"
         assert gate.observer.decisions == [("saturated", 503)]
         slow.go.set()
         for client in clients:

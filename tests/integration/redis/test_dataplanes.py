@@ -427,7 +427,7 @@ async def test_an_acl_without_the_keys_of_limits_is_named_and_no_failure_to_conn
         assert record["lacks"] == "~rate_limit:*"
         assert LOST not in messages(plane)
         assert own_server.cli("acl", "setuser", "gate", "~rate_limit:*") == "OK"
-        await eventually(lambda: "Redis refuses limits no more" in messages(plane))
+        await eventually(lambda: "Redis accepts limits again" in messages(plane))
         await eventually(lambda: has_found(plane))
         assert sorted(await ask(plane, 6)) == [200] * 4 + [429] * 2
 

@@ -112,7 +112,7 @@ async def test_slots_that_nobody_has_are_an_outage_until_somebody_has_them() -> 
     async with scripted(script) as redis, seen(redis) as made:
         outage = await eventually(made.store.outage)
         assert outage is not None
-        assert outage.reason == f"no node of the Cluster has {SLOTS - slot_of(NAME)} of the slots"
+        assert outage.reason == f"no node of the Cluster serves {SLOTS - slot_of(NAME)} of the slots"
         assert not made.store.ask(Take(), monotonic())
         whole = True
         assert await made.ask() == [0, 4, 60_000_000, 7]

@@ -84,20 +84,20 @@ async def test_a_server_that_says_more_than_it_is_asked_is_none() -> None:
 
     async with scripted(script) as redis:
         options = RedisOptions((("127.0.0.1", redis.port),), timeout=5.0)
-        assert "no reply to a question" in await reason_of(make_store(options, lambda: None))
+        assert "a reply without a question" in await reason_of(make_store(options, lambda: None))
 
 
 async def test_no_room_is_made_for_what_does_not_come() -> None:
     """hiredis has a pointer for each reply of a list before the first of them is there: eight million bytes here."""
     async with scripted(lambda words: b"*1000000\r\n") as redis:
         options = RedisOptions((("127.0.0.1", redis.port),), timeout=5.0)
-        assert "no reply to a question" in await reason_of(make_store(options, lambda: None))
+        assert "a reply without a question" in await reason_of(make_store(options, lambda: None))
 
 
 async def test_a_reply_without_an_end_is_given_up() -> None:
     async with scripted(lambda words: b"+" + b"a" * 100_000) as redis:
         options = RedisOptions((("127.0.0.1", redis.port),), timeout=5.0)
-        assert "no reply to a question" in await reason_of(make_store(options, lambda: None))
+        assert "a reply without a question" in await reason_of(make_store(options, lambda: None))
 
 
 async def test_a_server_that_quotes_the_password_has_it_in_no_log() -> None:

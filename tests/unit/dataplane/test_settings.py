@@ -89,14 +89,14 @@ def test_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_token() -> None:
     assert complaint() == (
         "DATAPLANE_TOKEN: is not set (at least 16 random characters, the same as on the control planes; "
-        "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to be known by a certificate)"
+        "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to authenticate by a certificate)"
     )
 
 
 def test_a_token_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "token"
     given(monkeypatch, DATAPLANE_TOKEN_FILE=str(file))
-    assert "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE cannot be set together" in complaint()
+    assert "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE must not both be set" in complaint()
     given(monkeypatch, DATAPLANE_TOKEN="", DATAPLANE_TOKEN_FILE=str(file))
     assert complaint() == f"DATAPLANE_TOKEN_FILE: cannot read {file}: No such file or directory"
     for content in (b"", b"# a comment only\n", b"short\n", b"with a space in the middle", b"\xff" * 20):
@@ -183,11 +183,11 @@ def test_a_file_that_is_no_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path
         ({"TLS_LISTEN": "h:1", "TLS_CERTS": "x"}, "TLS_CERTS: 'x' is neither a folder nor certificate:key"),
         (
             {"TLS_LISTEN": "[::]:8000", "TLS_CERTS": "x"},
-            "TLS_LISTEN: [::]:8000 is taken by LISTEN; TLS_CERTS: 'x' is neither a folder nor certificate:key",
+            "TLS_LISTEN: [::]:8000 is already used by LISTEN; TLS_CERTS: 'x' is neither a folder nor certificate:key",
         ),
         (
             {"TLS_LISTEN": "127.0.0.1:8001", "TLS_CERTS": ","},
-            "TLS_CERTS: names no file",
+            "TLS_CERTS: must name at least one file",
         ),
     ],
 )
@@ -202,9 +202,9 @@ def test_request_headers_that_are_stripped(monkeypatch: pytest.MonkeyPatch) -> N
     given(monkeypatch, STRIP_REQUEST_HEADERS="X-Tenant, x_corp_*")
     assert load().bounds.strip == ("X-Tenant", "x_corp_*")
     given(monkeypatch, STRIP_REQUEST_HEADERS="*, X Tenant, Host")
-    assert "'*' is no field name, nor a prefix" in complaint()
+    assert "'*' must be a field name, or a prefix" in complaint()
     given(monkeypatch, STRIP_REQUEST_HEADERS="Host")
-    assert "'Host' is read by the gateway" in complaint()
+    assert "'Host' must not be listed: the gateway reads it" in complaint()
 
 
 def test_redis_by_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,9 +231,9 @@ def test_redis_by_sentinels_and_as_a_cluster(monkeypatch: pytest.MonkeyPatch) ->
     only(monkeypatch, REDIS_CLUSTER="[::1]:7000,b:7001")
     assert load().redis_options() == RedisOptions((("::1", 7000), ("b", 7001)), cluster=True)
     only(monkeypatch, REDIS_CLUSTER="a:7000", REDIS_SENTINELS="b:26379")
-    assert "REDIS_SENTINELS and REDIS_CLUSTER cannot be set together" in complaint()
+    assert "REDIS_SENTINELS and REDIS_CLUSTER must not both be set" in complaint()
     only(monkeypatch, REDIS_CLUSTER="a:7000", REDIS_URL="redis://h/1")
-    assert "REDIS_URL: a Cluster has database 0 only" in complaint()
+    assert "REDIS_URL: must name database 0 for a Cluster" in complaint()
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_client_certificate_for_redis(monkeypatch: pytest.MonkeyPatch, tmp_pat
         (
             "REDIS_HOST",
             "redis:6379",
-            "must be a host name or an address alone, IPv6 in brackets: REDIS_PORT says",
+            "must be a host name or an address without a port (IPv6 in brackets): set the port in",
         ),
         ("REDIS_HOST", "redis://redis", "must be a host name"),
         (

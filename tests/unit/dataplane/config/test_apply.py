@@ -143,7 +143,7 @@ def test_names_of_built_in_resources_are_refused(resource: Resource, field: str)
     with pytest.raises(TableError) as caught:
         move(assembly, NOTHING, bundle(wire.service("orders"), resource, revision=5))
     (problem,) = caught.value.problems
-    assert (problem.field, "are built into the data plane" in problem.detail) == (field, True)
+    assert (problem.field, "are reserved for the data plane" in problem.detail) == (field, True)
 
 
 def test_a_built_in_route_comes_back_when_the_operators_goes() -> None:

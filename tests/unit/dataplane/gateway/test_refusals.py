@@ -65,14 +65,14 @@ CONTRACT: list[tuple[object, int, str, dict[str, str]]] = [
     (
         Saturated("orders"),
         503,
-        "Service orders has as many requests under way as it may",
+        "Service orders has reached its limit of requests under way",
         {"retry-after": "1"},
     ),
     (Unavailable("secret"), 503, "Service unavailable", {}),
     (BadResponse("secret"), 502, "Service unavailable", {}),
     (TimedOut("secret"), 504, "Service unavailable", {}),
     (TooLarge(10), 413, "Content too large", {}),
-    (AmbiguousPath(), 400, "Bad Request: path: percent-encoded characters lead to another route", {}),
+    (AmbiguousPath(), 400, "Bad Request: path: its percent-encoding decides which route it matches", {}),
     (BadRequest(400, "no Host"), 400, "Bad Request: no Host", {}),
     (BadRequest(431, "head too long"), 431, "Request Header Fields Too Large: head too long", {}),
 ]
@@ -148,5 +148,5 @@ def test_why_a_token_was_refused_is_for_the_log_only() -> None:
 
 
 def test_no_two_refused_tokens_share_a_reason_by_chance() -> None:
-    assert respond(Unauthenticated(True, "aud is another")).reason == "aud is another"
+    assert respond(Unauthenticated(True, "aud does not match")).reason == "aud does not match"
     assert respond(MISSING).reason == ""

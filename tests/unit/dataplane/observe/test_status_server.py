@@ -111,8 +111,8 @@ async def test_health_of_a_node_without_worries() -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "problem"),
     [
-        ({"controlplane": ""}, "degraded", "not connected to a control plane: serving revision 41"),
-        ({"cache_problem": "x"}, "degraded", "the configuration cannot be kept on disk, or read from it"),
+        ({"controlplane": ""}, "degraded", "not connected to a control plane: still serving revision 41"),
+        ({"cache_problem": "x"}, "degraded", "the configuration cache cannot be written or read"),
         ({"workers": 1}, "degraded", "1 of 2 workers run"),
         ({"not_ready": "no configuration yet"}, "starting", "no configuration yet"),
         (

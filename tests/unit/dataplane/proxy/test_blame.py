@@ -55,7 +55,7 @@ def test_an_exchange_that_takes_too_long_in_all(
     phase: int, instance_late: bool, in_phase: float, result: Result
 ) -> None:
     verdict = blame.late_in_all(phase, instance_late, in_phase, in_all=10.0)
-    assert verdict.refusal == TimedOut("the exchange took too long") and verdict.result is result
+    assert verdict.refusal == TimedOut("the exchange exceeded its total timeout") and verdict.result is result
 
 
 @pytest.mark.parametrize(

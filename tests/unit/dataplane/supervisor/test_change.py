@@ -185,7 +185,7 @@ async def test_nothing_goes_back(node: Node) -> None:
         (event,) = await node.hears(bundle(4))
         answer, revision, why = cast(Any, event)
         assert (answer, revision) == ("nack", 4)
-        assert "is older than the configuration served, revision 5; if that is meant" in why
+        assert "is older than the configuration served, revision 5; if this is intended" in why
         assert node.changes.served.revision == 5
         confirmed = replace(bundle(4), epoch=1000)
         assert (await node.hears(confirmed))[-1] == ("ack", 4)

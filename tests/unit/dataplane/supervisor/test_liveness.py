@@ -18,7 +18,7 @@ def ticks_until_dead(liveness: Liveness, *, settled: bool = True, heard: bool = 
 def test_a_worker_that_falls_silent_is_dead_after_the_timeout() -> None:
     liveness = Liveness(5.0)
     liveness.heard()
-    assert ticks_until_dead(liveness) == (5 / TICK, "silent for 5 s")
+    assert ticks_until_dead(liveness) == (5 / TICK, "sent nothing for 5 s")
 
 
 def test_a_worker_that_speaks_lives() -> None:
@@ -33,7 +33,7 @@ def test_one_frame_starts_the_count_anew() -> None:
 
 
 def test_a_process_that_starts_gets_longer() -> None:
-    assert ticks_until_dead(Liveness(5.0)) == (START_TIMEOUT / TICK, "silent for 30 s")
+    assert ticks_until_dead(Liveness(5.0)) == (START_TIMEOUT / TICK, "sent nothing for 30 s")
 
 
 def test_a_worker_that_speaks_but_never_answers_is_dead() -> None:

@@ -37,7 +37,7 @@ def test_a_refusal_is_logged_as_what_it_is(caplog: pytest.LogCaptureFixture) -> 
     assert [record.message for record in caplog.records] == [
         "Failed to connect to Redis",
         REFUSES,
-        "Redis refuses limits no more",
+        "Redis accepts limits again",
     ]
     assert caplog.records[1].__dict__["lacks"] == "~rate_limit:*"
 

@@ -63,7 +63,7 @@ class Worker:
         self._gone.set()
 
     def tick(self) -> str:
-        return "silent for 5 s" if self.index in self.world.frozen else ""
+        return "sent nothing for 5 s" if self.index in self.world.frozen else ""
 
     async def follow(
         self, answered: Callable[[], None], counted: Callable[[Any], None], *_: Callable[[], None]

@@ -42,15 +42,15 @@ def test_the_same_name_in_two_kinds_is_two_resources() -> None:
 @pytest.mark.parametrize(
     ("change", "detail"),
     [
-        ({"digest": "0" * 64}, "digest: does not fit the resources of the snapshot"),
-        ({"digest": ""}, "digest: does not fit the resources of the snapshot"),
+        ({"digest": "0" * 64}, "digest: does not match the resources of the snapshot"),
+        ({"digest": ""}, "digest: does not match the resources of the snapshot"),
         ({"revision": 0}, "revision: must be 1 or more, not 0"),
         ({"revision": -4}, "revision: must be 1 or more, not -4"),
-        ({"resources": [wire.user("bob")]}, "digest: does not fit the resources of the snapshot"),
+        ({"resources": [wire.user("bob")]}, "digest: does not match the resources of the snapshot"),
         ({"resources": [wire.user("alice")]}, "user/alice: is there twice"),
         (
             {"resources": [wire.Resource(name="x", revision=1)]},
-            "/x body: is of no kind that this version knows",
+            "/x body: has a kind that this version does not know",
         ),
     ],
 )
@@ -85,12 +85,12 @@ FIRST, SECOND = bundle(wire.user("alice")), bundle(wire.user("bob", revision=2),
 @pytest.mark.parametrize(
     ("records", "detail"),
     [
-        ([], "digest: does not fit the resources"),
-        ([b""], "digest: does not fit the resources"),
+        ([], "digest: does not match the resources"),
+        ([b""], "digest: does not match the resources"),
         ([b"\xff\xff\xff"], "is not a change"),
-        ([record(FIRST, SECOND)], "base_digest: does not follow from the change before"),
-        ([record(NOTHING, FIRST)] * 2, "base_digest: does not follow from the change before"),
-        ([record(NOTHING, replace(FIRST, digest="0" * 64))], "digest: does not fit the resources"),
+        ([record(FIRST, SECOND)], "base_digest: does not follow the previous change"),
+        ([record(NOTHING, FIRST)] * 2, "base_digest: does not follow the previous change"),
+        ([record(NOTHING, replace(FIRST, digest="0" * 64))], "digest: does not match the resources"),
     ],
 )
 def test_records_that_make_no_bundle(records: list[bytes], detail: str) -> None:

@@ -304,7 +304,7 @@ def test_a_kind_of_the_future() -> None:
         # field 99, length-delimited, empty: a kind that this version was not built with
         pb.Resource(name="new", revision=3).SerializeToString() + b"\x9a\x06\x00"
     )
-    assert problems(resource) == {"body": "is of no kind that this version knows"}
+    assert problems(resource) == {"body": "has a kind that this version does not know"}
 
 
 @pytest.mark.parametrize("name", ["", 'quo"te', "new\nline", "späte", "a b", "x" * 257])

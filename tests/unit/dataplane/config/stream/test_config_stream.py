@@ -25,9 +25,13 @@ UNTOLD = AioRpcError(grpc.StatusCode.INTERNAL, Metadata(), Metadata(), "Internal
         (
             grpc.StatusCode.UNAUTHENTICATED,
             "no",
-            "UNAUTHENTICATED: no (it accepts neither DATAPLANE_TOKEN nor",
+            "UNAUTHENTICATED: no (the control plane accepts neither DATAPLANE_TOKEN nor",
         ),
-        (grpc.StatusCode.INTERNAL, "Internal error from Core", "it refused the stream, and the next attempt"),
+        (
+            grpc.StatusCode.INTERNAL,
+            "Internal error from Core",
+            "the control plane refused the stream; the next attempt",
+        ),
     ],
 )
 def test_a_reason_names_what_to_look_at(code: grpc.StatusCode, details: str, said: str) -> None:
