@@ -100,7 +100,7 @@ def test_nobody_fills_the_table() -> None:
     resources |= {("instance", f"orders/{name}"): Stamped(instance(name=name), 1) for name in "ab"}
     snapshot, rules = Snapshot(1, MappingProxyType(resources)), Rules(most_instances=2, most_services=1)
     rules.check(instance(name="a"), orders, SERVICE, snapshot)
-    with pytest.raises(Refused, match="limit of instances .REGISTER_MOST_INSTANCES: 2"):
+    with pytest.raises(Refused, match=r"limit of instances .REGISTER_MOST_INSTANCES: 2"):
         rules.check(instance(name="c"), orders, SERVICE, snapshot)
     payments = Service(service_name="payments")
     with pytest.raises(Refused, match="there is 1 service "):
