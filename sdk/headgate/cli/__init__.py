@@ -5,6 +5,7 @@ Nothing here is imported by `import headgate`: it needs the extra `headgate-sdk[
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ def main() -> None:
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Characters that the encoding of a terminal or file lacks must not end a command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from headgate.cli.app import app
     except KeyboardInterrupt:

@@ -47,12 +47,17 @@ class Output(StrEnum):
 
 def print_json(value: object) -> None:
     """Indented JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=not holds_unicode()) + "\n")
 
 
 def print_yaml(value: object) -> None:
     """YAML in the order of the fields."""
-    yaml.dump(value, sys.stdout, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    yaml.dump(value, sys.stdout, Dumper=_Dumper, sort_keys=False, allow_unicode=holds_unicode())
+
+
+def holds_unicode() -> bool:
+    """Whether the output can have every character; otherwise JSON and YAML write some as escapes of their own."""
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
 def print_kind(kind: Kind, rows: Iterable[Row]) -> None:

@@ -14,7 +14,7 @@ from headgate.cli.api import ApiError, Unreachable
 from headgate.cli.failure import INTERRUPTED, Absent, Failure
 from headgate.cli.kinds import Kind
 from headgate.cli.layout import fit
-from headgate.cli.render import print_aligned, screen_width, word
+from headgate.cli.render import holds_unicode, print_aligned, screen_width, word
 
 PAUSE = 2.0
 """Seconds between two questions."""
@@ -81,7 +81,7 @@ class _Lines:
     def show(self, changed: list[Row], gone: list[Row]) -> None:
         for row, deleted in (*((row, False) for row in changed), *((row, True) for row in gone)):
             value = {"deleted": deleted, "object": row}
-            sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(value, ensure_ascii=not holds_unicode()) + "\n")
 
 
 class _Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import ssl
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import typer
+import yaml
 
 import headgate.cli
 from headgate.cli import causes, changes, resources
@@ -277,6 +279,28 @@ def test_passwords_in_urls_are_not_repeated(run: Run) -> None:
         result = run("context", "set", "prod", url)
         assert (result.exit_code, "secret" in result.output) == (1, False)
         assert "a URL holds no user name and no password here" in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_outputs_that_lack_characters(home: Path, encoding: str) -> None:
+    value = {"a": "caf\u00e9 \u65e5 \U0001f600"}
+    code = (
+        "import sys, headgate.cli as cli, headgate.cli.app as app\n"
+        "from headgate.cli import render\n"
+        f"value = {value!r}\n"
+        "def show():\n"
+        "    getattr(render, sys.argv[1])(value if 'line' not in sys.argv[1] else value['a'])\n"
+        "app.app = show\ncli.main()"
+    )
+    known = {**os.environ, "PYTHONIOENCODING": encoding}
+    shown = {}
+    for form in ("print_json", "print_yaml", "print_line"):
+        done = subprocess.run([sys.executable, "-c", code, form], env=known, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        shown[form] = done.stdout.decode(encoding)
+    assert json.loads(shown["print_json"]) == yaml.safe_load(shown["print_yaml"]) == value
+    if encoding == "utf-8":
+        assert shown["print_line"] == f"{value['a']}\n"
 
 
 def test_an_interrupt_while_it_loads_is_no_traceback(
