@@ -48,14 +48,16 @@ def load() -> FileSettings:
     named = os.environ.get("HEADGATE_CONFIG")
     path = Path(named) if named else DEFAULT_PATH
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if not named:
             return FileSettings()
         raise Misconfigured(f"HEADGATE_CONFIG: there is no file {path}") from None
     except OSError as error:
         raise Misconfigured(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{path} is not TOML: not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{path} is not TOML: {error}") from None
     problems = [problem for name, value in content.items() for problem in _problems(name, value)]
     if problems:

@@ -83,3 +83,9 @@ def test_one_that_is_named_must_be_there(file: Path, monkeypatch: pytest.MonkeyP
         Target.make()
     monkeypatch.delenv("HEADGATE_CONFIG")
     assert settings_file.load() == settings_file.FileSettings()
+
+
+def test_another_encoding_is_told_in_our_words(file: Path) -> None:
+    file.write_bytes(b"# caf\xe9\n")
+    with pytest.raises(Misconfigured, match=r"services\.toml is not TOML: not UTF-8 at byte 5$"):
+        Target.make()
