@@ -6,7 +6,7 @@
 The same without asyncio: `headgate.sync.register`, `headgate.sync.connect`. For servers: `headgate.asgi.lifespan`,
 `headgate.wsgi.gunicorn`, `headgate.grpc_server.serve`.
 
-Names are imported when they are first used: a server that forks imports this package before, and gRPC only after.
+Names are imported at their first use, so that a forking server can import this package before the fork and gRPC later.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def default_instance_id(host_name: str, place: int | str) -> str:
 
 
 def fitted_id(text: str) -> str:
-    """A resource name for any text. Of a long one the end is kept, behind a digest that no other text has."""
+    """A resource name for any text. A long text is shortened to its end, with a digest of the whole text before it."""
     name = re.sub(r"[^a-z0-9._-]", "-", text.lower()).lstrip("._-")
     if len(name) <= LONGEST_ID:
         return name
@@ -33,7 +33,7 @@ def fitted_id(text: str) -> str:
 
 
 async def local_address(target: Target) -> str:
-    """The address that packets to the control plane leave from; nothing is sent to find out.
+    """The source address of packets to the control plane, found without sending any.
 
     Raises Unavailable when no address of the target can be resolved or reached from here.
     """

@@ -1,10 +1,10 @@
-"""Being registered while an ASGI application is served.
+"""Registration of an instance while an ASGI application is served.
 
     app = FastAPI(lifespan=headgate.asgi.lifespan("orders", port=9000))
 
 The application starts and listens whether a control plane answers or not. On SIGTERM and Ctrl-C the instance is
-drained before the server stops accepting: uvicorn handles them by Python's own means, which is what is taken up here.
-Under a server that does otherwise, the instance leaves when the lifespan ends.
+drained before the server stops accepting, because the lifespan wraps the signal handlers that uvicorn sets. With a
+server that handles signals in another way, the instance is deregistered when the lifespan ends.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def lifespan(
     inner: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
     **options: Unpack[Options],
 ) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
-    """A lifespan in which the application is registered, in the background.
+    """A lifespan that registers the application in the background.
 
-    service: its definition, or its name: a service that does not exist is created with the usual settings.
-    inner: the application's own lifespan: it starts before the registration, and ends after it. What it yields stays.
-    options: as for `headgate.register`. Nothing is waited for: with `wait`, the outcome is logged.
+    service: its definition or its name. A missing service is created with the default settings.
+    inner: the application's own lifespan: it starts before the registration, and ends after it. Its values are kept.
+    options: as for `headgate.register`. The start never waits: with `wait`, the outcome is logged.
 
     `request.state.headgate` is the Registration; None when its settings are wrong, which is logged.
     """
@@ -80,7 +80,7 @@ async def _registered(
 
 
 class EarlyGoodbye:
-    """Takes the instance out of the table when the server is told to stop, and only then lets it know."""
+    """Removes the instance when the server gets a signal to stop, and passes the signal on after that."""
 
     def __init__(self, registration: Registration) -> None:
         """Does nothing before `install`, but `say` works without."""
@@ -92,7 +92,7 @@ class EarlyGoodbye:
         self._loop = asyncio.get_running_loop()
 
     def install(self) -> None:
-        """Stand before the handlers of SIGTERM and SIGINT that are functions; only the main thread can."""
+        """Wrap the handlers of SIGTERM and SIGINT if they are functions. Works only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,13 +102,13 @@ class EarlyGoodbye:
                 signal.signal(number, self._on_signal)
 
     def remove(self) -> None:
-        """Give the signals back, where nobody else has taken them since."""
+        """Restore the handlers, unless they were replaced since."""
         for number, handler in self._handlers.items():
             if signal.getsignal(number) == self._on_signal:
                 signal.signal(number, handler)
 
     async def say(self) -> None:
-        """Drain and deregister, once however often this is called."""
+        """Drain and deregister once; further calls do nothing."""
         if self._task is None:
             self._task = asyncio.create_task(self._leave(), name="headgate: leave")
         await asyncio.shield(self._task)

@@ -1,4 +1,4 @@
-"""Waiting for the data planes: until they send an instance requests, or no more. The control plane does the waiting."""
+"""Waits until data planes send requests to an instance, or no longer do. The control plane does the waiting."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def seconds(wait: Wait) -> float:
 
 
 async def drain(transport: Transport, service_name: str, instance_id: str, wait: Wait = True) -> int:
-    """Let an instance take no new requests, and wait for those under way; it stays registered.
+    """Stop new requests to an instance, and wait for those under way; it stays registered.
 
     Returns the revision. Raises Stragglers, NotRegistered.
     """
@@ -43,7 +43,7 @@ async def drain(transport: Transport, service_name: str, instance_id: str, wait:
 async def await_routable(
     transport: Transport, service_name: str, instance_id: str, revision: int, wait: Wait = True
 ) -> None:
-    """Wait until every connected data plane sends an instance requests that was registered at `revision`.
+    """Wait until every connected data plane sends requests to an instance that was registered at `revision`.
 
     Raises Stragglers.
     """

@@ -16,11 +16,11 @@ from headgate_api.v1 import registry_pb2
 log = logging.getLogger("headgate")
 
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before the stream is opened again; the last one from then on."""
+"""Seconds before each attempt to reopen the stream; the last value is used for all later ones."""
 
 
 class CircuitWatch:
-    """The stream, opened again whenever it breaks."""
+    """The stream, reopened whenever it breaks."""
 
     def __init__(self, transport: Transport, timeout: float) -> None:
         """`timeout`: seconds that one control plane has for its first message."""
@@ -68,7 +68,7 @@ class CircuitWatch:
                 self._found()
 
     def _adopt(self, message: registry_pb2.WatchResponse) -> None:
-        """Show the new views: a new dict, so that a loop over the old one is not disturbed; the breakers stay."""
+        """Show the new views in a new dict, so that loops over the old one continue; the breaker objects stay."""
         gone = {name.name for name in message.removed if name.kind == "circuit"}
         breakers = {
             name: kept for name, kept in self.breakers.items() if message.changes and name not in gone
@@ -98,7 +98,7 @@ class CircuitWatch:
         self._failures = [*self._failures, error][-len(_PAUSES) :]
 
     def _give_up(self, error: HeadgateError) -> None:
-        """Before the first view, tell the caller: at once what will not mend itself, else when all were tried."""
+        """Before the first view, raise errors to the caller: permanent ones at once, others after all addresses."""
         if not isinstance(error, Unavailable):
             self._first.set_exception(error)
         elif len(self._failures) == len(self._transport.target.addresses):

@@ -1,4 +1,4 @@
-"""The circuit breaker of one service, as an object that can be looked at and reset."""
+"""The circuit breaker of one service, as an object that can be read and reset."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CircuitBreaker:
 
     @property
     def last_state_change(self) -> datetime | None:
-        """When a data plane last changed state (UTC); None if none did."""
+        """Time of the last change of state at any data plane (UTC); None if there was none."""
         return self._view.fleet.last_state_change
 
     @property
@@ -56,16 +56,16 @@ class CircuitBreaker:
 
     @property
     def dataplanes(self) -> Mapping[str, CircuitReport]:
-        """The same per data plane, by node name."""
+        """The same for each data plane, by node name."""
         return self._view.dataplanes
 
     async def reset(self) -> None:
-        """Close the breaker on every data plane; `state` follows once they reported. Needs gateway:admin."""
+        """Close the breaker on every data plane; `state` changes once they have reported. Needs gateway:admin."""
         request = registry_pb2.ResetCircuitRequest(service_name=self.service_name)
         await self._transport.call(lambda stub: stub.ResetCircuit, request)
 
     async def refresh(self) -> None:
-        """Ask for the present numbers instead of waiting for the next message."""
+        """Read the current numbers now instead of waiting for the next message."""
         response = await self._transport.call(
             lambda stub: stub.ListCircuits, registry_pb2.ListCircuitsRequest()
         )
@@ -74,7 +74,7 @@ class CircuitBreaker:
                 self._view = decode_circuit(view)
 
     async def _get_recent_failures(self) -> int:
-        """Failures within the current window, asked for now: the name that the troubleshooting guide uses."""
+        """Failures within the current window, read now. The troubleshooting guide uses this name."""
         await self.refresh()
         return self.recent_failures
 

@@ -1,11 +1,11 @@
-"""Looking at the gateway and operating it from Python.
+"""Reads the state of the gateway and operates it from Python.
 
     async with headgate.connect("127.0.0.1:50051", token=token) as gateway:
         for service in await gateway.registry.get_services(): ...
         print(gateway.router.circuit_breakers["orders"].state)
 
-Questions are answered by the control plane at that moment. Circuit breakers are kept fresh by a watch, which survives
-the loss of a control plane by moving on to the next.
+Each call is answered with the current state of the control plane. A watch keeps circuit breakers up to date; when a
+control plane is lost, the watch continues at the next one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from headgate_api.v1 import registry_pb2
 uncaught.install()
 
 RESET_TIMEOUT = 20.0
-"""Seconds; the control plane waits some for data planes."""
+"""Seconds; the control plane itself waits for data planes within this time."""
 
 
 class Registry:
@@ -43,10 +43,10 @@ class Registry:
     async def register_service(self, request: RegistrationRequest, *, wait: Wait = False) -> Instance:
         """Register an instance, and keep it registered until it is deregistered or the connection is closed.
 
-        Where the service itself keeps it, too, it stays as long as either does.
-        After that it leaves when its lease ends; `headgate.register` says goodbye by itself. One attempt: raises
-        Unavailable, InvalidDefinition, Unauthenticated, Forbidden. With `wait` (True: 30 s) it returns once every
-        connected data plane sends it requests, and raises Stragglers when that takes longer; it stays registered.
+        If the service also keeps it registered, it stays until both have stopped. After that it is removed when its
+        lease ends; `headgate.register` deregisters explicitly. One attempt: raises Unavailable, InvalidDefinition,
+        Unauthenticated, Forbidden. With `wait` (seconds; True: 30) it returns once every connected data plane sends
+        requests to the instance, and raises Stragglers if that takes longer; the instance stays registered.
         """
         barrier.seconds(wait)
         keeper = Keeper(self._transport, request)
@@ -60,21 +60,20 @@ class Registry:
         return keeper.instance
 
     async def deregister_service(self, service_name: str, instance_id: str, *, wait: Wait = False) -> None:
-        """Take an instance out of the table. Not an error when it is gone already.
+        """Remove an instance. No error if it is already absent.
 
-        It stays out, also while the service runs on, until somebody registers it anew: the service itself when it is
-        started again, or `register_service`.
-        With `wait` (True: 30 s) it returns once no connected data plane sends it new requests and those under way are
-        done: then it can be stopped without a failed request. Raises Stragglers when that takes longer; it has been
-        removed all the same.
+        It stays absent, also while the service keeps running, until it is registered again: by a restart of the
+        service, or by `register_service`. With `wait` (seconds; True: 30) it returns once no connected data plane sends
+        it new requests and those under way are done: then it can be stopped without a failed request. Raises Stragglers
+        if that takes longer; the instance is removed anyway.
         """
         await self._let_go(service_name, instance_id)
         await deregister(self._transport, service_name, instance_id, wait)
 
     async def drain_service(self, service_name: str, instance_id: str, *, wait: Wait = True) -> None:
-        """Let an instance take no new requests, and wait (True: 30 s) for those under way; it stays registered.
+        """Stop new requests to an instance, and wait (seconds; True: 30) for those under way; it stays registered.
 
-        Registering it anew ends that. Raises Stragglers when it takes longer, NotRegistered.
+        A new registration ends the draining. Raises Stragglers if it takes longer, NotRegistered.
         """
         await barrier.drain(self._transport, service_name, instance_id, wait)
 
@@ -95,7 +94,7 @@ class Registry:
         return decode_service(response.service)
 
     async def close(self) -> None:
-        """Keep nothing alive any more."""
+        """Stop all keep-alives."""
         for service_name, instance_id in list(self._kept):
             await self._let_go(service_name, instance_id)
 
@@ -119,7 +118,7 @@ class Router:
         return self._watcher.breakers
 
     async def get_routes(self) -> dict[str, Route]:
-        """Every route by its prefix, or exact path; where several share one, further ones are keyed `prefix (name)`."""
+        """Every route by its prefix or exact path. If several share one, the others have the key `prefix (name)`."""
         response = await self._transport.call(lambda stub: stub.ListRoutes, registry_pb2.ListRoutesRequest())
         return decode_routes(response.routes)
 
@@ -131,10 +130,13 @@ class Router:
         node: str | None = None,
         most: int = 100,
     ) -> list[RateLimit]:
-        """The limits as they are counted now, those that refused most first, with `most` buckets (up to 1,000) at most.
+        """The current state of the limits, sorted by refusals, with `most` buckets (up to 1,000) at most.
 
-        limit: only this one. key: only buckets of this key, as it is shown, or of this value. node: only what this data
-        plane counts. Needs gateway:read: services' tokens may not see who calls.
+        limit: only this limit.
+        key: only buckets of this key, as it is shown, or of this value.
+        node: only buckets of this data plane.
+
+        Needs gateway:read, because buckets name callers: services' tokens may not read them.
         """
         request = registry_pb2.ListRateLimitsRequest(
             limit=limit or "", key=key or "", node=node or "", most=most
@@ -143,10 +145,10 @@ class Router:
         return [decode_limit(view) for view in response.limits]
 
     async def reset_rate_limit(self, key: str) -> LimitReset:
-        """Fill up the buckets of a key on every data plane, at the owners of limits and in Redis.
+        """Refill the buckets of a key on every data plane, at the owners of limits and in Redis.
 
-        Returns when the data planes have obeyed, or after some seconds. Needs gateway:admin. Raises BucketNotFound when
-        no bucket has the key.
+        Returns when the data planes have carried out the order, or after some seconds. Needs gateway:admin. Raises
+        BucketNotFound if no bucket has the key.
         """
         request = registry_pb2.ResetRateLimitRequest(key=key)
         try:
@@ -197,7 +199,7 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connection. What was registered through it leaves when its lease ends."""
+        """Close the connection. Instances that were registered through it are removed when their leases end."""
         if self._parts is None:
             return
         transport, watcher, registry, _ = self._parts
@@ -229,14 +231,15 @@ def connect(
 
     controlplane: `host:port`, or several separated by commas: the first that answers is used, and the next after it
         is lost. Default: HEADGATE_CONTROLPLANE, else 127.0.0.1:50051.
-    token: bearer credential: the services' token or a user's access token, or a function that returns the present
-        one (`headgate.token_file` reads it from a file). Default: HEADGATE_TOKEN, or what is in HEADGATE_TOKEN_FILE.
+    token: bearer credential: the services' token or a user's access token, or a function that returns the current one
+        (`headgate.token_file` reads it from a file). Default: HEADGATE_TOKEN, or the content of the file that
+        HEADGATE_TOKEN_FILE names.
     ca, cert, key: PEM files of the authority that signed the control plane's certificate, and of our own certificate.
         Read again when they change. Without any, the connection is plain text. Default: HEADGATE_CA, HEADGATE_CERT,
         HEADGATE_KEY.
-    insecure: send a token in plain text to another machine, too, which is refused otherwise. Default:
+    insecure: allow a token to be sent in plain text to another machine, which is refused otherwise. Default:
         HEADGATE_INSECURE, else False.
-    timeout: seconds that one control plane has for its first answer.
+    timeout: seconds to wait for the first answer of one control plane.
     """
     return Gateway(
         Target.make(controlplane, token=token, ca=ca, cert=cert, key=key, insecure=insecure), timeout

@@ -1,7 +1,7 @@
-"""A command that is registered while it runs: what `headgate register -- COMMAND` does.
+"""Runs a command, and registers an instance while it runs: the implementation of `headgate register -- COMMAND`.
 
 The command runs in a process group of its own, so that a Ctrl-C at the terminal reaches it only after the drain. When
-it ends, or is ended, every process of that group is: nothing of it stays. A terminal stops groups in the background
+the command ends, every process of that group is ended. A terminal stops groups in the background
 that read from it or set it up: the command does not get it as its standard input, and may set it up.
 """
 
@@ -38,11 +38,11 @@ class Command:
         """Run it, registered in the background; returns its exit code, as a shell counts it.
 
         The first of SIGNALS drains the instance and ends the command after that; a second one ends it at once. Raises
-        OSError when it cannot be started.
+        OSError if it cannot be started.
         """
         self._registration = registration
         loop = asyncio.get_running_loop()
-        # Before the command is there: a signal that comes meanwhile ends it like any other.
+        # Before the start of the command, so that a signal in between ends it, too.
         for number in SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
         try:
@@ -52,7 +52,7 @@ class Command:
                     await self._ended_or_asked(self._process)
                     if self._process.returncode is not None:
                         self._tell_unregistered(registration)
-                        registration.hurry()  # there is nobody left to wait for
+                        registration.hurry()  # the process has already ended
                 return await self._end(self._process)
             finally:
                 self._kill_group()

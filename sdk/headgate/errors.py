@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in words that say what to do next."""
+"""The errors of this package. Their messages say what to do."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Iterable, Mapping
 
 
 class HeadgateError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of all errors of this package."""
 
 
 class Misconfigured(HeadgateError):
-    """A setting (argument, variable, file) is missing or wrong. The program does not help; a person does."""
+    """A setting (argument, variable, file) is missing or wrong. A retry does not help."""
 
 
 class Unavailable(HeadgateError):
-    """No control plane answered, or its store did not. Trying again later may help."""
+    """No control plane answered, or its store did not. A later retry may succeed."""
 
 
 class Unauthenticated(HeadgateError):
-    """The control plane does not accept the credential. Trying again with the same one does not help."""
+    """The control plane does not accept the credential. A retry with the same credential does not help."""
 
 
 class Forbidden(HeadgateError):
-    """The credential is good, but does not allow this call."""
+    """The credential is valid, but does not allow this call."""
 
 
 class InvalidDefinition(HeadgateError):
-    """What was to be registered is not valid; `problems` lists everything that is wrong with it."""
+    """The values to register are not valid; `problems` lists every problem."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -34,7 +34,7 @@ class InvalidDefinition(HeadgateError):
 
 
 class ServiceNotFound(HeadgateError):
-    """The registry knows no service of this name."""
+    """The registry has no service of this name."""
 
     def __init__(self, service_name: str) -> None:
         self.service_name = service_name
@@ -50,7 +50,7 @@ class BucketNotFound(HeadgateError):
 
 
 class NotRegistered(HeadgateError):
-    """The registry holds no such instance."""
+    """The registry has no such instance."""
 
     def __init__(self, service_name: str, instance_id: str) -> None:
         self.service_name, self.instance_id = service_name, instance_id
@@ -58,14 +58,14 @@ class NotRegistered(HeadgateError):
 
 
 class DuplicateInstance(HeadgateError):
-    """Another process is registered under this instance_id, at another address. It keeps its place."""
+    """Another process is registered under this instance_id, at another address. It stays registered."""
 
 
 class Stragglers(HeadgateError):
-    """What was waited for did not happen on some data planes in time; what was asked for has been done all the same."""
+    """Some data planes did not reach the awaited state in time. The change itself has been made."""
 
     def __init__(self, what: str, nodes: Mapping[str, str]) -> None:
-        """`nodes`: why each of them is late, by its name."""
+        """`nodes`: the reason for each late data plane, by its name."""
         self.nodes = dict(nodes)
         named = (f"{node} ({reason})" if node else reason for node, reason in nodes.items())
         super().__init__(f"{what}: {', '.join(named)}")

@@ -1,4 +1,4 @@
-"""Being registered while a gRPC server (grpc.aio) serves.
+"""Registration of an instance while a gRPC server (grpc.aio) serves.
 
     async def main() -> None:
         server = grpc.aio.server()
@@ -35,7 +35,8 @@ async def serve(
     Ends on SIGTERM, Ctrl-C, a cancellation, or when the server is stopped.
     At the end the instance is drained first; then the server stops, and calls under way have `grace` seconds.
 
-    service: its definition, or its name: a service that does not exist is created with the usual settings.
+    service: its definition or its name. A missing service is created with the default settings.
+    grace: seconds.
     options: as for `headgate.register`. Raises Misconfigured for wrong settings, before the server is started.
     """
     show_log()
@@ -43,7 +44,7 @@ async def serve(
     await server.start()
     try:
         async with registration:
-            # A cancellation is to end the wait and nothing within the server.
+            # A cancellation must end only the wait, and nothing within the server.
             await asyncio.shield(asyncio.ensure_future(server.wait_for_termination()))
     finally:
         await server.stop(grace)

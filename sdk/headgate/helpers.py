@@ -1,4 +1,4 @@
-"""What the helpers for servers (asgi, wsgi, grpc_server, `headgate register`) have in common."""
+"""Common parts of the helpers for servers (asgi, wsgi, grpc_server, `headgate register`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Token = str | Callable[[], str]
 
 
 class Options(TypedDict, total=False):
-    """What every helper passes on to `headgate.register`, which says what each means."""
+    """Options that every helper passes on to `headgate.register`, which documents them."""
 
     host: str | None
     port: int | None
@@ -33,14 +33,14 @@ class Options(TypedDict, total=False):
 
 
 def definition_of(service: ServiceDefinition | str) -> ServiceDefinition:
-    """A name alone stands for a service with the usual settings; one that exists keeps its own."""
+    """A name alone means a service with the default settings; an existing service keeps its own."""
     return service if isinstance(service, ServiceDefinition) else ServiceDefinition(service_name=service)
 
 
 def show_log() -> None:
-    """Write what is logged here to standard error, unless the program has said where its log goes.
+    """Send the log of this package to standard error, unless the program has configured logging.
 
-    Servers set up their own loggers alone, and whether the service is registered is worth a line.
+    Servers configure only their own loggers, but the result of the registration should be visible.
     """
     log = logging.getLogger("headgate")
     if log.hasHandlers():

@@ -1,8 +1,8 @@
-"""Keep-alives of everything that this process holds, over one stream to one control plane.
+"""Keep-alives of all leases of this process, over one stream to one control plane.
 
-Renewals that are due within a moment of one another go out in one message, and stay together from then on. Every
-message is answered; a stream that owes an answer for too long is given up, and its renewals are asked of the next
-control plane. A control plane that does not know the stream yet is called once for each renewal.
+Renewals that are due at nearly the same time are sent in one message, and stay together from then on. Every message is
+answered; a stream without an answer for too long is closed, and its renewals are sent to the next control plane. A
+control plane of a version without the stream gets one call for each renewal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHARE = 0.02
 OF_A_MESSAGE = 1000
 """Most leases in one message."""
 LOOK_AGAIN = 300.0
-"""Seconds after which a control plane that did not know the stream is asked for it again."""
+"""Seconds before the stream is tried again at a control plane that did not know it."""
 
 Metadata = tuple[tuple[str, str], ...]
 State = tuple[float, bool, bool]
@@ -48,7 +48,7 @@ class LeaseEnded(Exception):
 
 @dataclass(slots=True)
 class _Batch:
-    """Renewals that go out in one message."""
+    """Renewals that are sent in one message."""
 
     renewals: dict[int, tuple[pb.Holding, asyncio.Future[State]]] = field(default_factory=dict)
 
@@ -60,11 +60,11 @@ class _Batch:
 def _fail(outcome: asyncio.Future[State], error: Exception) -> None:
     if not outcome.done():
         outcome.set_exception(error)
-        outcome.exception()  # or it would be logged, should whoever waited have gone
+        outcome.exception()  # otherwise it would be logged if the waiting task has ended
 
 
 class Stream:
-    """One stream, from its first message until it breaks; it is of no use from then on."""
+    """One stream, from its first message until it breaks; it cannot be used after that."""
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class Stream:
         self._translate = translate
         self._patience = patience
         self._known: dict[int, State] = {}
-        """What was told last of the leases that the stream holds."""
+        """The last reported state of the leases of the stream."""
         self._waiting = _Batch()
         self._timer: asyncio.TimerHandle | None = None
         self._sent: dict[int, _Batch] = {}
         self._number = 0
         self._released: list[int] = []
-        """Leases that the control plane is to hold no more, and has not heard of yet."""
+        """Leases to release that have not been sent to the control plane yet."""
         self._dropped: set[int] = set()
         """Leases that were released while an answer about them was due."""
         self._outgoing: asyncio.Queue[pb.KeepRegisteredRequest] = asyncio.Queue()
@@ -97,7 +97,7 @@ class Stream:
 
     @property
     def idle(self) -> bool:
-        """Whether it holds nothing, and nobody waits for anything."""
+        """Whether it has no leases and no pending answers."""
         batches = (self._waiting, *self._sent.values())
         return not (self._known or any(batch.renewals for batch in batches))
 
@@ -111,7 +111,7 @@ class Stream:
         return await asyncio.shield(outcome)
 
     def release(self, lease: int) -> None:
-        """Hold a lease no more; the control plane hears of it with the next message. Who waits for it is told so."""
+        """Release a lease; the next message tells the control plane. A pending renewal of it fails."""
         gone = Unavailable(f"{self._peer}: the lease was released")
         if (asked := self._waiting.renewals.pop(lease, None)) is not None:
             _fail(asked[1], gone)
@@ -123,7 +123,7 @@ class Stream:
             self._released.append(lease)
 
     async def close(self) -> None:
-        """End the stream; who waits is told so."""
+        """End the stream; pending renewals fail."""
         self._end(Unavailable(f"{self._peer}: the stream of keep-alives was closed"))
         for task in self._tasks:
             task.cancel()
@@ -160,7 +160,7 @@ class Stream:
             self._end(Unavailable(f"{self._peer} does not answer: timed out"))
 
     async def _write(self) -> None:
-        # When the stream has ended, reading tells why.
+        # If the stream has ended, reading raises the reason.
         with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
             while not self.ended:
                 await self._call.write(await self._outgoing.get())
@@ -224,7 +224,7 @@ class Stream:
 
 
 class KeepAlives:
-    """The stream of a process to whichever control plane it talks to, opened when something is to be renewed."""
+    """The stream of a process to its current control plane, opened for the first renewal."""
 
     def __init__(
         self,
@@ -234,7 +234,7 @@ class KeepAlives:
         peer: Callable[[int], str],
         patience: float,
     ) -> None:
-        """`translate` and `peer` take the place of an address in the target; `patience` as for Stream."""
+        """`translate` and `peer` take the position of an address in the target; `patience` as for Stream."""
         self._links = links
         self._metadata = metadata
         self._translate = translate
@@ -243,10 +243,10 @@ class KeepAlives:
         self._open: dict[int, tuple[Stream, Metadata, contextlib.AsyncExitStack]] = {}
         self._opening = asyncio.Lock()
         self._unknown: dict[int, float] = {}
-        """Until when a control plane is not asked for the stream, which it did not know."""
+        """The times until which the stream is not tried at control planes that do not know it."""
 
     async def renew(self, at: int, holding: pb.Holding, ttl: float) -> State:
-        """Renew a lease at the control plane with this place among the addresses.
+        """Renew a lease at the control plane at this position in the list of addresses.
 
         Raises LeaseEnded, Unsupported, HeadgateError.
         """
@@ -260,7 +260,7 @@ class KeepAlives:
             raise
 
     async def release(self, lease: int) -> None:
-        """Renew a lease no more; without any, no stream is left open."""
+        """Stop renewing a lease; without leases the stream is closed."""
         for at, (stream, _, _) in list(self._open.items()):
             stream.release(lease)
             if stream.idle:
@@ -278,7 +278,7 @@ class KeepAlives:
             found = self._open.get(at)
             if found is not None and not found[0].ended and found[1] == metadata:
                 return found[0]
-            # A stream is known by the credential that it began with.
+            # A stream keeps the credential with which it was opened.
             await self._close(at)
             async with contextlib.AsyncExitStack() as stack:
                 stub = await stack.enter_async_context(self._links.use(at))

@@ -1,8 +1,8 @@
-"""The background work of staying registered: takes each step of the lease when it is due, and never ends by itself.
+"""The background task that keeps an instance registered: it takes each step of the lease when it is due.
 
-What fails is noted in `last_error`, logged when it is news, and tried again; a lease that ended is taken anew. Two
-things are left as they are: an instance that somebody removed from outside stays out, and one that another process
-registered at another address stays that process's.
+Failures are stored in `last_error`, logged if they are new, and retried. After the end of a lease the instance is
+registered again, with two exceptions: an instance that was removed from outside stays absent, and an instance that
+another process has registered at another address is left to that process.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger("headgate")
 Clock = Callable[[], float]
 
 LAST_ANSWER = 1.0
-"""Seconds that a registration under way has left once it is of no use any more."""
+"""Seconds that a registration under way may still take after it is no longer needed."""
 
 
 class Keeper:
-    """Keeps one instance registered over a transport that somebody else owns."""
+    """Keeps one instance registered over a transport that the caller owns."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class Keeper:
         on_change: Callable[[bool], None] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`on_change` is told whenever `registered` was seen to change. Raises InvalidDefinition."""
+        """`on_change` is called with every change of `registered`. Raises InvalidDefinition."""
         self.request = request
         self.revision: int | None = None
         self.last_error: HeadgateError | None = None
         self.removed = False
-        """Whether somebody took the instance out from outside: it stays out until it is registered anew."""
+        """Whether the instance was removed from outside: it stays absent until it is registered again."""
         self.workers = 0
-        """How many processes held the instance when it was registered, this one among them."""
+        """The number of processes that held the instance at its registration, including this one."""
         self._draining = False
         self._message = encode_registration(request)
         self._transport = transport
@@ -56,18 +56,18 @@ class Keeper:
         self._lease = Lease(due=clock())
         self._told = False
         self._retried: type[HeadgateError] = HeadgateError
-        """Errors that are logged, because they are tried again; whoever calls gets the others."""
+        """Errors that are logged and retried; others are raised to the caller."""
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def registered(self) -> bool:
-        """Whether the registry holds the instance, as far as can be known from here."""
+        """Whether the registry has the instance, as far as this process knows."""
         return self._lease.alive(self._clock()) and not self.removed
 
     @property
     def lease(self) -> int | None:
-        """The lease that this process holds the instance with; None when it holds none."""
+        """The lease of this process for the instance; None if it has none."""
         return self._lease.id
 
     @property
@@ -79,9 +79,9 @@ class Keeper:
         )
 
     async def register(self, until: float | None, retry: type[HeadgateError] = Unavailable) -> None:
-        """Register, trying again while no control plane answers, up to the time `until` (None: for ever).
+        """Register, with retries while no control plane answers, up to the time `until` (None: without end).
 
-        retry: what is tried again. With HeadgateError that is everything: each failure is logged when it is news.
+        retry: the errors that are retried. HeadgateError means all: each failure is logged if it is new.
         """
         self._retried = retry
         while True:
@@ -100,7 +100,7 @@ class Keeper:
         self._task = asyncio.create_task(self._keep(), name=name)
 
     async def stop(self) -> None:
-        """Let the step under way finish, so that no late registration follows a goodbye; then no further one."""
+        """Let the step under way finish, so that no late registration follows a deregistration; then stop."""
         self._stopping.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CALL_TIMEOUT)
@@ -115,22 +115,22 @@ class Keeper:
             try:
                 await self._step()
             except HeadgateError:
-                pass  # noted, logged, and due again
+                pass  # stored, logged, and due again
             except Exception as error:
                 log.exception("keeping %s registered failed; trying again", self._name)
                 self._note(HeadgateError(str(error)))
 
     async def _compare_definition(self) -> None:
-        """Say so when a service of this name existed and kept its settings: they are the operator's."""
+        """Log it if a service of this name existed and kept its settings, which are the operator's."""
         definition = self.request.definition
         if definition is None or replace(definition, service_name=None) == ServiceDefinition():
-            return  # a definition that says nothing but the name is no opinion
+            return  # a definition with only the name states no settings
         asked = decode_service(registry_pb2.ServiceView(service=self._message.service)).definition
         query = registry_pb2.GetServiceRequest(service_name=self.request.service_name)
         try:
             response = await self._transport.call(lambda stub: stub.GetService, query)
         except HeadgateError:
-            return  # of no consequence: new services may not be listed yet
+            return  # harmless: new services may not be listed yet
         held = decode_service(response.service).definition
         if differing := [f.name for f in fields(held) if getattr(held, f.name) != getattr(asked, f.name)]:
             log.warning(
@@ -160,7 +160,7 @@ class Keeper:
             lease = self._lease.id
             self._note(error)
             if lease is not None and self._lease.id is None:
-                # Given up, and not heard to have ended: a stream may hold it still.
+                # Not known to have ended: a stream may still renew it.
                 await self._transport.release(lease)
             raise
         self.last_error = None
@@ -168,7 +168,7 @@ class Keeper:
 
     async def _register(self) -> None:
         asked = self._clock()
-        # Once in, this process takes nobody's place any more.
+        # After its first registration this process displaces no other one.
         self._message.only_if_absent = self.revision is not None
         self._message.instance.draining = self._draining
         call = asyncio.ensure_future(self._transport.call(lambda stub: stub.Register, self._message))
@@ -185,9 +185,9 @@ class Keeper:
         log.info("registered %s at revision=%d%s", self._name, response.revision, among)
 
     async def _await_answer(self, call: asyncio.Future[registry_pb2.RegisterResponse], asked: float) -> None:
-        """Whoever registers and goes away has to know the lease to say goodbye.
+        """Finish a registration although its caller has left, because its lease is needed to deregister.
 
-        A control plane whose call is cancelled takes the registration back by itself.
+        A control plane undoes the registration of a cancelled call.
         """
         await asyncio.wait({call}, timeout=LAST_ANSWER)
         call.cancel()
@@ -218,7 +218,7 @@ class Keeper:
         self.removed = removed
 
     async def _lost(self) -> None:
-        """The lease is gone: by an outage if it was not kept in time, else another process took the place."""
+        """The lease has ended: by an outage if it was not renewed in time, otherwise by another process."""
         taken = self._lease.alive(self._clock())
         self._lease.ended(self._clock())
         self._tell()
@@ -256,11 +256,11 @@ class Keeper:
 async def deregister(
     transport: Transport, service_name: str, instance_id: str, wait: barrier.Wait = False, lease: int = 0
 ) -> int:
-    """Remove an instance; its absence is no error. Returns the revision.
+    """Remove an instance. No error if it is absent. Returns the revision.
 
-    With a `lease` only its holder says goodbye: others that hold the instance keep it, and a newer registration stays.
-    With `wait` it is drained first: no data plane sends it new requests, and those under way are done. It is removed
-    in any case; raises Stragglers when they were not.
+    With a `lease` only its holder leaves: other holders keep the instance, and a newer registration stays.
+    With `wait` it is drained first: no data plane sends it new requests, and those under way are done. It is removed in
+    any case; raises Stragglers if some requests were still under way.
     """
     limit = barrier.seconds(wait)
     message = registry_pb2.DeregisterRequest(

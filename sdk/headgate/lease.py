@@ -1,7 +1,7 @@
-"""When to do what to stay registered. Pure: time and chance come in as arguments.
+"""The schedule of registrations and keep-alives. Pure: time and randomness are arguments.
 
-A third of the lease is left between two keep-alives, so that two may fail before it ends; failures back off up to
-five seconds, with jitter, so that a fleet does not return in step.
+A keep-alive is due after a third of the lease, so that two may fail before it ends. After failures it backs off up to
+five seconds, with jitter, so that the processes of a fleet do not retry at the same time.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ class Lease:
     id: int | None = None
     expires: float = 0.0
     due: float = 0.0
-    """When the next step is to be taken: a keep-alive if there is a lease, a registration if not."""
+    """Time of the next step: a keep-alive if there is a lease, otherwise a registration."""
     ttl: float = 0.0
-    """Seconds that the last registration or keep-alive gave."""
+    """The `ttl` of the last registration or keep-alive, in seconds."""
     failures: int = 0
     """Steps in a row that failed."""
 
     def alive(self, now: float) -> bool:
-        """Whether the registry still holds the instance, as far as we can know."""
+        """Whether the registry still has the instance, as far as this process knows."""
         return self.id is not None and now < self.expires
 
     def granted(self, lease: int, ttl: float, asked: float) -> None:
-        """A registration or keep-alive that was sent at `asked` gave `ttl` seconds."""
+        """A registration or keep-alive sent at `asked` is valid for `ttl` seconds."""
         self.id, self.ttl = lease, ttl
         self.expires = asked + ttl
         self.due = asked + ttl / 3
         self.failures = 0
 
     def ended(self, now: float) -> None:
-        """The lease is gone: register at once."""
+        """The lease has ended: register at once."""
         self.id = None
         self.due = now
 
     def failed(self, now: float, chance: float) -> None:
-        """The step failed; `chance` is between 0 and 1. Without hope for the lease, the next step is a registration."""
+        """The step failed; `chance` is between 0 and 1. If the lease has ended by then, register next."""
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.failures)
         self.failures = min(self.failures + 1, 16)
         self.due = now + pause * (0.5 + chance / 2)
         if not self.alive(now):
             self.id = None
         else:
-            # Look again when it ends, so that losing it is noticed on time.
+            # Wake at its end, so that its loss is noticed in time.
             self.due = min(self.due, self.expires)

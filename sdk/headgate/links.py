@@ -1,7 +1,7 @@
-"""One channel to each control plane, made anew when the certificates on disk are renewed.
+"""One channel to each control plane, replaced when the certificates on disk are renewed.
 
-gRPC reads certificates once, when a channel is made. So before every call the files are looked at: once they differ,
-calls go over new channels, while those under way (a watch may last for days) end on the old ones.
+gRPC reads certificates once, when a channel is created. So the files are checked before every call: after a change,
+calls use new channels, while calls under way (a watch may last for days) end on the old ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.ping_timeout_ms", 5_000),
     # The watch may be silent for long: pings must not wait for data.
     ("grpc.http2.max_pings_without_data", 0),
-    # gRPC's own back-off grows to two minutes; ours is in charge.
+    # gRPC's own back-off grows to two minutes; this package has its own.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
@@ -43,7 +43,7 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 
 class _Link:
-    """A channel, and how many calls are under way on it."""
+    """A channel, and the number of calls under way on it."""
 
     def __init__(self, address: str, credentials: grpc.ChannelCredentials | None) -> None:
         if credentials is None:
@@ -93,7 +93,7 @@ class Links:
         try:
             links = self._open()
         except HeadgateError as error:
-            # Half renewed, perhaps; looked at again when it changes.
+            # Possibly half renewed; checked again at the next change.
             if str(error) != self._said:
                 log.warning("renewed certificates are of no use, the old ones stay: %s", error)
             self._said, self._seen = str(error), stamps

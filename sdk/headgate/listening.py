@@ -1,4 +1,4 @@
-"""Whether the service listens: before it does, data planes would only find it unhealthy."""
+"""Checks whether the service listens: before that, data planes would find it unhealthy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _connected(host: str, port: int) -> asyncio.StreamWriter:
 async def await_listening(
     hosts: Iterable[str], port: int, within: float, clock: Callable[[], float] = time.monotonic
 ) -> bool:
-    """Wait until the port accepts connections; False when it does not `within` so many seconds."""
+    """Wait until the port accepts connections; False if it does not `within` these seconds."""
     hosts = tuple(hosts)
     deadline, pause = clock() + within, _FIRST_PAUSE
     while not await listens(hosts, port):

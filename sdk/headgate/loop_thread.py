@@ -1,4 +1,4 @@
-"""One event loop in a background thread, for those who have none: gRPC wants one per process."""
+"""One event loop in a background thread, for programs without one: gRPC requires one for each process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from headgate.errors import HeadgateError
 T = TypeVar("T")
 
 _PAUSE = 0.5
-"""Seconds for which a signal may go unnoticed."""
+"""Seconds for which a signal may stay unnoticed."""
 
 
 class LoopThread:
-    """One event loop in a daemon thread, running while anybody holds it.
+    """One event loop in a daemon thread, which runs while it has holders.
 
     A thread does not survive a fork: in a child of a process that holds the loop, every use is refused.
     """
@@ -45,7 +45,7 @@ class LoopThread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the loop go; the last holder ends it. In a forked child there is nothing to let go."""
+        """Release the loop; the last holder ends it. Does nothing in a forked child."""
         if self._forked:
             return
         with self._lock:
@@ -73,7 +73,7 @@ class LoopThread:
             else:
                 outcome.set_exception(asyncio.CancelledError())
 
-        # A signal handler may raise between any two lines: also when the coroutine runs already, or not yet.
+        # A signal handler may raise between any two lines: before or after the coroutine has started.
         try:
             loop.call_soon_threadsafe(start)
             _wait(outcome)
@@ -96,7 +96,7 @@ class LoopThread:
             )
 
     def after_fork(self) -> None:
-        """In the child: the lock may have been held, and nobody here would give it back."""
+        """In the child: the lock may have been held, and no thread would release it."""
         self._lock = threading.Lock()
 
     def _start(self) -> None:

@@ -16,7 +16,7 @@ class ServiceStatus(StrEnum):
     """The verdict of the data planes' probes on an instance."""
 
     STARTING = "starting"
-    """Registered, not probed to a verdict yet."""
+    """Registered, without a probe result yet."""
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     DRAINING = "draining"
@@ -46,17 +46,17 @@ class CircuitConfig:
     failure_threshold: int = 5
     """Failures within the window that open the circuit."""
     failure_ratio: float = 0.5
-    """Share of failures within the window, 0 to 1, that must be reached too."""
+    """Share of failures within the window, 0 to 1, that is also required to open the circuit."""
     failure_window: float = 60
     """Seconds over which requests are counted."""
     min_throughput: int = 2
     """Requests within the window below which the circuit never opens."""
     recovery_timeout: float = 30
-    """Seconds an open circuit waits before it lets a trial through."""
+    """Seconds before an open circuit admits a trial."""
     half_open_timeout: float = 10
     """Seconds after which an unsettled trial counts as failed."""
     half_open_requests: int = 1
-    """Trials that must succeed to close the circuit, and the most under way at once."""
+    """Trials that must succeed to close the circuit; also the maximum of concurrent trials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Timeouts:
     idle: float = 300
     """The time for which an unused connection to an instance is kept."""
     total: float = 0
-    """From the request's begin to the response's end, retries included; 0 for no limit."""
+    """From the start of the request to the end of the response, retries included; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Retries:
     on: tuple[str | int, ...] = ("connect",)
     """"connect", "reset", "timeout", or a status: 500, 502, 503, 504. All but the first need an idempotent method."""
     budget: float = 0.2
-    """Retries per request, on average; failures to connect do not count."""
+    """Retries for each request, on average, 0 to 1; failed connection attempts do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class ServiceDefinition:
     """Settings of a service at the gateway: probes, balancing, breaker, time-outs."""
 
     service_name: str | None = None
-    """May be left out where the registration names the service."""
+    """May be left out if the registration names the service."""
     check_path: str = "/health"
     """Path of the probe; a healthy instance answers it 2xx."""
     check_interval: float = 30
@@ -108,7 +108,7 @@ class ServiceDefinition:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationRequest:
-    """One instance that wants to be reached through the gateway."""
+    """The values of a registration of one instance."""
 
     service_name: str
     instance_id: str
@@ -121,9 +121,9 @@ class RegistrationRequest:
     """Relative share of the service's traffic, 1 to 1000."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     definition: ServiceDefinition | None = None
-    """Creates the service when there is none; without one, the service must exist."""
+    """Creates the service if it does not exist; without a definition, the service must exist."""
     ttl: float = 15
-    """Seconds after which the instance is removed once nothing keeps it alive any more, 5 to 300."""
+    """Seconds without a keep-alive after which the instance is removed, 5 to 300."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A match for requests, and the service that they go to. Exactly one of `prefix` and `path` is set."""
+    """A match for requests, and their target service. Exactly one of `prefix` and `path` is set."""
 
     name: str
     service_name: str
@@ -244,7 +244,7 @@ class LimitBound:
     under_way: int | None
     """Requests at the same time, in each data plane."""
     whole_fleet: bool
-    """Whether it is for all data planes together, and not for each."""
+    """Whether it applies to all data planes together, or to each."""
     holds: bool
     """Whether it is in force now, everywhere."""
     reason: str
@@ -260,7 +260,7 @@ class BucketReport:
     refused: int
     counted: LimitPlace
     away: bool
-    """The limit's owner, or Redis, does not answer it: the limit says what holds meanwhile."""
+    """The limit's owner, or Redis, does not answer: the limit's policy for this case applies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ class Bucket:
     """The bucket of one key over the fleet."""
 
     key: str
-    """For instance "subject:testuser"; a keyed hash (#…) stands for what may be secret."""
+    """For instance "subject:testuser"; a keyed hash (#…) replaces a value that may be secret."""
     remaining: float
     """Tokens left: in the bucket of the fleet, or in that of the data plane with fewest."""
     refused: int
@@ -277,7 +277,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A limit as it is counted now."""
+    """The current state of a limit."""
 
     name: str
     mode: str
@@ -291,28 +291,28 @@ class RateLimit:
     refused: int
     """Requests refused by all buckets that data planes reported."""
     more: int
-    """Buckets that are reported and not listed."""
+    """The number of reported buckets that are not listed."""
     buckets: tuple[Bucket, ...]
-    """The most refused first, then the emptiest."""
+    """Sorted by refused requests, then by fewest remaining tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitReset:
-    """The buckets that were filled up, as far as data planes have answered."""
+    """The buckets that were refilled, as far as data planes have answered."""
 
     revision: int
     limits: Mapping[str, int]
-    """Buckets by limit: one for each data plane, or one where all share it."""
+    """Buckets by limit: one for each data plane, or one if all share it."""
     dataplanes: Mapping[str, int]
-    """Buckets that each data plane had of its own."""
+    """The number of each data plane's own buckets."""
     unreached: tuple[str, ...]
     """Limits in Redis that no data plane could reach."""
     waiting: tuple[str, ...]
-    """Connected data planes that have not answered yet. They will obey."""
+    """Connected data planes that have not answered yet. They carry out the order when they can."""
     unreported: tuple[str, ...]
-    """Connected data planes of older versions, which have obeyed and do not say how many buckets they had."""
+    """Connected data planes of older versions, which carried out the order but do not report the number of buckets."""
 
     @property
     def buckets(self) -> int:
-        """How many were filled up."""
+        """The number of refilled buckets."""
         return sum(self.limits.values())

@@ -1,10 +1,10 @@
-"""Being registered for as long as a block runs.
+"""Registration of an instance while a block runs.
 
     async with headgate.register(ServiceDefinition("orders"), port=9001) as registration:
         ...serve...
 
-Entering waits until the instance is registered; leaving, also by an exception, a cancellation or SIGTERM, takes it
-out of the table. In between a Keeper sees to it.
+Entering waits until the instance is registered; leaving, also by an exception, a cancellation or SIGTERM, removes it.
+In between a Keeper keeps it registered.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ log = logging.getLogger("headgate")
 uncaught.install()
 
 LISTEN_WITHIN = 30.0
-"""Seconds after which an instance is registered even if its port seems closed: it may be another one from outside."""
-_PAUSE = 0.5
-"""Seconds between two attempts to find a way to the control plane."""
+"""Seconds after which an instance is registered even if its port is closed locally: from outside it may be another
+port.""" _PAUSE = 0.5 """Seconds between two attempts to find a route to the control plane."""
 
 
 class Registration:
@@ -70,7 +69,7 @@ class Registration:
 
     @property
     def registered(self) -> bool:
-        """Whether the registry holds the instance now, as far as can be known from here."""
+        """Whether the registry has the instance now, as far as this process knows."""
         return self._keeper is not None and self._keeper.registered
 
     @property
@@ -91,7 +90,8 @@ class Registration:
     async def __aenter__(self) -> Self:
         """Register. Raises Unavailable after the deadline; any other HeadgateError at once.
 
-        With `wait`, raises Stragglers when some data plane does not send requests by then; nothing stays registered.
+        With `wait`, raises Stragglers if some data plane does not send requests in time; the instance is then
+        deregistered.
         """
         self._transport = Transport(self._target)
         self._sigterm.install()
@@ -105,7 +105,7 @@ class Registration:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the instance out of the table, whatever ended the block; never raises for its own part.
+        """Remove the instance, whatever ended the block. Raises no errors of its own.
 
         Does nothing outside of it.
         """
@@ -113,7 +113,7 @@ class Registration:
             await self._exit(error)
 
     def hurry(self) -> None:
-        """Leave without waiting for requests under way; also when leaving waits for them already."""
+        """Leave without waiting for requests under way; also ends a wait that has begun."""
         self._hurried = True
         if self._goodbye is not None:
             self._goodbye.cancel()
@@ -131,7 +131,7 @@ class Registration:
         if await listens(self._own_hosts(), self.request.port):
             await self._await_routable()
         else:
-            # In the lifespan of a server that listens afterwards, waiting here would keep it from ever doing so.
+            # In the lifespan of a server that listens later, a wait here would prevent it from listening.
             log.warning("nothing listens on %s yet: waiting in the background", self._own_place())
             self._follow(self._report_routable)
 
@@ -147,11 +147,11 @@ class Registration:
             log.exception("registering instance %s ended by an error", name)
 
     async def _enter_behind(self) -> None:
-        """Register once the service listens, however long that and an answer take."""
+        """Register once the service listens, without a bound on the time for that and for an answer."""
         try:
             keeper = await self._make_keeper(None)
         except HeadgateError as error:
-            # Nothing that time would mend: wrong values, certificates that cannot be read.
+            # A retry does not help: wrong values, unreadable certificates.
             log.error("not registered: %s", error)
             return
         if not await await_listening(self._own_hosts(), self.request.port, LISTEN_WITHIN):
@@ -172,7 +172,7 @@ class Registration:
     def _own_hosts(self) -> tuple[str, ...]:
         if self.request.host.startswith(UNIX):
             return (self.request.host,)
-        # What the data planes connect to may not be reachable from here.
+        # The address of the instance may not be reachable from this process.
         return self.request.host, "127.0.0.1", "::1"
 
     def _own_place(self) -> str:
@@ -257,7 +257,7 @@ class Registration:
 
 
 async def _outlast_cancellation(task: asyncio.Task[None]) -> None:
-    """Wait for a task that ends soon by itself, cancelled or not; a cancellation is passed on afterwards."""
+    """Wait for a task that ends soon, also if this wait is cancelled; the cancellation is raised afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -294,24 +294,24 @@ def register(
     """Register an instance for as long as an `async with` block runs.
 
     service: its definition, or the name of one that exists already.
-    host, port: where the data planes reach this instance. Default: HEADGATE_HOST and HEADGATE_PORT. Without a host,
-        the local address that leads to the control plane: say it when that is not the one the data planes see. The host
-        unix:/path is a Unix socket of the data planes' node, and has no port; control planes and data planes allow it
-        where UNIX_SOCKETS names its folder.
+    host, port: the address at which data planes reach this instance. Default: HEADGATE_HOST and HEADGATE_PORT. Without
+        a host, the local address of connections to the control plane is used: set the host if data planes cannot reach
+        that address. The host unix:/path is a Unix socket of the data planes' node, and has no port; control planes and
+        data planes allow it where UNIX_SOCKETS names its folder.
     instance_id: unique within the service. The same id at the same host and port joins the instance, which stays until
         the last process has left; at another address it takes the other one's place. Default: host name and port,
         or host name and the socket's file name.
-    ttl: seconds after which the instance leaves the table when this process dies without goodbye, 5 to 300.
-    deadline: seconds that entering tries while no control plane answers; None: for ever.
-    on_change: told True or False whenever `registered` changes; runs on the event loop, so it must not block.
-    handle_sigterm: where nobody handles SIGTERM, it ends the block in order and the process with exit code 0.
+    ttl: seconds after which the instance is removed if this process dies without deregistering, 5 to 300.
+    deadline: seconds for which entering retries while no control plane answers; None: without end.
+    on_change: called with True or False whenever `registered` changes; runs on the event loop, so it must not block.
+    handle_sigterm: if no other handler is set, SIGTERM ends the block normally, and then the process with exit code 0.
     wait: enter only when every connected data plane has found the instance healthy and sends it requests; True for at
-        most 30 seconds, or a number of seconds. Where nothing listens on the port yet, as in the lifespan of an ASGI
-        application, the wait goes on in the background, and its outcome is logged.
-    drain: leaving waits so many seconds at most until no connected data plane sends new requests and those under way
-        are done. Keep serving until the block has been left: then a stop costs no request.
-    background: enter at once, and register as soon as the service listens. What fails is logged, is in `last_error`,
-        and is tried again for as long as the block runs; `deadline` means nothing then.
+        most 30 seconds, or a number of seconds. If nothing listens on the port yet, as in the lifespan of an ASGI
+        application, the wait continues in the background, and its outcome is logged.
+    drain: leaving waits at most this number of seconds until no connected data plane sends new requests and those under
+        way are done. Keep serving until the block has been left: then no request fails at a stop.
+    background: enter at once, and register as soon as the service listens. Failures are logged, stored in `last_error`,
+        and retried for as long as the block runs; `deadline` is ignored then.
     controlplane, token, ca, cert, key, insecure: as for `connect`.
     """
     target = Target.make(controlplane, token=token, ca=ca, cert=cert, key=key, insecure=insecure)

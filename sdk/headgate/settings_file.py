@@ -1,4 +1,4 @@
-"""Settings that an operator states once for every service of a machine, container or cluster.
+"""Settings that an operator makes once for every service of a machine, container or cluster.
 
     # /etc/headgate/services.toml, or the file that HEADGATE_CONFIG names
     controlplane = "headgate-controlplane:50051"
@@ -27,7 +27,7 @@ DEFAULT_PATH = Path("/etc/headgate/services.toml")
 
 @dataclass(frozen=True, slots=True)
 class FileSettings:
-    """What the file says; None or empty where it says nothing."""
+    """The content of the file; None or empty for missing settings."""
 
     controlplane: str | None = None
     """`host:port`, or several separated by commas."""
@@ -36,15 +36,15 @@ class FileSettings:
     cert: str | None = None
     key: str | None = None
     plain_text_to: tuple[str, ...] = ()
-    """Where a token may travel in plain text: host names, `*.` and the end of a name, networks (CIDR) of addresses."""
+    """Hosts to which a token may be sent in plain text: host names, `*.` and the end of a name, ranges (CIDR)."""
 
     def trusts(self, host: str) -> bool:
-        """Whether a token may travel to this host in plain text. Names are compared as they are written."""
+        """Whether a token may be sent to this host in plain text. Names are compared as written."""
         return any(_covers(entry, host) for entry in self.plain_text_to)
 
 
 def load() -> FileSettings:
-    """Read the file. Raises Misconfigured, with every problem in one line; a default path that is absent is none."""
+    """Read the file, which may be missing at the default path. Raises Misconfigured, with all problems in one line."""
     named = os.environ.get("HEADGATE_CONFIG")
     path = Path(named) if named else DEFAULT_PATH
     try:

@@ -1,8 +1,8 @@
-"""SIGTERM must not kill a registered process without goodbye.
+"""SIGTERM must not kill a registered process before it has deregistered.
 
-Python leaves SIGTERM at its default, death on the spot; and uvicorn, having shut down in order, sends itself the signal
-once more. So where nobody else handles it, the signal is turned into a cancellation of the task that registered, and
-the process ends with exit code 0 once the instance has left the table.
+Python leaves SIGTERM at its default, which ends the process at once; and uvicorn sends itself the signal again after
+its shutdown. So if no other handler is set, the signal cancels the task that registered, and the process ends with exit
+code 0 once the instance was removed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class SigtermGuard:
     """Holds SIGTERM for one task between `install` and `remove`."""
 
     def __init__(self, wanted: bool) -> None:
-        """Does nothing at all when not wanted."""
+        """`wanted` False: does nothing."""
         self._wanted = wanted
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -25,7 +25,7 @@ class SigtermGuard:
         self._caught = False
 
     def install(self) -> None:
-        """Take the signal if it is still at its default and this is the main thread, which alone can."""
+        """Handle the signal if it is still at its default. Works only in the main thread."""
         if not self._wanted or threading.current_thread() is not threading.main_thread():
             return
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -38,7 +38,7 @@ class SigtermGuard:
         self._loop, self._task = loop, asyncio.current_task()
 
     def leaving(self) -> None:
-        """The block is being left: a signal changes nothing any more."""
+        """The block is being left: a signal has no effect from now on."""
         self._leaving = True
 
     def remove(self) -> None:

@@ -3,8 +3,8 @@
     with headgate.sync.register(ServiceDefinition("orders"), port=9001): ...
     with headgate.sync.connect() as gateway: print(gateway.registry.get_services())
 
-gRPC wants one event loop per process, so do not mix these with the asynchronous names in one process; and it does not
-survive a fork, so register after a pre-forking server has made its workers (`headgate.wsgi.gunicorn` does).
+gRPC requires a single event loop in each process, so do not mix these with the asynchronous names in one process. It
+does not survive a fork either, so register in the workers of a pre-forking server (`headgate.wsgi.gunicorn` does).
 Workers that share host and port hold one instance together.
 """
 
@@ -48,7 +48,7 @@ class _Inside:
         self._held = False
 
     def enter(self) -> None:
-        """Enter; whatever interrupts that, nothing stays entered."""
+        """Enter; after an interruption nothing stays entered."""
         try:
             loop_thread.__enter__()
             self._held = True
@@ -95,7 +95,7 @@ class CircuitBreaker:
 
     @property
     def last_state_change(self) -> datetime | None:
-        """When a data plane last changed state (UTC); None if none did."""
+        """Time of the last change of state at any data plane (UTC); None if there was none."""
         return self._inner.last_state_change
 
     @property
@@ -120,7 +120,7 @@ class CircuitBreaker:
 
     @property
     def dataplanes(self) -> Mapping[str, CircuitReport]:
-        """The same per data plane, by node name."""
+        """The same for each data plane, by node name."""
         return self._inner.dataplanes
 
     def reset(self) -> None:
@@ -128,7 +128,7 @@ class CircuitBreaker:
         loop_thread.run(self._inner.reset())
 
     def refresh(self) -> None:
-        """Ask for the present numbers instead of waiting for the next message."""
+        """Read the current numbers now instead of waiting for the next message."""
         loop_thread.run(self._inner.refresh())
 
     def _get_recent_failures(self) -> int:
@@ -151,11 +151,11 @@ class Registry:
         return loop_thread.run(self._inner.register_service(request, wait=wait))
 
     def deregister_service(self, service_name: str, instance_id: str, *, wait: Wait = False) -> None:
-        """Take an instance out of the table; with `wait`, return once it can be stopped."""
+        """Remove an instance; with `wait`, return once it can be stopped."""
         loop_thread.run(self._inner.deregister_service(service_name, instance_id, wait=wait))
 
     def drain_service(self, service_name: str, instance_id: str, *, wait: Wait = True) -> None:
-        """Let an instance take no new requests, and wait for those under way; it stays registered."""
+        """Stop new requests to an instance, and wait for those under way; it stays registered."""
         loop_thread.run(self._inner.drain_service(service_name, instance_id, wait=wait))
 
     def get_services(self) -> list[Service]:
@@ -191,11 +191,11 @@ class Router:
         node: str | None = None,
         most: int = 100,
     ) -> list[RateLimit]:
-        """The limits as they are counted now, those that refused most first."""
+        """The current state of the limits, sorted by refusals."""
         return loop_thread.run(self._inner.get_rate_limits(limit, key=key, node=node, most=most))
 
     def reset_rate_limit(self, key: str) -> LimitReset:
-        """Fill up the buckets of a key everywhere. Raises BucketNotFound."""
+        """Refill the buckets of a key everywhere. Raises BucketNotFound."""
         return loop_thread.run(self._inner.reset_rate_limit(key))
 
 
@@ -247,7 +247,7 @@ class Registration:
 
     @property
     def registered(self) -> bool:
-        """Whether the registry holds the instance now, as far as can be known from here."""
+        """Whether the registry has the instance now, as far as this process knows."""
         return self._inner.registered
 
     @property
@@ -278,11 +278,11 @@ class Registration:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the instance out of the table, whatever ended the block."""
+        """Remove the instance, whatever ended the block."""
         self._out()
 
     def hurry(self) -> None:
-        """Leave without waiting for requests under way; from another thread also while leaving waits for them."""
+        """Leave without waiting for requests under way; another thread may call this while leaving waits for them."""
         with loop_thread:
             loop_thread.run(_hurry(self._inner))
 
@@ -295,7 +295,7 @@ class Registration:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _take_signal(self) -> None:
-        """Only the main thread can, and only a signal that nobody else handles is ours to take."""
+        """Only the main thread can set handlers, and only for a signal without another handler."""
         main = threading.current_thread() is threading.main_thread()
         if self._handle_sigterm and main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._on_signal)
@@ -308,7 +308,7 @@ class Registration:
 
 
 def _signature_of(original: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
-    """Give the wrapper the parameters and the documentation of what it wraps."""
+    """Give the wrapper the parameters and the documentation of the wrapped function."""
 
     def wrap(wrapper: Callable[..., T]) -> Callable[P, T]:
         return functools.wraps(original, assigned=("__doc__",))(wrapper)

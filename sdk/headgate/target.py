@@ -1,4 +1,4 @@
-"""Where the control plane is and how to prove who we are: arguments first, then the environment."""
+"""The address of the control plane and the credentials: from arguments first, then from the environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,
 _TOKEN = re.compile(r"[!-~]{1,8192}")
 
 Token = str | Callable[[], str]
-"""A bearer credential, or a function that returns the present one (asked before every call)."""
+"""A bearer credential, or a function that returns the current one (called before every call)."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Target:
     cert: Path | None = None
     key: Path | None = None
     insecure: bool = False
-    """Whether a token may travel in plain text to any other machine."""
+    """Whether a token may be sent in plain text to any other machine."""
     file: FileSettings = field(default_factory=FileSettings)
-    """The operator's settings: those of its hosts to which a token may travel in plain text, among others."""
+    """The operator's settings, among them the hosts to which a token may be sent in plain text."""
 
     @classmethod
     def make(
@@ -53,9 +53,9 @@ class Target:
         key: str | os.PathLike[str] | None = None,
         insecure: bool | None = None,
     ) -> Target:
-        """Fill what is left out from HEADGATE_CONTROLPLANE, _TOKEN or _TOKEN_FILE, _CA, _CERT, _KEY and _INSECURE.
+        """Take missing arguments from HEADGATE_CONTROLPLANE, _TOKEN or _TOKEN_FILE, _CA, _CERT, _KEY and _INSECURE.
 
-        What these leave out is filled from the file that HEADGATE_CONFIG names. Raises Misconfigured.
+        The rest comes from the file that HEADGATE_CONFIG names. Raises Misconfigured.
         """
         file = settings_file.load()
         listed = addresses or os.environ.get("HEADGATE_CONTROLPLANE") or file.controlplane or DEFAULT_ADDRESS
@@ -89,11 +89,11 @@ class Target:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those that a connection is secured with."""
+        """The files that secure a connection."""
         return tuple(path for path in (self.ca, self.cert, self.key) if path is not None)
 
     def stamps(self) -> tuple[object, ...]:
-        """Differs whenever one of the files may have changed; mounted secrets are swapped, hence the inode."""
+        """Differs if one of the files may have changed. The inode is included because mounted secrets are swapped."""
         return tuple(map(_stamp, self.files))
 
     def credentials(self) -> grpc.ChannelCredentials | None:
@@ -128,7 +128,7 @@ class Target:
             )
 
     def _far(self) -> list[str]:
-        """The addresses that are not surely this machine, nor in a network that the operator trusts."""
+        """The addresses that may be another machine, and are not in a network that the operator trusts."""
         near = [_is_loopback(host) or self.file.trusts(host) for host, _ in self.hosts_and_ports]
         return [address for address, here in zip(self.addresses, near, strict=True) if not here]
 
@@ -159,9 +159,8 @@ def _checked(token: str) -> str:
 
 
 def token_file(path: str | os.PathLike[str]) -> Callable[[], str]:
-    """A token that is kept in a file, whose first line counts, and read again whenever the file changes.
-
-    What is called raises HeadgateError only when the file could never be read.
+    """A token in the first line of a file, which is read again whenever it changes. The returned function raises
+    HeadgateError only if the file could never be read.
     """
     return _TokenFile(Path(path))
 
@@ -208,7 +207,7 @@ def _token(configured: str | None = None) -> Token | None:
         return None
     read = token_file(path)
     try:
-        read()  # or it would fail only at the first call
+        read()  # otherwise it would fail only at the first call
     except HeadgateError as error:
         raise Misconfigured(f"{'HEADGATE_TOKEN_FILE' if named else 'token_file'}: {error}") from None
     return read
@@ -243,7 +242,7 @@ def _stamp(path: Path) -> object:
 
 
 def _check_pair(cert: Path | None, key: Path | None) -> None:
-    """gRPC itself would only fail to connect, without a word about why."""
+    """gRPC itself would only fail to connect, without a reason."""
     if cert is None or key is None:
         return
     _read("cert", cert), _read("key", key)

@@ -1,7 +1,6 @@
-"""Calls to whichever control plane answers: one channel per address, moving on when one does not.
+"""Calls to a control plane that answers: one channel for each address, with a change to the next one after a failure.
 
-Every call of the registry may be repeated without harm, so that a call that found one control plane gone is simply
-made again at the next.
+Every call of the registry may be repeated safely, so a call that fails at one control plane is repeated at the next.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
 CALL_TIMEOUT = 5.0
-"""Seconds one control plane has for one answer."""
+"""Seconds to wait for an answer of one control plane."""
 
 _CONNECT_PREAMBLE = re.compile(
     r"^.*(?:remote host|last error): (?:connect: |UNKNOWN: |UNAVAILABLE: |ipv[46]:\S+: )*"
@@ -44,7 +43,7 @@ _ERRNO = re.compile(r" \(\d+\)$")
 
 
 class NotFound(HeadgateError):
-    """The thing asked for does not exist: the caller knows what it was."""
+    """The requested object does not exist; the caller knows which one."""
 
 
 class Transport:
@@ -63,7 +62,7 @@ class Transport:
         """Renew a lease of `ttl` seconds, together with others that are due: its ttl, and whether the instance is
         removed or draining.
 
-        Asks one control plane after the other. Raises NotFound when the lease has ended, Unavailable after the last.
+        Tries one control plane after the other. Raises NotFound if the lease has ended, Unavailable after the last one.
         """
         failures: list[Unavailable] = []
         for at in self._from_current():
@@ -80,7 +79,7 @@ class Transport:
         raise Unavailable("; ".join(str(failure) for failure in failures))
 
     async def release(self, lease: int) -> None:
-        """Renew a lease no more."""
+        """Stop renewing a lease."""
         await self._keep_alives.release(lease)
 
     async def _renew(self, at: int, holding: registry_pb2.Holding, ttl: float) -> State:
@@ -108,7 +107,8 @@ class Transport:
         *,
         timeout: float = CALL_TIMEOUT,
     ) -> Answered:
-        """Ask one control plane after the other until one answers. Raises HeadgateError, Unavailable after the last.
+        """Try one control plane after the other until one answers. Raises HeadgateError, Unavailable after the last
+        one.
 
         Each has `timeout` seconds.
         """
@@ -184,7 +184,7 @@ class Transport:
         return [(self._current + step) % count for step in range(count)]
 
     def _translate(self, error: grpc.aio.AioRpcError, at: int) -> HeadgateError:
-        """The one place where a gRPC status becomes an error of ours."""
+        """The only place where a gRPC status becomes an error of this package."""
         details = error.details() or ""
         peer = self._peer(at)
         match error.code():
@@ -223,7 +223,7 @@ def _refusal(target: Target) -> str:
 
 
 def _plain(details: str) -> str:
-    """Take the cause out of gRPC's long account of a failed connect."""
+    """Extract the cause from gRPC's long message of a failed connection attempt."""
     if "parsing HTTP/2" in details or "http1.x" in details:
         return "it does not speak gRPC there; the port is that of GRPC_LISTEN, 50051 by default"
     cause, shortened = _CONNECT_PREAMBLE.subn("", details)

@@ -1,7 +1,7 @@
-"""One line for errors that only a person can mend: a traceback would hide what to do.
+"""Prints one line for errors that only a person can correct: a traceback would hide what to do.
 
-A missing token or address is no fault of the program's, so where such an error ends it, Python prints `headgate: …`
-instead of a traceback. Debug logging of "headgate" has it. A program with an excepthook of its own keeps that.
+A missing token or address is not a bug of the program. If such an error ends it, Python prints `headgate: …` instead of
+a traceback. Debug logging of "headgate" has the traceback. A program with an excepthook of its own keeps that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = logging.getLogger("headgate")
 
 
 def install() -> None:
-    """Stand before Python's own excepthook; does nothing when there is another one, or when it stands there already."""
+    """Wrap Python's own excepthook; does nothing if there is another one, or if it is already wrapped."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _report
 

@@ -38,7 +38,7 @@ _BALANCERS = {
     LoadBalancer.LEAST_REQUEST: resources_pb2.LOAD_BALANCER_LEAST_REQUEST,
     LoadBalancer.IP_HASH: resources_pb2.LOAD_BALANCER_IP_HASH,
 }
-# A value that a newer control plane may send reads as the default.
+# An unknown value, which a newer control plane may send, is read as the default.
 _BALANCER_OF = {number: balancer for balancer, number in _BALANCERS.items()}
 _STATUS_OF = {
     status_pb2.INSTANCE_STATUS_HEALTHY: ServiceStatus.HEALTHY,
@@ -63,7 +63,7 @@ _TIMEOUTS = tuple(Timeouts.__slots__)
 def encode_registration(request: RegistrationRequest) -> registry_pb2.RegisterRequest:
     """The message for a request.
 
-    Raises InvalidDefinition for values that the wire cannot carry; the control plane validates the rest.
+    Raises InvalidDefinition for values that cannot be encoded; the control plane validates the rest.
     """
     problems: list[str] = []
     message = registry_pb2.RegisterRequest()
@@ -103,7 +103,7 @@ def _fill_service(
 
 
 def _fill(message: Message, values: dict[str, Any], problems: list[str], at: str = "") -> None:
-    """Set fields one by one, so that every value of a wrong type or range is named, not the first only."""
+    """Set fields one by one, so that the error names every value of a wrong type or range, not only the first."""
     for name, value in values.items():
         try:
             setattr(message, name, value)
@@ -151,7 +151,7 @@ def _definition(service: resources_pb2.Service) -> ServiceDefinition:
 
 
 def decode_routes(views: Iterable[registry_pb2.RouteView]) -> dict[str, Route]:
-    """Routes by prefix (or exact path). If several share one, all but the first are keyed `prefix (name)`."""
+    """Routes by prefix (or exact path). If several share one, all but the first have the key `prefix (name)`."""
     routes: dict[str, Route] = {}
     for view in sorted(views, key=lambda view: (bool(view.route.hosts), view.name)):
         match = view.route.prefix or view.route.path
@@ -178,7 +178,7 @@ def _route(name: str, route: resources_pb2.Route) -> Route:
 
 
 def decode_circuit(view: registry_pb2.CircuitView) -> CircuitView:
-    """One service's breaker, over the fleet and per data plane."""
+    """One service's breaker, for the fleet and for each data plane."""
     return CircuitView(
         service_name=view.circuit.service_name,
         fleet=_report(view.circuit),

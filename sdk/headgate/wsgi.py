@@ -1,4 +1,4 @@
-"""Being registered while gunicorn serves a WSGI application.
+"""Registration of an instance while gunicorn serves a WSGI application.
 
     # gunicorn.conf.py
     from headgate import wsgi
@@ -6,10 +6,10 @@
     bind = "0.0.0.0:9000"
     post_worker_init, worker_exit = wsgi.gunicorn("orders")
 
-Each worker registers once it was forked; all of them hold one instance together. A worker that is told to stop goes on
-serving until its part of the instance has left the table: the last one drains it.
+Each worker registers after the fork; all of them hold one instance together. A worker that gets a signal to stop keeps
+serving until it has left the instance: the last one drains it.
 
-For servers of one process, such as waitress: `with headgate.sync.register("orders", port=9000, background=True):`
+For servers with one process, such as waitress, put `with headgate.sync.register("orders", port=9000, background=True):`
 around the call that serves.
 """
 
@@ -30,7 +30,7 @@ from headgate.models import ServiceDefinition
 if TYPE_CHECKING:
     from headgate.sync import Registration
 
-# This module is imported before gunicorn forks, and gRPC does not survive that: it is imported in the worker.
+# This module is imported before gunicorn forks, and gRPC does not survive a fork: so gRPC is imported in the worker.
 
 __all__ = ["gunicorn"]
 
@@ -45,9 +45,9 @@ def gunicorn(
 ) -> tuple[PostWorkerInit, WorkerExit]:
     """Two hooks of gunicorn's configuration: `post_worker_init` and `worker_exit`. Without `preload_app`.
 
-    service: its definition, or its name: a service that does not exist is created with the usual settings.
-    options: as for `headgate.register`. The port is that of `bind` unless given. Nothing is waited for: with `wait`,
-        the outcome is logged. `drain` is to be shorter than gunicorn's `graceful_timeout` (30 s).
+    service: its definition or its name. A missing service is created with the default settings.
+    options: as for `headgate.register`. The port is that of `bind` unless given. The start never waits: with `wait`,
+        the outcome is logged. `drain` must be shorter than gunicorn's `graceful_timeout` (30 s).
     """
     held: dict[int, _Worker] = {}
 
@@ -89,7 +89,7 @@ def _port_of(sockets: Any) -> int:
 
 
 class _Worker:
-    """One worker's part of the instance. Stands before gunicorn's handler of SIGTERM, which ends the worker."""
+    """One worker's part of the instance. Wraps gunicorn's handler of SIGTERM, which ends the worker."""
 
     def __init__(self, registration: Registration) -> None:
         """In the worker's main thread, with gunicorn's handlers in place."""
@@ -97,16 +97,16 @@ class _Worker:
         self._lock = threading.Lock()
         self._asked = self._left = False
         self._before = signal.getsignal(signal.SIGTERM)
-        # A handler interrupts the main thread anywhere, so all it does is write to a pipe.
+        # A handler may interrupt the main thread anywhere, so it only writes to a pipe.
         self._read, self._write = os.pipe()
         threading.Thread(target=self._wait_for_signal, name="headgate: drain", daemon=True).start()
         if callable(self._before):
             signal.signal(signal.SIGTERM, self._on_signal)
-            # As gunicorn has it: requests are not disturbed by interrupted system calls.
+            # As in gunicorn: system calls of requests are restarted after an interruption.
             signal.siginterrupt(signal.SIGTERM, False)
 
     def leave(self) -> None:
-        """Leave the table, once; waits while another thread does, which does not wait for requests any more then."""
+        """Leave the instance, once. If another thread is leaving, wait for it, and end its wait for requests."""
         if self._asked and not self._left:
             self._registration.hurry()
         with self._lock:

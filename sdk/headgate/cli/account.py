@@ -1,4 +1,4 @@
-"""Logins: getting in, getting out, and who one is."""
+"""The commands login, logout and whoami."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from headgate.cli.session import Session
 def login(
     ctx: typer.Context,
     url: Annotated[str | None, typer.Argument(help="Admin API, as for --url.")] = None,
-    username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for when left out.")] = None,
+    username: Annotated[
+        str | None, typer.Option("--username", "-u", help="Prompted for if left out.")
+    ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
@@ -54,7 +56,7 @@ def login(
     elif password_stdin and username is None:
         raise Failure("--password-stdin needs --username", USAGE)
     else:
-        session.where()  # or the context does not exist: before anything is asked for
+        session.where()  # raises if the context does not exist, before any prompt
         username = username or typer.prompt("Username")
         password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _ask_password()
     with session.api(url, token=False) as api:
@@ -113,7 +115,7 @@ def _whoami(session: Session, api: AdminApi) -> dict[str, Any]:
     scopes, disabled = list(said.get("scopes") or ()), False
     try:
         user = api.get("config", "users", username)
-        # The scopes shown are those that the user holds now and the token was issued for.
+        # The scopes are those that both the user and the token have.
         scopes = [scope for scope in user["scopes"] if not said or scope in scopes]
         disabled = bool(user.get("disabled"))
     except ApiError as refused:

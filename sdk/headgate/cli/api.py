@@ -1,4 +1,4 @@
-"""The admin API over HTTP: sends the login along, renews it, and turns every refusal into words."""
+"""The admin API over HTTP: sends and renews the login, and converts refusals to messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from headgate.cli.render import printable
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT = 30.0
 RENEW_BEFORE = 30.0
-"""Seconds before its end at which an access token is renewed."""
+"""Seconds before its expiry at which an access token is renewed."""
 
 _OTHER = " (--url, --context or HEADGATE_URL name another one)"
 _LOOK = "see `headgate history`"
@@ -40,7 +40,7 @@ class ApiError(Failure):
     def __init__(
         self, status: int, detail: str, errors: list[dict[str, str]], members: Mapping[str, Any] | None = None
     ) -> None:
-        """`errors`: field and detail of everything that is wrong with a configuration; `members`: of the problem."""
+        """`errors`: field and detail of every problem of a configuration; `members`: those of the problem document."""
         lines = [": ".join(filter(None, (error.get("field"), error.get("detail")))) for error in errors]
         # One problem is one sentence, without a heading.
         alone = len(lines) == 1 and detail.startswith(_ONE)
@@ -53,7 +53,7 @@ class ApiError(Failure):
 
 
 class Unreachable(Failure):
-    """The request was not answered; the next one may be."""
+    """The request was not answered; a retry may succeed."""
 
 
 class AdminApi:
@@ -62,9 +62,8 @@ class AdminApi:
     def __init__(
         self, url: str, credentials: Credentials, ca: Path | None = None, token: str | None = None
     ) -> None:
-        """An access `token` takes the place of the login.
-
-        Raises Failure when the URL is none, or the CA's certificate cannot be read.
+        """An access `token` replaces the login. Raises Failure if the URL is malformed, or the CA's certificate cannot
+        be read.
         """
         self.url = normal_url(url)
         self._token_given = token
@@ -80,7 +79,7 @@ class AdminApi:
         self._client.close()
 
     def get(self, *path: str, query: Mapping[str, str | Sequence[str]] | None = None) -> Any:
-        """The JSON at a path below /api/v1, whose parts are quoted here."""
+        """The JSON at a path below /api/v1, given by its unquoted parts."""
         return self._ask("GET", api_path(*path), params=query)
 
     def read(self, *path: str) -> tuple[Any, str]:
@@ -99,7 +98,7 @@ class AdminApi:
         return self._written(self._answer("PATCH", api_path(*path), content=content, headers=headers))
 
     def delete(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
-        """Delete what is at the path."""
+        """Delete the resource at the path."""
         return self._ask("DELETE", api_path(*path), params=query)
 
     def post(
@@ -109,7 +108,7 @@ class AdminApi:
         query: Mapping[str, str] | None = None,
         patience: float = 0.0,
     ) -> Any:
-        """Post JSON. `patience`: seconds that the control plane may take beyond what is usual."""
+        """Post JSON. `patience`: seconds added to the usual time-out."""
         headers = {"Content-Type": "application/json"} if content else {}
         timeout = TIMEOUT + patience
         return self._ask(
@@ -121,11 +120,11 @@ class AdminApi:
         return self._read(self._send("GET", "/health"))
 
     def limit(self, seconds: float) -> None:
-        """Wait for no answer longer than this."""
+        """Set the longest time to wait for an answer."""
         self._client.timeout = httpx.Timeout(seconds)
 
     def present(self) -> tuple[str, str, float]:
-        """The access token in use, its user, and the Unix second at which it ends; "" and 0 for one that was given.
+        """The access token in use, its user, and its expiry in Unix seconds; "" and 0 for a token that was passed in.
 
         Raises Failure without a login.
         """
@@ -139,7 +138,7 @@ class AdminApi:
         return login.access_token, login.username, login.expires
 
     def login(self, username: str, password: str) -> None:
-        """Get tokens and keep them. Warns when the password travels in plain text."""
+        """Get tokens and store them. Warns if the password is sent in plain text."""
         parts = urlsplit(self.url)
         if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
             where = f"{parts.hostname} in plain text, where others may read it"
@@ -147,7 +146,7 @@ class AdminApi:
         self._save(self._token(grant_type="password", username=username, password=password), username)
 
     def logout(self) -> bool:
-        """End the login and forget it; False when there was none."""
+        """End the login and delete it from the file; False if there was none."""
         with self._credentials.locked():
             login = self._credentials.find(self.url)
             if login is None:
@@ -166,7 +165,7 @@ class AdminApi:
         return self._read(self._answer(method, path, **options))
 
     def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """The response, with the login renewed where that was needed. Raises Failure for 401 and 403."""
+        """The response, after a renewal of the login if needed. Raises Failure for 401 and 403."""
         if self._token_given is not None:
             return self._answer_to_token(self._token_given, method, path, options)
         login = self._credentials.find(self.url)
@@ -190,14 +189,14 @@ class AdminApi:
         return self._permitted(response, claims(token).get("sub", ""))
 
     def _permitted(self, response: httpx.Response, username: str) -> httpx.Response:
-        """The response, unless it says that the caller lacks a scope. Raises ApiError that names both."""
+        """The response. If the caller lacks a scope, raises ApiError that names both."""
         if response.status_code != httpx.codes.FORBIDDEN:
             return response
         try:
             self._read(response)
         except ApiError as refused:
             if "needed" in refused.members:
-                raise  # it says so itself
+                raise  # the detail already names them
             found = _SCOPE.search(response.headers.get("www-authenticate", ""))
             if found is None:
                 raise
@@ -206,7 +205,7 @@ class AdminApi:
         return response
 
     def _renew(self, login: Login) -> Login:
-        """A login with a fresh access token, by its refresh token. Raises Failure when that has ended, too."""
+        """A login with a new access token, from its refresh token. Raises Failure if that has expired, too."""
         with self._credentials.locked():
             found = self._credentials.find(self.url)
             if found is not None and found.access_token != login.access_token:
@@ -300,7 +299,7 @@ class AdminApi:
 
 
 def make_client(url: str, ca: Path | None) -> httpx.Client:
-    """The HTTP client; loopback is never asked for through a proxy."""
+    """The HTTP client, without a proxy for loopback addresses."""
     host = urlsplit(url).hostname or ""
     try:
         verify = ssl.create_default_context(cafile=str(ca)) if ca else True
@@ -315,7 +314,7 @@ def make_client(url: str, ca: Path | None) -> httpx.Client:
 
 
 def claims(token: str) -> dict[str, Any]:
-    """Claims of a token, unchecked; empty if it is no JWT."""
+    """Claims of a token, unchecked; empty if it is not a JWT."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
@@ -327,13 +326,13 @@ def claims(token: str) -> dict[str, Any]:
 
 
 def api_path(*parts: str) -> str:
-    """A path below /api/v1; a name may hold any character."""
+    """A path below /api/v1; a name may contain any character."""
     # Arguments that are not UTF-8 are texts with surrogates: there is no resource of such a name.
     return "/".join(["/api/v1", *(quote(part, safe="", errors="surrogatepass") for part in parts)])
 
 
 def normal_url(url: str) -> str:
-    """The URL without a trailing slash; host:port alone means HTTP. Raises Failure for anything else."""
+    """The URL without a trailing slash; host:port alone means HTTP. Raises Failure for other forms."""
     full = url if "://" in url else f"http://{url}"
     if "@" in full.partition("://")[2].partition("/")[0]:
         # Not shown: what stands before it may be a password.

@@ -1,4 +1,4 @@
-"""The commands under their names. Each asks the admin API and prints; whatever fails ends in one Failure."""
+"""The commands under their names. Each calls the admin API and prints the answer; every error becomes a Failure."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def show_store(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """Show whether the content of the store (etcd) is published.
 
     A store that was wiped, restored from a copy or replaced is not published: data planes keep the last good
-    configuration until somebody confirms.
+    configuration until an operator confirms it.
 
     \b
     headgate store
@@ -139,7 +139,7 @@ def confirm(
     ctx: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Publish what the store holds now, whatever that is.
+    """Publish the current content of the store, even if it is empty.
 
     \b
     headgate store

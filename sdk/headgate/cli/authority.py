@@ -1,6 +1,6 @@
-"""Certificates for those who have no authority of their own: elliptic curve P-256, in one folder.
+"""Certificates for operators without an authority of their own: elliptic curve P-256, in one folder.
 
-The names in client certificates are the rule of the control plane (SPIFFE IDs): /headgate/dataplane[/<node>] and
+The control plane defines the names in client certificates (SPIFFE IDs): /headgate/dataplane[/<node>] and
 /headgate/service[/<name>]; without the last part they are valid for any data plane, or any service.
 """
 
@@ -23,11 +23,11 @@ from headgate.cli.failure import Failure
 
 TRUST_DOMAIN = "headgate"
 LOCAL = ("localhost", "127.0.0.1", "::1")
-"""Every server certificate is good for these."""
+"""Hosts of every server certificate."""
 AUTHORITY_DAYS = 3650
 
 _EARLIER = timedelta(minutes=5)
-"""Certificates begin a little before now: clocks differ."""
+"""Certificates become valid some time before now, because clocks differ."""
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
@@ -35,7 +35,7 @@ _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a certificate is for. A server has hosts; a client has a name, which may be valid for any."""
+    """The holder of a certificate. A server has hosts; a client has a name, or is valid for any name."""
 
     role: str
     name: str = ""
@@ -54,7 +54,7 @@ class Subject:
 
     @property
     def server(self) -> bool:
-        """Whether others connect to it."""
+        """Whether it accepts connections."""
         return self.role == "controlplane"
 
     def names(self) -> list[x509.GeneralName]:
@@ -75,7 +75,7 @@ class Authority:
 
     @classmethod
     def create(cls, folder: Path, subjects: Iterable[Subject]) -> Authority:
-        """A new one, once it is certain that neither its files nor those of the subjects exist. Raises Failure."""
+        """Create an authority. Raises Failure if its files, or those of the subjects, already exist."""
         stems = ["ca", *(subject.stem for subject in subjects)]
         there = [
             name for stem in stems for name in (f"{stem}.pem", f"{stem}.key") if (folder / name).exists()
@@ -113,7 +113,7 @@ class Authority:
         return cls(folder, certificate, key)
 
     def issue(self, subject: Subject, days: int) -> tuple[Path, Path]:
-        """A certificate and its key in the folder, in place of those that may be there: (certificate, key)."""
+        """Write a certificate and its key to the folder, and replace existing ones: (certificate, key)."""
         key = ec.generate_private_key(ec.SECP256R1())
         use = ExtendedKeyUsageOID.SERVER_AUTH if subject.server else ExtendedKeyUsageOID.CLIENT_AUTH
         certificate = _signed(
@@ -145,7 +145,7 @@ class Authority:
         private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Processes that follow the files pass over a pair that does not fit, so the order is no matter.
+            # Processes that reload the files ignore a pair that does not match, so the order does not matter.
             _replace(files[1], private)
             _replace(files[0], certificate.public_bytes(encoding))
         except OSError as error:
@@ -154,7 +154,7 @@ class Authority:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """In one step, readable by the owner alone from the first moment on."""
+    """Write the file in one step, readable only by the owner from the start."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -177,7 +177,7 @@ def _san(host: str) -> x509.GeneralName:
 
 
 def _distinguished(name: str) -> x509.Name:
-    # No meaning: what a certificate is good for stands in its alternative names.
+    # Without meaning: the alternative names define the use of a certificate.
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
 
 
@@ -219,5 +219,5 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
 
 
 def split_hosts(given: Sequence[str]) -> tuple[str, ...]:
-    """Hosts that were given one by one, or separated by commas."""
+    """Hosts from several options, each with one host or several separated by commas."""
     return tuple(part.strip().strip("[]") for text in given for part in text.split(",") if part.strip())

@@ -1,4 +1,4 @@
-"""The reason a connection failed, in our own words: OpenSSL and resolvers describe their internals."""
+"""The reason why a connection failed, in plain words: OpenSSL and resolvers describe their internals."""
 
 from __future__ import annotations
 

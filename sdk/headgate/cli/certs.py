@@ -1,4 +1,4 @@
-"""headgate certs: certificates for the gRPC port, for those who have none."""
+"""headgate certs: certificates for the gRPC port, for operators without an authority."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Days = Annotated[int, typer.Option(min=1, max=3650, help="Days of validity.")]
 
 
 class Role(StrEnum):
-    """Whom a certificate is for."""
+    """The holder of a certificate."""
 
     controlplane = "controlplane"
     dataplane = "dataplane"
@@ -71,7 +71,7 @@ def init(
 def issue(
     role: Annotated[Role, typer.Argument(help="The role of the holder.")],
     name: Annotated[
-        str, typer.Argument(help="Of the node or the service; left out: any of them.", show_default=False)
+        str, typer.Argument(help="Name of the node or the service. Default: any of them.", show_default=False)
     ] = "",
     folder: Annotated[Path, typer.Option("--dir", help="Folder of `headgate certs init`.")] = Path(),
     hosts: Hosts = None,
@@ -99,7 +99,7 @@ def issue(
 
 
 def _module() -> ModuleType:
-    """Loaded when it is needed: the other commands do without cryptography."""
+    """Imported on demand, because the other commands do not need cryptography."""
     try:
         from headgate.cli import authority
     except ImportError:

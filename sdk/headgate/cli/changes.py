@@ -16,7 +16,7 @@ _MARKS = {"create": "+", "update": "~", "delete": "-"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted"}
 
 _BYTES_A_SECOND = 100_000
-"""Bytes a second that a busy control plane validates: the answer to a large document may take that much longer."""
+"""Bytes a second that a busy control plane validates; the time-out for a large document is longer by that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,11 @@ def compare(api: AdminApi, document: Document) -> list[ResourceChange]:
 
 
 _FEW = 10
-"""As many resources of a kind are read one by one; of more, all of the kind are read at once."""
+"""Up to this number, resources of a kind are read one by one; above it, all of the kind are read at once."""
 
 
 def _present(api: AdminApi, changes: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The resources of these changes as they are now."""
+    """The current state of the resources of these changes."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for name, count in Counter(change["kind"] for change in changes).items():
         kind = find_kind(name)
@@ -121,7 +121,7 @@ def _differences(now: Mapping[str, Any], then: Mapping[str, Any], at: str) -> li
 
 
 def _difference(now: Any, then: Any, at: str) -> list[FieldChange]:
-    """Only what the files say counts: the control plane shows defaults, too."""
+    """Only fields in the files count, because the control plane also shows defaults."""
     if isinstance(now, Mapping) and isinstance(then, Mapping):
         return _differences(now, then, f"{at}.")
     if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
@@ -133,7 +133,7 @@ def _difference(now: Any, then: Any, at: str) -> list[FieldChange]:
 def print_receipt(
     receipt: Mapping[str, Any], *, dry_run: bool, done: str = "Applied", nothing: str = "nothing declared"
 ) -> None:
-    """The changes made, a line each, and a summary."""
+    """The changes, one on each line, and a summary."""
     changes = receipt["changes"]
     for change in changes:
         if change["action"] != "unchanged":

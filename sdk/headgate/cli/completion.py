@@ -1,4 +1,4 @@
-"""Completion in the shell: kinds, names known to the control plane, and contexts. It fails in silence."""
+"""Completion in the shell: kinds, names known to the control plane, and contexts. It fails silently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headgate.cli.kinds import ALL, KINDS, Kind, find_kind
 from headgate.cli.session import Session
 
 WITHIN = 2.0
-"""Seconds that somebody who pressed Tab waits for the control plane."""
+"""Seconds to wait for the control plane after a press of Tab."""
 
 
 def complete_kind(incomplete: str) -> list[str]:
@@ -30,13 +30,13 @@ def complete_written_kind(incomplete: str) -> list[str]:
 
 
 def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of the kind that stands before."""
+    """Names of the kind before it on the command line."""
     kind = ctx.params.get("kind")
     return _names(ctx, str(kind), incomplete) if kind else []
 
 
 def complete_kind_or_name(ctx: typer.Context, incomplete: str) -> list[str]:
-    """A kind, or after it the names."""
+    """A kind, or names after a kind."""
     before = ctx.params.get("what") or ()
     return _names(ctx, str(before[0]), incomplete) if before else complete_written_kind(incomplete)
 
@@ -57,7 +57,7 @@ def complete_node(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_instance(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Ids of the instances of the service that stands before."""
+    """Ids of the instances of the service before it on the command line."""
     with contextlib.suppress(Failure):
         rows = _fetched(ctx, KINDS["instances"])
         mine = (row for row in rows if row["service_name"] == ctx.params.get("service"))

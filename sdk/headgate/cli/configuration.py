@@ -1,4 +1,4 @@
-"""The commands on the configuration: changing it, comparing it, its history, and taking an instance out of it."""
+"""The commands for the configuration: apply, diff, history, rollback, and drain."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def diff(
 def _difference(
     session: Session, revisions: list[int] | None, file: list[str], recursive: bool, output: Output
 ) -> bool:
-    """Print the difference; returns whether there is any."""
+    """Print the difference; returns whether there is one."""
     if revisions:
         with session.api() as api:
             edits = past.diff(api, *revisions)
@@ -112,7 +112,7 @@ def history(
     number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many changes.")] = 20,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show who changed the configuration, when and how.
+    """Show the changes of the configuration, with author and time.
 
     The newest change comes first.
 
@@ -139,9 +139,9 @@ def rollback(
     quorum: QuorumOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make the configuration what it was at a revision.
+    """Restore the configuration of a revision.
 
-    That is a new change. Users stay as they are unless --users is given; passwords stay as they are in any case.
+    This is a new change. Users are not changed unless --users is given; passwords are never changed.
 
     \b
     headgate rollback --to 57 --dry-run
@@ -168,9 +168,9 @@ def drain_instance(
     """Stop new requests to an instance before it is stopped.
 
     The command returns when the requests under way are done: then the instance can be stopped. It stays registered,
-    draining, until it is stopped, registers anew, or --undo ends the draining. With a service's
-    token in HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE, HEADGATE_CA), as in a Kubernetes preStop, the registry is asked;
-    otherwise the admin API.
+    draining, until it is stopped, registers again, or --undo ends the draining. With a service's
+    token in HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE, HEADGATE_CA), as in a Kubernetes preStop, the command calls the
+    registry; otherwise the admin API.
 
     \b
     headgate drain orders orders-1

@@ -1,4 +1,4 @@
-"""headgate context: names for control planes, and which of them is meant."""
+"""headgate context: names for control planes, and the choice of one."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def set_context(
 @app.command()
 @shared
 def delete(ctx: typer.Context, name: NameArgument) -> None:
-    """Forget a context and its login.
+    """Delete a context and its login.
 
     The tokens of the login stay valid: `headgate logout` ends them.
 

@@ -1,4 +1,4 @@
-"""Contexts (names for control planes) and logins, by URL, in a file that only its owner can read."""
+"""Contexts (names for control planes) and logins, by URL, in a file readable only by its owner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Login:
     username: str
     access_token: str = field(repr=False)
     expires: float
-    """Unix seconds at which the access token ends."""
+    """Expiry of the access token, in Unix seconds."""
     refresh_token: str | None = field(default=None, repr=False)
 
 
@@ -37,7 +37,7 @@ class Context:
     name: str
     url: str
     ca: str | None = None
-    """File of the authority that its certificate is checked with."""
+    """CA file for the check of its certificate."""
 
 
 def default_path() -> Path:
@@ -50,7 +50,7 @@ def default_path() -> Path:
 
 
 class Credentials:
-    """The file; read at every question, written as a whole."""
+    """The file; it is read at every use, and written as a whole."""
 
     def __init__(self, path: Path | None = None) -> None:
         """The file need not exist."""
@@ -70,7 +70,7 @@ class Credentials:
 
     @property
     def contexts(self) -> dict[str, Context]:
-        """Named contexts, and one for every other login, called by host and port."""
+        """Named contexts, and one for every other login, named by host and port."""
         content = self._read()
         found = {
             name: Context(name, str(stored["url"]), stored.get("ca"))
@@ -84,7 +84,7 @@ class Credentials:
         return found
 
     def context(self, name: str) -> Context:
-        """The context of this name. Raises Failure that lists the names."""
+        """The context of this name. Raises Failure with the list of names."""
         contexts = self.contexts
         if name not in contexts:
             how = "; `headgate context` lists them, and `headgate context set NAME URL` makes one"
@@ -97,7 +97,7 @@ class Credentials:
         return Path(given) if given else None
 
     def set_context(self, context: Context) -> None:
-        """Add a context or replace it, and make it the current one when there is none."""
+        """Add or replace a context, and make it the current one if there is none."""
         stored = {"url": context.url, **({"ca": context.ca} if context.ca else {})}
         with self._changed() as content:
             content.setdefault("current", context.url)
@@ -109,7 +109,8 @@ class Credentials:
             content["current"] = url
 
     def remove_context(self, name: str) -> None:
-        """Forget a context, and the login that no other context shares. Raises Failure when there is none."""
+        """Delete a context, and its login unless another context shares it. Raises Failure if there is no such
+        context."""
         gone = self.context(name)
         with self._changed() as content:
             kept = _without(_part(content, "contexts"), name)
@@ -130,7 +131,7 @@ class Credentials:
         return login if isinstance(expires, int | float) else None
 
     def save(self, url: str, login: Login) -> None:
-        """Keep a login, and make its URL the current one."""
+        """Store a login, and make its URL the current one."""
         with self._changed() as content:
             content["current"] = url
             content["logins"] = _part(content, "logins") | {url: asdict(login)}
@@ -150,7 +151,7 @@ class Credentials:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other commands out: a refresh token is good for one use, and they share it. May be nested."""
+        """Lock out other commands, because a refresh token is valid for one use and they share it. May be nested."""
         if sys.platform == "win32" or self._holds_lock:
             yield
             return
@@ -184,10 +185,10 @@ class Credentials:
         return Failure(f"{self._path} is damaged: remove it and log in again")
 
     def _write(self, content: Mapping[str, object]) -> None:
-        """Replace the file in one step, so that a second command never reads half of it."""
+        """Replace the file in one step, so that another command never reads a part of it."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Made with mode 0600.
+            # Created with mode 0600.
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".credentials")
             with os.fdopen(handle, "w") as file:
                 json.dump(content, file, indent=2)

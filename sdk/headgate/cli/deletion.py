@@ -20,7 +20,7 @@ from headgate.cli.render import print_line
 Target = tuple[Kind, str]
 
 _ORDER = ("route", "user", "service", "rate_limit", "scope")
-"""Resources are deleted before the resources that they name."""
+"""Order of deletion: resources before those to which they refer."""
 
 
 def delete(
@@ -36,7 +36,7 @@ def delete(
     file: Annotated[list[str] | None, FILE] = None,
     recursive: RecursiveOption = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before deleting what files name.")
+        bool, typer.Option("--yes", "-y", help="Do not ask before the resources of files are deleted.")
     ] = False,
     dry_run: DryRunOption = False,
     force: Annotated[

@@ -1,4 +1,4 @@
-"""The demo that runs on this machine, as it describes itself in .headgate/demo.json."""
+"""The demo on this machine, as described in .headgate/demo.json."""
 
 from __future__ import annotations
 

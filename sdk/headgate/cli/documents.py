@@ -1,4 +1,4 @@
-"""Configuration files as one document, which knows of each entry the file and line that it came from."""
+"""Configuration files as one document, with the file and line of each entry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headgate.cli.resource_kinds import RESOURCES
 from headgate.cli.sources import STANDARD_INPUT, Source, read_sources
 
 MOST_SENT = 10 * 1024 * 1024
-"""Bytes of JSON that the control plane takes in one request."""
+"""Bytes of JSON that the control plane accepts in one request."""
 
 _NAMED_BY = {plural: (kind, key) for kind, plural, key, _ in RESOURCES}
 _FORM = f"a document holds the lists {', '.join(_NAMED_BY)}"
@@ -33,14 +33,14 @@ class Origin:
 
 @dataclass(slots=True)
 class Document:
-    """The sections of all files put together."""
+    """The merged sections of all files."""
 
     sections: dict[str, Any] = field(default_factory=dict)
     _entries: dict[tuple[str, int], Origin] = field(default_factory=dict)
     _sections: dict[str, Origin] = field(default_factory=dict)
 
     def add(self, source: Source, content: object, number: int) -> None:
-        """Append one document of a file, the `number`th, from 0. Raises Failure when it has another form."""
+        """Append one document of a file; `number` is its index, from 0. Raises Failure if it has another form."""
         if content is None:
             return
         if not isinstance(content, dict):
@@ -60,7 +60,7 @@ class Document:
                 known.append(entry)
 
     def as_json(self) -> bytes:
-        """The document to send. Raises Failure when it cannot be, or is more than the control plane takes."""
+        """The document to send. Raises Failure if it cannot be encoded, or is larger than the control plane accepts."""
         try:
             content = json.dumps(self.sections, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:
@@ -73,7 +73,7 @@ class Document:
         return content
 
     def located(self, problems: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-        """Problems of the API as a reader of the files looks for them: `field` is FILE:LINE, resource and field."""
+        """Problems of the API in terms of the files: `field` is FILE:LINE, resource and field."""
         listed = list(problems)
         fields = [problem.get("field", "") for problem in listed]
         mentioned = [match[1] for one in listed for match in _MENTIONED.finditer(one.get("detail", ""))]
@@ -103,7 +103,7 @@ class Document:
         return ": ".join(filter(None, (lines[at], which, match["rest"].removeprefix("."))))
 
     def _lines(self, fields: Iterable[str]) -> dict[str, str]:
-        """FILE:LINE of each field that came from a file."""
+        """FILE:LINE of each field from a file."""
         meant = {at: origin for at in fields if (origin := self._origin(at)) is not None}
         by_source: dict[int, list[Origin]] = defaultdict(list)
         for origin in meant.values():
@@ -132,7 +132,7 @@ def _line(origin: Origin) -> int:
 
 
 def load(paths: Sequence[str], *, recursive: bool = False) -> Document:
-    """Read files, YAML and JSON files of folders, and `-` for standard input; one Failure has all their errors."""
+    """Read files, YAML and JSON files of folders, and `-` for standard input. Raises one Failure with all errors."""
     document = Document()
     wrong: list[str] = []
     for source in read_sources(paths, recursive=recursive):

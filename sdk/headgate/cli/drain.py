@@ -1,6 +1,6 @@
 """Draining an instance: with the service's token if there is one, as in a pod, otherwise as the logged-in user.
 
-In a pod the instance is the service's own, so it is named as the service names itself: see `headgate.advertise`.
+In a pod the name of the instance is the one that the SDK chooses: see `headgate.advertise`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from headgate.transport import Transport
 
 
 def drain(session: Session, service: str, instance: str, seconds: float) -> None:
-    """Return once no data plane has requests under way at the instance. Raises Failure naming those that do."""
+    """Return once no data plane has requests under way at the instance. Raises Failure that names those that do."""
     named = any(os.environ.get(name) for name in ("HEADGATE_TOKEN", "HEADGATE_TOKEN_FILE", "HEADGATE_CERT"))
     if named and access_token() is None:
         asyncio.run(_through_registry(service, fitted_id(instance), seconds))
@@ -36,7 +36,7 @@ def drain(session: Session, service: str, instance: str, seconds: float) -> None
 
 
 def undo(session: Session, service: str, instance: str) -> None:
-    """Let a draining instance take requests again. Raises Failure where the control plane cannot do so."""
+    """Let a draining instance take requests again. Raises Failure if the control plane does not support this."""
     with session.api() as api:
         try:
             api.delete("services", service, "instances", instance, "drain")
@@ -51,7 +51,7 @@ def undo(session: Session, service: str, instance: str) -> None:
 
 
 def _absent(api: AdminApi, service: str, instance: str) -> Failure:
-    """The words for an instance that is not there; they name the service or the instance that may be meant."""
+    """The message for an unknown instance, with a similar service or instance."""
     rows = resources.fetch(api, KINDS["instances"], None)
     services = {row["service_name"] for row in rows}
     if service not in services:

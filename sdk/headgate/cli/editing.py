@@ -37,9 +37,9 @@ def edit(
 ) -> None:
     """Change a resource in an editor.
 
-    The editor is the one that VISUAL or EDITOR names, else vi. Saving writes the resource as a whole: a field that is
-    taken out has its default again. When the text has problems, the editor opens again and shows them; leaving it
-    unchanged then ends the command, and the text stays in its file. An empty text ends the command, too.
+    The editor is that of VISUAL or EDITOR, else vi. Saving writes the resource as a whole: a removed field gets its
+    default. If the text has problems, the editor opens again and shows them; leaving the text unchanged then ends the
+    command and keeps the file. An empty text ends the command, too.
 
     \b
     headgate edit route orders
@@ -98,7 +98,7 @@ def _file(kind: Kind, name: str) -> Path:
 
 
 def _edited(file: Path, text: str, problems: list[str], title: str) -> str:
-    """The text from the editor, without comments at the head. Raises Failure when it cannot be started, or fails."""
+    """The text from the editor, without leading comments. Raises Failure if the editor cannot be started, or fails."""
     head = [f"{title}. An unchanged or empty text changes nothing.", *problems]
     file.write_text("".join(f"# {line}\n" for line in head) + text, encoding="utf-8")
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"

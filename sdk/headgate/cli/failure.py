@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Final
 
 FAILED: Final = 1
-"""Nothing was written. For `diff` 1 means that there is a difference, and 2 that it could not be made."""
+"""Nothing was written. For `diff`, 1 means that there is a difference, and 2 that the comparison failed."""
 USAGE: Final = 2
 """The command line itself is wrong; nothing was sent."""
 NOT_SERVED: Final = 3
-"""The change is written, and the data planes do not serve it, or it is not known whether they do."""
+"""The change is written, but the data planes do not serve it, or it is unknown whether they do."""
 INTERRUPTED: Final = 130
 """Ctrl-C, as shells report it (128 + SIGINT)."""
 
 CLOSED_PIPE: Final = 141
-"""The reader of the output has ended, such as `head` (128 + SIGPIPE)."""
+"""The reader of the output, such as `head`, has ended (128 + SIGPIPE)."""
 
 
 class Failure(Exception):
     """Printed as `headgate: …` on stderr; the process ends with `exit_code`."""
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
-        """The message says what to do where that is known. --verbose shows its cause (`raise … from`)."""
+        """The message says what to do if that is known. --verbose shows its cause (`raise … from`)."""
         super().__init__(message)
         self.exit_code = exit_code
 

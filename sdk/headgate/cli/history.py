@@ -1,4 +1,4 @@
-"""The history of the configuration: what changed, how two revisions differ, and going back."""
+"""The history of the configuration: changes, differences of two revisions, and rollback."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def diff(api: AdminApi, old: int, new: int) -> list[dict[str, Any]]:
 
 
 def rollback(api: AdminApi, to: int, *, users: bool, dry_run: bool) -> dict[str, Any]:
-    """Go back; returns the receipt."""
+    """Roll back; returns the receipt."""
     content = json.dumps({"to": to, **({"users": True} if users else {})}).encode()
     query = {"dry_run": "true"} if dry_run else None
     receipt: dict[str, Any] = api.post("rollback", content=content, query=query)

@@ -1,4 +1,4 @@
-"""The kinds that `get` and `delete` know: their spellings, their place in the API, and their columns."""
+"""The kinds of `get` and `delete`: their spellings, paths in the API, and columns."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Kind:
     path: tuple[str, ...]
     """Below /api/v1."""
     key: str
-    """The field that holds the name."""
+    """The field with the name."""
     columns: Mapping[str, Cell]
     section: str = ""
-    """Its list in a document; empty for a view, which cannot be written."""
+    """Its section in a document; empty for a view, which cannot be written."""
 
     @property
     def resource(self) -> str:
@@ -39,8 +39,8 @@ class Kind:
         return bool(self.section)
 
     def spellings(self) -> Iterator[str]:
-        """How a person may write it."""
-        # People say `limit`, as the command `headgate limits` does.
+        """Accepted spellings."""
+        # `limit` is a common short form, as in the command `headgate limits`.
         short = ("limit", "limits") if self.plural == "rate-limits" else ()
         for name in (self.singular, self.plural, *short):
             yield name
@@ -123,7 +123,7 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     "user": {"USER": _field("username"), "SCOPES": _listed("scopes"), "DISABLED": _field("disabled")},
     "rate_limit": {"LIMIT": _field("name"), "RATE": _limit, "PER": _key, "MODE": _field("mode")},
 }
-"""What `get` shows of kinds that somebody has thought about; see `_columns` for the others."""
+"""Columns of kinds with a chosen layout; see `_columns` for the others."""
 
 
 def _columns(kind: str, key: str, fields: tuple[str, ...]) -> Mapping[str, Cell]:
@@ -138,7 +138,7 @@ def _resource(kind: str, plural: str, key: str, fields: tuple[str, ...]) -> Kind
 
 
 RESOURCE_KINDS = tuple(_resource(*one) for one in RESOURCES)
-"""Those that can be written."""
+"""Kinds that can be written."""
 
 _VIEWS = (
     Kind(
@@ -189,7 +189,7 @@ _VIEWS = (
 )
 
 ALL = "all"
-"""In the place of a kind: every resource that can be written."""
+"""Used instead of a kind: every resource that can be written."""
 KINDS = {kind.plural: kind for kind in (*RESOURCE_KINDS, *_VIEWS)}
 SPELLINGS = {spelling: kind for kind in KINDS.values() for spelling in kind.spellings()}
 """Every word for a kind."""
@@ -201,7 +201,7 @@ def with_labels(kind: Kind) -> Kind:
 
 
 def find_kind(name: str, *, writable: bool = False) -> Kind:
-    """The kind that a person means. Raises Failure, listing the kinds there are."""
+    """The kind for a word. Raises Failure with the list of kinds."""
     first, _, rest = name.partition("/")
     if rest and first.lower() in SPELLINGS:
         raise Failure(f"kind and name are two words: {first} {rest}", exit_code=2)
@@ -216,7 +216,7 @@ def find_kind(name: str, *, writable: bool = False) -> Kind:
 
 
 def find_resource(words: Sequence[str], command: str) -> tuple[Kind, str]:
-    """The kind and the name that a person means who typed these words. Raises Failure that says what to type."""
+    """The kind and the name for the words of a command line. Raises Failure with the correct form."""
     if not words:
         raise Failure(f"name what is meant: headgate {command} KIND NAME", exit_code=2)
     kind, *names = words

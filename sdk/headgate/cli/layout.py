@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 GAP = 1
-"""Columns of the screen between two of the table, as rich draws a table without a box."""
+"""Screen columns between two columns of the table, as rich draws a table without a box."""
 
 
 def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int] | None:
-    """The width of each column, whose cells wrap between words; None when the longest words do not fit side by side."""
+    """The width of each column, whose cells wrap between words; None if the longest words do not fit side by side."""
     by_column = list(zip(columns, *rows, strict=True))
     least = [max(_longest_word(cell) for cell in cells) for cells in by_column]
     most = [max(map(cell_len, cells)) for cells in by_column]
@@ -22,7 +22,7 @@ def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> li
 
 
 def _share(least: Sequence[int], most: Sequence[int], left: int) -> list[int]:
-    """Give `left` to the columns that can use it, evenly."""
+    """Distribute `left` evenly among the columns that can use it."""
     widths = list(least)
     while left > 0 and (needy := [i for i, width in enumerate(widths) if width < most[i]]):
         each = max(1, left // len(needy))
@@ -34,7 +34,7 @@ def _share(least: Sequence[int], most: Sequence[int], left: int) -> list[int]:
 
 
 def wrap_words(text: str, width: int) -> list[str]:
-    """Lines of whole words; a word that is longer than the width has a line of its own, and stays whole."""
+    """Lines of whole words; a word longer than the width gets its own line and is not broken."""
     lines: list[str] = []
     for word in text.split(" "):
         if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:

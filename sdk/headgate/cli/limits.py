@@ -1,4 +1,4 @@
-"""The rate limits as they are counted now, and filling up the buckets of a key."""
+"""The current state of the rate limits, and the reset of a key."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def show_limits(
     ] = None,
     node: Annotated[
         str | None,
-        typer.Option("--node", help="Only what this data plane counts.", autocompletion=complete_node),
+        typer.Option("--node", help="Only buckets of this data plane.", autocompletion=complete_node),
     ] = None,
     number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many buckets.")] = 20,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show the rate limits and their buckets, or reset a key.
 
-    It shows which bound holds, where it is counted, and which callers are refused.
+    It shows the bound in force, the place that counts, and the refused callers.
 
     \b
     headgate limits
@@ -68,7 +68,7 @@ def reset(
     key: Annotated[str, typer.Argument(help="As `headgate limits` shows it, such as subject:testuser.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Fill up the buckets of a key, everywhere.
+    """Refill the buckets of a key everywhere.
 
     On every data plane, at the owners of limits, and in Redis.
 
@@ -95,7 +95,7 @@ def fetch(api: AdminApi, query: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def reset_key(api: AdminApi, key: str) -> dict[str, Any]:
-    """Order it; what was filled up. Raises Failure when no bucket has the key."""
+    """Order the reset; returns the refilled buckets. Raises Failure if no bucket has the key."""
     try:
         receipt: dict[str, Any] = api.delete("rate-limits", key)
     except ApiError as refused:
@@ -108,7 +108,7 @@ def reset_key(api: AdminApi, key: str) -> dict[str, Any]:
 
 
 def print_limits(found: Sequence[Row], key: str | None = None) -> None:
-    """For people: a line a limit, then a line a bucket; `key` is what was asked for, if anything was."""
+    """As text: one line for each limit, then one for each bucket; `key` is the requested key, if any."""
     if not found and key is not None:
         print_line(f"No bucket in use has the key {key}.")
         return
@@ -137,7 +137,7 @@ def print_limits(found: Sequence[Row], key: str | None = None) -> None:
 
 
 def print_receipt(receipt: Row) -> None:
-    """How many buckets, and where."""
+    """The number of buckets, and their places."""
     count = receipt["buckets"]
     where = ", ".join(f"{name} {number}" for name, number in receipt["limits"].items())
     print_line(f"Reset {count} bucket{'' if count == 1 else 's'} of {receipt['key']}{where and f': {where}'}")

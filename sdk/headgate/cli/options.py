@@ -16,17 +16,19 @@ from headgate.cli.render import Output, print_json, print_line, print_yaml
 
 FILE = typer.Option("--file", "-f", help="YAML or JSON file, folder of such files, or - for standard input.")
 RecursiveOption = Annotated[
-    bool, typer.Option("--recursive", "-R", help="Read also the folders below a folder (no hidden ones).")
+    bool, typer.Option("--recursive", "-R", help="Also read subfolders (except hidden ones).")
 ]
 Files = Annotated[list[str], FILE]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and show; change nothing.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and show, without a change.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the data planes serve it.")]
 TimeoutOption = Annotated[
     float | None, typer.Option(min=0, max=300, help="Seconds for --wait.  [default: 60]", show_default=False)
 ]
 QuorumOption = Annotated[
     str | None,
-    typer.Option(help="How many data planes are enough for --wait: all (default), a number, or like 50%."),
+    typer.Option(
+        help="Data planes that are enough for --wait: all (default), a number, or a share such as 50%."
+    ),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Format of the answer.")]
 
@@ -40,7 +42,7 @@ def read_wait(
 ) -> tuple[float, str] | None:
     """Seconds and quorum of the wait for data planes; None: do not wait.
 
-    Called before anything is sent. Raises Failure for options that are wrong or make no sense together.
+    Called before anything is sent. Raises Failure for options that are wrong or cannot be combined.
     """
     if wait and dry_run:
         raise Failure("--dry-run writes nothing that --wait could wait for", 2)
@@ -63,9 +65,9 @@ def finish(
     output: Output,
     wait: tuple[float, str] | None,
 ) -> None:
-    """Print the receipt of a change, after `wait` (seconds and quorum) for data planes when that is wanted."""
+    """Print the receipt of a change, after the wait for data planes if `wait` (seconds and quorum) is given."""
     if output is Output.TABLE:
-        # Before the wait: the change is made, however that ends.
+        # Before the wait, because the change is made, whatever the result of the wait.
         table(receipt)
         sys.stdout.flush()
     if wait is not None:
@@ -83,20 +85,19 @@ def finish(
 
 
 def can_answer() -> bool:
-    """Whether somebody can be asked."""
+    """Whether a question can be asked."""
     return sys.stdin.isatty()
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless it was answered by --yes. Raises typer.Abort for no, and Failure when standard input is not a
-    terminal."""
+    """Ask, unless --yes was given. Raises typer.Abort for no, and Failure if standard input is not a terminal."""
     if not yes:
         check_answerable()
         typer.confirm(question, abort=True)
 
 
 def check_answerable() -> None:
-    """Raises Failure when questions cannot be answered."""
+    """Raises Failure if questions cannot be asked."""
     if not can_answer():
         raise Failure(
             "the command asks for confirmation, and standard input is not a terminal: give --yes", 2
@@ -104,7 +105,7 @@ def check_answerable() -> None:
 
 
 def show(output: Output, value: Any, table: Any) -> None:
-    """Print an answer in the form that was asked for; `table` prints it for people."""
+    """Print an answer in the requested format; `table` prints it as text."""
     if output is Output.TABLE:
         table()
     elif output is Output.YAML:

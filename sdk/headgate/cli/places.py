@@ -1,4 +1,4 @@
-"""On which lines of a file values stand: looked up only when something is wrong with them."""
+"""The lines of values in a file; computed only for an error message."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def find_lines(text: str, *, is_json: bool, wanted: Collection[Path]) -> dict[Pa
     found: dict[Path, int] = {}
     with contextlib.suppress(
         yaml.YAMLError
-    ):  # of a file that cannot be read to its end: the lines so far are right
+    ):  # the file is malformed further on: the lines so far are correct
         _walk(_json_events(text) if is_json else _yaml_events(text), prefixes, found)
     return {path: _nearest(path, found) for path in wanted}
 
@@ -55,7 +55,7 @@ def _walk(events: Iterator[_Event], wanted: Collection[Path], found: dict[Path, 
         elif at_key:
             path[-1] = text
         if (here := tuple(path)) in wanted:
-            found.setdefault(here, line)  # of a value with a key, the line of the key
+            found.setdefault(here, line)  # for a value with a key, the line of the key
         if at_key:
             at_key = False
             continue

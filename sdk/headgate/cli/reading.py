@@ -1,4 +1,4 @@
-"""headgate get: resources, and reports of the data planes on them."""
+"""headgate get: resources, and reports of the data planes."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ def get(
     label: Annotated[
         list[str] | None,
         typer.Option(
-            "--label", "-l", help="Only those with this label, NAME=VALUE or NAME; several: all of them."
+            "--label",
+            "-l",
+            help="Only resources with this label, NAME=VALUE or NAME. Several labels must all match.",
         ),
     ] = None,
     show_labels: Annotated[bool, typer.Option("--show-labels", help="A column with the labels.")] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Keep running, with a line for each change, until Ctrl-C.")
+        bool, typer.Option("--watch", "-w", help="Continue with a line for each change, until Ctrl-C.")
     ] = False,
 ) -> None:
     """Show resources, or reports of the data planes.
 
-    YAML is a document for `apply`; JSON is the API's answer. With --watch, JSON has one object a
-    line.
+    YAML is a document for `apply`; JSON is the API's answer. With --watch, JSON has one object on each line.
 
     \b
     headgate get routes
@@ -103,7 +104,7 @@ def _print_all(sections: dict[str, list[dict[str, Any]]], show_labels: bool) -> 
 
 
 def print_resources(kind: Kind, rows: list[dict[str, Any]], output: Output, *, one: bool) -> None:
-    """Resources of one kind; `one`: exactly one was asked for."""
+    """Resources of one kind; `one`: exactly one was requested."""
     if output is Output.TABLE:
         print_kind(kind, rows)
     elif output is Output.YAML:

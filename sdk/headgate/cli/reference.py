@@ -68,20 +68,20 @@ class _Schemas:
         return self.object_in(self._sections[kind.section]) or {}
 
     def resolve(self, schema: Schema) -> Schema:
-        """The schema that a reference means; what is said beside the reference counts."""
+        """The schema of a reference; members beside the reference override it."""
         if "$ref" not in schema:
             return schema
         name = str(schema["$ref"]).rpartition("/")[2]
         return {**self._named.get(name, {}), **{key: value for key, value in schema.items() if key != "$ref"}}
 
     def choices(self, schema: Schema) -> list[Schema]:
-        """Every form that a value may have, but for null."""
+        """Every form of a value except null."""
         resolved = self.resolve(schema)
         forms = resolved.get("anyOf") or resolved.get("oneOf") or [resolved]
         return [form for form in map(self.resolve, forms) if form.get("type") != "null"]
 
     def object_in(self, schema: Schema) -> Schema | None:
-        """The object that a value is, or that the values of its list are."""
+        """The object schema of a value, or of the items of its list."""
         for form in self.choices(schema):
             if "properties" in form:
                 return form

@@ -1,4 +1,4 @@
-"""headgate register: a program in any language, registered while it runs."""
+"""headgate register: runs a program in any language, registered as an instance."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from headgate.models import ServiceDefinition
 def register(
     service: Annotated[
         str,
-        typer.Argument(help="Name of the service; one that does not exist is created.", show_default=False),
+        typer.Argument(help="Name of the service, which is created if it does not exist.", show_default=False),
     ],
     command: Annotated[
         list[str],
-        typer.Argument(help="What to run, after --. It finds the port in PORT.", show_default=False),
+        typer.Argument(help="The command to run, after --. Its variable PORT has the port.", show_default=False),
     ],
     port: Annotated[
         int | None,
@@ -51,21 +51,21 @@ def register(
     ] = None,
     weight: Annotated[int, typer.Option(min=1, max=1000, help="Share of the service's traffic.")] = 1,
     check_path: Annotated[
-        str, typer.Option(help="Path that answers 2xx while it is healthy; for a service that is created.")
+        str, typer.Option(help="Path that answers 2xx while it is healthy; only for a new service.")
     ] = "/health",
     drain: Annotated[
-        float, typer.Option(min=0, max=300, help="Seconds that requests under way have before it is ended.")
+        float, typer.Option(min=0, max=300, help="Seconds for requests under way before the command is ended.")
     ] = 20.0,
     stop_timeout: Annotated[
         float,
-        typer.Option(min=0, max=3600, help="Seconds that it has to end after SIGTERM, then it is killed."),
+        typer.Option(min=0, max=3600, help="Seconds between SIGTERM and SIGKILL."),
     ] = 10.0,
 ) -> None:
     """Run a command, registered as an instance while it runs.
 
-    It is registered once it listens. On Ctrl-C and SIGTERM data planes stop sending it requests, those under way
-    finish, and then the command gets SIGTERM; a second Ctrl-C ends it at once. The exit code is the command's.
-    Where the control plane is, and the token, are in HEADGATE_CONTROLPLANE and HEADGATE_TOKEN.
+    It is registered once it listens. On Ctrl-C and SIGTERM data planes stop sending it requests, requests under way
+    finish, and then the command gets SIGTERM; a second Ctrl-C ends it at once. The exit code is that of the command.
+    HEADGATE_CONTROLPLANE and HEADGATE_TOKEN set the control plane and the token.
 
     \b
     export HEADGATE_TOKEN=$(headgate token service shop)

@@ -34,7 +34,7 @@ _STYLES = {
 
 _NO_BOUND = 1_000_000
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""In C where PyYAML was built with it."""
+"""In C if PyYAML was built with it."""
 
 
 class Output(StrEnum):
@@ -67,7 +67,7 @@ def print_kind(kind: Kind, rows: Iterable[Row]) -> None:
 
 
 def print_table(columns: list[str], rows: Iterable[Iterable[object]], nothing: str = "nothing") -> None:
-    """A table where it fits, else a block of lines for each row; a pipe gets every line whole, whatever its width."""
+    """A table if it fits, else a block of lines for each row; a pipe gets lines of any width."""
     words = [[word(value) for value in row] for row in rows]
     if not words:
         print_line((nothing, "dim"))
@@ -87,7 +87,7 @@ def print_table(columns: list[str], rows: Iterable[Iterable[object]], nothing: s
 
 
 def _print_blocks(columns: list[str], rows: Iterable[Iterable[str]]) -> None:
-    """Every row as lines of a column's name and its value; empty values are left out."""
+    """Each row as lines with a column's name and its value, without empty values."""
     label = max(map(len, columns)) + 2
     for number, row in enumerate(rows):
         if number:
@@ -100,7 +100,7 @@ def _print_blocks(columns: list[str], rows: Iterable[Iterable[str]]) -> None:
 
 
 def print_aligned(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
-    """Rows below each other, each on one line, whatever its width."""
+    """Rows, each on one line of any width."""
     for row in rows:
         padded = (one + " " * (width - cell_len(one)) for one, width in zip(row, widths, strict=True))
         print_line("  ".join(padded).rstrip())
@@ -111,7 +111,7 @@ def print_line(*parts: str | tuple[str, str]) -> None:
     if sys.stdout.isatty():
         _console().print(Text.assemble(*parts), soft_wrap=True)
     else:
-        # Without rich, which takes a second for some thousand lines.
+        # Without rich, which needs a second for some thousand lines.
         words = (part if isinstance(part, str) else part[0] for part in parts)
         sys.stdout.write("".join(words) + "\n")
 
@@ -131,7 +131,7 @@ def styled(word: str) -> tuple[str, str]:
 
 
 def without_nothing(value: Any) -> Any:
-    """The same without fields that are null, which say nothing to a reader."""
+    """The same without null fields."""
     if isinstance(value, Mapping):
         return {key: without_nothing(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):
@@ -140,12 +140,12 @@ def without_nothing(value: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """The text without characters that a terminal would obey: services and callers have a say in some of it."""
+    """The text without control characters of terminals, because services and callers control some of it."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def word(value: object) -> str:
-    """A value as a cell of a table shows it."""
+    """The text of a value in a table cell."""
     return "" if value is None or value is False else "yes" if value is True else printable(str(value))

@@ -1,4 +1,4 @@
-"""Reading and deleting by kind and name."""
+"""Reads and deletes resources by kind and name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from headgate.cli.spelling import meant
 
 
 def fetch(api: AdminApi, kind: Kind, name: str | None, labels: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Everything of a kind, that with all `labels` (NAME=VALUE or NAME), or the one of this name.
-
-    Raises Failure when there is none of the name.
+    """All resources of a kind, those with all `labels` (NAME=VALUE or NAME), or the one with this name. Raises Failure
+    if there is none with this name.
     """
     if kind.writable and name is not None:
         try:
@@ -33,7 +32,7 @@ def fetch(api: AdminApi, kind: Kind, name: str | None, labels: Sequence[str] = (
 
 
 def fetch_all(api: AdminApi, labels: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
-    """Every resource that can be written, by section of a document; with `labels` those that have all of them."""
+    """Every resource that can be written, by section of a document; with `labels` only those with all of them."""
     return {kind.section: fetch(api, kind, None, labels) for kind in RESOURCE_KINDS}
 
 
@@ -66,7 +65,7 @@ def check_dry_deletes(api: AdminApi) -> None:
 
 
 def reset_circuit(api: AdminApi, service_name: str) -> None:
-    """Close a service's breaker on every data plane. Raises Failure when there is no such service."""
+    """Close a service's breaker on every data plane. Raises Failure if there is no such service."""
     try:
         api.post("circuits", service_name, "reset")
     except ApiError as refused:
@@ -80,7 +79,7 @@ def absent(api: AdminApi, kind: Kind, name: str, called: str = "") -> Absent:
     try:
         known = [row[kind.key] for row in fetch(api, kind, None)]
     except Failure:
-        known = []  # who may not read them is told no names
+        known = []  # without the right to read, no names are shown
     return _absent(kind, name, known, called)
 
 

@@ -1,4 +1,4 @@
-"""What every command shares: which control plane is meant, options of all commands, and how a failure ends."""
+"""Common parts of all commands: the choice of the control plane, shared options, and the handling of failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from headgate.errors import HeadgateError
 from headgate.target import present_token
 
 _USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[2]
-"""What typer raises for a command line that it cannot read; the class itself is private in typer."""
+"""The error of typer for a malformed command line; the class itself is private in typer."""
 
 UrlOption = Annotated[
     str | None,
@@ -46,7 +46,7 @@ CaOption = Annotated[
         "--ca", help="PEM file of the authority for https. Default: HEADGATE_CA, else the context's."
     ),
 ]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show the cause of a failure, too.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Also show the cause of a failure.")]
 _SHARED: Final = tuple(
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     for name, default, annotation in (
@@ -59,7 +59,7 @@ _SHARED: Final = tuple(
 
 
 class Commands(TyperGroup):
-    """The root of all commands: whatever goes wrong ends in a line on stderr and an exit code."""
+    """The root of all commands: every error ends in a line on stderr and an exit code."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a command line, and exit."""
@@ -109,7 +109,7 @@ def _failed(ctx: Any) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    with contextlib.suppress(OSError):  # the exit code tells it, too
+    with contextlib.suppress(OSError):  # the exit code shows it, too
         typer.echo(f"headgate: {text}", err=True)
     return code
 
@@ -143,7 +143,7 @@ def _show_usage(error: Any) -> int:
 
 
 def _show_abort(abort: typer.Abort) -> int:
-    """A question that was answered by no, by Ctrl-C, or by the end of the input."""
+    """A question that was answered with no, Ctrl-C, or the end of the input."""
     if isinstance(abort.__context__, KeyboardInterrupt):
         typer.echo(err=True)
         return _say("interrupted; nothing was changed", INTERRUPTED)
@@ -156,7 +156,7 @@ def _show_abort(abort: typer.Abort) -> int:
 
 
 def _flush(code: int) -> int:
-    """Write out what is buffered; returns the exit code."""
+    """Flush the output; returns the exit code."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -169,14 +169,14 @@ def _flush(code: int) -> int:
 
 
 def _discard_output() -> None:
-    """Python flushes once more when it ends, and would say so."""
+    """Python flushes again when it ends, and would report the error."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @dataclass(slots=True)
 class Session:
-    """Which control plane is meant. Options stand before or behind the command; those behind it count more."""
+    """The choice of the control plane. Options may be before or after the command; those after it take precedence."""
 
     credentials: Credentials
     url: str | None = None
@@ -191,7 +191,7 @@ class Session:
         ca: Path | None = None,
         verbose: bool = False,
     ) -> None:
-        """Take the options of one place. Raises Failure for --url together with --context."""
+        """Store the options of one position. Raises Failure for --url together with --context."""
         if url is not None and context is not None:
             raise Failure("--url and --context: only one of them names the control plane", USAGE)
         if url is not None or context is not None:
@@ -200,7 +200,7 @@ class Session:
         self.verbose = self.verbose or verbose
 
     def where(self) -> str:
-        """URL of the admin API: of an option, of the environment, of the current context, else the local one."""
+        """URL of the admin API: from an option, the environment or the current context, else the local one."""
         environment = os.environ.get
         if self.url is not None:
             return normal_url(self.url)
@@ -229,7 +229,7 @@ class Session:
         return AdminApi(at, self.credentials, self.ca(at), given)
 
     def remember(self, url: str, name: str | None) -> None:
-        """After a login: keep a context for the URL, under the name that was given or another context has already."""
+        """After a login: store a context for the URL, under the given name or that of an existing context."""
         known = self.credentials.contexts
         named = name or next((one.name for one in known.values() if one.url == url), url.partition("://")[2])
         ca = self.ca(url)
@@ -237,7 +237,7 @@ class Session:
 
 
 def shared(function: Callable[..., None]) -> Callable[..., None]:
-    """The command, which takes a context first, with the options that all commands have."""
+    """The command, with the context as its first parameter, and the options of all commands."""
     signature = inspect.signature(function)
     hints = get_type_hints(function, include_extras=True)
     own = [one.replace(annotation=hints[one.name]) for one in signature.parameters.values()]
@@ -250,7 +250,7 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
         session.take(**taken)
         function(ctx, **given)
 
-    # Typer reads these: the options of a command are the parameters of its function.
+    # Typer derives the options of a command from the parameters of its function.
     vars(command)["__signature__"] = signature.replace(parameters=[*own, *more])
     command.__annotations__ = {**hints, **{one.name: one.annotation for one in more}}
     del vars(command)["__wrapped__"]
@@ -258,9 +258,8 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def access_token() -> str | None:
-    """The access token in HEADGATE_TOKEN or HEADGATE_TOKEN_FILE. A service's token there is not for people's commands.
-
-    Raises Failure for what is no token.
+    """The access token in HEADGATE_TOKEN or HEADGATE_TOKEN_FILE. A service's token is not used for these commands.
+    Raises Failure for a malformed token.
     """
     given = _given_token()
     return given if given is not None and _is_for_people(given) else None
@@ -274,7 +273,7 @@ def _given_token() -> str | None:
 
 
 def _is_for_people(token: str) -> bool:
-    """Services' tokens are no JWTs, or say that they are service tokens: those are for the registry alone."""
+    """Services' tokens are not JWTs, or have the type of service tokens, which are only valid for the registry."""
     header, dot, rest = token.partition(".")
     if not dot or rest.count(".") != 1:
         return False

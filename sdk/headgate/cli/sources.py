@@ -1,4 +1,4 @@
-"""Text of configuration files: from files, folders and standard input, refused by size before it is parsed."""
+"""Text of configuration files: from files, folders and standard input, with a check of the size before parsing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headgate.cli.yaml_values import MalformedYaml, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MOST_BYTES = 32 * 1024 * 1024
-"""Of all files of one command together."""
+"""For all files of one command together."""
 STANDARD_INPUT = "standard input"
 
 
@@ -29,11 +29,11 @@ class Source:
 
     @property
     def is_json(self) -> bool:
-        """Whether it is read as JSON; everything else is YAML."""
+        """Whether it is parsed as JSON; all other files are YAML."""
         return self.name.endswith(".json")
 
     def documents(self) -> list[object]:
-        """The values of the documents in it. Raises Failure with the place of an error."""
+        """The values of its documents. Raises Failure with the position of an error."""
         try:
             if self.is_json:
                 return [json.loads(self.text, object_pairs_hook=_unique)]
@@ -51,7 +51,7 @@ class Source:
 
 
 def read_sources(paths: Sequence[str], *, recursive: bool = False) -> Iterator[Source]:
-    """The files that are meant, in order. Raises Failure for one that cannot be read, or when they are too large."""
+    """The selected files, in order. Raises Failure if one cannot be read, or if they are too large."""
     if paths.count("-") > 1:
         raise Failure("-f - can be given once: standard input has one content", USAGE)
     left = MOST_BYTES
@@ -92,7 +92,7 @@ def _within(folder: Path) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Without hidden folders such as .git and .github, whose files are others'."""
+    """Without hidden folders such as .git and .github, which belong to other tools."""
     for at, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(at, name) for name in files if Path(name).suffix in SUFFIXES)
@@ -135,7 +135,7 @@ def _too_large(name: str) -> Failure:
 
 
 class _GivenTwice(ValueError):
-    """A key that is given twice in one object."""
+    """A repeated key in one object."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,6 @@ from collections.abc import Iterable
 
 
 def meant(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """`: did you mean NAME?`, to be put behind a sentence; empty when nothing is close. `cutoff`: 0 any, 1 the same."""
+    """`: did you mean NAME?`, the end of a sentence; empty if no name is close. `cutoff`: 0 (any) to 1 (equal)."""
     close = difflib.get_close_matches(word, list(known), 1, cutoff)
     return f": did you mean {close[0]}?" if close else ""

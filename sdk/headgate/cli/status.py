@@ -1,4 +1,4 @@
-"""The gateway at one glance."""
+"""A summary of the gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headgate.cli.render import print_kind, print_line, print_table
 
 
 def collect(api: AdminApi) -> dict[str, Any]:
-    """Everything that `status` shows, as the API answers it."""
+    """The data of `status`, as answered by the API."""
     health = api.health()
     return {
         "controlplane": {"url": api.url, **(health if isinstance(health, dict) else {})},
@@ -22,9 +22,9 @@ def collect(api: AdminApi) -> dict[str, Any]:
 
 
 def print_status(seen: dict[str, Any]) -> None:
-    """The same for people: problems first, then data planes, then one line a service."""
+    """The same as text: problems first, then data planes, then one line for each service."""
     controlplane = seen["controlplane"]
-    # Through the gateway, the data plane that passes /api/v1 on answers /health for itself.
+    # Through the gateway, /health is that of the data plane that forwards /api/v1.
     answering = f"Data plane {controlplane['node']} " if "node" in controlplane else "Control plane "
     print_line((answering, "bold"), f"{controlplane['url']}  {_about(controlplane)}")
     for problem in _problems(controlplane):
@@ -49,7 +49,7 @@ def print_status(seen: dict[str, Any]) -> None:
 
 
 def print_store(seen: dict[str, Any]) -> None:
-    """The known state of the store, for people."""
+    """The known state of the store, as text."""
     print_line(
         f"Store at revision {seen['revision']}, {'answers' if seen['connected'] else 'does not answer'}"
     )

@@ -35,13 +35,13 @@ def service(
     days: Annotated[
         float, typer.Option(min=0.001, max=366, help="Days of validity; a token cannot be revoked.")
     ] = 90,
-    json: Annotated[bool, typer.Option("--json", help="Tell also when it expires.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Also print the expiry.")] = False,
 ) -> None:
     """Make a token for the instances of one service.
 
-    No other service can register with it. The service need not exist yet; a note on standard error says so when it does
-    not. The token is printed and kept nowhere. Services read it from HEADGATE_TOKEN, or from the file that
-    HEADGATE_TOKEN_FILE names, as often as it changes.
+    No other service can register with it. The service need not exist yet; then a note on standard error says so. The
+    token is printed and not stored. Services read it from HEADGATE_TOKEN, or from the file that HEADGATE_TOKEN_FILE
+    names, which is read again when it changes.
 
     \b
     headgate token service orders > orders.token
@@ -55,16 +55,16 @@ def service(
     if json:
         print_json(made)
     else:
-        # As it is: render would wrap it.
+        # Not through render, which would wrap it.
         typer.echo(made["token"])
 
 
 def _note_unknown(api: AdminApi, name: str) -> None:
-    """Say that no service has this name: that may be meant, or mistyped."""
+    """Print a note if no service has this name, which may be a typing mistake."""
     try:
         known = [service["service_name"] for service in api.get("services")]
     except ApiError:
-        return  # who may make tokens and not read is told nothing of services
+        return  # a user without the right to read gets no information about services
     if name not in known:
         hint = meant(name, known) or "; the first registration makes it"
         typer.echo(f"headgate: note: there is no service {name!r} yet{hint}", err=True)

@@ -1,4 +1,4 @@
-"""Problems of a command line in our own words: the libraries that parse it have messages for programmers."""
+"""Plain messages for problems of a command line: those of the parser libraries are for programmers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HABITS: Mapping[str, str] = {
     "validate": "apply -f FILE --dry-run",
     "version": "--version",
 }
-"""Commands of kubectl, decK and shells, and the commands here that do the same."""
+"""Commands of kubectl, decK and shells, and their equivalents here."""
 
 _NUMBERS: Mapping[str, str] = {
     "int_parsing": "must be a whole number",

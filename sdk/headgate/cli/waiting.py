@@ -1,4 +1,4 @@
-"""Waiting for data planes, with somebody watching: progress on the screen, one line about those who are late."""
+"""The wait for data planes: progress on the screen, and one line with the late ones."""
 
 from __future__ import annotations
 
@@ -15,33 +15,32 @@ from headgate.cli.failure import INTERRUPTED, NOT_SERVED, Failure
 from headgate.cli.render import printable
 
 SLICE = 2.0
-"""Seconds that the control plane holds one question back: the screen is brought up to date in between."""
+"""Seconds that one request waits at the control plane; the screen is updated in between."""
 
 
 class NotServed(Failure):
-    """The change is written, and not served by as many data planes as were asked for; `seen` is the last known
-    state."""
+    """The change is written, but not served by enough data planes; `seen` is the last known state."""
 
     def __init__(self, message: str, seen: Mapping[str, Any], exit_code: int = NOT_SERVED) -> None:
         super().__init__(message, exit_code)
         self.seen = dict(seen)
 
     def problem(self) -> dict[str, Any]:
-        """The members that the admin API's own 504, or 409 for a rejection, would have."""
+        """The members of the admin API's own 504, or of its 409 for a rejection."""
         status = HTTPStatus.CONFLICT if self.seen.get("state") == "rejected" else HTTPStatus.GATEWAY_TIMEOUT
         head = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": str(self)}
         return {**head, **self.seen}
 
 
 def follow(api: AdminApi, revision: int, seconds: float, quorum: str) -> dict[str, Any]:
-    """Wait until data planes serve a revision; returns how far each of them is.
+    """Wait until data planes serve a revision; returns the state of each of them.
 
-    Raises NotServed naming those that do not after `seconds`, or at once when too many rejected it; and when the wait
-    is interrupted, or the control plane is lost meanwhile.
+    Raises NotServed with the names of those that do not after `seconds`; at once if too many have rejected it; and if
+    the wait is interrupted or the control plane is lost.
     """
     seen: dict[str, Any] = {}
     try:
-        for seen in _progress(api, revision, seconds, quorum):  # noqa: B007 - the last one counts
+        for seen in _progress(api, revision, seconds, quorum):  # noqa: B007 - the last one is used
             pass
     except KeyboardInterrupt as error:
         raise NotServed(_interrupted(revision, seen), seen, INTERRUPTED) from error
@@ -68,7 +67,7 @@ def _progress(api: AdminApi, revision: int, seconds: float, quorum: str) -> Iter
 
 
 def served(seen: dict[str, Any]) -> str:
-    """The good end in a sentence."""
+    """The message for a successful wait."""
     if not seen["nodes"]:
         return "No data plane is connected, so there was none to wait for"
     by = data_planes(seen["serving"])

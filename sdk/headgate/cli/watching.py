@@ -1,4 +1,4 @@
-"""get --watch: what is there, and then a line for whatever appears, changes or goes."""
+"""get --watch: all resources, and then a line for each one that is created, changed or deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 
 def watch(fetch: Callable[[], list[dict[str, Any]]], kind: Kind, *, as_json: bool) -> None:
-    """Show `fetch` again and again, until Ctrl-C. Raises Failure when the first question fails, or it may not ask."""
+    """Show the results of `fetch` repeatedly, until Ctrl-C. Raises Failure if the first call fails, or for a 403."""
     printer = _Lines() if as_json else _Table(kind)
     known: dict[str, Row] | None = None
     answered = True
@@ -76,7 +76,7 @@ def _show(printer: _Lines | _Table, before: Mapping[str, Row], now: Mapping[str,
 
 
 class _Lines:
-    """For programs: an object a line, with `deleted` beside what it was."""
+    """For programs: one object on each line, with `deleted` beside the resource."""
 
     def show(self, changed: list[Row], gone: list[Row]) -> None:
         for row, deleted in (*((row, False) for row in changed), *((row, True) for row in gone)):
@@ -85,7 +85,7 @@ class _Lines:
 
 
 class _Table:
-    """For people: columns are as wide as in the first rows, and grow when needed."""
+    """As text: columns have the widths of the first rows, and grow if needed."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind

@@ -15,17 +15,17 @@ import yaml
 
 MOST_DEPTH = 64
 MOST_VALUES = 1_000_000
-"""Keys and values in one file, those that aliases repeat counted each time: a bound for memory."""
+"""Bound on keys and values in one file, including each repetition by an alias; it bounds memory."""
 
 MOST_TEXT = 64 * 1024 * 1024
 """Characters of them, counted likewise: one long text that is repeated often would fill the memory as JSON."""
 
 Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""In C where PyYAML was built with it."""
+"""In C if PyYAML was built with it."""
 
 
 class MalformedYaml(Exception):
-    """Text that is no YAML of ours; `line` and `column` count from 1."""
+    """Text that is not in the accepted subset of YAML; `line` and `column` count from 1."""
 
     def __init__(self, problem: str, line: int, column: int) -> None:
         super().__init__(problem)
@@ -79,7 +79,7 @@ class _Open:
     """How many values came before it, and how much text."""
     key: str | None = None
     merging: bool = False
-    """Whether the key is a bare `<<`: quoted, it is a text like any other."""
+    """Whether the key is an unquoted `<<`; a quoted one is ordinary text."""
     merged: list[dict[str, object]] = field(default_factory=list)
 
 
@@ -149,12 +149,12 @@ class _Builder:
             return event.value
         try:
             return _plain(event.value)
-        except ValueError:  # Python bounds the digits of an integer
+        except ValueError:  # Python limits the digits of an integer
             raise self._wrong("a number with so many digits cannot be read", event) from None
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self.anchors:
-            # Also an alias within its own anchor, which would make a value without end.
+            # Also an alias within its own anchor, which would make an infinite value.
             raise self._wrong(f"alias {event.anchor!r} has no complete anchor before it", event)
         value, size, text = self.anchors[event.anchor]
         self._counted(size, text, event)
@@ -228,4 +228,4 @@ def _plain(text: str) -> object:
 
 
 _TEXT_STARTS = frozenset("/abcdeghijklmopqrsuvwxyzABCDEGHIJKLMOPQRSUVWXYZ_")
-"""No null, boolean or number begins with these (nor is empty), so most texts skip the patterns."""
+"""No null, boolean or number begins with these characters (or is empty), so most texts skip the patterns."""
