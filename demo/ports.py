@@ -7,19 +7,18 @@ import socket
 import threading
 from collections.abc import Iterator
 
-# Below the ports that systems hand to outgoing connections, one of which could otherwise take a port between its
-# choice and its use.
+# Below the range for outgoing connections, one of which could otherwise take a port between its choice and its use.
 _FIRST, _END, _BLOCK = 15_000, 32_000, 100
 
 
 class NoPortLeft(Exception):
-    """Every port between 15000 and 31999 is in use, or kept by other processes."""
+    """Every port between 15000 and 31999 is in use, or reserved by other processes."""
 
 
 def free_port() -> int:
-    """An unbound port of 127.0.0.1 that no other process on this machine gets from this function.
+    """An unbound port of 127.0.0.1, which this function returns to no other process on this machine.
 
-    Test runs go side by side, and a port is often bound long after its choice. So a process takes ports only from
+    Test runs are concurrent, and a port is often bound long after its choice. So a process takes ports only from
     blocks that it owns. It owns a block while it has bound the block's first port: the system gives that port to one
     process only, and frees it when the process ends.
     """
@@ -31,13 +30,13 @@ def free_port() -> int:
 
 
 def _choose() -> Iterator[int | None]:
-    """Each port of a block once, then of the next; of the first again when no block is left. None: no port is free."""
+    """Each port of a block once, then those of the next block, in a cycle. None: no port is free."""
     firsts = range(_FIRST, _END, _BLOCK)
     owned: list[int] = []
-    # Begun at another place each time: a client of the run before may still dial the ports of that run.
+    # Starts at a different block each time, because a client of the previous run may still connect to its ports.
     for first in random.sample(firsts, len(firsts)):
         if claim := _bind(first):
-            # Open as long as the process lives, whatever becomes of this generator.
+            # Open until the process ends, even if this generator is closed.
             claim.detach()
             owned.append(first)
             yield from _unbound(first)

@@ -1,7 +1,7 @@
 """Start and stop the real processes of a Headgate: etcd, control planes, data planes.
 
-The demo, the system tests and the benchmarks all start them here, so that what is tested and measured is
-what the demo shows. Every process gets a group of its own, writes to a log file, and is ended by its id.
+The demo, the system tests and the benchmarks all start them here, so that they run the same processes. Every process
+gets its own group, writes to a log file, and is ended by its id.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from demo.reaper import Reaper
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT = 180.0
-"""Seconds; generous, because only a start that fails takes so long, and the machine may be busy."""
+"""Seconds; generous, because only a failed start takes so long, and the machine may be busy."""
 
 _reaper = Reaper()
 _started: list[Process] = []
-"""Every process that may still run, also one whose start is being waited for."""
+"""Every process that may still run, including those that are starting."""
 
 
 class StartError(Exception):
-    """A process did not come up; the message is one a user can act on."""
+    """A process did not start; the message says what to do."""
 
 
 def require_free(ports: Mapping[str, int]) -> None:
-    """Raise StartError that names every taken port and, where it may be seen, the process that holds it."""
+    """Raise StartError with every taken port and, if it is visible, the process that holds it."""
     holders = _holders(ports.values())
     taken = [
         f"port {port} ({name}) is taken by {_process_name(holders[port])}"
@@ -121,7 +121,7 @@ class Process:
             _started.remove(self)
 
     def lines(self) -> list[str]:
-        """Its log. A line that is being written is not there yet."""
+        """Its log, without an incomplete last line."""
         whole, newline, _ = self.log.read_text().rpartition("\n")
         return (whole + newline).splitlines()
 
@@ -138,7 +138,7 @@ def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Pa
     with log.open("ab") as output, held_back():
         popen = subprocess.Popen(
             argv,
-            # Not in the checkout: a developer's .env there is none of this Headgate's business.
+            # Not in the checkout, where a developer's .env would be read.
             cwd=folder,
             env={**inherited, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **environment},
             stdin=subprocess.DEVNULL,
@@ -153,9 +153,9 @@ def start(name: str, argv: list[str], environment: Mapping[str, str], folder: Pa
 
 
 def stop_everything() -> None:
-    """End every process that this one has started, the last started first."""
+    """End every process that this one has started, in reverse order."""
     with contextlib.ExitStack() as stack:
-        # Each of them, also where one does not end.
+        # Each of them, even if one does not end.
         for process in _started.copy():
             stack.callback(process.stop)
 
@@ -168,10 +168,11 @@ def kill_everything() -> None:
 
 
 def wait_until(ready: Callable[[], bool], process: Process, timeout: float = START_TIMEOUT) -> None:
-    """Poll `ready` until it holds; StartError with the log's tail when the process ends or time is over."""
+    """Poll `ready` until it is true. Raises StartError with the end of the log if the process ends, or after the
+    time."""
     deadline = time.monotonic() + timeout
     while not (_holds(ready) and process.running):
-        # Looked at in this order: another process may answer on a port that this one found taken.
+        # In this order, because another process may answer on a port that this one found taken.
         if not process.running:
             raise StartError(f"{process.name} ended with code {process.popen.returncode}:\n{process.tail()}")
         if time.monotonic() > deadline:
@@ -183,7 +184,7 @@ def wait_until(ready: Callable[[], bool], process: Process, timeout: float = STA
 
 
 def wait_or_kill(ready: Callable[[], bool], process: Process) -> None:
-    """As `wait_until`; whatever goes wrong, the process does not stay behind."""
+    """As `wait_until`; after any error, the process is ended."""
     try:
         wait_until(ready, process)
     except BaseException:
@@ -192,7 +193,7 @@ def wait_or_kill(ready: Callable[[], bool], process: Process) -> None:
 
 
 def kill_all(processes: Iterable[Process]) -> None:
-    """End all of them, the last one first; each, whatever comes of the others."""
+    """End all of them in reverse order; each one even if others fail to end."""
     with contextlib.ExitStack() as stack:
         for process in processes:
             stack.callback(process.kill)
@@ -238,7 +239,7 @@ class Etcd:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What planes and services authenticate each other with: made anew for each Headgate, never a default."""
+    """The secrets of planes and services: new ones for each gateway, never a default."""
 
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     dataplane_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)

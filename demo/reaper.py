@@ -1,9 +1,9 @@
-"""A process that ends what its parent started, when the parent is gone.
+"""A process that ends the children of its parent when the parent has ended.
 
-`start` in demo.processes begins one beside the first process that it starts. A demo, test run or benchmark that is
-killed, or interrupted while it cleans up, runs no cleanup of its own: its processes would stay. The reaper reads from
-a pipe which process groups are there ("+123" or "-123", a line each). The pipe ends with the parent, however that
-ends, and the reaper kills the groups that are left.
+`start` in demo.processes starts a reaper together with the first process. A demo, test run or benchmark that is killed,
+or interrupted during its cleanup, would leave its processes running. The reaper reads the process groups from a pipe
+("+123" or "-123", one on each line). The pipe closes when the parent ends for any reason, and the reaper kills the
+remaining groups.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO
 
 
 class Reaper:
-    """The parent's end of it. One for a process: a fork that starts processes gets one of its own."""
+    """The parent's side. Each process has one; a fork that starts processes gets its own."""
 
     def __init__(self) -> None:
         """Starts nothing before the first `watch`."""
@@ -28,11 +28,11 @@ class Reaper:
         self._pipe: IO[bytes] | None = None
 
     def watch(self, group: int) -> None:
-        """Have the group killed when this process ends."""
+        """Kill the group when this process ends."""
         self._tell(f"+{group}\n")
 
     def forget(self, group: int) -> None:
-        """The group has ended: its number may become another's."""
+        """The group has ended: its number may be reused."""
         self._tell(f"-{group}\n")
 
     def _tell(self, line: str) -> None:
@@ -40,13 +40,13 @@ class Reaper:
             if self._pipe is None or self._pid != os.getpid():
                 self._begin()
             assert self._pipe is not None
-            # Without a reaper there is no safety net, and the cleanup of the parent is what there is.
+            # Without a reaper, only the parent's own cleanup ends the processes.
             with contextlib.suppress(BrokenPipeError):
                 self._pipe.write(line.encode())
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        # A session of its own: a Ctrl-C at the terminal goes to the parent's.
+        # In its own session, so that a Ctrl-C at the terminal reaches only that of the parent.
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
@@ -55,13 +55,13 @@ class Reaper:
             bufsize=0,
             start_new_session=True,
         )
-        # It outlives this process, which nobody has to be told.
+        # It outlives this process, which is intended.
         process.returncode = 0
         self._pipe = process.stdin
 
 
 def left(lines: Iterable[bytes]) -> list[int]:
-    """Read to the end; the groups that are left, the last started first."""
+    """Read to the end; returns the remaining groups, the last started first."""
     groups: dict[int, None] = {}
     for line in lines:
         sign, number = line[:1], int(line[1:])
@@ -73,7 +73,7 @@ def left(lines: Iterable[bytes]) -> list[int]:
 
 
 def main() -> None:
-    """Wait for the end of the parent, and end what it left."""
+    """Wait for the end of the parent, and end its remaining processes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for group in left(sys.stdin.buffer):

@@ -1,4 +1,4 @@
-"""Whether a demo runs in this folder already. A lock says so, which the system frees when the process ends."""
+"""Checks whether a demo already runs in this folder, by a lock that the system releases when the process ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AlreadyRunning(Exception):
     """Another demo holds the folder; `facts` is its demo.json, empty while it starts."""
 
     def __init__(self, pid: str, facts: dict[str, str]) -> None:
-        """`pid`: of the process that holds it."""
+        """`pid`: the process that holds the folder."""
         super().__init__(f"the demo is already running (process {pid})")
         self.facts = facts
 
@@ -32,7 +32,7 @@ def only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(file.read().strip(), _facts(folder)) from None
-        # What a demo that was killed has left tells of nothing that runs.
+        # The files of a killed demo do not describe running processes.
         (folder / "demo.json").unlink(missing_ok=True)
         file.truncate()
         file.write(f"{os.getpid()}\n")

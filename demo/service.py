@@ -1,9 +1,8 @@
-"""A demo service: answers JSON, can be told to fail, and registers itself with the gateway through the SDK.
+"""A demo service: answers JSON, fails on request, and registers itself with the gateway through the SDK.
 
     python -m demo.service NAME INSTANCE_ID PORT
 
-`POST /fail` makes every following answer a 500, `POST /recover` ends that; both are reached directly, not
-through the gateway.
+After `POST /fail` every answer is a 500, until `POST /recover`; both are called directly, not through the gateway.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ REGISTERED = "registered: process {pid}"
 
 
 def make_app(name: str, instance_id: str) -> Starlette:
-    """The service itself; it knows nothing of the gateway."""
+    """The service itself, which does not depend on the gateway."""
     failing = False
 
     async def health(_: Request) -> Response:
@@ -75,9 +74,8 @@ class Server(uvicorn.Server):
 
 
 async def serve(name: str, instance_id: str, port: int, ttl: float = 15) -> None:
-    """Serve until SIGTERM or Ctrl-C, registered all the while (HEADGATE_CONTROLPLANE, HEADGATE_TOKEN).
-
-    `ttl` is how many seconds the registration outlives this process, or the control planes.
+    """Serve until SIGTERM or Ctrl-C, registered during that time (HEADGATE_CONTROLPLANE, HEADGATE_TOKEN). `ttl` is the
+    number of seconds for which the registration outlives this process, or the control planes.
     """
     config = uvicorn.Config(
         make_app(name, instance_id),
@@ -90,7 +88,7 @@ async def serve(name: str, instance_id: str, port: int, ttl: float = 15) -> None
     server = Server(config)
     serving = asyncio.create_task(server.serve())
     try:
-        # Within the server's life: leaving the block waits for the last request, and so somebody must answer it.
+        # While the server runs, because leaving the block waits for the last request, which must be answered.
         async with headgate.register(
             definition, host="127.0.0.1", port=port, instance_id=instance_id, ttl=ttl
         ):

@@ -1,4 +1,4 @@
-"""The tour: every request as a curl line to repeat, its answer, and whether that is what it should be."""
+"""The tour: every request as a curl line to repeat, its answer, and the check of the answer."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from demo.processes import StartError
 from demo.world import CASHIER, World
 
 PATIENCE = 15.0
-"""Seconds within which something that must happen by itself (a breaker closing, say) has to happen."""
+"""Seconds within which an expected event (such as the closing of a breaker) must happen."""
 
 
 class StepFailed(Exception):
-    """A step came out otherwise than it should."""
+    """A step had an unexpected result."""
 
 
 @dataclass
 class Tour:
-    """Walks through the steps and counts those that failed."""
+    """Runs the steps and counts failures."""
 
     world: World
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10, trust_env=False))
     failures: int = 0
 
     def walk(self) -> int:
-        """Run every step; return how many failed."""
+        """Run every step; returns the number of failed ones."""
         with self.client:
             for step in (
                 self.token_opens_the_gate,
@@ -175,7 +175,7 @@ class Tour:
             f"   written after {written:.0f} ms, served by both data planes {served:.0f} ms after the request"
         )
 
-    # What the steps are made of.
+    # Parts of the steps.
 
     def login(self, username: str, password: str, quiet: bool = False, known_from: str = "") -> str:
         """Get a token, showing the curl line unless `quiet`; `known_from` names a secret's place in demo.json."""
@@ -188,7 +188,7 @@ class Tour:
         return str(answer.json()["access_token"])
 
     def show_login(self, url: str, username: str, password: str = "", known_from: str = "") -> None:
-        """How a reader gets the same token; a secret is read from where the demo left it."""
+        """Show the commands for the same token; a secret is read from the demo's file."""
         if known_from:
             facts = f'json.load(open("{self.world.folder.name}/demo.json"))["{known_from}"]'
             print(f"   $ PASSWORD=$(python3 -c 'import json; print({facts})')")
@@ -215,7 +215,7 @@ class Tour:
     def until(
         self, request: Callable[[], httpx.Response], wanted: Callable[[httpx.Response], bool]
     ) -> httpx.Response:
-        """Repeat a request until its answer is the wanted one."""
+        """Repeat a request until it has the expected answer."""
         deadline = time.monotonic() + PATIENCE
         while True:
             answer = request()
@@ -227,7 +227,7 @@ class Tour:
 
 
 def expect(holds: bool, words: str, quiet: bool = False) -> None:
-    """Print what holds, or fail the step."""
+    """Print a true condition, or fail the step."""
     if not holds:
         raise StepFailed(words)
     if not quiet:

@@ -1,4 +1,4 @@
-"""Traffic that goes on after the tour (`make demo TRAFFIC=1`), so that there is something to watch."""
+"""Traffic after the tour (`make demo TRAFFIC=1`), so that there is something to watch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Self
 import httpx
 
 PATHS = ("/orders", "/public", "/orders", "/together", "/payments")
-"""In turn. Limits refuse some of it, and the user may not pay: 403."""
+"""Requests, in turn. Limits refuse some of them, and the user lacks the scope for payments: 403."""
 PAUSE = 0.1
 """Seconds between two requests."""
 
@@ -21,7 +21,7 @@ class Traffic:
     """Ten requests a second to the data planes in turn, from a thread, while the block runs."""
 
     def __init__(self, urls: Sequence[str], client: httpx.Client | None = None) -> None:
-        """`urls`: of the data planes. What fails is left out: the gateway is what one looks at."""
+        """`urls`: those of the data planes. Failures are ignored, because the gateway shows them."""
         self._urls = urls
         self._client = client or httpx.Client(timeout=5, trust_env=False)
         self._over = threading.Event()
@@ -36,7 +36,7 @@ class Traffic:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop; at the latest when a request under way has timed out."""
+        """Stop, at the latest after the time-out of a request under way."""
         self._over.set()
         self._thread.join()
         self._client.close()

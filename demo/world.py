@@ -1,4 +1,4 @@
-"""What the demo consists of: etcd, one control plane, two data planes and three service instances."""
+"""The parts of the demo: etcd, one control plane, two data planes and three service instances."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ServiceInstance:
 
 @dataclass
 class World:
-    """The running demo: everything it writes lies in `folder`."""
+    """The running demo. It writes only to `folder`."""
 
     folder: Path
     etcd: Etcd
@@ -82,13 +82,13 @@ class World:
         instance = self.instance(instance_id)
         process = instance.start(self.folder / "run", self.controlplane)
         self.processes[instance_id] = process
-        # Until then the data planes may not have noticed that it was away.
+        # Until then the data planes may not have noticed its absence.
         wait_until(lambda: REGISTERED.format(pid=process.pid) in process.lines(), process)
         for dataplane in self.dataplanes:
             wait_until(all_healthy(self, dataplane), process)
 
     def configure(self) -> None:
-        """Apply examples/demo.yaml and add a user who may pay, whose password nobody has seen before."""
+        """Apply examples/demo.yaml, and add a user with the scope for payments and a random password."""
         with self.controlplane.admin() as admin:
             yaml = {"Content-Type": "application/yaml"}
             admin.post("/api/v1/apply", content=CONFIG.read_bytes(), headers=yaml).raise_for_status()
@@ -100,7 +100,7 @@ class World:
             admin.post("/api/v1/apply", json={"users": [cashier]}).raise_for_status()
 
     def facts(self) -> dict[str, str]:
-        """What a user needs to know of it."""
+        """The facts for users of the demo."""
         return {
             "gateway": self.gateway,
             "second_gateway": self.dataplanes[1].url,
@@ -115,7 +115,7 @@ class World:
         }
 
     def write_facts(self) -> None:
-        """Leave them in demo.json, readable by its owner alone."""
+        """Write them to demo.json, readable only by its owner."""
         path = self.folder / "demo.json"
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -124,7 +124,7 @@ class World:
 
 
 def demo_world(base: int | None = None) -> World:
-    """The demo on its documented ports, or on those from `base` on; raises StartError that names all taken ones."""
+    """The demo on its documented ports, or on those from `base` on. Raises StartError with all taken ports."""
     ports = demo_ports(base)
     try:
         require_free(ports)
@@ -136,7 +136,7 @@ def demo_world(base: int | None = None) -> World:
 
 
 def demo_ports(base: int | None = None) -> dict[str, int]:
-    """What listens where, in the order of `make_world`. With a `base`, all of them lie between it and base + 80."""
+    """The port of each process, in the order of `make_world`. With a `base`, all are between it and base + 80."""
     if base is None:
         base, etcd, peers, grpc = 8000, 2379, 2380, 50051
     else:
@@ -154,10 +154,10 @@ def demo_ports(base: int | None = None) -> dict[str, int]:
 
 
 def make_world(folder: Path, ports: list[int]) -> World:
-    """The demo on these ports, with secrets of its own."""
+    """The demo on these ports, with new secrets."""
     etcd_port, peer_port, admin_port, grpc_port, *traffic = ports
     etcd = Etcd(etcd_port, peer_port)
-    # Only the demo opens the admin API for reading, and the metrics on the traffic port.
+    # Only the demo opens reads of the admin API, and the metrics on the traffic port.
     controlplane = ControlPlane(
         etcd.url,
         Secrets(),
@@ -186,14 +186,14 @@ def make_world(folder: Path, ports: list[int]) -> World:
 
 @contextlib.contextmanager
 def running(world: World) -> Iterator[World]:
-    """Start everything, give it, and end every process again, last started first."""
+    """Start everything, yield it, and end every process in reverse order."""
     folder = world.folder / "run"
     with usable(world.folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         world.folder.chmod(0o700)
     with contextlib.ExitStack() as stack:
-        # Whatever is in `processes` at the end is stopped: a test may have restarted some of them.
+        # Stops the processes that are in `processes` at the end, because a test may have restarted some of them.
         stack.callback(stop_all, world)
         world.processes["etcd"] = world.etcd.start(folder)
         world.processes["controlplane"] = world.controlplane.start(folder, wait=False)
@@ -221,8 +221,8 @@ def all_healthy(world: World, dataplane: DataPlane) -> Callable[[], bool]:
 
 
 def stop_all(world: World) -> None:
-    """End every process, the last started first."""
+    """End every process in reverse order."""
     with contextlib.ExitStack() as stack:
-        # Each of them, also where one does not end.
+        # Each of them, even if one does not end.
         for process in world.processes.values():
             stack.callback(process.stop)

@@ -1,7 +1,7 @@
 """The images' health check: exit code 0 when the plane of this container answers at /health.
 
 `healthcheck.py STATUS_LISTEN` for a data plane, `healthcheck.py ADMIN_LISTEN` for a control plane: the name of the
-setting that says where. Like the liveness probe of the chart; /ready says more, but may be false for good reasons.
+setting with the address. It is like the liveness probe of the chart; /ready checks more, but may fail for good reasons.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa:
 
 
 def main() -> int:
-    """Ask once; any exception is a failure as well."""
+    """Send one request; any exception is a failure, too."""
     setting = sys.argv[1]
     host, _, port = os.environ[setting].rpartition(":")
     scheme = "https" if setting == "ADMIN_LISTEN" and os.environ.get("ADMIN_CERT") else "http"
-    # Within the container: the certificate has the names that others use.
+    # Within the container the host differs from the names in the certificate.
     unverified = ssl.create_default_context()
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     url = f"{scheme}://{EVERYWHERE.get(host, host)}:{port}/health"
-    # No proxy of the environment: this is the same machine.
+    # Without a proxy from the environment, because this is the same machine.
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=unverified)
     )

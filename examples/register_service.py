@@ -1,7 +1,7 @@
 """A service that registers itself with the gateway: python examples/register_service.py [NAME [PORT]]
 
-Where the control plane is and the services' token come from HEADGATE_CONTROLPLANE and HEADGATE_TOKEN. Ctrl-C or
-SIGTERM takes the instance out of the table before the process ends.
+HEADGATE_CONTROLPLANE has the address of the control plane, and HEADGATE_TOKEN the services' token. On Ctrl-C or SIGTERM
+the instance is removed before the process ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ANSWER = (
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Say hello to every request, the probe of /health included."""
+    """Answer every request, including the probe of /health."""
     try:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(ANSWER)
@@ -32,7 +32,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def main(name: str, port: int) -> None:
-    """Serve, registered all the while."""
+    """Serve, registered during that time."""
     definition = ServiceDefinition(
         service_name=name,
         check_path="/health",
@@ -42,7 +42,7 @@ async def main(name: str, port: int) -> None:
     server = await asyncio.start_server(answer, port=port)
     async with server, headgate.register(definition, port=port) as registration:
         print(f"{registration.instance} is registered", flush=True)
-        # The server answers already, and goes on until the block is left: then its last request has been answered.
+        # The server already answers, and runs until the block is left: then its last request has been answered.
         await asyncio.Event().wait()
 
 
@@ -50,7 +50,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].partition(":")[0])
     parser.add_argument("name", nargs="?", default="hello", help="name of the service (hello)")
-    parser.add_argument("port", nargs="?", default=9001, type=int, help="port that it listens on (9001)")
+    parser.add_argument("port", nargs="?", default=9001, type=int, help="port on which it listens (9001)")
     given = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main(given.name, given.port))

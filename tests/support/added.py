@@ -1,4 +1,4 @@
-"""Fields that came to the wire after the last release, and what the model says of them."""
+"""Fields that were added to the wire after the last release, and their declarations in the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Released = Mapping[str, frozenset[str]]
 
 
 def released() -> Released:
-    """What the release had that `proto/baseline.binpb` was made of."""
+    """The fields of the release from which `proto/baseline.binpb` was made."""
     files = FileDescriptorSet.FromString(BASELINE.read_bytes()).file
     return {
         f"{file.package}.{message.name}": frozenset(field.name for field in message.field)
@@ -26,7 +26,7 @@ def released() -> Released:
 
 
 def parts(model: type[Part], descriptor: Descriptor) -> Iterator[tuple[type[Part], Descriptor]]:
-    """A message and those within it, with the classes of the model that they come from."""
+    """A message and those within it, with their classes of the model."""
     yield model, descriptor
     for field in descriptor.fields:
         if field.message_type is not None and not field.message_type.GetOptions().map_entry:
@@ -35,9 +35,9 @@ def parts(model: type[Part], descriptor: Descriptor) -> Iterator[tuple[type[Part
 
 
 def unstated(model: type[Part], descriptor: Descriptor, before: Released) -> list[str]:
-    """What is wrong with the fields of a kind that `before` did not have, one sentence each.
+    """Problems of the fields of a kind that are not in `before`, one sentence each.
 
-    A message that it did not have needs no word: it is in a field that it did not have either.
+    A new message needs no declaration, because it is in a new field.
     """
     wrong = []
     for part, message in parts(model, descriptor):

@@ -1,4 +1,4 @@
-"""The admin API over a store in memory, as a script asks it: no sockets, but everything below is real."""
+"""The admin API over a store in memory: no sockets, but everything below is real."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Wall:
 
 @dataclass
 class Api:
-    """A running admin API and what is below it."""
+    """A running admin API and the parts below it."""
 
     client: httpx.AsyncClient
     store: MemoryStore
@@ -53,7 +53,7 @@ class Api:
         return {"Authorization": f"Bearer {tokens.access_token}"}
 
     async def seen(self) -> None:
-        """Wait until the watcher has published everything that is in the store now."""
+        """Wait until the watcher has published the current content of the store."""
         wanted = self.store.revision
         wake = asyncio.Event()
         with self.parts.watcher.changed.wakes(wake):
@@ -63,7 +63,7 @@ class Api:
 
 
 def users() -> dict[str, object]:
-    """An administrator, somebody who may look, and somebody who may do nothing here."""
+    """An administrator, a user with the right to read, and one without rights."""
     scopes = {ADMIN: ["gateway:admin"], READER: ["gateway:read"], NOBODY: ["orders:read"]}
     return {
         "scopes": [{"name": "gateway:admin"}, {"name": "gateway:read"}, {"name": "orders:read"}],
@@ -75,7 +75,7 @@ _made: list[Entry] = []
 
 
 async def _keys(store: MemoryStore, now: float) -> KeyRing:
-    """The signing keys, made once for all tests, in a store of their own: that takes a tenth of a second."""
+    """The signing keys, made once for all tests in a separate store, because this takes a tenth of a second."""
     if not _made:
         elsewhere = MemoryStore()
         await open_keys(elsewhere, SECRET_KEY, issuer="headgate", audience="headgate", now=now)

@@ -1,7 +1,7 @@
-"""Whether what was let through kept the bound of a limit: at most `rate * T + burst` in any window of T seconds.
+"""Checks the bound of a limit on admitted requests: at most `rate * T + burst` in any window of T seconds.
 
-A request is let through some time between its begin and its answer. So those that began and were answered within a
-window were let through in it, however slow the machine was.
+A request is admitted at some time between its start and its answer. So requests that started and were answered within a
+window were admitted in it, even on a slow machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.support.load import Answer
 
 
 def overshoot(answers: Collection[Answer], rate: float, burst: float) -> float:
-    """Requests above the bound in the worst of all windows; 0 or less: it was kept."""
+    """Requests above the bound in the worst of all windows; 0 or less if the bound held."""
     passed = sorted(((one.began, one.began + one.took) for one in answers if one.status == 200), reverse=True)
     worst, ends = -burst, list[float]()
     for began, ended in passed:

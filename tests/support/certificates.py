@@ -1,4 +1,4 @@
-"""Throw-away certificates: an authority, and what it signs for loopback servers and for clients."""
+"""Temporary certificates: an authority, and its certificates for loopback servers and clients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Authority:
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def trusted(self) -> ssl.SSLContext:
-        """What a client has that trusts this authority alone."""
+        """The context of a client that trusts only this authority."""
         return ssl.create_default_context(cafile=str(self.certificate))
 
     def issue(

@@ -1,7 +1,7 @@
-"""`make compat`: the demo and the unit tests on every Python that Headgate is for and this machine has.
+"""`make compat`: the demo and the unit tests on every supported Python on this machine.
 
-Each interpreter gets an environment of its own in build/compat. An interpreter that is not there is named and does not
-fail the run; one that a step fails on does.
+Each interpreter gets an environment of its own in build/compat. A missing interpreter is reported and does not fail the
+run; a failed step does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def find(version: str, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """An interpreter of this version that runs: from the PATH, else one that pyenv or uv has installed."""
+    """A working interpreter of this version: from the PATH, else one installed by pyenv or uv."""
     for candidate in _candidates(version, environment):
         asked = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, check=False)
         if (asked.returncode, asked.stdout.strip()) == (0, version):
@@ -52,7 +52,7 @@ def _run(version: str) -> str:
     interpreter = find(version)
     if interpreter is None:
         return "not found"
-    # Nothing of the make that started this: its variables would become those of the makes below.
+    # Without the variables of the make that started this, which would apply to the makes below.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
     }

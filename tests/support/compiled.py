@@ -1,4 +1,4 @@
-"""Imports every module of a compiled data plane, each in an interpreter of its own: none may need another one first.
+"""Imports every module of a compiled data plane in a separate interpreter: none may depend on an earlier import.
 
 python -m tests.support.compiled build/compiled
 """
@@ -21,7 +21,7 @@ def modules(folder: Path) -> Iterator[str]:
 
 
 def complaint(folder: Path, module: str) -> str:
-    """What importing it says; empty if it could be imported, compiled."""
+    """The error of its import; empty if the compiled module could be imported."""
     check = f"import {module} as found; assert found.__file__.endswith('.so'), found.__file__"
     search = os.pathsep.join(map(str, (folder, *sys.path)))
     environment = {**os.environ, "PYTHONPATH": search, "PYTHONFAULTHANDLER": "1"}
@@ -32,7 +32,7 @@ def complaint(folder: Path, module: str) -> str:
 
 
 def main() -> int:
-    """Tell of every module that cannot be imported."""
+    """Print every module that cannot be imported."""
     folder = Path(sys.argv[1]).resolve()
     found = {module: complaint(folder, module) for module in modules(folder)}
     for module, text in found.items():

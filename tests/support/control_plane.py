@@ -30,18 +30,18 @@ from tests.support.waiting import eventually, within
 DATAPLANE_TOKEN = "the-data-planes-token"
 SERVICE_TOKEN = "the-services-token"
 ON_LOOPBACK = Rules(allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")))
-"""Networks that may be registered when everything runs on one machine."""
+"""Networks that may be registered if everything runs on one machine."""
 
 OPTIONS = [
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.use_local_subchannel_pool", 1),
-    # Windows of fixed size, so that it can be told when a sender has to wait.
+    # Windows of fixed size, so that tests know when a sender has to wait.
     ("grpc.http2.bdp_probe", 0),
 ]
 
 
 def make_ring() -> KeyRing:
-    """A signing key; takes a good part of a second."""
+    """A signing key; takes some tenths of a second."""
     store = MemoryStore(clock=lambda: 0.0)
     return asyncio.run(open_keys(store, "x" * 32, issuer="headgate", audience="headgate", now=0.0))
 
@@ -103,17 +103,17 @@ class ControlPlane:
             yield channel
 
     async def put(self, *resources: Resource) -> int:
-        """Write resources past all checks; return the revision once it is published."""
+        """Write resources without checks; returns the revision once it is published."""
         return await self.published(
             await self.put_raw(*((one.KIND, one.name, encode(one)) for one in resources))
         )
 
     async def put_raw(self, *values: tuple[str, str, bytes]) -> int:
-        """Write bytes, as somebody with etcdctl would; return the revision."""
+        """Write bytes, as with etcdctl; returns the revision."""
         return await self.store.commit({}, [Put(key_of(kind, name), value) for kind, name, value in values])
 
     async def published(self, revision: int) -> int:
-        """Wait until what is published holds this revision."""
+        """Wait until this revision is published."""
         await eventually(lambda: self.watcher.current and self.watcher.current.revision >= revision)
         return revision
 
@@ -142,7 +142,7 @@ def registry(channel: grpc.aio.Channel) -> Any:
 
 
 class Node:
-    """A data plane as far as the config stream goes: says hello, receives, answers as the test wants."""
+    """The config stream of a data plane: sends hello, receives messages, and answers as the test tells it."""
 
     def __init__(
         self, channel: grpc.aio.Channel, name: str = "gw-1", token: str | None = DATAPLANE_TOKEN
@@ -152,7 +152,7 @@ class Node:
         self.call = stub.Stream(metadata=bearer(token) if token is not None else None)
 
     async def send(self, **message: Any) -> None:
-        """One message, by the name of its field. Raises Ended when the control plane has ended the stream."""
+        """One message, by the name of its field. Raises Ended if the control plane has ended the stream."""
         try:
             await self.call.write(config_pb2.StreamRequest(**message))
         except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
@@ -166,7 +166,7 @@ class Node:
         await self.send(hello=hello)
 
     async def receive(self) -> config_pb2.Snapshot:
-        """The next snapshot. Raises Ended when there is none to come."""
+        """The next snapshot. Raises Ended if the stream ends before."""
         try:
             response = await within(self.call.read(), 30)
         except grpc.aio.AioRpcError:

@@ -1,4 +1,4 @@
-"""Settings of a control plane for tests: nothing is missing, and nothing comes from the environment."""
+"""Complete settings of a control plane for tests, independent of the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real data plane process for tests: supervisor and workers on free ports, with the world it stands in."""
+"""A real data plane process for tests: supervisor and workers on free ports, with its environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.waiting import PATIENCE, eventually
 
 
 class DataPlane:
-    """`python -m dataplane`, started with `start` and surely gone after `async with`."""
+    """`python -m dataplane`, started with `start`, and always ended after `async with`."""
 
     def __init__(self, folder: Path, controlplane: str = "127.0.0.1:1", **settings: str) -> None:
         self.folder = folder
@@ -74,7 +74,7 @@ class DataPlane:
         return self
 
     async def ready(self, within: float = PATIENCE) -> None:
-        """Wait until /ready says so."""
+        """Wait until /ready answers 200."""
         await eventually(self._is_ready, within=within)
 
     async def serves(self, revision: int, within: float = PATIENCE) -> None:
@@ -90,7 +90,7 @@ class DataPlane:
         return await self._client.get(f"http://127.0.0.1:{self.status_port}{path}")
 
     async def metric(self, name: str, **labels: str) -> float:
-        """The value of a metric; 0 when it is not there."""
+        """The value of a metric; 0 if it is absent."""
         wanted = name + (
             "{" + ",".join(f'{key}="{labels[key]}"' for key in sorted(labels)) + "}" if labels else ""
         )
@@ -124,14 +124,12 @@ class DataPlane:
         await asyncio.to_thread(self.process.kill)
 
     def output(self) -> list[str]:
-        """Everything it wrote, by lines: its log, the workers' logs, the access log. A line that is being written is
-        not there yet.
-        """
+        """All of its output by lines, without an incomplete last line: its log, the workers' logs, the access log."""
         assert self.process is not None
         return self.process.lines()
 
     def log(self) -> list[Mapping[str, Any]]:
-        """The log records it wrote, those of the access log too."""
+        """Its log records, including those of the access log."""
         return [json.loads(line) for line in self.output()]
 
     async def _is_ready(self) -> bool:

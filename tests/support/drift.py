@@ -16,7 +16,7 @@ GENERATED = ("proto", "controlplane/store/etcdpb")
 
 
 def generate(target: Path) -> None:
-    """Run the two generator lines of the Makefile with `target` in the place of the checkout."""
+    """Run the two generator lines of the Makefile with `target` instead of the checkout."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     wire = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "proto").rglob("*.proto"))
     etcd = sorted(str(path.relative_to(ROOT)) for path in (ROOT / GENERATED[1]).glob("*.proto"))
@@ -30,7 +30,7 @@ def generate(target: Path) -> None:
 
 
 def drifted(target: Path) -> list[str]:
-    """Paths whose committed content differs from what was generated into `target`, either way round."""
+    """Paths whose committed content differs from the generated one in `target`, or is missing on one side."""
     fresh = {path.relative_to(target) for path in target.rglob("*_pb2*.py*")}
     committed = {
         path.relative_to(ROOT)
@@ -43,7 +43,7 @@ def drifted(target: Path) -> list[str]:
 
 
 def main() -> int:
-    """Print every drifted file; exit 1 when there is one."""
+    """Print every drifted file; exit 1 if there is one."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         stale = drifted(Path(folder))

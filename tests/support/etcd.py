@@ -1,4 +1,4 @@
-"""A real etcd for tests: started on free ports, frozen, killed and brought back as a test wants it.
+"""A real etcd for tests on free ports, which tests can freeze, kill and restart.
 
 Tests use etcd's JSON gateway for other operations (compaction, users), so that the client under test is not also the
 tool of the test.
@@ -28,7 +28,7 @@ from demo.ports import free_port
 from demo.processes import Process, start, wait_or_kill
 from tests.support.certificates import Authority
 
-# Quick elections make for quick starts and for leases of one second (etcd's least is 1.5 elections).
+# Fast elections allow fast starts, and leases of one second (etcd's minimum is 1.5 elections).
 FLAGS = ("--unsafe-no-fsync", "--log-level=warn", "--heartbeat-interval=20", "--election-timeout=200")
 
 
@@ -62,20 +62,20 @@ class Etcd:
 
     @property
     def revision(self) -> int:
-        """The revision of its last change, as it tells."""
+        """The revision of its last change, as it reports."""
         return int(self.ask("kv/range", {"key": base64_of("/")})["header"]["revision"])
 
     def settings(self, **changes: Any) -> EtcdSettings:
-        """What a store needs to reach it; `changes` override."""
+        """The settings of a store for it; `changes` override."""
         return EtcdSettings(**{"endpoints": (self.url,), "timeout": 2.0, **changes})
 
     def start(self) -> None:
-        """Start it (again) with the data it had, and wait until it answers."""
+        """Start it with its existing data, and wait until it answers."""
         self.launch()
         self.wait()
 
     def launch(self) -> None:
-        """Start it without waiting: a cluster answers only once most of it is there."""
+        """Start it without waiting, because a cluster answers only with a majority."""
         argv = [str(find_etcd()), f"--name={self._peer_port}", f"--data-dir={self._folder / 'data'}"]
         argv += [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
         argv += [f"--listen-peer-urls={self._peer}", f"--initial-advertise-peer-urls={self._peer}"]
@@ -100,7 +100,7 @@ class Etcd:
             self._process.kill()
 
     def wipe(self) -> None:
-        """Lose everything it stored; it must not run."""
+        """Delete its data; it must not run."""
         shutil.rmtree(self._folder / "data")
 
     def copy(self) -> Path:
@@ -108,14 +108,14 @@ class Etcd:
         return shutil.copytree(self._folder / "data", Path(tempfile.mkdtemp(dir=self._folder)) / "data")
 
     def exchange(self, other: Path) -> Path:
-        """Make `other` what it has stored; returns where that lies which it had. It must not run."""
+        """Replace its data by `other`; returns the folder of the previous data. It must not run."""
         data, aside = self._folder / "data", Path(tempfile.mkdtemp(dir=self._folder)) / "data"
         data.rename(aside)
         other.rename(data)
         return aside
 
     def freeze(self) -> None:
-        """Leave its connections open and let it answer nothing, until `thaw`."""
+        """Keep its connections open without answers, until `thaw`."""
         assert self._process is not None
         self._process.signal(signal.SIGSTOP)
         process = psutil.Process(self._process.pid)
@@ -129,14 +129,14 @@ class Etcd:
         self._process.signal(signal.SIGCONT)
 
     def ask(self, path: str, body: dict[str, Any], token: str = "") -> dict[str, Any]:
-        """POST to the JSON gateway; raises httpx.HTTPStatusError when etcd refuses."""
+        """POST to the JSON gateway; raises httpx.HTTPStatusError if etcd refuses."""
         headers = {"Authorization": token} if token else {}
         answer = self._http.post(f"/v3/{path}", json=body, headers=headers).raise_for_status().json()
         assert isinstance(answer, dict)
         return answer
 
     def put(self, key: str | bytes, value: str) -> int:
-        """Set a key behind the store's back; return the revision."""
+        """Set a key without the store; returns the revision."""
         answer = self.ask("kv/put", {"key": base64_of(key), "value": base64_of(value)})
         return int(answer["header"]["revision"])
 

@@ -1,4 +1,4 @@
-"""The admin API in memory, as an httpx transport: what tests of the command line talk to."""
+"""The admin API in memory, as an httpx transport, for tests of the command line."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SINGULARS = {
 class FakeAdmin:
     """One user, resources by section, and views that tests fill in.
 
-    `rollouts` are the answers to questions how far data planes are, each given once.
+    `rollouts` are the answers of `/rollouts`, each given once.
 
     Switches: `anonymous_read`, `refuse` (answers every apply with these errors), `override` (answers everything),
     `node` (the data plane that answers /health, as through the gateway), `warn` (warnings of every apply), `lacks` (the
-    scope without which nothing is changed), `interrupt_after_rollouts` (Ctrl-C comes when no rollout is left).
-    `end_access()` and `end_login()` make the tokens given so far worthless.
+    missing scope of the user), `interrupt_after_rollouts` (Ctrl-C after the last rollout). `end_access()` and
+    `end_login()` invalidate the tokens issued so far.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class FakeAdmin:
         self._access.clear()
 
     def accept(self, token: str) -> None:
-        """Take this access token, too."""
+        """Accept this access token, too."""
         self._access.add(token)
 
     def end_login(self) -> None:
@@ -223,7 +223,7 @@ class FakeAdmin:
         return httpx.Response(204)
 
     def _registered(self, service: str, instance: str) -> bool:
-        """Whether there is such an instance; each is, in a fake whose services nobody filled in."""
+        """Whether there is such an instance; in a fake without services, every instance exists."""
         known = self.views["services"]
         return not known or any(
             one["service_name"] == service and instance in one["instances"] for one in known

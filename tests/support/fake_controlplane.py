@@ -1,4 +1,4 @@
-"""A control plane that a test drives: a real gRPC server that sends given messages and records received ones."""
+"""A control plane under control of a test: a real gRPC server that sends given messages and records received ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headgate_api.v1.config_pb2_grpc import ConfigServiceServicer, add_ConfigSer
 TOKEN = "data-plane-token-of-the-tests"
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
-    # Data planes ping every few seconds; by default a server calls that abuse.
+    # Data planes ping every few seconds; by default a server treats that as abuse.
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
     ("grpc.max_send_message_length", -1),
 )
@@ -63,12 +63,12 @@ class Connection:
 
 
 class FakeControlPlane(ConfigServiceServicer):
-    """Sends `snapshot` to everyone who connects, and whatever it is set to afterwards to everyone connected."""
+    """Sends `snapshot` to each new stream, and every later value of it to all connected streams."""
 
     def __init__(self, token: str = TOKEN, credentials: grpc.ServerCredentials | None = None) -> None:
         self.port = free_port()
         self.connections: list[Connection] = []
-        """Every stream there was, the present one last."""
+        """All streams so far, the current one last."""
         self.refused = 0
         self._token = token
         self._credentials = credentials
@@ -81,7 +81,7 @@ class FakeControlPlane(ConfigServiceServicer):
 
     @property
     def latest(self) -> Connection:
-        """The present stream; IndexError before the first."""
+        """The current stream; IndexError before the first one."""
         return self.connections[-1]
 
     async def start(self) -> None:
@@ -101,21 +101,21 @@ class FakeControlPlane(ConfigServiceServicer):
             self._server = None
 
     def publish(self, snapshot: pb.Snapshot) -> None:
-        """Send this to everyone, now and later."""
+        """Send this to all streams, current and later ones."""
         self.keep(snapshot)
         self.send(pb.StreamResponse(snapshot=snapshot))
 
     def keep(self, snapshot: pb.Snapshot) -> None:
-        """Send this to everyone who connects from now on."""
+        """Send this to each stream that opens from now on."""
         self._snapshot = snapshot
 
     def send(self, response: pb.StreamResponse) -> None:
-        """Send this to everyone connected."""
+        """Send this to all connected streams."""
         for connection in self.connections:
             connection.outbox.put_nowait(response)
 
     def hang_up(self) -> None:
-        """End every stream, and go on listening."""
+        """End every stream, and keep listening."""
         for connection in self.connections:
             connection.outbox.put_nowait(None)
 

@@ -1,4 +1,4 @@
-"""A registry in memory, served over real gRPC on loopback: what SDK tests talk to."""
+"""A registry in memory, served over real gRPC on loopback, for tests of the SDK."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
     """Holds services, instances, routes and circuits; tests change them and call `changed`.
 
-    Switches: `down` answers UNAVAILABLE, `stop()` and `start()` take the port away and bring it back, `token` and
-    `forbidden` refuse, `silent` never answers, `slow` makes a registration but answers it only when the event is set,
-    `old` knows no stream of keep-alives, `problem` is what such a stream says instead of renewing, `problems` the same
-    for single leases, `holding` an event that it waits for before it answers,
-    `draining` is an event that a goodbye waits for which waits for requests under way,
-    `fail_waits` answers UNAVAILABLE to who waits to be routable, `status` is that of new instances,
-    `stragglers` are the nodes (with reasons) that every wait ends with,
-    `end_leases()` forgets every lease and instance.
+    Switches: `down` answers UNAVAILABLE, `stop()` and `start()` close and reopen the port, `token` and `forbidden`
+    refuse, `silent` never answers, `slow` makes a registration but answers it only when the event is set, `old` does
+    not know the stream of keep-alives, `problem` is the answer of such a stream instead of a renewal, `problems` the
+    same for single leases, `holding` an event before its answer, `draining` an event before the answer to a
+    deregistration that waits for requests under way, `fail_waits` answers UNAVAILABLE to AwaitRoutable, `status` is
+    that of new instances, `stragglers` are the nodes (with reasons) at the end of every wait, `end_leases()` deletes
+    every lease and instance.
     """
 
     def __init__(self, ttl: float | None = None) -> None:
-        """`ttl`: seconds granted whatever was asked for."""
+        """`ttl`: seconds granted for every request."""
         self.ttl = ttl
         self.token: str | None = TOKEN
         self.down = False
@@ -78,7 +77,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     @property
     def address(self) -> str:
-        """Its address, also while it is stopped."""
+        """Its address, also valid while it is stopped."""
         return f"127.0.0.1:{self.port}"
 
     async def start(self, credentials: grpc.ServerCredentials | None = None) -> None:
@@ -98,13 +97,13 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
             self._server = None
 
     def end_leases(self) -> None:
-        """Simulate a long outage: every lease has ended, so every instance is gone."""
+        """Simulate a long outage: every lease has ended, so every instance is deleted."""
         self.leases.clear()
         self.instances.clear()
         self.changed()
 
     def add_circuit(self, service_name: str, **report: Any) -> None:
-        """Show a breaker, or replace the one that is shown."""
+        """Add a breaker, or replace it."""
         circuit = status_pb2.CircuitReport(service_name=service_name, **report)
         self.circuits[service_name] = pb.CircuitView(
             circuit=circuit,
@@ -160,7 +159,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         return sum(held == key and lease not in self.removed for lease, held in self.leases.items())
 
     def _leave(self, lease: int) -> None:
-        """One holder goes; the last takes the instance along."""
+        """Remove one holder; with the last one the instance is removed."""
         key = self.leases.pop(lease, None)
         if key is not None and lease not in self.removed and not self._holders(key):
             self.instances.pop(key, None)

@@ -1,4 +1,4 @@
-"""A store of counters whose answers come from the test: it records the calls."""
+"""A store of counters that records calls and gives the answers of the test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataplane.gateway.store import Order, Question
 
 
 class FakeStore:
-    """Not away until it is told so."""
+    """Whether the store counts as away."""
 
     __slots__ = ("asked", "away", "naming", "wanted")
 
@@ -20,7 +20,7 @@ class FakeStore:
         """Everything, the oldest first."""
         self.wanted: list[str] = []
 
-    # --- as the gateway sees it
+    # --- the side of the gateway
 
     def ask(self, question: Question, now: float) -> bool:
         if self.away:
@@ -31,10 +31,10 @@ class FakeStore:
     def want(self, limits: Collection[str]) -> None:
         self.wanted = sorted(limits)
 
-    # --- as the test does
+    # --- the side of the test
 
     def questions(self) -> list[Question]:
-        """Calls that wait for an answer."""
+        """Calls without an answer yet."""
         return [question for question in self.asked if not isinstance(question, Order)]
 
     def orders(self) -> list[bytes]:
@@ -44,7 +44,7 @@ class FakeStore:
         ]
 
     def answer(self, *replies: object, now: float = 0.0) -> None:
-        """Answer the oldest questions; None: not in time."""
+        """Answer the oldest calls; None: not in time."""
         waiting = self.questions()
         for question, reply in zip(waiting, replies, strict=False):
             self.asked.remove(question)
@@ -55,6 +55,6 @@ class FakeStore:
 
 
 TAKEN = [0, 4, 60_000_000, 7]
-"""The reply to a take: four tokens are left."""
+"""The reply to a call that takes tokens: four are left."""
 REFUSED = [30_000_000, 0, 60_000_000, 7]
 """For thirty seconds."""

@@ -1,7 +1,8 @@
-"""A transport without a socket: what one side writes is kept, what the other side says is handed over in cuts.
+"""A transport without a socket: it keeps the bytes that one side writes, and delivers those of the other side in
+pieces.
 
-It behaves as uvloop's does where the engine relies on it: no bytes while reading is paused or after the end, a
-connection that ends is told of later and once, pausing of writes is told between other events.
+It behaves like uvloop's where the engine relies on it: no bytes while reading is paused or after the end, the loss of a
+connection is reported later and once, and pauses of writes are reported between other events.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ class FakeTransport(asyncio.Transport):
         super().__init__()
         self.protocol = protocol
         self.written = bytearray()
-        """All that the engine said."""
+        """All bytes that the engine has written."""
         self.inbox = bytearray()
-        """Bytes from the other end that the engine has not read."""
+        """Bytes from the other end that the engine has not read yet."""
         self.reading = True
         self.closing = False
         self.aborted = False
         self.half_closed = False
-        """The engine will say no more."""
+        """The engine has closed its sending side."""
         self.ended = False
         """connection_lost was called."""
         self.full = False
-        """The other end does not read: the next write is too much."""
+        """The other end does not read: the next write exceeds the buffer."""
         self.write_paused = False
         self._later = later
         self._peer = peer
         protocol.connection_made(self)
 
-    # --- what the engine does
+    # --- calls of the engine
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return (self._peer, 1) if name == "peername" else default
@@ -50,7 +51,7 @@ class FakeTransport(asyncio.Transport):
         if not self.closing:
             self.written += data
             if self.full and not self.write_paused:
-                # As in uvloop: from within the write that is too much.
+                # As in uvloop: from within the write that exceeds the buffer.
                 self.write_paused = True
                 self.protocol.pause_writing()
 
@@ -87,27 +88,27 @@ class FakeTransport(asyncio.Transport):
         self.aborted = True
         self._end(None)
 
-    # --- what the other end does
+    # --- actions of the other end
 
     def deliver(self, size: int) -> None:
-        """Hand over so many bytes of the inbox, if the engine reads."""
+        """Deliver this number of bytes of the inbox, if the engine reads."""
         if self.is_reading() and self.inbox:
             data = bytes(self.inbox[:size])
             del self.inbox[:size]
             self.protocol.data_received(data)
 
     def eof(self) -> None:
-        """The other end says no more; a protocol that says nothing to this has the transport closed."""
+        """The other end closes its sending side; if the protocol returns nothing, the transport is closed."""
         if self.is_reading() and not self.inbox and not self.protocol.eof_received():
             self._end(None)
 
     def reset(self) -> None:
-        """The other end is gone."""
+        """The other end has disconnected."""
         self.inbox.clear()
         self._end(ConnectionResetError())
 
     def congest(self) -> None:
-        """The other end stops reading, or goes on."""
+        """The other end stops or resumes reading."""
         self.full = not self.full
         if self.write_paused and not self.full and not self.closing:
             self.write_paused = False

@@ -1,4 +1,4 @@
-"""A stage for the HTTP engine: a gateway on a real socket between raw clients and upstreams that follow a script."""
+"""A set-up for the HTTP engine: a gateway on a real socket between raw clients and scripted upstreams."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LIMIT = 2**20
 
 
 class Conversation:
-    """One connection as an upstream sees it."""
+    """One connection at an upstream."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: list[bytes]) -> None:
         self.reader = reader
@@ -52,7 +52,7 @@ class Conversation:
         return found
 
     async def body(self, size: int) -> bytes:
-        """That many bytes after the head."""
+        """This number of bytes after the head."""
         return await self.reader.readexactly(size)
 
     async def chunks(self) -> bytes:
@@ -69,7 +69,7 @@ class Conversation:
         await self.writer.drain()
 
     async def gone(self) -> bool:
-        """Wait for the other side to leave; False if it sends something instead."""
+        """Wait until the other side disconnects; False if it sends something instead."""
         with contextlib.suppress(ConnectionError):
             return not await self.reader.read(1)
         return True
@@ -82,13 +82,13 @@ class Conversation:
 
 
 class Upstream:
-    """A server whose every connection follows the script."""
+    """A server that runs the script on every connection."""
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
         self.tls = tls
         self.heads: list[bytes] = []
-        """Every request head that came."""
+        """All received request heads."""
         self.connections = 0
         self.open = 0
         self.port = 0
@@ -116,7 +116,7 @@ class Upstream:
         await self._server.wait_closed()
 
     def cut(self) -> None:
-        """End every connection below TLS, as somebody on the way could."""
+        """End every connection below TLS, as a network attacker could."""
         for talk in self._talks:
             with socket.socket(fileno=os.dup(talk.writer.get_extra_info("socket").fileno())) as raw:
                 raw.shutdown(socket.SHUT_RDWR)
@@ -141,7 +141,7 @@ class Upstream:
 
 
 def answering(*answers: bytes) -> Script:
-    """Answer one request after the other with these bytes, the last one for ever, over all connections."""
+    """Answer one request after the other with these bytes, and all further ones with the last, over all connections."""
     left = list(answers)
 
     async def script(talk: Conversation) -> None:
@@ -167,7 +167,7 @@ class Watching:
 
     @property
     def decisions(self) -> list[tuple[str, int]]:
-        """What was decided, and the status sent."""
+        """The decision, and the sent status."""
         return [(exchange.decision, exchange.status) for exchange in self.exchanges]
 
 
@@ -178,7 +178,7 @@ class Client:
         self.reader = reader
         self.writer = writer
         self.trailers: list[bytes] = []
-        """Of the last answer in chunks, as lines."""
+        """Trailers of the last chunked answer, as lines."""
 
     async def say(self, data: bytes) -> None:
         """Send these bytes."""
@@ -223,7 +223,7 @@ class Client:
 
 
 class Stage:
-    """The gateway and what it talks to."""
+    """The gateway, its clients and upstreams."""
 
     def __init__(self, gateway: Gateway, proxy: Proxy, pool: Pool, observer: Watching, port: int) -> None:
         self.gateway = gateway
@@ -246,7 +246,7 @@ class Stage:
         return client
 
     async def ask(self, request: bytes) -> tuple[bytes, bytes]:
-        """One request on a connection of its own: the response's head and body."""
+        """One request on a new connection: the response's head and body."""
         client = await self.client()
         await client.say(request)
         try:
@@ -255,7 +255,7 @@ class Stage:
             client.close()
 
     async def until_closed(self, request: bytes) -> bytes:
-        """Everything that comes back until the gateway closes."""
+        """All bytes until the gateway closes."""
         client = await self.client()
         await client.say(request)
         try:
@@ -264,7 +264,7 @@ class Stage:
             client.close()
 
     def endpoint(self, service: str = "s", instance: str = "0") -> Endpoint:
-        """An instance as the gateway sees it."""
+        """An instance for the gateway."""
         known = self.gateway.table.instances[service]
         return self.pool.endpoint(next(each for each in known if each.id == instance))
 

@@ -1,4 +1,4 @@
-"""The engine without sockets, tasks and timers: the test decides when connections are made."""
+"""The engine without sockets, tasks and timers: the test makes the connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLIENT = "192.0.2.7"
 
 
 class InOrder(set[ClientConnection]):
-    """A set that is walked through in the order of joining: addresses in memory must not matter."""
+    """A set that is iterated in the order of insertion, because addresses in memory must not matter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class InOrder(set[ClientConnection]):
 
 
 class Scripted(Dialer):
-    """Neither connects nor waits: the test does."""
+    """Does not connect or wait: the test does."""
 
     def __init__(self, shared: Shared, pool: Pool) -> None:
         super().__init__(shared, pool)
@@ -51,12 +51,12 @@ class Scripted(Dialer):
 
 
 class InProcess:
-    """The parts of a proxy but for its listener."""
+    """The parts of a proxy except its listener."""
 
     def __init__(
         self, gateway: Gateway, pool: Pool, bounds: Bounds, later: Callable[[Callable[[], None]], None]
     ) -> None:
-        """`later` keeps what the event loop would call at the end of a turn."""
+        """`later` keeps the callbacks that the event loop would call at the end of a turn."""
         self.shared = Shared(gateway, bounds, soon=later)
         self.shared.request_cache = HeadCache(sample=1)
         self.shared.response_cache = HeadCache(sample=1)

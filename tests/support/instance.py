@@ -1,4 +1,4 @@
-"""An upstream instance that a test tells how to answer: raw HTTP/1.1 on a real socket."""
+"""An upstream instance under control of a test: raw HTTP/1.1 on a real socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Instance:
     """Answers every request with its name, or as told."""
 
     def __init__(self, name: str = "upstream", tls: ssl.SSLContext | None = None) -> None:
-        """With `tls` it is spoken to over TLS only."""
+        """With `tls` it accepts only TLS."""
         self.name = name
         self._tls = tls
         self.healthy = True

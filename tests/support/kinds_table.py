@@ -1,4 +1,4 @@
-"""Writes the command line's table of kinds from the control plane's model; `--check` says whether it is up to date."""
+"""Writes the command line's table of kinds from the control plane's model; `--check` checks that it is up to date."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _kept_back(model: type, name: str) -> bool:
 
 
 def main() -> int:
-    """Write the table, or exit 1 when it differs and `--check` is given."""
+    """Write the table; with `--check` exit 1 if it differs."""
     fresh = table()
     if "--check" not in sys.argv:
         TARGET.write_text(fresh)

@@ -1,4 +1,4 @@
-"""A fleet with one limit, simulated: holders, owners and a network between them, by events and without real time."""
+"""A simulated fleet with one limit: holders, owners and a network between them, by events and without real time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = "alice"
 
 
 class Meter:
-    """Counts admissions, and by how much they were above `rate * T + burst` in the worst of all windows."""
+    """Counts admissions, and their excess over `rate * T + burst` in the worst of all windows."""
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
@@ -31,7 +31,7 @@ class Meter:
         return max(0.0, self._level - self._limit.rate * (now - self._at))
 
     def take_back(self, tokens: float, now: float) -> None:
-        """Tokens that were admitted were not needed after all."""
+        """Take back admitted tokens."""
         self._level, self._at = max(0.0, self.level(now) - tokens), now
 
     def admit(self, now: float) -> None:
@@ -43,7 +43,7 @@ class Meter:
 
 
 class Bucket:
-    """One exact token bucket: what a fleet would admit that knew everything at once."""
+    """One exact token bucket: the admissions of a fleet without delays."""
 
     def __init__(self, limit: Limit) -> None:
         self._limit, self._tokens, self._at, self.admitted = limit, float(limit.burst), 0.0, 0
@@ -69,7 +69,7 @@ class Node:
     demand: float
     """Requests a second."""
     stream: int = 0
-    """Number of its stream: what was sent on a former one does not arrive."""
+    """Number of its stream: messages on earlier streams do not arrive."""
     cut: bool = False
     """Whether it cannot reach the owner."""
 
@@ -79,7 +79,8 @@ class Node:
 
 @dataclass
 class Fleet:
-    """`delay`: the least and the greatest of a message, in seconds. `loss`: of a message, which breaks the stream."""
+    """`delay`: minimum and maximum for a message, in seconds. `loss`: the probability for a message, which breaks the
+    stream."""
 
     limit: Limit
     demands: list[float]
@@ -117,13 +118,13 @@ class Fleet:
         self.now = until
 
     def utilisation(self, seconds: float) -> float:
-        """Let time pass; what is admitted meanwhile, over what one exact bucket would admit."""
+        """Let time pass; returns the admissions over those of one exact bucket."""
         admitted, ideal = self.meter.admitted, self.ideal.admitted
         self.run(seconds)
         return (self.meter.admitted - admitted) / (self.ideal.admitted - ideal)
 
     def restart(self, node: Node, known: bool) -> None:
-        """The process of `node` dies and comes back; `known`: the owner is told."""
+        """The process of `node` dies and restarts; `known`: the owner is notified."""
         if known and self.owner is not None:
             self.owner.leave(node.name, self.now)
         node.stream += 1
@@ -139,7 +140,7 @@ class Fleet:
             self._break(node)
 
     def take_over(self) -> None:
-        """A new owner begins, which knows nothing."""
+        """A new owner starts, without any state."""
         self._epoch += 1
         self.owner = Owner(self.limit, self._epoch, self.now, takeover=True, floors=self.floors)
 
@@ -207,7 +208,7 @@ class Fleet:
             self._later(self.random.uniform(*self.delay), event)
 
     def _owner_hears(self, node: Node, stream: int, ask: Ask) -> None:
-        # An ask of a former stream may still arrive; an ask of a former run, too.
+        # Asks of an earlier stream or run may still arrive.
         if self.owner is None or node.cut:
             return
         name = node.name

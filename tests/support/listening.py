@@ -1,4 +1,4 @@
-"""A service that listens, and does nothing else."""
+"""A service that only listens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a test's server, without a connection that nobody closes."""
+"""The end of a test's server, without connections that stay open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TURNS: Final = 5
 
 
 async def stop_listening(server: asyncio.Server) -> None:
-    """Accept nothing more, wait until the callback has been called for all that is accepted, and close the listener.
+    """Stop accepting, wait until the callback has been called for all accepted connections, and close the listener.
 
     A socket that is accepted in the turn in which its `asyncio.Server` closes gets no transport, and stays open
     (CPython 3.11, `Server._attach`).

@@ -1,7 +1,7 @@
-"""Runs the commands of the documentation that only look, against the demo: `make snippets`.
+"""Runs the read-only commands of the documentation against the demo: `make snippets`.
 
-Every line of a shell block that reads through `headgate` or `curl` is run in a shell of its own, and must succeed; so
-must the block of README about the demo as a whole. The others change something or need programs of others:
+Every line of a shell block that reads through `headgate` or `curl` is run in a separate shell, and must succeed. The
+block of README about the demo is run as a whole. Other lines change something or need other programs:
 `tests.support.snippets` checks those without running them.
 """
 
@@ -23,21 +23,21 @@ from tests.support.snippets import without_comment
 READS = re.compile(
     r"headgate (get|status|whoami|history|store$|circuits$|reference|limits($| --limit| -))|curl( -[sfi])* http://localhost:"
 )
-"""Lines that change nothing and end by themselves."""
+"""Lines that change nothing and terminate."""
 ASSUMED = """\
 rate_limits:
   - {name: callers, per_second: 100, burst: 200, key: subject}
 """
-"""What the pages' examples name and the demo does not have."""
+"""Resources of the pages' examples that the demo lacks."""
 PATIENCE = 120.0
-"""Seconds that one command may take; only one that hangs needs them."""
+"""Seconds for one command; only a command that hangs needs them."""
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Place and text of everything that is run: lines, in README whole blocks."""
+    """Place and text of all commands to run: lines, in README whole blocks."""
     for page in all_pages():
         if page.name == "commands.md":
-            continue  # made from `--help`, whose examples have names of their own
+            continue  # generated from `--help`, whose examples have other names
         for block in blocks(page):
             if block.language != "bash":
                 continue
@@ -75,10 +75,10 @@ class Shell:
         }
 
     def run(self, text: str) -> str:
-        """Run it with the demo's ports; return what went wrong, or nothing."""
+        """Run it with the demo's ports; returns the error, or an empty text."""
         for default, port in self._ports.items():
             text = re.sub(rf"\b(localhost|127\.0\.0\.1):{default}\b", rf"\1:{port}", text)
-        # A refusal is an answer, too, but no success.
+        # A refusal is an answer, but not a success.
         script = 'curl() { command curl --fail-with-body --silent --show-error "$@"; }\n' + text
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -92,7 +92,7 @@ class Shell:
 
 
 def main() -> int:
-    """Run everything; return 1 where something failed."""
+    """Run everything; returns 1 if something failed."""
     failed = count = 0
     with (
         tempfile.TemporaryDirectory() as folder,

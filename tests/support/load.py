@@ -1,4 +1,4 @@
-"""Load on data planes from real sockets, and a record of every answer: what a fault costs is read from it."""
+"""Load on data planes from real sockets, with a record of every answer, which shows the cost of a fault."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ class Answer:
     began: float
     took: float
     status: int
-    """0 when there was no answer."""
+    """0 if there was no answer."""
     detail: str = ""
     """The error, or the beginning of the body."""
 
 
 class Load:
-    """Clients that keep asking, each on a connection of its own; answers are in `answers`, in order of their ends."""
+    """Clients that keep sending requests, each on its own connection; `answers` has the answers in order of their
+    ends."""
 
     def __init__(
         self, targets: Mapping[str, int], path: str, *, clients: int = 2, pause: float = 0.02
     ) -> None:
-        """`targets` are ports on loopback by node; every client rests `pause` seconds between two requests."""
+        """`targets` are ports on loopback by node; every client waits `pause` seconds between two requests."""
         self.answers: list[Answer] = []
         self.path = path
         self._targets = targets
@@ -45,7 +46,7 @@ class Load:
 
     @property
     def failures(self) -> list[Answer]:
-        """Everything that was not a success."""
+        """All failures."""
         return [answer for answer in self.answers if answer.status != 200]
 
     def since(self, moment: float) -> list[Answer]:
@@ -54,7 +55,7 @@ class Load:
 
     @contextlib.asynccontextmanager
     async def sparing(self, *nodes: str) -> AsyncIterator[None]:
-        """No requests to these nodes within the block: they are going down."""
+        """No requests to these nodes within the block, because they are about to stop."""
         self._spared.update(nodes)
         # Those under way have their answer by then.
         await asyncio.sleep(0.2)

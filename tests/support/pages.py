@@ -1,4 +1,4 @@
-"""The pages of the documentation as tests and generators read them: links, headings, fenced blocks."""
+"""The pages of the documentation for tests and generators: links, headings, fenced blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)(?: +\"[^\"]*\")?\)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: where it starts (the fence's line, from 1), its language, its text without indentation."""
+    """A fenced block: its first line (that of the fence, from 1), its language, its text without indentation."""
 
     page: Path
     line: int
@@ -32,12 +32,12 @@ class Block:
 
 
 def all_pages() -> list[Path]:
-    """Every Markdown page: the site's, and those beside it."""
+    """Every Markdown page: those of the site, and others."""
     return [*sorted(DOCS.rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page, in their order. ValueError where a fence is not closed."""
+    """The fenced blocks of a page, in order. ValueError if a fence is not closed."""
     opened: re.Match[str] | None = None
     start, body, above = 0, list[str](), ""
     for number, line in enumerate(page.read_text().splitlines(), 1):
@@ -79,7 +79,7 @@ def slug(heading: str) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Every anchor of a page; a heading that comes again has a number behind it."""
+    """Every anchor of a page; that of a repeated heading ends with a number."""
     found: set[str] = set()
     for _, line in prose(page):
         found.update(re.findall(r"\b(?:id|name)=\"([^\"]+)\"", line))
@@ -94,7 +94,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def links(page: Path) -> Iterator[tuple[int, str]]:
-    """Line and target of every link and picture of a page; code within a line is no link."""
+    """Line and target of every link and picture of a page, without inline code."""
     for number, line in prose(page):
         for target in _LINK.findall(re.sub(r"`[^`]*`", "`", line)):
             yield number, target

@@ -1,4 +1,4 @@
-"""Two control planes on one etcd, and data planes that are connected to the one, the other, or whichever is there."""
+"""Two control planes on one etcd, and data planes that are connected to one of them or to either."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUIET = {"RATE_LIMIT_PER_SECOND": "0", "ACCESS_LOG": "false"}
 
 @dataclass
 class Pair:
-    """Control planes `a` and `b`, and data planes by name; everything that runs, runs as a process of its own."""
+    """Control planes `a` and `b`, and data planes by name, each as a separate process."""
 
     folder: Path
     a: ControlPlane
@@ -44,7 +44,7 @@ class Pair:
         return {plane.name: plane.port for plane in self.dataplanes.values()}
 
     def urls(self, path: str) -> list[str]:
-        """A path at every data plane."""
+        """A GET of a path at every data plane."""
         return [plane.url + path for plane in self.dataplanes.values()]
 
     async def add(self, name: str, *addresses: str, **settings: str) -> DataPlane:
@@ -55,14 +55,14 @@ class Pair:
         return plane
 
     def prefers(self, controlplane: ControlPlane, stem: str) -> str:
-        """A name that makes a data plane which knows both go to this one first."""
+        """A name with which a data plane that knows both prefers this one."""
         names = (f"{stem}-{number}" for number in itertools.count(1))
         return next(name for name in names if preferred(self.addresses, name)[0] == controlplane.grpc)
 
     async def start(self, plane: ControlPlane | DataPlane) -> None:
-        """Start it, again after an end, and wait until it is ready."""
+        """Start or restart it, and wait until it is ready."""
         process = self.processes[plane.name] = plane.start(self.folder / "run", wait=False)
-        # It is known before it is ready: a start that is given up, as another one failed, leaves nothing behind.
+        # It is registered before it is ready, so that it is also ended if the start of another one fails.
         await asyncio.to_thread(wait_or_kill, answers(plane.ready_url), process)
 
     async def stop(self, plane: ControlPlane | DataPlane) -> None:
@@ -74,14 +74,14 @@ class Pair:
         await asyncio.to_thread(self.processes[plane.name].kill)
 
     async def remove(self, plane: DataPlane) -> None:
-        """End a data plane for good, and wait until both control planes know."""
+        """End a data plane permanently, and wait until both control planes know."""
         await self.stop(plane)
         del self.dataplanes[plane.name]
         await eventually(self._seen, within=30)
 
     @asynccontextmanager
     async def guest(self, name: str, *addresses: str, **settings: str) -> AsyncIterator[DataPlane]:
-        """One more data plane within the block, whatever happens there: the next test finds the fleet as it was."""
+        """One more data plane within the block, which is always removed: the next test gets the original fleet."""
         plane = await self.add(name, *addresses, **settings)
         try:
             yield plane
@@ -90,9 +90,8 @@ class Pair:
 
     @asynccontextmanager
     async def lost(self, plane: ControlPlane, how: str) -> AsyncIterator[None]:
-        """It is ended by `stop` or `kill` within the block, and started again after it.
-
-        The block may begin before the end: that takes a busy machine longer than data planes have to be back.
+        """It is ended by `stop` or `kill` within the block, and restarted after it. The block may begin before the end,
+        which may take longer on a busy machine than data planes have to reconnect.
         """
         ending = asyncio.create_task(getattr(self, how)(plane))
         try:
@@ -103,7 +102,7 @@ class Pair:
 
     @asynccontextmanager
     async def frozen(self, plane: ControlPlane | DataPlane) -> AsyncIterator[None]:
-        """It gets SIGSTOP within the block, and SIGCONT after it; a data plane's workers go on."""
+        """It gets SIGSTOP within the block, and SIGCONT after it; a data plane's workers keep running."""
         self.processes[plane.name].signal(signal.SIGSTOP)
         try:
             yield
@@ -112,7 +111,7 @@ class Pair:
 
     @asynccontextmanager
     async def stopped_clock(self, plane: ControlPlane) -> AsyncIterator[None]:
-        """Data planes that it lost are expected back within the block, however long they take."""
+        """Lost data planes may take any time to reconnect within the block."""
         self.processes[plane.name].signal(signal.SIGUSR1)
         try:
             yield
@@ -125,14 +124,14 @@ class Pair:
             return (await client.get(f"{controlplane.url}/api/v1{path}")).raise_for_status().json()
 
     async def metrics(self, controlplane: ControlPlane) -> Mapping[str, float]:
-        """Every sample by its name and labels, as they are written."""
+        """Every sample by its name and labels, as in the text format."""
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             text = (await client.get(f"{controlplane.url}/metrics")).raise_for_status().text
         lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
 
     async def serving(self, controlplane: ControlPlane) -> set[str]:
-        """Names of the data planes that are connected to this one itself."""
+        """Names of the data planes that are connected to this control plane."""
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             shown = [
                 (name, (await client.get(f"{plane.status_url}/debug/config")).json())
@@ -172,7 +171,7 @@ class Pair:
     async def headgate(
         self, *arguments: str, stdin: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run the command, in a home of its own that outlives the call."""
+        """Run the command with a separate home folder that is kept between calls."""
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         inherited = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config")}

@@ -1,6 +1,6 @@
-"""Write docs/assets/terminal.svg anew: what a terminal shows while the demo runs. `python -m tests.support.picture`
+"""Writes docs/assets/terminal.svg, a terminal during the demo: `python -m tests.support.picture`
 
-Every line is the answer of a real run. The run has free ports; the picture shows those that the demo has by default.
+Every line is the output of a real run. The run uses free ports; the picture shows the default ports of the demo.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LINES = (
 
 
 def ports(world: World) -> dict[str, str]:
-    """What the run's addresses are called in the picture."""
+    """The addresses of the run, and those in the picture."""
     first, second = world.dataplanes[:2]
     return {
         f":{first.port}": ":8000",
@@ -43,7 +43,7 @@ def ports(world: World) -> dict[str, str]:
 
 
 def answer(world: World, line: str, home: Path) -> str:
-    """What a command prints; it runs in a folder whose .headgate is the demo's."""
+    """The output of a command, run in a folder with the demo's .headgate."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADGATE_")}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -58,7 +58,7 @@ def answer(world: World, line: str, home: Path) -> str:
 
 
 def draw(world: World) -> str:
-    """The picture, as SVG that asks no other host for a font."""
+    """The picture, as SVG without fonts from other hosts."""
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
@@ -77,7 +77,7 @@ def draw(world: World) -> str:
 
 
 def main() -> None:
-    """Start the demo, ask, draw, stop."""
+    """Start the demo, run the commands, draw, stop."""
     with (
         tempfile.TemporaryDirectory() as folder,
         running(make_world(Path(folder), [free_port() for _ in range(8)])) as world,

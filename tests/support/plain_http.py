@@ -1,4 +1,4 @@
-"""A deliberately dumb reader of HTTP/1.1 messages that are known to be well-formed: an oracle for the engine."""
+"""A deliberately simple reader of well-formed HTTP/1.1 messages: an oracle for the engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 ONCE = frozenset({"host", "content-length", "transfer-encoding", "date", "x-request-id"})
-"""Fields that must not be there twice."""
+"""Fields that must not be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Message:
     fields: dict[str, str]
     body: bytes
     whole: bool
-    """False: the bytes ended before it did."""
+    """False: the bytes ended before the message."""
     trailers: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -31,7 +31,7 @@ class Unreadable(AssertionError):
 
 
 def requests(data: bytes) -> Iterator[Message]:
-    """Each request; the last one may be cut short."""
+    """Each request; the last one may be incomplete."""
     while data:
         head, data = _head(data)
         if head is None:
@@ -41,7 +41,7 @@ def requests(data: bytes) -> Iterator[Message]:
 
 
 def responses(data: bytes, methods: Sequence[str], ended: bool) -> Iterator[Message]:
-    """Each final response to requests with these methods; the last one may be cut short.
+    """Each final response to requests with these methods; the last one may be incomplete.
 
     `ended`: the connection was closed properly, which ends a body without length.
     """
@@ -54,7 +54,7 @@ def responses(data: bytes, methods: Sequence[str], ended: bool) -> Iterator[Mess
         status = int(start.split(" ")[1])
         if 100 <= status < 200:
             continue
-        # A response to something unreadable has no method.
+        # The response to an unreadable request has no method.
         method = left.pop(0) if left else ""
         if method == "HEAD" or status in (204, 304):
             yield Message(start, fields, b"", True)
@@ -99,7 +99,7 @@ def _message(start: str, fields: dict[str, str], data: bytes) -> tuple[Message, 
 
 
 def _chunks(data: bytes) -> tuple[bytes, bytes | None]:
-    """The body so far, and what comes after its last chunk, or None when that has not come."""
+    """The body so far, and the bytes after its last chunk, or None before the last chunk."""
     body = b""
     while True:
         line, end, data = data.partition(b"\r\n")
@@ -117,7 +117,7 @@ def _chunks(data: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _trailers(data: bytes) -> tuple[dict[str, str], bytes | None]:
-    """The trailer section, and what comes after it, or None when it has not ended."""
+    """The trailer section, and the bytes after it, or None before its end."""
     if data.startswith(b"\r\n"):
         return {}, data[2:]
     raw, end, rest = data.partition(b"\r\n\r\n")

@@ -19,15 +19,15 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self.losing_answers = False
-        """While true, requests arrive and their answers are lost."""
+        """While true, requests arrive, but their answers are lost."""
         self.silent = False
         """While true, connections are accepted and nothing passes in either direction."""
         self.refusing = False
-        """While true, connections break as soon as they are made."""
+        """While true, connections break as soon as they are accepted."""
         self._passing = asyncio.Event()
         self._passing.set()
         self.delay = 0.0
-        """Seconds by which everything is late, in either direction."""
+        """Delay in seconds, in either direction."""
 
     @property
     def url(self) -> str:
@@ -36,7 +36,7 @@ class Proxy:
 
     @property
     def holding(self) -> bool:
-        """While true, nothing passes; it does later, as when packets are lost and sent again."""
+        """While true, bytes are held back and delivered later, as with lost and resent packets."""
         return not self._passing.is_set()
 
     @holding.setter
@@ -52,7 +52,7 @@ class Proxy:
         return int(self._server.sockets[0].getsockname()[1])
 
     def cut(self) -> None:
-        """Break every connection there is."""
+        """Break all connections."""
         for writer in self._writers:
             writer.transport.abort()
 

@@ -1,14 +1,14 @@
-"""Runs a page of docs/tutorial as a reader would: writes its files, types its commands, and compares what they print.
+"""Runs a page of docs/tutorial as a reader would: writes its files, runs its commands, and compares their output.
 
-| fence | what is done |
+| fence | action |
 |---|---|
 | `python`, `yaml`, beginning with `# name` | the file is written |
 | `bash` | is run by bash, must succeed, and passes on what it exports |
-| `bash server` | is started, and goes on |
+| `bash server` | is started, and keeps running |
 | `bash stop` | the last server gets SIGTERM, and must end |
-| `text` | what the one before has printed: every line, "…" standing for anything |
+| `text` | the output of the previous block: every line, with "…" for any text |
 
-Others are for reading.
+Other fences are not run.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from tests.support.waiting import eventually_now
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"# (\S+\.\w+)\n")
 PATIENCE = 180.0
-"""Seconds that one command may take; only a test that fails needs them."""
+"""Seconds for one command; only a failing test needs them."""
 
 
 @dataclass
 class Reader:
-    """Follows pages in a folder of its own."""
+    """Follows pages in its own folder."""
 
     folder: Path
     environment: dict[str, str]
     replaced: Mapping[str, str]
-    """What stands in the pages, and what it is here: ports."""
+    """Texts of the pages, and their values here: ports."""
     printed: str = ""
     servers: list[Process] = field(default_factory=list)
 
     def follow(self, page: Path) -> None:
-        """Do what the page says."""
+        """Run the page."""
         for kind, text in _FENCE.findall(page.read_text()):
             self.step(kind.strip(), self.here(text))
 
@@ -88,7 +88,7 @@ class Reader:
     def expect(self, text: str) -> None:
         for line in text.splitlines():
             wanted = re.compile(".*".join(map(re.escape, line.split("…"))))
-            # A server that runs prints it some time.
+            # A running server may print it later.
             eventually_now(lambda wanted=wanted: self.seen(wanted), within=PATIENCE)  # type: ignore[misc]
 
     def seen(self, wanted: re.Pattern[str]) -> bool:

@@ -1,6 +1,6 @@
-"""Data planes with limits in Redis: windows of an hour, so that nothing flows back while a test runs.
+"""Data planes with limits in Redis: windows of an hour, so that no tokens return during a test.
 
-Redis may take seconds to answer: the machine may be busy, and a test that is about a Redis that hangs says so.
+Redis may take seconds to answer on a busy machine; tests of a Redis that hangs set their own time-out.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def snapshot(
 def node(
     folder: Path, controlplane: FakeControlPlane, server: RedisServer | None = None, **settings: str
 ) -> DataPlane:
-    """A data plane, not started; without a server the settings say where Redis is."""
+    """A data plane, not started; without a server the settings have the address of Redis."""
     if server is not None:
         settings = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port), **settings}
     settings.setdefault("REDIS_TIMEOUT", "5")
@@ -52,7 +52,7 @@ def node(
 
 
 async def ask(plane: DataPlane, count: int = 1, **arguments: Any) -> list[int]:
-    """The statuses of so many requests, sent together."""
+    """The statuses of this number of requests, sent together."""
     answers = await asyncio.gather(*(plane.get("/orders/1", **arguments) for _ in range(count)))
     return [answer.status_code for answer in answers]
 

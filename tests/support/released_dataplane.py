@@ -1,7 +1,7 @@
-"""`python -m tests.support.released_dataplane`: a data plane that knows no more of the wire than the last release did.
+"""`python -m tests.support.released_dataplane`: a data plane with the wire format of the last release.
 
-What it sends and what it receives goes through the release's descriptors, so that every field and message that came
-later is as unknown to it as it was to the release: it names no capability, takes no deltas and sees no `Service.tls`.
+Its messages are encoded and decoded with the release's descriptors, so that every later field and message is unknown to
+it, as it was to the release: it names no capability, gets no deltas and does not see `Service.tls`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.skew import released
 
 
 def forget() -> None:
-    """Make the wire of this process the release's."""
+    """Use the wire format of the release in this process."""
     hello, take = wire.hello, ConfigStream._take
 
     def released_hello(*arguments: Any) -> pb.StreamRequest:

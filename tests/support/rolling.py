@@ -1,4 +1,4 @@
-"""Tools to check that a service is rolled without a failed request: instances with work, without a pause."""
+"""Tools to check that a service is restarted without a failed request: busy instances, and requests without pause."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.support.instance import Instance
 from tests.support.waiting import eventually
 
 WORK = 0.05
-"""Seconds that a request takes, so that some are always under way."""
+"""Seconds for each request, so that some are always under way."""
 
 
 class Working(Instance):
-    """Takes its time over every request, and notes what it breaks off."""
+    """Answers every request slowly, and records interrupted ones."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -34,7 +34,7 @@ class Working(Instance):
 
 
 class Callers:
-    """Requests without pause; what came of them."""
+    """Requests without pause, and their results."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.urls = urls
@@ -59,6 +59,6 @@ class Callers:
                     self.answers[repr(error)] += 1
 
     async def more(self, name: str, count: int = 30) -> None:
-        """Wait for so many further answers of one instance."""
+        """Wait for this number of further answers of one instance."""
         wanted = self.answers[name] + count
         await eventually(lambda: self.answers[name] >= wanted, within=30)

@@ -1,4 +1,4 @@
-"""What speaks the protocol of Redis and says what a test wants, for what no real Redis can be brought to do at will."""
+"""A server with the protocol of Redis and scripted answers, for cases that a real Redis cannot produce on demand."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.support.listening_ends import stop_listening
 
 Words = list[bytes]
 TAKEN = b"*4\r\n:0\r\n:4\r\n:60000000\r\n:7\r\n"
-"""The reply to a take, as to the count that a new connection begins with."""
+"""The reply to a call that takes tokens, also to the first call of a new connection."""
 
 
 class ScriptedRedis:
-    """Answers what `script` says to a command; None: nothing."""
+    """Answers a command with the result of `script`; None: no answer."""
 
     def __init__(self, script: Callable[[Words], bytes | None]) -> None:
         self.script = script

@@ -1,4 +1,4 @@
-"""Messages of other versions: of a later one, with fields that nobody here knows, and of the last released one."""
+"""Messages of other versions: of a later one, with unknown fields, and of the last released one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ M = TypeVar("M", bound=Message)
 
 
 def later(message: M) -> M:
-    """The message as it arrives from a later version: MARK in a field of its own, in it and in every part of it."""
+    """The message of a later version: MARK in a separate field, in it and in every part of it."""
     made = GetMessageClass(_later().FindMessageTypeByName(message.DESCRIPTOR.full_name))()
     made.ParseFromString(message.SerializeToString())
     _mark(made)
@@ -39,7 +39,7 @@ def later(message: M) -> M:
 
 
 def released(message: M) -> M:
-    """The message as the last released version would have sent it, or have sent it on."""
+    """The message as the last released version would have sent or forwarded it."""
     made = GetMessageClass(_released().FindMessageTypeByName(message.DESCRIPTOR.full_name))()
     made.ParseFromString(message.SerializeToString())
     made.DiscardUnknownFields()
@@ -47,7 +47,7 @@ def released(message: M) -> M:
 
 
 def marks(message: Message | bytes) -> int:
-    """How many marks of a later version are in it."""
+    """The number of marks of a later version in it."""
     data = message if isinstance(message, bytes) else message.SerializeToString()
     return data.count(MARK.encode())
 

@@ -1,9 +1,9 @@
 """Checks the fenced blocks of the documentation, without running a gateway.
 
-bash reads shell blocks. Each of their commands is checked by what it is for: `headgate` by its own parser, `make` by
+bash parses shell blocks. Each command has its own check: `headgate` by its own parser, `make` by
 the targets of the Makefile, `curl` by the paths that the planes serve, variables by the planes' settings, `--set` of
 helm by the chart's values. Python is compiled, and its names of `headgate` are looked up. YAML is parsed, and validated
-where it is a document of resources. JSON is parsed. A comment `<!-- not run: REASON -->` above a block exempts it.
+if it is a document of resources. JSON is parsed. A comment `<!-- not run: REASON -->` above a block exempts it.
 
 `python -m tests.support.snippets` counts them.
 """
@@ -71,7 +71,7 @@ FOREIGN = frozenset(
         *("redis-cli", "ruby", "sed", "source", "tail", "tr", "uvicorn", "wait", "watch"),
     }
 )
-"""Programs of others: known here by name, so that a misspelt command is found."""
+"""Names of other programs, so that a misspelt command is found."""
 SDK = frozenset(
     {
         *("HEADGATE_TOKEN", "HEADGATE_TOKEN_FILE", "HEADGATE_CONTROLPLANE", "HEADGATE_CA", "HEADGATE_URL"),
@@ -85,7 +85,7 @@ _KEYWORDS = frozenset(
 
 
 def wrong(block: Block) -> Iterator[str]:
-    """Everything that is wrong with a block."""
+    """All problems of a block."""
     if check := CHECKS.get(block.language):
         yield from check(block)
     elif block.language:
@@ -93,7 +93,7 @@ def wrong(block: Block) -> Iterator[str]:
 
 
 def reason_not_to_run(block: Block) -> str:
-    """Why a block is exempt; empty where it is not."""
+    """The reason of an exemption; empty if there is none."""
     found = EXEMPT.fullmatch(block.above)
     return found[1] if found else ""
 
@@ -118,7 +118,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 def _simple(text: str) -> Iterator[list[str]]:
     lexer = shlex.shlex(text.replace("\n", " ; "), posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
-    # A comment ends with its line, and lines are joined by now.
+    # A comment ends with its line, but the lines are already joined here.
     lexer.commenters = ""
     if "#" in text:
         lexer = shlex.shlex(
@@ -164,7 +164,7 @@ def _command(words: list[str]) -> Iterator[str]:
         if (name := words[0].partition("=")[0]).isupper() and "=" in words[0]:
             yield from _variable(name)
         words = words[1:]
-    # What is left over of `case` are its patterns.
+    # The rest of a `case` are its patterns.
     if not words or words[0].isdigit() or not re.match(r"[\w./]", words[0]):
         return
     program = words[0].removeprefix(".venv/bin/")
@@ -206,7 +206,7 @@ def _headgate(words: list[str]) -> Iterator[str]:
             _, group, rest = group.resolve_command(context, rest)
             context = group.make_context(group.name, rest, parent=context)
     except Exception as error:
-        # A page may give a name of a kind of its own: what counts is that the parser takes it.
+        # A page may use any name: the parser must accept it.
         yield f"headgate {' '.join(words)}: {getattr(error, 'message', '') or type(error).__name__}"
 
 
@@ -290,7 +290,7 @@ def _yaml(block: Block) -> Iterator[str]:
         yield f"not YAML: {error}"
         return
     for document in parsed:
-        # Kong's files have routes and services, too, and name their format.
+        # Kong's files also have routes and services, but name their format.
         if (
             isinstance(document, Mapping)
             and document.keys() & documents().keys()
@@ -324,7 +324,7 @@ CHECKS: Mapping[str, Check] = {
     "ini": lambda _: iter(()),
     "text": lambda _: iter(()),
 }
-"""By language; a block without one is what somebody sees, and nothing to run."""
+"""Checks by language; a block without one is output, and not run."""
 PROGRAMS: Mapping[str, Callable[[list[str]], Iterator[str]]] = {
     "headgate": _headgate,
     "make": _make,
@@ -335,7 +335,7 @@ PROGRAMS: Mapping[str, Callable[[list[str]], Iterator[str]]] = {
 
 
 def main() -> None:
-    """Print how many blocks and commands there are."""
+    """Print the number of blocks and commands."""
     found = [block for page in all_pages() for block in blocks(page)]
     counts = Counter(block.language or "output" for block in found)
     exempt = [block for block in found if reason_not_to_run(block)]

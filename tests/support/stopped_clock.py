@@ -1,7 +1,7 @@
-"""`python -m tests.support.stopped_clock`: a control plane whose fleet has a clock that a test stops.
+"""`python -m tests.support.stopped_clock`: a control plane with a fleet clock that a test can stop.
 
-SIGUSR1 stops it, SIGUSR2 lets it show the time again. So a data plane that moves is expected back for as long as a busy
-machine takes for it.
+SIGUSR1 stops it, SIGUSR2 sets it to the current time again. So a data plane that moves to another control plane may
+take any time on a busy machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Clock:
         return time.monotonic() if self._stopped is None else self._stopped
 
     def stop(self, *_: object) -> None:
-        """Show the present time from now on."""
+        """Show the current time from now on."""
         self._stopped = self()
 
     def go_on(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline, so that no test sleeps for a guess."""
+"""Waits for a condition with a deadline, so that no test sleeps for an estimated time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TypeVar, cast, overload
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds after which a condition will not come true any more. Only a test that fails waits for so long, so this is
-generous: the machine may be busy. A test gives a shorter time where that is what it is about."""
+"""Seconds after which a condition counts as failed. Only a failing test waits for so long, so this is generous for a
+busy machine. A test about a time-out gives a shorter time."""
 
 
 @overload
@@ -48,7 +48,7 @@ def eventually_now(condition: Callable[[], T], within: float = PATIENCE, every: 
 
 
 async def within(awaitable: Awaitable[T], seconds: float = PATIENCE) -> T:
-    """Await; TimeoutError after so many seconds."""
+    """Await; TimeoutError after this number of seconds."""
     async with asyncio.timeout(seconds):
         return await awaitable
 
@@ -72,7 +72,7 @@ class _Attempt:
         if error is not None and not isinstance(error, Exception):
             return False
         self.value = error or self.value
-        # Judged now: a list that is empty at this moment may be filled by the next look at it.
+        # Evaluated now, because a list that is empty at this moment may be filled later.
         self._met = error is None and bool(self.value)
         if not self.over() and time.monotonic() > self.deadline:
             raise AssertionError(f"not within {self.within} s; last seen: {self.value!r}") from error

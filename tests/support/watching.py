@@ -1,4 +1,4 @@
-"""A watch that runs beside a test and keeps what it saw."""
+"""A watch that runs beside a test and keeps its events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 
 
 class Watching:
-    """Watches while the context lasts; what ended the watch early is raised by `until`."""
+    """Watches during the context; `until` raises the error that ended the watch early."""
 
     def __init__(self, store: Store, prefix: str, after: int) -> None:
         self._store, self._prefix, self._after = store, prefix, after
@@ -33,7 +33,7 @@ class Watching:
             await self._task
 
     async def ended(self, within: float = 30.0) -> None:
-        """Wait until the watch ends, and raise what ended it."""
+        """Wait until the watch ends, and raise its error."""
         assert self._task is not None
         async with asyncio.timeout(within):
             await self._task

@@ -1,4 +1,4 @@
-"""Configuration on the wire, as a control plane would send it: builders with the contract's defaults."""
+"""Configuration on the wire, as sent by a control plane: builders with the contract's defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ JWK = '{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrw
 
 
 def service(name: str, revision: int = 1, **fields: Any) -> Resource:
-    """A service with every default filled in, as the control plane does."""
+    """A service with every default filled in, as by the control plane."""
     body = {
         "service_name": name,
         "check_path": "/health",
@@ -83,7 +83,7 @@ def rate_limit(name: str, revision: int = 1, **fields: Any) -> Resource:
 
 
 def user(name: str, *scopes: str, revision: int = 1, disabled: bool = False) -> Resource:
-    """A user who holds these scopes."""
+    """A user with these scopes."""
     return Resource(name=name, revision=revision, user=resources_pb2.User(scopes=scopes, disabled=disabled))
 
 
@@ -94,7 +94,7 @@ def verification_key(name: str, revision: int = 1, **fields: Any) -> Resource:
 
 
 def reset(name: str, revision: int = 1, **target: Any) -> Resource:
-    """An order to forget counters."""
+    """An order to reset counters."""
     return Resource(name=name, revision=revision, reset=resources_pb2.Reset(**target))
 
 

@@ -1,4 +1,4 @@
-"""What somebody new does by hand, from start to end. `make tutorial` runs it; `make test` does not."""
+"""The steps of a new user, from start to end. `make tutorial` runs them; `make test` does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo is interrupted, and interrupted again while it stops."""
+"""The demo is interrupted, and interrupted again during its stop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("sign", ["Starting", "Ready"])
 def test_interrupted_twice_it_leaves_nothing(tmp_path: Path, sign: str) -> None:
-    """While it starts, and while it runs; the second signal comes while it stops."""
+    """During the start, and during the run; the second signal comes during the stop."""
     command = [sys.executable, "-u", "-c", INTERRUPTED, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as demo:

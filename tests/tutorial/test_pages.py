@@ -1,4 +1,4 @@
-"""Every page of the tutorial, as somebody who has never seen the project follows it, beside a running demo."""
+"""Every page of the tutorial, followed as by a new user, beside a running demo."""
 
 from __future__ import annotations
 

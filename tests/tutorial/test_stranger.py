@@ -1,4 +1,4 @@
-"""From a clone to a service of one's own, by README and the tutorial alone."""
+"""From a clone to a user's own service, with only README and the tutorial."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VENV = Path(sys.executable).parents[1]
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A checkout where everything is installed already."""
+    """A checkout with everything installed."""
     folder = tmp_path / "head gate"
     shutil.copytree(ROOT, folder, ignore=NOT_CLONED, symlinks=True)
     (folder / ".venv").symlink_to(VENV)
@@ -36,9 +36,9 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reader(clone: Path) -> Iterator[Reader]:
-    """Somebody whose ports are others than those of the pages: other tests use those."""
+    """A reader with other ports than those of the pages, because other tests use those."""
     mine = free_port()
-    # Eighty ports of one block, which is this process's.
+    # Eighty ports of one block that this process owns.
     base = next(port for port in (free_port() for _ in count()) if port % 100 < 20)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADGATE_")}
     environment |= {

@@ -1,9 +1,9 @@
 """The owner's account of one key: its pool, and a record of the tokens that each holder may spend.
 
-    pool + starters + Σ excess ≤ burst        excess: what a holding is above the holder's starter
+    pool + starters + Σ excess ≤ burst        excess: the part of a holding above the holder's starter
 
-The pool gains `rate` tokens a second as long as this stays true, and a holding gains only what comes out of the pool.
-So in any window at most `burst + rate · T` is admitted, as long as no holding is above its book and its starter.
+The pool gains `rate` tokens a second as long as this stays true, and a holding gains only tokens from the pool. So in
+any window at most `burst + rate · T` is admitted, as long as no holding exceeds its book and its starter.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Book:
 
     def __init__(self, want: Want, stamp: float, run: int, until: float, carry: float) -> None:
         self.tokens = self.left = max(0.0, want.holds)
-        """An upper bound of the tokens that may be spent; and the rest at the time of the ask."""
+        """An upper bound of the tokens that may be spent; and the remaining tokens at the time of the ask."""
         self.granted = 0.0
-        """The part of `tokens` that the last answer gave."""
+        """The part of `tokens` from the last answer."""
         self.wants = self.target = want.wants
         """Tokens that the holder wants to hold."""
         self.excess = 0.0
@@ -58,25 +58,27 @@ class Account:
     def __init__(self, roll: Roll, pool: float, floor: float = -math.inf) -> None:
         self.roll = roll
         self.pool = pool
-        """Tokens; below 0 after an overdraft, or when starters were given out of an empty pool."""
+        """Tokens; below 0 after an overdraft, or after starters were granted from an empty pool."""
         self.floor = floor
         """The stored lower bound of the pool, for the next owner; -inf if none is stored."""
         self.books: dict[str, Book] = {}
-        """By holder; a holder without an entry has a starter at most. In the order of the asks, so of `until`."""
+        """By holder; a holder without an entry has at most a starter. In the order of the asks, and therefore of
+        `until`."""
         self.excess = 0.0
         self.wanted = 0.0
         self.left = 0.0
         """Sums over all books."""
         self._level = self._measured = 0.0
-        """Tokens spent, less the rate, in the worst window that ended when it was measured; and when that was."""
+        """Tokens spent, less the rate, in the worst window at the last measurement; and the time of that
+        measurement."""
         self._inflow = roll.inflow
         self._charged = roll.charged
         self._starters = roll.starters
         self._changes = len(roll.changes)
-        """How many changes of the limit are accounted for."""
+        """The number of changes of the limit that are applied."""
 
     def flow(self, now: float) -> None:
-        """Gain what has flowed in, pay for new starters, and drop the books that have lapsed."""
+        """Add the inflow, pay for new starters, and drop lapsed books."""
         roll = self.roll
         # Starters that were given back since the last call leave room from now on only, as they may have been
         # spent just before.
@@ -99,8 +101,8 @@ class Account:
     def answer(
         self, holder: str, member: Member, ask: Ask, want: Want, now: float, *, refill: bool = False
     ) -> Grant:
-        """Settle what the holder says and grant what it gets. Its starter must have been offered already. `refill`: an
-        operator wants the key to have all tokens that are not held."""
+        """Settle the holder's report, and grant tokens. Its starter must have been offered before. `refill`: an
+        operator orders that the key gets all tokens that are not held."""
         self._measure(want, now)
         old = self._close(holder)
         if old is not None and old.run != ask.run:
@@ -110,14 +112,14 @@ class Account:
         if old is not None:
             known = old.tokens
             if old.stamp > ask.answered:
-                # The last grant did not come, and will never be used: the holder waits for this answer alone.
+                # The last grant was lost and will never be used: the holder waits only for this answer.
                 known -= old.granted
                 self._put(old.granted)
         book = Book(want, ask.stamp, ask.run, now + LEASE * SKEW, old.carry if old else 0.0)
         self._put(max(0.0, min(want.back, known - book.tokens)))
         held = max(0.0, book.tokens - member.offered)
         self._put(self.roll.limit.burst - min(0.0, self.pool) if refill else max(0.0, want.credit), held)
-        # An overdraft is paid at once: all holders wait for it, not only the one where it came up.
+        # An overdraft is charged at once: all holders wait for it, not only the one that caused it.
         debt = max(0.0, -want.holds)
         self.pool -= debt
         given = self._share(book)
@@ -146,14 +148,14 @@ class Account:
 
     def _measure(self, want: Want, now: float) -> None:
         """Add the reported spending to that of other holders. Reports are at most LEASE old. The measured windows may
-        be too short by that time, and allow for it."""
+        be too short by that time, and the bound is adjusted for it."""
         limit = self.roll.limit
         self._level = max(0.0, self._level - limit.rate * (now - self._measured)) + want.spent
         self._measured = now
         self.roll.overshoot = max(self.roll.overshoot, self._level - limit.burst - limit.rate * LEASE)
 
     def _share(self, book: Book) -> float:
-        """The grant for the holder: all that it wants, or its part in whole tokens.
+        """The grant for the holder: all tokens that it wants, or its share in whole tokens.
 
         The available tokens (the pool, all holdings, and the inflow until every holder has asked again) are divided in
         proportion to demand. A token is then as likely to be where a request arrives as with a single bucket, and no
@@ -187,6 +189,6 @@ class Account:
         return book
 
     def _put(self, tokens: float, held: float = 0.0) -> None:
-        """Put tokens back into the pool, as far as there is room. `held`: excess that is in no book."""
+        """Return tokens to the pool, as far as there is room. `held`: excess that is in no book."""
         room = self.roll.limit.burst - self.roll.starters - self.excess - held
         self.pool = max(self.pool, min(room, self.pool + tokens))

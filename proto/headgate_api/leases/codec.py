@@ -8,9 +8,9 @@ from headgate_api.leases.messages import MOST_WANTS, Answer, Ask, Grant, Want
 from headgate_api.v1 import limits_pb2 as pb
 
 _MOST = 1e12
-"""Tokens that any amount may be."""
+"""The largest amount, in tokens."""
 _LONGEST_KEY = 4096
-"""Bytes. Workers shorten what clients send to less."""
+"""Bytes. Workers shorten values of clients to less."""
 
 
 def ask_message(limit: str, counts_by: str, ask: Ask) -> pb.LimitAsk:
@@ -69,7 +69,7 @@ def answer_message(asked: pb.LimitAsk, answer: Answer) -> pb.LimitAnswer:
 
 
 def refusal(asked: pb.LimitAsk) -> pb.LimitAnswer:
-    """No owner was reached: the holder may ask anew."""
+    """No owner was reached: the holder may ask again."""
     return pb.LimitAnswer(
         limit=asked.limit, counts_by=asked.counts_by, worker=asked.worker, stamp=asked.stamp
     )

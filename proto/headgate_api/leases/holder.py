@@ -1,4 +1,4 @@
-"""A holder's end of one limit: its starter, and a holding for each key that it has spent of.
+"""A holder's end of one limit: its starter, and a holding for each key from which it has spent tokens.
 
 A request calls `holdings.get(key)`, or `open`, and then `Holding.take`. Nothing else is on the request path.
 """
@@ -14,11 +14,11 @@ from headgate_api.leases.holding import Holding
 from headgate_api.leases.messages import ASKING, LEASE, MOST_WANTS, SKEW, Answer, Ask, Limit, WithoutOwner
 
 _JOINING: Final = 20
-"""Asks for a first starter that come as soon as they may."""
+"""The number of asks for a first starter without a longer pause."""
 _REMEMBERED: Final = 10
 """One in so many of the keys that a holder may have is remembered after it was forgotten."""
 OVERFLOW: Final = "…"
-"""The key that new ones share when there is room for none."""
+"""The key that new ones share when there are too many."""
 
 
 class Holder:
@@ -34,17 +34,17 @@ class Holder:
     def __init__(
         self, limit: Limit, most: int = 100_000, wake: Callable[[], None] = lambda: None, run: int = 0
     ) -> None:
-        """`wake` is called when there is something to ask after a time when there was nothing. `run`: as in Ask."""
+        """`wake` is called when an ask becomes due after a time without any. `run`: as in Ask."""
         self.limit = limit
         self.wake = wake
         self.run = run
         self.most = most
-        """Keys that have a holding of their own; new ones share one when there are as many."""
+        """The maximum of keys with their own holding; further keys share one."""
         self._pace = 0.0
         """Tokens a second that a holding gains while this holder is away."""
         self.holdings: dict[str, Holding] = {}
         self.active: dict[str, Holding] = {}
-        """Holdings to ask the owner about: they may be above the starter, or run low."""
+        """Holdings to report to the owner: they may be above the starter, or run low."""
         self.urgent: dict[str, Holding] = {}
         """Those that run low while the owner has tokens, as far as is known: to be asked about before the others."""
         self.starter = 0
@@ -56,7 +56,7 @@ class Holder:
         """Keys that were forgotten although their bucket was not full, and until when it may not be."""
         self._old_starter = 0
         self._old_until = -math.inf
-        """A starter that was higher, and until when a holding may still be based on it."""
+        """An earlier, higher starter, and the time until which a holding may still be based on it."""
         self._epoch = 0
         self._stamp = -math.inf
         """Of the newest ask."""
@@ -65,15 +65,16 @@ class Holder:
         self._answered = -math.inf
         """Stamp of the last ask whose answer was used."""
         self.away_from = -math.inf
-        """From when `Limit.without_owner` says what is admitted, unless an answer comes before."""
+        """The time from which `Limit.without_owner` applies, unless an answer arrives before."""
         self._asked: tuple[Holding, ...] | None = None
         """The holdings in the ask that is under way; None if none is."""
         self._gained = 0.0
         self._gained_at = -math.inf
-        """Tokens that each holding may have gained while this holder was away, ever; and up to when that counts."""
+        """The sum of tokens that each holding may have gained while this holder was away; and the time up to which it
+        is computed."""
 
     def open(self, key: str, now: float) -> Holding:
-        """The holding of a `key` that had none: a starter; that of OVERFLOW if there are too many."""
+        """The holding of a `key` without one: a starter; that of OVERFLOW if there are too many."""
         if len(self.holdings) >= self.most:
             key = OVERFLOW
             if (shared := self.holdings.get(key)) is not None:
@@ -82,19 +83,19 @@ class Holder:
         return holding
 
     def overdraw(self, key: str, cost: float, now: float) -> None:
-        """Spend `cost` tokens that are known only now, after the response, whether there are as many or not."""
+        """Spend `cost` tokens that are known only after the response, even if there are fewer."""
         (self.holdings.get(key) or self.open(key, now)).overdraw(cost, now)
 
     def admits_everything(self, now: float) -> bool:
-        """Whether it is away, and everything is admitted meanwhile."""
+        """Whether it is away and admits everything."""
         return self.limit.without_owner is WithoutOwner.OPEN and not now < self.away_from
 
     def pace(self, now: float) -> float:
-        """Tokens a second that a holding gains now, as this holder is away; 0 while it is not, or gains nothing."""
+        """Tokens a second that a holding gains now because this holder is away; 0 otherwise."""
         return self._pace / SKEW if self.away_from <= now < self.until else 0.0
 
     def gained(self, now: float) -> float:
-        """Tokens that a holding has gained while this holder was away, ever: only differences mean something."""
+        """The sum of tokens that a holding has gained while this holder was away. Only differences are meaningful."""
         since = max(self._gained_at, self.away_from)
         if now > since:
             if self._pace:
@@ -103,8 +104,8 @@ class Holder:
         return self._gained
 
     def ask(self, now: float, most: int = MOST_WANTS) -> Ask | None:
-        """The ask to send to the owner about up to `most` keys; None if there is nothing to say yet. Worth a call
-        whenever `active` grew."""
+        """The ask to send to the owner about up to `most` keys; None if none is due yet. Call it whenever `active` has
+        grown."""
         if self._asked is not None and now < self._stamp + LEASE:
             return None
         if now < self._turn + ASKING:
@@ -146,12 +147,12 @@ class Holder:
             self.wake()
 
     def overdue(self, now: float) -> bool:
-        """Whether the owner, asked any later, might take this holder for silent: asks have waited for long."""
+        """Whether asks have waited so long that a later one might let the owner treat this holder as silent."""
         return now >= self._stamp + LEASE / 2
 
     @property
     def joining(self) -> bool:
-        """Whether it has just begun, and waits for a starter: then it asks as often as it may."""
+        """Whether it has just started and waits for a starter: then it asks as often as allowed."""
         return self._joining > 0 and not self.starter
 
     def adopt(self, limit: Limit) -> None:
@@ -159,7 +160,7 @@ class Holder:
         self.limit = limit
 
     def end(self) -> None:
-        """Nothing may be spent any more: the owner is told, or will find out, that this holder is gone."""
+        """No tokens may be spent from now on: the owner knows, or will detect, that this holder has ended."""
         self.starter, self.until, self.away_from = 0, -math.inf, math.inf
         self.holdings.clear()
         self.active.clear()
@@ -172,16 +173,16 @@ class Holder:
             self.lost()
 
     def lost(self) -> None:
-        """The stream broke, or nothing came over it for LEASE: no answer to the ask that is under way will be used."""
+        """The stream broke, or was silent for LEASE: the answer to the ask under way will not be used."""
         for holding in self._asked or ():
             holding.asked = False
         self._asked = None
 
     def answer(self, answer: Answer, now: float) -> None:
-        """Use an answer, unless it is late, of a former owner, or not to the ask that is under way.
+        """Use an answer, unless it is late, from an earlier owner, or not for the ask under way.
 
-        Epochs begin anew when the store is replaced. A lower epoch is therefore accepted if only this owner answers:
-        no other owner has answered for so long that all its grants have lapsed, and claims already fence owners.
+        Epochs restart when the store is replaced. A lower epoch is therefore accepted if only this owner answers: no
+        other owner has answered for so long that all its grants have lapsed, and claims already fence owners.
         """
         asked = self._asked
         if (
@@ -201,7 +202,7 @@ class Holder:
         self._asked, self._answered, self._epoch = None, answer.stamp, answer.epoch
         self.away_from = now + LEASE * SKEW
         if answer.starter < self.starter:
-            # A still higher starter may have been lowered a moment ago, and raised again since.
+            # A still higher starter may have been lowered and raised again recently.
             self._old_starter = max(self.starter, self._old_starter if now < self._old_until else 0)
             self._old_until = now + LEASE
         self.starter = answer.starter
@@ -210,12 +211,12 @@ class Holder:
             holding.grant(grant, answer.stamp, now)
 
     def tidy(self, now: float, most: int = 100) -> None:
-        """Schedule asks about up to `most` unused holdings, so that they can be forgotten."""
+        """Schedule asks about up to `most` unused holdings, so that they can be dropped."""
         for holding in list(islice(self.holdings.values(), most)):
             holding.idle(now)
 
     def _due(self, now: float, most: int) -> tuple[Holding, ...]:
-        """The holdings to ask about, up to `most`. Those looked at go to the end of the queue."""
+        """The holdings to ask about, up to `most`. They move to the end of the queue."""
         active = self.active
         if len(active) <= most:
             return tuple(holding for holding in active.values() if now >= holding.due)

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from headgate_api.leases.holder import Holder
 
 AHEAD: Final = 1.5
-"""Asks that a holding is to last for, at the present demand."""
+"""The number of ask intervals for which a holding should last at the current demand."""
 IDLE: Final = 1.0
 """Seconds between two asks for an unused key."""
 SPREAD: Final = 3.0
-"""Standard deviations of that demand (it comes at random, as a Poisson process) that a holding is to cover as well."""
+"""Standard deviations of that demand (a Poisson process) that a holding should also cover."""
 SPARE: Final = 3
-"""Tokens for which too little demand was seen to tell."""
+"""Additional tokens, for a demand that is too small to estimate."""
 GONE: Final = 0.05
-"""Tokens from ask to ask, at the mean demand, below which a key counts as left alone."""
+"""Tokens between two asks, at the mean demand, below which a key counts as unused."""
 MEMORY: Final = 0.2
 """Weight of the demand since the last ask in the mean."""
 LOW: Final = 0.25
@@ -28,7 +28,7 @@ more."""
 
 
 class Holding:
-    """Tokens of one key, and how many of them are asked for."""
+    """The tokens of one key, and the demand for them."""
 
     __slots__ = (
         "_basis", "_credit", "_cycle", "_demand", "_holder", "_refused", "_reset", "_seen", "_since", "_target",
@@ -41,11 +41,11 @@ class Holding:
         self.tokens = float(holder.starter)
         """Tokens that may be spent before `until`; below 0 after an overdraft."""
         self.until = min(now + LEASE, holder.until, max(now, holder.away_from))
-        """When what is above the starter lapses, or the starter has to be looked at again."""
+        """The time when the part above the starter lapses, or the starter must be checked again."""
         self.low = max(0.5, self.tokens / 2)
         """The owner is asked as soon as may be when less is left; 0 while it is asked anyway, or has no more."""
         self._seen = holder.gained(now)
-        """`Holder.gained` as far as it is in `tokens`."""
+        """The value of `Holder.gained` that is included in `tokens`."""
         self._target = math.inf
         """The owner's target for this holding."""
         self._wants = 0.0
@@ -54,28 +54,28 @@ class Holding:
         """Tokens in the owner's pool, as of the last answer; infinite: unknown. Below 1 none are granted for a
         while."""
         self.asked = False
-        """Whether the ask that is under way says what is held: it is not to grow meanwhile."""
+        """Whether the ask under way states the held tokens, which must not grow meanwhile."""
         self.due = now
         """When to ask again."""
         self._basis = self.tokens
         """`tokens` at the last ask, plus grants and gains since: the difference has been spent."""
         self._credit = 0.0
-        """Tokens taken before then that were not needed after all: the owner has them back with the next ask."""
+        """Tokens taken before then and given back: they return to the owner with the next ask."""
         self._refused = 0.0
         """Tokens refused since then."""
         self._reset = 0
-        """Revision of an order to fill up the bucket, which the owner has not answered yet."""
+        """Revision of an order to refill the bucket that the owner has not answered yet."""
         self._told = 0
-        """That in the last ask."""
+        """The one in the last ask."""
         self._since = now
         """When that was."""
         self._demand = 0.0
-        """Tokens a second that are asked for, refused ones too."""
+        """Demand in tokens a second, including refused requests."""
         self._cycle = ASKING
         """Seconds from ask to ask."""
 
     def take(self, cost: float, now: float) -> bool:
-        """Spend `cost` tokens, above 0; whether there are as many. Only `tokens` changes while no less than `low`
+        """Spend `cost` tokens, above 0; returns whether there were enough. Only `tokens` changes while at least `low`
         is left, and before `until`."""
         left = self.tokens - cost
         if left >= self.low and now < self.until:
@@ -97,7 +97,7 @@ class Holding:
 
     def refund(self, cost: float, now: float) -> None:
         """Undo a `take`, or a part of it: another limit refused, or the request has cost less. Tokens taken before the
-        last ask are in no record any more, and return to the owner."""
+        last ask are no longer in a record, and return to the owner."""
         here = max(0.0, min(cost, self._basis - self.tokens))
         self.tokens += here
         if cost > here:
@@ -105,13 +105,13 @@ class Holding:
             self._credit += cost - here
 
     def overdraw(self, cost: float, now: float) -> None:
-        """As `Holder.overdraw`, which finds the holding also when it has been forgotten since the request."""
+        """As `Holder.overdraw`, which also works if the holding was dropped since the request."""
         self._renew(now)
         self._activate(now)
         self.tokens -= cost
 
     def reset(self, revision: int, now: float) -> None:
-        """An operator orders, at this revision, that the bucket is filled up: the owner does so once."""
+        """An operator's order, with this revision, to refill the bucket: the owner carries it out once."""
         self._activate(now)
         self._reset, self.due = revision, now
 
@@ -143,7 +143,7 @@ class Holding:
         return Want(self.key, self.tokens, back, wants, credit, said, self._reset)
 
     def grant(self, grant: Grant, stamp: float, now: float) -> None:
-        """The answer to the ask of `stamp` has come."""
+        """The answer to the ask with `stamp` has arrived."""
         # Tokens that lapsed meanwhile are no longer held: the owner may have granted them to others.
         self._lapse(now)
         self.asked = False
@@ -169,14 +169,14 @@ class Holding:
             self.due = now + IDLE
 
     def idle(self, now: float) -> None:
-        """Ask about this key soon if it has been left alone, and go to the end of the queue of such keys."""
+        """Ask about this key soon if it is unused, and move it to the end of the queue of such keys."""
         holdings = self._holder.holdings
         holdings[self.key] = holdings.pop(self.key)
         if now >= self._since + 10 * IDLE:
             self._activate(now)
 
     def _renew(self, now: float) -> None:
-        """Cut what has lapsed, and gain what is due to a holder that is away."""
+        """Remove lapsed tokens, and add the gain of a holder that is away."""
         self._lapse(now)
         holder = self._holder
         gained = holder.gained(now)

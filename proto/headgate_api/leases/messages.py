@@ -1,4 +1,4 @@
-"""Messages between owner and holder about one limit, and the times that both must agree on."""
+"""Messages between owner and holder about one limit, and the times that must be equal at both."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LEASE otherwise."""
 SKEW: Final = 1.01
 """Ratio of two clocks' rates, at most. NTP slews by 1.0005."""
 MOST_WANTS: Final = 1000
-"""Keys in an ask. Those beyond have their turn in the next ones."""
+"""Keys in an ask. Further keys follow in the next asks."""
 
 
 class WithoutOwner(Enum):
-    """The policy of a holder that the owner has not answered for longer than LEASE."""
+    """The policy of a holder without an answer of the owner for longer than LEASE."""
 
     STRICT = "strict"
     """Refuses. The bound holds."""
     SHARE = "share"
-    """Admits its share of the rate, out of its starter. The bound holds."""
+    """Admits its share of the rate, from its starter. The bound holds."""
     OPEN = "open"
     """Admits everything. No bound applies."""
 
@@ -42,16 +42,17 @@ class Limit:
 
     @property
     def reserve(self) -> int:
-        """Tokens that all starters of a key are together, at most."""
+        """The maximum of all starters of a key together, in tokens."""
         return self.burst // 2
 
     def pace(self, starter: float) -> float:
-        """Tokens a second that the holder of `starter` gains while it is away; of all starters, at most `rate`."""
+        """Tokens a second that the holder of `starter` gains while it is away; for all starters together at most
+        `rate`."""
         return self.rate * starter / self.reserve if self.shared and self.reserve > 0 else 0.0
 
     @property
     def shared(self) -> bool:
-        """Whether holders go on with their shares while the owner is away."""
+        """Whether holders keep using their shares while the owner is away."""
         return self.without_owner is WithoutOwner.SHARE
 
     @property
@@ -82,7 +83,7 @@ class Want(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An ask of a holder. It has one ask under way at most, and never sends one a second time."""
+    """An ask of a holder. A holder has at most one ask under way, and never sends one twice."""
 
     stamp: float
     """Seconds by the holder's clock; greater in each ask."""
@@ -92,7 +93,7 @@ class Ask:
     """The largest starter that a holding may still be based on, in tokens; 0 if it has lapsed."""
     wants: tuple[Want, ...]
     run: int = 0
-    """Greater for each holder of the limit in one process than for the one before, which has spent what it had."""
+    """Greater for each holder of the limit in one process than for the previous one, whose tokens count as spent."""
 
 
 class Grant(NamedTuple):
@@ -113,13 +114,13 @@ class Answer:
 
     stamp: float
     epoch: int
-    """Greater for each owner of the limit than for the one before."""
+    """Greater for each owner of the limit than for the previous one."""
     starter: int
-    """Tokens that the holder has of each key that it holds nothing else of."""
+    """The holder's tokens of each key without another holding."""
     lease: float
     """Seconds, from the ask, that the starter may be used."""
     pace: float
     """Tokens a second that each holding gains, up to the starter, while the holder is away."""
     grants: tuple[Grant, ...]
     drained: tuple[str, ...] = ()
-    """Keys that have not paid for a higher starter that a later answer gives: the holder keeps the one it has."""
+    """Keys that have not paid for a higher starter of a later answer: for them the holder keeps its current one."""

@@ -1,6 +1,6 @@
 """The owner's end of one limit: its roll of holders, and an account for each key that is not full.
 
-No call visits all accounts: what concerns every key is applied to an account when it is next looked at, or by `sweep`.
+No call visits all accounts: a change for every key is applied to an account at its next use, or by `sweep`.
 """
 
 from __future__ import annotations
@@ -15,59 +15,59 @@ from headgate_api.leases.messages import SHARE, SKEW, Answer, Ask, Grant, Limit,
 from headgate_api.leases.roll import Change, Member, Roll
 
 SLOW: Final = 60.0
-"""Seconds in which an empty bucket fills; for slower ones the next owner must know how empty they are."""
+"""Seconds in which an empty bucket fills; the next owner must know the levels of slower buckets."""
 VISITED: Final = 500
-"""Accounts looked at for one ask, at most, for the sake of a holder that is to get a higher starter."""
+"""Maximum of accounts visited for one ask, so that a holder can get a higher starter."""
 MOST_DRAINED: Final = 200
-"""Keys named in an answer that have not paid for it."""
+"""Maximum of keys in an answer that have not paid for a starter."""
 MOST_RESETS: Final = 1000
-"""Operators' orders that are remembered."""
+"""The number of operators' orders that are kept."""
 MOST_STORED: Final = 10_000
-"""Keys of slow limits that one value of the store names. Others may be drained as far as it says of all."""
+"""Keys of slow limits in one value of the store. Other keys may be drained to its common floor."""
 
 
 class Floors(NamedTuple):
     """Stored lower bounds of the pools of a slow limit, for the next owner: tokens."""
 
     blank: float
-    """In each pool that is not named."""
+    """The floor of each pool without an entry."""
     keys: Mapping[str, float]
     starters: int = 0
-    """An upper bound of all starters together: of any limit."""
+    """An upper bound of all starters together, for any limit."""
     burst: int = 0
-    """That of the limit when this was so; 0: as it is now."""
+    """The burst of the limit at that time; 0: as it is now."""
     shared: bool = False
-    """Whether there may be starters that last as long as those of WithoutOwner.SHARE."""
+    """Whether some starters may last as long as those of WithoutOwner.SHARE."""
 
 
 _STEADY: Final = 60.0
-"""Seconds after which the store says that starters are less than they were: who leaves may come back until then."""
+"""Seconds before a lower sum of starters is stored, because a holder that leaves may return."""
 
 
 def first_floors(limit: Limit) -> Floors:
     """The stored entry that a limit needs before its first owner begins."""
-    # Should a limit become slow that is not, the next owner begins with empty buckets.
+    # If a fast limit becomes slow, the next owner starts with empty buckets.
     blank = float(limit.burst - limit.reserve) if is_slow(limit) else 0.0
     return Floors(blank, {}, burst=limit.burst, shared=limit.shared)
 
 
 def is_slow(limit: Limit) -> bool:
-    """Whether an empty bucket fills so slowly that the next owner must know how empty it is."""
+    """Whether an empty bucket fills so slowly that the next owner must know its level."""
     return limit.burst > limit.rate * SLOW
 
 
 class Reservation(NamedTuple):
-    """Floors to store, and the changes: keys, and keys that are no longer named."""
+    """Floors to store, and the changes: keys, and keys without an entry from now on."""
 
     floors: Floors
     low: tuple[str, ...]
     gone: tuple[str, ...]
     lowered: int = 0
-    """By how much all floors are lower, as the burst is."""
+    """The amount by which all floors are lower, because the burst is."""
 
 
 class Owner:
-    """Answers asks. `epoch` is greater than that of every owner before."""
+    """Answers asks. `epoch` is greater than that of every earlier owner."""
 
     def __init__(
         self,
@@ -80,29 +80,29 @@ class Owner:
         stored: bool = True,
         most: int = 100_000,
     ) -> None:
-        """`takeover`: false only for a limit that had no owner before. `floors`: what the former owner stored of a
-        slow limit. `stored` None means that no store exists, and that no limit is slow.
+        """`takeover`: false only for a limit without an earlier owner. `floors`: the stored floors of a slow limit.
+        `stored` None means that there is no store, and that no limit is slow.
         """
         self.epoch = epoch
         self._stored = stored
         self.most = most
-        """Accounts at a time; those that are there when it is lowered stay until they are full."""
+        """Maximum of accounts; if it is lowered, existing ones stay until they are full."""
         self.most_stored = MOST_STORED
-        """Keys that the store may name, its part of those that lie together."""
+        """Maximum of keys in the store: this limit's part of the common value."""
         self._says = first_floors(limit) if floors is None else floors
         """What the store says."""
         self._fewer_since = now
         self._shared_until = now + SHARE * SKEW if self._says.shared else -math.inf
-        """Until when there may be starters that last so long, though the limit does not say so any more."""
+        """The time until which such long starters may exist, although the limit no longer has this policy."""
         before = self._says.burst or limit.burst
         self._lowered = max(0, before - limit.burst)
-        """By how much the burst is lower than when the floors were computed that are stored."""
+        """The amount by which the burst is lower than at the computation of the stored floors."""
         allowed = self._says.starters if stored else limit.reserve
         self.roll = Roll(limit, now, takeover, allowed, shared=self._says.shared)
         full = float(limit.burst - self.roll.starters)
         change = Change(0.0, before, min(allowed, before // 2), limit, self.roll.starters)
         self.blank = Account(self.roll, 0.0 if takeover and not self.slow else full)
-        """The state of every key without an account: full, unless the owner or a holder has just begun."""
+        """The state of every key without an account: full, unless the owner or a holder has just started."""
         self.accounts: dict[str, Account] = {}
         if self.slow:
             if floors is not None:
@@ -111,22 +111,22 @@ class Owner:
             for key, floor in self._says.keys.items():
                 self.accounts[key] = Account(self.roll, min(change.lowered(floor), full), floor)
         self._low: dict[str, None] = {}
-        """Keys whose floor is to be stored anew: it is near the pool, or far below it."""
+        """Keys whose floor must be stored again, because it is near the pool, or far below it."""
         self._gone: dict[str, None] = {}
-        """Keys that the store names although they have no account any more."""
+        """Keys in the store that no longer have an account."""
         self._swept: Iterator[str] = iter(())
         self._resets: dict[tuple[str, int], None] = {}
-        """Orders that have been obeyed: each holder passes them on."""
+        """Orders that were carried out; each holder sends them."""
         self._obeyed_until = epoch
-        """Revision up to which orders may have been obeyed that are not among them, by a former owner or here."""
+        """Revision up to which other orders may have been carried out, by an earlier owner or here."""
 
     @property
     def slow(self) -> bool:
-        """Whether floors have to be stored."""
+        """Whether floors must be stored."""
         return self._stored and is_slow(self.roll.limit)
 
     def ask(self, holder: str, ask: Ask, now: float) -> Answer | None:
-        """The answer to `ask`, which arrives at `now`; None if a newer one of `holder` (one run of a worker) came
+        """The answer to `ask`, which arrives at `now`; None if a newer one of `holder` (one run of a worker) arrived
         before."""
         self.roll.flow(now)
         member = self.roll.hear(holder, ask, now)
@@ -139,13 +139,12 @@ class Owner:
         return Answer(ask.stamp, self.epoch, starter, limit.starter_lease, pace, grants, member.drained)
 
     def leave(self, holder: str, now: float) -> None:
-        """`holder` said goodbye, or its process is known to be dead."""
+        """`holder` has left, or its process is known to be dead."""
         self.roll.flow(now)
         self.roll.leave(holder)
 
     def sweep(self, now: float, most: int = 1000) -> None:
-        """Forget holders whose starters have lapsed, and those of the next `most` accounts that are full. A few times
-        a second."""
+        """Drop holders with lapsed starters, and full accounts among the next `most`. Call it a few times a second."""
         self.roll.flow(now)
         self.roll.expire(now)
         self.blank.flow(now)
@@ -164,7 +163,7 @@ class Owner:
                 self._note(key, account)
 
     def adopt(self, limit: Limit, now: float) -> None:
-        """The limit has changed. A higher burst fills at the new rate; a lower one is in force when the excess of the
+        """The limit has changed. A higher burst fills at the new rate; a lower one takes effect when the excess of the
         old one has been spent or has lapsed."""
         self.roll.flow(now)
         was_slow, before = self.slow, self.roll.limit
@@ -173,15 +172,15 @@ class Owner:
             self._shared_until = now + SHARE * SKEW
         self._lowered += max(0, before.burst - limit.burst)
         if self.slow != was_slow:
-            # The stored entry of a limit that was slow before may be out of date: nothing is granted until a current
-            # one is stored.
+            # The stored entry of a limit that was slow before may be outdated: nothing is granted until a current one
+            # is stored.
             floor = -math.inf if was_slow else 0.0 if self._says_nothing else math.inf
             for account in (self.blank, *self.accounts.values()):
                 account.floor = floor
             self._low = {} if was_slow else dict.fromkeys(self.accounts)
 
     def reserve(self, now: float) -> Reservation | None:
-        """The entry of a slow limit to store before more is granted; None if it says enough. Then call
+        """The entry of a slow limit to store before more is granted; None if the stored one is sufficient. Then call
         `reserved`."""
         if not self._stored:
             return None
@@ -207,7 +206,7 @@ class Owner:
             if account is not None and (key in keys or len(keys) < self.most_stored):
                 account.flow(now)
                 keys[key] = floor = min(account.reservation(), self._default)
-                # A higher one counts from the moment on when it may be stored; a lower one when it is.
+                # A higher one counts from the time when it may be stored; a lower one when it is stored.
                 account.floor = max(account.floor, floor)
         self.blank.floor = max(self.blank.floor, blank)
         return Reservation(Floors(blank, keys, *terms), low, gone, less)
@@ -234,25 +233,25 @@ class Owner:
 
     @property
     def due(self) -> bool:
-        """Whether a holder waits for what `reserve` says."""
+        """Whether a holder waits for the entry of `reserve`."""
         return self.roll.wanted > self.roll.allowed
 
     @property
     def _says_nothing(self) -> bool:
-        """Whether the next owner would begin with empty buckets."""
+        """Whether the next owner would start with empty buckets."""
         return not self._says.blank and not self._says.keys
 
     def _starters(self, now: float) -> int:
         """The upper bound of all starters together, to be stored."""
         roll = self.roll
-        # A smaller burst takes room for starters away, and those that are too large go one by one.
+        # A smaller burst leaves less room for starters, and those that are too large are lowered one by one.
         wanted, roll.wanted = max(roll.starters, min(roll.wanted, roll.limit.reserve)), 0
         if wanted >= self._says.starters:
             self._fewer_since = now
             return wanted
         if now < self._fewer_since + _STEADY:
             return self._says.starters
-        # A lower one counts from the moment on when it may be stored.
+        # A lower one counts from the time when it may be stored.
         roll.allowed = wanted
         return wanted
 
@@ -267,7 +266,7 @@ class Owner:
         if blank.pool < says.blank:
             return blank.reservation()
         raised = min(blank.reservation(), self._default)
-        # Keys that the store does not name have at least the stored floor of all others.
+        # Keys without a stored entry have at least the stored common floor.
         if (
             raised >= min(says.blank + 4 * blank.step, self._default)
             and self.accounts.keys() <= says.keys.keys()
@@ -286,7 +285,7 @@ class Owner:
         return grant
 
     def _obey(self, key: str, revision: int) -> bool:
-        """Whether this order to fill up the bucket is new. The former owner may have carried out an order older than
+        """Whether this order to refill the bucket is new. The previous owner may have carried out an order older than
         the claim: starting workers repeat orders for minutes."""
         if revision <= self._obeyed_until or (key, revision) in self._resets:
             return False
@@ -310,7 +309,7 @@ class Owner:
         return account
 
     def _note(self, key: str, account: Account) -> None:
-        """Have the floor stored anew if the pool is near it, or far above."""
+        """Schedule the floor to be stored again if the pool is near it, or far above."""
         if not self.slow:
             return
         above = min(account.pool, self._default) - account.floor
@@ -326,15 +325,15 @@ class Owner:
             self._gone[key] = None
 
     def _paid(self, member: Member, ask: Ask, now: float) -> bool:
-        """Whether all pools have paid for the starter that is promised to `member`, or the holder knows of those that
-        have not. Looks at some of them each time."""
+        """Whether all pools have paid for the starter that is promised to `member`, or the holder knows those that have
+        not. Each call checks some of them."""
         if member.drained:
             if ask.answered != member.told:
                 member.told = ask.stamp
                 return False
             member.drained = ()
         if member.unpaid is None:
-            # All keys without an account first: those that get one from here on have paid as well.
+            # All keys without an account first: keys that get an account later have then paid, too.
             self.blank.flow(now)
             if self.blank.pool < max(0.0, self.blank.floor):
                 return False

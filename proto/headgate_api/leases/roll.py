@@ -1,7 +1,7 @@
 """The owner's roll: holders of starters of a limit, silent holders, and the inflow of every pool.
 
-Starters and silent holders concern every key. So that none has to be visited, the roll keeps three sums, and each
-account remembers up to where it has applied them (`Account.flow`).
+Starters and silent holders affect every key. To avoid a visit of all accounts, the roll keeps three sums, and each
+account stores how much of them it has applied (`Account.flow`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from headgate_api.leases.messages import LEASE, SHARE, SKEW, Ask, Limit
 
 
 class Member:
-    """One holder, as the owner knows it."""
+    """The owner's record of one holder."""
 
     __slots__ = (
         "_lease", "_pace", "arrived", "drained", "heard", "offered", "pace", "promised", "run", "stamp",
@@ -28,34 +28,34 @@ class Member:
         self.arrived = now
         """When that ask arrived."""
         self.heard = heard
-        """When the newest ask arrived of which the owner knows that its answer came."""
+        """Arrival time of the newest ask whose answer is known to have arrived."""
         self.starter = 0
-        """Tokens of each key that it may have, at most."""
+        """Maximum of its tokens of each key."""
         self.promised = 0
-        """The part of it that pools have paid for, or owe, and that has not been offered."""
+        """The part of it that is paid or owed by pools, and not yet offered."""
         self.offered = 0
         """The starter in the last answer, at most `starter`."""
         self.until = now
-        """When its starter has lapsed."""
+        """The time at which its starter lapses."""
         self.pace = 0.0
-        """Tokens a second that it may gain while it is not heard, at most."""
+        """Maximum of tokens a second that it may gain while it is silent."""
         self._lease = self._pace = 0.0
-        """As in the last answer."""
+        """The value in the last answer."""
         self.unpaid: Iterator[str] | None = None
-        """Keys that may not have paid for the promised starters: those not visited yet. None: all of them."""
+        """Keys not visited yet, which may not have paid for the promised starters. None: all of them."""
         self.drained: tuple[str, ...] = ()
-        """Those found, which the holder is told of until it has answered."""
+        """Keys found unpaid, which are sent to the holder until it has answered."""
         self.told = -math.inf
-        """Stamp of the ask whose answer names them."""
+        """Stamp of the ask whose answer has them."""
 
     def confirm(self) -> None:
-        """The answer to its newest ask has arrived: it follows those terms."""
+        """The answer to its newest ask has arrived, so it follows these terms."""
         self.heard = self.arrived
         self.until = self.arrived + self._lease * SKEW
         self.pace = self._pace
 
     def promise(self, lease: float, pace: float, now: float) -> None:
-        """It has been answered: it may follow this answer, or the previous one."""
+        """An answer was sent: the holder may follow this one, or the previous one."""
         self._lease, self._pace = lease, pace
         self.until = max(self.until, now + lease * SKEW)
         self.pace = max(self.pace, pace)
@@ -69,7 +69,7 @@ class Change(NamedTuple):
     starters: int
     limit: Limit
     kept: int
-    """The part of the starters that remains after the holders have been told."""
+    """The part of the starters that remains after the holders know the change."""
 
     def lowered(self, pool: float, excess: float = 0.0) -> float:
         """The pool after a change: tokens missing from the bucket stay missing, up to the size of the new one.
@@ -106,8 +106,8 @@ class Roll:
     def __init__(
         self, limit: Limit, now: float, takeover: bool, allowed: int, *, shared: bool = False
     ) -> None:
-        """With `takeover` there may be holders, unknown here, with holdings of a former owner, and with starters, all
-        together `allowed`. `shared`: these may be from a time when they were given for SHARE."""
+        """With `takeover` there may be unknown holders with holdings of an earlier owner, and with starters of
+        `allowed` tokens in all. `shared`: these may have been granted for SHARE."""
         self.limit = limit
         self.allowed = allowed
         """The upper bound of all starters together, on which the next owner relies."""
@@ -115,34 +115,35 @@ class Roll:
         """Their future value."""
         self.members: dict[str, Member] = {}
         self.unheard = min(limit.reserve, allowed) if takeover else 0
-        """Starters of holders of the former owner that have not asked here."""
+        """Starters of holders of the previous owner that have not asked this one."""
         self._closes = now + (SHARE if shared else limit.starter_lease) * SKEW
-        """When starters that the former owner gave have lapsed."""
+        """The time at which starters of the previous owner have lapsed."""
         self.starters = self.unheard
-        """Sum of all starters, the unheard ones too: what each account must leave."""
+        """Sum of all starters, including those of silent holders: each account must reserve it."""
         self.inflow = 0.0
-        """Tokens that have flowed towards each pool, ever."""
+        """The sum of the inflow of each pool, in tokens."""
         self.charged = 0
-        """Tokens that each pool has paid for new starters, ever."""
+        """The sum that each pool has paid for new starters, in tokens."""
         self.granted = 0.0
         """Tokens granted, ever."""
         self.overshoot = 0.0
-        """Tokens that holders said they spent of one key above the bound, in the worst window that was seen."""
+        """Tokens spent of one key above the bound, by the holders' reports, in the worst window so far."""
         self.changes: list[Change] = []
         self._at = now + LEASE * SKEW if takeover else now
-        """Up to when `inflow` counts. After a takeover it stands still until all unknown holdings have lapsed."""
+        """The time up to which `inflow` is computed. After a takeover it does not change until all unknown holdings
+        have lapsed."""
         self._silent_from = -math.inf
-        """Before this no member is silent but those of `_silent`."""
+        """Before this time only the members in `_silent` are silent."""
         self._silent: dict[str, Member] = {}
-        """Members that were not heard for LEASE when all were looked at, about once a LEASE; some may have been since.
+        """Members without an ask for LEASE at the last check, about once in each LEASE; some may have asked since.
         """
         self._settled: dict[str, Member] = {}
         self._settled_pace = 0.0
-        """Those of them that were silent at the last look already, and have not asked since: there may be many of them,
-        for long. The sum of their possible gains."""
+        """The sum of possible gains of members that were already silent at the last check and have not asked since.
+        There may be many of them for a long time."""
 
     def flow(self, now: float) -> None:
-        """Count what flows in until `now`, without the share of those that may be helping themselves to theirs."""
+        """Add the inflow until `now`, without the shares that silent members may be using."""
         passed = now - self._at
         if passed <= 0:
             return
@@ -168,7 +169,7 @@ class Roll:
         self._at = now
 
     def hear(self, holder: str, ask: Ask, now: float) -> Member | None:
-        """Take note of an ask; None if it is not newer than one before."""
+        """Record an ask; None if it is not newer than an earlier one."""
         member = self.members.get(holder)
         if member is not None and ask.run > member.run:
             self.leave(holder)
@@ -177,10 +178,10 @@ class Roll:
         self._unsettle(holder)
         if member is None:
             known = min(self.unheard, states)
-            # All that former owners gave were `allowed` together: more is said by a holder out of order, and would
-            # be taken from all others.
+            # Earlier owners have granted at most `allowed` together. A faulty holder may state more, which would be
+            # taken from all others.
             states = min(states, known + max(0, max(self.limit.reserve, self.allowed) - self.starters))
-            # A holder with a starter of a former owner may have been away for long.
+            # A holder with a starter of an earlier owner may have been away for long.
             member = self.members[holder] = Member(now, -math.inf if states else now, ask.run)
             if states:
                 member.until = now + SHARE * SKEW
@@ -192,7 +193,7 @@ class Roll:
         elif ask.run < member.run or ask.stamp <= member.stamp:
             return None
         else:
-            # It was given by this owner, or counted when it was first said.
+            # It was granted by this owner, or counted when it was first stated.
             states = min(states, member.starter)
             if ask.answered == member.stamp:
                 member.confirm()
@@ -203,10 +204,10 @@ class Roll:
     def offer(self, member: Member, now: float, paid: Callable[[Member], bool]) -> int:
         """The starter for the next answer to `member`.
 
-        A higher one is taken out of every pool first, and given when `paid` says that all have had as much, or that
-        the holder knows of those that have not.
+        A higher one is first deducted from every pool, and granted when `paid` reports that all pools have paid, or
+        that the holder knows those that have not.
         """
-        # One more than there are: who joins finds a part that is free, and needs not wait for others to lower theirs.
+        # One part more than holders: a new holder finds a free part, and need not wait until others lower theirs.
         target = self.limit.reserve // (len(self.members) + 1)
         more = min(target - member.starter, self.limit.reserve - self.starters)
         if more > 0 and not member.promised and self.starters + more > self.allowed:
@@ -224,7 +225,7 @@ class Roll:
         return member.offered
 
     def leave(self, holder: str) -> None:
-        """`holder` said goodbye, or is known to be dead: it spends no more."""
+        """`holder` has left, or is known to be dead: it spends no more tokens."""
         self._unsettle(holder)
         member = self.members.pop(holder, None)
         if member is not None:
@@ -237,7 +238,7 @@ class Roll:
             self.leave(holder)
 
     def adopt(self, limit: Limit) -> None:
-        """From now on the limit is `limit`; call `flow` before. A lower burst is taken out of every pool."""
+        """From now on the limit is `limit`; call `flow` before. A lower burst is deducted from every pool."""
         away = self.unheard + sum(
             member.starter for member in self.members.values() if self._at - LEASE > member.heard
         )

@@ -1,4 +1,4 @@
-"""Write the generated pages; with --check, name those that are stale and end with 1."""
+"""Write the generated pages; with --check, print stale ones and exit with 1."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """ValueError where code lacks the prose that a page needs; it names all of it."""
+    """Raises ValueError with a list of missing descriptions in the code."""
     stale = []
     for name, render in PAGES.items():
         target, page = DOCS / "reference" / name, render()

@@ -1,4 +1,4 @@
-"""Operations of the admin API, from the description that it serves itself."""
+"""Operations of the admin API, from its OpenAPI description."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from tests.support.reference.schema import cell
 HEADER = """\
 # Admin API operations
 
-Every operation of the control plane's admin API (`ADMIN_LISTEN`, and the gateway's own routes where `EXPOSE_ADMIN`
-is set). `GET /api/v1/openapi.json` describes them with the shapes of bodies and answers. Errors are problem
-documents (RFC 9457); the [errors](errors.md#admin-api) page lists them. This page is made from the code (`make
-docs`).
+Every operation of the control plane's admin API (`ADMIN_LISTEN`, and the gateway's own routes if `EXPOSE_ADMIN` is
+set). `GET /api/v1/openapi.json` has the schemas of bodies and answers. Errors are problem documents (RFC 9457); the
+[errors](errors.md#admin-api) page lists them. This page is made from the code (`make docs`).
 
 *Access* is the scope that the caller's token needs; `gateway:admin` implies `gateway:read`.
 """
@@ -32,7 +31,7 @@ def render() -> str:
     for tag, rows in by_tag.items():
         lines += [
             f"\n## {tag}\n",
-            "| operation | what it does | access | parameters | answers |",
+            "| operation | description | access | parameters | answers |",
             "|---|---|---|---|---|",
         ]
         lines += rows

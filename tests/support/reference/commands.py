@@ -15,9 +15,8 @@ from tests.support.reference.schema import cell, code
 HEADER = """\
 # Commands
 
-Every command of `headgate` with its arguments and options, as `--help` shows them. [The command
-line](command-line.md) has what holds for all of them: contexts, files, output, exit codes. This page is made from
-the code (`make docs`).
+Every command of `headgate` with its arguments and options, as `--help` shows them. [The command line](command-line.md)
+describes their common behaviour: contexts, files, output, exit codes. This page is made from the code (`make docs`).
 
 Options of all commands:
 """
@@ -35,7 +34,7 @@ def command_tree() -> TyperGroup:
 
 
 def leaves(command: Command, name: str) -> Iterator[tuple[str, Command]]:
-    """Full name and command, of each command that does something, in the order of the parser."""
+    """Full name and command of each command (without groups), in the order of the parser."""
     if not isinstance(command, TyperGroup):
         yield name, command
         return
@@ -66,7 +65,7 @@ def render() -> str:
 
 
 def _help(command: Command) -> tuple[list[str], list[str]]:
-    """Text, and the examples: the paragraphs that begin with \\b."""
+    """The text, and the examples, which are paragraphs that begin with \\b."""
     text, examples = list[str](), list[str]()
     for paragraph in (command.help or "").split("\n\n"):
         if paragraph.startswith("\b"):

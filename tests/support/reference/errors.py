@@ -1,4 +1,4 @@
-"""Errors of both planes, from the tables and calls that make answers of them, with their remedies."""
+"""Errors of both planes, from the tables and calls in the code, with their remedies."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ from tests.support.reference.schema import cell
 HEADER = """\
 # Errors
 
-Both planes answer errors as problem documents (RFC 9457, `application/problem+json`) with `type`, `title`, `status`
-and `detail`. `X-Request-Id` of the answer is in the log line that says why.
-[Troubleshooting](../how-to/troubleshooting.md) goes further. This page is made from the code (`make docs`).
+Both planes answer errors as problem documents (RFC 9457, `application/problem+json`) with `type`, `title`, `status` and
+`detail`. The log line with the answer's `X-Request-Id` has the reason. [Troubleshooting](../how-to/troubleshooting.md)
+has more details. This page is made from the code (`make docs`).
 
 ## Data plane
 
-Answers that the gateway gives by itself; all others are the service's. *Decision* is the word in the [access
-log](logs.md#access-log) and the label `reason` of `headgate_refusals_total`. The type is `about:blank`, but for
-429: `https://iana.org/assignments/http-problem-types#quota-exceeded`, which names the limits in
-`violated-policies`.
+These answers come from the gateway; all others come from the service. *Decision* is the word in the [access
+log](logs.md#access-log) and the label `reason` of `headgate_refusals_total`. The type is `about:blank`, except for 429:
+`https://iana.org/assignments/http-problem-types#quota-exceeded`, which names the limits in `violated-policies`.
 
 | status | detail | decision | meaning | what to do |
 |---|---|---|---|---|
@@ -52,7 +51,7 @@ log](logs.md#access-log) and the label `reason` of `headgate_refusals_total`. Th
 ADMIN = """
 ## Admin API
 
-Everything that is wrong with a configuration is in one answer: `errors` is a list of `field` and `detail`.
+One answer has all problems of a configuration: `errors` is a list of `field` and `detail`.
 
 | status | details | what to do |
 |---|---|---|
@@ -75,7 +74,7 @@ _SAMPLES: dict[type, Any] = {
     BadResponse: BadResponse(""),
     TimedOut: TimedOut(""),
 }
-"""Refusals that need arguments; `…` stands for what differs."""
+"""Refusals with arguments; `…` stands for the variable part."""
 
 
 def render() -> str:
@@ -102,7 +101,7 @@ def render() -> str:
 
 
 def _malformed() -> list[str]:
-    """Every status that a malformed request may get, where the reader of requests raises it."""
+    """Every status for malformed requests, from the source of the request reader."""
     sources = "\n".join(path.read_text() for path in (ROOT / "dataplane/proxy").rglob("*.py"))
     raised = r"BadRequest\((\d{3}),|_refuse\([^\n]*, (\d{3})\)|return (\d{3})\b|return \d{3} if [^\n]* else (\d{3})\b"
     return sorted({status for found in re.findall(raised, sources) for status in found if status} | {"400"})
@@ -117,7 +116,7 @@ def _row(*cells: str) -> str:
 
 
 def admin_refusals() -> Iterator[tuple[int, str]]:
-    """Status and text of every refusal of the admin API whose text stands in the code."""
+    """Status and text of every refusal of the admin API with a literal text in the code."""
     for path in sorted((ROOT / "controlplane").rglob("*.py")):
         tree = ast.parse(path.read_text())
         named = {
@@ -135,7 +134,7 @@ def admin_refusals() -> Iterator[tuple[int, str]]:
 
 
 def _template(text: ast.AST | None, named: Mapping[str, ast.AST]) -> str:
-    """A text with `…` for what differs; empty where most of it does."""
+    """A text with `…` for the variable parts; empty if most of it is variable."""
     if isinstance(text, ast.FormattedValue):
         text = text.value
     if isinstance(text, ast.Name):

@@ -16,16 +16,16 @@ from tests.support.reference.schema import cell
 HEADER = """\
 # Logs
 
-Both planes log one JSON object a line on stderr (`LOG_LEVEL`). Data planes also write an access log, one line for
-each request, on stdout (`ACCESS_LOG`). Where nobody reads a log, lines are dropped and counted; nothing waits for
-the reader. This page is made from the code (`make docs`).
+Both planes log one JSON object on each line of stderr (`LOG_LEVEL`). Data planes also write an access log, one line for
+each request, on stdout (`ACCESS_LOG`). If a log is not read fast enough, lines are dropped and counted; the planes
+never wait for the reader. This page is made from the code (`make docs`).
 """
 _LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 
 
 @dataclass(frozen=True, order=True)
 class Line:
-    """A message that a plane logs."""
+    """A log message of a plane."""
 
     message: str
     level: str
@@ -61,9 +61,8 @@ def lines_in(path: Path) -> Iterator[Line]:
 
 
 def _dictionaries(tree: ast.AST) -> Iterator[tuple[int, str, ast.Dict]]:
-    """Line, name and value of dictionaries that names hold, and of those that functions return, by the function's name.
-
-    A name may hold one after another: the last before a call is meant. Lines come in order.
+    """Line, name and value of dictionaries in variables, and of those that functions return, by the function's name. A
+    variable may have several values: the last one before a call counts. Lines are in order.
     """
     yield from sorted(_unsorted(tree), key=lambda found: found[0])
 

@@ -1,4 +1,4 @@
-"""Metrics of both planes: names, types, labels and meaning from the collectors, queries from beside them."""
+"""Metrics of both planes: names, types, labels and meanings from the collectors, with the queries beside them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ HEADER = """\
 # Metrics
 
 Both planes answer `GET /metrics` in Prometheus' text format: control planes on `ADMIN_LISTEN`, data planes on
-`STATUS_LISTEN`, and on the traffic port where `EXPOSE_METRICS` is set. Every metric has a query that answers what
-operators ask; one with a comparison is fit for an alert. This page is made from the code (`make docs`).
+`STATUS_LISTEN`, and on the traffic port if `EXPOSE_METRICS` is set. Every metric has a useful query; a query with a
+comparison can be used for an alert. This page is made from the code (`make docs`).
 
-A Prometheus names its targets by a label `instance`; a label of that name in a metric becomes `exported_instance`.
-Beside these there are the usual `process_…` metrics of a control plane, and `headgate_supervisor_process_…` of a
-data plane.
+Prometheus gives its targets a label `instance`; it renames a label with that name in a metric to `exported_instance`.
+In addition there are the usual `process_…` metrics of a control plane, and `headgate_supervisor_process_…` of a data
+plane.
 """
 
 
 def families() -> Iterator[tuple[str, Iterable[Metric], Mapping[str, str]]]:
-    """Title, metrics and queries of each plane. The metrics have no samples: only what describes them counts."""
+    """Title, metrics and queries of each plane. The metrics have no samples, because only their descriptions are
+    used."""
     view = MagicMock()
     view.return_value.totals.connections_refused = 0
     view.return_value.totals.access_log_drops = 0
@@ -36,7 +37,7 @@ def families() -> Iterator[tuple[str, Iterable[Metric], Mapping[str, str]]]:
 
 
 def name_of(metric: Metric) -> str:
-    """As it is exposed and queried; a histogram has `_bucket`, `_sum` and `_count` behind it."""
+    """The exposed name; that of a histogram is followed by `_bucket`, `_sum` and `_count`."""
     return f"{metric.name}_total" if metric.type == "counter" else metric.name
 
 

@@ -13,12 +13,12 @@ from tests.support.reference.schema import Schema, Schemas, cell, fields, meanin
 HEADER = """\
 # Resources
 
-What documents hold, the admin API reads and writes, and data planes serve. A document lists resources by kind; the
-[command line](command-line.md#files) applies it. Unknown fields and values of the wrong type are refused. `headgate
-reference route` shows the same for the control plane that one works with. This page is made from the code (`make
-docs`).
+Resources are the content of documents, of the admin API and of the configuration of data planes. A document lists
+resources by kind; the [command line](command-line.md#files) applies it. Unknown fields and values of the wrong type are
+refused. `headgate reference route` shows the same for your control plane. This page is made from the
+code (`make docs`).
 
-A field that has fields of its own is listed with them below it: `circuit.failure_threshold`, and `instances[].port`
+The fields of an object are listed below it: `circuit.failure_threshold`, and `instances[].port`
 in a list. Durations are seconds, sizes are bytes.
 """
 
@@ -33,7 +33,7 @@ def render() -> str:
     lines, silent = [HEADER], list[str]()
     for plural, model in kinds.items():
         if model.KIND == "issuer":
-            # Refused until it is built: there is nothing to look up yet.
+            # Refused until it is implemented.
             continue
         schema = schemas.resolve(references[model, "validation"])
         lines += [f"\n## {plural}\n", meaning(schemas, schema), ""]
@@ -65,7 +65,7 @@ def _row(schemas: Schemas, path: str, field: Schema, required: bool, said: str) 
 
 
 def _described(path: str, kind: str, said: str) -> str:
-    """What the field says of itself; a name needs no more than that."""
+    """The description of the field; a name needs nothing else."""
     if not said and path.rpartition(".")[2] in ("name", "service_name", "username", "id"):
         return f"Name of the {kind.replace('_', ' ')}, unique among them."
     if not said and path == "description":

@@ -1,4 +1,4 @@
-"""JSON schema in words: type, range, default."""
+"""Text for a JSON schema: type, range, default."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Schemas:
         self._named = named
 
     def resolve(self, schema: Schema) -> Schema:
-        """The schema that a reference means; what is said beside the reference counts more."""
+        """The schema of a reference; members beside the reference override it."""
         if "$ref" not in schema:
             return schema
         target = self._named[str(schema["$ref"]).rpartition("/")[2]]
         return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
 
     def forms(self, schema: Schema) -> list[Schema]:
-        """Every form that a value may have, but for null."""
+        """Every form of a value except null."""
         resolved = self.resolve(schema)
         return [
             form
@@ -35,7 +35,7 @@ class Schemas:
         ]
 
     def object_in(self, schema: Schema) -> Schema | None:
-        """The object that a value is, or that the values of its list are."""
+        """The object schema of a value, or of the items of its list."""
         for form in self.forms(schema):
             if "properties" in form:
                 return form
@@ -44,7 +44,7 @@ class Schemas:
         return None
 
     def words(self, schema: Schema) -> str:
-        """The type and its range in words."""
+        """The type and its range as text."""
         return " or ".join(dict.fromkeys(self._word(form) for form in self.forms(schema)))
 
     def _word(self, form: Schema) -> str:
@@ -94,12 +94,12 @@ def _range(form: Schema) -> str:
 
 
 def number(value: float) -> str:
-    """With separators of thousands, without needless decimals."""
+    """With thousands separators, without superfluous decimals."""
     return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def value_of(value: object) -> str:
-    """A default as YAML has it."""
+    """A default in YAML."""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if value in (None, "", [], ()) or isinstance(value, dict):
@@ -134,7 +134,7 @@ def cell(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Code within a cell: a pipe there reads alike on the site and on forges only when it is an entity."""
+    """Code within a cell. A pipe must be an entity to be shown correctly both on the site and on forges."""
     if "|" not in text:
         return f"`{text}`"
     return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"

@@ -15,13 +15,13 @@ import headgate
 HEADER = """\
 # Python SDK
 
-What `import headgate` has, with its docstrings. The [tutorial](../tutorial/index.md) shows how it is used. This
+The public names of `import headgate`, with their docstrings. The [tutorial](../tutorial/index.md) shows their use. This
 page is made from the code (`make docs`).
 """
 
 
 def render() -> str:
-    """The whole page. ValueError names what has no docstring."""
+    """The whole page. ValueError lists names without a docstring."""
     lines, silent = [HEADER], list[str]()
     for name in headgate.__all__:
         value = getattr(headgate, name)
@@ -85,7 +85,7 @@ def _members(value: type) -> Iterator[str]:
 
 
 def _signature(path: str, value: Any, *, bare: bool = False) -> str:
-    """As it is called; `bare`: without annotations."""
+    """The signature; `bare`: without annotations."""
     try:
         signature = inspect.signature(value)
     except ValueError:
@@ -127,7 +127,7 @@ def _name(annotation: Any) -> str:
 
 
 def _prose(value: Any) -> Iterator[str]:
-    """The docstring. What is indented in it is an example, or goes on with the argument above; arguments are a list."""
+    """The docstring. Indented text is an example, or continues the argument above; arguments become a list."""
     indented = list[str]()
     for line in [*(inspect.getdoc(value) or "").splitlines(), ""]:
         if line.startswith("    ") or (indented and not line):

@@ -1,4 +1,4 @@
-"""Settings of both planes: names, types, defaults and prose stand in their classes."""
+"""Settings of both planes: names, types, defaults and descriptions from their classes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.support.reference.schema import Schemas, cell
 HEADER = """\
 # Settings
 
-Environment variables, or lines of a `.env` file in the working folder. They are read once at start; every wrong
-one is named in one message, and the process ends with code 2. A variable that is not a setting, and resembles one
-that is not set, is named in a warning. No secret has a default. Durations are seconds, sizes are bytes; lists are
-separated by commas. This page is made from the code (`make docs`).
+Environment variables, or lines of a `.env` file in the working folder. They are read once at start. If some are wrong,
+one message lists all of them, and the process ends with code 2. A warning names each variable that resembles an unset
+setting. No secret has a default. Durations are seconds, sizes are bytes; lists are separated by commas. This page is
+made from the code (`make docs`).
 """
 
 
 def settings_of(plane: str) -> Iterator[tuple[str, str, str]]:
-    """Name, default and prose of every setting of a plane, in the order of its class."""
+    """Name, default and description of every setting of a plane, in the order of its class."""
     tree = ast.parse((ROOT / plane / "settings.py").read_text())
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
     for node, after in pairwise([*found.body, ast.Pass()]):
@@ -37,12 +37,12 @@ def settings_of(plane: str) -> Iterator[tuple[str, str, str]]:
 
 
 def default_of(value: ast.expr | None) -> str:
-    """A default as it would be written in the environment."""
+    """A default in the form of an environment variable."""
     if value is None:
         return "**required**"
     if isinstance(value, ast.Call) and value.args:
         value = value.args[0]
-    # Bounds have their defaults where they are kept.
+    # The defaults of bounds are in the class of the bounds.
     known = getattr(Bounds(), value.attr) if isinstance(value, ast.Attribute) else ast.literal_eval(value)
     if known in (None, "", ()):
         return ""
@@ -60,7 +60,7 @@ def render() -> str:
     for plane, title, settings in planes:
         described = settings.model_json_schema()
         schemas = Schemas(described.get("$defs", {}))
-        lines += [f"\n## {title}\n", "| variable | value | default | what it does |", "|---|---|---|---|"]
+        lines += [f"\n## {title}\n", "| variable | value | default | meaning |", "|---|---|---|---|"]
         for name, default, prose in settings_of(plane):
             words = schemas.words(described["properties"][name.lower()])
             lines.append(f"| `{name}` | {cell(words)} | {cell(default)} | {cell(prose)} |")
