@@ -259,7 +259,7 @@ class ControlPlane:
     grpc_port: int = field(default_factory=free_port)
     settings: Mapping[str, str] = field(default_factory=dict)
     module: str = "controlplane"
-    """What is run: `python -m` this."""
+    """The module to run with `python -m`."""
 
     @property
     def url(self) -> str:
@@ -314,7 +314,7 @@ class DataPlane:
     status_port: int = field(default_factory=free_port)
     settings: Mapping[str, str] = field(default_factory=dict)
     module: str = "dataplane"
-    """What is run: `python -m` this."""
+    """The module to run with `python -m`."""
 
     @property
     def url(self) -> str:
