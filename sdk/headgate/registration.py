@@ -34,8 +34,9 @@ log = logging.getLogger("headgate")
 uncaught.install()
 
 LISTEN_WITHIN = 30.0
-"""Seconds after which an instance is registered even if its port is closed locally: from outside it may be another
-port.""" _PAUSE = 0.5 """Seconds between two attempts to find a route to the control plane."""
+"""Seconds until an instance is registered although its port is closed locally: from outside it may be another one."""
+_PAUSE = 0.5
+"""Seconds between two attempts to find a route to the control plane."""
 
 
 class Registration:
