@@ -19,11 +19,15 @@ from headgate.models import ServiceDefinition
 def register(
     service: Annotated[
         str,
-        typer.Argument(help="Name of the service, which is created if it does not exist.", show_default=False),
+        typer.Argument(
+            help="Name of the service, which is created if it does not exist.", show_default=False
+        ),
     ],
     command: Annotated[
         list[str],
-        typer.Argument(help="The command to run, after --. Its variable PORT has the port.", show_default=False),
+        typer.Argument(
+            help="The command to run, after --. Its variable PORT has the port.", show_default=False
+        ),
     ],
     port: Annotated[
         int | None,
@@ -54,7 +58,8 @@ def register(
         str, typer.Option(help="Path that answers 2xx while it is healthy; only for a new service.")
     ] = "/health",
     drain: Annotated[
-        float, typer.Option(min=0, max=300, help="Seconds for requests under way before the command is ended.")
+        float,
+        typer.Option(min=0, max=300, help="Seconds for requests under way before the command is ended."),
     ] = 20.0,
     stop_timeout: Annotated[
         float,
