@@ -31,4 +31,9 @@ def main() -> None:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         sys.exit("headgate: the command line is an extra; install it with: pip install 'headgate-sdk[cli]'")
+    if os.environ.get("_HEADGATE_COMPLETE") == "complete_bash":
+        from headgate.cli.colons import kept_together
+
+        with kept_together(os.environ):
+            app()
     app()

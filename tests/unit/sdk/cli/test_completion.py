@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
+import headgate.cli
 from headgate.cli.app import app
 from tests.support.fake_admin import FakeAdmin
 from tests.unit.sdk.cli.conftest import Run
@@ -57,6 +60,35 @@ def complete(words: str) -> list[str]:
 )
 def test_words(filled: FakeAdmin, words: str, found: list[str]) -> None:
     assert complete(words) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("headgate get scopes o", ["orders:read", "orders:write"]),
+        ("headgate get scopes orders :", ["read", "write"]),
+        ("headgate get scopes orders : w", ["write"]),
+        ("headgate get scopes orders:w", ["orders:write"]),  # COMP_WORDBREAKS without a colon
+        ("headgate context use 127.0.0.1 : 80", ["8080"]),
+        ("headgate --context 127.0.0.1 : 8080 get scopes orders : r", ["read"]),
+        ("headgate --context 127.0.0.1 : 8080 get sco", ["scopes"]),
+    ],
+)
+def test_bash_splits_words_at_colons(
+    filled: FakeAdmin,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    found: list[str],
+) -> None:
+    filled.sections["scopes"] = {name: {"name": name} for name in ("orders:read", "orders:write")}
+    monkeypatch.setattr(sys, "argv", ["headgate"])
+    monkeypatch.setenv("_HEADGATE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    with pytest.raises(SystemExit):
+        headgate.cli.main()
+    assert capsys.readouterr().out.split() == found
 
 
 def test_names_of_the_context_that_is_meant(filled: FakeAdmin) -> None:
