@@ -66,6 +66,8 @@ def _files(paths: Iterable[str], recursive: bool) -> Iterator[Path | None]:
     for path in paths:
         if path == "-":
             yield None
+        elif path.startswith(("http://", "https://")):
+            raise Failure(f"{path} is a URL, and files are read: curl -fsS {path} | headgate … -f -", USAGE)
         elif Path(path).is_dir():
             files = sorted(_below(Path(path)) if recursive else _within(Path(path)))
             if not files:

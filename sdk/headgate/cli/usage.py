@@ -48,6 +48,9 @@ def explain(error: Any) -> str:
         said = f"{_name(param)}{_wrong(error)}"
     elif "unexpected extra argument" in str(error.message) and context is not None:
         words = str(error.message).rpartition("(")[2].rstrip(")")
+        if any("--file" in param.opts for param in context.command.params):
+            # A shell makes several words of `-f *.yaml`.
+            return f"too many words, {words!r}: each file needs its own -f, or name their folder"
         return f"too many words, {words!r}: {_usage(context, None)}"
     elif "such command" in str(error.message):
         said = _no_command(error, context)

@@ -142,6 +142,15 @@ def test_files_that_cannot_be_read(
     assert result.stderr.count("\n") == 1
 
 
+def test_a_url_is_no_file(logged_in: Any) -> None:
+    result = logged_in("apply", "-f", "https://example.org/a.yaml")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "headgate: https://example.org/a.yaml is a URL, and files are read: "
+        "curl -fsS https://example.org/a.yaml | headgate … -f -\n",
+    )
+
+
 def test_no_such_file(logged_in: Any) -> None:
     result = logged_in("apply", "-f", "nope.yaml")
     assert (result.exit_code, result.stderr) == (

@@ -50,6 +50,10 @@ CONTEXTS = "from headgate.cli import main; import sys; sys.argv = ['headgate', *
         (("apply", "-f", "x", "--timeout", "soon"), "--timeout must be a number, not 'soon' (see"),
         (("diff", "a", "b"), "REVISION must be a whole number, not 'a' (see"),
         (("token", "service", "a", "--days", "0"), "--days must be at least 0.001, not 0 (see"),
+        (
+            ("apply", "-f", "a.yaml", "b.yaml"),
+            "too many words, 'b.yaml': each file needs its own -f, or name",
+        ),
         (("get", "routes", "a", "b"), "too many words, 'b': headgate get KIND [NAME]\n"),
         (("edit", "route"), "one name of a route is needed"),
         (("edit",), "name what is meant: headgate edit KIND NAME"),
