@@ -1,0 +1,70 @@
+"""When a worker asks the owners of limits: in turns, and at once about a key that runs low."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import cast
+
+import pytest
+
+from dataplane.channel import Channel, Kind
+from dataplane.gateway.policy.limiter import Limiter
+from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.worker import leasing as module
+from dataplane.worker.leasing import Leasing
+from headgate_api.leases import codec
+from headgate_api.leases.messages import Limit as Terms
+from headgate_api.leases.owner import Owner
+from headgate_api.v1 import limits_pb2 as pb
+
+LIMIT = Limit("callers", 1.0, 100, LimitKey.SUBJECT)
+
+
+class Supervisor:
+    """The other end of the channel, and the owner of the limit."""
+
+    backlog = 0
+
+    def __init__(self) -> None:
+        self.owner = Owner(Terms(1.0, 100), 1, time.monotonic(), takeover=False, stored=False)
+        self.asked: asyncio.Queue[pb.LimitAsk] = asyncio.Queue()
+
+    def send(self, kind: Kind, payload: bytes = b"") -> None:
+        assert kind is Kind.NODE_ASKS
+        for ask in pb.LimitAsks.FromString(payload).asks:
+            self.asked.put_nowait(ask)
+
+    async def answer(self, leasing: Leasing) -> list[str]:
+        """Answer the next ask; the keys that it is about."""
+        async with asyncio.timeout(30):
+            message = await self.asked.get()
+        answer = self.owner.ask("0", codec.read_ask(message), time.monotonic())
+        assert answer is not None
+        answers = pb.LimitAnswers(answers=[codec.answer_message(message, answer)])
+        leasing.answered(answers.SerializeToString())
+        return [want.key.decode() for want in message.wants]
+
+
+async def test_a_key_that_runs_low_does_not_wait_for_the_next_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ASKING", 3600.0)
+    supervisor, limiter = Supervisor(), Limiter(share=0.5)
+    leasing = Leasing(limiter, cast(Channel, supervisor))
+    limiter.adopt({LIMIT.name: LIMIT}, time.monotonic())
+    counter = limiter.counter(LIMIT)
+
+    def take(key: str, requests: int) -> int:
+        return sum(counter.take(key, time.monotonic()) == 0.0 for _ in range(requests))
+
+    running = asyncio.create_task(leasing.run())
+    try:
+        assert await supervisor.answer(leasing) == []
+        for key in ("ann", "bob"):
+            assert take(key, 20) == 20
+            assert await supervisor.answer(leasing) == [key]
+        assert take("ann", 30) == 30
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
