@@ -198,7 +198,8 @@ def operations() -> Iterator[Operation]:
 
 def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterator[Operation]:
     one, what = f"{path}/{{{named}}}", form.kind.replace("_", " ")
-    a_what, plain = f"{'an' if what[0] in 'aeiou' else 'a'} {what}", type(form) is Form
+    # The one kind that begins with u is the user.
+    a_what, plain = f"{'an' if what[0] in 'aeio' else 'a'} {what}", type(form) is Form
     yield get(
         path,
         list_all(form),

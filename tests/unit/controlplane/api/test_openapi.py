@@ -111,7 +111,7 @@ def test_no_operation_hides_another() -> None:
 
 def test_summaries_have_the_right_article() -> None:
     for operation in operations():
-        assert not re.search(r"\b(a [aei]|an [^aeiou])", operation.summary), operation.summary
+        assert not re.search(r"\b(a [aeio]|an [^aeio])", operation.summary), operation.summary
 
 
 def test_every_body_has_an_example() -> None:
