@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 import time
 
@@ -53,7 +54,7 @@ class EndpointChecker:
         except TimeoutError:
             reason = f"no answer within {check.timeout:g} s"
         except (BadProbeResponse, OSError, ValueError) as error:
-            reason = str(error) or type(error).__name__
+            reason = _cause(error)
         except Exception:
             # All probes of the node run in one group, which would end.
             _log.exception("a probe failed unexpectedly", extra={"instance": instance.id})
@@ -85,6 +86,20 @@ class EndpointChecker:
             lambda address: self._connector.streams(address, instance.port, context, name),
             _end,
         )
+
+
+def _cause(error: Exception) -> str:
+    """The error in words, without the numbers and places that libraries name."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is refused: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {(error.reason or 'unknown reason').lower().replace('_', ' ')}"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number).lower()
+        case OSError():
+            return error.strerror or str(error) or type(error).__name__
+    return str(error) or type(error).__name__
 
 
 def _end(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:

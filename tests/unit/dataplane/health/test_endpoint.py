@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -76,8 +77,37 @@ async def test_no_answer_in_time() -> None:
 
 async def test_nobody_there(unused_tcp_port: int) -> None:
     result = await probe(unused_tcp_port)
-    assert not result.passed
-    assert result.reason
+    assert (result.passed, result.reason) == (False, "connection refused")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9000)"), "connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (OSError("orders.internal has no address"), "orders.internal has no address"),
+        (ConnectionResetError(), "ConnectionResetError"),
+    ],
+)
+async def test_causes_are_told_in_words(error: OSError, told: str) -> None:
+    async def fail(host: str) -> list[str]:
+        raise error
+
+    checker = EndpointChecker(cast(Lookups, fail))
+    assert (await checker(Instance("orders", "o-1", "name", 9000), HealthCheck())).reason == told
+
+
+async def test_a_probe_over_tls_of_plain_text_names_no_place_in_a_library() -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 no TLS here\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        reason = (await probe(port, HealthCheck(timeout=5.0, tls=UpstreamTls()))).reason
+    assert reason.startswith("TLS failed: ")
+    assert "_ssl.c" not in reason
 
 
 @pytest.mark.parametrize(
