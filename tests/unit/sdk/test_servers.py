@@ -97,6 +97,22 @@ async def test_gunicorn_serves_while_it_drains(registry: FakeRegistry, tmp_path:
     assert "headgate: registered instance s/a" in errors.decode()
 
 
+async def test_a_reload_of_gunicorn_keeps_the_instance(registry: FakeRegistry, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=free_port()))
+    async with running(registry, tmp_path, "-m", "gunicorn", "shop:application") as process:
+        await eventually(lambda: len(registry.leases) == 2, within=PATIENCE)
+        process.send_signal(signal.SIGHUP)
+        await eventually(lambda: registry.calls.count("Deregister") == 2, within=PATIENCE)
+        before = registry.calls[: registry.calls.index("Deregister")]
+        assert before.count("Register") >= 3
+        assert registry.instances
+        process.send_signal(signal.SIGTERM)
+        _, errors = await within(process.communicate(), PATIENCE)
+    assert process.returncode == 0, errors.decode()
+    assert not registry.instances
+
+
 async def test_a_grpc_server_drains_and_stops(registry: FakeRegistry) -> None:
     port = free_port()
     server = grpc.aio.server()
