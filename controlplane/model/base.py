@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import (
@@ -117,7 +119,13 @@ class Part(BaseModel):
 
     @classmethod
     def _bounded(cls, fields: Mapping[str, object]) -> tuple[Mapping[str, object], tuple[Problem, ...]]:
-        """The fields, of unknown ones only as many as are named, and a problem that counts the others."""
+        """The fields, of unknown ones only as many as are named, and a problem that counts the others.
+
+        Of lists and objects that are too long, as much as shows that they are: every member may be wrong.
+        """
+        long = {name: most for name, most in _bounds(cls).items() if _is_longer(fields.get(name), most)}
+        if long:
+            fields = {**fields, **{name: _first(fields[name], most + 1) for name, most in long.items()}}
         if len(fields) <= len(cls.model_fields) + MOST_UNKNOWN:
             return fields, ()
         unknown = [name for name in fields if name not in cls.model_fields and name not in cls.LATER]
@@ -130,6 +138,27 @@ class Part(BaseModel):
         for name, says in cls.LATER.items():
             if name in fields and (what := says(fields[name])):
                 yield name, f"{what} is not built yet"
+
+
+@cache
+def _bounds(model: type[Part]) -> Mapping[str, int]:
+    """The most members of each field that is a list or an object, and of texts the most characters."""
+    return {
+        name: most
+        for name, field in model.model_fields.items()
+        for limit in field.metadata
+        if isinstance(most := getattr(limit, "max_length", None), int)
+    }
+
+
+def _is_longer(value: object, most: int) -> bool:
+    return isinstance(value, list | tuple | dict) and len(value) > most
+
+
+def _first(value: object, count: int) -> object:
+    if isinstance(value, dict):
+        return dict(islice(value.items(), count))
+    return value[:count] if isinstance(value, list | tuple) else value
 
 
 FOR_PEOPLE: Final = ("description", "labels")

@@ -171,3 +171,30 @@ def test_of_thousands_of_unknown_fields_some_are_named(document: dict[str, Any],
     assert len(found) == 21
     assert f"{at}.k19: unknown field".lstrip(".") in found
     assert f"{at}: and 4980 more unknown fields".lstrip(": ") in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "wrong"),
+    [
+        ("routes", {"methods": [1] * 100_000}, 33),
+        ("routes", {"hosts": [1] * 100_000}, 65),
+        ("services", {"labels": {f"k{number}": 1 for number in range(100_000)}}, 33),
+        ("services", {"retries": {"on": [1] * 100_000}}, 9),
+    ],
+)
+def test_lists_that_are_too_long_are_not_looked_at_to_their_end(
+    kind: str, fields: dict[str, Any], wrong: int
+) -> None:
+    raw = {"name": "a", "prefix": "/", "service_name": "a"} if kind == "routes" else {"service_name": "a"}
+    found = [one for one in read_document({kind: [{**raw, **fields}]}).problems if one.field != ""]
+    assert 0 < len(found) <= wrong
+
+
+def test_a_list_that_is_too_long_and_right_otherwise() -> None:
+    hosts = [f"h{number}.example" for number in range(100)]
+    assert problems(
+        {"scopes": [], "routes": [{"name": "a", "prefix": "/", "service_name": "a", "hosts": hosts}]}
+    ) == [
+        "routes[0].hosts: must have at most 64 entries",
+        "routes[0].service_name: service 'a' does not exist",
+    ]
