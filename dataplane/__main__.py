@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from dataplane.certificates import BadFiles
 from dataplane.observe import logs
-from dataplane.settings import Settings, SettingsError, load, misspelled, split_address
+from dataplane.setting_types import split_address
+from dataplane.settings import Settings, SettingsError, load, misspelled
 from dataplane.supervisor.listen import ListenError, TrafficPort, listen
 
 if TYPE_CHECKING:

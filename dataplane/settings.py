@@ -8,197 +8,55 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 from collections.abc import Iterator
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
-    NoDecode,
     SettingsConfigDict,
 )
 from pydantic_settings import SettingsError as SourceError
 
-from dataplane.certificates import BadFiles, NodeCertificates, read_certificates
+from dataplane.certificates import NodeCertificates, read_certificates
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.fields.kinds import REQUEST
 from dataplane.redis.options import RedisOptions, read_url
+from dataplane.setting_checks import incomplete, mismatched, shared, unreadable
+from dataplane.setting_types import (
+    Address,
+    Addresses,
+    Certificates,
+    Duration,
+    FieldNames,
+    Folders,
+    KeyFile,
+    KeyPrefix,
+    Networks,
+    NodeName,
+    Places,
+    RedisHost,
+    RedisUrl,
+    Token,
+    TokenFile,
+    split_address,
+)
 
 
 class SettingsError(Exception):
     """Settings that cannot be used; the message names every wrong variable in one line."""
 
 
-def _wrong(detail: str) -> PydanticCustomError:
-    # Braces are placeholders to pydantic.
-    return PydanticCustomError("setting", "{detail}", {"detail": detail})
-
-
-_HOST = re.compile(r"\[[^\[\]/\s]+\]|[^\[\]/:@\s]+")
-_NODE = (
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
-    "must be up to 128 letters, digits, '.', '_' or '-', the first one a letter or a digit",
-)
-_REDIS_HOST = (
-    _HOST.pattern,
-    "must be a host name or an address without a port (IPv6 in brackets): set the port in REDIS_PORT, or everything "
-    "in REDIS_URL",
-)
-_KEY_PREFIX = r"[!-z|~]{0,64}", "must be up to 64 printable ASCII characters without spaces and braces"
-"""A name or an address, an IPv6 address in brackets; no URL."""
-
-
-def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if (
-        not colon
-        or not _HOST.fullmatch(host)
-        or not re.fullmatch(r"[0-9]{1,5}", port)
-        or not 0 < int(port) < 65536
-    ):
-        raise _wrong(f"{value!r} is not host:port")
-    return value
-
-
-def _matching(pattern: str, otherwise: str) -> AfterValidator:
-    """Text that matches as a whole; anything else is told as `otherwise`."""
-    compiled = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
-            raise _wrong(otherwise)
-        return value
-
-    return AfterValidator(check)
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _places(value: object) -> object:
-    if isinstance(value, str) and not _split(value):
-        raise _wrong("must name at least one file")
-    return _split(value)
-
-
-def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_address(address) for address in value)
-
-
-def _networks(value: object) -> object:
-    try:
-        return tuple(ip_network(str(part)) for part in value) if isinstance(value, tuple) else value
-    except ValueError as error:
-        raise _wrong(str(error)) from None
-
-
-def _folders(value: tuple[str, ...]) -> tuple[str, ...]:
-    for folder in value:
-        if not folder.startswith("/") or ".." in folder.split("/") or not folder.strip("/"):
-            raise _wrong(f"{folder!r} is not the absolute path of a folder, without '..' and other than /")
-    return value
-
-
-def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
-    for name in value:
-        if not _FIELD_NAME.fullmatch(name):
-            raise _wrong(f"{name!r} must be a field name, or a prefix that ends with *")
-        if name.lower().encode() in REQUEST:
-            raise _wrong(f"{name!r} must not be listed: the gateway reads it and never forwards it unchanged")
-    return value
-
-
-def _content(value: Path) -> bytes:
-    try:
-        return value.read_bytes()
-    except OSError as error:
-        raise _wrong(f"cannot read {value}: {error.strerror}") from None
-
-
-def _readable(value: Path) -> Path:
-    _content(value)
-    return value
-
-
-def _certificates(value: Path) -> Path:
-    try:
-        ssl.create_default_context(cafile=str(_readable(value)))
-    except ssl.SSLError:
-        raise _wrong(f"{value} holds no PEM certificate") from None
-    return value
-
-
-def _token(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < 16:
-        raise _wrong("must be at least 16 characters long")
-    if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
-        raise _wrong("must hold visible ASCII characters only: it is sent in a header")
-    return value
-
-
-def read_token(file: Path) -> SecretStr:
-    """The credential in a file: its first line that is neither empty nor begins with #. Raises ValueError."""
-    lines = map(bytes.strip, _content(file).splitlines())
-    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
-    try:
-        return _token(SecretStr(first.decode("ascii", "replace")))
-    except PydanticCustomError as error:
-        raise _wrong(f"{file}: the credential {error}") from None
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    try:
-        read_url(value.get_secret_value())
-    except ValueError as error:
-        raise _wrong(str(error)) from None
-    return value
-
-
-def _holds_token(value: Path) -> Path:
-    read_token(value)
-    return value
-
-
-Address = Annotated[str, AfterValidator(_address)]
-"""host:port; an IPv6 address in brackets."""
-Addresses = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_addresses)
-]
-Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_places)]
-Networks = Annotated[
-    tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
-]
-Folders = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_folders)]
-FieldNames = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(_split), Field(max_length=100), AfterValidator(_field_names)
-]
-Certificates = Annotated[Path, AfterValidator(_certificates)]
-KeyFile = Annotated[Path, AfterValidator(_readable)]
-TokenFile = Annotated[Path, AfterValidator(_holds_token)]
-
-
-Duration = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-"""Seconds."""
 DEFAULTS = Bounds()
-_FIELD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\*?")
 
 
 class Settings(BaseSettings):
@@ -227,12 +85,12 @@ class Settings(BaseSettings):
     """Its unencrypted private key."""
     status_listen: Address = "127.0.0.1:8001"
     """Health, readiness, metrics and the applied configuration of this node, without authentication."""
-    node: Annotated[str, _matching(*_NODE)] | None = None
+    node: NodeName | None = None
     """Name of this data plane, unique in the fleet. Default: host name and traffic port."""
 
     controlplane: Addresses = ("127.0.0.1:50051",)
     """Comma separated gRPC addresses of control planes; any of them will do."""
-    dataplane_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    dataplane_token: Token | None = None
     """Bearer token that authenticates data planes to control planes; at least 16 characters. Without it and without a
     file, CONTROLPLANE_CERT is required."""
     dataplane_token_file: TokenFile | None = None
@@ -290,7 +148,7 @@ class Settings(BaseSettings):
     planes for all data planes (set the same two values there); or redis."""
     rate_limit_on_store_failure: Literal["open", "closed", "local"] = "open"
     """In the mode redis, the policy while Redis does not answer: open, closed or local."""
-    limit_key_secret: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    limit_key_secret: Token | None = None
     """Key of the hash that replaces header values in the keys of rate limits, in reports and resets; the same on every
     data plane. Default: derived from DATAPLANE_TOKEN."""
 
@@ -335,11 +193,11 @@ class Settings(BaseSettings):
     write_buffer_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = DEFAULTS.write_buffer
     """Bytes buffered for a slow reader, per connection, before reading from the other side is paused."""
 
-    redis_host: Annotated[str, _matching(*_REDIS_HOST)] | None = None
+    redis_host: RedisHost | None = None
     """Redis, in which limits of mode redis are counted."""
     redis_port: Annotated[int, Field(ge=1, le=65_535)] = 6379
     """Its port."""
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    redis_url: RedisUrl | None = None
     """redis://USER:PASSWORD@HOST:PORT/DATABASE in place of REDIS_HOST and REDIS_PORT; rediss:// for TLS."""
     redis_ca: Certificates | None = None
     """Authority of Redis's certificate, PEM, with rediss://; without it the system's."""
@@ -356,7 +214,7 @@ class Settings(BaseSettings):
     """Password of the Sentinels themselves."""
     redis_cluster: Addresses | None = None
     """Comma separated addresses of some nodes of a Redis Cluster. User, password and TLS are taken from REDIS_URL."""
-    redis_key_prefix: Annotated[str, _matching(*_KEY_PREFIX)] = ""
+    redis_key_prefix: KeyPrefix = ""
     """Stands before every key (`rate_limit:LIMIT:CALLER`), for a Redis that others use, too."""
     redis_timeout: Annotated[float, Field(ge=0.001, le=5, allow_inf_nan=False)] = 0.02
     """Seconds in which Redis must answer; then `on_store_failure` of the limit holds."""
@@ -370,13 +228,15 @@ class Settings(BaseSettings):
     @classmethod
     def _check(cls, data: dict[str, object], handler: ModelWrapValidatorHandler[Self]) -> Self:
         # Combinations are checked on the raw values, so that they are reported together with invalid values.
-        problems = list(_incomplete({name for name, value in data.items() if value is not None}))
+        problems = list(incomplete({name for name, value in data.items() if value is not None}))
         try:
             settings = handler(data)
         except ValidationError as error:
             raise SettingsError("; ".join([*_lines(error), *problems])) from None
-        problems += _mismatched("CONTROLPLANE_KEY", settings.controlplane_cert, settings.controlplane_key)
-        problems += [*_shared(settings), *_unreadable(settings), *_redis_problems(settings)]
+        problems += mismatched("CONTROLPLANE_KEY", settings.controlplane_cert, settings.controlplane_key)
+        problems += shared(settings.listen, settings.tls_listen, settings.status_listen)
+        problems += unreadable(settings.tls_certs, settings.upstream_cert, settings.upstream_key)
+        problems += _redis_problems(settings)
         if problems:
             raise SettingsError("; ".join(problems))
         return settings
@@ -474,31 +334,6 @@ class Settings(BaseSettings):
         return self.node or f"{host or 'dataplane'}-{split_address(self.listen)[1]}"
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host, without brackets, and port."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _incomplete(given: set[str]) -> Iterator[str]:
-    if ("controlplane_cert" in given) != ("controlplane_key" in given):
-        yield "CONTROLPLANE_CERT and CONTROLPLANE_KEY must be set together"
-    if "controlplane_cert" in given and "controlplane_ca" not in given:
-        yield "CONTROLPLANE_CERT needs CONTROLPLANE_CA"
-    pairs = ("tls_listen", "tls_certs"), ("upstream_cert", "upstream_key"), ("redis_cert", "redis_key")
-    for one, other in pairs:
-        if (one in given) != (other in given):
-            yield f"{one.upper()} and {other.upper()} must be set together"
-    if {"dataplane_token", "dataplane_token_file"} <= given:
-        yield "DATAPLANE_TOKEN and DATAPLANE_TOKEN_FILE must not both be set"
-    if {"redis_sentinels", "redis_cluster"} <= given:
-        yield "REDIS_SENTINELS and REDIS_CLUSTER must not both be set"
-    if not given & {"dataplane_token", "dataplane_token_file", "controlplane_cert"}:
-        what = "at least 16 random characters, the same as on the control planes"
-        more = "or set DATAPLANE_TOKEN_FILE, or CONTROLPLANE_CERT to authenticate by a certificate"
-        yield f"DATAPLANE_TOKEN: is not set ({what}; {more})"
-
-
 def _redis_problems(settings: Settings) -> Iterator[str]:
     options = settings.redis_options()
     if options is None:
@@ -510,7 +345,7 @@ def _redis_problems(settings: Settings) -> Iterator[str]:
         which = "REDIS_CA" if options.ca else "REDIS_CERT"
         yield f"{which} has no meaning without REDIS_URL=rediss://..."
     else:
-        yield from _mismatched("REDIS_KEY", settings.redis_cert, settings.redis_key)
+        yield from mismatched("REDIS_KEY", settings.redis_cert, settings.redis_key)
 
 
 def _without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -532,49 +367,6 @@ def _without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.rate_limit_mode != "redis" and settings.rate_limit_on_store_failure != "open":
         reasons["rate_limit_on_store_failure"] = "RATE_LIMIT_MODE is not redis"
     return iter(sorted(reasons.items()))
-
-
-def check_pair(cert: Path | None, key: Path | None) -> None:
-    """Raise ValueError when the key is not that of the certificate, or OSError when a file cannot be read.
-
-    gRPC would fail to connect without a reason. None for either: nothing to check.
-    """
-    if cert is None or key is None:
-        return
-    try:
-        # The password callback keeps OpenSSL from asking at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
-    except ssl.SSLError:
-        raise ValueError(f"{key} is not the unencrypted private key of {cert}") from None
-
-
-def _mismatched(name: str, cert: Path | None, key: Path | None) -> Iterator[str]:
-    try:
-        check_pair(cert, key)
-    except (ValueError, OSError) as error:
-        yield f"{name}: {error}"
-
-
-def _shared(settings: Settings) -> Iterator[str]:
-    """Addresses used twice. Binding would not detect it: with SO_REUSEPORT, a port can be bound any number of times."""
-    if settings.tls_listen is None:
-        return
-    host, port = split_address(settings.tls_listen)
-    for name, address in (("LISTEN", settings.listen), ("STATUS_LISTEN", settings.status_listen)):
-        other, taken = split_address(address)
-        if port == taken and (host == other or {host, other} & {"0.0.0.0", "::"}):  # noqa: S104 - compared with
-            yield f"TLS_LISTEN: {settings.tls_listen} is already used by {name}"
-
-
-def _unreadable(settings: Settings) -> Iterator[str]:
-    for names, places, upstream in (
-        ("TLS_CERTS", settings.tls_certs, (None, None)),
-        ("UPSTREAM_CERT, UPSTREAM_KEY", (), (settings.upstream_cert, settings.upstream_key)),
-    ):
-        try:
-            read_certificates(places, *upstream)
-        except BadFiles as error:
-            yield f"{names}: {error}"
 
 
 def load() -> Settings:

@@ -11,7 +11,8 @@ import hashlib
 import secrets
 
 from dataplane.options import WorkerOptions
-from dataplane.settings import Settings, read_token, split_address
+from dataplane.setting_types import read_token, split_address
+from dataplane.settings import Settings
 from dataplane.supervisor.listen import TrafficPort
 from dataplane.supervisor.process import WorkerProcess, spawn
 

@@ -36,7 +36,8 @@ from dataplane.proxy.connector import Connector
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.targets import Targets
 from dataplane.proxy.unix_sockets import UnixSockets
-from dataplane.settings import Settings, split_address
+from dataplane.setting_types import split_address
+from dataplane.settings import Settings
 from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
 from dataplane.supervisor.lending import Lending

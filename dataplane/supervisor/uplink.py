@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 
 from dataplane.config.stream import ControlPlanes
-from dataplane.settings import Settings, check_pair, read_token, split_address
+from dataplane.setting_checks import check_pair
+from dataplane.setting_types import read_token, split_address
+from dataplane.settings import Settings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -10,7 +10,8 @@ import pytest
 
 from controlplane.settings import Settings as ControlPlaneSettings
 from dataplane.redis.options import RedisOptions
-from dataplane.settings import SettingsError, load, misspelled, read_token, split_address
+from dataplane.setting_types import read_token, split_address
+from dataplane.settings import SettingsError, load, misspelled
 from tests.support.certificates import Authority
 
 TOKEN = "t" * 16
