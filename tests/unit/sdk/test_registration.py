@@ -13,6 +13,7 @@ from demo.ports import free_port
 from headgate import (
     HeadgateError,
     InvalidDefinition,
+    Misconfigured,
     Registration,
     ServiceDefinition,
     Unauthenticated,
@@ -204,7 +205,6 @@ async def test_entering_gives_up_at_the_deadline(registry: FakeRegistry) -> None
     ("options", "kind"),
     [
         ({"token": "wrong"}, Unauthenticated),
-        ({"port": 0}, InvalidDefinition),
         ({"service": "nope"}, InvalidDefinition),
     ],
 )
@@ -215,6 +215,13 @@ async def test_what_does_not_mend_itself_is_raised_at_once(
         async with registering(registry, **options):
             pass
     assert registry.calls == ["Register"]
+
+
+async def test_a_port_that_cannot_be_one(registry: FakeRegistry) -> None:
+    for port in (0, 65_536):
+        with pytest.raises(Misconfigured, match=f"{port} is not a port"):
+            registering(registry, port=port)
+    assert not registry.calls
 
 
 async def test_a_definition_without_a_name() -> None:
