@@ -259,7 +259,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         answers=(Answer(200, "The stored resource", form.schema, etag=True),),
         tag="configuration",
         body=Body(
-            {"type": "object", "description": "The fields that change; null: the default."},
+            {"type": "object", "description": "The fields to change; null restores the default."},
             body.PATCH_TYPES,
             example={"labels": {"team": "shop"}},
         ),
@@ -272,7 +272,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         handler=delete(form, named),
         access=ADMIN,
         id=f"delete{name}",
-        summary=f"Delete {a_what} that nothing needs any more",
+        summary=f"Delete {a_what} that no other resource needs",
         answers=(Answer(204, "Deleted, or in a dry run: it could be"),),
         tag="configuration",
         parameters=(_IF_MATCH, _FORCE, DRY_RUN),

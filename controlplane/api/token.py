@@ -42,7 +42,7 @@ _TOKEN_FORM = {
             "description": "The password of that user. With it, in any grant, the client authenticates itself.",
         },
         "refresh_token": {**_TEXT, "description": "For the grant refresh_token. Good for one use."},
-        "scope": {**_TEXT, "description": "Separated by spaces; left out: all that the user holds."},
+        "scope": {**_TEXT, "description": "Scopes, separated by spaces; by default all scopes of the user."},
     },
 }
 _REVOCATION_FORM = {

@@ -213,7 +213,7 @@ class NodeState:
     resets: Resets = field(default_factory=lambda: NO_RESETS)
     """The last MOST_RESETS orders that it has obeyed."""
     resets_unreported: bool = False
-    """It is of an older version, which obeys such orders with the revision, and does not say so."""
+    """It is of an older version, which obeys such orders when it applies the revision, but does not report it."""
     without_redis: bool = False
     """It can count limits in a Redis, and its settings name none."""
 

@@ -16,7 +16,7 @@ from controlplane.model.base import Part, Resource, narrowings
 from controlplane.model.resources import ResourceId
 
 REPORTS_RESETS = "reports.resets"
-"""A data plane with this capability says how it obeyed an order to fill up buckets."""
+"""A data plane with this capability reports how it obeyed an order to refill buckets."""
 REDIS_CONFIGURED = "redis.configured"
 """A data plane that can count limits in a Redis names this if its settings name one."""
 MOST_NAMED = 10

@@ -110,7 +110,7 @@ class Rules:
         elif service is not None and len(snapshot.instances_of) >= self.most_services:
             are = "is" if self.most_services == 1 else "are"
             detail = f"there {are} {count(self.most_services, 'service')} (REGISTER_MOST_SERVICES)"
-            raise Refused(Code.RESOURCE_EXHAUSTED, f"{detail}: an administrator has to create this one")
+            raise Refused(Code.RESOURCE_EXHAUSTED, f"{detail}: an administrator must create this one")
 
 
 def _address(host: str) -> Address | None:
