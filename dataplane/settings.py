@@ -126,8 +126,8 @@ class Settings(BaseSettings):
     """Comma separated names of request fields that are not forwarded, in addition to those that identify the client
     (docs/explanation/security.md). A name that ends with * is a prefix."""
     send_via: bool = True
-    """Add to the Via field of forwarded requests, as RFC 9110 asks of a gateway. False for instances that compress
-    nothing for requests with a Via, as nginx by default."""
+    """Add to the Via field of forwarded requests, as RFC 9110 asks of a gateway. Set false for instances that do not
+    compress responses to requests with a Via, as nginx by default."""
     proxy_protocol_from: Networks = ()
     """Comma separated networks whose connections must begin with a PROXY header, version 1 or 2. The address in it is
     used as the client's; from other networks such a header is a malformed request."""
@@ -209,7 +209,7 @@ class Settings(BaseSettings):
     """Comma separated addresses of Sentinels that know which server is the primary. User, password, database and TLS
     are taken from REDIS_URL."""
     redis_sentinel_name: Annotated[str, Field(min_length=1, max_length=256)] = "mymaster"
-    """The name that the Sentinels have for it."""
+    """Name of the primary in the Sentinels."""
     redis_sentinel_password: SecretStr | None = None
     """Password of the Sentinels themselves."""
     redis_cluster: Addresses | None = None
@@ -217,7 +217,7 @@ class Settings(BaseSettings):
     redis_key_prefix: KeyPrefix = ""
     """Stands before every key (`rate_limit:LIMIT:CALLER`), for a Redis that others use, too."""
     redis_timeout: Annotated[float, Field(ge=0.001, le=5, allow_inf_nan=False)] = 0.02
-    """Seconds in which Redis must answer; then `on_store_failure` of the limit holds."""
+    """Seconds in which Redis must answer; after that, `on_store_failure` of the limit applies."""
 
     debug: bool = False
     """Log at level debug; overrides LOG_LEVEL."""
@@ -349,7 +349,7 @@ def _redis_problems(settings: Settings) -> Iterator[str]:
 
 
 def _without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Settings that were given and that nothing reads, and why."""
+    """Settings that were given but have no effect, with the reason."""
     given = settings.model_fields_set
     server, several = {"redis_host", "redis_port"}, settings.redis_sentinels or settings.redis_cluster
     of_sentinels = {"redis_sentinel_name", "redis_sentinel_password"}

@@ -7,7 +7,7 @@
 - a look-up that takes longer than `SLOW` releases its place, and the next one of its name waits for a place of slow
   names. Half of these are for look-ups that become slow, half for names that were slow before.
 
-The threads are daemons: none that waits for a name server delays the end of the process.
+The threads are daemons: a thread that waits for a name server does not delay the end of the process.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def is_address(host: str) -> bool:
 
 
 def in_order(addresses: Iterable[str]) -> tuple[str, ...]:
-    """The family that comes first comes first; within one sorted, because name servers rotate what they answer."""
+    """Families keep their order; addresses within a family are sorted, because name servers rotate their answers."""
     unique = list(dict.fromkeys(addresses))
     families = list(dict.fromkeys(":" in address for address in unique))
     return tuple(sorted(unique, key=lambda each: (families.index(":" in each), _number(each))))
@@ -142,7 +142,7 @@ class Lookups:
 
     def _begin(self, host: str) -> _Job:
         answer: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
-        # Otherwise asyncio logs a failure that no caller has waited for.
+        # Otherwise asyncio logs a failure for which no caller has waited.
         answer.add_done_callback(_heard)
         job = self._jobs[host] = _Job(host, answer, host in self._slow_names)
         (self._slow if job.slow else self._quick).append(job)
@@ -236,7 +236,7 @@ class _Work:
         except Exception as error:
             # A name that DNS cannot encode, or a bug: the place must be released all the same.
             failure = OSError(f"{type(error).__name__}: {error}")
-        # The loop may have ended meanwhile.
+        # The event loop may have ended meanwhile.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._done, self._job, found, failure)
 

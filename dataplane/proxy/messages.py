@@ -1,4 +1,4 @@
-"""A request as the gateway sees it, in whatever wire format it came."""
+"""A request as the gateway sees it, independent of its wire format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METHODS: Final = frozenset(
         *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "PURGE"),
     }
 )
-"""Methods that are served; any other gets 501."""
+"""Supported methods; any other gets 501."""
 IDEMPOTENT: Final = frozenset(
     {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "QUERY", "PROPFIND", "REPORT", "SEARCH"}
 )
@@ -70,7 +70,7 @@ class Provenance:
         self.context: Context | None = None
         """The trace it continues; None if a new trace starts here."""
         self.fresh_id: bytes | None = None
-        """The id generated here, whatever id the request came with."""
+        """The id generated here, regardless of the request's own id."""
         self.max_forwards = -1
         """The number of times an OPTIONS request may still be forwarded; -1: its sender states no bound."""
 
@@ -86,7 +86,7 @@ class Identity:
         self.scopes = scopes
         """Scopes that the token grants and the user still holds."""
         self.rendered = b""
-        """The fields that say so, once HTTP/1 has written them. Another wire format gets a slot of its own."""
+        """The identity fields, once HTTP/1 has written them. Another wire format gets its own slot."""
 
 
 NO_IDENTITY: Final = Identity("", frozenset())
@@ -121,7 +121,7 @@ class Request:
     sent_path: str | None
     """The normal form, which is forwarded, where it differs from `path`; else None."""
     target: bytes
-    """Path and query, in normal form; after the decision what goes upstream, on a route that rewrites."""
+    """Path and query, in normal form; after the decision the upstream target, on a route that rewrites."""
     authority: bytes
     """The Host as it was sent."""
     host: str
@@ -129,7 +129,7 @@ class Request:
     http11: bool
     keep_alive: bool
     length: int
-    """Of the body in bytes; CHUNKED when it is not known beforehand."""
+    """Length of the body in bytes; CHUNKED when it is not known beforehand."""
     expects_continue: bool
     authorization: str | None
     provenance: Provenance | None
@@ -140,9 +140,9 @@ class Request:
     fields: list[bytes]
     """The forwarded fields, two pieces to a field: the part before its value (`names.begin`), and the value."""
     own_fields: list[tuple[bytes, bytes]]
-    """Names and values, as they came, of the fields that the gateway reads, drops or writes anew."""
+    """Names and values, as received, of the fields that the gateway reads, drops or rewrites."""
     joined: bytes
-    """`fields` in one piece, where many requests share it; else empty."""
+    """`fields` in one piece, if many requests share it; else empty."""
 
     @property
     def query(self) -> bytes:

@@ -4,7 +4,7 @@ Normal form: the path is normalised by RFC 3986 section 6.2.2. Percent-encoded u
 triplets get upper-case digits, empty segments are merged, dot segments are removed. Then every path that an instance
 might still read differently is refused:
 
-- an encoded slash or backslash (%2F, %5C), or a bare backslash: a separator to some, a letter to others;
+- an encoded slash or backslash (%2F, %5C), or a bare backslash: a separator to some servers, a letter to others;
 - an encoded control character (%00 to %1F, %7F);
 - `;` and %3B: servlet containers cut parameters out of segments before they match paths;
 - %25 before two hex digits: double encoding, which a second decoder would open;
@@ -33,7 +33,7 @@ _NOT_PCHAR: Final = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,=:@/%]")
 
 
 class BadPath(ValueError):
-    """The path has no normal form that every server agrees on."""
+    """The path has no normal form on which every server agrees."""
 
 
 def normal_form(path: str, plain: bool = False) -> str:

@@ -1,4 +1,5 @@
-"""The phases of a client connection: their deadlines, who is late when one passes, and the allowed transitions."""
+"""The phases of a client connection: their deadlines, the side that is late when one passes, and the allowed
+transitions."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ DONE: Final = 10
     tunnelling  bytes of another protocol are relayed      idle, without progress        none: both sides close
     done        the connection is closed                   none
 
-`Forwarding.total_timeout` may also limit the exchange as a whole; `blame.late_in_all` says who is late then.
+`Forwarding.total_timeout` may also limit the exchange as a whole; `blame.late_in_all` decides which side is late then.
 """
 PHASES: Final = (
     *("idle", "reading", "deciding", "connecting", "sending", "waiting", "receiving"),

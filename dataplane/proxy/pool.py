@@ -1,7 +1,7 @@
 """Upstream connections kept for reuse, by instance.
 
-A connection comes here only when its last exchange left it clean (`Upstream` judges that) and reading; one that
-receives anything while idle, even its end, removes itself. The most recently used is reused first, so that surplus
+A connection is pooled only when its last exchange left it clean (`Upstream` decides that) and reading; a connection
+that receives anything while idle, even its end, removes itself. The most recently used is reused first, so that surplus
 connections expire.
 """
 
@@ -87,7 +87,7 @@ class Endpoint:
         self.bounds = bounds
         self.in_flight = 0
         self.heard_at = 0.0
-        """When it last answered a request, monotonic seconds."""
+        """Time of its last answer to a request, monotonic seconds."""
         self.idle: list[Connection] = []
         """In order of last use. Popping one takes exclusive use of it."""
         self.leaving = False
@@ -192,7 +192,8 @@ class Pool:
         return self._endpoints[instance.service][instance.id, instance.host, instance.port]
 
     def leaving(self) -> dict[str, int]:
-        """Requests in flight, by "<service>/<id>", at instances that take no new ones; without those that have none."""
+        """Requests in flight, by "<service>/<id>", at instances that take no new ones; instances without any are left
+        out."""
         found: dict[str, int] = {}
         for endpoint in self._leaving:
             name = f"{endpoint.instance.service}/{endpoint.instance.id}"

@@ -60,7 +60,7 @@ class Proxy:
         self._listener.start(listener, front, proxies)
 
     async def drain(self, timeout: float) -> None:
-        """Accept nothing more, finish what is under way for at most `timeout` seconds, then close everything."""
+        """Stop accepting, let exchanges finish for at most `timeout` seconds, then close everything."""
         self.shared.draining = True
         await self._listener.drain(timeout)
         self._pool.close()

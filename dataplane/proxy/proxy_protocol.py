@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: where a connection came from, as the proxy in front says.
+"""The PROXY protocol, versions 1 and 2: the source of a connection, as stated by the proxy in front.
 
 The header comes before everything else, even TLS, and must be read to its last byte and no further. So the reader
-states how many bytes it wants next, never more than are sure to belong to the header, and its caller reads no more. It
-is pure: bytes in, the source or a refusal out.
+states how many bytes it wants next, never more than certainly belong to the header, and its caller reads no more. It is
+pure: bytes in, the source or a refusal out.
 
 Source of the rules: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, by section. The version is not
 guessed from settings: each begins in a way that the other cannot.
@@ -34,11 +34,11 @@ _FAMILIES: Final = {1: (4, 12), 2: (16, 36), 3: (0, 216)}
 
 
 class BadHeader(ValueError):
-    """This is no PROXY header: the sender is not trusted, and the connection is closed."""
+    """This is not a PROXY header: the sender is not trusted, and the connection is closed."""
 
 
 class Unsaid(Enum):
-    """The header names no source: the connection is the proxy's own, or comes from no IP address."""
+    """The header names no source: the connection is the proxy's own, or its source is not an IP address."""
 
     SOURCE = 0
 

@@ -40,9 +40,9 @@ class Reply:
         self.body = _document(status, detail, problem) if detail else b""
         kind = [("content-type", "application/problem+json")] if detail else []
         self.fields = (*kind, ("content-length", str(len(self.body))), *fields)
-        """Names, lower case, and values, short of those that change with every response."""
+        """Names, lower case, and values, without those that change with every response."""
         self.rendered = b""
-        """Status line and `fields`, once HTTP/1 has written them. Another wire format gets a slot of its own."""
+        """Status line and `fields`, once HTTP/1 has written them. Another wire format gets its own slot."""
 
 
 def _document(status: int, detail: str, problem: Problem | None) -> bytes:

@@ -1,10 +1,11 @@
 """Addresses of instances whose host is a name: looked up again every few seconds, so that a change is followed.
 
-The system's resolver tells no time to live, so that the interval is ours. Connections to an address that the name has
-lost are not used again: idle ones are closed, busy ones after their exchange. While a name cannot be looked up its last
-addresses stay. Nothing here is on the path of a request that finds a pooled connection.
+The system's resolver reports no time to live, so the interval is fixed here. Connections to an address that the name
+has lost are not used again: idle ones are closed, busy ones after their exchange. While a name cannot be looked up its
+last addresses stay. Nothing here is on the path of a request that finds a pooled connection.
 
-All processes of a node try the addresses of a name in one order (`lookups`), so that probes judge what requests meet.
+All processes of a node try the addresses of a name in one order (`lookups`), so that probes and requests reach the same
+addresses.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Resolver:
         self._users.get(endpoint.instance.host, set()).discard(endpoint)
 
     def stop(self) -> None:
-        """Look up nothing more."""
+        """Stop all look-ups."""
         if self._timer is not None:
             self._timer.cancel()
         for task in self._running.values():

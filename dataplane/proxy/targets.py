@@ -28,7 +28,7 @@ _LOOPBACK_NAME: Final = re.compile(
 
 
 class ForbiddenAddress(OSError):
-    """A name has no address that it may have. The message says which it has."""
+    """A name has no allowed address. The message names its address."""
 
 
 class Targets:
@@ -39,7 +39,7 @@ class Targets:
         self._allow = tuple(ip_network(network) for network in allow)
 
     def permitted(self, host: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of its addresses that `host` may have. Raises ForbiddenAddress if there are addresses and none is."""
+        """The allowed addresses of `host`. Raises ForbiddenAddress if there are addresses, but none is allowed."""
         found: list[str] = []
         reason = ""
         for address in addresses:
@@ -57,7 +57,7 @@ class Targets:
         if what is None or any(_parsed(text) in network for network in self._allow):
             return None
         if what == _LOOPBACK and _LOOPBACK_NAME.fullmatch(host):
-            # The name itself states it, and control planes recognise such names.
+            # The name itself shows it, and control planes recognise such names.
             return None
         return (
             f"{host} resolves to {text}, {what}, and is not called; if this is intended, add the address "

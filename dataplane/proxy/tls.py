@@ -1,8 +1,8 @@
 """TLS at both edges: certificates chosen by name for clients, and contexts for connections to instances.
 
 TLS 1.2 and 1.3 only, suites with forward secrecy and authenticated encryption (RFC 9325 section 4), HTTP/1.1 as the one
-protocol in ALPN (RFC 7301). Certificates come as bytes and may be changed at any time: handshakes from then on use the
-new ones, connections that are open stay as they are.
+protocol in ALPN (RFC 7301). Certificates come as bytes and may be changed at any time: later handshakes use the new
+ones, and open connections do not change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 _SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""For TLS 1.2; those of 1.3 are all sound."""
+"""For TLS 1.2; all suites of TLS 1.3 are secure."""
 _ALPN: Final = ["http/1.1"]
 _REMEMBERED: Final = 1_000
 
@@ -73,9 +73,9 @@ class Front:
         self.adopt(chains)
 
     def adopt(self, chains: Iterable[Chain]) -> None:
-        """Use these from the next handshake on. Raises BadChain, and then nothing has changed.
+        """Use these from the next handshake on. Raises BadChain; then nothing has changed.
 
-        Sessions from before cannot be resumed any more.
+        Earlier sessions can no longer be resumed.
         """
         made = [(names_of(chain), server_context(chain)) for chain in chains]
         by_name: dict[str, ssl.SSLContext] = {}
@@ -87,7 +87,7 @@ class Front:
             self.context.sni_callback = self._choose
 
     def find(self, name: str | None) -> ssl.SSLContext:
-        """By the very name, else by a wildcard for its first label (RFC 9525 section 6.3), else the default."""
+        """By the exact name, else by a wildcard for its first label (RFC 9525 section 6.3), else the default."""
         name = (name or "").lower().rstrip(".")
         wildcard = f"*.{name.partition('.')[2]}"
         return self._by_name.get(name) or self._by_name.get(wildcard) or self.context
@@ -126,7 +126,7 @@ class ClientContexts:
         self._made = {}
 
     async def get(self, ca: str) -> ssl.SSLContext:
-        """The context for this authority; made once, in a thread, for reading the system's takes a while."""
+        """The context for this authority; made once, in a thread, because reading the system's takes a while."""
         made = self._made
         making = made.get(ca)
         if making is None:
@@ -154,7 +154,7 @@ def _load(context: ssl.SSLContext, chain: Chain) -> None:
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """OpenSSL reads keys from files only; this one has no name on any disk where the system can do without."""
+    """OpenSSL reads keys only from files; if the system supports it, this file has no name on a disk."""
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("headgate"), "wb") as file:
             file.write(content)

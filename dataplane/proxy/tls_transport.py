@@ -1,8 +1,8 @@
 """TLS on a connection: a protocol to the transport below, and a transport to the protocol above.
 
-The event loop's own TLS has a buffer of 256 KiB, a timer and several objects for every connection, and copies each
-read once more. Here OpenSSL takes the bytes received and returns the bytes to send (figures are in
-docs/explanation/performance.md). `tls_downstream` and `tls_upstream` have what differs between the two edges.
+The event loop's own TLS has a buffer of 256 KiB, a timer and several objects for every connection, and copies each read
+once more. Here OpenSSL takes the bytes received and returns the bytes to send (figures are in
+docs/explanation/performance.md). `tls_downstream` and `tls_upstream` implement the differences between the two edges.
 
 OpenSSL's buffers never shrink. So they get one record at a time, however much is read or written: an idle connection
 that has carried a large body takes no more memory than others.
@@ -58,7 +58,7 @@ class TlsTransport(asyncio.Transport):
         self._held = False
         """Whether `_outgoing` has records that can wait for the next write."""
 
-    # --- what differs between the edges
+    # --- differences between the edges
 
     def _begin(self) -> None:
         """The connection is open: begin the handshake."""

@@ -1,6 +1,6 @@
 """The client's address: that of the peer, or the one that trusted proxies state.
 
-X-Forwarded fields are believed only from peers in TRUSTED_PROXIES. The client is then the last address in
+X-Forwarded fields are trusted only from peers in TRUSTED_PROXIES. The client is then the last address in
 X-Forwarded-For that is not itself a trusted proxy: anything further left could have been made up.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 
 _REMEMBERED = 10_000
 MAX_HOPS: Final = 64
-"""Hops that are looked at: no chain of proxies is longer, and a head has room for thousands."""
+"""Hops that are checked: no chain of proxies is longer, and a head has room for thousands."""
 _BLOCK_BITS = 64
 
 
@@ -25,12 +25,12 @@ class Peer:
     address: str
     """Its IP address, in the shortest form; IPv4 also for IPv4-mapped IPv6."""
     trusted: bool = False
-    """Whether its X-Forwarded fields and its X-Request-Id are believed."""
+    """Whether its X-Forwarded fields and its X-Request-Id are trusted."""
     scheme: str = "http"
 
 
 class TrustedProxies:
-    """The networks whose X-Forwarded fields are believed."""
+    """The networks whose X-Forwarded fields are trusted."""
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
         """`networks` in CIDR notation. Raises ValueError for one that is not."""
@@ -66,7 +66,7 @@ class TrustedProxies:
         client = peer.address
         for hop in forwarded_for.rsplit(",", MAX_HOPS)[: -MAX_HOPS - 1 : -1]:
             if not hop.strip():
-                # An empty member of a list is no member (RFC 9110 section 5.6.1.2).
+                # An empty list member is ignored (RFC 9110 section 5.6.1.2).
                 continue
             address = canonical_address(hop.strip())
             if address is None:
@@ -82,7 +82,7 @@ class TrustedProxies:
 
 
 def canonical_address(address: str) -> str | None:
-    """The shortest form of an IP address, without zone, brackets or port; None if it is none."""
+    """The shortest form of an IP address, without zone, brackets or port; None for other text."""
     if address.startswith("["):
         address = address[1:].partition("]")[0]
     elif address.count(":") == 1:
@@ -98,8 +98,8 @@ def canonical_address(address: str) -> str | None:
 def address_block(address: str, bits: int = _BLOCK_BITS) -> str:
     """The key of limits and bounds: an IPv4 address itself, the leading `bits` of an IPv6 one, in canonical form.
 
-    One IPv6 host owns at least a /64 (RFC 6177, section 2; RFC 7421), so it would have 2**64 buckets otherwise.
-    Anything that is no address, the path of a Unix socket say, counts as itself.
+    One IPv6 host owns at least a /64 (RFC 6177, section 2; RFC 7421), so it would have 2**64 buckets otherwise. Any
+    other text, such as the path of a Unix socket, counts as itself.
     """
     return address if ":" not in address else _ipv6_block(address, bits)
 

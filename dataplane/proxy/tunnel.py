@@ -85,7 +85,7 @@ class End(asyncio.Protocol):
 
 
 class Tunnel:
-    """Both ends, and the exchange they belong to. It stands in `Connections` in the client's place."""
+    """Both ends, and the exchange they belong to. It replaces the client's connection in `Connections`."""
 
     __slots__ = (
         "_client",

@@ -1,7 +1,6 @@
 """A connection to an instance: sends one request at a time and hands its response on, piece by piece.
 
-    idle, in the pool → send → response relayed → idle again
-                                                └→ aborted: it failed, or something is left over on it
+    idle, in the pool → send → response relayed → idle again └→ aborted: it failed, or bytes are left over on it
 
 The head of a response and the body that came with it leave in one write. An ambiguous response becomes a 502 or, when
 its head has already been sent, a body that is visibly truncated. The connection is then never used again.
@@ -96,24 +95,24 @@ class Upstream(InstanceSide):
             self.send_body(exchange)
 
     def send_body(self, exchange: Exchange) -> None:
-        """Send the pieces of the request body that have come since."""
+        """Send the pieces of the request body that have arrived since."""
         pieces = self._framed(exchange)
         self.outgoing.writelines(pieces, sum(map(len, pieces)))
 
     def pause(self) -> None:
-        """Stop reading: the client takes no more for now."""
+        """Stop reading: the client accepts no more bytes for now."""
         if not self._paused:
             self._paused = True
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        """Read again."""
+        """Resume reading."""
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
 
     def cancel(self) -> None:
-        """The response is not wanted any more: abort the connection."""
+        """The response is no longer needed: abort the connection."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.upstream = None
@@ -267,7 +266,7 @@ class Upstream(InstanceSide):
             self._go_on(exchange, response, raw - 9 * size, now)
 
     def _withhold_trailers(self, exchange: Exchange, now: float) -> None:
-        """Tell the gateway what the trailers have for it."""
+        """Give the gateway its fields in the trailers."""
         plan = exchange.plan
         if plan is not None and plan.withheld is not None:
             found = self._reader.withheld_trailers(plan.withheld)
@@ -275,7 +274,7 @@ class Upstream(InstanceSide):
                 self._shared.decider.told(exchange, found, now)
 
     def _head_size(self, response: Response) -> int:
-        """More was read than a head may have: how much of it was the head?"""
+        """More bytes were read than a head may have: find the length of the head."""
         return sum(map(len, response.head)) + sum(len(head) for _, head in self._reader.interim)
 
     def _begin(self, exchange: Exchange, response: Response, now: float) -> list[bytes]:
@@ -305,7 +304,7 @@ class Upstream(InstanceSide):
         return heads if request.http11 else []
 
     def _go_on(self, exchange: Exchange, response: Response, excess: int, now: float) -> None:
-        """The body goes on: bound the framing, or, where the length is known, leave the parser out of it.
+        """The body continues: bound the framing, or, if the length is known, bypass the parser.
 
         `excess`: bytes that were read beyond what the smallest chunks need for their data.
         """
@@ -345,7 +344,7 @@ class Upstream(InstanceSide):
     # --- the end
 
     def _finish(self, exchange: Exchange, now: float) -> None:
-        """The response is whole: keep the connection if nothing is left over on it, tell the client's side."""
+        """The response is complete: keep the connection if no bytes are left over, and notify the client's side."""
         self.exchange = exchange.upstream = None
         self._raw = 0
         if self._reader.keep_alive and exchange.complete and not self.write_paused:
@@ -370,7 +369,7 @@ class Upstream(InstanceSide):
         elif self._raw:
             self._lost(exchange, BadResponse(f"{how} in the middle of its response"))
         elif self._pooled and not exchange.retried and _repeatable(exchange):
-            # It was closing while we sent (RFC 9112 section 9.3.1): once more, on a fresh connection.
+            # It was closing while we sent (RFC 9112 section 9.3.1): send again on a new connection.
             self.cancel()
             exchange.retried = True
             self._sender.dial(exchange)
@@ -378,13 +377,13 @@ class Upstream(InstanceSide):
             self._lost(exchange, Unavailable(how))
 
     def _lost(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
-        """The connection ended before a response head had come: another instance may do better."""
+        """The connection ended before a response head arrived: try another instance."""
         self.cancel()
         if not self._sender.try_again(exchange, RESET):
             exchange.client.failed(exchange, refusal, _FAILED)
 
     def _passed_on(self, exchange: Exchange, response: Response) -> bool:
-        """Whether another instance answers instead; then this response is thrown away."""
+        """Whether another instance answers instead; then this response is dropped."""
         clean = self._reader.keep_alive and not self._reader.incomplete and exchange.complete
         self.exchange = exchange.upstream = None
         if not self._sender.try_again(exchange, str(response.status)):
@@ -424,7 +423,7 @@ class Upstream(InstanceSide):
 
 
 def _begin_replay(exchange: Exchange) -> None:
-    """Keep the body's pieces from here on, if there are causes to send it again."""
+    """Keep the body's pieces from now on, if the request may be sent again."""
     plan, request = exchange.plan, exchange.request
     assert plan is not None and request is not None
     if plan.replays and request.method in IDEMPOTENT:

@@ -1,7 +1,6 @@
-"""Why Redis refuses the gateway, read from the errors that it answers with: its credentials, or what its ACL lacks.
+"""The reason why Redis refuses the gateway, derived from its errors: wrong credentials, or a missing ACL rule.
 
-Redis does answer then: it is not away, and trying again helps as little as waiting does. Somebody has to change the
-ACL or the credentials.
+Redis answers, so neither retries nor waiting help: an operator must change the ACL or the credentials.
 """
 
 from __future__ import annotations
@@ -35,13 +34,12 @@ def refused(error: str) -> bool:
 
 
 def refuses_key(error: str) -> bool:
-    """Whether it is about the key that was asked for: others may be allowed."""
+    """Whether it concerns the requested key: others may be allowed."""
     return refused(error) and _COMMAND.search(error) is None
 
 
 def lacking(error: str, prefix: str) -> str:
-    """What is missing in the ACL, as an ACL rule says it where that is known; empty when the error says nothing of the
-    kind. `prefix` stands before every key."""
+    """The missing ACL rule, if it is known; empty when the error does not name one. `prefix` precedes every key."""
     if not refused(error):
         return ""
     command = _COMMAND.search(error)

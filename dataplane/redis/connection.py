@@ -1,7 +1,7 @@
 """One connection to a Redis server: writes batches of questions, and matches replies with them by their place.
 
-Replies come in the order of the commands (RESP 2), so a batch need not wait for the one before. A batch that is late
-stays in its place: its replies are dropped when they come.
+Replies come in the order of the commands (RESP 2), so a batch need not wait for the one before. A late batch stays in
+its place: its replies are dropped when they arrive.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ asked for names the 16,384 slots of a Cluster."""
 _TAIL: Final = 6
 """Bytes of `_HUGE` that may be the end of one read."""
 _MOST_UNREAD: Final = 8 * 1024 * 1024
-"""Bytes of a reply that is not whole yet."""
+"""Bytes of an incomplete reply."""
 _LONGEST_WORD: Final = 64 * 1024
-"""Bytes of a part of it that is not whole yet: hiredis looks for the end of a line from its start each time."""
+"""Bytes of an incomplete part of it: hiredis looks for the end of a line from its start each time."""
 
 
 _NO_REPLY: Final = "Redis sent a reply without a question"
@@ -66,7 +66,7 @@ class _Batch:
 
 
 class Reply:
-    """A question of the connection's own, whose reply somebody awaits."""
+    """A question of the connection itself, whose reply is awaited."""
 
     __slots__ = ("command", "future", "name")
 
@@ -91,7 +91,7 @@ class Reply:
         """Redis has replied with an error."""
         if not self.future.done():
             self.future.set_exception(RedisError(error))
-            # The caller may have given up.
+            # The caller may no longer wait.
             self.future.exception()
 
 
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         now = monotonic()
         self._unread += len(data)
         if not self._batches:
-            # Before it closes a connection Redis says why.
+            # Redis reports the reason before it closes a connection.
             self.abort(_complaint(data))
             return
         if self._unread > _MOST_UNREAD or _HUGE.search(self._tail + data):
@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
         self.send(questions, float("inf"))
         found = [await question.future for question in questions]
         if self._ended:
-            # More has come than was asked for.
+            # There are more replies than questions.
             raise RedisError(self._ended)
         return found
 
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._owner.errored(question, str(reply), batch.deadline)
         except Exception:
-            # One request must not take the others' answers with it.
+            # A failure of one request must not affect the answers of others.
             _log.exception("a reply of Redis could not be processed")
 
     def _end(self, reason: str) -> None:

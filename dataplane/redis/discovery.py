@@ -19,7 +19,7 @@ ASK_TIMEOUT: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SlotRange:
-    """Slots that one server has, both ends included."""
+    """Slots of one server, including both ends."""
 
     first: int
     last: int
@@ -27,7 +27,7 @@ class SlotRange:
 
 
 async def find_by_sentinel(options: RedisOptions) -> Address:
-    """The server that the Sentinels name; the first that answers is believed. Raises RedisError."""
+    """The server that the Sentinels name; the first answer is used. Raises RedisError."""
     refusal: RedisError | None = None
     question = (b"SENTINEL", b"get-master-addr-by-name", options.sentinel.encode())
     asked = replace(options, user="", password=options.sentinel_password)

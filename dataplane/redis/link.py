@@ -1,4 +1,5 @@
-"""The connection to one server, kept: collects what one turn of the event loop asks, and connects anew after an end.
+"""Keeps the connection to one server: collects the questions of one turn of the event loop, and reconnects after an
+end.
 
     connecting ──▶ up ──▶ away: nothing is asked, and tries go on in the background ──▶ up
          ▲         │
@@ -27,11 +28,11 @@ from dataplane.redis.connection import Connection, Owner, RedisError, auth, conn
 from dataplane.redis.options import Address, RedisOptions
 
 CONNECT_TIMEOUT: Final = 1.0
-"""Seconds to connect, be let in and load the scripts; more where an answer may take longer."""
+"""Seconds to connect, authenticate and load the scripts; more if an answer may take longer."""
 _LOOK: Final = 0.001
-"""Seconds in which the event loop reads what has come."""
+"""Seconds in which the event loop reads arrived bytes."""
 STEADY: Final = 1.0
-"""A connection that ends sooner after it was made shows that the server is away."""
+"""A connection that ends sooner after its start shows that the server is away."""
 _UNUSABLE: Final = (
     *("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF"),
     *("OOM", "NOAUTH", "BUSY"),
@@ -40,10 +41,10 @@ _UNUSABLE: Final = (
 within a longer text. Any other error is one of the key's."""
 
 REFUSED_FOR: Final = 10.0
-"""Seconds without a refusal after which Redis is believed to refuse no keys any more."""
+"""Seconds without a refusal after which Redis counts as refusing no keys."""
 Moved = Callable[[Question, str, float], bool]
-"""Is given a question that belongs to another server, the error that says which, and the question's deadline; whether
-it was passed on."""
+"""Takes a question for another server, the error that names the server, and the question's deadline. Returns whether it
+was passed on."""
 _LONGEST_REASON: Final = 200
 
 
@@ -80,7 +81,7 @@ class Link(Owner):
         self._queue: list[Question] = []
         self._queued_at = 0.0
         self._unscripted: list[tuple[Question, float]] = []
-        """Questions whose scripts the server does not have any more, and their deadlines."""
+        """Questions whose scripts the server no longer has, and their deadlines."""
         self._timer: asyncio.TimerHandle | None = None
         self._looked = False
         """The loop has looked for answers since the time was up."""
@@ -95,7 +96,7 @@ class Link(Owner):
             self._connecting = asyncio.create_task(self._connect(), name="connecting to Redis")
 
     def close(self) -> None:
-        """End the connection; what is asked fails."""
+        """End the connection; open questions fail."""
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()
@@ -150,7 +151,7 @@ class Link(Owner):
             return
         question.failed(monotonic())
         if refuses_key(error):
-            # It is as good as it was for all other keys.
+            # It still works for all other keys.
             self._refuse(error)
             return
         unusable = refused(error) or any(word in error for word in _UNUSABLE)
@@ -179,7 +180,7 @@ class Link(Owner):
             self._changed()
 
     def _forgive(self) -> None:
-        """Nobody asks about keys that are refused, or they are refused no more."""
+        """There are no questions about refused keys, or they are no longer refused."""
         rest = self._refused_at + REFUSED_FOR - monotonic()
         if rest > 0:
             self._forgiving = asyncio.get_running_loop().call_later(rest, self._forgive)
@@ -189,7 +190,7 @@ class Link(Owner):
             self._changed()
 
     def _load(self) -> None:
-        """Somebody has flushed the scripts: load them again, and ask again."""
+        """The scripts were flushed: load them again, and ask again."""
         unscripted, self._unscripted = self._unscripted, []
         if self._connection is not None:
             loads = [Order(b"", load) for load in _loads()]
@@ -207,7 +208,7 @@ class Link(Owner):
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """One timer for all that is waited for."""
+        """One timer for all awaited answers."""
         if self._timer is not None:
             return
         deadline = self._connection.next_deadline() if self._connection is not None else None
@@ -220,7 +221,7 @@ class Link(Owner):
     def _expire(self) -> None:
         self._looked = not self._looked
         if self._looked:
-            # It may be this process that is late: then the answers are there, and have not been read yet.
+            # This process itself may be late: then the answers have arrived, but have not been read yet.
             self._timer = asyncio.get_running_loop().call_later(_LOOK, self._expire)
             return
         self._timer = None
@@ -252,7 +253,7 @@ class Link(Owner):
         self._fail_queue()
 
     def _named(self, reason: str) -> str:
-        """With the server, and nothing that is secret."""
+        """The reason with the server, without secrets."""
         return "{}:{}: {}".format(*self.address, self._without_secrets(reason)[:_LONGEST_REASON])
 
     def _without_secrets(self, reason: str) -> str:
@@ -263,7 +264,7 @@ class Link(Owner):
         return reason
 
     def _give_up(self, reason: str) -> None:
-        """End a connection that is of no use."""
+        """End an unusable connection."""
         connection, self._connection = self._connection, None
         self._fail(reason)
         if connection is not None:
@@ -302,7 +303,7 @@ class Link(Owner):
         return connection
 
     async def _count(self, connection: Connection) -> None:
-        """Have the server count something. Raises RedisError."""
+        """Make the server count a key. Raises RedisError."""
         name = f"{self._options.prefix}rate_limit:".encode() if self._probe is None else self._probe()
         try:
             await connection.replies(_probe(name) if name else (b"PING",))
@@ -322,14 +323,14 @@ def _introduction(options: RedisOptions) -> list[tuple[bytes, ...]]:
 
 
 def _probe(name: bytes) -> tuple[bytes, ...]:
-    """A count that shows that this server counts: it is not a replica, has memory, and its Cluster is not down."""
+    """A count that proves that this server can count: it is not a replica, has memory, and its Cluster is not down."""
     identity = os.urandom(6).hex().encode()
     return (
         b"EVALSHA",
         digest(TAKE_MEMBERS),
         b"1",
         name,
-        # Gone within milliseconds.
+        # It expires within milliseconds.
         b"1000",
         b"1000000",
         b"1",

@@ -27,13 +27,13 @@ class RedisOptions:
     database: int = 0
     tls: bool = False
     ca: str = ""
-    """Authorities that are believed, PEM; empty: the system's."""
+    """Trusted authorities, PEM; empty: the system's."""
     cert: str = ""
     """Path of the certificate that is shown to Redis, PEM; empty: none."""
     key: str = ""
     """Path of its private key."""
     prefix: str = ""
-    """Stands before every key."""
+    """Prefix of every key."""
     timeout: float = 0.02
     """Seconds in which a request's limits must be answered."""
 
@@ -55,7 +55,7 @@ class RedisOptions:
 
 @cache
 def _context(ca: str, cert: str, key: str) -> ssl.SSLContext:
-    """Made once: to read the system's authorities takes a while. Raises OSError."""
+    """Made once, because reading the system's authorities takes a while. Raises OSError."""
     context = ssl.create_default_context(cadata=ca or None)
     if cert:
         # The password callback keeps OpenSSL from asking at the terminal.

@@ -23,13 +23,13 @@ Changed = Callable[[], None]
 
 
 class RedisStore(Store, Protocol):
-    """A Redis that somebody has configured."""
+    """A configured Redis."""
 
     def outage(self) -> Outage | None:
-        """The oldest outage there is; None while everything answers, or nothing is needed."""
+        """The oldest outage; None while all servers answer, or none is needed."""
 
     def refusal(self) -> Outage | None:
-        """The oldest refusal there is of a server that counts otherwise: our user's ACL lacks some keys."""
+        """The oldest refusal of a server that still counts other keys: our user's ACL lacks some keys."""
 
     def close(self) -> None:
         """End all connections."""
@@ -77,7 +77,7 @@ class Cluster:
         self._changed = changed
         self._links: dict[Address, Link] = {}
         self._probes: dict[Address, bytes] = {}
-        """A key of each server's own."""
+        """A key of each server."""
         self._slots: list[Link | None] = [None] * SLOTS
         self._lost = Outage()
         """While no node reports the slots, or some slots have no node."""
@@ -114,7 +114,7 @@ class Cluster:
             self._changed()
 
     def _refresh(self) -> None:
-        """Ask who has the slots, again and again while a server is away: another one will take over."""
+        """Request the slots, repeatedly while a server is away: another one will take over."""
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._follow(), name="asking for the Cluster's slots")
 
@@ -182,7 +182,7 @@ class Cluster:
             self._refresh()
 
     def _move(self, question: Question, error: str, deadline: float) -> bool:
-        """Ask the server that the error names, in the time that is left."""
+        """Ask the server that the error names, in the remaining time."""
         try:
             slot, (host, port) = read_move(error)
         except ValueError:

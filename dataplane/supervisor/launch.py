@@ -1,4 +1,4 @@
-"""Starts workers: makes their sockets and their options from the settings.
+"""Starts workers: makes their sockets and options from the settings.
 
 Imports no gRPC: the first workers start while the supervisor still imports it.
 """
@@ -41,7 +41,7 @@ class Launcher:
             port.release(index)
 
     def close(self) -> None:
-        """Release the addresses. Running workers still accept connections; none can be started any more."""
+        """Release the addresses. Running workers still accept connections; no more can be started."""
         for port in self._ports:
             port.close()
 

@@ -1,7 +1,7 @@
-"""The supervisor's part in leased limits: it owns those that its workers share, and passes on asks about the others.
+"""The supervisor's part in leased limits: it owns those that its workers share, and forwards asks about the others.
 
 Asks of limits of the fleet that come within one turn of the event loop go to the control plane as one message. It also
-says which workers run: so the owners learn of every worker that has ended, whatever was lost before.
+lists the running workers: so the owners learn of every worker that has ended, even if a message was lost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from headgate_api.v1 import limits_pb2 as pb
 MOST_ACCOUNTS, LEAST_ACCOUNTS = 200_000, 1000
 """Keys that are not full, of all limits together, and of each at least: some 700 bytes each."""
 MOST_BYTES = 4 * 1024 * 1024
-"""Of the asks in one message: control planes take messages of 16 MiB."""
+"""Bytes of the asks in one message: control planes take messages of 16 MiB."""
 SWEEP_EVERY = 0.5
 """Seconds."""
 
@@ -77,7 +77,7 @@ class Lending:
         self._pending: list[pb.LimitAsk] = []
 
     def take(self, worker: Borrower, kind: Kind, payload: bytes) -> None:
-        """A worker's frame of asks. Raises ValueError for one that is none."""
+        """A worker's frame of asks. Raises ValueError for an invalid frame."""
         now = self._clock()
         self._adopt(now)
         asks = pb.LimitAsks.FromString(payload).asks
@@ -102,7 +102,7 @@ class Lending:
                 worker.send(Kind.GRANTS, pb.LimitAnswers(answers=found).SerializeToString())
 
     def lost(self) -> None:
-        """The stream to the control plane broke: what was asked over it is not answered."""
+        """The stream to the control plane broke: its open asks will not be answered."""
         for worker in self._workers():
             worker.send(Kind.LOST)
 
@@ -115,7 +115,7 @@ class Lending:
             self._pass_on()
 
     async def run(self) -> None:
-        """Forget what need not be known, until cancelled."""
+        """Forget outdated data, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_EVERY)
             now = self._clock()
@@ -146,7 +146,7 @@ class Lending:
         return None if answer is None else codec.answer_message(ask, answer)
 
     def _owner(self, name: str, key: str, now: float) -> Owner | None:
-        """None while the worker knows another configuration than this process."""
+        """None while the worker has another configuration than this process."""
         found = self._owners.get(name)
         if found is not None:
             return found[1] if found[0] == key else None
@@ -162,7 +162,7 @@ class Lending:
         return owner
 
     def _pass_on(self) -> None:
-        """Send what workers have asked to the control plane."""
+        """Send the workers' asks to the control plane."""
         asks, self._pending = self._pending, []
         workers = [worker.name for worker in self._workers()]
         for some in _in_parts(asks):
@@ -174,7 +174,7 @@ class Lending:
 
 
 def _in_parts(asks: list[pb.LimitAsk]) -> Iterator[list[pb.LimitAsk]]:
-    """The asks, so many at a time as fit in a message; once nothing if there are none."""
+    """The asks, as many at a time as fit in a message; one empty list if there are none."""
     some: list[pb.LimitAsk] = []
     size = 0
     for ask in asks:

@@ -31,7 +31,7 @@ MakeOptions = Callable[..., WorkerOptions]
 
 
 class WorkerProcess:
-    """A running worker: what it serves, and which change it has not answered yet."""
+    """A running worker: its configuration, and the change that it has not answered yet."""
 
     def __init__(
         self, index: int, process: asyncio.subprocess.Process, channel: Channel, liveness: Liveness
@@ -52,9 +52,9 @@ class WorkerProcess:
         self.leaving: Mapping[str, int] = {}
         """Requests in flight at instances that take no new ones, by "<service>/<instance>"."""
         self.rejected: tuple[tuple[int, str], tuple[Problem, ...]] | None = None
-        """Revision and digest of the last change it rejected, and why."""
+        """Revision and digest of the last change it rejected, with the problems."""
         self.redis: Mapping[str, Any] | None = None
-        """Since when Redis does not answer it, and why; None while it does."""
+        """The time since which Redis does not answer it, and the reason; None while it does."""
         self.redis_known = False
         """The worker has reported it."""
 
@@ -80,12 +80,12 @@ class WorkerProcess:
         self._channel.send(Kind.CERTIFICATES, certificates)
 
     def send(self, kind: Kind, payload: bytes = b"") -> None:
-        """Queue a frame, unless it reads none: its backlog must not grow without end."""
+        """Queue a frame, unless the worker reads none: its backlog must not grow without bound."""
         if self._channel.backlog < MAX_UNREAD:
             self._channel.send(kind, payload)
 
     def set_redis(self, options: str) -> None:
-        """Send where limits in Redis are counted."""
+        """Send the address of Redis."""
         self._channel.send(Kind.REDIS, options.encode())
 
     def serve(self) -> None:

@@ -17,7 +17,7 @@ class RedisOutage:
     """Unix seconds."""
     reason: str
     lacks: str = ""
-    """What the ACL of our user lacks, as an ACL rule says it: it answers, and refuses. Empty: it does not answer."""
+    """The missing rule in our user's ACL: Redis answers, but refuses. Empty: it does not answer."""
     denied: bool = False
     """It refuses our user or password."""
 
@@ -29,7 +29,7 @@ class RedisState:
         self.outage: RedisOutage | None = None
 
     def update(self, outages: Iterable[RedisOutage] | None, now: float) -> None:
-        """These workers are without Redis at Unix time `now`. None: no worker knows, so that nothing has changed."""
+        """These workers are without Redis at Unix time `now`. None: no worker has reported, so nothing has changed."""
         if outages is None:
             return
         before, seen = self.outage, min(outages, default=None)

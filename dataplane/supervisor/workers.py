@@ -115,7 +115,7 @@ class Workers:
         return dict(found)
 
     def redis(self) -> list[RedisOutage] | None:
-        """The outages of Redis that workers see, one at most for each; None while no worker knows of any Redis."""
+        """The outages of Redis that workers see, at most one for each; None while no worker has reported."""
         states = [worker.redis for worker in self._workers.values() if worker.redis_known]
         found = [
             RedisOutage(
@@ -154,7 +154,7 @@ class Workers:
             worker.kill()
 
     def set_unavailable(self, names: Iterable[str]) -> None:
-        """Tell the workers, also those that start later, which instances take no traffic."""
+        """Send the instances that take no traffic to the workers, including those that start later."""
         self.unavailable = list(names)
         for worker in self._workers.values():
             worker.set_unavailable(self.unavailable)
@@ -166,11 +166,12 @@ class Workers:
             worker.set_certificates(certificates)
 
     def set_redis(self, options: str) -> None:
-        """Say where limits in Redis are counted, to workers that start from now on."""
+        """Set the address of Redis for workers that start from now on."""
         self._redis = options
 
     async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
-        """Move every worker to `bundle` and wait until all serve it. On a problem, move all back and return why.
+        """Move every worker to `bundle` and wait until all serve it. On a problem, move all back and return the
+        problems.
 
         Returns early, without problems, when the node drains.
         """

@@ -1,4 +1,4 @@
-"""Asks the owners of leased limits, by way of the supervisor, and takes their answers."""
+"""Asks the owners of leased limits, through the supervisor, and takes their answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Leasing:
         limiter.wake = self._wake.set
 
     def wake(self) -> None:
-        """There may be something to ask: the limits have changed."""
+        """The limits have changed: there may be a question."""
         self._wake.set()
 
     def answered(self, payload: bytes) -> None:
@@ -59,13 +59,13 @@ class Leasing:
                 await self._wake.wait()
             now = time.monotonic()
             self.ask(now)
-            # A little longer, as timers may be early.
+            # A little longer, because timers may be early.
             await self._hurry(now + ASKING + 0.002)
             if not self._limiter.asking:
                 await self._woken(LEASE / 4)
 
     def ask(self, now: float) -> None:
-        """Send what there is to ask."""
+        """Send all questions."""
         self._send(self._limiter.asks, now)
         if now >= self._tidied + 1.0:
             self._tidied = now

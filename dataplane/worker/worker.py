@@ -137,7 +137,7 @@ class Worker:
         _raise_unexpected(results)
 
     def _served(self, serving: asyncio.Task[None]) -> None:
-        """It accepts connections, or cannot."""
+        """The start of the listeners has ended: drain if it failed."""
         if not serving.cancelled() and serving.exception() is not None:
             self._drain.set()
 
@@ -157,7 +157,7 @@ class Worker:
                 return
             await self._handle(kind, payload)
             await asyncio.sleep(0)
-        # The supervisor is dead: the next one tells the owners of limits that this worker is, too.
+        # The supervisor is dead: the next one reports to the owners of limits that this worker is gone, too.
         self._gateway.limiter.end()
 
     async def _handle(self, kind: Kind, payload: bytes) -> None:
@@ -206,7 +206,7 @@ class Worker:
         self._gateway.use_store(self._store)
 
     def _report_redis(self) -> None:
-        """Redis answers, or no longer: tell the supervisor, and Redis what it has missed."""
+        """Redis answers, or no longer does: notify the supervisor, and send Redis the orders that it missed."""
         outage = self._store.outage() if self._store is not None else None
         if outage is None:
             self._gateway.store_answers(time.monotonic())
@@ -256,7 +256,7 @@ class Worker:
             self._channel.send_json(Kind.LEAVING, self._leaving)
 
     def _report_reset(self, outcome: Outcome) -> None:
-        """Say what an order to fill up buckets has found."""
+        """Report the outcome of an order to refill buckets."""
         found = {
             "limits": sorted(outcome.limits),
             "shared": sorted(outcome.shared),

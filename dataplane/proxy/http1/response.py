@@ -37,7 +37,7 @@ LENGTH: Final = 1
 UNTIL_CLOSE: Final = 2
 CHUNKS: Final = 3
 TRAILED: Final = 4
-"""Chunks, with trailers that were announced and travel on."""
+"""Chunks, with announced trailers that are forwarded."""
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus
@@ -62,7 +62,7 @@ class Response:
     digits: bytes
     dated: bool
     announced: Announced
-    """Names of trailers; there only where the framing is TRAILED."""
+    """Names of trailers; set only if the framing is TRAILED."""
     head: list[bytes]
     """The head sent to the client: the status line, then two pieces (`names.begin`) for each forwarded field."""
 
@@ -136,7 +136,7 @@ def read_response(
 
 
 def to_cache(response: Response) -> Response:
-    """A cache entry for a head whose body has a known length. To be made before `response_head` extends the head."""
+    """A cache entry for a head whose body has a known length. Make it before `response_head` extends the head."""
     entry = _copy(response)
     entry.head = [b"".join(response.head)]
     return entry
@@ -160,7 +160,7 @@ def _copy(other: Response) -> Response:
 
 
 def _announce(response: Response, trailer: list[bytes], connection: list[bytes]) -> int:
-    """Keep what the Trailer fields announce. Returns the framing: without any that may travel on, just CHUNKS."""
+    """Keep the names that the Trailer fields announce. Returns the framing: CHUNKS if none of them may be forwarded."""
     response.announced = announced(trailer, _nominated(connection))
     return TRAILED if response.announced else CHUNKS
 
@@ -181,7 +181,7 @@ def _nominated(connection: list[bytes]) -> frozenset[bytes]:
 def response_head(
     response: Response, http11: bool, keep_alive: bool, request_id: bytes, date: bytes
 ) -> list[bytes]:
-    """The head for the client, in pieces, with its final empty line; to be asked for once.
+    """The head for the client, in pieces, with its final empty line; call it once.
 
     `keep_alive` is whether the client's connection stays open; a body of unknown length to HTTP/1.0 needs it to
     be False. `date` is a whole Date field, used where the upstream sent none (RFC 9110 section 6.6.1).
@@ -204,7 +204,8 @@ def response_head(
 
 
 def withhold(response: Response, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    """Take the fields of these names, lower case, out of a head that was read, not cached, and announce none later."""
+    """Remove the fields of these names, lower case, from a head that was read, not cached; they are not announced as
+    trailers either."""
     fields = response.head[1:]
     if response.framing == TRAILED:
         response.announced = {name: None for name in response.announced if name not in names}
@@ -221,7 +222,7 @@ def add_fields(response: Response, fields: Sequence[tuple[str, str]]) -> None:
 
 
 def persistence(keep_alive: bool) -> bytes:
-    """The Connection field, where the version alone does not say it, and the empty line that ends the head."""
+    """The Connection field, if the version alone does not imply it, and the empty line that ends the head."""
     return b"\r\nconnection: keep-alive\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n"
 
 
@@ -240,7 +241,7 @@ def interim_head(status: int, passing: list[bytes], special: Fields) -> bytes:
 
 
 def status_line(status: int) -> bytes:
-    """With the standard phrase, or none; without line end."""
+    """The status line with the standard phrase, or none; without line end."""
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
 
 

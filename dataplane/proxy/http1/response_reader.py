@@ -66,7 +66,7 @@ class ResponseReader:
         self.switch: Switch | None = None
         """A 101, with the bytes after it in `pieces`; `Upstream` checks whether the client asked for it."""
         self.keep_alive = False
-        """The connection may carry another exchange, as far as the response says."""
+        """Whether the response lets the connection carry another exchange."""
         self._to_head = False
         self._look_up = True
         """The head may be taken from the cache, or put into it."""
@@ -87,13 +87,13 @@ class ResponseReader:
     def expect(self, to_head: bool, withheld: frozenset[bytes] | None = None) -> None:
         """A request has been sent, with HEAD or another method: its response may come.
 
-        `withheld`: fields of these names, lower case, are for the gateway, so heads have to be read field by field.
+        `withheld`: fields of these names, lower case, are for the gateway, so heads must be read field by field.
         """
         self.response = None
         # Trailers of the previous response were collected like fields: drop them.
         self._passing.clear()
         if self._special:
-            # The parser has read them too, and believes a "Connection: close" among them.
+            # The parser has read them, too, and obeys a "Connection: close" among them.
             self._special.clear()
             self._parser = None
         self._to_head = to_head
@@ -131,7 +131,7 @@ class ResponseReader:
                     cause if isinstance(cause, MalformedResponse) else MalformedResponse(str(error))
                 ) from None
         if self._to_head and self.pieces and self.response is not None:
-            # A body where none may be: it ends here, and so does the connection.
+            # A body that is not allowed: it ends here, and so does the connection.
             self.pieces.clear()
             self.keep_alive = False
         elif new is not None and self.keep_alive and not (self.incomplete or self.interim):
@@ -148,11 +148,11 @@ class ResponseReader:
         return taken_out(self._passing, names)
 
     def end(self) -> None:
-        """The body ended where the parser cannot see it."""
+        """The body ended without the parser."""
         self.incomplete = False
 
     def drop_parser(self) -> None:
-        """Drop the parser: the next bytes are not for it, or the bytes that it expects will not come."""
+        """Drop the parser: the next bytes are not for it, or the bytes that it expects will not arrive."""
         self._parser = None
 
     # --- parser callbacks

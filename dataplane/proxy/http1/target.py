@@ -12,7 +12,8 @@ _PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 """Characters that RFC 3986 allows in a path and a query."""
 _OTHER: Final = 1
 _SORTED: Final = bytes(0 if byte in _PLAIN else _OTHER for byte in range(256))
-"""Tells plain bytes from others, with one look-up for each byte; to delete the plain ones costs three times as much."""
+"""Distinguishes plain bytes from others, with one look-up for each byte; deleting the plain ones costs three times as
+much."""
 
 
 def is_plain_target(target: bytes) -> bool:
@@ -35,7 +36,7 @@ def read_path(request: Request, target: bytes, plain: bool) -> None:
     request.target = target if path is before else path.encode("latin-1") + target[end:]
     request.path = path
     if not plain or path is not before:
-        # A percent sign is a triplet, which normal_form writes anew: a path that comes back as it is has none.
+        # A percent sign is part of a triplet, which normal_form rewrites: a path that it returns unchanged has none.
         request.path = match_form(path)
         if request.path != path:
             request.sent_path = path
@@ -44,9 +45,9 @@ def read_path(request: Request, target: bytes, plain: bool) -> None:
 
 
 def read_other_form(request: Request, target: bytes, authority: bytes | None) -> bytes | None:
-    """A target that is no path. Returns the authority that counts: that of a URL, whatever Host says.
+    """A target that is not a path. Returns the effective authority: that of a URL takes precedence over Host.
 
-    RFC 9112 sections 3.2.2 and 3.2.4. There must be one Host field all the same (section 3.2).
+    RFC 9112 sections 3.2.2 and 3.2.4. One Host field is required nevertheless (section 3.2).
     """
     options = request.method == "OPTIONS"
     if options and target == b"*":

@@ -1,8 +1,8 @@
-"""Trailers of responses: those that were announced and may stand there travel on (RFC 9110 section 6.5).
+"""Trailers of responses: those that were announced and are allowed are forwarded (RFC 9110 section 6.5).
 
-A field that is read before the body must not come after it: a recipient that merges trailers into the head would see
-another framing, client, caller or lifetime than the others on the path. So the head's Trailer field (section 6.6.2)
-lets a name through, `NEVER` stops it, and trailers are not merged into a head here.
+A field that is read before the body must not follow it: a recipient that merges trailers into the head would see
+another framing, client, caller or lifetime than the other recipients on the path. So the head's Trailer field (section
+6.6.2) allows a name, `NEVER` forbids it, and trailers are not merged into a head here.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def excessive(passing: list[bytes], special: Sequence[tuple[bytes, bytes]], fiel
 
 
 def kept(names: Announced, passing: list[bytes], special: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
-    """The trailers that travel on, two pieces to a field (`names.begin`)."""
+    """The forwarded trailers, two pieces to a field (`names.begin`)."""
     found: list[bytes] = []
     for i in range(0, len(passing), 2):
         if passing[i][2:-2].lower() in names:

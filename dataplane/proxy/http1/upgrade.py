@@ -2,8 +2,8 @@
 
 An offer counts in a request of HTTP/1.1 without a body that has `Connection: upgrade`, for a protocol that the route
 lists. Every other offer is ignored, as section 7.8 allows, and the request is forwarded without it. `h2c` never counts:
-requests inside it would pass the gateway unread. A request whose offer may count is the last one on its connection,
-whatever the response, because what follows it may be no HTTP.
+requests inside it would bypass the gateway. A request whose offer may count is the last one on its connection, whatever
+the response, because the bytes after it may not be HTTP.
 
 The request upstream names one protocol. Only a 101 that names it and nominates Upgrade in `Connection` begins a
 tunnel; for `websocket` it must also accept the client's key (RFC 6455 section 4.2.2).
@@ -37,7 +37,7 @@ class Switch(NamedTuple):
     fields: tuple[bytes, ...]
     """The forwarded fields, two pieces to a field (`names.begin`)."""
     withheld: tuple[tuple[bytes, bytes], ...] = ()
-    """Names, lower case, and values of those that are for the gateway instead."""
+    """Names, lower case, and values of the fields for the gateway instead."""
 
 
 def offers(value: bytes) -> tuple[str, ...]:
