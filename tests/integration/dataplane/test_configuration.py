@@ -237,8 +237,7 @@ async def test_a_damaged_cache_is_a_warning(
         await node.started()
         assert (await node.get("/orders/1")).text == "orders-1"
         assert await node.metric("headgate_config_cache_warnings_total") >= 1
-        warnings = [record for record in node.log() if record.get("level") == "warning"]
-        assert any("config cache" in record["message"] for record in warnings)
+        await eventually(lambda: any("config cache" in text for text in _warnings(node)))
 
 
 async def test_a_cache_that_cannot_be_written_is_a_warning(
@@ -279,6 +278,10 @@ async def test_killed_right_after_an_ack_it_comes_back_with_what_it_acked(
         await controlplane.stop()
         await node.started()
         assert (await node.status("/debug/config")).json()["revision"] == 6
+
+
+def _warnings(node: DataPlane) -> list[str]:
+    return [record["message"] for record in node.log() if record.get("level") == "warning"]
 
 
 async def _degraded(node: DataPlane) -> bool:

@@ -43,7 +43,7 @@ async def test_a_frozen_worker_is_noticed_and_replaced(
         await node.ready()
         assert len({worker.pid for worker in node.workers()} - before) == 1
         assert await node.metric("headgate_worker_restarts_total") == 1
-        assert "sent nothing for 3 s" in {record.get("reason") for record in node.log()}
+        await eventually(lambda: "sent nothing for 3 s" in {record.get("reason") for record in node.log()})
         for _ in range(10):  # each a connection of its own, to whichever worker
             async with httpx.AsyncClient(trust_env=False) as client:
                 answer = await client.get(f"http://127.0.0.1:{node.port}/orders/1")
