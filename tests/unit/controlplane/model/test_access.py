@@ -177,7 +177,7 @@ def _warned(**fields: object) -> list[str]:
 def test_a_limit_of_the_fleet_that_is_too_small_for_many_workers_is_warned_of() -> None:
     assert not _warned()
     (small,) = _warned(burst=10)
-    assert "enough for 4 workers of all data planes together: with more workers" in small
+    assert "enough for 4 workers of all data planes together: with more of them" in small
     (smaller,) = _warned(burst=3)
     assert "is 3 requests for the whole fleet, too few to divide among workers: the first request" in smaller
     assert "is 1 request for" in _warned(burst=1)[0]
