@@ -125,7 +125,7 @@ site: $(FOR_DOCS) ## Build the documentation site into build/site; fails on a br
 	@echo "build/site/index.html is the first page."
 
 .PHONY: snippets
-snippets: $(FOR_TESTS) ## Run the read-only commands of the documentation against the demo
+snippets: $(FOR_TESTS) ## Run the commands of the documentation against a demo, and draw README's picture again
 	@$(BIN)/python -m tests.support.live_snippets
 
 .PHONY: format

@@ -76,6 +76,12 @@ def draw(world: World) -> str:
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 
 
+def timeless(svg: str) -> str:
+    """The words of a picture, without what each run has of its own: revisions and times."""
+    words = re.sub(r"<[^>]+>", " ", svg.split("</style>")[1]).replace("&#160;", " ")
+    return " ".join(re.sub(r"[\d.:TZ-]*\d[\d.:TZ-]*", "N", words).split())
+
+
 def main() -> None:
     """Start the demo, run the commands, draw, stop."""
     with (
