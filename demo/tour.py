@@ -102,14 +102,15 @@ class Tour:
     def owner_and_reset(self, urls: list[str]) -> None:
         """Where the limit is counted, and more of it."""
         api = f"{self.world.controlplane.url}/api/v1/rate-limits"
-        print(f"   $ headgate limits --limit together    # or: curl {api}?limit=together")
+        print("   $ .venv/bin/headgate login --demo")
+        print(f"   $ .venv/bin/headgate limits --limit together    # or: curl {api}?limit=together")
         seen = self.until(
             lambda: self.client.get(api, params={"limit": "together"}),
             lambda answer: answer.status_code == 200 and bool(answer.json()[0]["buckets"]),
         ).json()[0]
         print(f"   {seen['bound']['reason']}; refused: {seen['refused']}")
         key = seen["buckets"][0]["key"]
-        print(f"   $ headgate limits reset {key}")
+        print(f"   $ .venv/bin/headgate limits reset {key}")
         with self.world.controlplane.admin() as admin:
             answer = admin.delete(f"/api/v1/rate-limits/{key}", params={"wait": "25"})
         full = answer.json()["buckets"]

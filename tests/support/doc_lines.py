@@ -17,12 +17,13 @@ from tests.support.snippets import without_comment
 
 LINE = re.compile(r"(\.venv/bin/)?headgate [a-z]|curl( -[\w-]+| [A-Z]+)* http://localhost:")
 ENDLESS = re.compile(r"--watch|-w\b")
-ELSEWHERE = {
-    "https://admin.example.org --context prod --ca ca.pem": "http://127.0.0.1:8080 -u admin --context prod"
+INSTEAD = {
+    "https://admin.example.org --context prod --ca ca.pem": "http://127.0.0.1:8080 -u admin --context prod",
+    "password=…": '"password=$PASSWORD"',
+    # It registers itself, as none of the pages' own instances can.
+    "drain orders orders-v2": "drain orders orders-1",
 }
-"""What leads to another machine, and what stands for it."""
-REGISTERED = {"orders-v2": "orders-1"}
-"""Instances that register themselves: those of the pages, and those of the demo."""
+"""What stands in the pages, and what it is here."""
 FILES = {
     "gateway.yaml": ROOT / "README.md",
     "orders.yaml": DOCS / "how-to/canary.md",
@@ -88,7 +89,7 @@ def write_files(home: Path) -> None:
 
 def prepared(text: str, base: int, now: int) -> str:
     """The text as it is run: revisions 57 and 61 are `base` and `now`, and what it needs stands before it."""
-    for there, here in (ELSEWHERE | REGISTERED).items():
+    for there, here in INSTEAD.items():
         text = text.replace(there, here)
     text = re.sub(r"\b57\b", str(base), text)
     text = re.sub(r"\b61\b", str(now), text)
