@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.pages import DOCS, ROOT, all_pages, blocks
-from tests.support.snippets import without_comment
+from tests.support.snippets import reason_not_to_run, without_comment
 
 LINE = re.compile(r"(\.venv/bin/)?headgate [a-z]|curl( -[\w-]+| [A-Z]+)* http://localhost:")
 ENDLESS = re.compile(r"--watch|-w\b")
@@ -60,7 +60,7 @@ def pages() -> Iterator[tuple[Path, list[tuple[str, str]]]]:
 
 def _of(page: Path) -> Iterator[tuple[str, str]]:
     for block in blocks(page):
-        if block.language != "bash":
+        if block.language != "bash" or reason_not_to_run(block):
             continue
         if "TOKEN=$(curl" in block.text and "jq" not in block.text:
             yield block.place, block.text

@@ -20,7 +20,7 @@ from tests.support.doc_lines import pages, prepared, write_files
 from tests.support.pages import ROOT
 from tests.support.picture import TARGET, draw, timeless
 
-PATIENCE = 300.0
+PATIENCE = 300
 """Seconds that one command may take; only one that hangs needs them."""
 RESTORE = """\
 headgate login --demo
@@ -72,13 +72,13 @@ class Shell:
         # A refusal is an answer, too, but no success.
         script = 'curl() { command curl --fail-with-body --silent --show-error "$@"; }\n' + text
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
+            # It ends what the command has started, too.
+            ["timeout", "--kill-after=5", str(PATIENCE), "bash", "-euo", "pipefail", "-c", script],
             cwd=self._home,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
         )
         return "" if done.returncode == 0 else f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
 
