@@ -128,7 +128,7 @@ class ConfigStream:
     def _place(self) -> Iterator[None]:
         if self._open >= self._most:
             are = "is" if self._most == 1 else "are"
-            detail = f"{count(self._most, 'data plane')} {are} connected already"
+            detail = f"{count(self._most, 'data plane')} {are} already connected"
             raise Refused(Code.RESOURCE_EXHAUSTED, detail)
         self._open += 1
         try:

@@ -283,7 +283,7 @@ async def test_streams_are_bounded() -> None:
 async def test_a_single_stream_is_told_as_one() -> None:
     async with ControlPlane(most_dataplanes=1) as plane, plane.channel() as channel:
         await connected(channel, plane, "gw-1")
-        told = (Code.RESOURCE_EXHAUSTED, "1 data plane is connected already")
+        told = (Code.RESOURCE_EXHAUSTED, "1 data plane is already connected")
         assert await Node(channel, "gw-2").end() == told
 
 
