@@ -103,9 +103,8 @@ class Rules:
             return
         if ("service", name) in resources:
             if len(snapshot.instances_of.get(name, ())) >= self.most_instances:
-                detail = (
-                    f"service '{name}' has {count(self.most_instances, 'instance')} (REGISTER_MOST_INSTANCES)"
-                )
+                most = f"REGISTER_MOST_INSTANCES: {self.most_instances}"
+                detail = f"service '{name}' is at its limit of instances ({most})"
                 raise Refused(Code.RESOURCE_EXHAUSTED, detail)
         elif service is not None and len(snapshot.instances_of) >= self.most_services:
             are = "is" if self.most_services == 1 else "are"
