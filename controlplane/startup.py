@@ -44,8 +44,7 @@ SERVICE: dict[str, Any] = {
     "healthy_threshold": 1,
     # A 503 from the admin API says that etcd does not answer; an open circuit would hide that message.
     "circuit": {"failure_threshold": 1000},
-    # Below uvicorn's 5 s, so that a data plane never sends on a connection that is being closed.
-    "timeouts": {"response": 30.0, "idle": 4.0},
+    "timeouts": {"response": 30.0},
 }
 ROUTE: dict[str, Any] = {
     "name": "headgate-api",

@@ -159,7 +159,7 @@ def lacking(found: Lacking, version: str) -> tuple[NodeProblem, ...]:
     ]
     if (more := found.resources - len(named)) > 0:
         need = f"{count(more, 'more resource')} {'needs' if more == 1 else 'need'}"
-        named.append(NodeProblem("", "", f"{need} what {who} lacks"))
+        named.append(NodeProblem("", "", f"{need} capabilities that {who} lacks"))
     return tuple(named)
 
 

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,6 +123,9 @@ def _edited(file: Path, text: str, problems: list[str], title: str) -> str:
 @contextlib.contextmanager
 def _interrupted_alone() -> Iterator[None]:
     """Leave Ctrl-C to the editor, as git does: it would be killed, and the text with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python gives signals to the main thread alone
+        return
     # Not ignored: the editor would ignore it as well.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:

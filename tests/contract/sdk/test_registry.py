@@ -131,7 +131,7 @@ async def test_every_problem_is_listed(controlplane: ControlPlane) -> None:
         "orders", check_path="nope", check_interval=-1, circuit=CircuitConfig(failure_ratio=2)
     )
     with pytest.raises(InvalidDefinition) as raised:
-        async with registering(controlplane, service=bad, instance_id="A b", port=70000):
+        async with registering(controlplane, service=bad, instance_id="A b", weight=5000):
             pass
     fields = {problem.split(":")[0] for problem in raised.value.problems}
     assert len(fields) == 5, raised.value.problems

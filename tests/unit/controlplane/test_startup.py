@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from controlplane import startup
 from controlplane.api.parts import Parts
@@ -229,11 +228,3 @@ async def test_credentials_that_the_store_refuses(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(store, "commit", deny)
     with pytest.raises(StartError, match="etcd rejects ETCD_USERNAME and ETCD_PASSWORD"):
         await Plane(store).startup.try_now()
-
-
-async def test_idle_connections_are_dropped_before_uvicorn_closes_them() -> None:
-    plane = Plane(MemoryStore())
-    await plane.startup.run()
-    service = (await plane.commands.get("service", "controlplane")).resource
-    assert isinstance(service, Service)
-    assert service.timeouts.idle < uvicorn.Config("app").timeout_keep_alive

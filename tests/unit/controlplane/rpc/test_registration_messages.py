@@ -71,8 +71,8 @@ def test_problems_of_both_at_once() -> None:
         service=pb.Service(service_name="Orders", check_interval=-1, retries=pb.Retries(on=["reset", "404"])),
     )
     assert [problem.partition(":")[0] for problem in problems(request)] == [
-        "instance.port",
         "instance.weight",
+        "instance.port",
         "service.service_name",
         "service.check_interval",
         "service.retries.on[1]",
