@@ -16,6 +16,7 @@ from controlplane.api.parts import Parts
 from controlplane.api.problems import HttpError
 from controlplane.commands.adapters import StoredFamilies, open_keys
 from controlplane.commands.errors import AlreadyExists
+from controlplane.fleet.waiting import MOST_WAIT
 from controlplane.identity import Grants, Hasher, TokenIssuer, Users, WrongSecretKey
 from controlplane.model.base import parse_as
 from controlplane.model.problems import ConfigProblems, InvalidConfig
@@ -44,7 +45,8 @@ SERVICE: dict[str, Any] = {
     "healthy_threshold": 1,
     # A 503 from the admin API says that etcd does not answer; an open circuit would hide that message.
     "circuit": {"failure_threshold": 1000},
-    "timeouts": {"response": 30.0},
+    # A request with `wait` is answered after that many seconds at the latest.
+    "timeouts": {"response": MOST_WAIT + 10},
 }
 ROUTE: dict[str, Any] = {
     "name": "headgate-api",

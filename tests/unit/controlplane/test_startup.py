@@ -16,6 +16,7 @@ from controlplane.commands.errors import NotFound
 from controlplane.commands.plans.own import BUILT_IN
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.waiting import MOST_WAIT
 from controlplane.identity import Hasher
 from controlplane.model.resources import Service, Tls, User
 from controlplane.startup import StartError, Startup
@@ -228,3 +229,11 @@ async def test_credentials_that_the_store_refuses(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(store, "commit", deny)
     with pytest.raises(StartError, match="etcd rejects ETCD_USERNAME and ETCD_PASSWORD"):
         await Plane(store).startup.try_now()
+
+
+async def test_the_gateway_outlasts_every_wait_of_the_admin_api() -> None:
+    plane = Plane(MemoryStore())
+    await plane.startup.run()
+    service = (await plane.commands.get("service", "controlplane")).resource
+    assert isinstance(service, Service)
+    assert service.timeouts.response > MOST_WAIT
