@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -67,6 +67,8 @@ class Registration:
         self._behind: asyncio.Task[None] | None = None
         self._goodbye: asyncio.Task[int] | None = None
         self._hurried = False
+        self._staying = False
+        self._inherited: list[int] = []
 
     @property
     def registered(self) -> bool:
@@ -77,6 +79,11 @@ class Registration:
     def instance(self) -> Instance:
         """The instance as it was registered. Raises HeadgateError outside the block."""
         return self._entered.instance
+
+    @property
+    def lease(self) -> int | None:
+        """The lease under which this process holds the instance; None if it has none."""
+        return self._keeper.lease if self._keeper is not None else None
 
     @property
     def revision(self) -> int | None:
@@ -118,6 +125,23 @@ class Registration:
         self._hurried = True
         if self._goodbye is not None:
             self._goodbye.cancel()
+
+    def stay(self) -> None:
+        """Leave the block without deregistering: a successor inherits the lease of this process."""
+        self._staying = True
+
+    def inherit(self, leases: Iterable[int]) -> None:
+        """Take over leases of dead processes in the same instance. They end when this process leaves the block."""
+        self._inherited += leases
+
+    async def end(self, leases: Iterable[int]) -> None:
+        """End leases of dead processes in the same instance now, also outside the block. Raises HeadgateError."""
+        transport = Transport(self._target)
+        try:
+            for lease in leases:
+                await deregister(transport, self.request.service_name, self.request.instance_id, lease=lease)
+        finally:
+            await transport.close()
 
     async def _enter(self) -> None:
         if self._background:
@@ -219,14 +243,20 @@ class Registration:
                 await asyncio.gather(self._behind, return_exceptions=True)
             if self._keeper is not None:
                 await self._keeper.stop()
-            if self._keeper is not None and self._keeper.lease is not None:
-                await self._say_goodbye(self._keeper.lease)
+            if not self._staying:
+                await self._end_leases()
         except Stragglers as error:
             log.warning("%s", error)
         except HeadgateError as error:
             log.warning("%s; the instance leaves when its lease of %g s ends", error, self.request.ttl)
         finally:
             await self._close()
+
+    async def _end_leases(self) -> None:
+        own = [] if self.lease is None else [self.lease]
+        # In this order, so that the last holder is a living process, which drains the instance.
+        for lease in (*self._inherited, *own):
+            await self._say_goodbye(lease)
 
     async def _say_goodbye(self, lease: int) -> None:
         assert self._transport is not None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import FrameType, TracebackType
@@ -256,6 +256,11 @@ class Registration:
         return self._inner.instance
 
     @property
+    def lease(self) -> int | None:
+        """The lease under which this process holds the instance; None if it has none."""
+        return self._inner.lease
+
+    @property
     def revision(self) -> int | None:
         """Revision of the last registration."""
         return self._inner.revision
@@ -285,6 +290,19 @@ class Registration:
         """Leave without waiting for requests under way; another thread may call this while leaving waits for them."""
         with loop_thread:
             loop_thread.run(_hurry(self._inner))
+
+    def stay(self) -> None:
+        """Leave the block without deregistering: a successor inherits the lease of this process."""
+        self._inner.stay()
+
+    def inherit(self, leases: Iterable[int]) -> None:
+        """Take over leases of dead processes in the same instance. They end when this process leaves the block."""
+        self._inner.inherit(leases)
+
+    def end(self, leases: Iterable[int]) -> None:
+        """End leases of dead processes in the same instance now, also outside the block. Raises HeadgateError."""
+        with loop_thread:
+            loop_thread.run(self._inner.end(leases))
 
     def _out(self) -> None:
         self._leaving = True

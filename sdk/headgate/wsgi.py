@@ -7,7 +7,8 @@
     post_worker_init, worker_exit = wsgi.gunicorn("orders")
 
 Each worker registers after the fork; all of them hold one instance together. A worker that gets a signal to stop keeps
-serving until it has left the instance: the last one drains it.
+serving until it has left the instance: the last one drains it. A worker that `max_requests` ends keeps its lease: its
+successor ends it, once it holds the instance itself.
 
 For servers with one process, such as waitress, put `with headgate.sync.register("orders", port=9000, background=True):`
 around the call that serves.
@@ -15,6 +16,7 @@ around the call that serves.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import mmap
 import os
@@ -22,13 +24,14 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from headgate.errors import HeadgateError, Misconfigured
 from headgate.helpers import Options, definition_of, show_log
 from headgate.models import ServiceDefinition
+from headgate.shares import Shares
 
 if TYPE_CHECKING:
     from headgate.sync import Registration
@@ -47,6 +50,10 @@ _COUNT = struct.Struct("<Q")
 _shared = mmap.mmap(-1, 2 * _COUNT.size)
 """Shared by the master and all its workers: the number of configurations read so far, which only the master writes, and
 the latest of them with a registered worker."""
+_shares: dict[str, Shares] = {}
+"""The leases of the workers by service. They outlive a reload."""
+_settings: dict[str, tuple[ServiceDefinition, Options]] = {}
+"""The last arguments of `gunicorn` by service."""
 
 PostWorkerInit = Callable[[Any], None]
 WorkerExit = Callable[[Any, Any], None]
@@ -65,17 +72,25 @@ def gunicorn(
     # The master reads its configuration again at each reload (SIGHUP), and replaces all workers.
     generation = _latest() + 1
     _COUNT.pack_into(_shared, 0, generation)
+    definition = definition_of(service)
+    name = definition.service_name or ""
+    shares = _shares.setdefault(name, Shares())
+    _settings[name] = definition, options
+    atexit.unregister(_end_rest)
+    atexit.register(_end_rest)
 
     def post_worker_init(worker: Any) -> None:
+        atexit.unregister(_end_rest)
         show_log()
         try:
-            held[os.getpid()] = _Worker(_enter(worker, service, options), generation)
+            registration = _enter(worker, definition, options, shares)
+            held[os.getpid()] = _Worker(worker, registration, generation, shares)
         except HeadgateError as error:
             log.error("not registered: %s", error)
 
     def worker_exit(server: Any, worker: Any) -> None:
         if (mine := held.pop(os.getpid(), None)) is not None:
-            mine.leave()
+            mine.end()
 
     return post_worker_init, worker_exit
 
@@ -88,14 +103,41 @@ def _registered() -> int:
     return int(_COUNT.unpack_from(_shared, _COUNT.size)[0])
 
 
-def _enter(worker: Any, service: ServiceDefinition | str, options: Options) -> Registration:
+def _end_rest() -> None:
+    """In the master, when it stops: end the leases of workers that had no successor or were killed."""
+    for name, shares in _shares.items():
+        if (dead := shares.dead()) and (instance_id := shares.instance_id):
+            show_log()
+            try:
+                _end(name, instance_id, dead.values())
+            except (HeadgateError, RuntimeError) as error:
+                # Some versions of Python start no threads in an interpreter that ends.
+                log.warning("%s; the instance leaves when its lease ends", error)
+
+
+def _end(name: str, instance_id: str, leases: Iterable[int]) -> None:
     from headgate import sync
+
+    definition, options = _settings[name]
+    chosen: dict[str, Any] = {**options, "instance_id": instance_id, "port": options.get("port") or 1}
+    sync.register(definition, **chosen).end(leases)
+
+
+def _enter(worker: Any, service: ServiceDefinition, options: Options, shares: Shares) -> Registration:
+    from headgate import sync
+
+    def on_change(registered: bool) -> None:
+        if registered and (lease := registration.lease) is not None:
+            shares.hold(worker.age, lease, registration.instance.instance_id)
+        if (told := options.get("on_change")) is not None:
+            told(registered)
 
     chosen: dict[str, Any] = {**options}
     host = chosen.get("host") or os.environ.get("HEADGATE_HOST", "")
     if chosen.get("port") is None and not os.environ.get("HEADGATE_PORT") and not host.startswith("unix:"):
         chosen["port"] = _port_of(worker.sockets)
-    registration = sync.register(definition_of(service), **chosen, background=True, handle_sigterm=False)
+    chosen |= {"on_change": on_change, "background": True, "handle_sigterm": False}
+    registration = sync.register(service, **chosen)
     registration.__enter__()
     return registration
 
@@ -114,10 +156,12 @@ def _port_of(sockets: Any) -> int:
 class _Worker:
     """One worker's part of the instance. Wraps gunicorn's handler of SIGTERM, which ends the worker."""
 
-    def __init__(self, registration: Registration, generation: int) -> None:
+    def __init__(self, worker: Any, registration: Registration, generation: int, shares: Shares) -> None:
         """In the worker's main thread, with gunicorn's handlers in place."""
+        self._worker = worker
         self._registration = registration
         self._generation = generation
+        self._shares = shares
         self._at_once = threading.Event()
         self._lock = threading.Lock()
         self._asked = self._left = False
@@ -130,6 +174,8 @@ class _Worker:
             signal.signal(signal.SIGTERM, self._on_signal)
             # As in gunicorn: system calls of requests are restarted after an interruption.
             signal.siginterrupt(signal.SIGTERM, False)
+        # The signal may have come while the worker loaded the application.
+        self._asked = self._asked or not worker.alive
 
     def leave(self) -> None:
         """Leave the instance, once. If another thread is leaving, wait for it, and end its wait for requests."""
@@ -139,9 +185,30 @@ class _Worker:
         with self._lock:
             self._leave_once()
 
+    def end(self) -> None:
+        """The worker no longer serves. If gunicorn replaces it, its successor inherits the lease."""
+        lease = self._registration.lease
+        if lease is None or not self._registration.registered or not self._recycled:
+            self.leave()
+            return
+        self._at_once.set()
+        with self._lock:
+            self._shares.leave(self._worker.age, lease)
+            self._registration.stay()
+            self._registration.__exit__(None, None, None)
+            self._left = True
+
+    @property
+    def _recycled(self) -> bool:
+        worker = self._worker
+        return not self._asked and worker.nr >= worker.max_requests and worker.ppid == os.getppid()
+
     def _leave_once(self) -> None:
         if not self._left:
+            dead = self._shares.dead()
+            self._registration.inherit(dead.values())
             self._registration.__exit__(None, None, None)
+            self._shares.clear([*dead, self._worker.age])
             self._left = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -163,11 +230,21 @@ class _Worker:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _announce(self) -> None:
-        """Tell workers that this one replaces when it is registered."""
+        """When this worker is registered, tell the workers that it replaces, and end the leases of dead ones."""
         while not self._at_once.wait(_LOOK):
             if self._registration.registered:
                 _COUNT.pack_into(_shared, _COUNT.size, max(_registered(), self._generation))
+                self._end_dead()
                 return
+
+    def _end_dead(self) -> None:
+        try:
+            with self._lock:
+                if not self._left and (dead := self._shares.dead()):
+                    self._registration.end(dead.values())
+                    self._shares.clear(dead)
+        except HeadgateError as error:
+            log.warning("%s; the leases of workers that have ended are not ended yet", error)
 
     def _wait_for_successors(self) -> None:
         """After a reload, keep the instance until a worker of the new configuration holds it, too."""

@@ -8,15 +8,17 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from http import HTTPStatus
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from controlplane.commands.plans.holders import Holders, holders_of
 from controlplane.store import EtcdSettings, EtcdStore
 from demo.ports import free_port
-from demo.processes import ControlPlane, Etcd, Process, Secrets, start
+from demo.processes import ControlPlane, DataPlane, Etcd, Process, Secrets, start
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -59,9 +61,9 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    def serve(self, name: str) -> Process:
-        """gunicorn with two workers; several of them may listen at the same address."""
-        command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--reuse-port", "--no-control-socket"]
+    def serve(self, name: str, *options: str) -> Process:
+        """gunicorn with two workers; with `--reuse-port` several of them may listen at the same address."""
+        command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--no-control-socket", *options]
         command += ["--timeout", "120", "--graceful-timeout", "120"]
         command += ["--bind", f"127.0.0.1:{self.port}", "--config", "gunicorn.conf.py", "shop:application"]
         environment = {
@@ -71,6 +73,15 @@ class Stage:
         process = start(name, command, environment, self.folder)
         self._stack.callback(process.stop)
         return process
+
+    def route(self) -> DataPlane:
+        """A data plane that routes every request to the service."""
+        with self.controlplane.admin() as admin:
+            route = {"prefix": "/", "service_name": "orders", "public": True}
+            admin.put("/api/v1/config/routes/shop", json=route).raise_for_status()
+        dataplane = DataPlane(self.controlplane.grpc, self.controlplane.secrets)
+        self._stack.callback(dataplane.start(self.folder).stop)
+        return dataplane
 
     async def instance(self) -> str | None:
         """The one instance that is registered ("service/id"), or none."""
@@ -127,7 +138,7 @@ async def ended(process: Process) -> None:
 
 
 async def test_workers_hold_one_instance_together(stage: Stage) -> None:
-    old = stage.serve("old")
+    old = stage.serve("old", "--reuse-port")
     both = await stage.held_by(2)
     assert await eventually(lambda: asyncio.to_thread(stage.workers)) == 2
 
@@ -137,7 +148,7 @@ async def test_workers_hold_one_instance_together(stage: Stage) -> None:
     assert len(replaced & both) == 1, "the other one has held it all the time"
 
     # A new server takes over; the goodbyes of the old one come when it is there already.
-    new = stage.serve("new")
+    new = stage.serve("new", "--reuse-port")
     everybody = await stage.held_by(4)
     await ended(old)
     assert await stage.holders() == everybody - replaced
@@ -147,3 +158,25 @@ async def test_workers_hold_one_instance_together(stage: Stage) -> None:
     await ended(new)
     assert await stage.instance() is None
     await eventually(lambda: len(stage.removals) == 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_no_request_fails_while_workers_are_recycled(stage: Stage, workers: int) -> None:
+    server = stage.serve("shop", "--workers", str(workers), "--max-requests", "20")
+    await eventually(stage.instance, within=PATIENCE)
+    dataplane = await asyncio.to_thread(stage.route)
+    pids = {child.pid for child in psutil.Process(server.pid).children()}
+    async with httpx.AsyncClient(base_url=dataplane.url, trust_env=False, timeout=PATIENCE) as client:
+        await eventually(lambda: _served(client), within=PATIENCE)
+        answers = [(await client.get("/")).status_code for _ in range(200)]
+    assert answers == [HTTPStatus.OK] * 200
+    assert not pids & {child.pid for child in psutil.Process(server.pid).children()}
+    assert not stage.removals, "it was never gone"
+
+    # The leases of recycled workers do not outlive the stop.
+    await ended(server)
+    assert await stage.instance() is None
+
+
+async def _served(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/")).status_code == HTTPStatus.OK

@@ -39,6 +39,10 @@ control_socket_disable = True
 post_worker_init, worker_exit = wsgi.gunicorn("s", host="127.0.0.1", instance_id="a")
 """
 
+ALONE = """
+workers = 1
+"""
+
 SERVER = """
 import http.server, os, subprocess, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -111,6 +115,43 @@ async def test_a_reload_of_gunicorn_keeps_the_instance(registry: FakeRegistry, t
         _, errors = await within(process.communicate(), PATIENCE)
     assert process.returncode == 0, errors.decode()
     assert not registry.instances
+
+
+async def test_a_recycled_worker_keeps_the_instance(registry: FakeRegistry, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=port) + ALONE + "max_requests = 3\n")
+    async with running(registry, tmp_path, "-m", "gunicorn", "shop:application") as process:
+        await eventually(lambda: registry.instances, within=PATIENCE)
+        (first,) = registry.leases
+        for _ in range(3):
+            assert await answer_of(port) == "here"
+        await eventually(lambda: registry.leases and first not in registry.leases, within=PATIENCE)
+        assert registry.calls[: registry.calls.index("Deregister")].count("Register") == 2
+        assert len(registry.leases) == len(registry.instances) == 1
+        for _ in range(3):
+            assert await answer_of(port) == "here"
+        # The only worker has ended, or its successor is about to register.
+        process.send_signal(signal.SIGTERM)
+        _, errors = await within(process.communicate(), PATIENCE)
+    assert process.returncode == 0, errors.decode()
+    assert not registry.instances, errors.decode()
+    assert not registry.leases
+
+
+async def test_the_lease_of_a_killed_worker_is_ended(registry: FakeRegistry, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=free_port()) + ALONE)
+    async with running(registry, tmp_path, "-m", "gunicorn", "shop:application") as process:
+        await eventually(lambda: registry.instances, within=PATIENCE)
+        (first,) = registry.leases
+        psutil.Process(process.pid).children()[0].kill()
+        await eventually(lambda: registry.leases and first not in registry.leases, within=PATIENCE)
+        assert registry.instances
+        process.send_signal(signal.SIGTERM)
+        _, errors = await within(process.communicate(), PATIENCE)
+    assert process.returncode == 0, errors.decode()
+    assert not registry.leases
 
 
 async def test_a_grpc_server_drains_and_stops(registry: FakeRegistry) -> None:
