@@ -15,6 +15,7 @@ from controlplane.api.answers import long_answer
 from controlplane.api.operation import (
     ADMIN,
     DRY_RUN,
+    FORCE,
     ROOT,
     Body,
     Call,
@@ -37,11 +38,11 @@ UNFINISHED = (
 
 async def apply(call: Call) -> Response:
     """Apply a document; `?dry_run=true` only reports the changes, `?wait=` answers when they are served."""
-    dry, wait = flag(call, "dry_run"), rollout.asked(call, "dry_run")
+    dry, wait = flag(call, "dry_run"), rollout.asked(call, "dry_run", "force")
     if dry and wait:
         raise HttpError(400, "A dry run writes nothing: leave out wait")
-    document = await body.document(call.request)
-    receipt = await call.parts.commands.apply(document, author=call.author, dry_run=dry)
+    force, document = flag(call, "force"), await body.document(call.request)
+    receipt = await call.parts.commands.apply(document, author=call.author, force=force, dry_run=dry)
     receipt = _with_warnings(receipt, document, call)
     aside.retire(*(lot for lot in document.values() if isinstance(lot, list)))
     return await receipt_answer(call, receipt, wait, dry=dry)
@@ -90,7 +91,7 @@ def operations() -> Iterator[Operation]:
         answers=rollout.RECEIPTS,
         tag="configuration",
         body=Body(_document(), example=_example()),
-        parameters=(DRY_RUN, *rollout.PARAMETERS),
+        parameters=(DRY_RUN, FORCE, *rollout.PARAMETERS),
         refusals=(409, 504),
     )
 

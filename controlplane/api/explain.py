@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.api.problems import RETRY_AFTER, HttpError, invalid
 from controlplane.aside import Busy
-from controlplane.commands.errors import BuiltIn, Leaving, NotFound, StaleWrite, StillNeeded
+from controlplane.commands.errors import BuiltIn, BuiltInChange, Leaving, NotFound, StaleWrite, StillNeeded
 from controlplane.identity import TooManyAttempts
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.store import (
@@ -32,7 +32,7 @@ def explain(error: Exception, *, writing: bool) -> HttpError | None:
             return invalid(error)
         case NotFound():
             return HttpError(404, str(error))
-        case BuiltIn() | Leaving():
+        case BuiltIn() | BuiltInChange() | Leaving():
             return HttpError(409, str(error))
         case StaleWrite():
             return HttpError(412, str(error))

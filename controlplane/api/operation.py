@@ -99,6 +99,12 @@ DRY_RUN = Parameter(
     "dry_run", "Report what would change, and write nothing.", schema={"type": "boolean", "default": False}
 )
 
+FORCE = Parameter(
+    "force",
+    "Also make a change that defeats a built-in resource. Without it, the refusal names the consequence.",
+    schema={"type": "boolean", "default": False},
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:

@@ -17,6 +17,7 @@ from controlplane.api.forms import Form, WithStatus
 from controlplane.api.operation import (
     ADMIN,
     DRY_RUN,
+    FORCE,
     ROOT,
     Answer,
     Body,
@@ -38,7 +39,7 @@ from controlplane.model.stored import Stamped
 _IF_MATCH = Parameter("If-Match", "Only if the resource has this ETag; * for any.", "header")
 _IF_NONE_MATCH = Parameter("If-None-Match", "Only if the resource has another ETag.", "header")
 _ONLY_NEW = Parameter("If-None-Match", "*: only if the resource does not exist yet.", "header")
-_FORCE = Parameter(
+_DELETE_BUILT_IN = Parameter(
     "force",
     "Also delete a built-in resource. Without it, the refusal names the consequence.",
     schema={"type": "boolean", "default": False},
@@ -97,7 +98,7 @@ def put(form: Form, named: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         name, document = call.path(named), form.whole(await body.document(call.request))
-        only_new = _only_new(call)
+        only_new, force = _only_new(call), flag(call, "force")
         present = await _present(call, form.kind, name)
         written = await call.parts.commands.put(
             form.kind,
@@ -105,6 +106,7 @@ def put(form: Form, named: str) -> Handler:
             name=name,
             if_match=_expected(call, present),
             if_none_match=only_new,
+            force=force,
             author=call.author,
         )
         call.record.revision = written.revision
@@ -118,9 +120,10 @@ def patch(form: Form, named: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         name, document = call.path(named), await body.merge_patch(call.request)
+        force = flag(call, "force")
         expected = await _expected_of_present(call, form.kind, name)
         written = await call.parts.commands.patch(
-            form.kind, name, form.taken(document), if_match=expected, author=call.author
+            form.kind, name, form.taken(document), if_match=expected, force=force, author=call.author
         )
         call.record.revision = written.revision
         return await _one(call, form, written)
@@ -246,7 +249,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         ),
         tag="configuration",
         body=Body(form.model, example=form.model.EXAMPLE),
-        parameters=(_IF_MATCH, _ONLY_NEW),
+        parameters=(_IF_MATCH, _ONLY_NEW, FORCE),
         refusals=(409, 412),
     )
     yield Operation(
@@ -263,7 +266,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
             body.PATCH_TYPES,
             example={"labels": {"team": "shop"}},
         ),
-        parameters=(_IF_MATCH,),
+        parameters=(_IF_MATCH, FORCE),
         refusals=(404, 409, 412),
     )
     yield Operation(
@@ -275,6 +278,6 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         summary=f"Delete {a_what} that no other resource needs",
         answers=(Answer(204, "Deleted, or in a dry run: it could be"),),
         tag="configuration",
-        parameters=(_IF_MATCH, _FORCE, DRY_RUN),
+        parameters=(_IF_MATCH, _DELETE_BUILT_IN, DRY_RUN),
         refusals=(400, 404, 409, 412),
     )

@@ -80,15 +80,18 @@ class Commands:
 
     # Configuration
 
-    async def apply(self, document: object, *, author: str, dry_run: bool = False) -> Receipt:
+    async def apply(
+        self, document: object, *, author: str, force: bool = False, dry_run: bool = False
+    ) -> Receipt:
         """Create or update everything that the document declares; resources that it leaves out do not change.
 
-        Raises InvalidConfig with all problems. A dry run checks the same and writes nothing.
+        Raises InvalidConfig with all problems, and BuiltInChange unless `force` is set. A dry run checks the same and
+        writes nothing.
         """
         # A document with few resources does not wait for one with many.
         few = weight(document) <= aside.FEW
         read = read_document(document) if few else await aside.change(lambda: read_document(document))
-        request = configuration.Apply(author=author, document=read, dry_run=dry_run)
+        request = configuration.Apply(author=author, document=read, force=force, dry_run=dry_run)
         done = await self.executor.run(configuration.apply, request)
         warnings = read.warnings() if few else await aside.change(read.warnings)
         aside.retire(read.declared)
@@ -106,25 +109,42 @@ class Commands:
         name: str | None = None,
         if_match: int | None = None,
         if_none_match: bool = False,
+        force: bool = False,
         author: str,
     ) -> Stamped:
         """Create a resource or replace it as a whole. `name` is taken when the body has none, and must agree otherwise.
 
         Raises InvalidConfig, StaleWrite unless the resource is at revision `if_match`, AlreadyExists when it exists
-        and `if_none_match` is set.
+        and `if_none_match` is set, and BuiltInChange when the change defeats a built-in resource, unless `force` is
+        set.
         """
         declared, problems = read_named(kind, body, name)
         request = configuration.PutOne(
-            author=author, declared=declared, problems=problems, if_match=if_match, only_new=if_none_match
+            author=author,
+            declared=declared,
+            problems=problems,
+            if_match=if_match,
+            only_new=if_none_match,
+            force=force,
         )
         done = await self.executor.run(configuration.put, request)
         return Stamped(done.receipt.resource, done.revision) if done.written else done.receipt
 
     async def patch(
-        self, kind: str, name: str, patch: Mapping[str, object], *, if_match: int | None = None, author: str
+        self,
+        kind: str,
+        name: str,
+        patch: Mapping[str, object],
+        *,
+        if_match: int | None = None,
+        force: bool = False,
+        author: str,
     ) -> Stamped:
-        """Change some fields of a resource (RFC 7396). Raises NotFound, InvalidConfig, StaleWrite as above."""
-        request = configuration.PatchOne(author=author, kind=kind, name=name, patch=patch, if_match=if_match)
+        """Change some fields of a resource (RFC 7396). Raises NotFound, and InvalidConfig, StaleWrite, BuiltInChange as
+        above."""
+        request = configuration.PatchOne(
+            author=author, kind=kind, name=name, patch=patch, if_match=if_match, force=force
+        )
         done = await self.executor.run(configuration.patch, request)
         return Stamped(done.receipt.resource, done.revision) if done.written else done.receipt
 

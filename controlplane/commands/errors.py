@@ -86,6 +86,14 @@ class BuiltIn(CommandError):
         super().__init__(kind, name, detail)
 
 
+class BuiltInChange(CommandError):
+    """The change takes the purpose from a resource that is the control plane's own."""
+
+    def __init__(self, kind: str, name: str, consequence: str) -> None:
+        detail = f"{kind} {name!r} is built in: with this change {consequence}. force=true makes the change"
+        super().__init__(kind, name, detail)
+
+
 class Leaving(CommandError):
     """The instance's own processes have deregistered it, and are stopping."""
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from controlplane.commands.errors import AlreadyExists, BuiltIn, Change, NotFound, StaleWrite, StillNeeded
+from controlplane.commands.errors import (
+    AlreadyExists,
+    BuiltIn,
+    BuiltInChange,
+    Change,
+    NotFound,
+    StaleWrite,
+    StillNeeded,
+)
 from controlplane.commands.plan import Plan, PlanView, Request
 from controlplane.commands.plans.puts import (
+    Step,
     delete_step,
     plan_steps,
     present,
@@ -15,7 +24,7 @@ from controlplane.commands.plans.puts import (
     refusal,
     with_passwords,
 )
-from controlplane.model.builtin import BUILT_IN
+from controlplane.model.builtin import BUILT_IN, defeated
 from controlplane.model.document import Document, read_named
 from controlplane.model.merge import patched
 from controlplane.model.problems import InconsistentConfig, Problem
@@ -29,6 +38,8 @@ class Apply(Request):
     """Create or update everything that the document declares; resources that it leaves out do not change."""
 
     document: Document
+    force: bool = False
+    """Also changes that defeat a built-in resource."""
     dry_run: bool = False
 
     @property
@@ -37,12 +48,14 @@ class Apply(Request):
 
 
 def apply(view: PlanView, request: Apply) -> Plan[tuple[Change, ...]]:
-    """Raises InvalidConfig with all problems."""
+    """Raises InvalidConfig with all problems, and BuiltInChange without `force`."""
     declared = _checked(view, request.document.declared, request.document.problems)
     resources, passwords = with_passwords(view, declared, request.hashes, dry_run=request.dry_run)
     if passwords:
         return Plan((), passwords=passwords)
-    plan = plan_steps(view, [put_step(view, resource) for resource in resources])
+    steps = [put_step(view, resource) for resource in resources]
+    _check_built_in(steps, request.force)
+    plan = plan_steps(view, steps)
     return plan.dry() if request.dry_run else plan
 
 
@@ -57,6 +70,8 @@ class PutOne(Request):
     """Only if it is at this revision."""
     only_new: bool = False
     """Only if there is none yet."""
+    force: bool = False
+    """Also a change that defeats a built-in resource."""
 
     @property
     def small(self) -> bool:
@@ -64,7 +79,10 @@ class PutOne(Request):
 
 
 def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
-    """Raises InvalidConfig, StaleWrite, AlreadyExists. The receipt has the revision before the change."""
+    """Raises InvalidConfig, StaleWrite, AlreadyExists, BuiltInChange without `force`.
+
+    The receipt has the revision before the change.
+    """
     kind, name = request.declared.kind, request.declared.name
     revision = view.revision((kind, name))
     # A wrong body is refused before the conditions are checked (RFC 9110, 13.2.1).
@@ -77,7 +95,9 @@ def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
     receipt = Stamped(resource, revision)
     if passwords:
         return Plan(receipt, passwords=passwords)
-    plan = plan_steps(view, [put_step(view, resource)])
+    step = put_step(view, resource)
+    _check_built_in([step], request.force)
+    plan = plan_steps(view, [step])
     return Plan(receipt, plan.writes, plan.expects, plan.summary, plan.edits)
 
 
@@ -89,6 +109,8 @@ class PatchOne(Request):
     name: str
     patch: Mapping[str, object]
     if_match: int | None = None
+    force: bool = False
+    """As in PutOne."""
 
     @property
     def small(self) -> bool:
@@ -106,7 +128,13 @@ def patch(view: PlanView, request: PatchOne) -> Plan[Stamped]:
     if before is None:
         raise InconsistentConfig([Problem(f"{kind}/{name}", "cannot be read: replace it as a whole")])
     declared, problems = read_named(kind, patched(before, request.patch), name)
-    whole = PutOne(author=request.author, hashes=request.hashes, declared=declared, problems=problems)
+    whole = PutOne(
+        author=request.author,
+        hashes=request.hashes,
+        declared=declared,
+        problems=problems,
+        force=request.force,
+    )
     return put(view, whole)
 
 
@@ -142,6 +170,14 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
         raise StillNeeded(told.problems, users)
     plan = plan_steps(view, [delete_step(view, (kind, name))])
     return plan.dry() if request.dry_run else plan
+
+
+def _check_built_in(steps: Iterable[Step], force: bool) -> None:
+    for step in steps:
+        if step.after is None or force:
+            continue
+        if consequence := defeated((step.kind, step.name), step.before, step.after):
+            raise BuiltInChange(step.kind, step.name, consequence)
 
 
 def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:

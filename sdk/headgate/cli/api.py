@@ -87,15 +87,19 @@ class AdminApi:
         response = self._answer("GET", api_path(*path))
         return self._read(response), response.headers.get("etag", "")
 
-    def put(self, *path: str, content: bytes, if_match: str) -> str:
+    def put(self, *path: str, content: bytes, if_match: str, force: bool = False) -> str:
         """Replace what is at the path, if it is still the one with this ETag; its ETag now."""
         headers = {"Content-Type": "application/json", **({"If-Match": if_match} if if_match else {})}
-        return self._written(self._answer("PUT", api_path(*path), content=content, headers=headers))
+        return self._written(
+            self._answer("PUT", api_path(*path), content=content, headers=headers, params=_forced(force))
+        )
 
-    def patch(self, *path: str, content: bytes) -> str:
+    def patch(self, *path: str, content: bytes, force: bool = False) -> str:
         """Change the fields of what is at the path that `content`, a merge patch (RFC 7396), names; its ETag now."""
         headers = {"Content-Type": "application/merge-patch+json"}
-        return self._written(self._answer("PATCH", api_path(*path), content=content, headers=headers))
+        return self._written(
+            self._answer("PATCH", api_path(*path), content=content, headers=headers, params=_forced(force))
+        )
 
     def delete(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """Delete the resource at the path."""
@@ -352,3 +356,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _forced(force: bool) -> dict[str, str] | None:
+    return {"force": "true"} if force else None
+
+
+def as_option(refused: ApiError) -> ApiError:
+    """The refusal with the option of the command in place of the parameter of the API."""
+    said = refused.detail.replace("force=true", "--force")
+    return ApiError(refused.status, said, refused.errors, refused.members)

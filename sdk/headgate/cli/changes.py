@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from http.client import CONFLICT
 from typing import Any
 
-from headgate.cli.api import AdminApi, ApiError
+from headgate.cli.api import AdminApi, ApiError, as_option
 from headgate.cli.documents import Document
 from headgate.cli.kinds import RESOURCE_KINDS, find_kind
 from headgate.cli.render import print_line, printable, styled
@@ -42,16 +43,18 @@ class ResourceChange:
         return asdict(self)
 
 
-def send(api: AdminApi, document: Document, *, dry_run: bool) -> dict[str, Any]:
+def send(api: AdminApi, document: Document, *, dry_run: bool, force: bool = False) -> dict[str, Any]:
     """Apply what files declare; returns the receipt. Problems and warnings name the file and line."""
-    query = {"dry_run": "true"} if dry_run else None
+    asked = {"dry_run": dry_run, "force": force}
+    query = {name: "true" for name, on in asked.items() if on}
     try:
         content = document.as_json()
         patience = len(content) / _BYTES_A_SECOND
         receipt: dict[str, Any] = api.post("apply", content=content, query=query, patience=patience)
     except ApiError as refused:
         located = document.located(refused.errors)
-        raise ApiError(refused.status, refused.detail, located, refused.members) from refused
+        told = as_option(refused)
+        raise ApiError(told.status, told.detail, located, told.members) from refused
     if receipt.get("warnings"):
         receipt["warnings"] = document.located(receipt["warnings"])
     return receipt
@@ -68,9 +71,19 @@ def print_edits(edits: Sequence[Mapping[str, Any]]) -> None:
         print_line("No difference")
 
 
+def _tried(api: AdminApi, document: Document) -> dict[str, Any]:
+    try:
+        return send(api, document, dry_run=True)
+    except ApiError as refused:
+        if refused.status != CONFLICT:
+            raise
+        # Needs --force. Only a control plane that asks for it knows the parameter.
+        return send(api, document, dry_run=True, force=True)
+
+
 def compare(api: AdminApi, document: Document) -> list[ResourceChange]:
     """Changes found by a dry run; for updates, the fields whose values differ from the files."""
-    changes = send(api, document, dry_run=True)["changes"]
+    changes = _tried(api, document)["changes"]
     updates = [change for change in changes if change["action"] == "update"]
     there, stated = _present(api, updates), _stated(document)
     return [

@@ -17,6 +17,7 @@ from headgate.cli.options import (
     FILE,
     DryRunOption,
     Files,
+    ForceOption,
     OutputOption,
     QuorumOption,
     RecursiveOption,
@@ -35,6 +36,7 @@ def apply(
     file: Files,
     recursive: RecursiveOption = False,
     dry_run: DryRunOption = False,
+    force: ForceOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     quorum: QuorumOption = None,
@@ -55,7 +57,7 @@ def apply(
     waited = read_wait(wait, dry_run, timeout, quorum)
     document = load(file, recursive=recursive)
     with ctx.obj.api() as api:
-        receipt = changes.send(api, document, dry_run=dry_run)
+        receipt = changes.send(api, document, dry_run=dry_run, force=force)
         table = partial(changes.print_receipt, dry_run=dry_run)
         finish(api, receipt, table, output, waited)
 

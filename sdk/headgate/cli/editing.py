@@ -17,10 +17,11 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from headgate.cli.api import ApiError
+from headgate.cli.api import ApiError, as_option
 from headgate.cli.completion import complete_kind_or_name
 from headgate.cli.failure import FAILED, Failure
 from headgate.cli.kinds import Kind, find_resource
+from headgate.cli.options import ForceOption
 from headgate.cli.render import print_line, without_nothing
 from headgate.cli.resources import absent
 from headgate.cli.session import Session
@@ -35,6 +36,7 @@ def edit(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="KIND NAME", autocompletion=complete_kind_or_name)
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Change a resource in an editor.
 
@@ -67,7 +69,7 @@ def edit(
                 return
             try:
                 content = json.dumps(read_object(text)).encode()
-                written = api.put(*kind.path, name, content=content, if_match=etag)
+                written = api.put(*kind.path, name, content=content, if_match=etag, force=force)
                 break
             except ApiError as refused:
                 if refused.status == 412:
@@ -75,7 +77,7 @@ def edit(
                         file, f"{kind.singular} {name} was changed by somebody else meanwhile"
                     ) from refused
                 if refused.status != 400:
-                    raise _kept(file, str(refused)) from refused
+                    raise _kept(file, str(as_option(refused))) from refused
                 problems = str(refused).splitlines()
             except MalformedYaml as error:
                 problems = [f"line {_ABOVE + error.line}: {error}"]

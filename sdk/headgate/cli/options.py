@@ -19,6 +19,10 @@ RecursiveOption = Annotated[
     bool, typer.Option("--recursive", "-R", help="Also read subfolders (except hidden ones).")
 ]
 Files = Annotated[list[str], FILE]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Also a change by which the gateway no longer routes to the admin API."),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and show, without a change.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the data planes serve it.")]
 TimeoutOption = Annotated[

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from headgate.cli.api import AdminApi, ApiError
+from headgate.cli.api import AdminApi, ApiError, as_option
 from headgate.cli.completion import complete_kind_or_name
 from headgate.cli.editing import read_object
 from headgate.cli.failure import USAGE, Failure
 from headgate.cli.kinds import Kind, find_resource
+from headgate.cli.options import ForceOption
 from headgate.cli.render import print_line
 from headgate.cli.resources import absent
 from headgate.cli.yaml_values import MalformedYaml
@@ -32,6 +33,7 @@ def patch(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="KIND NAME", autocompletion=complete_kind_or_name)
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Change some fields of a resource.
 
@@ -46,16 +48,16 @@ def patch(
     kind, name = find_resource(what or (), "patch")
     content = _read(sys.stdin.read() if changes == "-" else changes)
     with ctx.obj.api() as api:
-        changed = _patch(api, kind, name, content)
+        changed = _patch(api, kind, name, content, force)
     print_line(f"Changed {kind.singular} {name}" if changed else "Nothing changed")
 
 
-def _patch(api: AdminApi, kind: Kind, name: str, content: bytes) -> bool:
+def _patch(api: AdminApi, kind: Kind, name: str, content: bytes, force: bool) -> bool:
     try:
         _, before = api.read(*kind.path, name)
-        return api.patch(*kind.path, name, content=content) != before
+        return api.patch(*kind.path, name, content=content, force=force) != before
     except ApiError as refused:
-        raise absent(api, kind, name) if refused.status == 404 else refused from refused
+        raise absent(api, kind, name) if refused.status == 404 else as_option(refused) from refused
 
 
 def _read(text: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from headgate.cli.api import AdminApi, ApiError
+from headgate.cli.api import AdminApi, ApiError, as_option
 from headgate.cli.failure import Absent, Failure
 from headgate.cli.kinds import KINDS, RESOURCE_KINDS, Kind
 from headgate.cli.spelling import meant
@@ -52,8 +52,7 @@ def delete(api: AdminApi, kind: Kind, name: str, *, force: bool = False, dry_run
     except ApiError as refused:
         if refused.status == 404:
             raise absent(api, kind, name) from refused
-        said = refused.detail.replace("force=true", "--force")
-        raise ApiError(refused.status, said, refused.errors, refused.members) from refused
+        raise as_option(refused) from refused
 
 
 def check_dry_deletes(api: AdminApi) -> None:

@@ -262,6 +262,22 @@ async def test_labels_built_in_resources_and_the_end_of_a_draining(
     assert [route["name"] for route in json.loads(chosen.stdout)] == ["orders"]
     assert json.loads((await run("get", "routes", "-l", "team=pay", "-o", "json")).stdout) == []
 
+    defeated = "routes: [{name: headgate-api, prefix: /elsewhere, service_name: controlplane, public: true}]"
+    for command, text in (
+        (("apply", "-f", "-"), defeated),
+        (("patch", "route", "headgate-api", "-p", "-"), "prefix: /x"),
+    ):
+        refused = await run(*command, input=text)
+        assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+        assert (
+            "with this change the gateway no longer routes /api/v1 to the admin API. --force makes"
+            in refused.stderr
+        )
+        assert (await run(*command, "--force", input=text)).exit_code == 0
+        back = await run("patch", "route", "headgate-api", "-p", "prefix: /api/v1")
+        assert back.exit_code == 0
+    assert (await run("diff", "-f", "-", input=defeated)).exit_code == 1
+
     refused = await run("delete", "route", "headgate-api")
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
     assert "is built in" in refused.stderr

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+import json
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -278,3 +279,61 @@ async def test_built_in_resources_are_deleted_by_force_alone(orders: httpx.Async
         assert (await orders.delete(f"{path}?force=true")).status_code == 204
     needed = await orders.delete("/api/v1/scopes/gateway:admin?force=true")
     assert "is needed by user 'admin'" in needed.text
+
+
+DEFEATS: list[dict[str, object]] = [
+    {"prefix": "/admin"},
+    {"prefix": None, "path": "/api/v1"},
+    {"service_name": "orders"},
+    {"methods": ["POST"]},
+    {"strip_prefix": True},
+    {"rewrite": "/elsewhere"},
+]
+
+
+@pytest.mark.parametrize("change", DEFEATS, ids=str)
+async def test_a_change_that_defeats_the_built_in_route_needs_force(
+    orders: httpx.AsyncClient, api: Api, change: dict[str, object]
+) -> None:
+    route = {"name": "headgate-api", "prefix": "/api/v1", "service_name": "controlplane", "public": True}
+    document = {"services": [{"service_name": "controlplane"}], "routes": [route]}
+    (await orders.post("/api/v1/apply", json=document)).raise_for_status()
+    changed = {field: value for field, value in {**route, **change}.items() if value is not None}
+    path, before = "/api/v1/config/routes/headgate-api", api.store.revision
+    patch: dict[str, Any] = {"headers": MERGE, "content": json.dumps(change)}
+    refusals = (
+        await orders.put(path, json=changed),
+        await orders.patch(path, **patch),
+        await orders.post("/api/v1/apply", json={"routes": [changed]}),
+        await orders.post("/api/v1/apply?dry_run=true", json={"routes": [changed]}),
+    )
+    for refused in refusals:
+        assert (refused.status_code, refused.json()["detail"]) == (
+            409,
+            "route 'headgate-api' is built in: with this change the gateway no longer routes /api/v1 to the admin "
+            "API. force=true makes the change",
+        )
+    assert api.store.revision == before
+    assert (await orders.put(f"{path}?force=true", json=changed)).status_code == 200
+    # It leads there no longer, and back.
+    assert (await orders.put(path, json={**changed, "labels": {"a": "b"}})).status_code == 200
+    assert (await orders.put(path, json=route)).status_code == 200
+    assert (await orders.patch(f"{path}?force=true", **patch)).status_code == 200
+    assert (await orders.put(path, json=route)).status_code == 200
+    applied = await orders.post("/api/v1/apply?force=true", json={"routes": [changed]})
+    assert applied.status_code == 200, applied.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hosts": ["admin.example"]}, {"prefix": "/api"}, {"methods": ["GET"]}, {"timeout": 5.0}],
+    ids=str,
+)
+async def test_other_changes_of_the_built_in_route_need_no_force(
+    orders: httpx.AsyncClient, change: dict[str, object]
+) -> None:
+    route = {"name": "headgate-api", "prefix": "/api/v1", "service_name": "controlplane", "public": True}
+    document = {"services": [{"service_name": "controlplane"}], "routes": [route]}
+    (await orders.post("/api/v1/apply", json=document)).raise_for_status()
+    answer = await orders.put("/api/v1/config/routes/headgate-api", json={**route, **change})
+    assert answer.status_code == 200
