@@ -14,6 +14,7 @@ from controlplane.api.numbers import MOST_REVISION, whole
 from controlplane.api.operation import (
     ADMIN,
     DRY_RUN,
+    FORCE,
     ROOT,
     Answer,
     Body,
@@ -85,7 +86,8 @@ async def diff(call: Call) -> Response:
 
 async def rollback(call: Call) -> Response:
     """Rolls the configuration back to an earlier revision."""
-    dry, wait = flag(call, "dry_run"), rollout.asked(call, "dry_run")
+    dry, wait = flag(call, "dry_run"), rollout.asked(call, "dry_run", "force")
+    force = flag(call, "force")
     document = await body.document(call.request)
     if unknown := sorted(set(document) - {"to", "dry_run", "users"}):
         raise InvalidConfig([Problem(unknown[0], "unknown field")])
@@ -99,7 +101,9 @@ async def rollback(call: Call) -> Response:
     dry = dry or bool(in_body)
     if dry and wait:
         raise HttpError(400, "A dry run writes nothing: leave out wait")
-    receipt = await call.parts.commands.rollback(to, author=call.author, users=bool(users), dry_run=dry)
+    receipt = await call.parts.commands.rollback(
+        to, author=call.author, users=bool(users), force=force, dry_run=dry
+    )
     return await receipt_answer(call, receipt, wait, dry=dry)
 
 
@@ -191,6 +195,6 @@ def operations() -> Iterator[Operation]:
         answers=rollout.RECEIPTS,
         tag="configuration",
         body=Body(shapes.RollbackShape, example={"to": 42, "dry_run": True}),
-        parameters=(DRY_RUN, *rollout.PARAMETERS),
+        parameters=(DRY_RUN, FORCE, *rollout.PARAMETERS),
         refusals=(404, 409, 504),
     )

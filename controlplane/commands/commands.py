@@ -202,12 +202,15 @@ class Commands:
 
         return await self.reads.run(lambda: rollback.show_records(listing.entries, compared))
 
-    async def rollback(self, to: int, *, author: str, users: bool = False, dry_run: bool = False) -> Receipt:
+    async def rollback(
+        self, to: int, *, author: str, users: bool = False, force: bool = False, dry_run: bool = False
+    ) -> Receipt:
         """Restore the configuration of revision `to` in one change; see `plans.rollback.Rollback`.
 
-        Raises NotFound, and InvalidConfig when the old state conflicts with the kept resources.
+        Raises NotFound, InvalidConfig when the old state conflicts with the kept resources, and unless `force` is set
+        BuiltIn or BuiltInChange.
         """
-        request = rollback.Rollback(author=author, to=to, users=users, dry_run=dry_run)
+        request = rollback.Rollback(author=author, to=to, users=users, force=force, dry_run=dry_run)
         done = await self.executor.run(rollback.rollback, request)
         return Receipt(done.revision, done.receipt, unfinished=done.unfinished)
 

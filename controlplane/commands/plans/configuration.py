@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from controlplane.commands.errors import (
     AlreadyExists,
     BuiltIn,
-    BuiltInChange,
     Change,
     NotFound,
     StaleWrite,
@@ -16,7 +15,7 @@ from controlplane.commands.errors import (
 )
 from controlplane.commands.plan import Plan, PlanView, Request
 from controlplane.commands.plans.puts import (
-    Step,
+    check_built_in,
     delete_step,
     plan_steps,
     present,
@@ -24,7 +23,7 @@ from controlplane.commands.plans.puts import (
     refusal,
     with_passwords,
 )
-from controlplane.model.builtin import BUILT_IN, defeated
+from controlplane.model.builtin import BUILT_IN
 from controlplane.model.document import Document, read_named
 from controlplane.model.merge import patched
 from controlplane.model.problems import InconsistentConfig, Problem
@@ -54,7 +53,7 @@ def apply(view: PlanView, request: Apply) -> Plan[tuple[Change, ...]]:
     if passwords:
         return Plan((), passwords=passwords)
     steps = [put_step(view, resource) for resource in resources]
-    _check_built_in(steps, request.force)
+    check_built_in(steps, request.force)
     plan = plan_steps(view, steps)
     return plan.dry() if request.dry_run else plan
 
@@ -96,7 +95,7 @@ def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
     if passwords:
         return Plan(receipt, passwords=passwords)
     step = put_step(view, resource)
-    _check_built_in([step], request.force)
+    check_built_in([step], request.force)
     plan = plan_steps(view, [step])
     return Plan(receipt, plan.writes, plan.expects, plan.summary, plan.edits)
 
@@ -170,14 +169,6 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
         raise StillNeeded(told.problems, users)
     plan = plan_steps(view, [delete_step(view, (kind, name))])
     return plan.dry() if request.dry_run else plan
-
-
-def _check_built_in(steps: Iterable[Step], force: bool) -> None:
-    for step in steps:
-        if step.after is None or force:
-            continue
-        if consequence := defeated((step.kind, step.name), step.before, step.after):
-            raise BuiltInChange(step.kind, step.name, consequence)
 
 
 def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.commands.errors import Action, Change
+from controlplane.commands.errors import Action, BuiltIn, BuiltInChange, Change
 from controlplane.commands.plan import Hashes, Password, Plan, PlanView
 from controlplane.commands.staging import MOST_BYTES, MOST_CHANGES, size_of
 from controlplane.model.access import ADMIN
+from controlplane.model.builtin import BUILT_IN, defeated
 from controlplane.model.history import Edit, edit
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Resource, ResourceId, User
@@ -71,6 +72,17 @@ def put_step(view: PlanView, resource: Resource) -> Step:
 def delete_step(view: PlanView, identity: ResourceId) -> Step:
     """The step after which there is no such resource."""
     return Step("delete", *identity, view.revision(identity), present(view, identity), None)
+
+
+def check_built_in(steps: Iterable[Step], force: bool) -> None:
+    """Raise BuiltIn or BuiltInChange for a step that deletes or defeats a built-in resource, unless it is forced."""
+    for step in () if force else steps:
+        identity = step.kind, step.name
+        if step.after is None:
+            if consequence := BUILT_IN.get(identity):
+                raise BuiltIn(*identity, consequence)
+        elif consequence := defeated(identity, step.before, step.after):
+            raise BuiltInChange(*identity, consequence)
 
 
 def plan_steps(view: PlanView, steps: Sequence[Step], summary: str = "") -> Plan[tuple[Change, ...]]:

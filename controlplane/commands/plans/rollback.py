@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from controlplane.commands.errors import Change, NotFound
 from controlplane.commands.plan import Plan, PlanView, Request
 from controlplane.commands.plans.puts import (
+    check_built_in,
     delete_step,
     hash_of,
     plan_steps,
@@ -57,6 +58,8 @@ class Rollback(Request):
 
     to: int
     users: bool = False
+    force: bool = False
+    """Also if it deletes or defeats a built-in resource."""
     dry_run: bool = False
 
     @property
@@ -69,8 +72,8 @@ class Rollback(Request):
 
 
 def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
-    """Raises NotFound for a revision that the history does not reach, and InvalidConfig when the old state conflicts
-    with the kept resources."""
+    """Raises NotFound for a revision that the history does not reach, InvalidConfig when the old state conflicts with
+    the kept resources, and BuiltIn or BuiltInChange without `force`."""
     listing = view.listings[RECORDS]
     past = show_records(listing.entries, lambda records: past_of(records, request.to, listing.revision))
     if not request.users:
@@ -79,9 +82,9 @@ def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
     declared = _checked(view, past, gone)
     steps = [put_step(view, _with_credentials(view, resource)) for resource in declared]
     needed = [step for step in steps if step.action != "unchanged"]
-    plan = plan_steps(
-        view, [*needed, *(delete_step(view, one) for one in gone)], f"roll back to revision {request.to}"
-    )
+    needed += [delete_step(view, one) for one in gone]
+    check_built_in(needed, request.force)
+    plan = plan_steps(view, needed, f"roll back to revision {request.to}")
     let_go(past)
     for lot in (steps, needed, declared):
         let_go(lot)

@@ -136,6 +136,7 @@ def rollback(
         bool, typer.Option("--users", help="Restore users too, including scopes that were revoked since.")
     ] = False,
     dry_run: DryRunOption = False,
+    force: ForceOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     quorum: QuorumOption = None,
@@ -151,7 +152,7 @@ def rollback(
     """
     waited = read_wait(wait, dry_run, timeout, quorum)
     with ctx.obj.api() as api:
-        receipt = past.rollback(api, to, users=users, dry_run=dry_run)
+        receipt = past.rollback(api, to, users=users, dry_run=dry_run, force=force)
         table = partial(
             changes.print_receipt, dry_run=dry_run, done="Rolled back", nothing="it was like this already"
         )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headgate.cli.api import AdminApi
+from headgate.cli.api import AdminApi, ApiError, as_option
 from headgate.cli.render import print_table
 
 Row = Mapping[str, Any]
@@ -33,9 +33,12 @@ def diff(api: AdminApi, old: int, new: int) -> list[dict[str, Any]]:
     return found
 
 
-def rollback(api: AdminApi, to: int, *, users: bool, dry_run: bool) -> dict[str, Any]:
+def rollback(api: AdminApi, to: int, *, users: bool, dry_run: bool, force: bool = False) -> dict[str, Any]:
     """Roll back; returns the receipt."""
     content = json.dumps({"to": to, **({"users": True} if users else {})}).encode()
-    query = {"dry_run": "true"} if dry_run else None
-    receipt: dict[str, Any] = api.post("rollback", content=content, query=query)
+    query = {name: "true" for name, on in (("dry_run", dry_run), ("force", force)) if on}
+    try:
+        receipt: dict[str, Any] = api.post("rollback", content=content, query=query)
+    except ApiError as refused:
+        raise as_option(refused) from refused
     return receipt

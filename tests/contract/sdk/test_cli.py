@@ -277,6 +277,11 @@ async def test_labels_built_in_resources_and_the_end_of_a_draining(
         back = await run("patch", "route", "headgate-api", "-p", "prefix: /api/v1")
         assert back.exit_code == 0
     assert (await run("diff", "-f", "-", input=defeated)).exit_code == 1
+    made = await run("apply", "-f", "-", "--force", "-o", "json", input=defeated)
+    past = str(json.loads(made.stdout)["revision"])
+    assert (await run("patch", "route", "headgate-api", "-p", "prefix: /api/v1")).exit_code == 0
+    assert "--force makes the change" in (await run("rollback", "--to", past)).stderr
+    assert (await run("rollback", "--to", past, "--force")).exit_code == 0
 
     refused = await run("delete", "route", "headgate-api")
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)

@@ -125,3 +125,21 @@ async def test_a_future_to_go_back_to(admin: httpx.AsyncClient, api: Api) -> Non
 async def test_readers_may_look_and_not_go_back(reader: httpx.AsyncClient) -> None:
     assert (await reader.get("/api/v1/history")).status_code == 200
     assert (await reader.post("/api/v1/rollback", json={"to": 1})).status_code == 403
+
+
+async def test_a_rollback_that_takes_the_admin_api_from_the_gateway_needs_force(
+    admin: httpx.AsyncClient, api: Api
+) -> None:
+    route = {"name": "headgate-api", "prefix": "/elsewhere", "service_name": "controlplane", "public": True}
+    without = await apply(admin, services=[{"service_name": "controlplane"}])
+    defeated = await apply(admin, routes=[route])
+    await apply(admin, routes=[{**route, "prefix": "/api/v1"}])
+    before = api.store.revision
+    for to, expected in ((defeated, "with this change the gateway"), (without, "without it the gateway")):
+        for query in ("", "?dry_run=true"):
+            refused = await admin.post(f"/api/v1/rollback{query}", json={"to": to})
+            assert refused.status_code == 409
+            assert expected in refused.json()["detail"]
+    assert api.store.revision == before
+    for to in (defeated, without):
+        assert (await admin.post("/api/v1/rollback?force=true", json={"to": to})).status_code == 200
