@@ -187,14 +187,15 @@ class _Worker:
 
     def end(self) -> None:
         """The worker no longer serves. If gunicorn replaces it, its successor inherits the lease."""
-        lease = self._registration.lease
-        if lease is None or not self._registration.registered or not self._recycled:
+        if not self._recycled:
             self.leave()
             return
         self._at_once.set()
         with self._lock:
-            self._shares.leave(self._worker.age, lease)
-            self._registration.stay()
+            if (lease := self._registration.lease) is not None and self._registration.registered:
+                self._shares.leave(self._worker.age, lease)
+                self._registration.stay()
+            # Not registered yet: the leases of predecessors keep the instance for the successor.
             self._registration.__exit__(None, None, None)
             self._left = True
 
@@ -239,10 +240,12 @@ class _Worker:
 
     def _end_dead(self) -> None:
         try:
-            with self._lock:
-                if not self._left and (dead := self._shares.dead()):
-                    self._registration.end(dead.values())
-                    self._shares.clear(dead)
+            for number, lease in self._shares.dead().items():
+                with self._lock:  # for one call at a time: a worker that ends waits for it
+                    if self._left or self._at_once.is_set():
+                        return
+                    self._registration.end([lease])
+                    self._shares.clear([number])
         except HeadgateError as error:
             log.warning("%s; the leases of workers that have ended are not ended yet", error)
 

@@ -139,6 +139,32 @@ async def test_a_recycled_worker_keeps_the_instance(registry: FakeRegistry, tmp_
     assert not registry.leases
 
 
+async def test_a_worker_recycled_before_it_is_registered_ends_no_lease(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
+    port = free_port()
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=port) + ALONE + "max_requests = 3\n")
+    async with running(registry, tmp_path, "-m", "gunicorn", "shop:application") as process:
+        await eventually(lambda: registry.instances, within=PATIENCE)
+        (first,) = registry.leases
+        registry.slow = asyncio.Event()
+        for _ in range(3):
+            await answer_of(port)
+        await eventually(lambda: registry.calls.count("Register") == 2, within=PATIENCE)
+        for _ in range(3):
+            await answer_of(port)
+        await eventually(lambda: registry.calls.count("Register") == 3, within=PATIENCE)
+        assert first in registry.leases
+        assert "Deregister" not in registry.calls
+        registry.slow.set()
+        await eventually(lambda: registry.leases and first not in registry.leases, within=PATIENCE)
+        process.send_signal(signal.SIGTERM)
+        _, errors = await within(process.communicate(), PATIENCE)
+    assert process.returncode == 0, errors.decode()
+    assert not registry.leases
+
+
 async def test_the_lease_of_a_killed_worker_is_ended(registry: FakeRegistry, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SHOP)
     (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=free_port()) + ALONE)
