@@ -44,6 +44,8 @@ log = logging.getLogger("headgate")
 
 SUCCESSORS_WITHIN = 10.0
 """Seconds that workers which a reload replaces wait for their successors; with `drain`, less than graceful_timeout."""
+REGISTERED_WITHIN = 5.0
+"""Seconds that a worker which `max_requests` ends waits for its registration under way. None after an error."""
 _LOOK = 0.1
 """Seconds between two looks at the state of others."""
 _COUNT = struct.Struct("<Q")
@@ -187,6 +189,8 @@ class _Worker:
 
     def end(self) -> None:
         """The worker no longer serves. If gunicorn replaces it, its successor inherits the lease."""
+        if self._recycled:
+            self._await_registration()
         if not self._recycled:
             self.leave()
             return
@@ -198,6 +202,19 @@ class _Worker:
             # Not registered yet: the leases of predecessors keep the instance for the successor.
             self._registration.__exit__(None, None, None)
             self._left = True
+
+    def _await_registration(self) -> None:
+        """Workers that were recycled faster than they register would let the lease of the last registered one end."""
+        until = time.monotonic() + REGISTERED_WITHIN
+        while self._registering and not self._asked and time.monotonic() < until:
+            time.sleep(_LOOK)
+
+    @property
+    def _registering(self) -> bool:
+        try:
+            return not self._registration.registered and self._registration.last_error is None
+        except HeadgateError:
+            return True  # not begun
 
     @property
     def _recycled(self) -> bool:

@@ -162,14 +162,17 @@ async def test_workers_hold_one_instance_together(stage: Stage) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_no_request_fails_while_workers_are_recycled(stage: Stage, workers: int) -> None:
+    # A busy machine may start a worker slowly: the lease of its predecessor must last.
+    settings = stage.folder / "gunicorn.conf.py"
+    settings.write_text(settings.read_text().replace('"orders",', '"orders", ttl=120,'))
     server = stage.serve("shop", "--workers", str(workers), "--max-requests", "20")
     await eventually(stage.instance, within=PATIENCE)
     dataplane = await asyncio.to_thread(stage.route)
     pids = {child.pid for child in psutil.Process(server.pid).children()}
     async with httpx.AsyncClient(base_url=dataplane.url, trust_env=False, timeout=PATIENCE) as client:
         await eventually(lambda: _served(client), within=PATIENCE)
-        answers = [(await client.get("/")).status_code for _ in range(200)]
-    assert answers == [HTTPStatus.OK] * 200
+        answers = [await client.get("/") for _ in range(200)]
+    assert not [answer.text for answer in answers if answer.status_code != HTTPStatus.OK]
     assert not pids & {child.pid for child in psutil.Process(server.pid).children()}
     assert not stage.removals, "it was never gone"
 
