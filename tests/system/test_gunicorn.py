@@ -63,9 +63,16 @@ class Stage:
 
     def serve(self, name: str, *options: str) -> Process:
         """gunicorn with two workers; with `--reuse-port` several of them may listen at the same address."""
-        command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--no-control-socket", *options]
+        command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--no-control-socket"]
         command += ["--timeout", "120", "--graceful-timeout", "120"]
-        command += ["--bind", f"127.0.0.1:{self.port}", "--config", "gunicorn.conf.py", "shop:application"]
+        command += [
+            "--bind",
+            f"127.0.0.1:{self.port}",
+            "--config",
+            "gunicorn.conf.py",
+            *options,
+            "shop:application",
+        ]
         environment = {
             "HEADGATE_CONTROLPLANE": self.controlplane.grpc,
             "HEADGATE_TOKEN": self.controlplane.secrets.service_token,
@@ -165,7 +172,9 @@ async def test_no_request_fails_while_workers_are_recycled(stage: Stage, workers
     # A busy machine may start a worker slowly: the lease of its predecessor must last.
     settings = stage.folder / "gunicorn.conf.py"
     settings.write_text(settings.read_text().replace('"orders",', '"orders", ttl=120,'))
-    server = stage.serve("shop", "--workers", str(workers), "--max-requests", "20")
+    server = stage.serve(
+        "shop", "--workers", str(workers), "--max-requests", "20", "--graceful-timeout", "30"
+    )
     await eventually(stage.instance, within=PATIENCE)
     dataplane = await asyncio.to_thread(stage.route)
     pids = {child.pid for child in psutil.Process(server.pid).children()}
@@ -176,7 +185,8 @@ async def test_no_request_fails_while_workers_are_recycled(stage: Stage, workers
     assert not pids & {child.pid for child in psutil.Process(server.pid).children()}
     assert not stage.removals, "it was never gone"
 
-    # The leases of recycled workers do not outlive the stop.
+    # The leases of recycled workers do not outlive the stop. gunicorn kills a worker that it forked just before: such a
+    # worker may miss the signal.
     await ended(server)
     assert await stage.instance() is None
 
