@@ -20,6 +20,14 @@ from tests.support.fake_controlplane import TOKEN
 from tests.support.waiting import PATIENCE, eventually
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; a process that has ended and was not waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class DataPlane:
     """`python -m dataplane`, started with `start`, and always ended after `async with`."""
 
@@ -100,8 +108,8 @@ class DataPlane:
         return 0.0
 
     def workers(self) -> list[psutil.Process]:
-        """Its worker processes."""
-        return psutil.Process(self.pid).children()
+        """Its worker processes, without those that have ended and wait for the supervisor to notice."""
+        return [worker for worker in psutil.Process(self.pid).children() if is_alive(worker)]
 
     def send(self, number: signal.Signals) -> None:
         """Signal the supervisor alone."""

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.support import wire
-from tests.support.data_plane import DataPlane
+from tests.support.data_plane import DataPlane, is_alive
 from tests.support.fake_controlplane import FakeControlPlane
 from tests.support.http_stage import Client
 from tests.support.instance import Instance
@@ -111,16 +111,9 @@ async def test_a_node_that_drains_refuses_at_once(
 
 async def kill(worker: psutil.Process) -> None:
     worker.kill()
-    await eventually(lambda: not _runs(worker), every=0.001)
+    await eventually(lambda: not is_alive(worker), every=0.001)
 
 
 async def more(served: list[int]) -> None:
     before = len(served)
     await eventually(lambda: len(served) > before + 20)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.support import wire
-from tests.support.data_plane import DataPlane
+from tests.support.data_plane import DataPlane, is_alive
 from tests.support.fake_controlplane import FakeControlPlane
 from tests.support.instance import Instance
 from tests.support.waiting import eventually
@@ -38,7 +37,7 @@ async def test_a_frozen_worker_is_noticed_and_replaced(
         before = {worker.pid for worker in node.workers()}
         frozen = node.workers()[0]
         frozen.suspend()
-        await eventually(lambda: not _runs(frozen))
+        await eventually(lambda: not is_alive(frozen))
         await eventually(lambda: len(node.workers()) == 2)
         await node.ready()
         assert len({worker.pid for worker in node.workers()} - before) == 1
@@ -75,7 +74,3 @@ async def test_workers_serve_on_while_the_supervisor_is_frozen_and_are_not_blame
         controlplane.publish(wire.snapshot(wire.user("alice", revision=6), revision=6))
         await node.serves(6)
         assert [worker.pid] == [each.pid for each in node.workers()]
-
-
-def _runs(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.support import wire
-from tests.support.data_plane import DataPlane
+from tests.support.data_plane import DataPlane, is_alive
 from tests.support.fake_controlplane import TOKEN, FakeControlPlane
 from tests.support.instance import Instance
 from tests.support.waiting import eventually
@@ -149,7 +149,7 @@ async def test_workers_end_when_the_supervisor_is_killed(
         await eventually(lambda: _refuses(node.port))
         orders.hold.set()
         assert (await under_way).text == "orders-1"
-        await eventually(lambda: not any(map(_alive, workers)))
+        await eventually(lambda: not any(map(is_alive, workers)))
 
 
 async def test_workers_know_no_secret_and_no_grpc(tmp_path: Path, controlplane: FakeControlPlane) -> None:
@@ -252,7 +252,3 @@ async def _served(node: DataPlane) -> bool:
 
 async def _counted(node: DataPlane, count: int) -> bool:
     return await node.metric("headgate_requests_total", route="orders", status="2xx") == count
-
-
-def _alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
