@@ -84,7 +84,9 @@ check: $(FOR_TESTS) ## Formatting, lint, types, imports, generated code
 unit: $(FOR_TESTS)
 	@# Tests mostly wait for real processes, hence four at once. A run ends even where pytest hangs: an alarm of
 	@# pytest-timeout may end in a task that swallows it, and pytest-xdist may wait for ever when a process has died.
-	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile $(TESTS)
+	@# Without the reordering of pytest-xdist, unit tests come last: files with few, long tests would otherwise end
+	@# the run one by one, on one processor.
+	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 .PHONY: compat
 compat: ## The demo and the unit tests on every installed Python from 3.11 to 3.14 (environments in build/compat)
