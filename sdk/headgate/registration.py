@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from headgate import barrier, uncaught
-from headgate.advertise import default_instance_id, local_address
+from headgate.advertise import default_instance_id, fitted_id, local_address
 from headgate.barrier import Wait
 from headgate.errors import HeadgateError, InvalidDefinition, Misconfigured, Stragglers, Unavailable
 from headgate.keeper import Keeper, deregister
@@ -330,8 +330,8 @@ def register(
         that address. The host unix:/path is a Unix socket of the data planes' node, and has no port; control planes and
         data planes allow it where UNIX_SOCKETS names its folder.
     instance_id: unique within the service. The same id at the same host and port joins the instance, which stays until
-        the last process has left; at another address it takes the other one's place. Default: host name and port,
-        or host name and the socket's file name.
+        the last process has left; at another address it takes the other one's place. Default: HEADGATE_INSTANCE, else
+        host name and port, or host name and the socket's file name.
     ttl: seconds after which the instance is removed if this process dies without deregistering, 5 to 300.
     deadline: seconds for which entering retries while no control plane answers; None: without end.
     on_change: called with True or False whenever `registered` changes; runs on the event loop, so it must not block.
@@ -356,7 +356,7 @@ def register(
         raise InvalidDefinition(["service_name: is missing"])
     request = RegistrationRequest(
         service_name=name,
-        instance_id=instance_id or default_instance_id(socket.gethostname(), port or host.rpartition("/")[2]),
+        instance_id=instance_id or _default_id(port or host.rpartition("/")[2]),
         host=host,
         port=port,
         weight=weight,
@@ -374,6 +374,11 @@ def register(
         drain=drain,
         background=background,
     )
+
+
+def _default_id(place: int | str) -> str:
+    named = os.environ.get("HEADGATE_INSTANCE", "").strip()
+    return fitted_id(named) if named else default_instance_id(socket.gethostname(), place)
 
 
 def _may_be_port(given: object) -> bool:

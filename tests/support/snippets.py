@@ -76,6 +76,7 @@ SDK = frozenset(
     {
         *("HEADGATE_TOKEN", "HEADGATE_TOKEN_FILE", "HEADGATE_CONTROLPLANE", "HEADGATE_CA", "HEADGATE_URL"),
         *("HEADGATE_CONTEXT", "HEADGATE_INSECURE", "HEADGATE_CONFIG", "HEADGATE_HOST", "HEADGATE_PORT"),
+        "HEADGATE_INSTANCE",
     }
 )
 _STATUS_PATHS = frozenset({"/health", "/live", "/ready", "/metrics", "/debug/config", "/docs", "/"})

@@ -162,7 +162,12 @@ def rollback(
 def drain_instance(
     ctx: typer.Context,
     service: Annotated[str, typer.Argument(help="Name of the service.", autocompletion=complete_service)],
-    instance: Annotated[str, typer.Argument(help="Id of the instance.", autocompletion=complete_instance)],
+    instance: Annotated[
+        str,
+        typer.Argument(
+            envvar="HEADGATE_INSTANCE", help="Id of the instance.", autocompletion=complete_instance
+        ),
+    ],
     timeout: Annotated[float, typer.Option(min=0, max=300, help="Seconds to wait at most.")] = 20.0,
     undo: Annotated[
         bool, typer.Option("--undo", help="Let a draining instance take requests again.")
@@ -173,7 +178,7 @@ def drain_instance(
     The command returns when the requests under way are done: then the instance can be stopped. It stays registered,
     draining, until it is stopped, registers again, or --undo ends the draining. With a service's
     token in HEADGATE_TOKEN (and HEADGATE_CONTROLPLANE, HEADGATE_CA), as in a Kubernetes preStop, the command calls the
-    registry; otherwise the admin API.
+    registry; otherwise the admin API. HEADGATE_INSTANCE names the instance, for a preStop without a shell.
 
     \b
     headgate drain orders orders-1

@@ -50,7 +50,9 @@ def register(
     instance: Annotated[
         str | None,
         typer.Option(
-            "--id", help="Default: host name, and port or the socket's file name.", show_default=False
+            "--id",
+            help="Default: HEADGATE_INSTANCE, else host name, and port or the socket's file name.",
+            show_default=False,
         ),
     ] = None,
     weight: Annotated[int, typer.Option(min=1, max=1000, help="Share of the service's traffic.")] = 1,

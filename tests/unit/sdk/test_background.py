@@ -12,6 +12,7 @@ import pytest
 import headgate
 from demo.ports import free_port
 from headgate import Misconfigured, Registration, ServiceDefinition
+from headgate.advertise import fitted_id
 from tests.support.fake_registry import TOKEN, FakeRegistry
 from tests.support.listening import listening, listening_at
 from tests.support.waiting import eventually, within
@@ -172,6 +173,11 @@ async def test_host_and_port_of_the_environment(
     monkeypatch.setenv("HEADGATE_PORT", "8443")
     request = headgate.register("orders", controlplane=registry.address).request
     assert (request.host, request.port) == ("shop.internal", 8443)
+    monkeypatch.setenv("HEADGATE_INSTANCE", "Shop-7d4b-" + "x" * 80)
+    named = headgate.register("orders", controlplane=registry.address).request.instance_id
+    assert named == fitted_id("Shop-7d4b-" + "x" * 80)
+    given = headgate.register("orders", instance_id="orders-1", controlplane=registry.address)
+    assert given.request.instance_id == "orders-1"
     for wrong in ("", "http"):
         monkeypatch.setenv("HEADGATE_PORT", wrong)
         with pytest.raises(Misconfigured, match="HEADGATE_PORT"):

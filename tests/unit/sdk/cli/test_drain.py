@@ -30,6 +30,15 @@ async def test_drained(run: Any, in_a_pod: FakeRegistry) -> None:
     assert in_a_pod.waits == [3.0]
 
 
+async def test_named_by_the_environment(
+    run: Any, in_a_pod: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preStop hook has no shell to expand a variable."""
+    monkeypatch.setenv("HEADGATE_INSTANCE", "a")
+    result = await asyncio.to_thread(run, "drain", "orders")
+    assert (result.exit_code, result.stdout) == (0, "Instance orders/a is drained\n")
+
+
 async def test_late(run: Any, in_a_pod: FakeRegistry) -> None:
     in_a_pod.stragglers = {"gw-1": "1 request under way"}
     result = await asyncio.to_thread(run, "drain", "orders", "a", "--timeout", "3")
