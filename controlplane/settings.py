@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     etcd_ca: Certificates | None = None
     """Authority of the etcd members' certificates, PEM."""
     etcd_cert: Certificates | None = None
-    """Client certificate for etcd, PEM; with ETCD_KEY."""
+    """Client certificate for etcd, PEM; with ETCD_KEY. New connections use renewed files."""
     etcd_key: KeyFile | None = None
     """Its unencrypted private key."""
     etcd_username: str | None = None

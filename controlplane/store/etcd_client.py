@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from controlplane.store.errors import AccessDenied, StoreError, StoreFull, StoreUnavailable
+from controlplane.store.etcd_credentials import CredentialFiles
 from controlplane.store.etcd_endpoint import Endpoint, Metadata
 from controlplane.store.etcd_errors import AuthenticationOff, TokenRefused
 from controlplane.store.etcd_lease_calls import GrpcCall, HandCall, LeaseCall, Unexplained
@@ -63,10 +64,10 @@ class EtcdClient:
     """A thin client. Raises ValueError at once for invalid certificates."""
 
     def __init__(self, settings: EtcdSettings) -> None:
-        credentials, tls = settings.credentials(), settings.tls()
+        credentials = CredentialFiles(settings)
         self.timeout = settings.timeout
         self.closed = False
-        self._endpoints = [Endpoint(address, credentials, tls) for address in settings.addresses]
+        self._endpoints = [Endpoint(address, credentials) for address in settings.addresses]
         self._preferred = 0
         self._tokens = TokenCache(settings.username, settings.password, self._authenticate)
 

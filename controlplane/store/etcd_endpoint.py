@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from controlplane.store.errors import StoreError, StoreUnavailable
+from controlplane.store.etcd_credentials import CredentialFiles, Credentials
 from controlplane.store.etcd_errors import from_rpc
 from controlplane.store.etcd_wire import STATUS, Method, Request, Response
 
@@ -43,20 +44,23 @@ StreamCall: TypeAlias = Any  # grpc.aio.StreamStreamCall, which the stubs leave 
 class Endpoint:
     """A member by its address (host:port). Its channel is made at the first call, on the loop that calls."""
 
-    def __init__(
-        self, address: str, credentials: grpc.ChannelCredentials | None, tls: ssl.SSLContext | None = None
-    ) -> None:
-        """`tls`: the same as `credentials`, for connections that are not gRPC's."""
+    def __init__(self, address: str, credentials: CredentialFiles) -> None:
         self.address = address
-        self.tls = tls
         self._credentials = credentials
+        self._used: Credentials | None = None
         self._channel: grpc.aio.Channel | None = None
         self._closed = False
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """For connections that are not gRPC's."""
+        return self._credentials.current().tls
 
     async def settle(self, within: float) -> None:
         """Make a connection. StoreUnavailable if there is none in time; then certainly nothing was sent."""
         try:
             async with asyncio.timeout(within):
+                await self._renew()
                 while (state := self.channel.get_state(try_to_connect=True)) in _UNDECIDED:
                     await self.channel.wait_for_state_change(state)
                 if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
@@ -65,6 +69,14 @@ class Endpoint:
             raise StoreUnavailable(f"{self.address}: no connection in time") from None
         except grpc.aio.UsageError:
             raise StoreUnavailable(f"{self.address}: the connection was closed") from None
+
+    async def _renew(self) -> None:
+        """Replace a channel that has no connection if certificates were renewed: it would present the old ones."""
+        if self.channel.get_state() is grpc.ChannelConnectivity.READY:
+            return
+        if self._credentials.current() is not self._used and self._channel is not None:
+            former, self._channel = self._channel, None
+            await former.close(None)
 
     async def _learn_why(self, within: float) -> None:
         # gRPC reports the reason of a missing connection only to a call, so a harmless call is made. If it gets
@@ -118,10 +130,11 @@ class Endpoint:
         if self._closed:
             raise StoreUnavailable(f"{self.address}: the connection was closed")
         if self._channel is None:
-            if self._credentials is None:
+            self._used = self._credentials.current()
+            if self._used.grpc is None:
                 self._channel = grpc.aio.insecure_channel(self.address, OPTIONS)
             else:
-                self._channel = grpc.aio.secure_channel(self.address, self._credentials, OPTIONS)
+                self._channel = grpc.aio.secure_channel(self.address, self._used.grpc, OPTIONS)
         return self._channel
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from controlplane.store import EtcdStore, Put, StoreUnavailable
 from controlplane.store.etcd_lease_calls import HandCall
 from tests.support.certificates import Authority
 from tests.support.etcd import Etcd
+from tests.support.waiting import eventually
 from tests.support.watching import Watching
 
 
@@ -89,3 +90,29 @@ async def test_tls_to_a_server_that_speaks_plain_text(etcd: Etcd, authority: Aut
     with pytest.raises(StoreUnavailable):
         await store.get("/k/a")
     await store.close()
+
+
+RENEWAL_FAILED = "renewed certificates are invalid; the old ones stay in use"
+
+
+async def test_a_new_connection_uses_renewed_certificates(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cert, key = Authority(tmp_path / "other", "another authority").issue("client")
+    renewed = authority.issue("renewed")
+    with Etcd(tmp_path / "etcd", authority=authority) as etcd:
+        store = EtcdStore(etcd.settings(ca=authority.certificate, cert=cert, key=key))
+
+        async def refused() -> bool:
+            with pytest.raises(StoreUnavailable):
+                await store.get("/k/a")
+            return RENEWAL_FAILED in caplog.messages
+
+        assert not await refused()
+        key.write_bytes(renewed[1].read_bytes())
+        # With TLS 1.3 a connection counts as made until etcd has refused the certificate.
+        await eventually(refused)
+        cert.write_bytes(renewed[0].read_bytes())
+        assert await eventually(lambda: store.grant(30))
+        assert caplog.messages.count(RENEWAL_FAILED) == 1
+        await store.close()
