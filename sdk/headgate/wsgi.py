@@ -166,7 +166,7 @@ class _Worker:
         self._shares = shares
         self._at_once = threading.Event()
         self._lock = threading.Lock()
-        self._asked = self._left = False
+        self._asked = self._left = self._bequeathed = False
         self._before = signal.getsignal(signal.SIGTERM)
         # A handler may interrupt the main thread anywhere, so it only writes to a pipe.
         self._read, self._write = os.pipe()
@@ -194,8 +194,11 @@ class _Worker:
         if not self._recycled:
             self.leave()
             return
+        self._bequeathed = True
         self._at_once.set()
         with self._lock:
+            if self._left:
+                return  # the wait for successors had just ended
             if (lease := self._registration.lease) is not None and self._registration.registered:
                 self._shares.leave(self._worker.age, lease)
                 self._registration.stay()
@@ -218,12 +221,20 @@ class _Worker:
 
     @property
     def _recycled(self) -> bool:
+        """Whether `max_requests` ends it, and a successor begins: not when gunicorn stops, but also during a reload."""
         worker = self._worker
-        return not self._asked and worker.nr >= worker.max_requests and worker.ppid == os.getppid()
+        succeeded = not self._asked or self._awaits_successors
+        return succeeded and worker.nr >= worker.max_requests and worker.ppid == os.getppid()
+
+    @property
+    def _awaits_successors(self) -> bool:
+        """Whether a reload replaces this worker, and no worker of the new configuration is registered yet."""
+        return _registered() <= self._generation < _latest()
 
     def _leave_once(self) -> None:
-        if not self._left:
-            dead = self._shares.dead()
+        if not self._left and not self._bequeathed:
+            # After a reload they may be of a successor that was recycled at once: the next one ends them.
+            dead = {} if self._generation < _registered() else self._shares.dead()
             self._registration.inherit(dead.values())
             self._registration.__exit__(None, None, None)
             self._shares.clear([*dead, self._worker.age])
@@ -269,6 +280,6 @@ class _Worker:
     def _wait_for_successors(self) -> None:
         """After a reload, keep the instance until a worker of the new configuration holds it, too."""
         until = time.monotonic() + SUCCESSORS_WITHIN
-        while _registered() <= self._generation < _latest() and time.monotonic() < until:
+        while self._awaits_successors and time.monotonic() < until:
             if self._at_once.wait(_LOOK):
                 return

@@ -166,6 +166,33 @@ async def test_a_worker_recycled_before_it_is_registered_waits_for_that(
     assert not registry.leases
 
 
+async def test_a_worker_recycled_during_a_reload_leaves_its_lease_to_its_successors(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
+    port = free_port()
+    (tmp_path / "shop.py").write_text(SHOP)
+    patient = "max_requests = 3\nwsgi.SUCCESSORS_WITHIN = 600.0\n"
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=port) + ALONE + patient)
+    async with running(registry, tmp_path, "-m", "gunicorn", "shop:application") as process:
+        await eventually(lambda: registry.instances, within=PATIENCE)
+        (first,) = registry.leases
+        (old,) = psutil.Process(process.pid).children()
+        registry.slow = asyncio.Event()
+        process.send_signal(signal.SIGHUP)
+        await eventually(lambda: registry.calls.count("Register") == 2, within=PATIENCE)
+        # It serves while it waits for its successor, beside that.
+        while psutil.pid_exists(old.pid):
+            await answer_of(port)
+        assert first in registry.leases and registry.instances
+        registry.slow.set()
+        await eventually(lambda: registry.leases and first not in registry.leases, within=PATIENCE)
+        assert not any(registry.waits), "no worker drained the instance"
+        process.send_signal(signal.SIGTERM)
+        _, errors = await within(process.communicate(), PATIENCE)
+    assert process.returncode == 0, errors.decode()
+    assert not registry.leases
+
+
 async def test_the_lease_of_a_killed_worker_is_ended(registry: FakeRegistry, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SHOP)
     (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=free_port()) + ALONE)
