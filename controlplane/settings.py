@@ -78,8 +78,10 @@ def _networks(value: object) -> object:
 
 def _folders(value: tuple[str, ...]) -> tuple[str, ...]:
     for folder in value:
-        if not folder.startswith("/") or ".." in folder.split("/") or not folder.strip("/"):
-            raise _wrong(f"{folder!r} is not the absolute path of a folder, without '..' and other than /")
+        if not re.match("/[^/]", folder) or {".", ".."} & set(folder.split("/")):
+            raise _wrong(
+                f"{folder!r} is not the absolute path of a folder: one '/', names, no '.' and no '..'"
+            )
     return value
 
 

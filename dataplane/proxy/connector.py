@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from dataplane.proxy.address import UNIX
-from dataplane.proxy.unix_sockets import UnixSockets
+from dataplane.proxy.unix_sockets import BacklogFull, UnixSockets
 
 P = TypeVar("P", bound=asyncio.Protocol)
+
+_FIRST_PAUSE: Final = 0.005
+_LONGEST_PAUSE: Final = 0.1
+"""Seconds between two attempts at a socket whose backlog is full. The caller bounds the time of all of them."""
 
 
 class Connector:
@@ -24,7 +29,7 @@ class Connector:
         """A connection with the protocol that `made` returns. Raises OSError."""
         loop = asyncio.get_running_loop()
         if address.startswith(UNIX):
-            _, protocol = await loop.create_connection(made, sock=self._sockets.connect(address))
+            _, protocol = await loop.create_connection(made, sock=await self._opened(address))
         else:
             _, protocol = await loop.create_connection(made, address, port)
         return protocol
@@ -34,6 +39,15 @@ class Connector:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection as streams; over TLS with a context, verified for `name`. Raises OSError."""
         if address.startswith(UNIX):
-            connection = self._sockets.connect(address)
+            connection = await self._opened(address)
             return await asyncio.open_connection(sock=connection, ssl=context, server_hostname=name)
         return await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
+
+    async def _opened(self, address: str) -> socket.socket:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._sockets.connect(address)
+            except BacklogFull:
+                await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)

@@ -26,9 +26,12 @@ _REASONS: Final[Mapping[int, str]] = {
     errno.EACCES: "not permitted: the user of the data plane needs write access to the socket and search access to "
     "its folders",
     errno.ECONNREFUSED: "nothing listens on it",
-    errno.EAGAIN: "its backlog is full",
     errno.EPROTOTYPE: "not a stream socket",
 }
+
+
+class BacklogFull(OSError):
+    """The service has not accepted earlier connections yet. Over TCP the kernel would try again."""
 
 
 class UnixSockets:
@@ -43,7 +46,8 @@ class UnixSockets:
     def connect(self, address: str) -> socket.socket:
         """A connection to `unix:/path`; it does not block.
 
-        Raises OSError with the reason: without an errno, unless this process lacks something (EXHAUSTED).
+        Raises OSError with the reason: without an errno, unless this process lacks something (EXHAUSTED). BacklogFull:
+        it may succeed later.
         """
         path = address.removeprefix(UNIX)
         # By its text first: nobody learns from the error which files exist elsewhere.
@@ -55,6 +59,8 @@ class UnixSockets:
                 return self._connected(address, opened)
             finally:
                 os.close(opened)
+        except BlockingIOError:
+            raise BacklogFull(f"{address}: its backlog is full") from None
         except OSError as error:
             if error.errno is None or error.errno in EXHAUSTED:
                 raise

@@ -16,11 +16,11 @@ _DIGEST = 8
 
 
 def default_instance_id(host_name: str, place: int | str) -> str:
-    """Host name and port, or a socket's file name, as a resource name.
+    """Host name and port, or a socket's path, as a resource name.
 
     The same after a restart, so that the instance replaces itself.
     """
-    return fitted_id(f"{host_name}-{place}")
+    return fitted_id(f"{host_name}-{str(place).lstrip('/')}")
 
 
 def fitted_id(text: str) -> str:

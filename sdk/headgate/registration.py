@@ -331,7 +331,7 @@ def register(
         data planes allow it where UNIX_SOCKETS names its folder.
     instance_id: unique within the service. The same id at the same host and port joins the instance, which stays until
         the last process has left; at another address it takes the other one's place. Default: HEADGATE_INSTANCE, else
-        host name and port, or host name and the socket's file name.
+        host name and port, or host name and the socket's path.
     ttl: seconds after which the instance is removed if this process dies without deregistering, 5 to 300.
     deadline: seconds for which entering retries while no control plane answers; None: without end.
     on_change: called with True or False whenever `registered` changes; runs on the event loop, so it must not block.
@@ -356,7 +356,7 @@ def register(
         raise InvalidDefinition(["service_name: is missing"])
     request = RegistrationRequest(
         service_name=name,
-        instance_id=instance_id or _default_id(port or host.rpartition("/")[2]),
+        instance_id=instance_id or _default_id(port or host.removeprefix(UNIX)),
         host=host,
         port=port,
         weight=weight,

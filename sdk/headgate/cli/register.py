@@ -51,7 +51,7 @@ def register(
         str | None,
         typer.Option(
             "--id",
-            help="Default: HEADGATE_INSTANCE, else host name, and port or the socket's file name.",
+            help="Default: HEADGATE_INSTANCE, else host name, and port or the socket's path.",
             show_default=False,
         ),
     ] = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
 from pathlib import Path
 
@@ -99,3 +101,21 @@ async def test_an_early_answer_is_read_before_the_end(host: str, connector: Conn
         await client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n" + 3_000_000 * b"x")
         head, body = await client.answer()
         assert (head[:13], body) == (b"HTTP/1.1 413 ", b"no")
+
+
+async def test_a_full_backlog_is_waited_for(host: str, connector: Connector) -> None:
+    """As over TCP: a burst of connections is no failure of the instance."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(host.removeprefix("unix:"))
+    server.listen(0)
+    await connector.connect(asyncio.Protocol, host, 0)
+    waiting = asyncio.create_task(connector.streams(host, 0, None, None))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await connector.connect(asyncio.Protocol, host, 0)
+    assert not waiting.done()
+    accepted = [server.accept()[0]]
+    _, writer = await waiting
+    writer.transport.abort()
+    for connection in (*accepted, server):
+        connection.close()

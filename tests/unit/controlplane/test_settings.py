@@ -187,6 +187,8 @@ def test_a_dotenv_file_that_cannot_be_read(environment: pytest.MonkeyPatch, tmp_
         ("ETCD_CERT", "/nowhere", "ETCD_CERT and ETCD_KEY must be set together"),
         ("GRPC_CERT", "/nowhere", "GRPC_CERT and GRPC_KEY must be set together"),
         ("ETCD_USERNAME", "root", "ETCD_USERNAME and ETCD_PASSWORD must be set together"),
+        ("UNIX_SOCKETS", "//run/apps", "UNIX_SOCKETS: '//run/apps' is not the absolute path of a folder"),
+        ("UNIX_SOCKETS", "/.", "UNIX_SOCKETS: '/.' is not the absolute path of a folder"),
         ("GRPC_CLIENT_CA", "/nowhere", "GRPC_CLIENT_CA needs GRPC_CERT and GRPC_KEY"),
     ],
 )

@@ -155,6 +155,8 @@ def test_every_wrong_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch)
         ("RATE_LIMIT_BURST", "0"),
         ("LOG_LEVEL", "chatty"),
         ("ACCESS_LOG", "maybe"),
+        ("UNIX_SOCKETS", "//run/apps"),
+        ("UNIX_SOCKETS", "/."),
     ],
 )
 def test_a_wrong_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -33,3 +33,8 @@ def test_short_ones_are_kept(text: str, name: str) -> None:
 def test_a_name_that_fits_is_left_alone() -> None:
     name = default_instance_id(POD.format("x2x4z"), 9000)
     assert fitted_id(name) == name
+
+
+def test_sockets_of_one_name_in_different_folders_stay_apart() -> None:
+    assert default_instance_id("node", "/run/apps/a/http.sock") == "node-run-apps-a-http.sock"
+    assert default_instance_id("node", "/run/apps/b/http.sock") == "node-run-apps-b-http.sock"

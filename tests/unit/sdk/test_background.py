@@ -12,7 +12,7 @@ import pytest
 import headgate
 from demo.ports import free_port
 from headgate import Misconfigured, Registration, ServiceDefinition
-from headgate.advertise import fitted_id
+from headgate.advertise import default_instance_id, fitted_id
 from tests.support.fake_registry import TOKEN, FakeRegistry
 from tests.support.listening import listening, listening_at
 from tests.support.waiting import eventually, within
@@ -160,7 +160,7 @@ async def test_a_unix_socket_has_no_port(
             await eventually(lambda: registration.registered)
         instance = registration.instance
         assert (instance.instance_id, instance.host, instance.port) == (
-            "web-1-orders.sock",
+            default_instance_id("web-1", str(path)),
             f"unix:{path}",
             0,
         )
