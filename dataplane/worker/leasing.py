@@ -18,6 +18,23 @@ MAX_UNREAD = 1024 * 1024
 """Bytes the supervisor may leave unread before the worker asks no more."""
 HURRY = 0.005
 """Seconds between two asks about keys that run low, at least."""
+HURRIES, HURRIES_PER_SECOND = 40, 20
+"""Such asks without a longer pause, and from then on. Clients with ever new keys would otherwise let every worker of a
+fleet send hundreds a second to one owner."""
+
+
+class Haste:
+    """When the next ask about keys that run low may be sent. Pure: time is an argument."""
+
+    def __init__(self) -> None:
+        self._spare = float(HURRIES)
+        self._at = 0.0
+
+    def pause(self, now: float) -> float:
+        """One was sent: seconds until the next one."""
+        gained = (now - self._at) * HURRIES_PER_SECOND
+        self._spare, self._at = min(HURRIES, self._spare + gained) - 1, now
+        return HURRY if self._spare >= 0 else max(HURRY, -self._spare / HURRIES_PER_SECOND)
 
 
 class Leasing:
@@ -30,6 +47,7 @@ class Leasing:
         self._news = asyncio.Event()
         """Set with every answer."""
         self._tidied = 0.0
+        self._haste = Haste()
         limiter.wake = self._wake.set
 
     def wake(self) -> None:
@@ -78,17 +96,20 @@ class Leasing:
                 await self._woken(left)
             self._wake.clear()
             if self._limiter.urgent:
-                self._send(self._limiter.urgent_asks, time.monotonic())
-                await asyncio.sleep(HURRY)
+                now = time.monotonic()
+                sent = self._send(self._limiter.urgent_asks, now)
+                await asyncio.sleep(self._haste.pause(now) if sent else HURRY)
 
     async def _woken(self, within: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._wake.wait()
 
-    def _send(self, asks: Callable[[float, bool], list[tuple[Leased, Ask]]], now: float) -> None:
+    def _send(self, asks: Callable[[float, bool], list[tuple[Leased, Ask]]], now: float) -> bool:
+        """Send what `asks` has to ask; whether there was anything."""
+        sent = False
         if self._channel.backlog > MAX_UNREAD:
-            return
+            return sent
         for kind, fleet in ((Kind.NODE_ASKS, False), (Kind.FLEET_ASKS, True)):
             messages = [
                 codec.ask_message(leased.limit.name, leased.counts_by, ask)
@@ -96,3 +117,5 @@ class Leasing:
             ]
             if messages:
                 self._channel.send(kind, pb.LimitAsks(asks=messages).SerializeToString())
+                sent = True
+        return sent

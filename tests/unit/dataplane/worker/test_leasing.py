@@ -13,7 +13,7 @@ from dataplane.channel import Channel, Kind
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitKey
 from dataplane.worker import leasing as module
-from dataplane.worker.leasing import Leasing
+from dataplane.worker.leasing import HURRIES, HURRIES_PER_SECOND, HURRY, Haste, Leasing
 from headgate_api.leases import codec
 from headgate_api.leases.messages import Limit as Terms
 from headgate_api.leases.owner import Owner
@@ -68,3 +68,15 @@ async def test_a_key_that_runs_low_does_not_wait_for_the_next_turn(monkeypatch: 
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+def test_ever_new_keys_do_not_make_a_worker_ask_without_end() -> None:
+    haste, now, asks = Haste(), 1000.0, 0
+    while now < 1010.0:
+        now += haste.pause(now)
+        asks += 1
+    assert HURRIES + 10 * HURRIES_PER_SECOND <= asks <= HURRIES + 10 * HURRIES_PER_SECOND + 10
+    # A quiet time lets it hurry again.
+    now += HURRIES / HURRIES_PER_SECOND + 1
+    assert [haste.pause(now) for _ in range(HURRIES)] == [HURRY] * HURRIES
+    assert haste.pause(now) > HURRY
