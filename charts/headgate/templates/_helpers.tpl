@@ -1,11 +1,27 @@
+{{/* The start of every object's name. */}}
 {{- define "headgate.fullname" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
-{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- $chart := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains $chart .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name $chart | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{/* The name of an object, 63 characters at most. Takes (list $ suffix). */}}
+{{- define "headgate.name" -}}
+{{- $suffix := printf "-%s" (index . 1) }}
+{{- $most := int (sub 63 (len $suffix)) }}
+{{- printf "%s%s" (include "headgate.fullname" (index . 0) | trunc $most | trimSuffix "-") $suffix }}
 {{- end }}
 
 {{- define "headgate.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The labels by which a component's pods are found. Takes (list $ component). */}}
+{{- define "headgate.componentSelector" -}}
+{{ include "headgate.selector" (index . 0) }}
+app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
 {{- define "headgate.labels" -}}
@@ -15,8 +31,68 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{/* All labels of an object. Takes (list $ component labels); the component may be empty. */}}
+{{- define "headgate.allLabels" -}}
+{{- $root := index . 0 }}
+{{- $own := include "headgate.labels" $root | fromYaml }}
+{{- with index . 1 }}{{ $own = set $own "app.kubernetes.io/component" . }}{{ end }}
+{{- merge $own (index . 2 | default dict) $root.Values.commonLabels | toYaml }}
+{{- end }}
+
+{{/* metadata of an object. Takes a dict: root, name, component, labels, annotations. */}}
+{{- define "headgate.metadata" -}}
+name: {{ .name }}
+namespace: {{ .root.Release.Namespace }}
+labels: {{- include "headgate.allLabels" (list .root .component .labels) | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Name of the Secret with the credentials of this release. */}}
 {{- define "headgate.secret" -}}
 {{- required "existingSecret is required: the name of a Secret with SECRET_KEY, DATAPLANE_TOKEN, SERVICE_TOKEN and ADMIN_PASSWORD" .Values.existingSecret }}
+{{- end }}
+
+{{/* URLs of etcd, comma separated. */}}
+{{- define "headgate.etcdEndpoints" -}}
+{{- join "," .Values.etcd.endpoints }}
+{{- end }}
+
+{{/* host:port by which data planes find the control planes: a headless Service, so that they see every one of them. */}}
+{{- define "headgate.controlplaneAddress" -}}
+{{ include "headgate.name" (list . "controlplane-headless") }}:50051
+{{- end }}
+
+{{/* http or https of the admin API. */}}
+{{- define "headgate.adminScheme" -}}
+{{ empty .Values.controlplane.adminTls.secret | ternary "http" "https" }}
+{{- end }}
+
+{{/* An image. Takes (list $ image). */}}
+{{- define "headgate.image" -}}
+{{- $root := index . 0 }}{{ $image := index . 1 }}
+{{- $registry := $image.registry | default $root.Values.image.registry }}
+{{- $name := empty $registry | ternary $image.repository (printf "%s/%s" (trimSuffix "/" $registry) $image.repository) }}
+{{- if $image.digest }}{{ printf "%s@%s" $name $image.digest }}
+{{- else }}{{ printf "%s:%s" $name ($image.tag | default $root.Chart.AppVersion) }}{{ end }}
+{{- end }}
+
+{{- define "headgate.imagePullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Name of a plane's ServiceAccount. Takes (list $ plane). */}}
+{{- define "headgate.serviceAccount" -}}
+{{- $plane := index . 1 }}
+{{- $account := (index (index . 0).Values $plane).serviceAccount }}
+{{- if $account.create }}{{ $account.name | default (include "headgate.name" (list (index . 0) $plane)) }}
+{{- else }}{{ $account.name | default "default" }}{{ end }}
 {{- end }}
 
 {{- define "headgate.fromSecret" -}}
@@ -24,16 +100,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ .key }}}}
 {{- end }}
 
-{{- define "headgate.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{/* Name of the volume that is mounted in this folder of /etc/headgate: a Secret's name may be too long for it. */}}
+{{- define "headgate.volume" -}}
+{{- hasPrefix "tls/" . | ternary (printf "tls-%s" (sha256sum . | trunc 10)) (printf "%s-tls" .) }}
 {{- end }}
 
-{{- define "headgate.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{/* The port of a URL without path. */}}
+{{- define "headgate.portOf" -}}
+{{- regexMatch ":[0-9]+$" . | ternary (regexFind "[0-9]+$" .) (hasPrefix "https:" . | ternary "443" "80") }}
 {{- end }}

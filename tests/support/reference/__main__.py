@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from tests.support.pages import DOCS, ROOT
-from tests.support.reference import admin_api, commands, errors, logs, metrics, resources, sdk, settings
+from tests.support.reference import (
+    admin_api,
+    chart,
+    commands,
+    errors,
+    logs,
+    metrics,
+    resources,
+    sdk,
+    settings,
+)
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "admin-api-operations.md": admin_api.render,
+    "chart.md": chart.render,
     "commands.md": commands.render,
     "errors.md": errors.render,
     "logs.md": logs.render,
@@ -20,12 +32,18 @@ PAGES: Mapping[str, Callable[[], str]] = {
 }
 """By the file's name in docs/reference."""
 
+FILES: Mapping[Path, Callable[[], str]] = {
+    **{DOCS / "reference" / name: render for name, render in PAGES.items()},
+    chart.SCHEMA: chart.described_schema,
+}
+"""Every generated file."""
+
 
 def main() -> int:
     """Raises ValueError with a list of missing descriptions in the code."""
     stale = []
-    for name, render in PAGES.items():
-        target, page = DOCS / "reference" / name, render()
+    for target, render in FILES.items():
+        page = render()
         if "--check" not in sys.argv:
             target.write_text(page)
         elif not target.exists() or target.read_text() != page:

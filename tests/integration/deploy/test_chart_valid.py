@@ -1,0 +1,150 @@
+"""The chart lints strictly, and every object that it renders is valid in three versions of Kubernetes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.chart import CHART, NEEDED, helm, manifests, problems, render
+
+PRODUCTION = yaml.safe_load((CHART / "values-production.yaml").read_text())
+POD: dict[str, Any] = {
+    "labels": {"team": "edge"},
+    "annotations": {"note": "1"},
+    "podLabels": {"team": "edge"},
+    "podAnnotations": {"note": "1"},
+    "env": {"LOG_LEVEL": "debug", "EXTRA": "1"},
+    "extraEnv": [{"name": "HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}],
+    "envFrom": [{"secretRef": {"name": "more"}}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "extraContainers": [{"name": "beside", "image": "beside:1"}],
+    "initContainers": [{"name": "before", "image": "before:1"}],
+    "priorityClassName": "high",
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "edge", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [],
+    "strategy": {"type": "Recreate"},
+    "preStopSeconds": 0,
+    "minReadySeconds": 5,
+    "terminationGracePeriodSeconds": 120,
+    "probes": {"startup": {"initialDelaySeconds": 1}, "liveness": {"successThreshold": 1}},
+    "pdb": {"minAvailable": "50%", "unhealthyPodEvictionPolicy": "IfHealthyBudget"},
+    "serviceAccount": {"create": False, "name": "theirs"},
+    "image": {"registry": "r.example.org", "digest": "sha256:" + "0" * 64},
+}
+LOAD_BALANCER: dict[str, Any] = {
+    "type": "LoadBalancer",
+    "loadBalancerClass": "example.org/internal",
+    "loadBalancerSourceRanges": ["192.0.2.0/24"],
+    "externalTrafficPolicy": "Local",
+    "annotations": {"a": "b"},
+    "labels": {"a": "b"},
+}
+RULE = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
+PEERS = [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]
+METRIC = {
+    "type": "Pods",
+    "pods": {"metric": {"name": "requests"}, "target": {"type": "AverageValue", "averageValue": "50"}},
+}
+MATRIX: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "production": PRODUCTION,
+    "fixed replicas": {"dataplane": {"autoscaling": {"enabled": False}, "replicas": 3}},
+    "etcd over TLS": {"etcd": {"endpoints": ["https://a:2379", "https://b:2379"], "tlsSecret": "etcd-tls"}},
+    "admin API over TLS": {
+        "controlplane": {
+            "adminTls": {"secret": "admin-tls"},
+            "ingress": {
+                "enabled": True,
+                "className": "nginx",
+                "hosts": ["admin.example.org"],
+                "tls": [{"hosts": ["admin.example.org"], "secretName": "admin"}],
+            },
+        },
+        "monitoring": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    },
+    "everything of a pod": {
+        "controlplane": POD,
+        "dataplane": POD,
+        "commonLabels": {"cost": "1"},
+        "commonAnnotations": {"cost": "1"},
+        "image": {"registry": "r.example.org", "pullSecrets": ["pull"]},
+        "serviceAccount": {"annotations": {"iam": "role"}},
+    },
+    "load balancers": {
+        "controlplane": {
+            "service": {**LOAD_BALANCER, "nodePorts": {"grpc": 30051}},
+            "rbac": {"rules": [RULE]},
+        },
+        "dataplane": {
+            "service": {
+                **LOAD_BALANCER,
+                "ipFamilyPolicy": "RequireDualStack",
+                "ipFamilies": ["IPv4", "IPv6"],
+            },
+            "tls": {"enabled": True, "secrets": ["a", "b"]},
+            "upstreamTls": {"secret": "client"},
+            "proxyProtocolFrom": ["192.0.2.0/24"],
+        },
+    },
+    "node ports": {
+        "dataplane": {
+            "http": {"enabled": False},
+            "tls": {"enabled": True, "secrets": ["a"]},
+            "service": {"type": "NodePort", "nodePorts": {"https": 30443}},
+        }
+    },
+    "IPv6": {"ipFamily": "IPv6"},
+    "policies and monitors": {
+        "networkPolicy": {
+            "enabled": True,
+            "traffic": PEERS,
+            "registry": PEERS,
+            "admin": PEERS,
+            "monitoring": PEERS,
+            "egress": {"enabled": True, "extra": [{"to": PEERS}]},
+        },
+        "monitoring": {"serviceMonitor": {"enabled": True, "scrapeTimeout": "5s"}},
+    },
+    "all metrics of the autoscaler": {
+        "dataplane": {"autoscaling": {"targetMemoryUtilizationPercentage": 80, "metrics": [METRIC]}}
+    },
+    "nothing beside the planes": {
+        "controlplane": {"pdb": {"enabled": False}, "serviceAccount": {"create": False}},
+        "dataplane": {"pdb": {"enabled": False}, "serviceAccount": {"create": False}},
+        "scrapeAnnotations": False,
+    },
+}
+
+
+@pytest.mark.parametrize("values", [NEEDED, PRODUCTION], ids=["defaults", "production"])
+def test_lints_strictly(values: dict[str, Any]) -> None:
+    result = helm.lint(str(CHART), values=values, strict=True)
+    assert not result["errors"]
+    assert not [message for message in result["messages"] if message["severity"] > 1]
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_every_object_is_valid(values: dict[str, Any]) -> None:
+    objects = render({**NEEDED, **values})
+    assert not list(problems(objects))
+    for key, document in objects.items():
+        assert document["metadata"]["namespace"] == "prod", key
+        assert document["metadata"]["labels"]["app.kubernetes.io/instance"] == "demo", key
+
+
+def test_names_have_at_most_63_characters() -> None:
+    every = {**MATRIX["policies and monitors"], **NEEDED}
+    objects = render(every, name="a-release-with-a-name-as-long-as-helm-accepts-it-here")
+    assert max(len(document["metadata"]["name"]) for document in objects.values()) == 63
+
+
+def test_the_notes_have_the_next_commands() -> None:
+    notes = manifests(NEEDED)["headgate/templates/NOTES.txt"]
+    commands = [line.strip() for line in notes.splitlines() if line.startswith("   ")]
+    assert [command.split()[0] for command in commands] == ["kubectl", "kubectl", "headgate", "headgate"]
+    assert "headgate login http://127.0.0.1:8080 -u admin" in commands
